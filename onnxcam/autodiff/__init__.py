@@ -1,0 +1,12 @@
+"""Reverse-mode differentiation of ONNX graphs, into plain ONNX operators.
+
+`vjp` gives a model its gradient; `register` teaches it an operator. `core` is the driver, `emit` makes nodes,
+`rules` is the table.
+"""
+
+from onnxcam.autodiff.extend import register
+from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
+from onnxcam.autodiff.rulesets import DECONVNET, GUIDED, ruleset
+from onnxcam.autodiff.vjp import vjp
+
+__all__ = ["DECONVNET", "GUIDED", "STANDARD", "Rule", "RuleSet", "register", "ruleset", "vjp"]

@@ -1,0 +1,165 @@
+"""The reverse pass. It names no operator.
+
+`backward` walks the nodes between the seeded and the wanted values once, last to first. It asks each node's rule for
+the gradients of its inputs and does what all rules share: it prunes, checks arity, undoes broadcasting, adds up the
+contributions, and makes sparse cotangents dense where a rule does not take them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.emit import Emitter, rank
+from onnxcam.autodiff.rules import Rule, RuleSet
+from onnxcam.errors import GradientError, OnnxcamError
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """The cotangent [N, C] of one entry a row: zero but for *value* at ``[n, index[n]]``.
+
+    Through a linear layer it is a row of the weights: a Gather in place of a matrix product.
+    """
+
+    index: ir.Value  # int64 [N]
+    value: ir.Value | None = None  # [N]; None: ones
+
+    def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
+        """Return the cotangent of *y* as a tensor."""
+        classes = op.Range(0, op.Squeeze(op.dim(y, -1), [0]), 1)
+        hot = op.Cast(op.Equal(op.Unsqueeze(self.index, [-1]), classes), to=int(y.dtype or ir.DataType.FLOAT))
+        return hot if self.value is None else op.Mul(hot, op.Unsqueeze(self.value, [-1]))
+
+
+Cotangent: TypeAlias = "ir.Value | OneHot"
+
+
+def backward(
+    op: Emitter,
+    seeds: Mapping[ir.Value, Cotangent],
+    wanted: Sequence[ir.Value],
+    rules: RuleSet,
+) -> list[ir.Value | None]:
+    """Emit the gradients of *wanted*, given the cotangents *seeds*; None where nothing connects.
+
+    Any values of one graph may be seeded or wanted, also in its middle. MissingRuleError names the first operator on
+    the way that has no rule.
+    """
+    graph = op.graph
+    active = dependents(graph, wanted, rules)
+    cotangents: dict[ir.Value, list[Cotangent]] = defaultdict(list)
+    for value, seed in seeds.items():
+        cotangents[value].append(seed)
+    for node in reversed(graph):
+        if active.isdisjoint(node.outputs) or not any(y in cotangents for y in node.outputs):
+            continue
+        row = rules.find(node)
+        dys = [_total(op, y, cotangents, row.sparse) for y in node.outputs]
+        for x, dx in zip(node.inputs, _apply(op, node, row, dys), strict=True):
+            if x is None or x not in active or dx is None:
+                continue
+            dx = dx() if callable(dx) else dx
+            if row.broadcast and isinstance(dx, ir.Value):
+                dx = unbroadcast(op, dx, x, node.outputs[0])
+            cotangents[x].append(dx)
+    gradients = [_total(op, value, cotangents, sparse=False) for value in wanted]
+    return [g for g in gradients if g is None or isinstance(g, ir.Value)]
+
+
+def dependents(graph: ir.Graph, sources: Iterable[ir.Value], rules: RuleSet) -> set[ir.Value]:
+    """Return *sources* and every value of *graph* that depends on them differentiably."""
+    active = set(sources)
+    for node in graph:
+        if not rules.blocks(node) and not active.isdisjoint(used_values(node)):
+            active.update(node.outputs)
+    return active
+
+
+def used_values(node: ir.Node) -> Iterable[ir.Value | None]:
+    """Yield the node's inputs and what its subgraphs take from outside."""
+    yield from node.inputs
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH:
+            for inner in attribute.as_graph().all_nodes():
+                yield from inner.inputs
+            yield from attribute.as_graph().outputs
+
+
+def _apply(op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None]) -> Sequence[object]:
+    gradients = row.function(op, node, dys if row.many else dys[0], *node.inputs)
+    if not isinstance(gradients, tuple) or len(gradients) != len(node.inputs):
+        raise OnnxcamError(
+            f"the rule for {node.op_type} must return a tuple of {len(node.inputs)} gradients for node "
+            f"{node.name!r}, one for each input; it returned {gradients!r}"
+        )
+    return gradients
+
+
+def _total(
+    op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool
+) -> Cotangent | None:
+    """Return the sum of the contributions to the cotangent of *y*, and keep it."""
+    parts = cotangents.get(y)
+    if not parts:
+        return None
+    if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
+        return parts[0]
+    tensors = [part.dense(op, y) if isinstance(part, OneHot) else part for part in parts]
+    total = tensors[0] if len(tensors) == 1 else (op.Add if len(tensors) == 2 else op.Sum)(*tensors)
+    if total.producer() is not None and total.shape is None:  # a cotangent has the shape of its tensor
+        total.shape, total.type = y.shape, total.type or y.type
+    cotangents[y] = [total]
+    return total
+
+
+def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Sum *dx*, of the shape of *y*, over the axes along which *x* was repeated."""
+    if x.shape is None or y.shape is None:
+        return _unbroadcast_at_run_time(op, dx, x, y)
+    missing = rank(y) - rank(x)
+    pairs = list(zip(y.shape[missing:], x.shape, strict=True))
+    if any(dx_dim != dy_dim and dx_dim != 1 for dy_dim, dx_dim in pairs):
+        return _unbroadcast_at_run_time(op, dx, x, y)
+    repeated = [missing + i for i, (long, short) in enumerate(pairs) if short == 1 and long != 1]
+    leading = list(range(missing))
+    if repeated:
+        dx = op.ReduceSum(dx, repeated, keepdims=1)
+    if leading:
+        dx = op.ReduceSum(dx, leading, keepdims=0)
+    return dx
+
+
+def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    ones = op.Expand(1, op.Sub(op.Shape(op.Shape(y)), op.Shape(op.Shape(x))))
+    padded = op.Concat(ones, op.Shape(x), axis=0)
+    repeated = op.Squeeze(op.NonZero(op.Not(op.Equal(padded, op.Shape(y)))), [0])
+    return op.Reshape(op.ReduceSum(dx, repeated, keepdims=1, noop_with_empty_axes=1), op.Shape(x))
+
+
+def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Value], rules: RuleSet) -> ir.Value:
+    """Return *gradient*; GradientError, saying where the path breaks, where there is none."""
+    if gradient is not None:
+        return gradient
+    targets = ", ".join(repr(seed.name) for seed in seeds)
+    broken = _break(value, rules)
+    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}")
+
+
+def _break(value: ir.Value, rules: RuleSet) -> str:
+    """Say where the dependents of *value* end."""
+    graph = value.graph
+    active = dependents(graph, [value], rules) if graph is not None else {value}
+    stops = [
+        node
+        for node in (graph if graph is not None else ())
+        if rules.blocks(node) and not active.isdisjoint(node.inputs)
+    ]
+    if stops:
+        node = stops[-1]
+        return f"node {node.name!r} ({node.op_type}) passes no gradient; choose a tensor behind it"
+    return "the target does not depend on it; choose a tensor on the way to the target"

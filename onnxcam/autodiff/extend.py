@@ -1,0 +1,21 @@
+"""The door for other people's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from onnxcam.autodiff.rules import STANDARD, Rule
+
+
+def register(operator: str, function: Callable[..., Any], *, domain: str = "", **traits: bool) -> None:
+    """Make *function* the gradient rule of *operator*, in the standard table and all that derive from it.
+
+    *function* is ``rule(op, node, dy, *inputs)`` (see `onnxcam.autodiff.rules`); *traits* are the fields of `Rule`.
+    It holds for this process. To change one explanation only, pass a `RuleSet` (``STANDARD.replace(...)``) as
+    ``rules=``.
+
+    Example:
+        >>> register("Scale", lambda op, node, dy, x: (op.Mul(dy, node.attributes.get_float("by")),), domain="my.ops")
+    """
+    STANDARD[domain, operator] = Rule(function, **traits)

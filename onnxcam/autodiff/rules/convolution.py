@@ -1,0 +1,3 @@
+"""Convolutions and their transposes."""
+
+from __future__ import annotations

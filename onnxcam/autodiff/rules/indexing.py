@@ -1,0 +1,3 @@
+"""Selecting and placing elements: slices, gathers, scatters, pads."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Interpolation between grids."""
+
+from __future__ import annotations

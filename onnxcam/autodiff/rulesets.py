@@ -1,0 +1,44 @@
+"""The rule sets by name: the true gradient, guided backpropagation, the deconvolutional network.
+
+The last two differ from the first in what a rectifier lets back through. With ``f`` the forward input's sign and
+``b`` the cotangent's: the gradient passes where ``f > 0``, the deconvnet where ``b > 0`` (Zeiler & Fergus, 1311.2901),
+guided backpropagation where both hold (Springenberg et al., 1412.6806).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.rules import STANDARD, RuleSet
+from onnxcam.errors import MethodError, nearest
+
+RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")
+"""Operators that stand for the papers' ReLU; Clip is the ReLU6 of mobile networks."""
+
+
+def guided(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None) -> Any:
+    """R_in = (f > 0) (R_out > 0) R_out: the operator's own gradient of the positive part of the cotangent."""
+    return STANDARD.find(node).function(op, node, op.Relu(dy), *inputs)
+
+
+def deconvnet(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None) -> Any:
+    """R_in = (R_out > 0) R_out: the forward input is not asked."""
+    return (op.Relu(dy), *[None] * (len(inputs) - 1))
+
+
+GUIDED = STANDARD.replace("guided", dict.fromkeys(RECTIFIERS, guided))
+DECONVNET = STANDARD.replace("deconvnet", dict.fromkeys(RECTIFIERS, deconvnet))
+NAMED = {rules.name: rules for rules in (STANDARD, GUIDED, DECONVNET)}
+
+
+def ruleset(rules: str | RuleSet) -> RuleSet:
+    """Return the rule set called *rules*, or *rules* itself if it is one."""
+    if isinstance(rules, RuleSet):
+        return rules
+    if rules not in NAMED:
+        known = ", ".join(NAMED)
+        raise MethodError(f"no rule set is called {rules!r}; there are {known}.{nearest(rules, NAMED)}")
+    return NAMED[rules]

@@ -1,0 +1,42 @@
+"""What travels with a model: the metadata onnxcam wrote into it, and the JSON files that others keep beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+METADATA_KEY = "onnxcam"
+SCHEMA = 1
+
+
+def own(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what onnxcam itself wrote into the model, ``{"schema": 1, "preprocess": str, "labels": [str]}``.
+
+    Empty where there is nothing, or nothing that this version can read.
+    """
+    found = _object(metadata.get(METADATA_KEY, ""))
+    return found if found.get("schema") == SCHEMA else {}
+
+
+def beside(path: Path | None, name: str) -> dict[str, Any]:
+    """Return the JSON object in the file *name* beside the model at *path*, or one folder above; else empty.
+
+    One folder above, because Hugging Face repositories keep the model in ``onnx/`` and its files at the top.
+    """
+    folders = [] if path is None else list(path.absolute().parents[:2])
+    for folder in folders:
+        try:
+            return _object((folder / name).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+    return {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,148 @@
+"""Load and save models: the only file that meets protobuf.
+
+Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay where they are (memory-mapped when they lie beside
+the file); `call_onnx` hands onnx's own C++ functions a twin without them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+
+from onnxcam.errors import ModelError
+
+ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
+T = TypeVar("T")
+
+HEAVY = 1024  # bytes; shape inference needs the small tensors (shapes, axes, scales), never the weights
+
+
+def load(source: ModelLike) -> ir.Model:
+    """Return a checked model that the caller may edit: nothing of *source* is changed by it.
+
+    *source* is a path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`. Raises ModelError for a file
+    that is missing, no ONNX, truncated, invalid (cyclic, say), or whose external data is missing or lies outside
+    the model's folder.
+    """
+    if isinstance(source, ir.Model):
+        return source.clone()
+    if isinstance(source, onnx.ModelProto):
+        return _checked(_deserialize(source, "the given ModelProto", None), "the given ModelProto")
+    if isinstance(source, bytes):
+        return _checked(_deserialize(_parse(source, "the given bytes"), "the given bytes", None), "the given bytes")
+    path = Path(source)
+    where = f"'{path}'"
+    return _checked(_deserialize(_parse(_read(path), where), where, path.parent), where)
+
+
+def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
+    """Write *model* to *path*, whole or not at all."""
+    target = Path(path)
+    partial = target.with_name(target.name + ".part")
+    try:
+        partial.write_bytes(to_bytes(model))
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """Return *model* as protobuf."""
+    return ir.serde.serialize_model(model)
+
+
+def to_bytes(model: ir.Model) -> bytes:
+    """Return *model* as the content of an ``.onnx`` file."""
+    return to_proto(model).SerializeToString()
+
+
+def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
+    """Return ``function(proto)`` for a twin of *model* whose large initializers became inputs."""
+    graph = model.graph
+    inputs, weights = list(graph.inputs), dict(graph.initializers)
+    heavy = {name: w for name, w in weights.items() if w.const_value is None or w.const_value.nbytes > HEAVY}
+    try:
+        for name, weight in heavy.items():
+            del graph.initializers[name]
+            graph.inputs.append(weight)
+        return function(to_proto(model))
+    finally:
+        graph.inputs[:] = inputs
+        graph.initializers.clear()
+        graph.initializers.update(weights)
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix == ".ort":
+        raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"model file '{path}' does not exist") from None
+    except IsADirectoryError:
+        raise ModelError(f"model '{path}' is a folder; give the .onnx file in it") from None
+    except OSError as error:
+        raise ModelError(f"model file '{path}' cannot be read: {error.strerror}") from None
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except google.protobuf.message.DecodeError:
+        raise ModelError(f"{where} is no ONNX model, or a truncated one; download or export it again") from None
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise ModelError(f"{where} is no ONNX model: it holds no graph; download or export it again")
+    return proto
+
+
+def _deserialize(proto: onnx.ModelProto, where: str, folder: Path | None) -> ir.Model:
+    try:
+        model = ir.serde.deserialize_model(proto)
+    except Exception as error:
+        raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from error
+    for value in (w for graph in model.graphs() for w in graph.initializers.values()):
+        if isinstance(value.const_value, ir.ExternalTensor):
+            _attach(value.const_value, where, folder)
+    return model
+
+
+def _attach(tensor: ir.ExternalTensor, where: str, folder: Path | None) -> None:
+    """Point *tensor* at its file, which must be there and lie in the model's folder."""
+    if folder is None:
+        raise ModelError(f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead")
+    home = folder.resolve()
+    file = (home / tensor.location).resolve()
+    if not file.is_relative_to(home):
+        raise ModelError(
+            f"{where} keeps tensor {tensor.name!r} in '{tensor.location}', outside the model's folder; "
+            "put the file beside the model and re-save it"
+        )
+    if not file.is_file():
+        raise ModelError(
+            f"{where} keeps its weights in '{tensor.location}', which is missing; put that file beside the model"
+        )
+    end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
+    if file.stat().st_size < end:
+        raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
+    tensor.base_dir = home
+
+
+def _checked(model: ir.Model, where: str) -> ir.Model:
+    try:
+        call_onnx(onnx.checker.check_model, model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from None
+    return model
+
+
+def first_line(error: BaseException) -> str:
+    """Return what *error* says first, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,28 @@
+"""One canonical form, one pass a file, in this order.
+
+1. `weights`: weights that are also listed as inputs become constants (files of IR version 3 and before).
+2. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
+3. `opset`: the default domain is raised to opset 21 if it is older. Rules speak 21 and newer.
+4. `shapes`: shapes and dtypes are inferred.
+
+The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.rules import RuleSet
+from onnxcam.passes.inline import inline_functions
+from onnxcam.passes.opset import raise_opset
+from onnxcam.passes.shapes import infer_shapes
+from onnxcam.passes.weights import fix_weights
+
+
+def canonical(model: ir.Model, rules: RuleSet) -> ir.Model:
+    """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited."""
+    fix_weights(model)
+    inline_functions(model, rules)
+    model = raise_opset(model)
+    infer_shapes(model)
+    return model

@@ -1,0 +1,52 @@
+"""The default domain is raised to the opset that the rules speak."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx import version_converter
+
+from onnxcam.errors import ModelError
+from onnxcam.graph import call_onnx, first_line
+
+OPSET = 21
+
+
+def raise_opset(model: ir.Model) -> ir.Model:
+    """Return *model* at opset 21, or as it is when it is newer; names, weights and metadata are kept.
+
+    onnx's own converter does it. It works on a twin without the weights, and forgets metadata: both are put back.
+    """
+    version = model.opset_imports.get("")
+    if version is None or version >= OPSET:
+        return model
+    try:
+        proto = call_onnx(lambda twin: version_converter.convert_version(twin, OPSET), model)
+    except Exception as error:
+        raise ModelError(
+            f"the model cannot be raised from opset {version} to {OPSET}: {first_line(error)}; "
+            "export it again at opset 13 or newer"
+        ) from None
+    raised = ir.serde.deserialize_model(proto)
+    _restore_weights(raised, model)
+    _restore_metadata(raised, model)
+    return raised
+
+
+def _restore_weights(raised: ir.Model, model: ir.Model) -> None:
+    kept = {value.name for value in model.graph.inputs}
+    graph = raised.graph
+    for value in [value for value in graph.inputs if value.name not in kept]:
+        graph.inputs.remove(value)
+        value.const_value = model.graph.initializers[value.name or ""].const_value
+        graph.register_initializer(value)
+
+
+def _restore_metadata(raised: ir.Model, model: ir.Model) -> None:
+    raised.metadata_props.update(model.metadata_props)
+    raised.graph.metadata_props.update(model.graph.metadata_props)
+    makers = {value.name: node for node in model.graph.all_nodes() for value in node.outputs}
+    for node in raised.graph.all_nodes():
+        maker = next((makers[y.name] for y in node.outputs if y.name in makers), None)
+        if maker is not None:
+            node.name = maker.name
+            node.metadata_props.update(maker.metadata_props)

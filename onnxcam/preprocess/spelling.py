@@ -1,0 +1,213 @@
+"""How a preprocessing is spelt: ``imagenet``, ``resize=256,crop=224,mean=0.5``, ``caffe,layout=nhwc``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from onnxcam.errors import PreprocessError, nearest
+from onnxcam.preprocess.tensor import DEFAULT_SIZE, Layout, TensorSpec, shape_text
+from onnxcam.preprocess.transform import Interpolation, Order, Preprocess, Size
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_OPEN = TensorSpec("input", np.dtype(np.float32), (None, 3, None, None), "nchw")
+
+# `fraction` is no key of the grammar: the crop is that part of the short side.
+_HALF = {"fraction": 0.875, "mean": (0.5,), "std": (0.5,)}
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet": {"fraction": 0.875, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "inception": _HALF,
+    "tf": _HALF,
+    "caffe": {"fraction": 0.875, "order": "bgr", "range": (0.0, 255.0), "mean": (104.0, 117.0, 123.0)},
+    "clip": {
+        "fraction": 1.0,
+        "interpolation": "bicubic",
+        "mean": (0.48145466, 0.4578275, 0.40821073),
+        "std": (0.26862954, 0.26130258, 0.27577711),
+    },
+    "unit": {},
+    "raw": {"range": (0.0, 255.0)},
+    "yolo": {"letterbox": None},  # None: the model's own size
+}
+"""What each preset sets; the rest is the default of `Preprocess`, sizes are the model's own."""
+
+
+def parse(text: str, tensor: TensorSpec = _OPEN) -> Preprocess:
+    """Read a preset, ``key=value`` pairs, or a preset followed by pairs that override it, for the input *tensor*.
+
+    Layout, dtype and (for one channel) grey come from the model unless stated, and so do sizes; a size that
+    neither states is 224. Raises PreprocessError.
+    """
+    return build(_pairs(text), tensor)
+
+
+def build(stated: Mapping[str, Any], tensor: TensorSpec) -> Preprocess:
+    """Make the preprocessing with the *stated* fields of `Preprocess` (and ``fraction``) that fits *tensor*.
+
+    Raises PreprocessError.
+    """
+    fields = dict(stated)
+    tensor = TensorSpec(tensor.name, tensor.dtype, tensor.shape, fields.get("layout", tensor.layout))
+    fields = _geometry(fields, tensor) | {"layout": tensor.layout, "dtype": tensor.dtype}
+    fields.setdefault("order", "gray" if tensor.channels == 1 else "rgb")
+    if tensor.dtype.kind in "iu":
+        fields.setdefault("range", (0.0, 255.0))
+    preprocess = Preprocess(**fields)
+    check(preprocess, tensor)
+    return preprocess
+
+
+def check(preprocess: Preprocess, tensor: TensorSpec) -> None:
+    """Raise PreprocessError where *preprocess* does not fit the model's input *tensor*."""
+    shape, channels = shape_text(tensor.shape), 1 if preprocess.order == "gray" else 3
+    if channels != tensor.channels:
+        order = "gray" if tensor.channels == 1 else "rgb or bgr"
+        raise PreprocessError(
+            f"preprocess order={preprocess.order} makes {channels} channels, input '{tensor.name}' {shape} takes "
+            f"{tensor.channels}; use order={order}"
+        )
+    for key in ("mean", "std"):
+        if len(getattr(preprocess, key)) not in (1, channels):
+            raise PreprocessError(
+                f"preprocess {key} has {len(getattr(preprocess, key))} numbers, input '{tensor.name}' {shape} has "
+                f"{channels} channels; give 1 or {channels} numbers"
+            )
+    if tensor.dtype.kind in "iu" and (preprocess.mean, preprocess.std, preprocess.range) != ((0,), (1,), (0, 255)):
+        raise PreprocessError(
+            f"input '{tensor.name}' is {tensor.dtype} and takes the raw 0-255 values; state only sizes, order and "
+            "layout, as in preprocess='raw'"
+        )
+    _check_size(preprocess, tensor)
+
+
+def _check_size(preprocess: Preprocess, tensor: TensorSpec) -> None:
+    made = preprocess.letterbox or preprocess.crop or preprocess.resize
+    made = made if isinstance(made, tuple) else (None, None)
+    if any(want is not None and have != want for have, want in zip(made, tensor.size, strict=True)):
+        have, want = ("x".join("?" if n is None else str(n) for n in size) for size in (made, tensor.size))
+        raise PreprocessError(
+            f"preprocess makes {have} pixels, input '{tensor.name}' {shape_text(tensor.shape)} takes {want}; "
+            f"state crop={want}, or leave the size to the model"
+        )
+
+
+def _geometry(fields: dict[str, Any], tensor: TensorSpec) -> dict[str, Any]:
+    """Fill in the sizes that *fields* leaves to the model, and take ``fraction`` out."""
+    fraction = fields.pop("fraction", None)
+    default = tuple(size or DEFAULT_SIZE for size in tensor.size)
+    resize = fields.get("resize")
+    if "letterbox" in fields:
+        fields["letterbox"] = fields["letterbox"] or default
+    elif isinstance(resize, tuple):
+        pass
+    elif resize is not None and (fraction is not None or None not in tensor.size):
+        fields.setdefault("crop", default)
+    elif fraction is not None:
+        fields |= _centre(fields.get("crop", default), fraction)
+    elif resize is None and "crop" not in fields:
+        fields["resize"] = default
+    return fields
+
+
+def _centre(crop: Size, fraction: float) -> dict[str, Any]:
+    """Resize so that *crop* is that *fraction* of the short side. A crop that is not square is the whole picture."""
+    if crop[0] != crop[1]:
+        return {"resize": crop}
+    return {"resize": int(crop[0] / fraction), "crop": crop}
+
+
+def _pairs(text: str) -> dict[str, Any]:
+    """Return the fields that *text* states, the preset's first."""
+    words = [word.strip() for word in text.split(",")]
+    fields: dict[str, Any] = {}
+    if "=" not in words[0]:
+        fields |= _preset(words.pop(0))
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if key not in _KEYS:
+            raise PreprocessError(_unknown(key, bool(equals)))
+        if key in given:
+            raise PreprocessError(f"preprocess key '{key}' stands twice; keep one")
+        given[key] = _KEYS[key](key, value)
+    if "letterbox" in given and given.keys() & {"resize", "crop"}:
+        raise PreprocessError("preprocess states letterbox= together with resize= or crop=; keep one of the two ways")
+    if given.keys() & {"letterbox", "resize", "crop"}:
+        fields.pop("letterbox", None)
+    if "letterbox" in given:
+        fields.pop("fraction", None)
+    return fields | given
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name.lower() in PRESETS:
+        return dict(PRESETS[name.lower()])
+    hint = nearest(name, [*PRESETS, *_KEYS])
+    raise PreprocessError(
+        f"preprocess {name!r} is no preset ({', '.join(PRESETS)}) and no key=value such as resize=256.{hint}"
+    )
+
+
+def _unknown(key: str, is_pair: bool) -> str:
+    if not is_pair and key.lower() in PRESETS:
+        return f"preprocess preset '{key}' must come first, before the key=value pairs; put it there"
+    return f"preprocess key {key!r} is unknown; the keys are {', '.join(_KEYS)}.{nearest(key, _KEYS)}"
+
+
+def _refuse(key: str, value: str, allowed: str) -> PreprocessError:
+    return PreprocessError(f"preprocess {key}={value} does not parse; {key} takes {allowed}")
+
+
+def _read_size(key: str, value: str) -> Size:
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?", value)
+    if not match:
+        raise _refuse(key, value, "a number of pixels such as 224, or HEIGHTxWIDTH such as 480x640")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _read_resize(key: str, value: str) -> int | Size:
+    size = _read_size(key, value)
+    return size[0] if value.isdigit() else size
+
+
+def _read_numbers(key: str, value: str) -> tuple[float, ...]:
+    if not re.fullmatch(f"{_NUMBER}(?:/{_NUMBER})*", value, re.IGNORECASE):
+        raise _refuse(key, value, "one number, or one a channel such as 0.485/0.456/0.406")
+    numbers = tuple(float(number) for number in value.split("/"))
+    if key == "std" and 0 in numbers:
+        raise _refuse(key, value, "numbers other than 0, it divides")
+    return numbers
+
+
+def _read_range(key: str, value: str) -> tuple[float, float]:
+    match = re.fullmatch(f"({_NUMBER})-({_NUMBER})", value, re.IGNORECASE)
+    if not match or float(match[1]) >= float(match[2]):
+        raise _refuse(key, value, "LOW-HIGH with LOW below HIGH, such as 0-1, 0-255 or -1-1")
+    return float(match[1]), float(match[2])
+
+
+def _one_of(*words: str) -> Callable[[str, str], str]:
+    def read(key: str, value: str) -> str:
+        if value.lower() not in words:
+            raise PreprocessError(
+                f"preprocess {key}={value} does not parse; {key} takes {', '.join(words)}.{nearest(value, words)}"
+            )
+        return value.lower()
+
+    return read
+
+
+_KEYS: dict[str, Callable[[str, str], Any]] = {
+    "resize": _read_resize,
+    "crop": _read_size,
+    "letterbox": _read_size,
+    "range": _read_range,
+    "mean": _read_numbers,
+    "std": _read_numbers,
+    "order": _one_of(*get_args(Order)),
+    "layout": _one_of(*get_args(Layout)),
+    "interpolation": _one_of(*get_args(Interpolation)),
+}

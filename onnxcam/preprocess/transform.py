@@ -1,0 +1,217 @@
+"""What a preprocessing is: how a picture becomes the model's tensor, and which part of the picture that shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam.errors import PreprocessError
+from onnxcam.preprocess.tensor import Layout
+
+Order = Literal["rgb", "bgr", "gray"]
+Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
+Size = tuple[int, int]
+Picture = NDArray[np.uint8]
+
+LETTERBOX_GREY = 114  # Ultralytics' padding
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The rectangle of the picture that the tensor covers, in the picture's pixels.
+
+    (x0, y0) is the top left corner of the tensor's first pixel, (x1, y1) the bottom right one of its last. A
+    padded tensor covers more than the picture, so the rectangle may exceed it.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a uint8 RGB picture becomes the model's tensor. All data; `str` gives the spelling that parses back.
+
+    Geometry is one of: *letterbox* (fit the whole picture into (height, width), pad with grey 114); or *resize* (an
+    int: the short side, keeping the aspect; a pair: squash to (height, width)) and then *crop* (the centre;
+    pictures smaller than that are padded with black). Then 0..255 is scaled to *range*, *mean* subtracted and the
+    result divided by *std*, each one number or one a channel, in the model's own channel *order*.
+
+    Bilinear and bicubic are OpenCV's when a picture grows. When it shrinks they average areas, a close stand-in for
+    the antialiased filters of PIL, torchvision and Hugging Face.
+    """
+
+    resize: int | Size | None = None
+    crop: Size | None = None
+    letterbox: Size | None = None
+    range: tuple[float, float] = (0.0, 1.0)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    order: Order = "rgb"
+    layout: Layout = "nchw"
+    interpolation: Interpolation = "bilinear"
+    dtype: np.dtype = field(default=np.dtype(np.float32))
+
+    def __call__(self, image: Picture) -> NDArray[Any]:
+        """Return *image*, uint8 RGB [H, W, 3], as one tensor [1, C, h, w] or [1, h, w, C] of the model's dtype."""
+        plan = self._plan(*image.shape[:2])
+        pixels = _channels(plan.apply(image, self.interpolation), self.order)
+        tensor = self._values(pixels)[None]
+        return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2) if self.layout == "nchw" else tensor)
+
+    def frame(self, height: int, width: int) -> Frame:
+        """Say which rectangle of a picture of *height* × *width* pixels the tensor covers."""
+        return self._plan(height, width).frame(height, width)
+
+    def __str__(self) -> str:
+        """Return the spelling that `parse` reads back, for the same model."""
+        parts: dict[str, str] = {}
+        if self.resize is not None:
+            parts["resize"] = str(self.resize) if isinstance(self.resize, int) else _size(self.resize)
+        parts |= {key: _size(size) for key in ("crop", "letterbox") if (size := getattr(self, key))}
+        parts["range"] = "-".join(map(_number, self.range))
+        if self.mean != (0.0,) or self.std != (1.0,):
+            parts["mean"] = "/".join(map(_number, self.mean))
+            parts["std"] = "/".join(map(_number, self.std))
+        parts |= {"order": self.order, "layout": self.layout}
+        if self.interpolation != "bilinear":
+            parts["interpolation"] = self.interpolation
+        return ",".join(f"{key}={value}" for key, value in parts.items())
+
+    def _values(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Scale and normalise; [h, w, C]. Integer models take the raw 0..255, int8 ones shifted by -128."""
+        if self.dtype.kind in "iu":
+            shift = 128 if self.dtype == np.int8 else 0
+            return (pixels.astype(np.int16) - shift).astype(self.dtype)
+        low, high = self.range
+        scaled = pixels.astype(np.float64) * ((high - low) / 255) + low
+        return ((scaled - np.array(self.mean)) / np.array(self.std)).astype(self.dtype)
+
+    def _plan(self, height: int, width: int) -> _Plan:
+        if self.letterbox is not None:
+            return _letterbox(height, width, self.letterbox)
+        resized = _resized(height, width, self.resize)
+        size = self.crop or resized
+        # round(x / 2) goes to the even neighbour, as torchvision's CenterCrop does
+        top, left = (round((have - want) / 2) for have, want in zip(resized, size, strict=True))
+        return _Plan(resized, (top, left), size, fill=0)
+
+
+@dataclass(frozen=True)
+class CallablePreprocess(Preprocess):
+    """A user's own function from uint8 RGB [H, W, 3] to the model's tensor, of which nothing else is known.
+
+    Maps are put back as if the whole picture had been squashed into the tensor. It has no spelling.
+    """
+
+    function: Callable[[Picture], NDArray[Any]] = field(kw_only=True)
+
+    def __call__(self, image: Picture) -> NDArray[Any]:
+        """Return what the function makes of *image*, with a batch axis and in the model's dtype."""
+        tensor = np.asarray(self.function(image))
+        if tensor.ndim not in (3, 4) or (tensor.ndim == 4 and len(tensor) != 1):
+            raise PreprocessError(
+                f"the preprocess function returned shape {tensor.shape}; return [C, H, W] or [H, W, C], with or "
+                "without a batch axis of 1"
+            )
+        return (tensor if tensor.ndim == 4 else tensor[None]).astype(self.dtype, copy=False)
+
+    def frame(self, height: int, width: int) -> Frame:
+        """Say that the tensor covers the whole picture."""
+        return Frame(0.0, 0.0, float(width), float(height))
+
+    def __str__(self) -> str:
+        """Name the function."""
+        return f"function {getattr(self.function, '__name__', type(self.function).__name__)}"
+
+
+def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """Join tensors [1, …] into one batch [N, …]. Raises PreprocessError where their sizes differ."""
+    tensors = list(tensors)
+    shapes = sorted({tensor.shape[1:] for tensor in tensors})
+    if len(shapes) != 1:
+        raise PreprocessError(
+            f"pictures of one batch became tensors of {len(shapes)} shapes {shapes}; add crop=HxW to the preprocessing"
+        )
+    return np.concatenate(tensors)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Resize to *resized*, then cut the window of *size* whose top left corner is *corner*; outside it is *fill*.
+
+    All pairs are (vertical, horizontal), in pixels of the resized picture.
+    """
+
+    resized: Size
+    corner: Size
+    size: Size
+    fill: int
+
+    def apply(self, image: Picture, interpolation: Interpolation) -> Picture:
+        resized = _resize(image, self.resized, interpolation)
+        out = np.full((*self.size, 3), self.fill, np.uint8)
+        spans = list(zip(self.corner, self.size, self.resized, strict=True))
+        inside = tuple(slice(max(at, 0), min(at + size, full)) for at, size, full in spans)
+        target = tuple(slice(max(-at, 0), min(size, full - at)) for at, size, full in spans)
+        out[target] = resized[inside]
+        return out
+
+    def frame(self, height: int, width: int) -> Frame:
+        per_y, per_x = height / self.resized[0], width / self.resized[1]
+        (top, left), (h, w) = self.corner, self.size
+        return Frame(left * per_x, top * per_y, (left + w) * per_x, (top + h) * per_y)
+
+
+def _resized(height: int, width: int, resize: int | Size | None) -> Size:
+    if not isinstance(resize, int):
+        return resize or (height, width)
+    short = min(height, width)
+    # The long side is rounded down, as torchvision and Hugging Face do.
+    return (max(1, resize * height // short), max(1, resize * width // short))
+
+
+def _letterbox(height: int, width: int, size: Size) -> _Plan:
+    ratio = min(size[0] / height, size[1] / width)
+    resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+    # Ultralytics puts an odd row or column of padding at the bottom and the right.
+    top, left = ((want - have) // 2 for want, have in zip(size, resized, strict=True))
+    return _Plan(resized, (-top, -left), size, fill=LETTERBOX_GREY)
+
+
+def _resize(image: Picture, size: Size, interpolation: Interpolation) -> Picture:
+    """Shrink first, by averaging areas, the axes that shrink; then enlarge the others. OpenCV mixes the two up."""
+    import cv2
+
+    if interpolation == "nearest":
+        return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    grow = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}[interpolation]
+    height, width = (min(have, want) for have, want in zip(image.shape, size, strict=False))
+    for (h, w), how in (((height, width), cv2.INTER_AREA), (size, grow)):
+        if image.shape[:2] != (h, w):
+            image = np.asarray(cv2.resize(image, (w, h), interpolation=how), np.uint8)
+    return image
+
+
+def _channels(rgb: Picture, order: Order) -> Picture:
+    """Return [h, w, C] in the model's order; grey by the luma weights that PIL and OpenCV share."""
+    if order == "gray":
+        import cv2
+
+        return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)[..., None]
+    return rgb[..., ::-1] if order == "bgr" else rgb
+
+
+def _size(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _number(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))

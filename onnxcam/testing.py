@@ -1,0 +1,242 @@
+"""Check gradients, as onnxcam's own tests do: for people who write rules.
+
+`check_grads` differentiates a model and compares with central differences, first in float64 on the ONNX reference
+evaluator (whose noise is near 1e-9), then holds ONNX Runtime's float32 against that. `model` builds a small model
+from one node or a few lines of ONNX's text form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from onnxcam.autodiff import RuleSet, vjp
+from onnxcam.graph import ModelLike, load, to_proto
+
+Feeds = Mapping[str, np.ndarray]
+
+STEP = 1e-5  # of the central differences; their error is near STEP² + 1e-16 / STEP
+
+
+def check_grads(
+    model: ModelLike,
+    feeds: Feeds,
+    *,
+    outputs: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None,
+    rules: str | RuleSet = "standard",
+    order: int = 2,
+    seed: int = 0,
+    rtol: float = 1e-6,
+    runtime: bool = True,
+    runtime_rtol: float = 1e-4,
+) -> None:
+    """Assert that the vector-Jacobian product of *model* is right at *feeds*.
+
+    For a random cotangent u and a random direction v, ⟨v, Jᵀu⟩ is compared with the central difference of ⟨u, f⟩
+    along v, in float64; then the same for the gradient of the gradient, *order* times in all. Float32 models are
+    widened first. Last, ONNX Runtime computes the gradients in float32, which must agree with the float64 ones.
+
+    Args:
+        model: What to differentiate; outputs and inputs as `onnxcam.autodiff.vjp` takes them.
+        feeds: An array for each input, away from kinks and ties.
+        outputs: Names of the differentiated tensors.
+        inputs: Names of the tensors to differentiate with respect to; they must be inputs of the graph.
+        rules: The rule set.
+        order: How often to differentiate.
+        seed: Seed of the random directions.
+        rtol: Tolerance in float64, relative to |u| |f'|.
+        runtime: Whether to compare with ONNX Runtime too.
+        runtime_rtol: Tolerance of ONNX Runtime's float32, relative to the largest gradient.
+
+    Raises:
+        AssertionError: a gradient is wrong; the message says by how much and at which order.
+    """
+    wide, wide_feeds = widen(load(model)), {name: widen_array(x) for name, x in feeds.items()}
+    rng = np.random.default_rng(seed)
+    names = None if outputs is None else list(outputs)
+    for depth in range(1, order + 1):
+        gradient = vjp(wide, names, inputs, rules=rules)
+        cotangents = _cotangents(gradient, wide, wide_feeds, rng)
+        _check_directional(wide, gradient, wide_feeds, cotangents, rng, depth, rtol)
+        if depth == 1 and runtime:
+            narrow = vjp(model, outputs, inputs, rules=rules)
+            _check_runtime(narrow, gradient, {**feeds, **cotangents}, {**wide_feeds, **cotangents}, runtime_rtol)
+        names = [name.replace(".gradient", f".d{depth}") for name in _suffixed(gradient.graph.output, ".gradient")]
+        wide, inputs = _renamed(gradient, depth), None
+        wide_feeds |= {name.replace(".cotangent", f".u{depth}"): u for name, u in cotangents.items()}
+
+
+def evaluate(model: onnx.ModelProto, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Return all outputs of *model* by name, computed by the ONNX reference evaluator."""
+    results = ReferenceEvaluator(model).run(None, dict(feeds))
+    return {output.name: np.asarray(y) for output, y in zip(model.graph.output, results, strict=True)}
+
+
+def run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Return all outputs of *model* by name, computed by ONNX Runtime on the CPU."""
+    from onnxcam.engine import Session
+
+    return Session(model, provider="cpu").run(feeds)
+
+
+def node_model(
+    op_type: str,
+    inputs: Mapping[str, np.ndarray | None],
+    constants: Mapping[str, np.ndarray] | None = None,
+    outputs: int = 1,
+    opset: int = 21,
+    shapes: Mapping[str, Sequence[int | str]] | None = None,
+    **attributes: Any,
+) -> onnx.ModelProto:
+    """Return a model of one node of the default domain.
+
+    Args:
+        op_type: The operator.
+        inputs: Its inputs in order, by name, as examples of dtype and shape; None leaves an optional one out.
+        constants: Which of them are initializers rather than inputs of the graph (values as given here).
+        outputs: How many outputs the node has, called ``y``, ``y1``, …
+        opset: The opset.
+        shapes: Shapes to declare instead of the examples' own, to make axes symbolic.
+        attributes: The node's attributes.
+    """
+    constants, shapes = constants or {}, shapes or {}
+    values: list[ir.Value | None] = []
+    for name, example in inputs.items():
+        array = constants.get(name, example)
+        if array is None:
+            values.append(None)
+            continue
+        tensor = ir.tensor(np.asarray(array), name=name)
+        value = ir.Value(
+            name=name, shape=ir.Shape(shapes.get(name, tensor.shape)), type=ir.TensorType(tensor.dtype)
+        )
+        value.const_value = tensor if name in constants else None
+        values.append(value)
+    ys = [ir.Value(name=f"y{i or ''}") for i in range(outputs)]
+    node = ir.Node("", op_type, values, ir.convenience.convert_attributes(attributes), outputs=ys, name=op_type)
+    given = [value for value in values if value is not None]
+    graph = ir.Graph(
+        [value for value in given if value.const_value is None],
+        ys,
+        nodes=[node],
+        initializers=[value for value in given if value.const_value is not None],
+        opset_imports={"": opset},
+        name="case",
+    )
+    from onnxcam.passes.shapes import infer_shapes
+
+    model = ir.Model(graph, ir_version=10)
+    infer_shapes(model)
+    return to_proto(model)
+
+
+def widen_array(x: np.ndarray) -> np.ndarray:
+    """Return *x* in float64 if it is float32, else as it is."""
+    return x.astype(np.float64) if x.dtype == np.float32 else np.asarray(x)
+
+
+def widen(model: ir.Model) -> onnx.ModelProto:
+    """Return *model* with every float32 tensor, constant and cast in float64."""
+    for graph in model.graphs():
+        for value in [*graph.inputs, *graph.outputs, *graph.initializers.values()]:
+            _widen_value(value)
+        for node in graph:
+            for value in node.outputs:
+                _widen_value(value)
+            _widen_attributes(node)
+    return to_proto(model)
+
+
+def _widen_value(value: ir.Value) -> None:
+    if value.dtype == ir.DataType.FLOAT:
+        value.type = ir.TensorType(ir.DataType.DOUBLE)
+    if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT:
+        value.const_value = ir.tensor(value.const_value.numpy().astype(np.float64), name=value.name)
+
+
+def _widen_attributes(node: ir.Node) -> None:
+    for attribute in list(node.attributes.values()):
+        if attribute.type is ir.AttributeType.TENSOR and attribute.as_tensor().dtype == ir.DataType.FLOAT:
+            wide = ir.tensor(attribute.as_tensor().numpy().astype(np.float64))
+            node.attributes[attribute.name] = ir.AttrTensor(attribute.name, wide)
+        elif attribute.name in {"to", "dtype"} and attribute.value == ir.DataType.FLOAT:
+            node.attributes[attribute.name] = ir.AttrInt64(attribute.name, ir.DataType.DOUBLE)
+
+
+def _suffixed(values: Any, suffix: str) -> list[str]:
+    return [value.name for value in values if value.name.endswith(suffix)]
+
+
+def _renamed(gradient: onnx.ModelProto, depth: int) -> onnx.ModelProto:
+    """Make room for the names of the next order's cotangents and gradients."""
+    model = load(gradient)
+    for value in [*model.graph.inputs, *model.graph.outputs]:
+        name = value.name or ""
+        value.name = name.replace(".gradient", f".d{depth}").replace(".cotangent", f".u{depth}")
+    return to_proto(model)
+
+
+def _cotangents(
+    gradient: onnx.ModelProto, wide: onnx.ModelProto, feeds: Feeds, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return a random cotangent for each new input of *gradient*, of the shape its tensor takes at *feeds*."""
+    known = {value.name for value in wide.graph.input}
+    names = [value.name for value in gradient.graph.input if value.name not in known]
+    values = evaluate(tapped(wide, [name.removesuffix(".cotangent") for name in names]), feeds)
+    return {name: rng.standard_normal(values[name.removesuffix(".cotangent")].shape) for name in names}
+
+
+def tapped(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Return *model* with the tensors *names* as its outputs."""
+    twin = load(model)
+    tensors = {value.name: value for node in twin.graph for value in node.outputs}
+    tensors.update({value.name: value for value in twin.graph.inputs})
+    twin.graph.outputs[:] = [tensors[name] for name in names]
+    return to_proto(twin)
+
+
+def _check_directional(
+    wide: onnx.ModelProto,
+    gradient: onnx.ModelProto,
+    feeds: Feeds,
+    cotangents: Feeds,
+    rng: np.random.Generator,
+    depth: int,
+    rtol: float,
+) -> None:
+    computed = evaluate(gradient, {**feeds, **cotangents})
+    wanted = [name.removesuffix(".gradient") for name in _suffixed(gradient.graph.output, ".gradient")]
+    forward = tapped(wide, [name.removesuffix(".cotangent") for name in cotangents])
+
+    def along(step: float, name: str, v: np.ndarray) -> float:
+        values = evaluate(forward, {**feeds, name: feeds[name] + step * v})
+        return float(sum(np.vdot(cotangents[f"{y}.cotangent"], value) for y, value in values.items()))
+
+    for name in wanted:
+        actual = computed[f"{name}.gradient"]
+        assert actual.shape == feeds[name].shape, f"{name}.gradient has shape {actual.shape}, not {feeds[name].shape}"
+        v = rng.standard_normal(feeds[name].shape)
+        expected = (along(STEP, name, v) - along(-STEP, name, v)) / (2 * STEP)
+        scale = max(abs(expected), float(np.linalg.norm(actual)), 1e-3)
+        error = abs(float(np.vdot(v, actual)) - expected) / scale
+        assert error <= rtol, f"order {depth}: the gradient of {name!r} is off by {error:.2e} (more than {rtol:.0e})"
+
+
+def _check_runtime(
+    narrow: onnx.ModelProto, wide: onnx.ModelProto, feeds: Feeds, wide_feeds: Feeds, rtol: float
+) -> None:
+    types = {value.name: value.type.tensor_type.elem_type for value in narrow.graph.input}
+    narrow_feeds = {
+        name: x.astype(np.float32) if types[name] == onnx.TensorProto.FLOAT else x for name, x in feeds.items()
+    }
+    actual, expected = run(narrow, narrow_feeds), evaluate(wide, wide_feeds)
+    for name in _suffixed(narrow.graph.output, ".gradient"):
+        scale = max(float(np.abs(expected[name]).max(initial=0)), 1e-6)
+        error = float(np.abs(actual[name] - expected[name]).max(initial=0)) / scale
+        assert error <= rtol, f"{name!r}: ONNX Runtime is off by {error:.2e} (more than {rtol:.0e})"

@@ -1,0 +1,5 @@
+"""Cases for onnxcam.autodiff.rules.pooling."""
+
+from tests.autodiff.cases import Case
+
+CASES: list[Case] = []
