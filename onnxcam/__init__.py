@@ -1,3 +1,41 @@
-"""onnxcam explains any ONNX vision model, anywhere ONNX Runtime runs."""
+"""onnxcam explains any ONNX vision model, anywhere ONNX Runtime runs.
+
+::
+
+    explainer = onnxcam.Explainer("model.onnx")          # any classifier
+    explanation = explainer("img.jpg", target="tabby")   # which pixels spoke for it
+    explanation.save("out")
+
+`onnxcam.autodiff.vjp` gives any model its gradient, as one more ONNX model. Names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxcam import autodiff, errors, testing
+    from onnxcam.explainer import Explainer, explain
+    from onnxcam.explanation import Explanation
 
 __version__ = "0.1.0"
+__all__ = ["Explainer", "Explanation", "autodiff", "errors", "explain", "testing"]
+
+_HOMES = {
+    "Explainer": "onnxcam.explainer",
+    "explain": "onnxcam.explainer",
+    "Explanation": "onnxcam.explanation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"onnxcam.{name}")
+    raise AttributeError(f"module 'onnxcam' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What travels with a model: the metadata onnxcam wrote into it, and the JSON files that others keep beside it."""
+"""What travels with a model: metadata that onnxcam wrote into it, JSON files that others keep beside it."""
 
 from __future__ import annotations
 

@@ -2,25 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
+
+from onnxcam.errors import EngineError, ProviderError, nearest
+from onnxcam.graph import first_line, to_bytes
+
+SHORT = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+"""What users call ONNX Runtime's execution providers; its own names are accepted too."""
 
 
 class Session:
-    """A model ready to run."""
+    """A model on ONNX Runtime: made once, run many times.
 
-    def __init__(self, model: onnx.ModelProto, provider: str = "auto") -> None:
-        import onnxruntime
+    Args:
+        model: The model; its weights are no longer needed once the session stands.
+        provider: ``"auto"`` (CUDA where it works, else CPU), a short name (`SHORT`), or ONNX Runtime's own.
+        optimize: Whether ONNX Runtime optimises the graph. Without, the session is ready sooner and runs slower.
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    Raises:
+        ProviderError: the provider is not there, or ONNX Runtime is not installed.
+        EngineError: ONNX Runtime refuses the model.
+    """
+
+    def __init__(self, model: ir.Model, provider: str = "auto", *, optimize: bool = True) -> None:
+        runtime = _onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4
+        if not optimize:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._runtime = runtime
+        self._session = self._create(to_bytes(model), options, provider)
+        self.provider: str = self._session.get_providers()[0]
+        self.inputs: list[str] = [value.name for value in self._session.get_inputs()]
+        self.outputs: list[str] = [value.name for value in self._session.get_outputs()]
+
+    def _create(self, data: bytes, options: Any, provider: str) -> Any:
+        wanted = provider_name(provider)
+        if wanted is None:
+            wanted = SHORT["cuda"] if SHORT["cuda"] in available() else SHORT["cpu"]
+        if wanted == SHORT["cuda"] and hasattr(self._runtime, "preload_dlls"):
+            self._runtime.preload_dlls()
+        providers = list(dict.fromkeys([wanted, SHORT["cpu"]]))
+        try:
+            session = self._runtime.InferenceSession(data, options, providers=providers)
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime refuses the model: {_reason(error)}") from error
+        if session.get_providers()[0] != wanted and provider != "auto":
+            raise ProviderError(
+                f"{wanted} is in this onnxruntime but could not start; check its driver and libraries "
+                "(onnxruntime-gpu from PyPI wants CUDA 13 and cuDNN 9), or use --provider cpu"
+            )
+        return session
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return the *outputs* (default: all) by name, as arrays in host memory.
+
+        On a device the run is bound to device memory, so that only what is asked for is copied back. Raises
+        EngineError where ONNX Runtime fails, on inputs of the wrong shape, say.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        try:
+            if self.provider == SHORT["cpu"]:
+                results = self._session.run(names, dict(feeds))
+            else:
+                results = self._run_bound(feeds, names)
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed: {_reason(error)}") from error
+        return dict(zip(names, results, strict=True))
+
+    def _run_bound(self, feeds: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name in names:
+            binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(binding)
+        return list(binding.copy_outputs_to_cpu())
+
+
+def available() -> list[str]:
+    """Return ONNX Runtime's names of the execution providers that are installed, the preferred first."""
+    return list(_onnxruntime().get_available_providers())
+
+
+def provider_name(provider: str) -> str | None:
+    """Return ONNX Runtime's name of *provider*, None for ``"auto"``; ProviderError where it is not installed."""
+    if provider == "auto":
+        return None
+    installed = available()
+    name = SHORT.get(provider.lower(), provider)
+    if name not in installed:
+        known = {short: long for short, long in SHORT.items() if long in installed}
+        hint = "; pip install onnxruntime-gpu in place of onnxruntime" if name == SHORT["cuda"] else ""
+        raise ProviderError(
+            f"no execution provider {provider!r} in this onnxruntime; there is {', '.join(['auto', *known])}"
+            f"{hint}.{nearest(provider, SHORT)}"
         )
-        self.outputs = [output.name for output in self._session.get_outputs()]
+    return name
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return all outputs by name."""
-        return dict(zip(self.outputs, self._session.run(None, dict(feeds)), strict=True))
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProviderError(
+            f"ONNX Runtime cannot be imported ({error}); pip install 'onnxcam[cpu]' or 'onnxcam[gpu]'"
+        ) from None
+    return onnxruntime
+
+
+def _reason(error: Exception) -> str:
+    """Return ONNX Runtime's message without its error code prefix."""
+    text = first_line(error)
+    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

@@ -35,7 +35,9 @@ def load(source: ModelLike) -> ir.Model:
     if isinstance(source, onnx.ModelProto):
         return _checked(_deserialize(source, "the given ModelProto", None), "the given ModelProto")
     if isinstance(source, bytes):
-        return _checked(_deserialize(_parse(source, "the given bytes"), "the given bytes", None), "the given bytes")
+        return _checked(
+            _deserialize(_parse(source, "the given bytes"), "the given bytes", None), "the given bytes"
+        )
     path = Path(source)
     where = f"'{path}'"
     return _checked(_deserialize(_parse(_read(path), where), where, path.parent), where)
@@ -96,7 +98,9 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except google.protobuf.message.DecodeError:
-        raise ModelError(f"{where} is no ONNX model, or a truncated one; download or export it again") from None
+        raise ModelError(
+            f"{where} is no ONNX model, or a truncated one; download or export it again"
+        ) from None
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{where} is no ONNX model: it holds no graph; download or export it again")
     return proto
@@ -116,7 +120,9 @@ def _deserialize(proto: onnx.ModelProto, where: str, folder: Path | None) -> ir.
 def _attach(tensor: ir.ExternalTensor, where: str, folder: Path | None) -> None:
     """Point *tensor* at its file, which must be there and lie in the model's folder."""
     if folder is None:
-        raise ModelError(f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead")
+        raise ModelError(
+            f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead"
+        )
     home = folder.resolve()
     file = (home / tensor.location).resolve()
     if not file.is_relative_to(home):

@@ -25,8 +25,9 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
     """Return the picture as uint8 RGB [H, W, 3].
 
-    Files are turned upright by their EXIF orientation, grey becomes three equal channels, transparency is laid
-    over white, 16-bit and floating pictures are scaled to 8 bits. Arrays are taken as RGB and not copied.
+    Files are turned upright by their EXIF orientation, grey becomes three equal channels, transparency is
+    laid over white, 16-bit and floating pictures are scaled to 8 bits. Arrays are taken as RGB and not
+    copied.
 
     Raises ImageError for what is no picture, is damaged or has more than MAX_PIXELS pixels.
     """
@@ -129,21 +130,23 @@ def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
     finally:
         logging.setLogLevel(level)
     if picture is None:
-        raise ImageError(f"{path}: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG again")
+        raise ImageError(
+            f"{path}: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG again"
+        )
     return np.asarray(picture)
 
 
 def _check_size(data: bytes, path: Path) -> None:
     size = _declared_size(data)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(_too_large(path, f" of {size[0]} x {size[1]}"))
+        raise ImageError(_too_large(path, f" of {size[0]} x {size[1]} pixels"))
     # libpng reports a cut file on stderr and nothing silences it, so it must not get the file.
     if _is_png(data) and b"IEND" not in data[-64:]:
         raise ImageError(f"{path}: the PNG file is cut off; copy the picture again")
 
 
 def _too_large(path: Path, size: str = "") -> str:
-    return f"{path}: a picture{size} pixels is above the limit of {MAX_PIXELS} pixels (2^28); scale it down first"
+    return f"{path}: a picture{size} is above the limit of {MAX_PIXELS} pixels (2^28); scale it down first"
 
 
 def _is_png(data: bytes) -> bool:
@@ -170,7 +173,7 @@ def _declared_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _to_uint8(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit pictures by their full range; floats are 0 to 1, or up to their own maximum if that is more."""
+    """Scale 16-bit pictures by their full range; floats reach up to 1, or to their own maximum if larger."""
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype == np.uint16:

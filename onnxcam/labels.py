@@ -24,9 +24,10 @@ def resolve(
 ) -> list[str] | None:
     """Return one name for each of *count* classes, or None where nobody names them.
 
-    The first that fits: *spec* (a file or the names themselves), what onnxcam wrote into the model's *metadata*,
-    Hugging Face's ``config.json`` near the model's *path*, Ultralytics' metadata, and for 1,000 classes (or 1,001
-    with a background class first) the names of ImageNet. Raises TargetError where *spec* does not fit.
+    The first that fits: *spec* (a file or the names themselves), what onnxcam wrote into the model's
+    *metadata*, Hugging Face's ``config.json`` near the model's *path*, Ultralytics' metadata, and for 1,000
+    classes (or 1,001 with a background class first) the names of ImageNet. Raises TargetError where *spec*
+    does not fit.
     """
     if spec is not None:
         return _explicit(spec, count)
@@ -45,14 +46,15 @@ def _imagenet() -> tuple[str, ...]:
 
 
 def imagenet() -> list[str]:
-    """Return the 1,000 names of ImageNet-1k in the order of its classes; a few occur twice ('crane', 'maillot')."""
+    """Return the 1,000 names of ImageNet-1k in the order of its classes."""
     return list(_imagenet())
 
 
 def index(label: str, labels: Sequence[str]) -> int:
-    """Return the class that *label* names: the whole name, or one of its comma-separated synonyms, in any case.
+    """Return the class that *label* names: the whole name, or one of its comma-separated synonyms.
 
-    Underscores count as spaces; of two classes with one name the first. Raises TargetError with the nearest names.
+    Case does not count, underscores are spaces; of two classes with one name the first. Raises TargetError
+    with the nearest names.
     """
     wanted = _fold(label)
     whole = [_fold(name) for name in labels]
@@ -74,7 +76,9 @@ def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int) -> list[
     else:
         names, where = [str(name) for name in spec], "labels"
     if len(names) != count:
-        raise TargetError(f"{where}: {len(names)} labels, but the model has {count} classes; give one for each class")
+        raise TargetError(
+            f"{where}: {len(names)} labels, but the model has {count} classes; give one for each class"
+        )
     return names
 
 
@@ -92,15 +96,19 @@ def _read(path: Path) -> list[str]:
     except (ValueError, RecursionError):
         names = None
     if names is None:
-        raise TargetError(f'{path}: no labels in it; JSON labels are ["name", …], {{"0": "name", …}} or {{"id2label": …}}')
+        raise TargetError(
+            f'{path}: no labels in it; JSON labels are ["name", …], {{"0": "name", …}} or {{"id2label": …}}'
+        )
     return names
 
 
 def _config(path: Path | None) -> Iterable[Any]:
-    """Yield the names in Hugging Face's config.json: transformers' ``id2label`` and timm's ``label_names``."""
+    """Yield the names in Hugging Face's config.json: transformers' ``id2label``, timm's ``label_names``."""
     config = companions.beside(path, "config.json")
     names = _names(config.get("id2label"))
-    if names is not None and not all(name.startswith("LABEL_") for name in names):  # transformers' placeholders
+    if names is not None and not all(
+        name.startswith("LABEL_") for name in names
+    ):  # transformers' placeholders
         yield names
     yield config.get("label_names")
 

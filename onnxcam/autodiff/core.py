@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
@@ -64,8 +64,8 @@ def backward(
             if x is None or x not in active or dx is None:
                 continue
             dx = dx() if callable(dx) else dx
-            if row.broadcast and isinstance(dx, ir.Value):
-                dx = unbroadcast(op, dx, x, node.outputs[0])
+            if row.broadcast:
+                dx = _undo_broadcast(op, dx, x, node.outputs[0])
             cotangents[x].append(dx)
     gradients = [_total(op, value, cotangents, sparse=False) for value in wanted]
     return [g for g in gradients if g is None or isinstance(g, ir.Value)]
@@ -90,14 +90,15 @@ def used_values(node: ir.Node) -> Iterable[ir.Value | None]:
             yield from attribute.as_graph().outputs
 
 
-def _apply(op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None]) -> Sequence[object]:
+def _apply(op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None]) -> Sequence[Any]:
+    """Return one gradient for each of the node's inputs; a rule may give more, for optional inputs left out."""
     gradients = row.function(op, node, dys if row.many else dys[0], *node.inputs)
-    if not isinstance(gradients, tuple) or len(gradients) != len(node.inputs):
+    if not isinstance(gradients, tuple) or len(gradients) < len(node.inputs):
         raise OnnxcamError(
             f"the rule for {node.op_type} must return a tuple of {len(node.inputs)} gradients for node "
             f"{node.name!r}, one for each input; it returned {gradients!r}"
         )
-    return gradients
+    return gradients[: len(node.inputs)]
 
 
 def _total(
@@ -115,6 +116,14 @@ def _total(
         total.shape, total.type = y.shape, total.type or y.type
     cotangents[y] = [total]
     return total
+
+
+def _undo_broadcast(op: Emitter, dx: Cotangent, x: ir.Value, y: ir.Value) -> Cotangent:
+    if isinstance(dx, OneHot):
+        if x.shape is not None and x.shape == y.shape:
+            return dx
+        dx = dx.dense(op, y)
+    return unbroadcast(op, dx, x, y)
 
 
 def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -141,13 +150,17 @@ def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value
     return op.Reshape(op.ReduceSum(dx, repeated, keepdims=1, noop_with_empty_axes=1), op.Shape(x))
 
 
-def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Value], rules: RuleSet) -> ir.Value:
+def connected(
+    value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Value], rules: RuleSet
+) -> ir.Value:
     """Return *gradient*; GradientError, saying where the path breaks, where there is none."""
     if gradient is not None:
         return gradient
     targets = ", ".join(repr(seed.name) for seed in seeds)
     broken = _break(value, rules)
-    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}")
+    raise GradientError(
+        f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}"
+    )
 
 
 def _break(value: ir.Value, rules: RuleSet) -> str:

@@ -9,6 +9,7 @@ nobody asked for are never placed (`Emitter.place`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,19 @@ of ints becomes int64; an array is taken as it is; None leaves an optional input
 
 FOLD_LIMIT = 4096  # elements; larger constants are left to the runtime's own folding
 
-_BOOL = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "Xor", "IsNaN", "IsInf"}
+_BOOL = {
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Equal",
+    "Not",
+    "And",
+    "Or",
+    "Xor",
+    "IsNaN",
+    "IsInf",
+}
 _INT64 = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero"}
 
 
@@ -34,6 +47,10 @@ def _unsqueeze(data: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 def _squeeze(data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
     return np.squeeze(data, None if axes is None else tuple(int(axis) for axis in axes))
+
+
+def _reshape(data: np.ndarray, shape: np.ndarray, allowzero: int = 0) -> np.ndarray:
+    return data.reshape([data.shape[i] if n == 0 and not allowzero else n for i, n in enumerate(shape)])
 
 
 def _reduce(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
@@ -53,23 +70,28 @@ FOLDS: dict[str, Callable[..., Any]] = {
     "Sub": np.subtract,
     "Mul": np.multiply,
     "Div": _divide,
-    "Mod": np.mod,
+    "Mod": lambda a, b, fmod=0: np.fmod(a, b) if fmod else np.mod(a, b),
     "Neg": np.negative,
     "Abs": np.abs,
+    "Sign": np.sign,
     "Sqrt": np.sqrt,
     "Reciprocal": np.reciprocal,
-    "Max": np.maximum,
-    "Min": np.minimum,
+    "Max": lambda *parts: reduce(np.maximum, parts),
+    "Min": lambda *parts: reduce(np.minimum, parts),
     "Equal": np.equal,
     "Less": np.less,
     "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "LessOrEqual": np.less_equal,
+    "Not": np.logical_not,
+    "And": np.logical_and,
     "Where": np.where,
     "Concat": lambda *parts, axis: np.concatenate(parts, axis),
     "Gather": _take,
-    "Expand": lambda data, shape: data * np.ones(shape, data.dtype),
+    "Expand": lambda data, shape: np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(shape))),
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
-    "Reshape": lambda data, shape: data.reshape(shape),
+    "Reshape": _reshape,
     "Range": lambda start, limit, delta: np.arange(start, limit, delta, dtype=np.asarray(start).dtype),
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
@@ -126,7 +148,12 @@ class Emitter:
         return made[0] if outputs == 1 else made
 
     def _node(
-        self, op_type: str, inputs: list[ir.Value | None], outputs: int, domain: str, attributes: dict[str, Any]
+        self,
+        op_type: str,
+        inputs: list[ir.Value | None],
+        outputs: int,
+        domain: str,
+        attributes: dict[str, Any],
     ) -> tuple[ir.Value, ...]:
         name = self.name(f"{self._prefix}.{op_type}")
         made = [ir.Value(name=name if i == 0 else self.name(f"{name}.{i}")) for i in range(outputs)]
@@ -157,7 +184,8 @@ class Emitter:
         arrays = [None if x is None else constant(x) for x in inputs]
         if any(array is None or array.size > FOLD_LIMIT for array in arrays):
             return None
-        return self.const(np.asarray(FOLDS[op_type](*arrays, **attributes)))
+        result = np.asarray(FOLDS[op_type](*arrays, **attributes))
+        return self.const(result) if result.size <= FOLD_LIMIT else None
 
     def _static_shape(self, x: ir.Value, start: int = 0, end: int | None = None) -> ir.Value | None:
         if x.shape is None:
@@ -189,6 +217,20 @@ class Emitter:
         """Return zeros of *x*'s shape and dtype."""
         return self.full_like(x, 0.0)
 
+    def flag(self, condition: ir.Value, like: ir.Value) -> ir.Value:
+        """Return 1 where *condition* holds, else 0, in the dtype of *like*."""
+        if like.dtype is None:
+            return self.CastLike(condition, like)
+        return self.Cast(condition, to=int(like.dtype))
+
+    def mask(self, dy: ir.Value, condition: ir.Value) -> ir.Value:
+        """Return *dy* where *condition* holds, else 0: several times faster on ONNX Runtime's CPU than Where."""
+        return self.Mul(dy, self.flag(condition, dy))
+
+    def axes(self, x: ir.Value, start: int = 0, stop: int = 0) -> ir.Value:
+        """Return the axes of *x* from *start* up to its rank plus *stop*, as int64 [n]."""
+        return self.Range(start, self.Add(self.Squeeze(self.Shape(self.Shape(x)), [0]), stop), 1)
+
     def dim(self, x: ir.Value, axis: int) -> ir.Value:
         """Return the length of *x* along *axis* as int64 [1]."""
         axis %= rank(x)
@@ -202,6 +244,12 @@ class Emitter:
         if x.shape is not None and dims.count(-1) <= 1 and 0 not in dims:
             return self.Reshape(dy, dims)
         return self.Reshape(dy, self.Shape(x))
+
+    def alias(self, x: ir.Value, name: str) -> ir.Value:
+        """Return a value of its own, called *name*, that equals *x*."""
+        (made,) = self._node("Identity", [x], 1, "", {})
+        made.name, made.shape = self.name(name), x.shape
+        return made
 
     def name(self, wish: str) -> str:
         """Return *wish*, numbered where the graph has it already."""
@@ -264,7 +312,7 @@ def _dtype(
         return ir.DataType(attributes["to"])
     if op_type == "ConstantOfShape":
         return ir.DataType(attributes["value"].dtype) if "value" in attributes else ir.DataType.FLOAT
-    source = {"Where": 1, "OneHot": 2}.get(op_type, 0)
+    source = {"Where": 1, "CastLike": 1, "OneHot": 2}.get(op_type, 0)
     first = inputs[source] if len(inputs) > source else None
     return None if first is None else first.dtype
 

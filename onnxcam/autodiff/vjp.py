@@ -60,9 +60,10 @@ def add_vjp(
     op = Emitter(graph)
     seeds = {y: cotangent_input(op, y) for y in sources}
     gradients = backward(op, seeds, wanted, rules)
-    if inputs is None and any(gradients):
-        wanted, gradients = zip(*[pair for pair in zip(wanted, gradients) if pair[1]])
+    some = inputs is None and any(gradients)
     for x, gradient in zip(wanted, gradients, strict=True):
+        if gradient is None and some:
+            continue
         add_output(op, connected(x, gradient, sources, rules), f"{x.name}.gradient", like=x)
     op.place(graph.outputs)
 
@@ -76,8 +77,7 @@ def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
 
 def add_output(op: Emitter, value: ir.Value, name: str, like: ir.Value | None = None) -> ir.Value:
     """Add *value* to the graph's outputs under a name of its own; return that output."""
-    output: ir.Value = op.Identity(value)
-    output.name = op.name(name)
+    output = op.alias(value, name)
     if like is not None:
         output.shape, output.type = like.shape, like.type
     op.graph.outputs.append(output)

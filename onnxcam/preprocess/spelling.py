@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -34,14 +35,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset sets; the rest is the default of `Preprocess`, sizes are the model's own."""
 
+_RAW = {"range": (0.0, 255.0), "mean": (0.0,), "std": (1.0,)}
+
 
 def parse(text: str, tensor: TensorSpec = _OPEN) -> Preprocess:
-    """Read a preset, ``key=value`` pairs, or a preset followed by pairs that override it, for the input *tensor*.
+    """Read a preset, ``key=value`` pairs, or a preset and pairs that override it, for the input *tensor*.
 
     Layout, dtype and (for one channel) grey come from the model unless stated, and so do sizes; a size that
     neither states is 224. Raises PreprocessError.
     """
-    return build(_pairs(text), tensor)
+    return build(fields_of(text), tensor)
 
 
 def build(stated: Mapping[str, Any], tensor: TensorSpec) -> Preprocess:
@@ -50,7 +53,7 @@ def build(stated: Mapping[str, Any], tensor: TensorSpec) -> Preprocess:
     Raises PreprocessError.
     """
     fields = dict(stated)
-    tensor = TensorSpec(tensor.name, tensor.dtype, tensor.shape, fields.get("layout", tensor.layout))
+    tensor = replace(tensor, layout=fields.get("layout", tensor.layout))
     fields = _geometry(fields, tensor) | {"layout": tensor.layout, "dtype": tensor.dtype}
     fields.setdefault("order", "gray" if tensor.channels == 1 else "rgb")
     if tensor.dtype.kind in "iu":
@@ -66,31 +69,32 @@ def check(preprocess: Preprocess, tensor: TensorSpec) -> None:
     if channels != tensor.channels:
         order = "gray" if tensor.channels == 1 else "rgb or bgr"
         raise PreprocessError(
-            f"preprocess order={preprocess.order} makes {channels} channels, input '{tensor.name}' {shape} takes "
-            f"{tensor.channels}; use order={order}"
+            f"preprocess order={preprocess.order} makes {channels} channels, "
+            f"input '{tensor.name}' {shape} takes {tensor.channels}; use order={order}"
         )
     for key in ("mean", "std"):
-        if len(getattr(preprocess, key)) not in (1, channels):
+        count = len(getattr(preprocess, key))
+        if count not in (1, channels):
             raise PreprocessError(
-                f"preprocess {key} has {len(getattr(preprocess, key))} numbers, input '{tensor.name}' {shape} has "
-                f"{channels} channels; give 1 or {channels} numbers"
+                f"preprocess {key} has {count} numbers, input '{tensor.name}' {shape} has {channels} "
+                f"channel{'s' if channels > 1 else ''}; give {'1 or 3' if channels > 1 else '1'}"
             )
-    if tensor.dtype.kind in "iu" and (preprocess.mean, preprocess.std, preprocess.range) != ((0,), (1,), (0, 255)):
+    if tensor.dtype.kind in "iu" and any(getattr(preprocess, key) != value for key, value in _RAW.items()):
         raise PreprocessError(
-            f"input '{tensor.name}' is {tensor.dtype} and takes the raw 0-255 values; state only sizes, order and "
-            "layout, as in preprocess='raw'"
+            f"preprocess range, mean and std do not apply: input '{tensor.name}' is {tensor.dtype} and takes "
+            "the raw 0-255 values; state only sizes, order and layout, or 'raw'"
         )
     _check_size(preprocess, tensor)
 
 
 def _check_size(preprocess: Preprocess, tensor: TensorSpec) -> None:
-    made = preprocess.letterbox or preprocess.crop or preprocess.resize
-    made = made if isinstance(made, tuple) else (None, None)
+    stated = preprocess.letterbox or preprocess.crop or preprocess.resize
+    made = stated if isinstance(stated, tuple) else (None, None)
     if any(want is not None and have != want for have, want in zip(made, tensor.size, strict=True)):
         have, want = ("x".join("?" if n is None else str(n) for n in size) for size in (made, tensor.size))
         raise PreprocessError(
             f"preprocess makes {have} pixels, input '{tensor.name}' {shape_text(tensor.shape)} takes {want}; "
-            f"state crop={want}, or leave the size to the model"
+            f"state crop={want}, or leave the sizes out"
         )
 
 
@@ -101,26 +105,26 @@ def _geometry(fields: dict[str, Any], tensor: TensorSpec) -> dict[str, Any]:
     resize = fields.get("resize")
     if "letterbox" in fields:
         fields["letterbox"] = fields["letterbox"] or default
-    elif isinstance(resize, tuple):
+    elif isinstance(resize, tuple) or ("resize" in fields and resize is None):
         pass
     elif resize is not None and (fraction is not None or None not in tensor.size):
         fields.setdefault("crop", default)
     elif fraction is not None:
         fields |= _centre(fields.get("crop", default), fraction)
-    elif resize is None and "crop" not in fields:
+    elif "resize" not in fields and "crop" not in fields:
         fields["resize"] = default
     return fields
 
 
 def _centre(crop: Size, fraction: float) -> dict[str, Any]:
-    """Resize so that *crop* is that *fraction* of the short side. A crop that is not square is the whole picture."""
+    """Resize so that *crop* is that *fraction* of the short side; squash into a crop that is not square."""
     if crop[0] != crop[1]:
         return {"resize": crop}
     return {"resize": int(crop[0] / fraction), "crop": crop}
 
 
-def _pairs(text: str) -> dict[str, Any]:
-    """Return the fields that *text* states, the preset's first."""
+def fields_of(text: str) -> dict[str, Any]:
+    """Return the fields of `Preprocess` (and ``fraction``) that *text* states. Raises PreprocessError."""
     words = [word.strip() for word in text.split(",")]
     fields: dict[str, Any] = {}
     if "=" not in words[0]:
@@ -134,7 +138,9 @@ def _pairs(text: str) -> dict[str, Any]:
             raise PreprocessError(f"preprocess key '{key}' stands twice; keep one")
         given[key] = _KEYS[key](key, value)
     if "letterbox" in given and given.keys() & {"resize", "crop"}:
-        raise PreprocessError("preprocess states letterbox= together with resize= or crop=; keep one of the two ways")
+        raise PreprocessError(
+            "preprocess states letterbox= together with resize= or crop=; keep one of the two ways"
+        )
     if given.keys() & {"letterbox", "resize", "crop"}:
         fields.pop("letterbox", None)
     if "letterbox" in given:
@@ -168,7 +174,9 @@ def _read_size(key: str, value: str) -> Size:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _read_resize(key: str, value: str) -> int | Size:
+def _read_resize(key: str, value: str) -> int | Size | None:
+    if value.lower() == "none":
+        return None
     size = _read_size(key, value)
     return size[0] if value.isdigit() else size
 
@@ -193,7 +201,8 @@ def _one_of(*words: str) -> Callable[[str, str], str]:
     def read(key: str, value: str) -> str:
         if value.lower() not in words:
             raise PreprocessError(
-                f"preprocess {key}={value} does not parse; {key} takes {', '.join(words)}.{nearest(value, words)}"
+                f"preprocess {key}={value} does not parse; {key} takes {', '.join(words)}."
+                f"{nearest(value, words)}"
             )
         return value.lower()
 

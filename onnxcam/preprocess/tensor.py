@@ -31,7 +31,9 @@ class TensorSpec:
         """Describe a graph input. Raises PreprocessError where a picture cannot become such a tensor."""
         name = value.name or ""
         if value.shape is None or value.dtype is None:
-            raise PreprocessError(f"input '{name}' states no shape and type; pass a tensor to `attribute` instead")
+            raise PreprocessError(
+                f"input '{name}' states no shape and type; pass a tensor to `attribute` instead"
+            )
         try:
             dtype = value.dtype.numpy()
         except TypeError:
@@ -40,15 +42,19 @@ class TensorSpec:
         return cls.make(name, dtype, shape, _layout_by_use(value))
 
     @classmethod
-    def make(cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None) -> TensorSpec:
+    def make(
+        cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None
+    ) -> TensorSpec:
         """Build a spec whose layout, unless given, is found by `layout_of`. Raises PreprocessError."""
         if len(shape) != 4:
             raise PreprocessError(
-                f"input '{name}' {shape_text(shape)} is no picture, which has 4 dims; pass a tensor to `attribute` instead"
+                f"input '{name}' {shape_text(shape)} is no picture, which has 4 dims; "
+                "pass a tensor to `attribute` instead"
             )
         if dtype.kind in "bOSUc":
             raise PreprocessError(
-                f"input '{name}' takes {dtype} elements, a picture has numbers; pass a tensor to `attribute` instead"
+                f"input '{name}' takes {dtype} elements, a picture has numbers; "
+                "pass a tensor to `attribute` instead"
             )
         return cls(name, dtype, shape, layout or layout_of(shape))
 
@@ -58,8 +64,8 @@ class TensorSpec:
         found = self.shape[1 if self.layout == "nchw" else 3]
         if isinstance(found, int) and found not in (1, 3):
             raise PreprocessError(
-                f"input '{self.name}' {shape_text(self.shape)} has {found} channels in {self.layout} layout, a picture "
-                "has 3 or 1; pass a callable as preprocess, or a tensor to `attribute`"
+                f"input '{self.name}' {shape_text(self.shape)} has {found} channels in {self.layout} layout, "
+                "a picture has 3 or 1; correct layout=, or pass a tensor to `attribute`"
             )
         return found if isinstance(found, int) else 3
 
@@ -73,8 +79,8 @@ class TensorSpec:
 def layout_of(shape: tuple[Dim, ...]) -> Layout:
     """Say which axis of a 4-D shape holds the channels.
 
-    The one of dim 1 and dim 3 that is 3, else 1, else 4; where no dim tells, a channel count that is left open is
-    sought on the side whose spatial dims are not fixed; else nchw.
+    The one of dim 1 and dim 3 that is 3, else 1, else 4; where no dim tells, a channel count that is left
+    open is sought on the side whose spatial dims are not fixed; else nchw.
     """
     for channels in (3, 1, 4):
         if channels in (shape[1], shape[3]):

@@ -1,4 +1,4 @@
-"""What a preprocessing is: how a picture becomes the model's tensor, and which part of the picture that shows."""
+"""What a preprocessing is: how a picture becomes the tensor, and which part of the picture that shows."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a uint8 RGB picture becomes the model's tensor. All data; `str` gives the spelling that parses back.
+    """How a uint8 RGB picture becomes the model's tensor. All data; `str` is the spelling that parses back.
 
-    Geometry is one of: *letterbox* (fit the whole picture into (height, width), pad with grey 114); or *resize* (an
-    int: the short side, keeping the aspect; a pair: squash to (height, width)) and then *crop* (the centre;
-    pictures smaller than that are padded with black). Then 0..255 is scaled to *range*, *mean* subtracted and the
-    result divided by *std*, each one number or one a channel, in the model's own channel *order*.
+    Geometry is one of: nothing (the picture's own size); *letterbox* (fit the whole picture into (height,
+    width), pad with grey 114); or *resize* (an int: the short side, keeping the aspect; a pair: squash to
+    (height, width)) and then *crop* (the centre; pictures smaller than that are padded with black). Then
+    0..255 is scaled to *range*, *mean* subtracted and the result divided by *std*, each one number or one a
+    channel, in the model's own channel *order*.
 
-    Bilinear and bicubic are OpenCV's when a picture grows. When it shrinks they average areas, a close stand-in for
-    the antialiased filters of PIL, torchvision and Hugging Face.
+    Bilinear and bicubic are OpenCV's when a picture grows. When it shrinks they average areas, a close
+    stand-in for the antialiased filters of PIL, torchvision and Hugging Face.
     """
 
     resize: int | Size | None = None
@@ -59,7 +60,7 @@ class Preprocess:
     dtype: np.dtype = field(default=np.dtype(np.float32))
 
     def __call__(self, image: Picture) -> NDArray[Any]:
-        """Return *image*, uint8 RGB [H, W, 3], as one tensor [1, C, h, w] or [1, h, w, C] of the model's dtype."""
+        """Return *image*, uint8 RGB [H, W, 3], as [1, C, h, w] or [1, h, w, C] of the model's dtype."""
         plan = self._plan(*image.shape[:2])
         pixels = _channels(plan.apply(image, self.interpolation), self.order)
         tensor = self._values(pixels)[None]
@@ -75,6 +76,8 @@ class Preprocess:
         if self.resize is not None:
             parts["resize"] = str(self.resize) if isinstance(self.resize, int) else _size(self.resize)
         parts |= {key: _size(size) for key in ("crop", "letterbox") if (size := getattr(self, key))}
+        if not parts:
+            parts["resize"] = "none"
         parts["range"] = "-".join(map(_number, self.range))
         if self.mean != (0.0,) or self.std != (1.0,):
             parts["mean"] = "/".join(map(_number, self.mean))
@@ -91,7 +94,8 @@ class Preprocess:
             return (pixels.astype(np.int16) - shift).astype(self.dtype)
         low, high = self.range
         scaled = pixels.astype(np.float64) * ((high - low) / 255) + low
-        return ((scaled - np.array(self.mean)) / np.array(self.std)).astype(self.dtype)
+        values: NDArray[Any] = (scaled - np.array(self.mean)) / np.array(self.std)
+        return values.astype(self.dtype)
 
     def _plan(self, height: int, width: int) -> _Plan:
         if self.letterbox is not None:
@@ -117,8 +121,8 @@ class CallablePreprocess(Preprocess):
         tensor = np.asarray(self.function(image))
         if tensor.ndim not in (3, 4) or (tensor.ndim == 4 and len(tensor) != 1):
             raise PreprocessError(
-                f"the preprocess function returned shape {tensor.shape}; return [C, H, W] or [H, W, C], with or "
-                "without a batch axis of 1"
+                f"the preprocess function returned shape {tensor.shape}; return [C, H, W] or [H, W, C], "
+                "with or without a batch axis of 1"
             )
         return (tensor if tensor.ndim == 4 else tensor[None]).astype(self.dtype, copy=False)
 
@@ -137,14 +141,15 @@ def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
     shapes = sorted({tensor.shape[1:] for tensor in tensors})
     if len(shapes) != 1:
         raise PreprocessError(
-            f"pictures of one batch became tensors of {len(shapes)} shapes {shapes}; add crop=HxW to the preprocessing"
+            f"the pictures of one batch became tensors of {len(shapes)} shapes {shapes}; "
+            "add crop=HxW to the preprocessing, or pass the pictures one by one"
         )
     return np.concatenate(tensors)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Resize to *resized*, then cut the window of *size* whose top left corner is *corner*; outside it is *fill*.
+    """Resize to *resized*, then cut a window of *size* with its top left at *corner*; outside it is *fill*.
 
     All pairs are (vertical, horizontal), in pixels of the resized picture.
     """
@@ -186,7 +191,7 @@ def _letterbox(height: int, width: int, size: Size) -> _Plan:
 
 
 def _resize(image: Picture, size: Size, interpolation: Interpolation) -> Picture:
-    """Shrink first, by averaging areas, the axes that shrink; then enlarge the others. OpenCV mixes the two up."""
+    """Shrink by averaging areas, then enlarge what grows; in one step OpenCV would do neither properly."""
     import cv2
 
     if interpolation == "nearest":

@@ -1,17 +1,105 @@
-"""Pointwise functions of one tensor: rectifiers, sigmoids and their kin."""
+"""Pointwise functions of one tensor: rectifiers, sigmoids and their kin, elementary functions.
+
+Rectifiers read their output rather than their input where either would do, so that ONNX Runtime still fuses
+them with the convolution before them.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.emit import Emitter, constant
 from onnxcam.autodiff.rules import Gradients, V, rule
 
 
 @rule("Relu")
 def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = max(x, 0): dx = dy [y > 0]."""
-    return (op.Where(op.Greater(node.outputs[0], 0.0), dy, 0.0),)
+    return (op.mask(dy, op.Greater(node.outputs[0], 0.0)),)
+
+
+@rule("LeakyRelu")
+def leaky_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x where x > 0, else α x: dx = dy (1 or α)."""
+    alpha = node.attributes.get_float("alpha", 0.01)
+    source = node.outputs[0] if alpha >= 0 else x
+    return (op.Mul(dy, _one_or(op, op.Greater(source, 0.0), op.const(alpha, x.dtype))),)
+
+
+@rule("PRelu", broadcast=True)
+def prelu(op: Emitter, node: ir.Node, dy: V, x: V, slope: V) -> Gradients:
+    """y = x where x > 0, else s x: dx = dy (1 or s), ds = dy min(x, 0)."""
+    factor = _one_or(op, op.Greater(x, 0.0), slope)
+    return op.Mul(dy, factor), lambda: op.Mul(dy, op.Min(x, 0.0))
+
+
+def _one_or(op: Emitter, condition: V, other: V) -> V:
+    """Return 1 where *condition* holds, else *other*; Max is faster than Where."""
+    known = constant(other)
+    if known is not None and (known <= 1).all() and (known >= 0).all():
+        return op.Max(op.flag(condition, other), other)
+    return op.Where(condition, op.const(1, other.dtype), other)
+
+
+@rule("ThresholdedRelu")
+def thresholded_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x where x > α, else 0: dx = dy [x > α]."""
+    return (op.mask(dy, op.Greater(x, node.attributes.get_float("alpha", 1.0))),)
+
+
+@rule("Shrink")
+def shrink(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x ± bias where |x| > λ, else 0: dx = dy [|x| > λ]."""
+    return (op.mask(dy, op.Greater(op.Abs(x), node.attributes.get_float("lambd", 0.5))),)
+
+
+@rule("Clip", broadcast=True)
+def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V | None = None) -> Gradients:
+    """y = min(max(x, low), high): dx = dy [y = x], and each bound gets dy where it holds.
+
+    On the bounds themselves the gradient passes, as in PyTorch's clamp.
+    """
+
+    def d_low() -> V:
+        below = op.Less(x, low)
+        return op.mask(dy, below if high is None else op.And(below, op.LessOrEqual(low, high)))
+
+    def d_high() -> V:
+        return op.mask(dy, op.Greater(x if low is None else op.Max(x, low), high))
+
+    return op.mask(dy, op.Equal(x, node.outputs[0])), d_low, d_high
+
+
+@rule("Elu")
+def elu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x where x > 0, else α (e^x - 1): dx = dy (1 or y + α)."""
+    return (op.Mul(dy, _exponential(op, node, x, node.attributes.get_float("alpha", 1.0), 1.0)),)
+
+
+@rule("Selu")
+def selu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = γ x where x > 0, else γ α (e^x - 1): dx = dy (γ or y + γ α)."""
+    gamma = node.attributes.get_float("gamma", 1.0507010221481323)
+    alpha = node.attributes.get_float("alpha", 1.6732631921768188)
+    return (op.Mul(dy, _exponential(op, node, x, gamma * alpha, gamma)),)
+
+
+def _exponential(op: Emitter, node: ir.Node, x: V, scale: float, slope: float) -> V:
+    """Return *slope* where x > 0, else y + *scale*, the derivative of y = scale (e^x - 1)."""
+    (y,) = node.outputs
+    if scale == slope == 1.0:
+        return op.Add(op.Min(y, 0.0), 1.0)
+    return op.Where(op.Greater(x, 0.0), op.const(slope, x.dtype), op.Add(y, scale))
+
+
+@rule("Celu")
+def celu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x where x > 0, else α (e^(x/α) - 1): dx = dy (1 + min(y, 0) / α)."""
+    alpha = node.attributes.get_float("alpha", 1.0)
+    return (op.Mul(dy, op.Add(op.Mul(op.Min(node.outputs[0], 0.0), 1 / alpha), 1.0)),)
 
 
 @rule("Sigmoid")
@@ -19,3 +107,107 @@ def sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = 1 / (1 + e^-x): dx = dy y (1 - y)."""
     (y,) = node.outputs
     return (op.Mul(dy, op.Mul(y, op.Sub(1.0, y))),)
+
+
+@rule("HardSigmoid")
+def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = min(max(α x + β, 0), 1): dx = dy α [0 < y < 1]."""
+    (y,) = node.outputs
+    inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
+    return (op.Mul(op.mask(dy, inside), node.attributes.get_float("alpha", 0.2)),)
+
+
+@rule("HardSwish")
+def hard_swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x s with s = min(max(x/6 + 1/2, 0), 1): dx = dy (s + x/6 [|x| < 3])."""
+    gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
+    slope = op.mask(op.Mul(x, 1 / 6), op.Less(op.Abs(x), 3.0))
+    return (op.Mul(dy, op.Add(gate, slope)),)
+
+
+@rule("Swish")
+def swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x s with s = sigmoid(α x): dx = dy (s + α y (1 - s))."""
+    alpha = node.attributes.get_float("alpha", 1.0)
+    gate = op.Sigmoid(_scaled(op, x, alpha))
+    return (op.Mul(dy, op.Add(gate, op.Mul(_scaled(op, node.outputs[0], alpha), op.Sub(1.0, gate)))),)
+
+
+def _scaled(op: Emitter, x: V, factor: float) -> V:
+    return x if factor == 1.0 else op.Mul(x, factor)
+
+
+@rule("Softsign")
+def softsign(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x / (1 + |x|): dx = dy (1 - |y|)²."""
+    rest = op.Sub(1.0, op.Abs(node.outputs[0]))
+    return (op.Mul(dy, op.Mul(rest, rest)),)
+
+
+@rule("Mish")
+def mish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x t with t = tanh(softplus(x)): dx = dy (t + x (1 - t²) sigmoid(x))."""
+    t = op.Tanh(op.Softplus(x))
+    slope = op.Mul(op.Sub(1.0, op.Mul(t, t)), op.Mul(x, op.Sigmoid(x)))
+    return (op.Mul(dy, op.Add(t, slope)),)
+
+
+@rule("Gelu")
+def gelu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = x Φ(x), Φ the normal distribution or its approximation by tanh: dx = dy (Φ + x Φ')."""
+    if node.attributes.get_string("approximate", "none") == "tanh":
+        return (op.Mul(dy, _gelu_tanh(op, node, x)),)
+    u = op.Mul(x, math.sqrt(0.5))
+    density = op.Mul(op.Exp(op.Neg(op.Mul(u, u))), 2 / math.sqrt(math.pi))
+    twice = op.Add(op.Add(op.Erf(u), op.Mul(u, density)), 1.0)
+    return (op.Mul(dy, op.Mul(twice, 0.5)),)
+
+
+def _gelu_tanh(op: Emitter, node: ir.Node, x: V) -> V:
+    """With (1 + tanh z) / 2 = sigmoid(2 z) = s and 2 z = a x + b x³: s + y (1 - s) (a + 3 b x²)."""
+    a = math.sqrt(8 / math.pi)
+    b = 0.044715 * a
+    square = op.Mul(x, x)
+    gate = op.Sigmoid(op.Mul(x, op.Add(op.Mul(square, b), a)))
+    slope = op.Mul(op.Sub(1.0, gate), op.Add(op.Mul(square, 3 * b), a))
+    return op.Add(gate, op.Mul(node.outputs[0], slope))
+
+
+SLOPES: dict[str, Callable[[Emitter, V, V], V]] = {
+    "Abs": lambda op, x, y: op.Sign(x),
+    "Cos": lambda op, x, y: op.Neg(op.Sin(x)),
+    "Cosh": lambda op, x, y: op.Sinh(x),
+    "Erf": lambda op, x, y: op.Mul(op.Exp(op.Neg(op.Mul(x, x))), 2 / math.sqrt(math.pi)),
+    "Exp": lambda op, x, y: y,
+    "Reciprocal": lambda op, x, y: op.Neg(op.Mul(y, y)),
+    "Sin": lambda op, x, y: op.Cos(x),
+    "Sinh": lambda op, x, y: op.Cosh(x),
+    "Softplus": lambda op, x, y: op.Sigmoid(x),
+    "Tan": lambda op, x, y: op.Add(op.Mul(y, y), 1.0),
+    "Tanh": lambda op, x, y: op.Sub(1.0, op.Mul(y, y)),
+}
+"""Functions y = f(x) by their derivatives in terms of x and y."""
+
+DIVISORS: dict[str, Callable[[Emitter, V, V], V]] = {
+    "Acos": lambda op, x, y: op.Neg(op.Sqrt(op.Sub(1.0, op.Mul(x, x)))),
+    "Acosh": lambda op, x, y: op.Sqrt(op.Sub(op.Mul(x, x), 1.0)),
+    "Asin": lambda op, x, y: op.Sqrt(op.Sub(1.0, op.Mul(x, x))),
+    "Asinh": lambda op, x, y: op.Sqrt(op.Add(op.Mul(x, x), 1.0)),
+    "Atan": lambda op, x, y: op.Add(op.Mul(x, x), 1.0),
+    "Atanh": lambda op, x, y: op.Sub(1.0, op.Mul(x, x)),
+    "Log": lambda op, x, y: x,
+    "Sqrt": lambda op, x, y: op.Mul(y, 2.0),
+}
+"""The same by 1 / f'."""
+
+
+@rule(*SLOPES)
+def elementary(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = f(x): dx = dy f'."""
+    return (op.Mul(dy, SLOPES[node.op_type](op, x, node.outputs[0])),)
+
+
+@rule(*DIVISORS)
+def elementary_inverse(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """y = f(x): dx = dy / (1 / f')."""
+    return (op.Div(dy, DIVISORS[node.op_type](op, x, node.outputs[0])),)

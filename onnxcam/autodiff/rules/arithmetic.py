@@ -1,11 +1,12 @@
-"""Arithmetic of tensors that broadcast against each other."""
+"""Arithmetic of tensors that broadcast against each other, choices between them, and the identity in its forms."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.emit import Emitter, constant
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.errors import ModelError
 
 
 @rule("Add", broadcast=True, sparse=True)
@@ -14,16 +15,23 @@ def add(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
     return dy, dy
 
 
-@rule("Mul", broadcast=True)
-def mul(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
-    """y = a b: da = dy b, db = dy a."""
-    return op.Mul(dy, b), op.Mul(dy, a)
-
-
 @rule("Sub", broadcast=True)
 def sub(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
     """y = a - b: da = dy, db = -dy."""
     return dy, lambda: op.Neg(dy)
+
+
+@rule("Mul", broadcast=True)
+def mul(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
+    """y = a b: da = dy b, db = dy a."""
+    return lambda: op.Mul(dy, b), lambda: op.Mul(dy, a)
+
+
+@rule("Div", broadcast=True)
+def div(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
+    """y = a / b: da = dy / b, db = -da y."""
+    da = op.Div(dy, b)
+    return da, lambda: op.Neg(op.Mul(da, node.outputs[0]))
 
 
 @rule("Neg")
@@ -32,13 +40,103 @@ def neg(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Neg(dy),)
 
 
+@rule("Pow", broadcast=True)
+def pow_(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
+    """y = a^b: da = dy b a^(b - [b ≠ 0]), db = dy y ln a, zero where a = 0."""
+
+    def d_base() -> V:
+        exponent = cast_to(op, b, a)
+        if is_number(b, 2):
+            return op.Mul(dy, op.Mul(a, exponent))
+        less = op.Sub(exponent, op.Abs(op.Sign(exponent)))
+        return op.Mul(dy, op.Mul(op.Pow(a, less), exponent))
+
+    def d_exponent() -> V | None:
+        if not _floating(b):
+            return None
+        log = op.Log(op.Where(op.Equal(a, 0.0), op.const(1, a.dtype), a))
+        return cast_to(op, op.Mul(dy, op.Mul(node.outputs[0], log)), b)
+
+    return d_base, d_exponent
+
+
+def is_number(x: V, number: float) -> bool:
+    """Whether *x* is a constant of one element, *number*."""
+    value = constant(x)
+    return value is not None and value.size == 1 and value.item() == number
+
+
+def _floating(x: V) -> bool:
+    return x.dtype is None or x.dtype.is_floating_point()
+
+
+def cast_to(op: Emitter, dy: V, x: V) -> V:
+    """Return *dy* in the dtype of *x*."""
+    if x.dtype is None:
+        return op.CastLike(dy, x)
+    return dy if dy.dtype == x.dtype else op.Cast(dy, to=int(x.dtype))
+
+
+@rule("Mod", broadcast=True)
+def mod(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
+    """y = a - q b with an integer q = (a - y) / b: da = dy, db = -q dy."""
+    return dy, lambda: op.Mul(dy, op.Div(op.Sub(node.outputs[0], a), b))
+
+
+@rule("Max", "Min", broadcast=True)
+def extremum(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
+    """y = max(a, b, …): dy goes to the largest; equal ones share it."""
+    (y,) = node.outputs
+    if len(parts) == 1:
+        return (dy,)
+    wins = [op.flag(op.Equal(part, y), dy) for part in parts]
+    share = op.Div(dy, (op.Add if len(wins) == 2 else op.Sum)(*wins))
+    return tuple(op.Mul(share, win) for win in wins)
+
+
+@rule("Sum", broadcast=True, sparse=True)
+def sum_(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
+    """y = a + b + …: each gets dy."""
+    return (dy,) * len(parts)
+
+
+@rule("Mean", broadcast=True)
+def mean(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
+    """y = (a + b + …) / n: each gets dy / n."""
+    return (op.Mul(dy, 1 / len(parts)) if len(parts) > 1 else dy,) * len(parts)
+
+
+@rule("Where", broadcast=True)
+def where(op: Emitter, node: ir.Node, dy: V, condition: V, a: V, b: V) -> Gradients:
+    """y = a where the condition holds, else b: so goes dy."""
+    return None, lambda: op.mask(dy, condition), lambda: op.mask(dy, op.Not(condition))
+
+
 @rule("Identity", sparse=True)
 def identity(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x: dx = dy."""
     return (dy,)
 
 
-@rule("Where", broadcast=True)
-def where(op: Emitter, node: ir.Node, dy: V, condition: V, a: V, b: V) -> Gradients:
-    """y = a where the condition holds, else b: so goes dy."""
-    return None, op.Where(condition, dy, 0.0), op.Where(condition, 0.0, dy)
+@rule("Cast", "CastLike")
+def cast(op: Emitter, node: ir.Node, dy: V, x: V, like: V | None = None) -> Gradients:
+    """y = x in another floating dtype: dx = dy in that of x; integers and flags have no gradient."""
+    return cast_to(op, dy, x) if _floating(x) and _floating(node.outputs[0]) else None, None
+
+
+@rule("Dropout", sparse=True)
+def dropout(
+    op: Emitter, node: ir.Node, dy: V, x: V, ratio: V | None = None, training: V | None = None
+) -> Gradients:
+    """At inference y = x: dx = dy."""
+    if training is not None and not is_number(training, 0):
+        raise training_mode(node)
+    return dy, None, None
+
+
+def training_mode(node: ir.Node) -> ModelError:
+    """Return the error to raise for a node that behaves as in training."""
+    return ModelError(
+        f"node {node.name!r} ({node.op_type}) is in training mode, where its gradient "
+        "depends on chance or on the batch; export the model in inference mode (PyTorch: model.eval())"
+    )

@@ -1,3 +1,170 @@
-"""Convolutions and their transposes."""
+"""Convolutions and their transposes.
+
+Both join the same three tensors, a large x, a kernel w and a small y, by ⟨y, w ⋆ x⟩; each gradient is the product of
+two of the three. A transposed convolution is a convolution with x and y exchanged.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff.emit import Emitter, constant, rank
+from onnxcam.autodiff.rules import Gradients, V, rule
+
+TO_THE_FRONT = -(2**63)  # the end of a Slice that runs backwards through a whole axis
+
+
+@rule("Conv")
+def conv(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
+    """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx spreads dy by w, dw correlates x with dy, db = Σ dy."""
+    window = Window.of(op, node, w, x, dy)
+    return (
+        window.spread(op, dy, w, x),
+        lambda: window.kernel(op, x, dy),
+        lambda: _bias(op, dy, window),
+    )
+
+
+@rule("ConvTranspose")
+def conv_transpose(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
+    """The transpose of Conv, with x and y exchanged: dx = w ⋆ dy, dw correlates dy with x, db = Σ dy."""
+    window = Window.of(op, node, w, dy, x, transposed=True)
+    return (
+        window.gather(op, dy, w),
+        lambda: window.kernel(op, dy, x),
+        lambda: _bias(op, dy, window),
+    )
+
+
+def _bias(op: Emitter, dy: V, window: Window) -> V:
+    return op.ReduceSum(dy, [0, *window.axes], keepdims=0)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel slides over the large tensor. What depends on sizes is an int64 vector, constant where known."""
+
+    strides: list[int]
+    dilations: list[int]
+    group: int
+    kernel_shape: V
+    extents: V  # of the dilated kernel
+    pads: V  # begins, then ends
+    rest: V  # positions of the large tensor behind the last window
+
+    @classmethod
+    def of(cls, op: Emitter, node: ir.Node, w: V, large: V, small: V, transposed: bool = False) -> Window:
+        """Read *node*'s window; *large* and *small* have the sizes of Conv's input and output."""
+        n = rank(w) - 2
+        strides = list(node.attributes.get_ints("strides", [1] * n))
+        dilations = list(node.attributes.get_ints("dilations", [1] * n))
+        shape = node.attributes.get_ints("kernel_shape", None)
+        kernel_shape = op.Shape(w, start=2) if shape is None else op.const(np.asarray(shape, np.int64))
+        extents = op.Add(op.Mul(op.Sub(kernel_shape, 1), dilations), 1)
+        covered = op.Add(op.Mul(op.Sub(op.Shape(small, start=2), 1), strides), extents)
+        surplus = op.Sub(covered, op.Shape(large, start=2))
+        if max(strides) == 1 and not transposed:
+            surplus = op.Sub(extents, 1)
+        elif transposed and "output_shape" not in node.attributes:
+            padding = node.attributes.get_ints("output_padding", [0] * n)
+            surplus = op.Sub(op.Add(extents, padding), strides)
+        pads = padding_of(op, node, n, surplus)
+        rest = op.Add(
+            op.Sub(op.Shape(large, start=2), covered), op.ReduceSum(op.Reshape(pads, [2, n]), [0], keepdims=0)
+        )
+        if max(strides) == 1:
+            rest = op.const(np.zeros(n, np.int64))
+        return cls(strides, dilations, node.attributes.get_int("group", 1), kernel_shape, extents, pads, rest)
+
+    @property
+    def axes(self) -> list[int]:
+        """The spatial axes."""
+        return list(range(2, 2 + len(self.strides)))
+
+    def gather(self, op: Emitter, x: V, w: V) -> V:
+        """Return y = w ⋆ x."""
+        x, pads = self._padded(op, x)
+        return op.Conv(x, w, pads=pads, strides=self.strides, dilations=self.dilations, group=self.group)
+
+    def spread(self, op: Emitter, y: V, w: V, x: V) -> V:
+        """Return what ⟨y, w ⋆ x⟩ is multiplied with, in the shape of *x*: the transpose of `gather`.
+
+        ConvTranspose says so directly. Where windows move by one, the same is a Conv with the kernel turned round,
+        which ONNX Runtime's CPU provider runs as fast as the forward one: 0.09 against 0.30 ms for 240 channels
+        apart, 28 × 28, 3 × 3. The turned kernel of a constant is folded when the session is made.
+        """
+        pads, extents, rest = constant(self.pads), constant(self.extents), constant(self.rest)
+        if max(self.strides) == 1 and pads is not None and extents is not None:
+            reach = np.tile(extents - 1, 2) - pads
+            if reach.min() >= 0:
+                turned = self._turned(op, w, bool((extents > 1).any()))
+                return op.Conv(y, turned, pads=reach.tolist(), dilations=self.dilations, group=self.group)
+        settings: dict[str, Any] = dict(strides=self.strides, dilations=self.dilations, group=self.group)
+        if pads is not None and rest is not None:
+            return op.ConvTranspose(y, w, pads=pads.tolist(), output_padding=rest.tolist(), **settings)
+        whole = op.ConvTranspose(y, w, output_padding=[stride - 1 for stride in self.strides], **settings)
+        begins = op.Gather(self.pads, list(range(len(self.axes))))
+        return op.Slice(whole, begins, op.Add(begins, op.Shape(x, start=2)), self.axes)
+
+    def kernel(self, op: Emitter, x: V, y: V) -> V:
+        """Return Σ_n,o x[n, c, o s + k d - p] y[n, m, o]: a Conv over the batch, strides and dilations exchanged."""
+        x, pads = self._padded(op, x)
+        exchange = [1, 0, *self.axes]
+        data = op.Transpose(x, perm=exchange)
+        if self.group > 1:  # [N, G C, …] → [C, G N, …]
+            channels = op.Div(op.dim(x, 1), self.group)
+            apart = op.Reshape(x, op.Concat([-1, self.group], channels, op.Shape(x, start=2), axis=0))
+            turned = op.Transpose(apart, perm=[2, 1, 0, *(axis + 1 for axis in self.axes)])
+            data = op.Reshape(turned, op.Concat(channels, [-1], op.Shape(x, start=2), axis=0))
+        product = op.Conv(
+            data,
+            op.Transpose(y, perm=exchange),
+            pads=pads,
+            strides=self.dilations,
+            dilations=self.strides,
+            group=self.group,
+        )
+        rest = constant(self.rest)
+        if rest is None or (rest >= self.dilations).any():
+            product = op.Slice(product, [0] * len(self.axes), self.kernel_shape, self.axes)
+        return op.Transpose(product, perm=exchange)
+
+    def _padded(self, op: Emitter, x: V) -> tuple[V, list[int]]:
+        """Return *x* and the pads that a Conv is to add; those known only when the model runs are in *x* already."""
+        pads = constant(self.pads)
+        if pads is not None:
+            return x, pads.tolist()
+        padded = op.Pad(x, self.pads, None, self.axes)
+        padded.shape = ir.Shape([*x.shape[:2], *[None] * len(self.axes)]) if x.shape is not None else None
+        return padded, [0] * (2 * len(self.axes))
+
+    def _turned(self, op: Emitter, w: V, reverse: bool) -> V:
+        """Return *w* with input and output channels exchanged within each group, and space reversed."""
+        outer, inner, shape = op.Div(op.dim(w, 0), self.group), op.dim(w, 1), op.Shape(w, start=2)
+        if self.group == 1:
+            w = op.Transpose(w, perm=[1, 0, *self.axes])
+        elif constant(outer) != 1 or constant(inner) != 1:
+            apart = op.Reshape(w, op.Concat([self.group], outer, inner, shape, axis=0))
+            exchanged = op.Transpose(apart, perm=[0, 2, 1, *(axis + 1 for axis in self.axes)])
+            w = op.Reshape(exchanged, op.Concat(op.Mul(inner, self.group), outer, shape, axis=0))
+        back = [-1] * len(self.axes)
+        return op.Slice(w, back, [TO_THE_FRONT] * len(back), self.axes, back) if reverse else w
+
+
+def padding_of(op: Emitter, node: ir.Node, n: int, surplus: V) -> V:
+    """Return the pads of a windowed operator, begins then ends: int64 [2 n], constant where known.
+
+    *surplus* is by how much its windows overlap the unpadded input, which is what automatic padding splits in two.
+    """
+    auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
+    if auto_pad in ("NOTSET", "VALID") and "output_shape" not in node.attributes:
+        given = node.attributes.get_ints("pads", [0] * (2 * n)) if auto_pad == "NOTSET" else [0] * (2 * n)
+        return op.const(np.asarray(given, np.int64))
+    surplus = op.Max(surplus, 0)
+    less = op.Div(surplus, 2)
+    more = op.Sub(surplus, less)
+    return op.Concat(*([less, more] if auto_pad == "SAME_UPPER" else [more, less]), axis=0)

@@ -1,16 +1,127 @@
-"""Reductions and running sums over axes."""
+"""Reductions, running sums and the largest entries along axes."""
 
 from __future__ import annotations
 
+from functools import reduce
+
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.emit import Emitter, constant
 from onnxcam.autodiff.rules import Gradients, V, rule
+
+
+def keepdims(op: Emitter, node: ir.Node, z: V, axes: V | None) -> V:
+    """Return *z*, of the shape of the reduction's output, so that it broadcasts against its input.
+
+    Without axes it does so already: all were reduced, and the output is a scalar, or (noop_with_empty_axes) none was.
+    """
+    if node.attributes.get_int("keepdims", 1) or axes is None:
+        return z
+    return op.Unsqueeze(z, axes)
+
+
+def again(op: Emitter, node: ir.Node, op_type: str, z: V, axes: V | None) -> V:
+    """Return the reduction *op_type* of *z*, an input's like, over the node's axes, which are kept."""
+    noop = node.attributes.get_int("noop_with_empty_axes", 0)
+    return op.emit(op_type, [z, axes], attributes={"keepdims": 1, "noop_with_empty_axes": noop})
+
+
+def nonzero(op: Emitter, z: V) -> V:
+    """Return *z* with ones for its zeros, to divide by."""
+    return op.Where(op.Equal(z, 0.0), op.const(1, z.dtype), z)
 
 
 @rule("ReduceSum")
 def reduce_sum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
     """y = Σ x: every summand gets dy."""
-    if not node.attributes.get_int("keepdims", 1) and axes is not None:
-        dy = op.Unsqueeze(dy, axes)
-    return op.Expand(dy, op.Shape(x)), None
+    return op.Expand(keepdims(op, node, dy, axes), op.Shape(x)), None
+
+
+@rule("ReduceMean")
+def reduce_mean(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = Σ x / n: every summand gets dy / n."""
+    share = op.Div(dy, op.Cast(_count(op, node, x, axes), to=int(x.dtype or ir.DataType.FLOAT)))
+    return op.Expand(keepdims(op, node, share, axes), op.Shape(x)), None
+
+
+def _count(op: Emitter, node: ir.Node, x: V, axes: V | None) -> V:
+    """Return how many entries of *x* each entry of the output is made of, as int64 that broadcasts."""
+    known = None if axes is None else constant(axes)
+    if known is not None and known.size and x.shape is not None:
+        return reduce(op.Mul, [op.dim(x, int(axis)) for axis in known.ravel()])
+    sizes = [op.ReduceProd(op.Shape(z), keepdims=0) for z in (x, node.outputs[0])]
+    return op.Div(*sizes)
+
+
+@rule("ReduceMax", "ReduceMin")
+def reduce_extremum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = max x: dy goes to the largest; equal ones share it."""
+    dy, y = (keepdims(op, node, z, axes) for z in (dy, node.outputs[0]))
+    wins = op.flag(op.Equal(x, y), x)
+    return op.Mul(wins, op.Div(dy, again(op, node, "ReduceSum", wins, axes))), None
+
+
+@rule("ReduceProd")
+def reduce_prod(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = Π x: each factor gets dy times the product of the others, which is 0 if one of these is 0."""
+    zeros = op.flag(op.Equal(x, 0.0), x)
+    factors = op.Add(x, zeros)
+    others = op.Div(again(op, node, "ReduceProd", factors, axes), factors)
+    only = op.Equal(again(op, node, "ReduceSum", zeros, axes), zeros)
+    return op.Mul(keepdims(op, node, dy, axes), op.mask(others, only)), None
+
+
+@rule("ReduceL1")
+def reduce_l1(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = Σ |x|: dx = dy sign(x)."""
+    return op.Mul(keepdims(op, node, dy, axes), op.Sign(x)), None
+
+
+@rule("ReduceL2")
+def reduce_l2(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = √Σ x²: dx = dy x / y, zero where y is."""
+    return op.Mul(keepdims(op, node, op.Div(dy, nonzero(op, node.outputs[0])), axes), x), None
+
+
+@rule("ReduceSumSquare")
+def reduce_sum_square(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = Σ x²: dx = 2 dy x."""
+    return op.Mul(keepdims(op, node, op.Mul(dy, 2.0), axes), x), None
+
+
+@rule("ReduceLogSum")
+def reduce_log_sum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = ln Σ x: every summand gets dy / e^y."""
+    share = op.Div(dy, op.Exp(node.outputs[0]))
+    return op.Expand(keepdims(op, node, share, axes), op.Shape(x)), None
+
+
+@rule("ReduceLogSumExp")
+def reduce_log_sum_exp(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """y = ln Σ e^x: dx = dy e^(x - y)."""
+    dy, y = (keepdims(op, node, z, axes) for z in (dy, node.outputs[0]))
+    return op.Mul(dy, op.Exp(op.Sub(x, y))), None
+
+
+@rule("CumSum")
+def cum_sum(op: Emitter, node: ir.Node, dy: V, x: V, axis: V) -> Gradients:
+    """The sum of all entries up to here: dx is the sum of dy from here on."""
+    return _reversed_sum(op, node, dy, axis), None
+
+
+@rule("CumProd")
+def cum_prod(op: Emitter, node: ir.Node, dy: V, x: V, axis: V) -> Gradients:
+    """The product of all entries up to here: dx is the sum of dy y from here on, over x (which must not be 0)."""
+    return op.Div(_reversed_sum(op, node, op.Mul(dy, node.outputs[0]), axis), x), None
+
+
+def _reversed_sum(op: Emitter, node: ir.Node, z: V, axis: V) -> V:
+    exclusive, backward = node.attributes.get_int("exclusive", 0), node.attributes.get_int("reverse", 0)
+    return op.CumSum(z, axis, exclusive=exclusive, reverse=1 - backward)
+
+
+@rule("TopK")
+def top_k(op: Emitter, node: ir.Node, dy: V, x: V, k: V) -> Gradients:
+    """The k largest entries and where they stood: there dy goes."""
+    axis = node.attributes.get_int("axis", -1)
+    return op.ScatterElements(op.zeros_like(x), node.outputs[1], dy, axis=axis), None

@@ -1,0 +1,41 @@
+"""``onnxcam demo``: two classes in one picture, explained by a small network that onnxcam brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+
+def command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
+        "onnxcam-demo"
+    ),
+    method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
+    provider: options.Provider = "auto",
+) -> None:
+    """Explain two sample pictures whose truth is known."""
+    from onnxcam.cli import show
+    from onnxcam.demo import demonstrate
+    from onnxcam.manifest import Folder
+
+    rows = []
+    with Folder(output) as folder:
+        for shown in demonstrate(method, provider):
+            entry = folder.add(shown.picture.name, shown.explanation)
+            where = "on the object" if shown.hit else "elsewhere"
+            rows.append(
+                (
+                    entry["image"],
+                    entry["target"]["label"],
+                    f"{entry['probability']:.1%}",
+                    where,
+                    entry["overlay"],
+                )
+            )
+    show.table(("picture", "class", "# probability", "peak", "overlay"), rows)
+    if not all(row[3] == "on the object" for row in rows):
+        raise typer.Exit(1)

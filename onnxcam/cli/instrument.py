@@ -1,0 +1,35 @@
+"""``onnxcam instrument``: activations and gradients as extra outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+
+def command(
+    model: options.Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)
+    ],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", "-l", help="Layer to expose; repeatable; auto chooses.", show_default=False),
+    ] = None,
+    input_gradient: Annotated[
+        bool, typer.Option("--input-gradient", help="Also the gradient at the input.")
+    ] = False,
+) -> None:
+    """Write MODEL with activations and their gradients as extra outputs."""
+    from onnxcam.cli import show
+    from onnxcam.instrument import instrument
+
+    added = instrument(model, output, layer or ["auto"], input_gradient=input_gradient)
+    show.table(("new output", "meaning"), added)
+    show.out.print(
+        f"{output}: run it with one more input, 'onnxcam.class' (int64 [N]; -1: the model's own top class)",
+        markup=False,
+    )

@@ -1,0 +1,72 @@
+"""What the commands print: tables for a person at a terminal, plain lines when piped; notes go to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from onnxcam.layer import Choice
+
+T = TypeVar("T")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """Print *rows* as a table, or separated by tabs when piped. A column ``"# …"`` is aligned to the right."""
+    if not out.is_terminal:
+        for row in rows:
+            print("\t".join(row))
+        return
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(
+            column.removeprefix("# "), justify="right" if column.startswith("# ") else "left", overflow="fold"
+        )
+    for row in rows:
+        grid.add_row(*(_plain(cell) for cell in row))
+    out.print(grid)
+
+
+def _plain(cell: str) -> str:
+    return cell.replace("[", r"\[")
+
+
+def explanations(entries: Sequence[dict[str, Any]]) -> None:
+    """Print one row an explanation."""
+    rows = [
+        (
+            entry["image"],
+            entry["target"]["label"] or str(entry["target"]["index"]),
+            f"{entry['score']:.3f}",
+            "" if entry["probability"] is None else f"{entry['probability']:.1%}",
+            "" if entry["box"] is None else ",".join(map(str, entry["box"])),
+            entry["overlay"],
+        )
+        for entry in entries
+    ]
+    table(("image", "class", "# score", "# probability", "box", "overlay"), rows)
+
+
+def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
+    """Print which layer was taken and why, and each warning once, to stderr."""
+    if choice is not None and err.is_terminal:
+        err.print(f"layer: {choice.layer}: {choice.reason}", style="dim", markup=False)
+        if choice.others:
+            others = "; ".join(str(layer) for layer in choice.others)
+            err.print(f"runners-up: {others}", style="dim", markup=False)
+    for warning in dict.fromkeys(warning for entry in entries for warning in entry["warnings"]):
+        err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+
+
+def progress(items: Sequence[T]) -> Iterable[T]:
+    """Yield *items* behind a progress bar, if there is more than one and a person looks on."""
+    if len(items) < 2 or not err.is_terminal:
+        return items
+    from rich.progress import track
+
+    return track(items, description="explaining", console=err, transient=True)

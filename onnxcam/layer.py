@@ -1,0 +1,195 @@
+"""Which activation the CAM methods look at, and what people call it.
+
+`auto` takes the last activation with spatial extent that the target depends on with a gradient that is not zero: the
+last rectified convolution of a CNN, the last normalised tokens of a transformer that still reach its class token.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.vjp import all_tensors
+from onnxcam.errors import LayerError, nearest
+from onnxcam.layout import Grid, Layout, Tokens, layouts
+
+Probe = Callable[[Sequence["Layer"]], "list[bool]"]
+
+RUNNERS_UP = 4
+
+PASSIVE = frozenset(
+    (
+        "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile Resize "
+        "Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool GlobalAveragePool "
+        "GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool QLinearGlobalAveragePool"
+    ).split()
+)
+"""Operators that move, pool or re-type an activation but make none."""
+
+_TOKEN_MAKERS = frozenset(
+    ("LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization")
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An activation and the layout of its axes."""
+
+    value: ir.Value
+    layout: Layout
+
+    @property
+    def tensor(self) -> str:
+        """Return the tensor's name in the graph."""
+        return self.value.name or ""
+
+    @property
+    def name(self) -> str:
+        """Return the framework's name of the layer where the file carries one, else the tensor's."""
+        names = module_names(self.value.producer())
+        return names[-1] if names else self.tensor
+
+    @property
+    def size(self) -> str:
+        """Return the spatial size, such as ``7 × 7``."""
+        return " × ".join(str(length) for length in self.layout.size(self.value))
+
+    def __str__(self) -> str:
+        label = self.tensor if self.name == self.tensor else f"{self.name} ({self.tensor})"
+        return f"{label}, {self.size}" + (" patches" if isinstance(self.layout, Tokens) else "")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The layer that was taken, why, and what else could have been."""
+
+    layer: Layer
+    reason: str
+    others: tuple[Layer, ...] = ()
+
+
+def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> list[Layer]:
+    """Return the activations with spatial extent between *image* and *scores*, the last first."""
+    found = layouts(graph, image, rules)
+    before = _ancestors(scores)
+    active = dependents(graph, [image], rules)
+    layers = [
+        Layer(y, found[y])
+        for node in graph
+        for y in node.outputs
+        if y in found
+        and y in before
+        and y is not scores
+        and _is_activation(node, found[y], active)
+        and _spatial(y, found[y])
+    ]
+    return layers[::-1]
+
+
+def choose(
+    graph: ir.Graph,
+    image: ir.Value,
+    scores: ir.Value,
+    rules: RuleSet,
+    name: str | None = None,
+    probe: Probe | None = None,
+) -> Choice:
+    """Return the layer called *name*, or the one that suits best for None and ``"auto"``.
+
+    *probe* tells for layers of tokens whether the gradient of the scores is not zero in most of their cells: the last
+    blocks of a transformer may pass only the class token on. LayerError where there is no such layer.
+    """
+    if name is not None and name != "auto":
+        return Choice(named(graph, image, name, rules), "by name")
+    layers = candidates(graph, image, scores, rules)
+    if not layers:
+        raise LayerError(
+            "the model has no activation with spatial extent between the picture and the class scores; "
+            "use --method gradient, which needs none"
+        )
+    if isinstance(layers[0].layout, Tokens) and probe is not None:
+        tokens = [layer for layer in layers if isinstance(layer.layout, Tokens)][:12]
+        alive = [layer for layer, flows in zip(tokens, probe(tokens), strict=True) if flows]
+        if not alive:
+            raise LayerError(
+                "the class scores depend on no patch token; name the layer to explain with --layer"
+            )
+        rest = [layer for layer in alive[1:]]
+        reason = "the last tokens whose patches the class scores depend on"
+        return Choice(alive[0], reason, tuple(rest[:RUNNERS_UP]))
+    return Choice(
+        layers[0],
+        "the last activation with spatial extent before the class scores",
+        tuple(layers[1 : RUNNERS_UP + 1]),
+    )
+
+
+def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
+    """Return the layer that *name* means: a tensor, a node, or a layer of the framework the file came from."""
+    value = _find(graph, name)
+    layout = layouts(graph, image, rules).get(value)
+    if layout is None:
+        raise LayerError(
+            f"layer {name!r} ({value.shape}) has no spatial axes that can be followed from the picture; "
+            "`onnxcam inspect` lists the layers that have"
+        )
+    return Layer(value, layout)
+
+
+def _find(graph: ir.Graph, name: str) -> ir.Value:
+    tensors = all_tensors(graph)
+    if name in tensors:
+        return tensors[name]
+    modules: dict[str, ir.Value] = {}
+    for node in graph:
+        if node.name == name:
+            return node.outputs[0]
+        modules.update(dict.fromkeys(module_names(node), node.outputs[0]))
+    if name in modules:  # the last node inside the module makes its output
+        return modules[name]
+    raise LayerError(f"the model has no layer {name!r}.{nearest(name, [*modules, *tensors])}")
+
+
+def module_names(node: ir.Node | None) -> list[str]:
+    """Return the framework's names of the modules around *node*, the outermost first.
+
+    PyTorch's exporter writes them into the node's metadata, its older one and tf2onnx into the node's name.
+    """
+    if node is None:
+        return []
+    scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
+    if scopes is not None:
+        return [scope for scope in ast.literal_eval(scopes)[:-1] if scope]
+    parts = [part for part in (node.name or "").split("/") if part][:-1]
+    names: list[str] = []
+    for part in parts:
+        nested = names and part.startswith(f"{names[-1].rsplit('/', 1)[-1]}.")
+        names.append(part if nested or not names else f"{names[-1]}.{part}")
+    return names
+
+
+def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool:
+    if isinstance(layout, Grid):
+        return node.op_type not in PASSIVE
+    residual = node.op_type == "Add" and all(x in active for x in node.inputs)
+    return residual or node.op_type in _TOKEN_MAKERS
+
+
+def _spatial(value: ir.Value, layout: Layout) -> bool:
+    return any(not isinstance(length, int) or length > 1 for length in layout.size(value))
+
+
+def _ancestors(value: ir.Value) -> set[ir.Value]:
+    seen, stack = {value}, [value]
+    while stack:
+        node = stack.pop().producer()
+        for x in node.inputs if node is not None else ():
+            if x is not None and x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return seen

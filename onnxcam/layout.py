@@ -1,0 +1,248 @@
+"""Which axes of a tensor are channels and which are space: followed through the graph from the picture.
+
+A `Grid` is a tensor with an axis for each axis of space, whatever its order (NCHW, NHWC, NCDHW). `Tokens` is a
+sequence in which the cells of a grid stand one after the other, behind or before tokens that are no cells: class
+and register tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.emit import Emitter, constant
+from onnxcam.autodiff.rules import RuleSet
+from onnxcam.errors import ModelError
+
+Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axes of a tensor [N, …]: one of channels, the others of space, in order."""
+
+    channel: int
+    space: tuple[int, ...]
+
+    def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return *x* as [N, K, *space]."""
+        order = [0, self.channel, *self.space]
+        return x if order == sorted(order) else op.Transpose(x, perm=order)
+
+    def size(self, x: ir.Value) -> tuple[Dim, ...]:
+        """Return the lengths of the axes of space."""
+        return tuple(x.shape[axis] for axis in self.space) if x.shape is not None else ()
+
+    def permuted(self, perm: Sequence[int]) -> Grid:
+        """Return the layout after a transpose."""
+        return Grid(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Axes of a tensor [N, …] of rank 3, and the cells among its tokens: ``offset`` to ``offset + prod(grid)``."""
+
+    channel: int
+    token: int
+    grid: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def cells(self) -> int:
+        """Return how many tokens are cells of the grid."""
+        count = 1
+        for length in self.grid:
+            count *= length
+        return count
+
+    def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return the cells of *x* as [N, K, *grid]."""
+        cells = op.Slice(x, [self.offset], [self.offset + self.cells], [self.token])
+        if self.token < self.channel:
+            cells = op.Transpose(cells, perm=[0, 2, 1])
+        return op.Reshape(cells, [0, 0, *self.grid])
+
+    def size(self, x: ir.Value) -> tuple[Dim, ...]:
+        """Return the lengths of the grid's axes."""
+        return self.grid
+
+    def permuted(self, perm: Sequence[int]) -> Tokens:
+        """Return the layout after a transpose."""
+        return replace(self, channel=perm.index(self.channel), token=perm.index(self.token))
+
+
+Layout: TypeAlias = Grid | Tokens
+
+
+def picture_input(graph: ir.Graph) -> ir.Value:
+    """Return the one input of *graph* that takes a picture; ModelError where there are several inputs, or none."""
+    inputs = list(graph.inputs)
+    if len(inputs) == 1:
+        return inputs[0]
+    named = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
+    raise ModelError(
+        f"the model has {len(inputs)} inputs ({named}); onnxcam explains models with one, the picture"
+    )
+
+
+def picture_layout(image: ir.Value) -> Grid | None:
+    """Return the layout of a model's input: channels are the axis of length 1, 3 or 4, first or last."""
+    if image.shape is None or len(image.shape) not in (4, 5):
+        return None
+    axes = tuple(range(1, len(image.shape)))
+    first, last = image.shape[1], image.shape[-1]
+    if last in (1, 3, 4) and first not in (1, 3, 4):
+        return Grid(axes[-1], axes[:-1])
+    return Grid(1, axes[1:])
+
+
+def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
+    """Return the layout of every tensor that depends on *image* and in which space can be followed."""
+    active = dependents(graph, [image], rules)
+    start = picture_layout(image)
+    found: dict[ir.Value, Layout] = {} if start is None else {image: start}
+    for node in graph:
+        if active.isdisjoint(node.outputs):
+            continue
+        follow = FOLLOW.get(node.op_type, _same)
+        for position, y in enumerate(node.outputs):
+            layout = follow(node, position, found, active)
+            if layout is not None:
+                found[y] = layout
+    return found
+
+
+Found: TypeAlias = dict[ir.Value, Layout]
+
+
+def _source(node: ir.Node, found: Found) -> tuple[ir.Value, Layout] | None:
+    return next(((x, found[x]) for x in node.inputs if x is not None and x in found), None)
+
+
+def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Pointwise operators and normalisations: the output has the layout of an input of its rank."""
+    shape = node.outputs[position].shape
+    for x in node.inputs:
+        if x is None or x not in found or shape is None or x.shape is None or len(x.shape) != len(shape):
+            continue
+        layout = found[x]
+        if isinstance(layout, Grid) or x.shape[layout.token] == shape[layout.token]:
+            return layout
+    return None
+
+
+def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Convolutions and pools: the standard has their channels at axis 1."""
+    x = node.inputs[0]
+    if x is None or x not in found or x.shape is None or len(x.shape) < 4:
+        return None
+    return Grid(1, tuple(range(2, len(x.shape))))
+
+
+def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    source = _source(node, found)
+    if source is None:
+        return None
+    x, layout = source
+    axes = list(range(len(x.shape or ())))
+    perm = list(node.attributes.get_ints("perm", axes[::-1]) or axes[::-1])
+    return layout.permuted(perm) if perm[0] == 0 else None
+
+
+def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A product with weights mixes the last axis; a product of two activations (attention) mixes space."""
+    x, w = node.inputs[:2]
+    if x is None or w in active or x not in found or x.shape is None or found[x].channel != len(x.shape) - 1:
+        return None
+    return found[x]
+
+
+def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A grid flattened into tokens, or tokens folded into a grid, the channels untouched."""
+    source = _source(node, found)
+    y = node.outputs[position]
+    if source is None or source[0].shape is None or y.shape is None:
+        return None
+    (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
+    if old == new:
+        return layout
+    channel = old[layout.channel - 1]
+    last = layout.channel == len(old)
+    if isinstance(layout, Grid) and len(new) == 2:
+        grid = layout.size(x)
+        if all(isinstance(length, int) for length in grid):
+            tokens = Tokens(2 if last else 1, 1 if last else 2, grid)
+            if new[tokens.channel - 1] == channel and new[tokens.token - 1] == tokens.cells:
+                return tokens
+    if isinstance(layout, Tokens) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
+        space = new[:-1] if last else new[1:]
+        if tuple(space) == layout.grid and new[-1 if last else 0] == channel:
+            axes = tuple(range(1, len(new) + 1))
+            return Grid(axes[-1], axes[:-1]) if last else Grid(1, axes[1:])
+    return None
+
+
+def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Concatenation: tokens that are no cells shift the grid."""
+    source = _source(node, found)
+    if source is None or source[0].shape is None:
+        return None
+    x, layout = source
+    axis = node.attributes.get_int("axis", 0) % len(x.shape or (1,))
+    if isinstance(layout, Grid) or axis != layout.token:
+        return layout
+    before = 0
+    for other in node.inputs:
+        if other is x:
+            return replace(layout, offset=layout.offset + before)
+        length = other.shape[axis] if other is not None and other.shape is not None else None
+        if not isinstance(length, int):
+            return None
+        before += length
+    return None
+
+
+def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A slice of the channels keeps the layout; a slice of the tokens must keep all cells."""
+    source = _source(node, found)
+    y = node.outputs[position]
+    if source is None or y.shape is None or source[0].shape is None or len(y.shape) != len(source[0].shape):
+        return None
+    x, layout = source
+    if isinstance(layout, Grid) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
+        return layout
+    starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
+    kept = y.shape[layout.token]
+    if starts is None or starts.size != 1 or not isinstance(kept, int) or starts.item() < 0:
+        return None
+    offset = layout.offset - int(starts.item())
+    return replace(layout, offset=offset) if 0 <= offset and offset + layout.cells <= kept else None
+
+
+def _lost(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    return None
+
+
+FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]] = {
+    "Transpose": _transposed,
+    "MatMul": _product,
+    "Gemm": _product,
+    "Concat": _joined,
+    "Slice": _sliced,
+    "Split": _sliced,
+    "Gather": _lost,
+    "Einsum": _lost,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
+    **dict.fromkeys(
+        (
+            "Conv ConvTranspose FusedConv ConvInteger QLinearConv MaxPool AveragePool LpPool GlobalAveragePool "
+            "GlobalMaxPool GlobalLpPool QLinearAveragePool QLinearGlobalAveragePool DepthToSpace SpaceToDepth"
+        ).split(),
+        _channels_first,
+    ),
+}
+"""How each operator carries a layout on; what is not listed works point by point."""

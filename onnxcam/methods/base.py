@@ -1,0 +1,123 @@
+"""What a method is, and the explanation graph that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import Cotangent, backward, connected
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.errors import MethodError, nearest
+from onnxcam.layer import Layer
+from onnxcam.target import Scores
+from onnxcam.autodiff.vjp import add_output
+
+CLASS = "onnxcam.class"
+"""The explanation graph's own input: the wanted class, int64 [N]."""
+MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
+"""Its own outputs: the raw map, the class that was explained [N], its score [N]."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a method works on: the picture, the layer and the score of one class, in a graph that may grow."""
+
+    op: Emitter
+    image: ir.Value
+    layer: Layer | None
+    scores: Scores
+    seed: Cotangent
+
+    def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
+        """Return the gradient of the class score with respect to *value*."""
+        table, seeds = ruleset(rules), {self.scores.value: self.seed}
+        (found,) = backward(self.op, seeds, [value], table)
+        gradient = connected(value, found, seeds, table)
+        gradient.shape, gradient.type = value.shape, value.type
+        return gradient
+
+    def activation(self) -> ir.Value:
+        """Return the layer's activation A, [N, K, *space]."""
+        layer = self._layer()
+        return layer.layout.maps(self.op, layer.value)
+
+    def activation_gradient(self) -> ir.Value:
+        """Return the gradient of the class score with respect to A, [N, K, *space]."""
+        layer = self._layer()
+        return layer.layout.maps(self.op, self.gradient(layer.value))
+
+    def space(self) -> list[int]:
+        """Return the axes of space of A."""
+        layer = self._layer()
+        axes = layer.layout.grid if hasattr(layer.layout, "grid") else layer.layout.space
+        return list(range(2, 2 + len(axes)))
+
+    def _layer(self) -> Layer:
+        if self.layer is None:
+            raise MethodError("this method looks at a layer; name one")
+        return self.layer
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain: its id, how its map is emitted, and where the map lies."""
+
+    id: str
+    emit: Callable[[Scene], ir.Value]
+    at_layer: bool  # the map is [N, *space of the layer]; else it has the shape of the input, signed
+    uses_layer: bool
+    summary: str
+
+
+METHODS: dict[str, Method] = {}
+"""Every method by its id. The command line, the documentation and the tests read it."""
+
+
+def method(
+    id: str, *, at_layer: bool, uses_layer: bool | None = None
+) -> Callable[[Callable[[Scene], ir.Value]], Callable[[Scene], ir.Value]]:
+    """Enter the function below into the registry as method *id*."""
+
+    def enter(function: Callable[[Scene], ir.Value]) -> Callable[[Scene], ir.Value]:
+        summary = (function.__doc__ or "").strip().splitlines()[0]
+        METHODS[id] = Method(id, function, at_layer, at_layer if uses_layer is None else uses_layer, summary)
+        return function
+
+    return enter
+
+
+def find_method(id: str) -> Method:
+    """Return the method called *id*; MethodError, offering the nearest, where there is none."""
+    if id not in METHODS:
+        raise MethodError(
+            f"no method is called {id!r}; there are {', '.join(METHODS)}.{nearest(id, METHODS)}"
+        )
+    return METHODS[id]
+
+
+def explanation_graph(
+    model: ir.Model, method: Method, image: ir.Value, layer: Layer | None, scores: Scores
+) -> None:
+    """Make *model*, a canonical one, explain itself, in place.
+
+    It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`.
+    """
+    graph = model.graph
+    op = Emitter(graph)
+    index, score = scores.select(op, class_input(graph, image))
+    raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
+    for value, name in ((raw, MAP), (index, CHOSEN), (score, SCORE)):
+        add_output(op, value, name)
+    op.place(graph.outputs)
+
+
+def class_input(graph: ir.Graph, image: ir.Value) -> ir.Value:
+    """Add the input `CLASS` to *graph*, int64 [N] with the batch of *image*; return it."""
+    batch = image.shape[0] if image.shape is not None else None
+    wanted = ir.Value(name=CLASS, shape=ir.Shape([batch]), type=ir.TensorType(ir.DataType.INT64))
+    graph.inputs.append(wanted)
+    return wanted

@@ -1,0 +1,28 @@
+"""Picture → tensor.
+
+::
+
+    tensor      the model's input, as a picture sees it
+    transform   what a preprocessing is: data that turns a picture into a tensor
+    spelling    how it is spelt: presets and key=value pairs
+    sources     where it comes from: the user, metadata, files beside the model, …
+    guess       … or the graph
+"""
+
+from onnxcam.preprocess.sources import Spec, resolve
+from onnxcam.preprocess.spelling import PRESETS, parse
+from onnxcam.preprocess.tensor import TensorSpec, layout_of
+from onnxcam.preprocess.transform import CallablePreprocess, Frame, Preprocess, stack
+
+__all__ = [
+    "PRESETS",
+    "CallablePreprocess",
+    "Frame",
+    "Preprocess",
+    "Spec",
+    "TensorSpec",
+    "layout_of",
+    "parse",
+    "resolve",
+    "stack",
+]

@@ -1,0 +1,112 @@
+"""Read what Hugging Face, timm and Ultralytics write about a model, into the fields of `spelling.build`.
+
+Their files are JSON of any shape, so a reader may raise PreprocessError for what no `Preprocess` can express,
+or whatever Python raises for a file of another form; `sources` passes both over.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from onnxcam.errors import PreprocessError
+from onnxcam.preprocess.tensor import TensorSpec
+from onnxcam.preprocess.transform import Size
+
+Fields = dict[str, Any]
+
+# By PIL's numbers. Lanczos (1) and Hamming (5) have no counterpart; the nearest stand in.
+_PIL_FILTERS = ("nearest", "bicubic", "bilinear", "bicubic", "area", "bilinear")
+_SQUASHING = ("ViT", "DeiT", "Beit")  # Hugging Face's processors that read an integer size as a square
+
+
+def hugging_face(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
+    """Read a ``preprocessor_config.json`` of transformers."""
+    fields = {**_hf_geometry(config, tensor), "range": _hf_range(config)}
+    if config.get("do_normalize", True) and config.get("image_mean") is not None:
+        fields |= {"mean": _numbers(config["image_mean"]), "std": _numbers(config["image_std"])}
+    if config.get("do_flip_channel_order"):
+        fields["order"] = "bgr"
+    return fields | {"interpolation": _PIL_FILTERS[int(config.get("resample", 2))]}
+
+
+def _hf_geometry(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
+    is_open = None in tensor.size
+    if not config.get("do_resize", True) or config.get("size") is None:
+        return {"resize": None} if is_open else {}
+    fields = _hf_resize(config, config["size"])
+    if config.get("do_center_crop"):
+        fields.setdefault("crop", _hf_size(config.get("crop_size") or config["size"]))
+    if isinstance(fields["resize"], int) and "crop" not in fields and not is_open:
+        return {}  # sizes that follow the picture, in a file exported for one size: squash into that
+    return fields
+
+
+def _hf_resize(config: Mapping[str, Any], size: Any) -> Fields:
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    if isinstance(size, dict) and "height" in size:
+        return {"resize": _hf_size(size)}
+    if isinstance(size, dict) and "shortest_edge" not in size:
+        raise PreprocessError(f"its size {size} has no counterpart here; state preprocess=…")
+    crops = config.get("do_center_crop") or kind.startswith("ConvNext")
+    if isinstance(size, int) and (not crops or kind.startswith(_SQUASHING)):
+        return {"resize": (size, size)}
+    short = int(size["shortest_edge"] if isinstance(size, dict) else size)
+    if kind.startswith("ConvNext"):  # the centre below 384, from there on the whole picture
+        resize = int(short / (config.get("crop_pct") or 224 / 256))
+        return {"resize": resize if short < 384 else (short, short), "crop": (short, short)}
+    fraction = 224 / 256 if kind.startswith("Levit") else config.get("crop_pct") or 1
+    return {"resize": int(short / fraction)}
+
+
+def _hf_range(config: Mapping[str, Any]) -> tuple[float, float]:
+    if not config.get("do_rescale", True):
+        return 0.0, 255.0
+    low = -1.0 if config.get("rescale_offset") else 0.0
+    # Rounded, because 255 · 0.00392156862745098 should say 1.
+    return low, round(low + 255 * float(config.get("rescale_factor", 1 / 255)), 6)
+
+
+def _hf_size(size: Any) -> Size:
+    if isinstance(size, dict):
+        edge = size.get("shortest_edge")
+        return int(size.get("height", edge)), int(size.get("width", edge))  # type: ignore[arg-type]  # refused above
+    return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def timm(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
+    """Read the ``pretrained_cfg`` of timm's ``config.json``; a size that the model fixes goes first."""
+    _, *stated = config["input_size"]
+    crop = (tensor.size[0] or int(stated[0]), tensor.size[1] or int(stated[1]))
+    scaled = tuple(math.floor(length / float(config.get("crop_pct") or 0.875)) for length in crop)
+    squash = config.get("crop_mode") == "squash" or scaled[0] != scaled[1]
+    interpolation = config.get("interpolation", "bilinear")
+    return {
+        "resize": scaled if squash else scaled[0],
+        "crop": crop,
+        "mean": _numbers(config["mean"]),
+        "std": _numbers(config["std"]),
+        "interpolation": interpolation if interpolation in ("bilinear", "nearest") else "bicubic",
+    }
+
+
+def ultralytics(metadata: Mapping[str, str], tensor: TensorSpec) -> Fields:
+    """Read the metadata of a YOLO export: classifiers see the centre, the others the whole, letterboxed.
+
+    The model's own size goes before the stated one, which is what it was trained at.
+    """
+    stated = _hf_size(ast.literal_eval(metadata.get("imgsz", "640")))
+    size = (tensor.size[0] or stated[0], tensor.size[1] or stated[1])
+    if metadata.get("task") == "classify":
+        return {"resize": min(size), "crop": size}
+    return {"letterbox": size}
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """Return a number, or a list of them, as a tuple. Raises ValueError for what is not finite."""
+    numbers = tuple(float(value) for value in (values if isinstance(values, list) else [values]))
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{numbers} are not all finite")
+    return numbers

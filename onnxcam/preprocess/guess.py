@@ -1,0 +1,91 @@
+"""Guess a preprocessing from the graph alone: element type, layout, and normalisation inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.preprocess.spelling import PRESETS
+from onnxcam.preprocess.tensor import TensorSpec
+
+# What may stand between the input and its normalisation without changing the size of the numbers.
+_TRANSPARENT = {
+    "Cast",
+    "Transpose",
+    "Identity",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Gather",
+    "Slice",
+    "Pad",
+    "Resize",
+}
+_TRANSPARENT |= {"QuantizeLinear", "DequantizeLinear"}
+_SIDE = {"Shape", "Size"}  # look at the input without touching its numbers
+
+_BIG, _SMALL = 10.0, 0.1
+"""Offsets and divisors above, or factors below, are for 0..255: 127.5, 58.4, 1/255 against 0.485, 0.229."""
+
+
+def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], str]:
+    """Return the fields for `spelling.build`, and in a few words what speaks for them."""
+    if tensor.dtype.kind in "iu":
+        return PRESETS["raw"], f"the input is {tensor.dtype}"
+    inside = None if value is None else _takes_raw_values(value)
+    if inside is not None:
+        return PRESETS["raw" if inside else "unit"], "the graph normalises by itself"
+    if tensor.channels == 1:
+        return PRESETS["unit"], "the input has one channel and the graph does not normalise it"
+    if tensor.layout == "nhwc":
+        return PRESETS["inception"], "channels last, as TensorFlow has them, and the graph does not normalise"
+    return PRESETS["imagenet"], "three channels, and the graph does not normalise them"
+
+
+def _takes_raw_values(value: ir.Value) -> bool | None:
+    """Say whether the first constants after the input expect 0..255 (else 0..1); None without any."""
+    found = False
+    while (node := _only_consumer(value)) is not None:
+        if node.op_type not in _TRANSPARENT:
+            raw = _expects_raw(node, value)
+            if raw is None:
+                break
+            if raw:
+                return True
+            found = True
+        value = node.outputs[0]
+    return False if found else None
+
+
+def _only_consumer(value: ir.Value) -> ir.Node | None:
+    nodes = [node for node in value.consumers() if node.op_type not in _SIDE]
+    return nodes[0] if len(nodes) == 1 else None
+
+
+def _expects_raw(node: ir.Node, value: ir.Value) -> bool | None:
+    """Judge one node of a normalisation by its constants; None where it is no such node."""
+    if node.op_type == "BatchNormalization":
+        mean, variance = (_constant(node.inputs[at]) for at in (3, 4))
+        if mean is None or variance is None:
+            return None
+        return bool(np.abs(mean).max() > _BIG or np.sqrt(np.abs(variance)).max() > _BIG)
+    if node.op_type not in {"Sub", "Add", "Mul", "Div"}:
+        return None
+    other = _constant(next((each for each in node.inputs if each is not value), None))
+    if other is None:
+        return None
+    largest = float(np.abs(other).max())
+    return largest < _SMALL if node.op_type == "Mul" else largest > _BIG
+
+
+def _constant(value: ir.Value | None) -> NDArray[np.float64] | None:
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    if tensor is None or tensor.size == 0:
+        return None
+    try:
+        return tensor.numpy().astype(np.float64)
+    except (TypeError, ValueError):  # strings
+        return None

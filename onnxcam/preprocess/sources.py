@@ -1,0 +1,113 @@
+"""Where a preprocessing comes from: the user, the model's metadata, files beside the model, or a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam import companions
+from onnxcam.errors import PreprocessError
+from onnxcam.preprocess.ecosystem import Fields, hugging_face, timm, ultralytics
+from onnxcam.preprocess.guess import guess
+from onnxcam.preprocess.spelling import PRESETS, build, check, fields_of, parse
+from onnxcam.preprocess.tensor import TensorSpec
+from onnxcam.preprocess.transform import CallablePreprocess, Picture, Preprocess
+
+Spec = str | Preprocess | Callable[[Picture], NDArray[Any]]
+
+_MALFORMED = (
+    TypeError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+def resolve(
+    spec: Spec | None,
+    input: TensorSpec,
+    *,
+    path: Path | None = None,
+    metadata: Mapping[str, str] | None = None,
+    graph_hint: ir.Value | None = None,
+) -> tuple[Preprocess, list[str]]:
+    """Return the preprocessing for the model's *input*, and warnings.
+
+    The first of: *spec*; what onnxcam wrote into the model's *metadata*; what Hugging Face, timm or
+    Ultralytics wrote beside the model at *path* or into its metadata; a guess from the graph behind
+    *graph_hint*, the input's value, which a warning announces. A source that does not fit the input is passed
+    over with a warning; a *spec* that does not raises PreprocessError, and so does an input for no picture.
+    """
+    if spec is not None:
+        return _explicit(spec, input), []
+    warnings: list[str] = []
+    for source, read in _sources(path, metadata or {}):
+        try:
+            return build(_without_values(read(input), input), input), warnings
+        except PreprocessError as error:
+            warnings.append(f"the preprocessing in {source} is passed over: {error}")
+        except _MALFORMED:
+            warnings.append(
+                f"the preprocessing in {source} is passed over: it has another form than expected"
+            )
+    fields, why = guess(input, graph_hint)
+    preprocess = build(fields, input)
+    return preprocess, [*warnings, _announce(preprocess, fields, why)]
+
+
+def _sources(
+    path: Path | None, metadata: Mapping[str, str]
+) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
+    """Yield what there is, best first, as (its name for messages, how to read it for an input)."""
+    text = companions.own(metadata).get("preprocess")
+    if isinstance(text, str):
+        yield "the metadata 'onnxcam'", lambda _: fields_of(text)
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        config = companions.beside(path, name)
+        config = config.get("image_processor", config)
+        if isinstance(config, dict) and config.keys() & {"image_mean", "do_resize", "do_rescale"}:
+            yield name, partial(hugging_face, config)
+    pretrained = companions.beside(path, "config.json").get("pretrained_cfg")
+    if isinstance(pretrained, dict):
+        yield "config.json (timm)", partial(timm, pretrained)
+    if "stride" in metadata and ("task" in metadata or "names" in metadata):
+        yield "Ultralytics' metadata", partial(ultralytics, metadata)
+
+
+def _without_values(fields: Fields, tensor: TensorSpec) -> Fields:
+    """Drop the normalisation where the model takes integers: it was written for the float model."""
+    if tensor.dtype.kind not in "iu":
+        return fields
+    return {key: value for key, value in fields.items() if key not in ("mean", "std", "range")}
+
+
+def _explicit(spec: Spec, tensor: TensorSpec) -> Preprocess:
+    if isinstance(spec, CallablePreprocess):
+        return spec
+    if isinstance(spec, Preprocess):
+        check(spec, replace(tensor, layout=spec.layout))
+        return replace(spec, dtype=tensor.dtype)
+    if isinstance(spec, str):
+        return parse(spec, tensor)
+    if callable(spec):
+        return CallablePreprocess(function=spec, layout=tensor.layout, dtype=tensor.dtype)
+    raise PreprocessError(
+        f"preprocess cannot be a {type(spec).__name__}; give a string, a Preprocess or a function"
+    )
+
+
+def _announce(preprocess: Preprocess, fields: Fields, why: str) -> str:
+    name = next(name for name, preset in PRESETS.items() if preset is fields)
+    return (
+        f"the preprocessing is a guess: '{name}' ({preprocess}), because {why}; if the scores look wrong, "
+        f"state preprocess= (--preprocess) as one of {', '.join(PRESETS)} or as key=value pairs"
+    )

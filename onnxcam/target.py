@@ -1,0 +1,159 @@
+"""Which scalar is explained: the score of a class, before softmax or sigmoid. Targets are data, not code.
+
+A target is a class index, a label, or ``"top"``: the class that the model itself puts first. In an explanation
+graph it is a run-time input, so that one session serves all classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam import labels as labelling
+from onnxcam.autodiff.core import Cotangent, OneHot
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.errors import TargetError
+
+Target: TypeAlias = "int | str | None"
+
+TOP = -1
+"""The class index that stands for the model's own top class."""
+
+_HEADS = {
+    "Softmax": "softmax",
+    "LogSoftmax": "logsoftmax",
+    "Sigmoid": "sigmoid",
+    "QLinearSoftmax": "softmax",
+    "QLinearSigmoid": "sigmoid",
+}
+_TRANSPARENT = {
+    "Identity",
+    "Cast",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Dropout",
+    "QuantizeLinear",
+    "DequantizeLinear",
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of the classes, where they are linear: behind them come only softmax or sigmoid and reshapes."""
+
+    value: ir.Value
+    output: str  # the graph output that they become
+    head: str | None  # "softmax", "logsoftmax", "sigmoid", or None where nothing comes behind
+    classes: int
+
+    def flat(self, op: Emitter) -> ir.Value:
+        """Return the scores as [N, classes]."""
+        shape = self.value.shape
+        if shape is not None and len(shape) == 2 and shape[1] == self.classes:
+            return self.value
+        return op.Reshape(self.value, [-1, self.classes])
+
+    def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the model's own choice."""
+        flat = self.flat(op)
+        top = op.ArgMax(flat, axis=1, keepdims=0)
+        index = op.Where(op.Less(wanted, 0), top, wanted)
+        return index, op.Squeeze(op.GatherElements(flat, op.Unsqueeze(index, [1]), axis=1), [1])
+
+    def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
+        """Return the cotangent of `value` for the score of class *index*."""
+        flat = self.flat(op)
+        hot = OneHot(index)
+        return hot if flat is self.value else op.reshape_like(hot.dense(op, flat), self.value)
+
+
+def find_scores(graph: ir.Graph) -> Scores:
+    """Return the class scores of *graph*: its first output [N, classes], followed back through softmax or sigmoid.
+
+    TargetError where no output is a vector of scores.
+    """
+    for output in graph.outputs:
+        classes = _classes(output)
+        if classes is not None and (
+            output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)
+        ):
+            value, head = _before_head(output)
+            return Scores(value, output.name or "", head, classes)
+    shapes = ", ".join(f"{value.name!r} {value.shape}" for value in graph.outputs)
+    raise TargetError(
+        f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
+        "(for other networks, onnxcam.autodiff.vjp gives the gradient of any tensor)"
+    )
+
+
+def _classes(output: ir.Value) -> int | None:
+    """Return the number of classes if all axes of *output* but the batch and one are of length 1."""
+    if output.shape is None or len(output.shape) == 0:
+        return None
+    dims = list(output.shape[1:] if len(output.shape) > 1 else output.shape)
+    long = [dim for dim in dims if dim != 1]
+    if not long:
+        return 1
+    return long[0] if len(long) == 1 and isinstance(long[0], int) else None
+
+
+def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
+    """Walk back from *output* to the input of its softmax or sigmoid, if it has one."""
+    value: ir.Value | None = output
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type in _HEADS:
+            return node.inputs[0] or output, _HEADS[node.op_type]
+        if node.op_type not in _TRANSPARENT:
+            break
+        value = node.inputs[0]
+    return output, None
+
+
+def resolve(target: Target, classes: int, labels: Sequence[str] | None) -> int:
+    """Return the class index of *target*, `TOP` for None and ``"top"``.
+
+    TargetError for an index out of range, or a label that is unknown (the nearest are offered).
+    """
+    if target is None or target == "top":
+        return TOP
+    if isinstance(target, str) and not target.lstrip("-").isdigit():
+        if labels is None:
+            raise TargetError(
+                f"target {target!r} is a label, but the model's labels are not known; "
+                f"give a class index from 0 to {classes - 1}, or --labels FILE"
+            )
+        return labelling.index(target, labels)
+    index = int(target)
+    if not 0 <= index < classes:
+        raise TargetError(
+            f"class {index} is out of range: the model has {classes} classes, 0 to {classes - 1}"
+        )
+    return index
+
+
+def probability(
+    scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool
+) -> float | None:
+    """Return the probability of class *index* for one picture: the graph's own where it ends in softmax or sigmoid.
+
+    Where it ends in plain scores it is their softmax, or their sigmoid if the classes do not exclude each other; None
+    for scores that are integers.
+    """
+    values = outputs[scores.output].reshape(-1)
+    if not np.issubdtype(values.dtype, np.floating):
+        return None
+    values = values.astype(np.float64)
+    if scores.head == "logsoftmax":
+        return float(np.exp(values[index]))
+    if scores.head is not None:
+        return float(values[index])
+    if multi_label or len(values) == 1:
+        return float(1 / (1 + np.exp(-values[index])))
+    exponentials = np.exp(values - values.max())
+    return float(exponentials[index] / exponentials.sum())

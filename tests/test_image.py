@@ -1,0 +1,284 @@
+"""Pictures are built byte by byte where the point is in the bytes: orientation, size, damage."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from onnxcam import image
+from onnxcam.errors import ImageError, OutputError
+
+# Four quarters that tell all eight orientations apart, in RGB, large enough to survive JPEG.
+QUARTERS = np.kron(np.array([[0, 1, 2], [3, 4, 5]]), np.ones((16, 16), int))
+UPRIGHT = np.array(
+    [[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 0, 0], [250, 250, 250]], np.uint8
+)[QUARTERS]
+
+
+def stored(orientation: int, upright: np.ndarray = UPRIGHT) -> np.ndarray:
+    """The pixels a camera stores so that EXIF *orientation* makes them upright, case by case."""
+    return {
+        1: upright,
+        2: np.fliplr(upright),
+        3: np.rot90(upright, 2),
+        4: np.flipud(upright),
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    return head + struct.pack(order + "HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def jpeg(rgb: np.ndarray, orientation: int) -> bytes:
+    data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    body = b"Exif\0\0" + exif(orientation)
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(*chunks: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def header(width: int, height: int) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    """Write with OpenCV, so BGR or BGRA."""
+    path.write_bytes(cv2.imencode(path.suffix, array)[1].tobytes())
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_jpeg_is_turned_upright(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "camera.jpg"
+    path.write_bytes(jpeg(stored(orientation), orientation))
+    picture = image.read(path)
+    assert picture.shape == UPRIGHT.shape
+    assert np.abs(picture.astype(int) - UPRIGHT)[4:12, 4:12].max() < 20
+    assert np.abs(picture.astype(int) - UPRIGHT).mean() < 20  # the chroma of JPEG bleeds over the edges
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_png_with_alpha_is_turned_upright(tmp_path: Path, orientation: int, order: str) -> None:
+    bgr = stored(orientation)[..., ::-1]
+    bgra = np.dstack([bgr, np.full(bgr.shape[:2], 255, np.uint8)])
+    data = cv2.imencode(".png", bgra)[1].tobytes()
+    path = tmp_path / "camera.png"
+    path.write_bytes(data[:33] + chunk(b"eXIf", exif(orientation, order)) + data[33:])
+    np.testing.assert_array_equal(image.read(path), UPRIGHT)
+
+
+@pytest.mark.parametrize("block", [b"", b"II*\0", exif(1)[:15], exif(9), exif(0), b"MM\0*\xff\xff\xff\xff"])
+def test_a_damaged_exif_block_says_nothing(block: bytes) -> None:
+    assert image._exif_orientation(block) == 1
+
+
+def test_rgb_order_and_name_beyond_ascii(tmp_path: Path) -> None:
+    path = save(tmp_path / "käse 猫.png", np.full((2, 3, 3), (1, 2, 3), np.uint8))
+    assert image.read(str(path)).tolist() == [[[3, 2, 1]] * 3] * 2
+
+
+def test_grey_file_has_three_equal_channels(tmp_path: Path) -> None:
+    path = save(tmp_path / "grey.png", np.array([[0, 77]], np.uint8))
+    assert image.read(path).tolist() == [[[0] * 3, [77] * 3]]
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    bgra = np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 100, 200, 51]]], np.uint8)
+    path = save(tmp_path / "alpha.png", bgra)
+    assert image.read(path).tolist() == [[[255] * 3, [30, 20, 10], [244, 224, 204]]]
+
+
+def test_16_bits_are_scaled(tmp_path: Path) -> None:
+    values = np.array([[0, 128, 129, 257 * 100, 65535]], np.uint16)
+    assert image.read(save(tmp_path / "deep.png", values))[0, :, 0].tolist() == [0, 0, 1, 100, 255]
+    alpha = np.full((1, 1, 4), 65535, np.uint16)
+    assert image.read(save(tmp_path / "alpha.png", alpha)).tolist() == [[[255] * 3]]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0, 0.2, 1], [0, 51, 255]), ([-1, 2, 10], [0, 51, 255]), ([np.nan, np.inf, 1], [0, 0, 255])],
+)
+def test_floats_are_scaled(tmp_path: Path, values: list[float], expected: list[int]) -> None:
+    path = save(tmp_path / "float.tiff", np.array([values], np.float32))
+    assert image.read(path)[0, :, 0].tolist() == expected
+
+
+def test_rgb_array_is_taken_as_it_is() -> None:
+    array = np.zeros((2, 3, 3), np.uint8)
+    assert image.read(array) is array
+
+
+def test_grey_array_has_three_equal_channels() -> None:
+    assert image.read(np.array([[1, 2]], np.uint8)).tolist() == [[[1] * 3, [2] * 3]]
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (
+            np.zeros((2, 2, 3), np.float32),
+            "array of float32 with shape (2, 2, 3); give a file name, or a uint8 array",
+        ),
+        (np.zeros((0, 2, 3), np.uint8), "array of uint8 with shape (0, 2, 3); give a file name"),
+        (
+            np.zeros((2, 2, 4), np.uint8),
+            "array with shape (2, 2, 4); give a file name, or a uint8 array [H, W, 3]",
+        ),
+        (np.zeros((1, 2, 2, 3), np.uint8), "array with shape (1, 2, 2, 3); give a file name"),
+        (
+            7,
+            "a picture cannot be a int; give a file name, or a uint8 array [H, W, 3] in RGB order",
+        ),
+    ],
+)
+def test_other_arrays_are_refused(array: np.ndarray, said: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        image.read(array)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("missing.png", None, "missing.png: no such file; check the name"),
+        ("empty.png", b"", "empty.png: the file is empty; copy the picture again"),
+        (
+            "text.jpg",
+            b"hello",
+            "text.jpg: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG",
+        ),
+        ("nul\0.png", None, "cannot be read (embedded null byte); check the file's permissions"),
+        ("cut.png", png(header(9, 9))[:40], "cut.png: the PNG file is cut off; copy the picture again"),
+        ("hollow.png", png(header(9, 9)), "hollow.png: is not a picture that OpenCV reads, or is damaged"),
+    ],
+)
+def test_what_is_no_picture(tmp_path: Path, name: str, data: bytes | None, said: str) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(ImageError) as caught:
+        image.read(tmp_path / name)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="is a folder, not a picture; name the pictures in it"):
+        image.read(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp", ".gif"])
+def test_cut_files_are_refused_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = save(tmp_path / f"cut{suffix}", noise)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ImageError, match="cut"):
+        image.read(path)
+    assert capfd.readouterr().err == ""
+
+
+def bomb_png() -> bytes:
+    """A whole picture of 30,000 × 30,000 black pixels in a few megabytes, compressed row by row."""
+    deflate, row = zlib.compressobj(1), bytes(1 + 3 * 30000)
+    rows = [deflate.compress(row) for _ in range(200)]
+    return png(header(30000, 30000), chunk(b"IDAT", b"".join(rows) + deflate.flush()))
+
+
+def bomb_jpeg() -> bytes:
+    data = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 30000, 30000)
+    return bytes(data)
+
+
+def bomb_jpeg_with_fill_bytes() -> bytes:
+    return bomb_jpeg().replace(b"\xff\xc0", b"\xff\xff\xff\xc0")
+
+
+@pytest.mark.parametrize("make", [bomb_png, bomb_jpeg, bomb_jpeg_with_fill_bytes])
+def test_a_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object
+) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(make())  # type: ignore[operator]
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ImageError) as caught:
+        image.read(path)
+    assert "a picture of 30000 x 30000 pixels is above the limit of 268435456 pixels (2^28)" in str(
+        caught.value
+    )
+
+
+def test_opencv_refuses_a_bomb_of_other_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def imdecode(*_: object) -> None:
+        raise cv2.error("pixels <= CV_IO_MAX_IMAGE_PIXELS in function 'validateInputImageSize'")
+
+    monkeypatch.setattr(cv2, "imdecode", imdecode)
+    path = tmp_path / "bomb.tiff"
+    path.write_bytes(b"II*\0")
+    with pytest.raises(
+        ImageError, match=r"a picture is above the limit of 268435456 pixels \(2\^28\); scale it"
+    ):
+        image.read(path)
+
+
+def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def imdecode(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(cv2, "imdecode", imdecode)
+    path = tmp_path / "large.tiff"
+    path.write_bytes(b"II*\0")
+    with pytest.raises(ImageError, match="not enough memory to unpack the picture; scale it down first"):
+        image.read(path)
+
+
+def test_opencv_keeps_its_log_level() -> None:
+    level = cv2.utils.logging.getLogLevel()
+    with pytest.raises(ImageError):
+        image._imdecode(b"x", cv2.IMREAD_COLOR, Path("x"))
+    assert cv2.utils.logging.getLogLevel() == level
+
+
+def test_write_and_read_back(tmp_path: Path) -> None:
+    image.write(tmp_path / "out.png", UPRIGHT)
+    np.testing.assert_array_equal(image.read(tmp_path / "out.png"), UPRIGHT)
+    image.write(tmp_path / "out.png", UPRIGHT[::-1])  # over the old one
+    np.testing.assert_array_equal(image.read(tmp_path / "out.png"), UPRIGHT[::-1])
+    image.write(tmp_path / "out.JPG", UPRIGHT)
+    assert [each.name for each in sorted(tmp_path.iterdir())] == ["out.JPG", "out.png"]
+
+
+def test_write_refuses_unknown_kinds(tmp_path: Path) -> None:
+    for name in ("out.xyz", "out"):
+        with pytest.raises(OutputError, match=r"no picture can be written as '.*'; use .png or .jpg"):
+            image.write(tmp_path / name, UPRIGHT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot be written .*; choose another folder"):
+        image.write(tmp_path / "no such" / "out.png", UPRIGHT)
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(OutputError, match=r"cannot be written .*; choose another name"):
+        image.write(tmp_path / "taken.png", UPRIGHT)
+    assert [each.name for each in tmp_path.iterdir()] == ["taken.png"]
