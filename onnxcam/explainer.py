@@ -120,15 +120,15 @@ class Explainer:
 
     def _explain(self, images: Sequence[Image], wanted: Target) -> Iterator[Explanation]:
         for start in range(0, len(images), BATCH):
-            pictures = [pictures.read(source) for source in images[start : start + BATCH]]
-            tensors = [self.preprocessing(picture) for picture in pictures]
+            batch = [pictures.read(source) for source in images[start : start + BATCH]]
+            tensors = [self.preprocessing(picture) for picture in batch]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
                 tensor = np.concatenate([tensors[i] for i in group])
                 results = self._run(tensor, self._indices(wanted, len(tensor)))
                 for row, i in enumerate(group):
                     one = {name: value[row : row + 1] for name, value in results.items()}
-                    yield self._explanation(pictures[i], tensors[i], one)
+                    yield self._explanation(batch[i], tensors[i], one)
 
     def _explanation(
         self, picture: NDArray[np.uint8], tensor: np.ndarray, results: Mapping[str, np.ndarray]

@@ -72,7 +72,8 @@ def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
     try:
         for name, weight in heavy.items():
             del graph.initializers[name]
-            graph.inputs.append(weight)
+            if weight not in inputs:
+                graph.inputs.append(weight)
         return function(to_proto(model))
     finally:
         graph.inputs[:] = inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +58,13 @@ def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write beside the target and rename, so that no reader ever meets half a file."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")  # not tempfile's, which only the owner can read
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft.write_bytes(data)
+        os.replace(draft, path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another name") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        draft.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another name or folder") from error
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -130,9 +119,7 @@ def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
     finally:
         logging.setLogLevel(level)
     if picture is None:
-        raise ImageError(
-            f"{path}: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG again"
-        )
+        raise ImageError(f"{path}: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG again")
     return np.asarray(picture)
 
 

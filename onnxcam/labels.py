@@ -76,9 +76,7 @@ def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int) -> list[
     else:
         names, where = [str(name) for name in spec], "labels"
     if len(names) != count:
-        raise TargetError(
-            f"{where}: {len(names)} labels, but the model has {count} classes; give one for each class"
-        )
+        raise TargetError(f"{where}: {len(names)} labels, but the model has {count} classes; give one for each class")
     return names
 
 
@@ -106,9 +104,7 @@ def _config(path: Path | None) -> Iterable[Any]:
     """Yield the names in Hugging Face's config.json: transformers' ``id2label``, timm's ``label_names``."""
     config = companions.beside(path, "config.json")
     names = _names(config.get("id2label"))
-    if names is not None and not all(
-        name.startswith("LABEL_") for name in names
-    ):  # transformers' placeholders
+    if names is not None and not all(name.startswith("LABEL_") for name in names):  # transformers' placeholders
         yield names
     yield config.get("label_names")
 

@@ -33,9 +33,14 @@ class Grid:
         order = [0, self.channel, *self.space]
         return x if order == sorted(order) else op.Transpose(x, perm=order)
 
+    @property
+    def rank(self) -> int:
+        """Return the number of axes."""
+        return 2 + len(self.space)
+
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
-        """Return the lengths of the axes of space."""
-        return tuple(x.shape[axis] for axis in self.space) if x.shape is not None else ()
+        """Return the lengths of the axes of space, ``"?"`` where they are not known."""
+        return tuple("?" if x.shape is None else x.shape[axis] for axis in self.space)
 
     def permuted(self, perm: Sequence[int]) -> Grid:
         """Return the layout after a transpose."""
@@ -50,6 +55,7 @@ class Tokens:
     token: int
     grid: tuple[int, ...]
     offset: int = 0
+    rank: int = 3
 
     @property
     def cells(self) -> int:
@@ -127,28 +133,26 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
     """Pointwise operators and normalisations: the output has the layout of an input of its rank."""
     shape = node.outputs[position].shape
     for x in node.inputs:
-        if x is None or x not in found or shape is None or x.shape is None or len(x.shape) != len(shape):
+        layout = found.get(x) if x is not None else None
+        if layout is None or shape is not None and len(shape) != layout.rank:
             continue
-        layout = found[x]
-        if isinstance(layout, Grid) or x.shape[layout.token] == shape[layout.token]:
+        if isinstance(layout, Grid) or shape is None or shape[layout.token] == x.shape[layout.token]:
             return layout
     return None
 
 
 def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """Convolutions and pools: the standard has their channels at axis 1."""
-    x = node.inputs[0]
-    if x is None or x not in found or x.shape is None or len(x.shape) < 4:
-        return None
-    return Grid(1, tuple(range(2, len(x.shape))))
+    source = _source(node, found)
+    return Grid(1, tuple(range(2, source[1].rank))) if source is not None and source[1].rank > 3 else None
 
 
 def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     source = _source(node, found)
     if source is None:
         return None
-    x, layout = source
-    axes = list(range(len(x.shape or ())))
+    layout = source[1]
+    axes = list(range(layout.rank))
     perm = list(node.attributes.get_ints("perm", axes[::-1]) or axes[::-1])
     return layout.permuted(perm) if perm[0] == 0 else None
 
@@ -156,7 +160,7 @@ def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value
 def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """A product with weights mixes the last axis; a product of two activations (attention) mixes space."""
     x, w = node.inputs[:2]
-    if x is None or w in active or x not in found or x.shape is None or found[x].channel != len(x.shape) - 1:
+    if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
         return None
     return found[x]
 
@@ -172,6 +176,8 @@ def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value])
         return layout
     channel = old[layout.channel - 1]
     last = layout.channel == len(old)
+    if isinstance(layout, Grid) and channel == 1 and len(new) == len(old) and _long(new) == _long(old):
+        return Grid(1 + new.index(1), tuple(axis for axis in range(1, layout.rank) if axis != 1 + new.index(1)))
     if isinstance(layout, Grid) and len(new) == 2:
         grid = layout.size(x)
         if all(isinstance(length, int) for length in grid):
@@ -184,6 +190,10 @@ def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value])
             axes = tuple(range(1, len(new) + 1))
             return Grid(axes[-1], axes[:-1]) if last else Grid(1, axes[1:])
     return None
+
+
+def _long(dims: Sequence[Dim]) -> list[Dim]:
+    return [dim for dim in dims if dim != 1]
 
 
 def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:

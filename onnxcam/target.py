@@ -57,7 +57,9 @@ class Scores:
         shape = self.value.shape
         if shape is not None and len(shape) == 2 and shape[1] == self.classes:
             return self.value
-        return op.Reshape(self.value, [-1, self.classes])
+        flat = op.Reshape(self.value, [-1, self.classes])
+        flat.shape = ir.Shape([None, self.classes])
+        return flat
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the model's own choice."""

@@ -15,9 +15,9 @@ from onnxcam.errors import ImageError, OutputError
 
 # Four quarters that tell all eight orientations apart, in RGB, large enough to survive JPEG.
 QUARTERS = np.kron(np.array([[0, 1, 2], [3, 4, 5]]), np.ones((16, 16), int))
-UPRIGHT = np.array(
-    [[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 0, 0], [250, 250, 250]], np.uint8
-)[QUARTERS]
+UPRIGHT = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 0, 0], [250, 250, 250]], np.uint8)[
+    QUARTERS
+]
 
 
 def stored(orientation: int, upright: np.ndarray = UPRIGHT) -> np.ndarray:
@@ -185,9 +185,7 @@ def test_folder_is_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp", ".gif"])
-def test_cut_files_are_refused_in_silence(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str
-) -> None:
+def test_cut_files_are_refused_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     path = save(tmp_path / f"cut{suffix}", noise)
     path.write_bytes(path.read_bytes()[:-2000])
@@ -215,17 +213,13 @@ def bomb_jpeg_with_fill_bytes() -> bytes:
 
 
 @pytest.mark.parametrize("make", [bomb_png, bomb_jpeg, bomb_jpeg_with_fill_bytes])
-def test_a_bomb_is_refused_before_it_is_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object
-) -> None:
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(make())  # type: ignore[operator]
     monkeypatch.setattr(cv2, "imdecode", None)
     with pytest.raises(ImageError) as caught:
         image.read(path)
-    assert "a picture of 30000 x 30000 pixels is above the limit of 268435456 pixels (2^28)" in str(
-        caught.value
-    )
+    assert "a picture of 30000 x 30000 pixels is above the limit of 268435456 pixels (2^28)" in str(caught.value)
 
 
 def test_opencv_refuses_a_bomb_of_other_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,9 +229,7 @@ def test_opencv_refuses_a_bomb_of_other_formats(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(cv2, "imdecode", imdecode)
     path = tmp_path / "bomb.tiff"
     path.write_bytes(b"II*\0")
-    with pytest.raises(
-        ImageError, match=r"a picture is above the limit of 268435456 pixels \(2\^28\); scale it"
-    ):
+    with pytest.raises(ImageError, match=r"a picture is above the limit of 268435456 pixels \(2\^28\); scale it"):
         image.read(path)
 
 
@@ -276,9 +268,9 @@ def test_write_refuses_unknown_kinds(tmp_path: Path) -> None:
 
 
 def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot be written .*; choose another folder"):
+    with pytest.raises(OutputError, match=r"cannot be written .*; choose another name or folder"):
         image.write(tmp_path / "no such" / "out.png", UPRIGHT)
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(OutputError, match=r"cannot be written .*; choose another name"):
+    with pytest.raises(OutputError, match=r"cannot be written .*; choose another name or folder"):
         image.write(tmp_path / "taken.png", UPRIGHT)
     assert [each.name for each in tmp_path.iterdir()] == ["taken.png"]

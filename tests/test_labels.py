@@ -40,9 +40,7 @@ def test_names_themselves() -> None:
 
 def test_an_explicit_count_must_fit(tmp_path: Path) -> None:
     path = write(tmp_path / "names.txt", "cat\ndog\n")
-    with pytest.raises(
-        TargetError, match=r"names.txt: 2 labels, but the model has 3 classes; give one for each"
-    ):
+    with pytest.raises(TargetError, match=r"names.txt: 2 labels, but the model has 3 classes; give one for each"):
         labels.resolve(path, 3)
     with pytest.raises(TargetError, match=r"^labels: 1 labels, but the model has 1000 classes"):
         labels.resolve(["cat"], 1000)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from onnxcam import preprocess as pre
 from onnxcam.errors import PreprocessError
-from onnxcam.preprocess import Frame, Preprocess, TensorSpec, parse, resolve
+from onnxcam.preprocess import Frame, Preprocess, TensorSpec, parse, resolve, spelling
 
 F32 = np.dtype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -52,6 +52,7 @@ def plain(height: int, width: int, rgb: tuple[int, int, int] = (10, 20, 200)) ->
         (("N", None, 224, 224), "nchw", 3, (224, 224)),
         ((1, 3, 48, None), "nchw", 3, (48, None)),
         ((1, 1, 1, 3), "nhwc", 3, (1, 1)),
+        ((-1, 3, -1, 0), "nchw", 3, (None, None)),
     ],
 )
 def test_layout(shape: tuple[Any, ...], layout: str, channels: int, size: tuple[Any, Any]) -> None:
@@ -61,20 +62,14 @@ def test_layout(shape: tuple[Any, ...], layout: str, channels: int, size: tuple[
 
 @pytest.mark.parametrize("channels", [2, 4, 7])
 def test_a_picture_has_one_or_three_channels(channels: int) -> None:
-    with pytest.raises(
-        PreprocessError, match=rf"input 'x' 1x{channels}x224x224 has {channels} channels in nchw"
-    ):
+    with pytest.raises(PreprocessError, match=rf"input 'x' 1x{channels}x224x224 has {channels} channels in nchw"):
         parse("unit", spec(1, channels, 224, 224))
 
 
 def test_inputs_for_no_picture() -> None:
-    with pytest.raises(
-        PreprocessError, match=r"input 'x' Nx\?x8 is no picture, which has 4 dims; pass a tensor"
-    ):
+    with pytest.raises(PreprocessError, match=r"input 'x' Nx\?x8 is no picture, which has 4 dims; pass a tensor"):
         spec("N", None, 8)
-    with pytest.raises(
-        PreprocessError, match="input 'x' takes bool elements, a picture has numbers; pass a tensor"
-    ):
+    with pytest.raises(PreprocessError, match="input 'x' takes bool elements, a picture has numbers; pass a tensor"):
         spec(1, 3, 8, 8, dtype=bool)
     for value in (ir.Value(name="x"), ir.Value(name="x", shape=ir.Shape([1, 3, 8, 8]))):
         with pytest.raises(PreprocessError, match="input 'x' states no shape and type; pass a tensor"):
@@ -130,9 +125,7 @@ def test_layout_and_dtype_are_the_model_s() -> None:
     assert tensor[0, 0, 0].tolist() == [10, 20, 200]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"), [("uint8", [10, 200]), ("int8", [-118, 72]), ("int32", [10, 200])]
-)
+@pytest.mark.parametrize(("dtype", "expected"), [("uint8", [10, 200]), ("int8", [-118, 72]), ("int32", [10, 200])])
 def test_integer_models_take_raw_values(dtype: str, expected: list[int]) -> None:
     tensor = parse("order=rgb", spec(1, 8, 8, 3, dtype=dtype))(plain(20, 30))
     assert tensor.dtype == dtype
@@ -179,9 +172,7 @@ def test_interpolations(interpolation: str) -> None:
     checks = np.kron(np.indices((8, 8)).sum(0) % 2 * 200, np.ones((1, 1), int))
     image = np.repeat(checks[..., None], 3, 2).astype(np.uint8)
     small = parse(f"raw,resize=4x4,interpolation={interpolation}")(image)[0, 0]
-    assert set(small.ravel()) <= (
-        {0, 200} if interpolation == "nearest" else {100}
-    )  # shrinking is antialiased
+    assert set(small.ravel()) <= ({0, 200} if interpolation == "nearest" else {100})  # shrinking is antialiased
     wide = parse(f"raw,resize=4x16,interpolation={interpolation}")(image)[0, 0]  # one axis shrinks, one grows
     assert wide.shape == (4, 16)
     assert interpolation == "nearest" or set(wide.ravel()) == {100}
@@ -190,9 +181,7 @@ def test_interpolations(interpolation: str) -> None:
 def test_stack() -> None:
     a, b = np.zeros((1, 3, 2, 2)), np.zeros((1, 3, 2, 3))
     assert pre.stack([a, a]).shape == (2, 3, 2, 2)
-    with pytest.raises(
-        PreprocessError, match=r"tensors of 2 shapes .*; add crop=HxW to the preprocessing, or pass"
-    ):
+    with pytest.raises(PreprocessError, match=r"tensors of 2 shapes .*; add crop=HxW to the preprocessing, or pass"):
         pre.stack([a, b])
 
 
@@ -229,9 +218,7 @@ def test_the_frame_has_the_tensor_s_pixels(text: str, height: int, width: int) -
     frame, (rows, columns) = how.frame(height, width), how(plain(height, width)).shape[2:]
     assert frame.x1 > frame.x0
     assert frame.y1 > frame.y0
-    assert (
-        abs((frame.x0 + frame.x1 - width) / (frame.x1 - frame.x0)) * columns <= 1.001
-    )  # centred to half a pixel
+    assert abs((frame.x0 + frame.x1 - width) / (frame.x1 - frame.x0)) * columns <= 1.001  # centred to half a pixel
     assert abs((frame.y0 + frame.y1 - height) / (frame.y1 - frame.y0)) * rows <= 1.001
 
 
@@ -257,9 +244,7 @@ triples = st.one_of(st.tuples(numbers), st.tuples(numbers, numbers, numbers))
 @st.composite
 def preprocesses(draw: st.DrawFn) -> Preprocess:
     box = draw(st.none() | sizes)
-    resize, crop = (
-        (None, None) if box else (draw(st.none() | st.integers(1, 4096) | sizes), draw(st.none() | sizes))
-    )
+    resize, crop = (None, None) if box else (draw(st.none() | st.integers(1, 4096) | sizes), draw(st.none() | sizes))
     low, high = sorted(draw(st.tuples(numbers, numbers).filter(lambda pair: pair[0] != pair[1])))
     return Preprocess(
         resize=resize,
@@ -285,9 +270,7 @@ def test_presets_fit_every_colour_model_and_parse_back(name: str, tensor: Tensor
     preprocess = parse(name, tensor)
     assert parse(str(preprocess), tensor) == preprocess
     shape = preprocess(plain(100, 150)).shape
-    assert all(
-        not isinstance(want, int) or want == have for want, have in zip(tensor.shape, shape, strict=True)
-    )
+    assert all(not isinstance(want, int) or want == have for want, have in zip(tensor.shape, shape, strict=True))
     assert resolve(preprocess, tensor) == (preprocess, [])
 
 
@@ -397,18 +380,22 @@ def test_what_does_not_parse_or_fit(text: str, said: str) -> None:
 
 
 def test_what_does_not_fit_grey_and_integer_models() -> None:
-    with pytest.raises(
-        PreprocessError, match=r"mean has 3 numbers, input 'x' 1x1x28x28 has 1 channel; give 1$"
-    ):
+    with pytest.raises(PreprocessError, match=r"mean has 3 numbers, input 'x' 1x1x28x28 has 1 channel; give 1$"):
         parse("imagenet", GREY)
-    with pytest.raises(
-        PreprocessError, match=r"order=rgb makes 3 channels, input 'x' .* takes 1; use order=gray"
-    ):
+    with pytest.raises(PreprocessError, match=r"order=rgb makes 3 channels, input 'x' .* takes 1; use order=gray"):
         parse("unit,order=rgb", GREY)
-    with pytest.raises(
-        PreprocessError, match="range, mean and std do not apply: input 'x' is uint8 and takes the raw"
-    ):
+    with pytest.raises(PreprocessError, match="range, mean and std do not apply: input 'x' is uint8 and takes the raw"):
         parse("imagenet", spec(1, 224, 224, 3, dtype=np.uint8))
+
+
+def test_the_page_for_users() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "preprocess.md").read_text("utf-8")
+    stated = [line.split("--preprocess ")[1].split()[0] for line in page.splitlines() if "--preprocess " in line]
+    assert len(stated) >= 5
+    for text in stated:
+        parse(text)
+    table = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(table) == sorted([*pre.PRESETS, *spelling._KEYS])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -425,9 +412,7 @@ RESNET = {
 }
 
 
-def found(
-    config: Any, tensor: TensorSpec, tmp_path: Path, name: str = "preprocessor_config.json"
-) -> Preprocess:
+def found(config: Any, tensor: TensorSpec, tmp_path: Path, name: str = "preprocessor_config.json") -> Preprocess:
     """What is made of *config* lying one folder above the model; there must be no warning."""
     (tmp_path / name).write_text(json.dumps(config))
     preprocess, warnings = resolve(None, tensor, path=tmp_path / "onnx" / "model.onnx")
@@ -490,16 +475,12 @@ def image_processor(kind: str, **config: Any) -> dict[str, Any]:
             "resize=384x384,crop=384x384,",
         ),
         (
-            image_processor(
-                "PoolFormerImageProcessor", size=224, crop_pct=0.9, do_center_crop=True, crop_size=224
-            ),
+            image_processor("PoolFormerImageProcessor", size=224, crop_pct=0.9, do_center_crop=True, crop_size=224),
             OPEN,
             "resize=248,crop=224x224,",
         ),
         (
-            image_processor(
-                "LevitImageProcessor", size={"shortest_edge": 224}, do_center_crop=True, crop_size=224
-            ),
+            image_processor("LevitImageProcessor", size={"shortest_edge": 224}, do_center_crop=True, crop_size=224),
             OPEN,
             "resize=256,crop=224x224,",
         ),
@@ -525,9 +506,7 @@ def test_hugging_face_values(tmp_path: Path) -> None:
     assert found(RESNET | {"do_rescale": False}, FIXED, tmp_path).range == (0, 255)
     shifted = found(RESNET | {"rescale_factor": 1 / 127.5, "rescale_offset": True}, FIXED, tmp_path)
     assert shifted.range == (-1, 1)
-    bare = found(
-        RESNET | {"do_normalize": False, "do_flip_channel_order": True, "resample": 0}, FIXED, tmp_path
-    )
+    bare = found(RESNET | {"do_normalize": False, "do_flip_channel_order": True, "resample": 0}, FIXED, tmp_path)
     assert (bare.mean, bare.order, bare.interpolation) == ((0,), "bgr", "nearest")
 
 
@@ -607,9 +586,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
     assert warnings[1].startswith(
         "the preprocessing in preprocessor_config.json is passed over: preprocess makes 384x384"
     )
-    assert warnings[2:] == [
-        "the preprocessing in config.json (timm) is passed over: it has another form than expected"
-    ]
+    assert warnings[2:] == ["the preprocessing in config.json (timm) is passed over: it has another form than expected"]
 
 
 @pytest.mark.parametrize("size", [{"longest_edge": 1024}, "wide", [], {"height": None, "width": 3}])
@@ -649,9 +626,7 @@ def test_a_function_is_used_as_it_is() -> None:
 
 
 def test_nothing_else_is_a_preprocessing() -> None:
-    with pytest.raises(
-        PreprocessError, match="preprocess cannot be a int; give a string, a Preprocess or a function"
-    ):
+    with pytest.raises(PreprocessError, match="preprocess cannot be a int; give a string, a Preprocess or a function"):
         resolve(3, FIXED)  # type: ignore[arg-type]
 
 
@@ -682,9 +657,7 @@ def guessed(value: ir.Value, tensor: TensorSpec | None = None) -> str:
     name = warning.split("'")[1]
     assert preprocess == parse(name, tensor)
     assert warning.startswith(f"the preprocessing is a guess: '{name}' ({preprocess}), because ")
-    assert (
-        "if the scores look wrong, state preprocess= (--preprocess) as one of imagenet, inception," in warning
-    )
+    assert "if the scores look wrong, state preprocess= (--preprocess) as one of imagenet, inception," in warning
     return name
 
 

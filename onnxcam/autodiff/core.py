@@ -101,9 +101,7 @@ def _apply(op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None]) -
     return gradients[: len(node.inputs)]
 
 
-def _total(
-    op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool
-) -> Cotangent | None:
+def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool) -> Cotangent | None:
     """Return the sum of the contributions to the cotangent of *y*, and keep it."""
     parts = cotangents.get(y)
     if not parts:
@@ -150,17 +148,13 @@ def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value
     return op.Reshape(op.ReduceSum(dx, repeated, keepdims=1, noop_with_empty_axes=1), op.Shape(x))
 
 
-def connected(
-    value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Value], rules: RuleSet
-) -> ir.Value:
+def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Value], rules: RuleSet) -> ir.Value:
     """Return *gradient*; GradientError, saying where the path breaks, where there is none."""
     if gradient is not None:
         return gradient
     targets = ", ".join(repr(seed.name) for seed in seeds)
     broken = _break(value, rules)
-    raise GradientError(
-        f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}"
-    )
+    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}")
 
 
 def _break(value: ir.Value, rules: RuleSet) -> str:

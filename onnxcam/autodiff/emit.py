@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.errors import ModelError
+
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
 """An emitted operator's input. A Python float takes the dtype of the first floating operand; an int or a sequence
 of ints becomes int64; an array is taken as it is; None leaves an optional input out."""
@@ -112,7 +114,7 @@ class Emitter:
         self._prefix = prefix
         self._nodes: list[ir.Node] = []
         self._known: dict[Any, Any] = {}
-        self._taken = {value.name for value in _all_values(graph)}
+        self._taken = {value.name for value in _all_values(graph)} | {node.name for node in graph.all_nodes()}
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         if not op_type[0].isupper():
@@ -174,9 +176,7 @@ class Emitter:
             return self.const(np.asarray(x, (like or ir.DataType.FLOAT).numpy()))
         return self.const(x if isinstance(x, np.ndarray | np.generic) else np.asarray(x, np.int64))
 
-    def _fold(
-        self, op_type: str, inputs: list[ir.Value | None], attributes: dict[str, Any]
-    ) -> ir.Value | None:
+    def _fold(self, op_type: str, inputs: list[ir.Value | None], attributes: dict[str, Any]) -> ir.Value | None:
         if op_type == "Shape" and inputs[0] is not None:
             return self._static_shape(inputs[0], **attributes)
         if op_type not in FOLDS or not inputs:
@@ -233,8 +233,9 @@ class Emitter:
 
     def dim(self, x: ir.Value, axis: int) -> ir.Value:
         """Return the length of *x* along *axis* as int64 [1]."""
-        axis %= rank(x)
-        return self.Shape(x, start=axis, end=axis + 1)
+        if x.shape is not None:
+            axis %= rank(x)
+        return self.Shape(x, start=-1) if axis == -1 else self.Shape(x, start=axis, end=axis + 1)
 
     def reshape_like(self, dy: ir.Value, x: ir.Value) -> ir.Value:
         """Return *dy* in the shape of *x*, which has as many elements."""
@@ -295,9 +296,14 @@ def constant(x: ir.Value) -> np.ndarray | None:
 
 
 def rank(x: ir.Value) -> int:
-    """Return the number of axes of *x*; ValueError where it is not known."""
+    """Return the number of axes of *x*; ModelError where it is not known."""
     if x.shape is None:
-        raise ValueError(f"the rank of tensor {x.name!r} is not known")
+        node = x.producer()
+        raise ModelError(
+            f"the shape of tensor {x.name!r} cannot be inferred"
+            + (f" (node {node.name!r}, {node.op_type})" if node is not None else "")
+            + "; its gradient needs the number of its axes: declare it in the model's value_info"
+        )
     return len(x.shape)
 
 

@@ -48,5 +48,4 @@ def _restore_metadata(raised: ir.Model, model: ir.Model) -> None:
     for node in raised.graph.all_nodes():
         maker = next((makers[y.name] for y in node.outputs if y.name in makers), None)
         if maker is not None:
-            node.name = maker.name
             node.metadata_props.update(maker.metadata_props)

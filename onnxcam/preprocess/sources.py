@@ -56,17 +56,13 @@ def resolve(
         except PreprocessError as error:
             warnings.append(f"the preprocessing in {source} is passed over: {error}")
         except _MALFORMED:
-            warnings.append(
-                f"the preprocessing in {source} is passed over: it has another form than expected"
-            )
+            warnings.append(f"the preprocessing in {source} is passed over: it has another form than expected")
     fields, why = guess(input, graph_hint)
     preprocess = build(fields, input)
     return preprocess, [*warnings, _announce(preprocess, fields, why)]
 
 
-def _sources(
-    path: Path | None, metadata: Mapping[str, str]
-) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
+def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
     """Yield what there is, best first, as (its name for messages, how to read it for an input)."""
     text = companions.own(metadata).get("preprocess")
     if isinstance(text, str):
@@ -100,9 +96,7 @@ def _explicit(spec: Spec, tensor: TensorSpec) -> Preprocess:
         return parse(spec, tensor)
     if callable(spec):
         return CallablePreprocess(function=spec, layout=tensor.layout, dtype=tensor.dtype)
-    raise PreprocessError(
-        f"preprocess cannot be a {type(spec).__name__}; give a string, a Preprocess or a function"
-    )
+    raise PreprocessError(f"preprocess cannot be a {type(spec).__name__}; give a string, a Preprocess or a function")
 
 
 def _announce(preprocess: Preprocess, fields: Fields, why: str) -> str:

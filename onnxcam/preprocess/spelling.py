@@ -138,9 +138,7 @@ def fields_of(text: str) -> dict[str, Any]:
             raise PreprocessError(f"preprocess key '{key}' stands twice; keep one")
         given[key] = _KEYS[key](key, value)
     if "letterbox" in given and given.keys() & {"resize", "crop"}:
-        raise PreprocessError(
-            "preprocess states letterbox= together with resize= or crop=; keep one of the two ways"
-        )
+        raise PreprocessError("preprocess states letterbox= together with resize= or crop=; keep one of the two ways")
     if given.keys() & {"letterbox", "resize", "crop"}:
         fields.pop("letterbox", None)
     if "letterbox" in given:
@@ -201,8 +199,7 @@ def _one_of(*words: str) -> Callable[[str, str], str]:
     def read(key: str, value: str) -> str:
         if value.lower() not in words:
             raise PreprocessError(
-                f"preprocess {key}={value} does not parse; {key} takes {', '.join(words)}."
-                f"{nearest(value, words)}"
+                f"preprocess {key}={value} does not parse; {key} takes {', '.join(words)}.{nearest(value, words)}"
             )
         return value.lower()
 

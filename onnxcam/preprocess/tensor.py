@@ -31,9 +31,7 @@ class TensorSpec:
         """Describe a graph input. Raises PreprocessError where a picture cannot become such a tensor."""
         name = value.name or ""
         if value.shape is None or value.dtype is None:
-            raise PreprocessError(
-                f"input '{name}' states no shape and type; pass a tensor to `attribute` instead"
-            )
+            raise PreprocessError(f"input '{name}' states no shape and type; pass a tensor to `attribute` instead")
         try:
             dtype = value.dtype.numpy()
         except TypeError:
@@ -42,9 +40,7 @@ class TensorSpec:
         return cls.make(name, dtype, shape, _layout_by_use(value))
 
     @classmethod
-    def make(
-        cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None
-    ) -> TensorSpec:
+    def make(cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None) -> TensorSpec:
         """Build a spec whose layout, unless given, is found by `layout_of`. Raises PreprocessError."""
         if len(shape) != 4:
             raise PreprocessError(
@@ -53,9 +49,10 @@ class TensorSpec:
             )
         if dtype.kind in "bOSUc":
             raise PreprocessError(
-                f"input '{name}' takes {dtype} elements, a picture has numbers; "
-                "pass a tensor to `attribute` instead"
+                f"input '{name}' takes {dtype} elements, a picture has numbers; pass a tensor to `attribute` instead"
             )
+        # Paddle and old exporters write an open dim as -1 or 0.
+        shape = tuple(None if isinstance(dim, int) and dim <= 0 else dim for dim in shape)
         return cls(name, dtype, shape, layout or layout_of(shape))
 
     @property

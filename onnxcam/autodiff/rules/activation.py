@@ -70,6 +70,8 @@ def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V 
     def d_high() -> V:
         return op.mask(dy, op.Greater(x if low is None else op.Max(x, low), high))
 
+    if low is None and high is None:
+        return dy, None, None
     return op.mask(dy, op.Equal(x, node.outputs[0])), d_low, d_high
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic of tensors that broadcast against each other, choices between them, and the identity in its forms."""
+"""Arithmetic of tensors that broadcast against each other, choices between them, the identity in its forms."""
 
 from __future__ import annotations
 
@@ -125,9 +125,7 @@ def cast(op: Emitter, node: ir.Node, dy: V, x: V, like: V | None = None) -> Grad
 
 
 @rule("Dropout", sparse=True)
-def dropout(
-    op: Emitter, node: ir.Node, dy: V, x: V, ratio: V | None = None, training: V | None = None
-) -> Gradients:
+def dropout(op: Emitter, node: ir.Node, dy: V, x: V, ratio: V | None = None, training: V | None = None) -> Gradients:
     """At inference y = x: dx = dy."""
     if training is not None and not is_number(training, 0):
         raise training_mode(node)

@@ -1,7 +1,7 @@
 """Convolutions and their transposes.
 
-Both join the same three tensors, a large x, a kernel w and a small y, by ⟨y, w ⋆ x⟩; each gradient is the product of
-two of the three. A transposed convolution is a convolution with x and y exchanged.
+Both join three tensors, a large x, a kernel w and a small y, in ⟨y, w ⋆ x⟩; each gradient is a product of two of
+the three. In a transposed convolution x and y are exchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TO_THE_FRONT = -(2**63)  # the end of a Slice that runs backwards through a whol
 
 @rule("Conv")
 def conv(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
-    """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx spreads dy by w, dw correlates x with dy, db = Σ dy."""
+    """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx = wᵀ ⋆ dy, dw = Σ x dy, db = Σ dy."""
     window = Window.of(op, node, w, x, dy)
     return (
         window.spread(op, dy, w, x),
@@ -31,7 +31,7 @@ def conv(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> G
 
 @rule("ConvTranspose")
 def conv_transpose(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
-    """The transpose of Conv, with x and y exchanged: dx = w ⋆ dy, dw correlates dy with x, db = Σ dy."""
+    """Conv with x and y exchanged: dx = w ⋆ dy, dw = Σ dy x, db = Σ dy."""
     window = Window.of(op, node, w, dy, x, transposed=True)
     return (
         window.gather(op, dy, w),
@@ -46,14 +46,14 @@ def _bias(op: Emitter, dy: V, window: Window) -> V:
 
 @dataclass(frozen=True)
 class Window:
-    """How a kernel slides over the large tensor. What depends on sizes is an int64 vector, constant where known."""
+    """How a kernel slides over the large tensor. What depends on sizes is int64 [n], constant where known."""
 
     strides: list[int]
     dilations: list[int]
     group: int
     kernel_shape: V
     extents: V  # of the dilated kernel
-    pads: V  # begins, then ends
+    pads: V  # begins, then ends: [2 n]
     rest: V  # positions of the large tensor behind the last window
 
     @classmethod
@@ -93,9 +93,9 @@ class Window:
     def spread(self, op: Emitter, y: V, w: V, x: V) -> V:
         """Return what ⟨y, w ⋆ x⟩ is multiplied with, in the shape of *x*: the transpose of `gather`.
 
-        ConvTranspose says so directly. Where windows move by one, the same is a Conv with the kernel turned round,
-        which ONNX Runtime's CPU provider runs as fast as the forward one: 0.09 against 0.30 ms for 240 channels
-        apart, 28 × 28, 3 × 3. The turned kernel of a constant is folded when the session is made.
+        ConvTranspose says so directly. Where windows move by one, it is also a Conv with the kernel turned round,
+        which ONNX Runtime's CPU provider runs as fast as the forward one: 0.09 ms against 0.30 for a depthwise
+        3 × 3 of 240 channels, 28 × 28. Turning a constant kernel is folded when the session is made.
         """
         pads, extents, rest = constant(self.pads), constant(self.extents), constant(self.rest)
         if max(self.strides) == 1 and pads is not None and extents is not None:
@@ -103,7 +103,7 @@ class Window:
             if reach.min() >= 0:
                 turned = self._turned(op, w, bool((extents > 1).any()))
                 return op.Conv(y, turned, pads=reach.tolist(), dilations=self.dilations, group=self.group)
-        settings: dict[str, Any] = dict(strides=self.strides, dilations=self.dilations, group=self.group)
+        settings: dict[str, Any] = {"strides": self.strides, "dilations": self.dilations, "group": self.group}
         if pads is not None and rest is not None:
             return op.ConvTranspose(y, w, pads=pads.tolist(), output_padding=rest.tolist(), **settings)
         whole = op.ConvTranspose(y, w, output_padding=[stride - 1 for stride in self.strides], **settings)
@@ -111,7 +111,7 @@ class Window:
         return op.Slice(whole, begins, op.Add(begins, op.Shape(x, start=2)), self.axes)
 
     def kernel(self, op: Emitter, x: V, y: V) -> V:
-        """Return Σ_n,o x[n, c, o s + k d - p] y[n, m, o]: a Conv over the batch, strides and dilations exchanged."""
+        """Return Σ x[n, c, o s + k d - p] y[n, m, o]: a Conv over the batch, strides and dilations exchanged."""
         x, pads = self._padded(op, x)
         exchange = [1, 0, *self.axes]
         data = op.Transpose(x, perm=exchange)
@@ -134,7 +134,7 @@ class Window:
         return op.Transpose(product, perm=exchange)
 
     def _padded(self, op: Emitter, x: V) -> tuple[V, list[int]]:
-        """Return *x* and the pads that a Conv is to add; those known only when the model runs are in *x* already."""
+        """Return *x* and the pads that a Conv is to add: none where they are only known when the model runs."""
         pads = constant(self.pads)
         if pads is not None:
             return x, pads.tolist()
@@ -158,7 +158,7 @@ class Window:
 def padding_of(op: Emitter, node: ir.Node, n: int, surplus: V) -> V:
     """Return the pads of a windowed operator, begins then ends: int64 [2 n], constant where known.
 
-    *surplus* is by how much its windows overlap the unpadded input, which is what automatic padding splits in two.
+    *surplus* is by how much its windows exceed the unpadded input: what automatic padding splits in two.
     """
     auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
     if auto_pad in ("NOTSET", "VALID") and "output_shape" not in node.attributes:

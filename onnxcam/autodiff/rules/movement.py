@@ -1,3 +1,103 @@
 """Operators that only move elements: reshapes, transposes, concatenations."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.rules import Gradients, V, rule
+
+
+@rule("Reshape", "Flatten")
+def reshape(op: Emitter, node: ir.Node, dy: V, x: V, shape: V | None = None) -> Gradients:
+    """Y holds the elements of x in order: so does dx those of dy."""
+    return op.reshape_like(dy, x), None
+
+
+@rule("Squeeze")
+def squeeze(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+    """Put back the axes of length 1."""
+    return op.reshape_like(dy, x) if axes is None else op.Unsqueeze(dy, axes), None
+
+
+@rule("Unsqueeze")
+def unsqueeze(op: Emitter, node: ir.Node, dy: V, x: V, axes: V) -> Gradients:
+    """Take out the axes of length 1."""
+    return op.Squeeze(dy, axes), None
+
+
+@rule("Transpose")
+def transpose(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """dx: dy with its axes in the inverse order; no order means reversed, its own inverse."""
+    order = node.attributes.get_ints("perm", None)
+    return (op.Transpose(dy) if order is None else op.Transpose(dy, perm=np.argsort(order).tolist()),)
+
+
+@rule("Expand", broadcast=True)
+def expand(op: Emitter, node: ir.Node, dy: V, x: V, shape: V) -> Gradients:
+    """Sum dy over the axes along which x was repeated: as for every operator that broadcasts."""
+    return dy, None
+
+
+@rule("Tile")
+def tile(op: Emitter, node: ir.Node, dy: V, x: V, repeats: V) -> Gradients:
+    """Give each axis d r of dy the shape [r, d], and sum over r."""
+    pairs = op.Concat(op.Unsqueeze(repeats, [1]), op.Unsqueeze(op.Shape(x), [1]), axis=1)
+    count = op.Squeeze(op.Shape(pairs, end=1), [0])
+    return op.ReduceSum(op.Reshape(dy, op.Reshape(pairs, [-1])), op.Range(0, op.Mul(count, 2), 2), keepdims=0), None
+
+
+@rule("Concat")
+def concat(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
+    """Split dy into the parts."""
+    if len(xs) == 1:
+        return (dy,)
+    axis = node.attributes.get_int("axis")
+    sizes = op.Concat(*[op.dim(x, axis) for x in xs], axis=0)
+    return tuple(op.Split(dy, sizes, axis=axis, outputs=len(xs)))
+
+
+@rule("Split", many=True)
+def split(op: Emitter, node: ir.Node, dys: Sequence[V | None], x: V, sizes: V | None = None) -> Gradients:
+    """Join the parts; those that nothing depends on are zeros."""
+    parts = [op.zeros_like(y) if dy is None else dy for dy, y in zip(dys, node.outputs, strict=True)]
+    return op.Concat(*parts, axis=node.attributes.get_int("axis", 0)), None
+
+
+@rule("DepthToSpace")
+def depth_to_space(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """SpaceToDepth, whose depth is ordered [block, block, channel]; mode CRD wants [channel, block, block]."""
+    size = node.attributes.get_int("blocksize")
+    if node.attributes.get_string("mode", "DCR") == "DCR":
+        return (op.SpaceToDepth(dy, blocksize=size),)
+    return (_blocks_to_depth(op, dy, x, size),)
+
+
+def _blocks_to_depth(op: Emitter, dy: V, x: V, size: int) -> V:
+    """[N, C, H b, W b] → [N, C b b, H, W] with the depth ordered [channel, block, block]."""
+    blocks = op.Reshape(dy, op.Concat([0, 0], op.dim(x, 2), [size], op.dim(x, 3), [size], axis=0))
+    return op.reshape_like(op.Transpose(blocks, perm=[0, 1, 3, 5, 2, 4]), x)
+
+
+@rule("SpaceToDepth")
+def space_to_depth(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """DepthToSpace in the same order: DCR, or what opset 28 gives as the mode."""
+    attributes = node.attributes
+    mode = attributes.get_string("mode", "DCR")
+    return (op.DepthToSpace(dy, blocksize=attributes.get_int("blocksize"), mode=mode),)
+
+
+@rule("Trilu")
+def trilu(op: Emitter, node: ir.Node, dy: V, x: V, k: V | None = None) -> Gradients:
+    """The same triangle of dy."""
+    return op.Trilu(dy, k, upper=node.attributes.get_int("upper", 1)), None
+
+
+@rule("ReverseSequence")
+def reverse_sequence(op: Emitter, node: ir.Node, dy: V, x: V, lengths: V) -> Gradients:
+    """Reversing is its own inverse."""
+    axes = {name: node.attributes.get_int(name, default) for name, default in (("batch_axis", 1), ("time_axis", 0))}
+    return op.ReverseSequence(dy, lengths, **axes), None

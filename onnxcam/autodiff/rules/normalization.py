@@ -13,17 +13,17 @@ from onnxcam.autodiff.rules.reduction import nonzero
 
 
 @rule("BatchNormalization")
-def batch_normalization(
-    op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V, mean: V, var: V
-) -> Gradients:
+def batch_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V, mean: V, var: V) -> Gradients:
     """y = f (x - mean) + b with f = scale / √(var + ε), a channel each: dx = dy f."""
     if node.attributes.get_int("training_mode", 0):
         raise training_mode(node)
     shifted = op.Add(var, node.attributes.get_float("epsilon", 1e-5))
     root = op.Sqrt(shifted)
     factor = op.Div(scale, root)
-    centred = lambda: op.Sub(x, _per_channel(op, mean, x))  # noqa: E731
-    spread = lambda: _channel_sum(op, op.Mul(dy, centred()), x, scale)  # noqa: E731
+
+    def spread() -> V:
+        return _channel_sum(op, op.Mul(dy, op.Sub(x, _per_channel(op, mean, x))), x, scale)
+
     return (
         op.Mul(dy, _per_channel(op, factor, x)),
         lambda: op.Div(spread(), root),
@@ -47,7 +47,10 @@ def _channel_sum(op: Emitter, z: V, x: V, v: V) -> V:
 def layer_normalization(
     op: Emitter, node: ir.Node, dys: Sequence[V | None], x: V, scale: V, b: V | None = None
 ) -> Gradients:
-    """y = scale x̂ + b with x̂ = (x - μ) inv over the trailing axes; μ and inv = 1 / √(var + ε) may be outputs too."""
+    """y = scale x̂ + b with x̂ = (x - μ) inv over the trailing axes, and inv = 1 / √(var + ε).
+
+    μ and inv may be outputs too.
+    """
     axis, epsilon = node.attributes.get_int("axis", -1), node.attributes.get_float("epsilon", 1e-5)
     dy, d_mean, d_inv = (*dys, None, None)[:3]
     standard, inv = _standardise(op, x, axis, epsilon)
@@ -63,12 +66,17 @@ def _standardise(op: Emitter, x: V, axis: int, epsilon: float) -> tuple[V, V]:
     """Return x̂ = (x - μ) / √(var + ε) over the axes from *axis* on, and 1 / √(var + ε)."""
     ones = op.Expand(op.const(1, x.dtype), op.Shape(x, start=axis))
     standard, _, inv = op.LayerNormalization(x, ones, axis=axis, epsilon=epsilon, outputs=3)
-    half = x.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)  # the statistics are float32 then
-    return standard, op.Cast(inv, to=int(x.dtype)) if half else inv
+    standard.shape = x.shape
+    if x.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        inv.type = ir.TensorType(ir.DataType.FLOAT)
+    return standard, cast_to(op, inv, x)
 
 
 def _standardised(op: Emitter, g: V | None, d_inv: V | None, standard: V, inv: V, axis: int) -> V:
-    """dx = inv (g - mean(g) - x̂ (mean(g x̂) + inv d_inv / n)), for the cotangents g of x̂ and d_inv of inv."""
+    """dx = inv (g - mean(g) - x̂ (mean(g x̂) + inv d_inv / n)).
+
+    g and d_inv are the cotangents of x̂ and inv.
+    """
     over = _trailing(op, standard, axis)
     along = None if g is None else op.ReduceMean(op.Mul(g, standard), over)
     if d_inv is not None:
@@ -113,13 +121,12 @@ def instance_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b:
 def group_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V) -> Gradients:
     """As `instance_normalization`, but over the channels of a group together."""
     groups = [0, node.attributes.get_int("num_groups"), -1]
-    standard, inv = _standardise(op, op.Reshape(x, groups), 2, node.attributes.get_float("epsilon", 1e-5))
+    standard, inv = _standardise(op, op.Reshape(x, groups), -1, node.attributes.get_float("epsilon", 1e-5))
     g = op.Reshape(op.Mul(dy, _per_channel(op, scale, x)), groups)
-    dx = op.Reshape(_standardised(op, g, None, standard, inv, 2), op.Shape(x))
-    unfolded = lambda: op.Reshape(standard, op.Shape(x))  # noqa: E731
+    dx = op.Reshape(_standardised(op, g, None, standard, inv, -1), op.Shape(x))
     return (
         dx,
-        lambda: _channel_sum(op, op.Mul(dy, unfolded()), x, scale),
+        lambda: _channel_sum(op, op.Mul(dy, op.Reshape(standard, op.Shape(x))), x, scale),
         lambda: _channel_sum(op, dy, x, b),
     )
 
@@ -148,24 +155,25 @@ def lp_normalization(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("LRN")
 def lrn(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = x s^-β with s = bias + α avg(x²) over neighbouring channels: dx = dy s^-β - 2 α β x avg'(dy y / s).
+    """y = x s^-β with s = bias + α avg(x²) over channels nearby: dx = dy s^-β - 2 α β x avg'(dy y / s).
 
     avg' is the transpose of avg: the same window, mirrored.
     """
     alpha, beta = node.attributes.get_float("alpha", 1e-4), node.attributes.get_float("beta", 0.75)
     size = node.attributes.get_int("size")
     before, after = (size - 1) // 2, size // 2
-    s = op.Mul(_neighbours(op, op.Mul(x, x), size, before, after), alpha)
+    s = op.Mul(_neighbours(op, op.Mul(x, x), x, before, after), alpha)
     s = op.Add(s, node.attributes.get_float("bias", 1.0))
-    back = _neighbours(op, op.Div(op.Mul(dy, node.outputs[0]), s), size, after, before)
+    back = _neighbours(op, op.Div(op.Mul(dy, node.outputs[0]), s), x, after, before)
     return (op.Sub(op.Mul(dy, op.Pow(s, -beta)), op.Mul(op.Mul(x, back), 2 * alpha * beta)),)
 
 
-def _neighbours(op: Emitter, z: V, size: int, before: int, after: int) -> V:
-    """Return the average of *z* over *size* neighbouring channels, those beyond the edges counted as zeros."""
-    flat = op.Reshape(z, op.Concat([0, 1], op.Shape(z, start=1, end=2), [-1], axis=0))
-    window = op.AveragePool(flat, kernel_shape=[size, 1], pads=[before, 0, after, 0], count_include_pad=1)
-    return op.Reshape(window, op.Shape(z))
+def _neighbours(op: Emitter, z: V, x: V, before: int, after: int) -> V:
+    """Return the average of *z*, of the shape of *x*, over neighbouring channels; zeros lie beyond the edges."""
+    flat = op.Reshape(z, op.Concat([0, 1], op.Shape(x, start=1, end=2), [-1], axis=0))
+    kernel = [before + 1 + after, 1]
+    window = op.AveragePool(flat, kernel_shape=kernel, pads=[before, 0, after, 0], count_include_pad=1)
+    return op.Reshape(window, op.Shape(x))
 
 
 @rule("Softmax")

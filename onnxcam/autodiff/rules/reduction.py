@@ -13,7 +13,7 @@ from onnxcam.autodiff.rules import Gradients, V, rule
 def keepdims(op: Emitter, node: ir.Node, z: V, axes: V | None) -> V:
     """Return *z*, of the shape of the reduction's output, so that it broadcasts against its input.
 
-    Without axes it does so already: all were reduced, and the output is a scalar, or (noop_with_empty_axes) none was.
+    Without axes it does so already: all were reduced, and the output is a scalar, or none was.
     """
     if node.attributes.get_int("keepdims", 1) or axes is None:
         return z
@@ -111,7 +111,7 @@ def cum_sum(op: Emitter, node: ir.Node, dy: V, x: V, axis: V) -> Gradients:
 
 @rule("CumProd")
 def cum_prod(op: Emitter, node: ir.Node, dy: V, x: V, axis: V) -> Gradients:
-    """The product of all entries up to here: dx is the sum of dy y from here on, over x (which must not be 0)."""
+    """The product of all entries up to here: dx is the sum of dy y from here on, over x, which is not 0."""
     return op.Div(_reversed_sum(op, node, op.Mul(dy, node.outputs[0]), axis), x), None
 
 

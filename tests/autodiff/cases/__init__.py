@@ -30,14 +30,10 @@ class Case:
 
     def model(self, shapes: Mapping[str, Any] | None = None) -> onnx.ModelProto:
         constants = {name: self.inputs[name] for name in self.constants}
-        return node_model(
-            self.op, self.inputs, constants, self.outputs, self.opset, shapes, **self.attributes
-        )
+        return node_model(self.op, self.inputs, constants, self.outputs, self.opset, shapes, **self.attributes)
 
     def run(self, symbolic: bool = False) -> None:
-        feeds = {
-            name: x for name, x in self.inputs.items() if x is not None and name not in self.constants
-        }
+        feeds = {name: x for name, x in self.inputs.items() if x is not None and name not in self.constants}
         shapes = {name: [f"{name}{i}" for i in range(np.ndim(x))] for name, x in feeds.items()}
         order = 1 if symbolic else self.order
         check_grads(self.model(shapes if symbolic else None), feeds, **{"order": order, **self.check})

@@ -14,12 +14,10 @@ def transpose(name: str, x: Any, w: Any, constants: tuple[str, ...] = ("w",), **
 
 
 def biased(op: str, name: str, x: Any, w: Any, b: int, **options: Any) -> Case:
-    return case(
-        op, name, {"x": normal(*x), "w": normal(*w), "b": normal(b)}, kernel_shape=list(w[2:]), **options
-    )
+    return case(op, name, {"x": normal(*x), "w": normal(*w), "b": normal(b)}, kernel_shape=list(w[2:]), **options)
 
 
-# ONNX infers no shape behind a kernel of symbolic shape unless there is a kernel_shape, hence the kernel_shape below.
+# Cases with symbolic weights have a kernel_shape: without, ONNX infers no shape for y.
 CASES = [
     conv("plain", (1, 2, 4, 4), (3, 2, 3, 3)),
     conv("1x1", (2, 3, 2, 2), (2, 3, 1, 1)),
@@ -29,9 +27,7 @@ CASES = [
     conv("pads-beyond-kernel", (1, 2, 3, 3), (2, 2, 2, 1), pads=[2, 1, 1, 0]),
     conv("dilations", (1, 2, 6, 5), (2, 2, 2, 3), dilations=[2, 1], pads=[1, 1, 0, 1]),
     conv("strides", (1, 2, 5, 6), (2, 2, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]),
-    conv(
-        "strides-dilations", (1, 2, 8, 7), (2, 2, 2, 2), strides=[2, 3], dilations=[3, 2], pads=[1, 0, 0, 1]
-    ),
+    conv("strides-dilations", (1, 2, 8, 7), (2, 2, 2, 2), strides=[2, 3], dilations=[3, 2], pads=[1, 0, 0, 1]),
     conv("strides-1x1", (1, 2, 4, 5), (3, 2, 1, 1), strides=[2, 2]),
     conv("strides-beyond-kernel", (1, 2, 7, 7), (2, 2, 2, 1), strides=[3, 3]),
     conv("group", (2, 4, 3, 3), (6, 2, 2, 3), group=2, pads=[1, 1, 0, 1]),
@@ -75,21 +71,13 @@ CASES = [
     transpose("strides", (1, 2, 3, 2), (2, 2, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]),
     transpose("strides-beyond-kernel", (1, 2, 3, 2), (2, 2, 1, 2), strides=[2, 3]),
     transpose("dilations", (1, 2, 3, 4), (2, 2, 2, 3), dilations=[2, 1], strides=[1, 2], pads=[0, 1, 1, 0]),
-    transpose(
-        "output-padding", (1, 2, 3, 2), (2, 2, 3, 3), strides=[2, 3], pads=[1, 1, 1, 1], output_padding=[1, 2]
-    ),
+    transpose("output-padding", (1, 2, 3, 2), (2, 2, 3, 3), strides=[2, 3], pads=[1, 1, 1, 1], output_padding=[1, 2]),
     transpose("depthwise", (1, 3, 3, 2), (3, 1, 2, 2), group=3, strides=[2, 2]),
     transpose("same-upper", (1, 2, 3, 2), (2, 2, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2]),
     transpose("same-lower", (1, 2, 3, 2), (2, 2, 3, 4), auto_pad="SAME_LOWER", strides=[2, 1]),
     transpose("valid", (1, 2, 3, 2), (2, 2, 3, 3), auto_pad="VALID", strides=[2, 2]),
-    transpose(
-        "output-shape", (1, 2, 3, 3), (2, 2, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2], output_shape=[6, 5]
-    ),
-    transpose(
-        "weights", (2, 2, 3, 2), (2, 3, 3, 2), (), strides=[2, 2], pads=[1, 0, 0, 1], kernel_shape=[3, 2]
-    ),
-    transpose(
-        "weights-depthwise", (2, 3, 3, 2), (3, 1, 2, 2), (), group=3, strides=[2, 2], kernel_shape=[2, 2]
-    ),
+    transpose("output-shape", (1, 2, 3, 3), (2, 2, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2], output_shape=[6, 5]),
+    transpose("weights", (2, 2, 3, 2), (2, 3, 3, 2), (), strides=[2, 2], pads=[1, 0, 0, 1], kernel_shape=[3, 2]),
+    transpose("weights-depthwise", (2, 3, 3, 2), (3, 1, 2, 2), (), group=3, strides=[2, 2], kernel_shape=[2, 2]),
     biased("ConvTranspose", "bias", (2, 2, 3, 2), (2, 3, 2, 2), 3, strides=[2, 1]),
 ]

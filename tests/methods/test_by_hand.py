@@ -1,0 +1,45 @@
+"""Each method's map on a network small enough to compute it by hand."""
+
+import numpy as np
+import pytest
+
+from onnxcam import Explainer
+from onnxcam.methods import METHODS
+from tests.networks import HAND_X, hand_model
+
+# Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
+BY_HAND = {
+    "cam": [[2, -2], [6, -4]],  # 2 A_1 - A_2
+    "gradcam": [[0.5, 0], [1.5, 0]],  # ReLU(½ A_1 - ¼ A_2)
+    # α_1 = ¼ / (½ + ⅛ · 4) = ¼, w_1 = 4 · ¼ · ½ = ½; ReLU(∂_2) = 0
+    "gradcam++": [[0.5, 0], [1.5, 0]],
+    "gradient": [[0.5, 0.25], [0.5, 0.25]],  # ½ where x > 0, (-1)(-¼) where x < 0
+    "guided-backprop": [[0.5, 0], [0.5, 0]],  # ∂_2 < 0 is stopped
+    "deconvnet": [[0.5, 0.5], [0.5, 0.5]],  # … and the sign of x is not asked
+    "guided-gradcam": [[0.25, 0], [0.75, 0]],
+}
+
+
+def test_every_method_has_a_map_computed_by_hand() -> None:
+    assert BY_HAND.keys() == METHODS.keys()
+
+
+@pytest.mark.parametrize("method", BY_HAND)
+def test_map_by_hand(method: str) -> None:
+    raw = Explainer(hand_model(), method=method).attribute(HAND_X, target=0)
+    expected = np.asarray(BY_HAND[method], np.float32)
+    assert raw.dtype == np.float32
+    assert raw.shape == ((1, 2, 2) if METHODS[method].at_layer else (1, 1, 2, 2))
+    np.testing.assert_allclose(raw.reshape(2, 2), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_the_batch_is_explained_one_by_one() -> None:
+    explainer = Explainer(hand_model())
+    both = explainer.attribute(np.concatenate([HAND_X, -HAND_X]), target=[0, 1])
+    np.testing.assert_allclose(both[:1], explainer.attribute(HAND_X, target=0))
+    np.testing.assert_allclose(both[1:], explainer.attribute(-HAND_X, target=1))
+
+
+def test_the_default_target_is_the_models_own_top_class() -> None:
+    explainer = Explainer(hand_model())
+    np.testing.assert_allclose(explainer.attribute(HAND_X), explainer.attribute(HAND_X, target=1))

@@ -1,0 +1,47 @@
+"""Small networks for the tests: one whose maps are computed by hand, and a way to export PyTorch's."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+
+HAND_X = np.array([[[[1, -2], [3, -4]]]], np.float32)
+
+
+def hand_model(classes_last: str = "logits") -> onnx.ModelProto:
+    """Conv 1×1 (weights 1, -1), ReLU, global average pool, linear [[2, -1], [0, 3]]: all of it by hand.
+
+    At `HAND_X`: A_1 = [[1, 0], [3, 0]], A_2 = [[0, 2], [0, 4]], logits (0.5, 4.5).
+    """
+    text = f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    hand (float[n, 1, 2, 2] x) => (float[n, 2] {classes_last})
+    <float[2, 1, 1, 1] w = {{1, -1}}, float[2, 2] v = {{2, -1, 0, 3}}, float[2] b = {{0, 0}}>
+    {{
+        c = Conv(x, w)
+        a = Relu(c)
+        p = GlobalAveragePool(a)
+        f = Flatten(p)
+        {classes_last} = Gemm<transB = 1>(f, v, b)
+    }}
+    """
+    return onnx.parser.parse_model(text)
+
+
+def export(module: Any, *examples: Any, **settings: Any) -> onnx.ModelProto:
+    """Return *module*, a PyTorch one, as ONNX; its input is ``x``, its output ``logits``."""
+    import torch
+
+    names = {"input_names": ["x"], "output_names": ["logits"], **settings}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if names.pop("dynamo", True):
+            program = torch.onnx.export(module.eval(), examples, dynamo=True, verbose=False, **names)
+            return program.model_proto
+        buffer = io.BytesIO()
+        torch.onnx.export(module.eval(), examples, buffer, dynamo=False, **names)
+    return onnx.load_from_string(buffer.getvalue())

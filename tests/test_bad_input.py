@@ -1,0 +1,279 @@
+"""Bad input ends with one line that says what, where and what to do, exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxcam import image
+from tests.conftest import Ran
+from tests.networks import hand_model
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A classifier of pictures that works."""
+    return saved(tmp_path / "model.onnx", classifier())
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    image.write(path, np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
+    return path
+
+
+def classifier(channels: int = 3, declare: str = "") -> onnx.ModelProto:
+    weights = ", ".join(["0.5", "-0.25"] * channels)
+    return onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[n, {channels}, 8, 8] x{declare}) => (float[n, 2] logits)
+    <float[2, {channels}, 1, 1] w = {{{weights}}}, float[2, 2] v = {{2, -1, 0, 3}}>
+    {{
+        c = Conv(x, w)
+        a = Relu(c)
+        p = GlobalAveragePool(a)
+        f = Flatten(p)
+        logits = MatMul(f, v)
+    }}
+    """)
+
+
+def saved(path: Path, proto: onnx.ModelProto) -> Path:
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def refused(run: Run, tmp_path: Path, *words: object, says: list[str]) -> None:
+    """Assert that ``onnxcam words`` is refused with one line that holds each of *says*, and that nothing is left."""
+    before = sorted(tmp_path.rglob("*"))
+    ran = run(*words)
+    assert ran.code == 2
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1, ran.err
+    for words_ in says:
+        assert words_ in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_good_run_for_comparison(onnxcam: Run, model: Path, picture: Path) -> None:
+    ran = onnxcam("explain", model, picture, "--target", 0, "-p", "unit,resize=8x8", "-o", "out")
+    assert ran.code == 0, ran.err
+    assert {path.name for path in Path("out").iterdir()} == {
+        "manifest.json",
+        "picture-0-gradcam-map.npy",
+        "picture-0-gradcam-raw.npy",
+        "picture-0-gradcam-overlay.png",
+    }
+
+
+def test_no_such_model(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    refused(onnxcam, tmp_path, "explain", "none.onnx", picture, says=["model file 'none.onnx' does not exist"])
+
+
+def test_not_onnx(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    refused(onnxcam, tmp_path, "explain", picture, picture, says=["is no ONNX model", "download or export it again"])
+
+
+def test_text_that_parses_as_an_empty_protobuf(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    refused(onnxcam, tmp_path, "explain", "empty.onnx", picture, says=["'empty.onnx' is no ONNX model"])
+
+
+def test_truncated(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    (tmp_path / "half.onnx").write_bytes(model.read_bytes()[:-20])
+    refused(onnxcam, tmp_path, "explain", "half.onnx", picture, says=["'half.onnx' is no ONNX model, or a truncated one"])
+
+
+def test_ort_format(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    (tmp_path / "m.ort").write_bytes(b"\0ORTM")
+    refused(onnxcam, tmp_path, "explain", "m.ort", picture, says=["flatbuffer", "give the .onnx file"])
+
+
+def with_external(path: Path, location: str, write: bytes | None) -> Path:
+    proto = classifier()
+    w = proto.graph.initializer[0]
+    data = w.raw_data or onnx.numpy_helper.to_array(w).tobytes()
+    for field in ("raw_data", "float_data"):
+        w.ClearField(field)
+    w.data_location = onnx.TensorProto.EXTERNAL
+    w.external_data.add(key="location", value=location)
+    if write is not None:
+        (path.parent / location).write_bytes(data[: len(write)] if write else data)
+    return saved(path, proto)
+
+
+def test_external_data(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    with_external(tmp_path / "e.onnx", "weights.bin", b"")
+    assert onnxcam("explain", "e.onnx", picture, "-p", "unit,resize=8x8").code == 0
+
+
+def test_external_data_missing(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    with_external(tmp_path / "e.onnx", "weights.bin", None)
+    says = ["keeps its weights in 'weights.bin', which is missing", "put that file beside the model"]
+    refused(onnxcam, tmp_path, "explain", "e.onnx", picture, says=says)
+
+
+def test_external_data_truncated(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    with_external(tmp_path / "e.onnx", "weights.bin", b"four")
+    refused(onnxcam, tmp_path, "explain", "e.onnx", picture, says=["'weights.bin'", "is truncated"])
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname"])
+def test_external_data_outside_the_models_folder(onnxcam: Run, tmp_path: Path, picture: Path, location: str) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (tmp_path / "weights.bin").write_bytes(bytes(1000))
+    with_external(folder / "e.onnx", location, None)
+    refused(onnxcam, tmp_path, "explain", folder / "e.onnx", picture, says=[location, "outside the model's folder"])
+
+
+def test_cyclic(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = classifier()
+    proto.graph.node[0].input[0] = "a"
+    saved(tmp_path / "c.onnx", proto)
+    refused(onnxcam, tmp_path, "explain", "c.onnx", picture, says=["is no valid ONNX model", "topologically sorted"])
+
+
+def test_invalid(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = classifier()
+    proto.graph.node[1].op_type = "NoSuchOperator"
+    saved(tmp_path / "i.onnx", proto)
+    refused(onnxcam, tmp_path, "explain", "i.onnx", picture, says=["is no valid ONNX model", "NoSuchOperator"])
+
+
+def test_not_a_picture(onnxcam: Run, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "p.png").write_text("no picture")
+    refused(onnxcam, tmp_path, "explain", model, "p.png", says=["p.png"])
+
+
+def test_one_bad_picture_among_good_ones(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    words = ("explain", model, picture, "none.png", "-p", "unit,resize=8x8")
+    refused(onnxcam, tmp_path, *words, says=["none.png"])
+
+
+def test_a_bomb(onnxcam: Run, tmp_path: Path, model: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    squeezer = zlib.compressobj(9)
+    rows = b"".join(squeezer.compress(bytes(3751)) for _ in range(30_000)) + squeezer.flush()
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    refused(onnxcam, tmp_path, "explain", model, "bomb.png", says=["bomb.png", "pixels"])
+
+
+def test_class_out_of_range(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    says = ["class 7 is out of range: the model has 2 classes, 0 to 1"]
+    refused(onnxcam, tmp_path, "explain", model, picture, "-t", 7, "-p", "unit,resize=8x8", says=says)
+
+
+def test_unknown_label(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    (tmp_path / "names.txt").write_text("tabby cat\nsports car\n")
+    words = ("explain", model, picture, "-t", "taby cat", "--labels", "names.txt", "-p", "unit,resize=8x8")
+    refused(onnxcam, tmp_path, *words, says=["taby cat", "'tabby cat'"])
+
+
+def test_label_without_labels(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    words = ("explain", model, picture, "-t", "cat", "-p", "unit,resize=8x8")
+    refused(onnxcam, tmp_path, *words, says=["labels are not known", "--labels FILE"])
+
+
+def test_unknown_layer(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    says = ["the model has no layer 'logit'", "Did you mean 'logits'"]
+    refused(onnxcam, tmp_path, "explain", model, picture, "-l", "logit", says=says)
+
+
+def test_unknown_method(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    refused(onnxcam, tmp_path, "explain", model, picture, "-m", "gradcan", says=["Did you mean 'gradcam'"])
+
+
+def test_unknown_provider(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    refused(onnxcam, tmp_path, "explain", model, picture, "--provider", "npu", says=["no execution provider 'npu'"])
+
+
+def test_cuda_where_there_is_none(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    refused(onnxcam, tmp_path, "explain", model, picture, "--provider", "cuda", says=["'cuda'", "onnxruntime-gpu"])
+
+
+def test_wrong_number_of_channels(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    saved(tmp_path / "seven.onnx", classifier(7))
+    refused(onnxcam, tmp_path, "explain", "seven.onnx", picture, says=["7"])
+
+
+def test_no_spatial_layer(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    flat (float[n, 1, 1, 2] x) => (float[n, 2] logits) { f = Flatten(x) logits = Relu(f) }
+    """)
+    saved(tmp_path / "flat.onnx", proto)
+    refused(onnxcam, tmp_path, "explain", "flat.onnx", picture, says=["no activation with spatial extent", "gradient"])
+
+
+def test_several_inputs(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    saved(tmp_path / "two.onnx", classifier(3, ", float[n] question"))
+    refused(onnxcam, tmp_path, "explain", "two.onnx", picture, says=["2 inputs", "'question'"])
+
+
+def test_nan_in_the_weights(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = classifier()
+    proto.graph.initializer[1].float_data[0] = float("nan")
+    saved(tmp_path / "nan.onnx", proto)
+    words = ("explain", "nan.onnx", picture, "-p", "unit,resize=8x8")
+    refused(onnxcam, tmp_path, *words, says=["weights hold NaN or infinity: initializer 'v'"])
+
+
+def test_no_class_scores(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    same (float[n, 3, 8, 8] x) => (float[n, 3, 8, 8] y) { y = Relu(x) }
+    """)
+    saved(tmp_path / "s.onnx", proto)
+    refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=["no output of the model is a vector of class scores"])
+
+
+def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = classifier()
+    proto.opset_import.add(domain="my.ops", version=1)
+    proto.graph.node[3].op_type, proto.graph.node[3].domain, proto.graph.node[3].name = "Crumple", "my.ops", "odd"
+    saved(tmp_path / "o.onnx", proto)
+    says = ["operator my.ops::Crumple (opset 1)", "node 'odd'", "from 'p' to 'f'", "docs/add-a-rule.md"]
+    refused(onnxcam, tmp_path, "explain", "o.onnx", picture, "-l", "a", says=says)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_output_folder_that_cannot_be_written(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    words = ("explain", model, picture, "-o", "locked", "-p", "unit,resize=8x8")
+    refused(onnxcam, tmp_path, *words, says=["cannot write into output folder 'locked'", "-o"])
+
+
+def test_output_folder_that_is_a_file(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    words = ("explain", model, picture, "-o", picture, "-p", "unit,resize=8x8")
+    refused(onnxcam, tmp_path, *words, says=["cannot write into output folder", "-o"])
+
+
+def test_usage(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    refused(onnxcam, tmp_path, "explain", model, says=["onnxcam --help"])
+    refused(onnxcam, tmp_path, "explain", model, picture, "--top", 2, "-t", 1, says=["exclude each other"])
+
+
+def test_hand_model_explains_itself_without_a_word(onnxcam: Run, tmp_path: Path) -> None:
+    saved(tmp_path / "hand.onnx", hand_model())
+    assert onnxcam("inspect", "hand.onnx").code == 0
