@@ -63,8 +63,9 @@ class Scene:
         return {o.label for o in self.objects}
 
     def mask(self, label: str) -> Mask:
-        """Where any object of this class is visible."""
-        return np.any([o.mask for o in self.objects if o.label == label], axis=0)
+        """Where any object of this class is visible; nowhere if there is none."""
+        nowhere = np.zeros(self.image.shape[:2], bool)
+        return np.logical_or.reduce([o.mask for o in self.objects if o.label == label] or [nowhere])
 
 
 def sample(rng: np.random.Generator, size: int = 96, *, count: int | None = None) -> Scene:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import EngineError, ProviderError, nearest
-from onnxcam.graph import first_line, to_bytes
+from onnxcam.graph import first_line, to_bytes, weights_folder
 
 SHORT = {
     "cpu": "CPUExecutionProvider",
@@ -45,6 +45,9 @@ class Session:
         options.log_severity_level = 4
         if not optimize:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        folder = weights_folder(model)
+        if folder is not None:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         self._runtime = runtime
         self._session = self._create(to_bytes(model), options, provider)
         self.provider: str = self._session.get_providers()[0]

@@ -1,11 +1,12 @@
 """Load and save models: the only file that meets protobuf.
 
-Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay where they are (memory-mapped when they lie beside
-the file); `call_onnx` hands onnx's own C++ functions a twin without them.
+Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in the file that they came in and are mapped from there
+(`onnxcam.wire`); `call_onnx` hands onnx's own C++ functions a twin without them.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,12 @@ import onnx
 import onnx_ir as ir
 
 from onnxcam.errors import ModelError
+from onnxcam.wire import WireError, light
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 T = TypeVar("T")
 
+_NO_MODEL = "is no ONNX model, or a truncated one; download or export it again"
 HEAVY = 1024  # bytes; shape inference needs the small tensors (shapes, axes, scales), never the weights
 
 
@@ -33,35 +36,38 @@ def load(source: ModelLike) -> ir.Model:
     if isinstance(source, ir.Model):
         return source.clone()
     if isinstance(source, onnx.ModelProto):
-        return _checked(_deserialize(source, "the given ModelProto", None), "the given ModelProto")
+        return _opened(source, "the given ModelProto")
     if isinstance(source, bytes):
-        return _checked(
-            _deserialize(_parse(source, "the given bytes"), "the given bytes", None), "the given bytes"
-        )
+        return _opened(_parse(source, "the given bytes"), "the given bytes")
     path = Path(source)
-    where = f"'{path}'"
-    return _checked(_deserialize(_parse(_read(path), where), where, path.parent), where)
+    return _opened(_parse(_read(path), f"'{path}'"), f"'{path}'", path)
 
 
 def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
-    """Write *model* to *path*, whole or not at all."""
+    """Write *model* to *path*, whole or not at all, with its weights inside."""
     target = Path(path)
     partial = target.with_name(target.name + ".part")
     try:
-        partial.write_bytes(to_bytes(model))
+        partial.write_bytes(to_proto(model).SerializeToString())
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """Return *model* as protobuf."""
-    return ir.serde.serialize_model(model)
+    """Return *model* as protobuf, with its weights inside."""
+    return ir.serde.serialize_model(ir.external_data.load_to_model(model))
 
 
 def to_bytes(model: ir.Model) -> bytes:
-    """Return *model* as the content of an ``.onnx`` file."""
-    return to_proto(model).SerializeToString()
+    """Return *model* as the content of an ``.onnx`` file. Weights that lie in files stay there (`weights_folder`)."""
+    return ir.serde.serialize_model(model).SerializeToString()
+
+
+def weights_folder(model: ir.Model) -> str | None:
+    """Return the folder in which the files with the weights of *model* lie, None where it holds them itself."""
+    tensors = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    return next((str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)), None)
 
 
 def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
@@ -74,7 +80,7 @@ def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
             del graph.initializers[name]
             if weight not in inputs:
                 graph.inputs.append(weight)
-        return function(to_proto(model))
+        return function(ir.serde.serialize_model(model))
     finally:
         graph.inputs[:] = inputs
         graph.initializers.clear()
@@ -85,7 +91,13 @@ def _read(path: Path) -> bytes:
     if path.suffix == ".ort":
         raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return b""
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return light(data, path.name, HEAVY)
+    except WireError:
+        raise ModelError(f"'{path}' {_NO_MODEL}") from None
     except FileNotFoundError:
         raise ModelError(f"model file '{path}' does not exist") from None
     except IsADirectoryError:
@@ -107,24 +119,30 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     return proto
 
 
-def _deserialize(proto: onnx.ModelProto, where: str, folder: Path | None) -> ir.Model:
+def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.Model:
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:
         raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from error
-    for value in (w for graph in model.graphs() for w in graph.initializers.values()):
+    for value in (weight for graph in model.graphs() for weight in graph.initializers.values()):
         if isinstance(value.const_value, ir.ExternalTensor):
-            _attach(value.const_value, where, folder)
+            _attach(value.const_value, where, path)
+            if value.const_value.nbytes <= HEAVY:
+                value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
+    try:
+        call_onnx(onnx.checker.check_model, model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from None
     return model
 
 
-def _attach(tensor: ir.ExternalTensor, where: str, folder: Path | None) -> None:
+def _attach(tensor: ir.ExternalTensor, where: str, path: Path | None) -> None:
     """Point *tensor* at its file, which must be there and lie in the model's folder."""
-    if folder is None:
+    if path is None:
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead"
         )
-    home = folder.resolve()
+    home = path.parent.resolve()
     file = (home / tensor.location).resolve()
     if not file.is_relative_to(home):
         raise ModelError(
@@ -139,14 +157,6 @@ def _attach(tensor: ir.ExternalTensor, where: str, folder: Path | None) -> None:
     if file.stat().st_size < end:
         raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
     tensor.base_dir = home
-
-
-def _checked(model: ir.Model, where: str) -> ir.Model:
-    try:
-        call_onnx(onnx.checker.check_model, model)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from None
-    return model
 
 
 def first_line(error: BaseException) -> str:

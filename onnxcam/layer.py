@@ -57,7 +57,8 @@ class Layer:
     @property
     def size(self) -> str:
         """Return the spatial size, such as ``7 × 7``."""
-        return " × ".join(str(length) for length in self.layout.size(self.value))
+        lengths = self.layout.size(self.value)
+        return " × ".join(str(length) if isinstance(length, int) else "?" for length in lengths)
 
     def __str__(self) -> str:
         label = self.tensor if self.name == self.tensor else f"{self.name} ({self.tensor})"

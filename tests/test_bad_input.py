@@ -114,9 +114,14 @@ def with_external(path: Path, location: str, write: bytes | None) -> Path:
     return saved(path, proto)
 
 
-def test_external_data(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+@pytest.mark.parametrize("heavy", [0, 1 << 20])
+def test_external_data(
+    onnxcam: Run, tmp_path: Path, picture: Path, heavy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxcam.graph.HEAVY", heavy)  # whether these small weights stay in their file or are read
     with_external(tmp_path / "e.onnx", "weights.bin", b"")
     assert onnxcam("explain", "e.onnx", picture, "-p", "unit,resize=8x8").code == 0
+    assert onnxcam("instrument", "e.onnx", "-o", tmp_path / "elsewhere.onnx").code == 0
 
 
 def test_external_data_missing(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
@@ -252,6 +257,7 @@ def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path)
     proto = classifier()
     proto.opset_import.add(domain="my.ops", version=1)
     proto.graph.node[3].op_type, proto.graph.node[3].domain, proto.graph.node[3].name = "Crumple", "my.ops", "odd"
+    proto.graph.value_info.add().CopyFrom(onnx.helper.make_tensor_value_info("f", 1, ["n", 2]))
     saved(tmp_path / "o.onnx", proto)
     says = ["operator my.ops::Crumple (opset 1)", "node 'odd'", "from 'p' to 'f'", "docs/add-a-rule.md"]
     refused(onnxcam, tmp_path, "explain", "o.onnx", picture, "-l", "a", says=says)

@@ -56,7 +56,9 @@ def backward(
     for value, seed in seeds.items():
         cotangents[value].append(seed)
     for node in reversed(graph):
-        if active.isdisjoint(node.outputs) or not any(y in cotangents for y in node.outputs):
+        if not any(y in cotangents for y in node.outputs) or rules.blocks(node):
+            continue
+        if active.isdisjoint(used_values(node)):
             continue
         row = rules.find(node)
         dys = [_total(op, y, cotangents, row.sparse) for y in node.outputs]

@@ -314,6 +314,8 @@ def _dtype(
         return ir.DataType.BOOL
     if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
         return ir.DataType.INT64
+    if op_type == "LayerNormalization" and position > 0:
+        return ir.DataType.FLOAT  # the statistics, whatever the data
     if op_type == "Cast":
         return ir.DataType(attributes["to"])
     if op_type == "ConstantOfShape":

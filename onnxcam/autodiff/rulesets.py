@@ -7,12 +7,14 @@ guided backpropagation where both hold (Springenberg et al., 1412.6806).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.rules import STANDARD, RuleSet
+from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
 
 RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")
@@ -29,8 +31,13 @@ def deconvnet(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None
     return (op.Relu(dy), *[None] * (len(inputs) - 1))
 
 
-GUIDED = STANDARD.replace("guided", dict.fromkeys(RECTIFIERS, guided))
-DECONVNET = STANDARD.replace("deconvnet", dict.fromkeys(RECTIFIERS, deconvnet))
+def _rectified(name: str, function: Callable[..., Any]) -> RuleSet:
+    rows = {operator: STANDARD["", operator] or Rule(function) for operator in RECTIFIERS}
+    return STANDARD.replace(name, {operator: replace(row, function=function) for operator, row in rows.items()})
+
+
+GUIDED = _rectified("guided", guided)
+DECONVNET = _rectified("deconvnet", deconvnet)
 NAMED = {rules.name: rules for rules in (STANDARD, GUIDED, DECONVNET)}
 
 

@@ -6,6 +6,8 @@ Notation: A_k is channel k of the layer at a position, y the class score before 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
@@ -89,9 +91,17 @@ def _require_linear_head(scene: Scene) -> None:
             continue
         seen.add(value)
         varying = [x for x in node.inputs if x in active]
-        if node.op_type not in _LINEAR or len(varying) > 1 and node.op_type not in ("Add", "Concat"):
+        if not _is_linear(node, varying):
             raise MethodError(
                 f"cam needs a network that ends in global average pooling and a linear layer; between "
                 f"{layer.tensor!r} and the scores stands {node.op_type} (node {node.name!r}); use --method gradcam"
             )
         stack.extend(x for x in varying if x is not None)
+
+
+def _is_linear(node: ir.Node, varying: Sequence[ir.Value | None]) -> bool:
+    """Whether *node* pools over space, or is linear in each position's channels."""
+    if node.op_type == "Conv":
+        kernel = node.inputs[1].shape if node.inputs[1] is not None else None
+        return kernel is not None and all(length == 1 for length in kernel[2:])
+    return node.op_type in _LINEAR and (len(varying) == 1 or node.op_type == "Add")

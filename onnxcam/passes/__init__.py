@@ -1,6 +1,6 @@
 """One canonical form, one pass a file, in this order.
 
-1. `weights`: weights that are also listed as inputs become constants (files of IR version 3 and before).
+1. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
 2. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
 3. `opset`: the default domain is raised to opset 21 if it is older. Rules speak 21 and newer.
 4. `shapes`: shapes and dtypes are inferred.
@@ -14,14 +14,14 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.passes.inline import inline_functions
+from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
-from onnxcam.passes.weights import fix_weights
 
 
 def canonical(model: ir.Model, rules: RuleSet) -> ir.Model:
     """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited."""
-    fix_weights(model)
+    fix_inputs(model)
     inline_functions(model, rules)
     model = raise_opset(model)
     infer_shapes(model)

@@ -5,13 +5,25 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
+SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
+"""Operators whose output is like their input, which onnx cannot infer."""
+
 
 def infer_shapes(model: ir.Model) -> None:
-    """Infer shapes and dtypes in place; tensors behind operators of unknown domains stay unknown.
+    """Infer shapes and dtypes in place; tensors behind operators of unknown domains stay unknown."""
+    infer = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
+    infer(model)
+    while _fill(model.graph):
+        infer(model)
 
-    Some exporters write -1 for an open dimension, which is none of the standard's: it becomes an unknown one.
-    """
-    for value in [*model.graph.inputs, *(y for node in model.graph for y in node.outputs)]:
-        if value.shape is not None and any(isinstance(dim, int) and dim < 0 for dim in value.shape):
-            value.shape = ir.Shape([None if isinstance(dim, int) and dim < 0 else dim for dim in value.shape])
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+
+def _fill(graph: ir.Graph) -> bool:
+    """Give outputs that onnx could not infer the shape and dtype of their inputs; tell whether there were any."""
+    filled = False
+    for node in graph:
+        if node.op_type in SHAPELESS and node.domain == "":
+            x, y = node.inputs[0], node.outputs[0]
+            if x is not None and x.shape is not None and y.shape is None:
+                y.shape, y.type = x.shape, x.type
+                filled = True
+    return filled

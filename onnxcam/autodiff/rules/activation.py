@@ -26,7 +26,7 @@ def leaky_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α x: dx = dy (1 or α)."""
     alpha = node.attributes.get_float("alpha", 0.01)
     source = node.outputs[0] if alpha >= 0 else x
-    return (op.Mul(dy, _one_or(op, op.Greater(source, 0.0), op.const(alpha, x.dtype))),)
+    return (op.Mul(dy, _one_or(op, op.Greater(source, 0.0), op.const(alpha, x.dtype or ir.DataType.FLOAT))),)
 
 
 @rule("PRelu", broadcast=True)
@@ -41,7 +41,7 @@ def _one_or(op: Emitter, condition: V, other: V) -> V:
     known = constant(other)
     if known is not None and (known <= 1).all() and (known >= 0).all():
         return op.Max(op.flag(condition, other), other)
-    return op.Where(condition, op.const(1, other.dtype), other)
+    return op.Where(condition, 1.0, other)
 
 
 @rule("ThresholdedRelu")
@@ -94,7 +94,7 @@ def _exponential(op: Emitter, node: ir.Node, x: V, scale: float, slope: float) -
     (y,) = node.outputs
     if scale == slope == 1.0:
         return op.Add(op.Min(y, 0.0), 1.0)
-    return op.Where(op.Greater(x, 0.0), op.const(slope, x.dtype), op.Add(y, scale))
+    return op.Where(op.Greater(x, 0.0), slope, op.Add(y, scale))
 
 
 @rule("Celu")

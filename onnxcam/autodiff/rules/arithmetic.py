@@ -54,10 +54,15 @@ def pow_(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
     def d_exponent() -> V | None:
         if not _floating(b):
             return None
-        log = op.Log(op.Where(op.Equal(a, 0.0), op.const(1, a.dtype), a))
+        log = op.Log(nonzero(op, a))
         return cast_to(op, op.Mul(dy, op.Mul(node.outputs[0], log)), b)
 
     return d_base, d_exponent
+
+
+def nonzero(op: Emitter, x: V) -> V:
+    """Return *x* with ones in place of its zeros."""
+    return op.Where(op.Equal(x, 0.0), 1.0, x)
 
 
 def is_number(x: V, number: float) -> bool:

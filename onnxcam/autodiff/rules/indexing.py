@@ -1,8 +1,13 @@
-"""Selecting and placing elements: slices, gathers, scatters, pads."""
+"""Selecting and placing elements: slices, gathers, scatters, pads.
+
+Gradients add up with ScatterElements, never with ScatterND, which loses additions to one place on ONNX Runtime's CPU
+provider when its threads race.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -10,23 +15,24 @@ import onnx_ir as ir
 from onnxcam.autodiff.emit import Emitter, constant, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 
-TO_THE_FRONT = np.iinfo(np.int64).min  # the end of a Slice that runs backwards through a whole axis
+FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # the ends of a Slice through a whole axis
 
 
 @rule("Slice")
 def slice_(
     op: Emitter, node: ir.Node, dy: V, x: V, starts: V, ends: V, axes: V | None = None, steps: V | None = None
 ) -> Gradients:
-    """y = x[start : end : step]: dx is dy at these places, else 0."""
+    """y = x[start : end : step]: dx is dy at these places, zero elsewhere."""
     stride = np.ones(1, np.int64) if steps is None else constant(steps)
-    if stride is None or (x.shape is None and (stride != 1).any()):
-        return _scatter_back(op, dy, x, lambda places: op.Slice(places, starts, ends, axes, steps)), *[None] * 4
-    starts = _int64(op, starts)
     axes = op.Range(0, op.Squeeze(op.Shape(starts), [0]), 1) if axes is None else _int64(op, axes)
+    along = None if x.shape is None else constant(axes)
+    apart = stride is None or bool((stride != 1).any())
+    if stride is None or (apart and along is None):
+        return _scatter_back(op, dy, x, lambda places: op.Slice(places, *node.inputs[1:])), *[None] * 4
     lengths, taken = _lengths(op, x, axes), _lengths(op, node.outputs[0], axes)
-    begins = _first(op, starts, lengths)
-    if (stride != 1).any():
-        dy, begins, taken = _spread(op, dy, node.outputs[0], axes, stride, begins, lengths, taken)
+    begins = _first(op, _int64(op, starts), lengths)
+    if apart and along is not None:
+        dy, begins, taken = _spread(op, dy, node.outputs[0], (along % rank(x)).tolist(), stride, begins, lengths, taken)
     return _pad(op, dy, op.Concat(begins, op.Sub(lengths, op.Add(begins, taken)), axis=0), axes), *[None] * 4
 
 
@@ -35,7 +41,7 @@ def _int64(op: Emitter, x: V) -> V:
 
 
 def _lengths(op: Emitter, x: V, axes: V) -> V:
-    """Return the lengths of *x* along *axes*: constant if these are static, though others may not be."""
+    """Return the lengths of *x* along *axes*: constant where these are static, though others may not be."""
     known = constant(axes)
     if known is None:
         return op.Gather(op.Shape(x), axes)
@@ -43,26 +49,180 @@ def _lengths(op: Emitter, x: V, axes: V) -> V:
 
 
 def _first(op: Emitter, starts: V, lengths: V) -> V:
-    """Return where slices that begin at *starts* really begin: counted from the front, and inside."""
+    """Return where slices from *starts* begin: counted from the front, and inside."""
     known = constant(starts)
     if known is not None and not known.any():
         return starts
     return op.Max(op.Min(op.Where(op.Less(starts, 0), op.Add(starts, lengths), starts), lengths), 0)
 
 
-def _spread(
-    op: Emitter, dy: V, y: V, axes: V, stride: np.ndarray, begins: V, lengths: V, taken: V
-) -> tuple[V, V, V]:
-    """Put zeros between the elements of *dy* so that they are as far apart as in x; say where it begins, how long it is.
+def _pad(op: Emitter, x: V, pads: V, axes: V | list[int]) -> V:
+    known = constant(pads)
+    return x if known is not None and not known.any() else op.Pad(x, pads, None, axes)
 
-    Backward slices are turned round first. Each element is then padded to a block of |stride| elements, at that place
-    in it where it stands in x if this is cut into such blocks.
+
+def _spread(
+    op: Emitter, dy: V, y: V, along: list[int], stride: np.ndarray, begins: V, lengths: V, taken: V
+) -> tuple[V, V, V]:
+    """Return *dy* with zeros between its elements, where that begins in x, and how long it is.
+
+    Slices that run backwards are turned round. Then each element is padded to a block of |stride| elements, at the
+    offset that it has in x when x is cut into such blocks.
     """
-    backward, step = np.flatnonzero(stride < 0), np.abs(stride)
-    if len(backward):
-        back = np.full(len(backward), -1)
-        dy = op.Slice(dy, back, np.full(len(backward), TO_THE_FRONT), op.Gather(axes, backward), back)
+    step = np.abs(stride)
+    backwards = [axis for axis, s in zip(along, stride, strict=True) if s < 0]
+    if backwards:
+        turn = np.full(len(backwards), -1)
+        dy = op.Slice(dy, turn, np.full(len(backwards), FIRST), backwards, turn)
         last = op.Add(op.Min(begins, op.Sub(lengths, 1)), op.Mul(op.Sub(taken, 1), stride))
         begins = op.Where(stride < 0, last, begins)
+    sizes, blocks = [op.dim(y, axis) for axis in range(rank(y))], [op.dim(y, axis) for axis in range(rank(y))]
+    inner = [axis + 1 + sum(other < axis for other in along) for axis in along]
+    for axis, s in sorted(zip(along, step.tolist(), strict=True), reverse=True):
+        sizes.insert(axis + 1, op.const(np.ones(1, np.int64)))
+        blocks[axis] = op.Mul(blocks[axis], s)
     offset = op.Mod(begins, step)
-    ...
+    dy = _pad(op, op.Reshape(dy, op.Concat(*sizes, axis=0)), op.Concat(offset, op.Sub(step - 1, offset), axis=0), inner)
+    dy, begins = op.Reshape(dy, op.Concat(*blocks, axis=0)), op.Sub(begins, offset)
+    taken, room = op.Mul(taken, step), op.Sub(lengths, begins)
+    surplus = constant(op.Sub(taken, room))
+    if surplus is None or (surplus > 0).any():
+        dy, taken = op.Slice(dy, np.zeros_like(step), room, along), op.Min(taken, room)
+    return dy, begins, taken
+
+
+def _scatter_back(op: Emitter, dy: V, x: V, select: Callable[[V], V]) -> V:
+    """Return dx for any y = select(x) made of elements of x: select their places too, and add dy up there."""
+    places = select(op.Reshape(op.Range(0, op.Size(x), 1), op.Shape(x)))
+    flat = op.Reshape(op.zeros_like(x), [-1])
+    return op.reshape_like(op.ScatterElements(flat, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), reduction="add"), x)
+
+
+@rule("Gather")
+def gather(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
+    """y = x[.., indices, ..]: dx[.., i, ..] = Σ dy over the occurrences of i.
+
+    Known indices that follow each other are a slice; others that are distinct are picked from dy by their inverse
+    (15 times faster than adding up).
+    """
+    axis = node.attributes.get_int("axis", 0)
+    if indices.shape is None or x.shape is None:
+        return _scatter_back(op, dy, x, lambda places: op.Gather(places, indices, axis=axis)), None
+    axis %= rank(x)
+    if rank(indices) == 0:
+        dy = op.Unsqueeze(dy, [axis])
+    elif rank(indices) > 1:
+        dy = op.Reshape(dy, op.Concat(op.Shape(x, end=axis), [-1], op.Shape(x, start=axis + 1), axis=0))
+    known, length = constant(indices), x.shape[axis]
+    if known is not None and known.size:
+        return _known_gather(op, dy, x, known.ravel().astype(np.int64), length, axis), None
+    return _add_along(op, dy, x, indices, axis), None
+
+
+def _known_gather(op: Emitter, dy: V, x: V, indices: np.ndarray, length: object, axis: int) -> V:
+    if (np.diff(indices) == 1).all() and (indices[0] >= 0 or indices[-1] < 0):
+        begin = op.const(indices[:1]) if indices[0] >= 0 else op.Add(op.dim(x, axis), indices[:1])
+        rest = op.Sub(op.dim(x, axis), op.Add(begin, len(indices)))
+        return _pad(op, dy, op.Concat(begin, rest, axis=0), [axis])
+    if not isinstance(length, int) or len(set(indices % length)) < len(indices):
+        return _add_along(op, dy, x, op.const(indices), axis)
+    inverse = np.full(length, len(indices))  # the zeros behind dy
+    inverse[indices] = np.arange(len(indices))
+    if len(indices) < length:
+        dy = op.Pad(dy, [0, 1], None, [axis])
+    return op.Gather(dy, inverse, axis=axis)
+
+
+def _add_along(op: Emitter, dy: V, x: V, indices: V, axis: int) -> V:
+    column = op.Reshape(indices, [-1] + [1] * (rank(x) - axis - 1))
+    return op.ScatterElements(op.zeros_like(x), op.Expand(column, op.Shape(dy)), dy, axis=axis, reduction="add")
+
+
+@rule("GatherElements")
+def gather_elements(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
+    """y[i, j] = x[indices[i, j], j]: add dy up at these places."""
+    axis = node.attributes.get_int("axis", 0)
+    return op.ScatterElements(op.zeros_like(x), indices, dy, axis=axis, reduction="add"), None
+
+
+@rule("GatherND")
+def gather_nd(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
+    """y[i] = x[indices[i]]: add dy up at these places."""
+    batch = node.attributes.get_int("batch_dims", 0)
+    return _scatter_back(op, dy, x, lambda places: op.GatherND(places, indices, batch_dims=batch)), None
+
+
+@rule("Compress")
+def compress(op: Emitter, node: ir.Node, dy: V, x: V, condition: V) -> Gradients:
+    """y: the slices of x, or its elements, for which the condition holds; the others get zero."""
+    axis = {"axis": node.attributes.get_int("axis")} if "axis" in node.attributes else {}
+    return _scatter_back(op, dy, x, lambda places: op.Compress(places, condition, **axis)), None
+
+
+@rule("Pad")
+def pad(op: Emitter, node: ir.Node, dy: V, x: V, pads: V, value: V | None = None, axes: V | None = None) -> Gradients:
+    """y = x within a border: dx = dy without the border. Other modes repeat elements of x; their dy adds up."""
+    mode = node.attributes.get_string("mode", "constant")
+    if mode != "constant":
+        return _scatter_back(op, dy, x, lambda places: op.Pad(places, pads, None, axes, mode=mode)), *[None] * 3
+    axes = op.Range(0, rank(x), 1) if axes is None else _int64(op, axes)
+    begins, ends = op.Split(pads, axis=0, num_outputs=2, outputs=2)
+    kept = op.Slice(dy, op.Max(begins, 0), op.Where(op.Greater(ends, 0), op.Neg(ends), LAST), axes)
+    known = constant(pads)
+    if known is None or (known < 0).any():
+        kept = op.Pad(kept, op.Max(op.Neg(pads), 0), None, axes)
+    return kept, None, lambda: op.Sub(op.ReduceSum(dy, keepdims=0), op.ReduceSum(kept, keepdims=0)), None
+
+
+@rule("ScatterElements")
+def scatter_elements(op: Emitter, node: ir.Node, dy: V, x: V, indices: V, updates: V) -> Gradients:
+    """y = x, with updates put at, or combined with, the elements indices along an axis."""
+    axis = node.attributes.get_int("axis", 0) % rank(x)  # the reference's GatherElements knows no negative axes
+    return Scatter(
+        lambda base, u, reduction: op.ScatterElements(base, indices, u, axis=axis, reduction=reduction),
+        lambda base: op.GatherElements(base, indices, axis=axis),
+    ).gradients(op, node, dy, x, updates)
+
+
+@rule("ScatterND")
+def scatter_nd(op: Emitter, node: ir.Node, dy: V, x: V, indices: V, updates: V) -> Gradients:
+    """y = x, with updates put at, or combined with, the slices x[indices]."""
+    return Scatter(
+        lambda base, u, reduction: op.ScatterND(base, indices, u, reduction=reduction),
+        lambda base: op.GatherND(base, indices),
+    ).gradients(op, node, dy, x, updates)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The two scatters, at the same indices."""
+
+    put: Callable[[V, V, str], V]  # (base, updates, reduction): what the operator does
+    pick: Callable[[V], V]  # reads what stands at the indices
+
+    def gradients(self, op: Emitter, node: ir.Node, dy: V, x: V, updates: V) -> Gradients:
+        """Return dx, None, du."""
+        match node.attributes.get_string("reduction", "none"):
+            case "none":
+                return self.put(dy, op.zeros_like(updates), "none"), None, lambda: self.pick(dy)
+            case "add":
+                return dy, None, lambda: self.pick(dy)
+            case "mul":
+                dx = op.Mul(dy, self.put(op.full_like(x, 1.0), updates, "mul"))
+                return dx, None, lambda: self._to_factors(op, dy, x, updates)
+        return self._to_extremes(op, dy, x, updates, node.outputs[0])
+
+    def _to_factors(self, op: Emitter, dy: V, x: V, updates: V) -> V:
+        """y = x Π u: du = dy x Π of the other u. Zeros among these are counted, not divided by."""
+        zero = op.Equal(updates, 0.0)
+        nonzero, zeros = op.Where(zero, 1.0, updates), op.Where(zero, 1.0, op.zeros_like(updates))
+        others = op.Div(self.pick(op.Mul(dy, self.put(x, nonzero, "mul"))), nonzero)
+        count = op.Sub(self.pick(self.put(op.zeros_like(x), zeros, "add")), zeros)
+        return op.Where(op.Equal(count, 0.0), others, 0.0)
+
+    def _to_extremes(self, op: Emitter, dy: V, x: V, updates: V, y: V) -> Gradients:
+        """y = max(x, u, ..) or min: those that are equal to y share dy."""
+        from_x, from_u = op.Equal(x, y), op.Equal(updates, self.pick(y))
+        ones = op.Where(from_x, 1.0, op.zeros_like(x)), op.Where(from_u, 1.0, op.zeros_like(updates))
+        share = op.Div(dy, self.put(*ones, "add"))
+        return op.Where(from_x, share, 0.0), None, lambda: op.Where(from_u, self.pick(share), 0.0)

@@ -8,8 +8,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.arithmetic import cast_to, training_mode
-from onnxcam.autodiff.rules.reduction import nonzero
+from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero, training_mode
 
 
 @rule("BatchNormalization")
@@ -53,22 +52,23 @@ def layer_normalization(
     """
     axis, epsilon = node.attributes.get_int("axis", -1), node.attributes.get_float("epsilon", 1e-5)
     dy, d_mean, d_inv = (*dys, None, None)[:3]
-    standard, inv = _standardise(op, x, axis, epsilon)
-    dx = _standardised(op, None if dy is None else op.Mul(dy, scale), d_inv, standard, inv, axis)
+    standard, inv = _standardise(op, x, op.Shape(x, start=axis), axis, epsilon)
+    dx = None
+    if dy is not None or d_inv is not None:
+        dx = _standardised(op, None if dy is None else op.Mul(dy, scale), d_inv, standard, inv, axis)
     if d_mean is not None:
-        dx = op.Add(dx, op.Div(cast_to(op, d_mean, x), _length(op, x, axis)))
+        share = op.Expand(op.Div(cast_to(op, d_mean, x), _length(op, x, axis)), op.Shape(x))
+        dx = share if dx is None else op.Add(dx, share)
     if dy is None:
         return dx, None, None
     return dx, lambda: op.Mul(dy, standard), dy
 
 
-def _standardise(op: Emitter, x: V, axis: int, epsilon: float) -> tuple[V, V]:
-    """Return x̂ = (x - μ) / √(var + ε) over the axes from *axis* on, and 1 / √(var + ε)."""
-    ones = op.Expand(op.const(1, x.dtype), op.Shape(x, start=axis))
+def _standardise(op: Emitter, x: V, lengths: V, axis: int, epsilon: float) -> tuple[V, V]:
+    """Return x̂ = (x - μ) / √(var + ε) over the axes from *axis* on, of *lengths*, and 1 / √(var + ε)."""
+    ones = op.Expand(op.const(1, x.dtype or ir.DataType.FLOAT), lengths)
     standard, _, inv = op.LayerNormalization(x, ones, axis=axis, epsilon=epsilon, outputs=3)
     standard.shape = x.shape
-    if x.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
-        inv.type = ir.TensorType(ir.DataType.FLOAT)
     return standard, cast_to(op, inv, x)
 
 
@@ -112,7 +112,7 @@ def rms_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V) -> Grad
 @rule("InstanceNormalization")
 def instance_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V) -> Gradients:
     """As `layer_normalization` over the spatial axes of each channel, but scale and b are a channel each."""
-    standard, inv = _standardise(op, x, 2, node.attributes.get_float("epsilon", 1e-5))
+    standard, inv = _standardise(op, x, op.Shape(x, start=2), 2, node.attributes.get_float("epsilon", 1e-5))
     dx = _standardised(op, op.Mul(dy, _per_channel(op, scale, x)), None, standard, inv, 2)
     return dx, lambda: _channel_sum(op, op.Mul(dy, standard), x, scale), lambda: _channel_sum(op, dy, x, b)
 
@@ -120,9 +120,11 @@ def instance_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b:
 @rule("GroupNormalization")
 def group_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V) -> Gradients:
     """As `instance_normalization`, but over the channels of a group together."""
-    groups = [0, node.attributes.get_int("num_groups"), -1]
-    standard, inv = _standardise(op, op.Reshape(x, groups), -1, node.attributes.get_float("epsilon", 1e-5))
-    g = op.Reshape(op.Mul(dy, _per_channel(op, scale, x)), groups)
+    groups, epsilon = node.attributes.get_int("num_groups"), node.attributes.get_float("epsilon", 1e-5)
+    folded = [0, groups, -1]
+    length = op.Div(op.ReduceProd(op.Shape(x, start=1)), groups)
+    standard, inv = _standardise(op, op.Reshape(x, folded), length, -1, epsilon)
+    g = op.Reshape(op.Mul(dy, _per_channel(op, scale, x)), folded)
     dx = op.Reshape(_standardised(op, g, None, standard, inv, -1), op.Shape(x))
     return (
         dx,

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter, constant
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero
 
 
 def keepdims(op: Emitter, node: ir.Node, z: V, axes: V | None) -> V:
@@ -26,11 +27,6 @@ def again(op: Emitter, node: ir.Node, op_type: str, z: V, axes: V | None) -> V:
     return op.emit(op_type, [z, axes], attributes={"keepdims": 1, "noop_with_empty_axes": noop})
 
 
-def nonzero(op: Emitter, z: V) -> V:
-    """Return *z* with ones for its zeros, to divide by."""
-    return op.Where(op.Equal(z, 0.0), op.const(1, z.dtype), z)
-
-
 @rule("ReduceSum")
 def reduce_sum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
     """y = Σ x: every summand gets dy."""
@@ -40,7 +36,7 @@ def reduce_sum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -
 @rule("ReduceMean")
 def reduce_mean(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
     """y = Σ x / n: every summand gets dy / n."""
-    share = op.Div(dy, op.Cast(_count(op, node, x, axes), to=int(x.dtype or ir.DataType.FLOAT)))
+    share = op.Div(dy, cast_to(op, _count(op, node, x, axes), dy))
     return op.Expand(keepdims(op, node, share, axes), op.Shape(x)), None
 
 

@@ -49,14 +49,23 @@ def resize(
         sums = op.Mul(op.AveragePool(dy, kernel_shape=blocks, strides=blocks), float(np.prod(blocks)))
         return sums, None, None, None
 
-    def part(given: V | None, *positions: int) -> V | None:
-        return None if given is None else op.Gather(given, list(positions))
-
     def matrix(axis: int, left: bool) -> V:
-        i = moved[axis]
-        window = part(roi, i, i + len(axes)), part(scales, i), part(sizes, i)
-        eye = op.Unsqueeze(_identity(op, op.dim(x, axis), x), [0, 1])
-        return op.Squeeze(op.Resize(eye, *window, axes=[3 if left else 2], **_settings(node)), [0, 1])
+        i, n = moved[axis], op.dim(x, axis)
+
+        def line(given: V, position: int, rest: Any, other: Any = None) -> V:
+            """Set one of *given* between what the unmoved axes of [1, 1, n, n] have."""
+            pair = [rest if other is None else other, op.Gather(given, [position])]
+            return op.Concat(rest, rest, *(pair if left else reversed(pair)), axis=0)
+
+        whole = np.zeros(1, np.float32), np.ones(1, np.float32)
+        ends = () if roi is None else (line(roi, i, whole[0]), line(roi, i + len(axes), whole[1]))
+        window = (
+            op.Concat(*ends, axis=0) if ends else None,
+            None if scales is None else line(scales, i, whole[1]),
+            None if sizes is None else line(sizes, i, [1], n),
+        )
+        resized = op.Resize(op.Unsqueeze(_identity(op, n, x), [0, 1]), *window, **_settings(node))
+        return op.Reshape(resized, op.Concat(*([n, [-1]] if left else [[-1], n]), axis=0))
 
     def matrix_at_common_scale(axis: int, left: bool) -> V:
         return _at_common_scale(op, node, x, axis, left, (roi, scales, sizes))
@@ -66,7 +75,7 @@ def resize(
     return contract(op, dy, moved, made, dims), None, None, None
 
 
-def _settings(node: ir.Node, *without: str) -> dict[str, Any]:
+def _settings(node: ir.Node) -> dict[str, Any]:
     """Return the attributes of *node* that say how to interpolate; outside the picture the derivative is zero."""
     dropped = {"axes", "keep_aspect_ratio_policy", "extrapolation_value"}
     return {name: a.value for name, a in node.attributes.items() if name not in dropped}

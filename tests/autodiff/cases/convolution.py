@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.autodiff.cases import Case, case, normal
+from tests.autodiff.cases.on_runtime import on_runtime
 
 
 def conv(name: str, x: Any, w: Any, constants: tuple[str, ...] = ("w",), **options: Any) -> Case:
@@ -16,6 +17,32 @@ def transpose(name: str, x: Any, w: Any, constants: tuple[str, ...] = ("w",), **
 def biased(op: str, name: str, x: Any, w: Any, b: int, **options: Any) -> Case:
     return case(op, name, {"x": normal(*x), "w": normal(*w), "b": normal(b)}, kernel_shape=list(w[2:]), **options)
 
+
+# The reference evaluator is wrong for grouped ConvTranspose that is not depthwise, and lacks pads from an output_shape.
+STRIDED = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+ON_RUNTIME: list[tuple[Any, ...]] = [
+    ("ConvTranspose", "group", (2, 4, 3, 4), (4, 3, 3, 3), (), {"group": 2, "kernel_shape": [3, 3], **STRIDED}),
+    ("ConvTranspose", "group-stride-1", (2, 4, 3, 4), (4, 1, 2, 3), ("w",), {"group": 2, "pads": [0, 1, 1, 1]}),
+    (
+        "ConvTranspose",
+        "runtime-output-shape",
+        (1, 2, 3, 4),
+        (2, 2, 3, 3),
+        ("w",),
+        {"output_shape": [6, 8], "strides": [2, 2]},
+    ),
+    (
+        "ConvTranspose",
+        "runtime-output-shape-pads",
+        (1, 2, 3, 3),
+        (2, 2, 3, 2),
+        ("w",),
+        {"output_shape": [6, 5], **STRIDED},
+    ),
+    ("Conv", "wide-groups", (1, 18, 5, 4), (4, 9, 3, 3), (), {"group": 2, "kernel_shape": [3, 3], **STRIDED}),
+    ("Conv", "wide-groups-1d", (1, 18, 8), (2, 9, 2), ("w",), {"group": 2, "strides": [3]}),
+    ("Conv", "group-weights", (2, 4, 5, 4), (6, 2, 3, 3), (), {"group": 2, "kernel_shape": [3, 3], **STRIDED}),
+]
 
 # Cases with symbolic weights have a kernel_shape: without, ONNX infers no shape for y.
 CASES = [
@@ -31,8 +58,13 @@ CASES = [
     conv("strides-1x1", (1, 2, 4, 5), (3, 2, 1, 1), strides=[2, 2]),
     conv("strides-beyond-kernel", (1, 2, 7, 7), (2, 2, 2, 1), strides=[3, 3]),
     conv("group", (2, 4, 3, 3), (6, 2, 2, 3), group=2, pads=[1, 1, 0, 1]),
+    conv("group-strides", (1, 4, 5, 4), (4, 2, 3, 2), group=2, strides=[2, 1], pads=[1, 0, 1, 1]),
     conv("depthwise", (1, 3, 4, 4), (3, 1, 3, 3), group=3, pads=[1, 1, 1, 1]),
     conv("depthwise-strides", (1, 3, 5, 4), (3, 1, 3, 3), group=3, strides=[2, 2], pads=[1, 1, 1, 1]),
+    conv("depthwise-strides-1d", (2, 3, 8), (3, 1, 3), group=3, strides=[3], pads=[1, 1]),
+    conv("depthwise-strides-dilations", (1, 2, 9, 5), (2, 1, 3, 2), group=2, strides=[2, 2], dilations=[2, 1]),
+    conv("depthwise-strides-beyond-kernel", (1, 2, 5, 6), (2, 1, 1, 2), group=2, strides=[2, 3]),
+    conv("depthwise-same-strides", (1, 3, 5, 6), (3, 1, 3, 3), group=3, strides=[2, 2], auto_pad="SAME_UPPER"),
     conv("depthwise-multiplier", (1, 2, 3, 4), (4, 1, 2, 2), group=2),
     conv("same-upper", (1, 2, 5, 6), (2, 2, 3, 4), auto_pad="SAME_UPPER"),
     conv("same-lower", (1, 2, 5, 4), (2, 2, 3, 4), auto_pad="SAME_LOWER"),
@@ -80,4 +112,8 @@ CASES = [
     transpose("weights", (2, 2, 3, 2), (2, 3, 3, 2), (), strides=[2, 2], pads=[1, 0, 0, 1], kernel_shape=[3, 2]),
     transpose("weights-depthwise", (2, 3, 3, 2), (3, 1, 2, 2), (), group=3, strides=[2, 2], kernel_shape=[2, 2]),
     biased("ConvTranspose", "bias", (2, 2, 3, 2), (2, 3, 2, 2), 3, strides=[2, 1]),
+    *(
+        on_runtime(op, name, {"x": normal(*x), "w": normal(*w)}, constants, **attributes)
+        for op, name, x, w, constants, attributes in ON_RUNTIME
+    ),
 ]

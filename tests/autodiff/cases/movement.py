@@ -4,23 +4,22 @@ import numpy as np
 
 from tests.autodiff.cases import case, ints, normal
 
+# What sets an output's rank is a constant here, as a model must declare the rank of its outputs; see test_movement.
 CASES = [
     case("Reshape", "copy-and-infer", {"x": normal(2, 3, 4), "shape": ints(0, -1)}, ("shape",)),
-    case("Reshape", "run-time", {"x": normal(2, 3, 4), "shape": ints(4, 6)}),
+    case("Reshape", "run-time", {"x": normal(2, 3, 4), "shape": ints(4, 6)}, symbolic=False),
     case("Reshape", "allowzero", {"x": normal(2, 3), "shape": ints(3, 2)}, ("shape",), allowzero=1),
     case("Flatten", "plain", {"x": normal(2, 3, 4)}),
     case("Flatten", "axis", {"x": normal(2, 3, 4)}, axis=-1),
     case("Flatten", "axis-0", {"x": normal(2, 3)}, axis=0),
     case("Squeeze", "axes", {"x": normal(2, 1, 3, 1), "axes": ints(-1, 1)}, ("axes",)),
-    case("Squeeze", "run-time", {"x": normal(2, 1, 3, 1), "axes": ints(1)}),
-    case("Squeeze", "no-axes", {"x": normal(2, 1, 3, 1)}),
+    case("Squeeze", "no-axes", {"x": normal(2, 1, 3, 1)}, symbolic=False),
     case("Unsqueeze", "axes", {"x": normal(2, 3), "axes": ints(3, 0)}, ("axes",)),
-    case("Unsqueeze", "run-time", {"x": normal(2, 3), "axes": ints(-1, 1)}),
     case("Transpose", "reversed", {"x": normal(2, 3, 4)}),
     case("Transpose", "perm", {"x": normal(2, 3, 4)}, perm=[2, 0, 1]),
     case("Expand", "constant", {"x": normal(3, 1), "shape": ints(2, 1, 4)}, ("shape",)),
-    case("Expand", "run-time", {"x": normal(3, 1), "shape": ints(2, 3, 4)}),
-    case("Expand", "scalar", {"x": normal(), "shape": ints(2, 2)}),
+    case("Expand", "run-time", {"x": normal(3, 1), "shape": ints(2, 3, 4)}, symbolic=False),
+    case("Expand", "scalar", {"x": normal(), "shape": ints(2, 2)}, symbolic=False),
     case("Tile", "constant", {"x": normal(2, 3), "repeats": ints(3, 2)}, ("repeats",)),
     case("Tile", "run-time", {"x": normal(2, 3), "repeats": ints(1, 2)}),
     case("Concat", "two", {"a": normal(2, 3), "b": normal(2, 1)}, axis=1),
@@ -28,7 +27,6 @@ CASES = [
     case("Concat", "one", {"a": normal(2, 3)}, axis=0),
     case("Split", "num-outputs", {"x": normal(2, 5)}, outputs=2, axis=1, num_outputs=2),
     case("Split", "uneven", {"x": normal(6, 2), "sizes": ints(1, 3, 2)}, ("sizes",), outputs=3),
-    case("Split", "run-time", {"x": normal(2, 5), "sizes": ints(2, 3)}, outputs=2, axis=-1),
     case(
         "Split",
         "one-unused",

@@ -101,7 +101,7 @@ CASES = [
     ),
     *(
         on_runtime(
-            *("Resize", f"{mode}-{coordinates}", GRID | {"sizes": ints(1, 2, 7, 3)}, GIVEN),
+            *("Resize", f"sizes-{mode}-{coordinates}", GRID | {"sizes": ints(1, 2, 7, 3)}, GIVEN),
             mode=mode,
             coordinate_transformation_mode=coordinates,
         )

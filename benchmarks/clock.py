@@ -1,0 +1,66 @@
+"""Seconds and bytes: interleaved runs in this process, CPU seconds and peak memory of child processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+Contenders = Mapping[str, Callable[[], Any]]
+
+PAUSE = 0.01  # seconds: the thread pools of the contender before stop spinning
+AGAIN = 3  # timed runs a turn, after one that is not
+
+
+def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict[str, float]:
+    """Return the median seconds of each contender. They take turns, so that all meet the same disturbances."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            time.sleep(PAUSE)
+            if again > 1:
+                run()
+            seconds[name] += [_timed(run) for _ in range(again)]
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def cpu_seconds(command: Sequence[str], times: int) -> float:
+    """Return the median CPU seconds, user and system, of *command*."""
+    return median(_cpu_seconds(command) for _ in range(times))
+
+
+def _cpu_seconds(command: Sequence[str]) -> float:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(f"{command} failed with exit code {child.returncode}")
+    return usage.ru_utime + usage.ru_stime
+
+
+PEAK = """
+import resource, sys
+try:
+    lines = open("/proc/self/status").read().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+except OSError:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(peak)
+"""
+"""On Linux VmHWM rather than ru_maxrss, which a child inherits from the process that started it."""
+
+
+def peak_bytes(python: str, code: str, arguments: Sequence[str], times: int) -> float:
+    """Return the median peak of resident memory of a fresh *python* that runs *code*."""
+    command = [python, "-c", code + PEAK, *arguments]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(times)]
+    return median(int(run.stdout.splitlines()[-1]) for run in runs)

@@ -1,0 +1,190 @@
+"""Who is measured: each library's own way to the same result, as a function without arguments.
+
+Every session and PyTorch get `THREADS` threads. Peers are used as their documentation says, on a network of their
+own, since they leave hooks on it.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import networks
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import torch
+
+import onnxcam
+from onnxcam.engine import Session
+from onnxcam.methods.base import CLASS
+
+THREADS = 2
+TARGET = 281
+PEERS = ("pytorch_grad_cam", "torchcam", "captum", "onnx_ad")
+
+
+class Options(onnxruntime.SessionOptions):
+    """Session options with `THREADS` threads: what onnxcam too creates its sessions with here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intra_op_num_threads = THREADS
+
+
+onnxruntime.SessionOptions = Options
+torch.set_num_threads(THREADS)
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is missing
+warnings.filterwarnings("ignore", module="torch|captum|pytorch_grad_cam|torchcam")
+
+
+@dataclass
+class Network:
+    """A network as PyTorch module and as .onnx file, and its input."""
+
+    name: str
+    folder: Path
+    module: torch.nn.Sequential = field(init=False)
+    path: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.module = networks.make(self.name)
+        self.path = networks.exported(self.name, self.module, self.folder)
+        self.x = networks.picture()
+        self.tensor = torch.from_numpy(self.x)
+
+    def twin(self) -> torch.nn.Sequential:
+        """Return a copy of the module, for a peer of its own."""
+        return copy.deepcopy(self.module)
+
+
+def session(model: str | bytes) -> onnxruntime.InferenceSession:
+    """Return a session on the CPU."""
+    return onnxruntime.InferenceSession(model, Options(), providers=["CPUExecutionProvider"])
+
+
+def plain(network: Network) -> Callable[[], Any]:
+    """Plain inference of the file: the limit."""
+    runtime = session(str(network.path))
+    return lambda: runtime.run(None, {"image": network.x})
+
+
+def onnxcam_map(network: Network, method: str) -> Callable[[], np.ndarray]:
+    """onnxcam as users call it."""
+    explainer = onnxcam.Explainer(network.path, method=method, provider="cpu")
+    return lambda: explainer.attribute(network.x, target=[TARGET])
+
+
+def onnxcam_graph(network: Network, method: str) -> Callable[[], Any]:
+    """onnxcam's explanation graph alone."""
+    runtime = Session(explanation_graph(network.path, method), "cpu")
+    feeds = {"image": network.x, CLASS: np.asarray([TARGET])}
+    return lambda: runtime.run(feeds)
+
+
+def explanation_graph(path: Path, method: str) -> ir.Model:
+    """Return what an Explainer builds: all of it happens but the session."""
+    built: list[ir.Model] = []
+    with mock.patch("onnxcam.explainer.Session", lambda model, *_args, **_settings: built.append(model)):
+        onnxcam.Explainer(path, method=method, provider="cpu")
+    return built[0]
+
+
+def torch_forward(network: Network) -> Callable[[], Any]:
+    """Plain inference by PyTorch."""
+    module = network.twin()
+
+    def run() -> torch.Tensor:
+        with torch.inference_mode():
+            return module(network.tensor)
+
+    return run
+
+
+def pytorch_grad_cam(network: Network) -> Callable[[], np.ndarray]:
+    """pytorch-grad-cam's GradCAM; its map is enlarged to the picture's size."""
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    module = network.twin()
+    cam = GradCAM(model=module, target_layers=[module[0][-1]])
+    return lambda: cam(input_tensor=network.tensor, targets=[ClassifierOutputTarget(TARGET)])
+
+
+def torch_cam(network: Network) -> Callable[[], np.ndarray]:
+    """torch-cam's GradCAM."""
+    from torchcam.methods import GradCAM
+
+    module = network.twin()
+    cam = GradCAM(module, target_layer=module[0][-1])
+
+    def run() -> np.ndarray:
+        scores = module(network.tensor)
+        return cam(TARGET, scores)[0].detach().numpy()
+
+    return run
+
+
+def captum_grad_cam(network: Network) -> Callable[[], np.ndarray]:
+    """captum's LayerGradCam."""
+    from captum.attr import LayerGradCam
+
+    module = network.twin()
+    cam = LayerGradCam(module, module[0][-1])
+    return lambda: cam.attribute(network.tensor, target=TARGET, relu_attributions=True).detach().numpy()
+
+
+def captum_saliency(network: Network) -> Callable[[], np.ndarray]:
+    """captum's Saliency, signed."""
+    from captum.attr import Saliency
+
+    method = Saliency(network.twin())
+    x = network.tensor.clone().requires_grad_()
+    return lambda: method.attribute(x, target=TARGET, abs=False).detach().numpy()
+
+
+def captum_guided(network: Network) -> Callable[[], np.ndarray]:
+    """captum's GuidedBackprop."""
+    from captum.attr import GuidedBackprop
+
+    method = GuidedBackprop(network.twin())
+    x = network.tensor.clone().requires_grad_()
+    return lambda: method.attribute(x, target=TARGET).detach().numpy()
+
+
+def onnx_ad_graph(network: Network) -> onnx.ModelProto:
+    """Return onnx-ad's gradient of the whole network."""
+    import onnx_ad
+
+    return onnx_ad.reverse(onnx.load(network.path))
+
+
+def onnx_ad_gradient(network: Network) -> Callable[[], np.ndarray]:
+    """onnx-ad's gradient, on ONNX Runtime; the cotangent is a column for the one direction."""
+    model = onnx_ad_graph(network)
+    runtime = session(model.SerializeToString())
+    seed = np.zeros(networks.CLASSES, np.float32)
+    seed[TARGET] = 1
+    return lambda: runtime.run(["adj_image"], {"image": network.x, "adj_logits": seed.reshape(1, -1)})[0]
+
+
+def installed(module: str) -> bool:
+    """Whether the peer *module* is there."""
+    return importlib.util.find_spec(module) is not None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the peers' own warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

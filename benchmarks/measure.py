@@ -1,0 +1,251 @@
+"""The measurements. Each is a function that yields rows; a row with a goal passes it or falls short."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import clock
+import contenders
+import networks
+import numpy as np
+import onnx
+from contenders import Network, installed
+
+from onnxcam.autodiff import vjp
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: *value* in *unit*, and the goal it is held against."""
+
+    what: str
+    network: str
+    value: float
+    unit: str
+    detail: str
+    goal: float | None = None
+    at_least: bool = False
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How much to measure, and on what."""
+
+    quick: bool
+    networks: Mapping[str, Network]
+
+    @property
+    def rounds(self) -> int:
+        """Return how many turns each contender gets."""
+        return 3 if self.quick else 15
+
+    @property
+    def times(self) -> int:
+        """Return how many child processes are started."""
+        return 3 if self.quick else 9
+
+
+Measurement = Callable[[Setting], Iterator[Row]]
+MEASUREMENTS: dict[str, Measurement] = {}
+
+
+def measurement(function: Measurement) -> Measurement:
+    """Enter the function below under its name."""
+    MEASUREMENTS[function.__name__] = function
+    return function
+
+
+GRADCAM_GOALS = {"ResNet-50": 1.05, "MobileNetV3-Large": 1.10}
+GRADIENT_GOALS = {"ResNet-50": 2.2, "MobileNetV3-Large": 3.0}
+
+
+@measurement
+def gradcam(setting: Setting) -> Iterator[Row]:
+    """Grad-CAM at the last layer, one class, one picture."""
+    for network in setting.networks.values():
+        goal = GRADCAM_GOALS[network.name]
+        runs = {
+            "plain": contenders.plain(network),
+            "graph": contenders.onnxcam_graph(network, "gradcam"),
+            "onnxcam": contenders.onnxcam_map(network, "gradcam"),
+            "PyTorch forward": contenders.torch_forward(network),
+        }
+        runs |= peers(
+            network,
+            ("pytorch-grad-cam", "pytorch_grad_cam", contenders.pytorch_grad_cam),
+            ("torch-cam", "torchcam", contenders.torch_cam),
+            ("captum LayerGradCam", "captum", contenders.captum_grad_cam),
+        )
+        seconds = clock.interleaved(runs, setting.rounds)
+        yield ratio("Grad-CAM graph / plain inference", network.name, seconds, "graph", "plain", goal)
+        yield ratio("Grad-CAM `attribute` / plain inference", network.name, seconds, "onnxcam", "plain", goal)
+        if "pytorch-grad-cam" in seconds:
+            what = "Grad-CAM: pytorch-grad-cam / onnxcam"
+            yield ratio(what, network.name, seconds, "pytorch-grad-cam", "onnxcam", 3.0, at_least=True)
+        for name in ("torch-cam", "captum LayerGradCam", "PyTorch forward"):
+            if name in seconds:
+                yield ratio(f"Grad-CAM: {name} / onnxcam", network.name, seconds, name, "onnxcam")
+        if "captum LayerGradCam" in runs:
+            yield difference("Grad-CAM", network.name, runs["onnxcam"](), runs["captum LayerGradCam"]())
+
+
+@measurement
+def gradients(setting: Setting) -> Iterator[Row]:
+    """The gradient of one class with respect to the picture, true and guided."""
+    for network in setting.networks.values():
+        goal = GRADIENT_GOALS[network.name]
+        runs = {
+            "plain": contenders.plain(network),
+            "gradient": contenders.onnxcam_map(network, "gradient"),
+            "guided-backprop": contenders.onnxcam_map(network, "guided-backprop"),
+        }
+        runs |= peers(
+            network,
+            ("captum Saliency", "captum", contenders.captum_saliency),
+            ("captum GuidedBackprop", "captum", contenders.captum_guided),
+            ("onnx-ad", "onnx_ad", contenders.onnx_ad_gradient),
+        )
+        seconds = clock.interleaved(runs, setting.rounds)
+        for method, peer in (("gradient", "captum Saliency"), ("guided-backprop", "captum GuidedBackprop")):
+            yield ratio(f"{method} / plain inference", network.name, seconds, method, "plain", goal)
+            if peer in seconds:
+                what = f"{method}: {peer} / onnxcam"
+                yield ratio(what, network.name, seconds, peer, method, 1.0, at_least=True)
+                yield difference(method, network.name, runs[method](), runs[peer]())
+        if "onnx-ad" in seconds:
+            yield ratio("gradient: onnx-ad / onnxcam", network.name, seconds, "onnx-ad", "gradient")
+
+
+@measurement
+def build(setting: Setting) -> Iterator[Row]:
+    """Making the explanation graph: load, passes, layer, differentiation; without the session."""
+    for network in setting.networks.values():
+        runs: dict[str, Callable[[], Any]] = {
+            "ONNX Runtime's session": functools.partial(contenders.session, str(network.path))
+        }
+        for method in ("gradcam", "gradient"):
+            runs[method] = functools.partial(contenders.explanation_graph, network.path, method)
+        seconds = clock.interleaved(runs, setting.times, again=1)
+        for method in ("gradcam", "gradient"):
+            what = f"building the {method} graph / creating the plain session"
+            yield ratio(what, network.name, seconds, method, "ONNX Runtime's session", 1.0)
+
+
+LENGTHS = (1_000, 2_500, 5_000, 10_000)
+
+
+@measurement
+def chains(setting: Setting) -> Iterator[Row]:
+    """Differentiating chains of Relu, Mul and Add."""
+    models = {str(length): networks.chain(length) for length in LENGTHS}
+    runs = {length: functools.partial(vjp, model) for length, model in models.items()}
+    seconds = clock.interleaved(runs, 3 if setting.quick else 5, again=1)
+    first, last = str(LENGTHS[0]), str(LENGTHS[-1])
+    for length in LENGTHS:
+        took = seconds[str(length)]
+        detail, goal = f"{took / length * 1e6:.0f} µs a node", 10 if length == LENGTHS[-1] else None
+        yield Row("gradient graph of a chain", f"{length:,} nodes", took, "s", detail, goal)
+    growth = seconds[last] / seconds[first] / (LENGTHS[-1] / LENGTHS[0])
+    yield Row("seconds a node: longest / shortest chain", "chains", growth, "×", "1 is linear", 1.5)
+
+
+@measurement
+def nodes(setting: Setting) -> Iterator[Row]:
+    """How much larger the graph becomes."""
+    for network in setting.networks.values():
+        before = len(onnx.load(network.path).graph.node)
+        methods = ("gradient", "gradcam")
+        graphs = {method: len(contenders.explanation_graph(network.path, method).graph) for method in methods}
+        if installed("onnx_ad"):
+            graphs["onnx-ad"] = len(contenders.onnx_ad_graph(network).graph.node)
+        for name, after in graphs.items():
+            goal = 3.0 if name == "gradient" else None
+            yield Row(f"nodes: {name} / model", network.name, after / before, "×", f"{after} / {before}", goal)
+
+
+@measurement
+def startup(setting: Setting) -> Iterator[Row]:
+    """CPU seconds before anything is done."""
+    script = Path(sys.executable).with_name("onnxcam")
+    tool = [str(script)] if script.exists() else [sys.executable, "-c", "from onnxcam.cli import main; main()"]
+    bare = clock.cpu_seconds([sys.executable, "-c", ""], setting.times)
+    for what, command, goal in (
+        ("`onnxcam --help`", [*tool, "--help"], 0.4),
+        ("`import onnxcam`", [sys.executable, "-c", "import onnxcam"], 0.2),
+        ("`from onnxcam import Explainer`", [sys.executable, "-c", "from onnxcam import Explainer"], None),
+    ):
+        detail = f"of it Python itself {bare:.3f} s"
+        yield Row(what, "CPU", clock.cpu_seconds(command, setting.times), "s", detail, goal)
+
+
+PLAIN = """
+import sys
+import numpy as np
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 2
+runtime = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+runtime.run(None, {"image": np.load(sys.argv[2])})
+"""
+EXPLAINED = """
+import sys
+import numpy as np
+import onnxcam
+onnxcam.Explainer(sys.argv[1], method=sys.argv[3], provider="cpu").attribute(np.load(sys.argv[2]), target=281)
+"""
+
+
+@measurement
+def memory(setting: Setting) -> Iterator[Row]:
+    """Peak memory of a fresh process, from its imports to the map."""
+    for network in setting.networks.values():
+        saved = network.path.with_suffix(".npy")
+        np.save(saved, network.x)
+        files = [str(network.path), str(saved)]
+        before = clock.peak_bytes(sys.executable, PLAIN, files, setting.times)
+        for method, goal in (("gradcam", 1.15), ("gradient", None)):
+            after = clock.peak_bytes(sys.executable, EXPLAINED, [*files, method], setting.times)
+            detail = f"{after / 2**20:.0f} / {before / 2**20:.0f} MiB"
+            yield Row(f"peak memory: {method} / plain inference", network.name, after / before, "×", detail, goal)
+
+
+Maker = Callable[[Network], Callable[[], Any]]
+
+
+def peers(network: Network, *known: tuple[str, str, Maker]) -> dict[str, Callable[[], Any]]:
+    """Return the contenders whose packages are installed, each given as name, package, maker."""
+    return {name: make(network) for name, package, make in known if installed(package)}
+
+
+def ratio(
+    what: str,
+    network: str,
+    seconds: Mapping[str, float],
+    above: str,
+    below: str,
+    goal: float | None = None,
+    at_least: bool = False,
+) -> Row:
+    """Return the row of one contender's median against another's."""
+    a, b = seconds[above], seconds[below]
+    return Row(what, network, a / b, "×", f"{a * 1e3:.1f} / {b * 1e3:.1f} ms", goal, at_least)
+
+
+def difference(what: str, network: str, ours: np.ndarray, theirs: np.ndarray) -> Row:
+    """Return the row that says that both computed the same."""
+    theirs = theirs.reshape(ours.shape)
+    scale = float(np.abs(theirs).max())
+    value = float(np.abs(ours - theirs).max()) / scale
+    return Row(f"{what}: largest difference from captum", network, value, "", f"of a largest {scale:.2g}", 1e-3)

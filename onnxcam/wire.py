@@ -1,0 +1,102 @@
+"""Read an ``.onnx`` file without its weights: they stay in the file, and are mapped where they lie.
+
+A protobuf message is a row of fields, each a key, a length and its bytes. `light` walks the three levels down to the
+initializers (model, graph, tensor) and leaves out what is heavy; what it leaves out becomes external data, *in this very
+file*. So a model of any size is opened in milliseconds, and never held twice.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+
+import onnx
+
+GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # field numbers in ModelProto, GraphProto, TensorProto
+_BYTES = 2  # the wire type of messages, strings and bytes
+_FIXED = {1: 8, 5: 4}  # wire types of fixed width
+
+
+class WireError(ValueError):
+    """The bytes are no protobuf message."""
+
+
+def light(data: mmap.mmap | bytes, location: str, heavy: int) -> bytes:
+    """Return the ModelProto in *data*, its initializers above *heavy* bytes external, in file *location*.
+
+    WireError where *data* is no protobuf message, or a truncated one.
+    """
+    parts = []
+    for number, start, begin, end in _fields(data, 0, len(data)):
+        if number == GRAPH:
+            parts += _message(GRAPH, b"".join(_light_graph(data, begin, end, location, heavy)))
+        else:
+            parts.append(data[start:end])
+    return b"".join(parts)
+
+
+def _light_graph(data: mmap.mmap | bytes, begin: int, end: int, location: str, heavy: int) -> Iterator[bytes]:
+    for number, start, inner, stop in _fields(data, begin, end):
+        if number == INITIALIZER and stop - inner > heavy:
+            yield from _message(INITIALIZER, _light_tensor(data, inner, stop, location, heavy))
+        else:
+            yield data[start:stop]
+
+
+def _light_tensor(data: mmap.mmap | bytes, begin: int, end: int, location: str, heavy: int) -> bytes:
+    kept, where = [], None
+    for number, start, inner, stop in _fields(data, begin, end):
+        if number == RAW_DATA and stop - inner > heavy:
+            where = inner, stop - inner
+        else:
+            kept.append(data[start:stop])
+    if where is not None:
+        external = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
+        for key, value in (("location", location), ("offset", where[0]), ("length", where[1])):
+            external.external_data.add(key=key, value=str(value))
+        kept.append(external.SerializeToString())
+    return b"".join(kept)
+
+
+def _fields(data: mmap.mmap | bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (number, start, content's begin, end) of each field between *position* and *end*."""
+    while position < end:
+        start = position
+        key, position = _varint(data, position, end)
+        kind = key & 7
+        if kind == _BYTES:
+            length, position = _varint(data, position, end)
+        elif kind == 0:
+            length = _varint(data, position, end)[1] - position
+        elif kind in _FIXED:
+            length = _FIXED[kind]
+        else:
+            raise WireError("an unknown wire type")
+        if position + length > end:
+            raise WireError("a field ends behind the message")
+        yield key >> 3, start, position, position + length
+        position += length
+
+
+def _varint(data: mmap.mmap | bytes, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < end and shift < 70:
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position
+    raise WireError("a number ends behind the message")
+
+
+def _message(number: int, content: bytes) -> list[bytes]:
+    return [_encoded(number << 3 | _BYTES), _encoded(len(content)), content]
+
+
+def _encoded(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

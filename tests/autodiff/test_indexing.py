@@ -1,0 +1,84 @@
+"""What the ONNX reference evaluator cannot compute is compared with PyTorch."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from onnxcam.autodiff import vjp
+from onnxcam.testing import check_grads, node_model, run
+from tests.autodiff.cases import distinct, ints, normal
+
+
+def agrees(model_of: dict, function: Callable[..., torch.Tensor], constants: tuple[str, ...] = (), **settings) -> None:
+    """Assert that ONNX Runtime's gradients of one node are those of *function*."""
+    op, inputs = model_of.pop("op"), model_of
+    model = node_model(op, inputs, {name: inputs[name] for name in constants}, **settings)
+    leaves = {name: torch.tensor(x, requires_grad=x.dtype == np.float32) for name, x in inputs.items()}
+    y = function(*leaves.values())
+    dy = normal(*y.shape, seed=7)
+    y.backward(torch.tensor(dy))
+    given = {name: x for name, x in inputs.items() if name not in constants}
+    results = run(vjp(model), {**given, "y.cotangent": dy})
+    np.testing.assert_allclose(results["y"], y.detach(), rtol=1e-6)
+    for name, leaf in leaves.items():
+        if leaf.grad is not None:
+            np.testing.assert_allclose(results[f"{name}.gradient"], leaf.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_gather_elements_along_a_negative_axis() -> None:
+    inputs = {"op": "GatherElements", "x": normal(2, 3), "i": np.asarray([[0, 0, 2, 1], [1, 2, 0, 2]])}
+    agrees(inputs, lambda x, i: x.gather(-1, i), axis=-1)
+
+
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+def test_scatter_elements_with_fewer_updates_than_elements(reduction: str) -> None:
+    names = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+    i = np.asarray([[0, 2], [2, 1]])
+    inputs = {"op": "ScatterElements", "x": distinct(3, 4), "i": i, "u": distinct(2, 2, seed=1) + np.float32(0.03)}
+
+    def scatter(x: torch.Tensor, i: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        return x.scatter(0, i, u) if reduction == "none" else x.scatter_reduce(0, i, u, names[reduction])
+
+    agrees(inputs, scatter, reduction=reduction)
+
+
+@pytest.mark.parametrize("reduction", ["max", "min"])
+def test_scattered_ties_share_the_gradient(reduction: str) -> None:
+    x, u = np.asarray([1, 2, 3], np.float32), np.asarray([2, 2, 0, 3], np.float32)
+    inputs = {"op": "ScatterElements", "x": x, "i": np.asarray([1, 1, 1, 2]), "u": u}
+    agrees(inputs, lambda x, i, u: x.scatter_reduce(0, i, u, f"a{reduction}"), reduction=reduction)
+
+
+@pytest.mark.parametrize("constants", [("pads",), ()])
+@pytest.mark.parametrize("pads", [(-1, 0, 0, -2), (-1, 2, 1, -1)])
+def test_negative_pads(pads: tuple[int, ...], constants: tuple[str, ...]) -> None:
+    top, left, bottom, right = pads
+    inputs = {"op": "Pad", "x": normal(3, 4), "pads": ints(*pads), "value": normal()}
+
+    def padded(x: torch.Tensor, _: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        there = torch.nn.functional.pad(torch.ones_like(x), (left, right, top, bottom))
+        return torch.nn.functional.pad(x, (left, right, top, bottom)) + value * (1 - there)
+
+    agrees(inputs, padded, constants)
+
+
+def test_many_additions_to_one_place() -> None:
+    """ScatterND would lose some to the race of its threads."""
+    x, i = np.zeros((2, 1), np.float32), np.zeros(300_000, np.int64)
+    gradient = vjp(node_model("Gather", {"x": x, "i": i}))
+    ones = np.ones((300_000, 1), np.float32)
+    for _ in range(3):
+        np.testing.assert_array_equal(run(gradient, {"x": x, "i": i, "y.cotangent": ones})["x.gradient"], [[3e5], [0]])
+
+
+@pytest.mark.parametrize(("axis", "emitted"), [(0, ["Pad"]), (1, ["Reshape", "Pad", "Reshape"])])
+def test_a_slice_of_known_shape_costs_little(axis: int, emitted: list[str]) -> None:
+    """Plain slices are padded back; patches, as of a Focus or a patch merging layer, are spread first."""
+    steps = [1, 2][axis]
+    inputs = {"x": normal(4, 6), "s": ints(1), "e": ints(4 + axis * 2), "a": ints(axis), "t": ints(steps)}
+    model = node_model("Slice", inputs, {name: inputs[name] for name in "seat"})
+    nodes = [node.op_type for node in vjp(model).graph.node]
+    assert nodes == ["Slice", *emitted, "Identity"]
+    check_grads(model, {"x": inputs["x"]})

@@ -1,0 +1,70 @@
+"""A one-hot cotangent goes through a matrix as one of its rows."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import Cotangent, OneHot, backward
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.vjp import add_output
+from onnxcam.graph import load, to_proto
+from onnxcam.testing import node_model, run
+from tests.autodiff.cases import normal
+
+INDEX, VALUE = np.asarray([3, 0]), normal(2, seed=5)
+
+
+def gradients(model: onnx.ModelProto, wanted: str, sparse: bool, weighted: bool) -> tuple[set[str], np.ndarray]:
+    """Return the operators that the gradient of *wanted* takes, and its value at a one-hot cotangent of y."""
+    graph = (twin := load(model)).graph
+    op = Emitter(graph)
+    y = graph.outputs[0]
+    index = ir.Value(name="index", shape=ir.Shape(["N"]), type=ir.TensorType(ir.DataType.INT64))
+    value = ir.Value(name="value", shape=ir.Shape(["N"]), type=ir.TensorType(ir.DataType.FLOAT))
+    graph.inputs.extend([index, value])
+    hot = OneHot(index, value if weighted else None)
+    seed: Cotangent = hot if sparse else hot.dense(op, y)
+    x = next(x for x in [*graph.inputs, *graph.initializers.values()] if x.name == wanted)
+    (gradient,) = backward(op, {y: seed}, [x], STANDARD)
+    assert gradient is not None
+    forward = set(graph)
+    add_output(op, gradient, "dx", like=x)
+    op.place(graph.outputs)
+    feeds = {**FEEDS, "index": INDEX, "value": VALUE}
+    names = {node.op_type for node in graph if node not in forward}
+    return names, run(to_proto(twin), {x.name: feeds[x.name] for x in graph.inputs})["dx"]
+
+
+FEEDS: dict[str, Any] = {"a": normal(2, 3), "a3": normal(1, 2, 3), "at": normal(3, 2)}
+W, C = normal(3, 4), normal(4, seed=1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("op", "inputs", "settings"),
+    [
+        ("Gemm", {"b": W, "c": C}, {}),
+        ("Gemm", {"b": W.T, "c": C}, {"transB": 1, "alpha": 0.5, "beta": 2.0}),
+        ("MatMul", {"b": W}, {}),
+    ],
+)
+def test_a_one_hot_cotangent_is_a_row(op: str, inputs: dict, settings: dict, weighted: bool) -> None:
+    model = node_model(op, {"a": FEEDS["a"], **inputs}, inputs, **settings)
+    operators, row = gradients(model, "a", True, weighted)
+    _, expected = gradients(model, "a", False, weighted)
+    assert "Gather" in operators
+    assert operators.isdisjoint({"Gemm", "MatMul", "Range"})
+    np.testing.assert_allclose(row, expected, rtol=1e-6)
+    for weight in inputs:
+        np.testing.assert_allclose(
+            gradients(model, weight, True, weighted)[1], gradients(model, weight, False, weighted)[1], rtol=1e-6
+        )
+
+
+def test_a_one_hot_cotangent_of_a_transposed_operand_is_made_dense() -> None:
+    model = node_model("Gemm", {"at": FEEDS["at"], "b": W}, {"b": W}, transA=1)
+    np.testing.assert_allclose(gradients(model, "at", True, True)[1], gradients(model, "at", False, True)[1], rtol=1e-6)

@@ -1,0 +1,193 @@
+"""Which layer `auto` takes, what layers are called, and how their axes are followed."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxcam import Explainer
+from onnxcam.autodiff import STANDARD
+from onnxcam.errors import LayerError
+from onnxcam.graph import load
+from onnxcam.layer import module_names
+from onnxcam.layout import Grid, Tokens, layouts
+from onnxcam.passes import canonical
+from tests.networks import export
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.q, self.k, self.v, self.proj = (nn.Linear(width, width) for _ in range(4))
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x):
+        h = self.norm1(x)
+        q, k, v = (layer(h).unflatten(-1, (2, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        h = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + self.proj(h)
+        return x + self.mlp(self.norm2(x))
+
+
+class ViT(nn.Module):
+    """Patches of 8 × 8, *before* and *after* tokens that are no patches; the head reads a token or the mean."""
+
+    def __init__(self, before: int = 1, after: int = 0, mean: bool = False, size: tuple[int, int] = (32, 48)) -> None:
+        super().__init__()
+        cells = (size[0] // 8) * (size[1] // 8)
+        self.patch = nn.Conv2d(3, 16, 8, 8)
+        self.before = nn.Parameter(torch.randn(1, before, 16))
+        self.after = nn.Parameter(torch.randn(1, after, 16))
+        self.position = nn.Parameter(torch.randn(1, before + cells + after, 16))
+        self.blocks = nn.ModuleList([Block(16), Block(16)])
+        self.norm, self.head, self.mean = nn.LayerNorm(16), nn.Linear(16, 5), mean
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.before.expand(len(x), -1, -1), x, self.after.expand(len(x), -1, -1)], 1) + self.position
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return self.head(x.mean(1) if self.mean else x[:, 0])
+
+
+@pytest.fixture(scope="module")
+def vit() -> onnx.ModelProto:
+    torch.manual_seed(0)
+    return export(ViT(before=5), torch.rand(1, 3, 32, 48))
+
+
+def test_a_transformer_is_read_before_its_last_attention(vit: onnx.ModelProto) -> None:
+    choice = Explainer(vit).choice
+    assert choice is not None
+    assert choice.layer.name == "blocks.1.norm1"  # behind it only the class token counts
+    assert choice.layer.layout == Tokens(channel=2, token=1, grid=(4, 6), offset=5)
+    assert "depend on" in choice.reason
+    assert choice.others
+
+
+def test_a_transformer_with_a_mean_head_is_read_at_its_end() -> None:
+    torch.manual_seed(0)
+    choice = Explainer(export(ViT(before=0, after=2, mean=True), torch.rand(1, 3, 32, 48))).choice
+    assert choice is not None
+    assert choice.layer.name == "norm"
+    assert choice.layer.layout == Tokens(channel=2, token=1, grid=(4, 6), offset=0)
+
+
+def test_the_map_of_a_transformer_lies_on_the_patch_grid(vit: onnx.ModelProto) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 48)).astype(np.float32)
+    assert Explainer(vit).attribute(x, target=1).shape == (1, 4, 6)
+
+
+def test_gradcam_of_tokens_equals_pytorch() -> None:
+    torch.manual_seed(0)
+    net = ViT(before=2).eval()
+    x = torch.randn(1, 3, 32, 48)
+    kept = {}
+    net.blocks[1].norm1.register_forward_hook(lambda module, inputs, output: kept.update(a=output))
+    logits = net(x)
+    (g,) = torch.autograd.grad(logits[0, 3], kept["a"])
+    a, g = (t.detach()[:, 2:].transpose(1, 2).reshape(1, 16, 4, 6) for t in (kept["a"], g))
+    expected = (g.mean((2, 3), keepdim=True) * a).sum(1).clamp(min=0).numpy()
+    actual = Explainer(export(net, x)).attribute(x.numpy(), target=3)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6)
+
+
+class Volume(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(1, 4, 3, padding=1)
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.linear(torch.relu(self.conv(x)).mean((2, 3, 4)))
+
+
+def test_volumes() -> None:
+    torch.manual_seed(0)
+    explainer = Explainer(export(Volume(), torch.rand(1, 1, 4, 5, 6)))
+    x = np.random.default_rng(0).standard_normal((1, 1, 4, 5, 6)).astype(np.float32)
+    assert explainer.choice is not None
+    assert explainer.choice.layer.layout == Grid(1, (2, 3, 4))
+    assert explainer.attribute(x).shape == (1, 4, 5, 6)
+    assert Explainer(export(Volume(), torch.rand(1, 1, 4, 5, 6)), method="gradient").attribute(x).shape == x.shape
+
+
+class ChannelsLast(nn.Module):
+    """As ConvNeXt and Swin: normalised and mixed with the channels behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.mix = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 6)
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.mix(self.norm(self.conv(x).permute(0, 2, 3, 1)))
+        return self.linear(nn.functional.gelu(x).mean((1, 2)))
+
+
+def test_channels_last_activations() -> None:
+    torch.manual_seed(0)
+    net, x = ChannelsLast().eval(), torch.randn(2, 3, 16, 24)
+    explainer = Explainer(export(net, x))
+    assert explainer.choice is not None
+    assert explainer.choice.layer.layout == Grid(3, (1, 2))
+    with torch.no_grad():
+        a = nn.functional.gelu(net.mix(net.norm(net.conv(x).permute(0, 2, 3, 1))))
+        expected = (a @ net.linear.weight[2] / 24).clamp(min=0)
+    np.testing.assert_allclose(explainer.attribute(x.numpy(), target=2), expected, rtol=1e-4, atol=1e-6)
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.layer1 = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+        self.pool, self.linear = nn.MaxPool2d(2), nn.Linear(8 * 16, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        return self.linear(self.pool(torch.relu(x + self.layer1(x))).flatten(1))
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_layers_by_every_name(dynamo: bool) -> None:
+    torch.manual_seed(0)
+    model = export(Residual(), torch.rand(1, 3, 16, 16), dynamo=dynamo)
+    explainer = Explainer(model)
+    assert explainer.choice is not None
+    relus = [node for node in model.graph.node if node.op_type == "Relu"]
+    assert explainer.choice.layer.tensor == relus[-1].output[0]  # the last ReLU, not the pool behind it
+    module = Explainer(model, layer="layer1.0").choice
+    inside = [node for node in load(model).graph if "layer1.0" in module_names(node)]
+    assert module is not None
+    assert module.layer.tensor == inside[-1].outputs[0].name
+    for name in (relus[0].name, relus[0].output[0]):
+        choice = Explainer(model, layer=name).choice
+        assert choice is not None
+        assert choice.layer.tensor == relus[0].output[0]
+    with pytest.raises(LayerError, match="Did you mean"):
+        Explainer(model, layer="layer1.O")
+
+
+def test_keras_names() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 3, 4, 4] x) => (float[1, 3, 4, 4] y) { y = Relu(x) }
+    """)
+    model.graph.node[0].name = "mobile/block_16_project/Conv2D"
+    assert "block_16_project" in module_names(load(model).graph[0])
+
+
+def test_layouts_lose_what_mixes_space() -> None:
+    torch.manual_seed(0)
+    model = canonical(load(export(ViT(), torch.rand(1, 3, 32, 48))), STANDARD)
+    found = layouts(model.graph, model.graph.inputs[0], STANDARD)
+    attention = [node for node in model.graph if node.op_type == "Softmax"]
+    assert attention
+    assert all(node.outputs[0] not in found for node in attention)
