@@ -166,10 +166,16 @@ def module_names(node: ir.Node | None) -> list[str]:
     scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
     if scopes is not None:
         return [scope for scope in ast.literal_eval(scopes)[:-1] if scope]
-    parts = [part for part in (node.name or "").split("/") if part][:-1]
+    path = (node.name or "").split(";")[0]  # TFLite joins the names of the layers it fused
+    parts = [part for part in path.split("/") if part][:-1]
+    return _dotted(parts) if path.startswith("/") else parts  # Keras layer names are unique by themselves
+
+
+def _dotted(parts: Sequence[str]) -> list[str]:
+    """Return PyTorch's module paths for ``layer4, layer4.2, conv3``: the last is ``layer4.2.conv3``."""
     names: list[str] = []
     for part in parts:
-        nested = names and part.startswith(f"{names[-1].rsplit('/', 1)[-1]}.")
+        nested = names and part.startswith(f"{names[-1]}.")
         names.append(part if nested or not names else f"{names[-1]}.{part}")
     return names
 

@@ -10,11 +10,18 @@ from onnxcam.autodiff import vjp
 from onnxcam.testing import check_grads, node_model, run
 from tests.autodiff.cases import distinct, ints, normal
 
+Inputs = dict[str, np.ndarray]
 
-def agrees(model_of: dict, function: Callable[..., torch.Tensor], constants: tuple[str, ...] = (), **settings) -> None:
+
+def agrees(
+    op: str,
+    inputs: Inputs,
+    function: Callable[..., torch.Tensor],
+    constants: tuple[str, ...] = (),
+    **attributes: object,
+) -> None:
     """Assert that ONNX Runtime's gradients of one node are those of *function*."""
-    op, inputs = model_of.pop("op"), model_of
-    model = node_model(op, inputs, {name: inputs[name] for name in constants}, **settings)
+    model = node_model(op, inputs, {name: inputs[name] for name in constants}, **attributes)
     leaves = {name: torch.tensor(x, requires_grad=x.dtype == np.float32) for name, x in inputs.items()}
     y = function(*leaves.values())
     dy = normal(*y.shape, seed=7)
@@ -28,40 +35,40 @@ def agrees(model_of: dict, function: Callable[..., torch.Tensor], constants: tup
 
 
 def test_gather_elements_along_a_negative_axis() -> None:
-    inputs = {"op": "GatherElements", "x": normal(2, 3), "i": np.asarray([[0, 0, 2, 1], [1, 2, 0, 2]])}
-    agrees(inputs, lambda x, i: x.gather(-1, i), axis=-1)
+    inputs = {"x": normal(2, 3), "i": np.asarray([[0, 0, 2, 1], [1, 2, 0, 2]])}
+    agrees("GatherElements", inputs, lambda x, i: x.gather(-1, i), axis=-1)
 
 
 @pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
 def test_scatter_elements_with_fewer_updates_than_elements(reduction: str) -> None:
     names = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
     i = np.asarray([[0, 2], [2, 1]])
-    inputs = {"op": "ScatterElements", "x": distinct(3, 4), "i": i, "u": distinct(2, 2, seed=1) + np.float32(0.03)}
+    inputs = {"x": distinct(3, 4), "i": i, "u": distinct(2, 2, seed=1) + np.float32(0.03)}
 
     def scatter(x: torch.Tensor, i: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
         return x.scatter(0, i, u) if reduction == "none" else x.scatter_reduce(0, i, u, names[reduction])
 
-    agrees(inputs, scatter, reduction=reduction)
+    agrees("ScatterElements", inputs, scatter, reduction=reduction)
 
 
 @pytest.mark.parametrize("reduction", ["max", "min"])
 def test_scattered_ties_share_the_gradient(reduction: str) -> None:
     x, u = np.asarray([1, 2, 3], np.float32), np.asarray([2, 2, 0, 3], np.float32)
-    inputs = {"op": "ScatterElements", "x": x, "i": np.asarray([1, 1, 1, 2]), "u": u}
-    agrees(inputs, lambda x, i, u: x.scatter_reduce(0, i, u, f"a{reduction}"), reduction=reduction)
+    inputs = {"x": x, "i": np.asarray([1, 1, 1, 2]), "u": u}
+    agrees("ScatterElements", inputs, lambda x, i, u: x.scatter_reduce(0, i, u, f"a{reduction}"), reduction=reduction)
 
 
 @pytest.mark.parametrize("constants", [("pads",), ()])
 @pytest.mark.parametrize("pads", [(-1, 0, 0, -2), (-1, 2, 1, -1)])
 def test_negative_pads(pads: tuple[int, ...], constants: tuple[str, ...]) -> None:
     top, left, bottom, right = pads
-    inputs = {"op": "Pad", "x": normal(3, 4), "pads": ints(*pads), "value": normal()}
+    inputs = {"x": normal(3, 4), "pads": ints(*pads), "value": normal()}
 
     def padded(x: torch.Tensor, _: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         there = torch.nn.functional.pad(torch.ones_like(x), (left, right, top, bottom))
         return torch.nn.functional.pad(x, (left, right, top, bottom)) + value * (1 - there)
 
-    agrees(inputs, padded, constants)
+    agrees("Pad", inputs, padded, constants)
 
 
 def test_many_additions_to_one_place() -> None:

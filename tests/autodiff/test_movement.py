@@ -14,7 +14,7 @@ from tests.autodiff.cases import ints, normal
         ("z = Squeeze(x, k)", ints(1)),
         ("z = Unsqueeze(x, k)", ints(-1, 1)),
         ("z = Reshape(x, k)", ints(3, -1)),
-        ("z = Expand(x, k)", ints(2, 2, 3, 4)),
+        ("z = Expand(x, k)", ints(2, 3, 2, 4)),
         ("a, z = Split<axis = -1>(x, k)", ints(1, 3)),
         ("a, b = Split<axis = 2>(x, k) z = Concat<axis = -1>(b, x, a)", ints(1, 3)),
         ("z = Tile(x, k)", ints(2, 1, 2)),
