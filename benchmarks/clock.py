@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import time
@@ -11,20 +12,47 @@ from typing import Any
 
 Contenders = Mapping[str, Callable[[], Any]]
 
-PAUSE = 0.01  # seconds: the thread pools of the contender before stop spinning
+PAUSE = 0.05  # seconds before a turn: the threads of the contender before stop spinning
+PATIENCE = 2.0  # seconds to wait for other processes to fall quiet
 AGAIN = 3  # timed runs a turn, after one that is not
 
 
 def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict[str, float]:
-    """Return the median seconds of each contender. They take turns, so that all meet the same disturbances."""
+    """Return the median seconds of each contender. They take turns, so that all meet the same disturbances.
+
+    What is alive before is frozen: the garbage collector need not look through PyTorch again and again.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    gc.collect()
+    gc.freeze()
     for _ in range(rounds):
         for name, run in contenders.items():
-            time.sleep(PAUSE)
+            _wait_for_quiet()
             if again > 1:
                 run()
             seconds[name] += [_timed(run) for _ in range(again)]
+    gc.unfreeze()
     return {name: median(values) for name, values in seconds.items()}
+
+
+def _wait_for_quiet() -> None:
+    """Sleep until nothing else uses more than a tenth of a core, or patience ends; where /proc is, else only pause."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        before = _busy()
+        time.sleep(PAUSE)
+        if _busy() - before <= PAUSE / 10 or time.monotonic() > end:
+            return
+
+
+def _busy() -> float:
+    """Return the CPU seconds that the machine has spent so far on anything but waiting."""
+    try:
+        with open("/proc/stat") as file:
+            user, nice, system = map(int, file.readline().split()[1:4])
+    except OSError:
+        return 0.0
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def _timed(run: Callable[[], Any]) -> float:

@@ -62,6 +62,12 @@ class Network:
         self.x = networks.picture()
         self.tensor = torch.from_numpy(self.x)
 
+    def double(self) -> Network:
+        """Return the same network in float64."""
+        wide = copy.copy(self)
+        wide.module, wide.tensor = self.twin().double(), self.tensor.double()
+        return wide
+
     def twin(self) -> torch.nn.Sequential:
         """Return a copy of the module, for a peer of its own."""
         return copy.deepcopy(self.module)

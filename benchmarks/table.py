@@ -75,5 +75,5 @@ def _number(row: Row) -> str:
 def _goal(row: Row) -> str:
     if row.goal is None:
         return ""
-    unit = f" {row.unit}" if row.unit else ""
-    return f"{'≥' if row.at_least else '≤'} {row.goal:g}{unit}"
+    limit = f"{row.goal:g} {row.unit}" if row.unit else f"{row.goal:.0e}"
+    return f"{'≥' if row.at_least else '≤'} {limit}"

@@ -29,9 +29,7 @@ def gradients(
     twin, names = model.clone(), [value.name or "" for value in wanted]
     add_vjp(twin, [scores.value.name or ""], names, ruleset("standard"))
     cotangent = f"{scores.value.name}.cotangent"
-    run = Session(twin, "cpu", optimize=False).run(
-        {**feeds, cotangent: hot}, [f"{name}.gradient" for name in names]
-    )
+    run = Session(twin, "cpu", optimize=False).run({**feeds, cotangent: hot}, [f"{name}.gradient" for name in names])
     return list(run.values())
 
 
@@ -50,9 +48,7 @@ def gradient_flows(
     """Tell whether the gradient of class *index* at tensor *wanted* is anywhere other than zero for *picture*."""
     hot = np.zeros(_concrete(scores.value), _dtype(scores.value))
     hot.reshape(-1)[index] = 1
-    (found,) = gradients(
-        canonical(model, ruleset("standard")), {image.name or "": picture}, scores, hot, [wanted]
-    )
+    (found,) = gradients(canonical(model, ruleset("standard")), {image.name or "": picture}, scores, hot, [wanted])
     return bool(np.abs(found).max(initial=0) > 0)
 
 
@@ -64,7 +60,7 @@ def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
             return f"the model's weights hold NaN or infinity: initializer {name!r}; export the model again"
     if not np.isfinite(picture).all():
         return "the input tensor holds NaN or infinity; check the preprocessing"
-    return "the class scores are NaN or infinite although weights and input are not: the network overflows on this input"
+    return "the class scores are NaN or infinite though weights and input are not: the network overflows on this input"
 
 
 def _most_cells(gradient: np.ndarray, layout: object) -> bool:

@@ -72,9 +72,7 @@ class Session:
             )
         return session
 
-    def run(
-        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
+    def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return the *outputs* (default: all) by name, as arrays in host memory.
 
         On a device the run is bound to device memory, so that only what is asked for is copied back. Raises

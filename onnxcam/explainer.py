@@ -77,12 +77,8 @@ class Explainer:
         self.choice = self._choose_layer(model) if self._method.uses_layer else None
         self._read_companions(model)
         self._default = resolve_target(self.target, self._scores.classes, self.class_names)
-        explanation_graph(
-            model, self._method, self._image, self.choice.layer if self.choice else None, self._scores
-        )
-        self._own_outputs = [
-            value.name or "" for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)
-        ]
+        explanation_graph(model, self._method, self._image, self.choice.layer if self.choice else None, self._scores)
+        self._own_outputs = [value.name or "" for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)]
         self._session = Session(model, self.provider)
 
     @overload
@@ -161,23 +157,18 @@ class Explainer:
         size = fixed if isinstance(fixed, int) else len(tensor)
         pieces = []
         for start in range(0, len(tensor), size):
-            rows = [
-                min(start + i, len(tensor) - 1) for i in range(size)
-            ]  # the last picture fills a short piece
+            rows = [min(start + i, len(tensor) - 1) for i in range(size)]  # the last picture fills a short piece
             feeds = {self._image.name or "": tensor[rows], CLASS: indices[rows]}
             pieces.append(self._session.run(feeds))
         whole = {
-            name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces])[: len(tensor)]
-            for name in pieces[0]
+            name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces])[: len(tensor)] for name in pieces[0]
         }
         if not np.isfinite(whole[SCORE]).all():
             raise ModelError(why_not_finite(load(self.model), tensor))
         return whole
 
     def _indices(self, wanted: Target | Sequence[Target], count: int) -> NDArray[np.int64]:
-        each = (
-            [wanted] * count if wanted is None or isinstance(wanted, str | int | np.integer) else list(wanted)
-        )
+        each = [wanted] * count if wanted is None or isinstance(wanted, str | int | np.integer) else list(wanted)
         if len(each) != count:
             raise TargetError(f"{len(each)} targets for {count} pictures; give one for all, or one each")
         resolved = [

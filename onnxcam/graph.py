@@ -64,6 +64,12 @@ def to_bytes(model: ir.Model) -> bytes:
     return ir.serde.serialize_model(model).SerializeToString()
 
 
+def all_tensors(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the tensors of *graph*, subgraphs excluded, by name."""
+    values = [*graph.inputs, *graph.initializers.values(), *(y for node in graph for y in node.outputs)]
+    return {value.name: value for value in values if value.name}
+
+
 def weights_folder(model: ir.Model) -> str | None:
     """Return the folder in which the files with the weights of *model* lie, None where it holds them itself."""
     tensors = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
@@ -111,9 +117,7 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except google.protobuf.message.DecodeError:
-        raise ModelError(
-            f"{where} is no ONNX model, or a truncated one; download or export it again"
-        ) from None
+        raise ModelError(f"{where} is no ONNX model, or a truncated one; download or export it again") from None
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{where} is no ONNX model: it holds no graph; download or export it again")
     return proto

@@ -60,9 +60,7 @@ def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
     return np.ascontiguousarray(cv2.applyColorMap(grey, table)[..., ::-1])
 
 
-def overlay(
-    image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet"
-) -> NDArray[np.uint8]:
+def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
     """Return *image* with the coloured *heat* over it: ``alpha`` of the heat, ``1 - alpha`` of the image."""
     mixed = alpha * colorize(heat, colormap) + (1 - alpha) * image
     return np.round(mixed).astype(np.uint8)

@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.rules import RuleSet
-from onnxcam.autodiff.vjp import all_tensors
 from onnxcam.errors import LayerError, nearest
+from onnxcam.graph import all_tensors
 from onnxcam.layout import Grid, Layout, Tokens, layouts
 
 Probe = Callable[[Sequence["Layer"]], "list[bool]"]
@@ -24,9 +24,9 @@ RUNNERS_UP = 4
 
 PASSIVE = frozenset(
     (
-        "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile Resize "
-        "Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool GlobalAveragePool "
-        "GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool QLinearGlobalAveragePool"
+        "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile "
+        "Resize Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool "
+        "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool QLinearGlobalAveragePool"
     ).split()
 )
 """Operators that move, pool or re-type an activation but make none."""
@@ -117,12 +117,9 @@ def choose(
         tokens = [layer for layer in layers if isinstance(layer.layout, Tokens)][:12]
         alive = [layer for layer, flows in zip(tokens, probe(tokens), strict=True) if flows]
         if not alive:
-            raise LayerError(
-                "the class scores depend on no patch token; name the layer to explain with --layer"
-            )
-        rest = [layer for layer in alive[1:]]
+            raise LayerError("the class scores depend on no patch token; name the layer to explain with --layer")
         reason = "the last tokens whose patches the class scores depend on"
-        return Choice(alive[0], reason, tuple(rest[:RUNNERS_UP]))
+        return Choice(alive[0], reason, tuple(alive[1 : RUNNERS_UP + 1]))
     return Choice(
         layers[0],
         "the last activation with spatial extent before the class scores",

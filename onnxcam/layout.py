@@ -90,9 +90,7 @@ def picture_input(graph: ir.Graph) -> ir.Value:
     if len(inputs) == 1:
         return inputs[0]
     named = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
-    raise ModelError(
-        f"the model has {len(inputs)} inputs ({named}); onnxcam explains models with one, the picture"
-    )
+    raise ModelError(f"the model has {len(inputs)} inputs ({named}); onnxcam explains models with one, the picture")
 
 
 def picture_layout(image: ir.Value) -> Grid | None:
@@ -129,14 +127,18 @@ def _source(node: ir.Node, found: Found) -> tuple[ir.Value, Layout] | None:
     return next(((x, found[x]) for x in node.inputs if x is not None and x in found), None)
 
 
+def _length(x: ir.Value | None, axis: int) -> Dim:
+    return x.shape[axis] if x is not None and x.shape is not None else None
+
+
 def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """Pointwise operators and normalisations: the output has the layout of an input of its rank."""
     shape = node.outputs[position].shape
     for x in node.inputs:
         layout = found.get(x) if x is not None else None
-        if layout is None or shape is not None and len(shape) != layout.rank:
+        if layout is None or (shape is not None and len(shape) != layout.rank):
             continue
-        if isinstance(layout, Grid) or shape is None or shape[layout.token] == x.shape[layout.token]:
+        if isinstance(layout, Grid) or shape is None or _length(x, layout.token) == shape[layout.token]:
             return layout
     return None
 
@@ -230,7 +232,7 @@ def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     if starts is None or starts.size != 1 or not isinstance(kept, int) or starts.item() < 0:
         return None
     offset = layout.offset - int(starts.item())
-    return replace(layout, offset=offset) if 0 <= offset and offset + layout.cells <= kept else None
+    return replace(layout, offset=offset) if offset >= 0 and offset + layout.cells <= kept else None
 
 
 def _lost(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:

@@ -47,11 +47,9 @@ def survey(path: str | os.PathLike[str]) -> Survey:
     model = load(path)
     opset, producer = (
         model.opset_imports.get("", 0),
-        " ".join(filter(None, (model.producer_name, model.producer_version))),
+        " ".join(word for word in (model.producer_name, model.producer_version) if word and word != "None"),
     )
-    operators = Counter(
-        f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes()
-    )
+    operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     nodes = sum(1 for _ in model.graph)
     model = canonical(model, rules)
     graph = model.graph

@@ -82,9 +82,7 @@ def find_scores(graph: ir.Graph) -> Scores:
     """
     for output in graph.outputs:
         classes = _classes(output)
-        if classes is not None and (
-            output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)
-        ):
+        if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             value, head = _before_head(output)
             return Scores(value, output.name or "", head, classes)
     shapes = ", ".join(f"{value.name!r} {value.shape}" for value in graph.outputs)
@@ -133,15 +131,11 @@ def resolve(target: Target, classes: int, labels: Sequence[str] | None) -> int:
         return labelling.index(target, labels)
     index = int(target)
     if not 0 <= index < classes:
-        raise TargetError(
-            f"class {index} is out of range: the model has {classes} classes, 0 to {classes - 1}"
-        )
+        raise TargetError(f"class {index} is out of range: the model has {classes} classes, 0 to {classes - 1}")
     return index
 
 
-def probability(
-    scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool
-) -> float | None:
+def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:
     """Return the probability of class *index* for one picture: the graph's own where it ends in softmax or sigmoid.
 
     Where it ends in plain scores it is their softmax, or their sigmoid if the classes do not exclude each other; None

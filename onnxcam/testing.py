@@ -66,12 +66,8 @@ def check_grads(
         _check_directional(wide, gradient, wide_feeds, cotangents, rng, depth, rtol)
         if depth == 1 and runtime:
             narrow = vjp(model, outputs, inputs, rules=rules)
-            _check_runtime(
-                narrow, gradient, {**feeds, **cotangents}, {**wide_feeds, **cotangents}, runtime_rtol
-            )
-        names = [
-            name.replace(".gradient", f".d{depth}") for name in _suffixed(gradient.graph.output, ".gradient")
-        ]
+            _check_runtime(narrow, gradient, {**feeds, **cotangents}, {**wide_feeds, **cotangents}, runtime_rtol)
+        names = [name.replace(".gradient", f".d{depth}") for name in _suffixed(gradient.graph.output, ".gradient")]
         wide, inputs = _renamed(gradient, depth), None
         wide_feeds |= {name.replace(".cotangent", f".u{depth}"): u for name, u in cotangents.items()}
 
@@ -117,15 +113,11 @@ def node_model(
             values.append(None)
             continue
         tensor = ir.tensor(np.asarray(array), name=name)
-        value = ir.Value(
-            name=name, shape=ir.Shape(shapes.get(name, np.shape(array))), type=ir.TensorType(tensor.dtype)
-        )
+        value = ir.Value(name=name, shape=ir.Shape(shapes.get(name, np.shape(array))), type=ir.TensorType(tensor.dtype))
         value.const_value = tensor if name in constants else None
         values.append(value)
     ys = [ir.Value(name=f"y{i or ''}") for i in range(outputs)]
-    node = ir.Node(
-        "", op_type, values, ir.convenience.convert_attributes(attributes), outputs=ys, name=op_type
-    )
+    node = ir.Node("", op_type, values, ir.convenience.convert_attributes(attributes), outputs=ys, name=op_type)
     given = [value for value in values if value is not None]
     graph = ir.Graph(
         [value for value in given if value.const_value is None],
@@ -226,16 +218,12 @@ def _check_directional(
 
     for name in wanted:
         actual = computed[f"{name}.gradient"]
-        assert actual.shape == feeds[name].shape, (
-            f"{name}.gradient has shape {actual.shape}, not {feeds[name].shape}"
-        )
+        assert actual.shape == feeds[name].shape, f"{name}.gradient has shape {actual.shape}, not {feeds[name].shape}"
         v = rng.standard_normal(feeds[name].shape)
         expected = (along(STEP, name, v) - along(-STEP, name, v)) / (2 * STEP)
         scale = max(abs(expected), float(np.linalg.norm(actual)), 1e-3)
         error = abs(float(np.vdot(v, actual)) - expected) / scale
-        assert error <= rtol, (
-            f"order {depth}: the gradient of {name!r} is off by {error:.2e} (more than {rtol:.0e})"
-        )
+        assert error <= rtol, f"order {depth}: the gradient of {name!r} is off by {error:.2e} (more than {rtol:.0e})"
 
 
 def _check_runtime(
@@ -243,8 +231,7 @@ def _check_runtime(
 ) -> None:
     types = {value.name: value.type.tensor_type.elem_type for value in narrow.graph.input}
     narrow_feeds = {
-        name: x.astype(np.float32) if types[name] == onnx.TensorProto.FLOAT else x
-        for name, x in feeds.items()
+        name: x.astype(np.float32) if types[name] == onnx.TensorProto.FLOAT else x for name, x in feeds.items()
     }
     actual, expected = run(narrow, narrow_feeds), evaluate(wide, wide_feeds)
     for name in _suffixed(narrow.graph.output, ".gradient"):

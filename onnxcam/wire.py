@@ -1,8 +1,8 @@
 """Read an ``.onnx`` file without its weights: they stay in the file, and are mapped where they lie.
 
 A protobuf message is a row of fields, each a key, a length and its bytes. `light` walks the three levels down to the
-initializers (model, graph, tensor) and leaves out what is heavy; what it leaves out becomes external data, *in this very
-file*. So a model of any size is opened in milliseconds, and never held twice.
+initializers (model, graph, tensor) and leaves out what is heavy; that becomes external data, *in this very file*. So a
+model of any size is opened in milliseconds, and never held twice.
 """
 
 from __future__ import annotations

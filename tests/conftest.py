@@ -31,9 +31,7 @@ class Ran:
 
 
 @pytest.fixture
-def onnxcam(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Ran]:
+def onnxcam(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
     """Run ``onnxcam …`` in an empty folder, as the shell would."""
     monkeypatch.chdir(tmp_path)
 

@@ -93,7 +93,8 @@ def test_text_that_parses_as_an_empty_protobuf(onnxcam: Run, tmp_path: Path, pic
 
 def test_truncated(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
     (tmp_path / "half.onnx").write_bytes(model.read_bytes()[:-20])
-    refused(onnxcam, tmp_path, "explain", "half.onnx", picture, says=["'half.onnx' is no ONNX model, or a truncated one"])
+    says = ["'half.onnx' is no ONNX model, or a truncated one"]
+    refused(onnxcam, tmp_path, "explain", "half.onnx", picture, says=says)
 
 
 def test_ort_format(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
@@ -250,7 +251,8 @@ def test_no_class_scores(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     same (float[n, 3, 8, 8] x) => (float[n, 3, 8, 8] y) { y = Relu(x) }
     """)
     saved(tmp_path / "s.onnx", proto)
-    refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=["no output of the model is a vector of class scores"])
+    says = ["no output of the model is a vector of class scores"]
+    refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=says)
 
 
 def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path) -> None:

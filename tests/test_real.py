@@ -115,9 +115,7 @@ def test_digits(real: Path, digit: int) -> None:
     assert explanation.map[stroke].mean() > explanation.map[~stroke].mean()
 
 
-def test_weights_made_of_a_codebook_give_the_same_map(
-    explainers: Callable[[str, str], Explainer], real: Path
-) -> None:
+def test_weights_made_of_a_codebook_give_the_same_map(explainers: Callable[[str, str], Explainer], real: Path) -> None:
     plain, coded = (
         explainers(name, "gradcam")(real / "images" / "macaw.jpg")
         for name in ("squeezenet10_dc_f32", "squeezenet10_dc_codebook")

@@ -132,7 +132,7 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
         return _unbroadcast_at_run_time(op, dx, x, y)
     missing = rank(y) - rank(x)
     pairs = list(zip(y.shape[missing:], x.shape, strict=True))
-    if any(dx_dim != dy_dim and dx_dim != 1 for dy_dim, dx_dim in pairs):
+    if any(short != 1 and not _same(long, short) for long, short in pairs):
         return _unbroadcast_at_run_time(op, dx, x, y)
     repeated = [missing + i for i, (long, short) in enumerate(pairs) if short == 1 and long != 1]
     leading = list(range(missing))
@@ -141,6 +141,11 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
     if leading:
         dx = op.ReduceSum(dx, leading, keepdims=0)
     return dx
+
+
+def _same(long: int | ir.SymbolicDim, short: int | ir.SymbolicDim) -> bool:
+    """Whether two lengths are known to be equal; nothing is known of one without a name."""
+    return long == short and (isinstance(short, int) or short.value is not None)
 
 
 def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:

@@ -223,6 +223,16 @@ class Emitter:
             return self.CastLike(condition, like)
         return self.Cast(condition, to=int(like.dtype))
 
+    def step(self, y: ir.Value) -> ir.Value:
+        """Return 1 where *y* > 0, else 0, in the dtype of *y*.
+
+        In float32 it is a hard sigmoid so steep that every normal number saturates it: one node in place of two, and
+        one that ONNX Runtime's CPU provider keeps in the blocked layout of its convolutions.
+        """
+        if y.dtype == ir.DataType.FLOAT:
+            return self.HardSigmoid(y, alpha=3e38, beta=0.0)
+        return self.flag(self.Greater(y, 0.0), y)
+
     def mask(self, dy: ir.Value, condition: ir.Value) -> ir.Value:
         """Return *dy* where *condition* holds, else 0: several times faster on ONNX Runtime's CPU than Where."""
         return self.Mul(dy, self.flag(condition, dy))

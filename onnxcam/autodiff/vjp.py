@@ -12,7 +12,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
-from onnxcam.graph import ModelLike, load, to_proto
+from onnxcam.graph import ModelLike, all_tensors, load, to_proto
 from onnxcam.passes import canonical
 
 
@@ -50,9 +50,7 @@ def vjp(
     return to_proto(raised)
 
 
-def add_vjp(
-    model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str] | None, rules: RuleSet
-) -> None:
+def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str] | None, rules: RuleSet) -> None:
     """Add cotangent inputs and gradient outputs to *model*, a canonical one, in place."""
     graph = model.graph
     sources = _tensors(graph, outputs, graph.outputs, "output")
@@ -84,9 +82,7 @@ def add_output(op: Emitter, value: ir.Value, name: str, like: ir.Value | None = 
     return output
 
 
-def _tensors(
-    graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.Value], kind: str
-) -> list[ir.Value]:
+def _tensors(graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.Value], kind: str) -> list[ir.Value]:
     if names is None:
         floating = [value for value in default if value.dtype is not None and value.dtype.is_floating_point()]
         if not floating:
@@ -97,9 +93,3 @@ def _tensors(
         if name not in tensors:
             raise ModelError(f"the model has no tensor called {name!r}.{nearest(name, tensors)}")
     return [tensors[name] for name in names]
-
-
-def all_tensors(graph: ir.Graph) -> dict[str, ir.Value]:
-    """Return the tensors of *graph*, subgraphs excluded, by name."""
-    values = [*graph.inputs, *graph.initializers.values(), *(y for node in graph for y in node.outputs)]
-    return {value.name: value for value in values if value.name}

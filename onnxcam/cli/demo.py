@@ -11,9 +11,7 @@ from onnxcam.cli import options
 
 
 def command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
-        "onnxcam-demo"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("onnxcam-demo"),
     method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
     provider: options.Provider = "auto",
 ) -> None:
@@ -37,5 +35,6 @@ def command(
                 )
             )
     show.table(("picture", "class", "# probability", "peak", "overlay"), rows)
+    show.where(output)
     if not all(row[3] == "on the object" for row in rows):
         raise typer.Exit(1)

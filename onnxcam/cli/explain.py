@@ -27,9 +27,7 @@ def command(
     labels: options.Labels = None,
     provider: options.Provider = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
-        "onnxcam-out"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("onnxcam-out"),
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Weight of the map in the overlay.")] = 0.5,
     colormap: Annotated[str, typer.Option(help="jet, turbo, viridis, inferno, hot or gray.")] = "jet",
 ) -> None:
@@ -40,9 +38,7 @@ def command(
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
-    explainer = Explainer(
-        model, method=method, layer=layer, provider=provider, preprocess=preprocess, labels=labels
-    )
+    explainer = Explainer(model, method=method, layer=layer, provider=provider, preprocess=preprocess, labels=labels)
     wanted: list[str | None] = [*target] if target else [None]
     with Folder(output) as folder:
         for image in show.progress(images):
@@ -52,5 +48,5 @@ def command(
     if as_json:
         typer.echo(json.dumps(folder.entries, indent=2, ensure_ascii=False))
     else:
-        show.explanations(folder.entries)
+        show.explanations(folder.entries, output)
     show.notes(explainer.choice, folder.entries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -23,27 +24,19 @@ def command(
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
-    say = show.out.print
-    say(
-        f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}",
-        markup=False,
-    )
+    say = partial(show.out.print, markup=False, soft_wrap=True)
+    say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
     show.table(
         ("", "name", "type", "shape"),
         [(kind, *row) for kind, rows in (("input", found.inputs), ("output", found.outputs)) for row in rows],
     )
-    say(
-        f"\noperators: {', '.join(f'{name} {count}' for name, count in found.operators.items())}",
-        markup=False,
-    )
-    say(f"scores: {found.scores}", markup=False)
-    say(f"preprocessing: {found.preprocess}", markup=False)
+    say(f"\noperators: {', '.join(f'{name} {count}' for name, count in found.operators.items())}")
+    say(f"scores: {found.scores}")
+    say(f"preprocessing: {found.preprocess}")
     for warning in found.warnings:
-        say(f"warning: {warning}", style="yellow", markup=False)
+        say(f"warning: {warning}", style="yellow")
     if found.layers:
-        say(f"\nlayers, the one that auto takes first ({found.reason}):", markup=False)
+        say(f"\nlayers, the one that auto takes first ({found.reason}):")
         show.table(("layer", "tensor", "size"), found.layers)
-    say("\nmethods:", markup=False)
-    show.table(
-        ("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()]
-    )
+    say("\nmethods:")
+    show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])

@@ -12,16 +12,12 @@ from onnxcam.cli import options
 
 def command(
     model: options.Model,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
     layer: Annotated[
         list[str] | None,
         typer.Option("--layer", "-l", help="Layer to expose; repeatable; auto chooses.", show_default=False),
     ] = None,
-    input_gradient: Annotated[
-        bool, typer.Option("--input-gradient", help="Also the gradient at the input.")
-    ] = False,
+    input_gradient: Annotated[bool, typer.Option("--input-gradient", help="Also the gradient at the input.")] = False,
 ) -> None:
     """Write MODEL with activations and their gradients as extra outputs."""
     from onnxcam.cli import show

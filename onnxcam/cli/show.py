@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -36,29 +38,40 @@ def _plain(cell: str) -> str:
     return cell.replace("[", r"\[")
 
 
-def explanations(entries: Sequence[dict[str, Any]]) -> None:
-    """Print one row an explanation."""
+def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Print one row an explanation, its files by name at a terminal and by path when piped."""
+
+    def path(text: str) -> str:
+        return Path(text).name if out.is_terminal else text
+
     rows = [
         (
-            entry["image"],
+            path(entry["image"]),
             entry["target"]["label"] or str(entry["target"]["index"]),
             f"{entry['score']:.3f}",
             "" if entry["probability"] is None else f"{entry['probability']:.1%}",
             "" if entry["box"] is None else ",".join(map(str, entry["box"])),
-            entry["overlay"],
+            path(entry["overlay"]),
         )
         for entry in entries
     ]
     table(("image", "class", "# score", "# probability", "box", "overlay"), rows)
+    where(folder)
+
+
+def where(folder: Path) -> None:
+    """Tell a person where the files are."""
+    if out.is_terminal:
+        out.print(f"\nin {folder}{os.sep}", markup=False, soft_wrap=True)
 
 
 def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
     """Print which layer was taken and why, and each warning once, to stderr."""
     if choice is not None and err.is_terminal:
-        err.print(f"layer: {choice.layer}: {choice.reason}", style="dim", markup=False)
+        err.print(f"layer: {choice.layer}: {choice.reason}", style="dim", markup=False, soft_wrap=True)
         if choice.others:
             others = "; ".join(str(layer) for layer in choice.others)
-            err.print(f"runners-up: {others}", style="dim", markup=False)
+            err.print(f"runners-up: {others}", style="dim", markup=False, soft_wrap=True)
     for warning in dict.fromkeys(warning for entry in entries for warning in entry["warnings"]):
         err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
 

@@ -11,10 +11,10 @@ from onnxcam.autodiff.core import Cotangent, backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.autodiff.vjp import add_output
 from onnxcam.errors import MethodError, nearest
 from onnxcam.layer import Layer
 from onnxcam.target import Scores
-from onnxcam.autodiff.vjp import add_output
 
 CLASS = "onnxcam.class"
 """The explanation graph's own input: the wanted class, int64 [N]."""
@@ -93,15 +93,11 @@ def method(
 def find_method(id: str) -> Method:
     """Return the method called *id*; MethodError, offering the nearest, where there is none."""
     if id not in METHODS:
-        raise MethodError(
-            f"no method is called {id!r}; there are {', '.join(METHODS)}.{nearest(id, METHODS)}"
-        )
+        raise MethodError(f"no method is called {id!r}; there are {', '.join(METHODS)}.{nearest(id, METHODS)}")
     return METHODS[id]
 
 
-def explanation_graph(
-    model: ir.Model, method: Method, image: ir.Value, layer: Layer | None, scores: Scores
-) -> None:
+def explanation_graph(model: ir.Model, method: Method, image: ir.Value, layer: Layer | None, scores: Scores) -> None:
     """Make *model*, a canonical one, explain itself, in place.
 
     It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`.

@@ -58,8 +58,6 @@ def guided_gradcam(scene: Scene) -> ir.Value:
     layout = picture_layout(image)
     assert layout is not None
     coarse = op.Unsqueeze(gradcam(scene), [1])
-    size = op.Concat(
-        op.Shape(coarse, start=0, end=2), *[op.dim(image, axis) for axis in layout.space], axis=0
-    )
+    size = op.Concat(op.Shape(coarse, start=0, end=2), *[op.dim(image, axis) for axis in layout.space], axis=0)
     fine = op.Squeeze(op.Resize(coarse, None, None, size, mode="linear"), [1])
     return op.Mul(guided_backprop(scene), op.Unsqueeze(fine, [layout.channel]))

@@ -10,19 +10,23 @@ The graph computes what it did before: names of tensors, inputs and outputs, and
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import RuleSet
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
 
 
-def canonical(model: ir.Model, rules: RuleSet) -> ir.Model:
-    """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited."""
+def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
+    """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited.
+
+    *known* are the (domain, operator) that have a gradient rule, such as a `RuleSet`.
+    """
     fix_inputs(model)
-    inline_functions(model, rules)
+    inline_functions(model, known)
     model = raise_opset(model)
     infer_shapes(model)
     return model

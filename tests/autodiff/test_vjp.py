@@ -20,7 +20,9 @@ def names(values) -> list[str]:
     return [value.name for value in values]
 
 
-def parsed(body: str, inputs: str = "float[n, 3] x", outputs: str = "float[n, 3] y", opset: int = 21) -> onnx.ModelProto:
+def parsed(
+    body: str, inputs: str = "float[n, 3] x", outputs: str = "float[n, 3] y", opset: int = 21
+) -> onnx.ModelProto:
     return onnx.parser.parse_model(
         f'<ir_version: 10, opset_import: ["" : {opset}, "my.ops" : 1]> g ({inputs}) => ({outputs}) {{ {body} }}'
     )

@@ -123,7 +123,7 @@ def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callabl
 NO_GRADIENT = (
     "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape "
     "Equal EyeLike Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual Multinomial NonMaxSuppression "
-    "NonZero Not OneHot Or RandomNormal RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size "
+    "NonZero Not OneHot Or Range RandomNormal RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size "
     "Unique Xor"
 ).split()
 """Operators whose outputs are counts, indices, flags, random, or constant piece by piece."""

@@ -18,7 +18,7 @@ from onnxcam.autodiff.rules import Gradients, V, rule
 @rule("Relu")
 def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = max(x, 0): dx = dy [y > 0]."""
-    return (op.mask(dy, op.Greater(node.outputs[0], 0.0)),)
+    return (op.Mul(dy, op.step(node.outputs[0])),)
 
 
 @rule("LeakyRelu")

@@ -112,7 +112,6 @@ class Windows:
         extents = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
         covered = op.Add(op.Mul(op.Sub(op.Shape(self.y, start=2), 1), self.strides), extents)
         self.pads = padding_of(op, node, n, op.Sub(covered, op.Shape(x, start=2)))
-        self.ceils = bool(node.attributes.get_int("ceil_mode", 0))
         self.counts_pads = bool(node.attributes.get_int("count_include_pad", 0))
 
     def spread(self, dy: V, matrix: Any) -> V:
@@ -141,21 +140,8 @@ class Windows:
     def _starts(self, axis: int) -> V:
         """Return where each window starts; 0 is the first position of x."""
         op, i = self.op, axis - 2
-        windows = op.Range(0, op.Squeeze(self._length(axis), [0]), 1)
+        windows = op.Range(0, op.Squeeze(op.dim(self.y, axis), [0]), 1)
         return op.Sub(op.Mul(windows, self.strides[i]), op.Gather(self.pads, i))
-
-    def _length(self, axis: int) -> V:
-        """Return how many windows there are: ONNX infers one too many where ceil_mode drops the last."""
-        if not self.ceils:
-            return self.op.dim(self.y, axis)
-        op, i, n = self.op, axis - 2, len(self.kernel)
-        begin, end = op.Gather(self.pads, [i]), op.Gather(self.pads, [i + n])
-        extent = (self.kernel[i] - 1) * self.dilations[i] + 1
-        room = op.Sub(op.Add(op.Add(op.dim(self.x, axis), begin), end), extent)
-        last = op.Div(op.Add(room, self.strides[i] - 1), self.strides[i])
-        # The last window starts on x or on the pads before it.
-        reachable = op.Div(op.Sub(op.Add(op.dim(self.x, axis), begin), 1), self.strides[i])
-        return op.Add(op.Min(last, reachable), 1)
 
     def _counts(self, axis: int) -> V:
         """Return how many taps of each window count: those on x, or on x and its pads, never those beyond."""

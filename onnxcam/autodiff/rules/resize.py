@@ -40,7 +40,8 @@ def resize(
     op: Emitter, node: ir.Node, dy: V, x: V, roi: V | None = None, scales: V | None = None, sizes: V | None = None
 ) -> Gradients:
     """y = M x along each axis, M = Resize(I): dx = Mᵀ dy."""
-    scales, sizes, roi = (None if v is None or _empty(v) else v for v in (scales, sizes, roi))
+    scales, sizes = (None if v is None or _empty(v) else v for v in (scales, sizes))
+    roi = roi if _crops(node) else None
     dims = rank(x)
     axes = [axis % dims for axis in node.attributes.get_ints("axes", range(dims))]
     moved = {axis: i for i, axis in enumerate(axes) if not _fixed(node, x, axis, i, roi, scales, sizes)}
@@ -82,8 +83,8 @@ def _settings(node: ir.Node) -> dict[str, Any]:
 
 
 def _identity(op: Emitter, n: V, like: V) -> V:
-    one = ir.tensor(np.zeros(1, (like.dtype or ir.DataType.FLOAT).numpy()))
-    return op.EyeLike(op.ConstantOfShape(op.Concat(n, n, axis=0), value=one))
+    zero = ir.tensor(np.zeros(1, (like.dtype or ir.DataType.FLOAT).numpy()))
+    return op.EyeLike(op.ConstantOfShape(op.Concat(n, n, axis=0), value=zero))
 
 
 def _at_common_scale(op: Emitter, node: ir.Node, x: V, axis: int, left: bool, window: tuple[V | None, ...]) -> V:
@@ -107,6 +108,11 @@ def _at_common_scale(op: Emitter, node: ir.Node, x: V, axis: int, left: bool, wi
     return lines if left else op.Transpose(lines, perm=[1, 0])
 
 
+def _crops(node: ir.Node) -> bool:
+    """Whether *node* reads its roi."""
+    return node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+
+
 def _empty(v: V) -> bool:
     known = constant(v)
     return (known is not None and known.size == 0) or (v.shape is not None and list(v.shape) == [0])
@@ -114,8 +120,7 @@ def _empty(v: V) -> bool:
 
 def _fixed(node: ir.Node, x: V, axis: int, i: int, roi: V | None, scales: V | None, sizes: V | None) -> bool:
     """Whether *axis* is known to stay as it is."""
-    crops = node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-    if crops:
+    if _crops(node):
         window = None if roi is None else constant(roi)
         if window is None or window[i] != 0 or window[i + len(window) // 2] != 1:
             return False

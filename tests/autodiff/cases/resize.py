@@ -63,6 +63,7 @@ CASES = [
     resize("nearest-1d", (2, 2, 3), [1, 1, 2.5]),
     resize("nearest-batch", (2, 3, 2, 2), [2, 1.5, 2, 1]),
     resize("linear", (1, 2, 3, 4), [1, 1, 2, 1.5], mode="linear"),
+    resize("linear-idle-roi", (1, 2, 3, 4), [1, 1, 2, 1.5], roi=[0, 0, 0, 0, 1, 1, 1, 1], mode="linear"),
     resize("linear-down", (1, 2, 6, 5), sizes=[1, 2, 3, 2], mode="linear"),
     resize("linear-2d", (3, 4), [1.5, 2], mode="linear"),
     resize("linear-3d", (1, 2, 2, 3, 2), sizes=[1, 2, 3, 4, 3], mode="linear"),
