@@ -31,7 +31,12 @@ ASSETS = Path(__file__).parents[1] / "onnxcam" / "assets"
 TRAINING, HELD_OUT, SHOWN = 0, 1, 2  # first word of a scene's seed; the second is its number
 SHOWN_NUMBERS = (101, 66)  # the sample pictures: scenes that look good to a person
 SIZE, CELLS = 96, 12  # sides of the picture and of the last activation
-METADATA = {"schema": 1, "preprocess": f"resize={SIZE}x{SIZE},range=0-1", "labels": LABELS}
+METADATA = {
+    "schema": 1,
+    "task": "multi-label",
+    "preprocess": f"resize={SIZE}x{SIZE},range=0-1",
+    "labels": LABELS,
+}
 
 
 class Shapes(nn.Module):

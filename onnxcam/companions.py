@@ -12,7 +12,7 @@ SCHEMA = 1
 
 
 def own(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what onnxcam itself wrote into the model, ``{"schema": 1, "preprocess": str, "labels": [str]}``.
+    """Return what onnxcam itself wrote into the model, ``{"schema": 1, "task": str, "preprocess": str, "labels": [str]}``.
 
     Empty where there is nothing, or nothing that this version can read.
     """

@@ -134,10 +134,18 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
             if value.const_value.nbytes <= HEAVY:
                 value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
     try:
-        call_onnx(onnx.checker.check_model, model)
+        call_onnx(_check, model)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from None
     return model
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    """Check *proto*, but for outputs that declare no shape: the standard asks for one, runtimes do not."""
+    shaped = [output for output in proto.graph.output if output.type.tensor_type.HasField("shape")]
+    del proto.graph.output[:]
+    proto.graph.output.extend(shaped)
+    onnx.checker.check_model(proto)
 
 
 def _attach(tensor: ir.ExternalTensor, where: str, path: Path | None) -> None:

@@ -51,7 +51,7 @@ def instrument(
             added.append((value.name or "", "activation"))
         added.append((f"{value.name}.gradient", "gradient of the class score"))
     for value, name, meaning in ((index, CHOSEN, "the class"), (score, SCORE, "its score")):
-        add_output(op, value, name)
+        add_output(op, value, name, shape=[None])
         added.append((name, meaning))
     op.place(graph.outputs)
     _write(twin, path)

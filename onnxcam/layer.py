@@ -26,7 +26,8 @@ PASSIVE = frozenset(
     (
         "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile "
         "Resize Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool "
-        "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool QLinearGlobalAveragePool"
+        "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool "
+        "QLinearGlobalAveragePool"
     ).split()
 )
 """Operators that move, pool or re-type an activation but make none."""

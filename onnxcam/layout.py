@@ -39,8 +39,8 @@ class Grid:
         return 2 + len(self.space)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
-        """Return the lengths of the axes of space, ``"?"`` where they are not known."""
-        return tuple("?" if x.shape is None else x.shape[axis] for axis in self.space)
+        """Return the lengths of the axes of space, None where they are not known."""
+        return tuple(None if x.shape is None else x.shape[axis] for axis in self.space)
 
     def permuted(self, perm: Sequence[int]) -> Grid:
         """Return the layout after a transpose."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -73,11 +74,18 @@ def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
     return seed
 
 
-def add_output(op: Emitter, value: ir.Value, name: str, like: ir.Value | None = None) -> ir.Value:
-    """Add *value* to the graph's outputs under a name of its own; return that output."""
+def add_output(
+    op: Emitter, value: ir.Value, name: str, like: ir.Value | None = None, shape: Sequence[Any] | None = None
+) -> ir.Value:
+    """Add *value* to the graph's outputs under a name of its own; return that output.
+
+    It has the type of the tensor *like*, or at least that *shape*.
+    """
     output = op.alias(value, name)
     if like is not None:
         output.shape, output.type = like.shape, like.type
+    elif shape is not None:
+        output.shape = ir.Shape(shape)
     op.graph.outputs.append(output)
     return output
 

@@ -104,10 +104,16 @@ def explanation_graph(model: ir.Model, method: Method, image: ir.Value, layer: L
     """
     graph = model.graph
     op = Emitter(graph)
-    index, score = scores.select(op, class_input(graph, image))
+    wanted = class_input(graph, image)
+    index, score = scores.select(op, wanted)
     raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
-    for value, name in ((raw, MAP), (index, CHOSEN), (score, SCORE)):
-        add_output(op, value, name)
+    batch = wanted.shape[:1] if wanted.shape is not None else [None]
+    if method.at_layer and layer is not None:
+        add_output(op, raw, MAP, shape=[*batch, *layer.layout.size(layer.value)])
+    else:
+        add_output(op, raw, MAP, like=image)
+    add_output(op, index, CHOSEN, shape=batch)
+    add_output(op, score, SCORE, shape=batch)
     op.place(graph.outputs)
 
 
