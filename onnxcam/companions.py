@@ -12,9 +12,9 @@ SCHEMA = 1
 
 
 def own(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what onnxcam itself wrote into the model, ``{"schema": 1, "task": str, "preprocess": str, "labels": [str]}``.
+    """Return what onnxcam itself wrote into the model, empty where there is nothing that this version can read.
 
-    Empty where there is nothing, or nothing that this version can read.
+    That is ``{"schema": 1, "task": str, "preprocess": str, "labels": [str]}``; all but the schema may be missing.
     """
     found = _object(metadata.get(METADATA_KEY, ""))
     return found if found.get("schema") == SCHEMA else {}
