@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.errors import OutputError, nearest
 from onnxcam.preprocess import Frame
 
 Map = NDArray[np.float32]
@@ -55,7 +56,8 @@ def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
     if colormap == "gray":
         return np.repeat(grey[..., None], 3, axis=2)
     if colormap not in COLORMAPS:
-        raise ValueError(f"no colormap is called {colormap!r}; there are {', '.join(COLORMAPS)}")
+        known = ", ".join(COLORMAPS)
+        raise OutputError(f"no colormap is called {colormap!r}; there are {known}.{nearest(colormap, COLORMAPS)}")
     table = getattr(cv2, f"COLORMAP_{colormap.upper()}")
     return np.ascontiguousarray(cv2.applyColorMap(grey, table)[..., ::-1])
 

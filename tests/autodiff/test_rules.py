@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
-from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff import STANDARD, vjp
 from onnxcam.autodiff.rules import FAMILIES
 from onnxcam.testing import check_grads, node_model
 from tests.autodiff.cases import Case, normal
@@ -41,3 +41,12 @@ def test_the_check_holds_onnxruntime_against_the_reference() -> None:
     x = np.asarray([1.0, 2.0], np.float32)
     with pytest.raises(AssertionError, match="ONNX Runtime is off by"):
         check_grads(node_model("Exp", {"x": x}), {"x": x}, runtime_rtol=0.0)
+
+
+def test_rules_are_closed() -> None:
+    """Every operator that any rule emits has a rule, or none because nothing passes through it."""
+    emitted = set()
+    for case in CASES:
+        model, gradient = case.model(), vjp(case.model())
+        emitted |= {node.op_type for node in gradient.graph.node[len(model.graph.node) :]}
+    assert {("", operator) for operator in emitted} <= set(STANDARD)

@@ -1,0 +1,71 @@
+"""From the raw map to what a person sees."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from onnxcam import heatmap
+from onnxcam.preprocess import Frame, parse
+
+
+def test_normalize_keeps_positive_evidence_and_scales_it() -> None:
+    np.testing.assert_allclose(heatmap.normalize(np.array([[-2.0, 1], [4, 0]], np.float32)), [[0, 0.25], [1, 0]])
+    assert not heatmap.normalize(np.full((2, 2), -1, np.float32)).any()
+
+
+def test_enlarging_is_opencvs_bilinear_resize_where_the_tensor_is_the_picture() -> None:
+    raw = np.random.default_rng(0).random((7, 7), np.float32)
+    expected = cv2.resize(raw, (90, 60), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(heatmap.enlarge(raw, Frame(0, 0, 90, 60), (60, 90)), expected, atol=0.03)
+
+
+def test_the_map_of_a_centre_crop_lies_in_the_centre() -> None:
+    preprocess = parse("resize=20,crop=10x10")
+    frame = preprocess.frame(40, 80)  # halved, then the middle 10 × 10: 20 × 20 pixels of the picture
+    heat = heatmap.enlarge(np.ones((5, 5), np.float32), frame, (40, 80))
+    ys, xs = np.nonzero(heat)
+    assert (xs.min(), xs.max() + 1, ys.min(), ys.max() + 1) == (30, 50, 10, 30)
+
+
+def test_a_peak_comes_back_to_where_it_was() -> None:
+    raw = np.zeros((8, 8), np.float32)
+    raw[2, 5] = 1
+    heat = heatmap.enlarge(raw, Frame(0, 0, 64, 64), (64, 64))
+    x, y = heatmap.peak(heat)
+    assert 40 <= x < 48
+    assert 16 <= y < 24
+
+
+def test_the_box_is_around_the_largest_part() -> None:
+    heat = np.zeros((20, 30), np.float32)
+    heat[3:9, 4:14] = 0.5
+    heat[15:17, 20:22] = 1
+    assert heatmap.box(heat) == (4, 3, 14, 9)
+    assert heatmap.box(heat, threshold=0.6) == (20, 15, 22, 17)
+    assert heatmap.box(np.zeros((3, 3), np.float32)) is None
+
+
+@pytest.mark.parametrize("colormap", heatmap.COLORMAPS)
+def test_colours(colormap: str) -> None:
+    colours = heatmap.colorize(np.array([[0, 0.5, 1]], np.float32), colormap)
+    assert colours.shape == (1, 3, 3)
+    assert colours.dtype == np.uint8
+
+
+def test_jet_is_red_where_it_is_hot_and_blue_where_it_is_cold() -> None:
+    cold, hot = heatmap.colorize(np.array([[0, 1]], np.float32))[0].astype(int)
+    assert hot[0] > 100 > hot[2]
+    assert cold[2] > 100 > cold[0]
+
+
+def test_an_unknown_colormap() -> None:
+    with pytest.raises(heatmap.OutputError, match=r"no colormap is called 'jut'.*Did you mean 'jet'"):
+        heatmap.colorize(np.zeros((1, 1), np.float32), "jut")
+
+
+def test_the_overlay_mixes() -> None:
+    image = np.full((2, 2, 3), 100, np.uint8)
+    np.testing.assert_array_equal(heatmap.overlay(image, np.ones((2, 2), np.float32), alpha=0), image)
+    assert heatmap.overlay(image, np.ones((2, 2), np.float32), 0.5)[0, 0, 0] > 100

@@ -1,0 +1,108 @@
+"""The canonical form: what each pass changes, and what it keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxcam.autodiff import STANDARD, vjp
+from onnxcam.errors import ModelError
+from onnxcam.graph import load, to_proto
+from onnxcam.passes import canonical
+from onnxcam.testing import run
+from tests.networks import HAND_X, hand_model
+
+
+def raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    return to_proto(canonical(load(model), STANDARD))
+
+
+def test_weights_that_are_listed_as_inputs_are_constants() -> None:
+    model = hand_model()
+    model.ir_version = 3
+    for weight in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(weight.name, weight.data_type, weight.dims))
+    twin = raised(model)
+    assert [value.name for value in twin.graph.input] == ["x"]
+    np.testing.assert_array_equal(run(twin, {"x": HAND_X})["logits"], [[0.5, 4.5]])
+
+
+def test_open_dimensions_of_minus_one() -> None:
+    model = hand_model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    assert raised(model).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 0
+    assert run(vjp(model), {"x": HAND_X, "logits.cotangent": np.ones((1, 2), np.float32)})["x.gradient"].any()
+
+
+def test_raising_keeps_names_metadata_and_weights() -> None:
+    model = hand_model()
+    model.metadata_props.add(key="preprocess", value="unit")
+    for i, node in enumerate(model.graph.node):
+        node.name = f"node{i}"
+        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=f"['', 'layer{i}', 'x']")
+    twin = raised(model)
+    assert twin.opset_import[0].version == 21
+    assert [node.output[0] for node in twin.graph.node] == [node.output[0] for node in model.graph.node]
+    assert twin.metadata_props[0].value == "unit"
+    scopes = [{p.key: p.value for p in node.metadata_props}["pkg.torch.onnx.name_scopes"] for node in twin.graph.node]
+    assert scopes == [f"['', 'layer{i}', 'x']" for i in range(5)]
+    np.testing.assert_array_equal(run(twin, {"x": HAND_X})["logits"], run(model, {"x": HAND_X})["logits"])
+
+
+def test_newer_opsets_stay() -> None:
+    model = hand_model()
+    model.opset_import[0].version = 22
+    assert raised(model).opset_import[0].version == 22
+
+
+def test_functions_are_inlined_but_those_with_a_rule() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["" : 21, "local" : 1]>
+    g (float[2] x) => (float[2] y) { z = local.outer(x) y = local.kept(z) }
+    <domain: "local", opset_import: ["" : 21, "local" : 1]> outer (a) => (b) { c = Sigmoid(a) b = local.inner(c) }
+    <domain: "local", opset_import: ["" : 21]> inner (a) => (b) { b = Exp(a) }
+    <domain: "local", opset_import: ["" : 21]> kept (a) => (b) { b = Neg(a) }
+    """)
+    rules = STANDARD.replace("with kept", {("local", "kept"): lambda op, node, dy, x: (op.Neg(dy),)})
+    twin = canonical(load(model), rules)
+    assert [node.op_type for node in twin.graph] == ["Sigmoid", "Exp", "kept"]
+
+
+def test_functions_that_call_themselves_are_refused() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["" : 21, "local" : 1]>
+    g (float[2] x) => (float[2] y) { y = local.f(x) }
+    <domain: "local", opset_import: ["" : 21, "local" : 1]> f (a) => (b) { c = Relu(a) b = local.f(c) }
+    """)
+    with pytest.raises(ModelError, match="must not be recursive"):
+        raised(model)
+
+
+def test_an_operator_that_no_opset_has_any_more() -> None:
+    model = hand_model()
+    model.opset_import[0].version = 7
+    model.graph.node[1].op_type = "ImageScaler"
+    with pytest.raises(ModelError, match=r"is no valid ONNX model|cannot be raised from opset 7 to 21"):
+        raised(model)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 13])
+def test_operators_whose_spelling_changed(opset: int) -> None:
+    """Squeeze, Unsqueeze, Clip, Pad and Slice took attributes once; they compute the same after raising."""
+    old = opset < 11
+    clip = "Clip<min = -1.0, max = 2.0>(x)" if old else "Clip(x, low, high)"
+    pad = "Pad<pads = [0, 1, 0, 1]>(c)" if old else "Pad(c, pads)"
+    cut = "Slice<axes = [1], starts = [1], ends = [4]>(p)" if opset < 10 else "Slice(p, starts, ends, axes)"
+    up = "Unsqueeze<axes = [0]>(s)" if opset < 13 else "Unsqueeze(s, zero)"
+    constants = "float low = {-1}, float high = {2}, int64[4] pads = {0, 1, 0, 1}, int64[1] starts = {1}"
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : {opset}]>
+    g (float[2, 3] x) => (float[1, 2, 3] y)
+    <{constants}, int64[1] ends = {{4}}, int64[1] axes = {{1}}, int64[1] zero = {{0}}>
+    {{ c = {clip} p = {pad} s = {cut} y = {up} }}
+    """)
+    x = np.array([[-3, 0.5, 1], [5, 1.5, -0.5]], np.float32)
+    results = run(vjp(model), {"x": x, "y.cotangent": np.arange(1, 7, dtype=np.float32).reshape(1, 2, 3)})
+    np.testing.assert_array_equal(results["y"], np.clip(x, -1, 2)[None])
+    np.testing.assert_array_equal(results["x.gradient"], [[0, 2, 3], [0, 5, 6]])
