@@ -15,25 +15,22 @@ from numpy.typing import NDArray
 from onnxcam import companions, heatmap
 from onnxcam import image as pictures
 from onnxcam import labels as labelling
-from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.diagnose import cells_reached, gradient_flows, why_not_finite
+from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, ModelError, TargetError
 from onnxcam.explanation import Explanation
 from onnxcam.graph import ModelLike, load
-from onnxcam.layer import Choice, Layer, choose
-from onnxcam.layout import picture_input, picture_layout
+from onnxcam.layout import picture_layout
 from onnxcam.methods import explanation_graph, find_method
 from onnxcam.methods.base import CHOSEN, CLASS, MAP, SCORE
-from onnxcam.passes import canonical
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.preprocess import resolve as resolve_preprocess
-from onnxcam.target import Target, find_scores, probability
+from onnxcam.subject import Subject
+from onnxcam.target import Target, probability
 from onnxcam.target import resolve as resolve_target
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 
-RULES = ruleset("standard")
 BATCH = 8  # pictures a run, where the model leaves the batch open
 
 
@@ -70,16 +67,14 @@ class Explainer:
 
     def __post_init__(self) -> None:
         self._method = find_method(self.method)
-        model = canonical(load(self.model), RULES)
-        graph = model.graph
-        self._image = picture_input(graph)
-        self._scores = find_scores(graph)
-        self.choice = self._choose_layer(model) if self._method.uses_layer else None
-        self._read_companions(model)
+        subject = Subject.open(self.model)
+        self._image, self._scores = subject.image, subject.scores
+        self._own_outputs = [value.name or "" for value in subject.model.graph.outputs]
+        self._read_companions(subject.model)
         self._default = resolve_target(self.target, self._scores.classes, self.class_names)
-        explanation_graph(model, self._method, self._image, self.choice.layer if self.choice else None, self._scores)
-        self._own_outputs = [value.name or "" for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)]
-        self._session = Session(model, self.provider)
+        self.choice = subject.choose(self.layer) if self._method.uses_layer else None
+        explanation_graph(subject, self._method, self.choice.layer if self.choice else None)
+        self._session = Session(subject.model, self.provider)
 
     @overload
     def __call__(self, images: Image, target: Target = None) -> Explanation: ...
@@ -176,12 +171,6 @@ class Explainer:
             for one in each
         ]
         return np.asarray(resolved, np.int64)
-
-    def _choose_layer(self, model: ir.Model) -> Choice:
-        def probe(layers: Sequence[Layer]) -> list[bool]:
-            return cells_reached(model, self._image, self._scores, layers)
-
-        return choose(model.graph, self._image, self._scores.value, RULES, self.layer, probe)
 
     def _read_companions(self, model: ir.Model) -> None:
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None

@@ -7,18 +7,14 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.vjp import add_output
-from onnxcam.diagnose import cells_reached
 from onnxcam.errors import OutputError
-from onnxcam.graph import ModelLike, load, save
-from onnxcam.layer import choose
-from onnxcam.layout import picture_input
+from onnxcam.graph import ModelLike, save
 from onnxcam.methods.base import CHOSEN, SCORE, class_input
-from onnxcam.passes import canonical
-from onnxcam.target import find_scores
+from onnxcam.subject import Subject
 
 
 def instrument(
@@ -30,21 +26,16 @@ def instrument(
     class in the new input ``onnxcam.class`` (int64 [N]; −1: the model's own top class); with *input_gradient* also
     that of the input; and which class it was, and its score. LayerError for a layer that is not there.
     """
-    rules = ruleset("standard")
-    twin = canonical(load(model), rules)
-    graph, image, scores = twin.graph, picture_input(twin.graph), find_scores(twin.graph)
-
-    def probe(found: Sequence[object]) -> list[bool]:
-        return cells_reached(twin, image, scores, found)  # type: ignore[arg-type]
-
-    chosen = [choose(graph, image, scores.value, rules, name, probe).layer for name in layers]
-    wanted = list(dict.fromkeys([layer.value for layer in chosen] + [image] * input_gradient))
+    subject = Subject.open(model)
+    graph, image, scores = subject.model.graph, subject.image, subject.scores
+    chosen = [subject.choose(name).layer.value for name in layers]
+    wanted = list(dict.fromkeys(chosen + [image] * input_gradient))
     op = Emitter(graph)
     index, score = scores.select(op, class_input(graph, image))
     seeds = {scores.value: scores.seed(op, index)}
     added = []
-    for value, gradient in zip(wanted, backward(op, seeds, wanted, rules), strict=True):
-        found = connected(value, gradient, seeds, rules)
+    for value, gradient in zip(wanted, backward(op, seeds, wanted, STANDARD), strict=True):
+        found = connected(value, gradient, seeds, STANDARD)
         add_output(op, found, f"{value.name}.gradient", like=value)
         if value is not image and value not in graph.outputs:
             graph.outputs.append(value)
@@ -54,7 +45,7 @@ def instrument(
         add_output(op, value, name, shape=[None])
         added.append((name, meaning))
     op.place(graph.outputs)
-    _write(twin, path)
+    _write(subject.model, path)
     return added
 
 

@@ -15,7 +15,7 @@ from tests.networks import HAND_X, hand_model
 
 def ending(tail: str, output: str, dtype: str = "float") -> onnx.ModelProto:
     """The model computed by hand with a *tail* from ``logits`` to ``y``."""
-    model = onnx.parser.parse_model(f"""
+    return onnx.parser.parse_model(f"""
     <ir_version: 8, opset_import: ["" : 17]>
     hand (float[n, 1, 2, 2] x) => ({dtype}{output} y)
     <float[2, 1, 1, 1] w = {{1, -1}}, float[2, 2] v = {{2, -1, 0, 3}}, int64[2] flat = {{-1, 2}},
@@ -29,7 +29,6 @@ def ending(tail: str, output: str, dtype: str = "float") -> onnx.ModelProto:
         {tail}
     }}
     """)
-    return model
 
 
 TAILS = {

@@ -114,6 +114,7 @@ class Emitter:
         self._prefix = prefix
         self._nodes: list[ir.Node] = []
         self._known: dict[Any, Any] = {}
+        self._called: set[ir.Value] = set()
         self._taken = {value.name for value in _all_values(graph)} | {node.name for node in graph.all_nodes()}
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
@@ -256,11 +257,14 @@ class Emitter:
             return self.Reshape(dy, dims)
         return self.Reshape(dy, self.Shape(x))
 
-    def alias(self, x: ir.Value, name: str) -> ir.Value:
-        """Return a value of its own, called *name*, that equals *x*."""
-        (made,) = self._node("Identity", [x], 1, "", {})
-        made.name, made.shape = self.name(name), x.shape
-        return made
+    def call(self, x: ir.Value, name: str) -> ir.Value:
+        """Return *x* under *name*: itself if it was emitted here and is still unnamed, else a value that equals it."""
+        node = x.producer()
+        if node is None or node.graph is not None or x in self._called:
+            (x,) = self._node("Identity", [x], 1, "", {})
+        x.name = self.name(name)
+        self._called.add(x)
+        return x
 
     def name(self, wish: str) -> str:
         """Return *wish*, numbered where the graph has it already."""

@@ -81,7 +81,7 @@ def add_output(
 
     It has the type of the tensor *like*, or at least that *shape*.
     """
-    output = op.alias(value, name)
+    output = op.call(value, name)
     if like is not None:
         output.shape, output.type = like.shape, like.type
     elif shape is not None:

@@ -14,6 +14,7 @@ from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.vjp import add_output
 from onnxcam.errors import MethodError, nearest
 from onnxcam.layer import Layer
+from onnxcam.subject import Subject
 from onnxcam.target import Scores
 
 CLASS = "onnxcam.class"
@@ -97,12 +98,12 @@ def find_method(id: str) -> Method:
     return METHODS[id]
 
 
-def explanation_graph(model: ir.Model, method: Method, image: ir.Value, layer: Layer | None, scores: Scores) -> None:
-    """Make *model*, a canonical one, explain itself, in place.
+def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> None:
+    """Make the model of *subject* explain itself, in place.
 
     It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`.
     """
-    graph = model.graph
+    graph, image, scores = subject.model.graph, subject.image, subject.scores
     op = Emitter(graph)
     wanted = class_input(graph, image)
     index, score = scores.select(op, wanted)

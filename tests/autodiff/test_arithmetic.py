@@ -50,7 +50,7 @@ def test_a_sparse_cotangent_through_an_addition_that_broadcasts(op_type: str) ->
     y.type, y.shape = a.type, a.shape
     op = Emitter(model.graph)
     gradients = backward(op, {y: OneHot(index)}, [a, b], STANDARD)
-    model.graph.outputs.extend(op.alias(g, name) for g, name in zip(gradients, "AB", strict=True))
+    model.graph.outputs.extend(op.call(g, name) for g, name in zip(gradients, "AB", strict=True))
     op.place(model.graph.outputs)
     for value, like in zip(model.graph.outputs, (a, b), strict=True):
         value.type, value.shape = like.type, like.shape

@@ -91,5 +91,5 @@ def test_many_additions_to_one_place() -> None:
 def test_a_slice_of_known_shape_costs_little(axis: int, step: int, emitted: list[str]) -> None:
     inputs = {"x": normal(2, 4, 6), "s": ints(1), "e": ints(6), "a": ints(axis), "t": ints(step)}
     model = node_model("Slice", inputs, {name: inputs[name] for name in "seat"})
-    assert [node.op_type for node in vjp(model).graph.node] == ["Slice", *emitted, "Identity"]
+    assert [node.op_type for node in vjp(model).graph.node] == ["Slice", *emitted]
     check_grads(model, {"x": inputs["x"]})
