@@ -19,7 +19,7 @@ from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, ModelError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.graph import ModelLike, load
+from onnxcam.graph import ModelLike, building, load
 from onnxcam.layout import picture_layout
 from onnxcam.methods import explanation_graph, find_method
 from onnxcam.methods.base import CHOSEN, CLASS, MAP, SCORE
@@ -67,6 +67,12 @@ class Explainer:
 
     def __post_init__(self) -> None:
         self._method = find_method(self.method)
+        with building():
+            subject = self._explain_itself()
+        self._session = Session(subject.model, self.provider)
+
+    def _explain_itself(self) -> Subject:
+        """Return the model as an explanation graph."""
         subject = Subject.open(self.model)
         self._image, self._scores = subject.image, subject.scores
         self._own_outputs = [value.name or "" for value in subject.model.graph.outputs]
@@ -74,7 +80,7 @@ class Explainer:
         self._default = resolve_target(self.target, self._scores.classes, self.class_names)
         self.choice = subject.choose(self.layer) if self._method.uses_layer else None
         explanation_graph(subject, self._method, self.choice.layer if self.choice else None)
-        self._session = Session(subject.model, self.provider)
+        return subject
 
     @overload
     def __call__(self, images: Image, target: Target = None) -> Explanation: ...
@@ -149,18 +155,21 @@ class Explainer:
     def _run(self, tensor: np.ndarray, indices: NDArray[np.int64]) -> dict[str, np.ndarray]:
         """Return the outputs for the batch *tensor*, run in pieces where the model fixes the batch."""
         fixed = self._image.shape[0] if self._image.shape is not None else None
-        size = fixed if isinstance(fixed, int) else len(tensor)
-        pieces = []
-        for start in range(0, len(tensor), size):
-            rows = [min(start + i, len(tensor) - 1) for i in range(size)]  # the last picture fills a short piece
-            feeds = {self._image.name or "": tensor[rows], CLASS: indices[rows]}
-            pieces.append(self._session.run(feeds))
-        whole = {
-            name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces])[: len(tensor)] for name in pieces[0]
-        }
+        if fixed == len(tensor) or not isinstance(fixed, int):
+            whole = self._session.run({self._image.name or "": tensor, CLASS: indices})
+        else:
+            whole = self._run_in_pieces(tensor, indices, fixed)
         if not np.isfinite(whole[SCORE]).all():
             raise ModelError(why_not_finite(load(self.model), tensor))
         return whole
+
+    def _run_in_pieces(self, tensor: np.ndarray, indices: NDArray[np.int64], size: int) -> dict[str, np.ndarray]:
+        pieces = []
+        for start in range(0, len(tensor), size):
+            rows = [min(start + i, len(tensor) - 1) for i in range(size)]  # the last picture fills a short piece
+            pieces.append(self._session.run({self._image.name or "": tensor[rows], CLASS: indices[rows]}))
+        joined = {name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces]) for name in pieces[0]}
+        return {name: value[: len(tensor)] for name, value in joined.items()}
 
     def _indices(self, wanted: Target | Sequence[Target], count: int) -> NDArray[np.int64]:
         each = [wanted] * count if wanted is None or isinstance(wanted, str | int | np.integer) else list(wanted)

@@ -6,9 +6,11 @@ Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in the file tha
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -74,6 +76,18 @@ def weights_folder(model: ir.Model) -> str | None:
     """Return the folder in which the files with the weights of *model* lie, None where it holds them itself."""
     tensors = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
     return next((str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)), None)
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Pause the cyclic garbage collector: a graph that grows is all cycles, and none of them is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:

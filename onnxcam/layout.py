@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
-from onnxcam.autodiff.emit import Emitter, constant
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.errors import ModelError
 

@@ -66,7 +66,7 @@ class Scores:
         flat = self.flat(op)
         top = op.ArgMax(flat, axis=1, keepdims=0)
         index = op.Where(op.Less(wanted, 0), top, wanted)
-        return index, op.Squeeze(op.GatherElements(flat, op.Unsqueeze(index, [1]), axis=1), [1])
+        return index, op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""

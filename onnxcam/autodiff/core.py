@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter, rank
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Rule, RuleSet
 from onnxcam.errors import GradientError, OnnxcamError
 

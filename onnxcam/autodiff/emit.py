@@ -9,97 +9,20 @@ nobody asked for are never placed (`Emitter.place`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.errors import ModelError
+from onnxcam.autodiff.fold import cancel, fold
+from onnxcam.autodiff.infer import dtype_of, rank, shape_of
 
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
 """An emitted operator's input. A Python float takes the dtype of the first floating operand; an int or a sequence
 of ints becomes int64; an array is taken as it is; None leaves an optional input out."""
 
-FOLD_LIMIT = 4096  # elements; larger constants are left to the runtime's own folding
 
-_BOOL = {
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Equal",
-    "Not",
-    "And",
-    "Or",
-    "Xor",
-    "IsNaN",
-    "IsInf",
-}
-_INT64 = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero"}
-
-
-def _take(data: np.ndarray, indices: np.ndarray, axis: int = 0) -> np.ndarray:
-    return np.take(data, indices, axis=axis)
-
-
-def _unsqueeze(data: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    return np.expand_dims(data, tuple(int(axis) for axis in np.atleast_1d(axes)))
-
-
-def _squeeze(data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
-    return np.squeeze(data, None if axes is None else tuple(int(axis) for axis in axes))
-
-
-def _reshape(data: np.ndarray, shape: np.ndarray, allowzero: int = 0) -> np.ndarray:
-    return data.reshape([data.shape[i] if n == 0 and not allowzero else n for i, n in enumerate(shape)])
-
-
-def _reduce(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
-    def fold(data: np.ndarray, axes: np.ndarray | None = None, keepdims: int = 1) -> np.ndarray:
-        over = None if axes is None else tuple(int(axis) for axis in axes)
-        return np.asarray(function(data, axis=over, keepdims=bool(keepdims)), data.dtype)
-
-    return fold
-
-
-def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a / b if np.issubdtype(a.dtype, np.floating) else np.trunc(a / b).astype(a.dtype)
-
-
-FOLDS: dict[str, Callable[..., Any]] = {
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": _divide,
-    "Mod": lambda a, b, fmod=0: np.fmod(a, b) if fmod else np.mod(a, b),
-    "Neg": np.negative,
-    "Abs": np.abs,
-    "Sign": np.sign,
-    "Sqrt": np.sqrt,
-    "Reciprocal": np.reciprocal,
-    "Max": lambda *parts: reduce(np.maximum, parts),
-    "Min": lambda *parts: reduce(np.minimum, parts),
-    "Equal": np.equal,
-    "Less": np.less,
-    "Greater": np.greater,
-    "GreaterOrEqual": np.greater_equal,
-    "LessOrEqual": np.less_equal,
-    "Not": np.logical_not,
-    "And": np.logical_and,
-    "Where": np.where,
-    "Concat": lambda *parts, axis: np.concatenate(parts, axis),
-    "Gather": _take,
-    "Expand": lambda data, shape: np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(shape))),
-    "Unsqueeze": _unsqueeze,
-    "Squeeze": _squeeze,
-    "Reshape": _reshape,
-    "Range": lambda start, limit, delta: np.arange(start, limit, delta, dtype=np.asarray(start).dtype),
-    "ReduceProd": _reduce(np.prod),
-    "ReduceSum": _reduce(np.sum),
-    "Cast": lambda data, to: data.astype(ir.DataType(to).numpy()),
-}
-"""Operators that are computed at once when all their inputs are small constants."""
+STEEP = 2.0**120
 
 
 class Emitter:
@@ -163,11 +86,9 @@ class Emitter:
         attrs = ir.convenience.convert_attributes(attributes)
         self._nodes.append(ir.Node(domain, op_type, inputs, attrs, outputs=made, name=name))
         for position, value in enumerate(made):
-            dtype = _dtype(op_type, position, inputs, attributes)
+            dtype = dtype_of(op_type, position, inputs, attributes)
             value.type = ir.TensorType(dtype) if dtype is not None else None
-        if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
-            axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
-            made[0].shape = ir.Shape([len(axes)])
+        made[0].shape = shape_of(op_type, inputs, attributes)
         return tuple(made)
 
     def _operand(self, x: Operand, like: ir.DataType | None) -> ir.Value | None:
@@ -180,13 +101,8 @@ class Emitter:
     def _fold(self, op_type: str, inputs: list[ir.Value | None], attributes: dict[str, Any]) -> ir.Value | None:
         if op_type == "Shape" and inputs[0] is not None:
             return self._static_shape(inputs[0], **attributes)
-        if op_type not in FOLDS or not inputs:
-            return None
-        arrays = [None if x is None else constant(x) for x in inputs]
-        if any(array is None or array.size > FOLD_LIMIT for array in arrays):
-            return None
-        result = np.asarray(FOLDS[op_type](*arrays, **attributes))
-        return self.const(result) if result.size <= FOLD_LIMIT else None
+        result = fold(op_type, inputs, attributes)
+        return cancel(op_type, inputs, attributes) if result is None else self.const(result)
 
     def _static_shape(self, x: ir.Value, start: int = 0, end: int | None = None) -> ir.Value | None:
         if x.shape is None:
@@ -224,15 +140,15 @@ class Emitter:
             return self.CastLike(condition, like)
         return self.Cast(condition, to=int(like.dtype))
 
-    def step(self, y: ir.Value) -> ir.Value:
-        """Return 1 where *y* > 0, else 0, in the dtype of *y*.
+    def step(self, y: ir.Value, slope: float = 1.0, offset: float = 0.0) -> ir.Value:
+        """Return 1 where slope y + offset > 0, else 0, in the dtype of *y*.
 
-        In float32 it is a hard sigmoid so steep that every normal number saturates it: one node in place of two, and
+        In float32 it is a hard sigmoid so steep that all numbers above 1e-36 saturate it: one node in place of two, and
         one that ONNX Runtime's CPU provider keeps in the blocked layout of its convolutions.
         """
         if y.dtype == ir.DataType.FLOAT:
-            return self.HardSigmoid(y, alpha=3e38, beta=0.0)
-        return self.flag(self.Greater(y, 0.0), y)
+            return self.HardSigmoid(y, alpha=slope * STEEP, beta=offset * STEEP)
+        return self.flag(self.Greater(y if slope == 1 else self.Mul(y, slope), -offset), y)
 
     def mask(self, dy: ir.Value, condition: ir.Value) -> ir.Value:
         """Return *dy* where *condition* holds, else 0: several times faster on ONNX Runtime's CPU than Where."""
@@ -298,51 +214,12 @@ class Emitter:
         self._known = {key: made for key, made in self._known.items() if _in_graph(made)}
 
 
-def constant(x: ir.Value) -> np.ndarray | None:
-    """Return the value of *x* where it is known before the model runs, else None."""
-    if x.const_value is not None and not x.is_graph_input():
-        return x.const_value.numpy()
-    node = x.producer()
-    if node is not None and node.op_type == "Constant" and node.domain == "":
-        tensor = ir.convenience.get_const_tensor(x)
-        return None if tensor is None else tensor.numpy()
-    return None
-
-
-def rank(x: ir.Value) -> int:
-    """Return the number of axes of *x*; ModelError where it is not known."""
-    if x.shape is None:
-        node = x.producer()
-        raise ModelError(
-            f"the shape of tensor {x.name!r} cannot be inferred"
-            + (f" (node {node.name!r}, {node.op_type})" if node is not None else "")
-            + "; its gradient needs the number of its axes: declare it in the model's value_info"
-        )
-    return len(x.shape)
-
-
-def _dtype(
-    op_type: str, position: int, inputs: list[ir.Value | None], attributes: dict[str, Any]
-) -> ir.DataType | None:
-    if op_type in _BOOL:
-        return ir.DataType.BOOL
-    if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
-        return ir.DataType.INT64
-    if op_type == "LayerNormalization" and position > 0:
-        return ir.DataType.FLOAT  # the statistics, whatever the data
-    if op_type == "Cast":
-        return ir.DataType(attributes["to"])
-    if op_type == "ConstantOfShape":
-        return ir.DataType(attributes["value"].dtype) if "value" in attributes else ir.DataType.FLOAT
-    source = {"Where": 1, "CastLike": 1, "OneHot": 2}.get(op_type, 0)
-    first = inputs[source] if len(inputs) > source else None
-    return None if first is None else first.dtype
-
-
 def _key(attribute: Any) -> Any:
-    if isinstance(attribute, ir.TensorProtocol):
-        return (attribute.dtype, tuple(attribute.shape), attribute.tobytes())
-    return tuple(attribute) if isinstance(attribute, list | tuple) else attribute
+    if isinstance(attribute, int | float | str):
+        return attribute
+    if isinstance(attribute, list | tuple):
+        return tuple(attribute)
+    return attribute.dtype, tuple(attribute.shape), attribute.tobytes()
 
 
 def _detach(node: ir.Node) -> None:

@@ -13,7 +13,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
-from onnxcam.graph import ModelLike, all_tensors, load, to_proto
+from onnxcam.graph import ModelLike, all_tensors, building, load, to_proto
 from onnxcam.passes import canonical
 
 
@@ -46,9 +46,10 @@ def vjp(
         >>> gradient = vjp("model.onnx", ["logits"], ["image"])
     """
     table = ruleset(rules)
-    raised = canonical(load(model), table)
-    add_vjp(raised, outputs, inputs, table)
-    return to_proto(raised)
+    with building():
+        raised = canonical(load(model), table)
+        add_vjp(raised, outputs, inputs, table)
+        return to_proto(raised)
 
 
 def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str] | None, rules: RuleSet) -> None:

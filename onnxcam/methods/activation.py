@@ -25,9 +25,13 @@ _LINEAR = frozenset(
 
 
 def weighted(scene: Scene, weights: ir.Value) -> ir.Value:
-    """Return Σ_k w_k A_k."""
-    op = scene.op
-    return op.ReduceSum(op.Mul(weights, scene.activation()), [1], keepdims=0)
+    """Return Σ_k w_k A_k, for weights [N, K, 1, …]: a product of matrices, space in one axis."""
+    op, a = scene.op, scene.activation()
+    flat = op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1]))
+    lengths = scene.size()
+    if all(isinstance(length, int) for length in lengths):
+        return op.Reshape(flat, [-1, *lengths])
+    return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
 
 
 @method("cam", at_layer=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 
@@ -51,11 +52,14 @@ class Scene:
         layer = self._layer()
         return layer.layout.maps(self.op, self.gradient(layer.value))
 
+    def size(self) -> tuple[Any, ...]:
+        """Return the lengths of the axes of space of A, ints where they are known."""
+        layer = self._layer()
+        return layer.layout.size(layer.value)
+
     def space(self) -> list[int]:
         """Return the axes of space of A."""
-        layer = self._layer()
-        axes = layer.layout.grid if hasattr(layer.layout, "grid") else layer.layout.space
-        return list(range(2, 2 + len(axes)))
+        return list(range(2, 2 + len(self.size())))
 
     def _layer(self) -> Layer:
         if self.layer is None:

@@ -11,10 +11,16 @@ SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
 
 def infer_shapes(model: ir.Model) -> None:
     """Infer shapes and dtypes in place; tensors behind operators of unknown domains stay unknown."""
+    if all(_is_known(y) for node in model.graph for y in node.outputs):
+        return
     infer = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
     infer(model)
     while _fill(model.graph):
         infer(model)
+
+
+def _is_known(value: ir.Value) -> bool:
+    return value.dtype is not None and value.shape is not None and not value.shape.has_unknown_dim()
 
 
 def _fill(graph: ir.Graph) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter, constant
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import Gradients, V, rule
 
 
@@ -123,8 +124,8 @@ def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def hard_swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x s with s = min(max(x/6 + 1/2, 0), 1): dx = dy (s + x/6 [|x| < 3])."""
     gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
-    slope = op.mask(op.Mul(x, 1 / 6), op.Less(op.Abs(x), 3.0))
-    return (op.Mul(dy, op.Add(gate, slope)),)
+    sixth = op.HardSigmoid(op.step(op.Mul(x, x), -1.0, 9.0), alpha=1 / 6, beta=0.0)  # where |x| < 3
+    return (op.Mul(dy, op.Add(gate, op.Mul(x, sixth))),)
 
 
 @rule("Swish")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter, constant
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.errors import ModelError
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter, constant, rank
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
+from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # the ends of a Slice through a whole axis

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter, rank
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 
 

@@ -6,7 +6,8 @@ from functools import reduce
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter, constant
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter, constant, rank
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
+from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.errors import GradientError
 

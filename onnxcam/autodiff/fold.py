@@ -1,0 +1,119 @@
+"""What is computed when the graph is built: small arithmetic on constants, and sums that cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+FOLD_LIMIT = 4096  # elements; larger constants are left to the runtime's own folding
+
+
+def fold(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> np.ndarray | None:
+    """Return the output of an operator whose inputs are small constants, else None."""
+    if op_type not in FOLDS or not inputs or not all(_is_small(x) for x in inputs):
+        return None
+    arrays = [constant(x) for x in inputs if x is not None]
+    if any(array is None for array in arrays):
+        return None
+    result = np.asarray(FOLDS[op_type](*arrays, **attributes))
+    return result if result.size <= FOLD_LIMIT else None
+
+
+def cancel(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Value | None:
+    """Return x for the mean of x over axes along which it was only repeated, else None.
+
+    Global average pooling makes this the common case of Grad-CAM's weights.
+    """
+    if op_type != "ReduceMean" or len(inputs) < 2 or not attributes.get("keepdims", 1) or inputs[0] is None:
+        return None
+    node, axes = inputs[0].producer(), None if inputs[1] is None else constant(inputs[1])
+    if node is None or node.op_type != "Expand" or axes is None:
+        return None
+    x, y = node.inputs[0], inputs[0]
+    if x is None or x.shape is None or y.shape is None or len(x.shape) != len(y.shape):
+        return None
+    rest = set(range(len(x.shape))) - {int(axis) % len(x.shape) for axis in axes}
+    kept = all(x.shape[axis] == y.shape[axis] for axis in rest)
+    return x if kept and all(x.shape[int(axis)] == 1 for axis in axes) else None
+
+
+def constant(x: ir.Value) -> np.ndarray | None:
+    """Return the value of *x* where it is known before the model runs, else None."""
+    if x.const_value is not None and not x.is_graph_input():
+        return x.const_value.numpy()
+    node = x.producer()
+    if node is not None and node.op_type == "Constant" and node.domain == "":
+        tensor = ir.convenience.get_const_tensor(x)
+        return None if tensor is None else tensor.numpy()
+    return None
+
+
+def _is_small(x: ir.Value | None) -> bool:
+    return x is not None and (x.const_value is None or x.const_value.size <= FOLD_LIMIT)
+
+
+def _take(data: np.ndarray, indices: np.ndarray, axis: int = 0) -> np.ndarray:
+    return np.take(data, indices, axis=axis)
+
+
+def _unsqueeze(data: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return np.expand_dims(data, tuple(int(axis) for axis in np.atleast_1d(axes)))
+
+
+def _squeeze(data: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+    return np.squeeze(data, None if axes is None else tuple(int(axis) for axis in axes))
+
+
+def _reshape(data: np.ndarray, shape: np.ndarray, allowzero: int = 0) -> np.ndarray:
+    return data.reshape([data.shape[i] if n == 0 and not allowzero else n for i, n in enumerate(shape)])
+
+
+def _reduce(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    def fold(data: np.ndarray, axes: np.ndarray | None = None, keepdims: int = 1) -> np.ndarray:
+        over = None if axes is None else tuple(int(axis) for axis in axes)
+        return np.asarray(function(data, axis=over, keepdims=bool(keepdims)), data.dtype)
+
+    return fold
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a / b if np.issubdtype(a.dtype, np.floating) else np.trunc(a / b).astype(a.dtype)
+
+
+FOLDS: dict[str, Callable[..., Any]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": _divide,
+    "Mod": lambda a, b, fmod=0: np.fmod(a, b) if fmod else np.mod(a, b),
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Sign": np.sign,
+    "Sqrt": np.sqrt,
+    "Reciprocal": np.reciprocal,
+    "Max": lambda *parts: reduce(np.maximum, parts),
+    "Min": lambda *parts: reduce(np.minimum, parts),
+    "Equal": np.equal,
+    "Less": np.less,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "LessOrEqual": np.less_equal,
+    "Not": np.logical_not,
+    "And": np.logical_and,
+    "Where": np.where,
+    "Concat": lambda *parts, axis: np.concatenate(parts, axis),
+    "Gather": _take,
+    "Expand": lambda data, shape: np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(shape))),
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Reshape": _reshape,
+    "Range": lambda start, limit, delta: np.arange(start, limit, delta, dtype=np.asarray(start).dtype),
+    "ReduceProd": _reduce(np.prod),
+    "ReduceSum": _reduce(np.sum),
+    "Cast": lambda data, to: data.astype(ir.DataType(to).numpy()),
+}
+"""Operators that are computed at once when all their inputs are small constants."""

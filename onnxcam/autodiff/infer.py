@@ -1,0 +1,58 @@
+"""Dtype and shape of what is emitted, as far as rules and methods ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxcam.errors import ModelError
+
+_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf".split())
+_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero".split())
+_POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
+
+
+def dtype_of(
+    op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
+) -> ir.DataType | None:
+    """Return the dtype of an operator's output at *position*, None where its inputs do not tell."""
+    if op_type in _BOOL:
+        return ir.DataType.BOOL
+    if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
+        return ir.DataType.INT64
+    if op_type == "LayerNormalization" and position > 0:
+        return ir.DataType.FLOAT  # the statistics, whatever the data
+    if op_type == "Cast":
+        return ir.DataType(attributes["to"])
+    if op_type == "ConstantOfShape":
+        return ir.DataType(attributes["value"].dtype) if "value" in attributes else ir.DataType.FLOAT
+    source = {"Where": 1, "CastLike": 1, "OneHot": 2}.get(op_type, 0)
+    first = inputs[source] if len(inputs) > source else None
+    return None if first is None else first.dtype
+
+
+def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Shape | None:
+    """Return the shape of an operator's output where it is that of an operand, all others being single numbers."""
+    if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
+        axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
+        return ir.Shape([len(axes)])
+    shapes = [None if x is None else x.shape for x in inputs]
+    if op_type not in _POINTWISE or None in shapes:
+        return None
+    widest = max(shapes, key=len)  # type: ignore[arg-type]
+    others = [shape for shape in shapes if shape is not widest and shape is not None]
+    return widest if all(dim == 1 for shape in others for dim in shape) else None
+
+
+def rank(x: ir.Value) -> int:
+    """Return the number of axes of *x*; ModelError where it is not known."""
+    if x.shape is None:
+        node = x.producer()
+        raise ModelError(
+            f"the shape of tensor {x.name!r} cannot be inferred"
+            + (f" (node {node.name!r}, {node.op_type})" if node is not None else "")
+            + "; its gradient needs the number of its axes: declare it in the model's value_info"
+        )
+    return len(x.shape)
