@@ -8,11 +8,11 @@ from onnx import version_converter
 from onnxcam.errors import ModelError
 from onnxcam.graph import call_onnx, first_line
 
-OPSET = 21
+OPSET = 18
 
 
 def raise_opset(model: ir.Model) -> ir.Model:
-    """Return *model* at opset 21, or as it is when it is newer; names, weights and metadata are kept.
+    """Return *model* at opset 18 at least, or as it is when it is newer; names, weights and metadata are kept.
 
     onnx's own converter does it. It works on a twin without the weights, and forgets metadata: both are put back.
     """

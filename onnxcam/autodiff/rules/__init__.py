@@ -4,7 +4,7 @@ A rule is ``rule(op, node, dy, *inputs)``: ``op`` emits (`onnxcam.autodiff.emit.
 node, ``dy`` the cotangent of its output, then the node's inputs, None where an optional one is left out. It returns
 one gradient for each input: a value of the input's shape, None where there is none, or a function without
 arguments where spelling the gradient is dear (it is called only if the gradient is wanted). Rules are written for
-opset 21 and newer; older models are raised before.
+opset 18 and newer; older models are raised before.
 
 `STANDARD` is the table of true derivatives. `GUIDED` and `DECONVNET` are the same table with other rows for the
 rectifiers: springenberg2014 (1412.6806) and zeiler2013 (1311.2901).

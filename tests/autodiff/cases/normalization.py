@@ -29,13 +29,21 @@ def group_norm(eps: float) -> Callable[..., torch.Tensor]:
 GROUPED = [
     special(
         AgainstTorch,
-        case("GroupNormalization", "inputs", {"x": IMAGE, **AFFINE}, num_groups=2),
+        case("GroupNormalization", "inputs", {"x": IMAGE, **AFFINE}, opset=21, num_groups=2),
         *IMAGE.shape,
         function=group_norm(1e-5),
     ),
     special(
         AgainstTorch,
-        case("GroupNormalization", "constants", {"x": IMAGE, **AFFINE}, tuple(AFFINE), num_groups=2, epsilon=0.1),
+        case(
+            "GroupNormalization",
+            "constants",
+            {"x": IMAGE, **AFFINE},
+            tuple(AFFINE),
+            opset=21,
+            num_groups=2,
+            epsilon=0.1,
+        ),
         *IMAGE.shape,
         function=group_norm(0.1),
     ),

@@ -59,10 +59,11 @@ CASES = [
         ceil_mode=1,
         count_include_pad=1,
     ),
-    average_pool("dilations", 1, 2, 6, 7, kernel_shape=[2, 3], dilations=[3, 2], pads=[1, 1, 1, 1]),
+    average_pool("dilations", 1, 2, 6, 7, opset=19, kernel_shape=[2, 3], dilations=[3, 2], pads=[1, 1, 1, 1]),
     average_pool(
         "dilations-include-pad",
         *(1, 2, 6, 7),
+        opset=19,
         kernel_shape=[2, 3],
         strides=[1, 2],
         dilations=[3, 2],
