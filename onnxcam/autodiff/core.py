@@ -37,7 +37,21 @@ class OneHot:
         return hot if self.value is None else op.Mul(hot, op.Unsqueeze(self.value, [-1]))
 
 
-Cotangent: TypeAlias = "ir.Value | OneHot"
+@dataclass(frozen=True)
+class Repeated:
+    """The cotangent that is *value* all along the axes in which this has length 1, or which it lacks.
+
+    Where it is added to another one, that repeats it by itself.
+    """
+
+    value: ir.Value
+
+    def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
+        """Return the cotangent of *y* as a tensor."""
+        return op.Expand(self.value, op.Shape(y))
+
+
+Cotangent: TypeAlias = "ir.Value | OneHot | Repeated"
 
 
 def backward(
@@ -111,7 +125,8 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
         return None
     if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
         return parts[0]
-    tensors = [part.dense(op, y) if isinstance(part, OneHot) else part for part in parts]
+    whole = any(isinstance(part, ir.Value) for part in parts)
+    tensors = [part.value if whole and isinstance(part, Repeated) else dense(op, part, y) for part in parts]
     total = tensors[0] if len(tensors) == 1 else (op.Add if len(tensors) == 2 else op.Sum)(*tensors)
     if total.producer() is not None and total.shape is None:  # a cotangent has the shape of its tensor
         total.shape, total.type = y.shape, total.type or y.type
@@ -120,11 +135,14 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
 
 
 def _undo_broadcast(op: Emitter, dx: Cotangent, x: ir.Value, y: ir.Value) -> Cotangent:
-    if isinstance(dx, OneHot):
-        if x.shape is not None and x.shape == y.shape:
-            return dx
-        dx = dx.dense(op, y)
-    return unbroadcast(op, dx, x, y)
+    if isinstance(dx, OneHot) and x.shape is not None and x.shape == y.shape:
+        return dx
+    return unbroadcast(op, dense(op, dx, y), x, y)
+
+
+def dense(op: Emitter, dy: Cotangent, y: ir.Value) -> ir.Value:
+    """Return the cotangent *dy* of *y* as a tensor."""
+    return dy if isinstance(dy, ir.Value) else dy.dense(op, y)
 
 
 def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:

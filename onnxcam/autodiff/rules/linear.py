@@ -22,7 +22,7 @@ def gemm(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V, c: V | None
     (y,), attributes = node.outputs, node.attributes
     alpha, beta = attributes.get_float("alpha", 1.0), attributes.get_float("beta", 1.0)
     across_a, across_b = attributes.get_int("transA", 0), attributes.get_int("transB", 0)
-    g = _dense(op, dy, y)
+    g = core.dense(op, dy, y)
     if isinstance(dy, core.OneHot) and not across_a:
         da = _rows(op, dy, b, across_b, alpha)
     elif across_a:
@@ -41,7 +41,7 @@ def gemm(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V, c: V | None
 def matmul(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V) -> Gradients:
     """y = a b: da = dy bᵀ, db = aᵀ dy."""
     (y,) = node.outputs
-    g = _dense(op, dy, y)
+    g = core.dense(op, dy, y)
     if rank(a) == rank(b) == 2:
         da = _rows(op, dy, b) if isinstance(dy, core.OneHot) else op.Gemm(g, b, transB=1)
         return da, lambda: op.Gemm(a, g, transA=1)
@@ -71,10 +71,6 @@ def _batched_matmul(op: Emitter, dy: V, y: V, a: V, b: V) -> Gradients:
         return reduced(op.Squeeze(db, [-1]) if column else db, b)
 
     return to_a, to_b
-
-
-def _dense(op: Emitter, dy: core.Cotangent, y: V) -> V:
-    return dy.dense(op, y) if isinstance(dy, core.OneHot) else dy
 
 
 def _rows(op: Emitter, dy: core.OneHot, w: V, across: int = 0, alpha: float = 1.0) -> V:

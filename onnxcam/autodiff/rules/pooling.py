@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.convolution import padding_of
@@ -54,7 +55,7 @@ def _zeros(op: Emitter, shape: V, like: V) -> V:
 def global_average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = Σ x / n: dx = dy / n."""
     count = op.flag(op.ReduceProd(op.Shape(x, start=2), keepdims=0), x)
-    return (op.Expand(op.Div(dy, count), op.Shape(x)),)
+    return (core.Repeated(op.Div(dy, count)),)
 
 
 @rule("AveragePool")

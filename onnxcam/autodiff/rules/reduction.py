@@ -6,6 +6,7 @@ from functools import reduce
 
 import onnx_ir as ir
 
+from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import Gradients, V, rule
@@ -31,14 +32,14 @@ def again(op: Emitter, node: ir.Node, op_type: str, z: V, axes: V | None) -> V:
 @rule("ReduceSum")
 def reduce_sum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
     """y = Σ x: every summand gets dy."""
-    return op.Expand(keepdims(op, node, dy, axes), op.Shape(x)), None
+    return core.Repeated(keepdims(op, node, dy, axes)), None
 
 
 @rule("ReduceMean")
 def reduce_mean(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
     """y = Σ x / n: every summand gets dy / n."""
     share = op.Div(dy, cast_to(op, _count(op, node, x, axes), dy))
-    return op.Expand(keepdims(op, node, share, axes), op.Shape(x)), None
+    return core.Repeated(keepdims(op, node, share, axes)), None
 
 
 def _count(op: Emitter, node: ir.Node, x: V, axes: V | None) -> V:
@@ -90,7 +91,7 @@ def reduce_sum_square(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = 
 def reduce_log_sum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
     """y = ln Σ x: every summand gets dy / e^y."""
     share = op.Div(dy, op.Exp(node.outputs[0]))
-    return op.Expand(keepdims(op, node, share, axes), op.Shape(x)), None
+    return core.Repeated(keepdims(op, node, share, axes)), None
 
 
 @rule("ReduceLogSumExp")
