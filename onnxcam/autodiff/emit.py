@@ -29,7 +29,7 @@ class Emitter:
     """Emits nodes into *graph*: every attribute is an operator of the default domain.
 
     ``op.OperatorName(*operands, **attributes)`` returns the output, or a tuple of them with ``outputs=n``. Attribute
-    values are Python ints, floats, strings or sequences of these.
+    values are Python ints, floats, strings, lists of ints, or tensors.
     """
 
     def __init__(self, graph: ir.Graph, prefix: str = "onnxcam") -> None:
@@ -83,7 +83,7 @@ class Emitter:
     ) -> tuple[ir.Value, ...]:
         name = self.name(f"{self._prefix}.{op_type}")
         made = [ir.Value(name=name if i == 0 else self.name(f"{name}.{i}")) for i in range(outputs)]
-        attrs = ir.convenience.convert_attributes(attributes)
+        attrs = [_attribute(key, value) for key, value in attributes.items()]
         self._nodes.append(ir.Node(domain, op_type, inputs, attrs, outputs=made, name=name))
         for position, value in enumerate(made):
             dtype = dtype_of(op_type, position, inputs, attributes)
@@ -113,10 +113,10 @@ class Emitter:
     def const(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Return an initializer holding *array*; equal arrays share one."""
         array = np.ascontiguousarray(array, dtype.numpy() if dtype else None).reshape(np.shape(array))
-        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         if key not in self._known:
             name = self.name(f"{self._prefix}.const")
-            tensor = ir.tensor(array, name=name)
+            tensor = ir.Tensor(array, name=name)
             self._known[key] = ir.Value(
                 name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
             )
@@ -212,6 +212,19 @@ class Emitter:
             if value.const_value is not None and value.producer() is None and value.graph is None:
                 self.graph.register_initializer(value)
         self._known = {key: made for key, made in self._known.items() if _in_graph(made)}
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """Return an attribute by the type of *value*: onnx_ir's own conversion takes most of the time to make a node."""
+    if isinstance(value, int):
+        return ir.AttrInt64(name, value)
+    if isinstance(value, float):
+        return ir.AttrFloat32(name, value)
+    if isinstance(value, str):
+        return ir.AttrString(name, value)
+    if isinstance(value, list | tuple):
+        return ir.AttrInt64s(name, value)
+    return ir.AttrTensor(name, value)
 
 
 def _key(attribute: Any) -> Any:
