@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.vjp import add_vjp
 from onnxcam.engine import Session
 from onnxcam.layer import Layer
 from onnxcam.layout import Tokens
 from onnxcam.passes import canonical
-from onnxcam.target import Scores
+from onnxcam.target import Scores, find_scores
 
 _OPEN = 224  # the height and width to try where the model leaves them open
 
@@ -37,18 +38,20 @@ def cells_reached(model: ir.Model, image: ir.Value, scores: Scores, layers: Sequ
     """Tell for each layer of tokens whether the scores depend on most of its cells, on a random picture."""
     rng = np.random.default_rng(0)
     picture = rng.uniform(-1, 1, _concrete(image)).astype(_dtype(image))
+    if image.dtype is not None and image.dtype.is_integer():
+        picture = np.round(64 + 63 * picture).astype(image.dtype.numpy())
     hot = rng.standard_normal(_concrete(scores.value)).astype(_dtype(scores.value))
     found = gradients(model, {image.name or "": picture}, scores, hot, [layer.value for layer in layers])
     return [_most_cells(g, layer.layout) for g, layer in zip(found, layers, strict=True)]
 
 
-def gradient_flows(
-    model: ir.Model, image: ir.Value, scores: Scores, index: int, picture: np.ndarray, wanted: ir.Value
-) -> bool:
+def gradient_flows(model: ir.Model, image: ir.Value, index: int, picture: np.ndarray, wanted: ir.Value) -> bool:
     """Tell whether the gradient of class *index* at tensor *wanted* is anywhere other than zero for *picture*."""
+    raised = canonical(model, ruleset("standard"))
+    scores = find_scores(raised.graph)
     hot = np.zeros(_concrete(scores.value), _dtype(scores.value))
     hot.reshape(-1)[index] = 1
-    (found,) = gradients(canonical(model, ruleset("standard")), {image.name or "": picture}, scores, hot, [wanted])
+    (found,) = gradients(raised, {image.name or "": picture}, scores, hot, [wanted])
     return bool(np.abs(found).max(initial=0) > 0)
 
 
@@ -76,4 +79,4 @@ def _concrete(value: ir.Value) -> list[int]:
 
 
 def _dtype(value: ir.Value) -> np.dtype:
-    return np.dtype((value.dtype or ir.DataType.FLOAT).numpy())
+    return np.dtype(gradient_dtype(value).numpy())

@@ -95,7 +95,7 @@ class Explainer:
     def best(self, image: Image, count: int) -> list[Explanation]:
         """Explain the *count* best classes of one picture, the best first."""
         first = self(image, "top")
-        scores = first.outputs[self._scores.output].reshape(-1)
+        scores = first.outputs[self._scores.output].reshape(-1).astype(np.float64)
         order = [int(index) for index in np.argsort(-scores, kind="stable") if index != first.target]
         return [first, *(self(image, index) for index in order[: count - 1])]
 
@@ -209,7 +209,7 @@ class Explainer:
         value, where = self._image, "the input"
         if self.choice is not None:
             value, where = self.choice.layer.value, f"layer {self.choice.layer.name!r}"
-        if not gradient_flows(load(self.model), self._image, self._scores, index, tensor, value):
+        if not gradient_flows(load(self.model), self._image, index, tensor, value):
             raise GradientError(
                 f"the gradient of class {name!r} at {where} is zero everywhere for this picture: the units on the way "
                 "are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another class"

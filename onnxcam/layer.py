@@ -7,16 +7,18 @@ last rectified convolution of a CNN, the last normalised tokens of a transformer
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.errors import LayerError, nearest
 from onnxcam.graph import all_tensors
 from onnxcam.layout import Grid, Layout, Tokens, layouts
+from onnxcam.units import units
 
 Probe = Callable[[Sequence["Layer"]], "list[bool]"]
 
@@ -27,7 +29,7 @@ PASSIVE = frozenset(
         "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile "
         "Resize Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool "
         "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool "
-        "QLinearGlobalAveragePool"
+        "QLinearGlobalAveragePool QLinearReduceMean ReorderInput ReorderOutput"
     ).split()
 )
 """Operators that move, pool or re-type an activation but make none."""
@@ -43,6 +45,7 @@ class Layer:
 
     value: ir.Value
     layout: Layout
+    origin: ir.Value | None = None  # the tensor whose maker names the layer, if not `value`
 
     @property
     def tensor(self) -> str:
@@ -52,8 +55,26 @@ class Layer:
     @property
     def name(self) -> str:
         """Return the framework's name of the layer where the file carries one, else the tensor's."""
-        names = module_names(self.value.producer())
-        return names[-1] if names else self.tensor
+        names = module_names((self.origin or self.value).producer())
+        return names[-1] if names else (self.origin or self.value).name or ""
+
+    def real(self, op: Emitter) -> ir.Value:
+        """Return the activation as real numbers: dequantised where the graph keeps integers."""
+        if self.value.dtype is None or self.value.dtype.is_floating_point():
+            return self.value
+        known = units(self.value)
+        if known is None:
+            real = op.Cast(self.value, to=int(ir.DataType.FLOAT))
+        else:
+            real = op.DequantizeLinear(self.value, known.scale, known.zero)
+        real.shape = self.value.shape
+        return real
+
+    def real_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
+        """Return the gradient with respect to `real`, given that with respect to the integers."""
+        integers = self.value.dtype is not None and not self.value.dtype.is_floating_point()
+        known = units(self.value) if integers else None
+        return gradient if known is None else op.Div(gradient, known.scale)
 
     @property
     def size(self) -> str:
@@ -81,7 +102,7 @@ def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSe
     before = _ancestors(scores)
     active = dependents(graph, [image], rules)
     layers = [
-        Layer(y, found[y])
+        Layer(z, found[z], y)
         for node in graph
         for y in node.outputs
         if y in found
@@ -89,8 +110,23 @@ def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSe
         and y is not scores
         and _is_activation(node, found[y], active)
         and _spatial(y, found[y])
+        and (z := _rounded(y, found, before)) is not scores
     ]
     return layers[::-1]
+
+
+def _rounded(y: ir.Value, found: Mapping[ir.Value, Layout], before: set[ir.Value]) -> ir.Value:
+    """Return what the network goes on with where *y* is only rounded to integers and back.
+
+    An integer model runs on these; and ONNX Runtime fuses the operators before only if nobody else reads *y*.
+    """
+    z = y
+    for operator in ("QuantizeLinear", "DequantizeLinear"):
+        nodes = [node for node, at in z.uses() if at == 0 and node.outputs[0] in before]
+        if len(nodes) != 1 or nodes[0].op_type != operator or nodes[0].outputs[0] not in found:
+            return y if operator == "QuantizeLinear" else z
+        z = nodes[0].outputs[0]
+    return z
 
 
 def choose(

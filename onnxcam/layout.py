@@ -17,6 +17,7 @@ from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.rules.blocked import NCHWC, channels, plain
 from onnxcam.errors import ModelError
 
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
@@ -46,6 +47,15 @@ class Grid:
     def permuted(self, perm: Sequence[int]) -> Grid:
         """Return the layout after a transpose."""
         return Grid(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
+
+
+@dataclass(frozen=True)
+class Blocked(Grid):
+    """A grid in the blocked layout of ONNX Runtime's convolutions: declared as [N, K, *space], otherwise in memory."""
+
+    def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return *x* as [N, K, *space], with the channels that pad it."""
+        return plain(op, x, channels(x))
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, 
     for node in graph:
         if active.isdisjoint(node.outputs):
             continue
-        follow = FOLLOW.get(node.op_type, _same)
+        follow = _in_blocks if node.domain == NCHWC else FOLLOW.get(node.op_type, _same)
         for position, y in enumerate(node.outputs):
             layout = follow(node, position, found, active)
             if layout is not None:
@@ -147,7 +157,17 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
 def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """Convolutions and pools: the standard has their channels at axis 1."""
     source = _source(node, found)
-    return Grid(1, tuple(range(2, source[1].rank))) if source is not None and source[1].rank > 3 else None
+    if source is None or source[1].rank < 4:
+        return None
+    rank = source[1].rank
+    if node.attributes.get_int("channels_last", 0):  # ONNX Runtime's own
+        return Grid(rank - 1, tuple(range(1, rank - 1)))
+    return Grid(1, tuple(range(2, rank)))
+
+
+def _in_blocks(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """All but the reorder at the end give blocked tensors."""
+    return Blocked(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
 
 
 def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
@@ -162,7 +182,7 @@ def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value
 
 def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """A product with weights mixes the last axis; a product of two activations (attention) mixes space."""
-    x, w = node.inputs[:2]
+    x, w = node.inputs[0], node.inputs[3 if node.op_type in _QUANTISED_PRODUCTS else 1]
     if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
         return None
     return found[x]
@@ -172,7 +192,7 @@ def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value])
     """A grid flattened into tokens, or tokens folded into a grid, the channels untouched."""
     source = _source(node, found)
     y = node.outputs[position]
-    if source is None or source[0].shape is None or y.shape is None:
+    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], Blocked):
         return None
     (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
     if old == new:
@@ -240,11 +260,13 @@ def _lost(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
     return None
 
 
+_QUANTISED_PRODUCTS = ("QLinearMatMul", "QGemm")  # (a, its scale, its zero point, b, …)
+
 FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]] = {
     "Transpose": _transposed,
-    "MatMul": _product,
-    "Gemm": _product,
-    "Concat": _joined,
+    **dict.fromkeys(("MatMul", "Gemm", *_QUANTISED_PRODUCTS), _product),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
+    **dict.fromkeys(("Concat", "QLinearConcat"), _joined),
     "Slice": _sliced,
     "Split": _sliced,
     "Gather": _lost,

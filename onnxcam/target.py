@@ -16,7 +16,10 @@ import onnx_ir as ir
 from onnxcam import labels as labelling
 from onnxcam.autodiff.core import Cotangent, OneHot
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
+from onnxcam.units import Units, units
 
 Target: TypeAlias = "int | str | None"
 
@@ -51,6 +54,8 @@ class Scores:
     output: str  # the graph output that they become
     head: str | None  # "softmax", "logsoftmax", "sigmoid", or None where nothing comes behind
     classes: int
+    units: Units | None = None  # of `value`, where that is quantised
+    output_units: Units | None = None  # of `output`
 
     def flat(self, op: Emitter) -> ir.Value:
         """Return the scores as [N, classes]."""
@@ -66,12 +71,27 @@ class Scores:
         flat = self.flat(op)
         top = op.ArgMax(flat, axis=1, keepdims=0)
         index = op.Where(op.Less(wanted, 0), top, wanted)
-        return index, op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
+        score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
+        return index, self._real(op, score)
+
+    def _real(self, op: Emitter, score: ir.Value) -> ir.Value:
+        """Return *score* in real units."""
+        if self.value.dtype is None or self.value.dtype.is_floating_point():
+            return score
+        if self.units is None:
+            return op.Cast(score, to=int(ir.DataType.FLOAT))
+        scale, zero = self.units.scale, self.units.zero
+        steps = op.Cast(score, to=int(gradient_dtype(scale)))
+        if zero is not None:
+            steps = op.Sub(steps, op.Reshape(op.Cast(zero, to=int(gradient_dtype(scale))), [1]))
+        return op.Mul(steps, op.Reshape(scale, [1]))
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""
         flat = self.flat(op)
         hot = OneHot(index)
+        if self.units is not None:
+            hot = OneHot(index, op.Expand(op.Reshape(self.units.scale, [1]), op.Shape(index)))
         return hot if flat is self.value else op.reshape_like(hot.dense(op, flat), self.value)
 
 
@@ -84,7 +104,7 @@ def find_scores(graph: ir.Graph) -> Scores:
         classes = _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             value, head = _before_head(output)
-            return Scores(value, output.name or "", head, classes)
+            return Scores(value, output.name or "", head, classes, _integer_units(value), _integer_units(output))
     shapes = ", ".join(f"{value.name!r} {value.shape}" for value in graph.outputs)
     raise TargetError(
         f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
@@ -108,11 +128,47 @@ def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
     value: ir.Value | None = output
     while value is not None and (node := value.producer()) is not None:
         if node.op_type in _HEADS:
-            return node.inputs[0] or output, _HEADS[node.op_type]
+            return _before_rounding(node.inputs[0] or output), _HEADS[node.op_type]
         if node.op_type not in _TRANSPARENT:
             break
         value = node.inputs[0]
-    return output, None
+    return _before_rounding(output), None
+
+
+def _before_rounding(output: ir.Value) -> ir.Value:
+    """Return the real scores that were quantised to *output*, where there are any; else *output*.
+
+    Quantised logits are often clipped where the network is sure: there no gradient passes. Where an operator such as
+    QGemm rounds by itself, what it computes before is added to the graph.
+    """
+    value: ir.Value | None = output
+    while value is not None and (node := value.producer()) is not None:
+        real = node.inputs[0]
+        if (node.domain, node.op_type) in COMPOSITIONS and node.op_type not in _HEADS:
+            real = _composed(node)
+        elif node.op_type not in _TRANSPARENT:
+            break
+        rounded = node.op_type == "QuantizeLinear" or (node.domain, node.op_type) in COMPOSITIONS
+        if rounded:
+            return real if real is not None and _classes(real) == _classes(output) else output
+        value = real
+    return output
+
+
+def _composed(node: ir.Node) -> ir.Value | None:
+    """Add to the graph of *node* what it computes before it rounds; None where it does not round."""
+    if node.graph is None:
+        return None
+    op = Emitter(node.graph)
+    _, (y, *_) = compose(op, node)
+    last = None if y is None else y.producer()
+    real = last.inputs[0] if last is not None and last.op_type == "QuantizeLinear" else None
+    op.place([] if real is None else [real])
+    return real
+
+
+def _integer_units(x: ir.Value) -> Units | None:
+    return None if x.dtype is None or x.dtype.is_floating_point() else units(x)
 
 
 def resolve(target: Target, classes: int, labels: Sequence[str] | None) -> int:
@@ -139,12 +195,14 @@ def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, m
     """Return the probability of class *index* for one picture: the graph's own where it ends in softmax or sigmoid.
 
     Where it ends in plain scores it is their softmax, or their sigmoid if the classes do not exclude each other; None
-    for scores that are integers.
+    for scores that are integers of unknown meaning.
     """
     values = outputs[scores.output].reshape(-1)
-    if not np.issubdtype(values.dtype, np.floating):
+    known = scores.output_units.known if scores.output_units is not None else None
+    if np.issubdtype(values.dtype, np.integer) and known is None:
         return None
-    values = values.astype(np.float64)
+    scale, zero = known or (1.0, 0)
+    values = (values.astype(np.float64) - zero) * scale
     if scores.head == "logsoftmax":
         return float(np.exp(values[index]))
     if scores.head is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from onnxcam import Explainer, image
 from onnxcam.autodiff import vjp
-from onnxcam.errors import GradientError, MissingRuleError
+from onnxcam.errors import GradientError
 from onnxcam.graph import load
 from onnxcam.heatmap import peak
 from onnxcam.testing import run
@@ -22,6 +22,7 @@ NETWORKS = {
     "squeezenet10_dc_f32": "caffe",
     "squeezenet10_dc_codebook": "caffe",
     "mobilenet_v1_025_224_f32": "inception",
+    "mobilenet_v1_025_224_fused_ortext": "inception",
     "resnet8_cifar10_f32": "raw",
     "vww_mobilenet_96_f32": "unit",
 }
@@ -123,6 +124,14 @@ def test_weights_made_of_a_codebook_give_the_same_map(explainers: Callable[[str,
     np.testing.assert_allclose(plain.raw, coded.raw, rtol=1e-4, atol=1e-6)
 
 
+def test_a_fused_file_gives_the_same_map(explainers: Callable[[str, str], Explainer], real: Path) -> None:
+    plain, fused = (
+        explainers(name, "gradcam")(real / "images" / "macaw.jpg", target="macaw")
+        for name in ("mobilenet_v1_025_224_f32", "mobilenet_v1_025_224_fused_ortext")
+    )
+    np.testing.assert_allclose(plain.raw, fused.raw, rtol=1e-4, atol=1e-5 * np.abs(plain.raw).max())
+
+
 def random_feeds(model: onnx.ModelProto, size: int = 64) -> dict[str, np.ndarray]:
     rng, feeds = np.random.default_rng(0), {}
     for value in model.graph.input:
@@ -169,22 +178,6 @@ def test_every_float_network_has_an_input_gradient(real: Path, name: str) -> Non
         difference = np.vdot(feeds[seed].astype(np.float64), ends[0].astype(np.float64) - ends[1])
         slopes.append(difference / (2 * step) / np.linalg.norm(g))
     assert min(abs(slope - 1) for slope in slopes) < 0.05
-
-
-INT8 = [
-    "mobilenet_v1_025_128_qdq",
-    "mobilenet_v2_224_qdq_nchw_int8",
-    "person_detect_gray_qdq",
-    "resnet8_cifar10_qdq",
-    "vww_mobilenet_96_qdq",
-    "vww_mobilenet_96_qlinear_ortext",
-]
-
-
-@pytest.mark.parametrize("name", INT8)
-def test_int8_networks_end_in_a_clear_error(real: Path, name: str) -> None:
-    with pytest.raises(MissingRuleError, match=r"no gradient rule for operator ai.onnx::(Deq|Q)uantizeLinear"):
-        Explainer(real / "models" / f"{name}.onnx")
 
 
 def test_a_file_of_another_librarys_operators(real: Path, onnxcam: Callable[..., Ran]) -> None:

@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import rank
+from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Rule, RuleSet
+from onnxcam.autodiff.subgraph import used_values
 from onnxcam.errors import GradientError, OnnxcamError
 
 
@@ -33,7 +34,7 @@ class OneHot:
     def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
         """Return the cotangent of *y* as a tensor."""
         classes = op.Range(0, op.Squeeze(op.dim(y, -1), [0]), 1)
-        hot = op.Cast(op.Equal(op.Unsqueeze(self.index, [-1]), classes), to=int(y.dtype or ir.DataType.FLOAT))
+        hot = op.Cast(op.Equal(op.Unsqueeze(self.index, [-1]), classes), to=int(gradient_dtype(y)))
         return hot if self.value is None else op.Mul(hot, op.Unsqueeze(self.value, [-1]))
 
 
@@ -59,28 +60,32 @@ def backward(
     seeds: Mapping[ir.Value, Cotangent],
     wanted: Sequence[ir.Value],
     rules: RuleSet,
+    nodes: ir.Graph | Sequence[ir.Node] | None = None,
 ) -> list[ir.Value | None]:
     """Emit the gradients of *wanted*, given the cotangents *seeds*; None where nothing connects.
 
     Any values of one graph may be seeded or wanted, also in its middle. MissingRuleError names the first operator on
-    the way that has no rule.
+    the way that has no rule. *nodes*, in their order: those of the emitter's graph, if not given.
     """
-    graph = op.graph
-    active = dependents(graph, wanted, rules)
+    nodes = op.graph if nodes is None else nodes
+    scope = Scope(dependents(nodes, wanted, rules), rules)
+    active = scope.active
     cotangents: dict[ir.Value, list[Cotangent]] = defaultdict(list)
     for value, seed in seeds.items():
         cotangents[value].append(seed)
-    for node in reversed(graph):
+    for node in reversed(nodes):
         if not any(y in cotangents for y in node.outputs) or rules.blocks(node):
             continue
         if active.isdisjoint(used_values(node)):
             continue
         row = rules.find(node)
         dys = [_total(op, y, cotangents, row.sparse) for y in node.outputs]
-        for x, dx in zip(node.inputs, _apply(op, node, row, dys), strict=True):
-            if x is None or x not in active or dx is None:
+        for x, dx in _apply(op, node, row, dys, scope):
+            if x is None or x not in active:
                 continue
             dx = dx() if callable(dx) else dx
+            if dx is None:
+                continue
             if row.broadcast:
                 dx = _undo_broadcast(op, dx, x, node.outputs[0])
             cotangents[x].append(dx)
@@ -88,34 +93,56 @@ def backward(
     return [g for g in gradients if g is None or isinstance(g, ir.Value)]
 
 
-def dependents(graph: ir.Graph, sources: Iterable[ir.Value], rules: RuleSet) -> set[ir.Value]:
-    """Return *sources* and every value of *graph* that depends on them differentiably."""
+def dependents(nodes: Iterable[ir.Node], sources: Iterable[ir.Value], rules: RuleSet) -> set[ir.Value]:
+    """Return *sources* and every output of *nodes* that depends on them differentiably."""
     active = set(sources)
-    for node in graph:
+    for node in nodes:
         if not rules.blocks(node) and not active.isdisjoint(used_values(node)):
             active.update(node.outputs)
     return active
 
 
-def used_values(node: ir.Node) -> Iterable[ir.Value | None]:
-    """Yield the node's inputs and what its subgraphs take from outside."""
-    yield from node.inputs
-    for attribute in node.attributes.values():
-        if attribute.type is ir.AttributeType.GRAPH:
-            for inner in attribute.as_graph().all_nodes():
-                yield from inner.inputs
-            yield from attribute.as_graph().outputs
+@dataclass(frozen=True)
+class Scope:
+    """What a rule for nodes that hold graphs, or are spelt in other operators, asks of the driver."""
+
+    active: set[ir.Value]  # what a gradient is asked of
+    rules: RuleSet
+
+    def backward(
+        self,
+        op: Emitter,
+        nodes: ir.Graph | Sequence[ir.Node],
+        seeds: Iterable[tuple[ir.Value, ir.Value | None]],
+        wanted: Sequence[ir.Value],
+    ) -> list[ir.Value | None]:
+        """Emit the gradients of *wanted* through *nodes*, given pairs of a value and its cotangent."""
+        total: dict[ir.Value, Cotangent] = {}
+        for y, dy in seeds:
+            if dy is not None:
+                total[y] = op.Add(total[y], dy) if y in total else dy
+        return backward(op, total, wanted, self.rules, nodes)
+
+    def dependents(self, graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
+        """Return *sources* and every value of *graph*, nodes in order, that depends on them differentiably."""
+        return dependents(graph, sources, self.rules)
 
 
-def _apply(op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None]) -> Sequence[Any]:
-    """Return one gradient for each of the node's inputs; a rule may give more, for optional inputs left out."""
-    gradients = row.function(op, node, dys if row.many else dys[0], *node.inputs)
+def _apply(
+    op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None], scope: Scope
+) -> Iterable[tuple[ir.Value | None, Any]]:
+    """Yield each input with its gradient; a rule may give more, for optional inputs left out."""
+    cotangents = dys if row.many else dys[0]
+    if row.inner:
+        yield from row.function(op, node, cotangents, *node.inputs, scope=scope)
+        return
+    gradients = row.function(op, node, cotangents, *node.inputs)
     if not isinstance(gradients, tuple) or len(gradients) < len(node.inputs):
         raise OnnxcamError(
             f"the rule for {node.op_type} must return a tuple of {len(node.inputs)} gradients for node "
             f"{node.name!r}, one for each input; it returned {gradients!r}"
         )
-    return gradients[: len(node.inputs)]
+    yield from zip(node.inputs, gradients, strict=False)
 
 
 def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool) -> Cotangent | None:
@@ -129,7 +156,7 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
     tensors = [part.value if whole and isinstance(part, Repeated) else dense(op, part, y) for part in parts]
     total = tensors[0] if len(tensors) == 1 else (op.Add if len(tensors) == 2 else op.Sum)(*tensors)
     if total.producer() is not None and total.shape is None:  # a cotangent has the shape of its tensor
-        total.shape, total.type = y.shape, total.type or y.type
+        total.shape, total.type = y.shape, total.type or ir.TensorType(gradient_dtype(y))
     cotangents[y] = [total]
     return total
 

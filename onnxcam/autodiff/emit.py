@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.fold import cancel, fold
-from onnxcam.autodiff.infer import dtype_of, rank, shape_of
+from onnxcam.autodiff.fold import cancel, constant, fold
+from onnxcam.autodiff.infer import dtype_of, gradient_dtype, rank, shape_of
+from onnxcam.autodiff.subgraph import between, detach, used_values, values
 
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
 """An emitted operator's input. A Python float takes the dtype of the first floating operand; an int or a sequence
@@ -29,16 +30,18 @@ class Emitter:
     """Emits nodes into *graph*: every attribute is an operator of the default domain.
 
     ``op.OperatorName(*operands, **attributes)`` returns the output, or a tuple of them with ``outputs=n``. Attribute
-    values are Python ints, floats, strings, lists of ints, or tensors.
+    values are Python ints, floats, strings, lists of ints, tensors, or graphs.
     """
 
-    def __init__(self, graph: ir.Graph, prefix: str = "onnxcam") -> None:
+    def __init__(self, graph: ir.Graph, prefix: str = "onnxcam", taken: set[str | None] | None = None) -> None:
         self.graph = graph
         self._prefix = prefix
         self._nodes: list[ir.Node] = []
         self._known: dict[Any, Any] = {}
         self._called: set[ir.Value] = set()
-        self._taken = {value.name for value in _all_values(graph)} | {node.name for node in graph.all_nodes()}
+        if taken is None:
+            taken = {value.name for value in values(graph)} | {node.name for node in graph.all_nodes()}
+        self._taken = taken
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         if not op_type[0].isupper():
@@ -110,9 +113,17 @@ class Emitter:
         dims = list(x.shape)[start:end]
         return self.const(np.asarray(dims, np.int64)) if all(isinstance(d, int) for d in dims) else None
 
+    def inner(self, graph: ir.Graph) -> Emitter:
+        """Return an emitter into *graph*, which will be an attribute of a node emitted here: no name occurs in both."""
+        return Emitter(graph, graph.name or self._prefix, self._taken)
+
+    def pending(self, sources: Iterable[ir.Value], targets: Iterable[ir.Value]) -> list[ir.Node]:
+        """Return the nodes, emitted but not placed yet, between *sources* and *targets*."""
+        return between(self._nodes, sources, targets)
+
     def const(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Return an initializer holding *array*; equal arrays share one."""
-        array = np.ascontiguousarray(array, dtype.numpy() if dtype else None).reshape(np.shape(array))
+        array = np.array(array, dtype.numpy() if dtype else None, order="C")  # not a view of a mapped file
         key = (array.dtype, array.shape, array.tobytes())
         if key not in self._known:
             name = self.name(f"{self._prefix}.const")
@@ -123,22 +134,21 @@ class Emitter:
         return self._known[key]
 
     def full_like(self, x: ir.Value, value: float) -> ir.Value:
-        """Return a tensor of *x*'s shape and dtype filled with *value*."""
-        dtype = x.dtype or ir.DataType.FLOAT
-        fill = ir.tensor(np.asarray([value], dtype.numpy()))
+        """Return a tensor of the shape and dtype of *x*'s cotangent filled with *value*."""
+        fill = ir.tensor(np.asarray([value], gradient_dtype(x).numpy()))
         filled = self.ConstantOfShape(self.Shape(x), value=fill)
         filled.shape = x.shape
         return filled
 
     def zeros_like(self, x: ir.Value) -> ir.Value:
-        """Return zeros of *x*'s shape and dtype."""
+        """Return zeros of the shape and dtype of *x*'s cotangent."""
         return self.full_like(x, 0.0)
 
     def flag(self, condition: ir.Value, like: ir.Value) -> ir.Value:
-        """Return 1 where *condition* holds, else 0, in the dtype of *like*."""
+        """Return 1 where *condition* holds, else 0, in the dtype of the cotangent of *like*."""
         if like.dtype is None:
             return self.CastLike(condition, like)
-        return self.Cast(condition, to=int(like.dtype))
+        return self.Cast(condition, to=int(gradient_dtype(like)))
 
     def step(self, y: ir.Value, slope: float = 1.0, offset: float = 0.0) -> ir.Value:
         """Return 1 where slope y + offset > 0, else 0, in the dtype of *y*.
@@ -164,6 +174,20 @@ class Emitter:
             axis %= rank(x)
         return self.Shape(x, start=-1) if axis == -1 else self.Shape(x, start=axis, end=axis + 1)
 
+    def pad(self, x: ir.Value, pads: Operand, axes: ir.Value | Sequence[int], dims: int | None) -> ir.Value:
+        """Return *x*, of *dims* axes, with zeros put before and behind it along *axes*: *pads*, begins then ends.
+
+        Spelt without Pad's own input for the axes where they are known: ONNX Runtime (1.32) fails when it moves a
+        Transpose through a Pad that has one.
+        """
+        known = constant(axes) if isinstance(axes, ir.Value) else np.asarray(axes)
+        if known is None or dims is None:
+            return self.Pad(x, pads, None, axes)
+        lengths: list[Operand] = [[0]] * (2 * dims)
+        for i, axis in enumerate(int(axis) % dims for axis in known):
+            lengths[axis], lengths[dims + axis] = self.Gather(pads, [i]), self.Gather(pads, [len(known) + i])
+        return self.Pad(x, self.Concat(*lengths, axis=0))
+
     def reshape_like(self, dy: ir.Value, x: ir.Value) -> ir.Value:
         """Return *dy* in the shape of *x*, which has as many elements."""
         if x.shape is not None and dy.shape == x.shape and x.shape.is_static():
@@ -171,16 +195,22 @@ class Emitter:
         dims = [] if x.shape is None else [d if isinstance(d, int) else -1 for d in x.shape]
         if x.shape is not None and dims.count(-1) <= 1 and 0 not in dims:
             return self.Reshape(dy, dims)
-        return self.Reshape(dy, self.Shape(x))
+        return self.Reshape(dy, self.Shape(x), allowzero=1)
 
     def call(self, x: ir.Value, name: str) -> ir.Value:
         """Return *x* under *name*: itself if it was emitted here and is still unnamed, else a value that equals it."""
         node = x.producer()
         if node is None or node.graph is not None or x in self._called:
-            (x,) = self._node("Identity", [x], 1, "", {})
+            x = self.alias(x)
         x.name = self.name(name)
         self._called.add(x)
         return x
+
+    def alias(self, x: ir.Value) -> ir.Value:
+        """Return a new value that equals *x*."""
+        (y,) = self._node("Identity", [x], 1, "", {})
+        y.shape = x.shape
+        return y
 
     def name(self, wish: str) -> str:
         """Return *wish*, numbered where the graph has it already."""
@@ -196,19 +226,15 @@ class Emitter:
 
     def place(self, wanted: Iterable[ir.Value]) -> None:
         """Append to the graph the emitted nodes that *wanted* depends on, and the constants these use."""
-        needed = set(wanted)
-        kept = []
-        for node in reversed(self._nodes):
-            if node.graph is None and not needed.isdisjoint(node.outputs):
-                kept.append(node)
-                needed.update(x for x in node.inputs if x is not None)
+        wanted = list(wanted)
+        kept = between(self._nodes, (), wanted)
         placed = set(map(id, kept))
         for node in self._nodes:
-            if node.graph is None and id(node) not in placed:
-                _detach(node)
+            if id(node) not in placed:
+                detach(node)
         self._nodes.clear()
-        self.graph.extend(reversed(kept))
-        for value in needed:
+        self.graph.extend(kept)
+        for value in [*wanted, *(x for node in kept for x in used_values(node) if x is not None)]:
             if value.const_value is not None and value.producer() is None and value.graph is None:
                 self.graph.register_initializer(value)
         self._known = {key: made for key, made in self._known.items() if _in_graph(made)}
@@ -224,7 +250,7 @@ def _attribute(name: str, value: Any) -> ir.Attr:
         return ir.AttrString(name, value)
     if isinstance(value, list | tuple):
         return ir.AttrInt64s(name, value)
-    return ir.AttrTensor(name, value)
+    return ir.AttrGraph(name, value) if isinstance(value, ir.Graph) else ir.AttrTensor(name, value)
 
 
 def _key(attribute: Any) -> Any:
@@ -232,22 +258,11 @@ def _key(attribute: Any) -> Any:
         return attribute
     if isinstance(attribute, list | tuple):
         return tuple(attribute)
+    if isinstance(attribute, ir.Graph):
+        return id(attribute)
     return attribute.dtype, tuple(attribute.shape), attribute.tobytes()
-
-
-def _detach(node: ir.Node) -> None:
-    """Take an unplaced node out of its inputs' lists of uses."""
-    for i in range(len(node.inputs)):
-        node.replace_input_with(i, None)
 
 
 def _in_graph(made: Any) -> bool:
     values = made if isinstance(made, tuple) else (made,)
     return all(not isinstance(value, ir.Value) or value.graph is not None for value in values)
-
-
-def _all_values(graph: ir.Graph) -> Iterable[ir.Value]:
-    yield from graph.inputs
-    yield from graph.initializers.values()
-    for node in graph.all_nodes():
-        yield from node.outputs

@@ -11,6 +11,7 @@ from onnxcam.errors import ModelError
 
 _BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf".split())
 _INT64 = frozenset("Shape Size ArgMax ArgMin NonZero".split())
+_HOLDERS = frozenset("If Loop Scan".split())
 _POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
 
 
@@ -18,6 +19,8 @@ def dtype_of(
     op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
 ) -> ir.DataType | None:
     """Return the dtype of an operator's output at *position*, None where its inputs do not tell."""
+    if op_type in _HOLDERS:
+        return None
     if op_type in _BOOL:
         return ir.DataType.BOOL
     if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
@@ -28,7 +31,7 @@ def dtype_of(
         return ir.DataType(attributes["to"])
     if op_type == "ConstantOfShape":
         return ir.DataType(attributes["value"].dtype) if "value" in attributes else ir.DataType.FLOAT
-    source = {"Where": 1, "CastLike": 1, "OneHot": 2}.get(op_type, 0)
+    source = {"Where": 1, "CastLike": 1, "OneHot": 2, "DequantizeLinear": 1, "QuantizeLinear": 2}.get(op_type, 0)
     first = inputs[source] if len(inputs) > source else None
     return None if first is None else first.dtype
 
@@ -38,12 +41,19 @@ def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[s
     if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
         axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
         return ir.Shape([len(axes)])
+    if op_type in {"DequantizeLinear", "QuantizeLinear"}:
+        return None if inputs[0] is None else inputs[0].shape
     shapes = [None if x is None else x.shape for x in inputs]
     if op_type not in _POINTWISE or None in shapes:
         return None
     widest = max(shapes, key=len)  # type: ignore[arg-type]
     others = [shape for shape in shapes if shape is not widest and shape is not None]
     return widest if all(dim == 1 for shape in others for dim in shape) else None
+
+
+def gradient_dtype(x: ir.Value) -> ir.DataType:
+    """Return the dtype of the cotangent of *x*: its own, but float32 for integers and where it is not known."""
+    return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
 
 
 def rank(x: ir.Value) -> int:

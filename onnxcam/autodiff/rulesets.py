@@ -17,8 +17,11 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
 
-RECTIFIERS = ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")
-"""Operators that stand for the papers' ReLU; Clip is the ReLU6 of mobile networks."""
+RECTIFIERS = (
+    *(("", name) for name in ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")),
+    ("onnxcam", "Clamp"),
+)
+"""Operators that stand for the papers' ReLU; Clip is the ReLU6 of mobile networks, Clamp that of a fused operator."""
 
 
 def guided(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None) -> Any:
@@ -32,8 +35,8 @@ def deconvnet(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None
 
 
 def _rectified(name: str, function: Callable[..., Any]) -> RuleSet:
-    rows = {operator: STANDARD["", operator] or Rule(function) for operator in RECTIFIERS}
-    return STANDARD.replace(name, {operator: replace(row, function=function) for operator, row in rows.items()})
+    rows = {key: STANDARD[key] or Rule(function) for key in RECTIFIERS}
+    return STANDARD.replace(name, {key: replace(row, function=function) for key, row in rows.items()})
 
 
 GUIDED = _rectified("guided", guided)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
@@ -70,7 +71,8 @@ def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str
 
 def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
     """Return a new graph input for the cotangent of *y*."""
-    seed = ir.Value(name=op.name(f"{y.name}.cotangent"), shape=y.shape, type=y.type)
+    kind = y.type if y.dtype is None else ir.TensorType(gradient_dtype(y))
+    seed = ir.Value(name=op.name(f"{y.name}.cotangent"), shape=y.shape, type=kind)
     op.graph.inputs.append(seed)
     return seed
 
@@ -80,11 +82,11 @@ def add_output(
 ) -> ir.Value:
     """Add *value* to the graph's outputs under a name of its own; return that output.
 
-    It has the type of the tensor *like*, or at least that *shape*.
+    It has the type of the cotangent of the tensor *like*, or at least that *shape*.
     """
     output = op.call(value, name)
     if like is not None:
-        output.shape, output.type = like.shape, like.type
+        output.shape, output.type = like.shape, ir.TensorType(gradient_dtype(like))
     elif shape is not None:
         output.shape = ir.Shape(shape)
     op.graph.outputs.append(output)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import Cotangent, backward, connected
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.vjp import add_output
@@ -39,18 +40,18 @@ class Scene:
         table, seeds = ruleset(rules), {self.scores.value: self.seed}
         (found,) = backward(self.op, seeds, [value], table)
         gradient = connected(value, found, seeds, table)
-        gradient.shape, gradient.type = value.shape, value.type
+        gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))
         return gradient
 
     def activation(self) -> ir.Value:
         """Return the layer's activation A, [N, K, *space]."""
         layer = self._layer()
-        return layer.layout.maps(self.op, layer.value)
+        return layer.layout.maps(self.op, layer.real(self.op))
 
     def activation_gradient(self) -> ir.Value:
         """Return the gradient of the class score with respect to A, [N, K, *space]."""
         layer = self._layer()
-        return layer.layout.maps(self.op, self.gradient(layer.value))
+        return layer.layout.maps(self.op, layer.real_gradient(self.op, self.gradient(layer.value)))
 
     def size(self) -> tuple[Any, ...]:
         """Return the lengths of the axes of space of A, ints where they are known."""

@@ -9,6 +9,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph import call_onnx, first_line
 
 OPSET = 18
+HALF_PIXEL = 11  # the opset since which Resize counts from the middles of pixels, if it is not told otherwise
 
 
 def raise_opset(model: ir.Model) -> ir.Model:
@@ -29,6 +30,8 @@ def raise_opset(model: ir.Model) -> ir.Model:
     raised = ir.serde.deserialize_model(proto)
     _restore_weights(raised, model)
     _restore_metadata(raised, model)
+    if version < HALF_PIXEL:
+        _restore_sampling(raised, model)
     return raised
 
 
@@ -49,3 +52,20 @@ def _restore_metadata(raised: ir.Model, model: ir.Model) -> None:
         maker = next((makers[y.name] for y in node.outputs if y.name in makers), None)
         if maker is not None:
             node.metadata_props.update(maker.metadata_props)
+
+
+def _restore_sampling(raised: ir.Model, model: ir.Model) -> None:
+    """Have Resize count from the corners of pixels, as it did; onnx's converter forgets to say so.
+
+    ONNX Runtime's nearest pixel of that age is the one before where the picture grows, the one behind where it shrinks.
+    """
+    old = {y.name for node in model.graph.all_nodes() if node.op_type in {"Resize", "Upsample"} for y in node.outputs}
+    for node in raised.graph.all_nodes():
+        if node.op_type != "Resize" or node.outputs[0].name not in old:
+            continue
+        scales = ir.convenience.get_const_tensor(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+        shrinks = scales is not None and bool((scales.numpy() < 1).any())
+        node.attributes["coordinate_transformation_mode"] = ir.AttrString(
+            "coordinate_transformation_mode", "asymmetric"
+        )
+        node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "ceil" if shrinks else "floor")

@@ -34,7 +34,7 @@ _BIG, _SMALL = 10.0, 0.1
 def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], str]:
     """Return the fields for `spelling.build`, and in a few words what speaks for them."""
     if tensor.dtype.kind in "iu":
-        return PRESETS["raw"], f"the input is {tensor.dtype}"
+        return _by_units(tensor) or (PRESETS["raw"], f"the input is {tensor.dtype}")
     inside = None if value is None else _takes_raw_values(value)
     if inside is not None:
         return PRESETS["raw" if inside else "unit"], "the graph normalises by itself"
@@ -43,6 +43,28 @@ def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], s
     if tensor.layout == "nhwc":
         return PRESETS["inception"], "channels last, as TensorFlow has them, and the graph does not normalise"
     return PRESETS["imagenet"], "three channels, and the graph does not normalise them"
+
+
+def _by_units(tensor: TensorSpec) -> tuple[dict[str, Any], str] | None:
+    """Return the preset whose numbers span what the integers of the input can stand for."""
+    if tensor.units is None or tensor.dtype.itemsize > 1:
+        return None
+    scale, zero = tensor.units
+    info = np.iinfo(tensor.dtype)
+    ends = np.array([info.min - zero, info.max - zero]) * scale
+    for name in ("unit", "inception", "imagenet", "clip"):
+        low, high = _span(PRESETS[name])
+        fits = len(PRESETS[name].get("mean", (0.0,))) in (1, tensor.channels)
+        if fits and np.abs(ends - (low, high)).max() < 0.05 * (high - low):
+            return PRESETS[name], f"the input is {tensor.dtype} that stands for {ends[0]:.3g} to {ends[1]:.3g}"
+    return None
+
+
+def _span(preset: dict[str, Any]) -> tuple[float, float]:
+    """Return the least and the greatest number of a picture after that preprocessing."""
+    low, high = preset.get("range", (0.0, 1.0))
+    mean, std = np.array(preset.get("mean", 0.0)), np.array(preset.get("std", 1.0))
+    return float(((low - mean) / std).min()), float(((high - mean) / std).max())
 
 
 def _takes_raw_values(value: ir.Value) -> bool | None:

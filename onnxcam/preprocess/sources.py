@@ -80,8 +80,8 @@ def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def _without_values(fields: Fields, tensor: TensorSpec) -> Fields:
-    """Drop the normalisation where the model takes integers: it was written for the float model."""
-    if tensor.dtype.kind not in "iu":
+    """Drop the normalisation where the model takes integers of unknown units: it was written for the float model."""
+    if tensor.normalises:
         return fields
     return {key: value for key, value in fields.items() if key not in ("mean", "std", "range")}
 
@@ -91,7 +91,7 @@ def _explicit(spec: Spec, tensor: TensorSpec) -> Preprocess:
         return spec
     if isinstance(spec, Preprocess):
         check(spec, replace(tensor, layout=spec.layout))
-        return replace(spec, dtype=tensor.dtype)
+        return replace(spec, dtype=tensor.dtype, units=tensor.units)
     if isinstance(spec, str):
         return parse(spec, tensor)
     if callable(spec):

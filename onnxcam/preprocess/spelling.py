@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mean": (0.48145466, 0.4578275, 0.40821073),
         "std": (0.26862954, 0.26130258, 0.27577711),
     },
-    "unit": {},
+    "unit": {"range": (0.0, 1.0)},
     "raw": {"range": (0.0, 255.0)},
     "yolo": {"letterbox": None},  # None: the model's own size
 }
@@ -54,9 +54,9 @@ def build(stated: Mapping[str, Any], tensor: TensorSpec) -> Preprocess:
     """
     fields = dict(stated)
     tensor = replace(tensor, layout=fields.get("layout", tensor.layout))
-    fields = _geometry(fields, tensor) | {"layout": tensor.layout, "dtype": tensor.dtype}
+    fields = _geometry(fields, tensor) | {"layout": tensor.layout, "dtype": tensor.dtype, "units": tensor.units}
     fields.setdefault("order", "gray" if tensor.channels == 1 else "rgb")
-    if tensor.dtype.kind in "iu":
+    if tensor.dtype.kind in "iu" and not fields.keys() & {"mean", "std"}:
         fields.setdefault("range", (0.0, 255.0))
     preprocess = Preprocess(**fields)
     check(preprocess, tensor)
@@ -79,7 +79,7 @@ def check(preprocess: Preprocess, tensor: TensorSpec) -> None:
                 f"preprocess {key} has {count} numbers, input '{tensor.name}' {shape} has {channels} "
                 f"channel{'s' if channels > 1 else ''}; give {'1 or 3' if channels > 1 else '1'}"
             )
-    if tensor.dtype.kind in "iu" and any(getattr(preprocess, key) != value for key, value in _RAW.items()):
+    if not tensor.normalises and any(getattr(preprocess, key) != value for key, value in _RAW.items()):
         raise PreprocessError(
             f"preprocess range, mean and std do not apply: input '{tensor.name}' is {tensor.dtype} and takes "
             "the raw 0-255 values; state only sizes, order and layout, or 'raw'"

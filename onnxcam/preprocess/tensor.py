@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import PreprocessError
+from onnxcam.units import units
 
 Layout = Literal["nchw", "nhwc"]
 Dim = int | str | None
@@ -25,6 +26,7 @@ class TensorSpec:
     dtype: np.dtype
     shape: tuple[Dim, ...]
     layout: Layout
+    units: tuple[float, int] | None = None  # scale and zero point, where the graph says what its integers mean
 
     @classmethod
     def of(cls, value: ir.Value) -> TensorSpec:
@@ -37,7 +39,9 @@ class TensorSpec:
         except TypeError:
             dtype = np.dtype(object)  # strings, refused by `make`
         shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
-        return cls.make(name, dtype, shape, _layout_by_use(value))
+        spec = cls.make(name, dtype, shape, _layout_by_use(value))
+        known = units(value) if dtype.kind in "iu" else None
+        return spec if known is None else replace(spec, units=known.known)
 
     @classmethod
     def make(cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None) -> TensorSpec:
@@ -71,6 +75,11 @@ class TensorSpec:
         """(height, width) in pixels, None where the model leaves it open."""
         height, width = self.shape[2:] if self.layout == "nchw" else self.shape[1:3]
         return (height if isinstance(height, int) else None, width if isinstance(width, int) else None)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether range, mean and std apply: to real numbers, as floats or in known units."""
+        return self.dtype.kind not in "iu" or self.units is not None
 
 
 def layout_of(shape: tuple[Dim, ...]) -> Layout:

@@ -42,7 +42,8 @@ class Preprocess:
     width), pad with grey 114); or *resize* (an int: the short side, keeping the aspect; a pair: squash to
     (height, width)) and then *crop* (the centre; pictures smaller than that are padded with black). Then
     0..255 is scaled to *range*, *mean* subtracted and the result divided by *std*, each one number or one a
-    channel, in the model's own channel *order*.
+    channel, in the model's own channel *order*. A model of integers takes the result in its own *units*, a scale and
+    a zero point; where these are not known, or 0..255 lies beyond them, the raw numbers.
 
     Bilinear and bicubic are OpenCV's when a picture grows. When it shrinks they average areas, a close
     stand-in for the antialiased filters of PIL, torchvision and Hugging Face.
@@ -58,6 +59,7 @@ class Preprocess:
     layout: Layout = "nchw"
     interpolation: Interpolation = "bilinear"
     dtype: np.dtype = field(default=np.dtype(np.float32))
+    units: tuple[float, int] | None = None
 
     def __call__(self, image: Picture) -> NDArray[Any]:
         """Return *image*, uint8 RGB [H, W, 3], as [1, C, h, w] or [1, h, w, C] of the model's dtype."""
@@ -88,14 +90,23 @@ class Preprocess:
         return ",".join(f"{key}={value}" for key, value in parts.items())
 
     def _values(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Scale and normalise; [h, w, C]. Integer models take the raw 0..255, int8 ones shifted by -128."""
-        if self.dtype.kind in "iu":
+        """Scale and normalise; [h, w, C]. Raw integers are the pixels' own 0..255, of int8 shifted by -128."""
+        if self.dtype.kind in "iu" and (self.units is None or self._is_beyond(*self.units)):
             shift = 128 if self.dtype == np.int8 else 0
             return (pixels.astype(np.int16) - shift).astype(self.dtype)
         low, high = self.range
         scaled = pixels.astype(np.float64) * ((high - low) / 255) + low
         values: NDArray[Any] = (scaled - np.array(self.mean)) / np.array(self.std)
+        if self.units is not None:
+            scale, zero = self.units
+            info = np.iinfo(self.dtype)
+            values = np.clip(np.rint(values / scale) + zero, info.min, info.max)
         return values.astype(self.dtype)
+
+    def _is_beyond(self, scale: float, zero: int) -> bool:
+        """Whether these are the pixels as they are, which the units cannot hold: integers that are meant raw."""
+        raw = (self.range, self.mean, self.std) == ((0.0, 255.0), (0.0,), (1.0,))
+        return raw and (np.iinfo(self.dtype).max - zero) * scale < 127
 
     def _plan(self, height: int, width: int) -> _Plan:
         if self.letterbox is not None:

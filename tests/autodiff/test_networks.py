@@ -205,12 +205,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 SINGLE = {"inception"}
-CASES = [
-    (name, exporter)
-    for name in NETWORKS
-    for exporter in ("dynamo", "torchscript")
-    if (name, exporter) != ("alexnet", "torchscript")  # spells LocalResponseNorm with an If
-]
+CASES = [(name, exporter) for name in NETWORKS for exporter in ("dynamo", "torchscript")]
 
 
 def network(name: str) -> nn.Module:

@@ -25,14 +25,22 @@ from onnxcam.errors import MissingRuleError
 FAMILIES = (
     "activation",
     "arithmetic",
+    "blocked",
+    "control",
     "convolution",
+    "fused",
     "indexing",
     "linear",
     "movement",
     "normalization",
     "pooling",
+    "quantized",
+    "quantized_ops",
+    "recurrent",
     "reduction",
     "resize",
+    "sampling",
+    "spectral",
 )
 """The files of this folder, in which every rule of the standard table stands."""
 
@@ -49,6 +57,7 @@ class Rule:
     broadcast: bool = False  # inputs broadcast to the output's shape: the driver sums each gradient back
     many: bool = False  # dy is a list, one cotangent or None for each output
     sparse: bool = False  # takes a `OneHot` as it is; elsewhere the driver makes it dense
+    inner: bool = False  # also takes ``scope``, and returns pairs: a value used inside or an input, its gradient
 
 
 class RuleSet(Mapping[Key, Rule | None]):

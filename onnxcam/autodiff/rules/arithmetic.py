@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
+from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.errors import ModelError
 
@@ -77,10 +78,10 @@ def _floating(x: V) -> bool:
 
 
 def cast_to(op: Emitter, dy: V, x: V) -> V:
-    """Return *dy* in the dtype of *x*."""
+    """Return *dy* in the dtype of the cotangent of *x*."""
     if x.dtype is None:
         return op.CastLike(dy, x)
-    return dy if dy.dtype == x.dtype else op.Cast(dy, to=int(x.dtype))
+    return dy if dy.dtype == gradient_dtype(x) else op.Cast(dy, to=int(gradient_dtype(x)))
 
 
 @rule("Mod", broadcast=True)
@@ -126,8 +127,8 @@ def identity(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("Cast", "CastLike")
 def cast(op: Emitter, node: ir.Node, dy: V, x: V, like: V | None = None) -> Gradients:
-    """y = x in another floating dtype: dx = dy in that of x; integers and flags have no gradient."""
-    return cast_to(op, dy, x) if _floating(x) and _floating(node.outputs[0]) else None, None
+    """y = x in a floating dtype: dx = dy in that of x, or float32 if x are integers; to integers none passes."""
+    return cast_to(op, dy, x) if _floating(node.outputs[0]) else None, None
 
 
 @rule("Dropout", sparse=True)

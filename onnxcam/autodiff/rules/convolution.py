@@ -164,7 +164,7 @@ class Window:
         pads = constant(self.pads)
         if pads is not None:
             return x, pads.tolist()
-        padded = op.Pad(x, self.pads, None, self.axes)
+        padded = op.pad(x, self.pads, self.axes, 2 + len(self.axes))
         padded.shape = ir.Shape([*x.shape[:2], *[None] * len(self.axes)]) if x.shape is not None else None
         return padded, [0] * (2 * len(self.axes))
 
@@ -194,3 +194,19 @@ def padding_of(op: Emitter, node: ir.Node, n: int, surplus: V) -> V:
     less = op.Div(surplus, 2)
     more = op.Sub(surplus, less)
     return op.Concat(*([less, more] if auto_pad == "SAME_UPPER" else [more, less]), axis=0)
+
+
+@rule("Col2Im")
+def col2im(op: Emitter, node: ir.Node, dy: V, x: V, image: V, block: V) -> Gradients:
+    """y: the sum of overlapping blocks x; dx: the blocks of dy, a Conv whose kernels pick one element each."""
+    settings = {
+        name: list(node.attributes.get_ints(name))
+        for name in ("dilations", "pads", "strides")
+        if name in node.attributes
+    }
+    size = op.ReduceProd(block, keepdims=1)
+    zero = ir.tensor(np.zeros(1, (x.dtype or ir.DataType.FLOAT).numpy()))
+    kernels = op.EyeLike(op.ConstantOfShape(op.Concat(size, size, axis=0), value=zero))
+    kernels = op.Reshape(kernels, op.Concat(size, [1], block, axis=0))
+    planes = op.Reshape(dy, op.Concat([-1, 1], image, axis=0))
+    return op.Reshape(op.Conv(planes, kernels, **settings), op.Shape(x)), None, None

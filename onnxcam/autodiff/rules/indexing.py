@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.infer import rank
+from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # the ends of a Slice through a whole axis
@@ -35,7 +35,7 @@ def slice_(
     begins = _first(op, _int64(op, starts), lengths)
     if apart and along is not None:
         dy, begins, taken = _spread(op, dy, node.outputs[0], (along % rank(x)).tolist(), stride, begins, lengths, taken)
-    return _pad(op, dy, op.Concat(begins, op.Sub(lengths, op.Add(begins, taken)), axis=0), axes), *[None] * 4
+    return _pad(op, dy, op.Concat(begins, op.Sub(lengths, op.Add(begins, taken)), axis=0), axes, x), *[None] * 4
 
 
 def _int64(op: Emitter, x: V) -> V:
@@ -58,9 +58,12 @@ def _first(op: Emitter, starts: V, lengths: V) -> V:
     return op.Max(op.Min(op.Where(op.Less(starts, 0), op.Add(starts, lengths), starts), lengths), 0)
 
 
-def _pad(op: Emitter, x: V, pads: V, axes: V | list[int]) -> V:
+def _pad(op: Emitter, dy: V, pads: V, axes: V | list[int], x: V) -> V:
+    """Return *dy* padded along *axes* to the shape of *x*."""
     known = constant(pads)
-    return x if known is not None and not known.any() else op.Pad(x, pads, None, axes)
+    if known is not None and not known.any():
+        return dy
+    return op.pad(dy, pads, axes, None if x.shape is None else rank(x))
 
 
 def _spread(
@@ -95,7 +98,7 @@ def _spread(
         before = op.Gather(offset, wide)
         inner = [along[i] + 1 + sum(along[other] < along[i] for other in wide) for i in wide]
         pads = op.Concat(before, op.Sub(step[wide] - 1, before), axis=0)
-        dy = op.Pad(op.Reshape(dy, _joined(op, blocks)), pads, None, inner)
+        dy = op.pad(op.Reshape(dy, _joined(op, blocks)), pads, inner, len(blocks))
     dy, begins, taken = op.Reshape(dy, _joined(op, shape)), op.Sub(begins, offset), op.Mul(taken, step)
     room = op.Sub(lengths, begins)
     surplus = constant(op.Sub(taken, room))
@@ -111,7 +114,7 @@ def _spread_rows(op: Emitter, dy: V, y: V, length: V, step: int, offset: int) ->
     2 for Pad, which copies element by element, for 64 × 56 × 56.
     """
     rows = op.Reshape(dy, op.Concat([1, 1, -1], length, axis=0))
-    block = op.const((np.arange(step) == offset).reshape(1, 1, 1, step), y.dtype or ir.DataType.FLOAT)
+    block = op.const((np.arange(step) == offset).reshape(1, 1, 1, step), gradient_dtype(y))
     return op.ConvTranspose(rows, block, strides=[1, step]), op.Mul(length, step)
 
 
@@ -153,13 +156,13 @@ def _known_gather(op: Emitter, dy: V, x: V, indices: np.ndarray, length: object,
     if (np.diff(indices) == 1).all() and (indices[0] >= 0 or indices[-1] < 0):
         begin = op.const(indices[:1]) if indices[0] >= 0 else op.Add(op.dim(x, axis), indices[:1])
         rest = op.Sub(op.dim(x, axis), op.Add(begin, len(indices)))
-        return _pad(op, dy, op.Concat(begin, rest, axis=0), [axis])
+        return _pad(op, dy, op.Concat(begin, rest, axis=0), [axis], x)
     if not isinstance(length, int) or len(set(indices % length)) < len(indices):
         return _add_along(op, dy, x, op.const(indices), axis)
     inverse = np.full(length, len(indices))  # the zeros behind dy
     inverse[indices] = np.arange(len(indices))
     if len(indices) < length:
-        dy = op.Pad(dy, [0, 1], None, [axis])
+        dy = op.pad(dy, [0, 1], [axis], rank(x))
     return op.Gather(dy, inverse, axis=axis)
 
 
@@ -200,7 +203,7 @@ def pad(op: Emitter, node: ir.Node, dy: V, x: V, pads: V, value: V | None = None
     kept = op.Slice(dy, op.Max(begins, 0), op.Where(op.Greater(ends, 0), op.Neg(ends), LAST), axes)
     known = constant(pads)
     if known is None or (known < 0).any():
-        kept = op.Pad(kept, op.Max(op.Neg(pads), 0), None, axes)
+        kept = op.pad(kept, op.Max(op.Neg(pads), 0), axes, None if x.shape is None else rank(x))
     return kept, None, lambda: op.Sub(op.ReduceSum(dy, keepdims=0), op.ReduceSum(kept, keepdims=0)), None
 
 
@@ -256,3 +259,18 @@ class Scatter:
         ones = op.Where(from_x, 1.0, op.zeros_like(x)), op.Where(from_u, 1.0, op.zeros_like(updates))
         share = op.Div(dy, self.put(*ones, "add"))
         return op.Where(from_x, share, 0.0), None, lambda: op.Where(from_u, self.pick(share), 0.0)
+
+
+@rule("TensorScatter")
+def tensor_scatter(op: Emitter, node: ir.Node, dy: V, x: V, updates: V, starts: V | None = None) -> Gradients:
+    """y = x, with updates put along an axis, in each row of the batch from its start on; round the end if circular."""
+    axis = node.attributes.get_int("axis", -2) % rank(x)
+    places = op.Range(0, op.Squeeze(op.dim(updates, axis), [0]), 1)
+    places = op.Unsqueeze(places, list(range(1, rank(x) - axis)))
+    if starts is not None:
+        places = op.Add(op.Unsqueeze(starts, list(range(1, rank(x)))), places)
+    if node.attributes.get_string("mode", "linear") == "circular":
+        places = op.Mod(places, op.dim(x, axis))
+    places = op.Expand(places, op.Shape(updates))
+    dx = op.ScatterElements(dy, places, op.zeros_like(updates), axis=axis)
+    return dx, lambda: op.GatherElements(dy, places, axis=axis), None

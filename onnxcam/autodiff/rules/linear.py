@@ -8,6 +8,7 @@ from __future__ import annotations
 import string
 from typing import Any, TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
@@ -155,3 +156,20 @@ def _length(letter: str, own: Any, others: list[Operand]) -> Any:
     """Return the length of the product's axis, which is that of another operand where *own*, this one's, may be 1."""
     lengths = [d for term, x in others for each, d in zip(term, x.shape or (), strict=False) if each == letter]
     return next((d for d in lengths if d not in (1, own)), own)
+
+
+@rule("Det")
+def det(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
+    """dx: the cofactors of x times dy, each a determinant of x without a row and a column."""
+    dy = op.Unsqueeze(dy, [-1, -2])
+    if x.shape is not None and x.shape[-1] == 1:
+        return (dy,)
+    rows = op.Range(0, op.Squeeze(op.dim(x, -1), [0]), 1)
+    others = op.Unsqueeze(op.Slice(rows, [1], [np.iinfo(np.int64).max]), [0])
+    picks = op.Sub(others, op.Cast(op.LessOrEqual(others, op.Unsqueeze(rows, [1])), to=int(ir.DataType.INT64)))
+    minors = op.Gather(op.Gather(x, picks, axis=rank(x) - 2), picks, axis=rank(x))
+    axes = list(range(rank(x) - 2))
+    n = len(axes)
+    minors = op.Det(op.Transpose(minors, perm=[*axes, n, n + 2, n + 1, n + 3]))
+    odd = op.Mod(op.Add(op.Unsqueeze(rows, [1]), rows), 2)
+    return (op.Mul(dy, op.Mul(minors, op.Sub(1.0, op.Mul(op.flag(odd, x), 2.0)))),)

@@ -181,9 +181,19 @@ def _neighbours(op: Emitter, z: V, x: V, before: int, after: int) -> V:
 @rule("Softmax")
 def softmax(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """dx = y (dy - Σ dy y)."""
-    (y,) = node.outputs
+    y = node.outputs[0] if not _guarded(node.outputs[0]) else _or_zeros(op, node.outputs[0])
     axis = node.attributes.get_int("axis", -1)
     return (op.Mul(y, op.Sub(dy, op.ReduceSum(op.Mul(dy, y), [axis]))),)
+
+
+def _guarded(y: V) -> bool:
+    """Whether the model itself replaces what a softmax of nothing but -∞ gives, as attention with masks does."""
+    users = {use.node.op_type: use.node for use in y.uses()}
+    return bool(users.keys() & {"Where", "IsNaN"}) or ("Cast" in users and _guarded(users["Cast"].outputs[0]))
+
+
+def _or_zeros(op: Emitter, y: V) -> V:
+    return op.Where(op.IsNaN(y), 0.0, y)
 
 
 @rule("LogSoftmax")

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.convolution import padding_of
 from onnxcam.autodiff.rules.resize import contract
@@ -47,7 +48,7 @@ def global_max_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 
 def _zeros(op: Emitter, shape: V, like: V) -> V:
-    zero = np.zeros(1, (like.dtype or ir.DataType.FLOAT).numpy())
+    zero = np.zeros(1, gradient_dtype(like).numpy())
     return op.ConstantOfShape(shape, value=ir.tensor(zero))
 
 

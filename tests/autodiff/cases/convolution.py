@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.autodiff.cases import Case, case, normal
+from tests.autodiff.cases import Case, case, ints, normal
 from tests.autodiff.cases.on_runtime import on_runtime
 
 
@@ -116,4 +116,14 @@ CASES = [
         on_runtime(op, name, {"x": normal(*x), "w": normal(*w)}, constants, **attributes)
         for op, name, x, w, constants, attributes in ON_RUNTIME
     ),
+    case("Col2Im", "plain", {"x": normal(2, 4, 6), "image": ints(3, 4), "block": ints(2, 2)}, ("image", "block")),
+    case(
+        "Col2Im",
+        "all",
+        {"x": normal(1, 8, 12), "image": ints(5, 4), "block": ints(2, 2)},
+        pads=[1, 0, 1, 1],
+        strides=[2, 1],
+        dilations=[2, 1],
+    ),
+    case("Col2Im", "3d", {"x": normal(1, 4, 8), "image": ints(2, 3, 3), "block": ints(1, 2, 2)}, ("image", "block")),
 ]

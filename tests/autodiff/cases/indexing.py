@@ -103,4 +103,14 @@ CASES = [
         for reduction in ("none", "add", "mul", "max", "min")
         for name, i, shape in (("rows", [[2], [0]], (2, 3)), ("elements", [[0, 1], [3, -1]], (2,)))
     ],
+    case("TensorScatter", "rows", {"x": normal(2, 4, 3), "u": normal(2, 2, 3), "i": ints(1, 2)}, ("i",), opset=24),
+    case("TensorScatter", "start", {"x": normal(2, 2, 4, 3), "u": normal(2, 2, 3, 3)}, opset=24),
+    case(
+        "TensorScatter",
+        "circular",
+        {"x": normal(2, 2, 4), "u": normal(2, 2, 3), "i": ints(1, 3)},
+        opset=24,
+        axis=2,
+        mode="circular",
+    ),
 ]

@@ -56,4 +56,7 @@ CASES = [
     contraction("i...->...", (2, 3)),
     contraction("ij,jk,kl->il", (2, 3), (3, 2), (2, 2)),
     contraction("ab,cb,bd->a", (2, 3), (2, 3), (3, 2)),
+    case("Det", "plain", {"x": normal(3, 3)}),
+    case("Det", "batch", {"x": normal(2, 2, 2, 2)}),
+    case("Det", "one", {"x": normal(2, 1, 1)}, symbolic=False),  # a minor of nothing
 ]

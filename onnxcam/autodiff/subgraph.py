@@ -1,0 +1,99 @@
+"""Subgraphs: what they take from outside, and twins of them to be continued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import onnx_ir as ir
+
+
+def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Yield *graph* and the graphs inside, at any depth."""
+    yield graph
+    for node in graph:
+        for inner in bodies(node):
+            yield from graphs(inner)
+
+
+def bodies(node: ir.Node) -> list[ir.Graph]:
+    """Return the graphs that *node* holds itself."""
+    attributes = node.attributes.values()
+    return [attribute.as_graph() for attribute in attributes if attribute.type is ir.AttributeType.GRAPH]
+
+
+def values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield what *graph* and the graphs inside define."""
+    for inner in graphs(graph):
+        yield from inner.inputs
+        yield from inner.initializers.values()
+        for node in inner:
+            yield from node.outputs
+
+
+def used_values(node: ir.Node) -> Iterable[ir.Value | None]:
+    """Yield the node's inputs and what its subgraphs use."""
+    yield from node.inputs
+    for body in bodies(node):
+        for graph in graphs(body):
+            for inner in graph:
+                yield from inner.inputs
+            yield from graph.outputs
+
+
+def captured(*subgraphs: ir.Graph) -> list[ir.Value]:
+    """Return, each once, the values that *subgraphs* take from outside."""
+    found: dict[ir.Value, None] = {}
+    for subgraph in subgraphs:
+        own = set(values(subgraph))
+        for graph in graphs(subgraph):
+            used = [*(x for node in graph for x in node.inputs), *graph.outputs]
+            found.update((x, None) for x in used if x is not None and x not in own)
+    return list(found)
+
+
+def twin(graph: ir.Graph, prefix: str) -> ir.Graph:
+    """Return a copy of *graph* that takes the same values from outside and names its own under *prefix*."""
+    copy = graph.clone(allow_outer_scope_values=True)
+    copy.name = prefix
+    for value in list(values(copy)):
+        if not value.name:  # an optional output that is left out
+            continue
+        name, tensor = f"{prefix}.{value.name}", value.const_value
+        value.const_value = None  # the tensor is that of the other graph, and would be renamed with the value
+        value.name = name
+        if tensor is not None:
+            value.const_value = ir.Tensor(tensor.numpy(), tensor.dtype, name=name)
+    for node in copy.all_nodes():
+        node.name = f"{prefix}.{node.name}" if node.name else None
+    return copy
+
+
+def between(nodes: Sequence[ir.Node], sources: Iterable[ir.Value], targets: Iterable[ir.Value]) -> list[ir.Node]:
+    """Return those of *nodes*, in order, on which *targets* depend, up to *sources*."""
+    stop, needed, kept = set(sources), set(targets), []
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.outputs):
+            kept.append(node)
+            needed.update(x for x in used_values(node) if x is not None and x not in stop)
+    return kept[::-1]
+
+
+def prune(graph: ir.Graph) -> None:
+    """Take out of *graph* the nodes and constants on which no output depends."""
+    kept = set(between(list(graph), (), graph.outputs))
+    for node in [node for node in graph if node not in kept]:
+        detach(node)
+        graph.remove(node)
+    used = {x for node in kept for x in used_values(node)} | set(graph.outputs)
+    for name, value in list(graph.initializers.items()):
+        if value not in used:
+            del graph.initializers[name]
+
+
+def detach(node: ir.Node) -> None:
+    """Take a node that is not placed, and those inside it, out of their inputs' lists of uses."""
+    for i in range(len(node.inputs)):
+        node.replace_input_with(i, None)
+    for body in bodies(node):
+        for inner in body:
+            detach(inner)

@@ -1,0 +1,75 @@
+"""An If whose condition is known before the model runs is replaced by the branch that it takes.
+
+PyTorch's older exporter writes such ones: ``squeeze`` and local response normalisation ask for a length that is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.fold import constant
+from onnxcam.autodiff.subgraph import graphs, values
+from onnxcam.passes.constants import fold_constants
+from onnxcam.passes.shapes import infer_shapes
+
+
+def take_branches(model: ir.Model) -> bool:
+    """Replace every If of a known condition by its branch, in place; tell whether there was one.
+
+    A condition may become known behind a branch that was taken: call it again, shapes inferred anew.
+    """
+    if not any(node.op_type == "If" for node in model.graph.all_nodes()):
+        return False
+    for graph in graphs(model.graph):
+        fold_constants(graph)
+    infer_shapes(model, anew=True)
+    found = False
+    for graph in list(graphs(model.graph)):
+        fold_constants(graph)
+        for node in list(graph):
+            x = node.inputs[0] if node.op_type == "If" and node.domain == "" and node.graph is graph else None
+            known = None if x is None else constant(x)
+            if known is not None and known.size == 1:
+                _inline(model, graph, node, "then_branch" if known.item() else "else_branch")
+                found = True
+    return found
+
+
+def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, branch: str) -> None:
+    body = node.attributes[branch].as_graph()
+    outputs = list(body.outputs)
+    body.outputs.clear()
+    _make_unique(model, body)
+    moved = list(body)
+    body.remove(moved)
+    graph.insert_before(node, moved)
+    for value in list(body.initializers.values()):
+        body.initializers.pop(value.name or "")
+        graph.register_initializer(value)
+    own: set[ir.Value | None] = {y for inner in moved for y in inner.outputs}
+    for x, y in zip(outputs, node.outputs, strict=True):
+        if x not in own or outputs.count(x) > 1:
+            identity = ir.Node("", "Identity", [x])
+            graph.insert_before(node, identity)
+            x = identity.outputs[0]
+        name = y.name
+        x.type, x.shape = x.type or y.type, x.shape if x.shape is not None else y.shape
+        y.replace_all_uses_with(x, replace_graph_outputs=True)
+        y.name, x.name = None, name
+    graph.remove(node, safe=True)
+
+
+def _make_unique(model: ir.Model, body: ir.Graph) -> None:
+    """Rename what *body* defines where a name stands elsewhere too."""
+    taken = Counter(value.name for value in values(model.graph))
+    for value in values(body):
+        if not value.name or taken[value.name] < 2:
+            continue
+        taken[value.name] -= 1
+        count = 1
+        while f"{value.name}_{count}" in taken:
+            count += 1
+        value.name = f"{value.name}_{count}"
+        taken[value.name] = 1

@@ -1,0 +1,99 @@
+"""What follows from constants and static shapes is computed, as far as it is small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, constant
+
+
+def fold_constants(graph: ir.Graph) -> None:
+    """Replace nodes of *graph*, subgraphs excluded, whose outputs are small and known, by constants, in place."""
+    for node in list(graph):
+        if node.domain or node.op_type == "Constant" or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
+            continue
+        value = _value(node)
+        if value is None or value.size > FOLD_LIMIT:
+            continue
+        (y,) = node.outputs
+        name, y.name = y.name, None
+        new = ir.Value(name=name, shape=ir.Shape(value.shape), const_value=ir.Tensor(value, name=name))
+        new.type = ir.TensorType(ir.DataType.from_numpy(value.dtype))
+        graph.register_initializer(new)
+        y.replace_all_uses_with(new)
+        graph.remove(node, safe=True)
+
+
+def _value(node: ir.Node) -> np.ndarray | None:
+    """Return the output of *node* if it is known before the model runs."""
+    if node.op_type in {"Shape", "Size"}:
+        return _whole(_lengths(node))
+    function = MORE.get(node.op_type) or FOLDS.get(node.op_type)
+    if function is None or not node.inputs:
+        return None
+    inputs = [None if x is None else _known(x, node) for x in node.inputs]
+    pairs = zip(node.inputs, inputs, strict=True)
+    if any(x is not None and (array is None or array.size > FOLD_LIMIT) for x, array in pairs):
+        return None
+    try:
+        return _whole(np.asarray(function(*inputs, **_attributes(node))))
+    except TypeError:  # a spelling of an older opset
+        return None
+
+
+def _known(x: ir.Value, user: ir.Node) -> np.ndarray | None:
+    """Return the value of *x*; to operators that pick from it, also a shape of which not all is known."""
+    node = x.producer()
+    if node is not None and node.op_type == "Shape" and user.op_type in {"Gather", "Slice"}:
+        return _lengths(node)
+    return constant(x)
+
+
+def _whole(array: np.ndarray | None) -> np.ndarray | None:
+    if array is None or array.dtype != object:
+        return array
+    return array.astype(np.int64) if all(isinstance(length, int) for length in array.flat) else None
+
+
+def _lengths(node: ir.Node) -> np.ndarray | None:
+    """Return the lengths that a Shape, or Size, tells, as objects; those that are not known are no ints."""
+    shape = None if node.inputs[0] is None else node.inputs[0].shape
+    if shape is None:
+        return None
+    lengths: list[Any] = list(shape)[node.attributes.get_int("start", 0) : node.attributes.get_int("end", None)]
+    if node.op_type == "Size":
+        lengths = [math.prod(lengths)] if all(isinstance(length, int) for length in lengths) else [None]
+    array = np.asarray(lengths, object)
+    return array.reshape(()) if node.op_type == "Size" else array
+
+
+def _attributes(node: ir.Node) -> dict[str, Any]:
+    return {name: attribute.value for name, attribute in node.attributes.items()}
+
+
+def _slice(
+    data: np.ndarray, starts: Any, ends: Any, axes: np.ndarray | None = None, steps: np.ndarray | None = None
+) -> np.ndarray:
+    where = [slice(None)] * data.ndim
+    axes = np.arange(len(starts)) if axes is None else axes
+    for axis, begin, end, step in zip(axes, starts, ends, [1] * len(starts) if steps is None else steps, strict=True):
+        low = -data.shape[axis] - 1  # numpy takes -1 for the last element, ONNX a large negative end for "to the first"
+        stop = None if step < 0 and end <= low + 1 else int(end)
+        where[axis] = slice(int(begin), stop, int(step))
+    return data[tuple(where)]
+
+
+MORE: dict[str, Callable[..., Any]] = {
+    "Identity": lambda x: x,
+    "Slice": _slice,
+    "Transpose": lambda x, perm=None: np.transpose(x, perm),
+    "ConstantOfShape": lambda shape, value=None: np.full(
+        shape, np.float32(0) if value is None else value.numpy().item(), np.float32 if value is None else None
+    ).astype(np.float32 if value is None else value.dtype.numpy()),
+}
+"""Operators that models compute shapes and pads with, and rules do not."""
