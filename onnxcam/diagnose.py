@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.jacobian import add_vjp
 from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.autodiff.vjp import add_vjp
 from onnxcam.engine import Session
 from onnxcam.layer import Layer
 from onnxcam.layout import Tokens

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.vjp import add_output
+from onnxcam.autodiff.jacobian import add_output
 from onnxcam.errors import OutputError
 from onnxcam.graph import ModelLike, save
 from onnxcam.methods.base import CHOSEN, SCORE, class_input

@@ -38,7 +38,9 @@ RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 32, 32], "depths": [1, 
 
 def classifier(family: str, **settings: Any) -> Callable[[], tuple[nn.Module, str]]:
     """Return a maker of *family*'s image classifier, whose output is ``logits``."""
-    return functools.partial(_make, f"{family}ForImageClassification", f"{family}Config", "logits", {**FIVE, **settings})
+    return functools.partial(
+        _make, f"{family}ForImageClassification", f"{family}Config", "logits", {**FIVE, **settings}
+    )
 
 
 def _make(model: str, config: str, output: str, settings: dict[str, Any]) -> tuple[nn.Module, str]:
@@ -73,7 +75,11 @@ def _headed(model: str, config: str, output: str, **settings: Any) -> tuple[nn.M
 
 
 def _depth_anything() -> tuple[nn.Module, str]:
-    names = {"out_features": ["stage1", "stage2", "stage3", "stage4"], "apply_layernorm": True, "reshape_hidden_states": False}
+    names = {
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+        "apply_layernorm": True,
+        "reshape_hidden_states": False,
+    }
     layers = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "mlp_ratio": 2, "patch_size": 16}
     backbone = hf.Dinov2Config(image_size=SIZE, **layers, **names)
     widths = {"reassemble_hidden_size": 32, "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8}
@@ -83,7 +89,12 @@ def _depth_anything() -> tuple[nn.Module, str]:
 
 def _rt_detr() -> tuple[nn.Module, str]:
     backbone = hf.RTDetrResNetConfig(**RESNET, out_features=["stage2", "stage3", "stage4"])
-    widths = {"encoder_hidden_dim": 32, "d_model": 32, "encoder_in_channels": [32, 32, 32], "decoder_in_channels": [32] * 3}
+    widths = {
+        "encoder_hidden_dim": 32,
+        "d_model": 32,
+        "encoder_in_channels": [32, 32, 32],
+        "decoder_in_channels": [32] * 3,
+    }
     small = {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "decoder_layers": 1, "num_queries": 5, "num_denoising": 0}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     config = hf.RTDetrConfig(backbone_config=backbone, backbone=None, **widths, **small, **heads, **FIVE)
@@ -94,12 +105,23 @@ def _mask2former() -> tuple[nn.Module, str]:
     stages = {"depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4, "embed_dim": 8, "image_size": SIZE}
     backbone = hf.SwinConfig(**stages, out_features=["stage1", "stage2", "stage3", "stage4"])
     widths = {"feature_size": 16, "mask_feature_size": 16, "hidden_dim": 16, "encoder_feedforward_dim": 16}
-    small = {"encoder_layers": 1, "decoder_layers": 2, "dim_feedforward": 16, "num_queries": 4, "num_attention_heads": 2}
+    small = {
+        "encoder_layers": 1,
+        "decoder_layers": 2,
+        "dim_feedforward": 16,
+        "num_queries": 4,
+        "num_attention_heads": 2,
+    }
     config = hf.Mask2FormerConfig(backbone_config=backbone, **widths, **small, **FIVE)
     return hf.Mask2FormerForUniversalSegmentation(config), "masks_queries_logits"
 
 
-DPT = {"neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8, "backbone_out_indices": [0, 1, 2, 3], "is_hybrid": False}
+DPT = {
+    "neck_hidden_sizes": [8, 8, 16, 16],
+    "fusion_hidden_size": 8,
+    "backbone_out_indices": [0, 1, 2, 3],
+    "is_hybrid": False,
+}
 SAM = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "output_channels": 16}
 SAM |= {"mlp_dim": 64, "window_size": 2, "global_attn_indexes": [1]}
 
@@ -118,9 +140,7 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, str]]] = {
     "deit": classifier("DeiT", **SMALL, **PATCHES),
     "beit": classifier("Beit", **SMALL, **PATCHES),
     "data2vec_vision": classifier("Data2VecVision", **SMALL, **PATCHES),
-    "dinov2": classifier(
-        "Dinov2", hidden_size=32, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, **PATCHES
-    ),
+    "dinov2": classifier("Dinov2", hidden_size=32, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, **PATCHES),
     "dinov2_with_registers": classifier(
         "Dinov2WithRegisters", hidden_size=32, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, **PATCHES
     ),
@@ -155,18 +175,31 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, str]]] = {
         "MobileViT", image_size=SIZE, hidden_sizes=[24, 32, 40], neck_hidden_sizes=[8, 8, 16, 24, 32, 40, 64]
     ),
     "mobilevitv2": classifier("MobileViTV2", image_size=SIZE, width_multiplier=0.25),
-    "hiera": classifier("Hiera", image_size=[SIZE, SIZE], embed_dim=16, depths=[1, 1], num_heads=[1, 2], num_query_pool=1),
+    "hiera": classifier(
+        "Hiera", image_size=[SIZE, SIZE], embed_dim=16, depths=[1, 1], num_heads=[1, 2], num_query_pool=1
+    ),
     "hgnet_v2": classifier("HGNetV2"),
     "textnet": classifier("TextNet"),
     "vit_mae": other("ViTMAEModel", "ViTMAEConfig", "last_hidden_state", mask_ratio=0.0, **SMALL, **PATCHES),
     "clip": _clip_vision("CLIP"),
     "siglip": _clip_vision("Siglip"),
     "dinov3_vit": other("DINOv3ViTModel", "DINOv3ViTConfig", "pooler_output", **SMALL, **PATCHES),
-    "yolos": other("YolosForObjectDetection", "YolosConfig", "logits", num_detection_tokens=5, **FIVE, **{**SMALL, "image_size": [SIZE, SIZE], "patch_size": 16}),
+    "yolos": other(
+        "YolosForObjectDetection",
+        "YolosConfig",
+        "logits",
+        num_detection_tokens=5,
+        **FIVE,
+        **{**SMALL, "image_size": [SIZE, SIZE], "patch_size": 16},
+    ),
     "detr": functools.partial(_detector, "DetrForObjectDetection", "DetrConfig"),
     "conditional_detr": functools.partial(_detector, "ConditionalDetrForObjectDetection", "ConditionalDetrConfig"),
     "deformable_detr": functools.partial(
-        _detector, "DeformableDetrForObjectDetection", "DeformableDetrConfig", with_box_refine=True, num_feature_levels=3
+        _detector,
+        "DeformableDetrForObjectDetection",
+        "DeformableDetrConfig",
+        with_box_refine=True,
+        num_feature_levels=3,
     ),
     "table_transformer": functools.partial(_detector, "TableTransformerForObjectDetection", "TableTransformerConfig"),
     "glpn": other("GLPNForDepthEstimation", "GLPNConfig", "predicted_depth", decoder_hidden_size=16, **PYRAMID),
@@ -179,7 +212,14 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, str]]] = {
     "rt_detr": _rt_detr,
     "mask2former": _mask2former,
     "vilt": other(
-        "ViltForQuestionAnswering", "ViltConfig", "logits", vocab_size=50, max_image_length=-1, **FIVE, **SMALL, **PATCHES
+        "ViltForQuestionAnswering",
+        "ViltConfig",
+        "logits",
+        vocab_size=50,
+        max_image_length=-1,
+        **FIVE,
+        **SMALL,
+        **PATCHES,
     ),
     "timesformer": other(
         "TimesformerForVideoClassification", "TimesformerConfig", "logits", num_frames=2, **FIVE, **SMALL, **PATCHES
@@ -188,7 +228,16 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, str]]] = {
         "VideoMAEForVideoClassification", "VideoMAEConfig", "logits", num_frames=2, **FIVE, **SMALL, **PATCHES
     ),
     "upernet": functools.partial(_headed, "UperNetForSemanticSegmentation", "UperNetConfig", "logits", hidden_size=16),
-    "dpt": other("DPTForSemanticSegmentation", "DPTConfig", "logits", use_auxiliary_head=False, **FIVE, **DPT, **{**SMALL, "num_hidden_layers": 4}, **PATCHES),
+    "dpt": other(
+        "DPTForSemanticSegmentation",
+        "DPTConfig",
+        "logits",
+        use_auxiliary_head=False,
+        **FIVE,
+        **DPT,
+        **{**SMALL, "num_hidden_layers": 4},
+        **PATCHES,
+    ),
     "depth_anything": functools.partial(_depth_anything),
     "owlvit": other("OwlViTVisionModel", "OwlViTVisionConfig", "pooler_output", **SMALL, **PATCHES),
     "blip": _clip_vision("Blip"),
@@ -227,7 +276,9 @@ OTHERS: dict[str, dict[str, torch.Tensor]] = {
 SHAPES: dict[str, tuple[int, ...]] = {"timesformer": (1, 2, 3, SIZE, SIZE), "videomae": (1, 2, 3, SIZE, SIZE)}
 """Shapes other than one picture."""
 
-FAST = "resnet convnextv2 regnet mobilenet_v2 vit beit dinov2_with_registers swinv2 cvt pvt_v2 segformer focalnet".split()
+FAST = (
+    "resnet convnextv2 regnet mobilenet_v2 vit beit dinov2_with_registers swinv2 cvt pvt_v2 segformer focalnet".split()
+)
 """Those that the test suite runs."""
 
 
@@ -349,8 +400,16 @@ def main(names: list[str]) -> int:
         print(row, flush=True)
     if not names:
         head = (__doc__ or "").partition("\n\n")[0]
-        table = "| network | nodes: model → with gradient | relative error | cosine | oracle | exporter | to build | holds |\n|" + "---|" * 8
-        text = f"# Whole networks\n\n{head}\n`python -m tests.architectures` wrote this table.\n\n{table}\n" + "\n".join(rows) + "\n"
+        table = (
+            "| network | nodes: model → with gradient | error | cosine | oracle | exporter | to build | holds |"
+            + "\n|"
+            + "---|" * 8
+        )
+        text = (
+            f"# Whole networks\n\n{head}\n`python -m tests.architectures` wrote this table.\n\n{table}\n"
+            + "\n".join(rows)
+            + "\n"
+        )
         (Path(__file__).parents[1] / "docs" / "architectures.md").write_text(text, "utf-8")
     return int(wrong > 0)
 

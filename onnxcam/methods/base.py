@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import Cotangent, backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.autodiff.vjp import add_output
 from onnxcam.errors import MethodError, nearest
 from onnxcam.layer import Layer
 from onnxcam.subject import Subject

@@ -10,7 +10,7 @@ import pytest
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import Cotangent, OneHot, backward
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.vjp import add_output
+from onnxcam.autodiff.jacobian import add_output
 from onnxcam.graph import load, to_proto
 from onnxcam.testing import node_model, run
 from tests.autodiff.cases import normal
