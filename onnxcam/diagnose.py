@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.jacobian import add_vjp
-from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.engine import Session
 from onnxcam.layer import Layer
 from onnxcam.layout import Tokens
@@ -28,7 +28,7 @@ def gradients(
 ) -> list[np.ndarray]:
     """Return the gradients of ``Σ hot · scores`` with respect to the tensors *wanted*, on the CPU."""
     twin, names = model.clone(), [value.name or "" for value in wanted]
-    add_vjp(twin, [scores.value.name or ""], names, ruleset("standard"))
+    add_vjp(twin, [scores.value.name or ""], names, STANDARD)
     cotangent = f"{scores.value.name}.cotangent"
     run = Session(twin, "cpu", optimize=False).run({**feeds, cotangent: hot}, [f"{name}.gradient" for name in names])
     return list(run.values())
@@ -47,7 +47,7 @@ def cells_reached(model: ir.Model, image: ir.Value, scores: Scores, layers: Sequ
 
 def gradient_flows(model: ir.Model, image: ir.Value, index: int, picture: np.ndarray, wanted: ir.Value) -> bool:
     """Tell whether the gradient of class *index* at tensor *wanted* is anywhere other than zero for *picture*."""
-    raised = canonical(model, ruleset("standard"))
+    raised = canonical(model, STANDARD)
     scores = find_scores(raised.graph)
     hot = np.zeros(_concrete(scores.value), _dtype(scores.value))
     hot.reshape(-1)[index] = 1

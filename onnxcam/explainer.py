@@ -23,7 +23,7 @@ from onnxcam.graph import ModelLike, building, load
 from onnxcam.layout import picture_layout
 from onnxcam.methods import explanation_graph, find_method
 from onnxcam.methods.base import CHOSEN, CLASS, MAP, SCORE
-from onnxcam.preprocess import Preprocess, Spec, TensorSpec
+from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.subject import Subject
 from onnxcam.target import Target, probability
@@ -121,7 +121,7 @@ class Explainer:
             tensors = [self.preprocessing(picture) for picture in batch]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                tensor = np.concatenate([tensors[i] for i in group])
+                tensor = stack(tensors[i] for i in group)
                 results = self._run(tensor, self._indices(wanted, len(tensor)))
                 for row, i in enumerate(group):
                     one = {name: value[row : row + 1] for name, value in results.items()}

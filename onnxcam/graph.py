@@ -1,4 +1,4 @@
-"""Load and save models: the only file that meets protobuf.
+"""Load and save models: the door to protobuf, with `wire`; elsewhere only onnx's own functions speak it.
 
 Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in the file that they came in and are mapped from there
 (`onnxcam.wire`); `call_onnx` hands onnx's own C++ functions a twin without them.

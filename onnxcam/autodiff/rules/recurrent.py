@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from onnxcam.autodiff.core import Scope
 
 Dims = list[Any]
-Step = Callable[["Cell", Emitter, V, list[V]], list[V]]
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
