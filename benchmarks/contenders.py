@@ -53,7 +53,7 @@ class Network:
 
     name: str
     folder: Path
-    module: torch.nn.Sequential = field(init=False)
+    module: torch.nn.Module = field(init=False)
     path: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Network:
         wide.module, wide.tensor = self.twin().double(), self.tensor.double()
         return wide
 
-    def twin(self) -> torch.nn.Sequential:
+    def twin(self) -> Any:
         """Return a copy of the module, for a peer of its own."""
         return copy.deepcopy(self.module)
 

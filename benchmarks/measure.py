@@ -44,6 +44,7 @@ class Setting:
     """How much to measure, and on what."""
 
     quick: bool
+    folder: Path  # where .onnx files are kept
     networks: Mapping[str, Network]
 
     @property
@@ -131,6 +132,24 @@ def gradients(setting: Setting) -> Iterator[Row]:
             yield ratio("gradient: onnx-ad / onnxcam", network.name, seconds, "onnx-ad", "gradient")
 
 
+DEPLOYED_GOALS = {
+    "ViT-B/16": {"gradcam": 1.10, "gradient": 2.2},
+    "MobileNetV2 int8": {"gradcam": 1.10, "gradient": None},
+}
+
+
+@measurement
+def deployed(setting: Setting) -> Iterator[Row]:
+    """A transformer, and an integer network: against plain inference of the same file."""
+    for name, goals in DEPLOYED_GOALS.items():
+        network = Network(name, setting.folder)
+        runs = {"plain": contenders.plain(network)}
+        runs |= {method: contenders.onnxcam_map(network, method) for method in goals}
+        seconds = clock.interleaved(runs, setting.rounds)
+        for method, goal in goals.items():
+            yield ratio(f"{method} / plain inference", name, seconds, method, "plain", goal)
+
+
 @measurement
 def build(setting: Setting) -> Iterator[Row]:
     """Making the explanation graph: load, passes, layer, differentiation; without the session."""
@@ -144,6 +163,11 @@ def build(setting: Setting) -> Iterator[Row]:
         for method in ("gradcam", "gradient"):
             what = f"building the {method} graph / creating the plain session"
             yield ratio(what, network.name, seconds, method, "ONNX Runtime's session", 1.0)
+    deep = Network("Transformer of 2,000 nodes", setting.folder)
+    runs = {m: functools.partial(contenders.explanation_graph, deep.path, m) for m in ("gradcam", "gradient")}
+    count = len(onnx.load(deep.path).graph.node)
+    for method, took in clock.interleaved(runs, setting.times, again=1).items():
+        yield Row(f"building the {method} graph", "transformer", took, "s", f"{count:,} nodes", 2.0)
 
 
 LENGTHS = (1_000, 2_500, 5_000, 10_000)

@@ -1,4 +1,4 @@
-"""The networks: shapes of ResNet-50 and MobileNetV3-Large with random weights, and chains of small nodes."""
+"""The networks: shapes that everybody knows, with random weights, and chains of small nodes."""
 
 from __future__ import annotations
 
@@ -127,17 +127,91 @@ def mobilenetv3() -> nn.Sequential:
     return nn.Sequential(features, head)
 
 
+INVERTED = (  # expansion, out, blocks, stride
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def mobilenetv2() -> nn.Sequential:
+    """MobileNetV2, 3.5 million parameters (Sandler et al., 1801.04381)."""
+
+    def block(inside: int, out: int, stride: int, expansion: int) -> nn.Module:
+        wide = inside * expansion
+        expand = [*norm_conv(inside, wide, 1), nn.ReLU6()] if expansion > 1 else []
+        depthwise = norm_conv(wide, wide, 3, stride, groups=wide)
+        body = nn.Sequential(*expand, *depthwise, nn.ReLU6(), *norm_conv(wide, out, 1))
+        return Residual(body, nn.Identity(), rectify=False) if stride == 1 and inside == out else body
+
+    blocks, inside = [], 32
+    for expansion, out, count, stride in INVERTED:
+        for i in range(count):
+            blocks.append(block(inside, out, stride if i == 0 else 1, expansion))
+            inside = out
+    features = nn.Sequential(*norm_conv(3, 32, 3, 2), nn.ReLU6(), *blocks, *norm_conv(320, 1280, 1), nn.ReLU6())
+    return nn.Sequential(features, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, CLASSES)))
+
+
+class Encoder(nn.Module):
+    """One block of a transformer: attention and a perceptron, each behind a normalisation and beside a skip."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the block's output."""
+        n, tokens, width = x.shape
+        qkv = self.qkv(self.before(x)).reshape(n, tokens, 3, self.heads, width // self.heads)
+        y = nn.functional.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4).unbind(0))
+        x = x + self.out(y.transpose(1, 2).reshape(n, tokens, width))
+        return x + self.perceptron(self.between(x))
+
+
+class VisionTransformer(nn.Module):
+    """Patches of 16 × 16 pixels and a class token (Dosovitskiy et al., 2010.11929)."""
+
+    def __init__(self, width: int = 768, depth: int = 12, heads: int = 12) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, 16, 16)
+        self.blocks = nn.Sequential(*(Encoder(width, heads) for _ in range(depth)))
+        self.token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.places = nn.Parameter(0.02 * torch.randn(1, 197, width))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the class scores."""
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.places
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
 NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"ResNet-50": resnet50, "MobileNetV3-Large": mobilenetv3}
 """Features, then head: Grad-CAM looks at what stands between."""
 
+ALONE: dict[str, Callable[[], nn.Module]] = {
+    "ViT-B/16": VisionTransformer,
+    "MobileNetV2 int8": mobilenetv2,
+    "Transformer of 2,000 nodes": lambda: VisionTransformer(64, 64, 2),
+}
+"""Networks on which onnxcam is measured against plain inference only."""
 
-def make(name: str) -> nn.Sequential:
+
+def make(name: str) -> nn.Module:
     """Return the network *name*, ready for inference; its activations are alive.
 
     One pass over noise in training mode sets the statistics of every batch normalisation to those of its input.
     """
     torch.manual_seed(SEED)
-    network = NETWORKS[name]()
+    network = {**NETWORKS, **ALONE}[name]()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the statistics become the mean over all batches seen: this one
@@ -155,7 +229,7 @@ def picture() -> np.ndarray:
 
 def exported(name: str, network: nn.Module, folder: Path) -> Path:
     """Return the .onnx file of *network*, exported if *folder* does not have it."""
-    path = folder / f"{name}-torch{torch.__version__}.onnx"
+    path = folder / f"{name.replace('/', '-')}-torch{torch.__version__}.onnx"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
@@ -169,7 +243,25 @@ def exported(name: str, network: nn.Module, folder: Path) -> Path:
                 output_names=["logits"],
             )
         program.save(path, external_data=False)
+        if name.endswith("int8"):
+            quantise(path)
     return path
+
+
+def quantise(path: Path) -> None:
+    """Quantise the file at *path*: QDQ, uint8 activations, int8 weights by channel."""
+    from onnxruntime import quantization as q
+
+    class Noise(q.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            rng = np.random.default_rng(SEED)
+            self.feeds = iter([{"image": rng.standard_normal(PICTURE).astype(np.float32)} for _ in range(8)])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.feeds, None)
+
+    kinds = {"activation_type": q.QuantType.QUInt8, "weight_type": q.QuantType.QInt8}
+    q.quantize_static(path, path, Noise(), quant_format=q.QuantFormat.QDQ, per_channel=True, **kinds)
 
 
 def chain(length: int) -> onnx.ModelProto:

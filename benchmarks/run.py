@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import environment
 
-NAMES = ("gradcam", "gradients", "build", "chains", "nodes", "startup", "memory")
+NAMES = ("gradcam", "gradients", "deployed", "build", "chains", "nodes", "startup", "memory")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,8 +36,9 @@ def measure(names: Sequence[str], quick: bool) -> None:
     from measure import MEASUREMENTS, Setting
     from networks import NETWORKS
 
-    made = {name: contenders.Network(name, environment.CACHE / "models") for name in NETWORKS}
-    setting, rows = Setting(quick, made), []
+    folder = environment.CACHE / "models"
+    made = {name: contenders.Network(name, folder) for name in NETWORKS}
+    setting, rows = Setting(quick, folder, made), []
     with contenders.quiet():
         for name in names:
             for row in MEASUREMENTS[name](setting):

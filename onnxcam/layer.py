@@ -63,12 +63,7 @@ class Layer:
         if self.value.dtype is None or self.value.dtype.is_floating_point():
             return self.value
         known = units(self.value)
-        if known is None:
-            real = op.Cast(self.value, to=int(ir.DataType.FLOAT))
-        else:
-            real = op.DequantizeLinear(self.value, known.scale, known.zero)
-        real.shape = self.value.shape
-        return real
+        return op.Cast(self.value, to=int(ir.DataType.FLOAT)) if known is None else known.real(op, self.value)
 
     def real_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
         """Return the gradient with respect to `real`, given that with respect to the integers."""

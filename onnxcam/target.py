@@ -16,7 +16,6 @@ import onnx_ir as ir
 from onnxcam import labels as labelling
 from onnxcam.autodiff.core import Cotangent, OneHot
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
 from onnxcam.units import Units, units
@@ -50,49 +49,37 @@ _TRANSPARENT = {
 class Scores:
     """The scores of the classes, where they are linear: behind them come only softmax or sigmoid and reshapes."""
 
-    value: ir.Value
+    value: ir.Value  # what is differentiated
+    shown: ir.Value  # the same as the model goes on with it: rounded, where it rounds them
     output: str  # the graph output that they become
     head: str | None  # "softmax", "logsoftmax", "sigmoid", or None where nothing comes behind
     classes: int
-    units: Units | None = None  # of `value`, where that is quantised
-    output_units: Units | None = None  # of `output`
-
-    def flat(self, op: Emitter) -> ir.Value:
-        """Return the scores as [N, classes]."""
-        shape = self.value.shape
-        if shape is not None and len(shape) == 2 and shape[1] == self.classes:
-            return self.value
-        flat = op.Reshape(self.value, [-1, self.classes])
-        flat.shape = ir.Shape([None, self.classes])
-        return flat
+    output_units: Units | None = None  # of `output`, where that holds integers
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the model's own choice."""
-        flat = self.flat(op)
+        flat = self._flat(op, self.shown)
         top = op.ArgMax(flat, axis=1, keepdims=0)
         index = op.Where(op.Less(wanted, 0), top, wanted)
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
-        return index, self._real(op, score)
-
-    def _real(self, op: Emitter, score: ir.Value) -> ir.Value:
-        """Return *score* in real units."""
-        if self.value.dtype is None or self.value.dtype.is_floating_point():
-            return score
-        if self.units is None:
-            return op.Cast(score, to=int(ir.DataType.FLOAT))
-        scale, zero = self.units.scale, self.units.zero
-        steps = op.Cast(score, to=int(gradient_dtype(scale)))
-        if zero is not None:
-            steps = op.Sub(steps, op.Reshape(op.Cast(zero, to=int(gradient_dtype(scale))), [1]))
-        return op.Mul(steps, op.Reshape(scale, [1]))
+        return index, _real(op, score, self.shown)
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""
-        flat = self.flat(op)
+        flat, known = self._flat(op, self.value), _integer_units(self.value)
         hot = OneHot(index)
-        if self.units is not None:
-            hot = OneHot(index, op.Expand(op.Reshape(self.units.scale, [1]), op.Shape(index)))
+        if known is not None:
+            hot = OneHot(index, op.Expand(op.Reshape(known.scale, [1]), op.Shape(index)))
         return hot if flat is self.value else op.reshape_like(hot.dense(op, flat), self.value)
+
+    def _flat(self, op: Emitter, scores: ir.Value) -> ir.Value:
+        """Return *scores* as [N, classes]."""
+        shape = scores.shape
+        if shape is not None and len(shape) == 2 and shape[1] == self.classes:
+            return scores
+        flat = op.Reshape(scores, [-1, self.classes])
+        flat.shape = ir.Shape([None, self.classes])
+        return flat
 
 
 def find_scores(graph: ir.Graph) -> Scores:
@@ -103,8 +90,9 @@ def find_scores(graph: ir.Graph) -> Scores:
     for output in graph.outputs:
         classes = _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
-            value, head = _before_head(output)
-            return Scores(value, output.name or "", head, classes, _integer_units(value), _integer_units(output))
+            shown, head = _before_head(output)
+            value = _before_rounding(shown)
+            return Scores(value, shown, output.name or "", head, classes, _integer_units(output))
     shapes = ", ".join(f"{value.name!r} {value.shape}" for value in graph.outputs)
     raise TargetError(
         f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
@@ -128,11 +116,11 @@ def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
     value: ir.Value | None = output
     while value is not None and (node := value.producer()) is not None:
         if node.op_type in _HEADS:
-            return _before_rounding(node.inputs[0] or output), _HEADS[node.op_type]
+            return node.inputs[0] or output, _HEADS[node.op_type]
         if node.op_type not in _TRANSPARENT:
             break
         value = node.inputs[0]
-    return _before_rounding(output), None
+    return output, None
 
 
 def _before_rounding(output: ir.Value) -> ir.Value:
@@ -165,6 +153,14 @@ def _composed(node: ir.Node) -> ir.Value | None:
     real = last.inputs[0] if last is not None and last.op_type == "QuantizeLinear" else None
     op.place([] if real is None else [real])
     return real
+
+
+def _real(op: Emitter, score: ir.Value, scores: ir.Value) -> ir.Value:
+    """Return *score*, one of *scores*, in real units."""
+    if scores.dtype is None or scores.dtype.is_floating_point():
+        return score
+    known = units(scores)
+    return op.Cast(score, to=int(ir.DataType.FLOAT)) if known is None else known.real(op, score)
 
 
 def _integer_units(x: ir.Value) -> Units | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 
 _MOVES = frozenset(
@@ -46,6 +47,13 @@ class Units:
         if scale is None or zero is None or scale.size != 1 or zero.size != 1:
             return None
         return float(scale.item()), int(zero.item())
+
+    def real(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return the real numbers that the integers *x* stand for."""
+        one = [] if self.zero is None else [op.Reshape(self.zero, [])]
+        y = op.DequantizeLinear(x, op.Reshape(self.scale, []), *one)
+        y.shape = x.shape
+        return y
 
 
 def units(x: ir.Value) -> Units | None:

@@ -127,8 +127,11 @@ def test_units_of_input_and_output() -> None:
 
 
 def test_the_explained_score_is_the_one_before_rounding() -> None:
-    """Quantised logits are clipped at ±2.56: there is no gradient behind."""
-    assert Subject.open(qdq(integer=True)).scores.value.name == "l"
+    """Quantised logits are clipped at ±2.56: there is no gradient behind. What is told is what the model puts out."""
+    scores = Subject.open(qdq(integer=True)).scores
+    assert (scores.value.name, scores.shown.name) == ("l", "qy")
+    explanation = Explainer(qdq(), preprocess="unit,mean=0.5,std=0.2")(RNG.integers(0, 255, (8, 8, 3), np.uint8))
+    assert explanation.score == explanation.outputs["y"][0, explanation.target]
 
 
 def spec(dtype: Any, units: tuple[float, int] | None, channels: int = 3) -> TensorSpec:

@@ -14,6 +14,7 @@ from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import MethodError, nearest
 from onnxcam.layer import Layer
 from onnxcam.subject import Subject
@@ -121,6 +122,7 @@ def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> 
     add_output(op, index, CHOSEN, shape=batch)
     add_output(op, score, SCORE, shape=batch)
     op.place(graph.outputs)
+    prune(graph)
 
 
 def class_input(graph: ir.Graph, image: ir.Value) -> ir.Value:

@@ -68,3 +68,25 @@ def test_a_one_hot_cotangent_is_a_row(op: str, inputs: dict, settings: dict, wei
 def test_a_one_hot_cotangent_of_a_transposed_operand_is_made_dense() -> None:
     model = node_model("Gemm", {"at": FEEDS["at"], "b": W}, {"b": W}, transA=1)
     np.testing.assert_allclose(gradients(model, "at", True, True)[1], gradients(model, "at", False, True)[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("across", [0, 1])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_of_quantised_weights_only_the_row_is_made_real(axis: int | None, across: int) -> None:
+    q = np.random.default_rng(0).integers(-127, 127, (4, 3) if across else (3, 4), np.int8)
+    scales = np.float32(0.1) if axis is None else np.linspace(0.1, 0.4, q.shape[axis], dtype=np.float32)
+    zeros = np.zeros_like(scales, np.int8) + np.int8(3)
+    text = f"""
+    <ir_version: 8, opset_import: ["": 18]>
+    g (float[2, 3] a) => (float[2, 4] y) {{
+        w = DequantizeLinear<axis = {axis or 0}>(q, s, z)
+        y = Gemm<transB = {across}>(a, w)
+    }}
+    """
+    model = onnx.parser.parse_model(text)
+    arrays = {"q": q, "s": np.asarray(scales), "z": np.asarray(zeros)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
+    operators, row = gradients(model, "a", True, False)
+    assert operators >= {"Gather", "DequantizeLinear"}
+    assert operators.isdisjoint({"Gemm", "MatMul"})
+    np.testing.assert_allclose(row, gradients(model, "a", False, False)[1], rtol=1e-5)

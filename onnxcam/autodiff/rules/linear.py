@@ -16,6 +16,8 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 
+BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
+
 
 @rule("Gemm", sparse=True)
 def gemm(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V, c: V | None = None) -> Gradients:
@@ -76,9 +78,25 @@ def _batched_matmul(op: Emitter, dy: V, y: V, a: V, b: V) -> Gradients:
 
 def _rows(op: Emitter, dy: core.OneHot, w: V, across: int = 0, alpha: float = 1.0) -> V:
     """Return α dy wᵀ, or α dy w if w stands *across*."""
-    rows = op.Gather(w, dy.index, axis=0) if across else op.Transpose(op.Gather(w, dy.index, axis=1))
+    rows = _gathered(op, w, dy.index, 0) if across else op.Transpose(_gathered(op, w, dy.index, 1))
     rows = rows if dy.value is None else op.Mul(rows, op.Unsqueeze(dy.value, [-1]))
     return rows if alpha == 1 else op.Mul(rows, alpha)
+
+
+def _gathered(op: Emitter, w: V, index: V, axis: int) -> V:
+    """Return the rows, or columns, *index* of matrix *w*; of a quantised one, no others are made real."""
+    node = w.producer()
+    if node is None or node.op_type != "DequantizeLinear":
+        return op.Gather(w, index, axis=axis)
+    steps, *units = [x for x in node.inputs if x is not None]
+    along = node.attributes.get_int("axis", 1) % 2
+    if steps.dtype not in BYTES or any(u.shape is None or len(u.shape) > 1 for u in units):
+        return op.Gather(w, index, axis=axis)
+    if all(u.shape in (ir.Shape([]), ir.Shape([1])) for u in units):
+        units = [op.Reshape(u, []) for u in units]
+    elif along == axis:
+        units = [op.Gather(u, index) for u in units]
+    return op.DequantizeLinear(op.Gather(steps, index, axis=axis), *units, axis=along)
 
 
 def _matrix(op: Emitter, x: V, like: V | None = None) -> V:
