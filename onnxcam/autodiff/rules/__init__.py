@@ -41,6 +41,7 @@ FAMILIES = (
     "resize",
     "sampling",
     "spectral",
+    "bodies",  # last: they are for operators without a row
 )
 """The files of this folder, in which every rule of the standard table stands."""
 
@@ -115,7 +116,8 @@ def missing_rule(node: ir.Node) -> str:
     )
 
 
-_ROWS: dict[Key, Rule | None] = {}
+ROWS: dict[Key, Rule | None] = {}
+"""The rows of the standard table."""
 
 
 def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -123,22 +125,23 @@ def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callabl
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         for operator in operators:
-            _ROWS[domain, operator] = Rule(function, **traits)
+            ROWS[domain, operator] = Rule(function, **traits)
         return function
 
     return enter
 
 
 NO_GRADIENT = (
-    "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape "
-    "Equal EyeLike Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual Multinomial NonMaxSuppression "
+    "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Ceil Constant "
+    "ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual HammingWindow HannWindow Hardmax IsInf IsNaN Less "
+    "LessOrEqual Multinomial NonMaxSuppression "
     "NonZero Not OneHot Or Range RandomNormal RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size "
     "Unique Xor"
 ).split()
 """Operators whose outputs are counts, indices, flags, random, or constant piece by piece."""
 
-_ROWS.update(dict.fromkeys((("", operator) for operator in NO_GRADIENT), None))
+ROWS.update(dict.fromkeys((("", operator) for operator in NO_GRADIENT), None))
 for _family in FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")
 
-STANDARD = RuleSet("standard", _ROWS)
+STANDARD = RuleSet("standard", ROWS)
