@@ -155,14 +155,14 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    """Check *proto*, but for outputs that declare no shape: the standard asks for one, runtimes do not.
+    """Check *proto*, but for inputs and outputs that declare no shape: the standard asks for one, runtimes do not.
 
     Nor do they ask of files before IR version 4 that weights be inputs; ONNX Runtime itself saves such.
     """
     proto.ir_version = max(proto.ir_version, 4)
-    shaped = [output for output in proto.graph.output if output.type.tensor_type.HasField("shape")]
-    del proto.graph.output[:]
-    proto.graph.output.extend(shaped)
+    for value in [*proto.graph.input, *proto.graph.output]:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     onnx.checker.check_model(proto)
 
 

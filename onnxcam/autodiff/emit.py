@@ -257,9 +257,12 @@ def _attribute(name: str, value: Any) -> ir.Attr:
     if isinstance(value, str):
         return ir.AttrString(name, value)
     if isinstance(value, list | tuple):
-        of = {float: ir.AttrFloat32s, str: ir.AttrStrings}.get(type(value[0]) if value else int, ir.AttrInt64s)
-        return of(name, value)
+        kind = type(value[0]) if value else int
+        return ir.Attr(name, _LISTS[kind], value)
     return ir.AttrGraph(name, value) if isinstance(value, ir.Graph) else ir.AttrTensor(name, value)
+
+
+_LISTS = {int: ir.AttributeType.INTS, float: ir.AttributeType.FLOATS, str: ir.AttributeType.STRINGS}
 
 
 def _key(attribute: Any) -> Any:

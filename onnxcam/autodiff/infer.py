@@ -13,7 +13,7 @@ from onnxcam.autodiff.subgraph import bodies, captured
 from onnxcam.errors import ModelError
 
 _BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf".split())
-_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero".split())
+_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero SequenceLength".split())
 _HOLDERS = frozenset("If Loop Scan".split())
 _POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
 

@@ -18,10 +18,17 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
     """
     if not anew and all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name):
         return
-    infer = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
-    infer(model)
+    _infer(model)
     while _fill(model.graph) or infer_composed(model.graph) or _fill_loops(model):
-        infer(model)
+        _infer(model)
+
+
+def _infer(model: ir.Model) -> None:
+    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    for node in model.graph.all_nodes():
+        if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
+            for y in node.outputs:
+                y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
 
 
 def _is_known(value: ir.Value) -> bool:

@@ -20,9 +20,11 @@ def by_body(op: Emitter, node: ir.Node, *inputs: V | None) -> tuple[V | None, ..
     body = _body(op, node)
     results = list(body.output)
     del body.output[:]  # those that are left out in the node are not made, either
+    outside = captured(*bodies(node))
+    body.input.extend(x.name for x in outside)
     function = ir.serde.deserialize_function(body)
-    made: dict[V | None, V | None] = dict(zip(function.inputs, inputs, strict=False))
-    outside = {x.name: x for x in captured(*bodies(node))}
+    optional = [None] * (len(body.input) - len(inputs) - len(outside))
+    made: dict[V | None, V | None] = dict(zip(function.inputs, [*inputs, *optional, *outside], strict=True))
     defaults = onnx.defs.get_schema(node.op_type, op.opset).attributes
     for inner in function:
         settings = _settings(inner, node, defaults)
@@ -31,8 +33,7 @@ def by_body(op: Emitter, node: ir.Node, *inputs: V | None) -> tuple[V | None, ..
         elif inner.op_type == "Constant":
             made[inner.outputs[0]] = op.const(_value(inner, settings))
         else:
-            places = {**{x: outside.get(x.name) for x in captured(*bodies(inner))}, **made}
-            attributes = {key: _plain(op, attr, places) for key, attr in settings.items()}
+            attributes = {key: _plain(op, attr, made) for key, attr in settings.items()}
             operands = [made.get(x) for x in inner.inputs]
             ys = op.emit(inner.op_type, operands, len(inner.outputs), inner.domain, attributes)
             made.update(zip(inner.outputs, ys if isinstance(ys, tuple) else [ys], strict=True))
@@ -111,7 +112,7 @@ def _inside(op: Emitter, graph: ir.Graph, x: V | None) -> V | None:
 
 
 def _defined_by_a_body() -> set[str]:
-    schemas: list[Any] = onnx.defs.get_all_schemas_with_history()
+    schemas: Any = onnx.defs.get_all_schemas_with_history()
     return {s.name for s in schemas if s.domain == "" and (s.has_function or s.has_context_dependent_function)}
 
 
