@@ -9,10 +9,25 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 
-_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf".split())
-_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero".split())
-_HOLDERS = frozenset("If Loop Scan".split())
+_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf OptionalHasElement".split())
+_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero SequenceLength".split())
+_HOLDERS = frozenset("If Loop Scan SequenceMap".split())
+_SEQUENCES = frozenset("SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SplitToSequence".split())
+_SAME = frozenset("Identity OptionalGetElement".split())
 _POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
+
+
+def type_of(
+    op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
+) -> ir.TypeProtocol | None:
+    """Return the type of an operator's output at *position*, None where its inputs do not tell."""
+    if op_type in _SAME and inputs[0] is not None:
+        kind = inputs[0].type
+        return content(kind) if op_type == "OptionalGetElement" else kind
+    dtype = dtype_of(op_type, position, inputs, attributes)
+    if dtype is None:
+        return None
+    return ir.SequenceType(ir.TensorType(dtype)) if op_type in _SEQUENCES else ir.TensorType(dtype)
 
 
 def dtype_of(
@@ -27,6 +42,8 @@ def dtype_of(
         return ir.DataType.INT64
     if op_type == "LayerNormalization" and position > 0:
         return ir.DataType.FLOAT  # the statistics, whatever the data
+    if op_type == "SequenceEmpty":
+        return ir.DataType(attributes.get("dtype", ir.DataType.FLOAT))
     if op_type == "Cast":
         return ir.DataType(attributes["to"])
     if op_type == "ConstantOfShape":
@@ -54,6 +71,22 @@ def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[s
 def gradient_dtype(x: ir.Value) -> ir.DataType:
     """Return the dtype of the cotangent of *x*: its own, but float32 for integers and where it is not known."""
     return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
+
+
+def gradient_type(x: ir.Value) -> ir.TypeProtocol:
+    """Return the type of the cotangent of *x*: a sequence for a sequence; an optional has that of its content."""
+    tensor = ir.TensorType(gradient_dtype(x))
+    return ir.SequenceType(tensor) if isinstance(content(x.type), ir.SequenceType) else tensor
+
+
+def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
+    """Return the type that an optional of type *kind* holds; *kind* itself if it is none."""
+    return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
+
+
+def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
+    """Whether two lengths are known to be equal; nothing is known of one without a name."""
+    return a == b and (isinstance(a, int) or a.value is not None)
 
 
 def rank(x: ir.Value) -> int:

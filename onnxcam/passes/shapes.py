@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx.defs import onnx_opset_version
-from onnx_ir.passes.common import ShapeInferencePass
+from onnx.shape_inference import infer_shapes as infer_by_onnx
+
+from onnxcam.graph import call_onnx
 
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
 """Operators whose output is like their input, which onnx cannot infer."""
@@ -24,10 +26,23 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
     """
     if not anew and all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name):
         return
-    infer = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
-    infer(model)
+    _infer(model)
     while _fill(model.graph) or _fill_composed(model.graph) or _fill_loops(model):
-        infer(model)
+        _infer(model)
+
+
+def _infer(model: ir.Model) -> None:
+    """Have onnx infer what it can; it leaves *model* as it is where it fails."""
+    try:
+        proto = call_onnx(lambda twin: infer_by_onnx(twin, strict_mode=False, data_prop=True), model)
+    except Exception:  # whatever onnx's C++ raises on what it does not know
+        return
+    for graph, inferred in zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True):
+        found = ir.convenience.create_value_mapping(inferred)
+        for name, value in ir.convenience.create_value_mapping(graph).items():
+            if name in found:
+                value.type = found[name].type or value.type
+                value.shape = value.shape if found[name].shape is None else found[name].shape
 
 
 def _is_known(value: ir.Value) -> bool:
@@ -83,7 +98,7 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
         name="emitted",
     )
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(ir.Model(graph, ir_version=10))
+    _infer(ir.Model(graph, ir_version=10))
     symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
     for value in made:
         twin = twins[value]
