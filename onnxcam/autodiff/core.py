@@ -15,8 +15,9 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, rank
+from onnxcam.autodiff.infer import gradient_dtype, gradient_type, rank, same
 from onnxcam.autodiff.rules import Rule, RuleSet
+from onnxcam.autodiff.sequence import Element
 from onnxcam.autodiff.subgraph import used_values
 from onnxcam.errors import GradientError, OnnxcamError
 
@@ -52,7 +53,7 @@ class Repeated:
         return op.Expand(self.value, op.Shape(y))
 
 
-Cotangent: TypeAlias = "ir.Value | OneHot | Repeated"
+Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | Element"
 
 
 def backward(
@@ -120,7 +121,7 @@ class Scope:
         total: dict[ir.Value, Cotangent] = {}
         for y, dy in seeds:
             if dy is not None:
-                total[y] = op.Add(total[y], dy) if y in total else dy
+                total[y] = op.total(total[y], dy) if y in total else dy
         return backward(op, total, wanted, self.rules, nodes)
 
     def dependents(self, graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
@@ -153,10 +154,17 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
     if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
         return parts[0]
     whole = any(isinstance(part, ir.Value) for part in parts)
-    tensors = [part.value if whole and isinstance(part, Repeated) else dense(op, part, y) for part in parts]
-    total = tensors[0] if len(tensors) == 1 else (op.Add if len(tensors) == 2 else op.Sum)(*tensors)
+    elements = [part for part in parts if isinstance(part, Element)]
+    tensors = [
+        part.value if whole and isinstance(part, Repeated) else dense(op, part, y)
+        for part in parts
+        if not isinstance(part, Element)
+    ]
+    total = op.total(*tensors) if tensors else op.zeros_like(y)
+    for element in elements:
+        total = element.onto(op, total)
     if total.producer() is not None and total.shape is None:  # a cotangent has the shape of its tensor
-        total.shape, total.type = y.shape, total.type or ir.TensorType(gradient_dtype(y))
+        total.shape, total.type = y.shape, total.type or gradient_type(y)
     cotangents[y] = [total]
     return total
 
@@ -178,7 +186,7 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
         return _unbroadcast_at_run_time(op, dx, x, y)
     missing = rank(y) - rank(x)
     pairs = list(zip(y.shape[missing:], x.shape, strict=True))
-    if any(short != 1 and not _same(long, short) for long, short in pairs):
+    if any(short != 1 and not same(long, short) for long, short in pairs):
         return _unbroadcast_at_run_time(op, dx, x, y)
     repeated = [missing + i for i, (long, short) in enumerate(pairs) if short == 1 and long != 1]
     leading = list(range(missing))
@@ -187,11 +195,6 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
     if leading:
         dx = op.ReduceSum(dx, leading, keepdims=0)
     return dx
-
-
-def _same(long: int | ir.SymbolicDim, short: int | ir.SymbolicDim) -> bool:
-    """Whether two lengths are known to be equal; nothing is known of one without a name."""
-    return long == short and (isinstance(short, int) or short.value is not None)
 
 
 def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:

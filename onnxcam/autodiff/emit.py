@@ -15,8 +15,9 @@ import numpy as np
 import onnx_ir as ir
 from onnx.defs import onnx_opset_version
 
+from onnxcam.autodiff import sequence
 from onnxcam.autodiff.fold import cancel, constant, fold
-from onnxcam.autodiff.infer import dtype_of, gradient_dtype, rank, shape_of
+from onnxcam.autodiff.infer import gradient_dtype, rank, shape_of, type_of
 from onnxcam.autodiff.subgraph import between, detach, used_values, values
 
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
@@ -97,8 +98,7 @@ class Emitter:
         attrs = [_attribute(key, value) for key, value in attributes.items()]
         self._nodes.append(ir.Node(domain, op_type, inputs, attrs, outputs=made, name=name))
         for position, value in enumerate(made):
-            dtype = dtype_of(op_type, position, inputs, attributes)
-            value.type = ir.TensorType(dtype) if dtype is not None else None
+            value.type = type_of(op_type, position, inputs, attributes)
         made[0].shape = shape_of(op_type, inputs, attributes)
         return tuple(made)
 
@@ -150,7 +150,21 @@ class Emitter:
 
     def zeros_like(self, x: ir.Value) -> ir.Value:
         """Return zeros of the shape and dtype of *x*'s cotangent."""
-        return self.full_like(x, 0.0)
+        return self.full_like(x, 0.0) if sequence.is_plain(x) else sequence.zeros(self, x)
+
+    def total(self, *parts: ir.Value) -> ir.Value:
+        """Return the sum of *parts*, cotangents of one value."""
+        if len(parts) == 1:
+            return parts[0]
+        if not sequence.is_plain(parts[0]):
+            return sequence.total(self, *parts)
+        return self.Add(*parts) if len(parts) == 2 else self.Sum(*parts)
+
+    def once(self, key: tuple[Any, ...], emit: Callable[[], ir.Value]) -> ir.Value:
+        """Return what *emit* returned when it was called with *key* first."""
+        if key not in self._known:
+            self._known[key] = emit()
+        return self._known[key]
 
     def flag(self, condition: ir.Value, like: ir.Value) -> ir.Value:
         """Return 1 where *condition* holds, else 0, in the dtype of the cotangent of *like*."""

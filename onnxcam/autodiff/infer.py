@@ -7,21 +7,36 @@ from typing import Any
 
 import onnx_ir as ir
 from onnx.defs import onnx_opset_version
-from onnx_ir.passes.common import ShapeInferencePass
+from onnx.shape_inference import infer_shapes
 
 from onnxcam.autodiff.subgraph import bodies, captured
 from onnxcam.errors import ModelError
+from onnxcam.graph import call_onnx
 
-_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf".split())
+_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf OptionalHasElement".split())
 _INT64 = frozenset("Shape Size ArgMax ArgMin NonZero SequenceLength".split())
-_HOLDERS = frozenset("If Loop Scan".split())
+_HOLDERS = frozenset("If Loop Scan SequenceMap".split())
+_SEQUENCES = frozenset("SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SplitToSequence".split())
+_SAME = frozenset("Identity OptionalGetElement".split())
 _POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
-
 
 LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
 """Operators of other domains whose output is like their input."""
 
 SMALL = 1024  # elements; constants of this size may be shapes, axes or pads
+
+
+def type_of(
+    op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
+) -> ir.TypeProtocol | None:
+    """Return the type of an operator's output at *position*, None where its inputs do not tell."""
+    if op_type in _SAME and inputs[0] is not None:
+        kind = inputs[0].type
+        return content(kind) if op_type == "OptionalGetElement" else kind
+    dtype = dtype_of(op_type, position, inputs, attributes)
+    if dtype is None:
+        return None
+    return ir.SequenceType(ir.TensorType(dtype)) if op_type in _SEQUENCES else ir.TensorType(dtype)
 
 
 def dtype_of(
@@ -36,6 +51,8 @@ def dtype_of(
         return ir.DataType.INT64
     if op_type == "LayerNormalization" and position > 0:
         return ir.DataType.FLOAT  # the statistics, whatever the data
+    if op_type == "SequenceEmpty":
+        return ir.DataType(attributes.get("dtype", ir.DataType.FLOAT))
     if op_type == "Cast":
         return ir.DataType(attributes["to"])
     if op_type == "ConstantOfShape":
@@ -65,6 +82,22 @@ def gradient_dtype(x: ir.Value) -> ir.DataType:
     return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
 
 
+def gradient_type(x: ir.Value) -> ir.TypeProtocol:
+    """Return the type of the cotangent of *x*: a sequence for a sequence; an optional has that of its content."""
+    tensor = ir.TensorType(gradient_dtype(x))
+    return ir.SequenceType(tensor) if isinstance(content(x.type), ir.SequenceType) else tensor
+
+
+def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
+    """Return the type that an optional of type *kind* holds; *kind* itself if it is none."""
+    return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
+
+
+def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
+    """Whether two lengths are known to be equal; nothing is known of one without a name."""
+    return a == b and (isinstance(a, int) or a.value is not None)
+
+
 def rank(x: ir.Value) -> int:
     """Return the number of axes of *x*; ModelError where it is not known."""
     if x.shape is None:
@@ -75,6 +108,24 @@ def rank(x: ir.Value) -> int:
             + "; its gradient needs the number of its axes: declare it in the model's value_info"
         )
     return len(x.shape)
+
+
+def infer_model(model: ir.Model) -> None:
+    """Have onnx infer what it can; it leaves *model* as it is where it fails."""
+    try:
+        proto = call_onnx(lambda twin: infer_shapes(twin, strict_mode=False, data_prop=True), model)
+    except Exception:  # whatever onnx's C++ raises on what it does not know
+        return
+    for graph, inferred in zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True):
+        found = ir.convenience.create_value_mapping(inferred)
+        for name, value in ir.convenience.create_value_mapping(graph).items():
+            if name in found:
+                value.type = found[name].type or value.type
+                value.shape = value.shape if found[name].shape is None else found[name].shape
+    for node in model.graph.all_nodes():
+        if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
+            for y in node.outputs:
+                y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
 
 
 def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
@@ -95,7 +146,7 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
         name="emitted",
     )
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(ir.Model(graph, ir_version=10))
+    infer_model(ir.Model(graph, ir_version=10))
     symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
     for value in made:
         twin = twins[value]

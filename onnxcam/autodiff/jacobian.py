@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.infer import gradient_type
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
@@ -71,7 +71,7 @@ def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str
 
 def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
     """Return a new graph input for the cotangent of *y*."""
-    kind = y.type if y.dtype is None else ir.TensorType(gradient_dtype(y))
+    kind = y.type if y.dtype is None else gradient_type(y)
     seed = ir.Value(name=op.name(f"{y.name}.cotangent"), shape=y.shape, type=kind)
     op.graph.inputs.append(seed)
     return seed
@@ -86,7 +86,7 @@ def add_output(
     """
     output = op.call(value, name)
     if like is not None:
-        output.shape, output.type = like.shape, ir.TensorType(gradient_dtype(like))
+        output.shape, output.type = like.shape, gradient_type(like)
     elif shape is not None:
         output.shape = ir.Shape(shape)
     op.graph.outputs.append(output)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
+from onnxcam.autodiff.infer import infer_model
 from onnxcam.autodiff.rules.compose import infer_composed
 
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
@@ -18,17 +18,9 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
     """
     if not anew and all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name):
         return
-    _infer(model)
+    infer_model(model)
     while _fill(model.graph) or infer_composed(model.graph) or _fill_loops(model):
-        _infer(model)
-
-
-def _infer(model: ir.Model) -> None:
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    for node in model.graph.all_nodes():
-        if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
-            for y in node.outputs:
-                y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
+        infer_model(model)
 
 
 def _is_known(value: ir.Value) -> bool:

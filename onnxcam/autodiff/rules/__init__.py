@@ -40,6 +40,7 @@ FAMILIES = (
     "reduction",
     "resize",
     "sampling",
+    "sequences",
     "spectral",
     "bodies",  # last: they are for operators without a row
 )
@@ -134,9 +135,8 @@ def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callabl
 NO_GRADIENT = (
     "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Ceil Constant "
     "ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual HammingWindow HannWindow Hardmax IsInf IsNaN Less "
-    "LessOrEqual Multinomial NonMaxSuppression "
-    "NonZero Not OneHot Or Range RandomNormal RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size "
-    "Unique Xor"
+    "LessOrEqual Multinomial NonMaxSuppression NonZero Not OneHot OptionalHasElement Or Range RandomNormal "
+    "RandomNormalLike RandomUniform RandomUniformLike Round SequenceEmpty SequenceLength Shape Sign Size Unique Xor"
 ).split()
 """Operators whose outputs are counts, indices, flags, random, or constant piece by piece."""
 

@@ -16,7 +16,7 @@ from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import infer_nodes
 from onnxcam.autodiff.rules import Key, V, rule
-from onnxcam.autodiff.subgraph import used_values
+from onnxcam.autodiff.subgraph import bodies, captured, used_values
 from onnxcam.errors import MissingRuleError
 
 Forward: TypeAlias = Callable[..., Any]  # (op, node, *inputs) -> a value, or a tuple with one or None an output
@@ -45,7 +45,8 @@ def _through(
 ) -> Iterable[tuple[V | None, Any]]:
     """Differentiate what *node* is composed of."""
     nodes, ys = compose(op, node)
-    wanted = [x for x in dict.fromkeys(inputs) if x is not None and x in scope.active]
+    used = dict.fromkeys((*inputs, *captured(*bodies(node))))
+    wanted = [x for x in used if x is not None and x in scope.active]
     seeds = [(y, dy) for y, dy in zip(ys, dys, strict=True) if y is not None]
     gradients = scope.backward(op, nodes, seeds, wanted)
     for y, own in zip(ys, node.outputs, strict=True):
