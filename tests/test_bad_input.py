@@ -265,6 +265,38 @@ def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path)
     refused(onnxcam, tmp_path, "explain", "o.onnx", picture, "-l", "a", says=says)
 
 
+BROKEN = {
+    "a random operator": ("[odd] r = RandomNormalLike(c)", ["node 'odd' (RandomNormalLike) passes no gradient"]),
+    "a batch normalization in training mode": (
+        "[odd] r, m, v = BatchNormalization<training_mode = 1>(c, one, zero, zero, one)",
+        ["node 'odd' (BatchNormalization) is in training mode"],
+    ),
+    "a dropout in training mode": ("[odd] r = Dropout(c, half, yes)", ["node 'odd' (Dropout) is in training mode"]),
+    "rounding": ("[odd] r = Round(c)", ["node 'odd' (Round) passes no gradient", "choose a tensor behind it"]),
+    "a cast to integers": (
+        "[odd] i = Cast<to = 6>(c) r = Cast<to = 1>(i)",
+        ["node 'odd' (Cast) passes no gradient", "choose a tensor behind it"],
+    ),
+    "a quantised tensor without a scale": (
+        "q = Cast<to = 2>(c) [odd] r = DequantizeLinear(q)",
+        ["(odd)", "input size 1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_breaks_the_gradient_is_named(onnxcam: Run, tmp_path: Path, picture: Path, what: str) -> None:
+    nodes, says = BROKEN[what]
+    proto = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[n, 3, 8, 8] x) => (float[n, 3] logits)
+    <float[3] one = {{1, 1, 1}}, float[3] zero = {{0, 0, 0}}, float half = {{0.5}}, bool yes = {{1}}>
+    {{ c = Relu(x) {nodes} p = GlobalAveragePool(r) logits = Flatten(p) }}
+    """)
+    saved(tmp_path / "b.onnx", proto)
+    refused(onnxcam, tmp_path, "explain", "b.onnx", picture, "-l", "c", "-p", "unit,resize=8x8", says=says)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_output_folder_that_cannot_be_written(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)

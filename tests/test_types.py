@@ -10,7 +10,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
-from onnxcam.testing import evaluate, run
+from onnxcam.testing import evaluate, node_model, run
 from tests.autodiff.cases import distinct, normal, uniform
 
 HALF = """
@@ -53,6 +53,32 @@ def test_half_precision_stays_finite(scale: float) -> None:
     actual = run(vjp(network("float16")), narrow)["x.gradient"]
     assert actual.dtype == np.float16
     np.testing.assert_allclose(actual, expected, atol=2e-2 * np.abs(expected).max())
+
+
+SUMS: dict[str, tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]] = {
+    # operators whose gradient adds up at repeated places: ONNX Runtime does so in float32 only
+    "MaxPool": ({"x": distinct(1, 2, 5, 5)}, (), {"kernel_shape": [3, 3]}),
+    "Gather": ({"x": normal(4, 3), "i": np.asarray([1, 1, 3])}, (), {}),
+    "GatherElements": ({"x": normal(4, 3), "i": np.asarray([[1, 1, 2], [1, 0, 2]])}, (), {}),
+    "GatherND": ({"x": normal(4, 3), "i": np.asarray([[1], [1], [3]])}, (), {}),
+    "Pad": ({"x": normal(1, 4), "pads": np.asarray([0, 2, 0, 1])}, ("pads",), {"mode": "reflect"}),
+    "GridSample": ({"x": normal(1, 2, 3, 3), "g": uniform(1, 2, 2, 2, low=-0.9, high=0.9)}, (), {}),
+}
+
+
+@pytest.mark.parametrize("operator", SUMS)
+def test_half_precision_sums(operator: str) -> None:
+    inputs, constants, attributes = SUMS[operator]
+    half = {name: x.astype(np.float16) if x.dtype == np.float32 else x for name, x in inputs.items()}
+    results = []
+    for kind, given in ((np.float32, inputs), (np.float16, half)):
+        fixed = {name: given[name] for name in constants}
+        model = node_model(operator, given, fixed, opset=20, **attributes)
+        feeds = {name: x for name, x in given.items() if name not in constants}
+        u = normal(*run(model, feeds)["y"].shape, seed=1).astype(kind)
+        results.append(run(vjp(model, inputs=["x"]), {**feeds, "y.cotangent": u})["x.gradient"])
+    assert results[1].dtype == np.float16
+    np.testing.assert_allclose(results[1], results[0], atol=1e-2 * np.abs(results[0]).max())
 
 
 def test_double() -> None:

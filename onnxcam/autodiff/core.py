@@ -18,7 +18,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype, gradient_type, rank, same
 from onnxcam.autodiff.rules import Rule, RuleSet
 from onnxcam.autodiff.sequence import Element
-from onnxcam.autodiff.subgraph import used_values
+from onnxcam.autodiff.subgraph import between, used_values
 from onnxcam.errors import GradientError, OnnxcamError
 
 
@@ -208,21 +208,38 @@ def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Val
     """Return *gradient*; GradientError, saying where the path breaks, where there is none."""
     if gradient is not None:
         return gradient
+    seeds = list(seeds)
     targets = ", ".join(repr(seed.name) for seed in seeds)
-    broken = _break(value, rules)
-    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}")
+    node = None if value.graph is None else _break(value.graph, value, seeds, rules)
+    why = (
+        "the target does not depend on it; choose a tensor on the way to the target"
+        if node is None
+        else f"node {node.name!r} ({node.op_type}) passes no gradient; choose a tensor behind it"
+    )
+    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {why}")
 
 
-def _break(value: ir.Value, rules: RuleSet) -> str:
-    """Say where the dependents of *value* end."""
-    graph = value.graph
-    active = dependents(graph, [value], rules) if graph is not None else {value}
-    stops = [
-        node
-        for node in (graph if graph is not None else ())
-        if rules.blocks(node) and not active.isdisjoint(node.inputs)
-    ]
-    if stops:
-        node = stops[-1]
-        return f"node {node.name!r} ({node.op_type}) passes no gradient; choose a tensor behind it"
-    return "the target does not depend on it; choose a tensor on the way to the target"
+def _break(graph: ir.Graph, value: ir.Value, seeds: Sequence[ir.Value], rules: RuleSet) -> ir.Node | None:
+    """Return the node on a way from *value* to *seeds* at which no gradient passes; None where there is no way.
+
+    Of several ways the one of numbers is meant, rather than that of shapes and indices.
+    """
+    active = dependents(graph, [value], rules)
+    way = between(list(graph), (), seeds)
+    stops = [node for node in way if not active.isdisjoint(used_values(node)) and rules.blocks(node)]
+    if not active.isdisjoint(seeds):  # some rule gives none
+        op = Emitter(graph)
+        cotangents = {y: ir.Value(name="", shape=y.shape, type=ir.TensorType(gradient_dtype(y))) for y in seeds}
+        values = [x for x in active if x is not value]
+        found = zip(values, backward(op, cotangents, values, rules), strict=True)
+        reached = {x for x, gradient in found if gradient is not None}
+        op.place(())
+        stops += [
+            node
+            for node in way
+            if not reached.isdisjoint(node.outputs)
+            and not active.isdisjoint(used_values(node))
+            and reached.isdisjoint(used_values(node))
+        ]
+    floating = [node for node in stops if any(y.dtype is None or y.dtype.is_floating_point() for y in node.outputs)]
+    return next(reversed(floating or stops), None)

@@ -186,6 +186,17 @@ class Emitter:
         """Return *dy* where *condition* holds, else 0: several times faster on ONNX Runtime's CPU than Where."""
         return self.Mul(dy, self.flag(condition, dy))
 
+    def scatter_add(self, base: ir.Value, places: ir.Value, parts: ir.Value, axis: int = 0) -> ir.Value:
+        """Return *base* with *parts* added at *places* along *axis*.
+
+        Sums of halves are taken in float32: ONNX Runtime's CPU provider has no others, and they are the better ones.
+        """
+        if base.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+            return self.ScatterElements(base, places, parts, axis=axis, reduction="add")
+        wide = [self.Cast(x, to=int(ir.DataType.FLOAT)) for x in (base, parts)]
+        total = self.ScatterElements(wide[0], places, wide[1], axis=axis, reduction="add")
+        return self.Cast(total, to=int(base.dtype))
+
     def axes(self, x: ir.Value, start: int = 0, stop: int = 0) -> ir.Value:
         """Return the axes of *x* from *start* up to its rank plus *stop*, as int64 [n]."""
         return self.Range(start, self.Add(self.Squeeze(self.Shape(self.Shape(x)), [0]), stop), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,24 @@ def test_a_disconnected_input_is_an_error_that_says_where() -> None:
     with pytest.raises(GradientError, match="the target does not depend on it"):
         vjp(model, ["y"], ["w"])
     assert names(vjp(model, ["y"]).graph.output) == ["y", "z", "x.gradient"]  # by default: those that connect
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("[here] r = RandomNormalLike(x) y = Mul(r, r)", r"node 'here' (RandomNormalLike) passes"),
+        ("[here] r = Bernoulli(x) y = Mul(r, r)", "node 'here' (Bernoulli) passes"),
+        ("[here] a = Cast<to = 6>(x) y = Cast<to = 1>(a)", "node 'here' (Cast) passes"),
+        ("[here] a = ArgMax(x) y = Cast<to = 1>(a)", "node 'here' (ArgMax) passes"),
+        ("[here] a = Floor(x) s = Shape(x) y = Reshape(a, s)", "node 'here' (Floor) passes"),  # not Shape
+        ("[here] y = Floor(x) z = Ceil(x)", "node 'here' (Floor) passes"),  # not what is off the way
+        ("a = Sin(x) [here] b = Sign(a) c = Exp(b) y = Floor(c)", "node 'here' (Sign) passes"),
+    ],
+)
+def test_where_a_path_breaks(body: str, says: str) -> None:
+    """The node on the way at which what depends on x ends is named, be it by a row None or by its rule."""
+    with pytest.raises(GradientError, match=re.escape(f"with respect to 'x' is zero everywhere: {says} no gradient")):
+        vjp(parsed(body, outputs="float[n, m] y"), ["y"], ["x"])
 
 
 def test_integers_only() -> None:
