@@ -1,4 +1,7 @@
-"""The gradient of a gradient of whole networks: a convolutional one and a transformer, against PyTorch's own."""
+"""The gradient of a gradient of whole networks: a convolutional one and a transformer, against PyTorch's own in float64.
+
+The reference evaluator gathers no more than 64 elements along one axis: ONNX Runtime computes, in float32.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onnxcam.autodiff import vjp
-from onnxcam.testing import evaluate
+from onnxcam.testing import run
 from tests.autodiff.test_networks import Classifier, ViT, conv, exported
 
 NETWORKS = {
@@ -27,22 +30,20 @@ def test_gradient_of_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     net = NETWORKS[name]().double().eval()
     x = torch.randn(1, 3, 8, 8, dtype=torch.float64, requires_grad=True)
-    model = exported(net, x.detach(), "torchscript")
-    (source,), output = model.graph.input, model.graph.output[0]
     u = torch.randn_like(net(x)).requires_grad_()
     v = torch.randn_like(x)
     (first,) = torch.autograd.grad(net(x), x, u, create_graph=True)
     expected = torch.autograd.grad(first, [x, u], v)
 
+    model = exported(net.float(), x.detach().float(), "torchscript")
+    (source,), output = model.graph.input, model.graph.output[0]
     once = vjp(model, [output.name], [source.name])
     gradient, seed = f"{source.name}.gradient", f"{output.name}.cotangent"
     twice = vjp(once, [gradient], [source.name, seed])
-    feeds = {source.name: x.detach().numpy(), seed: u.detach().numpy(), f"{gradient}.cotangent": v.numpy()}
-    results = evaluate(twice, feeds)
-    np.testing.assert_allclose(
-        results[gradient], first.detach().numpy(), rtol=1e-6, atol=1e-6 * float(first.abs().max())
-    )
-    for got, wanted in zip(list(results.values())[-2:], expected, strict=True):
-        reference = wanted.numpy()
-        assert np.abs(reference).max() > 0
-        np.testing.assert_allclose(got, reference, rtol=1e-5, atol=1e-6 * np.abs(reference).max())
+    feeds = {source.name: x, seed: u, f"{gradient}.cotangent": v}
+    results = run(twice, {key: value.detach().float().numpy() for key, value in feeds.items()})
+    for got, wanted in zip([results[gradient], *list(results.values())[-2:]], [first, *expected], strict=True):
+        reference = wanted.detach().numpy()
+        largest = np.abs(reference).max()
+        assert largest > 0
+        np.testing.assert_allclose(got, reference, rtol=1e-3, atol=1e-4 * largest)
