@@ -133,8 +133,8 @@ def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callabl
 NO_GRADIENT = (
     "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape "
     "Equal EyeLike Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual Multinomial NonMaxSuppression "
-    "NonZero Not OneHot OptionalHasElement Or Range RandomNormal RandomNormalLike RandomUniform RandomUniformLike Round "
-    "SequenceEmpty SequenceLength Shape Sign Size Unique Xor"
+    "NonZero Not OneHot OptionalHasElement Or RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range "
+    "Round SequenceEmpty SequenceLength Shape Sign Size Unique Xor"
 ).split()
 """Operators whose outputs are counts, indices, flags, random, or constant piece by piece."""
 

@@ -57,7 +57,7 @@ def split_to_sequence(op: Emitter, node: ir.Node, dy: V, x: V, split: V | None =
 @rule("ConcatFromSequence")
 def concat_from_sequence(op: Emitter, node: ir.Node, dy: V, s: V) -> Gradients:
     """y are the elements of s, joined along an axis, or stacked along a new one: ds is dy split."""
-    axis = node.attributes.get_int("axis", None)
+    axis = node.attributes["axis"].as_int()
     if node.attributes.get_int("new_axis", 0):
         return (op.SplitToSequence(dy, axis=axis, keepdims=0),)
     return (op.SplitToSequence(dy, lengths(op, s, axis), axis=axis),)
