@@ -84,6 +84,18 @@ def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
     return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
 
 
+def no_numbers(x: ir.Value) -> str | None:
+    """Say what *x* is if it is no tensor of numbers, and which node makes it; None if it is one."""
+    if isinstance(content(x.type), ir.SequenceType):
+        what = "a sequence"
+    elif x.dtype == ir.DataType.STRING:
+        what = "a tensor of strings"
+    else:
+        return None
+    node = x.producer()
+    return what if node is None else f"{what} (node {node.name!r}, {node.op_type})"
+
+
 def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
     """Whether two lengths are known to be equal; nothing is known of one without a name."""
     return a == b and (isinstance(a, int) or a.value is not None)

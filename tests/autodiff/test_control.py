@@ -64,22 +64,49 @@ def test_guided_rules_hold_in_a_branch() -> None:
     np.testing.assert_array_equal(run(vjp(model, rules="guided"), feeds)["x.gradient"], [[0, 0, 1]])
 
 
-def test_a_loop_that_pytorch_exports() -> None:
-    class Loop(torch.nn.Module):
-        def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-            y = x
-            for i in range(int(n)):
-                y = torch.sin(y @ x) if i % 2 == 0 else y + x.transpose(0, 1)
-            return y
+class Loop(torch.nn.Module):
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        y = x
+        for i in range(int(n)):
+            y = torch.sin(y @ x) if i % 2 == 0 else y + x.transpose(0, 1)
+        return y
 
+
+class Growing(torch.nn.Module):
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        y = x
+        for i in range(int(n)):
+            y = torch.cat([y, torch.sin(y[-1:] * x[i % 3])], 0)
+        return y
+
+
+class List(torch.nn.Module):
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        parts = [x[0]]
+        for i in range(int(n)):
+            parts.append(torch.sin(parts[i] * x[i % 3]) + parts[0])
+        return torch.stack(parts)
+
+
+class Parts(torch.nn.Module):
+    def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros_like(x[:, 0])
+        for part in torch.split(x, 1, 1):
+            total = torch.tanh(total * n + part[:, 0])
+        return total
+
+
+@pytest.mark.parametrize("network", [Loop, Growing, List, Parts])
+def test_a_loop_that_pytorch_exports(network: type[torch.nn.Module]) -> None:
     x, file = torch.randn(3, 3, requires_grad=True), io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = torch.jit.script(Loop())
+        model = torch.jit.script(network())
         torch.onnx.export(model, (x, torch.tensor(3)), file, dynamo=False, opset_version=17, input_names=["x", "n"])
     y = model(x, torch.tensor(5))
     (expected,) = torch.autograd.grad(y, x, torch.ones_like(y))
     gradient = vjp(onnx.load_from_string(file.getvalue()), inputs=["x"])
     source, count, cotangent = (value.name for value in gradient.graph.input)
-    results = run(gradient, {source: x.detach().numpy(), count: np.asarray(5), cotangent: np.ones((3, 3), np.float32)})
+    ones = np.ones(y.shape, np.float32)
+    results = run(gradient, {source: x.detach().numpy(), count: np.asarray(5), cotangent: ones})
     np.testing.assert_allclose(results["x.gradient"], expected.numpy(), rtol=1e-4, atol=1e-6)
