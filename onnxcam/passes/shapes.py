@@ -31,10 +31,12 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
 
     *anew*: also where all of them are known, as the graph has changed.
     """
-    if not anew and all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name):
+    declared = _doubt_loops(model)
+    known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
+    if known and not anew and not declared:
         return
     _infer(model)
-    while _fill(model.graph) or _fill_composed(model.graph) or _fill_loops(model):
+    while _fill(model.graph) or _fill_composed(model.graph) or _fill_loops(model) or _declare(declared):
         _infer(model)
 
 
@@ -106,6 +108,29 @@ def _fill(graph: ir.Graph) -> bool:
                 y.shape, y.type = x.shape, x.type
                 filled = True
     return filled
+
+
+def _doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:
+    """Forget shapes that are declared for what loops carry, where they are not the same before and after a step.
+
+    PyTorch declares the shapes of the first step. Return what the shapes before and after a step have in common.
+    """
+    declared = {}
+    for node in [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]:
+        body = node.attributes["body"].as_graph()
+        for before, after in zip(body.inputs[2:], body.outputs[1:], strict=False):
+            common = _common(before.shape, after.shape)
+            if common is None or not all(isinstance(dim, int) or dim.value for dim in common):
+                declared[before], before.shape, after.shape = common, None, None
+    return declared
+
+
+def _declare(shapes: dict[ir.Value, ir.Shape | None]) -> bool:
+    """Give those values *shapes* which have none; tell whether there were any."""
+    open_ = [value for value, shape in shapes.items() if shape is not None and value.shape is None]
+    for value in open_:
+        value.shape = shapes[value]
+    return bool(open_)
 
 
 def _fill_loops(model: ir.Model) -> bool:
