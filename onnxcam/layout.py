@@ -276,8 +276,7 @@ FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]]
     **dict.fromkeys(("Concat", "QLinearConcat"), _joined),
     "Slice": _sliced,
     "Split": _sliced,
-    "Gather": _lost,
-    "Einsum": _lost,
+    **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
     **dict.fromkeys(
         (

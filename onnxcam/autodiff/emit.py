@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from onnx.defs import onnx_opset_version
 
 from onnxcam.autodiff import sequence
 from onnxcam.autodiff.fold import cancel, constant, fold
@@ -34,8 +35,15 @@ class Emitter:
     values are Python ints, floats, strings, lists of ints, tensors, or graphs.
     """
 
-    def __init__(self, graph: ir.Graph, prefix: str = "onnxcam", taken: set[str | None] | None = None) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        prefix: str = "onnxcam",
+        taken: set[str | None] | None = None,
+        opset: int | None = None,
+    ) -> None:
         self.graph = graph
+        self.opset = opset or graph.opset_imports.get("") or onnx_opset_version()
         self._prefix = prefix
         self._nodes: list[ir.Node] = []
         self._known: dict[Any, Any] = {}
@@ -115,7 +123,7 @@ class Emitter:
 
     def inner(self, graph: ir.Graph) -> Emitter:
         """Return an emitter into *graph*, which will be an attribute of a node emitted here: no name occurs in both."""
-        return Emitter(graph, graph.name or self._prefix, self._taken)
+        return Emitter(graph, graph.name or self._prefix, self._taken, self.opset)
 
     def pending(self, sources: Iterable[ir.Value], targets: Iterable[ir.Value]) -> list[ir.Node]:
         """Return the nodes, emitted but not placed yet, between *sources* and *targets*."""
@@ -263,8 +271,12 @@ def _attribute(name: str, value: Any) -> ir.Attr:
     if isinstance(value, str):
         return ir.AttrString(name, value)
     if isinstance(value, list | tuple):
-        return ir.AttrInt64s(name, value)
+        kind = type(value[0]) if value else int
+        return ir.Attr(name, _LISTS[kind], value)
     return ir.AttrGraph(name, value) if isinstance(value, ir.Graph) else ir.AttrTensor(name, value)
+
+
+_LISTS = {int: ir.AttributeType.INTS, float: ir.AttributeType.FLOATS, str: ir.AttributeType.STRINGS}
 
 
 def _key(attribute: Any) -> Any:

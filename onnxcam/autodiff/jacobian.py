@@ -37,6 +37,8 @@ def vjp(
     Returns:
         A model with the inputs of *model*, plus ``<output>.cotangent``, of the output's shape and dtype, for each
         output; and the outputs of *model*, plus ``<input>.gradient``, of the input's shape and dtype, for each input.
+        Its weights are inside; but where they exceed 2 GB, it refers to the file of *model* that holds them, and is to
+        be saved into that file's folder.
 
     Raises:
         ModelError: the model is invalid, or has no tensor of that name.

@@ -5,7 +5,6 @@
 3. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
 4. `shapes`: shapes and dtypes are inferred.
 5. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
-6. `bodies`: operators without a rule that ONNX defines by a body are replaced by it.
 
 The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
 """
@@ -16,7 +15,6 @@ from collections.abc import Container
 
 import onnx_ir as ir
 
-from onnxcam.passes.bodies import inline_bodies
 from onnxcam.passes.branches import take_branches
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
@@ -35,6 +33,4 @@ def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
     infer_shapes(model)
     while take_branches(model):
         infer_shapes(model, anew=True)
-    while inline_bodies(model, known):
-        infer_shapes(model)
     return model

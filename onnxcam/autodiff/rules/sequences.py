@@ -5,19 +5,13 @@ The cotangent of a sequence is a sequence, that of an optional the cotangent of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.sequence import Element, at, lengths, over
-from onnxcam.autodiff.subgraph import captured, twin
-
-if TYPE_CHECKING:
-    from onnxcam.autodiff.core import Scope
+from onnxcam.autodiff.sequence import Element, at, lengths
 
 
 @rule("SequenceConstruct")
@@ -61,17 +55,6 @@ def concat_from_sequence(op: Emitter, node: ir.Node, dy: V, s: V) -> Gradients:
     if node.attributes.get_int("new_axis", 0):
         return (op.SplitToSequence(dy, axis=axis, keepdims=0),)
     return (op.SplitToSequence(dy, lengths(op, s, axis), axis=axis),)
-
-
-@rule("SequenceMap", many=True, inner=True)
-def sequence_map(op: Emitter, node: ir.Node, dys: list[V | None], *xs: V, scope: Scope) -> Iterable[tuple[V, V | None]]:
-    """A Loop over the elements: the driver differentiates that."""
-    body = node.attributes["body"].as_graph()
-    ys = over(op, twin(body, op.name("onnxcam.body")), *xs)
-    maker = ys[0].producer()
-    assert maker is not None
-    wanted = [x for x in dict.fromkeys((*xs, *captured(body))) if x in scope.active]
-    return zip(wanted, scope.backward(op, [maker], zip(ys, dys, strict=True), wanted), strict=True)
 
 
 @rule("Optional")
