@@ -64,6 +64,28 @@ def test_guided_rules_hold_in_a_branch() -> None:
     np.testing.assert_array_equal(run(vjp(model, rules="guided"), feeds)["x.gradient"], [[0, 0, 1]])
 
 
+def test_the_gradient_of_an_optional_that_holds_nothing_is_empty() -> None:
+    model = parsed(
+        "h = OptionalHasElement(o)"
+        " y = If<then_branch = t () => (float[1, 3] u) { a = OptionalGetElement(o) u = Mul(a, x) },"
+        " else_branch = e () => (float[1, 3] v) { v = Mul(x, x) }>(h)",
+        ", optional(float[1, 3]) o",
+    )
+    results = run(vjp(model), {"x": X, "o": None, "y.cotangent": np.ones_like(X)})
+    assert results["o.gradient"].shape == (0,)
+    np.testing.assert_array_equal(results["x.gradient"], 2 * X)
+    results = run(vjp(model), {"x": X, "o": 3 * X, "y.cotangent": np.ones_like(X)})
+    np.testing.assert_array_equal(results["o.gradient"], X)
+
+
+def test_many_elements_of_a_list_are_added_to_its_gradient_in_place() -> None:
+    parts = " ".join(f"i{k} = Constant<value = int64 {{{k}}}>() a{k} = SequenceAt(s, i{k})" for k in range(3))
+    gradient = vjp(parsed(f"s = SplitToSequence<axis = 1>(x) {parts} c = Concat<axis = 1>(a2, a1, a0) y = Mul(c, c)"))
+    assert [node.op_type for node in gradient.graph.node].count("Loop") == 1  # the zeros that they are added to
+    results = run(gradient, {"x": X, "y.cotangent": np.ones_like(X)})
+    np.testing.assert_array_equal(results["x.gradient"], 2 * X)
+
+
 class Loop(torch.nn.Module):
     def forward(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
         y = x
