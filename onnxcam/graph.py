@@ -146,6 +146,7 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 
 def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.Model:
+    _refuse_maps(proto.graph, where)
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:
@@ -160,6 +161,17 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
     except onnx.checker.ValidationError as error:
         raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from None
     return model
+
+
+def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse maps from class to score, which no node of the default domain makes or takes."""
+    for output in graph.output:
+        node = next((node for node in graph.node if output.name in node.output), None)
+        if node is not None and output.type.sequence_type.elem_type.HasField("map_type"):
+            raise ModelError(
+                f"output {output.name!r} of {where} is a sequence of maps (node {node.name!r}, {node.op_type}); "
+                f"make that node's input {node.input[0]!r} the output in its place"
+            )
 
 
 def _check(proto: onnx.ModelProto) -> None:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnxcam import labels as labelling
 from onnxcam.autodiff.core import Cotangent, OneHot
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.infer import gradient_dtype, no_numbers
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
 from onnxcam.units import Units, units
@@ -100,12 +100,13 @@ def find_scores(graph: ir.Graph) -> Scores:
 
     TargetError where no output is a vector of scores.
     """
-    for output in graph.outputs:
+    tensors = [output for output in graph.outputs if no_numbers(output) is None]
+    for output in tensors:
         classes = _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             value, head = _before_head(output)
             return Scores(value, output.name or "", head, classes, _integer_units(value), _integer_units(output))
-    shapes = ", ".join(f"{value.name!r} {value.shape}" for value in graph.outputs)
+    shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
     raise TargetError(
         f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
         "(for other networks, onnxcam.autodiff.vjp gives the gradient of any tensor)"

@@ -239,7 +239,7 @@ def _check_directional(
     forward = tapped(wide, [name.removesuffix(".cotangent") for name in cotangents])
 
     def along(step: float, name: str, v: np.ndarray) -> float:
-        values = evaluate(forward, {**feeds, name: each(lambda x, v: x + step * v, feeds[name], v)})
+        values = evaluate(forward, {**feeds, name: each(lambda x, v: np.asarray(x + step * v), feeds[name], v)})
         return sum(product(cotangents[f"{y}.cotangent"], value) for y, value in values.items())
 
     for name in wanted:

@@ -255,6 +255,71 @@ def test_no_class_scores(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=says)
 
 
+def changed(nodes: str, inputs: str = "float[1, 3, 8, 8] x", outputs: str = "float[1, 2] y") -> onnx.ModelProto:
+    """Return a model of *nodes*, with the weights of a classifier."""
+    return onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
+    net ({inputs}) => ({outputs}) <float[2, 3, 1, 1] w = {{1, 2, 3, 4, 5, 6}}, int64 z = {{0}}> {{ {nodes} }}
+    """)
+
+
+HEAD = "c = Conv(x, w) r = Relu(c) p = GlobalAveragePool(r)"
+
+
+@pytest.mark.parametrize(
+    ("declared", "first", "what"),
+    [
+        ("seq(float[1, 3, 8, 8]) s", "x = SequenceAt(s, z)", "a sequence"),
+        ("string[1, 3, 8, 8] s", "x = Cast<to = 1>(s)", "a tensor of strings"),
+    ],
+)
+def test_input_that_is_no_tensor_of_numbers(
+    onnxcam: Run, tmp_path: Path, picture: Path, declared: str, first: str, what: str
+) -> None:
+    saved(tmp_path / "s.onnx", changed(f"{first} {HEAD} y = Flatten(p)", declared))
+    says = [f"the model's input 's' is {what}, no picture", "cut off what comes before it"]
+    refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=says)
+
+
+@pytest.mark.parametrize(
+    ("declared", "last", "what"),
+    [
+        ("seq(float[1, 2]) q", "[list] q = SequenceConstruct(y, y)", "a sequence (node 'list', SequenceConstruct)"),
+        ("string[1, 2] q", "[spell] q = Cast<to = 8>(y)", "a tensor of strings (node 'spell', Cast)"),
+    ],
+)
+def test_output_that_is_no_tensor_of_numbers(
+    onnxcam: Run, tmp_path: Path, picture: Path, declared: str, last: str, what: str
+) -> None:
+    nodes = f"{HEAD} y = Flatten(p) {last}"
+    saved(tmp_path / "q.onnx", changed(nodes, outputs=declared))
+    says = ["no output of the model is a vector of class scores", f"'q' {what}"]
+    refused(onnxcam, tmp_path, "explain", "q.onnx", picture, says=says)
+    saved(tmp_path / "q.onnx", changed(nodes, outputs=f"{declared}, float[1, 2] y"))
+    assert onnxcam("explain", "q.onnx", picture, "-p", "unit,resize=8x8", "-o", "out").code == 0
+
+
+def test_layer_that_is_no_tensor_of_numbers(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    nodes = (
+        "c = Conv(x, w) [list] s = SequenceConstruct(c, c) d = SequenceAt(s, z) p = GlobalAveragePool(d) y = Flatten(p)"
+    )
+    saved(tmp_path / "l.onnx", changed(nodes))
+    says = ["layer 's' is a sequence (node 'list', SequenceConstruct)", "`onnxcam inspect` lists"]
+    refused(onnxcam, tmp_path, "explain", "l.onnx", picture, "-l", "s", says=says)
+    ran = onnxcam("explain", "l.onnx", picture, "-p", "unit,resize=8x8", "-o", "out")
+    assert ran.code == 0, ran.err
+
+
+def test_output_that_is_a_sequence_of_maps(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = changed(f"{HEAD} y = Flatten(p) [zip] q = ai.onnx.ml.ZipMap<classlabels_int64s = [0, 1]>(y)")
+    number = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    maps = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, number))
+    proto.graph.output[0].CopyFrom(onnx.helper.make_value_info("q", maps))
+    saved(tmp_path / "m.onnx", proto)
+    says = ["output 'q' of 'm.onnx' is a sequence of maps (node 'zip', ZipMap)", "input 'y' the output in its place"]
+    refused(onnxcam, tmp_path, "explain", "m.onnx", picture, says=says)
+
+
 def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     proto = classifier()
     proto.opset_import.add(domain="my.ops", version=1)

@@ -118,7 +118,7 @@ class Scope:
         wanted: Sequence[ir.Value],
     ) -> list[ir.Value | None]:
         """Emit the gradients of *wanted* through *nodes*, given pairs of a value and its cotangent."""
-        total: dict[ir.Value, Cotangent] = {}
+        total: dict[ir.Value, ir.Value] = {}
         for y, dy in seeds:
             if dy is not None:
                 total[y] = op.total(total[y], dy) if y in total else dy

@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 from onnx.defs import onnx_opset_version
-from onnx.shape_inference import infer_shapes
 
+from onnxcam.autodiff.lists import inferred_by_onnx, shared_lengths, without
 from onnxcam.autodiff.subgraph import bodies, captured
 from onnxcam.errors import ModelError
 from onnxcam.graph import call_onnx
@@ -93,6 +93,18 @@ def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
     return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
 
 
+def no_numbers(x: ir.Value) -> str | None:
+    """Say what *x* is if it is no tensor of numbers, and which node makes it; None if it is one."""
+    if isinstance(content(x.type), ir.SequenceType):
+        what = "a sequence"
+    elif x.dtype == ir.DataType.STRING:
+        what = "a tensor of strings"
+    else:
+        return None
+    node = x.producer()
+    return what if node is None else f"{what} (node {node.name!r}, {node.op_type})"
+
+
 def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
     """Whether two lengths are known to be equal; nothing is known of one without a name."""
     return a == b and (isinstance(a, int) or a.value is not None)
@@ -113,15 +125,17 @@ def rank(x: ir.Value) -> int:
 def infer_model(model: ir.Model) -> None:
     """Have onnx infer what it can; it leaves *model* as it is where it fails."""
     try:
-        proto = call_onnx(lambda twin: infer_shapes(twin, strict_mode=False, data_prop=True), model)
+        proto = call_onnx(inferred_by_onnx, model)
     except Exception:  # whatever onnx's C++ raises on what it does not know
         return
-    for graph, inferred in zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True):
-        found = ir.convenience.create_value_mapping(inferred)
-        for name, value in ir.convenience.create_value_mapping(graph).items():
+    pairs = zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True)
+    mappings = [tuple(map(ir.convenience.create_value_mapping, graphs)) for graphs in pairs]
+    shared = shared_lengths(value for _, found in mappings for value in found.values())
+    for own, found in mappings:
+        for name, value in own.items():
             if name in found:
                 value.type = found[name].type or value.type
-                value.shape = value.shape if found[name].shape is None else found[name].shape
+                value.shape = value.shape if found[name].shape is None else without(found[name].shape, shared)
     for node in model.graph.all_nodes():
         if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
             for y in node.outputs:

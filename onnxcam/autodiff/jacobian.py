@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_type
+from onnxcam.autodiff.infer import gradient_type, no_numbers
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
@@ -101,8 +101,12 @@ def _tensors(graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.
         if not floating:
             raise GradientError(f"the model has no floating {kind} to differentiate; name a tensor inside")
         return floating
+    if isinstance(names, str):
+        raise ModelError(f"the {kind}s to differentiate are a list of names: give [{names!r}] in place of {names!r}")
     tensors = all_tensors(graph)
     for name in names:
         if name not in tensors:
             raise ModelError(f"the model has no tensor called {name!r}.{nearest(name, tensors)}")
+        if tensors[name].dtype == ir.DataType.STRING:
+            raise ModelError(f"{name!r} is {no_numbers(tensors[name])} and has no gradient; name a tensor of numbers")
     return [tensors[name] for name in names]

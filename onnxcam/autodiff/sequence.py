@@ -66,7 +66,7 @@ def lengths(op: Emitter, s: ir.Value, axis: int) -> ir.Value:
     """Return the lengths of the elements of *s* along *axis*, int64 [n]."""
     maker = s.producer()
     if maker is not None and maker.op_type == "SequenceConstruct":
-        return op.Concat(*(op.dim(x, axis) for x in maker.inputs), axis=0)
+        return op.Concat(*(op.dim(x, axis) for x in maker.inputs if x is not None), axis=0)
     return op.ConcatFromSequence(each(op, f"lengths {axis}", lambda inner, x: inner.dim(x, axis), s), axis=0)
 
 

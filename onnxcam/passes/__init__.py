@@ -3,7 +3,7 @@
 1. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
 2. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
 3. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
-4. `shapes`: shapes and dtypes are inferred.
+4. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`).
 5. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
 
 The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.infer import infer_model
 from onnxcam.autodiff.rules.compose import infer_composed
+from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
 """Operators whose output is like their input, which onnx cannot infer."""
@@ -16,10 +17,12 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
 
     *anew*: also where all of them are known, as the graph has changed.
     """
-    if not anew and all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name):
+    declared = doubt_loops(model)
+    known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
+    if known and not anew and not declared:
         return
     infer_model(model)
-    while _fill(model.graph) or infer_composed(model.graph) or _fill_loops(model):
+    while _fill(model.graph) or infer_composed(model.graph) or fill_loops(model) or declare(declared):
         infer_model(model)
 
 
@@ -35,17 +38,5 @@ def _fill(graph: ir.Graph) -> bool:
             x, y = node.inputs[0], node.outputs[0]
             if x is not None and x.shape is not None and y.shape is None:
                 y.shape, y.type = x.shape, x.type
-                filled = True
-    return filled
-
-
-def _fill_loops(model: ir.Model) -> bool:
-    """Give what loops carry as many axes as it starts with: onnx takes it that these may change, and tells nothing."""
-    filled = False
-    for node in [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]:
-        body = node.attributes["body"].as_graph()
-        for x, before, after in zip(node.inputs[2:], body.inputs[2:], body.outputs[1:], strict=False):
-            if x is not None and x.shape is not None and before.shape is None and after.shape is None:
-                before.shape = ir.Shape([None] * len(x.shape))
                 filled = True
     return filled

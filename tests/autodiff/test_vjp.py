@@ -166,6 +166,35 @@ def test_integers_only() -> None:
         vjp(parsed("y = Add(x, x)", "int64[n] x", "int64[n] y"))
 
 
+STRINGS = ("[spell] t = Cast<to = 8>(x) y = Relu(x)", "float[n, 3] x, string[n] s", "float[n, 3] y, string[n, 3] t")
+
+
+def test_strings() -> None:
+    with pytest.raises(
+        ModelError, match=r"'t' is a tensor of strings \(node 'spell', Cast\) and has no gradient; name a"
+    ):
+        vjp(parsed(*STRINGS), ["t"])
+    with pytest.raises(ModelError, match="'s' is a tensor of strings and has no gradient; name a tensor of numbers"):
+        vjp(parsed(*STRINGS), ["y"], ["s"])
+    assert names(vjp(parsed(*STRINGS)).graph.output) == ["y", "t", "x.gradient"]
+
+
+def test_one_name_in_place_of_a_list() -> None:
+    with pytest.raises(ModelError, match=r"the outputs to differentiate are a list of names: give \['y'\] in place of"):
+        vjp(parsed(*STRINGS), "y")
+    with pytest.raises(ModelError, match=r"the inputs to differentiate are a list of names: give \['x'\] in place of"):
+        vjp(parsed(*STRINGS), ["y"], "x")
+
+
+def test_a_sequence_has_a_sequence_as_its_gradient() -> None:
+    body = "t = Exp(x) s = SequenceConstruct(x, t) y = ConcatFromSequence<axis = 0>(s)"
+    gradient = load(vjp(parsed(body), ["s"]))
+    assert gradient.graph.inputs[1].name == "s.cotangent"
+    assert gradient.graph.inputs[1].type == ir.SequenceType(ir.TensorType(ir.DataType.FLOAT))
+    gradient = load(vjp(parsed(body), ["y"], ["s"]))
+    assert gradient.graph.outputs[1].type == ir.SequenceType(ir.TensorType(ir.DataType.FLOAT))
+
+
 def test_a_tensor_used_many_times_and_shared_inputs() -> None:
     model = parsed("a = Mul(x, x) b = Add(a, x) c = Mul(b, a) y = Sum(c, a, x)")
     x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)

@@ -6,16 +6,12 @@ The cotangent of a sequence is a sequence, that of an optional the cotangent of 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.sequence import Element, at, lengths
-
-if TYPE_CHECKING:
-    pass
 
 
 @rule("SequenceConstruct")
@@ -55,7 +51,7 @@ def split_to_sequence(op: Emitter, node: ir.Node, dy: V, x: V, split: V | None =
 @rule("ConcatFromSequence")
 def concat_from_sequence(op: Emitter, node: ir.Node, dy: V, s: V) -> Gradients:
     """y are the elements of s, joined along an axis, or stacked along a new one: ds is dy split."""
-    axis = node.attributes.get_int("axis", None)
+    axis = node.attributes["axis"].as_int()
     if node.attributes.get_int("new_axis", 0):
         return (op.SplitToSequence(dy, axis=axis, keepdims=0),)
     return (op.SplitToSequence(dy, lengths(op, s, axis), axis=axis),)

@@ -25,7 +25,8 @@ INSERT = """g (seq(float[]) s, float[N, 3] x, int64 i) => (seq(float[]) y) {
 }"""
 ERASE = """g (seq(float[]) s, int64 i) => (seq(float[]) y) { t = SequenceErase(s, i) y = SequenceErase(t) }"""
 GROWN = """g (float[2, 3] x) => (float[2, 6] y) {
-    e = SequenceEmpty<dtype = 1>() a = SequenceInsert(e, x) v = Exp(x) b = SequenceInsert(a, v) y = ConcatFromSequence<axis = -1>(b)
+    e = SequenceEmpty<dtype = 1>() a = SequenceInsert(e, x) v = Exp(x) b = SequenceInsert(a, v)
+    y = ConcatFromSequence<axis = -1>(b)
 }"""
 DOUBLY = """g (seq(float[?, 3]) s) => (float[A, 3] y, float[B, 3] z) {
     y = ConcatFromSequence<axis = 0>(s) t = SequenceErase(s) z = ConcatFromSequence<axis = -2>(t)
@@ -67,6 +68,50 @@ EITHER = """g (bool c, seq(float[?, 3]) s, float[2, 3] x) => (seq(float[?, 3]) y
     y = If<then_branch = t () => (seq(float[?, 3]) u) { a = SequenceInsert(s, x) u = Identity(a) },
            else_branch = e () => (seq(float[?, 3]) v) { b = Exp(x) v = SequenceConstruct(b, x) }>(c)
 }"""
+APPENDED = """g (int64 n, float[4, 3] x, float[3] w) => (seq(float[3]) y, float[A, 3] z) {
+    e = SequenceEmpty<dtype = 1>()
+    y = Loop<body = b (int64 i, bool go, seq(float[3]) s) => (bool on, seq(float[3]) t) {
+        on = Identity(go) u = Gather(x, i) v = Mul(u, w) t = SequenceInsert(s, v)
+    }>(n, , e)
+    p = ConcatFromSequence<axis = 0, new_axis = 1>(y) z = Exp(p)
+}"""
+REMEMBERED = """g (int64 n, float[2, 3] x, float[3] w) => (seq(float[?, 3]) y, float[K, 3] z) {
+    e = SequenceConstruct(x)
+    y, z = Loop<body = b (int64 i, bool go, seq(float[?, 3]) s) => (bool on, seq(float[?, 3]) t, float[3] d) {
+        on = Identity(go) last = Constant<value = int64 {-1}>() z = Constant<value = int64[1] {0}>()
+        a = SequenceAt(s, last) b = SequenceAt(s, i) m = ReduceSum<keepdims = 0>(b, z) d = Mul(m, w)
+        c = Concat<axis = 0>(a, b) v = Sin(c) t = SequenceInsert(s, v)
+    }>(n, , e)
+}"""
+POPPED = """g (seq(float[?, 3]) s, float[3] w) => (float[3] f, seq(float[?, 3]) t) {
+    n = Constant<value = int64 {2}>() z = Constant<value = float[3] {0, 0, 0}>()
+    f, t = Loop<body = b (int64 i, bool go, float[3] a, seq(float[?, 3]) q)
+           => (bool on, float[3] c, seq(float[?, 3]) r) {
+        on = Identity(go) last = Constant<value = int64 {-1}>() zero = Constant<value = int64[1] {0}>()
+        u = SequenceAt(q, last) r = SequenceErase(q) m = ReduceSum<keepdims = 0>(u, zero)
+        h = Mul(a, w) k = Add(h, m) c = Sin(k)
+    }>(n, , z, s)
+}"""
+READ = """g (seq(float[?, 3]) s, float[3] w) => (float[3] f) {
+    n = SequenceLength(s) z = Constant<value = float[3] {0, 0, 0}>()
+    f = Loop<body = b (int64 i, bool go, float[3] a) => (bool on, float[3] c) {
+        on = Identity(go) zero = Constant<value = int64[1] {0}>()
+        u = SequenceAt(s, i) m = ReduceSum<keepdims = 0>(u, zero) h = Mul(a, w) k = Add(h, m) c = Sin(k)
+    }>(n, , z)
+}"""
+CHOSEN = """g (int64 n, float[2, 3] x) => (float[A, 3] z) {
+    e = SequenceConstruct(x)
+    y = Loop<body = b (int64 i, bool go, seq(float[2, 3]) s) => (bool on, seq(float[2, 3]) t) {
+        on = Identity(go) one = Constant<value = int64 {1}>() z = Constant<value = int64 {0}>() first = Less(i, one)
+        t = If<then_branch = a () => (seq(float[2, 3]) u) {
+                   p = SequenceAt(s, z) q = Exp(p) u = SequenceInsert(s, q, z)
+               },
+               else_branch = d () => (seq(float[2, 3]) v) {
+                   v = SequenceMap<body = m (float[2, 3] k) => (float[2, 3] l) { o = Mul(k, x) l = Sin(o) }>(s)
+               }>(first)
+    }>(n, , e)
+    z = ConcatFromSequence<axis = 0>(y)
+}"""
 
 CASES = [
     text("SequenceConstruct", "twice the same", {"x": X, "y": Y}, CONSTRUCT),
@@ -81,8 +126,13 @@ CASES = [
     text("SplitToSequence", "lengths", {"x": Z, "n": ints(1, 3)}, PARTS),
     text("SplitToSequence", "one length", {"x": Z}, HALVES),
     text("SplitToSequence", "rows", {"x": Z}, ROWS),
-    text("SequenceMap", "two sequences and a tensor", {"s": LIST, "t": [normal(1, 3, seed=k) for k in range(3)], "w": X[0]}, MAPPED),
+    text("SequenceMap", "two sequences and a tensor", {"s": LIST, "t": [Y, Y + 1, 2 * Y], "w": X[0]}, MAPPED),
     text("SequenceMap", "a value from outside", {"s": LIST, "w": X[0]}, OUTSIDE),
+    text("Loop", "a list is made", {"n": np.asarray(3), "x": Z, "w": X[0]}, APPENDED),
+    text("Loop", "a list is read and made", {"n": np.asarray(3), "x": X, "w": X[0]}, REMEMBERED),
+    text("Loop", "a list is used up", {"s": LIST, "w": X[0]}, POPPED),
+    text("Loop", "a list from outside", {"s": LIST, "w": X[0]}, READ),
+    text("Loop", "a list is rewritten", {"n": np.asarray(3), "x": X}, CHOSEN),
     text("Optional", "wrapped and unwrapped", {"x": X, "s": LIST}, WRAPPED),
     text("OptionalGetElement", "where there is one", {"o": X, "w": normal(2, 3, seed=1)}, PERHAPS),
     *(text("If", f"sequences {c}", {"c": np.asarray(c), "s": LIST, "x": X}, EITHER) for c in (True, False)),
