@@ -1,4 +1,4 @@
-"""The gradient of a gradient of whole networks: a convolutional one and a transformer, against PyTorch's own in float64.
+"""The gradient of a gradient of whole networks, a convolutional one and a transformer: against PyTorch in float64.
 
 The reference evaluator gathers no more than 64 elements along one axis: ONNX Runtime computes, in float32.
 """

@@ -38,6 +38,7 @@ FAMILIES = (
     "quantized_ops",
     "recurrent",
     "reduction",
+    "regions",
     "resize",
     "sampling",
     "sequences",
