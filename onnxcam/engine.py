@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import EngineError, ProviderError, nearest
-from onnxcam.graph import first_line, to_bytes, weights_folder
+from onnxcam.graph import first_line, to_bytes
+from onnxcam.weights import weights_folder
 
 SHORT = {
     "cpu": "CPUExecutionProvider",
@@ -43,6 +45,8 @@ class Session:
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
+        for library in _LIBRARIES:
+            options.register_custom_ops_library(library)
         if not optimize:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         folder = weights_folder(model)
@@ -96,6 +100,27 @@ class Session:
             binding.bind_output(name, "cpu")
         self._session.run_with_iobinding(binding)
         return list(binding.copy_outputs_to_cpu())
+
+
+_LIBRARIES: list[str] = []
+
+
+def register_custom_ops(library: str | os.PathLike[str]) -> None:
+    """Have all sessions of this process know the operators in a shared *library* made for ONNX Runtime.
+
+    Raises:
+        EngineError: ONNX Runtime cannot load it.
+
+    Example:
+        >>> register_custom_ops(onnxruntime_extensions.get_library_path())
+    """
+    path = os.fspath(library)
+    try:
+        _onnxruntime().SessionOptions().register_custom_ops_library(path)
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime cannot load the operators of '{path}': {_reason(error)}") from error
+    if path not in _LIBRARIES:
+        _LIBRARIES.append(path)
 
 
 def available() -> list[str]:

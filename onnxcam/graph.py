@@ -19,13 +19,13 @@ import onnx
 import onnx_ir as ir
 
 from onnxcam.errors import ModelError
+from onnxcam.weights import HEAVY, LIMIT, Inside, arranged, is_beside, loaded, replaced, require_room, weights
 from onnxcam.wire import WireError, light
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 T = TypeVar("T")
 
 _NO_MODEL = "is no ONNX model, or a truncated one; download or export it again"
-HEAVY = 1024  # bytes; shape inference needs the small tensors (shapes, axes, scales), never the weights
 
 
 def load(source: ModelLike) -> ir.Model:
@@ -46,23 +46,37 @@ def load(source: ModelLike) -> ir.Model:
 
 
 def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
-    """Write *model* to *path*, whole or not at all, with its weights inside."""
-    target = Path(path)
-    partial = target.with_name(target.name + ".part")
+    """Write *model* to *path*, whole or not at all.
+
+    Weights that it holds itself are inside. Those that lie in a file beside it stay in that file where *path* is in its
+    folder; else they are copied, piece by piece, to ``<path>.data``.
+    """
+    target, data = Path(path), Path(f"{os.fspath(path)}.data")
+    partial, part = (file.with_name(file.name + ".part") for file in (target, data))
     try:
-        partial.write_bytes(to_proto(model).SerializeToString())
+        with replaced(model, arranged(model, target.parent, data.name, part)):
+            partial.write_bytes(to_bytes(model))
+        if part.exists():
+            os.replace(part, data)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """Return *model* as protobuf, with its weights inside."""
-    return ir.serde.serialize_model(ir.external_data.load_to_model(model))
+    """Return *model* as protobuf, with its weights inside, but for those beside it if all together exceed 2 GB."""
+    values = weights(model)
+    if sum(value.const_value.nbytes for value in values if value.const_value is not None) > LIMIT:
+        values = [value for value in values if not is_beside(value.const_value)]
+        require_room(values)
+    with replaced(model, loaded(values)):
+        return ir.serde.serialize_model(model)
 
 
 def to_bytes(model: ir.Model) -> bytes:
     """Return *model* as the content of an ``.onnx`` file. Weights that lie in files stay there (`weights_folder`)."""
+    require_room([value for value in weights(model) if not isinstance(value.const_value, ir.ExternalTensor)])
     return ir.serde.serialize_model(model).SerializeToString()
 
 
@@ -70,12 +84,6 @@ def all_tensors(graph: ir.Graph) -> dict[str, ir.Value]:
     """Return the tensors of *graph*, subgraphs excluded, by name."""
     values = [*graph.inputs, *graph.initializers.values(), *(y for node in graph for y in node.outputs)]
     return {value.name: value for value in values if value.name}
-
-
-def weights_folder(model: ir.Model) -> str | None:
-    """Return the folder in which the files with the weights of *model* lie, None where it holds them itself."""
-    tensors = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
-    return next((str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)), None)
 
 
 @contextmanager
@@ -138,13 +146,14 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 
 def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.Model:
+    _refuse_maps(proto.graph, where)
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:
         raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from error
     for value in (weight for graph in model.graphs() for weight in graph.initializers.values()):
         if isinstance(value.const_value, ir.ExternalTensor):
-            _attach(value.const_value, where, path)
+            value.const_value = _attached(value.const_value, where, path)
             if value.const_value.nbytes <= HEAVY:
                 value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
     try:
@@ -154,20 +163,31 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
     return model
 
 
+def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse maps from class to score, which no node of the default domain makes or takes."""
+    for output in graph.output:
+        node = next((node for node in graph.node if output.name in node.output), None)
+        if node is not None and output.type.sequence_type.elem_type.HasField("map_type"):
+            raise ModelError(
+                f"output {output.name!r} of {where} is a sequence of maps (node {node.name!r}, {node.op_type}); "
+                f"make that node's input {node.input[0]!r} the output in its place"
+            )
+
+
 def _check(proto: onnx.ModelProto) -> None:
-    """Check *proto*, but for outputs that declare no shape: the standard asks for one, runtimes do not.
+    """Check *proto*, but for inputs and outputs that declare no shape: the standard asks for one, runtimes do not.
 
     Nor do they ask of files before IR version 4 that weights be inputs; ONNX Runtime itself saves such.
     """
     proto.ir_version = max(proto.ir_version, 4)
-    shaped = [output for output in proto.graph.output if output.type.tensor_type.HasField("shape")]
-    del proto.graph.output[:]
-    proto.graph.output.extend(shaped)
+    for value in [*proto.graph.input, *proto.graph.output]:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     onnx.checker.check_model(proto)
 
 
-def _attach(tensor: ir.ExternalTensor, where: str, path: Path | None) -> None:
-    """Point *tensor* at its file, which must be there and lie in the model's folder."""
+def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.ExternalTensor:
+    """Return *tensor* pointed at its file, which must be there and lie in the model's folder."""
     if path is None:
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead"
@@ -187,6 +207,11 @@ def _attach(tensor: ir.ExternalTensor, where: str, path: Path | None) -> None:
     if file.stat().st_size < end:
         raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
     tensor.base_dir = home
+    if file != path.resolve():
+        return tensor
+    return Inside(
+        tensor.location, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import no_numbers
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.errors import LayerError, nearest
 from onnxcam.graph import all_tensors
@@ -29,7 +30,8 @@ PASSIVE = frozenset(
         "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile "
         "Resize Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool "
         "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool "
-        "QLinearGlobalAveragePool QLinearReduceMean ReorderInput ReorderOutput"
+        "QLinearGlobalAveragePool QLinearReduceMean ReorderInput ReorderOutput SequenceAt ConcatFromSequence "
+        "OptionalGetElement"
     ).split()
 )
 """Operators that move, pool or re-type an activation but make none."""
@@ -101,6 +103,7 @@ def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSe
         for node in graph
         for y in node.outputs
         if y in found
+        and no_numbers(y) is None
         and y in before
         and y is not scores
         and _is_activation(node, found[y], active)
@@ -162,6 +165,9 @@ def choose(
 def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
     """Return the layer that *name* means: a tensor, a node, or a layer of the framework the file came from."""
     value = _find(graph, name)
+    what = no_numbers(value)
+    if what is not None:
+        raise LayerError(f"layer {name!r} is {what}, no activation; `onnxcam inspect` lists the layers that are")
     layout = layouts(graph, image, rules).get(value)
     if layout is None:
         raise LayerError(

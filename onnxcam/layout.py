@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
+from onnxcam.autodiff.infer import no_numbers
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rules.blocked import NCHWC, channels, plain
 from onnxcam.errors import ModelError
@@ -99,6 +100,12 @@ def picture_input(graph: ir.Graph) -> ir.Value:
     """Return the one input of *graph* that takes a picture; ModelError where there are several inputs, or none."""
     inputs = list(graph.inputs)
     if len(inputs) == 1:
+        what = no_numbers(inputs[0])
+        if what is not None:
+            raise ModelError(
+                f"the model's input {inputs[0].name!r} is {what}, no picture; onnxcam explains models that take a "
+                "tensor of numbers: cut off what comes before it"
+            )
         return inputs[0]
     named = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
     raise ModelError(f"the model has {len(inputs)} inputs ({named}); onnxcam explains models with one, the picture")
@@ -269,8 +276,7 @@ FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]]
     **dict.fromkeys(("Concat", "QLinearConcat"), _joined),
     "Slice": _sliced,
     "Split": _sliced,
-    "Gather": _lost,
-    "Einsum": _lost,
+    **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
     **dict.fromkeys(
         (

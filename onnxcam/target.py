@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxcam import labels as labelling
 from onnxcam.autodiff.core import Cotangent, OneHot
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import no_numbers
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
 from onnxcam.units import Units, units
@@ -87,13 +88,14 @@ def find_scores(graph: ir.Graph) -> Scores:
 
     TargetError where no output is a vector of scores.
     """
-    for output in graph.outputs:
+    tensors = [output for output in graph.outputs if no_numbers(output) is None]
+    for output in tensors:
         classes = _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             shown, head = _before_head(output)
             value = _before_rounding(shown)
             return Scores(value, shown, output.name or "", head, classes, _integer_units(output))
-    shapes = ", ".join(f"{value.name!r} {value.shape}" for value in graph.outputs)
+    shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
     raise TargetError(
         f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
         "(for other networks, onnxcam.autodiff.vjp gives the gradient of any tensor)"

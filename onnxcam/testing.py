@@ -7,8 +7,8 @@ from one node or a few lines of ONNX's text form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -18,7 +18,8 @@ from onnx.reference import ReferenceEvaluator
 from onnxcam.autodiff import RuleSet, vjp
 from onnxcam.graph import ModelLike, load, to_proto
 
-Feeds = Mapping[str, np.ndarray]
+Array: TypeAlias = Any  # an array, or a list of arrays: a sequence
+Feeds = Mapping[str, Array]
 
 STEP = 1e-5  # of the central differences; their error is near STEP² + 1e-16 / STEP
 
@@ -44,7 +45,7 @@ def check_grads(
 
     Args:
         model: What to differentiate; outputs and inputs as `onnxcam.autodiff.vjp` takes them.
-        feeds: An array for each input, away from kinks and ties.
+        feeds: An array for each input, a list of arrays for a sequence, away from kinks and ties.
         outputs: Names of the differentiated tensors.
         inputs: Names of the tensors to differentiate with respect to; they must be inputs of the graph.
         rules: The rule set.
@@ -72,13 +73,14 @@ def check_grads(
         wide_feeds |= {name.replace(".cotangent", f".u{depth}"): u for name, u in cotangents.items()}
 
 
-def evaluate(model: onnx.ModelProto, feeds: Feeds) -> dict[str, np.ndarray]:
+def evaluate(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
     """Return all outputs of *model* by name, computed by the ONNX reference evaluator."""
     results = ReferenceEvaluator(model).run(None, dict(feeds))
-    return {output.name: np.asarray(y) for output, y in zip(model.graph.output, results, strict=True)}
+    names = [output.name for output in model.graph.output]
+    return {name: y if y is None else each(np.asarray, y) for name, y in zip(names, results, strict=True)}
 
 
-def run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, np.ndarray]:
+def run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
     """Return all outputs of *model* by name, computed by ONNX Runtime on the CPU."""
     from onnxcam.engine import Session
 
@@ -134,9 +136,21 @@ def node_model(
     return to_proto(model)
 
 
-def widen_array(x: np.ndarray) -> np.ndarray:
+def each(function: Callable[..., Any], x: Array, *others: Array) -> Any:
+    """Return what *function* gives for arrays, or as a list what it gives for each element of sequences."""
+    if isinstance(x, list):
+        return [function(*elements) for elements in zip(x, *others, strict=True)]
+    return function(x, *others)
+
+
+def product(u: Array, v: Array) -> float:
+    """Return the sum of the products of the elements of two arrays, or of all arrays of two sequences."""
+    return float(np.sum(each(np.vdot, u, v)))
+
+
+def widen_array(x: Array) -> Array:
     """Return *x* in float64 if it is float32, else as it is."""
-    return x.astype(np.float64) if x.dtype == np.float32 else np.asarray(x)
+    return each(lambda x: x.astype(np.float64) if x.dtype == np.float32 else np.asarray(x), x)
 
 
 def widen(model: ir.Model) -> onnx.ModelProto:
@@ -152,10 +166,17 @@ def widen(model: ir.Model) -> onnx.ModelProto:
 
 
 def _widen_value(value: ir.Value) -> None:
-    if value.dtype == ir.DataType.FLOAT:
-        value.type = ir.TensorType(ir.DataType.DOUBLE)
+    if value.dtype == ir.DataType.FLOAT and value.type is not None:
+        value.type = retyped(value.type, ir.DataType.DOUBLE)
     if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT:
         value.const_value = ir.tensor(value.const_value.numpy().astype(np.float64), name=value.name)
+
+
+def retyped(kind: ir.TypeProtocol, dtype: ir.DataType) -> ir.TypeProtocol:
+    """Return *kind* with elements of *dtype*."""
+    if isinstance(kind, ir.SequenceType | ir.OptionalType):
+        return type(kind)(retyped(kind.elem_type, dtype))
+    return ir.TensorType(dtype)
 
 
 def _widen_attributes(node: ir.Node) -> None:
@@ -182,12 +203,17 @@ def _renamed(gradient: onnx.ModelProto, depth: int) -> onnx.ModelProto:
 
 def _cotangents(
     gradient: onnx.ModelProto, wide: onnx.ModelProto, feeds: Feeds, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
     """Return a random cotangent for each new input of *gradient*, of the shape its tensor takes at *feeds*."""
     known = {value.name for value in wide.graph.input}
     names = [value.name for value in gradient.graph.input if value.name not in known]
     values = evaluate(tapped(wide, [name.removesuffix(".cotangent") for name in names]), feeds)
-    return {name: rng.standard_normal(values[name.removesuffix(".cotangent")].shape) for name in names}
+    return {name: normal(rng, values[name.removesuffix(".cotangent")]) for name in names}
+
+
+def normal(rng: np.random.Generator, like: Array) -> Array:
+    """Return normally distributed numbers in the shape of *like*."""
+    return each(lambda x: np.asarray(rng.standard_normal(np.shape(x))), like)
 
 
 def tapped(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
@@ -213,28 +239,34 @@ def _check_directional(
     forward = tapped(wide, [name.removesuffix(".cotangent") for name in cotangents])
 
     def along(step: float, name: str, v: np.ndarray) -> float:
-        values = evaluate(forward, {**feeds, name: feeds[name] + step * v})
-        return float(sum(np.vdot(cotangents[f"{y}.cotangent"], value) for y, value in values.items()))
+        values = evaluate(forward, {**feeds, name: each(lambda x, v: np.asarray(x + step * v), feeds[name], v)})
+        return sum(product(cotangents[f"{y}.cotangent"], value) for y, value in values.items())
 
     for name in wanted:
         actual = computed[f"{name}.gradient"]
-        assert actual.shape == feeds[name].shape, f"{name}.gradient has shape {actual.shape}, not {feeds[name].shape}"
-        v = rng.standard_normal(feeds[name].shape)
+        got, shape = each(np.shape, actual), each(np.shape, feeds[name])
+        assert got == shape, f"{name}.gradient has shape {got}, not {shape}"
+        v = normal(rng, feeds[name])
         expected = (along(STEP, name, v) - along(-STEP, name, v)) / (2 * STEP)
-        scale = max(abs(expected), float(np.linalg.norm(actual)), 1e-3)
-        error = abs(float(np.vdot(v, actual)) - expected) / scale
+        scale = max(abs(expected), product(actual, actual) ** 0.5, 1e-3)
+        error = abs(product(v, actual) - expected) / scale
         assert error <= rtol, f"order {depth}: the gradient of {name!r} is off by {error:.2e} (more than {rtol:.0e})"
 
 
 def _check_runtime(
     narrow: onnx.ModelProto, wide: onnx.ModelProto, feeds: Feeds, wide_feeds: Feeds, rtol: float
 ) -> None:
-    types = {value.name: value.type.tensor_type.elem_type for value in narrow.graph.input}
+    types = {value.name: value.dtype for value in load(narrow).graph.inputs}
     narrow_feeds = {
-        name: x.astype(np.float32) if types[name] == onnx.TensorProto.FLOAT else x for name, x in feeds.items()
+        name: each(lambda x: x.astype(np.float32), x) if types[name] == ir.DataType.FLOAT else x
+        for name, x in feeds.items()
     }
     actual, expected = run(narrow, narrow_feeds), evaluate(wide, wide_feeds)
     for name in _suffixed(narrow.graph.output, ".gradient"):
-        scale = max(float(np.abs(expected[name]).max(initial=0)), 1e-6)
-        error = float(np.abs(actual[name] - expected[name]).max(initial=0)) / scale
+        scale = max(_largest(expected[name]), 1e-6)
+        error = _largest(each(np.subtract, actual[name], expected[name])) / scale
         assert error <= rtol, f"{name!r}: ONNX Runtime is off by {error:.2e} (more than {rtol:.0e})"
+
+
+def _largest(x: Array) -> float:
+    return float(np.max(each(lambda x: np.abs(x).max(initial=0), x), initial=0))

@@ -255,6 +255,71 @@ def test_no_class_scores(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=says)
 
 
+def changed(nodes: str, inputs: str = "float[1, 3, 8, 8] x", outputs: str = "float[1, 2] y") -> onnx.ModelProto:
+    """Return a model of *nodes*, with the weights of a classifier."""
+    return onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
+    net ({inputs}) => ({outputs}) <float[2, 3, 1, 1] w = {{1, 2, 3, 4, 5, 6}}, int64 z = {{0}}> {{ {nodes} }}
+    """)
+
+
+HEAD = "c = Conv(x, w) r = Relu(c) p = GlobalAveragePool(r)"
+
+
+@pytest.mark.parametrize(
+    ("declared", "first", "what"),
+    [
+        ("seq(float[1, 3, 8, 8]) s", "x = SequenceAt(s, z)", "a sequence"),
+        ("string[1, 3, 8, 8] s", "x = Cast<to = 1>(s)", "a tensor of strings"),
+    ],
+)
+def test_input_that_is_no_tensor_of_numbers(
+    onnxcam: Run, tmp_path: Path, picture: Path, declared: str, first: str, what: str
+) -> None:
+    saved(tmp_path / "s.onnx", changed(f"{first} {HEAD} y = Flatten(p)", declared))
+    says = [f"the model's input 's' is {what}, no picture", "cut off what comes before it"]
+    refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=says)
+
+
+@pytest.mark.parametrize(
+    ("declared", "last", "what"),
+    [
+        ("seq(float[1, 2]) q", "[list] q = SequenceConstruct(y, y)", "a sequence (node 'list', SequenceConstruct)"),
+        ("string[1, 2] q", "[spell] q = Cast<to = 8>(y)", "a tensor of strings (node 'spell', Cast)"),
+    ],
+)
+def test_output_that_is_no_tensor_of_numbers(
+    onnxcam: Run, tmp_path: Path, picture: Path, declared: str, last: str, what: str
+) -> None:
+    nodes = f"{HEAD} y = Flatten(p) {last}"
+    saved(tmp_path / "q.onnx", changed(nodes, outputs=declared))
+    says = ["no output of the model is a vector of class scores", f"'q' {what}"]
+    refused(onnxcam, tmp_path, "explain", "q.onnx", picture, says=says)
+    saved(tmp_path / "q.onnx", changed(nodes, outputs=f"{declared}, float[1, 2] y"))
+    assert onnxcam("explain", "q.onnx", picture, "-p", "unit,resize=8x8", "-o", "out").code == 0
+
+
+def test_layer_that_is_no_tensor_of_numbers(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    nodes = (
+        "c = Conv(x, w) [list] s = SequenceConstruct(c, c) d = SequenceAt(s, z) p = GlobalAveragePool(d) y = Flatten(p)"
+    )
+    saved(tmp_path / "l.onnx", changed(nodes))
+    says = ["layer 's' is a sequence (node 'list', SequenceConstruct)", "`onnxcam inspect` lists"]
+    refused(onnxcam, tmp_path, "explain", "l.onnx", picture, "-l", "s", says=says)
+    ran = onnxcam("explain", "l.onnx", picture, "-p", "unit,resize=8x8", "-o", "out")
+    assert ran.code == 0, ran.err
+
+
+def test_output_that_is_a_sequence_of_maps(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    proto = changed(f"{HEAD} y = Flatten(p) [zip] q = ai.onnx.ml.ZipMap<classlabels_int64s = [0, 1]>(y)")
+    number = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    maps = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, number))
+    proto.graph.output[0].CopyFrom(onnx.helper.make_value_info("q", maps))
+    saved(tmp_path / "m.onnx", proto)
+    says = ["output 'q' of 'm.onnx' is a sequence of maps (node 'zip', ZipMap)", "input 'y' the output in its place"]
+    refused(onnxcam, tmp_path, "explain", "m.onnx", picture, says=says)
+
+
 def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     proto = classifier()
     proto.opset_import.add(domain="my.ops", version=1)
@@ -263,6 +328,38 @@ def test_an_operator_without_a_rule(onnxcam: Run, tmp_path: Path, picture: Path)
     saved(tmp_path / "o.onnx", proto)
     says = ["operator my.ops::Crumple (opset 1)", "node 'odd'", "from 'p' to 'f'", "docs/add-a-rule.md"]
     refused(onnxcam, tmp_path, "explain", "o.onnx", picture, "-l", "a", says=says)
+
+
+BROKEN = {
+    "a random operator": ("[odd] r = RandomNormalLike(c)", ["node 'odd' (RandomNormalLike) passes no gradient"]),
+    "a batch normalization in training mode": (
+        "[odd] r, m, v = BatchNormalization<training_mode = 1>(c, one, zero, zero, one)",
+        ["node 'odd' (BatchNormalization) is in training mode"],
+    ),
+    "a dropout in training mode": ("[odd] r = Dropout(c, half, yes)", ["node 'odd' (Dropout) is in training mode"]),
+    "rounding": ("[odd] r = Round(c)", ["node 'odd' (Round) passes no gradient", "choose a tensor behind it"]),
+    "a cast to integers": (
+        "[odd] i = Cast<to = 6>(c) r = Cast<to = 1>(i)",
+        ["node 'odd' (Cast) passes no gradient", "choose a tensor behind it"],
+    ),
+    "a quantised tensor without a scale": (
+        "q = Cast<to = 2>(c) [odd] r = DequantizeLinear(q)",
+        ["(odd)", "input size 1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_breaks_the_gradient_is_named(onnxcam: Run, tmp_path: Path, picture: Path, what: str) -> None:
+    nodes, says = BROKEN[what]
+    proto = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[n, 3, 8, 8] x) => (float[n, 3] logits)
+    <float[3] one = {{1, 1, 1}}, float[3] zero = {{0, 0, 0}}, float half = {{0.5}}, bool yes = {{1}}>
+    {{ c = Relu(x) {nodes} p = GlobalAveragePool(r) logits = Flatten(p) }}
+    """)
+    saved(tmp_path / "b.onnx", proto)
+    refused(onnxcam, tmp_path, "explain", "b.onnx", picture, "-l", "c", "-p", "unit,resize=8x8", says=says)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

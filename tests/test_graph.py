@@ -12,8 +12,9 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
 from onnxcam.errors import ModelError
-from onnxcam.graph import load, save, to_proto, weights_folder
+from onnxcam.graph import load, save, to_proto
 from onnxcam.testing import run
+from onnxcam.weights import weights_folder
 from onnxcam.wire import WireError, light
 from tests.networks import HAND_X, hand_model
 

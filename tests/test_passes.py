@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from onnxcam.autodiff import STANDARD, vjp
+from onnxcam.autodiff.infer import same
 from onnxcam.errors import ModelError
-from onnxcam.graph import load, to_proto
+from onnxcam.graph import all_tensors, load, to_proto
 from onnxcam.passes import canonical
 from onnxcam.testing import run
 from tests.networks import HAND_X, hand_model
@@ -106,3 +108,46 @@ def test_operators_whose_spelling_changed(opset: int) -> None:
     results = run(vjp(model), {"x": x, "y.cotangent": np.arange(1, 7, dtype=np.float32).reshape(1, 2, 3)})
     np.testing.assert_array_equal(results["y"], np.clip(x, -1, 2)[None])
     np.testing.assert_array_equal(results["x.gradient"], [[0, 2, 3], [0, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("declared", "step", "expected"),
+    [
+        ("float[] a) => (bool on, float[] c", "c = Sin(a)", [2, 3]),  # an axis that a step leaves as it is
+        ("float[] a) => (bool on, float[] c", "c = Concat<axis = 0>(a, x)", [None, 3]),
+        ("float[] a) => (bool on, float[] c", "c = Concat<axis = 1>(a, a)", [2, None]),
+        ("float[2, 3] a) => (bool on, float[4, 3] c", "c = Concat<axis = 0>(a, x)", [None, 3]),  # of the first step
+        ("float[2, 3] a) => (bool on, float[2, 3] c", "c = Sin(a)", [2, 3]),
+        ("float[] a) => (bool on, float[] c", "z = Constant<value = int64[1] {0}>() c = Unsqueeze(a, z)", None),
+    ],
+)
+def test_shapes_of_what_a_loop_carries(declared: str, step: str, expected: list[int | None] | None) -> None:
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["": 18]>
+    g (float[2, 3] x, int64 n) => (float[] y) {{
+        y = Loop<body = b (int64 i, bool go, {declared}) {{ on = Identity(go) {step} }}>(n, , x)
+    }}""")
+    body = canonical(load(model), STANDARD).graph[0].attributes["body"].as_graph()
+    before, after = body.inputs[2].shape, body.outputs[1].shape
+    if expected is None:
+        assert before is None
+        return
+    assert before is not None
+    assert after is not None
+    assert [dim if isinstance(dim, int) else None for dim in before] == expected
+    assert [same(a, b) for a, b in zip(before, after, strict=True)] == [dim is not None for dim in expected]
+
+
+def test_elements_of_a_list_are_not_all_as_those_at_the_start_of_a_loop() -> None:
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 18]>
+    g (float[2, 3] x, int64 n) => (float[N, 3] y) {
+        e = SequenceConstruct(x)
+        s = Loop<body = b (int64 i, bool go, seq(float[?, 3]) a) => (bool on, seq(float[?, 3]) c) {
+            on = Identity(go) u = SequenceAt(a, i) v = Concat<axis = 0>(u, u) c = SequenceInsert(a, v)
+        }>(n, , e)
+        last = Constant<value = int64 {-1}>() first = Constant<value = int64 {0}>()
+        p = SequenceAt(s, last) q = SequenceAt(s, first) y = Concat<axis = 0>(p, q)
+    }""")
+    tensors = all_tensors(canonical(load(model), STANDARD).graph)
+    assert tensors["s"].type == ir.SequenceType(ir.TensorType(ir.DataType.FLOAT))
+    p, q = tensors["p"].shape, tensors["q"].shape
+    assert p is None or q is None or not same(p[0], q[0])

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, rank
+from onnxcam.autodiff.infer import gradient_dtype, gradient_type, rank, same
 from onnxcam.autodiff.rules import Rule, RuleSet
-from onnxcam.autodiff.subgraph import used_values
+from onnxcam.autodiff.sequence import Element
+from onnxcam.autodiff.subgraph import between, used_values
 from onnxcam.errors import GradientError, OnnxcamError
 
 
@@ -52,7 +53,7 @@ class Repeated:
         return op.Expand(self.value, op.Shape(y))
 
 
-Cotangent: TypeAlias = "ir.Value | OneHot | Repeated"
+Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | Element"
 
 
 def backward(
@@ -117,10 +118,10 @@ class Scope:
         wanted: Sequence[ir.Value],
     ) -> list[ir.Value | None]:
         """Emit the gradients of *wanted* through *nodes*, given pairs of a value and its cotangent."""
-        total: dict[ir.Value, Cotangent] = {}
+        total: dict[ir.Value, ir.Value] = {}
         for y, dy in seeds:
             if dy is not None:
-                total[y] = op.Add(total[y], dy) if y in total else dy
+                total[y] = op.total(total[y], dy) if y in total else dy
         return backward(op, total, wanted, self.rules, nodes)
 
     def dependents(self, graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
@@ -153,10 +154,17 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
     if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
         return parts[0]
     whole = any(isinstance(part, ir.Value) for part in parts)
-    tensors = [part.value if whole and isinstance(part, Repeated) else dense(op, part, y) for part in parts]
-    total = tensors[0] if len(tensors) == 1 else (op.Add if len(tensors) == 2 else op.Sum)(*tensors)
+    elements = [part for part in parts if isinstance(part, Element)]
+    tensors = [
+        part.value if whole and isinstance(part, Repeated) else dense(op, part, y)
+        for part in parts
+        if not isinstance(part, Element)
+    ]
+    total = op.total(*tensors) if tensors else op.zeros_like(y)
+    for element in elements:
+        total = element.onto(op, total)
     if total.producer() is not None and total.shape is None:  # a cotangent has the shape of its tensor
-        total.shape, total.type = y.shape, total.type or ir.TensorType(gradient_dtype(y))
+        total.shape, total.type = y.shape, total.type or gradient_type(y)
     cotangents[y] = [total]
     return total
 
@@ -178,7 +186,7 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
         return _unbroadcast_at_run_time(op, dx, x, y)
     missing = rank(y) - rank(x)
     pairs = list(zip(y.shape[missing:], x.shape, strict=True))
-    if any(short != 1 and not _same(long, short) for long, short in pairs):
+    if any(short != 1 and not same(long, short) for long, short in pairs):
         return _unbroadcast_at_run_time(op, dx, x, y)
     repeated = [missing + i for i, (long, short) in enumerate(pairs) if short == 1 and long != 1]
     leading = list(range(missing))
@@ -187,11 +195,6 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
     if leading:
         dx = op.ReduceSum(dx, leading, keepdims=0)
     return dx
-
-
-def _same(long: int | ir.SymbolicDim, short: int | ir.SymbolicDim) -> bool:
-    """Whether two lengths are known to be equal; nothing is known of one without a name."""
-    return long == short and (isinstance(short, int) or short.value is not None)
 
 
 def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -205,21 +208,38 @@ def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Val
     """Return *gradient*; GradientError, saying where the path breaks, where there is none."""
     if gradient is not None:
         return gradient
+    seeds = list(seeds)
     targets = ", ".join(repr(seed.name) for seed in seeds)
-    broken = _break(value, rules)
-    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {broken}")
+    node = None if value.graph is None else _break(value.graph, value, seeds, rules)
+    why = (
+        "the target does not depend on it; choose a tensor on the way to the target"
+        if node is None
+        else f"node {node.name!r} ({node.op_type}) passes no gradient; choose a tensor behind it"
+    )
+    raise GradientError(f"the gradient of {targets} with respect to {value.name!r} is zero everywhere: {why}")
 
 
-def _break(value: ir.Value, rules: RuleSet) -> str:
-    """Say where the dependents of *value* end."""
-    graph = value.graph
-    active = dependents(graph, [value], rules) if graph is not None else {value}
-    stops = [
-        node
-        for node in (graph if graph is not None else ())
-        if rules.blocks(node) and not active.isdisjoint(node.inputs)
-    ]
-    if stops:
-        node = stops[-1]
-        return f"node {node.name!r} ({node.op_type}) passes no gradient; choose a tensor behind it"
-    return "the target does not depend on it; choose a tensor on the way to the target"
+def _break(graph: ir.Graph, value: ir.Value, seeds: Sequence[ir.Value], rules: RuleSet) -> ir.Node | None:
+    """Return the node on a way from *value* to *seeds* at which no gradient passes; None where there is no way.
+
+    Of several ways the one of numbers is meant, rather than that of shapes and indices.
+    """
+    active = dependents(graph, [value], rules)
+    way = between(list(graph), (), seeds)
+    stops = [node for node in way if not active.isdisjoint(used_values(node)) and rules.blocks(node)]
+    if not active.isdisjoint(seeds):  # some rule gives none
+        op = Emitter(graph)
+        cotangents = {y: ir.Value(name="", shape=y.shape, type=ir.TensorType(gradient_dtype(y))) for y in seeds}
+        values = [x for x in active if x is not value]
+        found = zip(values, backward(op, cotangents, values, rules), strict=True)
+        reached = {x for x, gradient in found if gradient is not None}
+        op.place(())
+        stops += [
+            node
+            for node in way
+            if not reached.isdisjoint(node.outputs)
+            and not active.isdisjoint(used_values(node))
+            and reached.isdisjoint(used_values(node))
+        ]
+    floating = [node for node in stops if any(y.dtype is None or y.dtype.is_floating_point() for y in node.outputs)]
+    return next(reversed(floating or stops), None)

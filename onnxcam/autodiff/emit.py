@@ -13,9 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from onnx.defs import onnx_opset_version
 
+from onnxcam.autodiff import sequence
 from onnxcam.autodiff.fold import cancel, constant, fold
-from onnxcam.autodiff.infer import dtype_of, gradient_dtype, rank, shape_of
+from onnxcam.autodiff.infer import gradient_dtype, rank, shape_of, type_of
 from onnxcam.autodiff.subgraph import between, detach, used_values, values
 
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
@@ -33,8 +35,15 @@ class Emitter:
     values are Python ints, floats, strings, lists of ints, tensors, or graphs.
     """
 
-    def __init__(self, graph: ir.Graph, prefix: str = "onnxcam", taken: set[str | None] | None = None) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        prefix: str = "onnxcam",
+        taken: set[str | None] | None = None,
+        opset: int | None = None,
+    ) -> None:
         self.graph = graph
+        self.opset = opset or graph.opset_imports.get("") or onnx_opset_version()
         self._prefix = prefix
         self._nodes: list[ir.Node] = []
         self._known: dict[Any, Any] = {}
@@ -89,8 +98,7 @@ class Emitter:
         attrs = [_attribute(key, value) for key, value in attributes.items()]
         self._nodes.append(ir.Node(domain, op_type, inputs, attrs, outputs=made, name=name))
         for position, value in enumerate(made):
-            dtype = dtype_of(op_type, position, inputs, attributes)
-            value.type = ir.TensorType(dtype) if dtype is not None else None
+            value.type = type_of(op_type, position, inputs, attributes)
         made[0].shape = shape_of(op_type, inputs, attributes)
         return tuple(made)
 
@@ -115,7 +123,7 @@ class Emitter:
 
     def inner(self, graph: ir.Graph) -> Emitter:
         """Return an emitter into *graph*, which will be an attribute of a node emitted here: no name occurs in both."""
-        return Emitter(graph, graph.name or self._prefix, self._taken)
+        return Emitter(graph, graph.name or self._prefix, self._taken, self.opset)
 
     def pending(self, sources: Iterable[ir.Value], targets: Iterable[ir.Value]) -> list[ir.Node]:
         """Return the nodes, emitted but not placed yet, between *sources* and *targets*."""
@@ -142,7 +150,21 @@ class Emitter:
 
     def zeros_like(self, x: ir.Value) -> ir.Value:
         """Return zeros of the shape and dtype of *x*'s cotangent."""
-        return self.full_like(x, 0.0)
+        return self.full_like(x, 0.0) if sequence.is_plain(x) else sequence.zeros(self, x)
+
+    def total(self, *parts: ir.Value) -> ir.Value:
+        """Return the sum of *parts*, cotangents of one value."""
+        if len(parts) == 1:
+            return parts[0]
+        if not sequence.is_plain(parts[0]):
+            return sequence.total(self, *parts)
+        return self.Add(*parts) if len(parts) == 2 else self.Sum(*parts)
+
+    def once(self, key: tuple[Any, ...], emit: Callable[[], ir.Value]) -> ir.Value:
+        """Return what *emit* returned when it was called with *key* first."""
+        if key not in self._known:
+            self._known[key] = emit()
+        return self._known[key]
 
     def flag(self, condition: ir.Value, like: ir.Value) -> ir.Value:
         """Return 1 where *condition* holds, else 0, in the dtype of the cotangent of *like*."""
@@ -163,6 +185,17 @@ class Emitter:
     def mask(self, dy: ir.Value, condition: ir.Value) -> ir.Value:
         """Return *dy* where *condition* holds, else 0: several times faster on ONNX Runtime's CPU than Where."""
         return self.Mul(dy, self.flag(condition, dy))
+
+    def scatter_add(self, base: ir.Value, places: ir.Value, parts: ir.Value, axis: int = 0) -> ir.Value:
+        """Return *base* with *parts* added at *places* along *axis*.
+
+        Sums of halves are taken in float32: ONNX Runtime's CPU provider has no others, and they are the better ones.
+        """
+        if base.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+            return self.ScatterElements(base, places, parts, axis=axis, reduction="add")
+        wide = [self.Cast(x, to=int(ir.DataType.FLOAT)) for x in (base, parts)]
+        total = self.ScatterElements(wide[0], places, wide[1], axis=axis, reduction="add")
+        return self.Cast(total, to=int(base.dtype))
 
     def axes(self, x: ir.Value, start: int = 0, stop: int = 0) -> ir.Value:
         """Return the axes of *x* from *start* up to its rank plus *stop*, as int64 [n]."""
@@ -249,8 +282,12 @@ def _attribute(name: str, value: Any) -> ir.Attr:
     if isinstance(value, str):
         return ir.AttrString(name, value)
     if isinstance(value, list | tuple):
-        return ir.AttrInt64s(name, value)
+        kind = type(value[0]) if value else int
+        return ir.Attr(name, _LISTS[kind], value)
     return ir.AttrGraph(name, value) if isinstance(value, ir.Graph) else ir.AttrTensor(name, value)
+
+
+_LISTS = {int: ir.AttributeType.INTS, float: ir.AttributeType.FLOATS, str: ir.AttributeType.STRINGS}
 
 
 def _key(attribute: Any) -> Any:

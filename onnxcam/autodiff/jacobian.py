@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.infer import gradient_type, no_numbers
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
@@ -37,6 +37,8 @@ def vjp(
     Returns:
         A model with the inputs of *model*, plus ``<output>.cotangent``, of the output's shape and dtype, for each
         output; and the outputs of *model*, plus ``<input>.gradient``, of the input's shape and dtype, for each input.
+        Its weights are inside; but where they exceed 2 GB, it refers to the file of *model* that holds them, and is to
+        be saved into that file's folder.
 
     Raises:
         ModelError: the model is invalid, or has no tensor of that name.
@@ -71,7 +73,7 @@ def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str
 
 def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
     """Return a new graph input for the cotangent of *y*."""
-    kind = y.type if y.dtype is None else ir.TensorType(gradient_dtype(y))
+    kind = y.type if y.dtype is None else gradient_type(y)
     seed = ir.Value(name=op.name(f"{y.name}.cotangent"), shape=y.shape, type=kind)
     op.graph.inputs.append(seed)
     return seed
@@ -86,7 +88,7 @@ def add_output(
     """
     output = op.call(value, name)
     if like is not None:
-        output.shape, output.type = like.shape, ir.TensorType(gradient_dtype(like))
+        output.shape, output.type = like.shape, gradient_type(like)
     elif shape is not None:
         output.shape = ir.Shape(shape)
     op.graph.outputs.append(output)
@@ -99,8 +101,12 @@ def _tensors(graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.
         if not floating:
             raise GradientError(f"the model has no floating {kind} to differentiate; name a tensor inside")
         return floating
+    if isinstance(names, str):
+        raise ModelError(f"the {kind}s to differentiate are a list of names: give [{names!r}] in place of {names!r}")
     tensors = all_tensors(graph)
     for name in names:
         if name not in tensors:
             raise ModelError(f"the model has no tensor called {name!r}.{nearest(name, tensors)}")
+        if tensors[name].dtype == ir.DataType.STRING:
+            raise ModelError(f"{name!r} is {no_numbers(tensors[name])} and has no gradient; name a tensor of numbers")
     return [tensors[name] for name in names]

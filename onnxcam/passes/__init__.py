@@ -3,9 +3,8 @@
 1. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
 2. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
 3. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
-4. `shapes`: shapes and dtypes are inferred.
+4. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`).
 5. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
-6. `bodies`: operators without a rule that ONNX defines by a body are replaced by it.
 
 The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
 """
@@ -16,7 +15,6 @@ from collections.abc import Container
 
 import onnx_ir as ir
 
-from onnxcam.passes.bodies import inline_bodies
 from onnxcam.passes.branches import take_branches
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
@@ -35,6 +33,4 @@ def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
     infer_shapes(model)
     while take_branches(model):
         infer_shapes(model, anew=True)
-    while inline_bodies(model, known):
-        infer_shapes(model)
     return model

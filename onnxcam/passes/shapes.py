@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
-from onnx.defs import onnx_opset_version
-from onnx_ir.passes.common import ShapeInferencePass
+
+from onnxcam.autodiff.infer import infer_model
+from onnxcam.autodiff.rules.compose import infer_composed
+from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
 """Operators whose output is like their input, which onnx cannot infer."""
-
-LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
-"""The same of other domains."""
-
-SMALL = 1024  # elements; constants of this size may be shapes, axes or pads
 
 
 def infer_shapes(model: ir.Model, anew: bool = False) -> None:
@@ -22,12 +17,13 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
 
     *anew*: also where all of them are known, as the graph has changed.
     """
-    if not anew and all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name):
+    declared = doubt_loops(model)
+    known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
+    if known and not anew and not declared:
         return
-    infer = ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)
-    infer(model)
-    while _fill(model.graph) or _fill_composed(model.graph) or _fill_loops(model):
-        infer(model)
+    infer_model(model)
+    while _fill(model.graph) or infer_composed(model.graph) or fill_loops(model) or declare(declared):
+        infer_model(model)
 
 
 def _is_known(value: ir.Value) -> bool:
@@ -44,64 +40,3 @@ def _fill(graph: ir.Graph) -> bool:
                 y.shape, y.type = x.shape, x.type
                 filled = True
     return filled
-
-
-def _fill_loops(model: ir.Model) -> bool:
-    """Give what loops carry as many axes as it starts with: onnx takes it that these may change, and tells nothing."""
-    filled = False
-    for node in [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]:
-        body = node.attributes["body"].as_graph()
-        for x, before, after in zip(node.inputs[2:], body.inputs[2:], body.outputs[1:], strict=False):
-            if x is not None and x.shape is not None and before.shape is None and after.shape is None:
-                before.shape = ir.Shape([None] * len(x.shape))
-                filled = True
-    return filled
-
-
-def _fill_composed(graph: ir.Graph) -> bool:
-    """Infer what operators of other domains give, and what follows them; tell whether anything was found."""
-    from onnxcam.autodiff.rules.compose import infer_composed  # rules stand behind passes
-
-    return infer_composed(graph)
-
-
-def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
-    """Infer the outputs of *nodes*, which stand in order, from what is known of their inputs."""
-    twins: dict[ir.Value | None, ir.Value | None] = {None: None}
-    for value in (value for node in nodes for value in (*node.inputs, *node.outputs)):
-        if value not in twins and value is not None:
-            small = value.const_value if value.const_value is not None and value.const_value.size <= SMALL else None
-            twins[value] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=small)
-    made = {y for node in nodes for y in node.outputs}
-    given = [twin for value, twin in twins.items() if twin is not None and value not in made]
-    copies = [_copy(node, twins) for node in nodes]
-    graph = ir.Graph(
-        [value for value in given if value.const_value is None],
-        [],
-        nodes=copies,
-        initializers=[value for value in given if value.const_value is not None],
-        opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
-        name="emitted",
-    )
-    ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(ir.Model(graph, ir_version=10))
-    symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
-    for value in made:
-        twin = twins[value]
-        if twin is None:
-            continue
-        value.type = value.type or twin.type
-        if value.shape is None and twin.shape is not None:  # symbols that onnx made up are not unique
-            value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in twin.shape])
-
-
-def _copy(node: ir.Node, twins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:
-    outputs = [twin for y in node.outputs if (twin := twins[y]) is not None]
-    like = (node.domain, node.op_type) in LIKE
-    return ir.Node(
-        "" if like else node.domain,
-        "Identity" if like else node.op_type,
-        [twins[x] for x in node.inputs],
-        [] if like else list(node.attributes.values()),
-        outputs=outputs,
-        name=node.name,
-    )

@@ -20,7 +20,7 @@ from onnxcam.autodiff import vjp
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError
 from onnxcam.graph import load, to_proto
-from onnxcam.testing import evaluate
+from onnxcam.testing import each, evaluate, normal, product, retyped
 
 DIFFERENTIABLE = onnx.defs.OpSchema.DifferentiationCategory.Differentiable
 BESIDES: dict[str, tuple[int, ...]] = {
@@ -34,6 +34,11 @@ BESIDES: dict[str, tuple[int, ...]] = {
     "AffineGrid": (0,),
     "GridSample": (0, 1),
     "DFT": (0,),
+    "Loop": (2, 3),
+    "SequenceMap": (0, 1),
+    "SequenceInsert": (0, 1),
+    "SplitToSequence": (0,),
+    "OptionalGetElement": (0,),
 }
 """Operators with inputs that are differentiable though their schema does not say so."""
 FLOATS = {
@@ -44,6 +49,7 @@ FLOATS = {
 }
 """The floating types, and how far off the mark gradients in them may be."""
 LARGE = 500  # elements
+INFINITE = 1e30  # the lowest number of float32 stands for -∞ in some kernels, in others the infinity itself
 Feeds = Mapping[str, Any]
 
 
@@ -67,7 +73,7 @@ class Forward:
         """
 
         def along(step: float) -> float:
-            moved = {**feeds, name: np.asarray(feeds[name].astype(np.float64) + step * v)}
+            moved = {**feeds, name: each(lambda x, v: np.asarray(x.astype(np.float64) + step * v), feeds[name], v)}
             outputs = self.at(moved)
             return sum(_product(u, outputs[name]) for name, u in cotangents.items())
 
@@ -75,7 +81,7 @@ class Forward:
         wide, narrow = (ends[1] - ends[-1]) / (2 * self.step), (ends[0.5] - ends[-0.5]) / self.step
         slope = (4 * narrow - wide) / 3
         bends = [(ends[s] + ends[-s] - 2 * middle) / (s * self.step) for s in (1, 0.5)]
-        room = 3 * self.rtol * max(abs(slope), 1e-2 * sum(float(np.linalg.norm(u)) for u in cotangents.values()))
+        room = 3 * self.rtol * max(abs(slope), 1e-2 * sum(_norm(u) for u in cotangents.values()))
         if not abs(bends[1] - bends[0] / 2) <= room or not abs(wide - narrow) <= room:
             raise NoReference("a kink")
         return slope
@@ -85,8 +91,7 @@ class Forward:
         return self.run({name: self.cast(x) for name, x in feeds.items()})
 
     def cast(self, x: Any) -> Any:
-        floating = isinstance(x, np.ndarray) and x.dtype in {dtype for dtype, _ in FLOATS.values()}
-        return np.asarray(x.astype(self.dtype)) if floating else x
+        return each(lambda x: np.asarray(x.astype(self.dtype)), x) if _is_floating(x) else x
 
 
 @dataclass(frozen=True)
@@ -126,30 +131,31 @@ class NodeCase:
         """Assert that gradients are right at *point*, or return False if differences tell nothing about it."""
         rng = np.random.default_rng(0)
         cotangents = {y: _normal(rng, self.expected[y]) for y in self.outputs}
-        directions = {name: np.asarray(_normal(rng, self.feeds[name]), np.float64) for name in self.inputs}
+        directions = {name: _double(_normal(rng, self.feeds[name])) for name in self.inputs}
         seeds = {} if zero else {f"{y}.cotangent": u for y, u in cotangents.items()}
         actual = gradient.run({**point, **seeds})
-        for name, u in cotangents.items():  # where there is -∞, nothing is asked for
-            u[np.isinf(actual[name].astype(np.float64))] = 0
+        for name, u in cotangents.items():  # where there is -∞, or what stands for it, nothing is asked for
+            each(lambda u, y: np.copyto(u, 0, where=np.abs(y.astype(np.float64)) >= INFINITE), u, actual[name])
         actual = gradient.run({**point, **seeds})
         if not all(self._is_close(y, actual[name]) for name, y in forward.at(point).items() if name in self.outputs):
             return False
         try:
-            slopes = {x: forward.slope(point, x, v, cotangents) for x, v in directions.items() if v.size}
+            slopes = {x: forward.slope(point, x, v, cotangents) for x, v in directions.items() if _size(v)}
         except NoReference:
             return False
         for name, v in directions.items():
-            got = np.zeros(v.shape) if zero else actual[f"{name}.gradient"].astype(np.float64)
-            assert got.shape == v.shape, f"the gradient of {name!r} has shape {got.shape}, not {v.shape}"
-            error = abs(float(np.vdot(v, got)) - slopes.get(name, 0.0))
-            error /= max(abs(slopes.get(name, 0.0)), float(np.linalg.norm(got)), 1e-3)
+            got = each(np.zeros_like, v) if zero else _double(actual[f"{name}.gradient"])
+            shapes = each(np.shape, got), each(np.shape, v)
+            assert shapes[0] == shapes[1], f"the gradient of {name!r} has shape {shapes[0]}, not {shapes[1]}"
+            error = abs(product(v, got) - slopes.get(name, 0.0))
+            error /= max(abs(slopes.get(name, 0.0)), _norm(got), 1e-3)
             allowed = max(forward.rtol, self.tolerance)
             assert error <= allowed, f"the gradient of {name!r} is off by {error:.2e}, more than {allowed:.0e}"
         return True
 
     @property
     def tolerance(self) -> float:
-        used = {x.dtype for x in self.feeds.values() if isinstance(x, np.ndarray)}
+        used = {x.dtype for feed in self.feeds.values() for x in _arrays(feed)}
         return max(rtol for dtype, rtol in FLOATS.values() if dtype in used)
 
     def forwards(self) -> Iterator[Forward]:
@@ -159,21 +165,25 @@ class NodeCase:
             (ir.DataType.DOUBLE, _on_runtime, 1e-5, 1e-5),
             (ir.DataType.FLOAT, _on_runtime, 2**-7, 5e-3),
         ]
-        large = sum(np.size(self.feeds[name]) for name in self.inputs) > LARGE
+        large = sum(_size(self.feeds[name]) for name in self.inputs) > LARGE
         for kind, make, step, rtol in [*ways[1:], ways[0]] if large else ways:
             try:
                 forward = Forward(make(_as_type(self.model, kind)), FLOATS[kind][0], step, rtol)
                 outputs = forward.at(self.feeds)
             except Exception:  # whatever an evaluator without this operator or type may raise
                 continue
-            if all(outputs[y].dtype == forward.dtype for y in self.outputs):
+            if all(x.dtype == forward.dtype for y in self.outputs for x in _arrays(outputs[y])):
                 yield forward
 
-    def _is_close(self, y: np.ndarray, actual: np.ndarray) -> bool:
-        actual = actual.astype(np.float64)
+    def _is_close(self, y: Any, actual: Any) -> bool:
+        if isinstance(y, list):
+            return isinstance(actual, list) and len(y) == len(actual) and all(map(self._is_close, y, actual))
+        if y.shape != actual.shape:
+            return False
+        y, actual = (np.clip(x.astype(np.float64), -INFINITE, INFINITE) for x in (y, actual))
         room = 3e-5 if self.tolerance <= 1e-3 else self.tolerance / 2
-        largest = np.abs(actual[np.isfinite(actual)]).max(initial=1.0)
-        return y.shape == actual.shape and np.allclose(y, actual, rtol=0, equal_nan=True, atol=room * largest)
+        largest = np.abs(actual[np.abs(actual) < INFINITE]).max(initial=1.0)
+        return np.allclose(y, actual, rtol=0, equal_nan=True, atol=room * largest)
 
     def points(self) -> Iterator[Feeds]:
         """Yield the test's own point, then others nearby, off kinks and ties."""
@@ -181,17 +191,40 @@ class NodeCase:
         for size in (0.02, 1e-3, -0.05, 0.2, 0.0):
             nudged = dict(self.feeds)
             for name in self.inputs:
-                x = self.feeds[name]
-                nudged[name] = np.asarray(x + size * rng.uniform(0.5 if size < 0 else -1, 1, x.shape)).astype(x.dtype)
+                low = 0.5 if size < 0 else -1
+                nudged[name] = each(
+                    lambda x, size=size, low=low: np.asarray(x + size * rng.uniform(low, 1, x.shape)).astype(x.dtype),
+                    self.feeds[name],
+                )
             yield nudged
 
 
-def _product(u: np.ndarray, y: np.ndarray) -> float:
-    return float(np.vdot(u[u != 0].astype(np.float64), y[u != 0].astype(np.float64)))
+def _product(u: Any, y: Any) -> float:
+    return sum(
+        product(u[u != 0].astype(np.float64), y[u != 0].astype(np.float64))
+        for u, y in zip(_arrays(u), _arrays(y), strict=True)
+    )
 
 
-def _normal(rng: np.random.Generator, like: np.ndarray) -> np.ndarray:
-    return np.asarray(rng.standard_normal(like.shape)).astype(like.dtype)
+def _norm(u: Any) -> float:
+    return product(_double(u), _double(u)) ** 0.5
+
+
+def _double(x: Any) -> Any:
+    return each(lambda x: x.astype(np.float64), x)
+
+
+def _normal(rng: np.random.Generator, like: Any) -> Any:
+    return each(lambda u, x: u.astype(x.dtype), normal(rng, like), like)
+
+
+def _arrays(x: Any) -> list[np.ndarray]:
+    """Return the arrays of a sequence, or the one that *x* is itself."""
+    return [y for y in (x if isinstance(x, list) else [x]) if isinstance(y, np.ndarray)]
+
+
+def _size(x: Any) -> int:
+    return sum(y.size for y in _arrays(x))
 
 
 def _on_reference(model: onnx.ModelProto) -> Callable[[Feeds], Feeds]:
@@ -206,8 +239,8 @@ def _as_type(model: onnx.ModelProto, kind: ir.DataType) -> onnx.ModelProto:
     """Return *model* with all floating tensors, and casts to such types, in that of *kind*."""
     twin = load(model)
     for value in [*twin.graph.inputs, *twin.graph.outputs]:
-        if value.dtype in FLOATS:
-            value.type = ir.TensorType(kind)
+        if value.dtype in FLOATS and value.type is not None:
+            value.type = retyped(value.type, kind)
     for node in twin.graph:
         for name in ("to", "dtype", "stash_type", "softmax_precision"):
             if name in node.attributes and node.attributes[name].value in FLOATS:
@@ -249,8 +282,8 @@ def _node_case(case: Any) -> NodeCase | None:
 
 
 def _array(x: Any) -> Any:
-    return np.asarray(x) if isinstance(x, np.generic) else x
+    return each(lambda x: np.asarray(x) if isinstance(x, np.generic) else x, x)
 
 
 def _is_floating(x: Any) -> bool:
-    return isinstance(x, np.ndarray) and any(x.dtype == dtype for dtype, _ in FLOATS.values())
+    return bool(_arrays(x)) and all(any(y.dtype == dtype for dtype, _ in FLOATS.values()) for y in _arrays(x))

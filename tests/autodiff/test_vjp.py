@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -142,9 +143,56 @@ def test_a_disconnected_input_is_an_error_that_says_where() -> None:
     assert names(vjp(model, ["y"]).graph.output) == ["y", "z", "x.gradient"]  # by default: those that connect
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("[here] r = RandomNormalLike(x) y = Mul(r, r)", r"node 'here' (RandomNormalLike) passes"),
+        ("[here] r = Bernoulli(x) y = Mul(r, r)", "node 'here' (Bernoulli) passes"),
+        ("[here] a = Cast<to = 6>(x) y = Cast<to = 1>(a)", "node 'here' (Cast) passes"),
+        ("[here] a = ArgMax(x) y = Cast<to = 1>(a)", "node 'here' (ArgMax) passes"),
+        ("[here] a = Floor(x) s = Shape(x) y = Reshape(a, s)", "node 'here' (Floor) passes"),  # not Shape
+        ("[here] y = Floor(x) z = Ceil(x)", "node 'here' (Floor) passes"),  # not what is off the way
+        ("a = Sin(x) [here] b = Sign(a) c = Exp(b) y = Floor(c)", "node 'here' (Sign) passes"),
+    ],
+)
+def test_where_a_path_breaks(body: str, says: str) -> None:
+    """The node on the way at which what depends on x ends is named, be it by a row None or by its rule."""
+    with pytest.raises(GradientError, match=re.escape(f"with respect to 'x' is zero everywhere: {says} no gradient")):
+        vjp(parsed(body, outputs="float[n, m] y"), ["y"], ["x"])
+
+
 def test_integers_only() -> None:
     with pytest.raises(GradientError, match="no floating output"):
         vjp(parsed("y = Add(x, x)", "int64[n] x", "int64[n] y"))
+
+
+STRINGS = ("[spell] t = Cast<to = 8>(x) y = Relu(x)", "float[n, 3] x, string[n] s", "float[n, 3] y, string[n, 3] t")
+
+
+def test_strings() -> None:
+    with pytest.raises(
+        ModelError, match=r"'t' is a tensor of strings \(node 'spell', Cast\) and has no gradient; name a"
+    ):
+        vjp(parsed(*STRINGS), ["t"])
+    with pytest.raises(ModelError, match="'s' is a tensor of strings and has no gradient; name a tensor of numbers"):
+        vjp(parsed(*STRINGS), ["y"], ["s"])
+    assert names(vjp(parsed(*STRINGS)).graph.output) == ["y", "t", "x.gradient"]
+
+
+def test_one_name_in_place_of_a_list() -> None:
+    with pytest.raises(ModelError, match=r"the outputs to differentiate are a list of names: give \['y'\] in place of"):
+        vjp(parsed(*STRINGS), "y")
+    with pytest.raises(ModelError, match=r"the inputs to differentiate are a list of names: give \['x'\] in place of"):
+        vjp(parsed(*STRINGS), ["y"], "x")
+
+
+def test_a_sequence_has_a_sequence_as_its_gradient() -> None:
+    body = "t = Exp(x) s = SequenceConstruct(x, t) y = ConcatFromSequence<axis = 0>(s)"
+    gradient = load(vjp(parsed(body), ["s"]))
+    assert gradient.graph.inputs[1].name == "s.cotangent"
+    assert gradient.graph.inputs[1].type == ir.SequenceType(ir.TensorType(ir.DataType.FLOAT))
+    gradient = load(vjp(parsed(body), ["y"], ["s"]))
+    assert gradient.graph.outputs[1].type == ir.SequenceType(ir.TensorType(ir.DataType.FLOAT))
 
 
 def test_a_tensor_used_many_times_and_shared_inputs() -> None:

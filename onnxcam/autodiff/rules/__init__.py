@@ -38,9 +38,12 @@ FAMILIES = (
     "quantized_ops",
     "recurrent",
     "reduction",
+    "regions",
     "resize",
     "sampling",
+    "sequences",
     "spectral",
+    "bodies",  # last: they are for operators without a row
 )
 """The files of this folder, in which every rule of the standard table stands."""
 
@@ -115,7 +118,8 @@ def missing_rule(node: ir.Node) -> str:
     )
 
 
-_ROWS: dict[Key, Rule | None] = {}
+ROWS: dict[Key, Rule | None] = {}
+"""The rows of the standard table."""
 
 
 def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -123,22 +127,22 @@ def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callabl
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         for operator in operators:
-            _ROWS[domain, operator] = Rule(function, **traits)
+            ROWS[domain, operator] = Rule(function, **traits)
         return function
 
     return enter
 
 
 NO_GRADIENT = (
-    "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape "
-    "Equal EyeLike Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual Multinomial NonMaxSuppression "
-    "NonZero Not OneHot Or Range RandomNormal RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size "
-    "Unique Xor"
+    "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Ceil Constant "
+    "ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual HammingWindow HannWindow Hardmax IsInf IsNaN Less "
+    "LessOrEqual Multinomial NonMaxSuppression NonZero Not OneHot OptionalHasElement Or Range RandomNormal "
+    "RandomNormalLike RandomUniform RandomUniformLike Round SequenceEmpty SequenceLength Shape Sign Size Unique Xor"
 ).split()
 """Operators whose outputs are counts, indices, flags, random, or constant piece by piece."""
 
-_ROWS.update(dict.fromkeys((("", operator) for operator in NO_GRADIENT), None))
+ROWS.update(dict.fromkeys((("", operator) for operator in NO_GRADIENT), None))
 for _family in FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")
 
-STANDARD = RuleSet("standard", _ROWS)
+STANDARD = RuleSet("standard", ROWS)

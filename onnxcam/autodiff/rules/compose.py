@@ -14,14 +14,15 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import infer_nodes
 from onnxcam.autodiff.rules import Key, V, rule
+from onnxcam.autodiff.subgraph import bodies, captured, used_values
 from onnxcam.errors import MissingRuleError
-from onnxcam.passes.shapes import infer_nodes
 
 Forward: TypeAlias = Callable[..., Any]  # (op, node, *inputs) -> a value, or a tuple with one or None an output
 
 COMPOSITIONS: dict[Key, Forward] = {}
-"""What each operator of another domain computes, in operators that have a rule."""
+"""What each operator computes, in operators that have a rule."""
 
 SHAPES: dict[Key, Callable[[ir.Node], ir.Shape]] = {}
 """The shape that an operator gives which has a rule of its own; its dtype is its input's."""
@@ -44,11 +45,12 @@ def _through(
 ) -> Iterable[tuple[V | None, Any]]:
     """Differentiate what *node* is composed of."""
     nodes, ys = compose(op, node)
-    wanted = [x for x in dict.fromkeys(inputs) if x is not None and x in scope.active]
+    used = dict.fromkeys((*inputs, *captured(*bodies(node))))
+    wanted = [x for x in used if x is not None and x in scope.active]
     seeds = [(y, dy) for y, dy in zip(ys, dys, strict=True) if y is not None]
     gradients = scope.backward(op, nodes, seeds, wanted)
     for y, own in zip(ys, node.outputs, strict=True):
-        if y is not None and y.producer() in nodes:
+        if y is not None and own.name and y.producer() in nodes:
             y.replace_all_uses_with(own)
     return zip(wanted, gradients, strict=True)
 
@@ -64,7 +66,7 @@ def compose(op: Emitter, node: ir.Node) -> tuple[list[ir.Node], list[V | None]]:
 
 
 def infer_composed(graph: ir.Graph) -> bool:
-    """Infer the outputs of operators of other domains, and of those behind them; tell whether anything was found."""
+    """Infer the outputs of composed operators, and of those behind them; tell whether anything was found."""
     if not any((node.domain, node.op_type) in COMPOSITIONS for node in graph):
         return False
     op, found = Emitter(graph), False
@@ -94,7 +96,7 @@ def _between(ys: Sequence[V | None], xs: Sequence[V | None]) -> list[ir.Node]:
         if node is None or node.graph is not None or node in seen:
             return
         seen.add(node)
-        for x in node.inputs:
+        for x in used_values(node):
             visit(x)
         ordered.append(node)
 

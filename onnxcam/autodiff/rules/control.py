@@ -6,15 +6,18 @@ of what it takes from outside; the latter are no inputs of the node, so these ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import gradient_type, same
 from onnxcam.autodiff.rules import V, rule
+from onnxcam.autodiff.sequence import is_plain
 from onnxcam.autodiff.subgraph import captured, prune, twin
+from onnxcam.errors import ModelError
 
 if TYPE_CHECKING:
     from onnxcam.autodiff.core import Scope
@@ -61,7 +64,7 @@ def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> P
     states, outside = _active(body, xs, [(i, i) for i in range(carried)], scope)
     step = Reverse(op, body)
     collected = [k for k, dy in enumerate(dys[carried:]) if dy is not None and _floating(step.outputs[carried + k])]
-    seeds = [(step.outputs[carried + k], step.input(step.outputs[carried + k])) for k in collected]
+    seeds = [(step.outputs[carried + k], step.cotangent(step.outputs[carried + k])) for k in collected]
     slices = [i for i in range(carried, len(xs)) if xs[i] in scope.active and _floating(xs[i])]
     outside, slices = step.run(scope, states, seeds, slices, outside)
     step.graph.inputs[:] = [*step.carried, *step.inputs, *(dy for _, dy in seeds)]
@@ -92,33 +95,30 @@ def loop(
 ) -> Pairs:
     """A Loop from the last step to the first, carrying the cotangents of what the loop carries.
 
-    A twin of the node collects what stands before each step, and counts the steps; each is computed again.
+    Each step is computed again, from what stood before it (`History`).
     """
     body, carried = node.attributes["body"].as_graph(), len(xs)
-    again = Twin(op, body)
-    again.close([*again.outputs[: 1 + carried], *again.inputs[2:], again.inputs[0]])
-    made = _tuple(op.Loop(trips, condition, *xs, body=again.graph, outputs=2 * carried + 1))
-    ends, stacks = made[:carried], made[carried:]
-    _annotate(stacks, [*body.inputs[2:], body.inputs[0]], stacked=True)
-    for end, y in zip(ends, body.outputs[1:], strict=False):
-        end.type = y.type
-    count = op.Size(stacks[-1])
-
     states, outside = _active(body, (None, None, *xs), [(i, i - 1) for i in range(2, carried + 2)], scope)
     step = Reverse(op, body)
-    number, going = step.input(body.inputs[0]), step.input(body.inputs[1])
-    at = step.op.Sub(step.op.Sub(count, 1), number)
-    step.feed([at, step.op.const(np.asarray(True)), *(step.op.Gather(stack, at, axis=0) for stack in stacks[:-1])])
+    at = step.inputs[0]
     scans = zip(step.outputs[1 + carried :], dys[carried:], strict=True)
     seeds = [(y, step.op.Gather(dy, at, axis=0)) for y, dy in scans if dy is not None and _floating(y)]
     outside, _ = step.run(scope, states, seeds, [], outside)
-    step.graph.inputs[:] = [number, going, *step.carried]
-    step.close([going, *step.results])
     wanted = [*(xs[i - 2] for i, _ in states), *outside]
     if not wanted:
         return []
-    ds = [_or_zeros(op, dys[i - 2], ends[i - 2]) for i, _ in states]
-    return _pairs(wanted, op.Loop(count, None, *ds, *map(op.zeros_like, outside), body=step.graph, outputs=len(wanted)))
+    number, going = (step.input(x.type, x.shape) for x in body.inputs[:2])
+    step.graph.inputs[:] = [number, going, *step.carried]
+    step.close([going, *step.results])
+
+    history = History(op, node, [i - 2 for i in range(2, carried + 2) if step.reads(step.inputs[i])])
+    back = step.op.Sub(step.op.Sub(history.count, 1), number)
+    before = history.before(step.op, back)
+    always = step.op.const(np.asarray(True))
+    step.feed({at: back, step.inputs[1]: always, **{step.inputs[2 + k]: x for k, x in before.items()}})
+    ds = [_or_zeros(op, dys[i - 2], history.ends[i - 2]) for i, _ in states]
+    sums = map(op.zeros_like, outside)
+    return _pairs(wanted, op.Loop(history.count, None, *ds, *sums, body=step.graph, outputs=len(wanted)))
 
 
 class Twin:
@@ -137,6 +137,10 @@ class Twin:
         self.graph.sort()
         prune(self.graph)
 
+    def input(self, kind: ir.TypeProtocol | None, shape: ir.Shape | None = None) -> V:
+        """Return a new input, not yet listed."""
+        return ir.Value(name=self.op.name(f"{self.graph.name}.in"), shape=shape, type=kind)
+
 
 class Reverse(Twin):
     """One step back of a loop."""
@@ -144,19 +148,23 @@ class Reverse(Twin):
     carried: list[V]  # inputs: the cotangents of the states, the sums for what lies outside
     results: list[V]  # what becomes of these, then the gradients of the slices
 
-    def input(self, like: V) -> V:
-        """Return a new input, not yet listed, of the type of *like*."""
-        return ir.Value(name=self.op.name(f"{self.graph.name}.in"), shape=like.shape, type=like.type)
+    def cotangent(self, y: V) -> V:
+        """Return a new input, not yet listed, for the cotangent of *y*."""
+        return self.input(gradient_type(y), y.shape if is_plain(y) else None)
 
-    def feed(self, given: Sequence[V]) -> None:
-        """Put *given* in place of the inputs."""
-        self.op.place(given)
-        for old, new in zip(self.inputs, given, strict=True):
-            new.type, new.shape = old.type, old.shape
+    def reads(self, x: V) -> bool:
+        """Whether any node reads *x*, one of the inputs of old."""
+        return bool(x.uses())
+
+    def feed(self, places: Mapping[V, V]) -> None:
+        """Put other values in the places of the inputs of old."""
+        for old, new in places.items():
+            new.type, new.shape = new.type or old.type, old.shape if new.shape is None else new.shape
+        self.op.place(places.values())
+        for old, new in places.items():
             old.replace_all_uses_with(new)
-        places = dict(zip(self.inputs, given, strict=True))
-        self.outputs = [places.get(y, y) for y in self.outputs]
-        self.inputs = list(given)
+        self.graph.sort()
+        prune(self.graph)
 
     def run(
         self,
@@ -172,20 +180,59 @@ class Reverse(Twin):
         """
         op = self.op
         before, after = [self.inputs[i] for i, _ in states], [self.outputs[o] for _, o in states]
-        ds = [self.input(y) for y in after]
+        ds, sums = [self.cotangent(y) for y in after], [self.cotangent(x) for x in outside]
         wanted = [*before, *(self.inputs[i] for i in slices), *outside]
-        gradients = scope.backward(op, self.graph, [*zip(after, ds, strict=True), *seeds], wanted)
-        found = dict(zip(wanted, gradients, strict=True))
-        kept = [x for x in outside if found[x] is not None]
-        sums = [self.input(x) for x in kept]
+        seeds = [*zip(after, ds, strict=True), *seeds, *zip(outside, sums, strict=True)]
+        found = dict(zip(wanted, scope.backward(op, self.graph, seeds, wanted), strict=True))
+        grown = [(x, total) for x, total in zip(outside, sums, strict=True) if found[x] is not total]
         parts = [i for i in slices if found[self.inputs[i]] is not None]
-        self.carried = [*ds, *sums]
+        self.carried = [*ds, *(total for _, total in grown)]
         self.results = [
             *(_or_zeros(op, found[x], x) for x in before),
-            *(op.Add(total, found[x]) for x, total in zip(kept, sums, strict=True)),
+            *(_or_zeros(op, found[x], x) for x, _ in grown),
             *(_or_zeros(op, found[self.inputs[i]], self.inputs[i]) for i in parts),
         ]
-        return kept, parts
+        return [x for x, _ in grown], parts
+
+
+class History:
+    """What a Loop carries before each of its steps, as twins of it tell.
+
+    A twin stacks the states whose shape stays, and keeps other tensors in a sequence. Sequences and optionals, of which
+    there are no sequences, are computed again from the start.
+    """
+
+    def __init__(self, op: Emitter, node: ir.Node, read: Sequence[int]) -> None:
+        self.node, self.xs = node, node.inputs[2:]
+        again, carried = Twin(op, node.attributes["body"].as_graph()), len(self.xs)
+        states, after = again.inputs[2:], again.outputs[1:]
+        self.stacked = [k for k in read if is_plain(states[k]) and _stays(states[k], after[k])]
+        self.listed = [k for k in read if is_plain(states[k]) and not _stays(states[k], after[k])]
+        self.others = [k for k in read if not is_plain(states[k])]
+        lists = [again.input(ir.SequenceType(ir.TensorType(_dtype(states[k])))) for k in self.listed]
+        again.graph.inputs.extend(lists)
+        longer = [again.op.SequenceInsert(s, states[k]) for s, k in zip(lists, self.listed, strict=True)]
+        stacks = [*(states[k] for k in self.stacked), again.inputs[0]]
+        again.close([*again.outputs[: 1 + carried], *longer, *stacks])
+        empty = [op.SequenceEmpty(dtype=int(_dtype(states[k]))) for k in self.listed]
+        made = _tuple(op.Loop(*node.inputs, *empty, body=again.graph, outputs=carried + len(empty) + len(stacks)))
+        self.ends, self.lists, self.stacks = made[:carried], made[carried : -len(stacks)], made[-len(stacks) :]
+        _annotate(self.ends, after[:carried])
+        _annotate(self.lists, lists)
+        _annotate(self.stacks, stacks, stacked=True)
+        self.count = op.Size(self.stacks[-1])
+
+    def before(self, op: Emitter, at: V) -> dict[int, V]:
+        """Return the states before step *at*, for those that are read."""
+        states = {k: op.Gather(stack, at, axis=0) for k, stack in zip(self.stacked, self.stacks, strict=False)}
+        states.update((k, op.SequenceAt(s, at)) for k, s in zip(self.listed, self.lists, strict=True))
+        if self.others:
+            again, carried = Twin(op, self.node.attributes["body"].as_graph()), len(self.xs)
+            again.close(again.outputs[: 1 + carried])
+            made = _tuple(op.Loop(at, *self.node.inputs[1:], body=again.graph, outputs=carried))
+            _annotate(made, again.graph.outputs[1:])
+            states.update((k, made[k]) for k in self.others)
+        return states
 
 
 def _active(
@@ -203,6 +250,19 @@ def _active(
         if not more:
             return [(i, o) for i, o in states if i in places], outside
         places |= more
+
+
+def _stays(before: V, after: V) -> bool:
+    """Whether a state is known to keep its shape."""
+    if before.shape is None or after.shape is None or len(before.shape) != len(after.shape):
+        return False
+    return all(same(a, b) for a, b in zip(before.shape, after.shape, strict=True))
+
+
+def _dtype(x: V) -> ir.DataType:
+    if x.dtype is None:
+        raise ModelError(f"the type of {x.name!r}, which a loop carries, cannot be inferred; declare it in the model")
+    return x.dtype
 
 
 def _floating(x: V) -> bool:
@@ -225,5 +285,6 @@ def _annotate(made: Sequence[V], likes: Sequence[V], stacked: bool = False) -> N
 
 
 def _pairs(wanted: Sequence[V], made: V | tuple[V, ...]) -> Pairs:
-    _annotate(_tuple(made), wanted)
+    for x, dx in zip(wanted, _tuple(made), strict=True):
+        dx.type, dx.shape = gradient_type(x), x.shape if is_plain(x) else None
     return list(zip(wanted, _tuple(made), strict=True))

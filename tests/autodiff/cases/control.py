@@ -116,8 +116,43 @@ MATRIX = """g (int64 n, float[2, 2] s, float[2, 2] w) => (float[2, 2] f) {
         on = Identity(go) k = MatMul(a, w) l = Transpose(k) c = Tanh(l)
     }>(n, , s)
 }"""
+GROWING = """g (int64 n, float[1, 2] s, float[2] w) => (float[F, 2] f, float[K, 2] y) {
+    f, y = Loop<body = b (int64 i, bool go, float[P, 2] a) => (bool on, float[Q, 2] c, float[2] d) {
+        on = Identity(go)
+        h = Mul(a, w) k = Sin(h) c = Concat<axis = 0>(k, s)
+        zero = Constant<value = int64[1] {0}>() m = Mul(a, a) d = ReduceSum<keepdims = 0>(m, zero)
+    }>(n, , s)
+}"""
+SHRINKING = """g (int64 n, float[4, 2] s) => (float[F, 2] f) {
+    f = Loop<body = b (int64 i, bool go, float[P, 2] a) => (bool on, float[Q, 2] c) {
+        on = Identity(go)
+        one = Constant<value = int64[1] {1}>() end = Constant<value = int64[1] {9}>()
+        zero = Constant<value = int64[1] {0}>() minus = Constant<value = int64[1] {-1}>()
+        u = Slice(a, one, end, zero) v = Slice(a, zero, minus, zero) c = Mul(u, v)
+    }>(n, , s)
+}"""
+DEEPER = """g (int64 n, float[2] s, float[2] w) => (float f) {
+    y = Loop<body = b (int64 i, bool go, float[] a) => (bool on, float[] c) {
+        on = Identity(go) zero = Constant<value = int64[1] {0}>()
+        h = Mul(a, w) k = Sin(h) l = Unsqueeze(k, zero) c = Concat<axis = 0>(l, l)
+    }>(n, , s)
+    e = Exp(y) f = ReduceSum<keepdims = 0>(e)
+}"""
+GROWING_INSIDE = """g (float[T, 2] x, float[1, 2] s, int64 n, float[2] w) => (float[2] f, float[T, 2] y) {
+    zero = Constant<value = float[2] {0, 0}>()
+    f, y = Scan<num_scan_inputs = 1, body = b (float[2] a, float[2] u) => (float[2] c, float[2] d) {
+        z = Constant<value = int64[1] {0}>()
+        r = Loop<body = bb (int64 i, bool go, float[P, 2] g) => (bool on, float[Q, 2] h) {
+            on = Identity(go) one = Constant<value = int64 {1}>() first = Less(i, one)
+            h = If<then_branch = t () => (float[A, 2] p) { k = Mul(g, w) p = Concat<axis = 0>(k, s) },
+                   else_branch = e () => (float[B, 2] q) { m = Mul(g, u) l = Sin(m) q = Concat<axis = 0>(l, g) }>(first)
+        }>(n, , s)
+        v = ReduceSum<keepdims = 0>(r, z) o = Mul(v, a) c = Add(o, u) d = Sin(v)
+    }>(zero, x)
+}"""
 
 SLOPE = normal(3, seed=1)
+SMALL = {"x": normal(3, 2), "s": normal(1, 2)}
 CASES = [
     text("If", "then", {"c": TRUE, "x": X, "w": SLOPE}, IF),
     text("If", "else", {"c": FALSE, "x": X, "w": SLOPE}, IF),
@@ -135,4 +170,8 @@ CASES = [
     text("Loop", "while", {"s": normal(2), "w": normal(2, seed=1), "x": normal(8, 2)}, WHILE),
     text("Loop", "matrices", {"n": np.asarray(3), "s": normal(2, 2), "w": normal(2, 2, seed=1)}, MATRIX),
     text("Loop", "nested", {"n": np.asarray(2), "s": normal(2)}, LOOPS),
+    *(text("Loop", f"growing {n}", {"n": np.asarray(n), "s": normal(1, 2), "w": normal(2)}, GROWING) for n in (3, 0)),
+    text("Loop", "shrinking", {"n": np.asarray(2), "s": normal(4, 2)}, SHRINKING),
+    text("Loop", "deeper", {"n": np.asarray(2), "s": normal(2), "w": normal(2, seed=1)}, DEEPER),
+    text("Loop", "growing in a scan", {**SMALL, "n": np.asarray(2), "w": normal(2)}, GROWING_INSIDE),
 ]

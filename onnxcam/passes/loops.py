@@ -1,0 +1,70 @@
+"""The shapes of what loops carry: onnx takes it that they may change, and tells nothing of them."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.infer import infer_nodes, same
+from onnxcam.autodiff.subgraph import values
+
+
+def doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:
+    """Forget shapes that are declared for what loops carry, where they are not the same before and after a step.
+
+    PyTorch declares the shapes of the first step. Return what the shapes before and after a step have in common.
+    """
+    declared = {}
+    for node in [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]:
+        body = node.attributes["body"].as_graph()
+        for before, after in zip(body.inputs[2:], body.outputs[1:], strict=False):
+            common = _common(before.shape, after.shape)
+            if common is None or not all(isinstance(dim, int) or dim.value for dim in common):
+                declared[before], before.shape, after.shape = common, None, None
+    return declared
+
+
+def declare(shapes: dict[ir.Value, ir.Shape | None]) -> bool:
+    """Give those values *shapes* which have none; tell whether there were any."""
+    open_ = [value for value, shape in shapes.items() if shape is not None and value.shape is None]
+    for value in open_:
+        value.shape = shapes[value]
+    return bool(open_)
+
+
+def fill_loops(model: ir.Model) -> bool:
+    """Give what loops carry the shape that it keeps on the way; tell whether anything was found."""
+    loops = [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]
+    settled = [_settle(node, model.opset_imports.get("")) for node in loops]
+    return any(settled)
+
+
+def _settle(node: ir.Node, opset: int | None) -> bool:
+    """Find the shapes of what a Loop carries: onnx takes it that these may change, and tells nothing.
+
+    A state has the shape that it starts with if a step leaves it so; an axis that a step changes is open. Of a state of
+    which onnx cannot tell what a step makes, only the number of axes is taken to stay.
+    """
+    body = node.attributes["body"].as_graph()
+    carried = zip(node.inputs[2:], body.inputs[2:], body.outputs[1:], strict=False)
+    open_ = [(x.shape, before, after) for x, before, after in carried if x is not None and before.shape is None]
+    states, guesses = [(before, after) for _, before, after in open_], [shape for shape, _, _ in open_]
+    known = {value: value.shape for value in values(body)}
+    while any(guess is not None for guess in guesses):
+        for (before, _), guess in zip(states, guesses, strict=True):
+            before.shape = guess
+        infer_nodes(list(body), opset)
+        found = [_common(guess, after.shape) for guess, (_, after) in zip(guesses, states, strict=True)]
+        if found == guesses:
+            return True
+        guesses = found
+        for value, shape in known.items():
+            value.shape = shape
+    return False
+
+
+def _common(before: ir.Shape | None, after: ir.Shape | None) -> ir.Shape | None:
+    """Return what two shapes have in common, None where their numbers of axes differ."""
+    if before is None or (after is not None and len(after) != len(before)):
+        return None
+    dims = list(before)
+    return ir.Shape([a if after is not None and same(a, b) else None for a, b in zip(dims, after or dims, strict=True)])
