@@ -16,8 +16,8 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.rules import RuleSet
-from onnxcam.autodiff.rules.blocked import NCHWC, channels, plain
+from onnxcam.autodiff.rules import RuleSet, compose
+from onnxcam.autodiff.rules.blocked import NCHWC, plain
 from onnxcam.errors import ModelError
 
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
@@ -55,7 +55,7 @@ class Blocked(Grid):
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
         """Return *x* as [N, K, *space], with the channels that pad it."""
-        return plain(op, x, channels(x))
+        return plain(op, x, compose.length(x, 1))
 
 
 @dataclass(frozen=True)

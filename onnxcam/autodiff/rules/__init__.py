@@ -25,6 +25,7 @@ from onnxcam.errors import MissingRuleError
 FAMILIES = (
     "activation",
     "arithmetic",
+    "attention",
     "blocked",
     "control",
     "convolution",
@@ -39,6 +40,7 @@ FAMILIES = (
     "recurrent",
     "reduction",
     "resize",
+    "runtime",
     "sampling",
     "spectral",
 )
