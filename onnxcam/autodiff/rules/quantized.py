@@ -19,11 +19,8 @@ from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied
 
-CONTRIB = "com.microsoft"
-
 
 @rule("QuantizeLinear")
-@rule("QuantizeLinear", domain=CONTRIB)
 def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None = None) -> Gradients:
     """y = clip(round(x / s) + z): dx = dy / s where it is not clipped, else 0."""
     scale = like_axes(op, node, scale, x)
@@ -66,7 +63,6 @@ def _divided(op: Emitter, dy: V, scale: V) -> V:
 
 
 @rule("DequantizeLinear")
-@rule("DequantizeLinear", domain=CONTRIB)
 def dequantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None = None) -> Gradients:
     """y = (x - z) s: dx = dy s, ds = Σ dy (x - z)."""
     factor = like_axes(op, node, as_float(op, scale, dy), x)

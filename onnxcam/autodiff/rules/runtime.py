@@ -29,8 +29,8 @@ def simplified_layer_normalization(op: Emitter, node: ir.Node, x: V, scale: V) -
     return op.RMSNormalization(x, scale, axis=node.attributes.get_int("axis", -1), epsilon=epsilon)
 
 
-@composed("Trilu", "GridSample")
-def renamed(op: Emitter, node: ir.Node, *inputs: V) -> V:
+@composed("DequantizeLinear", "GridSample", "QuantizeLinear", "Trilu")
+def renamed(op: Emitter, node: ir.Node, *inputs: V | None) -> V:
     """y is what the standard operator of that name gives."""
     return op.emit(node.op_type, inputs, attributes=copied(node, *node.attributes))
 
