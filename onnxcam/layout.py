@@ -229,7 +229,7 @@ def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     if isinstance(layout, Grid) or axis != layout.token:
         return layout
     before = 0
-    for other in node.inputs:
+    for other in node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs:  # there with scales and zeros
         if other is x:
             return replace(layout, offset=layout.offset + before)
         length = other.shape[axis] if other is not None and other.shape is not None else None
