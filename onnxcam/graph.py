@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -26,6 +26,10 @@ ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Mo
 T = TypeVar("T")
 
 _NO_MODEL = "is no ONNX model, or a truncated one; download or export it again"
+RUNTIME_ONLY = frozenset(("SimplifiedLayerNormalization",))
+"""Operators that ONNX Runtime has in the default domain, and writes, and onnx knows nothing of."""
+
+RUNTIME = "onnxruntime"
 
 
 def load(source: ModelLike) -> ir.Model:
@@ -99,20 +103,35 @@ def building() -> Iterator[None]:
 
 
 def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
-    """Return ``function(proto)`` for a twin of *model* whose large initializers became inputs."""
+    """Return ``function(proto)`` for a twin of *model* whose large initializers became inputs.
+
+    In the twin, operators that only ONNX Runtime knows stand in a domain of their own (`RUNTIME`): onnx takes those of
+    other domains as they are.
+    """
     graph = model.graph
     inputs, weights = list(graph.inputs), dict(graph.initializers)
     heavy = {name: w for name, w in weights.items() if w.const_value is None or w.const_value.nbytes > HEAVY}
+    own = [node for node in graph.all_nodes() if node.domain == "" and node.op_type in RUNTIME_ONLY]
     try:
         for name, weight in heavy.items():
             del graph.initializers[name]
             if weight not in inputs:
                 graph.inputs.append(weight)
+        for node in own:
+            node.domain, model.opset_imports[RUNTIME] = RUNTIME, 1
         return function(ir.serde.serialize_model(model))
     finally:
         graph.inputs[:] = inputs
         graph.initializers.clear()
         graph.initializers.update(weights)
+        give_back_domain(model, own)
+
+
+def give_back_domain(model: ir.Model, nodes: Iterable[ir.Node]) -> None:
+    """Put those of *nodes* that stand in `RUNTIME` back into the default domain."""
+    for node in nodes:
+        node.domain = "" if node.domain == RUNTIME else node.domain
+    model.opset_imports.pop(RUNTIME, None)
 
 
 def _read(path: Path) -> bytes:

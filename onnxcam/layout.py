@@ -17,8 +17,8 @@ from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.infer import no_numbers
-from onnxcam.autodiff.rules import RuleSet
-from onnxcam.autodiff.rules.blocked import NCHWC, channels, plain
+from onnxcam.autodiff.rules import RuleSet, compose
+from onnxcam.autodiff.rules.blocked import NCHWC, plain
 from onnxcam.errors import ModelError
 
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
@@ -56,7 +56,7 @@ class Blocked(Grid):
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
         """Return *x* as [N, K, *space], with the channels that pad it."""
-        return plain(op, x, channels(x))
+        return plain(op, x, compose.length(x, 1))
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     if isinstance(layout, Grid) or axis != layout.token:
         return layout
     before = 0
-    for other in node.inputs:
+    for other in node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs:  # there with scales and zeros
         if other is x:
             return replace(layout, offset=layout.offset + before)
         length = other.shape[axis] if other is not None and other.shape is not None else None

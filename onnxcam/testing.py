@@ -91,20 +91,22 @@ def node_model(
     op_type: str,
     inputs: Mapping[str, np.ndarray | None],
     constants: Mapping[str, np.ndarray] | None = None,
-    outputs: int = 1,
+    outputs: int | Sequence[str] = 1,
     opset: int = 21,
     shapes: Mapping[str, Sequence[int | str]] | None = None,
+    domain: str = "",
     **attributes: Any,
 ) -> onnx.ModelProto:
-    """Return a model of one node of the default domain.
+    """Return a model of one node.
 
     Args:
         op_type: The operator.
         inputs: Its inputs in order, by name, as examples of dtype and shape; None leaves an optional one out.
         constants: Which of them are initializers rather than inputs of the graph (values as given here).
-        outputs: How many outputs the node has, called ``y``, ``y1``, …
+        outputs: How many outputs the node has, called ``y``, ``y1``, …; or their names, empty for one left out.
         opset: The opset.
         shapes: Shapes to declare instead of the examples' own, to make axes symbolic.
+        domain: The operator's domain; its version is 1 if it is not the default one.
         attributes: The node's attributes.
     """
     constants, shapes = constants or {}, shapes or {}
@@ -118,15 +120,16 @@ def node_model(
         value = ir.Value(name=name, shape=ir.Shape(shapes.get(name, np.shape(array))), type=ir.TensorType(tensor.dtype))
         value.const_value = tensor if name in constants else None
         values.append(value)
-    ys = [ir.Value(name=f"y{i or ''}") for i in range(outputs)]
-    node = ir.Node("", op_type, values, ir.convenience.convert_attributes(attributes), outputs=ys, name=op_type)
+    names = [f"y{i or ''}" for i in range(outputs)] if isinstance(outputs, int) else outputs
+    ys = [ir.Value(name=name) for name in names]
+    node = ir.Node(domain, op_type, values, ir.convenience.convert_attributes(attributes), outputs=ys, name=op_type)
     given = [value for value in values if value is not None]
     graph = ir.Graph(
         [value for value in given if value.const_value is None],
-        ys,
+        [y for y in ys if y.name],
         nodes=[node],
         initializers=[value for value in given if value.const_value is not None],
-        opset_imports={"": opset},
+        opset_imports={"": opset} | ({domain: 1} if domain else {}),
         name="case",
     )
     from onnxcam.passes.shapes import infer_shapes

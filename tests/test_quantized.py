@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
-from onnxcam.autodiff.rules.compose import COMPOSITIONS
 from onnxcam.graph import load
 from onnxcam.heatmap import peak
 from onnxcam.preprocess import TensorSpec, parse
@@ -171,26 +169,6 @@ def test_the_range_of_the_integers_tells_the_preprocessing(
     units: tuple[float, int] | None, dtype: Any, channels: int, expected: str
 ) -> None:
     assert guess(spec(dtype, units, channels), None)[1] == expected
-
-
-def test_mean_without_an_operator_that_runs_on_the_cpu() -> None:
-    """ONNX Runtime's QLinearReduceMean has a schema and no kernel: its rule is held against the standard operators."""
-    assert ("com.microsoft", "QLinearReduceMean") in COMPOSITIONS
-    head = '<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]> g (float[1,4,5,5] x) => (float[1,4] y)'
-    scales = "<float S = {0.02}, uint8 Z = {120}, float O = {0.01}, uint8 P = {128}>"
-    ends = "{ q = QuantizeLinear (x, S, Z) %s y = DequantizeLinear (m, O, P) }"
-    own = "m = com.microsoft.QLinearReduceMean <axes=[2,3], keepdims=0> (q, S, Z, O, P)"
-    spelt = "d = DequantizeLinear (q, S, Z) f = ReduceMean <keepdims=0> (d, A) m = QuantizeLinear (f, O, P)"
-    ours = load(vjp(onnx.parser.parse_model(head + scales + ends % own)))
-    theirs = vjp(onnx.parser.parse_model(head + scales.replace(">", ", int64[2] A = {2, 3}>") + ends % spelt))
-    x, u = RNG.standard_normal((1, 4, 5, 5)).astype(np.float32), RNG.standard_normal((1, 4)).astype(np.float32)
-    expected = run(theirs, {"x": x, "y.cotangent": u})["x.gradient"]
-    ours.graph.outputs[:] = [value for value in ours.graph.outputs if value.name == "x.gradient"]
-    from onnx_ir.passes.common import RemoveUnusedNodesPass
-
-    RemoveUnusedNodesPass()(ours)
-    actual = run(ir.to_proto(ours), {"x": x, "y.cotangent": u})["x.gradient"]
-    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 PAIRS = [

@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnx import version_converter
 
 from onnxcam.errors import ModelError
-from onnxcam.graph import call_onnx, first_line
+from onnxcam.graph import call_onnx, first_line, give_back_domain
 
 OPSET = 18
 HALF_PIXEL = 11  # the opset since which Resize counts from the middles of pixels, if it is not told otherwise
@@ -28,6 +28,7 @@ def raise_opset(model: ir.Model) -> ir.Model:
             "export it again at opset 13 or newer"
         ) from None
     raised = ir.serde.deserialize_model(proto)
+    give_back_domain(raised, raised.graph.all_nodes())
     _restore_weights(raised, model)
     _restore_metadata(raised, model)
     if version < HALF_PIXEL:

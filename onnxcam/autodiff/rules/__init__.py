@@ -25,6 +25,7 @@ from onnxcam.errors import MissingRuleError
 FAMILIES = (
     "activation",
     "arithmetic",
+    "attention",
     "blocked",
     "control",
     "convolution",
@@ -40,6 +41,7 @@ FAMILIES = (
     "reduction",
     "regions",
     "resize",
+    "runtime",
     "sampling",
     "sequences",
     "spectral",

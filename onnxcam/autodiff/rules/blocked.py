@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.compose import SHAPES, composed, copied, unsupported
-from onnxcam.autodiff.rules.fused import WINDOW, activated
+from onnxcam.autodiff.rules.compose import SHAPES, WINDOW, composed, copied, length
+from onnxcam.autodiff.rules.fused import activated
 
 NCHWC = "com.microsoft.nchwc"
 NARROWEST, WIDEST = 8, 16  # blocks, on any processor
@@ -37,19 +37,11 @@ def blocked(op: Emitter, x: V, like: V | None = None, channels_last: int = 0) ->
     return y
 
 
-def channels(x: V, axis: int = 1) -> int:
-    """Return how many channels *x* has."""
-    length = None if x.shape is None else x.shape[axis]
-    if not isinstance(length, int):
-        raise unsupported(x.producer() or x.consumers()[0], "an unknown number of channels")
-    return length
-
-
 def takes_blocked(node: ir.Node, x: V, w: V) -> bool:
     """Whether a convolution takes *x* blocked: it does where each group has a block of channels, or one channel."""
-    if node.attributes.get_int("group", 1) > 1 or channels(w) >= WIDEST:
+    if node.attributes.get_int("group", 1) > 1 or length(w, 1) >= WIDEST:
         return True
-    return channels(w) % NARROWEST == 0 and is_blocked(x)
+    return length(w, 1) % NARROWEST == 0 and is_blocked(x)
 
 
 def is_blocked(x: V) -> bool:
@@ -69,7 +61,7 @@ def _reordered(node: ir.Node) -> ir.Shape:
         return ir.Shape([n, *space, given] if last else [n, given, *space])
     n, c, *space = [dims[0], dims[-1], *dims[1:-1]] if last else dims
     kernels = [user.inputs[1] for user in node.outputs[0].consumers() if user.op_type == "Conv"]
-    padded = [channels(w, 1 if channels(w) > 1 else 0) for w in kernels if w is not None]
+    padded = [length(w, 1 if length(w, 1) > 1 else 0) for w in kernels if w is not None]
     width = padded[0] if padded else -(-c // NARROWEST) * NARROWEST if isinstance(c, int) else c
     return ir.Shape([n, width, *space])
 
@@ -88,15 +80,15 @@ def reorder_input(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     last = node.attributes.get_int("channels_last", 0)
     axis = 3 if last else 1
     if x.shape is not None and isinstance(x.shape[axis], int):
-        return (plain(op, dy, channels(x, axis), last),)
-    return (op.Slice(plain(op, dy, channels(node.outputs[0]), last), [0], op.dim(x, axis), [axis]),)
+        return (plain(op, dy, length(x, axis), last),)
+    return (op.Slice(plain(op, dy, length(node.outputs[0], 1), last), [0], op.dim(x, axis), [axis]),)
 
 
 @rule("ReorderOutput", domain=NCHWC)
 def reorder_output(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y is x, plain, without the channels that pad it."""
     last = node.attributes.get_int("channels_last", 0)
-    missing = channels(x) - node.attributes.get_int("channels", 0)
+    missing = length(x, 1) - node.attributes.get_int("channels", 0)
     if missing:
         dy = op.Pad(dy, [0] * 7 + [missing] if last else [0] * 5 + [missing, 0, 0])
     return (blocked(op, dy, x, last),)
@@ -106,18 +98,18 @@ def reorder_output(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def conv(op: Emitter, node: ir.Node, x: V, w: V, b: V | None = None, z: V | None = None) -> V:
     """y = f(Conv(x, w, b) + z), all blocked, but x where it has fewer channels than a block."""
     attributes = copied(node, *WINDOW)
-    if attributes.get("group", 1) > 1 and channels(w) == 1:
-        attributes["group"] = channels(w, 0)
+    if attributes.get("group", 1) > 1 and length(w, 1) == 1:
+        attributes["group"] = length(w, 0)
     inner = takes_blocked(node, x, w)
-    source = plain(op, x, channels(w) * attributes.get("group", 1)) if inner else x
-    y = op.Conv(source, _kernel(op, w, inner and channels(w) > 1), b, **attributes)
+    source = plain(op, x, length(w, 1) * attributes.get("group", 1)) if inner else x
+    y = op.Conv(source, _kernel(op, w, inner and length(w, 1) > 1), b, **attributes)
     y = blocked(op, y, node.outputs[0])
     return activated(op, node, y if z is None else op.Add(y, z), *node.attributes.get_floats("activation_params", ()))
 
 
 def _kernel(op: Emitter, w: V, inner: bool) -> V:
     """Return *w* as [M, C, *kernel]: it lies in memory as [M / B, C / B, *kernel, B, B] or [M / B, C, *kernel, B]."""
-    m, c, *kernel = (channels(w, axis) for axis in range(4))
+    m, c, *kernel = (length(w, axis) for axis in range(4))
     w = op.Reshape(w, [1, m, c * kernel[0], kernel[1]])
     w.shape = ir.Shape([1, m, c * kernel[0], kernel[1]])
     w = op.Reshape(plain(op, w, m), [m, c, *kernel])
@@ -130,7 +122,7 @@ def pool(op: Emitter, node: ir.Node, x: V) -> V:
     """y is the pool of x."""
     names = (*WINDOW, "ceil_mode", "count_include_pad")
     attributes = {} if node.op_type.startswith("Global") else copied(node, *(set(names) - {"group"}))
-    y = op.emit(node.op_type, [plain(op, x, channels(x))], attributes=attributes)
+    y = op.emit(node.op_type, [plain(op, x, length(x, 1))], attributes=attributes)
     return blocked(op, y, node.outputs[0])
 
 
@@ -141,4 +133,4 @@ def upsample(op: Emitter, node: ir.Node, x: V) -> V:
     if attributes.get("mode", "nearest") == "nearest":
         attributes["nearest_mode"] = "floor"
     scales = op.const(np.asarray(node.attributes.get_ints("scales", ()), np.float32))
-    return blocked(op, op.Resize(plain(op, x, channels(x)), None, scales, **attributes), node.outputs[0])
+    return blocked(op, op.Resize(plain(op, x, length(x, 1)), None, scales, **attributes), node.outputs[0])

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import infer_nodes
+from onnxcam.autodiff.infer import infer_nodes, rank
 from onnxcam.autodiff.rules import Key, V, rule
 from onnxcam.autodiff.subgraph import bodies, captured, used_values
 from onnxcam.errors import MissingRuleError
@@ -26,6 +26,9 @@ COMPOSITIONS: dict[Key, Forward] = {}
 
 SHAPES: dict[Key, Callable[[ir.Node], ir.Shape]] = {}
 """The shape that an operator gives which has a rule of its own; its dtype is its input's."""
+
+WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+"""The attributes of convolutions and pools."""
 
 
 def composed(*operators: str, domain: str = "com.microsoft") -> Callable[[Forward], Forward]:
@@ -47,6 +50,9 @@ def _through(
     nodes, ys = compose(op, node)
     used = dict.fromkeys((*inputs, *captured(*bodies(node))))
     wanted = [x for x in used if x is not None and x in scope.active]
+    for own, y, dy in zip(node.outputs, ys, dys, strict=True):
+        if y is None and dy is not None:
+            raise unsupported(node, f"a gradient of its output {own.name!r}")
     seeds = [(y, dy) for y, dy in zip(ys, dys, strict=True) if y is not None]
     gradients = scope.backward(op, nodes, seeds, wanted)
     for y, own in zip(ys, node.outputs, strict=True):
@@ -67,7 +73,7 @@ def compose(op: Emitter, node: ir.Node) -> tuple[list[ir.Node], list[V | None]]:
 
 def infer_composed(graph: ir.Graph) -> bool:
     """Infer the outputs of composed operators, and of those behind them; tell whether anything was found."""
-    if not any((node.domain, node.op_type) in COMPOSITIONS for node in graph):
+    if not any((node.domain, node.op_type) in COMPOSITIONS or (node.domain, node.op_type) in SHAPES for node in graph):
         return False
     op, found = Emitter(graph), False
     for node in graph:
@@ -77,7 +83,7 @@ def infer_composed(graph: ir.Graph) -> bool:
         if key in SHAPES and node.inputs[0] is not None:
             y.shape, y.type = SHAPES[key](node), node.inputs[0].type
         elif key in COMPOSITIONS:
-            for own, twin in zip(node.outputs, compose(op, node)[1], strict=True):
+            for own, twin in zip(node.outputs, _twins(op, node), strict=False):
                 if twin is not None:
                     own.shape, own.type = twin.shape, own.type or twin.type
         elif node.domain == "":
@@ -85,6 +91,14 @@ def infer_composed(graph: ir.Graph) -> bool:
         found = found or y.shape is not None
     op.place(())
     return found
+
+
+def _twins(op: Emitter, node: ir.Node) -> list[V | None]:
+    """Return the outputs of what *node* is composed of; none in a form that is refused, as it may lie off the path."""
+    try:
+        return compose(op, node)[1]
+    except MissingRuleError:
+        return []
 
 
 def _between(ys: Sequence[V | None], xs: Sequence[V | None]) -> list[ir.Node]:
@@ -109,6 +123,24 @@ def copied(node: ir.Node, *names: str) -> dict[str, Any]:
     """Return those of the node's attributes *names* that it has, as the emitter takes them."""
     values = {name: node.attributes[name].value for name in names if name in node.attributes}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v not in ((), [])}
+
+
+def channels_first(op: Emitter, x: V, last: int = 1) -> V:
+    """Return *x* with its channels at axis 1, where it has them *last*."""
+    return op.Transpose(x, perm=[0, rank(x) - 1, *range(1, rank(x) - 1)]) if last else x
+
+
+def channels_back(op: Emitter, y: V, dims: int, last: int = 1) -> V:
+    """Return *y*, of *dims* axes and its channels at axis 1, with these where they were."""
+    return op.Transpose(y, perm=[0, *range(2, dims), 1]) if last else y
+
+
+def length(x: V, axis: int) -> int:
+    """Return the length of *x* along *axis*, which must be known before the model runs."""
+    known = None if x.shape is None else x.shape[axis]
+    if not isinstance(known, int):
+        raise unsupported(x.producer() or x.consumers()[0], f"an unknown length of {x.name!r} along axis {axis}")
+    return known
 
 
 def unsupported(node: ir.Node, what: str) -> MissingRuleError:

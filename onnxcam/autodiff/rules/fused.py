@@ -6,20 +6,22 @@ no harm: it is never placed.
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import rank
+from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.compose import composed, copied, unsupported
-
-WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
 
 
-@composed("FusedConv")
+@composed("FusedConv", "NhwcConv", "NhwcFusedConv")
 def fused_conv(op: Emitter, node: ir.Node, x: V, w: V, b: V | None = None, z: V | None = None) -> V:
-    """y = f(Conv(x, w, b) + z)."""
-    y = op.Conv(x, w, b, **copied(node, *WINDOW))
+    """y = f(Conv(x, w, b) + z); channels may be last, those of the kernel are not."""
+    last = int(node.op_type.startswith("Nhwc"))
+    y = channels_back(op, op.Conv(channels_first(op, x, last), w, b, **copied(node, *WINDOW)), rank(x), last)
     return activated(op, node, y if z is None else op.Add(y, z), *node.attributes.get_floats("activation_params", ()))
 
 
@@ -101,6 +103,27 @@ def quick_gelu(op: Emitter, node: ir.Node, x: V) -> V:
     return op.Swish(x, alpha=float(node.attributes.get_float("alpha", 1.702)))
 
 
+@composed("GemmFastGelu")
+def gemm_fast_gelu(op: Emitter, node: ir.Node, x: V, w: V, bias: V | None = None) -> V:
+    """y = z Φ(z), about, with z = x w + bias."""
+    z = op.MatMul(x, w)
+    return op.Gelu(z if bias is None else op.Add(z, bias), approximate="tanh")
+
+
+@composed("BiasSplitGelu")
+def bias_split_gelu(op: Emitter, node: ir.Node, x: V, bias: V) -> V:
+    """y = a b Φ(b), with a and b the halves of x + bias."""
+    a, b = op.Split(op.Add(x, bias), axis=-1, num_outputs=2, outputs=2)
+    phi = op.Mul(op.Add(op.Erf(op.Mul(b, math.sqrt(0.5))), 1.0), 0.5)
+    return op.Mul(a, op.Mul(b, phi))
+
+
+@composed("BiasAdd")
+def bias_add(op: Emitter, node: ir.Node, x: V, bias: V, skip: V) -> V:
+    """y = x + bias + skip."""
+    return op.Add(op.Add(x, bias), skip)
+
+
 @composed("BiasSoftmax")
 def bias_softmax(op: Emitter, node: ir.Node, x: V, bias: V) -> V:
     """y = softmax(x + bias) over the axes from `axis` on."""
@@ -136,6 +159,37 @@ def _skipped(op: Emitter, x: V, skip: V, bias: V | None) -> V:
     return total if bias is None else op.Add(total, bias)
 
 
+@composed("GroupNorm")
+def group_norm(op: Emitter, node: ir.Node, x: V, scale: V, shift: V) -> V:
+    """y = f(scale (x - mean) / √(var + ε) + shift), mean and variance of each group of channels; f may be SiLU."""
+    last = node.attributes.get_int("channels_last", 1)
+    groups, epsilon = node.attributes.get_int("groups"), float(node.attributes.get_float("epsilon", 1e-5))
+    image = channels_first(op, x, last)
+    flat = op.Reshape(image, [0, groups, -1])
+    ones, zeros = (op.const(np.full(groups, fill), x.dtype) for fill in (1, 0))
+    y = op.Reshape(op.InstanceNormalization(flat, ones, zeros, epsilon=epsilon), op.Shape(image))
+    dtype, behind = int(gradient_dtype(x)), list(range(1, rank(x) - 1))
+    scale, shift = (op.Unsqueeze(op.Cast(w, to=dtype), behind) for w in (scale, shift))
+    y = op.Add(op.Mul(y, scale), shift)
+    y = op.Mul(y, op.Sigmoid(y)) if node.attributes.get_int("activation", 0) else y
+    return channels_back(op, y, rank(x), last)
+
+
+@composed("SkipGroupNorm")
+def skip_group_norm(
+    op: Emitter, node: ir.Node, x: V, scale: V, shift: V, skip: V, bias: V | None = None
+) -> tuple[V, V]:
+    """GroupNorm of s = x + skip + bias, and s; skip may be one number a channel."""
+    last = node.attributes.get_int("channels_last", 1)
+    if rank(skip) == 2:
+        skip = op.Unsqueeze(skip, [1, 2] if last else [2, 3])
+    if bias is not None and not last:
+        bias = op.Unsqueeze(bias, [1, 2])
+    total = _skipped(op, x, skip, bias)
+    total.shape, total.type = x.shape, x.type
+    return group_norm(op, node, total, scale, shift), total
+
+
 @composed("EmbedLayerNormalization")
 def embed_layer_normalization(
     op: Emitter,
@@ -158,76 +212,3 @@ def embed_layer_normalization(
         total = op.Add(total, op.Gather(segment_table, segments))
     epsilon = float(node.attributes.get_float("epsilon", 1e-12))
     return op.LayerNormalization(total, scale, shift, epsilon=epsilon), None, total
-
-
-@composed("Attention")
-def attention(
-    op: Emitter,
-    node: ir.Node,
-    x: V,
-    w: V,
-    b: V | None = None,
-    mask: V | None = None,
-    past: V | None = None,
-    bias: V | None = None,
-    *more: V | None,
-) -> V:
-    """Self-attention with one matrix for queries, keys and values: q, k, v = x w + b."""
-    if past is not None or node.attributes.get_int("do_rotary", 0) != 0:
-        raise unsupported(node, "a past or rotary positions")
-    joint = op.MatMul(x, w)
-    joint = joint if b is None else op.Add(joint, b)
-    heads = node.attributes.get_int("num_heads")
-    sizes = node.attributes.get_ints("qkv_hidden_sizes", ()) or [int(w.shape[-1]) // 3] * 3  # type: ignore[index,arg-type]
-    q, k, v = op.Split(joint, list(sizes), axis=-1, outputs=3)
-    return _attended(op, node, [_heads(op, part, heads) for part in (q, k, v)], mask, bias)
-
-
-@composed("MultiHeadAttention")
-def multi_head_attention(
-    op: Emitter,
-    node: ir.Node,
-    q: V,
-    k: V | None = None,
-    v: V | None = None,
-    b: V | None = None,
-    mask: V | None = None,
-    bias: V | None = None,
-    *past: V | None,
-) -> V:
-    """Attention of queries to keys and values, each [N, L, C]; keys and values may come in heads, [N, heads, L, C]."""
-    if k is None or v is None or any(x is not None for x in past):
-        raise unsupported(node, "packed queries, keys and values, or a past")
-    heads = node.attributes.get_int("num_heads")
-    parts = [x if rank(x) == 4 else _heads(op, x, heads) for x in (q, k, v)]
-    if b is not None:
-        widths = [int(x.shape[-1]) * (heads if rank(x) == 4 else 1) for x in (q, k, v)]  # type: ignore[index,arg-type]
-        shifts = [op.Reshape(own, [1, heads, 1, -1]) for own in op.Split(b, widths, axis=0, outputs=3)]
-        parts = [op.Add(x, own) for x, own in zip(parts, shifts, strict=True)]
-    return _attended(op, node, parts, mask, bias)
-
-
-def _heads(op: Emitter, x: V, heads: int) -> V:
-    """Return *x*, [N, L, C], as [N, heads, L, C / heads]."""
-    return op.Transpose(op.Reshape(x, [0, 0, heads, -1]), perm=[0, 2, 1, 3])
-
-
-def _attended(op: Emitter, node: ir.Node, parts: list[V], mask: V | None, bias: V | None) -> V:
-    q, k, v = parts
-    given = node.attributes.get_float("scale", 0.0)
-    wide = op.Cast(op.dim(q, -1), to=int(q.dtype or ir.DataType.FLOAT))
-    scores = op.MatMul(q, op.Transpose(k, perm=[0, 1, 3, 2]))
-    scores = op.Mul(scores, float(given)) if given else op.Div(scores, op.Sqrt(wide))
-    low = float(node.attributes.get_float("mask_filter_value", -10000.0))
-    if mask is not None:
-        if rank(mask) != 2:
-            raise unsupported(node, f"a mask of {rank(mask)} axes")
-        off = op.Sub(1.0, op.Cast(op.Unsqueeze(mask, [1, 2]), to=int(q.dtype or ir.DataType.FLOAT)))
-        scores = op.Add(scores, op.Mul(off, op.const(low, q.dtype)))
-    if bias is not None:
-        scores = op.Add(scores, bias)
-    if node.attributes.get_int("unidirectional", 0):
-        later = op.Trilu(op.full_like(scores, 1.0), 1, upper=1)
-        scores = op.Add(scores, op.Mul(later, op.const(low, q.dtype)))
-    y = op.Transpose(op.MatMul(op.Softmax(scores), v), perm=[0, 2, 1, 3])
-    return op.Reshape(y, [0, 0, -1])

@@ -17,14 +17,10 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.compose import composed, copied
-
-CONTRIB = "com.microsoft"
-WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied
 
 
 @rule("QuantizeLinear")
-@rule("QuantizeLinear", domain=CONTRIB)
 def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None = None) -> Gradients:
     """y = clip(round(x / s) + z): dx = dy / s where it is not clipped, else 0."""
     scale = like_axes(op, node, scale, x)
@@ -67,7 +63,6 @@ def _divided(op: Emitter, dy: V, scale: V) -> V:
 
 
 @rule("DequantizeLinear")
-@rule("DequantizeLinear", domain=CONTRIB)
 def dequantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None = None) -> Gradients:
     """y = (x - z) s: dx = dy s, ds = Σ dy (x - z)."""
     factor = like_axes(op, node, as_float(op, scale, dy), x)
@@ -134,29 +129,17 @@ def real(op: Emitter, x: V | None, scale: V, zero: V | None = None, axis: int = 
     return op.DequantizeLinear(x, scale, zero, axis=axis)
 
 
-def channels_first(op: Emitter, node: ir.Node, *xs: V) -> list[V]:
-    """Return *xs* with their channels at axis 1, where the node has them last."""
-    if not node.attributes.get_int("channels_last", 0):
-        return list(xs)
-    return [op.Transpose(x, perm=[0, rank(x) - 1, *range(1, rank(x) - 1)]) for x in xs]
-
-
-def channels_back(op: Emitter, node: ir.Node, y: V, dims: int) -> V:
-    """Return *y* with its channels where the node has them."""
-    last = node.attributes.get_int("channels_last", 0)
-    return op.Transpose(y, perm=[0, *range(2, dims), 1]) if last else y
-
-
 @composed("QLinearConv", domain="")
 @composed("QLinearConv")
 def qlinear_conv(
     op: Emitter, node: ir.Node, x: V, sx: V, zx: V, w: V, sw: V, zw: V, sy: V, zy: V, b: V | None = None
 ) -> V:
     """y = quantised (w ⋆ x + b), b in units of sx sw."""
-    (image,) = channels_first(op, node, real(op, x, sx, zx))
+    last = node.attributes.get_int("channels_last", 0)
+    image = channels_first(op, real(op, x, sx, zx), last)
     bias = None if b is None else op.Mul(op.Cast(b, to=int(gradient_dtype(sx))), op.Mul(sx, sw))
     y = op.Conv(image, real(op, w, sw, zw), bias, **copied(node, *WINDOW))
-    return op.QuantizeLinear(channels_back(op, node, y, rank(x)), sy, zy)
+    return op.QuantizeLinear(channels_back(op, y, rank(x), last), sy, zy)
 
 
 @composed("QLinearMatMul", domain="")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import V
-from onnxcam.autodiff.rules.compose import composed, copied, unsupported
-from onnxcam.autodiff.rules.quantized import WINDOW, channels_back, channels_first, real, shifted
+from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
+from onnxcam.autodiff.rules.quantized import real, shifted
 
 
 @composed("QLinearAdd", "QLinearMul")
@@ -38,13 +39,14 @@ def qlinear_unary(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, 
 @composed("QLinearAveragePool", "QLinearGlobalAveragePool")
 def qlinear_pool(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, zy: V | None = None) -> V:
     """y = quantised mean of x over windows, or over all positions."""
-    (image,) = channels_first(op, node, real(op, x, sx, zx))
+    last = node.attributes.get_int("channels_last", 0)
+    image = channels_first(op, real(op, x, sx, zx), last)
     y = op.emit(
         node.op_type.removeprefix("QLinear"),
         [image],
         attributes=copied(node, *WINDOW, "ceil_mode", "count_include_pad"),
     )
-    return op.QuantizeLinear(channels_back(op, node, y, rank(x)), sy, zy)
+    return op.QuantizeLinear(channels_back(op, y, rank(x), last), sy, zy)
 
 
 @composed("QLinearReduceMean")
@@ -123,6 +125,47 @@ def matmul_integer_to_float(
     return y if bias is None else op.Add(y, bias)
 
 
+@composed("DynamicQuantizeLSTM")
+def dynamic_quantize_lstm(op: Emitter, node: ir.Node, x: V, w: V, r: V, *rest: Any) -> tuple[V, V, V]:
+    """LSTM of integer weights, which stand turned: [directions, columns, 4 hidden]."""
+    states, (sw, zw, sr, zr) = rest[:5], rest[5:]
+    weights = []
+    for codes, scale, zero in ((w, sw, zw), (r, sr, zr)):
+        steps = op.Cast(codes, to=int(ir.DataType.FLOAT))
+        if zero is not None:
+            steps = op.Sub(steps, _a_column(op, op.Cast(zero, to=int(ir.DataType.FLOAT)), rank(zero)))
+        weights.append(op.Transpose(op.Mul(steps, _a_column(op, scale, rank(scale))), perm=[0, 2, 1]))
+    names = "activations activation_alpha activation_beta clip direction hidden_size input_forget".split()
+    return op.LSTM(x, *weights, *states, **copied(node, *names), outputs=3)
+
+
+def _a_column(op: Emitter, x: V, dims: int) -> V:
+    """Return *x*, one number a direction, or one a direction and column, as [directions, 1, columns or 1]."""
+    return op.Unsqueeze(x, [1] if dims == 2 else [1, 2])
+
+
+_FP4 = (0, 1 / 192, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4)
+_NF4 = (
+    *(-1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0),
+    *(0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0),
+)
+BNB4 = ((*_FP4, *(-x for x in _FP4)), _NF4)
+"""What the codes of 4 bits stand for: FP4, a float of one sign, two exponent and one mantissa bit, and NF4."""
+
+
+@composed("MatMulBnb4")
+def matmul_bnb4(op: Emitter, node: ir.Node, a: V, b: V, largest: V) -> V:
+    """y = a wᵀ; w [N, K] is coded in 4 bits, the highest first, in shares of the largest number of its block."""
+    k, n, block, kind = (node.attributes.get_int(name) for name in ("K", "N", "block_size", "quant_type"))
+    if not node.attributes.get_int("transB", 1):
+        raise unsupported(node, "transB 0")
+    low_first = op.Reshape(_unpacked(op, b, 4), [-1, 2])
+    codes = op.Reshape(op.Gather(low_first, [1, 0], axis=1), [-1])
+    shares = op.Slice(op.Gather(op.const(BNB4[kind], gradient_dtype(a)), codes), [0], [n * k], [0])
+    w = op.Mul(shares, op.Gather(largest, op.const(np.arange(n * k) // block)))
+    return op.MatMul(a, op.Transpose(op.Reshape(w, [n, k]), perm=[1, 0]))
+
+
 @composed("MatMulNBits")
 def matmul_nbits(
     op: Emitter,
@@ -135,8 +178,6 @@ def matmul_nbits(
     bias: V | None = None,
 ) -> V:
     """y = a wᵀ + bias; w [N, K] is packed into bytes, block by block, the lowest bits first."""
-    if order is not None:
-        raise unsupported(node, "weights that are grouped by g_idx")
     k, n, block = (node.attributes.get_int(name) for name in ("K", "N", "block_size"))
     bits, count = node.attributes.get_int("bits", 4), -(-k // block)
     float_ = int(gradient_dtype(scales))
@@ -148,8 +189,13 @@ def matmul_nbits(
         shift = op.Reshape(op.Cast(shift, to=float_), [n, count, 1])
     else:
         shift = op.Reshape(zeros, [n, count, 1])
-    w = op.Mul(op.Sub(op.Cast(steps, to=float_), shift), op.Reshape(scales, [n, count, 1]))
-    w = op.Slice(op.Reshape(w, [n, count * block]), [0], [k], [1])
+    scales = op.Reshape(scales, [n, count, 1])
+    if order is not None:  # which block each row of the matrix goes by
+        if zeros is not None:
+            raise unsupported(node, "zero points beside g_idx, which ONNX Runtime's providers take differently")
+        steps, scales = op.Slice(op.Reshape(steps, [n, -1, 1]), [0], [k], [1]), op.Gather(scales, order, axis=1)
+    w = op.Mul(op.Sub(op.Cast(steps, to=float_), shift), scales)
+    w = op.Slice(op.Reshape(w, [n, -1]), [0], [k], [1])
     y = op.MatMul(a, op.Transpose(w, perm=[1, 0]))
     return y if bias is None else op.Add(y, bias)
 

@@ -21,17 +21,20 @@ class Case:
     name: str
     inputs: Mapping[str, Any]
     constants: tuple[str, ...] = ()  # inputs that are initializers
-    outputs: int = 1
+    outputs: int | tuple[str, ...] = 1
     opset: int = 18
     attributes: Mapping[str, Any] = field(default_factory=dict)
     order: int = 2
+    domain: str = ""
     symbolic: bool = True  # also with every axis of every input symbolic
     check: Mapping[str, Any] = field(default_factory=dict)  # further arguments of check_grads
 
     def model(self, shapes: Mapping[str, Any] | None = None) -> onnx.ModelProto:
         constants = {name: self.inputs[name] for name in self.constants}
         opset = self.opset if shapes is None else max(self.opset, 21)  # so each rule is tried at two opsets
-        return node_model(self.op, self.inputs, constants, self.outputs, opset, shapes, **self.attributes)
+        return node_model(
+            self.op, self.inputs, constants, self.outputs, opset, shapes, domain=self.domain, **self.attributes
+        )
 
     def run(self, symbolic: bool = False) -> None:
         feeds = {name: x for name, x in self.inputs.items() if x is not None and name not in self.constants}
@@ -49,14 +52,25 @@ def case(
     inputs: Mapping[str, Any],
     constants: tuple[str, ...] = (),
     *,
-    outputs: int = 1,
+    outputs: int | tuple[str, ...] = 1,
     opset: int = 18,
     order: int = 2,
     symbolic: bool = True,
     check: Mapping[str, Any] | None = None,
     **attributes: Any,
 ) -> Case:
-    return Case(op, name, inputs, constants, outputs, opset, attributes, order, symbolic, check or {})
+    return Case(
+        op,
+        name,
+        inputs,
+        constants,
+        outputs,
+        opset,
+        attributes=attributes,
+        order=order,
+        symbolic=symbolic,
+        check=check or {},
+    )
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

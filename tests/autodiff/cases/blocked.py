@@ -1,4 +1,4 @@
-"""Operators of other domains: ONNX's reference evaluator knows none; see tests/autodiff/test_fused.py."""
+"""The blocked layout depends on the processor: it is tested by whole files only, in tests/autodiff/test_fused.py."""
 
 from __future__ import annotations
 

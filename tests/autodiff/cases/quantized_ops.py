@@ -65,8 +65,8 @@ def dynamic(x: T) -> T:
     return fq(x, scale, round(-low / float(scale)))
 
 
-def nbits(bits: int, zeros: bool) -> Quantised:
-    """Weights [N, K] = [3, 40] in blocks of 32, packed along K."""
+def nbits(bits: int, zeros: bool, order: bool = False) -> Quantised:
+    """Weights [N, K] = [3, 40] in blocks of 32, packed along K; in *order*, which block each row of K goes by."""
     n, k, block = 3, 40, 32
     codes = np.random.default_rng(bits).integers(0, 2**bits, (n, 2, block)).astype(np.uint8)
     scales = np.abs(normal(n, 2, seed=5)) * 0.1
@@ -75,24 +75,81 @@ def nbits(bits: int, zeros: bool) -> Quantised:
         if zeros
         else np.full((n, 2), 2 ** (bits - 1))
     )
+    blocks = np.arange(k) * 7 % 2 if order else np.arange(k) // block
 
     def packed(numbers: np.ndarray) -> np.ndarray:
-        if bits == 8:
-            return numbers.astype(np.uint8)
-        return (numbers[..., ::2] | numbers[..., 1::2] << 4).astype(np.uint8)
+        count = 8 // bits
+        padded = np.pad(numbers, [(0, 0)] * (numbers.ndim - 1) + [(0, -numbers.shape[-1] % count)])
+        return sum(padded[..., i::count] << bits * i for i in range(count)).astype(np.uint8)
 
-    w = ((codes.astype(np.float32) - shift[..., None]) * scales[..., None]).reshape(n, -1)[:, :k].astype(np.float32)
+    w = (codes.reshape(n, -1)[:, :k].astype(np.float32) - shift[:, blocks]) * scales[:, blocks]
     inputs = {"x": normal(2, k), "B": packed(codes), "S": scales.reshape(-1)}
     if zeros:
         inputs["Z"] = packed(shift).reshape(-1)
-    text = f"y = com.microsoft.MatMulNBits <K={k}, N={n}, bits={bits}, block_size={block}> ({', '.join(inputs)})"
+    if order:
+        inputs["G"] = blocks.astype(np.int32)
+    given = ["x", "B", "S", "Z" if zeros else "", *(["G"] if order else [])]
+    text = f"y = com.microsoft.MatMulNBits <K={k}, N={n}, bits={bits}, block_size={block}> ({', '.join(given)})"
     return quantised(
         "MatMulNBits",
-        f"{bits}{'-zeros' if zeros else ''}",
+        f"{bits}{'-zeros' if zeros else ''}{'-order' if order else ''}",
         text,
-        lambda x: x @ torch.from_numpy(w.T),
+        lambda x: x @ torch.from_numpy(w.T.astype(np.float32)),
         inputs,
         step=2e-3,
+    )
+
+
+FLOATS = [0, 1 / 192, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4]
+NORMALS = [-1, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0]
+NORMALS += [0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1]
+
+
+def bnb4(kind: int, table: list[float]) -> Quantised:
+    """Weights [N, K] = [3, 20] in blocks of 16 that run on from row to row; the first of two lies in the high bits."""
+    codes = np.random.default_rng(kind).integers(0, 16, 60).astype(np.uint8)
+    largest = np.abs(normal(4, seed=kind)) + 0.1
+    w = (np.asarray(table, np.float32)[codes] * largest[np.arange(60) // 16]).reshape(3, 20)
+    return quantised(
+        "MatMulBnb4",
+        str(kind),
+        f"y = com.microsoft.MatMulBnb4 <K=20, N=3, block_size=16, quant_type={kind}> (x, B, S)",
+        lambda x: x @ torch.from_numpy(w.T.copy()),
+        {"x": normal(2, 20), "B": codes[::2] << 4 | codes[1::2], "S": largest},
+        step=2e-3,
+    )
+
+
+def lstm(per_channel: bool) -> Quantised:
+    """One direction, hidden size 2: gates stand as i, o, f, c."""
+    w, r = integers(1, 3, 8, seed=1), integers(1, 2, 8, seed=2)
+    scales = [np.abs(normal(1, 8, seed=i)) * 0.01 + 0.002 if per_channel else f32(0.01 * i).reshape(1) for i in (1, 2)]
+    zeros = [np.zeros(scale.shape, np.int8) if per_channel else np.asarray([3], np.int8) for scale in scales]
+    bias = normal(1, 16)
+    real = [
+        torch.from_numpy((codes[0].astype(np.float32) - zero) * scale)
+        for codes, zero, scale in zip((w, r), zeros, scales, strict=True)
+    ]
+
+    def function(x: T) -> T:
+        h = c = torch.zeros(x.shape[1], 2)
+        ys = []
+        for step in x:
+            total = step @ real[0] + h @ real[1] + torch.from_numpy(bias[0, :8] + bias[0, 8:])
+            i, o, f, g = total.split(2, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            ys.append(h)
+        return torch.stack(ys).unsqueeze(1)
+
+    return quantised(
+        "DynamicQuantizeLSTM",
+        "per-channel" if per_channel else "plain",
+        "y = com.microsoft.DynamicQuantizeLSTM <hidden_size=2> (x, W, R, B, , , , , S, Z, V, Y)",
+        function,
+        {"x": normal(3, 2, 3), "W": w, "R": r, "B": bias, "S": scales[0], "Z": zeros[0], "V": scales[1], "Y": zeros[1]},
+        step=0.05,
+        rtol=0.05,
     )
 
 
@@ -202,5 +259,21 @@ CASES = [
         lambda x: fq(x, 2e-5, 0, (-32768, 32767)),
         {"x": normal(3, 4), "S": f32(2e-5), "Z": np.asarray(0, np.int16)},
     ),
-    *[nbits(bits, zeros) for bits in (4, 8) for zeros in (False, True)],
+    *[nbits(bits, zeros) for bits in (2, 4, 8) for zeros in (False, True)],
+    nbits(4, zeros=False, order=True),
+    bnb4(0, [*FLOATS, *(-x for x in FLOATS)]),
+    bnb4(1, NORMALS),
+    lstm(per_channel=False),
+    lstm(per_channel=True),
+    quantised(
+        "QLinearReduceMean",
+        "plain",
+        "q = QuantizeLinear (x, S, Z) m = com.microsoft.QLinearReduceMean <axes=[2,3], keepdims=0> (q, S, Z, O, P)"
+        "y = DequantizeLinear (m, O, P)",
+        lambda x: y(a(x).mean((2, 3))),
+        {"x": IMAGE, **SCALES},
+        step=0.031,
+        body="QLinearReduceMean (q, s, z, o, p) => (y) { d = DequantizeLinear (q, s, z)"
+        "a = Constant <value_ints=[2,3]> () m = ReduceMean <keepdims=0> (d, a) y = QuantizeLinear (m, o, p) }",
+    ),
 ]
