@@ -12,7 +12,7 @@ from onnxcam.autodiff.infer import same
 from onnxcam.errors import ModelError
 from onnxcam.graph import all_tensors, load, to_proto
 from onnxcam.passes import canonical
-from onnxcam.testing import run
+from onnxcam.testing import check_grads, run
 from tests.networks import HAND_X, hand_model
 
 
@@ -35,6 +35,28 @@ def test_open_dimensions_of_minus_one() -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
     assert raised(model).graph.input[0].type.tensor_type.shape.dim[0].dim_value == 0
     assert run(vjp(model), {"x": HAND_X, "logits.cotangent": np.ones((1, 2), np.float32)})["x.gradient"].any()
+
+
+def test_a_shape_cut_at_a_computed_place_is_known() -> None:
+    """PyTorch's older exporter writes ``unflatten`` so."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    unflatten (float[2, 3, 8] x, float[2, 2] w) => (float[2, 3, 4, 2] y)
+    <int64[1] zero = {0}, int64 last = {-1}, int64 axes = {3}, int64[1] one = {1}, int64[2] sizes = {4, 2}>
+    {
+        shape = Shape(x)
+        place = Mod(last, axes)
+        end = Reshape(place, one)
+        front = Slice(shape, zero, end)
+        whole = Concat<axis = 0>(front, sizes)
+        parts = Reshape(x, whole)
+        p = Softmax<axis = 3>(parts)
+        y = MatMul(p, w)
+    }
+    """
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.standard_normal((2, 3, 8), np.float32), "w": rng.standard_normal((2, 2), np.float32)}
+    check_grads(onnx.parser.parse_model(text), feeds)
 
 
 def test_raising_keeps_names_metadata_and_weights() -> None:

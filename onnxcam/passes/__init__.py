@@ -3,7 +3,8 @@
 1. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
 2. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
 3. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
-4. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`).
+4. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`), with the help of `constants`
+   where onnx does not tell how many axes.
 5. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
 
 The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
@@ -16,6 +17,7 @@ from collections.abc import Container
 import onnx_ir as ir
 
 from onnxcam.passes.branches import take_branches
+from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.opset import raise_opset
@@ -31,6 +33,8 @@ def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
     inline_functions(model, known)
     model = raise_opset(model)
     infer_shapes(model)
+    while fold_shapes(model):
+        infer_shapes(model, anew=True)
     while take_branches(model):
         infer_shapes(model, anew=True)
     return model

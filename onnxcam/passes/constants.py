@@ -12,8 +12,24 @@ import onnx_ir as ir
 from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, constant
 
 
-def fold_constants(graph: ir.Graph) -> None:
-    """Replace nodes of *graph*, subgraphs excluded, whose outputs are small and known, by constants, in place."""
+def fold_shapes(model: ir.Model) -> bool:
+    """Compute, in place, what is known where the number of a tensor's axes is not; tell whether there was any.
+
+    PyTorch's older exporter writes ``unflatten`` as a Reshape to slices of a shape at computed places: onnx's own
+    inference knows the shape, but not where it is cut. Infer the shapes anew, and call it again.
+    """
+    graphs = list(model.graphs())
+    if all(y.shape is not None or not y.name for graph in graphs for node in graph for y in node.outputs):
+        return False
+    return any(fold_constants(graph) for graph in graphs)
+
+
+def fold_constants(graph: ir.Graph) -> bool:
+    """Replace nodes of *graph*, subgraphs excluded, whose outputs are small and known, by constants, in place.
+
+    Tell whether there were any.
+    """
+    folded = False
     for node in list(graph):
         if node.domain or node.op_type == "Constant" or len(node.outputs) != 1 or node.outputs[0].is_graph_output():
             continue
@@ -27,6 +43,8 @@ def fold_constants(graph: ir.Graph) -> None:
         graph.register_initializer(new)
         y.replace_all_uses_with(new)
         graph.remove(node, safe=True)
+        folded = True
+    return folded
 
 
 def _value(node: ir.Node) -> np.ndarray | None:
