@@ -14,7 +14,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import V
 from onnxcam.autodiff.rules.compose import composed, length, unsupported
-from onnxcam.autodiff.rules.quantized import real
+from onnxcam.autodiff.rules.quantized import ends, real
 
 LATER = "a buffer that past and present share, rotary positions, or beams"
 
@@ -230,7 +230,7 @@ def group_query_attention(
         q, k, v = op.Split(q, [heads * size, groups * size, groups * size], axis=-1, outputs=3)
     q, k, v = _heads(op, q, heads), _heads(op, k, groups), _heads(op, v, groups)
     tokens = op.Reshape(op.Add(op.Cast(lasts, to=int(ir.DataType.INT64)), 1), [-1, 1])
-    before = op.Sub(tokens, op.dim(q, 2)) if past_k is not None else op.Mul(tokens, 0)  # [N, 1]
+    before = op.Max(op.Sub(tokens, op.dim(q, 2)), 0)  # [N, 1]; a first prompt may be padded
     places = op.Add(before, op.Unsqueeze(_range(op, q), [0]))  # [N, L]
     if get("do_rotary", 0) and cos is not None and sin is not None:
         at = places if positions is None else positions
@@ -245,7 +245,7 @@ def group_query_attention(
     if groups < heads:
         each = op.const(np.arange(heads) // (heads // groups))
         k, v = op.Gather(k, each, axis=1), op.Gather(v, each, axis=1)
-    low = float(np.finfo(gradient_dtype(q).numpy()).min) / 4
+    low = ends(gradient_dtype(q))[0] / 4
     if get("smooth_softmax", 0) and sink is None:
         sink = op.const(np.zeros(heads), gradient_dtype(q))
     if sink is not None:
@@ -271,8 +271,7 @@ def rotary_embedding(op: Emitter, node: ir.Node, x: V, positions: V, cos: V, sin
     get = node.attributes.get_int
     _refuse(node, "packed batches", get("is_packed_batching", 0))
     flat = rank(x) == 3
-    size = length(cos, 1) * 2 if not get("rotary_embedding_dim", 0) else 0
-    heads = get("num_heads", 0) or length(x, -1) // size
+    heads = get("num_heads", 0) or length(x, -1) // (2 * length(cos, 1))
     parts = _heads(op, x, heads) if flat else x
     at = positions if rank(positions) == 2 else op.Unsqueeze(op.Add(positions, _range(op, parts)), [0])
     y = rotated(op, parts, at, cos, sin, bool(get("interleaved", 0)))

@@ -27,7 +27,7 @@ def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V |
     steps = op.Div(as_float(op, x, scale), scale)
     dtype = node.outputs[0].dtype or (ir.DataType.UINT8 if zero is None else zero.dtype) or ir.DataType.UINT8
     if dtype.is_floating_point():
-        inside = op.LessOrEqual(op.Abs(steps), _ends(dtype)[1])
+        inside = op.LessOrEqual(op.Abs(steps), ends(dtype)[1])
     else:
         inside = _in_range(op, node, op.Round(steps), zero, dtype, x)
     return op.mask(_divided(op, dy, scale), inside), None, None
@@ -35,7 +35,7 @@ def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V |
 
 def _in_range(op: Emitter, node: ir.Node, steps: V, zero: V | None, dtype: ir.DataType, x: V) -> V:
     """Tell where steps + zero point needs no clipping to *dtype*."""
-    low, high = _ends(dtype)
+    low, high = ends(dtype)
     if zero is None:
         return op.Equal(steps, op.Clip(steps, low, high))
     known = constant(zero)
@@ -46,7 +46,7 @@ def _in_range(op: Emitter, node: ir.Node, steps: V, zero: V | None, dtype: ir.Da
     return op.And(op.GreaterOrEqual(steps, op.Sub(low, zeros)), op.LessOrEqual(steps, op.Sub(high, zeros)))
 
 
-def _ends(dtype: ir.DataType) -> tuple[float, float]:
+def ends(dtype: ir.DataType) -> tuple[float, float]:
     """Return the least and the greatest number of *dtype*."""
     info: Any = ml_dtypes.finfo if dtype.is_floating_point() else ml_dtypes.iinfo
     return float(info(dtype.numpy()).min), float(info(dtype.numpy()).max)
