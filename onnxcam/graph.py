@@ -194,7 +194,7 @@ def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    """Check *proto*, but for inputs and outputs that declare no shape: the standard asks for one, runtimes do not.
+    """Check *proto*, but for inputs and outputs that declare no shape, and outputs of no type: runtimes infer them.
 
     Nor do they ask of files before IR version 4 that weights be inputs; ONNX Runtime itself saves such.
     """
@@ -202,6 +202,9 @@ def _check(proto: onnx.ModelProto) -> None:
     for value in [*proto.graph.input, *proto.graph.output]:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()
+    typed = [value for value in proto.graph.output if value.HasField("type")]
+    del proto.graph.output[:]
+    proto.graph.output.extend(typed)
     onnx.checker.check_model(proto)
 
 
