@@ -18,8 +18,10 @@ gradient with respect to every floating input, on ONNX Runtime in float32, again
 `python -m tests.architectures` wrote this table.
 
 The oracle is autograd in float64, itself held against central differences; where it fails that, the difference is the
-oracle. (Some networks detach a tensor on purpose; their autograd is not the derivative of what they compute.) A dash
-is an exporter that refuses the network, or writes one that ONNX Runtime does not run or that computes something else.
+oracle; in single, where the network computes something else in double. (Some networks detach a tensor on purpose;
+their autograd is not the derivative of what they compute.) A dash is an exporter that refuses the network, or writes
+one that ONNX Runtime does not run or that computes something else.
+An empty cell, or a network that is not listed, has not been measured.
 
 """
 TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
