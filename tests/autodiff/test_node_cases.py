@@ -33,6 +33,7 @@ OUTSIDE: dict[str, str] = {
     "test_mod_float_edge_cases_fmod_0_float32": INFINITE,
     "test_mod_float_edge_cases_fmod_0_float64": INFINITE,
     "test_optional_get_element_optional_tensor": KERNEL,
+    "test_optional_get_element_tensor": KERNEL,
     "test_pow_types_float32_uint32": KERNEL,
     "test_pow_types_float32_uint64": KERNEL,
     "test_reversesequence_bfloat16": BFLOAT16,
