@@ -209,14 +209,18 @@ def _check(proto: onnx.ModelProto) -> None:
 
 
 def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.ExternalTensor:
-    """Return *tensor* pointed at its file, which must be there and lie in the model's folder."""
+    """Return *tensor* pointed at its file, which must be there and lie in the model's folder.
+
+    Where the model is a link, as in the caches of Hugging Face, the folder that it leads to is the model's too.
+    """
     if path is None:
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead"
         )
-    home = path.parent.resolve()
-    file = (home / tensor.location).resolve()
-    if not file.is_relative_to(home):
+    file = (path.parent / tensor.location).resolve()
+    homes = (path.parent.resolve(), path.resolve().parent)
+    home = next((home for home in homes if file.is_relative_to(home)), None)
+    if home is None:
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in '{tensor.location}', outside the model's folder; "
             "put the file beside the model and re-save it"
@@ -228,12 +232,9 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
     end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
     if file.stat().st_size < end:
         raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
-    tensor.base_dir = home
-    if file != path.resolve():
-        return tensor
-    return Inside(
-        tensor.location, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home
-    )
+    kind = Inside if file == path.resolve() else ir.ExternalTensor
+    place = file.relative_to(home).as_posix()
+    return kind(place, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
 
 
 def first_line(error: BaseException) -> str:

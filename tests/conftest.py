@@ -8,7 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("onnxcam", deadline=None)  # how long an example takes is the machine's business
+hypothesis.settings.load_profile("onnxcam")
 
 REAL = Path(os.environ.get("ONNXCAM_REAL", Path(__file__).parents[2] / "shared" / "real"))
 

@@ -11,6 +11,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
+from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph import load, save, to_proto
 from onnxcam.testing import run
@@ -41,6 +42,19 @@ def test_heavy_weights_stay_in_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(w.numpy(), onnx.numpy_helper.to_array(proto.graph.initializer[1]))
     assert weights_folder(model) == str(tmp_path.resolve())
     assert to_proto(model).graph.initializer[1].raw_data == proto.graph.initializer[1].raw_data
+
+
+def test_a_link_leads_to_the_model_and_to_its_weights(tmp_path: Path) -> None:
+    """Hugging Face keeps files by their hashes, and links with their names elsewhere."""
+    blobs, names = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir(), names.mkdir()
+    onnx.save(heavy_model(), blobs / "m.onnx", save_as_external_data=True, location="m.data")
+    for name in ("m.onnx", "m.data"):
+        (blobs / name).rename(blobs / name[::-1])
+        (names / name).symlink_to(blobs / name[::-1])
+    x = np.ones((1, 600), np.float32)
+    actual = Session(load(names / "m.onnx"), "cpu").run({"x": x})["logits"]
+    np.testing.assert_allclose(actual, run(heavy_model(), {"x": x})["logits"])
 
 
 def test_results_do_not_depend_on_where_the_weights_are(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_more_than_two_gigabytes_are_not_read(large: Path) -> None:
     twin = large.with_name("twin.onnx")
     command = [sys.executable, "-c", LARGE, str(large), str(twin)]
     peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert peak < 600_000  # kB; the weights alone are 2.2 million
+    assert peak < 800_000  # kB; the weights alone are 2.2 million
     assert large.with_name("w.bin").stat().st_size > 1 << 31
     assert twin.stat().st_size < 1 << 20
     assert places(twin)["w"]["location"] == "w.bin"

@@ -100,6 +100,14 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
         ),
         "a mask of 4 axes",
     ),
+    "a mask of three lengths": (
+        single(
+            "Attention",
+            {"x": normal(2, 3, 8), "w": normal(8, 24), "b": normal(24), "mask": np.ones(8, np.int32)},
+            num_heads=2,
+        ),
+        "a mask of 8 numbers for a batch of 2",
+    ),
     "statistics": (
         single(
             "SkipLayerNormalization",

@@ -13,7 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import run
-from tests.autodiff.test_networks import Classifier, ViT, conv, exported
+from tests.autodiff.networks.attention import ViT
+from tests.autodiff.networks.convolutional import Classifier, conv
+from tests.autodiff.test_networks import exported
 
 NETWORKS = {
     "cnn": lambda: Classifier(

@@ -155,6 +155,9 @@ def _visible(op: Emitter, node: ir.Node, mask: V, q: V, k: V) -> V:
         return op.Greater(op.Unsqueeze(mask, [1, 2] if rank(mask) == 2 else [1]), op.const(0, mask.dtype))
     if rank(mask) != 1:
         raise unsupported(node, f"a mask of {rank(mask)} axes")
+    length, batch = (None if x is None or x.shape is None else x.shape[0] for x in (mask, node.inputs[0]))
+    if isinstance(length, int) and isinstance(batch, int) and length not in (batch, 2 * batch):
+        raise unsupported(node, f"a mask of {length} numbers for a batch of {batch}")
     n = op.dim(q, 0)
     padded = op.Concat(op.Cast(mask, to=int(ir.DataType.INT64)), op.Expand(0, n), axis=0)
     end, start = (op.Slice(padded, *ends, [0]) for ends in (([0], n), (n, op.Add(n, n))))
