@@ -162,12 +162,12 @@ class Tool:
 
 
 INT8 = {"per_channel": True, "weight_type": "QInt8"}
-VIT, CNN = ("vit",), ("mobilenet", "resnet")
+VIT, CNN, ALL = ("vit",), ("mobilenet", "resnet"), ("mobilenet", "resnet", "vit")
 TOOLS = {
     "onnxsim": Tool(onnxsim, {}, ""),
     "onnxslim": Tool(onnxslim, {}, ""),
-    "half": Tool(half, {}, "", 0.999),
-    "half, float ends": Tool(half, {"keep_io_types": True}, "Cast", 0.999),
+    "half": Tool(half, {}, "", 0.999, ALL),
+    "half, float ends": Tool(half, {"keep_io_types": True}, "Cast", 0.999, ALL),
     "mixed precision": Tool(mixed, {}, "Cast", 0.999),
     "transformers": Tool(transformers, {}, "Attention", networks=VIT),
     "transformers, fused": Tool(transformers, {"level": 2}, "BiasGelu", networks=VIT),
