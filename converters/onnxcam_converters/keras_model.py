@@ -116,17 +116,14 @@ class KerasModel:
 
     def _listen(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Call the model; return the result of every layer, and the outputs, by name."""
-        import keras
-
         tensors = [feeds[name] for name in self._inputs.names]
         with listening(self.model) as calls:
             results = self.model(*self._inputs.packed(tensors), training=False)
         names = output_names(results, calls)
-        return by_layer(calls), dict(zip(names, keras.tree.flatten(results), strict=True))
+        return by_layer(calls), dict(zip(names, (tensor for _, tensor in flat(results)), strict=True))
 
     def _trace(self) -> tuple[Any, dict[str, str]]:
         """Return the model as a concrete function, and which of the graph's scopes is which layer's."""
-        import keras
         import tensorflow as tf
 
         calls: list[Call] = []
@@ -137,7 +134,7 @@ class KerasModel:
             scopes.clear()
             results = self.model(*self._inputs.packed(tensors), training=False)
             self._names = output_names(results, calls)
-            return list(keras.tree.flatten(results))
+            return [tensor for _, tensor in flat(results)]
 
         specs = [
             tf.TensorSpec(shape, dtype) for shape, dtype in zip(self._inputs.shapes, self._inputs.dtypes, strict=True)
@@ -250,14 +247,21 @@ def by_layer(calls: Sequence[Call]) -> dict[str, Any]:
 
 def output_names(results: Any, calls: Sequence[Call]) -> list[str]:
     """Return a name for each output: its key, or the outermost layer that returned it, or its number."""
-    import keras
-
     names = []
-    for index, (path, tensor) in enumerate(keras.tree.flatten_with_path(results)):
+    for index, (path, tensor) in enumerate(flat(results)):
         makers = [call.path for call in calls if call.result is tensor]
         keys = [str(key) for key in path if isinstance(key, str)]
         names.append(".".join(keys) if keys else min(makers, key=len)[-1] if makers else f"output_{index}")
     return unique(names)
+
+
+def flat(results: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """Return the tensors of *results* and their keys, in the order in which the model gives them."""
+    import keras
+
+    if isinstance(results, Mapping):  # keras.tree sorts the keys
+        return [((key, *path), tensor) for key, part in results.items() for path, tensor in flat(part)]
+    return list(keras.tree.flatten_with_path(results))
 
 
 def unique(names: Sequence[str]) -> list[str]:

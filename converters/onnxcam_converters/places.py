@@ -26,13 +26,15 @@ class Place:
     axes: tuple[int, ...]
 
 
-def places(path: Path, feeds: Arrays, activations: Arrays, tolerance: float) -> dict[str, Place]:
+def places(
+    path: Path, feeds: Arrays, activations: Arrays, tolerance: float, among: str | None = None
+) -> dict[str, Place]:
     """Return for each of the *activations*, the framework's, the tensor of the file at *path* that equals it best.
 
     Equal is what differs by no more than *tolerance* of its norm; of equally good tensors the first is taken. Layers
     that equal no tensor (they were fused away) are left out.
     """
-    tensors = _tensors(path, feeds)
+    tensors = _tensors(path, feeds, among)
     traits = {name: _traits(array) for name, array in tensors.items()}
     found: dict[str, Place] = {}
     for layer, wanted in activations.items():
@@ -58,17 +60,19 @@ def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
     return layers
 
 
-def _tensors(path: Path, feeds: Arrays) -> dict[str, np.ndarray]:
-    """Return all floating activations of the file."""
+def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarray]:
+    """Return the floating activations of the file, by name."""
     model = load(path)
     infer_shapes(model)
-    known = {value.name: value for node in model.graph for value in node.outputs if _floating(value)}
-    model.graph.outputs.extend(value for value in known.values() if not value.is_graph_output())
-    return Session(model, "cpu", optimize=False).run(feeds, list(known))
-
-
-def _floating(value: ir.Value) -> bool:
-    return value.dtype is not None and value.dtype.is_floating_point() and bool(value.name)
+    active = set(model.graph.inputs)
+    found: dict[str, ir.Value] = {}
+    for node in model.graph:
+        if not active.isdisjoint(node.inputs):
+            active.update(node.outputs)
+            if among in (None, node.op_type):
+                found.update((y.name, y) for y in node.outputs if y.name and y.dtype and y.dtype.is_floating_point())
+    model.graph.outputs.extend(value for value in found.values() if not value.is_graph_output())
+    return Session(model, "cpu", optimize=False).run(feeds, list(found))
 
 
 def _traits(array: np.ndarray) -> tuple[tuple[int, ...], float]:

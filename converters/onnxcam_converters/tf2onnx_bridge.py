@@ -80,6 +80,15 @@ def rename_scopes(model: ir.Model, scopes: Mapping[str, str]) -> None:
             value.name = _renamed(value.name or "", scopes)
 
 
+def rename_ends(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Rename inputs and outputs, where nothing else has the new name."""
+    taken = {value.name for node in model.graph.all_nodes() for value in (*node.inputs, *node.outputs) if value}
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        name = names.get(value.name or "", value.name)
+        if name not in taken:
+            value.name = name
+
+
 def _renamed(name: str, scopes: Mapping[str, str]) -> str:
     parts = name.split("/")
     for count in range(len(parts) - 1, 0, -1):
@@ -119,7 +128,7 @@ def _refuse_unknown(model: ir.Model, opset: int) -> None:
     if unknown:
         listed = ", ".join(f"{operator} (node {name!r})" for operator, name in unknown.items())
         raise ConversionError(
-            f"no ONNX is known for {listed}: custom operators; convert the model without them, or up to them"
+            f"tf2onnx knows no ONNX for {listed}; leave such custom operators out of the model that is converted"
         )
 
 
