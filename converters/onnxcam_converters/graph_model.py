@@ -55,8 +55,8 @@ class GraphModel:
         bridge.rename_scopes(model, self._scopes)
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
-        names = [name for name, tensor in self._layers.items() if self._outputs.get(name, tensor) == tensor]
-        self._places = places(path, feeds, self._fetch(feeds, {name: self._layers[name] for name in names}), TOLERANCE)
+        names = [name for name in self._layers if name not in self._outputs]
+        self._places = places(path, feeds, self._fetch(feeds, self._tensors(names)), TOLERANCE)
         return Exported(bridge.exporter(), layer_of_tensor(self._places))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -75,7 +75,7 @@ class GraphModel:
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return outputs and activations as TensorFlow computes them."""
-        found = self._fetch(feeds, {layer: self._layers[layer] for layer in layers} | self._outputs)
+        found = self._fetch(feeds, self._tensors(layers) | self._outputs)
         return {name: self._placed(name, array) for name, array in found.items()}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -83,7 +83,7 @@ class GraphModel:
         import tensorflow as tf
 
         wanted = {name: tensor for name, tensor in self._inputs.items() if self._tensor(tensor).dtype.is_floating}
-        wanted |= {layer: self._layers[layer] for layer in layers}
+        wanted |= self._tensors(layers)
         with self._function.graph.as_default():
             outputs = [self._tensor(self._outputs[name]) for name in cotangents]
             seeds = [tf.compat.v1.placeholder(output.dtype, output.shape) for output in outputs]
@@ -111,6 +111,9 @@ class GraphModel:
 
     def _tensor(self, name: str) -> Any:
         return self._function.graph.get_tensor_by_name(name)
+
+    def _tensors(self, layers: Sequence[str]) -> dict[str, str]:
+        return {layer: self._layers[layer] for layer in layers if layer in self._layers}
 
     def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
         place = self._places.get(layer)

@@ -71,11 +71,7 @@ class KerasModel:
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
         seen, results = self._listen(feeds)
-        known = {
-            name: tensor.numpy()
-            for name, tensor in seen.items()
-            if tensor.dtype.is_floating and results.get(name, tensor) is tensor
-        }
+        known = {name: y.numpy() for name, y in seen.items() if y.dtype.is_floating and name not in results}
         self._places = places(path, feeds, known, TOLERANCE)
         return Exported(bridge.exporter(), layer_of_tensor(self._places))
 
@@ -89,7 +85,7 @@ class KerasModel:
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return outputs and activations of an eager call."""
         seen, results = self._listen(feeds)
-        activations = {layer: self._placed(layer, seen[layer].numpy()) for layer in layers}
+        activations = {layer: self._placed(layer, seen[layer].numpy()) for layer in layers if layer in seen}
         return activations | {name: result.numpy() for name, result in results.items()}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -102,7 +98,7 @@ class KerasModel:
             tape.watch(list(wanted.values()))
             seen, results = self._listen(tensors)
             total = tf.add_n([tf.reduce_sum(results[name] * seed) for name, seed in cotangents.items()])
-        wanted |= {layer: seen[layer] for layer in layers}
+        wanted |= {layer: seen[layer] for layer in layers if layer in seen}
         found = tape.gradient(total, list(wanted.values()))
         return {
             name: self._placed(name, tf.convert_to_tensor(gradient).numpy())
@@ -275,8 +271,8 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the last line of a traced error that says what happened, without colours and user code."""
+    """Return the sentence of a traced error that says what happened: no colours, no frames, no arguments."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("File ", "•"))]
-    told = [line for line in lines if not line.endswith(":") and "Arguments received" not in line]
-    return told[0] if told else type(error).__name__
+    noise = ("File ", "•", "Arguments received", "Exception encountered when calling", "in user code")
+    told = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(noise)]
+    return told[0].split(". ")[0].rstrip(".:") if told else type(error).__name__

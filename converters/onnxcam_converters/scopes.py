@@ -15,16 +15,19 @@ def layer_scopes(operations: Iterable[str]) -> dict[str, str]:
     so its graphs say ``conv1_1`` for ``conv1``: where the model and all layers directly in it end so, the number goes.
     """
     paths = list(dict.fromkeys(tuple(name.split("/")[:-1]) for name in operations if "/" in name))
-    root = _common([path[:-1] for path in paths])
-    numbered = bool(root) and all(_NUMBER.search(part) for part in (root[-1], *(path[len(root)] for path in paths)))
+    outer = {path[:end] for path in paths for end in range(1, len(path))}
+    root = _common([path[:-1] for path in paths if path not in outer])
+    directly = [path[len(root)] for path in paths if len(path) > len(root)]
+    numbered = bool(root) and all(_NUMBER.search(part) for part in (root[-1], *directly))
     found: dict[str, str] = {}
     for path in paths:
+        around = ""
         for end in range(len(root) + 1, len(path) + 1):
-            parts = path[len(root) : end]
-            layer = "/".join(_NUMBER.sub("", part) if numbered else part for part in parts)
             scope = "/".join(path[:end])
             if scope not in found:
-                found[scope] = layer if layer not in found.values() else "/".join(parts)
+                named = around + (_NUMBER.sub("", path[end - 1]) if numbered else path[end - 1])
+                found[scope] = named if named not in found.values() else around + path[end - 1]
+            around = found[scope] + "/"
     return found
 
 

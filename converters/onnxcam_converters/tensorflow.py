@@ -7,7 +7,6 @@ converts all of them (`tf2onnx_bridge`); which tensor of the file is the output 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 
 from onnxcam.errors import ConversionError
 from onnxcam_converters.source import Source
+from onnxcam_converters.tf2onnx_bridge import need
 
 OPSET = 18
 """The newest opset that tf2onnx writes."""
@@ -48,8 +48,7 @@ def source(
     Raises:
         ConversionError: nothing that TensorFlow or Keras reads, or TensorFlow is not installed.
     """
-    _require("tensorflow")
-    _require("tf2onnx")
+    need()
     if not isinstance(model, str | os.PathLike):
         from onnxcam_converters.keras_model import KerasModel
 
@@ -84,8 +83,3 @@ def from_tensorflow(model: Any, path: str | os.PathLike[str], **settings: Any) -
 
     own = {name: settings.pop(name) for name in ("inputs", "outputs", "signature", "opset", "trust") if name in settings}
     return convert(source(model, **own), path, **settings)
-
-
-def _require(module: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise ConversionError(f"{module} is not installed; pip install 'onnxcam[tensorflow]'")

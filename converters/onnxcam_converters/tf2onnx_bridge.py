@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import warnings
@@ -39,6 +40,18 @@ def convert_tflite(path: Path, opset: int) -> ir.Model:
     import tf2onnx
 
     return _converted(lambda: tf2onnx.convert.from_tflite(str(path), opset=opset)[0], opset)
+
+
+def need() -> None:
+    """Import TensorFlow and tf2onnx; ConversionError that says what to install where they are not there."""
+    with quiet():
+        try:
+            importlib.import_module("tensorflow")
+            importlib.import_module("tf2onnx")
+        except ImportError as error:
+            raise ConversionError(
+                f'TensorFlow cannot be imported ({error}); pip install "onnxcam[tensorflow]"'
+            ) from None
 
 
 def exporter() -> str:

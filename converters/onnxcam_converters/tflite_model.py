@@ -64,7 +64,8 @@ class TFLiteModel:
         for name, detail in self._inputs.items():
             self._interpreter.set_tensor(detail["index"], feeds[name])
         self._interpreter.invoke()
-        activations = {layer: self._placed(layer, self._real(self._layers[layer])) for layer in layers}
+        known = [layer for layer in layers if layer in self._layers]
+        activations = {layer: self._placed(layer, self._real(self._layers[layer])) for layer in known}
         return activations | {
             name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()
         }
