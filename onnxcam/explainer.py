@@ -12,9 +12,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam import companions, heatmap
+from onnxcam import heatmap
 from onnxcam import image as pictures
 from onnxcam import labels as labelling
+from onnxcam.card import Card
 from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, ModelError, TargetError
@@ -185,7 +186,7 @@ class Explainer:
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
         props = dict(model.metadata_props)
         self.class_names = labelling.resolve(self.labels, self._scores.classes, path=path, metadata=props)
-        self.multi_label = companions.own(props).get("task") == "multi-label"
+        self.multi_label = Card.of(props).task == "multi-label"
         self._props, self._path = props, path
 
     @property
