@@ -83,10 +83,8 @@ def expose(model: ir.Model, wanted: Sequence[Tap], *, gradients: bool, input_gra
     graph, inputs = model.graph, list(model.graph.inputs)
     sources = [x for x in inputs if x.dtype is not None and x.dtype.is_floating_point()] if input_gradient else []
     after = [*(tap.value for tap in wanted if gradients), *sources]
+    graph.outputs.extend(tap.value for tap in wanted if tap.value not in graph.outputs)
     rows = list(_add_gradients(graph, after)) if after else []
-    for tap in wanted:
-        if tap.value not in graph.outputs:
-            graph.outputs.append(tap.value)
     return [(tap.name, f"activation of {tap}") for tap in wanted] + rows
 
 

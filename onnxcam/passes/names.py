@@ -14,6 +14,6 @@ def name_layers(model: ir.Model) -> None:
     """Write the card's name of each tensor's layer into the metadata of the node that makes it, in place."""
     layers = Card.of(model.metadata_props).layers
     for node in model.graph.all_nodes() if layers else ():
-        name = next((layers[y.name] for y in node.outputs if y.name in layers), None)
+        name = next((layers[y.name or ""] for y in node.outputs if y.name in layers), None)
         if name is not None:
             node.metadata_props[LAYER] = name
