@@ -20,10 +20,10 @@ from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, ModelError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.graph import ModelLike, building, load
+from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE, load_bare
+from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
 from onnxcam.methods import explanation_graph, find_method
-from onnxcam.methods.base import CHOSEN, CLASS, MAP, SCORE
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.subject import Subject
@@ -161,7 +161,7 @@ class Explainer:
         else:
             whole = self._run_in_pieces(tensor, indices, fixed)
         if not np.isfinite(whole[SCORE]).all():
-            raise ModelError(why_not_finite(load(self.model), tensor))
+            raise ModelError(why_not_finite(load_bare(self.model), tensor))
         return whole
 
     def _run_in_pieces(self, tensor: np.ndarray, indices: NDArray[np.int64], size: int) -> dict[str, np.ndarray]:
@@ -210,7 +210,7 @@ class Explainer:
         value, where = self._image, "the input"
         if self.choice is not None:
             value, where = self.choice.layer.value, f"layer {self.choice.layer.name!r}"
-        if not gradient_flows(load(self.model), self._image, index, tensor, value):
+        if not gradient_flows(load_bare(self.model), self._image, index, tensor, value):
             raise GradientError(
                 f"the gradient of class {name!r} at {where} is zero everywhere for this picture: the units on the way "
                 "are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another class"

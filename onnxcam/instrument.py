@@ -15,10 +15,11 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.blocks import blocks
 from onnxcam.errors import LayerError, ModelError, OutputError, TargetError
-from onnxcam.graph import ModelLike, load, save
+from onnxcam.extras import CHOSEN, SCORE, load_bare
+from onnxcam.graph import ModelLike, save
 from onnxcam.layer import candidates, find, module_outputs
 from onnxcam.layout import picture_layout
-from onnxcam.methods.base import CHOSEN, SCORE, class_input
+from onnxcam.methods.base import class_input
 from onnxcam.passes import canonical
 from onnxcam.subject import Subject
 from onnxcam.target import find_scores
@@ -57,7 +58,7 @@ def instrument(
     −1: the model's own top class); with *input_gradient* also that of the floating inputs; and which class it was,
     and its score. LayerError for a layer that is not there, TargetError for gradients of a model without class scores.
     """
-    opened = canonical(load(model), STANDARD)
+    opened = canonical(load_bare(model), STANDARD)
     added = expose(opened, taps(opened, layers), gradients=gradients, input_gradient=input_gradient)
     try:
         save(opened, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,14 @@ class TorchSource:
         self.dynamic, self.opset = dynamic, opset
         self._device = device_of(self.module)
         self._tensors = [x.detach().to(self._device) for x in self.call.tensors]
-        self.outputs = list(self._try(outputs))
+        result = self._try()
+        found = list(outputs_of(result))
+        if not found:
+            raise ConversionError(
+                f"the model returns no tensor but a {type(result).__name__}; wrap it in one that does"
+            )
+        self.outputs = list(outputs_of(result, outputs))
+        self.results = self.outputs if len(self.outputs) == len(found) else found  # all that the exporter writes
 
     def export(self, path: Path) -> Exported:
         """Write the file by the newer exporter, by the older one where that fails."""
@@ -113,24 +120,18 @@ class TorchSource:
             axes |= dict(zip(range(2, tensor.dim()), ("height", "width", "depth"), strict=False))
         return axes
 
-    def _try(self, names: Sequence[str] | None) -> Mapping[str, Any]:
+    def _try(self) -> Any:
         """Call the model once, as it will be called."""
         import torch
 
         try:
             with torch.inference_mode(), torchexport.quiet(), evaluating(self.module):
-                result = self._called(self._tensors)
+                return self._called(self._tensors)
         except Exception as error:
             shapes = ", ".join(f"{n} {list(x.shape)}" for n, x in zip(self.call.names, self._tensors, strict=True))
             raise ConversionError(
                 f"the model cannot be called with {shapes}: {reason(error)}; give the shape that it takes (--input)"
             ) from error
-        found = outputs_of(result, names)
-        if not found:
-            raise ConversionError(
-                f"the model returns no tensor but a {type(result).__name__}; wrap it in one that does"
-            )
-        return found
 
     def _called(self, tensors: Sequence[Any]) -> Any:
         args, kwargs = self.call.with_tensors(tensors)

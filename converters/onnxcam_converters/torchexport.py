@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ConversionError
 from onnxcam.layer import module_names
@@ -88,17 +89,24 @@ def _by_export(source: TorchSource, path: Path) -> Exported:
         optimize=False,
         verbose=False,
         input_names=source.call.names,
-        output_names=source.outputs,
+        output_names=source.results,
         opset_version=source.opset,
     )
     assert made is not None
     graph = made.model.graph
     layers = {y.name or "": names[-1] for node in graph for y in node.outputs if (names := module_names(node))}
+    _select(made.model, source.outputs)
     made.optimize()  # a tensor that is left has the value that it had
     _name_axes(made.model, source)
     weights = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
     made.save(path, external_data=weights > INSIDE)
     return Exported("torch.onnx.export (dynamo)", layers, _fixed(made.model, source))
+
+
+def _select(model: ir.Model, names: Sequence[str]) -> None:
+    """Keep the outputs *names* only."""
+    by_name = {value.name: value for value in model.graph.outputs}
+    model.graph.outputs[:] = [by_name[name] for name in names]
 
 
 def _shapes(source: TorchSource) -> Any:
@@ -164,10 +172,15 @@ def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
             dynamo=False,
             training=torch.onnx.TrainingMode.PRESERVE,  # it is in evaluation mode; EVAL would fold layers away
             input_names=source.call.names,
-            output_names=source.outputs,
+            output_names=source.results,
             opset_version=source.opset,
             dynamic_axes={name: each for name, each in {**axes, **results}.items() if each},
         )
+    if source.outputs != source.results:
+        model = ir.load(path)
+        _select(model, source.outputs)
+        RemoveUnusedNodesPass()(model)
+        ir.save(model, path)
     traced = [str(each.message).splitlines()[0] for each in caught if each.category is tracer_warning]
     words += [f"PyTorch's tracer warns: {text}" for text in dict.fromkeys(traced)]
     return Exported("torch.onnx.export (TorchScript)", {}, words)
@@ -178,6 +191,6 @@ def _open_outputs(source: TorchSource, args: Any, kwargs: Any) -> dict[str, dict
     import torch
 
     with torch.inference_mode():
-        found = outputs_of(source.module(*args, **kwargs), source.outputs)
+        found = outputs_of(source.module(*args, **kwargs), source.results)
     count = len(source.tracing()[0])
     return {name: {0: "batch"} for name, y in found.items() if y.dim() and len(y) == count}

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from onnxcam.errors import ConversionError
+from onnxcam.errors import ConversionError, nearest
 
 
 @dataclass
@@ -93,15 +93,25 @@ def device_of(module: Any) -> Any:
 
 
 def outputs_of(result: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the tensors in a module's *result* by name: the keys of a dict, else ``output``, ``output_1``, …"""
+    """Return the tensors in a module's *result* by name: the keys of a dict, else ``output``, ``output_1``, ….
+
+    *names* picks from a dict, and names what has no names.
+    """
     import torch
     from torch.utils import _pytree as tree
 
     pairs = [(path, leaf) for path, leaf in tree.tree_flatten_with_path(result)[0] if isinstance(leaf, torch.Tensor)]
-    keys = [str(path[-1].key) if path and hasattr(path[-1], "key") else "" for path, _ in pairs]
-    if names is None:
-        names = [key or (f"output_{i}" if i else "output") for i, key in enumerate(keys)]
-    if len(names) != len(pairs) or len(set(names)) != len(names):
+    keys = [str(path[-1].key) if path and isinstance(path[-1], tree.MappingKey) else "" for path, _ in pairs]
+    own = [key or (f"output_{i}" if i else "output") for i, key in enumerate(keys)]
+    found = {name: leaf for name, (_, leaf) in zip(own, pairs, strict=True)}
+    if names is None or set(names) <= found.keys():
+        return {name: found[name] for name in names or found}
+    if any(keys):
+        unknown = next(name for name in names if name not in found)
+        raise ConversionError(
+            f"the model has no output {unknown!r}; there are {', '.join(own)}.{nearest(unknown, own)}"
+        )
+    if len(set(names)) != len(pairs):
         raise ConversionError(
             f"{len(names)} output names ({', '.join(names)}) for {len(pairs)} outputs; name each once"
         )

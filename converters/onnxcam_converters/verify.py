@@ -20,8 +20,8 @@ from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.jacobian import add_vjp
 from onnxcam.engine import Session
 from onnxcam.errors import ConversionError, GradientError, MissingRuleError
+from onnxcam.extras import CHOSEN, CLASS
 from onnxcam.instrument import Tap
-from onnxcam.methods.base import CHOSEN, CLASS
 from onnxcam.passes import canonical
 from onnxcam.target import TOP, find_scores
 from onnxcam_converters.source import Arrays, Source
