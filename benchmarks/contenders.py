@@ -26,7 +26,7 @@ import torch
 
 import onnxcam
 from onnxcam.engine import Session
-from onnxcam.methods.base import CLASS
+from onnxcam.extras import CLASS
 
 THREADS = 2
 TARGET = 281
