@@ -1,12 +1,15 @@
-"""Random feeds, for models whose inputs are known by shape and dtype."""
+"""What goes in and comes out: random feeds for inputs of known shape and dtype, and the outputs to keep."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+from onnxcam.errors import ConversionError, nearest
+
+T = TypeVar("T")
 BATCH = 2
 LENGTH = 96  # of an open axis of space: five halvings of it, and Inception's first layers, come out whole
 CHANNELS = 3
@@ -17,7 +20,7 @@ def random_feed(rng: np.random.Generator, shape: Sequence[int | None], dtype: An
     last = len(shape) - 1
     lengths = [_length(axis, length, last) for axis, length in enumerate(shape)]
     kind = np.dtype(dtype)
-    if kind == bool:
+    if kind.kind == "b":
         return rng.random(lengths) < 0.5
     if kind.kind == "f":
         return rng.random(lengths).astype(kind)
@@ -31,3 +34,13 @@ def _length(axis: int, length: int | None, last: int) -> int:
     if axis == 0:
         return BATCH
     return CHANNELS if axis == last and last > 2 else LENGTH
+
+
+def kept(outputs: Mapping[str, T], wanted: Sequence[str] | None) -> dict[str, T]:
+    """Return the *wanted* of the *outputs*, all for None; ConversionError where one is missing."""
+    missing = next((name for name in wanted or () if name not in outputs), None)
+    if missing is not None:
+        raise ConversionError(
+            f"the model has no output {missing!r}, but {', '.join(map(repr, outputs))}.{nearest(missing, outputs)}"
+        )
+    return {name: outputs[name] for name in wanted or outputs}

@@ -11,7 +11,7 @@ import numpy as np
 from onnxcam.errors import ConversionError, nearest
 from onnxcam.graph import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import random_feed
+from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.scopes import layer_scopes
 from onnxcam_converters.source import Arrays, Exported
@@ -120,7 +120,7 @@ class GraphModel:
         return array if place is None else array.transpose(place.axes)
 
 
-def saved_model(path: Path, signature: str | None, opset: int) -> GraphModel:
+def saved_model(path: Path, signature: str | None, outputs: Sequence[str] | None, opset: int) -> GraphModel:
     """Return one signature of the SavedModel in the folder *path*."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -137,12 +137,11 @@ def saved_model(path: Path, signature: str | None, opset: int) -> GraphModel:
             raise
         except Exception as error:
             raise ConversionError(f"'{path}' cannot be loaded: {first_line(error)}") from error
-    inputs = sorted(called.structured_input_signature[1])
-    outputs = sorted(called.structured_outputs)
+    inputs, ends = sorted(called.structured_input_signature[1]), sorted(called.structured_outputs)
     return GraphModel(
         graph_def,
         {name: tensor.name for name, tensor in zip(inputs, frozen.inputs, strict=True)},
-        {name: tensor.name for name, tensor in zip(outputs, frozen.outputs, strict=True)},
+        kept({name: tensor.name for name, tensor in zip(ends, frozen.outputs, strict=True)}, outputs),
         opset,
     )
 

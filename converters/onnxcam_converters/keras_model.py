@@ -16,9 +16,10 @@ import numpy as np
 from onnxcam.errors import ConversionError
 from onnxcam.graph import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import random_feed
+from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.source import Arrays, Exported
+from onnxcam_converters.trouble import where
 
 TOLERANCE = 1e-3
 """How much of its norm a layer's output may differ in the file; fused normalisations move a few 1e-6."""
@@ -35,7 +36,7 @@ class Call:
 class KerasModel:
     """A Keras model as a `Source`."""
 
-    def __init__(self, model: Any, inputs: Any = None, opset: int = 18) -> None:
+    def __init__(self, model: Any, inputs: Any, outputs: Sequence[str] | None, opset: int) -> None:
         import keras
         import tensorflow as tf
 
@@ -49,7 +50,7 @@ class KerasModel:
                 "save it (model.save, tf.saved_model.save) and give the path"
             )
         self.framework = f"tensorflow {tf.__version__}, keras {keras.__version__}"
-        self.model, self.opset = model, opset
+        self.model, self._kept, self._opset = model, outputs, opset
         self._inputs = _signature(model, inputs)
         self._names: list[str] = []
         self._places: dict[str, Place] = {}
@@ -66,7 +67,7 @@ class KerasModel:
             raise ConversionError(f"TensorFlow cannot freeze the model: {first_line(error)}") from error
         inputs = {name: tensor.name for name, tensor in zip(self._inputs.names, frozen.inputs, strict=True)}
         outputs = {name: tensor.name for name, tensor in zip(self._names, frozen.outputs, strict=True)}
-        model = bridge.convert_graph(graph_def, inputs, outputs, self.opset)
+        model = bridge.convert_graph(graph_def, inputs, outputs, self._opset)
         bridge.rename_scopes(model, scopes)
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
@@ -115,8 +116,11 @@ class KerasModel:
         tensors = [feeds[name] for name in self._inputs.names]
         with listening(self.model) as calls:
             results = self.model(*self._inputs.packed(tensors), training=False)
+        return by_layer(calls), self._named(results, calls)
+
+    def _named(self, results: Any, calls: Sequence[Call]) -> dict[str, Any]:
         names = output_names(results, calls)
-        return by_layer(calls), dict(zip(names, (tensor for _, tensor in flat(results)), strict=True))
+        return kept(dict(zip(names, (tensor for _, tensor in flat(results)), strict=True)), self._kept)
 
     def _trace(self) -> tuple[Any, dict[str, str]]:
         """Return the model as a concrete function, and which of the graph's scopes is which layer's."""
@@ -129,8 +133,9 @@ class KerasModel:
             calls.clear()
             scopes.clear()
             results = self.model(*self._inputs.packed(tensors), training=False)
-            self._names = output_names(results, calls)
-            return [tensor for _, tensor in flat(results)]
+            outputs = self._named(results, calls)
+            self._names = list(outputs)
+            return list(outputs.values())
 
         specs = [
             tf.TensorSpec(shape, dtype) for shape, dtype in zip(self._inputs.shapes, self._inputs.dtypes, strict=True)
@@ -138,8 +143,13 @@ class KerasModel:
         with listening(self.model, calls, scopes), bridge.quiet():
             try:
                 return tf.function(forward, autograph=False).get_concrete_function(*specs), scopes
+            except ConversionError:
+                raise
             except Exception as error:
-                raise ConversionError(f"the model cannot be traced: {_reason(error)}") from error
+                place = where(error)
+                raise ConversionError(
+                    f"the model cannot be traced: {_reason(error)}" + (f" (at {place})" if place else "")
+                ) from error
 
 
 @dataclass(frozen=True)
@@ -170,10 +180,14 @@ def _signature(model: Any, inputs: Any) -> Signature:
     flat = keras.tree.flatten_with_path(structure)
     tensors = [tensor for _, tensor in flat]
     names = [str(path[-1]) if path and isinstance(path[-1], str) else tensor.name for path, tensor in flat]
-    shapes = [tuple(inputs[name]) if isinstance(inputs, Mapping) and name in inputs else tuple(tensor.shape)
-              for name, tensor in zip(names, tensors, strict=True)]
+    shapes = [
+        tuple(inputs[name]) if isinstance(inputs, Mapping) and name in inputs else tuple(tensor.shape)
+        for name, tensor in zip(names, tensors, strict=True)
+    ]
     return Signature(
-        unique(names), shapes, [tensor.dtype for tensor in tensors],
+        unique(names),
+        shapes,
+        [tensor.dtype for tensor in tensors],
         lambda values: [keras.tree.pack_sequence_as(structure, list(values))],
     )
 
@@ -222,7 +236,7 @@ def listening(
 
 
 def by_layer(calls: Sequence[Call]) -> dict[str, Any]:
-    """Return what each layer returned, in order: by its path, such as ``encoder/conv1``, and its name if that is unique.
+    """Return what each layer returned, by its path, ``encoder/conv1`` say, and by its name if that is unique.
 
     The second call of a shared layer is ``name:1``. Layers that return several tensors are left out.
     """

@@ -115,17 +115,21 @@ def convert(source: Source, path: str | os.PathLike[str], options: Options) -> C
         warnings = [*exported.warnings]
         verifier = Verifier(source, _picture_feeds(model, options)) if options.verify else None
         layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers)
+        reached = exported.precision
         if verifier is not None:
-            verifier.backward(model, layers)
+            verifier.backward(model, layers, reached)
         if options.precision != "float32":
+            if reached != "float32":
+                raise ConversionError(f"the model computes in {reached} already; leave --precision out")
+            reached = options.precision
             if verifier is not None:
                 verifier.forward(model, layers)
             model = _lowered(model, folder, options)
             if verifier is not None:
-                verifier.backward(model, layers, options.precision)
+                verifier.backward(model, layers, reached)
         model, layers, outputs = _exposed(model, card, layers, options)
         if verifier is not None:
-            verifier.forward(model, layers, options.precision)
+            verifier.forward(model, layers, reached)
             warnings += verifier.notes
         out = folder / "out"
         out.mkdir()

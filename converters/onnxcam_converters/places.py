@@ -53,7 +53,7 @@ def places(
 
 
 def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
-    """Return the layer that made each tensor: the first, as those behind it (dropout, a block's end) only pass it on."""
+    """Return the layer that made each tensor: the first; those behind it (dropout, a block) pass it on."""
     layers: dict[str, str] = {}
     for layer, place in found.items():
         layers.setdefault(place.tensor, layer)

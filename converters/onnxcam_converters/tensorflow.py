@@ -14,10 +14,8 @@ from typing import Any, TypeAlias
 
 from onnxcam.errors import ConversionError
 from onnxcam_converters.source import Source
-from onnxcam_converters.tf2onnx_bridge import need
-
-OPSET = 18
-"""The newest opset that tf2onnx writes."""
+from onnxcam_converters.tf2onnx_bridge import OPSETS, quiet
+from onnxcam_converters.trouble import need
 
 Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
 
@@ -30,8 +28,8 @@ def source(
     inputs: Names | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
-    opset: int = OPSET,
-    trust: bool = False,
+    opset: int | None = None,
+    unsafe_pickle: bool = False,
 ) -> Source:
     """Return *model* as a source.
 
@@ -40,19 +38,22 @@ def source(
             (``.pb``) or a ``.tflite`` file.
         inputs: Of a frozen graph, the names of its inputs; of a Keras model that does not say what it takes (a
             subclassed one), the shapes of its inputs by name, such as ``{"image": (None, 224, 224, 3)}``.
-        outputs: Of a frozen graph, the names of its outputs.
+        outputs: Of a frozen graph, the names of its outputs; of another model, those to keep.
         signature: Of a SavedModel with several, the one to convert.
-        opset: The opset of the file.
-        trust: Whether a file may run Python code that it brings along (Lambda layers).
+        opset: The opset of the file; default: the newest that tf2onnx writes.
+        unsafe_pickle: Whether a file may run Python code that it brings along (Lambda layers).
 
     Raises:
         ConversionError: nothing that TensorFlow or Keras reads, or TensorFlow is not installed.
     """
-    need()
+    with quiet():
+        need("tensorflow", "TensorFlow")
+        need("tf2onnx", "tf2onnx", "tensorflow")
+    opset = _supported(opset)
     if not isinstance(model, str | os.PathLike):
         from onnxcam_converters.keras_model import KerasModel
 
-        return KerasModel(model, inputs, opset)
+        return KerasModel(model, inputs, outputs, opset)
     path = Path(model)
     if not path.exists():
         raise ConversionError(f"'{path}' does not exist")
@@ -61,15 +62,15 @@ def source(
         from onnxcam_converters.keras_file import load
         from onnxcam_converters.keras_model import KerasModel
 
-        return KerasModel(load(path, trust), inputs, opset)
+        return KerasModel(load(path, unsafe_pickle), inputs, outputs, opset)
     if kind == "tflite":
         from onnxcam_converters.tflite_model import TFLiteModel
 
-        return TFLiteModel(path, opset)
+        return TFLiteModel(path, outputs, opset)
     from onnxcam_converters.graph_model import frozen_graph, saved_model
 
     if kind == "saved":
-        return saved_model(path, signature, opset)
+        return saved_model(path, signature, outputs, opset)
     if kind == "frozen":
         return frozen_graph(path, inputs, outputs, opset)
     raise ConversionError(
@@ -77,9 +78,9 @@ def source(
     )
 
 
-def from_tensorflow(model: Any, path: str | os.PathLike[str], **settings: Any) -> Any:
-    """Convert *model* to the ``.onnx`` file *path* and return what is true of it; `source` and the pipeline say how."""
-    from onnxcam_converters.pipeline import convert
-
-    own = {name: settings.pop(name) for name in ("inputs", "outputs", "signature", "opset", "trust") if name in settings}
-    return convert(source(model, **own), path, **settings)
+def _supported(opset: int | None) -> int:
+    if opset is None:
+        return max(OPSETS)
+    if opset not in OPSETS:
+        raise ConversionError(f"tf2onnx writes opsets {min(OPSETS)} to {max(OPSETS)}, not {opset}")
+    return opset

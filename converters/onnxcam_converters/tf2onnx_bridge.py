@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import warnings
@@ -17,6 +16,9 @@ from onnx.defs import get_schema, onnx_opset_version
 
 from onnxcam.errors import ConversionError
 from onnxcam.graph import first_line, save
+
+OPSETS = range(13, 19)
+"""The opsets that tf2onnx writes, from the first that quantises by channel on."""
 
 
 def convert_graph(graph_def: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], opset: int) -> ir.Model:
@@ -42,18 +44,6 @@ def convert_tflite(path: Path, opset: int) -> ir.Model:
     return _converted(lambda: tf2onnx.convert.from_tflite(str(path), opset=opset)[0], opset)
 
 
-def need() -> None:
-    """Import TensorFlow and tf2onnx; ConversionError that says what to install where they are not there."""
-    with quiet():
-        try:
-            importlib.import_module("tensorflow")
-            importlib.import_module("tf2onnx")
-        except ImportError as error:
-            raise ConversionError(
-                f'TensorFlow cannot be imported ({error}); pip install "onnxcam[tensorflow]"'
-            ) from None
-
-
 def exporter() -> str:
     """Return who converts."""
     import tf2onnx
@@ -66,7 +56,8 @@ def quiet() -> Iterator[None]:
     """Silence TensorFlow's and tf2onnx's log and warnings, and leave the process as it was."""
     loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
     levels = [logger.level for logger in loggers]
-    environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # tf2onnx sets it when it is imported
+    environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # TensorFlow reads it, and tf2onnx sets it, when imported
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from onnxcam.errors import ConversionError
 from onnxcam.graph import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import random_feed
+from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.scopes import layer_scopes
 from onnxcam_converters.source import Arrays, Exported
@@ -25,13 +26,15 @@ QUANTISED_TOLERANCE = 0.2
 class TFLiteModel:
     """A TFLite file as a `Source`. Activations of quantised models are real numbers: dequantised."""
 
-    def __init__(self, path: Path, opset: int) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int) -> None:
         import tensorflow as tf
 
         self.framework = f"tensorflow lite {tf.__version__}"
         self._path, self._opset = path, opset
         self._interpreter = _interpreter(path)
         self._inputs, self._outputs = _ends(self._interpreter)
+        if len(kept(self._outputs, outputs)) < len(self._outputs):
+            raise ConversionError(f"'{path}' is converted with all its outputs, {', '.join(self._outputs)}")
         self._scopes, self._layers = _layers(self._interpreter.get_tensor_details())
         self._quantised = any(detail["quantization"][0] for detail in self._layers.values())
         self._places: dict[str, Place] = {}
@@ -50,7 +53,8 @@ class TFLiteModel:
             self._places = places(path, feeds, wanted, QUANTISED_TOLERANCE, among="DequantizeLinear")
         else:
             self._places = places(path, feeds, wanted, TOLERANCE)
-        return Exported(bridge.exporter(), layer_of_tensor(self._places))
+        precision = "int8" if self._quantised else "float32"
+        return Exported(bridge.exporter(), layer_of_tensor(self._places), precision=precision)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return a random feed."""
@@ -87,16 +91,15 @@ class TFLiteModel:
 def _interpreter(path: Path) -> Any:
     """Return an interpreter that keeps all activations: LiteRT's where it is installed, as TensorFlow's will go."""
     if importlib.util.find_spec("ai_edge_litert") is None:
-        import tensorflow as tf
-
-        interpreter, resolvers = tf.lite.Interpreter, tf.lite.experimental.OpResolverType
+        lite = importlib.import_module("tensorflow").lite
+        make, resolvers = lite.Interpreter, lite.experimental.OpResolverType
     else:
-        from ai_edge_litert.interpreter import Interpreter as interpreter
-        from ai_edge_litert.interpreter import OpResolverType as resolvers
+        lite = importlib.import_module("ai_edge_litert.interpreter")
+        make, resolvers = lite.Interpreter, lite.OpResolverType
     plain = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate runs several operators as one
     with bridge.quiet():
         try:
-            return interpreter(
+            return make(
                 str(path), experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True, num_threads=1
             )
         except (ValueError, RuntimeError) as error:
@@ -134,7 +137,8 @@ def _layers(details: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str
     real = [
         detail
         for detail in details
-        if "/" in first[detail["index"]] and (detail["dtype"] == np.float32 or detail["quantization"][0])
+        if "/" in first[detail["index"]]
+        and (detail["dtype"] == np.float32 or detail["quantization"][0])
         and len(detail["shape"]) > 1
     ]
     scopes = layer_scopes(first[detail["index"]] for detail in real)

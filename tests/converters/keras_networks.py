@@ -18,11 +18,12 @@ with warnings.catch_warnings():
     pytest.importorskip("tf2onnx", reason="the extra onnxcam[tensorflow] is not installed")
     keras = pytest.importorskip("keras")
 
-from onnxcam.autodiff import vjp  # noqa: E402
-from onnxcam.engine import Session  # noqa: E402
-from onnxcam.graph import load  # noqa: E402
-from onnxcam.passes.shapes import infer_shapes  # noqa: E402
-from onnxcam_converters.source import Exported, Source  # noqa: E402
+from onnxcam_converters.source import Exported, Source
+
+from onnxcam.autodiff import vjp
+from onnxcam.engine import Session
+from onnxcam.graph import load
+from onnxcam.passes.shapes import infer_shapes
 
 L = keras.layers
 
