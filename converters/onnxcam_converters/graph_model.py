@@ -16,7 +16,7 @@ from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.scopes import layer_scopes
 from onnxcam_converters.source import Arrays, Exported
 
-TOLERANCE = 1e-3  # as for Keras models
+TOLERANCE = 1e-4  # as for Keras models
 
 
 class GraphModel:

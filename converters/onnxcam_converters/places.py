@@ -20,10 +20,11 @@ from onnxcam_converters.source import Arrays
 
 @dataclass(frozen=True)
 class Place:
-    """A tensor of the file, and how the axes of the framework's array are permuted in it."""
+    """A tensor of the file, how the framework's axes are permuted in it, and by how much the two differ."""
 
     tensor: str
     axes: tuple[int, ...]
+    error: float
 
 
 def places(
@@ -31,32 +32,38 @@ def places(
 ) -> dict[str, Place]:
     """Return for each of the *activations*, the framework's, the tensor of the file at *path* that equals it best.
 
-    Equal is what differs by no more than *tolerance* of its norm; of equally good tensors the first is taken. Layers
-    that equal no tensor (they were fused away) are left out.
+    Equal is what differs by no more than *tolerance* of its mean magnitude; of equally good tensors the first is taken.
+    Layers that equal no tensor (they were fused away) are left out. *among* is the operator that makes the tensors, if
+    not any.
     """
     tensors = _tensors(path, feeds, among)
     traits = {name: _traits(array) for name, array in tensors.items()}
     found: dict[str, Place] = {}
     for layer, wanted in activations.items():
-        if not np.any(wanted):  # a dead layer equals every dead layer
+        lengths, magnitude = _traits(wanted)
+        if not magnitude:  # a dead layer equals every dead layer
             continue
-        kind = _traits(wanted)
         best = tolerance
         for name, array in tensors.items():
-            if traits[name][0] != kind[0] or abs(traits[name][1] - kind[1]) > tolerance * kind[1]:
+            if traits[name][0] != lengths or abs(traits[name][1] - magnitude) > tolerance * magnitude:
                 continue
             for axes in _orders(wanted.ndim):
                 moved = wanted.transpose(axes)
-                if moved.shape == array.shape and (error := _error(array, moved)) < best:
-                    found[layer], best = Place(name, axes), error
+                if moved.shape == array.shape and (error := _magnitude(array - moved) / magnitude) < best:
+                    found[layer], best = Place(name, axes, error), error
     return found
 
 
 def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
-    """Return the layer that made each tensor: the first; those behind it (dropout, a block) pass it on."""
+    """Return the layer that made each tensor: that which equals it best.
+
+    Of several the first: those behind it (dropout, a block around it) only pass it on.
+    """
     layers: dict[str, str] = {}
     for layer, place in found.items():
-        layers.setdefault(place.tensor, layer)
+        other = layers.get(place.tensor)
+        if other is None or place.error < found[other].error:
+            layers[place.tensor] = layer
     return layers
 
 
@@ -75,9 +82,13 @@ def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarr
     return Session(model, "cpu", optimize=False).run(feeds, list(found))
 
 
-def _traits(array: np.ndarray) -> tuple[tuple[int, ...], float]:
-    """Return what no permutation of axes changes: the lengths, and the norm."""
-    return tuple(sorted(array.shape)), float(np.linalg.norm(array.astype(np.float64)))
+def _traits(array: np.ndarray) -> tuple[list[int], float]:
+    """Return what no permutation of axes changes: the lengths, and the mean magnitude."""
+    return sorted(array.shape), _magnitude(array)
+
+
+def _magnitude(array: np.ndarray) -> float:
+    return float(np.abs(array).mean(dtype=np.float64))
 
 
 def _orders(rank: int) -> Iterator[tuple[int, ...]]:
@@ -87,8 +98,3 @@ def _orders(rank: int) -> Iterator[tuple[int, ...]]:
     if rank > 2:
         yield (0, rank - 1, *axes[1:-1])
         yield (0, *axes[2:], 1)
-
-
-def _error(array: np.ndarray, wanted: np.ndarray) -> float:
-    difference = np.linalg.norm((array.astype(np.float64) - wanted).ravel())
-    return float(difference / np.linalg.norm(wanted.astype(np.float64).ravel()))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx.defs import get_schema, onnx_opset_version
@@ -27,7 +28,8 @@ def convert_graph(graph_def: Any, inputs: Mapping[str, str], outputs: Mapping[st
 
     def run() -> onnx.ModelProto:
         return tf2onnx.convert.from_graph_def(
-            graph_def,
+            _inlinable(graph_def),
+            custom_op_handlers={"Erfc": (_erfc, [])},
             input_names=list(inputs.values()),
             output_names=list(outputs.values()),
             opset=opset,
@@ -107,6 +109,33 @@ def write(model: ir.Model, path: Path) -> None:
         save(model, path)
     except OSError as error:
         raise ConversionError(f"cannot write '{path}': {error.strerror}") from None
+
+
+def _inlinable(graph_def: Any) -> Any:
+    """Return the graph without the wish that functions in it be compiled whole: Keras has it of grouped convolutions.
+
+    TensorFlow inlines no such function, and tf2onnx converts none.
+    """
+    twin = type(graph_def)()
+    twin.CopyFrom(graph_def)
+    for nodes in (twin.node, *(function.node_def for function in twin.library.function)):
+        for node in nodes:
+            node.attr.pop("_XlaMustCompile", None)
+    for function in twin.library.function:
+        function.attr.pop("_XlaMustCompile", None)
+        function.attr.pop("_noinline", None)
+    return twin
+
+
+def _erfc(context: Any, node: Any, name: str, args: Any) -> None:
+    """erfc(x) = 1 − erf(x), of which tf2onnx knows the second only. The exact GELU is made of it."""
+    one = context.make_const(
+        f"{name}_one", np.ones((), onnx.helper.tensor_dtype_to_np_dtype(context.get_dtype(node.output[0])))
+    )
+    erf = context.make_node("Erf", node.input, name=f"{name}_erf")
+    kept = {"shapes": [context.get_shape(node.output[0])], "dtypes": [context.get_dtype(node.output[0])]}
+    context.remove_node(name)
+    context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=node.output, **kept)
 
 
 def _converted(run: Callable[[], onnx.ModelProto], opset: int) -> ir.Model:

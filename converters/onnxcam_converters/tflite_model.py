@@ -18,9 +18,9 @@ from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.scopes import layer_scopes
 from onnxcam_converters.source import Arrays, Exported
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 QUANTISED_TOLERANCE = 0.2
-"""How much of its norm a layer may differ: TFLite rounds in integers what ONNX Runtime rounds in floats."""
+"""How much of its magnitude a layer may differ: TFLite rounds in integers what ONNX Runtime rounds in floats."""
 
 
 class TFLiteModel:

@@ -54,16 +54,31 @@ def test_axes_stay_open(tmp_path: Path) -> None:
     networks.near(got["mask"], model(feeds["image"])["mask"].numpy(), 1e-5, "mask")
 
 
-def test_fused_layers_are_not_claimed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Path]:
+    """A residual network, what was exported of it, and the file."""
+    model, path = networks.residual(), tmp_path_factory.mktemp("keras") / "resnet.onnx"
+    return model, source(model).export(path), path
+
+
+def test_fused_layers_are_not_claimed(resnet: Any) -> None:
     """tf2onnx folds the normalisation into the convolution in front of it, whose own output is gone."""
-    exported = source(networks.residual()).export(tmp_path / "model.onnx")
+    _, exported, _ = resnet
     assert "conv1" not in exported.layers.values()
     assert "bn1" in exported.layers.values()
 
 
-def test_nodes_are_called_as_layers(tmp_path: Path) -> None:
-    source(networks.residual()).export(tmp_path / "model.onnx")
-    names = {node.name for node in load(tmp_path / "model.onnx").graph}
+def test_fused_layers_are_not_claimed_of_a_fresh_network(tmp_path: Path) -> None:
+    """Before training a normalisation all but passes its input on: the tensor is its output, not the convolution's."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = networks.L.Conv2D(4, 3, use_bias=False, name="conv")(image)
+    x = networks.L.ReLU(name="relu")(networks.L.BatchNormalization(name="bn")(x))
+    exported = source(keras.Model(image, networks.L.Flatten(name="flat")(x))).export(tmp_path / "model.onnx")
+    assert list(exported.layers.values()) == ["bn", "relu"]
+
+
+def test_nodes_are_called_as_layers(resnet: Any) -> None:
+    names = {node.name for node in load(resnet[2]).graph}
     assert {"relu1/Relu", "block1_add/Add", "predictions/MatMul"} <= names  # not resnet_1/relu1_1/Relu, as TensorFlow
 
 
@@ -84,10 +99,9 @@ def test_shared_layer_is_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layer", ["relu1", "block1_out"])
-def test_gradcam_equals_tensorflows(layer: str, tmp_path: Path) -> None:
-    model = networks.residual()
-    source(model).export(tmp_path / "model.onnx")
-    explainer = Explainer(tmp_path / "model.onnx", method="gradcam", layer=layer, preprocess="unit")
+def test_gradcam_equals_tensorflows(layer: str, resnet: Any) -> None:
+    model, _, path = resnet
+    explainer = Explainer(path, method="gradcam", layer=layer, preprocess="unit")
     pictures = np.random.default_rng(3).random((5, 32, 32, 3), np.float32)
     ours = explainer.attribute(pictures, target=list(range(5)))
     theirs = gradcam(model, layer, pictures, list(range(5)))
