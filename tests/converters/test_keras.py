@@ -142,3 +142,19 @@ def test_what_cannot_be_traced(tmp_path: Path) -> None:
         source(Undecided(), inputs=SHAPES).export(tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        networks.L.Conv2D(6, 3, groups=3, name="grouped"),  # Keras has it compiled whole
+        networks.L.Activation("gelu", name="exact_gelu"),  # tf2onnx knows no Erfc
+        networks.L.SeparableConv2D(4, 3, padding="same", name="separable"),
+        networks.L.GroupNormalization(3, name="group_norm"),
+        networks.L.UpSampling2D(interpolation="bilinear", name="bilinear"),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_layers_that_need_help(layer: Any, tmp_path: Path) -> None:
+    image = keras.Input((12, 12, 3), name="image")
+    proven(source(networks.shaken(keras.Model(image, layer(image)))), tmp_path / "model.onnx")
