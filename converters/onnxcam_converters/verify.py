@@ -97,9 +97,9 @@ class Verifier:
                     found.append((ACTIVATION, layer, theirs[layer], ours[tensor]))
                 else:
                     self._note(f"the activation of {layer!r} is not compared: {self.source.framework} does not tell it")
-            if asked:
-                found += self._class_gradients(model, feed, ours, layers)
             self._judge(precision, label, found)
+            if asked:
+                self._judge(precision, f"{label}, chosen class", self._class_gradients(model, feed, ours, layers))
 
     def backward(self, model: ir.Model, taps: Sequence[Tap], precision: str = "float32") -> None:
         """Compare the gradients of random cotangents at the floating inputs and at *taps*, in one graph."""
