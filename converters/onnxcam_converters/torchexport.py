@@ -85,8 +85,7 @@ def _by_export(source: TorchSource, path: Path) -> Exported:
         fixed = _fixed(program, source)
         if fixed:  # it may hold numbers that follow from the lengths it was traced with
             words = [
-                f"axis {axis} ({source.open[name][axis]}) of input {name!r} is fixed by the model"
-                for name, axis in fixed
+                f"the model fixes axis {axis} ({source.open[name][axis]}) of input {name!r}" for name, axis in fixed
             ]
             source.close(fixed)
             program = _captured(source)
@@ -137,7 +136,7 @@ def symbolic(program: Any, names: Sequence[str]) -> dict[str, dict[int, str]]:
         name: {
             axis: f"axis_{axis}" if axis else "batch"
             for axis, length in enumerate(node.meta["val"].shape)
-            if not isinstance(length, int)
+            if not str(length).isdigit()  # a number may be a symbol of one value
         }
         for name, node in zip(names, nodes, strict=True)
     }

@@ -185,7 +185,7 @@ def test_an_output_is_picked_from_a_dict(tmp_path: Path) -> None:
 
 def test_a_batch_that_the_model_fixes_is_the_examples(tmp_path: Path) -> None:
     made = from_pytorch(torchnets.make("Stubborn"), tmp_path / "net.onnx", torch.randn(1, 3, 8, 8))
-    assert list(made.warnings) == ["axis 0 (batch) of input 'x' is fixed by the model"]
+    assert list(made.warnings) == ["the model fixes axis 0 (batch) of input 'x'"]
     assert session(made.path).get_inputs()[0].shape == [1, 3, 8, 8]
 
 

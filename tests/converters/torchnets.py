@@ -105,6 +105,15 @@ class Two(nn.Module):
         return self.head(torch.relu(self.conv(image)).mean((2, 3)) * torch.tanh(self.linear(clue)))
 
 
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.conv(x)).mean((2, 3)))
+
+
 class Stubborn(nn.Module):
     """Its ``len`` fixes the batch when it is exported."""
 
