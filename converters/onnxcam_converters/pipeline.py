@@ -207,10 +207,13 @@ def _exposed(
 
 def _picture_feeds(model: ir.Model, options: Options) -> Mapping[str, Mapping[str, np.ndarray]]:
     """Return a feed for each picture to verify on, by the picture's name."""
-    if not options.verify_on:
+    files: Sequence[str | os.PathLike[str]] = options.verify_on
+    if options.precision == "int8" and not files:
+        files = precision.pictures_in(Path(options.calibrate or ""))[:2]
+    if not files:
         return {}
     image, preprocess = _preprocessing(model, options)
-    return {Path(file).name: {image: preprocess(pictures.read(file))} for file in options.verify_on}
+    return {Path(file).name: {image: preprocess(pictures.read(file))} for file in files}
 
 
 def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[Any], Any]]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnxcam_converters import verify
 
 from onnxcam.converters import from_pytorch
 from onnxcam.errors import ConversionError, OnnxcamError, OutputError
+from onnxcam.graph import load
 from tests.conftest import Ran
 from tests.converters import torchnets
 
@@ -176,6 +178,38 @@ def test_a_layer_that_is_another_one_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(verify, "_gradients", lambda *_: [("gradient", "fc", np.ones(3), np.array([1, 1, 1.1]))])
     with pytest.raises(ConversionError, match=r"gradient 'fc' of the float32 file differs .* by 5\.8e-02"):
         from_pytorch(torchnets.make("Tiny"), tmp_path / "net.onnx", torch.randn(1, 3, 32, 32))
+
+
+class Rectifier:
+    """A framework whose rectifier passes the gradient at zero, where ONNX's does not."""
+
+    framework = "a framework"
+
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+
+    def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"x": np.concatenate([[0], 1 + rng.random(63)]).astype(np.float32)}
+
+    def run(self, feeds: Any, layers: Any) -> dict[str, np.ndarray]:
+        return {"y": np.maximum(feeds["x"], 0)}
+
+    def gradients(self, feeds: Any, cotangents: Any, layers: Any) -> dict[str, np.ndarray]:
+        return {"x": self.slope * cotangents["y"] * (feeds["x"] >= 0)}
+
+
+def test_a_kink_is_no_difference_but_a_wrong_slope_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(verify.TOLERANCES["float32"], "input gradient", 1e-6)
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[64] x) => (float[64] y) { y = Relu(x) }'
+    model = load(onnx.parser.parse_model(text))
+    verifier = verify.Verifier(Rectifier(1.0), {})
+    verifier.backward(model, [])
+    (row,) = verifier.rows
+    assert 1e-3 < row.relative < (row.tolerance or 0) <= 0.2
+    with pytest.raises(
+        ConversionError, match="input gradient 'x' of the float32 file differs from that of a framework"
+    ):
+        verify.Verifier(Rectifier(1.5), {}).backward(model, [])
 
 
 def test_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
