@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import environment
 
-NAMES = ("gradcam", "gradients", "build", "chains", "nodes", "startup", "memory")
+NAMES = ("gradcam", "gradients", "build", "chains", "nodes", "startup", "memory", "converters")
 
 
 def main(arguments: Sequence[str]) -> int:

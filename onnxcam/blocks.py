@@ -56,6 +56,11 @@ def _source(layer: Layer) -> ir.Value:
     return layer.origin or layer.value
 
 
+def _size(layer: Layer) -> tuple[str, ...]:
+    """Return the resolution, lengths that are not numbers by their names, such as ``height//2``."""
+    return tuple(map(str, layer.layout.size(layer.value)))
+
+
 def _continues(before: Layer, after: Layer) -> bool:
     """Tell whether *after* lies behind *before* in one stretch: no branch between, the same resolution."""
     value = before.value
@@ -64,12 +69,12 @@ def _continues(before: Layer, after: Layer) -> bool:
         if len(users) != 1:
             return False
         value = users[0].outputs[0]
-    return before.size == after.size
+    return _size(before) == _size(after)
 
 
 def _across(before: Sequence[Layer], inside: Sequence[Layer], after: Layer) -> Iterator[Layer]:
     """Yield the last activation of each run of a resolution that neither end of a skip connection has."""
-    known = {after.size, *(layer.size for layer in before)}
-    for size, run in groupby(inside, key=lambda layer: layer.size):
+    known = {_size(after), *map(_size, before)}
+    for size, run in groupby(inside, key=_size):
         if before and size not in known:
             yield list(run)[-1]

@@ -185,10 +185,10 @@ def find(graph: ir.Graph, name: str) -> ir.Value:
     node = next((node for node in graph if node.name == name), None)
     if node is not None:
         return node.outputs[0]
-    modules = module_outputs(graph)
+    modules, made = module_outputs(graph), [tensor for tensor in tensors if tensor not in graph.initializers]
     if name in modules:
         return modules[name]
-    raise LayerError(f"the model has no layer {name!r}.{nearest(name, [*modules, *tensors])}")
+    raise LayerError(f"the model has no layer {name!r}.{nearest(name, [*modules, *made])}")
 
 
 def module_outputs(graph: ir.Graph) -> dict[str, ir.Value]:

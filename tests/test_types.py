@@ -55,6 +55,20 @@ def test_half_precision_stays_finite(scale: float) -> None:
     np.testing.assert_allclose(actual, expected, atol=2e-2 * np.abs(expected).max())
 
 
+def test_half_precision_adds_up_in_single() -> None:
+    """Windows that overlap, indices that repeat: ONNX Runtime's CPU provider adds no float16 at places."""
+    model = onnx.parser.parse_model("""
+    <ir_version: 10, opset_import: ["" : 18]>
+    g (float16[1, 1, 4] x, int64[3] i) => (float16[1, 1, 3] y)
+    { m = MaxPool<kernel_shape = [2]>(x) y = Gather<axis = 2>(m, i) }
+    """)
+    x, i = np.asarray([[[1, 3, 2, 0]]], np.float16), np.asarray([0, 1, 1])
+    dy = np.asarray([[[1, 2, 4]]], np.float16)
+    found = run(vjp(model, inputs=["x"]), {"x": x, "i": i, "y.cotangent": dy})["x.gradient"]
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, [[[0, 7, 0, 0]]])
+
+
 def test_double() -> None:
     x, dy = normal(2, 3, 8, 8), normal(2, 3)
     expected = run(vjp(network("float")), {"x": x, "y.cotangent": dy})["x.gradient"]

@@ -27,6 +27,7 @@ from onnxcam.layout import picture_input
 from onnxcam.passes import canonical
 from onnxcam.preprocess import TensorSpec
 from onnxcam.preprocess import resolve as resolve_preprocess
+from onnxcam.preprocess.spelling import fields_of
 from onnxcam.target import find_scores
 from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source
@@ -76,6 +77,10 @@ class Options:
             )
         if self.precision == "int8" and self.calibrate is not None:
             precision.pictures_in(Path(self.calibrate))
+        if isinstance(self.preprocess, str):
+            fields_of(self.preprocess)
+        for picture in self.verify_on:
+            pictures.read(picture)
         if self.task is not None and self.task not in TASKS:
             raise ConversionError(f"no task is called {self.task!r}; there are {', '.join(TASKS)}")
 
@@ -206,10 +211,13 @@ def _exposed(
 
 def _picture_feeds(model: ir.Model, options: Options) -> Mapping[str, Mapping[str, np.ndarray]]:
     """Return a feed for each picture to verify on, by the picture's name."""
-    if not options.verify_on:
+    files: Sequence[str | os.PathLike[str]] = options.verify_on
+    if options.precision == "int8" and not files:
+        files = precision.pictures_in(Path(options.calibrate or ""))[:2]
+    if not files:
         return {}
     image, preprocess = _preprocessing(model, options)
-    return {Path(file).name: {image: preprocess(pictures.read(file))} for file in options.verify_on}
+    return {Path(file).name: {image: preprocess(pictures.read(file))} for file in files}
 
 
 def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[Any], Any]]:

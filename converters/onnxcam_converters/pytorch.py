@@ -18,6 +18,9 @@ DYNAMIC = ("none", "batch", "size")
 """Which axes the file leaves open: none, the batch, or the batch and the axes of space."""
 
 
+SPACE = ("depth", "height", "width")
+
+
 class TorchSource:
     """A PyTorch model and how it is called.
 
@@ -50,15 +53,15 @@ class TorchSource:
         self.program = model if isinstance(model, torch.export.ExportedProgram) else None
         self.module = self.program.module() if self.program is not None else model
         self.call = Call.of(self.module, example, inputs)
-        self.dynamic, self.opset = dynamic, opset
+        self.opset = opset
         self._device = device_of(self.module)
         self._tensors = [x.detach().to(self._device) for x in self.call.tensors]
+        self.open = self._open_axes(dynamic)  # of each input the axes that the file leaves open, and their names
         result = self._try()
         found = list(outputs_of(result))
         if not found:
-            raise ConversionError(
-                f"the model returns no tensor but a {type(result).__name__}; wrap it in one that does"
-            )
+            kind = type(result).__name__
+            raise ConversionError(f"the model returns no tensor but a {kind}; wrap it in one that returns tensors")
         self.outputs = list(outputs_of(result, outputs))
         self.results = self.outputs if len(self.outputs) == len(found) else found  # all that the exporter writes
 
@@ -69,10 +72,9 @@ class TorchSource:
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return random numbers in the shape of the example, with another batch where that is open."""
-        count = 1 if self.dynamic == "none" else 3
         return {
-            name: _random(_batch(tensor, count).cpu().numpy() if self.batched(tensor) else tensor.cpu().numpy(), rng)
-            for name, tensor in zip(self.call.names, self._tensors, strict=True)
+            name: _random((_batch(x, 3) if 0 in self.open[name] else x).cpu().numpy(), rng)
+            for name, x in zip(self.call.names, self._tensors, strict=True)
         }
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -105,20 +107,25 @@ class TorchSource:
             found = torch.autograd.grad(ys, list(wanted.values()), list(seeds.values()), allow_unused=True)
         return {name: dx.cpu().numpy() for name, dx in zip(wanted, found, strict=True) if dx is not None}
 
-    def batched(self, tensor: Any) -> bool:
-        """Tell whether the first axis of an input is the batch: as long as that of the first input."""
-        return self.dynamic != "none" and tensor.dim() > 0 and len(tensor) == len(self._tensors[0])
-
     def tracing(self) -> list[Any]:
         """Return the tensors to trace with: a batch of two, since an axis of length 1 is taken as fixed."""
-        return [_batch(x, 2) if self.batched(x) and len(x) == 1 else x for x in self._tensors]
+        pairs = zip(self.call.names, self._tensors, strict=True)
+        return [_batch(x, 2) if 0 in self.open[name] and len(x) == 1 else x for name, x in pairs]
 
-    def open_axes(self, tensor: Any) -> dict[int, str]:
-        """Return the axes of an input that the file leaves open, and their names."""
-        axes = {0: "batch"} if self.batched(tensor) else {}
-        if self.dynamic == "size" and tensor.dim() in (4, 5):
-            axes |= dict(zip(range(2, tensor.dim()), ("height", "width", "depth"), strict=False))
-        return axes
+    def close(self, fixed: Sequence[tuple[str, int]]) -> None:
+        """Leave these axes fixed; the batch of one input is that of all."""
+        batch = any(axis == 0 for _, axis in fixed)
+        self.open = {
+            name: {axis: word for axis, word in axes.items() if (name, axis) not in fixed and not (batch and axis == 0)}
+            for name, axes in self.open.items()
+        }
+
+    def _open_axes(self, dynamic: str) -> dict[str, dict[int, str]]:
+        if self.program is not None:
+            return torchexport.symbolic(self.program, self.call.names)
+        return {
+            name: _axes(x, dynamic, self._tensors[0]) for name, x in zip(self.call.names, self._tensors, strict=True)
+        }
 
     def _try(self) -> Any:
         """Call the model once, as it will be called."""
@@ -144,6 +151,16 @@ class TorchSource:
             torch.from_numpy(np.array(feeds[name])).to(self._device) if name in feeds else tensor
             for name, tensor in zip(self.call.names, self._tensors, strict=True)
         ]
+
+
+def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:
+    """Name the open axes of an input: its first is the batch if it is as long as that of the *first* input."""
+    if dynamic == "none" or tensor.dim() == 0:
+        return {}
+    axes = {0: "batch"} if len(tensor) == len(first) else {}
+    if dynamic == "size" and tensor.dim() in (4, 5):
+        axes |= dict(zip(range(2, tensor.dim()), SPACE[-tensor.dim() + 2 :], strict=True))
+    return axes
 
 
 def _batch(tensor: Any, count: int) -> Any:

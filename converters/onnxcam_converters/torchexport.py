@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,16 @@ def _depends_on_data(error: BaseException) -> bool:
 def _by_export(source: TorchSource, path: Path) -> Exported:
     import torch
 
-    program = source.program
+    program, words = source.program, list[str]()
     if program is None:
-        args, kwargs = source.call.with_tensors(source.tracing())
-        shapes = _shapes(source)
-        program = torch.export.export(source.module, args, kwargs, dynamic_shapes=shapes, strict=False)
+        program = _captured(source)
+        fixed = _fixed(program, source)
+        if fixed:  # it may hold numbers that follow from the lengths it was traced with
+            words = [
+                f"the model fixes axis {axis} ({source.open[name][axis]}) of input {name!r}" for name, axis in fixed
+            ]
+            source.close(fixed)
+            program = _captured(source)
     made = torch.onnx.export(
         program,
         dynamo=True,
@@ -100,7 +106,40 @@ def _by_export(source: TorchSource, path: Path) -> Exported:
     _name_axes(made.model, source)
     weights = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
     made.save(path, external_data=weights > INSIDE)
-    return Exported("torch.onnx.export (dynamo)", layers, _fixed(made.model, source))
+    return Exported("torch.onnx.export (dynamo)", layers, words)
+
+
+def _captured(source: TorchSource) -> Any:
+    import inspect
+
+    import torch
+
+    args, kwargs = source.call.with_tensors(source.tracing())
+    marks = [dict.fromkeys(source.open[name], torch.export.Dim.AUTO) or None for name in source.call.names]
+    by_position, by_name = source.call.with_tensors(marks)
+    shapes = inspect.signature(source.module.forward).bind(*by_position, **by_name).arguments
+    with redirect_stderr(io.StringIO()):  # it prints the graph that it could not finish
+        return torch.export.export(source.module, args, kwargs, dynamic_shapes=shapes, strict=False)
+
+
+def _fixed(program: Any, source: TorchSource) -> list[tuple[str, int]]:
+    """Return the axes that should be open, and of which the model takes one length only."""
+    found = symbolic(program, source.call.names)
+    return [(name, axis) for name, axes in source.open.items() for axis in axes if axis not in found[name]]
+
+
+def symbolic(program: Any, names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Return the open axes of a captured program's inputs, under *names*: the first is the batch."""
+    user = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in user]
+    return {
+        name: {
+            axis: f"axis_{axis}" if axis else "batch"
+            for axis, length in enumerate(node.meta["val"].shape)
+            if not str(length).isdigit()  # a number may be a symbol of one value
+        }
+        for name, node in zip(names, nodes, strict=True)
+    }
 
 
 def _select(model: ir.Model, names: Sequence[str]) -> None:
@@ -109,26 +148,15 @@ def _select(model: ir.Model, names: Sequence[str]) -> None:
     model.graph.outputs[:] = [by_name[name] for name in names]
 
 
-def _shapes(source: TorchSource) -> Any:
-    """Return the open axes as `torch.export` wants them: in the form of the arguments, by parameter."""
-    import inspect
-
-    import torch
-
-    auto = torch.export.Dim.AUTO
-    marks = [dict.fromkeys(source.open_axes(x), auto) or None for x in source.call.tensors]
-    args, kwargs = source.call.with_tensors(marks)
-    return inspect.signature(source.module.forward).bind(*args, **kwargs).arguments
-
-
 def _name_axes(model: ir.Model, source: TorchSource) -> None:
     """Call the open axes ``batch``, ``height`` and ``width`` rather than s0, s1, s2."""
     renamed: dict[str, str] = {}
-    for value, tensor in zip(model.graph.inputs, source.call.tensors, strict=True):
-        for axis, name in source.open_axes(tensor).items():
+    for value in model.graph.inputs:
+        for axis, name in source.open.get(value.name or "", {}).items():
             dim = value.shape[axis] if value.shape is not None else None
             if isinstance(dim, ir.SymbolicDim) and dim.value is not None:
-                renamed.setdefault(dim.value, name if name not in renamed.values() else f"{name}_{value.name}")
+                unique = name == "batch" or name not in renamed.values()
+                renamed.setdefault(dim.value, name if unique else f"{name}_{value.name}")
     if not renamed:
         return
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, renamed)) + r")\b")
@@ -145,23 +173,12 @@ def _renamed(pattern: re.Pattern[str], names: Mapping[str, str], dim: str) -> st
     return pattern.sub(lambda match: names[match[1]], dim)
 
 
-def _fixed(model: ir.Model, source: TorchSource) -> list[str]:
-    """Return a warning for each axis that should be open and is not."""
-    return [
-        f"axis {axis} ({name}) of input {value.name!r} is fixed at {value.shape[axis]}: the model takes no other length"
-        for value, tensor in zip(model.graph.inputs, source.call.tensors, strict=True)
-        for axis, name in source.open_axes(tensor).items()
-        if value.shape is not None and isinstance(value.shape[axis], int)
-    ]
-
-
 def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
     import torch
 
     tracer_warning: Any = torch.jit.TracerWarning  # type: ignore[attr-defined]
     args, kwargs = source.call.with_tensors(source.tracing())
-    axes = {name: source.open_axes(x) for name, x in zip(source.call.names, source.call.tensors, strict=True)}
-    results = {} if source.dynamic == "none" else _open_outputs(source, args, kwargs)
+    results = _open_outputs(source, args, kwargs)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", tracer_warning)
         torch.onnx.export(
@@ -174,7 +191,7 @@ def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
             input_names=source.call.names,
             output_names=source.results,
             opset_version=source.opset,
-            dynamic_axes={name: each for name, each in {**axes, **results}.items() if each},
+            dynamic_axes={name: each for name, each in {**source.open, **results}.items() if each},
         )
     if source.outputs != source.results:
         model = ir.load(path)
@@ -190,6 +207,8 @@ def _open_outputs(source: TorchSource, args: Any, kwargs: Any) -> dict[str, dict
     """Return the outputs whose first axis is the batch."""
     import torch
 
+    if not any(0 in axes for axes in source.open.values()):
+        return {}
     with torch.inference_mode():
         found = outputs_of(source.module(*args, **kwargs), source.results)
     count = len(source.tracing()[0])

@@ -119,8 +119,8 @@ def _loaded(path: Path, unsafe_pickle: bool) -> Any:
             return torch.load(path, map_location="cpu", weights_only=not unsafe_pickle)
     except ConversionError:
         raise
-    except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower() and "unsupported" not in str(error).lower():
+    except pickle.UnpicklingError:
+        if path.read_bytes()[:1] not in (b"P", b"\x80"):  # neither an archive nor a pickle
             raise ConversionError(f"'{path}' is no PyTorch file, or a truncated one; fetch it again") from None
         raise ConversionError(
             f"'{path}' holds pickled objects, which could run any code when they are read; save the state_dict() "

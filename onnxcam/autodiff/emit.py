@@ -164,6 +164,15 @@ class Emitter:
         """Return *dy* where *condition* holds, else 0: several times faster on ONNX Runtime's CPU than Where."""
         return self.Mul(dy, self.flag(condition, dy))
 
+    def add_up(self, base: ir.Value, places: ir.Value, parts: ir.Value, axis: int = 0) -> ir.Value:
+        """Return *base* with *parts* added at *places*, in float32 at least: ONNX Runtime's CPU adds no float16."""
+        narrow = parts.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+        if not narrow:
+            return self.ScatterElements(base, places, parts, axis=axis, reduction="add")
+        wide = [self.Cast(x, to=int(ir.DataType.FLOAT)) for x in (base, parts)]
+        sums = self.ScatterElements(wide[0], places, wide[1], axis=axis, reduction="add")
+        return self.Cast(sums, to=int(parts.dtype or ir.DataType.FLOAT))
+
     def axes(self, x: ir.Value, start: int = 0, stop: int = 0) -> ir.Value:
         """Return the axes of *x* from *start* up to its rank plus *stop*, as int64 [n]."""
         return self.Range(start, self.Add(self.Squeeze(self.Shape(self.Shape(x)), [0]), stop), 1)

@@ -72,7 +72,9 @@ def command(
     ] = None,
     verify_on: Annotated[
         list[Path] | None,
-        typer.Option(help="A picture to compare on, beside random numbers; repeatable.", show_default=False),
+        typer.Option(
+            metavar="PICTURE", help="A picture to compare on, beside random numbers; repeatable.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Convert SOURCE of PyTorch, TensorFlow, Keras or TFLite to ONNX, and prove that nothing changed."""

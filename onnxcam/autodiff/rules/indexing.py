@@ -128,7 +128,7 @@ def _scatter_back(op: Emitter, dy: V, x: V, select: Callable[[V], V]) -> V:
     """Return dx for any y = select(x) made of elements of x: select their places too, and add dy up there."""
     places = select(op.Reshape(op.Range(0, op.Size(x), 1), op.Shape(x)))
     flat = op.Reshape(op.zeros_like(x), [-1])
-    return op.reshape_like(op.ScatterElements(flat, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), reduction="add"), x)
+    return op.reshape_like(op.add_up(flat, op.Reshape(places, [-1]), op.Reshape(dy, [-1])), x)
 
 
 @rule("Gather")
@@ -168,14 +168,14 @@ def _known_gather(op: Emitter, dy: V, x: V, indices: np.ndarray, length: object,
 
 def _add_along(op: Emitter, dy: V, x: V, indices: V, axis: int) -> V:
     column = op.Reshape(indices, [-1] + [1] * (rank(x) - axis - 1))
-    return op.ScatterElements(op.zeros_like(x), op.Expand(column, op.Shape(dy)), dy, axis=axis, reduction="add")
+    return op.add_up(op.zeros_like(x), op.Expand(column, op.Shape(dy)), dy, axis)
 
 
 @rule("GatherElements")
 def gather_elements(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
     """y[i, j] = x[indices[i, j], j]: add dy up at these places."""
     axis = node.attributes.get_int("axis", 0)
-    return op.ScatterElements(op.zeros_like(x), indices, dy, axis=axis, reduction="add"), None
+    return op.add_up(op.zeros_like(x), indices, dy, axis), None
 
 
 @rule("GatherND")

@@ -28,7 +28,7 @@ def max_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
         settings = {name: a.value for name, a in node.attributes.items() if name != "storage_order"}
         _, places = op.MaxPool(x, outputs=2, **settings)
     zeros = _zeros(op, op.ReduceProd(op.Shape(x), keepdims=1), x)
-    sums = op.ScatterElements(zeros, op.Reshape(places, [-1]), op.Reshape(dy, [-1]), axis=0, reduction="add")
+    sums = op.add_up(zeros, op.Reshape(places, [-1]), op.Reshape(dy, [-1]))
     return (op.reshape_like(sums, x),)
 
 

@@ -61,7 +61,7 @@ class Samples:
         op = self.op
         parts = op.Reshape(parts, op.Concat(op.Shape(x, end=2), [-1], axis=0))
         flat = op.Reshape(op.zeros_like(x), [0, 0, -1])
-        return op.Reshape(op.ScatterElements(flat, self._spread(x), parts, axis=2, reduction="add"), op.Shape(x))
+        return op.Reshape(op.add_up(flat, self._spread(x), parts, axis=2), op.Shape(x))
 
     def products(self, dy: V, x: V) -> V:
         """Return Σ dy x over the channels, for each neighbour, [N, P, K]."""
