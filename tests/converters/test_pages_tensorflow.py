@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.converters import keras_networks  # noqa: F401: skips where TensorFlow is missing
+from tests.converters.keras_networks import keras
 from tests.converters.test_pages import PICTURE, Run, follow
 
 pytestmark = [
@@ -24,4 +24,5 @@ pytestmark = [
 )
 def test_page(page: str, commands: list[str], onnxcam: Run) -> None:
     shutil.copy(PICTURE, "img.jpg")
+    keras.utils.set_random_seed(0)
     assert [words[1] for words in follow(page, onnxcam)] == commands
