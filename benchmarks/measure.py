@@ -255,14 +255,8 @@ def converters(setting: Setting) -> Iterator[Row]:
         bare, peak = (clock.peak_bytes(sys.executable, code, arguments, times) for code in (BARE, CONVERTED))
         weights = sum(each.nbytes for each in network.module.parameters())
         detail = f"{peak / 2**20:.0f} / {bare / 2**20:.0f} MiB, weights {weights / 2**20:.0f} MiB"
-        yield Row(
-            "from_pytorch: memory beyond the exporter's / weights",
-            network.name,
-            (peak - bare) / weights,
-            "×",
-            detail,
-            3.0,
-        )
+        what = "from_pytorch: peak memory beyond the exporter's / weights"
+        yield Row(what, network.name, (peak - bare) / weights, "×", detail, 3.0)
 
 
 Maker = Callable[[Network], Callable[[], Any]]

@@ -206,9 +206,7 @@ def test_a_kink_is_no_difference_but_a_wrong_slope_is(monkeypatch: pytest.Monkey
     verifier.backward(model, [])
     (row,) = verifier.rows
     assert 1e-3 < row.relative < (row.tolerance or 0) <= 0.2
-    with pytest.raises(
-        ConversionError, match="input gradient 'x' of the float32 file differs from that of a framework"
-    ):
+    with pytest.raises(ConversionError, match="input gradient 'x' of the float32 file differs from that"):
         verify.Verifier(Rectifier(1.5), {}).backward(model, [])
 
 
