@@ -25,8 +25,9 @@ import onnxruntime
 import torch
 
 import onnxcam
+from onnxcam.converters import from_pytorch
 from onnxcam.engine import Session
-from onnxcam.methods.base import CLASS
+from onnxcam.extras import CLASS
 
 THREADS = 2
 TARGET = 281
@@ -103,6 +104,21 @@ def explanation_graph(path: Path, method: str) -> ir.Model:
     with mock.patch("onnxcam.explainer.Session", lambda model, *_args, **_settings: built.append(model)):
         onnxcam.Explainer(path, method=method, provider="cpu")
     return built[0]
+
+
+def conversions(network: Network, folder: Path) -> dict[str, Callable[[], Any]]:
+    """PyTorch's exporter alone, and `from_pytorch` without and with the proof; the batch is open in all."""
+    path, module, example = folder / "net.onnx", network.twin(), (torch.cat([network.tensor] * 2),)
+
+    def exporter() -> Any:
+        shapes = ({0: torch.export.Dim("batch")},)
+        return torch.onnx.export(module, example, path, dynamo=True, verbose=False, dynamic_shapes=shapes)
+
+    return {
+        "exporter": exporter,
+        "unproven": lambda: from_pytorch(module, path, network.tensor, verify=False),
+        "proven": lambda: from_pytorch(module, path, network.tensor),
+    }
 
 
 def torch_forward(network: Network) -> Callable[[], Any]:

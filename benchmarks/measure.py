@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +247,40 @@ def memory(setting: Setting) -> Iterator[Row]:
             after = clock.peak_bytes(sys.executable, EXPLAINED, [*files, method], setting.times)
             detail = f"{after / 2**20:.0f} / {before / 2**20:.0f} MiB"
             yield Row(f"peak memory: {method} / plain inference", network.name, after / before, "×", detail, goal)
+
+
+BARE = """
+import sys
+import torch
+from networks import make
+torch.onnx.export(make(sys.argv[1]), (torch.zeros(2, 3, 224, 224),), sys.argv[2], dynamo=True, verbose=False)
+"""
+CONVERTED = """
+import sys
+import torch
+from networks import make
+from onnxcam.converters import from_pytorch
+from_pytorch(make(sys.argv[1]), sys.argv[2], torch.zeros(1, 3, 224, 224))
+"""
+
+
+@measurement
+def converters(setting: Setting) -> Iterator[Row]:
+    """A PyTorch network becomes a file: by the exporter alone, by onnxcam, by onnxcam with the proof."""
+    network = setting.networks["ResNet-50"]
+    with tempfile.TemporaryDirectory() as folder:
+        runs = contenders.conversions(network, Path(folder))
+        seconds = clock.interleaved(runs, 2 if setting.quick else 5, again=1)
+        what = "from_pytorch without the proof / torch.onnx.export"
+        yield ratio(what, network.name, seconds, "unproven", "exporter", 1.2)
+        yield ratio("from_pytorch / torch.onnx.export", network.name, seconds, "proven", "exporter", 2.0)
+        arguments = [network.name, str(Path(folder) / "net.onnx")]
+        times = 1 if setting.quick else 3
+        bare, peak = (clock.peak_bytes(sys.executable, code, arguments, times) for code in (BARE, CONVERTED))
+        weights = sum(each.nbytes for each in network.module.parameters())
+        detail = f"{peak / 2**20:.0f} / {bare / 2**20:.0f} MiB, weights {weights / 2**20:.0f} MiB"
+        what = "from_pytorch: peak memory beyond the exporter's / weights"
+        yield Row(what, network.name, (peak - bare) / weights, "×", detail, 3.0)
 
 
 Maker = Callable[[Network], Callable[[], Any]]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import environment
 
-NAMES = ("gradcam", "gradients", "deployed", "build", "chains", "nodes", "startup", "memory")
+NAMES = ("gradcam", "gradients", "deployed", "build", "chains", "nodes", "startup", "memory", "converters")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,8 @@
     explanation = explainer("img.jpg", target="tabby")   # which pixels spoke for it
     explanation.save("out")
 
-`onnxcam.autodiff.vjp` gives any model its gradient, as one more ONNX model. Names are loaded when they are used.
+`onnxcam.autodiff.vjp` gives any model its gradient, as one more ONNX model;
+`onnxcam.converters` makes ONNX of other frameworks' models. Names are loaded when they are used.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxcam import autodiff, errors, testing
+    from onnxcam import autodiff, converters, errors, testing
     from onnxcam.explainer import Explainer, explain
     from onnxcam.explanation import Explanation
 
 __version__ = "0.1.0"
-__all__ = ["Explainer", "Explanation", "autodiff", "errors", "explain", "testing"]
+__all__ = ["Explainer", "Explanation", "autodiff", "converters", "errors", "explain", "testing"]
 
 _HOMES = {
     "Explainer": "onnxcam.explainer",

@@ -1,23 +1,10 @@
-"""What travels with a model: metadata that onnxcam wrote into it, JSON files that others keep beside it."""
+"""What others keep beside a model: JSON files in its folder. (What travels inside it is the `card`.)"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-METADATA_KEY = "onnxcam"
-SCHEMA = 1
-
-
-def own(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what onnxcam itself wrote into the model, empty where there is nothing that this version can read.
-
-    That is ``{"schema": 1, "task": str, "preprocess": str, "labels": [str]}``; all but the schema may be missing.
-    """
-    found = _object(metadata.get(METADATA_KEY, ""))
-    return found if found.get("schema") == SCHEMA else {}
 
 
 def beside(path: Path | None, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@
     ├── ImageError             a picture that cannot be read
     ├── ProviderError          an execution provider that is not there
     ├── EngineError            ONNX Runtime refused the model or failed while it ran
+    ├── ConversionError        a model of another framework that cannot be converted, or whose copy is not equal
     └── OutputError            results that cannot be written
 
 Every message is one line that says what is wrong, where, and what to do. The command line prints it after
@@ -68,6 +69,10 @@ class ProviderError(OnnxcamError):
 
 class EngineError(OnnxcamError):
     """ONNX Runtime refused the model or failed while it ran."""
+
+
+class ConversionError(OnnxcamError):
+    """A model of another framework cannot be converted, or what came out is not equal to it."""
 
 
 class OutputError(OnnxcamError):

@@ -12,17 +12,18 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam import companions, heatmap
+from onnxcam import heatmap
 from onnxcam import image as pictures
 from onnxcam import labels as labelling
+from onnxcam.card import Card
 from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, ModelError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.graph import ModelLike, building, load
+from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE, load_bare
+from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
 from onnxcam.methods import explanation_graph, find_method
-from onnxcam.methods.base import CHOSEN, CLASS, MAP, SCORE
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.subject import Subject
@@ -160,7 +161,7 @@ class Explainer:
         else:
             whole = self._run_in_pieces(tensor, indices, fixed)
         if not np.isfinite(whole[SCORE]).all():
-            raise ModelError(why_not_finite(load(self.model), tensor))
+            raise ModelError(why_not_finite(load_bare(self.model), tensor))
         return whole
 
     def _run_in_pieces(self, tensor: np.ndarray, indices: NDArray[np.int64], size: int) -> dict[str, np.ndarray]:
@@ -185,7 +186,7 @@ class Explainer:
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
         props = dict(model.metadata_props)
         self.class_names = labelling.resolve(self.labels, self._scores.classes, path=path, metadata=props)
-        self.multi_label = companions.own(props).get("task") == "multi-label"
+        self.multi_label = Card.of(props).task == "multi-label"
         self._props, self._path = props, path
 
     @property
@@ -209,7 +210,7 @@ class Explainer:
         value, where = self._image, "the input"
         if self.choice is not None:
             value, where = self.choice.layer.value, f"layer {self.choice.layer.name!r}"
-        if not gradient_flows(load(self.model), self._image, index, tensor, value):
+        if not gradient_flows(load_bare(self.model), self._image, index, tensor, value):
             raise GradientError(
                 f"the gradient of class {name!r} at {where} is zero everywhere for this picture: the units on the way "
                 "are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another class"

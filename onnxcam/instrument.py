@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
 
 import onnx_ir as ir
 
@@ -11,46 +13,133 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
-from onnxcam.errors import OutputError
+from onnxcam.blocks import blocks
+from onnxcam.errors import LayerError, ModelError, OutputError, TargetError
+from onnxcam.extras import CHOSEN, SCORE, load_bare
 from onnxcam.graph import ModelLike, save
-from onnxcam.methods.base import CHOSEN, SCORE, class_input
+from onnxcam.layer import candidates, find, module_outputs
+from onnxcam.layout import picture_layout
+from onnxcam.methods.base import class_input
+from onnxcam.passes import canonical
 from onnxcam.subject import Subject
+from onnxcam.target import find_scores
+
+AUTO, ALL_BLOCKS = "auto", "all-blocks"
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tensor to expose, and which of the framework's layers has it as its output, where that can be said."""
+
+    value: ir.Value
+    layer: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.value.name})" if self.layer not in (None, self.value.name) else self.name
+
+    @property
+    def name(self) -> str:
+        """Return the tensor's name."""
+        return self.value.name or ""
 
 
 def instrument(
-    model: ModelLike, path: str | os.PathLike[str], layers: Sequence[str], *, input_gradient: bool = False
+    model: ModelLike,
+    path: str | os.PathLike[str],
+    layers: Sequence[str],
+    *,
+    gradients: bool = True,
+    input_gradient: bool = False,
 ) -> list[tuple[str, str]]:
     """Write *model* to *path* with more outputs; return their names and meanings.
 
-    For each layer its activation, under the tensor's own name, and ``<tensor>.gradient``, that of the score of the
-    class in the new input ``onnxcam.class`` (int64 [N]; −1: the model's own top class); with *input_gradient* also
-    that of the input; and which class it was, and its score. LayerError for a layer that is not there.
+    For each layer (a name, ``"auto"`` or ``"all-blocks"``) its activation, under the tensor's own name, and with
+    *gradients* ``<tensor>.gradient``, that of the score of the class in the new input ``onnxcam.class`` (int64 [N];
+    −1: the model's own top class); with *input_gradient* also that of the floating inputs; and which class it was,
+    and its score. LayerError for a layer that is not there, TargetError for gradients of a model without class scores.
     """
-    subject = Subject.open(model)
-    graph, image, scores = subject.model.graph, subject.image, subject.scores
-    chosen = [subject.choose(name).layer.value for name in layers]
-    wanted = list(dict.fromkeys(chosen + [image] * input_gradient))
-    op = Emitter(graph)
-    index, score = scores.select(op, class_input(graph, image))
-    seeds = {scores.value: scores.seed(op, index)}
-    added = []
-    for value, gradient in zip(wanted, backward(op, seeds, wanted, STANDARD), strict=True):
-        found = connected(value, gradient, seeds, STANDARD)
-        add_output(op, found, f"{value.name}.gradient", like=value)
-        if value is not image and value not in graph.outputs:
-            graph.outputs.append(value)
-            added.append((value.name or "", "activation"))
-        added.append((f"{value.name}.gradient", "gradient of the class score"))
-    for value, name, meaning in ((index, CHOSEN, "the class"), (score, SCORE, "its score")):
-        add_output(op, value, name, shape=[None])
-        added.append((name, meaning))
-    op.place(graph.outputs)
-    _write(subject.model, path)
+    opened = canonical(load_bare(model), STANDARD)
+    added = expose(opened, taps(opened, layers), gradients=gradients, input_gradient=input_gradient)
+    try:
+        save(opened, path)
+    except OSError as error:
+        raise OutputError(f"cannot write '{path}': {error.strerror}; choose another file with -o") from None
     return added
 
 
-def _write(model: ir.Model, path: str | os.PathLike[str]) -> None:
+def taps(model: ir.Model, layers: Sequence[str]) -> list[Tap]:
+    """Return what the names, ``auto`` and ``all-blocks`` in *layers* mean in *model*, a canonical one."""
+    outputs = module_outputs(model.graph)
+    by_tensor = {value: name for name, value in outputs.items()}  # the innermost module stands last
+    found: dict[ir.Value, Tap] = {}
+    for name in layers:
+        for value in _tensors(model, name):
+            layer = name if outputs.get(name) is value else by_tensor.get(value)
+            found.setdefault(value, Tap(value, layer))
+    return list(found.values())
+
+
+def expose(model: ir.Model, wanted: Sequence[Tap], *, gradients: bool, input_gradient: bool) -> list[tuple[str, str]]:
+    """Make the tensors of *wanted* outputs of *model*, a canonical one, with their gradients; see `instrument`."""
+    graph, inputs = model.graph, list(model.graph.inputs)
+    sources = [x for x in inputs if x.dtype is not None and x.dtype.is_floating_point()] if input_gradient else []
+    after = [*(tap.value for tap in wanted if gradients), *sources]
+    graph.outputs.extend(tap.value for tap in wanted if tap.value not in graph.outputs)
+    rows = list(_add_gradients(graph, after)) if after else []
+    return [(tap.name, f"activation of {tap}") for tap in wanted] + rows
+
+
+def _add_gradients(graph: ir.Graph, wanted: Sequence[ir.Value]) -> Iterator[tuple[str, str]]:
+    scores = find_scores(graph)
+    op = Emitter(graph)
+    index, score = scores.select(op, class_input(graph, graph.inputs[0]))
+    seeds = {scores.value: scores.seed(op, index)}
+    for value, gradient in zip(wanted, backward(op, seeds, wanted, STANDARD), strict=True):
+        found = connected(value, gradient, seeds, STANDARD)
+        add_output(op, found, f"{value.name}.gradient", like=value)
+        yield f"{value.name}.gradient", f"gradient of the class score at {value.name}"
+    for value, name, meaning in ((index, CHOSEN, "the class"), (score, SCORE, "its score")):
+        add_output(op, value, name, shape=[None])
+        yield name, meaning
+    op.place(graph.outputs)
+
+
+def _tensors(model: ir.Model, name: str) -> list[ir.Value]:
+    if name == AUTO:
+        return [_best(model)]
+    if name != ALL_BLOCKS:
+        return [find(model.graph, name)]
+    image, target = _picture(model.graph), _target(model.graph)
+    found = [layer.value for layer in blocks(model.graph, image, target, STANDARD)]
+    return found or [_none(name, image, target)]
+
+
+def _best(model: ir.Model) -> ir.Value:
+    """Return the layer that explanations look at; of a model that scores no classes the last with spatial extent."""
     try:
-        save(model, path)
-    except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror}; choose another file with -o") from None
+        return Subject.of(model).choose(None).layer.value
+    except (ModelError, TargetError):
+        image, target = _picture(model.graph), _target(model.graph)
+        layers = candidates(model.graph, image, target, STANDARD)
+        return layers[0].value if layers else _none(AUTO, image, target)
+
+
+def _none(name: str, image: ir.Value, target: ir.Value) -> NoReturn:
+    raise LayerError(
+        f"{name}: the model has no activation with spatial extent between {image.name!r} and {target.name!r}; "
+        "name a tensor or a layer"
+    )
+
+
+def _picture(graph: ir.Graph) -> ir.Value:
+    """Return the first input that can be a picture."""
+    inputs = list(graph.inputs)
+    return next((value for value in inputs if picture_layout(value) is not None), inputs[0])
+
+
+def _target(graph: ir.Graph) -> ir.Value:
+    """Return the class scores; the first output of a model that has none."""
+    try:
+        return find_scores(graph).value
+    except TargetError:
+        return graph.outputs[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam import companions
+from onnxcam.card import Card
 from onnxcam.errors import TargetError, nearest
 
 
@@ -32,7 +33,7 @@ def resolve(
     if spec is not None:
         return _explicit(spec, count)
     metadata = metadata or {}
-    for names in (companions.own(metadata).get("labels"), *_config(path), metadata.get("names")):
+    for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
         found = _names(_literal(names) if isinstance(names, str) else names)
         if found is not None and len(found) == count:
             return found

@@ -19,6 +19,7 @@ from onnxcam.autodiff.rules import RuleSet
 from onnxcam.errors import LayerError, nearest
 from onnxcam.graph import all_tensors
 from onnxcam.layout import Grid, Layout, Tokens, layouts
+from onnxcam.passes.names import LAYER
 from onnxcam.units import units
 
 Probe = Callable[[Sequence["Layer"]], "list[bool]"]
@@ -96,7 +97,7 @@ class Choice:
 def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> list[Layer]:
     """Return the activations with spatial extent between *image* and *scores*, the last first."""
     found = layouts(graph, image, rules)
-    before = _ancestors(scores)
+    before = ancestors(scores)
     active = dependents(graph, [image], rules)
     layers = [
         Layer(z, found[z], y)
@@ -164,7 +165,7 @@ def choose(
 
 def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
     """Return the layer that *name* means: a tensor, a node, or a layer of the framework the file came from."""
-    value = _find(graph, name)
+    value = find(graph, name)
     what = no_numbers(value)
     if what is not None:
         raise LayerError(f"layer {name!r} is {what}, no activation; `onnxcam inspect` lists the layers that are")
@@ -177,33 +178,59 @@ def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
     return Layer(value, layout)
 
 
-def _find(graph: ir.Graph, name: str) -> ir.Value:
+def find(graph: ir.Graph, name: str) -> ir.Value:
+    """Return the tensor that *name* means; LayerError, offering the nearest, where there is none."""
     tensors = all_tensors(graph)
     if name in tensors:
         return tensors[name]
-    modules: dict[str, ir.Value] = {}
-    for node in graph:
-        if node.name == name:
-            return node.outputs[0]
-        modules.update(dict.fromkeys(module_names(node), node.outputs[0]))
-    if name in modules:  # the last node inside the module makes its output
+    node = next((node for node in graph if node.name == name), None)
+    if node is not None:
+        return node.outputs[0]
+    modules, made = module_outputs(graph), [tensor for tensor in tensors if tensor not in graph.initializers]
+    if name in modules:
         return modules[name]
-    raise LayerError(f"the model has no layer {name!r}.{nearest(name, [*modules, *tensors])}")
+    raise LayerError(f"the model has no layer {name!r}.{nearest(name, [*modules, *made])}")
+
+
+def module_outputs(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Return the output of each module by the framework's name: the last tensor of it that is used outside."""
+    members: dict[str, dict[ir.Node, None]] = {}
+    for node in graph:
+        for name in module_names(node):
+            members.setdefault(name, {})[node] = None
+    return {name: _leaving(nodes) for name, nodes in members.items()}
+
+
+def _leaving(nodes: Mapping[ir.Node, None]) -> ir.Value:
+    made = [y for node in nodes for y in node.outputs if y.dtype is None or y.dtype != ir.DataType.INT64]
+    used = [y for y in made if y.is_graph_output() or any(user not in nodes for user in y.consumers())]
+    return (used or made or list(nodes)[-1].outputs)[-1]
 
 
 def module_names(node: ir.Node | None) -> list[str]:
     """Return the framework's names of the modules around *node*, the outermost first.
 
-    PyTorch's exporter writes them into the node's metadata, its older one and tf2onnx into the node's name.
+    The model's card has them (`passes.names` puts them here); PyTorch's exporter writes them into the node's metadata,
+    its older one and tf2onnx into the node's name.
     """
     if node is None:
         return []
+    if LAYER in node.metadata_props:
+        return _enclosing(node.metadata_props[LAYER]) if node.metadata_props[LAYER] else []
     scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
     if scopes is not None:
         return [scope for scope in ast.literal_eval(scopes)[:-1] if scope]
     path = (node.name or "").split(";")[0]  # TFLite joins the names of the layers it fused
     parts = [part for part in path.split("/") if part][:-1]
     return _dotted(parts) if path.startswith("/") else parts  # Keras layer names are unique by themselves
+
+
+def _enclosing(layer: str) -> list[str]:
+    """Return the names of the modules around *layer*: ``layer4, layer4.2``, or Keras's ``model/block`` by parts."""
+    if "/" in layer:
+        return [part for part in layer.split("/") if part]
+    parts = layer.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def _dotted(parts: Sequence[str]) -> list[str]:
@@ -226,7 +253,8 @@ def _spatial(value: ir.Value, layout: Layout) -> bool:
     return any(not isinstance(length, int) or length > 1 for length in layout.size(value))
 
 
-def _ancestors(value: ir.Value) -> set[ir.Value]:
+def ancestors(value: ir.Value) -> set[ir.Value]:
+    """Return *value* and all that it is computed from."""
     seen, stack = {value}, [value]
     while stack:
         node = stack.pop().producer()

@@ -9,7 +9,8 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.diagnose import cells_reached
-from onnxcam.graph import ModelLike, load
+from onnxcam.extras import load_bare
+from onnxcam.graph import ModelLike
 from onnxcam.layer import Choice, choose
 from onnxcam.layout import picture_input
 from onnxcam.passes import canonical
@@ -27,7 +28,7 @@ class Subject:
     @classmethod
     def open(cls, source: ModelLike) -> Subject:
         """Open *source*; ModelError or TargetError where it is no classifier of pictures."""
-        return cls.of(canonical(load(source), STANDARD))
+        return cls.of(canonical(load_bare(source), STANDARD))
 
     @classmethod
     def of(cls, model: ir.Model) -> Subject:

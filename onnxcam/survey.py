@@ -13,7 +13,8 @@ from onnxcam import preprocess
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import OnnxcamError
-from onnxcam.graph import all_tensors, load
+from onnxcam.extras import load_bare
+from onnxcam.graph import all_tensors
 from onnxcam.layer import Choice, Layer
 from onnxcam.layout import picture_input
 from onnxcam.methods import METHODS, Method, explanation_graph
@@ -45,7 +46,7 @@ class Survey:
 
 def survey(path: str | os.PathLike[str]) -> Survey:
     """Look at the model at *path*. What cannot be found out is a warning; ModelError only for no valid model."""
-    model = load(path)
+    model = load_bare(path)
     operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     words = (model.producer_name, model.producer_version)
     found = Survey(

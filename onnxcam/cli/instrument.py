@@ -15,16 +15,27 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", "-l", help="Layer to expose; repeatable; auto chooses.", show_default=False),
+        typer.Option(
+            "--layer",
+            "-l",
+            help="Layer to expose; repeatable. auto chooses one, all-blocks takes the end of every block.",
+            show_default=False,
+        ),
     ] = None,
+    gradients: Annotated[
+        bool, typer.Option("--gradients/--no-gradients", help="The gradient of a class's score at each layer.")
+    ] = True,
     input_gradient: Annotated[bool, typer.Option("--input-gradient", help="Also the gradient at the input.")] = False,
 ) -> None:
     """Write MODEL with activations and their gradients as extra outputs."""
     from onnxcam.cli import show
     from onnxcam.instrument import instrument
 
-    added = instrument(model, output, layer or ["auto"], input_gradient=input_gradient)
+    layers = layer or ["auto"]
+    added = instrument(model, output, layers, gradients=gradients, input_gradient=input_gradient)
     show.table(("new output", "meaning"), added)
+    if not (gradients or input_gradient):
+        return
     show.out.print(
         f"{output}: run it with one more input, 'onnxcam.class' (int64 [N]; -1: the model's own top class)",
         markup=False,

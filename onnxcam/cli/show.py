@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from onnxcam.layer import Choice
+
+if TYPE_CHECKING:
+    from onnxcam.converters import Conversion
 
 T = TypeVar("T")
 
@@ -83,3 +87,36 @@ def progress(items: Sequence[T]) -> Iterable[T]:
     from rich.progress import track
 
     return track(items, description="explaining", console=err, transient=True)
+
+
+def waiting(text: str) -> AbstractContextManager[Any]:
+    """Show a person that something goes on."""
+    return err.status(text) if err.is_terminal else nullcontext()
+
+
+def conversion(made: Conversion) -> None:
+    """Print what a conversion made, the proof, and how to go on."""
+    rows = [
+        (
+            row.kind if row.precision == "float32" else f"{row.kind} ({row.precision})",
+            row.name,
+            row.feed,
+            f"{row.absolute:.1e}",
+            f"{row.relative:.1e}",
+            "" if row.tolerance is None else f"{row.tolerance:.0e}",
+            f"{row.cosine:.4f}" if row.precision == "int8" else "",
+        )
+        for row in made.verification
+    ]
+    columns = ("compared", "tensor", "on", "# max |Δ|", "# relative", "# tolerance", "# cosine")
+    with_cosine = any(row[-1] for row in rows)
+    table(columns[: None if with_cosine else -1], [row[: None if with_cosine else -1] for row in rows])
+    if made.outputs:
+        if out.is_terminal:
+            out.print()
+        table(("new output", "meaning"), made.outputs)
+    for warning in made.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    if out.is_terminal:
+        out.print(f"\n{made.path}: written by {made.exporter}", markup=False, soft_wrap=True)
+        out.print(f"onnxcam explain {made.path} img.jpg", style="bold", markup=False, soft_wrap=True)

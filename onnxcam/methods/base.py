@@ -16,14 +16,10 @@ from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import MethodError, nearest
+from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
 from onnxcam.layer import Layer
 from onnxcam.subject import Subject
 from onnxcam.target import Scores
-
-CLASS = "onnxcam.class"
-"""The explanation graph's own input: the wanted class, int64 [N]."""
-MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
-"""Its own outputs: the raw map, the class that was explained [N], its score [N]."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """One canonical form, one pass a file, in this order.
 
-1. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
-2. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
-3. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
-4. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`), with the help of `constants`
+1. `names`: the layer names of the model's card are put beside the nodes.
+2. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
+3. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
+4. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
+5. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`), with the help of `constants`
    where onnx does not tell how many axes.
-5. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
+6. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
 
 The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
 """
@@ -20,6 +21,7 @@ from onnxcam.passes.branches import take_branches
 from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
+from onnxcam.passes.names import name_layers
 from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
 
@@ -29,6 +31,7 @@ def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
 
     *known* are the (domain, operator) that have a gradient rule, such as a `RuleSet`.
     """
+    name_layers(model)
     fix_inputs(model)
     inline_functions(model, known)
     model = raise_opset(model)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam import companions
+from onnxcam.card import Card
 from onnxcam.errors import PreprocessError
 from onnxcam.preprocess.ecosystem import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.guess import guess
@@ -64,8 +65,8 @@ def resolve(
 
 def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
     """Yield what there is, best first, as (its name for messages, how to read it for an input)."""
-    text = companions.own(metadata).get("preprocess")
-    if isinstance(text, str):
+    text = Card.of(metadata).preprocess
+    if text is not None:
         yield "the metadata 'onnxcam'", lambda _: fields_of(text)
     for name in ("preprocessor_config.json", "processor_config.json"):
         config = companions.beside(path, name)

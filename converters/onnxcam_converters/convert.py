@@ -1,0 +1,179 @@
+"""The functions for users: from PyTorch, from TensorFlow, from whatever a file holds."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxcam.errors import ConversionError
+from onnxcam_converters.pipeline import Conversion, Options, convert
+from onnxcam_converters.trouble import need
+
+PathLike = str | os.PathLike[str]
+
+PYTORCH = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
+TENSORFLOW = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
+PICTURE = "1x3x224x224"
+"""The input of a PyTorch model where nobody says it."""
+
+
+def from_pytorch(
+    model: Any,
+    path: PathLike,
+    example: Any,
+    *,
+    dynamic: str = "batch",
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    opset: int | None = None,
+    **options: Any,
+) -> Conversion:
+    """Write a PyTorch model to *path* as ONNX, proven equal to it.
+
+    Args:
+        model: An ``nn.Module`` (it is left as it was), a TorchScript module or an ``ExportedProgram``.
+        path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
+        example: What the model is called with: a tensor, a tuple of tensors, or a dict by parameter.
+        dynamic: The axes to leave open: ``"none"``, ``"batch"``, or ``"size"`` (batch, height and width).
+        inputs: Names of the inputs; default: the parameters of ``forward``.
+        outputs: Names of the outputs; of a model that returns a dict, which of them to keep.
+        opset: The opset; default: the exporter's.
+        **options: `onnxcam_converters.pipeline.Options`: preprocess, labels, task, expose, gradients, precision, …
+
+    Raises:
+        ConversionError: with one line that says what is wrong and where.
+
+    Example:
+        >>> from_pytorch(model, "model.onnx", torch.rand(1, 3, 224, 224), preprocess="imagenet", expose=["layer4"])
+    """
+    from onnxcam_converters.pytorch import TorchSource
+
+    wish = Options(**options)
+    source = TorchSource(model, example, dynamic=dynamic, inputs=inputs, outputs=outputs, opset=opset)
+    return convert(source, path, wish)
+
+
+def from_tensorflow(
+    model: Any,
+    path: PathLike,
+    *,
+    inputs: Sequence[str] | Mapping[str, Sequence[int | None]] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    opset: int | None = None,
+    unsafe_pickle: bool = False,
+    **options: Any,
+) -> Conversion:
+    """Write a TensorFlow, Keras or TFLite model to *path* as ONNX, proven equal to it.
+
+    Args:
+        model: A Keras model, or the path of a ``.keras``, ``.h5``, ``.pb`` or ``.tflite`` file or a SavedModel folder.
+        path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
+        inputs: Names of the inputs of a frozen graph; or the shapes of inputs that the model leaves open, by name.
+        outputs: Names of its outputs; of another model, which outputs to keep.
+        signature: Which of a SavedModel's signatures, if it has several.
+        opset: The opset, up to 18, which is the default.
+        unsafe_pickle: Run Python code that a file brings along (Lambda layers).
+        **options: As `from_pytorch`.
+
+    Raises:
+        ConversionError: with one line that says what is wrong and where.
+    """
+    from onnxcam_converters.tensorflow import source
+
+    wish = Options(**options)
+    made = source(model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle)
+    return convert(made, path, wish)
+
+
+def from_file(
+    source: PathLike,
+    path: PathLike,
+    *,
+    example: Sequence[str] = (),
+    arguments: Mapping[str, Any] | None = None,
+    weights: PathLike | None = None,
+    unsafe_pickle: bool = False,
+    dynamic: str = "batch",
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    opset: int | None = None,
+    **options: Any,
+) -> Conversion:
+    """Write what *source* names to *path* as ONNX: a file, a folder, or ``package.module:callable``.
+
+    Args:
+        source: ``.pt2``, ``.pt`` (TorchScript), ``.keras``, ``.h5``, ``.pb``, ``.tflite``, a SavedModel, a callable.
+        path: The ``.onnx`` file.
+        example: The inputs of a PyTorch model, each ``[name=]1x3x224x224[:dtype]``.
+        arguments: What the callable is called with.
+        weights: A ``.pt``, ``.pth`` or ``.safetensors`` file for the network that the callable makes.
+        unsafe_pickle: Read pickled objects and Lambda layers, which may run any code.
+        dynamic, inputs, outputs, opset, **options: As `from_pytorch`.
+        signature: As `from_tensorflow`.
+
+    Raises:
+        ConversionError: with one line that says what is wrong and where.
+    """
+    words: dict[str, Any] = {"inputs": inputs, "outputs": outputs, **options}
+    text, file = str(source), Path(source)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and not file.exists():
+        from onnxcam_converters.torchfiles import called, load_weights
+
+        model = called(text, arguments or {})
+        if _of_keras(model):
+            return from_tensorflow(model, path, signature=signature, opset=opset, **words)
+        if weights is not None:
+            load_weights(_module(model, text), Path(weights), unsafe_pickle)
+        return _from_pytorch(_module(model, text), path, example, {"dynamic": dynamic, "opset": opset, **words})
+    if not file.exists():
+        raise ConversionError(
+            f"'{text}' does not exist; give a file, a SavedModel folder, or package.module:callable that makes a model"
+        )
+    if file.is_dir() or file.suffix.lower() in TENSORFLOW:
+        return from_tensorflow(file, path, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle, **words)
+    if file.suffix.lower() in PYTORCH:
+        from onnxcam_converters.torchfiles import opened
+
+        return _from_pytorch(opened(file, unsafe_pickle), path, example, {"dynamic": dynamic, "opset": opset, **words})
+    raise ConversionError(_unknown(file))
+
+
+def _from_pytorch(model: Any, path: PathLike, specs: Sequence[str], words: Mapping[str, Any]) -> Conversion:
+    from onnxcam_converters.torchmodel import example_of, parse_example
+
+    known = example_of(model) if not specs else None
+    example = parse_example(specs or [PICTURE]) if known is None else known
+    made = from_pytorch(model, path, example, **words)
+    if specs or known is not None:
+        return made
+    return made.warned(f"the model was called with {PICTURE}, as nobody said what it takes (--input 1x3x224x224)")
+
+
+def _module(model: Any, source: str) -> Any:
+    torch = need("torch", "PyTorch")
+    if not isinstance(model, torch.nn.Module):
+        raise ConversionError(
+            f"{source} returns a {type(model).__name__}; it must return an nn.Module or a Keras model"
+        )
+    return model
+
+
+def _of_keras(model: Any) -> bool:
+    return any(base.__module__.split(".")[0] in ("keras", "tensorflow", "tf_keras") for base in type(model).__mro__)
+
+
+def _unknown(file: Path) -> str:
+    if file.suffix.lower() == ".onnx":
+        return f"'{file}' is ONNX already; `onnxcam instrument` exposes its layers and gradients"
+    if file.suffix.lower() == ".safetensors":
+        return (
+            f"'{file}' holds weights, no network; name what makes the network: "
+            f"onnxcam export package.module:callable --weights {file}"
+        )
+    known = ", ".join((*PYTORCH, *TENSORFLOW))
+    return f"'{file}' is no model that can be converted; there are {known} and SavedModel folders"

@@ -1,0 +1,258 @@
+"""The way from a source to a file: export, card, precision, exposed layers, proof; then it is moved into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+import onnxcam
+from onnxcam import image as pictures
+from onnxcam import labels as labelling
+from onnxcam.autodiff import STANDARD
+from onnxcam.card import Card
+from onnxcam.errors import ConversionError, OutputError, nearest
+from onnxcam.graph import load, save
+from onnxcam.instrument import AUTO, Tap, expose, taps
+from onnxcam.layer import module_names
+from onnxcam.layout import picture_input
+from onnxcam.passes import canonical
+from onnxcam.preprocess import TensorSpec
+from onnxcam.preprocess import resolve as resolve_preprocess
+from onnxcam.preprocess.spelling import fields_of
+from onnxcam.target import find_scores
+from onnxcam_converters import precision
+from onnxcam_converters.source import Exported, Source
+from onnxcam_converters.verify import Row, Verifier
+
+TASKS = ("multi-class", "multi-label")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every source can be asked for.
+
+    Args:
+        preprocess: How a picture becomes the tensor (docs/preprocess.md); it travels in the file.
+        labels: A file of class names, or the names.
+        task: ``"multi-label"`` where classes do not exclude each other.
+        expose: Layers whose activations become outputs: names, ``"auto"``, ``"all-blocks"``.
+        gradients: The gradient of a class's score at these layers too (of ``"auto"`` if none is named).
+        input_gradient: That at the input too.
+        precision: ``"float32"``, ``"fp16"`` or ``"int8"``.
+        calibrate: For int8, a folder of pictures like those that the model will see.
+        verify_on: Pictures on which the file is compared with the framework, beside random numbers.
+        verify: Whether to compare at all; without, the file is not proven to be equal.
+    """
+
+    preprocess: Any = None
+    labels: str | os.PathLike[str] | Sequence[str] | None = None
+    task: str | None = None
+    expose: Sequence[str] = ()
+    gradients: bool = False
+    input_gradient: bool = False
+    precision: str = "float32"
+    calibrate: str | os.PathLike[str] | None = None
+    verify_on: Sequence[str | os.PathLike[str]] = ()
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if self.precision not in precision.PRECISIONS:
+            raise ConversionError(
+                f"no precision is called {self.precision!r}; there are {', '.join(precision.PRECISIONS)}."
+                f"{nearest(self.precision, precision.PRECISIONS)}"
+            )
+        if self.precision == "int8" and self.calibrate is None:
+            raise ConversionError(
+                "int8 needs pictures to measure the range of each activation; give a folder of some hundred that are "
+                "like those the model will see (--calibrate FOLDER)"
+            )
+        if self.precision == "int8" and self.calibrate is not None:
+            precision.pictures_in(Path(self.calibrate))
+        if isinstance(self.preprocess, str):
+            fields_of(self.preprocess)
+        for picture in self.verify_on:
+            pictures.read(picture)
+        if self.task is not None and self.task not in TASKS:
+            raise ConversionError(f"no task is called {self.task!r}; there are {', '.join(TASKS)}")
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """Return the layers to expose."""
+        return self.expose or ([AUTO] if self.gradients else [])
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made, and the proof."""
+
+    path: Path
+    exporter: str
+    verification: Sequence[Row]
+    warnings: Sequence[str]
+    outputs: Sequence[tuple[str, str]] = ()  # the outputs that were added, and their meanings
+
+    def warned(self, text: str) -> Conversion:
+        """Return the same with one more warning."""
+        return replace(self, warnings=[*self.warnings, text])
+
+
+def convert(source: Source, path: str | os.PathLike[str], options: Options) -> Conversion:
+    """Write *source* to *path* as ONNX, proven equal; where anything fails, nothing is left behind.
+
+    Raises ConversionError, or another `OnnxcamError` of what was asked for, with one line that says what is wrong.
+    """
+    target = Path(path)
+    with _workshop(target) as folder:
+        exported = source.export(folder / "exported.onnx")
+        model = load(folder / "exported.onnx")
+        card = _card(model, source, exported, options)
+        card.put(model)
+        tidy(model)
+        warnings = [*exported.warnings]
+        verifier = Verifier(source, _picture_feeds(model, options)) if options.verify else None
+        layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers)
+        reached = exported.precision
+        if verifier is not None:
+            verifier.backward(model, layers, reached)
+        if options.precision != "float32":
+            if reached != "float32":
+                raise ConversionError(f"the model computes in {reached} already; leave --precision out")
+            reached = options.precision
+            if verifier is not None:
+                verifier.forward(model, layers)
+            model = _lowered(model, folder, options)
+            if verifier is not None:
+                verifier.backward(model, layers, reached)
+        model, layers, outputs = _exposed(model, card, layers, options)
+        if verifier is not None:
+            verifier.forward(model, layers, reached)
+            warnings += verifier.notes
+        out = folder / "out"
+        out.mkdir()
+        _save(model, out / target.name, target)
+        _publish(out, target)
+        return Conversion(target, exported.exporter, verifier.rows if verifier else (), warnings, outputs)
+
+
+def tidy(model: ir.Model) -> None:
+    """Drop what exporters note for themselves: stack traces, source paths, types; the card has the layers' names."""
+    model.doc_string = None
+    for key in [key for key in model.metadata_props if key.startswith("pkg.")]:
+        del model.metadata_props[key]
+    graphs: list[Any] = [*model.graphs(), *model.functions.values()]
+    for graph in graphs:
+        graph.doc_string = None
+        graph.metadata_props.clear()
+        weights = graph.initializers.values() if isinstance(graph, ir.Graph) else ()
+        for value in (*graph.inputs, *weights, *(y for node in graph for y in node.outputs)):
+            value.doc_string = None
+            value.metadata_props.clear()
+        for node in graph:
+            node.doc_string = None
+            node.metadata_props.clear()
+
+
+def _card(model: ir.Model, source: Source, exported: Exported, options: Options) -> Card:
+    layers = dict(exported.layers) or {
+        y.name or "": names[-1] for node in model.graph for y in node.outputs if (names := module_names(node))
+    }
+    labels: Sequence[str] = ()
+    if options.labels is not None:
+        labels = labelling.resolve(options.labels, find_scores(canonical(model.clone(), STANDARD).graph).classes) or ()
+    preprocess = None
+    if options.preprocess is not None:
+        spec = TensorSpec.of(picture_input(model.graph))
+        preprocess = str(resolve_preprocess(options.preprocess, spec)[0])
+    producer = {"onnxcam": onnxcam.__version__, "framework": source.framework, "exporter": exported.exporter}
+    return Card(options.task, preprocess, labels, layers, producer).kept(model)
+
+
+def _lowered(model: ir.Model, folder: Path, options: Options) -> ir.Model:
+    if options.precision == "fp16":
+        return precision.half(model)
+    image, preprocess = _preprocessing(model, options)
+    return precision.integers(model, folder, image, preprocess, Path(options.calibrate or ""))
+
+
+def _exposed(
+    model: ir.Model, card: Card, layers: Sequence[Tap], options: Options
+) -> tuple[ir.Model, Sequence[Tap], Sequence[tuple[str, str]]]:
+    """Make *layers* outputs, called as the framework calls them; return them as they are called now."""
+    if not (layers or options.input_gradient):
+        return model, [], []
+    model = canonical(model, STANDARD)
+    tensors = {value.name: value for node in model.graph for value in node.outputs}
+    lost = next((tap for tap in layers if tap.name not in tensors), None)
+    if lost is not None:
+        raise ConversionError(
+            f"layer {lost} is no tensor of its own any more in {options.precision}; expose another one"
+        )
+    found = [Tap(tensors[tap.name], tap.layer) for tap in layers]
+    renamed = {}
+    for tap in found:
+        if tap.layer and tap.layer not in tensors and not tap.value.is_graph_output():
+            renamed[tap.name] = tap.layer
+            tap.value.name = tap.layer
+    outputs = expose(model, found, gradients=options.gradients, input_gradient=options.input_gradient)
+    named = {renamed.get(tensor, tensor): layer for tensor, layer in card.layers.items()}
+    replace(card, layers=named).kept(model).put(model)
+    tidy(model)
+    return model, found, outputs
+
+
+def _picture_feeds(model: ir.Model, options: Options) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """Return a feed for each picture to verify on, by the picture's name."""
+    files: Sequence[str | os.PathLike[str]] = options.verify_on
+    if options.precision == "int8" and not files:
+        files = precision.pictures_in(Path(options.calibrate or ""))[:2]
+    if not files:
+        return {}
+    image, preprocess = _preprocessing(model, options)
+    return {Path(file).name: {image: preprocess(pictures.read(file))} for file in files}
+
+
+def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[Any], Any]]:
+    """Return the input that takes a picture, and what makes the tensor of it."""
+    image = picture_input(model.graph)
+    spec, metadata = TensorSpec.of(image), model.metadata_props
+    return image.name or "", resolve_preprocess(options.preprocess, spec, metadata=metadata, graph_hint=image)[0]
+
+
+@contextmanager
+def _workshop(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside *target*, which is gone afterwards."""
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder; name the .onnx file to write with -o")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".onnxcam-", dir=target.absolute().parent))
+    except OSError as error:
+        raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _save(model: ir.Model, path: Path, target: Path) -> None:
+    try:
+        save(model, path)
+    except OSError as error:
+        raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None
+
+
+def _publish(folder: Path, target: Path) -> None:
+    """Move the files in *folder* beside *target*: weights first, the model last."""
+    try:
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):
+            os.replace(file, target.absolute().parent / file.name)
+    except OSError as error:
+        raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None

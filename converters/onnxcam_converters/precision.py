@@ -1,0 +1,98 @@
+"""Half precision and integers, by ONNX Runtime's own tools. Names of tensors, and the card, survive."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam import image as pictures
+from onnxcam.errors import ConversionError, OnnxcamError
+from onnxcam.graph import load, to_proto
+from onnxcam.passes.shapes import infer_shapes
+from onnxcam_converters.trouble import first_sentence
+
+PRECISIONS = ("float32", "fp16", "int8")
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def half(model: ir.Model) -> ir.Model:
+    """Return *model* in float16; its inputs and outputs stay as they are, so that callers need not change."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    infer_shapes(model)
+    with _quiet():
+        proto = convert_float_to_float16(to_proto(model), keep_io_types=True, disable_shape_infer=True)
+    made = ir.serde.deserialize_model(proto)
+    made.graph.sort()  # the tool puts its casts at the end
+    return _renewed(made, model)
+
+
+def integers(
+    model: ir.Model, folder: Path, picture: str, preprocess: Callable[[Any], Any], calibrate: Path
+) -> ir.Model:
+    """Return *model* in int8 as QDQ, per channel, its ranges measured on the pictures in *calibrate*.
+
+    *picture* is the input that takes what *preprocess* makes of each. Files are made in *folder*.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    feeds = ({picture: preprocess(pictures.read(file))} for file in pictures_in(calibrate))
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(feeds, None)
+
+    written = folder / "int8.onnx"
+    try:
+        with _quiet():
+            quantize_static(
+                to_proto(model),
+                written,
+                Reader(),
+                per_channel=True,
+                extra_options={"QDQKeepRemovableActivations": True},  # a rectifier's output stays a layer
+            )
+    except OnnxcamError:
+        raise
+    except Exception as error:
+        raise ConversionError(
+            f"ONNX Runtime cannot quantise the model: {first_sentence(error)}; use --precision fp16"
+        ) from error
+    return _renewed(load(written), model)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures in *folder*; ConversionError where there are none."""
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURES) if folder.is_dir() else []
+    if not found:
+        raise ConversionError(
+            f"no pictures to calibrate on in '{folder}' ({', '.join(PICTURES)}); give a folder of some hundred "
+            "that are like those the model will see"
+        )
+    return found
+
+
+def _renewed(model: ir.Model, before: ir.Model) -> ir.Model:
+    model.metadata_props.update(before.metadata_props)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tools' advice from the user: they print it and log it without a logger of their own."""
+    root, level = logging.getLogger(), logging.getLogger().level
+    try:
+        root.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,215 @@
+"""PyTorch's exporters: the newer one, and the older one where it fails."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxcam.errors import ConversionError
+from onnxcam.layer import module_names
+from onnxcam_converters.source import Exported
+from onnxcam_converters.torchmodel import outputs_of
+from onnxcam_converters.trouble import reason
+
+if TYPE_CHECKING:
+    from onnxcam_converters.pytorch import TorchSource
+
+INSIDE = 1 << 30  # bytes of weights that a file may hold itself; protobuf ends at 2 GiB
+
+_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep PyTorch's warnings and logs from the user: what matters is said in our own words."""
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in _LOGGERS}
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+
+
+def export(source: TorchSource, path: Path) -> Exported:
+    """Write *source* to *path*; ConversionError with the newer exporter's reason where neither can."""
+    import torch
+
+    if isinstance(source.module, torch.jit.ScriptModule):
+        return _by_tracing(source, path, ["a TorchScript file is written by PyTorch's older exporter"])
+    try:
+        return _by_export(source, path)
+    except ConversionError:
+        raise
+    except Exception as error:
+        if source.program is not None or _depends_on_data(error):
+            raise _cannot(error) from error
+        why = f"PyTorch's newer exporter refused the model ({reason(error)}): the older one wrote it"
+        try:
+            return _by_tracing(source, path, [why])
+        except Exception as second:
+            raise _cannot(error, second) from error
+
+
+def _cannot(error: Exception, second: Exception | None = None) -> ConversionError:
+    text = f"the model cannot be exported: {reason(error)}"
+    if second is not None:
+        text += f"; nor by the older exporter: {reason(second)}"
+    if _depends_on_data(error):
+        text += "; its control flow depends on the data: use torch.where or torch.cond there"
+    return ConversionError(text)
+
+
+def _depends_on_data(error: BaseException) -> bool:
+    return "data-dependent" in f"{error} {error.__cause__}".lower() or "DataDependent" in type(error).__name__
+
+
+def _by_export(source: TorchSource, path: Path) -> Exported:
+    import torch
+
+    program, words = source.program, list[str]()
+    if program is None:
+        program = _captured(source)
+        fixed = _fixed(program, source)
+        if fixed:  # it may hold numbers that follow from the lengths it was traced with
+            words = [
+                f"the model fixes axis {axis} ({source.open[name][axis]}) of input {name!r}" for name, axis in fixed
+            ]
+            source.close(fixed)
+            program = _captured(source)
+    made = torch.onnx.export(
+        program,
+        dynamo=True,
+        optimize=False,
+        verbose=False,
+        input_names=source.call.names,
+        output_names=source.results,
+        opset_version=source.opset,
+    )
+    assert made is not None
+    graph = made.model.graph
+    layers = {y.name or "": names[-1] for node in graph for y in node.outputs if (names := module_names(node))}
+    _select(made.model, source.outputs)
+    made.optimize()  # a tensor that is left has the value that it had
+    _name_axes(made.model, source)
+    weights = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
+    made.save(path, external_data=weights > INSIDE)
+    return Exported("torch.onnx.export (dynamo)", layers, words)
+
+
+def _captured(source: TorchSource) -> Any:
+    import inspect
+
+    import torch
+
+    args, kwargs = source.call.with_tensors(source.tracing())
+    marks = [dict.fromkeys(source.open[name], torch.export.Dim.AUTO) or None for name in source.call.names]
+    by_position, by_name = source.call.with_tensors(marks)
+    shapes = inspect.signature(source.module.forward).bind(*by_position, **by_name).arguments
+    with redirect_stderr(io.StringIO()):  # it prints the graph that it could not finish
+        return torch.export.export(source.module, args, kwargs, dynamic_shapes=shapes, strict=False)
+
+
+def _fixed(program: Any, source: TorchSource) -> list[tuple[str, int]]:
+    """Return the axes that should be open, and of which the model takes one length only."""
+    found = symbolic(program, source.call.names)
+    return [(name, axis) for name, axes in source.open.items() for axis in axes if axis not in found[name]]
+
+
+def symbolic(program: Any, names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Return the open axes of a captured program's inputs, under *names*: the first is the batch."""
+    user = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in user]
+    return {
+        name: {
+            axis: f"axis_{axis}" if axis else "batch"
+            for axis, length in enumerate(node.meta["val"].shape)
+            if not str(length).isdigit()  # a number may be a symbol of one value
+        }
+        for name, node in zip(names, nodes, strict=True)
+    }
+
+
+def _select(model: ir.Model, names: Sequence[str]) -> None:
+    """Keep the outputs *names* only."""
+    by_name = {value.name: value for value in model.graph.outputs}
+    model.graph.outputs[:] = [by_name[name] for name in names]
+
+
+def _name_axes(model: ir.Model, source: TorchSource) -> None:
+    """Call the open axes ``batch``, ``height`` and ``width`` rather than s0, s1, s2."""
+    renamed: dict[str, str] = {}
+    for value in model.graph.inputs:
+        for axis, name in source.open.get(value.name or "", {}).items():
+            dim = value.shape[axis] if value.shape is not None else None
+            if isinstance(dim, ir.SymbolicDim) and dim.value is not None:
+                unique = name == "batch" or name not in renamed.values()
+                renamed.setdefault(dim.value, name if unique else f"{name}_{value.name}")
+    if not renamed:
+        return
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, renamed)) + r")\b")
+    values = {x for graph in model.graphs() for node in graph for x in (*node.inputs, *node.outputs) if x is not None}
+    for value in values | {*model.graph.inputs, *model.graph.outputs}:
+        if value.shape is not None and not value.shape.is_static():
+            dims = [
+                d if isinstance(d, int) or d.value is None else _renamed(pattern, renamed, d.value) for d in value.shape
+            ]
+            value.shape = ir.Shape(dims)
+
+
+def _renamed(pattern: re.Pattern[str], names: Mapping[str, str], dim: str) -> str:
+    return pattern.sub(lambda match: names[match[1]], dim)
+
+
+def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
+    import torch
+
+    tracer_warning: Any = torch.jit.TracerWarning  # type: ignore[attr-defined]
+    args, kwargs = source.call.with_tensors(source.tracing())
+    results = _open_outputs(source, args, kwargs)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", tracer_warning)
+        torch.onnx.export(
+            source.module,
+            args,
+            str(path),
+            kwargs=kwargs or None,
+            dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,  # it is in evaluation mode; EVAL would fold layers away
+            input_names=source.call.names,
+            output_names=source.results,
+            opset_version=source.opset,
+            dynamic_axes={name: each for name, each in {**source.open, **results}.items() if each},
+        )
+    if source.outputs != source.results:
+        model = ir.load(path)
+        _select(model, source.outputs)
+        RemoveUnusedNodesPass()(model)
+        ir.save(model, path)
+    traced = [str(each.message).splitlines()[0] for each in caught if each.category is tracer_warning]
+    words += [f"PyTorch's tracer warns: {text}" for text in dict.fromkeys(traced)]
+    return Exported("torch.onnx.export (TorchScript)", {}, words)
+
+
+def _open_outputs(source: TorchSource, args: Any, kwargs: Any) -> dict[str, dict[int, str]]:
+    """Return the outputs whose first axis is the batch."""
+    import torch
+
+    if not any(0 in axes for axes in source.open.values()):
+        return {}
+    with torch.inference_mode():
+        found = outputs_of(source.module(*args, **kwargs), source.results)
+    count = len(source.tracing()[0])
+    return {name: {0: "batch"} for name, y in found.items() if y.dim() and len(y) == count}

@@ -1,0 +1,30 @@
+"""The inputs and outputs that onnxcam adds to a model, by name, and the model without them."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxcam.graph import ModelLike, load
+
+CLASS = "onnxcam.class"
+"""The explanation graph's own input: the wanted class, int64 [N]."""
+MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
+"""Its own outputs: the raw map, the class that was explained [N], its score [N]."""
+
+
+def load_bare(source: ModelLike) -> ir.Model:
+    """Load a model without the class input, and all that depends on it, if `onnxcam.instrument` gave it one."""
+    model = load(source)
+    graph = model.graph
+    wanted = next((value for value in graph.inputs if value.name == CLASS), None)
+    if wanted is None:
+        return model
+    behind = {wanted}
+    for node in graph:
+        if not behind.isdisjoint(node.inputs):
+            behind.update(node.outputs)
+    graph.outputs[:] = [y for y in graph.outputs if y not in behind]
+    RemoveUnusedNodesPass()(model)
+    graph.inputs.remove(wanted)
+    return model
