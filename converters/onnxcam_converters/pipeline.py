@@ -119,7 +119,7 @@ def convert(source: Source, path: str | os.PathLike[str], options: Options) -> C
         tidy(model)
         warnings = [*exported.warnings]
         verifier = Verifier(source, _picture_feeds(model, options)) if options.verify else None
-        layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers)
+        layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers) if options.layers else []
         reached = exported.precision
         if verifier is not None:
             verifier.backward(model, layers, reached)
