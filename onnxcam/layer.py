@@ -215,7 +215,7 @@ def module_names(node: ir.Node | None) -> list[str]:
     if node is None:
         return []
     if LAYER in node.metadata_props:
-        return _enclosing(node.metadata_props[LAYER])
+        return _enclosing(node.metadata_props[LAYER]) if node.metadata_props[LAYER] else []
     scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
     if scopes is not None:
         return [scope for scope in ast.literal_eval(scopes)[:-1] if scope]

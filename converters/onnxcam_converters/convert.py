@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -61,9 +60,11 @@ def from_tensorflow(
     model: Any,
     path: PathLike,
     *,
-    inputs: Sequence[str] | None = None,
+    inputs: Sequence[str] | Mapping[str, Sequence[int | None]] | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
+    opset: int | None = None,
+    unsafe_pickle: bool = False,
     **options: Any,
 ) -> Conversion:
     """Write a TensorFlow, Keras or TFLite model to *path* as ONNX, proven equal to it.
@@ -71,17 +72,21 @@ def from_tensorflow(
     Args:
         model: A Keras model, or the path of a ``.keras``, ``.h5``, ``.pb`` or ``.tflite`` file or a SavedModel folder.
         path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
-        inputs: Names of the inputs of a frozen graph.
-        outputs: Names of its outputs.
+        inputs: Names of the inputs of a frozen graph; or the shapes of inputs that the model leaves open, by name.
+        outputs: Names of its outputs; of another model, which outputs to keep.
         signature: Which of a SavedModel's signatures, if it has several.
+        opset: The opset, up to 18, which is the default.
+        unsafe_pickle: Run Python code that a file brings along (Lambda layers).
         **options: As `from_pytorch`.
 
     Raises:
         ConversionError: with one line that says what is wrong and where.
     """
+    from onnxcam_converters.tensorflow import source
+
     wish = Options(**options)
-    tensorflow = importlib.import_module("onnxcam_converters.tensorflow")
-    return convert(tensorflow.source(model, inputs=inputs, outputs=outputs, signature=signature), path, wish)
+    made = source(model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle)
+    return convert(made, path, wish)
 
 
 def from_file(
@@ -107,7 +112,7 @@ def from_file(
         example: The inputs of a PyTorch model, each ``[name=]1x3x224x224[:dtype]``.
         arguments: What the callable is called with.
         weights: A ``.pt``, ``.pth`` or ``.safetensors`` file for the network that the callable makes.
-        unsafe_pickle: Read pickled objects, which may run any code.
+        unsafe_pickle: Read pickled objects and Lambda layers, which may run any code.
         dynamic, inputs, outputs, opset, **options: As `from_pytorch`.
         signature: As `from_tensorflow`.
 
@@ -121,7 +126,7 @@ def from_file(
 
         model = called(text, arguments or {})
         if _of_keras(model):
-            return from_tensorflow(model, path, signature=signature, **words)
+            return from_tensorflow(model, path, signature=signature, opset=opset, **words)
         if weights is not None:
             load_weights(_module(model, text), Path(weights), unsafe_pickle)
         return _from_pytorch(_module(model, text), path, example, {"dynamic": dynamic, "opset": opset, **words})
@@ -130,7 +135,7 @@ def from_file(
             f"'{text}' does not exist; give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
     if file.is_dir() or file.suffix.lower() in TENSORFLOW:
-        return from_tensorflow(file, path, signature=signature, **words)
+        return from_tensorflow(file, path, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle, **words)
     if file.suffix.lower() in PYTORCH:
         from onnxcam_converters.torchfiles import opened
 

@@ -19,6 +19,7 @@ class Exported:
     exporter: str  # by whom, such as "torch.onnx.export (dynamo)"
     layers: Mapping[str, str] = field(default_factory=dict)  # tensor of the .onnx file: the framework's layer
     warnings: Sequence[str] = ()  # each a line for the user
+    precision: str = "float32"  # "int8" where the model itself computes in integers
 
 
 class Source(Protocol):

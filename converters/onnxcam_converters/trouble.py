@@ -15,12 +15,14 @@ _OURS = str(Path(__file__).parent)
 _FRAMEWORKS = re.compile(r"[/\\]site-packages[/\\](torch|tensorflow|keras|tf2onnx|jax|onnx\w*)[/\\]|^<")
 
 
-def need(module: str, name: str) -> Any:
+def need(module: str, name: str, extra: str = "") -> Any:
     """Import a framework; ConversionError that says which extra to install where it is not there."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConversionError(f'{name} cannot be imported ({error}); pip install "onnxcam[{module}]"') from None
+        raise ConversionError(
+            f'{name} cannot be imported ({error}); pip install "onnxcam[{extra or module}]"'
+        ) from None
 
 
 def reason(error: BaseException) -> str:

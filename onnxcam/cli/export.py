@@ -29,7 +29,7 @@ def command(
         Path | None, typer.Option(help="Its weights: .pt, .pth or .safetensors.", show_default=False)
     ] = None,
     unsafe_pickle: Annotated[
-        bool, typer.Option("--unsafe-pickle", help="Read pickled objects, which may run any code.")
+        bool, typer.Option("--unsafe-pickle", help="Read pickled objects and Lambda layers, which may run any code.")
     ] = False,
     example: Annotated[
         list[str] | None,

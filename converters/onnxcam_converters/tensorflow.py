@@ -1,0 +1,86 @@
+"""Models of TensorFlow as sources: which kind was given, and who reads it.
+
+Keras models (`keras_model`), SavedModels and frozen graphs (`graph_model`), TFLite files (`tflite_model`). tf2onnx
+converts all of them (`tf2onnx_bridge`); which tensor of the file is the output of which layer is found by running both
+(`places`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from onnxcam.errors import ConversionError
+from onnxcam_converters.source import Source
+from onnxcam_converters.tf2onnx_bridge import OPSETS, quiet
+from onnxcam_converters.trouble import need
+
+Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
+
+_SUFFIXES = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".pb": "frozen", ".tflite": "tflite"}
+
+
+def source(
+    model: Any,
+    *,
+    inputs: Names | None = None,
+    outputs: Sequence[str] | None = None,
+    signature: str | None = None,
+    opset: int | None = None,
+    unsafe_pickle: bool = False,
+) -> Source:
+    """Return *model* as a source.
+
+    Args:
+        model: A Keras model; or the path of a ``.keras`` or ``.h5`` file, the folder of a SavedModel, a frozen graph
+            (``.pb``) or a ``.tflite`` file.
+        inputs: Of a frozen graph, the names of its inputs; of a Keras model that does not say what it takes (a
+            subclassed one), the shapes of its inputs by name, such as ``{"image": (None, 224, 224, 3)}``.
+        outputs: Of a frozen graph, the names of its outputs; of another model, those to keep.
+        signature: Of a SavedModel with several, the one to convert.
+        opset: The opset of the file; default: the newest that tf2onnx writes.
+        unsafe_pickle: Whether a file may run Python code that it brings along (Lambda layers).
+
+    Raises:
+        ConversionError: nothing that TensorFlow or Keras reads, or TensorFlow is not installed.
+    """
+    with quiet():
+        need("tensorflow", "TensorFlow")
+        need("tf2onnx", "tf2onnx", "tensorflow")
+    opset = _supported(opset)
+    if not isinstance(model, str | os.PathLike):
+        from onnxcam_converters.keras_model import KerasModel
+
+        return KerasModel(model, inputs, outputs, opset)
+    path = Path(model)
+    if not path.exists():
+        raise ConversionError(f"'{path}' does not exist")
+    kind = "saved" if path.is_dir() else _SUFFIXES.get(path.suffix.lower())
+    if kind == "keras":
+        from onnxcam_converters.keras_file import load
+        from onnxcam_converters.keras_model import KerasModel
+
+        return KerasModel(load(path, unsafe_pickle), inputs, outputs, opset)
+    if kind == "tflite":
+        from onnxcam_converters.tflite_model import TFLiteModel
+
+        return TFLiteModel(path, outputs, opset)
+    from onnxcam_converters.graph_model import frozen_graph, saved_model
+
+    if kind == "saved":
+        return saved_model(path, signature, outputs, opset)
+    if kind == "frozen":
+        return frozen_graph(path, inputs, outputs, opset)
+    raise ConversionError(
+        f"'{path}' is nothing that TensorFlow reads; give a .keras, .h5, .pb or .tflite file, or a SavedModel's folder"
+    )
+
+
+def _supported(opset: int | None) -> int:
+    if opset is None:
+        return max(OPSETS)
+    if opset not in OPSETS:
+        raise ConversionError(f"tf2onnx writes opsets {min(OPSETS)} to {max(OPSETS)}, not {opset}")
+    return opset

@@ -1,0 +1,198 @@
+"""tf2onnx, the field's converter, and what has to be put right around it (docs/decisions/0004-tensorflow.md)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.defs import get_schema, onnx_opset_version
+
+from onnxcam.errors import ConversionError
+from onnxcam.graph import first_line, save
+
+OPSETS = range(13, 19)
+"""The opsets that tf2onnx writes, from the first that quantises by channel on."""
+
+
+def convert_graph(graph_def: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], opset: int) -> ir.Model:
+    """Return a frozen TensorFlow graph as ONNX; *inputs* and *outputs* map the names of the file to tensors."""
+    import tf2onnx
+
+    def run() -> onnx.ModelProto:
+        return tf2onnx.convert.from_graph_def(
+            _inlinable(graph_def),
+            custom_op_handlers={"Erfc": (_erfc, [])},
+            input_names=list(inputs.values()),
+            output_names=list(outputs.values()),
+            opset=opset,
+            tensors_to_rename={tensor: name for name, tensor in (*inputs.items(), *outputs.items())},
+        )[0]
+
+    return _converted(run, opset)
+
+
+def convert_tflite(path: Path, opset: int) -> ir.Model:
+    """Return a TFLite file as ONNX, its quantisation kept as pairs of QuantizeLinear and DequantizeLinear."""
+    import tf2onnx
+
+    return _converted(lambda: tf2onnx.convert.from_tflite(str(path), opset=opset)[0], opset)
+
+
+def exporter() -> str:
+    """Return who converts."""
+    import tf2onnx
+
+    return f"tf2onnx {tf2onnx.__version__}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence TensorFlow's and tf2onnx's log and warnings, and leave the process as it was."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
+    levels = [logger.level for logger in loggers]
+    environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # TensorFlow reads it, and tf2onnx sets it, when imported
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if environment is None:
+            os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+        else:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment
+
+
+def rename_scopes(model: ir.Model, scopes: Mapping[str, str]) -> None:
+    """Put the names of *scopes* in place of TensorFlow's, in nodes and tensors; inputs and outputs keep theirs."""
+    graph = model.graph
+    kept = {value.name for value in (*graph.inputs, *graph.outputs)}
+    for node in graph.all_nodes():
+        node.name = _renamed(node.name or "", scopes)
+    for value in [*graph.initializers.values(), *(y for node in graph.all_nodes() for y in node.outputs)]:
+        if value.name not in kept:
+            value.name = _renamed(value.name or "", scopes)
+
+
+def rename_ends(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Rename inputs and outputs, where nothing else has the new name."""
+    taken = {value.name for node in model.graph.all_nodes() for value in (*node.inputs, *node.outputs) if value}
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        name = names.get(value.name or "", value.name)
+        if name not in taken:
+            value.name = name
+
+
+def _renamed(name: str, scopes: Mapping[str, str]) -> str:
+    parts = name.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        if (scope := "/".join(parts[:count])) in scopes:
+            return "/".join([scopes[scope], *parts[count:]])
+    return name
+
+
+def write(model: ir.Model, path: Path) -> None:
+    """Write *model* to *path*."""
+    try:
+        save(model, path)
+    except OSError as error:
+        raise ConversionError(f"cannot write '{path}': {error.strerror}") from None
+
+
+def _inlinable(graph_def: Any) -> Any:
+    """Return the graph without the wish that functions in it be compiled whole: Keras has it of grouped convolutions.
+
+    TensorFlow inlines no such function, and tf2onnx converts none.
+    """
+    twin = type(graph_def)()
+    twin.CopyFrom(graph_def)
+    for nodes in (twin.node, *(function.node_def for function in twin.library.function)):
+        for node in nodes:
+            node.attr.pop("_XlaMustCompile", None)
+    for function in twin.library.function:
+        function.attr.pop("_XlaMustCompile", None)
+        function.attr.pop("_noinline", None)
+    return twin
+
+
+def _erfc(context: Any, node: Any, name: str, args: Any) -> None:
+    """erfc(x) = 1 − erf(x), of which tf2onnx knows the second only. The exact GELU is made of it."""
+    one = context.make_const(
+        f"{name}_one", np.ones((), onnx.helper.tensor_dtype_to_np_dtype(context.get_dtype(node.output[0])))
+    )
+    erf = context.make_node("Erf", node.input, name=f"{name}_erf")
+    kept = {"shapes": [context.get_shape(node.output[0])], "dtypes": [context.get_dtype(node.output[0])]}
+    context.remove_node(name)
+    context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=node.output, **kept)
+
+
+def _converted(run: Callable[[], onnx.ModelProto], opset: int) -> ir.Model:
+    with quiet():
+        try:
+            model = ir.serde.deserialize_model(run())
+        except Exception as error:
+            raise ConversionError(f"tf2onnx cannot convert the model: {first_line(error)}") from error
+    _refuse_unknown(model, opset)
+    _mend_axes(model)
+    _name_axes(model)
+    return model
+
+
+def _refuse_unknown(model: ir.Model, opset: int) -> None:
+    """Raise ConversionError for operators that tf2onnx left as they were, as it knows no ONNX for them."""
+    unknown: dict[str, str] = {}
+    for node in model.graph.all_nodes():
+        try:
+            get_schema(node.op_type, min(opset, onnx_opset_version()), node.domain)
+        except onnx.defs.SchemaError:
+            unknown.setdefault(node.op_type.removeprefix("TFL_"), node.name or "")
+    if unknown:
+        listed = ", ".join(f"{operator} (node {name!r})" for operator, name in unknown.items())
+        raise ConversionError(
+            f"tf2onnx knows no ONNX for {listed}; leave such custom operators out of the model that is converted"
+        )
+
+
+def _mend_axes(model: ir.Model) -> None:
+    """Quantise a vector along its only axis: tf2onnx gives a bias the axis of its weights."""
+    for node in model.graph.all_nodes():
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or "axis" not in node.attributes:
+            continue
+        x = node.inputs[0]
+        if x is not None and x.shape is not None and len(x.shape) == 1:
+            node.attributes["axis"] = ir.AttrInt64("axis", 0)
+
+
+def _name_axes(model: ir.Model) -> None:
+    """Call the open axes of inputs ``batch``, ``height`` and ``width``, and the first of outputs ``batch``."""
+    graph = model.graph
+    for value in graph.inputs:
+        if value.shape is not None:
+            prefix = f"{value.name}_" if len(graph.inputs) > 1 else ""
+            names = _axis_names(value.shape, prefix)
+            value.shape = ir.Shape([d if isinstance(d, int) else n for d, n in zip(value.shape, names, strict=True)])
+    batch = any(value.shape is not None and "batch" in map(str, value.shape) for value in graph.inputs)
+    for value in graph.outputs if batch else ():
+        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
+            value.shape = ir.Shape(["batch", *value.shape[1:]])
+
+
+def _axis_names(shape: ir.Shape, prefix: str) -> list[str]:
+    rank = len(shape)
+    space = {4: ["height", "width"], 5: ["depth", "height", "width"]}.get(rank, [])
+    if not space:
+        return ["batch", *(f"{prefix}axis{axis}" for axis in range(1, rank))]
+    first = shape[1] in (1, 3, 4) and shape[-1] not in (1, 3, 4)
+    return ["batch", *(prefix + name for name in (["channels", *space] if first else [*space, "channels"]))]

@@ -1,0 +1,149 @@
+"""TFLite files, float and quantised; TensorFlow Lite's interpreter is the reference. It has no gradients."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxcam.errors import ConversionError
+from onnxcam.graph import first_line
+from onnxcam_converters import tf2onnx_bridge as bridge
+from onnxcam_converters.feeds import kept, random_feed
+from onnxcam_converters.places import Place, layer_of_tensor, places
+from onnxcam_converters.scopes import layer_scopes
+from onnxcam_converters.source import Arrays, Exported
+
+TOLERANCE = 1e-4
+QUANTISED_TOLERANCE = 0.2
+"""How much of its magnitude a layer may differ: TFLite rounds in integers what ONNX Runtime rounds in floats."""
+
+
+class TFLiteModel:
+    """A TFLite file as a `Source`. Activations of quantised models are real numbers: dequantised."""
+
+    def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int) -> None:
+        import tensorflow as tf
+
+        self.framework = f"tensorflow lite {tf.__version__}"
+        self._path, self._opset = path, opset
+        self._interpreter = _interpreter(path)
+        self._inputs, self._outputs = _ends(self._interpreter)
+        if len(kept(self._outputs, outputs)) < len(self._outputs):
+            raise ConversionError(f"'{path}' is converted with all its outputs, {', '.join(self._outputs)}")
+        self._scopes, self._layers = _layers(self._interpreter.get_tensor_details())
+        self._quantised = any(detail["quantization"][0] for detail in self._layers.values())
+        self._places: dict[str, Place] = {}
+
+    def export(self, path: Path) -> Exported:
+        """Convert the file, and find its tensors in what came out."""
+        model = bridge.convert_tflite(self._path, self._opset)
+        ends = self._inputs | self._outputs
+        bridge.rename_scopes(model, self._scopes)
+        bridge.rename_ends(model, {detail["name"]: name for name, detail in ends.items()})
+        bridge.write(model, path)
+        feeds = self.example(np.random.default_rng(0))
+        activations = self.run(feeds, list(self._layers))
+        wanted = {layer: activations[layer] for layer in self._layers if layer not in self._outputs}
+        if self._quantised:
+            self._places = places(path, feeds, wanted, QUANTISED_TOLERANCE, among="DequantizeLinear")
+        else:
+            self._places = places(path, feeds, wanted, TOLERANCE)
+        precision = "int8" if self._quantised else "float32"
+        return Exported(bridge.exporter(), layer_of_tensor(self._places), precision=precision)
+
+    def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return a random feed."""
+        return {name: random_feed(rng, _shape(detail), detail["dtype"]) for name, detail in self._inputs.items()}
+
+    def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return outputs and activations as the interpreter computes them."""
+        for name, detail in self._inputs.items():
+            self._interpreter.resize_tensor_input(detail["index"], feeds[name].shape)
+        self._interpreter.allocate_tensors()
+        for name, detail in self._inputs.items():
+            self._interpreter.set_tensor(detail["index"], feeds[name])
+        self._interpreter.invoke()
+        known = [layer for layer in layers if layer in self._layers]
+        activations = {layer: self._placed(layer, self._real(self._layers[layer])) for layer in known}
+        return activations | {
+            name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()
+        }
+
+    def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return nothing: the interpreter has no gradients."""
+        return {}
+
+    def _real(self, detail: dict[str, Any]) -> np.ndarray:
+        array = self._interpreter.get_tensor(detail["index"])
+        scale, zero = detail["quantization"]
+        return ((array.astype(np.float32) - zero) * scale).astype(np.float32) if scale else array
+
+    def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
+        place = self._places.get(layer)
+        return array if place is None else array.transpose(place.axes)
+
+
+def _interpreter(path: Path) -> Any:
+    """Return an interpreter that keeps all activations: LiteRT's where it is installed, as TensorFlow's will go."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        lite = importlib.import_module("tensorflow").lite
+        make, resolvers = lite.Interpreter, lite.experimental.OpResolverType
+    else:
+        lite = importlib.import_module("ai_edge_litert.interpreter")
+        make, resolvers = lite.Interpreter, lite.OpResolverType
+    plain = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate runs several operators as one
+    with bridge.quiet():
+        try:
+            return make(
+                str(path), experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True, num_threads=1
+            )
+        except (ValueError, RuntimeError) as error:
+            raise ConversionError(f"'{path}' is no TFLite model: {first_line(error)}") from error
+
+
+def _ends(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return inputs and outputs by name: as the one signature calls them, else as their tensors are called."""
+    signatures = list(interpreter.get_signature_list())
+    if len(signatures) == 1:
+        runner = interpreter.get_signature_runner(signatures[0])
+        return dict(runner.get_input_details()), dict(runner.get_output_details())
+    return (
+        {_plain(detail["name"]): detail for detail in interpreter.get_input_details()},
+        {_plain(detail["name"]): detail for detail in interpreter.get_output_details()},
+    )
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("serving_default_").removesuffix(":0")
+
+
+def _shape(detail: dict[str, Any]) -> list[int | None]:
+    signature = detail.get("shape_signature", ())
+    lengths = signature if len(signature) else detail["shape"]
+    return [None if length < 0 else int(length) for length in lengths]
+
+
+def _layers(details: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return the layer of each scope, and the last tensor of each layer.
+
+    The converter calls what it fused after all that went in, the last first: ``model/relu/Relu;model/conv/Conv2D``.
+    """
+    first = {detail["index"]: detail["name"].split(";")[0] for detail in details}
+    real = [
+        detail
+        for detail in details
+        if "/" in first[detail["index"]]
+        and (detail["dtype"] == np.float32 or detail["quantization"][0])
+        and len(detail["shape"]) > 1
+    ]
+    scopes = layer_scopes(first[detail["index"]] for detail in real)
+    return scopes, {scopes[scope]: detail for detail in real if (scope := _scope(first[detail["index"]])) in scopes}
+
+
+def _scope(name: str) -> str:
+    return name.rpartition("/")[0]
