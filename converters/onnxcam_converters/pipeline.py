@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -32,6 +33,8 @@ from onnxcam.target import find_scores
 from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source
 from onnxcam_converters.verify import Row, Verifier
+
+INSIDE = 1 << 30  # bytes of weights that a file may hold itself; protobuf ends at 2 GiB
 
 TASKS = ("multi-class", "multi-label")
 
@@ -113,34 +116,29 @@ def convert(source: Source, path: str | os.PathLike[str], options: Options) -> C
     target = Path(path)
     with _workshop(target) as folder:
         exported = source.export(folder / "exported.onnx")
+        gc.collect()  # an exporter's graphs are all cycles, and hold the weights
         model = load(folder / "exported.onnx")
         card = _card(model, source, exported, options)
         card.put(model)
         tidy(model)
-        warnings = [*exported.warnings]
         verifier = Verifier(source, _picture_feeds(model, options)) if options.verify else None
         layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers) if options.layers else []
         reached = exported.precision
-        if verifier is not None:
-            verifier.backward(model, layers, reached)
         if options.precision != "float32":
             if reached != "float32":
                 raise ConversionError(f"the model computes in {reached} already; leave --precision out")
-            reached = options.precision
             if verifier is not None:
+                verifier.backward(model, layers)
                 verifier.forward(model, layers)
-            model = _lowered(model, folder, options)
-            if verifier is not None:
-                verifier.backward(model, layers, reached)
-        model, layers, outputs = _exposed(model, card, layers, options)
+            model, reached = _lowered(model, folder, options), options.precision
+        finished, exposed, outputs = _exposed(model, card, layers, options)
+        written = _written(finished, folder / "out", target)
         if verifier is not None:
-            verifier.forward(model, layers, reached)
-            warnings += verifier.notes
-        out = folder / "out"
-        out.mkdir()
-        _save(model, out / target.name, target)
-        _publish(out, target)
-        return Conversion(target, exported.exporter, verifier.rows if verifier else (), warnings, outputs)
+            verifier.backward(model, layers, reached)
+            verifier.forward(load(written), exposed, reached)
+        _publish(written.parent, target)
+        rows, notes = (verifier.rows, verifier.notes) if verifier is not None else ((), ())
+        return Conversion(target, exported.exporter, rows, [*exported.warnings, *notes], outputs)
 
 
 def tidy(model: ir.Model) -> None:
@@ -189,7 +187,7 @@ def _exposed(
     """Make *layers* outputs, called as the framework calls them; return them as they are called now."""
     if not (layers or options.input_gradient):
         return model, [], []
-    model = canonical(model, STANDARD)
+    model = canonical(model.clone(), STANDARD)
     tensors = {value.name: value for node in model.graph for value in node.outputs}
     lost = next((tap for tap in layers if tap.name not in tensors), None)
     if lost is not None:
@@ -242,11 +240,18 @@ def _workshop(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _save(model: ir.Model, path: Path, target: Path) -> None:
+def _written(model: ir.Model, folder: Path, target: Path) -> Path:
+    """Write *model* into *folder*, its weights inside if they may be there; return its file."""
+    file = folder / target.name
+    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    if sum(weight.nbytes for weight in weights) <= INSIDE:
+        model = ir.external_data.load_to_model(model.clone())
     try:
-        save(model, path)
+        folder.mkdir()
+        save(model, file)
     except OSError as error:
         raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None
+    return file
 
 
 def _publish(folder: Path, target: Path) -> None:

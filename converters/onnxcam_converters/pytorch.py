@@ -11,7 +11,7 @@ import numpy as np
 from onnxcam.errors import ConversionError
 from onnxcam_converters import torchexport
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.torchmodel import Call, device_of, evaluating, hooked, outputs_of
+from onnxcam_converters.torchmodel import Call, device_of, evaluating, frozen, hooked, outputs_of
 from onnxcam_converters.trouble import need, reason
 
 DYNAMIC = ("none", "batch", "size")
@@ -73,7 +73,7 @@ class TorchSource:
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return random numbers in the shape of the example, with another batch where that is open."""
         return {
-            name: _random((_batch(x, 3) if 0 in self.open[name] else x).cpu().numpy(), rng)
+            name: _random((_batch(x, 1) if 0 in self.open[name] else x).cpu().numpy(), rng)
             for name, x in zip(self.call.names, self._tensors, strict=True)
         }
 
@@ -93,7 +93,13 @@ class TorchSource:
         leaves = dict(zip(self.call.names, self._leaves(feeds), strict=True))
         wanted = {name: leaf.requires_grad_() for name, leaf in leaves.items() if leaf.is_floating_point()}
         kept: dict[str, Any] = {}
-        with torch.enable_grad(), torchexport.quiet(), evaluating(self.module), hooked(self.module, layers, kept):
+        with (
+            torch.enable_grad(),
+            torchexport.quiet(),
+            evaluating(self.module),
+            frozen(self.module),
+            hooked(self.module, layers, kept),
+        ):
             results = outputs_of(self._called([leaf.clone() for leaf in leaves.values()]), self.outputs)
             wanted |= {name: y for name, y in kept.items() if y is not None and y.requires_grad}
             seeds = {

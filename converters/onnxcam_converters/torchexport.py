@@ -23,8 +23,6 @@ from onnxcam_converters.trouble import reason
 if TYPE_CHECKING:
     from onnxcam_converters.pytorch import TorchSource
 
-INSIDE = 1 << 30  # bytes of weights that a file may hold itself; protobuf ends at 2 GiB
-
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
@@ -104,8 +102,7 @@ def _by_export(source: TorchSource, path: Path) -> Exported:
     _select(made.model, source.outputs)
     made.optimize()  # a tensor that is left has the value that it had
     _name_axes(made.model, source)
-    weights = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
-    made.save(path, external_data=weights > INSIDE)
+    made.save(path, external_data=True)  # piece by piece; inside, it would hold them three times
     return Exported("torch.onnx.export (dynamo)", layers, words)
 
 

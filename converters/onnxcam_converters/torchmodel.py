@@ -85,6 +85,19 @@ def evaluating(module: Any) -> Iterator[None]:
             part.training = training
 
 
+@contextmanager
+def frozen(module: Any) -> Iterator[None]:
+    """Ask no gradient of the weights, so that less is kept for them."""
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learned:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
+
+
 def device_of(module: Any) -> Any:
     """Return the device of the module's weights."""
     import torch
@@ -124,6 +137,8 @@ def hooked(module: Any, layers: Sequence[str], keep: dict[str, Any]) -> Iterator
 
     What follows gets a copy: it may be changed in place.
     """
+    import torch
+
     parts = dict(module.named_modules())
 
     def watch(name: str) -> Any:
@@ -132,6 +147,8 @@ def hooked(module: Any, layers: Sequence[str], keep: dict[str, Any]) -> Iterator
                 first = next(iter(output.values() if isinstance(output, Mapping) else output), None)
                 keep[name] = first
                 return None
+            if torch.is_grad_enabled() and output.is_floating_point() and not output.requires_grad:
+                output = output.detach().requires_grad_()  # nothing before it asks for a gradient
             keep[name] = output
             return output.clone()
 

@@ -200,7 +200,7 @@ def _vjp(model: ir.Model, tensors: Sequence[str]) -> tuple[list[str], Session]:
     connected = [x.name or "" for x in inputs if not dependents(twin.graph, [x], STANDARD).isdisjoint(outputs)]
     names = [*connected, *tensors]
     add_vjp(twin, [y.name or "" for y in outputs], names, STANDARD)
-    return names, Session(twin, "cpu")
+    return names, Session(twin, "cpu", optimize=False)
 
 
 def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[Pair]:

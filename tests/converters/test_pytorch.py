@@ -67,7 +67,7 @@ def test_the_users_module_is_left_as_it_was(residual: tuple[Any, Conversion]) ->
     assert net.training
     assert not net.layer2.training
     assert not net.layer2[0].conv1.training
-    assert all(p.grad is None for p in net.parameters())
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
     assert not any(part._forward_hooks for part in net.modules())
 
 
