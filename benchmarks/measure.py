@@ -251,12 +251,14 @@ def memory(setting: Setting) -> Iterator[Row]:
 
 BARE = """
 import sys
+sys.path.insert(0, sys.argv[3])
 import torch
 from networks import make
 torch.onnx.export(make(sys.argv[1]), (torch.zeros(2, 3, 224, 224),), sys.argv[2], dynamo=True, verbose=False)
 """
 CONVERTED = """
 import sys
+sys.path.insert(0, sys.argv[3])
 import torch
 from networks import make
 from onnxcam.converters import from_pytorch
@@ -274,7 +276,7 @@ def converters(setting: Setting) -> Iterator[Row]:
         what = "from_pytorch without the proof / torch.onnx.export"
         yield ratio(what, network.name, seconds, "unproven", "exporter", 1.2)
         yield ratio("from_pytorch / torch.onnx.export", network.name, seconds, "proven", "exporter", 2.0)
-        arguments = [network.name, str(Path(folder) / "net.onnx")]
+        arguments = [network.name, str(Path(folder) / "net.onnx"), str(Path(__file__).parent)]
         times = 1 if setting.quick else 3
         bare, peak = (clock.peak_bytes(sys.executable, code, arguments, times) for code in (BARE, CONVERTED))
         weights = sum(each.nbytes for each in network.module.parameters())
