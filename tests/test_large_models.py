@@ -138,16 +138,19 @@ def vjp_of(path: Path, folder: Path) -> Any:
 
 CLASSES = 540_000
 LARGE = """
-import resource, sys
+import sys
 from onnxcam.instrument import instrument
 instrument(sys.argv[1], sys.argv[2], ["c"], input_gradient=True)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
+"""What `resource` calls the peak begins at that of the process that started this one."""
 
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     """A model of 2.2 GB, whose file is but holes behind the first rows of w."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("peaks of memory are read from /proc")
     if shutil.disk_usage(tmp_path).free < 3 << 30:
         pytest.skip("the disk has less than 3 GB of room")
     model = network(CLASSES)
@@ -167,7 +170,7 @@ def test_more_than_two_gigabytes_are_not_read(large: Path) -> None:
     twin = large.with_name("twin.onnx")
     command = [sys.executable, "-c", LARGE, str(large), str(twin)]
     peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert peak < 800_000  # kB; the weights alone are 2.2 million
+    assert peak < 600_000  # kB; the weights alone are 2.2 million
     assert large.with_name("w.bin").stat().st_size > 1 << 31
     assert twin.stat().st_size < 1 << 20
     assert places(twin)["w"]["location"] == "w.bin"
