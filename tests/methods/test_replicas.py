@@ -98,6 +98,64 @@ def guided_gradcam(net, x, target):
     return input_gradient(net, x, target, "guided") * fine
 
 
+def share(r, z):
+    """R_y / (z + ε sign z)."""
+    return r / (z + torch.where(z < 0, -1.0, 1.0) * torch.finfo(torch.float32).eps)
+
+
+def as_matrix(conv, shape):
+    """A convolution of one picture of *shape* as a matrix [outputs, inputs], and its bias."""
+    count = int(np.prod(shape))
+    units = torch.eye(count, dtype=torch.float64).reshape(count, *shape)
+    y = F.conv2d(units, conv.weight.double(), None, conv.stride, conv.padding)
+    bias = conv.bias.double()[:, None, None].expand(y.shape[1:])
+    return y.reshape(count, -1).T.detach(), bias.reshape(-1).detach()
+
+
+def split(x, w, b, r, how):
+    """R_j = Σ_i z_ij R_i / Σ_j z_ij, the z_ij of each rule written out as a matrix [outputs, inputs]."""
+    z = w * x
+    if how == "flat":
+        return ((w != 0) * share(r, (w != 0).sum(1))[:, None]).sum(0)
+    if how == "excite":
+        z, b = (w.clamp(min=0) * x.clamp(min=0)), 0
+    elif how == "z+":
+        z, b = z.clamp(min=0), b.clamp(min=0)
+    elif how == "gamma":
+        up = ((z.sum(1) + b) > 0)[:, None]
+        z = z + 0.25 * torch.where(up, z.clamp(min=0), z.clamp(max=0))
+        b = b + 0.25 * torch.where(up[:, 0], b.clamp(min=0), b.clamp(max=0))
+    return (z * share(r, z.sum(1) + b)[:, None]).sum(0)
+
+
+def relevance(net, x, target, first, convs, linear, seed, at_layer=False):
+    """Each layer as a matrix, one picture after the other; pooling is a linear layer that is spread by *linear* too."""
+    maps = []
+    for n, c in enumerate(target):
+        activations = [x[n].double()]
+        for conv in net.convs:
+            activations.append(F.relu(conv.double()(activations[-1][None]))[0].detach())
+        a = activations[-1]
+        f = a.mean((1, 2)) if net.pooled else a.flatten()
+        w, b = net.linear.weight.detach().double(), net.linear.bias.detach().double()
+        y = w @ f + b
+        r = torch.zeros_like(y)
+        r[c] = y[c] if seed == "score" else 1
+        r = split(f, w, b, r, linear)
+        if net.pooled:
+            spread = torch.kron(torch.eye(len(f)), torch.ones(1, a[0].numel())).double() / a[0].numel()
+            r = split(a.flatten(), spread, torch.zeros(len(f)).double(), r, linear)
+        if at_layer:
+            maps.append(r.reshape(a.shape).sum(0))
+            continue
+        for i in reversed(range(3)):
+            w, b = as_matrix(net.convs[i], activations[i].shape)
+            r = split(activations[i].flatten(), w, b, r, convs if i else first)
+        maps.append(r.reshape(activations[0].shape))
+    net.float()
+    return torch.stack(maps).float()
+
+
 REPLICAS: dict[str, Callable] = {
     "cam": cam,
     "gradcam": gradcam,
@@ -106,6 +164,10 @@ REPLICAS: dict[str, Callable] = {
     "deconvnet": lambda net, x, target: input_gradient(net, x, target, "deconvnet"),
     "guided-backprop": lambda net, x, target: input_gradient(net, x, target, "guided"),
     "guided-gradcam": guided_gradcam,
+    "lrp": lambda *args: relevance(*args, "flat", "z+", "epsilon", "score"),
+    "lrp-epsilon": lambda *args: relevance(*args, "epsilon", "epsilon", "epsilon", "score"),
+    "lrp-gamma": lambda *args: relevance(*args, "flat", "gamma", "epsilon", "score"),
+    "excitation-backprop": lambda *args: relevance(*args, "", "", "excite", "one", at_layer=True),
 }
 
 

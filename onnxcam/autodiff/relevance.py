@@ -1,0 +1,317 @@
+"""Rule sets that carry relevance back in place of the gradient: layer-wise relevance propagation, excitation backprop.
+
+Here the cotangent R_y of a tensor is the share of the score that each of its entries answers for. A rule splits it
+among the inputs; what only moves elements moves it as the gradient. An operator that these papers give no meaning
+(a product of two activations, a normalisation by statistics of its own input) is refused by name, never differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff import core
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
+from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.rules import STANDARD, Key, Rule, RuleSet, V
+from onnxcam.autodiff.rules.arithmetic import cast_to
+from onnxcam.autodiff.rules.compose import COMPOSITIONS, copied
+from onnxcam.errors import MethodError
+
+Shares: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its relevance
+
+MOVES = frozenset(
+    (
+        "Identity Cast CastLike Dropout Reshape Flatten Squeeze Unsqueeze Transpose Expand Tile Concat Split Slice "
+        "Gather GatherElements GatherND Compress Pad DepthToSpace SpaceToDepth Trilu ReverseSequence Where"
+    ).split()
+)
+"""Operators that move elements: relevance goes where they came from."""
+
+WINNERS = frozenset("Max Min MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+"""Operators that choose elements: the winner takes all."""
+
+ACTIVATIONS = frozenset(
+    (
+        "Relu LeakyRelu PRelu ThresholdedRelu Shrink Clip Elu Selu Celu Sigmoid HardSigmoid HardSwish Swish Softsign "
+        "Mish Gelu Softplus Tanh Erf LRN QuantizeLinear DequantizeLinear"
+    ).split()
+)
+"""Operators that map each neuron by itself (or scale it, as LRN): it keeps its relevance."""
+
+PRODUCTS = frozenset("Conv ConvTranspose Gemm MatMul".split())
+"""Layers: products of an activation and weights."""
+
+SUMS = frozenset("Add Sum Mean GlobalAveragePool AveragePool ReduceSum ReduceMean Resize".split())
+"""Weighted sums without weights of their own."""
+
+GATES = frozenset("Sigmoid HardSigmoid Softmax Tanh Erf".split())
+"""What a signal is multiplied with, in squeeze-and-excitation blocks and in activations that are spelt out."""
+
+
+class RelevanceRules(RuleSet):
+    """A closed table: what has no row is refused."""
+
+    def find(self, node: ir.Node) -> Rule:
+        """Return the rule for *node*; MethodError where there is none."""
+        row = self.get((node.domain, node.op_type))
+        if row is None:
+            raise refusal(self.name, node)
+        return row
+
+
+def refusal(name: str, node: ir.Node, why: str = "") -> MethodError:
+    """Return the error that rule set *name* cannot go through *node*."""
+    return MethodError(
+        f"{name} is not defined for {node.op_type} (node {node.name!r}, output {node.outputs[0].name!r})"
+        f"{why and f', {why}'}; use --method gradcam or gradient"
+    )
+
+
+def keep(op: Emitter, node: ir.Node, r: V, x: V, *others: V | None, scope: core.Scope) -> Shares:
+    """R_x = R_y."""
+    return [(x, cast_to(op, r, x))]
+
+
+def proportional(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
+    """R_x = x ⊙ Wᵀ(R_y / (y + ε sign y)) for y = Σ W x + b: LRP-ε (Bach et al., 2015). What b contributes is lost."""
+    layer_input(node, xs, scope)  # refuses a product of activations
+    shares = over(op, r, node.outputs[0])
+    gradients = STANDARD.find(node).function(op, node, shares, *xs)
+    return [(x, lambda x=x, g=g: _times(op, x, g)) for x, g in zip(xs, gradients, strict=False) if x in scope.active]
+
+
+def excited(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
+    """R_x = x⁺ ⊙ Wᵀ(R_y / Σ W x⁺) for sums whose W ≥ 0: each part in proportion to its activation."""
+    if sum(x in scope.active for x in xs) == 1 and len(xs) > 1 and node.op_type in ("Add", "Sum"):
+        return [(x, r) for x in xs]  # a bias wins nothing
+    parts = [positive_part(op, x) if x in scope.active and x is not None else x for x in xs]
+    z = op.emit(node.op_type, parts, attributes=copied(node, *node.attributes))
+    gradients = STANDARD.find(node).function(op, node, over(op, r, z), *xs)
+    return [(x, lambda p=p, g=g: _times(op, p, g)) for x, p, g in zip(xs, parts, gradients, strict=False)]
+
+
+def product(op: Emitter, node: ir.Node, r: V, a: V, b: V, *, scope: core.Scope) -> Shares:
+    """R_x = R_y for y = x b; where b is an activation too, the signal takes all and its gate nothing."""
+    varying = [x for x in (a, b) if x in scope.active]
+    signals = varying if len(varying) == 1 else [x for x in varying if not is_gate(x, scope)]
+    if len(signals) != 1 or (node.op_type == "Div" and b in varying):
+        raise refusal(scope.rules.name, node, "a product of two activations of which neither is a gate")
+    return [(signals[0], r)]
+
+
+def is_gate(x: V, scope: core.Scope) -> bool:
+    """Whether *x* is a squashed activation, scaled or moved; Clip is one where a hard sigmoid is spelt out."""
+    node = x.producer()
+    while node is not None and node.op_type not in GATES:
+        varying = [i for i in node.inputs if i in scope.active]
+        if len(varying) != 1 or varying[0] is None:
+            return False
+        before = varying[0].producer()
+        if node.op_type == "Clip":
+            return before is not None and before.op_type == "Add" and sum(i in scope.active for i in before.inputs) == 1
+        if node.op_type not in MOVES | {"Add", "Sub", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"}:
+            return False
+        node = before
+    return node is not None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A product y = x ⋆ w + b, and its parts by sign."""
+
+    op: Emitter
+    node: ir.Node
+    at: int  # which input is x
+    x: V
+    w: V
+    b: V | None
+
+    @classmethod
+    def of(cls, op: Emitter, node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> Layer:
+        """Read *node*, whose inputs are *xs*; MethodError where its weights are an activation too."""
+        at = layer_input(node, xs, scope)
+        x, w, b = (xs[at], xs[1 - at], *xs[2:], None)[:3]
+        assert x is not None
+        assert w is not None
+        return cls(op, node, at, x, w, b)
+
+    def forward(self, x: V, w: V, b: V | None = None) -> V:
+        """Return x ⋆ w + b."""
+        operands = [x, w] if self.at == 0 else [w, x]
+        attributes = copied(self.node, *self.node.attributes)
+        y: V = self.op.emit(self.node.op_type, [*operands, *([] if b is None else [b])], attributes=attributes)
+        y.shape, y.type = self.node.outputs[0].shape, self.node.outputs[0].type
+        return y
+
+    def back(self, c: V, w: V) -> V:
+        """Return wᵀ ⋆ c."""
+        operands = [self.x, w] if self.at == 0 else [w, self.x]
+        gradients = STANDARD.find(self.node).function(self.op, self.node, c, *operands)
+        g = gradients[self.at]
+        return core.dense(self.op, g() if callable(g) else g, self.x)
+
+    def signed_forward(self, up: V, down: V, b: V | None) -> V:
+        """Return x⁺ ⋆ up + x⁻ ⋆ down + b."""
+        y = self.forward(positive_part(self.op, self.x), up, b)
+        return y if nonnegative(self.x) else self.op.Add(y, self.forward(negative_part(self.op, self.x), down))
+
+    def signed_back(self, c: V, up: V, down: V) -> V:
+        """Return x⁺ ⊙ upᵀ c + x⁻ ⊙ downᵀ c."""
+        op = self.op
+        r = op.Mul(positive_part(op, self.x), self.back(c, up))
+        return r if nonnegative(self.x) else op.Add(r, op.Mul(negative_part(op, self.x), self.back(c, down)))
+
+
+def layer_input(node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> int:
+    """Return at which input of a product the activation stands; MethodError where its weights are activations too."""
+    varying = [i for i, x in enumerate(xs) if x in scope.active]
+    if node.op_type in PRODUCTS and varying not in ([0], [1]):
+        raise refusal(scope.rules.name, node, "a product of two activations")
+    return varying[0]
+
+
+def z_plus(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
+    """R_x = Σ (x w)⁺ c with c = R_y / (Σ (x w)⁺ + b⁺): only what speaks for y (Bach et al., 2015: α = 1, β = 0)."""
+    layer = Layer.of(op, node, xs, scope)
+    up, down = op.Relu(layer.w), negative_part(op, layer.w)
+    z = layer.signed_forward(up, down, None if layer.b is None else op.Relu(layer.b))
+    return [(layer.x, layer.signed_back(over(op, r, z), up, down))]
+
+
+def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, strength: float = 0.25) -> Shares:
+    """R_x = Σ (x w + γ (x w)⁺) c with c = R_y / (y + γ Σ (x w)⁺), and the same with (x w)⁻ where y < 0.
+
+    Montavon et al., 2019; for activations of both signs Andéol et al., 2021.
+    """
+    layer = Layer.of(op, node, xs, scope)
+    (y,) = node.outputs
+    up = op.Add(layer.w, op.Mul(op.Relu(layer.w), strength))
+    down = op.Add(layer.w, op.Mul(negative_part(op, layer.w), strength))
+    total = None
+    for sign, above, below in ((1, up, down), (-1, down, up)):
+        part = positive_part if sign > 0 else negative_part
+        b = None if layer.b is None else op.Add(layer.b, op.Mul(part(op, layer.b), strength))
+        z = layer.signed_forward(above, below, b)
+        chosen = op.Greater(y, 0.0) if sign > 0 else op.Less(y, 0.0)
+        share = layer.signed_back(op.mask(over(op, r, z), chosen), above, below)
+        total = share if total is None else op.Add(total, share)
+        if all(user.op_type == "Relu" for user in y.consumers()) and y.consumers():
+            break  # what is negative became zero, and has no relevance
+    return [(layer.x, total)]
+
+
+def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
+    """R_x = Σ R_y / n: the same for each of the n inputs of y, whatever they are (Lapuschkin et al., 2019)."""
+    layer = Layer.of(op, node, xs, scope)
+    ones = op.full_like(layer.w, 1.0)
+    count = layer.forward(op.full_like(layer.x, 1.0), ones)
+    return [(layer.x, layer.back(over(op, r, count), ones))]
+
+
+def excite(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
+    """P_x = x⁺ ⊙ w⁺ᵀ(P_y / Σ w⁺ x⁺): the winner's probability, over what excites it (Zhang et al., 1608.00507)."""
+    layer = Layer.of(op, node, xs, scope)
+    x, up = positive_part(op, layer.x), op.Relu(layer.w)
+    return [(layer.x, op.Mul(x, layer.back(over(op, r, layer.forward(x, up)), up)))]
+
+
+def composition(op: Emitter, node: ir.Node, rs: list[Any], *xs: V | None, scope: core.Scope) -> Shares:
+    """Carry relevance through what *node* is composed of."""
+    try:
+        return list(STANDARD.find(node).function(op, node, rs, *xs, scope=scope))
+    except MethodError as error:
+        raise refusal(scope.rules.name, node) from error
+
+
+def over(op: Emitter, r: V, z: V) -> V:
+    """Return R / (z + ε sign z), ε the rounding of the dtype (1e-7 in float32): zero where nothing was shared out."""
+    epsilon = float(np.finfo(gradient_dtype(z).numpy()).eps)
+    away = op.Where(op.Less(z, 0.0), -epsilon, epsilon)
+    share = op.Div(r, op.Add(z, away))
+    share.shape = r.shape
+    return share
+
+
+def positive_part(op: Emitter, x: V) -> V:
+    """Return x⁺ = max(x, 0)."""
+    return x if nonnegative(x) else op.Relu(x)
+
+
+def negative_part(op: Emitter, x: V) -> V:
+    """Return x⁻ = min(x, 0)."""
+    return op.Sub(x, op.Relu(x))
+
+
+def nonnegative(x: V | None) -> bool:
+    """Whether *x* is known not to be negative."""
+    node = None if x is None else x.producer()
+    if node is None:
+        return False
+    if node.op_type == "Clip":
+        low = constant(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else None
+        return low is not None and bool((low >= 0).all())
+    if node.op_type in ("Relu", "Sigmoid", "HardSigmoid", "Softmax"):
+        return True
+    if node.op_type in ("Add", "Sum", "Concat"):
+        return all(map(nonnegative, node.inputs))
+    kept = (MOVES | WINNERS | SUMS | {"QuantizeLinear", "DequantizeLinear"}) - {"Pad", "Where", "Max", "Min", "Resize"}
+    return node.op_type in kept and nonnegative(node.inputs[0])
+
+
+def _times(op: Emitter, x: V, gradient: Any) -> V:
+    g = gradient() if callable(gradient) else gradient
+    return op.Mul(x, g.value if isinstance(g, core.Repeated) else g)
+
+
+def _is_first(node: ir.Node, scope: core.Scope) -> bool:
+    """Whether no layer stands between the picture and *node*."""
+    stack = [x for x in node.inputs if x in scope.active]
+    while stack:
+        before = stack.pop()
+        maker = None if before is None else before.producer()
+        if maker is None:
+            continue
+        if maker.op_type not in MOVES | {"Add", "Sub", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"}:
+            return False
+        stack += [x for x in maker.inputs if x in scope.active]
+    return True
+
+
+def convolutions(first: Callable[..., Shares], others: Callable[..., Shares]) -> dict[str, Callable[..., Shares]]:
+    """Return the rows of a composite: one rule for the convolution that sees the picture, one for those behind it."""
+
+    def layer(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
+        return (first if _is_first(node, scope) else others)(op, node, r, *xs, scope=scope)
+
+    return {"Conv": layer, "ConvTranspose": layer}
+
+
+def rules(name: str, rows: dict[str, Callable[..., Shares]]) -> RelevanceRules:
+    """Return the rule set called *name*: LRP-ε, with *rows* in place of its own."""
+    table: dict[Key, Rule | None] = {key: row for key, row in STANDARD.items() if row is None}
+    table.update({("", key): STANDARD["", key] for key in MOVES | WINNERS})
+    table.update({key: STANDARD[key] for key in STANDARD if key[1] in ("ReorderInput", "ReorderOutput")})
+    table.update({key: Rule(composition, many=True, inner=True) for key in COMPOSITIONS})
+    functions: dict[str, Callable[..., Shares]] = dict.fromkeys(ACTIVATIONS, keep)
+    functions |= dict.fromkeys(PRODUCTS | SUMS | {"Sub", "BatchNormalization"}, proportional)
+    functions |= {"Mul": product, "Div": product, "Neg": keep}
+    for key, function in (functions | rows).items():
+        own = STANDARD["", key]
+        table["", key] = Rule(function, inner=True, broadcast=own is not None and own.broadcast)
+    table["onnxcam", "Clamp"] = Rule(keep, inner=True)
+    return RelevanceRules(name, table)
+
+
+LRP = rules("lrp", convolutions(first=flat, others=z_plus))
+LRP_EPSILON = rules("lrp-epsilon", {})
+LRP_GAMMA = rules("lrp-gamma", convolutions(first=flat, others=gamma))
+EXCITATION = rules(
+    "excitation-backprop",
+    {**dict.fromkeys(PRODUCTS, excite), **dict.fromkeys(SUMS, excited), "Sub": keep, "BatchNormalization": keep},
+)

@@ -1,0 +1,84 @@
+"""Maps of relevance: the score of the class, shared out backwards among what it was computed from."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import backward, connected, dense
+from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
+from onnxcam.autodiff.rules import RuleSet
+from onnxcam.methods.base import Scene, method
+
+
+def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
+    """Return the relevance of each entry of *wanted*, *seed* being that of the scores."""
+    seeds = {scene.scores.value: seed}
+    (found,) = backward(scene.op, seeds, [wanted], rules)
+    relevance = connected(wanted, found, seeds, rules)
+    relevance.shape, relevance.type = wanted.shape, ir.TensorType(gradient_dtype(wanted))
+    return relevance
+
+
+def _of_the_score(scene: Scene, rules: RuleSet) -> ir.Value:
+    """Return the relevance of the picture, that of the class being its score, that of the others zero."""
+    op, scores = scene.op, scene.scores.value
+    return shared_out(scene, op.Mul(dense(op, scene.seed, scores), scores), scene.image, rules)
+
+
+@method("lrp", at_layer=False)
+def lrp(scene: Scene) -> ir.Value:
+    """R_x = Σ (x w)⁺ R_y / Σ (x w)⁺ at convolutions, LRP-ε at dense layers, R_y spread evenly at the first one.
+
+    Layer-wise relevance propagation, Bach et al., PLOS ONE 10(7), 2015, as the composite that is the usual choice for
+    CNNs: Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; Kohlbrenner et al., 1910.09840. It needs
+    a network of layers with constant weights, activations, pools and sums; squeeze-and-excitation gates take nothing.
+    What biases contributed is lost, so that the map sums to less, or more, than the score.
+
+    Example:
+        >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp")
+    """
+    return _of_the_score(scene, LRP)
+
+
+@method("lrp-epsilon", at_layer=False)
+def lrp_epsilon(scene: Scene) -> ir.Value:
+    """R_x = x Σ w R_y / (y + ε sign y), at every layer.
+
+    Bach et al., PLOS ONE 10(7), 2015. ε is as small as rounding allows, 1e-7 in float32; then, on a network of ReLUs,
+    the map is x ∂y/∂x (Ancona et al., 1711.06104). Without biases it sums to the score. It needs what `lrp` needs.
+
+    Example:
+        >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-epsilon")
+    """
+    return _of_the_score(scene, LRP_EPSILON)
+
+
+@method("lrp-gamma", at_layer=False)
+def lrp_gamma(scene: Scene) -> ir.Value:
+    """R_x = Σ (x w + γ (x w)⁺) R_y / Σ (x w + γ (x w)⁺), γ = ¼, at convolutions; else as `lrp`.
+
+    Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; where activations or y are negative, Andéol
+    et al., 2021. It needs what `lrp` needs.
+
+    Example:
+        >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-gamma")
+    """
+    return _of_the_score(scene, LRP_GAMMA)
+
+
+@method("excitation-backprop", at_layer=True)
+def excitation_backprop(scene: Scene) -> ir.Value:
+    """M = Σ_k P(A_k), P(x) = Σ_y x⁺ w⁺ / (Σ x⁺ w⁺) P(y), the probability that x is a winner behind the class.
+
+    Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507. The paper looks at a layer in the middle
+    of the network (``layer=``). It needs what `lrp` needs.
+
+    Example:
+        >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="excitation-backprop", layer="features.23")
+    """
+    layer = scene.layer
+    assert layer is not None
+    seed = dense(scene.op, scene.seed, scene.scores.value)
+    winners = shared_out(scene, seed, layer.value, EXCITATION)
+    return scene.op.ReduceSum(layer.layout.maps(scene.op, winners), [1], keepdims=0)
