@@ -1,11 +1,17 @@
-"""The registry of methods. One function a method: `activation` holds the CAM family, `gradient` the others."""
+"""The registry of methods, one function a method, by family.
+
+`activation` holds the CAM family, `principal` its members along the principal component, `fullgrad` the sum over all
+layers, `gradient` the maps at the input.
+"""
 
 from __future__ import annotations
 
 from onnxcam.methods import activation as _activation  # the families enter their methods into the registry
+from onnxcam.methods import fullgrad as _fullgrad
 from onnxcam.methods import gradient as _gradient
+from onnxcam.methods import principal as _principal
 from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method
 
 __all__ = ["METHODS", "Method", "Scene", "explanation_graph", "find_method"]
 
-del _activation, _gradient
+del _activation, _fullgrad, _gradient, _principal
