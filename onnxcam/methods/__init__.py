@@ -1,15 +1,18 @@
-"""The registry of methods. One function a method.
+"""The registry of methods, one function a method, by family.
 
-`activation` holds the CAM family, `gradient` the gradients at the input, `relevance` what shares out the score.
+`activation` holds the CAM family, `principal` its members along the principal component, `fullgrad` the sum over all
+layers, `gradient` the maps at the input, `relevance` what shares out the score.
 """
 
 from __future__ import annotations
 
 from onnxcam.methods import activation as _activation  # the families enter their methods into the registry
+from onnxcam.methods import fullgrad as _fullgrad
 from onnxcam.methods import gradient as _gradient
+from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
 from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method
 
 __all__ = ["METHODS", "Method", "Scene", "explanation_graph", "find_method"]
 
-del _activation, _gradient, _relevance
+del _activation, _fullgrad, _gradient, _principal, _relevance

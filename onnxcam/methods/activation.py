@@ -1,4 +1,4 @@
-"""Class activation maps: weighted sums of a layer's channels.
+"""Class activation maps: weighted sums of a layer's channels, the weights for the whole layer or by position.
 
 Notation: A_k is channel k of the layer at a position, y the class score before softmax, ∂ = ∂y/∂A. A map is
 [N, *space] at the layer's size, raw: neither scaled nor enlarged.
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.core import backward, dependents
+from onnxcam.autodiff.infer import infer_nodes
 from onnxcam.errors import MethodError
 from onnxcam.methods.base import Scene, method
 
@@ -27,10 +28,15 @@ _LINEAR = frozenset(
 def weighted(scene: Scene, weights: ir.Value) -> ir.Value:
     """Return Σ_k w_k A_k, for weights [N, K, 1, …]: a product of matrices, space in one axis."""
     op, a = scene.op, scene.activation()
-    flat = op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1]))
-    lengths = scene.size()
+    return unfolded(scene, op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1])))
+
+
+def unfolded(scene: Scene, flat: ir.Value) -> ir.Value:
+    """Return *flat*, a number for each picture and position of the layer, as [N, *space]."""
+    op, lengths = scene.op, scene.size()
     if all(isinstance(length, int) for length in lengths):
         return op.Reshape(flat, [-1, *lengths])
+    a = scene.activation()
     return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
 
 
@@ -80,6 +86,115 @@ def gradcam_plus_plus(scene: Scene) -> ir.Value:
     zero = op.Equal(below, 0.0)
     alpha = op.Div(op.Where(zero, 0.0, g2), op.Where(zero, 1.0, below))
     return op.Relu(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
+
+
+@method("xgradcam", at_layer=True)
+def xgradcam(scene: Scene) -> ir.Value:
+    """M = Σ_k w_k A_k, w_k = Σ_ij ∂_k A_k / Σ_ij A_k.
+
+    Fu et al., Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs, 2008.02312. There is no
+    ReLU: the paper's axiom of conservation is about the sum of the map. Where that of A_k is zero, w_k is zero.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="xgradcam")
+    """
+    op, a, space = scene.op, scene.activation(), scene.space()
+    total = op.ReduceSum(a, space, keepdims=1)
+    zero = op.Equal(total, 0.0)
+    above = op.ReduceSum(op.Mul(scene.activation_gradient(), a), space, keepdims=1)
+    return weighted(scene, op.Div(op.Where(zero, 0.0, above), op.Where(zero, 1.0, total)))
+
+
+@method("hirescam", at_layer=True)
+def hirescam(scene: Scene) -> ir.Value:
+    """M = Σ_k ∂_k A_k, position by position.
+
+    Draelos & Carin, Use HiResCAM instead of Grad-CAM for Faithful Explanations of Convolutional Neural Networks,
+    2011.08891. There is no ReLU: where the layer is followed by one linear layer, the map sums to the score but for
+    its bias.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="hirescam")
+    """
+    return _over_channels(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
+
+
+@method("gradcam-elementwise", at_layer=True)
+def gradcam_elementwise(scene: Scene) -> ir.Value:
+    """L = Σ_k ReLU(∂_k A_k): what speaks for the class, without what speaks against it at the same place.
+
+    A variant of Grad-CAM (1610.02391) without the mean over positions that pytorch-grad-cam introduced; it has no
+    paper of its own.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradcam-elementwise")
+    """
+    return _over_channels(scene, scene.op.Relu(scene.op.Mul(scene.activation_gradient(), scene.activation())))
+
+
+@method("layercam", at_layer=True)
+def layercam(scene: Scene) -> ir.Value:
+    """L = ReLU(Σ_k ReLU(∂_k) A_k): each position weighs its channels itself, which serves early layers too.
+
+    Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 30, 2021.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="layercam", layer="layer2")
+    """
+    op = scene.op
+    return op.Relu(_over_channels(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
+
+
+@method("shapleycam", at_layer=True)
+def shapleycam(scene: Scene) -> ir.Value:
+    """L = ReLU(Σ_k w_k A_k), w_k the mean of (∂ − ½ H A)_k over all positions, H the Hessian of y by A.
+
+    Cai, CAMs as Shapley Value-based Explainers, 2501.06261: y(A) − y(0) to the second order. Where y is piecewise
+    linear in A (pooling, ReLU, linear layers), H is zero and the map is Grad-CAM's.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="shapleycam", layer="layer3")
+    """
+    op, g = scene.op, scene.activation_gradient()
+    curvature = _hessian_product(scene)
+    if curvature is not None:
+        g = op.Sub(g, op.Mul(curvature, 0.5))
+    return op.Relu(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
+
+
+@method("fem", at_layer=True)
+def fem(scene: Scene) -> ir.Value:
+    """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
+
+    Fuad et al., Features Understanding in 3D CNNs for Actions Recognition in Video, IPTA 2020. The feature
+    explanation method: where channels respond unusually, whatever the class.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="fem")
+    """
+    op, a, space = scene.op, scene.activation(), scene.space()
+    mean = op.ReduceMean(a, space, keepdims=1)
+    apart = op.Sub(a, mean)
+    deviation = op.Sqrt(op.ReduceMean(op.Mul(apart, apart), space, keepdims=1))
+    unusual = op.flag(op.Greater(apart, op.Add(deviation, deviation)), a)
+    return _over_channels(scene, op.Mul(mean, unusual))
+
+
+def _hessian_product(scene: Scene) -> ir.Value | None:
+    """Return H A: the gradient of ⟨∂, A⟩ for a constant A, of the layer's layout; None where H is zero throughout."""
+    op, layer = scene.op, scene.layer
+    assert layer is not None
+    g = scene.gradient(layer.value)
+    first = op.pending((), [g])
+    infer_nodes(first, op.opset)
+    (product,) = backward(op, {g: layer.real(op)}, [layer.value], STANDARD, [*op.graph, *first])
+    if product is None:
+        return None
+    return layer.layout.maps(op, layer.real_gradient(op, layer.real_gradient(op, product)))
+
+
+def _over_channels(scene: Scene, maps: ir.Value) -> ir.Value:
+    return scene.op.ReduceSum(maps, [1], keepdims=0)
 
 
 def _require_linear_head(scene: Scene) -> None:

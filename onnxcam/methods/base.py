@@ -18,6 +18,7 @@ from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import MethodError, nearest
 from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
 from onnxcam.layer import Layer
+from onnxcam.layout import picture_layout
 from onnxcam.subject import Subject
 from onnxcam.target import Scores
 
@@ -71,7 +72,7 @@ class Method:
 
     id: str
     emit: Callable[[Scene], ir.Value]
-    at_layer: bool  # the map is [N, *space of the layer]; else it has the shape of the input, signed
+    at_layer: bool  # the map is [N, *space of the layer, or of the input if it uses none]; else the input's, signed
     uses_layer: bool
     summary: str
 
@@ -111,8 +112,9 @@ def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> 
     index, score = scores.select(op, wanted)
     raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
     batch = wanted.shape[:1] if wanted.shape is not None else [None]
-    if method.at_layer and layer is not None:
-        add_output(op, raw, MAP, shape=[*batch, *layer.layout.size(layer.value)])
+    value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
+    if method.at_layer and layout is not None:
+        add_output(op, raw, MAP, shape=[*batch, *layout.size(value)])
     else:
         add_output(op, raw, MAP, like=image)
     add_output(op, index, CHOSEN, shape=batch)

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from onnxcam.layout import picture_layout
 from onnxcam.methods.activation import gradcam
 from onnxcam.methods.base import Scene, method
+from onnxcam.methods.fullgrad import enlarged
 
 
 @method("gradient", at_layer=False)
@@ -57,7 +58,5 @@ def guided_gradcam(scene: Scene) -> ir.Value:
     op, image = scene.op, scene.image
     layout = picture_layout(image)
     assert layout is not None
-    coarse = op.Unsqueeze(gradcam(scene), [1])
-    size = op.Concat(op.Shape(coarse, start=0, end=2), *[op.dim(image, axis) for axis in layout.space], axis=0)
-    fine = op.Squeeze(op.Resize(coarse, None, None, size, mode="linear"), [1])
+    fine = op.Squeeze(enlarged(op, op.Unsqueeze(gradcam(scene), [1]), image, layout), [1])
     return op.Mul(guided_backprop(scene), op.Unsqueeze(fine, [layout.channel]))

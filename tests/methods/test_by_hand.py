@@ -7,12 +7,32 @@ from onnxcam import Explainer
 from onnxcam.methods import METHODS
 from tests.networks import HAND_X, hand_model
 
+# X of ∂ A: 64 XᵀX = [[96, 48], [48, 44]], 4 times [[24, 12], [12, 11]]: λ = (35 + √745) / 2, v ~ (12, λ - 24).
+V = np.array([12, (35 + np.sqrt(745)) / 2 - 24])
+EIGENGRAD = np.array([[0, 3], [-4, -1], [8, 3], [-4, -5]]) / 8 @ (V / np.linalg.norm(V))
+# X Xᵀ / 2 = [[9, -3, 9, -15], [-3, 5, -11, 9], [9, -11, 25, -23], [-15, 9, -23, 29]] / 8, its tanh(· + 1) centred.
+KERNEL = np.tanh(np.array([[9, -3, 9, -15], [-3, 5, -11, 9], [9, -11, 25, -23], [-15, 9, -23, 29]]) / 8 + 1)
+KERNEL = KERNEL - KERNEL.mean(0) - KERNEL.mean(1)[:, None] + KERNEL.mean()
+KERNEL = np.linalg.eigh(KERNEL).eigenvectors[:, -1] * np.sqrt(np.linalg.eigvalsh(KERNEL)[-1])
+KERNEL *= np.sign(KERNEL @ [1, 2, 3, 4])
+
 # Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
 BY_HAND = {
     "cam": [[2, -2], [6, -4]],  # 2 A_1 - A_2
     "gradcam": [[0.5, 0], [1.5, 0]],  # ReLU(½ A_1 - ¼ A_2)
     # α_1 = ¼ / (½ + ⅛ · 4) = ¼, w_1 = 4 · ¼ · ½ = ½; ReLU(∂_2) = 0
     "gradcam++": [[0.5, 0], [1.5, 0]],
+    "xgradcam": [[0.5, -0.5], [1.5, -1]],  # ∂ does not vary: ½ A_1 - ¼ A_2
+    "hirescam": [[0.5, -0.5], [1.5, -1]],
+    "gradcam-elementwise": [[0.5, 0], [1.5, 0]],  # channel 2 speaks against the class
+    "layercam": [[0.5, 0], [1.5, 0]],
+    "shapleycam": [[0.5, 0], [1.5, 0]],  # the head is linear: H = 0
+    "fem": [[0, 0], [0, 0]],  # no position of 4 is 2 σ above the mean of all
+    # X = [[0, -3], [-2, 1], [4, -3], [-2, 5]] / 2: XᵀX = [[6, -6], [-6, 11]], λ = 15, v = (-2, 3) / √13
+    "eigencam": np.array([[-9, 7], [-17, 19]]) / np.sqrt(52),
+    "eigengradcam": EIGENGRAD.reshape(2, 2),
+    "kpcacam": KERNEL.reshape(2, 2),
+    "fullgrad": [[0, 0], [1, 0.5]],  # no biases: |x ∂y/∂x| = (½, ½, 1½, 1), from its least to its largest
     "gradient": [[0.5, 0.25], [0.5, 0.25]],  # ½ where x > 0, (-1)(-¼) where x < 0
     "guided-backprop": [[0.5, 0], [0.5, 0]],  # ∂_2 < 0 is stopped
     "deconvnet": [[0.5, 0.5], [0.5, 0.5]],  # … and the sign of x is not asked

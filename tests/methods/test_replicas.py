@@ -156,10 +156,113 @@ def relevance(net, x, target, first, convs, linear, seed, at_layer=False):
     return torch.stack(maps).float()
 
 
+def xgradcam(net, x, target):
+    a, g = layer_gradient(net, x, target)
+    out = torch.zeros(len(x), *a.shape[2:])
+    for n in range(len(x)):
+        for k in range(a.shape[1]):
+            if a[n, k].sum() != 0:
+                out[n] += (a[n, k] / a[n, k].sum() * g[n, k]).sum() * a[n, k]
+    return out
+
+
+def shapleycam(net, x, target):
+    """The Hessian by rows, a picture at a time."""
+    out = []
+    for n in range(len(x)):
+        a = net.features(x[n : n + 1]).detach()
+
+        def score(a, n=n):
+            return net.head(a)[0, target[n]]
+
+        g = torch.autograd.functional.jacobian(score, a)
+        hessian = torch.autograd.functional.hessian(score, a).reshape(a.numel(), a.numel())
+        weights = (g.flatten() - hessian @ a.flatten() / 2).reshape(a.shape).mean((2, 3), keepdim=True)
+        out.append((weights * a).sum(1))
+    return torch.cat(out).clamp(min=0)
+
+
+def fem(net, x, target):
+    a = net.features(x).detach()
+    out = torch.zeros(len(x), *a.shape[2:])
+    for n in range(len(x)):
+        for k in range(a.shape[1]):
+            mean, deviation = a[n, k].mean(), a[n, k].std(correction=0)
+            out[n] += mean * (a[n, k] > mean + 2 * deviation)
+    return out
+
+
+def eigen(maps):
+    """The first principal component by the singular value decomposition, in float64."""
+    out = []
+    for one in maps.double():
+        x = one.flatten(1).T
+        centred = x - x.mean(0)
+        projection = centred @ torch.linalg.svd(centred).Vh[0]
+        out.append(projection * torch.sign(projection @ x.sum(1)))
+    return torch.stack(out).reshape(len(maps), *maps.shape[2:]).float()
+
+
+def eigengradcam(net, x, target):
+    a, g = layer_gradient(net, x, target)
+    return eigen(a * g)
+
+
+def kpcacam(net, x, target):
+    """Kernel PCA by the whole spectrum of the centred kernel matrix, in float64."""
+    out = []
+    for a in net.features(x).detach().double():
+        x = a.flatten(1).T
+        centred = x - x.mean(0)
+        kernel = torch.tanh(centred @ centred.T / len(a) + 1)
+        centre = torch.eye(len(x), dtype=x.dtype) - 1 / len(x)
+        values, vectors = torch.linalg.eigh(centre @ kernel @ centre)
+        projection = vectors[:, -1] * values[-1].sqrt()
+        out.append((projection * torch.sign(projection @ x.sum(1))).reshape(a.shape[1:]))
+    return torch.stack(out).float()
+
+
+def fullgrad(net, x, target):
+    """What each bias adds is the gradient at its layer's output times the bias."""
+    x = x.clone().requires_grad_()
+    outputs, a = [], x
+    for conv in net.convs:
+        outputs.append(conv(a))
+        a = F.relu(outputs[-1])
+    gx, *gs = torch.autograd.grad(net.head(a)[range(len(x)), target].sum(), [x, *outputs])
+    out = torch.zeros(len(x), 1, *x.shape[2:])
+    for maps in [x * gx, *(g * conv.bias[:, None, None] for g, conv in zip(gs, net.convs, strict=True))]:
+        for channel in maps.detach().abs().split(1, dim=1):
+            low, high = channel.amin((2, 3), keepdim=True), channel.amax((2, 3), keepdim=True)
+            scaled = (channel - low) / torch.where(high > low, high - low, 1)
+            out += F.interpolate(scaled, x.shape[2:], mode="bilinear", align_corners=False)
+    return out[:, 0]
+
+
+def by_position(combine):
+    """A map that is a sum over channels of what *combine* makes of activation and gradient."""
+
+    def replica(net, x, target):
+        a, g = layer_gradient(net, x, target)
+        return sum(combine(a[:, k], g[:, k]) for k in range(a.shape[1]))
+
+    return replica
+
+
 REPLICAS: dict[str, Callable] = {
     "cam": cam,
     "gradcam": gradcam,
     "gradcam++": gradcam_plus_plus,
+    "xgradcam": xgradcam,
+    "hirescam": by_position(lambda a, g: a * g),
+    "gradcam-elementwise": by_position(lambda a, g: (a * g).clamp(min=0)),
+    "layercam": by_position(lambda a, g: a * g.clamp(min=0)),
+    "shapleycam": shapleycam,
+    "fem": fem,
+    "eigencam": lambda net, x, target: eigen(net.features(x).detach()),
+    "eigengradcam": eigengradcam,
+    "kpcacam": kpcacam,
+    "fullgrad": fullgrad,
     "gradient": lambda net, x, target: input_gradient(net, x, target, "gradient"),
     "deconvnet": lambda net, x, target: input_gradient(net, x, target, "deconvnet"),
     "guided-backprop": lambda net, x, target: input_gradient(net, x, target, "guided"),
@@ -198,3 +301,21 @@ def test_replica(networks, method: str, pooled: bool) -> None:
     assert actual.shape == expected.shape
     assert expected.any()
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=1e-5 * float(np.abs(expected).max()))
+
+
+class Curved(Net):
+    """The score is curved in the activation, as behind attention, gates or SiLU."""
+
+    def head(self, a):
+        return self.linear(F.silu(4 * a.mean((2, 3))))
+
+
+def test_shapleycam_sees_curvature() -> None:
+    torch.manual_seed(0)
+    net = Curved(pooled=True).eval()
+    x, target = torch.randn(2, 3, 15, 15), [4, 0]
+    model = export(net, x)
+    expected = shapleycam(net, x, target).numpy()
+    actual = Explainer(model, method="shapleycam").attribute(x.numpy(), target=target)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(expected - gradcam(net, x, target).numpy()).max() > 1e-2 * expected.max()
