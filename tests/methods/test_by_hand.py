@@ -17,6 +17,8 @@ BY_HAND = {
     "guided-backprop": [[0.5, 0], [0.5, 0]],  # ∂_2 < 0 is stopped
     "deconvnet": [[0.5, 0.5], [0.5, 0.5]],  # … and the sign of x is not asked
     "guided-gradcam": [[0.25, 0], [0.75, 0]],
+    "gradient-x-input": [[0.5, -0.5], [1.5, -1]],
+    "guided-gradcam++": [[0.25, 0], [0.75, 0]],
 }
 
 

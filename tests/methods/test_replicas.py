@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -93,8 +94,8 @@ def gradcam_plus_plus(net, x, target):
     return out.clamp(min=0)
 
 
-def guided_gradcam(net, x, target):
-    fine = F.interpolate(gradcam(net, x, target)[:, None], x.shape[2:], mode="bilinear", align_corners=False)
+def guided(coarse, net, x, target):
+    fine = F.interpolate(coarse(net, x, target)[:, None], x.shape[2:], mode="bilinear", align_corners=False)
     return input_gradient(net, x, target, "guided") * fine
 
 
@@ -105,7 +106,9 @@ REPLICAS: dict[str, Callable] = {
     "gradient": lambda net, x, target: input_gradient(net, x, target, "gradient"),
     "deconvnet": lambda net, x, target: input_gradient(net, x, target, "deconvnet"),
     "guided-backprop": lambda net, x, target: input_gradient(net, x, target, "guided"),
-    "guided-gradcam": guided_gradcam,
+    "guided-gradcam": partial(guided, gradcam),
+    "gradient-x-input": lambda net, x, target: x * input_gradient(net, x, target, "gradient"),
+    "guided-gradcam++": partial(guided, gradcam_plus_plus),
 }
 
 
