@@ -92,6 +92,18 @@ class Session:
             raise EngineError(f"ONNX Runtime failed: {_reason(error)}") from error
         return dict(zip(names, results, strict=True))
 
+    def run_in_pieces(
+        self, feeds: Mapping[str, np.ndarray], size: int, outputs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return what `run` does for *feeds* of any length, *size* rows at a time: for a model of a fixed batch."""
+        count = len(next(iter(feeds.values())))
+        pieces = []
+        for start in range(0, count, size):
+            rows = [min(start + i, count - 1) for i in range(size)]  # the last row fills a short piece
+            pieces.append(self.run({name: array[rows] for name, array in feeds.items()}, outputs))
+        joined = {name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces]) for name in pieces[0]}
+        return {name: value[:count] for name, value in joined.items()}
+
     def _run_bound(self, feeds: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
         binding = self._session.io_binding()
         for name, array in feeds.items():

@@ -18,12 +18,13 @@ from onnxcam import labels as labelling
 from onnxcam.card import Card
 from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
-from onnxcam.errors import GradientError, ModelError, TargetError
+from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE, load_bare
+from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE, load_bare
 from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
-from onnxcam.methods import explanation_graph, find_method
+from onnxcam.methods import Passes, explanation_graph, find_method, head_graph, read_settings
+from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.subject import Subject
@@ -48,6 +49,8 @@ class Explainer:
         preprocess: How a picture becomes the model's tensor: a spelling such as ``"imagenet"`` (docs/preprocess.md),
             a `Preprocess`, a function from uint8 [H, W, 3] to the tensor; None asks the file, then guesses.
         labels: A file of class names, or the names; None asks the file.
+        settings: Of a method of several passes, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
+        progress: Wraps the samples of such a method and their number, to show how far it is.
 
     Raises:
         OnnxcamError: with one line that says what is wrong (see `onnxcam.errors`).
@@ -64,10 +67,13 @@ class Explainer:
     provider: str = "auto"
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = quiet
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._method = find_method(self.method)
+        self._settings = read_settings(self._method, self.settings)
         with building():
             subject = self._explain_itself()
         self._session = Session(subject.model, self.provider)
@@ -80,7 +86,12 @@ class Explainer:
         self._read_companions(subject.model)
         self._default = resolve_target(self.target, self._scores.classes, self.class_names)
         self.choice = subject.choose(self.layer) if self._method.uses_layer else None
-        explanation_graph(subject, self._method, self.choice.layer if self.choice else None)
+        layer = self.choice.layer if self.choice else None
+        twin = subject.twin() if self._method.uses_head else None
+        explanation_graph(subject, self._method, layer)
+        if twin is not None and layer is not None:
+            head_graph(twin, layer.twin(twin.model.graph))
+            self._head = Session(twin.model, self.provider)
         return subject
 
     @overload
@@ -154,23 +165,66 @@ class Explainer:
         )
 
     def _run(self, tensor: np.ndarray, indices: NDArray[np.int64]) -> dict[str, np.ndarray]:
-        """Return the outputs for the batch *tensor*, run in pieces where the model fixes the batch."""
-        fixed = self._image.shape[0] if self._image.shape is not None else None
-        if fixed == len(tensor) or not isinstance(fixed, int):
-            whole = self._session.run({self._image.name or "": tensor, CLASS: indices})
-        else:
-            whole = self._run_in_pieces(tensor, indices, fixed)
-        if not np.isfinite(whole[SCORE]).all():
-            raise ModelError(why_not_finite(load_bare(self.model), tensor))
-        return whole
+        """Return the outputs for the batch *tensor*, the raw maps among them."""
+        whole = self._one_pass(tensor, indices)
+        if self._method.in_graph:
+            return whole
+        rows = ({name: value[row : row + 1] for name, value in whole.items()} for row in range(len(tensor)))
+        maps = [self._many_passes(picture, here) for picture, here in zip(tensor, rows, strict=True)]
+        return {**whole, MAP: np.stack(maps).astype(np.float32)}
 
-    def _run_in_pieces(self, tensor: np.ndarray, indices: NDArray[np.int64], size: int) -> dict[str, np.ndarray]:
-        pieces = []
-        for start in range(0, len(tensor), size):
-            rows = [min(start + i, len(tensor) - 1) for i in range(size)]  # the last picture fills a short piece
-            pieces.append(self._session.run({self._image.name or "": tensor[rows], CLASS: indices[rows]}))
-        joined = {name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces]) for name in pieces[0]}
-        return {name: value[: len(tensor)] for name, value in joined.items()}
+    def _one_pass(
+        self, tensor: np.ndarray, indices: NDArray[np.int64], outputs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        found = self._run_session(self._session, {self._image.name or "": tensor, CLASS: indices}, outputs)
+        if SCORE in found and not np.isfinite(found[SCORE]).all():
+            raise ModelError(why_not_finite(load_bare(self.model), tensor))
+        return found
+
+    def _many_passes(self, picture: np.ndarray, here: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the raw map of *picture*, for which one pass gave *here*."""
+        index, settings = int(here[CHOSEN][0]), dict(self._settings)
+
+        def ask(batch: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+            return self._one_pass(batch, np.full(len(batch), index), outputs)
+
+        def ask_head(activations: np.ndarray) -> np.ndarray:
+            pictures = np.broadcast_to(picture, (len(activations), *picture.shape))
+            feeds = {ACTIVATION: activations, CLASS: np.full(len(activations), index), self._image.name or "": pictures}
+            return self._run_session(self._head, {name: feeds[name] for name in self._head.inputs})[SCORE]
+
+        def ask_probability(batch: np.ndarray) -> np.ndarray:
+            rows = ask(batch, [self._scores.output])[self._scores.output]
+            found = [probability(self._scores, {self._scores.output: row}, index, self.multi_label) for row in rows]
+            if None in found:
+                raise MethodError(
+                    f"{self.method} needs probabilities, but the model's scores are integers of unknown meaning; use "
+                    "--method occlusion"
+                )
+            return np.asarray(found)
+
+        passes = Passes(
+            picture,
+            here,
+            picture_layout(self._image),
+            self.choice.layer.layout if self.choice else None,
+            ask,
+            ask_head,
+            ask_probability,
+            settings.pop(BATCH_SIZE),
+            self.progress,
+        )
+        assert self._method.run is not None
+        return self._method.run(passes, **settings)
+
+    def _run_session(
+        self, session: Session, feeds: dict[str, np.ndarray], outputs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Run *session*, in pieces where the model fixes the batch."""
+        fixed = self._image.shape[0] if self._image.shape is not None else None
+        if fixed == len(feeds[CLASS]) or not isinstance(fixed, int):
+            return session.run(feeds, outputs)
+        return session.run_in_pieces(feeds, fixed, outputs)
 
     def _indices(self, wanted: Target | Sequence[Target], count: int) -> NDArray[np.int64]:
         each = [wanted] * count if wanted is None or isinstance(wanted, str | int | np.integer) else list(wanted)
@@ -207,6 +261,8 @@ class Explainer:
     def _why_blank(self, tensor: np.ndarray, index: int) -> str:
         """Return a warning for a map without a positive value; GradientError where it has no gradient at all."""
         name = self.class_names[index] if self.class_names else str(index)
+        if self._method.emit is None:
+            return f"the map is blank: nowhere does covering the picture lower the score of class {name!r}"
         value, where = self._image, "the input"
         if self.choice is not None:
             value, where = self.choice.layer.value, f"layer {self.choice.layer.name!r}"

@@ -9,6 +9,8 @@ from onnxcam.graph import ModelLike, load
 
 CLASS = "onnxcam.class"
 """The explanation graph's own input: the wanted class, int64 [N]."""
+ACTIVATION = "onnxcam.activation"
+"""The input of a model that was cut at a layer."""
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Its own outputs: the raw map, the class that was explained [N], its score [N]."""
 

@@ -61,6 +61,10 @@ class Layer:
         names = module_names((self.origin or self.value).producer())
         return names[-1] if names else (self.origin or self.value).name or ""
 
+    def twin(self, graph: ir.Graph) -> Layer:
+        """Return the same layer in *graph*, a copy of its own."""
+        return Layer(all_tensors(graph)[self.tensor], self.layout)
+
     def real(self, op: Emitter) -> ir.Value:
         """Return the activation as real numbers: dequantised where the graph keeps integers."""
         if self.value.dtype is None or self.value.dtype.is_floating_point():

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.emit import Emitter
@@ -35,6 +37,10 @@ class Grid:
         """Return *x* as [N, K, *space]."""
         order = [0, self.channel, *self.space]
         return x if order == sorted(order) else op.Transpose(x, perm=order)
+
+    def view(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return *x* as [N, K, *space], the same memory."""
+        return x.transpose(0, self.channel, *self.space)
 
     @property
     def rank(self) -> int:
@@ -83,6 +89,11 @@ class Tokens:
         if self.token < self.channel:
             cells = op.Transpose(cells, perm=[0, 2, 1])
         return op.Reshape(cells, [0, 0, *self.grid])
+
+    def view(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the cells of *x* as [N, K, *grid], the same memory."""
+        cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.offset + self.cells]
+        return cells.reshape(*cells.shape[:2], *self.grid)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
         """Return the lengths of the grid's axes."""

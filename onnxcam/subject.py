@@ -39,3 +39,7 @@ class Subject:
         """Return the layer called *layer*, or the best one for None and ``"auto"``; LayerError where there is none."""
         probe = partial(cells_reached, self.model, self.image, self.scores)
         return choose(self.model.graph, self.image, self.scores.value, STANDARD, layer, probe)
+
+    def twin(self) -> Subject:
+        """Return a copy, to be edited by itself."""
+        return Subject.of(self.model.clone())

@@ -14,7 +14,6 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import OnnxcamError
 from onnxcam.extras import load_bare
-from onnxcam.graph import all_tensors
 from onnxcam.layer import Choice, Layer
 from onnxcam.layout import picture_input
 from onnxcam.methods import METHODS, Method, explanation_graph
@@ -93,11 +92,9 @@ def _look_at_the_methods(found: Survey, subject: Subject) -> None:
 
 def _refusal(subject: Subject, method: Method, choice: Choice | None) -> str:
     """Return why *method* does not apply, or nothing."""
-    twin, layer = Subject.of(subject.model.clone()), None
-    if choice is not None:
-        layer = Layer(all_tensors(twin.model.graph)[choice.layer.tensor], choice.layer.layout)
+    twin = subject.twin()
     try:
-        explanation_graph(twin, method, layer)
+        explanation_graph(twin, method, choice.layer.twin(twin.model.graph) if choice else None)
     except OnnxcamError as error:
         return str(error)
     return ""

@@ -97,6 +97,18 @@ def test_every_method_by_its_id(onnxcam: Run, method: str) -> None:
     assert (entry["layer"] is not None) == METHODS[method].uses_layer
 
 
+def test_settings_of_a_method(onnxcam: Run) -> None:
+    ran = onnxcam("explain", SHAPES, PICTURE, "-m", "smoothgrad", "--set", "samples=2", "--set", "seed=5", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.err == ""  # no progress bar when piped
+    ran = onnxcam("explain", SHAPES, PICTURE, "-m", "smoothgrad", "--set", "sample=2")
+    assert ran.code == 2
+    assert "no setting 'sample'" in ran.err
+    ran = onnxcam("explain", SHAPES, PICTURE, "-m", "smoothgrad", "--set", "samples")
+    assert ran.code == 2
+    assert "--set takes name=value" in ran.err
+
+
 def test_quiet_when_piped(onnxcam: Run) -> None:
     ran = onnxcam("explain", SHAPES, PICTURE, PICTURE)
     assert ran.err == ""

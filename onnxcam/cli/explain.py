@@ -22,6 +22,10 @@ def command(
     top: Annotated[
         int | None, typer.Option("--top", "-k", min=1, help="Explain the k best classes.", show_default=False)
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="name=value, of a method of several passes; repeatable.", show_default=False),
+    ] = None,
     layer: options.Layer = "auto",
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
@@ -35,13 +39,23 @@ def command(
     from onnxcam.cli import show
     from onnxcam.explainer import Explainer
     from onnxcam.manifest import Folder
+    from onnxcam.methods import find_method
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
-    explainer = Explainer(model, method=method, layer=layer, provider=provider, preprocess=preprocess, labels=labels)
+    explainer = Explainer(
+        model,
+        method=method,
+        layer=layer,
+        provider=provider,
+        preprocess=preprocess,
+        labels=labels,
+        settings=options.pairs(settings or []),
+        progress=show.passes,
+    )
     wanted: list[str | None] = [*target] if target else [None]
     with Folder(output) as folder:
-        for image in show.progress(images):
+        for image in show.progress(images) if find_method(method).in_graph else images:
             found = explainer.best(image, top) if top else [explainer(image, one) for one in wanted]
             for explanation in found:
                 folder.add(image, explanation, alpha=alpha, colormap=colormap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,3 +22,11 @@ Preprocess = Annotated[
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="File of class names, one a line.", show_default=False)]
 Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """Return ``name=value`` *words* as a dict; a usage error for any other."""
+    for word in words:
+        if "=" not in word.strip("="):
+            raise typer.BadParameter(f"--set takes name=value, such as --set samples=50, not {word!r}")
+    return dict(word.split("=", 1) for word in words)

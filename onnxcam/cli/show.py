@@ -82,11 +82,20 @@ def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
 
 def progress(items: Sequence[T]) -> Iterable[T]:
     """Yield *items* behind a progress bar, if there is more than one and a person looks on."""
-    if len(items) < 2 or not err.is_terminal:
+    return _tracked(items, "explaining", len(items)) if len(items) > 1 else items
+
+
+def passes(samples: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the *samples* of a method of several passes behind a progress bar, if a person looks on."""
+    return _tracked(samples, "asking the network", total)
+
+
+def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
+    if not err.is_terminal:
         return items
     from rich.progress import track
 
-    return track(items, description="explaining", console=err, transient=True)
+    return track(items, description=description, total=total, console=err, transient=True)
 
 
 def waiting(text: str) -> AbstractContextManager[Any]:

@@ -1,7 +1,8 @@
 """The registry of methods, one function a method, by family.
 
 `activation` holds the CAM family, `principal` its members along the principal component, `fullgrad` the sum over all
-layers, `gradient` the maps at the input, `relevance` what shares out the score.
+layers, `gradient` the maps at the input, `relevance` what shares out the score; `sampling` and `perturbation` those of
+several passes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,22 @@ from __future__ import annotations
 from onnxcam.methods import activation as _activation  # the families enter their methods into the registry
 from onnxcam.methods import fullgrad as _fullgrad
 from onnxcam.methods import gradient as _gradient
+from onnxcam.methods import perturbation as _perturbation
 from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
-from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method
+from onnxcam.methods import sampling as _sampling
+from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method, head_graph
+from onnxcam.methods.passes import Passes, read_settings
 
-__all__ = ["METHODS", "Method", "Scene", "explanation_graph", "find_method"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "Passes",
+    "Scene",
+    "explanation_graph",
+    "find_method",
+    "head_graph",
+    "read_settings",
+]
 
-del _activation, _fullgrad, _gradient, _principal, _relevance
+del _activation, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling

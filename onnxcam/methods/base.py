@@ -1,12 +1,19 @@
-"""What a method is, and the explanation graph that it becomes."""
+"""What a method is, and the explanation graph that it becomes.
+
+Most methods are a graph: one function emits the map. A procedure asks the network many times (`methods.passes`); what
+its explanation graph gives is what it needs of one pass: the map of another method, the layer's activation, or nothing
+but the score.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.autodiff.core import Cotangent, backward, connected
 from onnxcam.autodiff.emit import Emitter
@@ -16,7 +23,7 @@ from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import MethodError, nearest
-from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
+from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE
 from onnxcam.layer import Layer
 from onnxcam.layout import picture_layout
 from onnxcam.subject import Subject
@@ -66,32 +73,64 @@ class Scene:
         return self.layer
 
 
+Emit: TypeAlias = Callable[[Scene], ir.Value]
+Procedure: TypeAlias = Callable[..., NDArray[Any]]
+
+
 @dataclass(frozen=True)
 class Method:
-    """A way to explain: its id, how its map is emitted, and where the map lies."""
+    """A way to explain: its id, how its map is emitted or computed, and where the map lies."""
 
     id: str
-    emit: Callable[[Scene], ir.Value]
+    emit: Emit | None  # the map; for a procedure what it needs of one pass, None if only scores
     at_layer: bool  # the map is [N, *space of the layer, or of the input if it uses none]; else the input's, signed
     uses_layer: bool
     summary: str
+    run: Procedure | None = None  # the loop over passes, of one picture
+    uses_head: bool = False  # it asks for scores of changed activations
+
+    @property
+    def in_graph(self) -> bool:
+        """Whether the explanation graph gives the map itself, in one pass."""
+        return self.run is None
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings by name, with their defaults: what a procedure's function takes beyond the passes."""
+        if self.run is None:
+            return {}
+        parameters = list(inspect.signature(self.run).parameters.values())[1:]
+        return {parameter.name: parameter.default for parameter in parameters}
 
 
 METHODS: dict[str, Method] = {}
 """Every method by its id. The command line, the documentation and the tests read it."""
 
 
-def method(
-    id: str, *, at_layer: bool, uses_layer: bool | None = None
-) -> Callable[[Callable[[Scene], ir.Value]], Callable[[Scene], ir.Value]]:
-    """Enter the function below into the registry as method *id*."""
+def method(id: str, *, at_layer: bool, uses_layer: bool | None = None) -> Callable[[Emit], Emit]:
+    """Enter the function below, which emits the map, into the registry as method *id*."""
 
-    def enter(function: Callable[[Scene], ir.Value]) -> Callable[[Scene], ir.Value]:
-        summary = (function.__doc__ or "").strip().splitlines()[0]
-        METHODS[id] = Method(id, function, at_layer, at_layer if uses_layer is None else uses_layer, summary)
+    def enter(function: Emit) -> Emit:
+        METHODS[id] = Method(id, function, at_layer, at_layer if uses_layer is None else uses_layer, _summary(function))
         return function
 
     return enter
+
+
+def procedure(
+    id: str, *, around: Emit | None, at_layer: bool, uses_layer: bool = False, uses_head: bool = False
+) -> Callable[[Procedure], Procedure]:
+    """Enter the function below, a loop over passes that each emit *around*, into the registry as method *id*."""
+
+    def enter(function: Procedure) -> Procedure:
+        METHODS[id] = Method(id, around, at_layer, uses_layer, _summary(function), function, uses_head)
+        return function
+
+    return enter
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").strip().splitlines()[0]
 
 
 def find_method(id: str) -> Method:
@@ -104,23 +143,50 @@ def find_method(id: str) -> Method:
 def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> None:
     """Make the model of *subject* explain itself, in place.
 
-    It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`.
+    It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`. For a
+    procedure `MAP` is what it needs of one pass, if anything.
     """
     graph, image, scores = subject.model.graph, subject.image, subject.scores
     op = Emitter(graph)
     wanted = class_input(graph, image)
     index, score = scores.select(op, wanted)
-    raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
     batch = wanted.shape[:1] if wanted.shape is not None else [None]
-    value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
-    if method.at_layer and layout is not None:
-        add_output(op, raw, MAP, shape=[*batch, *layout.size(value)])
-    else:
-        add_output(op, raw, MAP, like=image)
-    add_output(op, index, CHOSEN, shape=batch)
-    add_output(op, score, SCORE, shape=batch)
-    op.place(graph.outputs)
-    prune(graph)
+    if method.emit is not None:
+        raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
+        value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
+        if not method.in_graph:
+            add_output(op, raw, MAP)
+        elif method.at_layer and layout is not None:
+            add_output(op, raw, MAP, shape=[*batch, *layout.size(value)])
+        else:
+            add_output(op, raw, MAP, like=image)
+    _finish(op, {CHOSEN: index, SCORE: score}, batch)
+
+
+def head_graph(subject: Subject, layer: Layer) -> None:
+    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and `CLASS`) to the output `SCORE`.
+
+    The picture stays an input where there is a way around the layer.
+    """
+    graph, image, cut = subject.model.graph, subject.image, layer.value
+    given = ir.Value(name=ACTIVATION, shape=cut.shape, type=cut.type)
+    op = Emitter(graph)
+    cut.replace_all_uses_with(given, replace_graph_outputs=True)
+    graph.outputs.clear()
+    wanted = class_input(graph, image)
+    graph.inputs.append(given)
+    _, score = subject.scores.select(op, wanted)
+    _finish(op, {SCORE: score}, wanted.shape[:1] if wanted.shape is not None else [None])
+    if not image.uses():
+        graph.inputs.remove(image)
+
+
+def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Sequence[Any]) -> None:
+    """Make *outputs*, [N] each, the last outputs of the graph, and take out what no output needs."""
+    for name, value in outputs.items():
+        add_output(op, value, name, shape=batch)
+    op.place(op.graph.outputs)
+    prune(op.graph)
 
 
 def class_input(graph: ir.Graph, image: ir.Value) -> ir.Value:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.layout import picture_layout
-from onnxcam.methods.activation import gradcam
+from onnxcam.layer import Layer
+from onnxcam.layout import Grid, picture_layout
+from onnxcam.methods.activation import gradcam, gradcam_plus_plus
 from onnxcam.methods.base import Scene, method
 from onnxcam.methods.fullgrad import enlarged
 
@@ -20,6 +21,21 @@ def gradient(scene: Scene) -> ir.Value:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient")
     """
     return scene.gradient(scene.image)
+
+
+@method("gradient-x-input", at_layer=False)
+def gradient_x_input(scene: Scene) -> ir.Value:
+    """x ⊙ ∂y/∂x: what each value contributes to y to first order, seen from zero.
+
+    Shrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences,
+    1605.01713. An integer input counts in its real units, from its zero point.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient-x-input")
+    """
+    op, image = scene.op, scene.image
+    picture = Layer(image, Grid(1, ()))  # for its units
+    return op.Mul(picture.real(op), picture.real_gradient(op, gradient(scene)))
 
 
 @method("deconvnet", at_layer=False)
@@ -55,8 +71,29 @@ def guided_gradcam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="guided-gradcam", layer="layer4")
     """
-    op, image = scene.op, scene.image
-    layout = picture_layout(image)
-    assert layout is not None
-    fine = op.Squeeze(enlarged(op, op.Unsqueeze(gradcam(scene), [1]), image, layout), [1])
+    return _guided(scene, gradcam(scene))
+
+
+@method("guided-gradcam++", at_layer=False, uses_layer=True)
+def guided_gradcam_plus_plus(scene: Scene) -> ir.Value:
+    """Guided backpropagation times Grad-CAM++, enlarged bilinearly.
+
+    Chattopadhay et al., 1710.11063.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "dogs.jpg", method="guided-gradcam++")
+    """
+    return _guided(scene, gradcam_plus_plus(scene))
+
+
+def _guided(scene: Scene, coarse: ir.Value) -> ir.Value:
+    """Return guided backpropagation ⊙ *coarse*, a map [N, *space of the layer], at the picture's size."""
+    op, image, layout = scene.op, scene.image, _picture(scene)
+    fine = op.Squeeze(enlarged(op, op.Unsqueeze(coarse, [1]), image, layout), [1])
     return op.Mul(guided_backprop(scene), op.Unsqueeze(fine, [layout.channel]))
+
+
+def _picture(scene: Scene) -> Grid:
+    layout = picture_layout(scene.image)
+    assert layout is not None
+    return layout

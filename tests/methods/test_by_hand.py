@@ -1,5 +1,7 @@
 """Each method's map on a network small enough to compute it by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,9 +17,11 @@ KERNEL = np.tanh(np.array([[9, -3, 9, -15], [-3, 5, -11, 9], [9, -11, 25, -23], 
 KERNEL = KERNEL - KERNEL.mean(0) - KERNEL.mean(1)[:, None] + KERNEL.mean()
 KERNEL = np.linalg.eigh(KERNEL).eigenvectors[:, -1] * np.sqrt(np.linalg.eigvalsh(KERNEL)[-1])
 KERNEL *= np.sign(KERNEL @ [1, 2, 3, 4])
+P_TOP = 1 / (1 + np.exp(4))
+ALPHA = 1 / (1 + np.exp(-35 / 12))
 
 # Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
-BY_HAND = {
+BY_HAND: dict[str, Any] = {
     "cam": [[2, -2], [6, -4]],  # 2 A_1 - A_2
     "gradcam": [[0.5, 0], [1.5, 0]],  # ReLU(½ A_1 - ¼ A_2)
     # α_1 = ¼ / (½ + ⅛ · 4) = ¼, w_1 = 4 · ¼ · ½ = ½; ReLU(∂_2) = 0
@@ -40,6 +44,25 @@ BY_HAND = {
     # R of the two means, 1 and 1½: 2 and -1½; of A_1: 2 A_1 / 4, of A_2: -1½ A_2 / 6; each has one pixel behind it
     **{name: [[0.5, -0.5], [1.5, -1]] for name in ("lrp", "lrp-epsilon", "lrp-gamma")},
     "excitation-backprop": [[0.25, 0], [0.75, 0]],  # A_1 alone excites the class: A_1 / 4
+    "gradient-x-input": [[0.5, -0.5], [1.5, -1]],
+    "guided-gradcam++": [[0.25, 0], [0.75, 0]],
+    # Of several passes, with the settings below.
+    "smoothgrad": [[0.5, 0.25], [0.5, 0.25]],  # the noise changes no sign
+    "vargrad": [[0, 0], [0, 0]],  # … so that the gradient does not vary
+    "integrated-gradients": [[0.5, -0.5], [1.5, -1]],  # linear on the way from 0: x ∂; Σ = ½ = y(x) − y(0)
+    "smoothgradcam++": [[0.5, 0], [1.5, 0]],  # as gradcam++
+    "occlusion": [[0.5, -0.5], [1.5, -1]],  # pixel by pixel: y = Σ x ∂
+    "rise": [[P_TOP, P_TOP], [P_TOP, P_TOP]],  # every mask keeps all; p = softmax(½, 4½)
+    # H_1 = A_1 / 3 keeps (⅓, 3): y = 5/3; H_2 = A_2 / 4 keeps (−1, −4): y = −5/4; α_1 = 1 / (1 + exp(−35/12))
+    "scorecam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],
+    "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
+}
+SETTINGS: dict[str, dict[str, float]] = {
+    "smoothgrad": {"samples": 4, "noise": 1e-3},
+    "vargrad": {"samples": 4, "noise": 1e-3},
+    "smoothgradcam++": {"samples": 4, "noise": 1e-3},
+    "occlusion": {"patch": 0.5, "stride": 0.5},
+    "rise": {"samples": 3, "keep": 1},
 }
 
 
@@ -49,7 +72,7 @@ def test_every_method_has_a_map_computed_by_hand() -> None:
 
 @pytest.mark.parametrize("method", BY_HAND)
 def test_map_by_hand(method: str) -> None:
-    raw = Explainer(hand_model(), method=method).attribute(HAND_X, target=0)
+    raw = Explainer(hand_model(), method=method, settings=SETTINGS.get(method, {})).attribute(HAND_X, target=0)
     expected = np.asarray(BY_HAND[method], np.float32)
     assert raw.dtype == np.float32
     assert raw.shape == ((1, 2, 2) if METHODS[method].at_layer else (1, 1, 2, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -93,8 +94,8 @@ def gradcam_plus_plus(net, x, target):
     return out.clamp(min=0)
 
 
-def guided_gradcam(net, x, target):
-    fine = F.interpolate(gradcam(net, x, target)[:, None], x.shape[2:], mode="bilinear", align_corners=False)
+def guided(coarse, net, x, target):
+    fine = F.interpolate(coarse(net, x, target)[:, None], x.shape[2:], mode="bilinear", align_corners=False)
     return input_gradient(net, x, target, "guided") * fine
 
 
@@ -249,6 +250,105 @@ def by_position(combine):
     return replica
 
 
+def one_by_one(replica):
+    """The replica of a method of several passes: picture by picture, each with the seed's own numbers."""
+
+    def all_of_them(net, x, target):
+        return torch.stack([replica(net, x[i : i + 1], [target[i]])[0] for i in range(len(x))])
+
+    return all_of_them
+
+
+def around(x, samples, noise, seed=0):
+    rng, sigma = np.random.default_rng(seed), noise * float(x.max() - x.min())
+    return [x + torch.from_numpy(sigma * rng.standard_normal(x.shape[1:])).float() for _ in range(samples)]
+
+
+def gradients_around(net, x, target):
+    return torch.stack([input_gradient(net, z, target, "gradient") for z in around(x, 5, 0.2)])
+
+
+def integrated_gradients(net, x, target):
+    points = [1 + (step + 0.5) / 6 * (x - 1) for step in range(6)]
+    return (x - 1) * sum(input_gradient(net, point, target, "gradient") for point in points) / 6
+
+
+def smoothgrad_cam_plus_plus(net, x, target):
+    (a,) = net.features(x).detach()
+    g = torch.stack([layer_gradient(net, z, target)[1][0] for z in around(x, 5, 0.2)]).double()
+    d1, d2, d3 = (sum(gi**n for gi in g) / 5 for n in (1, 2, 3))
+    out = torch.zeros(a.shape[1:])
+    for k in range(len(a)):
+        below = 2 * d2[k] + d3[k] * a[k].double().sum()
+        alpha = torch.where(below != 0, d2[k] / torch.where(below != 0, below, 1), 0)
+        out += (alpha * d1[k].clamp(min=0)).sum() * a[k]
+    return out.clamp(min=0)[None].float()
+
+
+def score(net, x, target):
+    with torch.no_grad():
+        return float(net(x)[0, target[0]])
+
+
+def occlusion(net, x, target):
+    """Patches of 5 pixels every 3: 0, 3, 6, 9, and 10 at the edge."""
+    total, count = torch.zeros(15, 15), torch.zeros(15, 15)
+    for i in (0, 3, 6, 9, 10):
+        for j in (0, 3, 6, 9, 10):
+            covered = x.clone()
+            covered[..., i : i + 5, j : j + 5] = 0.5
+            total[i : i + 5, j : j + 5] += score(net, x, target) - score(net, covered, target)
+            count[i : i + 5, j : j + 5] += 1
+    return (total / count)[None]
+
+
+def rise(net, x, target):
+    """Cells of 4 pixels: 4 × 4 of them are enlarged to 20 × 20."""
+    rng, total = np.random.default_rng(3), torch.zeros(15, 15)
+    for _ in range(6):
+        grid = torch.from_numpy(rng.random([4, 4]) < 0.4).float()
+        large = F.interpolate(grid[None, None], (20, 20), mode="bilinear", align_corners=False)[0, 0]
+        i, j = rng.integers(0, [4, 4])
+        mask = large[i : i + 15, j : j + 15]
+        with torch.no_grad():
+            total += net(x * mask).softmax(1)[0, target[0]] * mask
+    return total[None] / (6 * 0.4)
+
+
+def scorecam(net, x, target):
+    (a,) = net.features(x).detach()
+    scores = []
+    for channel in a:
+        mask = F.interpolate(channel[None, None], x.shape[2:], mode="bilinear", align_corners=False)
+        span = mask.max() - mask.min()
+        mask = (mask - mask.min()) / span if span > 0 else 0 * mask
+        scores.append(score(net, x * mask, target) - score(net, 0 * x, target))
+    weights = torch.tensor(scores).softmax(0)
+    return sum(w * channel for w, channel in zip(weights, a, strict=True)).clamp(min=0)[None]
+
+
+@torch.no_grad()
+def ablationcam(net, x, target):
+    a, out = net.features(x).detach(), 0
+    y = float(net.head(a)[0, target[0]])
+    for k in range(a.shape[1]):
+        ablated = a.clone()
+        ablated[:, k] = 0
+        out += (y - float(net.head(ablated)[0, target[0]])) / abs(y) * a[:, k]
+    return out.clamp(min=0)
+
+
+SETTINGS: dict[str, dict[str, float]] = {
+    "smoothgrad": {"samples": 5, "noise": 0.2},
+    "vargrad": {"samples": 5, "noise": 0.2},
+    "smoothgradcam++": {"samples": 5, "noise": 0.2},
+    "integrated-gradients": {"steps": 6, "baseline": 1.0},
+    "occlusion": {"patch": 1 / 3, "stride": 0.2, "baseline": 0.5, "batch_size": 3},
+    "rise": {"samples": 6, "cells": 4, "keep": 0.4, "seed": 3, "batch_size": 4},
+    "scorecam": {"batch_size": 5},
+    "ablationcam": {"batch_size": 5},
+}
+
 REPLICAS: dict[str, Callable] = {
     "cam": cam,
     "gradcam": gradcam,
@@ -266,11 +366,21 @@ REPLICAS: dict[str, Callable] = {
     "gradient": lambda net, x, target: input_gradient(net, x, target, "gradient"),
     "deconvnet": lambda net, x, target: input_gradient(net, x, target, "deconvnet"),
     "guided-backprop": lambda net, x, target: input_gradient(net, x, target, "guided"),
-    "guided-gradcam": guided_gradcam,
     "lrp": lambda *args: relevance(*args, "flat", "z+", "epsilon", "score"),
     "lrp-epsilon": lambda *args: relevance(*args, "epsilon", "epsilon", "epsilon", "score"),
     "lrp-gamma": lambda *args: relevance(*args, "flat", "gamma", "epsilon", "score"),
     "excitation-backprop": lambda *args: relevance(*args, "", "", "excite", "one", at_layer=True),
+    "guided-gradcam": partial(guided, gradcam),
+    "gradient-x-input": lambda net, x, target: x * input_gradient(net, x, target, "gradient"),
+    "guided-gradcam++": partial(guided, gradcam_plus_plus),
+    "smoothgrad": one_by_one(lambda *case: gradients_around(*case).mean(0)),
+    "vargrad": one_by_one(lambda *case: gradients_around(*case).var(0, correction=0)),
+    "integrated-gradients": one_by_one(integrated_gradients),
+    "smoothgradcam++": one_by_one(smoothgrad_cam_plus_plus),
+    "occlusion": one_by_one(occlusion),
+    "rise": one_by_one(rise),
+    "scorecam": one_by_one(scorecam),
+    "ablationcam": one_by_one(ablationcam),
 }
 
 
@@ -297,7 +407,7 @@ def test_replica(networks, method: str, pooled: bool) -> None:
     net, model = networks[pooled]
     x, target = torch.randn(3, 3, 15, 15, generator=torch.Generator().manual_seed(1)), [4, 0, 2]
     expected = REPLICAS[method](net, x, target).numpy()
-    actual = Explainer(model, method=method).attribute(x.numpy(), target=target)
+    actual = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(x.numpy(), target=target)
     assert actual.shape == expected.shape
     assert expected.any()
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=1e-5 * float(np.abs(expected).max()))

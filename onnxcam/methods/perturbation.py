@@ -1,0 +1,156 @@
+"""What the score loses: parts of the picture covered, channels of a layer as masks or taken out. No gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.errors import MethodError
+from onnxcam.layout import Blocked
+from onnxcam.methods.base import Scene, procedure
+from onnxcam.methods.passes import Array, Passes, resized
+
+
+@procedure("occlusion", around=None, at_layer=True)
+def occlusion(passes: Passes, patch: float = 0.2, stride: float = 0.1, baseline: float = 0.0) -> Array:
+    """M = at each pixel the mean of y(x) − y(x covered), over the patches that cover the pixel.
+
+    Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 1311.2901. *patch* and *stride* are shares of
+    each side of the picture; a patch is filled with *baseline*, in the tensor's own units. M is signed, at the
+    picture's size.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="occlusion", settings={"patch": 0.1, "stride": 0.05})
+    """
+    _share("occlusion", patch=patch, stride=stride)
+    patches = list(product(*(_windows(length, patch, stride) for length in passes.space)))
+    drops = passes.score - passes.scores((_covered(passes, where, baseline) for where in patches), len(patches))
+    total, count = np.zeros(passes.space), np.zeros(passes.space)
+    for where, drop in zip(patches, drops, strict=True):
+        total[where] += drop
+        count[where] += 1
+    return total / np.maximum(count, 1)
+
+
+def _windows(length: int, patch: float, stride: float) -> list[slice]:
+    """Return where patches lie along an axis; the last one ends with the axis."""
+    size, step = (max(1, round(share * length)) for share in (patch, stride))
+    starts = dict.fromkeys([*range(0, length - size, step), length - size])
+    return [slice(start, start + size) for start in starts]
+
+
+def _covered(passes: Passes, where: tuple[slice, ...], baseline: float) -> Array:
+    mask = np.ones(passes.space, np.float32)
+    mask[where] = 0
+    return passes.masked(mask, baseline)
+
+
+@procedure("rise", around=None, at_layer=True)
+def rise(passes: Passes, samples: int = 1000, cells: int = 7, keep: float = 0.5, seed: int = 0) -> Array:
+    """M = Σ_i p(x ⊙ M_i) M_i / (samples · keep), p the class's probability, M_i random masks.
+
+    Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, 1806.07421. A mask is a grid of
+    *cells* a side, each 1 with probability *keep*, enlarged linearly to one cell more than the picture, and cropped at
+    a random place. M is at the picture's size. The paper takes 4,000 masks for VGG-16, 8,000 for ResNet-50.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="rise", settings={"samples": 4000})
+    """
+    _share("rise", keep=keep)
+    masked = (passes.masked(mask) for mask in _random_masks(passes.space, samples, cells, keep, seed))
+    weights = passes.probabilities(masked, samples)
+    total = np.zeros(passes.space)
+    for weight, mask in zip(weights, _random_masks(passes.space, samples, cells, keep, seed), strict=True):
+        total += weight * mask  # made anew: so many masks need not be kept
+    return total / (samples * keep)
+
+
+def _random_masks(space: tuple[int, ...], samples: int, cells: int, keep: float, seed: int) -> Iterator[Array]:
+    rng = np.random.default_rng(seed)
+    cell = [-(-length // cells) for length in space]
+    for _ in range(samples):
+        grid = (rng.random([cells] * len(space)) < keep).astype(np.float32)
+        large = resized(grid, [(cells + 1) * length for length in cell])
+        corner = rng.integers(0, cell)
+        yield large[tuple(slice(at, at + length) for at, length in zip(corner, space, strict=True))]
+
+
+def _activation(scene: Scene) -> ir.Value:
+    """Emit A, [N, K, *space]."""
+    return scene.activation()
+
+
+@procedure("scorecam", around=_activation, at_layer=True, uses_layer=True)
+def scorecam(passes: Passes) -> Array:
+    """L = ReLU(Σ_k α_k A_k), α = softmax over k of y(x ⊙ H_k) − y(0), H_k = A_k enlarged and scaled to [0, 1].
+
+    Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279,
+    algorithm 1, y before softmax. The softmax over channels makes the baseline's score cancel. The mask of a channel
+    that is the same everywhere is zero.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="scorecam", settings={"batch_size": 32})
+    """
+    a = passes.value
+    scores = passes.scores((passes.masked(_mask(channel, passes.space)) for channel in a), len(a))
+    return _weighted(_softmax(scores), a)
+
+
+def _mask(channel: Array, size: tuple[int, ...]) -> Array:
+    large = resized(channel, size)
+    low, high = large.min(), large.max()
+    return (large - low) / (high - low) if high > low else np.zeros_like(large)
+
+
+def _softmax(scores: Array) -> Array:
+    exponentials = np.exp(scores - scores.max())
+    return exponentials / exponentials.sum()
+
+
+def _weighted(weights: Array, a: Array) -> Array:
+    return np.maximum(np.tensordot(weights, a, 1), 0)
+
+
+def _layer_value(scene: Scene) -> ir.Value:
+    """Emit the layer's own tensor; MethodError where its channels cannot be set to zero."""
+    layer = scene.layer
+    assert layer is not None
+    value = layer.value
+    if isinstance(layer.layout, Blocked) or value.dtype is None or not value.dtype.is_floating_point():
+        form = "is in the blocked layout" if isinstance(layer.layout, Blocked) else f"holds {value.dtype}".lower()
+        raise MethodError(
+            f"this method changes an activation in floating point, but {layer.tensor!r} {form}; name another --layer, "
+            "or use --method scorecam"
+        )
+    return value
+
+
+@procedure("ablationcam", around=_layer_value, at_layer=True, uses_layer=True, uses_head=True)
+def ablationcam(passes: Passes) -> Array:
+    """L = ReLU(Σ_k w_k A_k), w_k = (y − y_k) / |y|, y_k the score with A_k set to zero.
+
+    Desai & Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization,
+    WACV 2020 (arXiv has no copy; its subject is Grad-CAM, 1610.02391). The paper divides by y and speaks of y > 0;
+    with |y| a channel that speaks for the class does so also where y < 0. Only the network behind the layer is run.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="ablationcam", layer="layer4")
+    """
+    a, y = passes.activation, passes.score
+    ablated = passes.head_scores((_without(channel, a.shape) for channel in range(len(a))), len(a))
+    return _weighted((y - ablated) / (abs(y) or 1), a)
+
+
+def _without(channel: int, shape: tuple[int, ...]) -> Array:
+    factor = np.ones((shape[0], *[1] * (len(shape) - 1)), np.float32)
+    factor[channel] = 0
+    return factor
+
+
+def _share(method: str, **settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 < value <= 1:
+            raise MethodError(f"the setting {name} of {method} is a share, above 0 and at most 1, not {value:g}")

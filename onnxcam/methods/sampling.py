@@ -1,0 +1,95 @@
+"""Gradients at many points: around the picture (noise), or on the way to it from a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.methods.base import Scene, procedure
+from onnxcam.methods.gradient import gradient
+from onnxcam.methods.passes import Array, Passes
+
+
+@procedure("smoothgrad", around=gradient, at_layer=False)
+def smoothgrad(passes: Passes, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Array:
+    """M = mean of ∂y/∂x at x + ε, ε normal with σ = noise (max x − min x).
+
+    Smilkov et al., SmoothGrad: removing noise by adding noise, 1706.03825.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="smoothgrad", settings={"samples": 50})
+    """
+    return _moments(passes, samples, noise, seed)[0]
+
+
+@procedure("vargrad", around=gradient, at_layer=False)
+def vargrad(passes: Passes, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Array:
+    """M = variance of ∂y/∂x at x + ε, ε normal with σ = noise (max x − min x).
+
+    Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, 1810.03307.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="vargrad")
+    """
+    return _moments(passes, samples, noise, seed)[1]
+
+
+@procedure("integrated-gradients", around=gradient, at_layer=False)
+def integrated_gradients(passes: Passes, steps: int = 32, baseline: float = 0.0) -> Array:
+    """M = (x − b) ⊙ ∫₀¹ ∂y/∂x at b + t (x − b) dt, by the midpoint rule; its sum is y(x) − y(b).
+
+    Sundararajan et al., Axiomatic Attribution for Deep Networks, 1703.01365. *baseline* b is in the tensor's own units.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="integrated-gradients", settings={"steps": 64})
+    """
+    way = passes.x - baseline
+    points = (baseline + (step + 0.5) / steps * way for step in range(steps))
+    return way * sum(passes.values(points, steps)) / steps
+
+
+def _activation_and_gradient(scene: Scene) -> ir.Value:
+    """Emit A and ∂, [N, 2 K, *space]."""
+    return scene.op.Concat(scene.activation(), scene.activation_gradient(), axis=1)
+
+
+@procedure("smoothgradcam++", around=_activation_and_gradient, at_layer=True, uses_layer=True)
+def smoothgrad_cam_plus_plus(passes: Passes, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Array:
+    """L = ReLU(Σ_k w_k A_k), w_k = Σ_ij α_k ReLU(D¹_k), α_k = D²_k / (2 D²_k + D³_k Σ_ij A_k).
+
+    Omeiza et al., Smooth Grad-CAM++, 1908.01224. Dⁿ is the mean of ∂ⁿ at x + ε, ε normal with σ = noise (max x −
+    min x); A is that of x itself. As in Grad-CAM++, the factor exp(y) is left out, and α_k is zero where D² is zero.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="smoothgradcam++")
+    """
+    a = np.split(passes.value, 2)[0]
+    d1 = d2 = d3 = np.zeros(a.shape)
+    for value in passes.values(_noisy(passes, samples, noise, seed), samples):
+        g = np.split(value, 2)[1]
+        d1, d2, d3 = d1 + g / samples, d2 + g**2 / samples, d3 + g**3 / samples
+    space = tuple(range(1, a.ndim))
+    below = 2 * d2 + d3 * a.sum(axis=space, keepdims=True)
+    alpha = np.divide(d2, below, out=np.zeros(a.shape), where=below != 0)
+    weights = (alpha * np.maximum(d1, 0)).sum(axis=space)
+    return np.maximum(np.tensordot(weights, a, 1), 0)
+
+
+def _noisy(passes: Passes, samples: int, noise: float, seed: int) -> Iterator[Array]:
+    """Yield x + ε so many times."""
+    rng, x = np.random.default_rng(seed), passes.x
+    sigma = noise * (x.max() - x.min())
+    for _ in range(samples):
+        yield x + sigma * rng.standard_normal(x.shape)
+
+
+def _moments(passes: Passes, samples: int, noise: float, seed: int) -> tuple[Array, Array]:
+    """Return mean and variance of the gradient around x, by Welford's updates."""
+    mean = spread = np.zeros(passes.picture.shape)
+    for count, g in enumerate(passes.values(_noisy(passes, samples, noise, seed), samples), start=1):
+        off = g - mean
+        mean = mean + off / count
+        spread = spread + off * (g - mean)
+    return mean, spread / samples
