@@ -20,7 +20,7 @@ from onnxcam.errors import LayerError, nearest
 from onnxcam.graph import all_tensors
 from onnxcam.layout import Grid, Layout, Tokens, layouts
 from onnxcam.passes.names import LAYER
-from onnxcam.units import units
+from onnxcam.units import real, units
 
 Probe = Callable[[Sequence["Layer"]], "list[bool]"]
 
@@ -67,10 +67,7 @@ class Layer:
 
     def real(self, op: Emitter) -> ir.Value:
         """Return the activation as real numbers: dequantised where the graph keeps integers."""
-        if self.value.dtype is None or self.value.dtype.is_floating_point():
-            return self.value
-        known = units(self.value)
-        return op.Cast(self.value, to=int(ir.DataType.FLOAT)) if known is None else known.real(op, self.value)
+        return real(op, self.value, self.value)
 
     def real_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
         """Return the gradient with respect to `real`, given that with respect to the integers."""

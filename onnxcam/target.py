@@ -19,7 +19,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import no_numbers
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
-from onnxcam.units import Units, units
+from onnxcam.units import Units, real, units
 
 Target: TypeAlias = "int | str | None"
 
@@ -63,7 +63,7 @@ class Scores:
         top = op.ArgMax(flat, axis=1, keepdims=0)
         index = op.Where(op.Less(wanted, 0), top, wanted)
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
-        return index, _real(op, score, self.shown)
+        return index, real(op, score, self.shown)
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""
@@ -155,14 +155,6 @@ def _composed(node: ir.Node) -> ir.Value | None:
     real = last.inputs[0] if last is not None and last.op_type == "QuantizeLinear" else None
     op.place([] if real is None else [real])
     return real
-
-
-def _real(op: Emitter, score: ir.Value, scores: ir.Value) -> ir.Value:
-    """Return *score*, one of *scores*, in real units."""
-    if scores.dtype is None or scores.dtype.is_floating_point():
-        return score
-    known = units(scores)
-    return op.Cast(score, to=int(ir.DataType.FLOAT)) if known is None else known.real(op, score)
 
 
 def _integer_units(x: ir.Value) -> Units | None:

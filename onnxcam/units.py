@@ -48,17 +48,24 @@ class Units:
             return None
         return float(scale.item()), int(zero.item())
 
-    def real(self, op: Emitter, x: ir.Value) -> ir.Value:
-        """Return the real numbers that the integers *x* stand for."""
-        one = [] if self.zero is None else [op.Reshape(self.zero, [])]
-        y = op.DequantizeLinear(x, op.Reshape(self.scale, []), *one)
-        y.shape = x.shape
-        return y
-
 
 def units(x: ir.Value) -> Units | None:
     """Return what the integers *x* mean, None where no operator tells."""
     return _written(x) or _read(x)
+
+
+def real(op: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:
+    """Return the real numbers that *x* stands for, whose units are those of *like*; raw integers where nobody tells."""
+    if like.dtype is None or like.dtype.is_floating_point():
+        return x
+    known = units(like)
+    if known is None:
+        y = op.Cast(x, to=int(ir.DataType.FLOAT))
+    else:
+        zero = [] if known.zero is None else [op.Reshape(known.zero, [])]
+        y = op.DequantizeLinear(x, op.Reshape(known.scale, []), *zero)
+    y.shape = x.shape
+    return y
 
 
 def _written(x: ir.Value) -> Units | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from onnx.defs import get_schema, onnx_opset_version
 
 from onnxcam.errors import ConversionError
 from onnxcam.graph import first_line, save
+from onnxcam_converters.silence import silenced
 
 OPSETS = range(13, 19)
 """The opsets that tf2onnx writes, from the first that quantises by channel on."""
@@ -56,19 +55,12 @@ def exporter() -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence TensorFlow's and tf2onnx's log and warnings, and leave the process as it was."""
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
-    levels = [logger.level for logger in loggers]
     environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # TensorFlow reads it, and tf2onnx sets it, when imported
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced(("tensorflow", "tf2onnx", "absl")):
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
         if environment is None:
             os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
         else:

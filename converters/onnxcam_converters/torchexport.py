@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ConversionError
 from onnxcam.layer import module_names
+from onnxcam_converters.silence import silenced
 from onnxcam_converters.source import Exported
 from onnxcam_converters.torchmodel import outputs_of
 from onnxcam_converters.trouble import reason
@@ -26,19 +26,9 @@ if TYPE_CHECKING:
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep PyTorch's warnings and logs from the user: what matters is said in our own words."""
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in _LOGGERS}
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
+def quiet() -> AbstractContextManager[None]:
+    """Silence PyTorch's exporters."""
+    return silenced(_LOGGERS)
 
 
 def export(source: TorchSource, path: Path) -> Exported:

@@ -9,6 +9,16 @@ from tests.architectures.network import SIZE, Maker, classifier, network
 SMALL: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 PATCHES: dict[str, Any] = {"image_size": SIZE, "patch_size": 16}
 TOWER: dict[str, Any] = {**SMALL, **PATCHES}
+QUERIES = {
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "num_queries": 5,
+}
 DINO: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_ratio": 2, **PATCHES}
 PYRAMID: dict[str, Any] = {
     "hidden_sizes": [16, 32, 32, 32],

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tests.architectures.classifiers import DINO, FIVE, PATCHES, PYRAMID, RESNET, SMALL, SWIN, TOWER
+from tests.architectures.classifiers import DINO, FIVE, PATCHES, PYRAMID, QUERIES, RESNET, SMALL, SWIN, TOWER
 from tests.architectures.encoders import SAM, SAM2
 from tests.architectures.network import PICTURE, SIZE, Maker, network
 
@@ -57,17 +57,11 @@ MASKFORMER: dict[str, Any] = {
     "mask_feature_size": 32,
     "decoder_config": {
         "model_type": "detr",
-        "d_model": 32,
-        "encoder_layers": 1,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 2,
-        "decoder_attention_heads": 2,
-        "encoder_ffn_dim": 32,
-        "decoder_ffn_dim": 32,
-        "num_queries": 5,
+        **QUERIES,
     },
     **FIVE,
 }
+VITPOSE = {"model_type": "vitpose_backbone", **DINO, "image_size": [SIZE, SIZE], "patch_size": [16, 16]}
 PROMPT = {"prompt_encoder_config": {"hidden_size": 16, **PATCHES, "mask_input_channels": 4}}
 PROMPT |= {
     "mask_decoder_config": {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
@@ -191,12 +185,7 @@ NETWORKS: dict[str, Maker] = {
         "VitPoseForPoseEstimation",
         "heatmaps",
         {
-            "backbone_config": {
-                "model_type": "vitpose_backbone",
-                **DINO,
-                "image_size": [SIZE, SIZE],
-                "patch_size": [16, 16],
-            },
+            "backbone_config": VITPOSE,
             **FIVE,
         },
     ),
@@ -204,12 +193,7 @@ NETWORKS: dict[str, Maker] = {
         "VitPoseForPoseEstimation",
         "heatmaps",
         {
-            "backbone_config": {
-                "model_type": "vitpose_backbone",
-                **DINO,
-                "image_size": [SIZE, SIZE],
-                "patch_size": [16, 16],
-            },
+            "backbone_config": VITPOSE,
             "use_simple_decoder": False,
             **FIVE,
         },

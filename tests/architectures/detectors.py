@@ -6,19 +6,12 @@ from typing import Any
 
 import torch
 
-from tests.architectures.classifiers import DINO, FIVE, PATCHES, RESNET, SMALL, SWIN
+from tests.architectures.classifiers import DINO, FIVE, PATCHES, QUERIES, RESNET, SMALL, SWIN
 from tests.architectures.network import SIZE, Maker, network
 
 LATE = {"model_type": "resnet", **RESNET, "out_features": ["stage2", "stage3", "stage4"]}
 DETR: dict[str, Any] = {
-    "d_model": 32,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 32,
-    "decoder_ffn_dim": 32,
-    "num_queries": 5,
+    **QUERIES,
     "backbone_config": LATE,
     **FIVE,
 }
