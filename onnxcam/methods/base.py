@@ -73,7 +73,8 @@ class Scene:
         return self.layer
 
 
-Emit: TypeAlias = Callable[[Scene], ir.Value]
+Emit: TypeAlias = Callable[..., ir.Value]
+"""From a scene, and a method's settings, to a tensor of the graph."""
 Procedure: TypeAlias = Callable[..., NDArray[Any]]
 
 
@@ -96,10 +97,10 @@ class Method:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings by name, with their defaults: what a procedure's function takes beyond the passes."""
-        if self.run is None:
-            return {}
-        parameters = list(inspect.signature(self.run).parameters.values())[1:]
+        """The settings by name, with their defaults: what the function takes beyond the scene, or the passes."""
+        function = self.run or self.emit
+        assert function is not None
+        parameters = list(inspect.signature(function).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
 
 
@@ -140,11 +141,13 @@ def find_method(id: str) -> Method:
     return METHODS[id]
 
 
-def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> None:
+def explanation_graph(
+    subject: Subject, method: Method, layer: Layer | None, settings: Mapping[str, Any] | None = None
+) -> None:
     """Make the model of *subject* explain itself, in place.
 
     It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`. For a
-    procedure `MAP` is what it needs of one pass, if anything.
+    procedure `MAP` is what it needs of one pass, if anything. *settings* are those of a method that is a graph.
     """
     graph, image, scores = subject.model.graph, subject.image, subject.scores
     op = Emitter(graph)
@@ -152,7 +155,8 @@ def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> 
     index, score = scores.select(op, wanted)
     batch = wanted.shape[:1] if wanted.shape is not None else [None]
     if method.emit is not None:
-        raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
+        scene = Scene(op, image, layer, scores, scores.seed(op, index))
+        raw = method.emit(scene, **(settings or {})) if method.in_graph else method.emit(scene)
         value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
         if not method.in_graph:
             add_output(op, raw, MAP)
