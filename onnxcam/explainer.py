@@ -24,6 +24,8 @@ from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE, load_bare
 from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
 from onnxcam.methods import Passes, explanation_graph, find_method, head_graph, read_settings
+from onnxcam.methods.augment import augmented
+from onnxcam.methods.base import NONE, SMOOTH
 from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
@@ -50,6 +52,8 @@ class Explainer:
             a `Preprocess`, a function from uint8 [H, W, 3] to the tensor; None asks the file, then guesses.
         labels: A file of class names, or the names; None asks the file.
         settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
+        smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter pictures, ``"eigen"`` takes
+            the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
         progress: Wraps the samples of such a method and their number, to show how far it is.
 
     Raises:
@@ -68,12 +72,14 @@ class Explainer:
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    smooth: str = NONE
     progress: Progress = quiet
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._method = find_method(self.method)
-        self._settings = read_settings(self._method, self.settings)
+        smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
+        self._settings = read_settings(self._method, {**self.settings, **smooth})
         with building():
             subject = self._explain_itself()
         self._session = Session(subject.model, self.provider)
@@ -168,10 +174,15 @@ class Explainer:
         """Return the outputs for the batch *tensor*, the raw maps among them."""
         whole = self._one_pass(tensor, indices)
         if self._method.in_graph:
-            return whole
+            return self._augmented(tensor, whole) if "aug" in self._settings.get(SMOOTH, NONE) else whole
         rows = ({name: value[row : row + 1] for name, value in whole.items()} for row in range(len(tensor)))
         maps = [self._many_passes(picture, here) for picture, here in zip(tensor, rows, strict=True)]
         return {**whole, MAP: np.stack(maps).astype(np.float32)}
+
+    def _augmented(self, tensor: np.ndarray, whole: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return *whole*, which one pass gave, with the maps of all augmentations together."""
+        classes, layout = whole[CHOSEN], picture_layout(self._image)
+        return {**whole, MAP: augmented(tensor, layout, lambda x: self._one_pass(x, classes, [MAP])[MAP])}
 
     def _one_pass(
         self, tensor: np.ndarray, indices: NDArray[np.int64], outputs: Sequence[str] | None = None
