@@ -33,6 +33,8 @@ BY_HAND: dict[str, Any] = {
     "shapleycam": [[0.5, 0], [1.5, 0]],  # the head is linear: H = 0
     "fem": [[0, 0], [0, 0]],  # no position of 4 is 2 σ above the mean of all
     # X = [[0, -3], [-2, 1], [4, -3], [-2, 5]] / 2: XᵀX = [[6, -6], [-6, 11]], λ = 15, v = (-2, 3) / √13
+    "finercam": [[0.5, -1.4], [1.5, -2.8]],  # y_0 − 0.6 y_1: ∂ = (½, −¼ − 0.6 · ¾)
+    "refinecam": [[1 / 3, 0], [1, 0]],  # one stage: gradcam++, scaled to [0, 1]
     "eigencam": np.array([[-9, 7], [-17, 19]]) / np.sqrt(52),
     "eigengradcam": EIGENGRAD.reshape(2, 2),
     "kpcacam": KERNEL.reshape(2, 2),
@@ -57,7 +59,8 @@ BY_HAND: dict[str, Any] = {
     "scorecam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],
     "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
 }
-SETTINGS: dict[str, dict[str, float]] = {
+SETTINGS: dict[str, dict[str, float | str]] = {
+    "finercam": {"base": "hirescam"},
     "smoothgrad": {"samples": 4, "noise": 1e-3},
     "vargrad": {"samples": 4, "noise": 1e-3},
     "smoothgradcam++": {"samples": 4, "noise": 1e-3},

@@ -240,6 +240,35 @@ def fullgrad(net, x, target):
     return out[:, 0]
 
 
+def finercam(net, x, target):
+    """The two classes with the closest scores, sorted; Grad-CAM of the difference."""
+    a = net.features(x).detach().requires_grad_()
+    y, total = net.head(a), 0
+    for n, c in enumerate(target):
+        apart = (y[n] - y[n, c]).abs().tolist()
+        others = sorted((d for d in range(5) if d != c), key=apart.__getitem__)
+        total = total + y[n, c] - 0.8 * (y[n, others[0]] + y[n, others[1]]) / 2
+    (g,) = torch.autograd.grad(total, a)
+    return (g.mean((2, 3), keepdim=True) * a).sum(1).clamp(min=0).detach()
+
+
+def refinecam(net, x, target):
+    """The second convolution ends the stage of 7 × 7, the third that of 5 × 5; Grad-CAM at both."""
+    a = x
+    for conv in net.convs[:2]:
+        a = F.relu(conv(a))
+    fine = a.detach().requires_grad_()
+    coarse = F.relu(net.convs[2](fine))
+    gradients = torch.autograd.grad(net.head(coarse)[range(len(x)), target].sum(), (fine, coarse))
+    out = 1
+    for a, g in zip((fine, coarse), gradients, strict=True):
+        cam = (g.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True).clamp(min=0).detach()
+        low, high = cam.amin((2, 3), keepdim=True), cam.amax((2, 3), keepdim=True)
+        cam = (cam - low) / torch.where(high > low, high - low, 1)
+        out = out * F.interpolate(cam, x.shape[2:], mode="bilinear", align_corners=False)
+    return out[:, 0]
+
+
 def by_position(combine):
     """A map that is a sum over channels of what *combine* makes of activation and gradient."""
 
@@ -338,7 +367,9 @@ def ablationcam(net, x, target):
     return out.clamp(min=0)
 
 
-SETTINGS: dict[str, dict[str, float]] = {
+SETTINGS: dict[str, dict[str, float | str]] = {
+    "finercam": {"alpha": 0.8, "classes": 2},
+    "refinecam": {"base": "gradcam"},
     "smoothgrad": {"samples": 5, "noise": 0.2},
     "vargrad": {"samples": 5, "noise": 0.2},
     "smoothgradcam++": {"samples": 5, "noise": 0.2},
@@ -359,6 +390,8 @@ REPLICAS: dict[str, Callable] = {
     "layercam": by_position(lambda a, g: a * g.clamp(min=0)),
     "shapleycam": shapleycam,
     "fem": fem,
+    "finercam": finercam,
+    "refinecam": refinecam,
     "eigencam": lambda net, x, target: eigen(net.features(x).detach()),
     "eigengradcam": eigengradcam,
     "kpcacam": kpcacam,
