@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -21,6 +22,8 @@ from onnxcam.graph import ModelLike, building
 from onnxcam.inputs import Given
 from onnxcam.layer import Choice
 from onnxcam.methods import Passes, find_method, read_settings
+from onnxcam.methods.augment import augmented
+from onnxcam.methods.base import NONE, SMOOTH
 from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
 from onnxcam.network import Network
 from onnxcam.preprocess import Preprocess, Spec, stack
@@ -51,6 +54,8 @@ class Explainer:
             a `Preprocess`, a function from uint8 [H, W, 3] to the tensor; None asks the file, then guesses.
         labels: A file of class names, or the names; None asks the file.
         settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
+        smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter pictures, ``"eigen"`` takes
+            the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
         inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, a picture or an array.
         wrt: Which input is the picture to be explained, where several could be.
         progress: Wraps the samples of such a method and their number, to show how far it is.
@@ -71,13 +76,15 @@ class Explainer:
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    smooth: str = NONE
     inputs: Mapping[str, Given] = field(default_factory=dict)
     wrt: str | None = None
     progress: Progress = quiet
 
     def __post_init__(self) -> None:
         self._method = find_method(self.method)
-        self._settings = read_settings(self._method, self.settings)
+        smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
+        self._settings = read_settings(self._method, {**self.settings, **smooth})
         self._compiled: dict[tuple[Aim, str | None], Compiled] = {}
         self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
         subject = self._open()
@@ -209,6 +216,8 @@ class Explainer:
             one = compiled[rows[0]]
             feeds = self._feeds(one, tensor[rows], [goals[row] for row in rows], _rows(extra, rows, len(tensor)))
             whole = self._one_pass(one, feeds)
+            if "aug" in self._settings.get(SMOOTH, NONE):
+                whole = {**whole, MAP: self._augmented(one, feeds, whole)}
             for place, row in enumerate(rows):
                 here = whole if len(rows) == 1 else {name: value[place : place + 1] for name, value in whole.items()}
                 if not self._method.in_graph:
@@ -249,6 +258,13 @@ class Explainer:
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.model), feeds[self.network.image.name or ""]))
         return found
+
+    def _augmented(self, compiled: Compiled, feeds: Arrays, whole: Arrays) -> NDArray[np.float32]:
+        """Return the maps of all augmentations of a batch together, for the targets of *whole*, which one pass gave."""
+        image = self.network.image.name or ""
+        fixed = {**feeds, compiled.aim.input: whole.get(CHOSEN, feeds[compiled.aim.input])}
+        ask = partial(self._one_pass, compiled, outputs=[MAP])
+        return augmented(feeds[image], self.network.layout, lambda x: ask({**fixed, image: x})[MAP])
 
     def _many_passes(
         self, compiled: Compiled, picture: NDArray[Any], goal: Goal, here: Arrays, extra: Arrays

@@ -111,6 +111,18 @@ def test_settings_of_a_method(onnxcam: Run) -> None:
     assert "--set takes name=value" in ran.err
 
 
+def test_smooth(onnxcam: Run) -> None:
+    maps = []
+    for how in ("none", "aug", "eigen", "aug+eigen"):
+        ran = onnxcam("explain", SHAPES, PICTURE, "--smooth", how, "--json")
+        assert ran.code == 0, ran.err
+        maps.append(np.load(json.loads(ran.out)[0]["raw"]))
+    assert len({one.tobytes() for one in maps}) == 4
+    ran = onnxcam("explain", SHAPES, PICTURE, "--smooth", "median")
+    assert ran.code == 2
+    assert "the setting smooth of gradcam is none, aug, eigen or aug+eigen, not 'median'" in ran.err
+
+
 def test_quiet_when_piped(onnxcam: Run) -> None:
     ran = onnxcam("explain", SHAPES, PICTURE, PICTURE)
     assert ran.err == ""

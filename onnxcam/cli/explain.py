@@ -26,6 +26,9 @@ def command(
         list[str] | None,
         typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
     ] = None,
+    smooth: Annotated[
+        str, typer.Option(help="aug (mirrored, darker, brighter pictures), eigen (principal component), aug+eigen.")
+    ] = "none",
     layer: options.Layer = "auto",
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
@@ -51,6 +54,7 @@ def command(
         preprocess=preprocess,
         labels=labels,
         settings=options.pairs(settings or []),
+        smooth=smooth,
         progress=show.passes,
     )
     wanted: list[str | None] = [*target] if target else [None]

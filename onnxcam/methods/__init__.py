@@ -1,13 +1,15 @@
 """The registry of methods, one function a method, by family.
 
-`activation` holds the CAM family, `principal` its members along the principal component, `fullgrad` the sum over all
-layers, `gradient` the maps at the input, `relevance` what shares out the score; `sampling` and `perturbation` those of
-several passes.
+`activation` holds the CAM family, `principal` its members along the principal component, `composite` those of several
+classes or layers; `attention` the maps of attention probabilities, `fullgrad` the sum over all layers, `gradient` the
+maps at the input, `relevance` what shares out the score; `sampling` and `perturbation` those of several passes.
 """
 
 from __future__ import annotations
 
 from onnxcam.methods import activation as _activation  # the families enter their methods into the registry
+from onnxcam.methods import attention as _attention
+from onnxcam.methods import composite as _composite
 from onnxcam.methods import fullgrad as _fullgrad
 from onnxcam.methods import gradient as _gradient
 from onnxcam.methods import perturbation as _perturbation
@@ -28,4 +30,4 @@ __all__ = [
     "read_settings",
 ]
 
-del _activation, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling
+del _activation, _attention, _composite, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling

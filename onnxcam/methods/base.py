@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import MethodError, nearest
-from onnxcam.extras import ACTIVATION, MAP, SCORE
+from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE
 from onnxcam.layer import Layer
 from onnxcam.layout import picture_layout
 from onnxcam.subject import Subject
@@ -39,6 +39,7 @@ class Scene:
     image: ir.Value
     layer: Layer | None
     target: Aimed
+    eigen: bool = False  # sums over channels give way to their principal component
 
     @property
     def scores(self) -> Scores:
@@ -46,6 +47,13 @@ class Scene:
         if self.target.scores is None:
             raise MethodError("this method compares classes; it applies to classifiers only: use --method gradcam")
         return self.target.scores
+
+    @property
+    def index(self) -> ir.Value:
+        """Return the index of the class, int64 [N]; MethodError where no single class is explained."""
+        if CHOSEN not in self.target.outputs:
+            raise MethodError("this method needs one class of a classifier as its target: use --method gradcam")
+        return self.target.outputs[CHOSEN]
 
     def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
         """Return the gradient of the score with respect to *value*."""
@@ -74,11 +82,23 @@ class Scene:
         """Return the axes of space of A."""
         return list(range(2, 2 + len(self.size())))
 
+    def unfolded(self, flat: ir.Value) -> ir.Value:
+        """Return *flat*, a number for each picture and position of A, as [N, *space]."""
+        op, lengths = self.op, self.size()
+        if all(isinstance(length, int) for length in lengths):
+            return op.Reshape(flat, [-1, *lengths])
+        a = self.activation()
+        return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
+
     def _layer(self) -> Layer:
         if self.layer is None:
             raise MethodError("this method looks at a layer; name one")
         return self.layer
 
+
+SMOOTH, NONE = "smooth", "none"
+SMOOTHINGS = (NONE, "aug", "eigen", "aug+eigen")
+"""The setting of every CAM of one pass, and its values: `augment` has what they mean, and `activation.summed`."""
 
 Emit: TypeAlias = Callable[..., ir.Value]
 """From a scene, and a method's settings, to a tensor of the graph."""
@@ -96,6 +116,7 @@ class Method:
     summary: str
     run: Procedure | None = None  # the loop over passes, of one picture
     uses_head: bool = False  # it asks for scores of changed activations
+    summed: bool = False  # the map is a sum over channels, for which their principal component may stand
 
     @property
     def in_graph(self) -> bool:
@@ -105,21 +126,33 @@ class Method:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings by name, with their defaults: what the function takes beyond the scene, or the passes."""
+        parameters = list(inspect.signature(self._function).parameters.values())[1:]
+        own = {parameter.name: parameter.default for parameter in parameters}
+        return {**own, SMOOTH: NONE} if self.in_graph and self.at_layer else own
+
+    def choices(self, setting: str) -> tuple[str, ...]:
+        """Return the words that *setting* may be; none for a number."""
+        if setting == SMOOTH:
+            return SMOOTHINGS if self.summed else SMOOTHINGS[:2]
+        return get_args(get_type_hints(self._function)[setting])
+
+    @property
+    def _function(self) -> Callable[..., Any]:
         function = self.run or self.emit
         assert function is not None
-        parameters = list(inspect.signature(function).parameters.values())[1:]
-        return {parameter.name: parameter.default for parameter in parameters}
+        return function
 
 
 METHODS: dict[str, Method] = {}
 """Every method by its id. The command line, the documentation and the tests read it."""
 
 
-def method(id: str, *, at_layer: bool, uses_layer: bool | None = None) -> Callable[[Emit], Emit]:
+def method(id: str, *, at_layer: bool, uses_layer: bool | None = None, summed: bool = False) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*."""
 
     def enter(function: Emit) -> Emit:
-        METHODS[id] = Method(id, function, at_layer, at_layer if uses_layer is None else uses_layer, _summary(function))
+        looks = at_layer if uses_layer is None else uses_layer
+        METHODS[id] = Method(id, function, at_layer, looks, _summary(function), summed=summed)
         return function
 
     return enter
@@ -154,19 +187,22 @@ def explanation_graph(
     """Make the model of *subject* explain itself, in place.
 
     It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
-    what it needs of one pass, if anything. *settings* are those of a method that is a graph.
+    what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
+    layer, or of the picture, unless it says itself what shape it is.
     """
     image, op = subject.image, Emitter(subject.model.graph)
     batch = [subject.batch]
     target = aim.emit(op, subject.batch)
     if method.emit is not None:
-        scene = Scene(op, image, layer, target)
-        raw = method.emit(scene, **(settings or {})) if method.in_graph else method.emit(scene)
+        own = dict(settings or {}) if method.in_graph else {}
+        eigen = "eigen" in own.pop(SMOOTH, NONE)
+        raw = method.emit(Scene(op, image, layer, target, eigen), **own)
         value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
         if not method.in_graph:
             add_output(op, raw, MAP)
         elif method.at_layer and layout is not None:
-            add_output(op, raw, MAP, shape=[*batch, *layout.size(value)])
+            size = raw.shape[1:] if raw.shape is not None else layout.size(value)
+            add_output(op, raw, MAP, shape=[*batch, *size])
         else:
             add_output(op, raw, MAP, like=image)
     _finish(op, {**target.outputs, SCORE: target.score}, batch)

@@ -110,10 +110,7 @@ class Passes:
             yield batch
 
     def _fed(self, batch: Sequence[Array]) -> Array:
-        samples, dtype = np.stack(batch), self.picture.dtype
-        if np.issubdtype(dtype, np.integer):
-            samples = np.clip(np.rint(samples), np.iinfo(dtype).min, np.iinfo(dtype).max)
-        return samples.astype(dtype)
+        return as_dtype(np.stack(batch), self.picture.dtype)
 
     def _picture_layout(self) -> Grid:
         if self.layout is None:
@@ -122,6 +119,13 @@ class Passes:
                 "space; use --method gradient"
             )
         return self.layout
+
+
+def as_dtype(samples: Array, dtype: np.dtype[Any]) -> Array:
+    """Return real *samples* as *dtype*: rounded and clipped to its range where that is one of integers."""
+    if np.issubdtype(dtype, np.integer):
+        samples = np.clip(np.rint(samples), np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return samples.astype(dtype)
 
 
 def _joined(batches: Iterable[Array]) -> Array:
@@ -150,17 +154,28 @@ def read_settings(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             there = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
             raise MethodError(f"{method.id} has no setting {name!r}; there are {there}.{nearest(name, known)}")
-    return {name: _read(method, name, given.get(name, default), type(default)) for name, default in known.items()}
+    return {name: _read(method, name, given.get(name, default), default) for name, default in known.items()}
 
 
-def _read(method: Method, name: str, value: Any, kind: type) -> Any:
+def _read(method: Method, name: str, value: Any, default: Any) -> Any:
+    kind = type(default)
+    if kind is str:
+        return _word(method, name, value)
     try:
         read = kind(value)
         exact = isinstance(value, str) or read == value
     except (TypeError, ValueError):
         exact = False
-    lowest = 0 if name == "seed" else 1
+    lowest = min(default, 1)
     if not exact or not math.isfinite(read) or (kind is int and read < lowest):
         words = f"a whole number from {lowest}" if kind is int else "a finite number"
         raise MethodError(f"the setting {name} of {method.id} is {words}, not {value!r}")
     return read
+
+
+def _word(method: Method, name: str, value: Any) -> str:
+    words = method.choices(name)
+    if value not in words:
+        *most, last = words
+        raise MethodError(f"the setting {name} of {method.id} is {', '.join(most)} or {last}, not {value!r}")
+    return str(value)

@@ -7,7 +7,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.methods import METHODS
-from tests.networks import HAND_X, hand_model
+from tests.networks import HAND_X, hand_model, hand_transformer
 
 # X of ∂ A: 64 XᵀX = [[96, 48], [48, 44]], 4 times [[24, 12], [12, 11]]: λ = (35 + √745) / 2, v ~ (12, λ - 24).
 V = np.array([12, (35 + np.sqrt(745)) / 2 - 24])
@@ -33,6 +33,9 @@ BY_HAND: dict[str, Any] = {
     "shapleycam": [[0.5, 0], [1.5, 0]],  # the head is linear: H = 0
     "fem": [[0, 0], [0, 0]],  # no position of 4 is 2 σ above the mean of all
     # X = [[0, -3], [-2, 1], [4, -3], [-2, 5]] / 2: XᵀX = [[6, -6], [-6, 11]], λ = 15, v = (-2, 3) / √13
+    "finercam": [[0.5, -1.4], [1.5, -2.8]],  # y_0 − 0.6 y_1: ∂ = (½, −¼ − 0.6 · ¾)
+    "refinecam": [[1 / 3, 0], [1, 0]],  # one stage: gradcam++, scaled to [0, 1]
+    "legrad": [[0.5, 0], [1.5, 0]],  # of hand_transformer: y = 2 mean_i (x_i + Σ_j A_ij x_j), ∂y/∂A_ij = ½ x_j
     "eigencam": np.array([[-9, 7], [-17, 19]]) / np.sqrt(52),
     "eigengradcam": EIGENGRAD.reshape(2, 2),
     "kpcacam": KERNEL.reshape(2, 2),
@@ -57,7 +60,8 @@ BY_HAND: dict[str, Any] = {
     "scorecam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],
     "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
 }
-SETTINGS: dict[str, dict[str, float]] = {
+SETTINGS: dict[str, dict[str, float | str]] = {
+    "finercam": {"base": "hirescam"},
     "smoothgrad": {"samples": 4, "noise": 1e-3},
     "vargrad": {"samples": 4, "noise": 1e-3},
     "smoothgradcam++": {"samples": 4, "noise": 1e-3},
@@ -72,7 +76,8 @@ def test_every_method_has_a_map_computed_by_hand() -> None:
 
 @pytest.mark.parametrize("method", BY_HAND)
 def test_map_by_hand(method: str) -> None:
-    raw = Explainer(hand_model(), method=method, settings=SETTINGS.get(method, {})).attribute(HAND_X, target=0)
+    model = hand_transformer() if method == "legrad" else hand_model()
+    raw = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(HAND_X, target=0)
     expected = np.asarray(BY_HAND[method], np.float32)
     assert raw.dtype == np.float32
     assert raw.shape == ((1, 2, 2) if METHODS[method].at_layer else (1, 1, 2, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -23,15 +25,19 @@ from tests.networks import HAND_X, hand_model
             {"sample": 3},
             "no setting 'sample'; there are samples=25, noise=0.15, seed=0, batch_size=8. Did",
         ),
-        ("gradcam", {"samples": 3}, "gradcam has no setting 'samples'; there are none."),
+        ("gradcam", {"samples": 3}, "gradcam has no setting 'samples'; there are smooth=none."),
         ("smoothgrad", {"samples": "many"}, "the setting samples of smoothgrad is a whole number from 1, not 'many'"),
         ("smoothgrad", {"samples": 0}, "a whole number from 1, not 0"),
         ("smoothgrad", {"samples": 2.5}, "a whole number from 1, not 2.5"),
         ("smoothgrad", {"noise": float("nan")}, "a finite number, not nan"),
+        ("gradcam", {"smooth": "much"}, "the setting smooth of gradcam is none, aug, eigen or aug+eigen, not 'much'"),
+        ("eigencam", {"smooth": "eigen"}, "the setting smooth of eigencam is none or aug, not 'eigen'"),
+        ("scorecam", {"smooth": "aug"}, "scorecam has no setting 'smooth'"),
+        ("gradient", {"smooth": "aug"}, "gradient has no setting 'smooth'; there are none."),
     ],
 )
 def test_wrong_settings(method: str, settings: dict[str, object], says: str) -> None:
-    with pytest.raises(MethodError, match=says.replace("(", r"\(")):
+    with pytest.raises(MethodError, match=re.escape(says)):
         Explainer(hand_model(), method=method, settings=settings)
 
 

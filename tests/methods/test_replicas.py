@@ -56,6 +56,66 @@ class Net(nn.Module):
         return self.head(self.features(x))
 
 
+class Transformer(nn.Module):
+    """Two blocks over nine patches, with a class token or without; attention is spelt out."""
+
+    def __init__(self, class_token: bool, width: int = 8, heads: int = 2) -> None:
+        super().__init__()
+        self.class_token, self.heads = class_token, heads
+        self.patches = nn.Conv2d(3, width, 5, 5)
+        self.start = nn.Parameter(torch.randn(1, 1, width))
+        self.place = nn.Parameter(torch.randn(1, 9 + class_token, width))
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "norm1": nn.LayerNorm(width),
+                    "qkv": nn.Linear(width, 3 * width),
+                    "out": nn.Linear(width, width),
+                    "norm2": nn.LayerNorm(width),
+                    "mlp": nn.Sequential(nn.Linear(width, 16), nn.GELU(), nn.Linear(16, width)),
+                }
+            )
+            for _ in range(2)
+        )
+        self.norm, self.linear = nn.LayerNorm(width), nn.Linear(width, 5)
+
+    def embedded(self, x):
+        z = self.patches(x).flatten(2).transpose(1, 2)
+        return (torch.cat([self.start.expand(len(z), -1, -1), z], 1) if self.class_token else z) + self.place
+
+    def block(self, block, z, probabilities=None):
+        n, t, width = z.shape
+        qkv = block["qkv"](block["norm1"](z)).reshape(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if probabilities is None:
+            probabilities = (qkv[0] @ qkv[1].transpose(2, 3) / 2).softmax(-1)
+        z = z + block["out"]((probabilities @ qkv[2]).transpose(1, 2).reshape(n, t, width))
+        return z + block["mlp"](block["norm2"](z)), probabilities
+
+    def head(self, z):
+        z = self.norm(z)
+        return self.linear(z[:, 0] if self.class_token else z.mean(1))
+
+    def forward(self, x):
+        z = self.embedded(x)
+        for block in self.blocks:
+            z, _ = self.block(block, z)
+        return self.head(z)
+
+
+def legrad(net, x, target):
+    """Each block with its probabilities as a leaf; its score is that of the mean of its tokens."""
+    z, out = net.embedded(x).detach(), torch.zeros(len(x), 3, 3)
+    for block in net.blocks:
+        a = net.block(block, z)[1].detach().requires_grad_()
+        after, _ = net.block(block, z, a)
+        scores = net.linear(net.norm(after.mean(1)))
+        (g,) = torch.autograd.grad(scores[range(len(x)), target].sum(), a)
+        columns = g.clamp(min=0).mean((1, 2))
+        out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / 2
+        z = after.detach()
+    return out
+
+
 def layer_gradient(net, x, target):
     a = net.features(x).detach().requires_grad_()
     (g,) = torch.autograd.grad(net.head(a)[range(len(x)), target].sum(), a)
@@ -240,6 +300,35 @@ def fullgrad(net, x, target):
     return out[:, 0]
 
 
+def finercam(net, x, target):
+    """The two classes with the closest scores, sorted; Grad-CAM of the difference."""
+    a = net.features(x).detach().requires_grad_()
+    y, total = net.head(a), 0
+    for n, c in enumerate(target):
+        apart = (y[n] - y[n, c]).abs().tolist()
+        others = sorted((d for d in range(5) if d != c), key=apart.__getitem__)
+        total = total + y[n, c] - 0.8 * (y[n, others[0]] + y[n, others[1]]) / 2
+    (g,) = torch.autograd.grad(total, a)
+    return (g.mean((2, 3), keepdim=True) * a).sum(1).clamp(min=0).detach()
+
+
+def refinecam(net, x, target):
+    """The second convolution ends the stage of 7 × 7, the third that of 5 × 5; Grad-CAM at both."""
+    a = x
+    for conv in net.convs[:2]:
+        a = F.relu(conv(a))
+    fine = a.detach().requires_grad_()
+    coarse = F.relu(net.convs[2](fine))
+    gradients = torch.autograd.grad(net.head(coarse)[range(len(x)), target].sum(), (fine, coarse))
+    out = 1
+    for a, g in zip((fine, coarse), gradients, strict=True):
+        cam = (g.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True).clamp(min=0).detach()
+        low, high = cam.amin((2, 3), keepdim=True), cam.amax((2, 3), keepdim=True)
+        cam = (cam - low) / torch.where(high > low, high - low, 1)
+        out = out * F.interpolate(cam, x.shape[2:], mode="bilinear", align_corners=False)
+    return out[:, 0]
+
+
 def by_position(combine):
     """A map that is a sum over channels of what *combine* makes of activation and gradient."""
 
@@ -338,7 +427,9 @@ def ablationcam(net, x, target):
     return out.clamp(min=0)
 
 
-SETTINGS: dict[str, dict[str, float]] = {
+SETTINGS: dict[str, dict[str, float | str]] = {
+    "finercam": {"alpha": 0.8, "classes": 2},
+    "refinecam": {"base": "gradcam"},
     "smoothgrad": {"samples": 5, "noise": 0.2},
     "vargrad": {"samples": 5, "noise": 0.2},
     "smoothgradcam++": {"samples": 5, "noise": 0.2},
@@ -359,6 +450,9 @@ REPLICAS: dict[str, Callable] = {
     "layercam": by_position(lambda a, g: a * g.clamp(min=0)),
     "shapleycam": shapleycam,
     "fem": fem,
+    "finercam": finercam,
+    "refinecam": refinecam,
+    "legrad": legrad,
     "eigencam": lambda net, x, target: eigen(net.features(x).detach()),
     "eigengradcam": eigengradcam,
     "kpcacam": kpcacam,
@@ -388,10 +482,11 @@ REPLICAS: dict[str, Callable] = {
 def networks():
     torch.manual_seed(0)
     made = {}
-    for pooled in (True, False):
-        net = Net(pooled).eval()
-        batch = {0: torch.export.Dim("n", min=1, max=8)}
-        made[pooled] = net, export(net, torch.rand(2, 3, 15, 15), dynamic_shapes=({**batch},))
+    for kind in (Net, Transformer):
+        for form in (True, False):
+            net = kind(form).eval()
+            batch = {0: torch.export.Dim("n", min=1, max=8)}
+            made[kind, form] = net, export(net, torch.rand(2, 3, 15, 15), dynamic_shapes=({**batch},))
     return made
 
 
@@ -404,7 +499,7 @@ def test_every_method_has_a_replica() -> None:
 def test_replica(networks, method: str, pooled: bool) -> None:
     if method == "cam" and not pooled:
         pytest.skip("cam needs a pooled head")
-    net, model = networks[pooled]
+    net, model = networks[Transformer if method == "legrad" else Net, pooled]
     x, target = torch.randn(3, 3, 15, 15, generator=torch.Generator().manual_seed(1)), [4, 0, 2]
     expected = REPLICAS[method](net, x, target).numpy()
     actual = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(x.numpy(), target=target)
