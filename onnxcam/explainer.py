@@ -49,8 +49,8 @@ class Explainer:
         preprocess: How a picture becomes the model's tensor: a spelling such as ``"imagenet"`` (docs/preprocess.md),
             a `Preprocess`, a function from uint8 [H, W, 3] to the tensor; None asks the file, then guesses.
         labels: A file of class names, or the names; None asks the file.
-        settings: Of a method of several passes, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
-        progress: Wraps the samples of such a method and their number, to show how far it is.
+        settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
+        progress: Wraps the samples of a method of several passes and their number, to show how far it is.
 
     Raises:
         OnnxcamError: with one line that says what is wrong (see `onnxcam.errors`).
@@ -88,7 +88,7 @@ class Explainer:
         self.choice = subject.choose(self.layer) if self._method.uses_layer else None
         layer = self.choice.layer if self.choice else None
         twin = subject.twin() if self._method.uses_head else None
-        explanation_graph(subject, self._method, layer)
+        explanation_graph(subject, self._method, layer, self._settings if self._method.in_graph else {})
         if twin is not None and layer is not None:
             head_graph(twin, layer.twin(twin.model.graph))
             self._head = Session(twin.model, self.provider)

@@ -73,7 +73,7 @@ class Scene:
         return self.layer
 
 
-Emit: TypeAlias = Callable[[Scene], ir.Value]
+Emit: TypeAlias = Callable[..., ir.Value]  # of a scene, and the method's settings
 Procedure: TypeAlias = Callable[..., NDArray[Any]]
 
 
@@ -96,10 +96,10 @@ class Method:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings by name, with their defaults: what a procedure's function takes beyond the passes."""
-        if self.run is None:
-            return {}
-        parameters = list(inspect.signature(self.run).parameters.values())[1:]
+        """The settings by name, with their defaults: what the method's function takes beyond the scene or passes."""
+        function = self.run or self.emit
+        assert function is not None
+        parameters = list(inspect.signature(function).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
 
 
@@ -140,8 +140,10 @@ def find_method(id: str) -> Method:
     return METHODS[id]
 
 
-def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> None:
-    """Make the model of *subject* explain itself, in place.
+def explanation_graph(
+    subject: Subject, method: Method, layer: Layer | None, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Make the model of *subject* explain itself, in place; *settings* are those of a method of one pass.
 
     It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`. For a
     procedure `MAP` is what it needs of one pass, if anything.
@@ -152,7 +154,7 @@ def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> 
     index, score = scores.select(op, wanted)
     batch = wanted.shape[:1] if wanted.shape is not None else [None]
     if method.emit is not None:
-        raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
+        raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)), **(settings or {}))
         value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
         if not method.in_graph:
             add_output(op, raw, MAP)
