@@ -7,8 +7,12 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import backward, connected, dense
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
+from onnxcam.autodiff.rescale import RescaleRules
 from onnxcam.autodiff.rules import RuleSet
+from onnxcam.layer import Layer
+from onnxcam.layout import Grid
 from onnxcam.methods.base import Scene, method
+from onnxcam.units import real
 
 
 def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
@@ -65,6 +69,24 @@ def lrp_gamma(scene: Scene) -> ir.Value:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-gamma")
     """
     return _of_the_score(scene, LRP_GAMMA)
+
+
+@method("deeplift", at_layer=False)
+def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
+    """M = m (x − x₀), m the multipliers Δy/Δx of each activation against the reference x₀; its sum is y(x) − y(x₀).
+
+    Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
+    rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. Products, softmax, normalisations and maxima,
+    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, such as loops, is refused by name.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})
+    """
+    op, image = scene.op, scene.image
+    rules = RescaleRules(op, image, baseline)
+    picture, reference = Layer(image, Grid(1, ())), rules.twin(image)
+    multipliers = picture.real_gradient(op, scene.gradient(image, rules))
+    return op.Mul(multipliers, op.Sub(picture.real(op), real(op, reference, image)))
 
 
 @method("excitation-backprop", at_layer=True)
