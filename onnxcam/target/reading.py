@@ -43,6 +43,8 @@ class Reading:
         at = wish.at if isinstance(wish, Text) else None
         letters = [self._index(letter, text) for letter in text]
         if not letters:
+            if isinstance(wish, Text):
+                raise TargetError("there is no letter in the text; name some with text=…")
             raise TargetError("the model reads no letter in this picture; name one with text=…")
         if at is not None and at >= len(letters):
             raise TargetError(f"text {text!r} has no character {at}; they are counted from 0")

@@ -103,9 +103,8 @@ def _embedding(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> T
 
 def _captions(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Tasks:
     words = next((x for x in graph.inputs if x is not image and x.dtype is not None and x.dtype.is_integer()), None)
-    for y in _tensors(graph, 3):
-        count = _length(y, 2)
-        labels = names.of(count if isinstance(count, int) else None)
+    for y in _tensors(graph, 3) if words is not None else ():
+        labels = _labels(names, _length(y, 2), known)
         if words is not None and labels:
             length = _length(words, 1) if words.shape is not None and len(words.shape) == 2 else None
             vocabulary = names.card.vocabulary.get(words.name or "", labels)
@@ -114,10 +113,9 @@ def _captions(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Ta
 
 
 def _reading(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Tasks:
-    for y in _tensors(graph, 3):
-        count = _length(y, 2)
-        labels = names.of(count if isinstance(count, int) else None)
-        if not labels or not (known or _is_recurrent(graph)):
+    for y in _tensors(graph, 3) if known or _is_recurrent(graph) else ():
+        labels = _labels(names, _length(y, 2), known)
+        if not labels:
             continue
         blank = next((i for i, letter in enumerate(labels) if letter in ("", "blank", "<blank>", "[blank]")), 0)
         batch = 1 if y.shape is not None and image.shape is not None and _is_batch(y.shape[1], image.shape[0]) else 0
@@ -134,6 +132,16 @@ def _pictures(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Ta
     for y, layout, count in _grids(graph, image):
         if (known or count == _channels(image)) and len(layout.space) == 2:
             yield Pictures(y.name or "", layout)
+
+
+def _labels(names: Names, count: object, known: bool) -> Sequence[str] | None:
+    """Return a name for each of *count*; where the task is but a guess, None if the user's names are not so many."""
+    try:
+        return names.of(count if isinstance(count, int) else None)
+    except TargetError:
+        if known:
+            raise
+        return None
 
 
 def _grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, Grid, int]]:
