@@ -18,7 +18,7 @@ from onnxcam.diagnose import choose_layer, gradient_flows, why_not_finite
 from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
 from onnxcam.explanation import Explanation
 from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE, load_bare
-from onnxcam.graph import ModelLike, building
+from onnxcam.graph import ModelLike, all_tensors, building
 from onnxcam.inputs import Given
 from onnxcam.layer import Choice
 from onnxcam.methods import Passes, find_method, read_settings
@@ -46,7 +46,8 @@ class Explainer:
     Args:
         model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
         method: The method's id, such as ``"gradcam"``.
-        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses.
+        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses. The maps
+            of several, a list or ``"a,b"``, are fused.
         target: What to explain where a call does not say: a class index, a label, ``"top"`` or other words
             (`onnxcam.target.words` lists them); None takes what the model puts first.
         provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another of `onnxcam.engine.SHORT`.
@@ -56,6 +57,7 @@ class Explainer:
         settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
         smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter pictures, ``"eigen"`` takes
             the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
+        signed: Whether what speaks against the target stays in the maps, which then go from −1 to 1.
         inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, a picture or an array.
         wrt: Which input is the picture to be explained, where several could be.
         progress: Wraps the samples of such a method and their number, to show how far it is.
@@ -70,13 +72,14 @@ class Explainer:
 
     model: ModelLike
     method: str = "gradcam"
-    layer: str | None = None
+    layer: str | Sequence[str] | None = None
     target: Target = None
     provider: str = "auto"
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     smooth: str = NONE
+    signed: bool = False
     inputs: Mapping[str, Given] = field(default_factory=dict)
     wrt: str | None = None
     progress: Progress = quiet
@@ -85,7 +88,7 @@ class Explainer:
         self._method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         self._settings = read_settings(self._method, {**self.settings, **smooth})
-        self._compiled: dict[tuple[Aim, str | None], Compiled] = {}
+        self._compiled: dict[tuple[Aim, tuple[str, ...]], Compiled] = {}
         self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
         subject = self._open()
         self.network.read(subject)
@@ -94,8 +97,7 @@ class Explainer:
         if self.target is not None:
             self._check_class(self.target)
         if isinstance(aim, ClassAim):  # one graph for all classes; what other targets need, pictures say
-            choice = choose_layer(subject, aim, self.layer) if self._method.uses_layer else None
-            self._compile(subject, aim, choice)
+            self._compile(subject, aim, self._choose(subject, aim))
 
     @overload
     def __call__(
@@ -113,6 +115,12 @@ class Explainer:
         if isinstance(images, list):
             return list(self._explain(images, target, extra))
         return next(self._explain([images], target, extra))
+
+    def each(self, image: Image, target: Target = None, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
+        """Explain one picture: what *target* means, which for ``top=5`` is five explanations, else one."""
+        wish = parse(self.target if target is None else target, self.class_names)
+        count = wish.count if isinstance(wish, Top) else 1
+        return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
 
     def best(self, image: Image, count: int, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
         """Explain what the model puts first, *count* of it, the best first: classes, or the objects it detects."""
@@ -172,23 +180,23 @@ class Explainer:
         index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
         names = self.class_names
         label = names[index] if CHOSEN in results and names and index is not None else goal.label
-        flat = heatmap.magnitude(raw, None if self._method.at_layer else self._channel())
+        flat = heatmap.flat(raw, None if self._method.at_layer else self._channel(), signed=self.signed)
         warnings = list(self.warnings)
-        if not flat.max(initial=0) > 0:
+        if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
             warnings.append(self._why_blank(tensor, goal, index, compiled, extra))
         height, width = picture.shape[:2]
         placed = heatmap.enlarge(flat, self.preprocessing.frame(height, width), (height, width))
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
             image=picture,
-            map=heatmap.normalize(placed),
+            map=heatmap.normalize(placed, signed=self.signed),
             raw=raw,
             target=index,
             label=label,
             words=goal.words if CHOSEN not in results else label or str(index),
             score=float(results[SCORE][0]),
             probability=goal.probability if goal.probability is not None else self._probability(outputs, index),
-            layer=compiled.choice.layer.name if compiled.choice else None,
+            layer=", ".join(layer.name for layer in compiled.layers) or None,
             method=self.method,
             outputs=outputs,
             detection=goal.box,
@@ -203,7 +211,12 @@ class Explainer:
         return probability(task.scores, outputs, index, self.network.multi_label)
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
-        return self.network.resolve(self.target if wanted is None else wanted, look)
+        wish = parse(self.target if wanted is None else wanted, self.class_names)
+        if isinstance(wish, Top) and wish.count > 1:
+            raise TargetError(
+                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(picture, target) for them"
+            )
+        return self.network.resolve(wish, look)
 
     def _run(self, tensor: NDArray[Any], goals: Sequence[Goal], extra: Arrays) -> list[tuple[Compiled, Arrays]]:
         """Return for each row of the batch *tensor* what explained it, and its outputs, the raw map among them."""
@@ -231,17 +244,26 @@ class Explainer:
             known = next((one for (aim, _), one in self._compiled.items() if aim == goal.aim), None)
             if known is not None:
                 return known
-        subject, choice = self._open(), None
-        if self._method.uses_layer:
-            feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: goal.feed[None]}
-            choice = choose_layer(subject, goal.aim, self.layer, feeds, goal.region)
-        key = goal.aim, choice.layer.tensor if choice is not None else None
-        return self._compiled.get(key) or self._compile(subject, goal.aim, choice)
+        subject = self._open()
+        feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: goal.feed[None]}
+        choices = self._choose(subject, goal.aim, feeds, goal.region)
+        known = self._compiled.get((goal.aim, tuple(choice.layer.tensor for choice in choices)))
+        return known or self._compile(subject, goal.aim, choices)
 
-    def _compile(self, subject: Subject, aim: Aim, choice: Choice | None) -> Compiled:
-        made = Compiled.of(subject, self._method, aim, choice, self._settings, self.provider)
-        self._compiled[aim, choice.layer.tensor if choice is not None else None] = made
-        self.choice = choice
+    def _choose(
+        self, subject: Subject, aim: Aim, feeds: Arrays | None = None, region: NDArray[np.bool_] | None = None
+    ) -> list[Choice]:
+        """Return the layers that the method looks at."""
+        if not self._method.uses_layer:
+            return []
+        names = [self.layer] if self.layer is None or self.layer in all_tensors(subject.model.graph) else self.layer
+        names = names.split(",") if isinstance(names, str) else names
+        return [choose_layer(subject, aim, name, feeds, region) for name in names]
+
+    def _compile(self, subject: Subject, aim: Aim, choices: Sequence[Choice]) -> Compiled:
+        made = Compiled.of(subject, self._method, aim, choices, self._settings, self.provider, signed=self.signed)
+        self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
+        self.choice = choices[0] if choices else None
         return made
 
     def _open(self) -> Subject:
@@ -300,7 +322,7 @@ class Explainer:
             picture,
             here,
             self.network.layout,
-            compiled.choice.layer.layout if compiled.choice else None,
+            compiled.layers[0].layout if compiled.layers else None,
             ask,
             ask_head,
             ask_probability,
@@ -349,8 +371,8 @@ class Explainer:
         if self._method.emit is None:
             return f"the map is blank: nowhere does covering the picture lower the score of {name}"
         value, where = self.network.image.name or "", "the input"
-        if compiled.choice is not None:
-            value, where = compiled.choice.layer.tensor, f"layer {compiled.choice.layer.name!r}"
+        if compiled.layers:
+            value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
         feed = np.asarray(index if is_class else goal.feed)[None]
         feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: feed}
         if not gradient_flows(self._open(), goal.aim, feeds, value):
@@ -359,8 +381,11 @@ class Explainer:
                 f"are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another "
                 + ("class" if is_class else "target")
             )
-        counter = f"; --target 'not {label}' shows what does" if is_class else ""
-        return f"the map is blank: at {where} everything speaks against {name}{counter}; try another class or layer"
+        return (
+            f"the map is blank: at {where} everything speaks against {name}; signed=True (--signed) shows what does"
+            + (f", and so does the target 'not {label}'" if is_class else "")
+            + "; or try another class or layer"
+        )
 
 
 def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:

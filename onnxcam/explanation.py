@@ -15,6 +15,7 @@ from onnxcam import heatmap
 from onnxcam import image as pictures
 from onnxcam.errors import OutputError
 
+WHITE, GREEN = (255, 255, 255), (0, 255, 0)
 _FILES = {"map": "-map.npy", "raw": "-raw.npy", "overlay": "-overlay.png"}
 
 
@@ -25,7 +26,8 @@ class Explanation:
     Attributes:
         image: The picture, uint8 [H, W, 3] RGB.
         map: float32 [H, W] in [0, 1], at the picture's size: the positive part of the raw map (for the gradient
-            methods the largest magnitude over the channels), divided by its maximum.
+            methods the largest magnitude over the channels), divided by its maximum. Where both signs were asked for,
+            the raw map (the sum over the channels) in [-1, 1].
         raw: The map as the method gives it, unnormalised: float32 [h, w] at the layer's size, or signed and in the
             input's own shape for the gradient methods.
         target: The class index that was explained; None where the target is no class.
@@ -56,9 +58,23 @@ class Explanation:
     note: str = ""
     warnings: tuple[str, ...] = ()
 
-    def overlay(self, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
-        """Return the picture with the map over it, uint8 [H, W, 3] RGB; *alpha* is the weight of the map."""
-        return heatmap.overlay(self.image, self.map, alpha, colormap)
+    def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
+        """Return the picture with the map over it, uint8 [H, W, 3] RGB; *alpha* is the weight of the map.
+
+        With *boxes* those of the map in white, and the detection or patch that is explained in green.
+        """
+        drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
+        if not boxes:
+            return drawn
+        drawn = heatmap.outlined(drawn, self.boxes(), WHITE)
+        return heatmap.outlined(drawn, [self.detection] if self.detection else [], GREEN)
+
+    def boxes(self, threshold: float = 0.15, least: float = 0.005) -> list[tuple[int, int, int, int]]:
+        """Return the boxes around all parts of the map above *threshold* of its maximum, the largest first.
+
+        Parts that cover less than *least* of the picture are left out.
+        """
+        return heatmap.boxes(self.map, threshold, least)
 
     def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
         """Return the box (x1, y1, x2, y2) around the largest part of the map above *threshold* of its maximum."""
@@ -78,6 +94,7 @@ class Explanation:
         *,
         alpha: float = 0.5,
         colormap: str = "jet",
+        boxes: bool = False,
     ) -> dict[str, Path]:
         """Write overlay (.png), map and raw map (.npy) into *directory*; return their paths by kind.
 
@@ -91,5 +108,5 @@ class Explanation:
             np.save(paths["raw"], self.raw)
         except OSError as error:
             raise OutputError(f"cannot write into '{folder}': {error.strerror or error}") from None
-        pictures.write(paths["overlay"], self.overlay(alpha, colormap))
+        pictures.write(paths["overlay"], self.overlay(alpha, colormap, boxes))
         return paths

@@ -55,6 +55,8 @@ class Folder:
             "overlay": str(self.path / files["overlay"].name),
             "detection": explanation.detection,
             "box": explanation.box(),
+            "boxes": explanation.boxes(),
+            "note": explanation.note,
             "warnings": list(explanation.warnings),
         }
         self.entries.append(entry)

@@ -106,7 +106,9 @@ def _refusal(subject: Subject, method: Method, choice: Choice | None, aim: Aim) 
     """Return why *method* does not apply, or nothing."""
     twin = subject.twin()
     try:
-        explanation_graph(twin, method, choice.layer.twin(twin.model.graph) if choice else None, aim)
+        explanation_graph(
+            twin, method, [choice.layer.twin(twin.model.graph)] if choice and method.uses_layer else [], aim
+        )
     except OnnxcamError as error:
         return str(error)
     return ""

@@ -34,6 +34,8 @@ ENTRY = {
     "raw": str,
     "overlay": str,
     "box": list,
+    "boxes": list,
+    "note": str,
     "words": str,
     "detection": type(None),
     "warnings": list,

@@ -47,5 +47,6 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    typer.echo("error: " + " ".join(message.split()), err=True)
+    first, *marked = message.split("\n  ")  # words that do not parse stand below, with a mark under the place
+    typer.echo("\n  ".join(["error: " + " ".join(first.split()), *marked]), err=True)
     sys.exit(2)

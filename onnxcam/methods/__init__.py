@@ -16,7 +16,8 @@ from onnxcam.methods import perturbation as _perturbation
 from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
-from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method, head_graph
+from onnxcam.methods.base import METHODS, Method, Scene, find_method
+from onnxcam.methods.graph import explanation_graph, head_graph
 from onnxcam.methods.passes import Passes, read_settings
 
 __all__ = [
