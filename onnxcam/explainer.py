@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import heatmap
-from onnxcam import image as pictures
 from onnxcam.compiled import Compiled
 from onnxcam.diagnose import choose_layer, gradient_flows, why_not_finite
 from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
@@ -32,6 +31,7 @@ from onnxcam.target import Aim, ClassAim, Goal, Look, Target, Top, parse, probab
 from onnxcam.target.classes import Classes
 from onnxcam.target.detection import Detections
 from onnxcam.target.words import WISHES
+from onnxcam.volume import Volume
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -129,8 +129,9 @@ class Explainer:
                 f"the {count} best are asked of classifiers and detectors; this is {self.network.task.name}"
             )
         first = self(image, "top", inputs)
-        picture = pictures.read(image)
-        look = self.network.look(self.preprocessing(picture), picture, self.network.read_inputs(inputs or {}))
+        picture = self.network.medium.read(image)
+        tensor = self.network.medium.tensor(picture)
+        look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
         order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(image, wish, inputs) for wish in order[1:count])]
 
@@ -156,9 +157,10 @@ class Explainer:
         return np.concatenate([found[MAP] for _, found in self._run(tensor, goals, given)])
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
+        medium = self.network.medium
         for start in range(0, len(images), BATCH):
-            batch = [pictures.read(source) for source in images[start : start + BATCH]]
-            tensors = [self.preprocessing(picture) for picture in batch]
+            batch = [medium.read(source) for source in images[start : start + BATCH]]
+            tensors = [medium.tensor(picture) for picture in batch]
             looks = [self.network.look(t, picture, extra) for t, picture in zip(tensors, batch, strict=True)]
             goals = [self._goal(wanted, look) for look in looks]
             same = len({tensor.shape for tensor in tensors}) == 1
@@ -169,7 +171,7 @@ class Explainer:
 
     def _explanation(
         self,
-        picture: NDArray[np.uint8],
+        picture: Any,
         tensor: NDArray[Any],
         goal: Goal,
         compiled: Compiled,
@@ -184,11 +186,11 @@ class Explainer:
         warnings = list(self.warnings)
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
             warnings.append(self._why_blank(tensor, goal, index, compiled, extra))
-        height, width = picture.shape[:2]
-        placed = heatmap.enlarge(flat, self.preprocessing.frame(height, width), (height, width))
+        placed = self.network.medium.enlarge(flat, picture)
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
-            image=picture,
+            image=picture.data if isinstance(picture, Volume) else picture,
+            affine=picture.affine if isinstance(picture, Volume) else None,
             map=heatmap.normalize(placed, signed=self.signed),
             raw=raw,
             target=index,

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap
+from onnxcam import heatmap, volume
 from onnxcam import image as pictures
 from onnxcam.errors import OutputError
 
@@ -21,10 +22,10 @@ _FILES = {"map": "-map.npy", "raw": "-raw.npy", "overlay": "-overlay.png"}
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which pixels spoke for a class.
+    """Which pixels, or voxels, spoke for a target. For volumes [H, W] is [D, H, W], and a box is a picture's only.
 
     Attributes:
-        image: The picture, uint8 [H, W, 3] RGB.
+        image: The picture, uint8 [H, W, 3] RGB, or the volume [D, H, W] as it was read.
         map: float32 [H, W] in [0, 1], at the picture's size: the positive part of the raw map (for the gradient
             methods the largest magnitude over the channels), divided by its maximum. Where both signs were asked for,
             the raw map (the sum over the channels) in [-1, 1].
@@ -39,11 +40,12 @@ class Explanation:
         method: The method's id.
         outputs: The model's own outputs for this picture, by name.
         detection: The detection or patch that was explained, (x1, y1, x2, y2) in the picture's pixels.
+        affine: Where a volume lies in the scanner, float64 [4, 4], if a NIfTI file said so.
         note: What was taken as the target where nobody said it.
         warnings: What the user should know about this map.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
     map: NDArray[np.float32]
     raw: NDArray[np.float32]
     target: int | None
@@ -55,14 +57,18 @@ class Explanation:
     method: str
     outputs: Mapping[str, np.ndarray]
     detection: tuple[float, float, float, float] | None = None
+    affine: NDArray[np.float64] | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
 
     def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
         """Return the picture with the map over it, uint8 [H, W, 3] RGB; *alpha* is the weight of the map.
 
-        With *boxes* those of the map in white, and the detection or patch that is explained in green.
+        With *boxes* those of the map in white, and the detection or patch that is explained in green. Of a volume the
+        three slices through the largest value of the map.
         """
+        if self.is_volume:
+            return volume.overlay(self.image, self.map, alpha, colormap)
         drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
         if not boxes:
             return drawn
@@ -74,11 +80,16 @@ class Explanation:
 
         Parts that cover less than *least* of the picture are left out.
         """
-        return heatmap.boxes(self.map, threshold, least)
+        return [] if self.is_volume else heatmap.boxes(self.map, threshold, least)
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether a volume was explained, no picture."""
+        return self.map.ndim == 3
 
     def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
         """Return the box (x1, y1, x2, y2) around the largest part of the map above *threshold* of its maximum."""
-        return heatmap.box(self.map, threshold)
+        return None if self.is_volume else heatmap.box(self.map, threshold)
 
     @property
     def slug(self) -> str:
@@ -96,7 +107,7 @@ class Explanation:
         colormap: str = "jet",
         boxes: bool = False,
     ) -> dict[str, Path]:
-        """Write overlay (.png), map and raw map (.npy) into *directory*; return their paths by kind.
+        """Write overlay (.png), map and raw map (.npy, the map of a NIfTI file .nii.gz); return their paths by kind.
 
         OutputError where that cannot be done.
         """
@@ -104,7 +115,11 @@ class Explanation:
         paths = {kind: folder / f"{name}{end}" for kind, end in _FILES.items()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            np.save(paths["map"], self.map)
+            if self.affine is not None:
+                paths["map"] = paths["map"].with_suffix(".nii.gz")
+                volume.write(paths["map"], self.map, self.affine)
+            else:
+                np.save(paths["map"], self.map)
             np.save(paths["raw"], self.raw)
         except OSError as error:
             raise OutputError(f"cannot write into '{folder}': {error.strerror or error}") from None

@@ -21,6 +21,7 @@ from onnxcam.graph import ModelLike, all_tensors
 from onnxcam.inputs import Given
 from onnxcam.labels import Names
 from onnxcam.layout import Grid, picture_layout
+from onnxcam.medium import Medium, Pictures, Volumes
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.subject import Subject
 from onnxcam.target import Goal, Look, Target, Task, find_tasks, resolve
@@ -79,6 +80,15 @@ class Network:
         return found
 
     @cached_property
+    def medium(self) -> Medium:
+        """What the model looks at."""
+        layout = self.layout
+        if layout is None or len(layout.space) != 3:
+            return Pictures(lambda: self.preprocessing)
+        dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
+        return Volumes(layout, dtype, self.preprocess or self.names.card.preprocess, self.warnings.append)
+
+    @cached_property
     def companions(self) -> dict[str, NDArray[Any]]:
         """The other inputs as far as they are given, [1, …] by name."""
         return self.read_inputs(self.given)
@@ -102,16 +112,12 @@ class Network:
         """Return what *target* means in the picture of *look*."""
         return resolve(self.tasks, target, self.class_names, look)
 
-    def look(self, tensor: NDArray[Any], picture: NDArray[Any] | None, extra: Mapping[str, NDArray[Any]]) -> Look:
+    def look(self, tensor: NDArray[Any], picture: Any, extra: Mapping[str, NDArray[Any]]) -> Look:
         """Return the look at one *tensor* [1, …], made of *picture*, if of any."""
         layout = self.layout
         space = layout.space if layout is not None else tuple(range(1, tensor.ndim))
-        frame = None if picture is None or len(space) != 2 else self.preprocessing.frame(*picture.shape[:2])
-        size = (
-            picture.shape[:2]
-            if frame is not None and picture is not None
-            else tuple(tensor.shape[axis] for axis in space)
-        )
+        frame = None if picture is None else self.medium.frame(picture)
+        size = tuple(tensor.shape[axis] for axis in space) if picture is None else self.medium.size(picture)
         known = {**self.companions, **extra}
         blank = {
             value.name or "": np.zeros([d if isinstance(d, int) else 1 for d in value.shape or ()], value.dtype.numpy())
@@ -119,7 +125,7 @@ class Network:
             if value.dtype is not None and value.name not in known and value.dtype.is_integer()
         }
         feeds = {self.image.name or "": tensor, **blank, **known}
-        return Look(feeds, self.image.name or "", space, frame, size, self._run, self._prepare)
+        return Look(feeds, self.image.name or "", space, frame, size, self._run, self._prepare, self.medium.array)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the plain model: its own outputs, or tensors inside it."""
@@ -135,7 +141,7 @@ class Network:
         return session.run({name: feeds[name] for name in session.inputs})
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
-        return self.preprocessing(pictures.read(picture))
+        return self.medium.tensor(self.medium.read(picture))
 
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
         spec = TensorSpec.of(value)
