@@ -59,7 +59,7 @@ class Explainer:
             the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
         signed: Whether what speaks against the target stays in the maps, which then go from −1 to 1.
         inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, a picture or an array.
-        wrt: Which input is the picture to be explained, where several could be.
+        wrt: Which input is explained, where several are pictures; or one that is none, such as a question.
         progress: Wraps the samples of such a method and their number, to show how far it is.
 
     Raises:
@@ -182,11 +182,16 @@ class Explainer:
         index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
         names = self.class_names
         label = names[index] if CHOSEN in results and names and index is not None else goal.label
-        flat = heatmap.flat(raw, None if self._method.at_layer else self._channel(), signed=self.signed)
+        parts = self.network.parts({**self.network.companions, **extra, **_rowed(goal.inputs)})
+        channel = None if self._method.at_layer else self._channel()
+        if parts is not None:
+            channel = 1 if raw.ndim > 1 else None
+            raw = raw if raw.ndim > 1 else np.abs(raw)
+        flat = heatmap.flat(raw, channel, signed=self.signed)
         warnings = list(self.warnings)
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
             warnings.append(self._why_blank(tensor, goal, index, compiled, extra))
-        placed = self.network.medium.enlarge(flat, picture)
+        placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
             image=picture.data if isinstance(picture, Volume) else picture,
@@ -203,6 +208,7 @@ class Explainer:
             outputs=outputs,
             detection=goal.box,
             note=goal.note,
+            parts=tuple(parts) if parts is not None else None,
             warnings=tuple(warnings),
         )
 

@@ -40,6 +40,7 @@ class Explanation:
         method: The method's id.
         outputs: The model's own outputs for this picture, by name.
         detection: The detection or patch that was explained, (x1, y1, x2, y2) in the picture's pixels.
+        parts: The words of an input that is no picture, or the names of its numbers; *map* has a value for each.
         affine: Where a volume lies in the scanner, float64 [4, 4], if a NIfTI file said so.
         note: What was taken as the target where nobody said it.
         warnings: What the user should know about this map.
@@ -57,6 +58,7 @@ class Explanation:
     method: str
     outputs: Mapping[str, np.ndarray]
     detection: tuple[float, float, float, float] | None = None
+    parts: tuple[str, ...] | None = None
     affine: NDArray[np.float64] | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
@@ -67,6 +69,8 @@ class Explanation:
         With *boxes* those of the map in white, and the detection or patch that is explained in green. Of a volume the
         three slices through the largest value of the map.
         """
+        if self.parts is not None:
+            return heatmap.sentence(self.parts, self.map, alpha, colormap)
         if self.is_volume:
             return volume.overlay(self.image, self.map, alpha, colormap)
         drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
@@ -80,7 +84,15 @@ class Explanation:
 
         Parts that cover less than *least* of the picture are left out.
         """
-        return [] if self.is_volume else heatmap.boxes(self.map, threshold, least)
+        return [] if self.map.ndim != 2 else heatmap.boxes(self.map, threshold, least)
+
+    @property
+    def weights(self) -> list[dict[str, Any]] | None:
+        """The parts of an input that is no picture, and what each counts, padding left out; None for a picture."""
+        if self.parts is None:
+            return None
+        pairs = zip(self.parts, self.map.tolist(), strict=True)
+        return [{"part": part, "weight": round(weight, 4)} for part, weight in pairs if part]
 
     @property
     def is_volume(self) -> bool:
@@ -89,7 +101,7 @@ class Explanation:
 
     def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
         """Return the box (x1, y1, x2, y2) around the largest part of the map above *threshold* of its maximum."""
-        return None if self.is_volume else heatmap.box(self.map, threshold)
+        return None if self.map.ndim != 2 else heatmap.box(self.map, threshold)
 
     @property
     def slug(self) -> str:

@@ -89,6 +89,21 @@ def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: s
     return np.round(mixed).astype(np.uint8)
 
 
+def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
+    """Return *words* in a row on white, each on the colour of its value in *heat*, uint8 [H, W, 3] RGB."""
+    import cv2
+
+    font, height = cv2.FONT_HERSHEY_SIMPLEX, 44
+    tiles = []
+    shown = [(word, colour) for word, colour in zip(words, colorize(heat[None], colormap)[0], strict=True) if word]
+    for word, colour in shown:
+        (width, tall), _ = cv2.getTextSize(word, font, 0.8, 2)
+        tile = np.full((height, width + 18, 3), colour, np.uint8)
+        tile = np.round(alpha * tile + (1 - alpha) * 255).astype(np.uint8)
+        tiles.append(cv2.putText(tile, word, (9, (height + tall) // 2), font, 0.8, (0, 0, 0), 2, cv2.LINE_AA))
+    return np.concatenate(tiles, axis=1)
+
+
 def box(heat: Map, threshold: float = 0.15) -> Corners | None:
     """Return the box (x1, y1, x2, y2) around the largest connected part above *threshold* of the maximum.
 

@@ -56,6 +56,7 @@ class Folder:
             "detection": explanation.detection,
             "box": explanation.box(),
             "boxes": explanation.boxes(),
+            "parts": explanation.weights,
             "note": explanation.note,
             "warnings": list(explanation.warnings),
         }

@@ -41,7 +41,7 @@ class Network:
 
     def read(self, subject: Subject) -> None:
         """Take in what *subject*, the model opened, tells."""
-        graph, self.image = subject.model.graph, subject.image
+        graph, self.image, self.asked = subject.model.graph, subject.image, subject.asked
         self.others = [value for value in graph.inputs if value is not subject.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
@@ -58,6 +58,14 @@ class Network:
     def class_names(self) -> Sequence[str] | None:
         """Return the labels that targets may use."""
         return getattr(self.task, "labels", None)
+
+    def parts(self, feeds: Mapping[str, NDArray[Any]]) -> list[str] | None:
+        """Return the names of the asked input's parts, its words say, None for a picture."""
+        if self.asked is self.image:
+            return None
+        name = self.asked.name or ""
+        values, words = feeds[name].reshape(-1), self.names.card.vocabulary.get(name)
+        return [words[int(i)] if words else f"{name}[{k}]" for k, i in enumerate(values)]
 
     @property
     def multi_label(self) -> bool:

@@ -36,6 +36,7 @@ ENTRY = {
     "box": list,
     "boxes": list,
     "note": str,
+    "parts": type(None),
     "words": str,
     "detection": type(None),
     "warnings": list,

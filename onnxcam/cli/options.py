@@ -33,7 +33,8 @@ Inputs = Annotated[
     ),
 ]
 Wrt = Annotated[
-    str | None, typer.Option("--wrt", help="Which input is the picture, where several could be.", show_default=False)
+    str | None,
+    typer.Option("--wrt", help="Which input to explain: one of several pictures, or a question.", show_default=False),
 ]
 
 

@@ -60,6 +60,9 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
         for entry in entries
     ]
     table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
+    for entry in entries:
+        if entry["parts"] is not None:
+            print(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
 
 

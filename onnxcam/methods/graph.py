@@ -35,10 +35,15 @@ def explanation_graph(
     what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
     layer, or of the picture, unless it says itself what shape it is; the maps of several *layers* are fused.
     """
-    image, op = subject.image, Emitter(subject.model.graph)
+    image, op = subject.differentiable(), Emitter(subject.model.graph)
+    if subject.asked is not subject.image and (method.at_layer or method.uses_layer or not method.in_graph):
+        raise MethodError(
+            f"{method.id} makes maps of pictures; what the input {subject.asked.name!r} contributes "
+            "say --method gradient-x-input and --method gradient"
+        )
     target = aim.emit(op, subject.batch)
     if method.emit is not None:
-        raw = _map(op, subject, method, layers, target, settings or {}, signed)
+        raw = _map(op, image, method, layers, target, settings or {}, signed)
         layout = layers[0].layout if layers else picture_layout(image)
         if not method.in_graph:
             add_output(op, raw, MAP)
@@ -52,7 +57,7 @@ def explanation_graph(
 
 def _map(
     op: Emitter,
-    subject: Subject,
+    image: ir.Value,
     method: Method,
     layers: Sequence[Layer],
     target: Aimed,
@@ -62,7 +67,7 @@ def _map(
     """Return what *method* emits, of all *layers* together."""
     assert method.emit is not None
     own = dict(settings) if method.in_graph else {}
-    scene = Scene(op, subject.image, layers[0] if layers else None, target, "eigen" in own.pop(SMOOTH, NONE), signed)
+    scene = Scene(op, image, layers[0] if layers else None, target, "eigen" in own.pop(SMOOTH, NONE), signed)
     if len(layers) < 2:
         return method.emit(scene, **own)
     if not (method.in_graph and method.at_layer):
