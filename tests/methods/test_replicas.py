@@ -102,16 +102,17 @@ class Transformer(nn.Module):
         return self.head(z)
 
 
-def legrad(net, x, target):
+def legrad(net, x, target, first=0):
     """Each block with its probabilities as a leaf; its score is that of the mean of its tokens."""
     z, out = net.embedded(x).detach(), torch.zeros(len(x), 3, 3)
-    for block in net.blocks:
+    for number, block in enumerate(net.blocks):
         a = net.block(block, z)[1].detach().requires_grad_()
         after, _ = net.block(block, z, a)
         scores = net.linear(net.norm(after.mean(1)))
         (g,) = torch.autograd.grad(scores[range(len(x)), target].sum(), a)
-        columns = g.clamp(min=0).mean((1, 2))
-        out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / 2
+        columns = g.clamp(min=0).reshape(len(x), -1, *g.shape[-2:]).mean((1, 2))
+        if number >= first:
+            out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / (len(net.blocks) - first)
         z = after.detach()
     return out
 
