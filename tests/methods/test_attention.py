@@ -108,7 +108,5 @@ def test_a_head_that_holds_a_graph_is_refused() -> None:
     last.input[0] = "picked"
     model.graph.node.extend([*added, last])
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), "zero"))
-    with pytest.raises(
-        MethodError, match=r"repeat the network's head for each block: If \(node 'choice'\) holds a"
-    ):
+    with pytest.raises(MethodError, match=r"repeat the network's head for each block: If \(node 'choice'\) holds a"):
         Explainer(model, method="legrad")
