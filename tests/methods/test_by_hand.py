@@ -19,6 +19,7 @@ KERNEL = np.linalg.eigh(KERNEL).eigenvectors[:, -1] * np.sqrt(np.linalg.eigvalsh
 KERNEL *= np.sign(KERNEL @ [1, 2, 3, 4])
 P_TOP = 1 / (1 + np.exp(4))
 ALPHA = 1 / (1 + np.exp(-35 / 12))
+BETA = 1 / (1 + np.exp(-35 / 48))
 
 # Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
 BY_HAND: dict[str, Any] = {
@@ -58,6 +59,11 @@ BY_HAND: dict[str, Any] = {
     "rise": [[P_TOP, P_TOP], [P_TOP, P_TOP]],  # every mask keeps all; p = softmax(½, 4½)
     # H_1 = A_1 / 3 keeps (⅓, 3): y = 5/3; H_2 = A_2 / 4 keeps (−1, −4): y = −5/4; α_1 = 1 / (1 + exp(−35/12))
     "scorecam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],
+    "sscam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],  # so little noise that it is Score-CAM
+    # y is linear in the share of a mask; the shares are 0 and ½, their mean ¼: y = 5/12 and −5/16
+    "iscam": [[BETA, 2 * (1 - BETA)], [3 * BETA, 4 * (1 - BETA)]],
+    # m = (4, 2, 2, 1) / 16 and so on keep (5, 4), (2½, 8), (7, 5), (3½, 10) eighths of Σ A: y = (6, −3, 9, −3) / 32
+    "recipro-cam": [[9 / 32, 0], [12 / 32, 0]],
     "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
 }
 SETTINGS: dict[str, dict[str, float | str]] = {
@@ -65,6 +71,8 @@ SETTINGS: dict[str, dict[str, float | str]] = {
     "smoothgrad": {"samples": 4, "noise": 1e-3},
     "vargrad": {"samples": 4, "noise": 1e-3},
     "smoothgradcam++": {"samples": 4, "noise": 1e-3},
+    "sscam": {"samples": 2, "noise": 1e-7},
+    "iscam": {"samples": 2},
     "occlusion": {"patch": 0.5, "stride": 0.5},
     "rise": {"samples": 3, "keep": 1},
 }

@@ -102,16 +102,17 @@ class Transformer(nn.Module):
         return self.head(z)
 
 
-def legrad(net, x, target):
+def legrad(net, x, target, first=0):
     """Each block with its probabilities as a leaf; its score is that of the mean of its tokens."""
     z, out = net.embedded(x).detach(), torch.zeros(len(x), 3, 3)
-    for block in net.blocks:
+    for number, block in enumerate(net.blocks):
         a = net.block(block, z)[1].detach().requires_grad_()
         after, _ = net.block(block, z, a)
         scores = net.linear(net.norm(after.mean(1)))
         (g,) = torch.autograd.grad(scores[range(len(x)), target].sum(), a)
-        columns = g.clamp(min=0).mean((1, 2))
-        out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / 2
+        columns = g.clamp(min=0).reshape(len(x), -1, *g.shape[-2:]).mean((1, 2))
+        if number >= first:
+            out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / (len(net.blocks) - first)
         z = after.detach()
     return out
 
@@ -416,6 +417,53 @@ def scorecam(net, x, target):
     return sum(w * channel for w, channel in zip(weights, a, strict=True)).clamp(min=0)[None]
 
 
+def masked_scores(net, x, target, shares):
+    """Σ_k α_k A_k, α the softmax of the mean score of the pictures that *shares* makes of each mask."""
+    (a,) = net.features(x).detach()
+    means = []
+    for channel in a:
+        mask = F.interpolate(channel[None, None], x.shape[2:], mode="bilinear", align_corners=False)
+        span = mask.max() - mask.min()
+        mask = (mask - mask.min()) / span if span > 0 else 0 * mask
+        means.append(np.mean([score(net, x * part, target) for part in shares(mask)]) - score(net, 0 * x, target))
+    weights = torch.tensor(means).softmax(0).float()
+    return sum(w * channel for w, channel in zip(weights, a, strict=True)).clamp(min=0)[None]
+
+
+def sscam(net, x, target):
+    rng = np.random.default_rng(2)
+
+    def noisy(mask):
+        return [mask + 0.5 * torch.from_numpy(rng.standard_normal((15, 15), np.float32)) for _ in range(3)]
+
+    return masked_scores(net, x, target, noisy)
+
+
+def iscam(net, x, target):
+    """M grows by 0/4, 1/4, 2/4, 3/4 of the mask."""
+
+    def grown(mask):
+        m = 0 * mask
+        for j in range(4):
+            m = m + j / 4 * mask
+            yield m
+
+    return masked_scores(net, x, target, grown)
+
+
+@torch.no_grad()
+def recipro_cam(net, x, target):
+    """Shifts of a padded 3 × 3 kernel over 5 × 5 cells."""
+    a, kernel = net.features(x), torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+    out = torch.zeros(1, 5, 5)
+    for i in range(5):
+        for j in range(5):
+            mask = torch.zeros(7, 7)
+            mask[i : i + 3, j : j + 3] = kernel
+            out[0, i, j] = net.head(a * mask[1:-1, 1:-1])[0, target[0]]
+    return out - out.min()
+
+
 @torch.no_grad()
 def ablationcam(net, x, target):
     a, out = net.features(x).detach(), 0
@@ -437,6 +485,9 @@ SETTINGS: dict[str, dict[str, float | str]] = {
     "occlusion": {"patch": 1 / 3, "stride": 0.2, "baseline": 0.5, "batch_size": 3},
     "rise": {"samples": 6, "cells": 4, "keep": 0.4, "seed": 3, "batch_size": 4},
     "scorecam": {"batch_size": 5},
+    "sscam": {"samples": 3, "noise": 0.5, "seed": 2, "batch_size": 5},
+    "iscam": {"samples": 4, "batch_size": 5},
+    "recipro-cam": {"batch_size": 7},
     "ablationcam": {"batch_size": 5},
 }
 
@@ -474,6 +525,9 @@ REPLICAS: dict[str, Callable] = {
     "occlusion": one_by_one(occlusion),
     "rise": one_by_one(rise),
     "scorecam": one_by_one(scorecam),
+    "sscam": one_by_one(sscam),
+    "iscam": one_by_one(iscam),
+    "recipro-cam": one_by_one(recipro_cam),
     "ablationcam": one_by_one(ablationcam),
 }
 
