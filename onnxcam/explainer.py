@@ -23,7 +23,7 @@ from onnxcam.explanation import Explanation
 from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE, load_bare
 from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
-from onnxcam.methods import Passes, explanation_graph, find_method, head_graph, read_settings
+from onnxcam.methods import Passes, Pictures, explanation_graph, find_method, head_graph, read_settings
 from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
@@ -74,6 +74,7 @@ class Explainer:
     def __post_init__(self) -> None:
         self._method = find_method(self.method)
         self._settings = read_settings(self._method, self.settings)
+        self._read: dict[str, np.ndarray] = {}
         with building():
             subject = self._explain_itself()
         self._session = Session(subject.model, self.provider)
@@ -183,7 +184,7 @@ class Explainer:
 
     def _many_passes(self, picture: np.ndarray, here: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the raw map of *picture*, for which one pass gave *here*."""
-        index, settings = int(here[CHOSEN][0]), dict(self._settings)
+        index, settings = int(here[CHOSEN][0]), self._settings_for(picture)
 
         def ask(batch: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
             return self._one_pass(batch, np.full(len(batch), index), outputs)
@@ -216,6 +217,25 @@ class Explainer:
         )
         assert self._method.run is not None
         return self._method.run(passes, **settings)
+
+    def _settings_for(self, picture: np.ndarray) -> dict[str, Any]:
+        """Return the settings, pictures among them as tensors like *picture*."""
+        given = self._settings.items()
+        return {name: self._tensors(name, x, picture) if isinstance(x, Pictures) else x for name, x in given}
+
+    def _tensors(self, name: str, given: Pictures, like: np.ndarray) -> np.ndarray:
+        """Return the pictures of the setting *name* as tensors [B, …]; files are read once."""
+        if name not in self._read:
+            source = given.source
+            tensors = source if isinstance(source, np.ndarray) else [*map(self.preprocessing, pictures.each(source))]
+            self._read[name] = tensors if isinstance(tensors, np.ndarray) else stack(tensors or [like[None][:0]])
+        found = self._read[name]
+        if found.shape[1:] != like.shape:
+            raise MethodError(
+                f"the setting {name} of {self.method} became tensors {found.shape[1:]}, not {like.shape} as the picture; "
+                "give pictures of its size, or add crop=HxW to the preprocessing"
+            )
+        return found.astype(like.dtype)
 
     def _run_session(
         self, session: Session, feeds: dict[str, np.ndarray], outputs: Sequence[str] | None = None
