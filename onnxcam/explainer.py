@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import heatmap
+from onnxcam import image as pictures
 from onnxcam.compiled import Compiled
 from onnxcam.diagnose import choose_layer, gradient_flows, why_not_finite
 from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
@@ -20,7 +21,7 @@ from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE, load_bare
 from onnxcam.graph import ModelLike, all_tensors, building
 from onnxcam.inputs import Given
 from onnxcam.layer import Choice
-from onnxcam.methods import Passes, find_method, read_settings
+from onnxcam.methods import Passes, Pictures, find_method, read_settings
 from onnxcam.methods.augment import augmented
 from onnxcam.methods.base import NONE, SMOOTH
 from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
@@ -88,6 +89,7 @@ class Explainer:
         self._method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         self._settings = read_settings(self._method, {**self.settings, **smooth})
+        self._pictures: dict[str, NDArray[Any]] = {}
         self._compiled: dict[tuple[Aim, tuple[str, ...]], Compiled] = {}
         self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
         subject = self._open()
@@ -300,7 +302,7 @@ class Explainer:
         self, compiled: Compiled, picture: NDArray[Any], goal: Goal, here: Arrays, extra: Arrays
     ) -> NDArray[np.float32]:
         """Return the raw map of *picture*, for which one pass gave *here*."""
-        feed, settings = here[CHOSEN][0] if CHOSEN in here else goal.feed, dict(self._settings)
+        feed, settings = here[CHOSEN][0] if CHOSEN in here else goal.feed, self._settings_for(picture)
 
         def feeds(batch: NDArray[Any]) -> dict[str, Any]:
             own = self.network.feeds(batch, {**extra, **_rowed(goal.inputs)})
@@ -339,6 +341,25 @@ class Explainer:
         )
         assert self._method.run is not None
         return self._method.run(passes, **settings).astype(np.float32)
+
+    def _settings_for(self, picture: NDArray[Any]) -> dict[str, Any]:
+        """Return the settings, pictures among them as tensors [B, …] like *picture*."""
+        given = self._settings.items()
+        return {name: self._tensors(name, x, picture) if isinstance(x, Pictures) else x for name, x in given}
+
+    def _tensors(self, name: str, given: Pictures, like: NDArray[Any]) -> NDArray[Any]:
+        """Return the pictures of the setting *name* as tensors; files are read once."""
+        if name not in self._pictures:
+            source, medium = given.source, self.network.medium
+            tensors = source if isinstance(source, np.ndarray) else [*map(medium.tensor, pictures.each(source))]
+            self._pictures[name] = tensors if isinstance(tensors, np.ndarray) else stack(tensors or [like[None][:0]])
+        found = self._pictures[name]
+        if found.shape[1:] != like.shape:
+            raise MethodError(
+                f"the setting {name} became tensors {found.shape[1:]}, not {like.shape} as the picture; "
+                "give pictures of its size, or add crop=HxW to the preprocessing"
+            )
+        return found.astype(like.dtype)
 
     def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
         alone = wanted is None or isinstance(wanted, (str, int, np.integer, *WISHES))

@@ -18,12 +18,13 @@ from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
 from onnxcam.methods.base import METHODS, Method, Scene, find_method
 from onnxcam.methods.graph import explanation_graph, head_graph
-from onnxcam.methods.passes import Passes, read_settings
+from onnxcam.methods.passes import Passes, Pictures, read_settings
 
 __all__ = [
     "METHODS",
     "Method",
     "Passes",
+    "Pictures",
     "Scene",
     "explanation_graph",
     "find_method",

@@ -77,7 +77,7 @@ def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
 
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
     rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. Products, softmax, normalisations and maxima,
-    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, such as loops, is refused by name.
+    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, loops say, is refused by name.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})
