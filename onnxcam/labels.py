@@ -6,6 +6,7 @@ import ast
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -38,6 +39,24 @@ def resolve(
         if found and count in (None, len(found)):
             return found
     return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a model's classes are called: what the user says, else what travels with the file."""
+
+    spec: str | os.PathLike[str] | Sequence[str] | None = None
+    path: Path | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, count: int | None) -> list[str] | None:
+        """Return one name for each of *count* classes; see `resolve`."""
+        return resolve(self.spec, count, path=self.path, metadata=self.metadata)
+
+    @property
+    def card(self) -> Card:
+        """Return what the model says of itself."""
+        return Card.of(self.metadata)
 
 
 @cache

@@ -34,6 +34,8 @@ ENTRY = {
     "raw": str,
     "overlay": str,
     "box": list,
+    "words": str,
+    "detection": type(None),
     "warnings": list,
 }
 

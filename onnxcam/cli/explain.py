@@ -24,7 +24,7 @@ def command(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="name=value, of a method of several passes; repeatable.", show_default=False),
+        typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
     ] = None,
     layer: options.Layer = "auto",
     preprocess: options.Preprocess = None,

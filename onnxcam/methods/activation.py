@@ -202,7 +202,7 @@ def _require_linear_head(scene: Scene) -> None:
     layer = scene.layer
     assert layer is not None
     active = dependents(scene.op.graph, [layer.value], STANDARD)
-    seen, stack = {layer.value}, [scene.scores.value]
+    seen, stack = {layer.value}, [scene.target.value]
     while stack:
         value = stack.pop()
         node = value.producer()

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.autodiff.core import Cotangent, backward, connected
+from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.jacobian import add_output
@@ -23,26 +23,33 @@ from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import MethodError, nearest
-from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE
+from onnxcam.extras import ACTIVATION, MAP, SCORE
 from onnxcam.layer import Layer
 from onnxcam.layout import picture_layout
 from onnxcam.subject import Subject
-from onnxcam.target import Scores
+from onnxcam.target.aim import Aim, Aimed
+from onnxcam.target.scores import Scores
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a method works on: the picture, the layer and the score of one class, in a graph that may grow."""
+    """What a method works on: the picture, the layer and the score that is explained, in a graph that may grow."""
 
     op: Emitter
     image: ir.Value
     layer: Layer | None
-    scores: Scores
-    seed: Cotangent
+    target: Aimed
+
+    @property
+    def scores(self) -> Scores:
+        """Return the scores of the classes; MethodError where something else is explained."""
+        if self.target.scores is None:
+            raise MethodError("this method compares classes; it applies to classifiers only: use --method gradcam")
+        return self.target.scores
 
     def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
-        """Return the gradient of the class score with respect to *value*."""
-        table, seeds = ruleset(rules), {self.scores.value: self.seed}
+        """Return the gradient of the score with respect to *value*."""
+        table, seeds = ruleset(rules), {self.target.value: self.target.seed}
         (found,) = backward(self.op, seeds, [value], table)
         gradient = connected(value, found, seeds, table)
         gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))
@@ -54,7 +61,7 @@ class Scene:
         return layer.layout.maps(self.op, layer.real(self.op))
 
     def activation_gradient(self) -> ir.Value:
-        """Return the gradient of the class score with respect to A, [N, K, *space]."""
+        """Return the gradient of the score with respect to A, [N, K, *space]."""
         layer = self._layer()
         return layer.layout.maps(self.op, layer.real_gradient(self.op, self.gradient(layer.value)))
 
@@ -73,7 +80,8 @@ class Scene:
         return self.layer
 
 
-Emit: TypeAlias = Callable[[Scene], ir.Value]
+Emit: TypeAlias = Callable[..., ir.Value]
+"""From a scene, and a method's settings, to a tensor of the graph."""
 Procedure: TypeAlias = Callable[..., NDArray[Any]]
 
 
@@ -96,10 +104,10 @@ class Method:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings by name, with their defaults: what a procedure's function takes beyond the passes."""
-        if self.run is None:
-            return {}
-        parameters = list(inspect.signature(self.run).parameters.values())[1:]
+        """The settings by name, with their defaults: what the function takes beyond the scene, or the passes."""
+        function = self.run or self.emit
+        assert function is not None
+        parameters = list(inspect.signature(function).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
 
 
@@ -140,19 +148,20 @@ def find_method(id: str) -> Method:
     return METHODS[id]
 
 
-def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> None:
+def explanation_graph(
+    subject: Subject, method: Method, layer: Layer | None, aim: Aim, settings: Mapping[str, Any] | None = None
+) -> None:
     """Make the model of *subject* explain itself, in place.
 
-    It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`. For a
-    procedure `MAP` is what it needs of one pass, if anything.
+    It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
+    what it needs of one pass, if anything. *settings* are those of a method that is a graph.
     """
-    graph, image, scores = subject.model.graph, subject.image, subject.scores
-    op = Emitter(graph)
-    wanted = class_input(graph, image)
-    index, score = scores.select(op, wanted)
-    batch = wanted.shape[:1] if wanted.shape is not None else [None]
+    image, op = subject.image, Emitter(subject.model.graph)
+    batch = [subject.batch]
+    target = aim.emit(op, subject.batch)
     if method.emit is not None:
-        raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
+        scene = Scene(op, image, layer, target)
+        raw = method.emit(scene, **(settings or {})) if method.in_graph else method.emit(scene)
         value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
         if not method.in_graph:
             add_output(op, raw, MAP)
@@ -160,25 +169,25 @@ def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> 
             add_output(op, raw, MAP, shape=[*batch, *layout.size(value)])
         else:
             add_output(op, raw, MAP, like=image)
-    _finish(op, {CHOSEN: index, SCORE: score}, batch)
+    _finish(op, {**target.outputs, SCORE: target.score}, batch)
 
 
-def head_graph(subject: Subject, layer: Layer) -> None:
-    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and `CLASS`) to the output `SCORE`.
+def head_graph(subject: Subject, layer: Layer, aim: Aim) -> None:
+    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
 
-    The picture stays an input where there is a way around the layer.
+    Other inputs stay where there is a way around the layer.
     """
-    graph, image, cut = subject.model.graph, subject.image, layer.value
+    graph, cut = subject.model.graph, layer.value
     given = ir.Value(name=ACTIVATION, shape=cut.shape, type=cut.type)
-    op = Emitter(graph)
+    op, own = Emitter(graph), list(graph.inputs)
     cut.replace_all_uses_with(given, replace_graph_outputs=True)
+    target = aim.emit(op, subject.batch)
     graph.outputs.clear()
-    wanted = class_input(graph, image)
     graph.inputs.append(given)
-    _, score = subject.scores.select(op, wanted)
-    _finish(op, {SCORE: score}, wanted.shape[:1] if wanted.shape is not None else [None])
-    if not image.uses():
-        graph.inputs.remove(image)
+    _finish(op, {SCORE: target.score}, [subject.batch])
+    for value in own:
+        if not value.uses():
+            graph.inputs.remove(value)
 
 
 def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Sequence[Any]) -> None:
@@ -187,11 +196,3 @@ def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Sequence[Any]) 
         add_output(op, value, name, shape=batch)
     op.place(op.graph.outputs)
     prune(op.graph)
-
-
-def class_input(graph: ir.Graph, image: ir.Value) -> ir.Value:
-    """Add the input `CLASS` to *graph*, int64 [N] with the batch of *image*; return it."""
-    batch = image.shape[0] if image.shape is not None else None
-    wanted = ir.Value(name=CLASS, shape=ir.Shape([batch]), type=ir.TensorType(ir.DataType.INT64))
-    graph.inputs.append(wanted)
-    return wanted

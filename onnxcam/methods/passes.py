@@ -145,10 +145,10 @@ def _linear(old: int, new: int) -> Array:
 
 def read_settings(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of *method*: *given*, as words or values, else the defaults; MethodError for a wrong one."""
-    known = {**method.settings, **COMMON} if not method.in_graph else {}
+    known = {**method.settings, **({} if method.in_graph else COMMON)}
     for name in given:
         if name not in known:
-            there = ", ".join(f"{key}={value}" for key, value in known.items()) or "none, it is one pass"
+            there = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
             raise MethodError(f"{method.id} has no setting {name!r}; there are {there}.{nearest(name, known)}")
     return {name: _read(method, name, given.get(name, default), type(default)) for name, default in known.items()}
 

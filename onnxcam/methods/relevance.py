@@ -13,7 +13,7 @@ from onnxcam.methods.base import Scene, method
 
 def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
     """Return the relevance of each entry of *wanted*, *seed* being that of the scores."""
-    seeds = {scene.scores.value: seed}
+    seeds = {scene.target.value: seed}
     (found,) = backward(scene.op, seeds, [wanted], rules)
     relevance = connected(wanted, found, seeds, rules)
     relevance.shape, relevance.type = wanted.shape, ir.TensorType(gradient_dtype(wanted))
@@ -22,8 +22,8 @@ def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -
 
 def _of_the_score(scene: Scene, rules: RuleSet) -> ir.Value:
     """Return the relevance of the picture, that of the class being its score, that of the others zero."""
-    op, scores = scene.op, scene.scores.value
-    return shared_out(scene, op.Mul(dense(op, scene.seed, scores), scores), scene.image, rules)
+    op, value = scene.op, scene.target.value
+    return shared_out(scene, op.Mul(dense(op, scene.target.seed, value), value), scene.image, rules)
 
 
 @method("lrp", at_layer=False)
@@ -79,6 +79,6 @@ def excitation_backprop(scene: Scene) -> ir.Value:
     """
     layer = scene.layer
     assert layer is not None
-    seed = dense(scene.op, scene.seed, scene.scores.value)
+    seed = dense(scene.op, scene.target.seed, scene.target.value)
     winners = shared_out(scene, seed, layer.value, EXCITATION)
     return scene.op.ReduceSum(layer.layout.maps(scene.op, winners), [1], keepdims=0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import MethodError
 from onnxcam.layout import Grid, Tokens
+from onnxcam.methods import METHODS, Method, Scene
 from onnxcam.methods.passes import resized
 from tests.networks import HAND_X, hand_model
 
@@ -21,7 +23,7 @@ from tests.networks import HAND_X, hand_model
             {"sample": 3},
             "no setting 'sample'; there are samples=25, noise=0.15, seed=0, batch_size=8. Did",
         ),
-        ("gradcam", {"samples": 3}, "there are none, it is one pass"),
+        ("gradcam", {"samples": 3}, "gradcam has no setting 'samples'; there are none."),
         ("smoothgrad", {"samples": "many"}, "the setting samples of smoothgrad is a whole number from 1, not 'many'"),
         ("smoothgrad", {"samples": 0}, "a whole number from 1, not 0"),
         ("smoothgrad", {"samples": 2.5}, "a whole number from 1, not 2.5"),
@@ -31,6 +33,19 @@ from tests.networks import HAND_X, hand_model
 def test_wrong_settings(method: str, settings: dict[str, object], says: str) -> None:
     with pytest.raises(MethodError, match=says.replace("(", r"\(")):
         Explainer(hand_model(), method=method, settings=settings)
+
+
+def test_a_method_that_is_a_graph_may_have_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scaled(scene: Scene, factor: float = 2.0) -> ir.Value:
+        """M = factor Σ_k A_k."""
+        return scene.op.Mul(scene.op.ReduceSum(scene.activation(), [1], keepdims=0), factor)
+
+    monkeypatch.setitem(METHODS, "scaled", Method("scaled", scaled, at_layer=True, uses_layer=True, summary=""))
+    for settings, factor in (({}, 2), ({"factor": "0.5"}, 0.5)):
+        explainer = Explainer(hand_model(), method="scaled", settings=settings)
+        np.testing.assert_allclose(explainer.attribute(HAND_X), [[[factor, 2 * factor], [3 * factor, 4 * factor]]])
+    with pytest.raises(MethodError, match="the setting factor of scaled is a finite number, not 'much'"):
+        Explainer(hand_model(), method="scaled", settings={"factor": "much"})
 
 
 @pytest.mark.parametrize(("method", "name"), [("occlusion", "patch"), ("occlusion", "stride"), ("rise", "keep")])
