@@ -13,6 +13,7 @@ from models import letters, world3d
 from models.family import FOLDER, HELD_OUT, Sample, Task, real
 from models.pictures import Pictures
 from models.tasks import FAMILY, task
+from models.tasks.answerer import NUMBERS
 from models.tasks.captioner import END, START
 from models.train import runner
 from models.world import PALETTE, Object
@@ -165,7 +166,7 @@ def test_answers_are_true() -> None:
         for question in questions:
             word = question.words.split()[-1]
             things = [thing for thing in scene.objects if word in (thing.label, f"{thing.label}s", f"{thing.label}es")]
-            expected = {"what": [thing.colour for thing in things], "how": [str(len(things))]}
+            expected = {"what": [thing.colour for thing in things], "how": [NUMBERS[len(things)]]}
             right = expected.get(question.words.split()[0], ["yes" if things else "no"])
             assert [question.answer] == right
             assert question.truth.sum() == sum(thing.mask.sum() for thing in things)

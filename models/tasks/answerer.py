@@ -18,7 +18,8 @@ from onnxcam.card import Card
 
 PLURALS = tuple(f"{label}es" if label.endswith("s") else f"{label}s" for label in LABELS)
 WORDS = ("", "what", "colour", "is", "the", "there", "a", "how", "many", *LABELS, *PLURALS)
-ANSWERS = (*PALETTE, "yes", "no", *map(str, range(5)))
+NUMBERS = ("zero", "one", "two", "three", "four")
+ANSWERS = (*PALETTE, "yes", "no", *NUMBERS)
 LONGEST = 5  # what colour is the circle
 ASKED = 4  # questions on each scene
 
@@ -110,7 +111,7 @@ def _question(scene: Scene, rng: np.random.Generator) -> Question:
     if kind == 0 and len(things) == 1:
         return Question(f"what colour is the {label}", things[0].colour, things[0].mask)
     if kind == 1:
-        return Question(f"how many {PLURALS[LABELS.index(label)]}", str(len(things)), scene.mask(label))
+        return Question(f"how many {PLURALS[LABELS.index(label)]}", NUMBERS[len(things)], scene.mask(label))
     return Question(f"is there a {label}", "yes" if things else "no", scene.mask(label))
 
 

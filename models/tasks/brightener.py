@@ -31,7 +31,7 @@ class Brightener(Pictures[Night]):
 
     floor = 3.0
     scenes = 8000
-    steps = 2200
+    steps = 1600
     batch = 16
 
     def network(self) -> nn.Module:

@@ -58,7 +58,7 @@ class Captioner(Task[Told]):
     card = Card("caption", PICTURE, WORDS, {"words": WORDS})
     inputs = ("image", "words")
     floor = 0.6
-    steps = 4500
+    steps = 4000
     rate = 2e-3
 
     def network(self) -> nn.Module:

@@ -51,7 +51,7 @@ class Compressor(Pictures[Scene]):
     outputs = ("picture", "code")
     floor = 2.0
     scenes = 12_000
-    steps = 3500
+    steps = 2500
     batch = 32
 
     def network(self) -> nn.Module:

@@ -38,7 +38,7 @@ class Embedder(Task[tuple[Scene, Scene]]):
     outputs = ("embedding",)
     floor = 0.85
     scenes = 12_000
-    steps = 4000
+    steps = 2500
 
     def network(self) -> nn.Module:
         """Return the network, untrained."""

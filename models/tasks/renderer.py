@@ -70,7 +70,7 @@ class Renderer(Pictures[Turned]):
     dynamic = "batch"
     floor = 5.0
     scenes = 8000
-    steps = 1500
+    steps = 1000
     batch = 16
 
     def network(self) -> nn.Module:

@@ -34,7 +34,7 @@ class Upscaler(Pictures[Scene]):
 
     floor = 1.5
     scenes = 8000
-    steps = 3000
+    steps = 2000
     batch = 32
     rate = 2e-3
 

@@ -61,7 +61,7 @@ class Volumes(Task[Volume]):
     card = Card("segmentation", labels=CLASSES)
     floor = 0.5
     scenes = 3000
-    steps = 1100
+    steps = 800
     batch = 6
 
     def network(self) -> nn.Module:
