@@ -93,7 +93,7 @@ def _covers(rng: np.random.Generator, text: str) -> list[Array]:
     wide, slope, pen, gap = rng.uniform((0.8, -0.15, 0.6, 0.9), (1.2, 0.25, 1.3, 1.8))  # in units of the grid
     starts = np.cumsum([0.0, *(max(s[:, 0].max() for s in strokes) * wide + pen + gap for strokes in letters)])
     length, lean = starts[-1] - gap, 6 * abs(slope)
-    unit = min(rng.uniform(*CAPITAL) / (6 + pen), (WIDTH - 4) / (length + lean))  # in pixels
+    unit = min(rng.uniform(*CAPITAL) / (6 + pen), (WIDTH - 5) / (length + lean))  # in pixels
     x = rng.uniform(2, WIDTH - 2 - (length + lean) * unit) + (pen / 2 + max(6 * slope, 0)) * unit
     y = rng.uniform(2, HEIGHT - 2 - (6 + pen) * unit) + pen / 2 * unit
     form = unit * np.array([(wide, 0), (-slope, 1)])

@@ -31,7 +31,7 @@ class Network(nn.Module):
         return F.normalize(self.head(self.body(image).mean((2, 3))))
 
 
-class Embedder(Task[tuple[Scene, Scene]]):
+class Embedder(Task[Scene]):
     """What makes a picture like another one of the same shape; colour, place and turn differ."""
 
     card = Card("embedding", PICTURE)
@@ -44,17 +44,13 @@ class Embedder(Task[tuple[Scene, Scene]]):
         """Return the network, untrained."""
         return Network()
 
-    def scene(self, rng: np.random.Generator) -> tuple[Scene, Scene]:
-        """Draw a picture of one object, and others until there is one like it."""
-        one = other = shapes(rng, count=1)
-        while other is one or other.labels != one.labels:
-            other = shapes(rng, count=1)
-        return one, other
+    def scene(self, rng: np.random.Generator) -> Scene:
+        """Draw one shape."""
+        return shapes(rng, count=1)
 
-    def row(self, scene: tuple[Scene, Scene]) -> Rows:
-        """The first picture and its shape."""
-        (thing,) = scene[0].objects
-        return {"image": planes(scene[0].image), "label": np.int64(LABELS.index(thing.label))}
+    def row(self, scene: Scene) -> Rows:
+        """The picture and its shape."""
+        return {"image": planes(scene.image), "label": np.int64(LABELS.index(scene.objects[0].label))}
 
     def loss(self, net: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """The mean of all triplets of the batch that are not in order by the margin (arXiv:1703.07737)."""
@@ -77,10 +73,13 @@ class Embedder(Task[tuple[Scene, Scene]]):
             "triplets": float(np.mean(pairs)),
         }
 
-    def sample(self, scene: tuple[Scene, Scene], rng: np.random.Generator) -> Sample:
+    def sample(self, scene: Scene, rng: np.random.Generator) -> Sample:
         """The likeness to another picture of the same shape."""
-        one, other = scene
-        return Sample({"image": one.image}, "like={like}", everything(one), everything(one), {"like": other.image})
+        other = shapes(rng, count=1)
+        while other.labels != scene.labels:
+            other = shapes(rng, count=1)
+        truth = everything(scene)
+        return Sample({"image": scene.image}, "like={like}", truth, truth, {"like": other.image})
 
 
 TASK = Embedder()
