@@ -5,30 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import heatmap
-from onnxcam import image as pictures
 from onnxcam.compiled import Compiled
-from onnxcam.diagnose import choose_layer, gradient_flows, why_not_finite
-from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
+from onnxcam.diagnose import gradient_flows
+from onnxcam.errors import GradientError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE, load_bare
-from onnxcam.graph import ModelLike, all_tensors, building
+from onnxcam.extras import CHOSEN, MAP, SCORE
+from onnxcam.graph import ModelLike
 from onnxcam.inputs import Given
 from onnxcam.layer import Choice
-from onnxcam.methods import Passes, Pictures, find_method, read_settings
-from onnxcam.methods.augment import augmented
+from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
-from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
+from onnxcam.methods.passes import Progress, quiet
 from onnxcam.network import Network
 from onnxcam.preprocess import Preprocess, Spec, stack
-from onnxcam.subject import Subject
-from onnxcam.target import Aim, ClassAim, Goal, Look, Target, Top, parse, probability
+from onnxcam.runner import Asked, Runner
+from onnxcam.target import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.detection import Detections
 from onnxcam.target.words import WISHES
@@ -86,20 +83,17 @@ class Explainer:
     progress: Progress = quiet
 
     def __post_init__(self) -> None:
-        self._method = find_method(self.method)
+        method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
-        self._settings = read_settings(self._method, {**self.settings, **smooth})
-        self._pictures: dict[str, NDArray[Any]] = {}
-        self._compiled: dict[tuple[Aim, tuple[str, ...]], Compiled] = {}
+        settings = read_settings(method, {**self.settings, **smooth})
         self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
-        subject = self._open()
+        subject = self.network.open()
         self.network.read(subject)
-        self.choice: Choice | None = None
-        aim = self.network.task.aim if self.network.tasks[1:] else None
+        self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
         if self.target is not None:
             self._check_class(self.target)
-        if isinstance(aim, ClassAim):  # one graph for all classes; what other targets need, pictures say
-            self._compile(subject, aim, self._choose(subject, aim))
+        if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need a picture
+            self._runner.compile(subject, self.network.task.aim)
 
     @overload
     def __call__(
@@ -148,15 +142,15 @@ class Explainer:
             For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for the gradient methods
             float32 in the input's own shape, signed. Neither scaled nor enlarged.
         """
-        given = dict(x) if isinstance(x, Mapping) else {self.network.image.name or "": x}
-        tensor = np.asarray(given.pop(self.network.image.name or ""))
+        given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
+        tensor = np.asarray(given.pop(self.network.picture))
         wanted = self._each(target, len(tensor))
         looks = [
             self.network.look(tensor[row : row + 1], None, {k: v[row : row + 1] for k, v in given.items()})
             for row in range(len(tensor))
         ]
         goals = [self._goal(one, look) for one, look in zip(wanted, looks, strict=True)]
-        return np.concatenate([found[MAP] for _, found in self._run(tensor, goals, given)])
+        return np.concatenate([found[MAP] for _, found in self._runner.run(Asked(tensor, goals, given))])
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
         medium = self.network.medium
@@ -167,32 +161,24 @@ class Explainer:
             goals = [self._goal(wanted, look) for look in looks]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                found = self._run(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
-                for i, (compiled, one) in zip(group, found, strict=True):
-                    yield self._explanation(batch[i], tensors[i], goals[i], compiled, one, extra)
+                asked = Asked(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
+                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(asked), strict=True)):
+                    yield self._explanation(batch[i], asked.of([row]), compiled, one)
 
-    def _explanation(
-        self,
-        picture: Any,
-        tensor: NDArray[Any],
-        goal: Goal,
-        compiled: Compiled,
-        results: Arrays,
-        extra: Arrays,
-    ) -> Explanation:
-        raw = results[MAP][0]
+    def _explanation(self, picture: Any, asked: Asked, compiled: Compiled, results: Arrays) -> Explanation:
+        (goal,), raw = asked.goals, results[MAP][0]
         index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
         names = self.class_names
         label = names[index] if CHOSEN in results and names and index is not None else goal.label
-        parts = self.network.parts({**self.network.companions, **extra, **_rowed(goal.inputs)})
-        channel = None if self._method.at_layer else self._channel()
+        parts = self.network.parts(asked.feeds(self.network))
+        channel = None if self._runner.method.at_layer else self._channel()
         if parts is not None:
             channel = 1 if raw.ndim > 1 else None
             raw = raw if raw.ndim > 1 else np.abs(raw)
         flat = heatmap.flat(raw, channel, signed=self.signed)
         warnings = list(self.warnings)
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
-            warnings.append(self._why_blank(tensor, goal, index, compiled, extra))
+            warnings.append(self._why_blank(asked, index, compiled))
         placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
@@ -204,7 +190,7 @@ class Explainer:
             label=label,
             words=goal.words if CHOSEN not in results else label or str(index),
             score=float(results[SCORE][0]),
-            probability=goal.probability if goal.probability is not None else self._probability(outputs, index),
+            probability=self._probability(goal, outputs, index),
             layer=", ".join(layer.name for layer in compiled.layers) or None,
             method=self.method,
             outputs=outputs,
@@ -214,11 +200,11 @@ class Explainer:
             warnings=tuple(warnings),
         )
 
-    def _probability(self, outputs: Arrays, index: int | None) -> float | None:
-        task = self.network.task
-        if index is None or not isinstance(task, Classes):
-            return None
-        return probability(task.scores, outputs, index, self.network.multi_label)
+    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
+        if goal.probability is not None or index is None or self.network.probability_outputs is None:
+            return goal.probability
+        found = self.network.probabilities(outputs, np.asarray([index]))
+        return None if found is None else float(found[0])
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
         wish = parse(self.target if wanted is None else wanted, self.class_names)
@@ -227,139 +213,6 @@ class Explainer:
                 f"top={wish.count} is {wish.count} explanations; ask Explainer.each(picture, target) for them"
             )
         return self.network.resolve(wish, look)
-
-    def _run(self, tensor: NDArray[Any], goals: Sequence[Goal], extra: Arrays) -> list[tuple[Compiled, Arrays]]:
-        """Return for each row of the batch *tensor* what explained it, and its outputs, the raw map among them."""
-        found: dict[int, tuple[Compiled, Arrays]] = {}
-        groups: dict[Any, list[int]] = {}
-        compiled = [self._for(goal, tensor[row : row + 1], _row(extra, row)) for row, goal in enumerate(goals)]
-        for row, goal in enumerate(goals):
-            groups.setdefault((id(compiled[row]), np.shape(goal.feed)), []).append(row)
-        for rows in groups.values():
-            one = compiled[rows[0]]
-            feeds = self._feeds(one, tensor[rows], [goals[row] for row in rows], _rows(extra, rows, len(tensor)))
-            whole = self._one_pass(one, feeds)
-            if "aug" in self._settings.get(SMOOTH, NONE):
-                whole = {**whole, MAP: self._augmented(one, feeds, whole)}
-            for place, row in enumerate(rows):
-                here = whole if len(rows) == 1 else {name: value[place : place + 1] for name, value in whole.items()}
-                if not self._method.in_graph:
-                    here = {**here, MAP: self._many_passes(one, tensor[row], goals[row], here, _row(extra, row))[None]}
-                found[row] = one, here
-        return [found[row] for row in range(len(goals))]
-
-    def _for(self, goal: Goal, tensor: NDArray[Any], extra: Arrays) -> Compiled:
-        """Return the explanation graph for *goal*; its layer may depend on where the goal's evidence lies."""
-        if goal.region is None or not self._method.uses_layer or self.layer not in (None, "auto"):
-            known = next((one for (aim, _), one in self._compiled.items() if aim == goal.aim), None)
-            if known is not None:
-                return known
-        subject = self._open()
-        feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: goal.feed[None]}
-        choices = self._choose(subject, goal.aim, feeds, goal.region)
-        known = self._compiled.get((goal.aim, tuple(choice.layer.tensor for choice in choices)))
-        return known or self._compile(subject, goal.aim, choices)
-
-    def _choose(
-        self, subject: Subject, aim: Aim, feeds: Arrays | None = None, region: NDArray[np.bool_] | None = None
-    ) -> list[Choice]:
-        """Return the layers that the method looks at."""
-        if not self._method.uses_layer:
-            return []
-        names = [self.layer] if self.layer is None or self.layer in all_tensors(subject.model.graph) else self.layer
-        names = names.split(",") if isinstance(names, str) else names
-        return [choose_layer(subject, aim, name, feeds, region) for name in names]
-
-    def _compile(self, subject: Subject, aim: Aim, choices: Sequence[Choice]) -> Compiled:
-        made = Compiled.of(subject, self._method, aim, choices, self._settings, self.provider, signed=self.signed)
-        self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
-        self.choice = choices[0] if choices else None
-        return made
-
-    def _open(self) -> Subject:
-        with building():
-            return Subject.open(self.model, self.wrt)
-
-    def _feeds(self, compiled: Compiled, tensor: NDArray[Any], goals: Sequence[Goal], extra: Arrays) -> dict[str, Any]:
-        inputs = {name: np.stack([goal.inputs[name] for goal in goals]) for name in goals[0].inputs}
-        feeds = self.network.feeds(tensor, {**extra, **inputs})
-        return {**feeds, compiled.aim.input: np.stack([goal.feed for goal in goals])}
-
-    def _one_pass(self, compiled: Compiled, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, Any]:
-        found = compiled.run(feeds, outputs)
-        if SCORE in found and not np.isfinite(found[SCORE]).all():
-            raise ModelError(why_not_finite(load_bare(self.model), feeds[self.network.image.name or ""]))
-        return found
-
-    def _augmented(self, compiled: Compiled, feeds: Arrays, whole: Arrays) -> NDArray[np.float32]:
-        """Return the maps of all augmentations of a batch together, for the targets of *whole*, which one pass gave."""
-        image = self.network.image.name or ""
-        fixed = {**feeds, compiled.aim.input: whole.get(CHOSEN, feeds[compiled.aim.input])}
-        ask = partial(self._one_pass, compiled, outputs=[MAP])
-        return augmented(feeds[image], self.network.layout, lambda x: ask({**fixed, image: x})[MAP])
-
-    def _many_passes(
-        self, compiled: Compiled, picture: NDArray[Any], goal: Goal, here: Arrays, extra: Arrays
-    ) -> NDArray[np.float32]:
-        """Return the raw map of *picture*, for which one pass gave *here*."""
-        feed, settings = here[CHOSEN][0] if CHOSEN in here else goal.feed, self._settings_for(picture)
-
-        def feeds(batch: NDArray[Any]) -> dict[str, Any]:
-            own = self.network.feeds(batch, {**extra, **_rowed(goal.inputs)})
-            return {**own, goal.aim.input: np.repeat(np.asarray(feed)[None], len(batch), axis=0)}
-
-        def ask(batch: NDArray[Any], outputs: Sequence[str]) -> Arrays:
-            return self._one_pass(compiled, feeds(batch), outputs)
-
-        def ask_head(activations: NDArray[Any]) -> NDArray[Any]:
-            batch = np.broadcast_to(picture, (len(activations), *picture.shape))
-            return compiled.run_head({**feeds(batch), ACTIVATION: activations})
-
-        def ask_probability(batch: NDArray[Any]) -> NDArray[Any]:
-            task = self.network.task
-            if CHOSEN not in here or not isinstance(task, Classes):
-                return ask(batch, [SCORE])[SCORE]
-            rows = ask(batch, [task.scores.output])[task.scores.output]
-            found = [self._probability({task.scores.output: row}, int(feed)) for row in rows]
-            if None in found:
-                raise MethodError(
-                    f"{self.method} needs probabilities, but the model's scores are integers of unknown meaning; use "
-                    "--method occlusion"
-                )
-            return np.asarray(found)
-
-        passes = Passes(
-            picture,
-            here,
-            self.network.layout,
-            compiled.layers[0].layout if compiled.layers else None,
-            ask,
-            ask_head,
-            ask_probability,
-            settings.pop(BATCH_SIZE),
-            self.progress,
-        )
-        assert self._method.run is not None
-        return self._method.run(passes, **settings).astype(np.float32)
-
-    def _settings_for(self, picture: NDArray[Any]) -> dict[str, Any]:
-        """Return the settings, pictures among them as tensors [B, …] like *picture*."""
-        given = self._settings.items()
-        return {name: self._tensors(name, x, picture) if isinstance(x, Pictures) else x for name, x in given}
-
-    def _tensors(self, name: str, given: Pictures, like: NDArray[Any]) -> NDArray[Any]:
-        """Return the pictures of the setting *name* as tensors; files are read once."""
-        if name not in self._pictures:
-            source, medium = given.source, self.network.medium
-            tensors = source if isinstance(source, np.ndarray) else [*map(medium.tensor, pictures.each(source))]
-            self._pictures[name] = tensors if isinstance(tensors, np.ndarray) else stack(tensors or [like[None][:0]])
-        found = self._pictures[name]
-        if found.shape[1:] != like.shape:
-            raise MethodError(
-                f"the setting {name} became tensors {found.shape[1:]}, not {like.shape} as the picture; "
-                "give pictures of its size, or add crop=HxW to the preprocessing"
-            )
-        return found.astype(like.dtype)
 
     def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
         alone = wanted is None or isinstance(wanted, (str, int, np.integer, *WISHES))
@@ -373,6 +226,11 @@ class Explainer:
         wish, task = parse(target, self.class_names), self.network.task
         if isinstance(task, Classes) and isinstance(wish, task.wishes) and not isinstance(wish, Top):
             task.goal(wish)
+
+    @property
+    def choice(self) -> Choice | None:
+        """The layer that was chosen, and why; None for methods that need none, or before a target says it."""
+        return self._runner.choice
 
     @property
     def class_names(self) -> Sequence[str] | None:
@@ -392,19 +250,21 @@ class Explainer:
     def _channel(self) -> int:
         return self.network.layout.channel - 1 if self.network.layout is not None else 0
 
-    def _why_blank(self, tensor: NDArray[Any], goal: Goal, index: int | None, compiled: Compiled, extra: Arrays) -> str:
+    def _why_blank(self, asked: Asked, index: int | None, compiled: Compiled) -> str:
         """Return a warning for a map without a positive value; GradientError where it has no gradient at all."""
+        (goal,) = asked.goals
         is_class = isinstance(goal.aim, ClassAim)
         label = self.class_names[index] if is_class and self.class_names and index is not None else str(index)
         name = f"class {label!r}" if is_class else f"target {goal.words!r}"
-        if self._method.emit is None:
+        if self._runner.method.emit is None:
             return f"the map is blank: nowhere does covering the picture lower the score of {name}"
-        value, where = self.network.image.name or "", "the input"
+        value, where = self.network.picture, "the input"
         if compiled.layers:
             value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
-        feed = np.asarray(index if is_class else goal.feed)[None]
-        feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: feed}
-        if not gradient_flows(self._open(), goal.aim, feeds, value):
+        feeds = asked.feeds(self.network)
+        if is_class:
+            feeds[goal.aim.input] = np.asarray([index])
+        if not gradient_flows(self.network.open(), goal.aim, feeds, value):
             raise GradientError(
                 f"the gradient of {name} at {where} is zero everywhere for this picture: the units on the way "
                 f"are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another "
@@ -420,15 +280,3 @@ class Explainer:
 def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
     """Explain one picture: ``Explainer(model, **settings)(image)``."""
     return Explainer(model, **settings)(image)
-
-
-def _rowed(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    return {name: array[None] for name, array in arrays.items()}
-
-
-def _row(arrays: Arrays, row: int) -> dict[str, NDArray[Any]]:
-    return {name: array[row : row + 1] if len(array) > 1 else array for name, array in arrays.items()}
-
-
-def _rows(arrays: Arrays, rows: Sequence[int], count: int) -> dict[str, NDArray[Any]]:
-    return {name: array[list(rows)] if len(array) == count else array for name, array in arrays.items()}

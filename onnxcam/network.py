@@ -17,14 +17,15 @@ from onnxcam import image as pictures
 from onnxcam import inputs as others
 from onnxcam import preprocess as preparing
 from onnxcam.engine import Session
-from onnxcam.graph import ModelLike, all_tensors
+from onnxcam.graph import ModelLike, all_tensors, building
 from onnxcam.inputs import Given
 from onnxcam.labels import Names
 from onnxcam.layout import Grid, picture_layout
 from onnxcam.medium import Medium, Pictures, Volumes
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.subject import Subject
-from onnxcam.target import Goal, Look, Target, Task, find_tasks, resolve
+from onnxcam.target import Goal, Look, Target, Task, find_tasks, probability, resolve
+from onnxcam.target.classes import Classes
 
 
 @dataclass
@@ -38,6 +39,11 @@ class Network:
     wrt: str | None = None
     given: Mapping[str, Given] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list, init=False)
+
+    def open(self) -> Subject:
+        """Open the model once more, to be edited."""
+        with building():
+            return Subject.open(self.model, self.wrt)
 
     def read(self, subject: Subject) -> None:
         """Take in what *subject*, the model opened, tells."""
@@ -58,6 +64,24 @@ class Network:
     def class_names(self) -> Sequence[str] | None:
         """Return the labels that targets may use."""
         return getattr(self.task, "labels", None)
+
+    @property
+    def picture(self) -> str:
+        """Return the name of the picture input."""
+        return self.image.name or ""
+
+    @property
+    def probability_outputs(self) -> list[str] | None:
+        """Return the outputs that say how probable classes are; None where the model is no classifier."""
+        return [self.task.scores.output] if isinstance(self.task, Classes) else None
+
+    def probabilities(self, outputs: Mapping[str, NDArray[Any]], classes: NDArray[Any]) -> NDArray[np.float64] | None:
+        """Return how probable each of *classes* [N] is; None for scores that are integers of unknown meaning."""
+        assert isinstance(self.task, Classes)
+        scores = self.task.scores
+        rows = zip(outputs[scores.output], classes, strict=True)
+        found = [probability(scores, {scores.output: row}, int(index), self.multi_label) for row, index in rows]
+        return None if None in found else np.asarray(found, np.float64)
 
     def parts(self, feeds: Mapping[str, NDArray[Any]]) -> list[str] | None:
         """Return the names of the asked input's parts, its words say, None for a picture."""
@@ -114,7 +138,7 @@ class Network:
         others.missing(found, self.others)
         count = len(tensor)
         rows = {value.name or "": _repeated(found[value.name or ""], count) for value in self.others}
-        return {self.image.name or "": tensor, **rows}
+        return {self.picture: tensor, **rows}
 
     def resolve(self, target: Target, look: Look) -> Goal:
         """Return what *target* means in the picture of *look*."""
@@ -132,15 +156,15 @@ class Network:
             for value in self.others
             if value.dtype is not None and value.name not in known and value.dtype.is_integer()
         }
-        feeds = {self.image.name or "": tensor, **blank, **known}
-        return Look(feeds, self.image.name or "", space, frame, size, self._run, self._prepare, self.medium.array)
+        feeds = {self.picture: tensor, **blank, **known}
+        return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.medium.array)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the plain model: its own outputs, or tensors inside it."""
         others.missing(feeds, self.others)
         key = tuple(names or ())
         if key not in self._plain:
-            subject = Subject.open(self.model, self.wrt)
+            subject = self.open()
             if names:
                 tensors = all_tensors(subject.model.graph)
                 subject.model.graph.outputs[:] = [tensors[name] for name in names]

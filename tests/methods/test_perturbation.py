@@ -12,6 +12,7 @@ from onnxcam.errors import MethodError
 from onnxcam.layer import candidates
 from onnxcam.methods.perturbation import _around
 from onnxcam.subject import Subject
+from onnxcam.target import find_scores
 from tests.methods.test_replicas import Transformer
 from tests.networks import HAND_X, export, hand_model
 
@@ -26,7 +27,7 @@ def test_recipro_cam_keeps_the_class_token(kernel: int) -> None:
     net, x = Transformer(class_token=True).eval(), torch.rand(1, 3, 15, 15)
     model = export(net, x)
     subject = Subject.open(model)
-    layers = candidates(subject.model.graph, subject.image, subject.scores.value, STANDARD)
+    layers = candidates(subject.model.graph, subject.image, find_scores(subject.model.graph).value, STANDARD)
     sums = [layer.tensor for layer in layers if layer.value.producer().op_type == "Add"]
     z, _ = net.block(net.blocks[0], net.embedded(x))
     expected = torch.zeros(3, 3)
