@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxcam import heatmap
 from onnxcam.compiled import Compiled
 from onnxcam.diagnose import gradient_flows
-from onnxcam.errors import GradientError, TargetError
+from onnxcam.errors import GradientError, MethodError, TargetError
 from onnxcam.explanation import Explanation
 from onnxcam.extras import CHOSEN, MAP, SCORE
 from onnxcam.graph import ModelLike
@@ -142,15 +142,45 @@ class Explainer:
             For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for the gradient methods
             float32 in the input's own shape, signed. Neither scaled nor enlarged.
         """
+        found = self._runner.run(self._asked(x, target))
+        return np.concatenate([outputs[MAP] for _, outputs in found])
+
+    def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the score [N] of *target* for preprocessed tensors, as `attribute` takes them."""
+        return self._runner.outputs(self._asked(x, target), [SCORE])[SCORE].astype(np.float64)
+
+    def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
+        """Return the class index [N] that *target* stands for: the model's own top class for None and ``"top"``.
+
+        TargetError where the target is no class.
+        """
+        asked = self._asked(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
+            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
+        return self._runner.outputs(asked, [CHOSEN])[CHOSEN]
+
+    def probabilities(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the probability [N] of the class *target*; MethodError where the model's scores tell none."""
+        asked = self._asked(x, target)
+        names, classes = self.network.probability_outputs, self.classes(x, target)
+        found = self.network.probabilities(self._runner.outputs(asked, names), classes) if names else None
+        if found is None:
+            raise MethodError("the model's scores are integers of unknown meaning: there are no probabilities")
+        return found
+
+    @property
+    def class_count(self) -> int | None:
+        """How many classes the model has; None where it is no classifier."""
+        task = self.network.task
+        return task.scores.classes if isinstance(task, Classes) else None
+
+    def _asked(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> Asked:
+        """Return the batch of tensors *x*, and what *target* means in each of them."""
         given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
         tensor = np.asarray(given.pop(self.network.picture))
-        wanted = self._each(target, len(tensor))
-        looks = [
-            self.network.look(tensor[row : row + 1], None, {k: v[row : row + 1] for k, v in given.items()})
-            for row in range(len(tensor))
-        ]
-        goals = [self._goal(one, look) for one, look in zip(wanted, looks, strict=True)]
-        return np.concatenate([found[MAP] for _, found in self._runner.run(Asked(tensor, goals, given))])
+        each = self._each(target, len(tensor))
+        looks = (self.network.look(tensor[row : row + 1], None, _row(given, row)) for row in range(len(tensor)))
+        return Asked(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
         medium = self.network.medium
@@ -280,3 +310,7 @@ class Explainer:
 def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
     """Explain one picture: ``Explainer(model, **settings)(image)``."""
     return Explainer(model, **settings)(image)
+
+
+def _row(arrays: Arrays, row: int) -> dict[str, NDArray[Any]]:
+    return {name: array[row : row + 1] if len(array) > 1 else array for name, array in arrays.items()}
