@@ -127,6 +127,24 @@ class Explainer:
         tensor = x[self._image.name or ""] if isinstance(x, Mapping) else x
         return self._run(np.asarray(tensor), self._indices(target, len(tensor)))[MAP]
 
+    def scores(self, x: np.ndarray, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the score [N] of *target* for preprocessed tensors *x* [N, …], before softmax or sigmoid."""
+        return self._one_pass(x, self._indices(target, len(x)), [SCORE])[SCORE].astype(np.float64)
+
+    def classes(self, x: np.ndarray, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
+        """Return the class index [N] that *target* stands for: the model's own top class for None and ``"top"``."""
+        return self._one_pass(x, self._indices(target, len(x)), [CHOSEN])[CHOSEN]
+
+    def probabilities(self, x: np.ndarray, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the probability [N] of *target*; MethodError where scores are integers of unknown meaning."""
+        output = self._scores.output
+        found = self._one_pass(x, self._indices(target, len(x)), [output, CHOSEN])
+        pairs = zip(found[output], found[CHOSEN], strict=True)
+        each = [probability(self._scores, {output: row}, int(index), self.multi_label) for row, index in pairs]
+        if None in each:
+            raise MethodError("the model's scores are integers of unknown meaning: there are no probabilities")
+        return np.asarray(each, np.float64)
+
     def _explain(self, images: Sequence[Image], wanted: Target) -> Iterator[Explanation]:
         for start in range(0, len(images), BATCH):
             batch = [pictures.read(source) for source in images[start : start + BATCH]]
@@ -253,6 +271,11 @@ class Explainer:
             )
             self.warnings += warnings
         return self._preprocessing
+
+    @property
+    def class_count(self) -> int:
+        """How many classes the model has."""
+        return self._scores.classes
 
     def _channel(self) -> int:
         layout = picture_layout(self._image)
