@@ -95,6 +95,11 @@ def passes(samples: Iterable[T], total: int) -> Iterable[T]:
     return _tracked(samples, "asking the network", total)
 
 
+def measuring(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the *items* of an evaluation behind a progress bar, if a person looks on."""
+    return _tracked(items, "measuring", total)
+
+
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
     if not err.is_terminal:
         return items
