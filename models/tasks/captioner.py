@@ -37,19 +37,26 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.trunk = trunk(WIDTH)
-        self.cells = nn.Parameter(0.02 * torch.randn(1, (SIZE // 8) ** 2, WIDTH))
+        self.cells = nn.Parameter(0.3 * torch.randn(1, (SIZE // 8) ** 2, WIDTH))
         self.words = nn.Embedding(len(WORDS), WIDTH)
-        self.places = nn.Parameter(0.02 * torch.randn(1, LONGEST, WIDTH))
+        self.places = nn.Parameter(0.3 * torch.randn(1, LONGEST, WIDTH))
         self.layers = nn.ModuleList(Layer(WIDTH, causal=True, cross=True) for _ in range(2))
         self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, len(WORDS))
 
-    def forward(self, image: Tensor, words: Tensor) -> Tensor:
-        """RGB in [0, 1], `[N, 3, 64, 64]`, and the words so far, int64 `[N, 7]`, to logits of the next `[N, 7, 24]`."""
-        cells = self.trunk(image).flatten(2).transpose(1, 2) + self.cells
+    def look(self, image: Tensor) -> Tensor:
+        """Return the cells of RGB in [0, 1], `[N, 64, 48]`."""
+        return self.trunk(image).flatten(2).transpose(1, 2) + self.cells
+
+    def say(self, cells: Tensor, words: Tensor) -> Tensor:
+        """Return logits of the next word at each place, `[N, 7, 24]`."""
         x = self.words(words) + self.places
         for layer in self.layers:
             x = layer(x, cells)
         return self.head(self.norm(x))
+
+    def forward(self, image: Tensor, words: Tensor) -> Tensor:
+        """RGB in [0, 1], `[N, 3, 64, 64]`, and the words so far, int64 `[N, 7]`, to logits of the next `[N, 7, 24]`."""
+        return self.say(self.look(image), words)
 
 
 class Captioner(Task[Told]):
@@ -58,7 +65,7 @@ class Captioner(Task[Told]):
     card = Card("caption", PICTURE, WORDS, {"words": WORDS})
     inputs = ("image", "words")
     floor = 0.6
-    steps = 4000
+    steps = 5000
     rate = 2e-3
 
     def network(self) -> nn.Module:
@@ -80,9 +87,11 @@ class Captioner(Task[Told]):
         return {"image": image, "words": _indices([START, *words]), "next": following, "true": sentences}
 
     def loss(self, net: Any, batch: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy of each next word."""
-        logits = net(batch["image"], batch["words"])
-        return F.cross_entropy(logits.flatten(0, 1), batch["next"].flatten(), ignore_index=0)
+        """Cross-entropy of each next word, in all sentences that are true."""
+        sentences = batch["true"].flatten(0, 1)
+        words = F.pad(sentences[:, :-1], (1, 0), value=WORDS.index(START))
+        logits = net.say(net.look(batch["image"]).repeat_interleave(2, 0), words)
+        return F.cross_entropy(logits.flatten(0, 1), sentences.flatten(), ignore_index=0)
 
     def figures(self, run: Run, rows: Rows) -> dict[str, float]:
         """The share of sentences, each word the best after those before it, that are true; and of right next words.

@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.family import SIZE, Rows
-from models.layers import Layer, block, turned
+from models.layers import Layer, trunk, turned
 from models.tasks.classifier_fc import Classifier
 from models.world import LABELS, Scene
 
-WIDTH, PATCH = 56, 8
+WIDTH, PATCH = 48, 8
 
 
 class Network(nn.Module):
-    """A stem of convolutions (arXiv:2106.14881) makes 64 tokens; with the class token they pass three layers."""
+    """The hybrid of that paper: a CNN's 8 x 8 cells are the tokens; with the class token they pass three layers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches = nn.Sequential(block(3, 16, 2), block(16, 32, 2), block(32, 48, 2), nn.Conv2d(48, WIDTH, 1))
+        self.patches = trunk(WIDTH)
         self.token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.places = nn.Parameter(0.02 * torch.randn(1, 1 + (SIZE // PATCH) ** 2, WIDTH))
+        self.places = nn.Parameter(0.3 * torch.randn(1, 1 + (SIZE // PATCH) ** 2, WIDTH))
         self.layers = nn.Sequential(*(Layer(WIDTH) for _ in range(3)))
         self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, len(LABELS))
 
     def tokens(self, image: Tensor) -> Tensor:
-        """The last layer's tokens, `[N, 65, 56]`."""
+        """The last layer's tokens, `[N, 65, 48]`."""
         patches = self.patches(image).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(image.shape[0], -1, -1), patches], 1) + self.places
         return self.norm(self.layers(tokens))
@@ -43,7 +43,7 @@ class Network(nn.Module):
 class VisionTransformer(Classifier):
     """The same question as `classifier_fc`; in training each token says what its patch holds (arXiv:2104.10858)."""
 
-    steps, rate = 3000, 2e-3
+    steps, rate = 3000, 3e-3
 
     def network(self) -> nn.Module:
         """Return the network, untrained."""
