@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxcam import image as pictures
 from onnxcam.compiled import Compiled
-from onnxcam.diagnose import choose_layer, why_not_finite
+from onnxcam.diagnose import GradientProbe, choose_layer, why_not_finite
 from onnxcam.errors import MethodError, ModelError
 from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE, load_bare
 from onnxcam.graph import all_tensors
@@ -68,6 +68,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], Compiled] = {}
+        self._probes: dict[Aim, GradientProbe] = {}
         self._pictures: dict[str, Array] = {}
 
     def run(self, asked: Asked) -> list[tuple[Compiled, Arrays]]:
@@ -101,9 +102,11 @@ class Runner:
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
         return found
 
-    def compile(self, subject: Subject, aim: Aim, choices: Sequence[Choice] | None = None) -> Compiled:
+    def compile(
+        self, subject: Subject, aim: Aim, choices: Sequence[Choice] | None = None, feeds: Arrays | None = None
+    ) -> Compiled:
         """Build the explanation graph of *aim* from *subject*, which is used up."""
-        choices = self._choose(subject, aim) if choices is None else choices
+        choices = self._choose(subject, aim, feeds) if choices is None else choices
         provider = self.network.provider
         made = Compiled.of(subject, self.method, aim, choices, self.settings, provider, signed=self.signed)
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
@@ -125,20 +128,24 @@ class Runner:
             known = next((one for (aim, _), one in self._compiled.items() if aim == goal.aim), None)
             if known is not None:
                 return known
+            return self.compile(self.network.open(), goal.aim, feeds=asked.feeds(self.network))
+        if goal.aim not in self._probes:
+            self._probes[goal.aim] = GradientProbe(self.network.open(), goal.aim)
+        choice = self._probes[goal.aim].choose(asked.feeds(self.network), goal.region)
+        known = self._compiled.get((goal.aim, (choice.layer.tensor,)))
+        if known is not None:
+            return known
         subject = self.network.open()
-        choices = self._choose(subject, goal.aim, asked.feeds(self.network), goal.region)
-        known = self._compiled.get((goal.aim, tuple(choice.layer.tensor for choice in choices)))
-        return known or self.compile(subject, goal.aim, choices)
+        layer = choice.layer.twin(subject.model.graph)
+        return self.compile(subject, goal.aim, [replace(choice, layer=layer)])
 
-    def _choose(
-        self, subject: Subject, aim: Aim, feeds: Arrays | None = None, region: NDArray[np.bool_] | None = None
-    ) -> list[Choice]:
+    def _choose(self, subject: Subject, aim: Aim, feeds: Arrays | None) -> list[Choice]:
         """Return the layers that the method looks at."""
         if not self.method.uses_layer:
             return []
         names = [self.layer] if self.layer is None or self.layer in all_tensors(subject.model.graph) else self.layer
         names = names.split(",") if isinstance(names, str) else names
-        return [choose_layer(subject, aim, name, feeds, region) for name in names]
+        return [choose_layer(subject, aim, name, feeds) for name in names]
 
     def _augmented(self, compiled: Compiled, asked: Asked, whole: Arrays) -> Array:
         """Return the maps of all augmentations of a batch together, for the targets of *whole*, which one pass gave."""
