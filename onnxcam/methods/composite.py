@@ -109,7 +109,7 @@ def _ends(scene: Scene, stages: int) -> Sequence[Layer]:
     before = ancestors(last.value) - {last.value}
     found = blocks(scene.op.graph, scene.image, scene.target.value, STANDARD)
     ends = [*(layer for layer in found if layer.value in before), last]
-    runs = groupby(ends, key=lambda layer: layer.size)
+    runs = groupby(ends, key=lambda layer: tuple(map(str, layer.layout.size(layer.value))))  # lengths may be symbols
     return [list(run)[-1] for _, run in runs][-stages:]
 
 

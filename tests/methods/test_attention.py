@@ -74,7 +74,7 @@ def test_the_first_block_that_counts() -> None:
     raw = Explainer(model, method="legrad", settings={"first": 1}).attribute(X.numpy(), target=[4, 2])
     expected = legrad(net, X, [4, 2], first=1).numpy()
     np.testing.assert_allclose(raw, expected, rtol=1e-3, atol=1e-5 * float(expected.max()))
-    with pytest.raises(MethodError, match="legrad's setting first is below the number of blocks, 2, not 2"):
+    with pytest.raises(MethodError, match="the setting first of legrad is below the number of blocks, 2, not 2"):
         Explainer(model, method="legrad", settings={"first": 2})
 
 
