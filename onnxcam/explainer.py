@@ -24,6 +24,7 @@ from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE, load_bare
 from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
 from onnxcam.methods import Passes, Pictures, explanation_graph, find_method, head_graph, read_settings
+from onnxcam.methods.base import offering_black_boxes
 from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
 from onnxcam.preprocess import resolve as resolve_preprocess
@@ -86,10 +87,11 @@ class Explainer:
         self._own_outputs = [value.name or "" for value in subject.model.graph.outputs]
         self._read_companions(subject.model)
         self._default = resolve_target(self.target, self._scores.classes, self.class_names)
-        self.choice = subject.choose(self.layer) if self._method.uses_layer else None
-        layer = self.choice.layer if self.choice else None
-        twin = subject.twin() if self._method.uses_head else None
-        explanation_graph(subject, self._method, layer, self._settings if self._method.in_graph else {})
+        with offering_black_boxes():
+            self.choice = subject.choose(self.layer) if self._method.uses_layer else None
+            layer = self.choice.layer if self.choice else None
+            twin = subject.twin() if self._method.uses_head else None
+            explanation_graph(subject, self._method, layer, self._settings if self._method.in_graph else {})
         if twin is not None and layer is not None:
             head_graph(twin, layer.twin(twin.model.graph))
             self._head = Session(twin.model, self.provider)
@@ -232,8 +234,8 @@ class Explainer:
         found = self._read[name]
         if found.shape[1:] != like.shape:
             raise MethodError(
-                f"the setting {name} of {self.method} became tensors {found.shape[1:]}, not {like.shape} as the picture; "
-                "give pictures of its size, or add crop=HxW to the preprocessing"
+                f"{name} of {self.method} became tensors {found.shape[1:]}, but the picture one of {like.shape}; give "
+                "pictures of its size, or add crop=HxW to the preprocessing"
             )
         return found.astype(like.dtype)
 

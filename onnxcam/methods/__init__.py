@@ -1,8 +1,8 @@
 """The registry of methods, one function a method, by family.
 
 `activation` holds the CAM family, `principal` its members along the principal component, `fullgrad` the sum over all
-layers, `gradient` the maps at the input, `relevance` what shares out the score; `sampling` and `perturbation` those of
-several passes.
+layers, `gradient` the maps at the input, `relevance` what shares out the score; `sampling`, `perturbation` and
+`superpixels` those of several passes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from onnxcam.methods import perturbation as _perturbation
 from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
+from onnxcam.methods import superpixels as _superpixels
 from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method, head_graph
 from onnxcam.methods.passes import Passes, Pictures, read_settings
 
@@ -29,4 +30,4 @@ __all__ = [
     "read_settings",
 ]
 
-del _activation, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling
+del _activation, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling, _superpixels

@@ -8,7 +8,8 @@ but the score.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.autodiff.subgraph import prune
-from onnxcam.errors import MethodError, nearest
+from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
 from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE
 from onnxcam.layer import Layer
 from onnxcam.layout import picture_layout
@@ -138,6 +139,19 @@ def find_method(id: str) -> Method:
     if id not in METHODS:
         raise MethodError(f"no method is called {id!r}; there are {', '.join(METHODS)}.{nearest(id, METHODS)}")
     return METHODS[id]
+
+
+@contextmanager
+def offering_black_boxes() -> Iterator[None]:
+    """Where no gradient passes, have the error name the methods that ask the network for its scores only."""
+    try:
+        yield
+    except (MissingRuleError, GradientError) as error:
+        *most, last = (method.id for method in METHODS.values() if method.emit is None)
+        raise type(error)(
+            f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
+            "all that apply)"
+        ) from error
 
 
 def explanation_graph(
