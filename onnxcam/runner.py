@@ -19,7 +19,7 @@ from onnxcam.graph import all_tensors
 from onnxcam.layer import Choice
 from onnxcam.methods import Method, Passes, Pictures
 from onnxcam.methods.augment import augmented
-from onnxcam.methods.base import NONE, SMOOTH
+from onnxcam.methods.base import NONE, SMOOTH, offering_black_boxes
 from onnxcam.methods.passes import BATCH_SIZE, Progress
 from onnxcam.network import Network
 from onnxcam.preprocess import stack
@@ -106,9 +106,10 @@ class Runner:
         self, subject: Subject, aim: Aim, choices: Sequence[Choice] | None = None, feeds: Arrays | None = None
     ) -> Compiled:
         """Build the explanation graph of *aim* from *subject*, which is used up."""
-        choices = self._choose(subject, aim, feeds) if choices is None else choices
         provider = self.network.provider
-        made = Compiled.of(subject, self.method, aim, choices, self.settings, provider, signed=self.signed)
+        with offering_black_boxes():
+            choices = self._choose(subject, aim, feeds) if choices is None else choices
+            made = Compiled.of(subject, self.method, aim, choices, self.settings, provider, signed=self.signed)
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
         self.choice = choices[0] if choices else None
         return made
@@ -211,7 +212,7 @@ class Runner:
         found = self._pictures[name]
         if found.shape[1:] != like.shape:
             raise MethodError(
-                f"the setting {name} of {self.method.id} became tensors {found.shape[1:]}, not {like.shape} as the "
-                "picture; give pictures of its size, or add crop=HxW to the preprocessing"
+                f"{name} of {self.method.id} became tensors {found.shape[1:]}, but the picture one of {like.shape}; "
+                "give pictures of its size, or add crop=HxW to the preprocessing"
             )
         return found.astype(like.dtype)

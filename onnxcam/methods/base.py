@@ -8,7 +8,8 @@ but the score.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
@@ -20,7 +21,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.errors import MethodError, nearest
+from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
 from onnxcam.extras import CHOSEN
 from onnxcam.layer import Layer
 from onnxcam.target.aim import Aimed
@@ -180,3 +181,16 @@ def find_method(id: str) -> Method:
     if id not in METHODS:
         raise MethodError(f"no method is called {id!r}; there are {', '.join(METHODS)}.{nearest(id, METHODS)}")
     return METHODS[id]
+
+
+@contextmanager
+def offering_black_boxes() -> Iterator[None]:
+    """Where no gradient passes, have the error name the methods that ask the network for its scores only."""
+    try:
+        yield
+    except (MissingRuleError, GradientError) as error:
+        *most, last = (method.id for method in METHODS.values() if method.emit is None)
+        raise type(error)(
+            f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
+            "all that apply)"
+        ) from error

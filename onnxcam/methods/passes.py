@@ -88,6 +88,11 @@ class Passes:
         """The lengths of the picture's axes of space."""
         return tuple(self.picture.shape[axis - 1] for axis in self._picture_layout().space)
 
+    @property
+    def channels_last(self) -> Array:
+        """x as [*space, channels]."""
+        return np.moveaxis(self.x, self._picture_layout().channel - 1, -1)
+
     def masked(self, mask: Array, baseline: float = 0.0) -> Array:
         """Return x where *mask*, [*space] in [0, 1], is 1, and *baseline* where it is 0."""
         weight = np.expand_dims(mask, self._picture_layout().channel - 1)
