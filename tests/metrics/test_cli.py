@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -159,20 +160,16 @@ def test_a_folder_that_cannot_be_written_is_known_at_once(onnxcam: Run) -> None:
     assert "cannot write into output folder 'out'" in ran.err
 
 
-def test_without_matplotlib(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import builtins
-
-    real = builtins.__import__
-
-    def without(name: str, *rest: object, **more: object) -> object:
-        if name.partition(".")[0] == "matplotlib":
-            raise ImportError(name)
-        return real(name, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("matplotlib", "the curves are drawn by matplotlib, which is"), ("scipy", "evaluate needs SciPy, which is")],
+)
+def test_without_the_extra(onnxcam: Run, monkeypatch: pytest.MonkeyPatch, missing: str, message: str) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
     ran = onnxcam("evaluate", SHAPES, PICTURE)
     assert ran.code == 2
-    assert "drawn by matplotlib, which is not installed; pip install 'onnxcam[evaluate]'" in ran.err
+    assert f"{message} not installed; pip install 'onnxcam[evaluate]'" in ran.err
+    assert not Path("onnxcam-evaluation").exists()
 
 
 def test_a_guess_is_announced(onnxcam: Run) -> None:
