@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which people of any colour vision tell apart."""
 GREY = "#8c8c8c"
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's own names, which its types list one by one
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from onnxcam import Explainer, __version__, image
 from onnxcam.cli import show
-from onnxcam.metrics import METRICS
+from onnxcam.metrics import METRICS, base, selection
 from onnxcam.metrics.selection import DEFAULT, all_metrics
 from tests.conftest import Ran
 from tests.converters.test_pages import follow
@@ -196,8 +196,12 @@ def test_the_page(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         cv2.imwrite(f"masks/{name}.png", objects)
         cv2.imwrite(f"labelmaps/{name}.png", classes[objects])
     Path("boxes.json").write_text(json.dumps({"cat.png": truth["shapes_1.png"], "dog.png": truth["shapes_2.png"]}))
+    monkeypatch.setattr(base, "METRICS", registry := dict(METRICS))
+    monkeypatch.setattr(selection, "METRICS", registry)  # the page registers one more
     assert {words[1] for words in follow("evaluate.md", onnxcam)} == {"evaluate"}
     assert Path("out/curves.pdf").is_file()
+    (row,) = json.loads(Path("out/evaluation.json").read_text("utf-8"))["summary"]
+    assert row["metric"] == "spread"
 
 
 def test_the_page_has_every_metric_and_setting() -> None:

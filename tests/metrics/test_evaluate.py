@@ -15,7 +15,7 @@ from onnxcam import Explainer, heatmap, image
 from onnxcam.errors import ImageError, MethodError, MetricError, OnnxcamError, TargetError, TruthError
 from onnxcam.metrics import CHECKS, METRICS, Evaluation, Truth, evaluate, faithfulness, localisation
 from onnxcam.metrics.selection import DEFAULT, GROUPS, all_metrics
-from tests.networks import hand_model
+from tests.networks import HAND_X, hand_model
 
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))
 SHAPES, PICTURES = ASSETS / "shapes.onnx", [ASSETS / "shapes_1.png", ASSETS / "shapes_2.png"]
@@ -242,6 +242,28 @@ def test_a_label_of_the_truth_that_the_model_does_not_know(tmp_path: Path) -> No
     file.write_text(json.dumps({"shapes_1.png": [{"label": "stra", "box": [0, 0, 9, 9]}]}))
     with pytest.raises(TargetError, match=r"no class is named 'stra'. Did you mean 'star'"):
         evaluate(SHAPES, PICTURES[:1], truth=file)
+
+
+def test_a_class_of_two_names(tmp_path: Path) -> None:
+    """A name and the index of the same class: one case, with the objects of both."""
+    file = tmp_path / "boxes.json"
+    number = (Explainer(SHAPES).class_names or []).index("star")
+    boxes = [{"label": number, "box": [0, 0, 9, 9]}, {"label": "star", "box": [30, 33, 118, 125]}]
+    for objects in (boxes, boxes[::-1]):
+        file.write_text(json.dumps({"shapes_1.png": objects}))
+        (row,) = evaluate(SHAPES, PICTURES[:1], truth=file, metrics=["localisation"]).rows
+        assert row.values["pointing-game"] == 1
+        assert row.values["box-error"] == 0
+
+
+def test_what_the_network_says() -> None:
+    """Logits (0.5, 4.5) of the small network, each picture its own class."""
+    explainer = Explainer(hand_model())
+    x = np.concatenate([HAND_X, HAND_X, HAND_X])
+    np.testing.assert_allclose(explainer.scores(x, [0, 1, None]), [0.5, 4.5, 4.5])
+    np.testing.assert_array_equal(explainer.classes(x, [0, 1, "top"]), [0, 1, 1])
+    np.testing.assert_allclose(explainer.probabilities(x, 0), np.full(3, 1 / (1 + np.exp(4))), rtol=1e-6)
+    assert explainer.class_count == 2
 
 
 def test_scores_that_are_no_probabilities() -> None:
