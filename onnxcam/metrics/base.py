@@ -176,10 +176,12 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
 def _read(id: str, name: str, value: Any, kind: type) -> Any:
     try:
         read = kind(value)
-    except (TypeError, ValueError):
-        read = math.nan
-    if not math.isfinite(read) or read < 0 or (kind is int and name != "tolerance" and read < 1):
-        words = "a whole number, at least 1" if kind is int else "a number, at least 0"
+        exact = isinstance(value, str) or read == value
+    except (TypeError, ValueError, OverflowError):
+        exact = False
+    lowest = 1 if kind is int and name != "tolerance" else 0
+    if not exact or not math.isfinite(read) or read < lowest:
+        words = f"a whole number, at least {lowest}" if kind is int else "a number, at least 0"
         raise MetricError(f"the setting {name} of {id} is {words}, not {value!r}")
     return read
 

@@ -32,7 +32,7 @@ class Item:
     image: PathLike
     target: int
     label: str | None  # the class's name, where it is known
-    key: Label  # by which the truth knows it
+    keys: tuple[Label, ...]  # by which the truth knows it
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,19 @@ class Bench:
             raise MetricError(f"the batch size is at least 1, not {batch_size}")
         if truth is not None and truth.single and len(images) > 1:
             raise TruthError(f"one mask, '{truth.path}', for {len(images)} pictures; give a folder of masks")
-        found = [(image, index, key) for image in images for index, key in self._classes(image).items()]
+        found = [(image, index, keys) for image in images for index, keys in self._classes(image).items()]
         self.items = [
-            Item(number, image, index, self._name(index), key) for number, (image, index, key) in enumerate(found)
+            Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
         ]
 
-    def _classes(self, image: PathLike) -> dict[int, Label]:
+    def _classes(self, image: PathLike) -> dict[int, tuple[Label, ...]]:
         """Return the classes to explain in *image*, and how the truth calls each."""
         picture = pictures.read(image)
         regions = {} if self.truth is None else self.truth.regions(image, picture.shape[:2])
-        names = self.network.class_names
-        named: dict[int, Label] = {
-            class_index(label, self.classes, names): label for label in regions if label is not None
-        }
+        named: dict[int, tuple[Label, ...]] = {}
+        for label in (label for label in regions if label is not None):
+            index = class_index(label, self.classes, self.network.class_names)
+            named[index] = (*named.get(index, ()), label)  # a class may have several names
         if named and self.target is None:
             return named
         index = int(self.network.classes(self.network.preprocessing(picture), self.target)[0])
@@ -105,7 +105,7 @@ class Bench:
                 f"{os.fspath(image)}: the truth has no object of class {self._name(index) or index!r}, there are "
                 f"{there}; leave the picture or the target out"
             )
-        return {index: named.get(index)}
+        return {index: named.get(index, (None,))}
 
     def _name(self, index: int) -> str | None:
         return self.network.class_names[index] if self.network.class_names else None
@@ -171,7 +171,10 @@ class Bench:
     def _region(self, one: Loaded) -> Region | None:
         if self.truth is None:
             return None
-        return self.truth.regions(one.item.image, one.picture.shape[:2])[one.item.key]
+        regions = self.truth.regions(one.item.image, one.picture.shape[:2])
+        own = [regions[key] for key in one.item.keys]
+        mask = np.logical_or.reduce([region.mask for region in own])
+        return Region(mask, tuple(box for region in own for box in region.boxes))
 
 
 def _joined(batch: list[Loaded]) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ def _heat(case: Case) -> tuple[Array]:
 def sparseness(heat: Array) -> float:
     """The Gini index G = Σ_k (2 k − d − 1) v_k / (d Σ v), v the d values |L| in ascending order.
 
-    Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, 1810.06583, section 4. 0: all
+    Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, 1810.06583. 0: all
     pixels count alike; near 1: a single one counts. 0 for a map that is zero everywhere.
 
     Args:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which people of any colour vision tell apart."""
 GREY = "#8c8c8c"
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's own names, which its types list one by one
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -37,6 +37,7 @@ STYLE = {
 PANEL = (2.7, 2.35)  # inches
 ACROSS = 4  # panels in a row, at most
 DPI = 300
+LEGEND = 3  # names of methods that fit under a panel
 
 _TITLES = {
     "insertion": ("Insertion ↑", "pixels inserted"),
@@ -46,7 +47,7 @@ _TITLES = {
     "sanity-cascading": ("Cascading randomisation ↓", "weights random down to"),
     "sanity-independent": ("Independent randomisation ↓", "weights random of"),
 }
-_FEW = 12  # stages whose names fit under the axis
+_STAGES = 12  # stages whose names fit under the axis
 
 
 def require() -> None:
@@ -83,6 +84,8 @@ def draw(evaluation: Evaluation, path: Path) -> list[Path]:
                 _draw_curves(axes, name, evaluation)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
+        lines, names = grid[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside lower center", ncols=LEGEND * across, frameon=False)
         paths = [path, path.with_suffix(".pdf")]
         figure.savefig(paths[0], dpi=DPI)
         figure.savefig(paths[1], metadata={"CreationDate": None})
@@ -101,8 +104,7 @@ def _staged(evaluation: Evaluation) -> dict[str, list[Outcome]]:
 def _draw_curves(axes: Any, name: str, evaluation: Evaluation) -> None:
     for method, curves in evaluation.curves[name].items():
         found = evaluation.interval(method, [curve.probability for curve in curves])
-        value = np.mean([curve.value for curve in curves])
-        _line(axes, 100 * curves[0].share, found, method, f"{method}  {value:.3f}", evaluation.methods)
+        _line(axes, 100 * curves[0].share, found, method, evaluation.methods)
     _labels(axes, name, "probability of the class", 0)
     axes.set_xlim(0, 100)
     axes.xaxis.set_major_formatter("{x:.0f} %")
@@ -112,26 +114,29 @@ def _draw_stages(axes: Any, name: str, outcomes: Sequence[Outcome], evaluation: 
     places, lowest = np.arange(len(outcomes[0].stages)), 0.0
     for outcome in outcomes:
         found = evaluation.interval(outcome.method, outcome.similarity.T)
-        label = f"{outcome.method}  {outcome.values.mean():.3f}"
-        _line(axes, places, found, outcome.method, label, evaluation.methods, marker=".")
+        _line(axes, places, found, outcome.method, evaluation.methods, marker=".")
         lowest = min(lowest, float((found.mean if found.low is None else found.low).min()))
     _labels(axes, name, "rank correlation", lowest - 0.05)
-    axes.axhline(0, color="black", linewidth=0.4)
-    names = [stage if len(stage) <= 16 else f"…{stage[-15:]}" for stage in outcomes[0].stages]
-    if len(names) <= _FEW:
+    axes.axhline(0, color="black", linewidth=0.4, zorder=0)
+    names = [_short(stage) for stage in outcomes[0].stages]
+    if len(names) <= _STAGES:
         axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
 
 
-def _line(
-    axes: Any, x: Any, found: Interval, method: str, label: str, methods: Sequence[str], marker: str | None = None
-) -> None:
+def _short(stage: str) -> str:
+    """Return what fits under the axis: of a group of layers the last, of a long name its end."""
+    name = stage.rpartition(" … ")[2]
+    return name if len(name) <= 18 else f"…{name[-17:]}"
+
+
+def _line(axes: Any, x: Any, found: Interval, method: str, methods: Sequence[str], marker: str | None = None) -> None:
     """Draw a mean, and its interval as a band; baselines are grey."""
     if method in BASELINES:
         colour, style = GREY, (":", "--")[BASELINES.index(method)]
     else:
         number = [name for name in methods if name not in BASELINES].index(method)
         colour, style = COLOURS[number % len(COLOURS)], ("-", "-.")[number // len(COLOURS) % 2]
-    axes.plot(x, found.mean, color=colour, linestyle=style, linewidth=1.2, label=label, marker=marker)
+    axes.plot(x, found.mean, color=colour, linestyle=style, linewidth=1.2, label=method, marker=marker)
     if found.low is not None and found.high is not None:
         axes.fill_between(x, found.low, found.high, color=colour, alpha=0.15, linewidth=0)
 
@@ -142,4 +147,3 @@ def _labels(axes: Any, name: str, vertical: str, bottom: float) -> None:
     axes.set_xlabel(horizontal)
     axes.set_ylabel(vertical)
     axes.set_ylim(bottom, 1.05)
-    axes.legend(framealpha=0.8, edgecolor="none", handlelength=1.8, borderaxespad=0.2)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from onnxcam.errors import MetricError
 from onnxcam.explainer import Explainer
 from onnxcam.graph import ModelLike
 from onnxcam.methods.passes import Progress, quiet
@@ -62,6 +63,7 @@ def evaluate(
         >>> found = evaluate("model.onnx", ["cat.jpg"], methods=["gradcam", "rise"], truth="masks")
         >>> found.save("out")
     """
+    _require_scipy()
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
     chosen, ids = choose(metrics, known is not None), choose_methods(methods)
     own = sort_settings(settings or {}, ids, chosen)
@@ -95,6 +97,13 @@ def evaluate(
         for check in checks:
             found.add(check.function(subject, **own[check.id]))
     return found
+
+
+def _require_scipy() -> None:
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise MetricError("evaluate needs SciPy, which is not installed; pip install 'onnxcam[evaluate]'") from None
 
 
 def _cases(bench: Bench, sources: Iterator[Source], found: Evaluation) -> Iterator[tuple[Source, Item, Case]]:

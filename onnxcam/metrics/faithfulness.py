@@ -83,7 +83,7 @@ def blurred(x: Array) -> Array:
 def average_drop(p: float, o: float) -> float:
     """max(0, p − o) / p, p the class's probability for the picture, o for the picture times the map in [0, 1].
 
-    Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1.1. Where the map is 0, the picture is 0 in the tensor's own
+    Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1. Where the map is 0, the picture is 0 in the tensor's own
     units. A class of probability 0 can lose nothing.
 
     Example:
@@ -97,7 +97,7 @@ def average_drop(p: float, o: float) -> float:
 def average_increase(p: float, o: float) -> float:
     """1 if o > p, else 0: how often the explanation alone convinces more than the picture.
 
-    Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1.2; p and o as in `average_drop`.
+    Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1; p and o as in `average_drop`.
 
     Example:
         >>> average_increase(0.8, 0.9)
@@ -110,7 +110,7 @@ def average_increase(p: float, o: float) -> float:
 def average_gain(p: float, o: float) -> float:
     """max(0, o − p) / (1 − p): what the explanation alone adds, of what could be added.
 
-    Zhang et al., Opti-CAM: Optimizing saliency maps for interpretability, 2301.07002, section 4; p and o as in
+    Zhang et al., Opti-CAM: Optimizing saliency maps for interpretability, 2301.07002; p and o as in
     `average_drop`. A class of probability 1 can gain nothing.
 
     Example:

@@ -50,8 +50,8 @@ def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
 def energy_pointing(heat: Array, mask: Array) -> float:
     """E = Σ_{object} L / Σ L: the share of the map that lies on the object.
 
-    Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279, section
-    4.3. A map that is zero everywhere has no share: 0.
+    Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279: the
+    energy-based pointing game. A map that is zero everywhere has no share: 0.
 
     Args:
         heat: The map L ≥ 0 [H, W], at the picture's size.

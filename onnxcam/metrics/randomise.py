@@ -91,6 +91,7 @@ def _weight(x: ir.Value, moving: set[ir.Value]) -> ir.Value | None:
 
 
 def _leaves(values: Sequence[ir.Value | None]) -> Iterable[ir.Value]:
+    """Yield what *values* are made of, the first input of each node first: its data, before scale and zero point."""
     seen: set[ir.Value] = set()
     rest = [value for value in values if value is not None]
     while rest:
@@ -102,7 +103,7 @@ def _leaves(values: Sequence[ir.Value | None]) -> Iterable[ir.Value]:
         if node is None or (node.op_type == "Constant" and "value" in node.attributes):
             yield value
         else:
-            rest += [x for x in node.inputs if x is not None]
+            rest += [x for x in reversed(node.inputs) if x is not None]
 
 
 def _name(node: ir.Node, weights: Sequence[ir.Value]) -> str:

@@ -81,7 +81,7 @@ def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.rand
     """Return *x* with each missing pixel the weighted mean of the eight around it, missing ones included, plus noise.
 
     x_i = Σ_n w_n x_n / Σ_n w_n + ε, n the neighbours in the picture, w = 1/6 beside and 1/12 at the corners: a sparse
-    linear system (2202.00449, section 4.2 and appendix D).
+    linear system (2202.00449, noisy linear imputation).
 
     Args:
         x: [C, h, w].

@@ -30,8 +30,8 @@ def max_sensitivity(
 ) -> float:
     """max_y ‖Φ(y) − Φ(x)‖ / ‖Φ(x)‖, y within *radius* of x: by how much the map can change.
 
-    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, definition 3, by Monte Carlo. The
-    norms are Euclidean, and relative, so that maps of different units compare; y is uniform in the cube around x. A map
+    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, section 3, by Monte Carlo. The norms
+    are Euclidean, and relative, so that maps of different units compare; y is uniform in the cube around x. A map
     that is zero everywhere has nothing to compare with: 0 if it stays so, else infinite; here the norm below is then 1.
 
     Args:
@@ -58,8 +58,8 @@ def infidelity(
 ) -> float:
     """min_β E_I[(β IᵀΦ − (y(x) − y(x − I)))²] / E_I[(y(x) − y(x − I))²], I a square of random size and place.
 
-    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, definition 1, with their perturbation
-    for pictures: x − I is the picture with a square set to 0. Maps such as CAM's have no unit, so each is taken at its
+    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, section 2, after their square removal:
+    x − I is the picture with a square set to 0. Maps such as CAM's have no unit, so each is taken at its
     best scale β, and the error as a share of what there is to explain: 1 is what a map of nothing has.
 
     Args:

@@ -93,9 +93,9 @@ def check(id: str, value: Callable[[Array], Array]) -> Callable[[Callable[..., O
 def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outcome:
     """The rank correlation of the map with that of the network whose weights are all random.
 
-    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292, section 3: the layers are made random one after the
-    other, from the output down, each on top of those before, in the ONNX file itself; in *stages* groups where there
-    are more layers. Passed if on average over the pictures the correlation ends below *limit*.
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: the layers are made random one after the other, from
+    the output down, each on top of those before, in the ONNX file itself; in *stages* groups where there are more
+    layers. Passed if on average over the pictures the correlation ends below *limit*.
 
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).outcomes[0].verdict
@@ -122,9 +122,9 @@ def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outc
 def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> Outcome:
     """The mean rank correlation of the map with those of networks in which one layer is random.
 
-    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292, section 3: each layer (or each of *stages* groups) is
-    made random by itself, the others stay. Passed if on average over the pictures the correlation is below *limit*
-    whichever layer it is.
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is made random
+    by itself, the others stay. Passed if on average over the pictures the correlation is below *limit* whichever layer
+    it is.
 
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).outcomes[0].passed
@@ -151,8 +151,8 @@ def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> O
 def target(subject: Subject, *, limit: float = 0.95) -> Outcome:
     """The rank correlation of the map with that of another class, drawn at random.
 
-    Sixt et al., When Explanations Lie: Why Many Modified BP Attributions Fail, 1912.09818, section 5: the random logit
-    test. Passed if on average over the pictures the correlation is below *limit*.
+    Sixt et al., When Explanations Lie: Why Many Modified BP Attributions Fail, 1912.09818: the random logit test.
+    Passed if on average over the pictures the correlation is below *limit*.
 
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).outcomes[0].passed

@@ -20,12 +20,14 @@ DEFAULT = ("localisation", "faithfulness", "road", "complexity")
 
 
 GROUPS = ("localisation", "faithfulness", "road", "robustness", "complexity", "sanity")
+"""In this order are metrics shown; those that others register come last."""
 
 
 def all_metrics() -> dict[str, Metric | Check]:
     """Return every metric and check by its id, group by group."""
     known: dict[str, Metric | Check] = {**METRICS, **CHECKS}
-    return dict(sorted(known.items(), key=lambda pair: GROUPS.index(pair[1].group)))
+    groups = dict.fromkeys([*GROUPS, *(thing.group for thing in known.values())])
+    return {id: thing for group in groups for id, thing in known.items() if thing.group == group}
 
 
 def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
@@ -34,11 +36,12 @@ def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
     Without truth, what needs it is left out of ``all`` and of the default. MetricError where it was asked for by name.
     """
     known = all_metrics()
+    groups = list(dict.fromkeys(thing.group for thing in known.values()))
     chosen: dict[str, Metric | Check] = {}
     for word in words or DEFAULT:
-        if word not in known and word not in GROUPS and word != EVERYTHING:
-            there = ", ".join([*known, *GROUPS, EVERYTHING])
-            raise MetricError(f"no metric is called {word!r}; there are {there}.{nearest(word, [*known, *GROUPS])}")
+        if word not in known and word not in groups and word != EVERYTHING:
+            there = ", ".join([*known, *groups, EVERYTHING])
+            raise MetricError(f"no metric is called {word!r}; there are {there}.{nearest(word, [*known, *groups])}")
         found = {id: thing for id, thing in known.items() if word in (id, thing.group, EVERYTHING)}
         blind = [id for id, thing in found.items() if thing.needs_truth and not has_truth]
         if blind and words and word != EVERYTHING:

@@ -28,8 +28,8 @@ def interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Inte
     What is drawn anew are the *pictures* [cases], with all cases of each: the classes of one picture hang together.
 
     Example:
-        >>> interval(np.array([0.0, 1.0, 1.0]), ["a.png", "b.png", "c.png"]).mean
-        0.6666666666666666
+        >>> float(interval(np.array([0.0, 1.0, 0.5, 0.5]), ["a.png", "a.png", "b.png", "c.png"]).mean)
+        0.5
     """
     values = np.asarray(values, np.float64)
     names = list(dict.fromkeys(pictures))
