@@ -14,8 +14,8 @@ from models.layers import UNet
 from models.pictures import Pictures, inside, patch, words
 from models.world import Image, Scene
 
-LIGHT = (0.1, 0.3)  # what is left of it
-NOISE = 0.015  # its deviation, over the whole range
+LIGHT = 0.2  # what is left of it
+NOISE = 0.02  # its deviation, over the whole range
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Brightener(Pictures[Night]):
     def scene(self, rng: np.random.Generator) -> Night:
         """Draw one to four shapes, and put out the light."""
         scene = shapes(rng)
-        dark = rng.uniform(*LIGHT) * scene.image + 255 * NOISE * rng.standard_normal(scene.image.shape)
+        dark = LIGHT * scene.image + 255 * NOISE * rng.standard_normal(scene.image.shape)
         return Night(scene, np.clip(np.rint(dark), 0, 255).astype(np.uint8))
 
     def row(self, scene: Night) -> Rows:

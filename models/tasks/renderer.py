@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -84,6 +86,12 @@ class Renderer(Pictures[Turned]):
     def row(self, scene: Turned) -> Rows:
         """The view, the pose, and the new view."""
         return {"image": planes(scene.view), "pose": scene.pose, "wanted": planes(scene.wanted)}
+
+    def loss(self, net: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """The mean absolute difference; and the map's from the turn, which it does not find by itself."""
+        sin, cos = batch["pose"].T
+        turned = torch.stack([cos, sin, 0 * sin, -sin, cos, 0 * sin], 1)
+        return super().loss(net, batch) + F.mse_loss(net.map(batch["pose"]), turned)
 
     def simple(self, rows: Rows) -> NDArray[Any]:
         """The view as it was."""
