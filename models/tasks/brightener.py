@@ -11,7 +11,7 @@ from torch import nn
 
 from models.family import SIZE, Rows, Sample, everything, planes, shapes
 from models.layers import UNet
-from models.pictures import Pictures, inside, patch, words
+from models.pictures import Pictures, inside, patch, rim, words
 from models.world import Image, Scene
 
 LIGHT = 0.2  # what is left of it
@@ -55,8 +55,8 @@ class Brightener(Pictures[Night]):
         return (factor * dark).clip(0, 255)
 
     def sample(self, scene: Night, rng: np.random.Generator) -> Sample:
-        """A patch on an object."""
-        box = patch(everything(scene.scene), rng)
+        """A patch on the rim of an object."""
+        box = patch(rim(everything(scene.scene)), rng)
         return Sample({"image": scene.dark}, words(box), inside(box, SIZE), everything(scene.scene))
 
 

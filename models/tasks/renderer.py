@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from models.family import PICTURE, SIZE, Rows, Sample, everything, planes, shapes
 from models.layers import block
-from models.pictures import PATCH, Pictures, inside, patch, words
+from models.pictures import PATCH, Pictures, inside, patch, rim, words
 from models.world import Image, Scene
 from onnxcam.card import Card
 
@@ -98,13 +98,13 @@ class Renderer(Pictures[Turned]):
         return rows["image"]
 
     def sample(self, scene: Turned, rng: np.random.Generator) -> Sample | None:
-        """A patch on an object, well inside the window."""
+        """A patch on the rim of an object, well inside the window."""
         objects = everything(scene.scene) & WINDOW
         middle = cv2.erode(WINDOW.astype(np.uint8), np.ones((PATCH, PATCH))).astype(bool)
-        there = turn(np.uint8(255) * objects, scene.angle) > 127
-        if not (there & middle).any():
+        there = rim(turn(np.uint8(255) * objects, scene.angle) > 127) & middle
+        if not there.any():
             return None
-        box = patch(there & middle, rng)
+        box = patch(there, rng)
         truth = turn(np.uint8(255) * inside(box, SIZE), -scene.angle) > 127
         feeds = {"image": scene.view, "pose": scene.pose.tolist()}
         return Sample(feeds, words(box), truth, objects)
