@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -44,10 +45,15 @@ def _psnr(found: NDArray[Any], wanted: NDArray[Any]) -> float:
     return float((10 * np.log10(255**2 / error)).mean())
 
 
-def patch(mask: Mask, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return a square that a pixel of *mask* is in the middle of, as far as the picture's edge lets it."""
-    height, width = mask.shape
-    y, x = rng.choice(np.argwhere(mask))
+def rim(mask: Mask) -> Mask:
+    """Return the pixels of *mask* that have a neighbour outside it."""
+    return mask & ~cv2.erode(mask.astype(np.uint8), np.ones((3, 3)), borderValue=1).astype(bool)
+
+
+def patch(middles: Mask, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Return a square around one of the pixels *middles*, as far as the picture's edge lets it."""
+    height, width = middles.shape
+    y, x = rng.choice(np.argwhere(middles))
     x1, y1 = int(np.clip(x - PATCH // 2, 0, width - PATCH)), int(np.clip(y - PATCH // 2, 0, height - PATCH))
     return x1, y1, x1 + PATCH, y1 + PATCH
 

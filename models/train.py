@@ -25,7 +25,7 @@ MEASURED = 1000  # held-out scenes
 def train(task: Task[Any], steps: int) -> nn.Module:
     """Train the task's network: AdamW, one cycle."""
     torch.manual_seed(0)
-    net = task.network().to(memory_format=torch.channels_last)
+    net = _laid_out(task.network(), torch.channels_last)
     rows = {name: torch.from_numpy(array) for name, array in task.rows(TRAINING, task.scenes).items()}
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=1e-2)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, task.rate, steps)
@@ -44,7 +44,15 @@ def train(task: Task[Any], steps: int) -> nn.Module:
         if step % max(steps // 10, 1) == 0:
             print(f"step {step:5}  loss {total * 10 / steps:.4f}  {time.perf_counter() - start:.0f} s", flush=True)
             total = 0.0
-    return net.to(memory_format=torch.contiguous_format).eval()
+    return _laid_out(net, torch.contiguous_format).eval()
+
+
+def _laid_out(net: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """Lay out the weights of two-dimensional convolutions, and with them all pictures inside the network."""
+    for weight in net.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=layout)
+    return net
 
 
 def write(task: Task[Any], net: nn.Module) -> None:

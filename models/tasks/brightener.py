@@ -11,11 +11,11 @@ from torch import nn
 
 from models.family import SIZE, Rows, Sample, everything, planes, shapes
 from models.layers import UNet
-from models.pictures import Pictures, inside, patch, words
+from models.pictures import Pictures, inside, patch, rim, words
 from models.world import Image, Scene
 
-LIGHT = (0.1, 0.3)  # what is left of it
-NOISE = 0.015  # its deviation, over the whole range
+LIGHT = 0.2  # what is left of it
+NOISE = 0.02  # its deviation, over the whole range
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Brightener(Pictures[Night]):
     def scene(self, rng: np.random.Generator) -> Night:
         """Draw one to four shapes, and put out the light."""
         scene = shapes(rng)
-        dark = rng.uniform(*LIGHT) * scene.image + 255 * NOISE * rng.standard_normal(scene.image.shape)
+        dark = LIGHT * scene.image + 255 * NOISE * rng.standard_normal(scene.image.shape)
         return Night(scene, np.clip(np.rint(dark), 0, 255).astype(np.uint8))
 
     def row(self, scene: Night) -> Rows:
@@ -55,8 +55,8 @@ class Brightener(Pictures[Night]):
         return (factor * dark).clip(0, 255)
 
     def sample(self, scene: Night, rng: np.random.Generator) -> Sample:
-        """A patch on an object."""
-        box = patch(everything(scene.scene), rng)
+        """A patch on the rim of an object."""
+        box = patch(rim(everything(scene.scene)), rng)
         return Sample({"image": scene.dark}, words(box), inside(box, SIZE), everything(scene.scene))
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from models.family import SIZE, Rows, Sample, everything, planes, shapes
 from models.layers import block, trunk
-from models.pictures import Pictures, inside, patch, words
+from models.pictures import Pictures, inside, patch, rim, words
 from models.world import Scene
 
 CODE, LEVELS = 12, 4  # channels of the code, and how far from zero its integers go
@@ -79,8 +79,8 @@ class Compressor(Pictures[Scene]):
         return np.stack([planes(cv2.resize(x, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)) for x in small])
 
     def sample(self, scene: Scene, rng: np.random.Generator) -> Sample:
-        """A patch on an object."""
-        box = patch(everything(scene), rng)
+        """A patch on the rim of an object."""
+        box = patch(rim(everything(scene)), rng)
         return Sample({"image": scene.image}, words(box), inside(box, SIZE), everything(scene))
 
 

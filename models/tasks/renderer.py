@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.family import PICTURE, SIZE, Rows, Sample, everything, planes, shapes
 from models.layers import block
-from models.pictures import PATCH, Pictures, inside, patch, words
+from models.pictures import PATCH, Pictures, inside, patch, rim, words
 from models.world import Image, Scene
 from onnxcam.card import Card
 
@@ -85,18 +87,24 @@ class Renderer(Pictures[Turned]):
         """The view, the pose, and the new view."""
         return {"image": planes(scene.view), "pose": scene.pose, "wanted": planes(scene.wanted)}
 
+    def loss(self, net: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """The mean absolute difference; and the map's from the turn, which it does not find by itself."""
+        sin, cos = batch["pose"].T
+        turned = torch.stack([cos, sin, 0 * sin, -sin, cos, 0 * sin], 1)
+        return super().loss(net, batch) + F.mse_loss(net.map(batch["pose"]), turned)
+
     def simple(self, rows: Rows) -> NDArray[Any]:
         """The view as it was."""
         return rows["image"]
 
     def sample(self, scene: Turned, rng: np.random.Generator) -> Sample | None:
-        """A patch on an object, well inside the window."""
+        """A patch on the rim of an object, well inside the window."""
         objects = everything(scene.scene) & WINDOW
         middle = cv2.erode(WINDOW.astype(np.uint8), np.ones((PATCH, PATCH))).astype(bool)
-        there = turn(np.uint8(255) * objects, scene.angle) > 127
-        if not (there & middle).any():
+        there = rim(turn(np.uint8(255) * objects, scene.angle) > 127) & middle
+        if not there.any():
             return None
-        box = patch(there & middle, rng)
+        box = patch(there, rng)
         truth = turn(np.uint8(255) * inside(box, SIZE), -scene.angle) > 127
         feeds = {"image": scene.view, "pose": scene.pose.tolist()}
         return Sample(feeds, words(box), truth, objects)

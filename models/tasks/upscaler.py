@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.family import SIZE, Rows, Sample, everything, planes, shapes
-from models.pictures import Pictures, inside, patch, words
+from models.pictures import Pictures, inside, patch, rim, words
 from models.world import Image, Mask, Scene
 
 
@@ -55,8 +55,8 @@ class Upscaler(Pictures[Scene]):
         return np.stack([planes(cv2.resize(x[0], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)) for x in rows["image"]])
 
     def sample(self, scene: Scene, rng: np.random.Generator) -> Sample:
-        """A patch on an object."""
-        box = patch(everything(scene), rng)
+        """A patch on the rim of an object."""
+        box = patch(rim(everything(scene)), rng)
         truth, objects = (_halved(mask) for mask in (inside(box, SIZE), everything(scene)))
         return Sample({"image": _small(_grey(scene))}, words(box), truth, objects)
 
