@@ -56,7 +56,7 @@ def _one(
     value: ir.Value, given: Given, words: Sequence[str] | None, prepare: Callable[[ir.Value, Any], NDArray[Any]]
 ) -> NDArray[Any]:
     dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-    if isinstance(given, str) and words:
+    if isinstance(given, str) and words and not given.lower().endswith((".npy", *PICTURES)):
         return _padded(_indices(value, given, words), value).astype(dtype)[None]
     if isinstance(given, str | os.PathLike):
         path = Path(given)
@@ -70,20 +70,22 @@ def _one(
     rank = len(value.shape) if value.shape is not None else array.ndim + 1
     array = array if array.ndim == rank else array[None]
     _check(value, array)
+    if np.issubdtype(dtype, np.integer) and not np.array_equal(array, np.rint(array)):
+        raise ModelError(f"--input {value.name}: the model takes whole numbers ({dtype}), not {given}")
     return np.ascontiguousarray(array, dtype)
 
 
 def _indices(value: ir.Value, text: str, words: Sequence[str]) -> NDArray[np.int64]:
-    found = []
+    found, known = [], [word.casefold() for word in words]
     for word in re.findall(r"[\w<>'-]+|[^\w\s]", text.casefold()):
-        if word not in words:
+        if word not in known:
             if not word.isalnum():
                 continue  # a question mark
             raise ModelError(
                 f"--input {value.name}: the word {word!r} is not in the model's vocabulary of {len(words)}."
                 f"{nearest(word, words)}"
             )
-        found.append(list(words).index(word))
+        found.append(known.index(word))
     return np.asarray(found, np.int64)
 
 

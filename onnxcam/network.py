@@ -184,4 +184,4 @@ class Network:
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:
-    return np.repeat(array, count, axis=0) if len(array) == 1 and count > 1 else array
+    return np.repeat(array, count, axis=0) if array.shape[:1] == (1,) and count > 1 else array

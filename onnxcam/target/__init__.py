@@ -4,7 +4,8 @@ from onnxcam.target.aim import Aim, ClassAim
 from onnxcam.target.scores import TOP, Scores, find_scores, probability
 from onnxcam.target.task import Goal, Look, Task
 from onnxcam.target.tasks import find_tasks, resolve
-from onnxcam.target.words import Target, Top, parse
+from onnxcam.target.wishes import Target, Top
+from onnxcam.target.words import parse
 
 __all__ = [
     "TOP",

@@ -10,7 +10,10 @@ import numpy as np
 from onnxcam.errors import TargetError, nearest
 from onnxcam.target.aim import WeightsAim
 from onnxcam.target.task import Array, Goal, Look
-from onnxcam.target.words import Top, Wish, Word
+from onnxcam.target.wishes import Top, Wish, Word
+from onnxcam.target.words import quoted
+
+_LONGEST = 32  # a caption, where the model says nothing
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Captions:
     input: str
     labels: Sequence[str]  # of the output
     vocabulary: Sequence[str]  # of the input
+    length: int | None = None  # L, None where it is open
     name: str = "a captioner"
     wishes = (Top, Word)
     examples = 'word=red after="a small", word=red step=2'
@@ -48,15 +52,11 @@ class Captions:
             index = caption[step] if word is None else self._index(word, self.labels)
             if not isinstance(wish, Word):
                 note = f"the first word of the model's own caption, {' '.join(self.labels[i] for i in caption)!r}"
-        tokens = self._tokens(look, before)
-        place = len(before) + (self._start is not None)
-        shape = self._scores(look, tokens).shape
-        if place > shape[0]:
-            raise TargetError(f"{len(before)} words before are too many: the model takes {shape[0]}")
-        weights = np.zeros(shape, np.float32)
-        weights[max(place - 1, 0), index] = 1
+        tokens = self._tokens(before)
+        weights = np.zeros(self._scores(look, tokens).shape, np.float32)
+        weights[self._place(before), index] = 1
         word = self.labels[index]
-        words = f'word={word} after="{" ".join(before)}"'
+        words = f'word={quoted(word)} after="{" ".join(before)}"'
         return Goal(self.aim, weights, words, index, word, inputs={self.input: tokens}, note=note)
 
     def ranked(self, look: Look) -> list[Wish]:
@@ -85,29 +85,31 @@ class Captions:
     def _caption(self, look: Look) -> list[int]:
         """Return the caption that the model writes word by word, always the best one."""
         found: list[int] = []
-        longest = look.feeds[self.input].shape[1] if self.input in look.feeds else 32
-        while len(found) < longest - (self._start is not None):
-            index = self._next_index(look, [self.labels[i] for i in found])
+        while len(found) < (self.length or _LONGEST) - (self._start is not None):
+            index = self._next(look, [self.labels[i] for i in found])
             if self.labels[index] in _ENDS:
                 break
             found.append(index)
         return found
 
     def _next(self, look: Look, before: Sequence[str]) -> int:
-        return self._next_index(look, before)
+        """Return the best word after the words *before*."""
+        return int(self._scores(look, self._tokens(before))[self._place(before)].argmax())
 
-    def _next_index(self, look: Look, before: Sequence[str]) -> int:
-        scores = self._scores(look, self._tokens(look, before))
-        return int(scores[max(len(before) + (self._start is not None) - 1, 0)].argmax())
+    def _place(self, before: Sequence[str]) -> int:
+        """Return where the scores of the word after *before* stand."""
+        return max(len(before) + (self._start is not None) - 1, 0)
 
     def _scores(self, look: Look, tokens: Array) -> Array:
         return look.given({self.input: tokens[None]}).tensors([self.output])[0][0]
 
-    def _tokens(self, look: Look, words: Sequence[str]) -> Array:
+    def _tokens(self, words: Sequence[str]) -> Array:
         """Return *words* as the input takes them, [L]: after the start word, and filled up with the padding, 0."""
         first = [] if self._start is None else [self._start]
         indices = [*first, *(self._index(word, self.vocabulary) for word in words)]
-        length = max(look.feeds[self.input].shape[1] if self.input in look.feeds else 0, len(indices), 1)
+        length = self.length or max(len(indices), 1)
+        if len(indices) > length:
+            raise TargetError(f"{len(words)} words before are too many: the model takes {length - len(first)}")
         return np.asarray(indices + [0] * (length - len(indices)), np.int64)
 
     @property

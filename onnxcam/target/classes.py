@@ -12,7 +12,7 @@ from onnxcam.errors import TargetError
 from onnxcam.target.aim import ClassAim, ScoresAim
 from onnxcam.target.scores import TOP, Scores
 from onnxcam.target.task import Goal, Look
-from onnxcam.target.words import Against, Class, Contrast, Label, Top, Wish
+from onnxcam.target.wishes import Against, Class, Contrast, Label, Top, Wish
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from onnxcam.errors import TargetError
 from onnxcam.layout import Grid
 from onnxcam.target.aim import WeightsAim
 from onnxcam.target.classes import class_index
-from onnxcam.target.heads import NO_OBJECT
 from onnxcam.target.task import Array, Goal, Look
-from onnxcam.target.words import Class, Patch, Picture, Region, Top, Wish
+from onnxcam.target.wishes import Class, Patch, Picture, Region, Top, Wish
+from onnxcam.target.words import quoted
 
 Mask = NDArray[np.bool_]
+
+_GROUND = frozenset(("background", "__background__"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Segmentation:
         (y,) = look.tensors([self.output])
         scores = self.layout.view(y)[0]
         seen = _seen(scores)
-        mask = _mask(wish.mask, look, scores.shape[1:]) if isinstance(wish, Region) and wish.mask is not None else None
+        source = wish.mask if isinstance(wish, Region) else None
+        mask = None if source is None else _mask(source, look, scores.shape[1:])
         label = wish.label if isinstance(wish, Class | Region) else None
         index = self._largest(seen, mask) if label is None else class_index(label, self.classes, self.labels)
         region = seen == index if mask is None else mask
@@ -54,7 +57,7 @@ class Segmentation:
             )
         weights = np.zeros_like(scores, np.float32)
         weights[index] = region / region.sum()
-        words = f"class={_quoted(self._name(index))}" + (f" mask={_named(wish)}" if mask is not None else "")
+        words = f"class={quoted(self._name(index))}" + ("" if source is None else f" mask={quoted(source)}")
         note = f"the class that covers most of the picture, {self._name(index)}" if isinstance(wish, Top) else ""
         feed = np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
         return Goal(self.aim, feed, words, index, self.labels[index] if self.labels else None, note=note)
@@ -72,7 +75,7 @@ class Segmentation:
 
     @property
     def _has_background(self) -> bool:
-        return self.classes > 2 if not self.labels else self.labels[0].casefold() in NO_OBJECT
+        return self.classes > 2 if not self.labels else self.labels[0].casefold() in _GROUND
 
     def _name(self, index: int) -> str:
         return self.labels[index] if self.labels else str(index)
@@ -152,12 +155,3 @@ def _mask(source: Picture, look: Look, size: Sequence[int]) -> Mask:
 
 def _nearest(places: Array, length: int) -> NDArray[np.int64]:
     return np.clip(np.floor(places), 0, length - 1).astype(np.int64)
-
-
-def _named(wish: Wish) -> str:
-    mask = wish.mask if isinstance(wish, Region) else None
-    return _quoted(str(mask)) if mask is not None and not isinstance(mask, np.ndarray) else "array"
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text

@@ -13,7 +13,8 @@ from onnxcam.target.aim import WeightsAim
 from onnxcam.target.classes import class_index
 from onnxcam.target.heads import Candidates, Head
 from onnxcam.target.task import Array, Goal, Look, ruler
-from onnxcam.target.words import Box, Class, Detection, Label, Top, Wish
+from onnxcam.target.wishes import Box, Class, Detection, Label, Top, Wish
+from onnxcam.target.words import quoted
 
 LEAST = 0.25  # the probability from which a candidate is a detection
 SAME = 0.5  # the overlap from which two boxes are of one object
@@ -57,7 +58,7 @@ class Detections:
         return Goal(
             self.aim,
             seen.weights(candidate, category).astype(np.float32),
-            f"box={ruler(box)} class={label or category}",
+            f"box={ruler(box)} class={quoted(label or category)}",
             category,
             label,
             float(seen.scores[candidate, category]),
@@ -73,12 +74,13 @@ class Detections:
 
     def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> Found:
         """Return the candidate of the best score among those that overlap *corners*, or else the nearest one."""
-        overlaps = _overlap(seen.corners, np.asarray(corners))
         scores = _of_class(seen.scores, category)
+        overlaps = np.where(scores.max(axis=1, initial=0) > 0, _overlap(seen.corners, np.asarray(corners)), 0)
         best = float(overlaps.max(initial=0))
         if best < NEAR:
+            what = "" if category is None else f" as class {self._label(category) or category!r}"
             raise TargetError(
-                f"the box {ruler(look.to_picture(corners))} matches nothing that the model proposes; "
+                f"the box {ruler(look.to_picture(corners))} matches nothing that the model proposes{what}; "
                 f"it detects {self._all(seen, look)}"
             )
         close = np.where(overlaps >= min(SAME, best), scores.max(axis=1), -1)
@@ -96,8 +98,8 @@ class Detections:
         return found[number]
 
     def _class(self, label: Label | None, seen: Candidates) -> int | None:
-        if label is None:
-            return None
+        if label is None or (isinstance(label, int) and label >= 0 and not seen.complete):
+            return label
         names = self.labels if self.labels and len(self.labels) >= seen.scores.shape[1] else None
         return class_index(label, len(names) if names else seen.scores.shape[1], names or self.labels)
 

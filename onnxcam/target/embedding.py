@@ -8,7 +8,8 @@ import numpy as np
 
 from onnxcam.target.aim import DirectionAim
 from onnxcam.target.task import Array, Goal, Look
-from onnxcam.target.words import Like, Picture, Top, Wish
+from onnxcam.target.wishes import Like, Top, Wish
+from onnxcam.target.words import quoted
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,17 @@ class Embedding:
         return DirectionAim(self.output)
 
     def goal(self, wish: Wish, look: Look) -> Goal:
-        """Resolve *wish*. Without a reference it is the picture's nearness to what the network makes of black."""
+        """Resolve *wish*. Without a reference it is how far the embedding is from that of a tensor of zeros."""
         if not isinstance(wish, Like):
             blank = np.zeros_like(look.feeds[look.image])
             direction = -self._unit(look.at(blank))
-            note = "what makes the embedding differ from that of a blank picture; like=FILE compares with another"
+            note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares pictures"
             return Goal(self.aim, direction, "top", note=note)
         direction = np.zeros_like(self._unit(look)) if wish.picture is None else self._unit(look.of(wish.picture))
         if wish.unlike is not None:
             direction = direction - self._unit(look.of(wish.unlike))
         parts = [
-            f"{key}={_named(one)}" for key, one in (("like", wish.picture), ("unlike", wish.unlike)) if one is not None
+            f"{key}={quoted(one)}" for key, one in (("like", wish.picture), ("unlike", wish.unlike)) if one is not None
         ]
         return Goal(self.aim, direction.astype(np.float32), " ".join(parts))
 
@@ -48,8 +49,3 @@ class Embedding:
         y = look.tensors([self.output])[0].reshape(-1).astype(np.float64)
         unit: Array = (y / max(float(np.linalg.norm(y)), 1e-12)).astype(np.float32)
         return unit
-
-
-def _named(picture: Picture) -> str:
-    text = "array" if isinstance(picture, np.ndarray) else str(picture)
-    return f'"{text}"' if " " in text else text

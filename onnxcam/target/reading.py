@@ -10,7 +10,8 @@ import numpy as np
 from onnxcam.errors import TargetError, nearest
 from onnxcam.target.aim import WeightsAim
 from onnxcam.target.task import Array, Goal, Look
-from onnxcam.target.words import Text, Top, Wish
+from onnxcam.target.wishes import Text, Top, Wish
+from onnxcam.target.words import quoted
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Reading:
         at = wish.at if isinstance(wish, Text) else None
         letters = [self._index(letter, text) for letter in text]
         if not letters:
+            if isinstance(wish, Text):
+                raise TargetError("there is no letter in the text; name some with text=…")
             raise TargetError("the model reads no letter in this picture; name one with text=…")
         if at is not None and at >= len(letters):
             raise TargetError(f"text {text!r} has no character {at}; they are counted from 0")
@@ -54,7 +57,7 @@ class Reading:
         for place, letter in enumerate(letters):
             if at in (None, place):
                 weights[:, letter] += states[:, 2 * place + 1]
-        words = f'text="{text}"' if " " in text else f"text={text}"
+        words = f"text={quoted(text)}"
         note = "" if isinstance(wish, Text) else f"what the model reads, {text!r}"
         return Goal(self.aim, weights, words if at is None else f"{words} at={at}", label=text, note=note)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ def find_scores(graph: ir.Graph) -> Scores:
     """
     tensors = [output for output in graph.outputs if no_numbers(output) is None]
     for output in tensors:
-        classes = _classes(output)
+        classes = None if _of_candidates(output, tensors) else _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             shown, head = _before_head(output)
             value = _before_rounding(shown)
@@ -109,6 +109,13 @@ def _classes(output: ir.Value) -> int | None:
     if not long:
         return 1
     return long[0] if len(long) == 1 and isinstance(long[0], int) else None
+
+
+def _of_candidates(output: ir.Value, outputs: Sequence[ir.Value]) -> bool:
+    """Whether *output* is [N, B, 1] beside boxes [N, B, 4]: one score for each candidate of a detector."""
+    shapes = [list(y.shape) for y in outputs if y.shape is not None and len(y.shape) == 3]
+    own = list(output.shape or ())
+    return len(own) == 3 and own[2] == 1 and any(shape[1:] == [own[1], 4] for shape in shapes)
 
 
 def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:

@@ -14,7 +14,7 @@ from onnxcam import image as pictures
 from onnxcam.errors import TargetError
 from onnxcam.preprocess import Frame
 from onnxcam.target.aim import Aim
-from onnxcam.target.words import Corners, Picture, Wish
+from onnxcam.target.wishes import Corners, Picture, Wish
 
 Array: TypeAlias = NDArray[Any]
 
@@ -146,5 +146,7 @@ class Task(Protocol):
 
 
 def ruler(corners: Sequence[float]) -> str:
-    """Return the rectangle in words."""
-    return ",".join(f"{x:.0f}" for x in corners)
+    """Return the rectangle in words: whole pixels, unless it has few."""
+    x1, y1, x2, y2 = corners
+    digits = 0 if min(x2 - x1, y2 - y1) >= 4 else 2
+    return ",".join(f"{x:.{digits}f}" for x in corners)

@@ -17,13 +17,14 @@ from onnxcam.target.captions import Captions
 from onnxcam.target.classes import Classes
 from onnxcam.target.dense import Pictures, Segmentation
 from onnxcam.target.detection import Detections
+from onnxcam.target.detectors import find_head
 from onnxcam.target.embedding import Embedding
-from onnxcam.target.heads import find_head
 from onnxcam.target.reading import Reading
 from onnxcam.target.scores import find_scores
 from onnxcam.target.task import Goal, Look, Task
 from onnxcam.target.tensors import Tensors
-from onnxcam.target.words import Target, Top, parse
+from onnxcam.target.wishes import Class, Region, Target, Top
+from onnxcam.target.words import parse
 
 _COARSEST = 8  # a segmentation has at least a cell for so many pixels along an axis
 
@@ -52,6 +53,8 @@ def find_tasks(graph: ir.Graph, image: ir.Value, names: Names) -> list[Task]:
 def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None, look: Look) -> Goal:
     """Return what *target* means for the picture of *look*; TargetError where no task takes it."""
     wish = parse(target, labels)
+    if isinstance(wish, Region) and wish.mask is None and not any(Region in task.wishes for task in tasks):
+        wish = Class(wish.label if wish.label is not None else "top")  # class=3 where classes have no regions
     for task in tasks:
         if isinstance(wish, task.wishes):
             return task.goal(wish, look)
@@ -100,18 +103,19 @@ def _embedding(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> T
 
 def _captions(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Tasks:
     words = next((x for x in graph.inputs if x is not image and x.dtype is not None and x.dtype.is_integer()), None)
-    for y in _tensors(graph, 3):
-        count = _length(y, 2)
-        labels = names.of(count if isinstance(count, int) else None)
+    for y in _tensors(graph, 3) if words is not None else ():
+        labels = _labels(names, _length(y, 2), known)
         if words is not None and labels:
-            yield Captions(y.name or "", words.name or "", labels, names.card.vocabulary.get(words.name or "", labels))
+            length = _length(words, 1) if words.shape is not None and len(words.shape) == 2 else None
+            vocabulary = names.card.vocabulary.get(words.name or "", labels)
+            most = length if isinstance(length, int) else None
+            yield Captions(y.name or "", words.name or "", labels, vocabulary, most)
 
 
 def _reading(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Tasks:
-    for y in _tensors(graph, 3):
-        count = _length(y, 2)
-        labels = names.of(count if isinstance(count, int) else None)
-        if not labels or not (known or _is_recurrent(graph)):
+    for y in _tensors(graph, 3) if known or _is_recurrent(graph) else ():
+        labels = _labels(names, _length(y, 2), known)
+        if not labels:
             continue
         blank = next((i for i, letter in enumerate(labels) if letter in ("", "blank", "<blank>", "[blank]")), 0)
         batch = 1 if y.shape is not None and image.shape is not None and _is_batch(y.shape[1], image.shape[0]) else 0
@@ -128,6 +132,16 @@ def _pictures(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Ta
     for y, layout, count in _grids(graph, image):
         if (known or count == _channels(image)) and len(layout.space) == 2:
             yield Pictures(y.name or "", layout)
+
+
+def _labels(names: Names, count: object, known: bool) -> Sequence[str] | None:
+    """Return a name for each of *count*; where the task is but a guess, None if the user's names are not so many."""
+    try:
+        return names.of(count if isinstance(count, int) else None)
+    except TargetError:
+        if known:
+            raise
+        return None
 
 
 def _grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, Grid, int]]:

@@ -12,7 +12,7 @@ from onnxcam.autodiff.infer import no_numbers
 from onnxcam.errors import TargetError, nearest
 from onnxcam.target.aim import WeightsAim
 from onnxcam.target.task import Array, Goal, Look
-from onnxcam.target.words import Element, Wish
+from onnxcam.target.wishes import Element, Wish
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,11 @@ class Tensors:
         if not count:
             raise TargetError(f"{words} holds nothing: {wish.tensor!r} has the shape {list(y.shape)}")
         single = count == 1 and all(isinstance(part, int) for part in wish.index)
-        feed: Array = (weights / count if wish.mean else weights)[0]
-        return Goal(WeightsAim(wish.tensor), feed, words if single else f"{words}.{'mean' if wish.mean else 'sum'}()")
+        feed: Array = weights / count if wish.mean else weights
+        aim = WeightsAim(wish.tensor, None)  # a tensor of one row for each object, say
+        if y.ndim and len(y) == 1:
+            aim, feed = WeightsAim(wish.tensor), feed[0]
+        return Goal(aim, feed, words if single else f"{words}.{'mean' if wish.mean else 'sum'}()")
 
 
 def _spelt(part: int | slice) -> str:

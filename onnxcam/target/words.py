@@ -18,140 +18,53 @@
 
 from __future__ import annotations
 
-import os
+import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxcam import labels as labelling
 from onnxcam.errors import TargetError, nearest
-
-Label: TypeAlias = "int | str"
-Picture: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
-Corners: TypeAlias = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Top:
-    """What the model itself puts first; the *count* that it puts first are several targets."""
-
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Class:
-    """The score of a class."""
-
-    label: Label
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The score of a class less that of another."""
-
-    label: Label
-    against: Label
-
-
-@dataclass(frozen=True)
-class Against:
-    """The negative score of a class."""
-
-    label: Label
-
-
-@dataclass(frozen=True)
-class Element:
-    """Elements of a tensor, their sum or mean. The first index is that of the picture: 0 or all."""
-
-    tensor: str
-    index: tuple[int | slice, ...]
-    mean: bool = False
-
-
-@dataclass(frozen=True)
-class Box:
-    """The detection at (x1, y1, x2, y2), in pixels of the picture."""
-
-    corners: Corners
-    label: Label | None = None
-
-
-@dataclass(frozen=True)
-class Detection:
-    """The detection of this number, the best is 0; of those of a class, if one is named."""
-
-    number: int = 0
-    label: Label | None = None
-
-
-@dataclass(frozen=True)
-class Region:
-    """The score of a class over a region: that of *mask*, or where the model itself sees the class."""
-
-    label: Label | None = None
-    mask: Picture | None = None
-
-
-@dataclass(frozen=True)
-class Like:
-    """The cosine between the embedding and that of *picture*, less that with *unlike*."""
-
-    picture: Picture | None
-    unlike: Picture | None = None
-
-
-@dataclass(frozen=True)
-class Text:
-    """That *text* is read; only its character number *at*."""
-
-    text: str
-    at: int | None = None
-
-
-@dataclass(frozen=True)
-class Word:
-    """That the caption goes on with *word*, after the words *after* or at place *step* of the model's own caption."""
-
-    word: str | None
-    after: str | None = None
-    step: int | None = None
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A part (x1, y1, x2, y2) of the picture that is put out."""
-
-    corners: Corners
-
-
-Wish: TypeAlias = (
-    "Top | Class | Contrast | Against | Element | Box | Detection | Region | Like | Text | Word | Patch"  #
+from onnxcam.target.wishes import (
+    WISHES,
+    Against,
+    Box,
+    Class,
+    Contrast,
+    Corners,
+    Detection,
+    Element,
+    Label,
+    Like,
+    Patch,
+    Region,
+    Target,
+    Text,
+    Top,
+    Wish,
+    Word,
 )
-WISHES = (Top, Class, Contrast, Against, Element, Box, Detection, Region, Like, Text, Word, Patch)
-Target: TypeAlias = "int | str | Wish | None"
+
+__all__ = ["WISHES", "parse", "quoted"]
 
 _CLAUSE = re.compile(r"""\s*(?P<key>\w+)=(?P<value>"[^"]*"|'[^']*'|\S+)""")
 _ELEMENT = re.compile(r"(?P<tensor>.+?)\[(?P<index>[^\]]*)\](?P<tail>.*)")
-_KEYS: dict[str, tuple[str, ...]] = {
-    "top": (),
-    "box": ("class",),
-    "detection": ("class",),
-    "mask": ("class",),
-    "class": ("mask", "box", "detection"),
-    "like": ("unlike",),
-    "unlike": ("like",),
-    "text": ("at",),
-    "word": ("after", "step"),
-    "after": ("word", "step"),
-    "step": ("word",),
-    "patch": (),
-}
-"""Every key that may stand first, and what may stand beside it."""
+_NUMBER = re.compile(r"[+-]?\d{1,18}")
+_FORMS: tuple[tuple[str, ...], ...] = (
+    ("top",),
+    ("box", "class"),
+    ("detection", "class"),
+    ("class", "mask"),
+    ("like", "unlike"),
+    ("text", "at"),
+    ("word", "after"),
+    ("word", "step"),
+    ("patch",),
+)
+"""The keys that may stand together, in any order."""
+_KEYS = tuple(dict.fromkeys(key for form in _FORMS for key in form))
 
 
 def parse(target: Target, labels: Sequence[str] | None = None) -> Wish:
@@ -172,7 +85,7 @@ def parse(target: Target, labels: Sequence[str] | None = None) -> Wish:
         raise TargetError("the target is empty; give a class index, a label, or top")
     if words == "top":
         return Top()
-    if re.fullmatch(r"[+-]?\d+", words) or _is_label(words, labels):
+    if _NUMBER.fullmatch(words) or _is_label(words, labels):
         return Class(_label(words))
     for read in (_against, _contrast, _element, _clauses):
         wish = read(words, labels)
@@ -192,7 +105,7 @@ def _is_label(words: str, labels: Sequence[str] | None) -> bool:
 
 
 def _label(words: str) -> Label:
-    return int(words) if re.fullmatch(r"[+-]?\d+", words) else words
+    return int(words) if _NUMBER.fullmatch(words) else words
 
 
 def _against(words: str, labels: Sequence[str] | None) -> Wish | None:
@@ -221,8 +134,6 @@ def _element(words: str, labels: Sequence[str] | None) -> Wish | None:
         _fail(words, found.start("tail"), "after the brackets stands nothing, .sum() or .mean()")
     if not tail and not single:
         _fail(words, len(words), "several elements need .sum() or .mean()")
-    if not (parts[0] == 0 or parts[0] == slice(None)):
-        _fail(words, found.start("index"), "the first index is the picture's: write 0 or :")
     return Element(found["tensor"].strip(), tuple(parts), mean=tail == ".mean()")
 
 
@@ -231,7 +142,7 @@ def _index(words: str, start: int, part: str) -> int | slice:
     try:
         if len(ends) == 1:
             return int(part)
-        if len(ends) in (2, 3):
+        if len(ends) == 2 or (len(ends) == 3 and ends[2].strip() != "0"):
             return slice(*(int(end) if end.strip() else None for end in ends))
     except ValueError:
         pass
@@ -240,10 +151,8 @@ def _index(words: str, start: int, part: str) -> int | slice:
 
 def _clauses(words: str, labels: Sequence[str] | None) -> Wish | None:
     """Read ``key=value key=value``, values with blanks in quotation marks."""
-    if not re.match(r"\s*\w+=", words) or words.split("=")[0] not in {*_KEYS, "at"}:
-        unknown = re.fullmatch(r"(\w+)=\S+", words)
-        if unknown is not None and not words.isdigit():
-            _fail(words, 0, f"there is no {unknown[1]!r}; there are {', '.join(_KEYS)}.{nearest(unknown[1], _KEYS)}")
+    first = re.match(r"(\w+)=", words)
+    if first is None:
         return None
     values: dict[str, tuple[str, int]] = {}
     end = 0
@@ -251,16 +160,25 @@ def _clauses(words: str, labels: Sequence[str] | None) -> Wish | None:
         found = _CLAUSE.match(words, end)
         if found is None:
             _fail(words, end + len(words[end:]) - len(words[end:].lstrip()), "here stands no key=value")
-        key, first = found["key"], next(iter(values), found["key"])
-        if first not in _KEYS or (values and key not in _KEYS[first]):
-            beside = ", ".join(_KEYS.get(first, ())) or "nothing"
-            _fail(words, found.start("key"), f"beside {first}= may stand {beside}, not {key}=")
+        key = found["key"]
+        if key not in _KEYS:
+            _fail(words, found.start("key"), f"there is no {key}=; there are {', '.join(_KEYS)}.{nearest(key, _KEYS)}")
         if key in values:
             _fail(words, found.start("key"), f"{key}= stands twice")
+        if not any({*values, key} <= set(form) for form in _FORMS):
+            _fail(words, found.start("key"), f"beside {'= and '.join(values)}= may stand {_beside(values)}, not {key}=")
         quoted = found["value"][0] in "\"'"
         values[key] = (found["value"][1:-1] if quoted else found["value"]), found.start("value") + quoted
         end = found.end()
+    if list(values) == ["at"]:
+        _fail(words, 0, "at= stands beside text=")
     return _wish(words, values)
+
+
+def _beside(keys: Iterable[str]) -> str:
+    """Return what may stand beside *keys*."""
+    more = dict.fromkeys(key for form in _FORMS if set(keys) <= set(form) for key in form if key not in keys)
+    return ", ".join(f"{key}=" for key in more) or "nothing"
 
 
 def _wish(words: str, values: dict[str, tuple[str, int]]) -> Wish:
@@ -288,11 +206,17 @@ def _wish(words: str, values: dict[str, tuple[str, int]]) -> Wish:
 
 
 def _number(words: str, at: int, text: str) -> int:
-    return int(text) if text.isdigit() else _fail(words, at, f"{text!r} is no number; count from 0")
+    return int(text) if _is_count(text) else _fail(words, at, f"{text!r} is no number; count from 0")
 
 
 def _count(words: str, at: int, text: str) -> int:
-    return int(text) if text.isdigit() and int(text) > 0 else _fail(words, at, f"{text!r} is no number above 0")
+    if _is_count(text) and int(text) > 0:
+        return int(text)
+    return _fail(words, at, f"{text!r} is no number above 0")
+
+
+def _is_count(text: str) -> bool:
+    return text.isdigit() and _NUMBER.fullmatch(text) is not None
 
 
 def _corners(words: str, at: int, text: str) -> Corners:
@@ -301,6 +225,8 @@ def _corners(words: str, at: int, text: str) -> Corners:
         try:
             numbers.append(float(part))
         except ValueError:
+            numbers.append(math.nan)
+        if not math.isfinite(numbers[-1]):
             _fail(words, at, f"{part.strip()!r} is no number; a rectangle is x1,y1,x2,y2")
         at += len(part) + 1
     if len(numbers) != 4:
@@ -309,6 +235,13 @@ def _corners(words: str, at: int, text: str) -> Corners:
     if not (x1 < x2 and y1 < y2):
         _fail(words, at - 1 - len(text), "the rectangle is empty; x1 < x2 and y1 < y2")
     return x1, y1, x2, y2
+
+
+def quoted(text: object) -> str:
+    """Return *text* as the value of a key: in quotation marks where it must be."""
+    text = "array" if isinstance(text, np.ndarray) else str(text)
+    mark = "'" if '"' in text else '"'
+    return f"{mark}{text}{mark}" if not text or re.search(r"^[\"']|\s", text) else text
 
 
 def _fail(words: str, at: int, why: str) -> NoReturn:

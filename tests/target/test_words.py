@@ -1,0 +1,148 @@
+"""Targets in words: every spelling, every error with its mark, and nothing but errors of ours."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxcam.errors import TargetError
+from onnxcam.target.wishes import (
+    Against,
+    Box,
+    Class,
+    Contrast,
+    Detection,
+    Element,
+    Like,
+    Patch,
+    Region,
+    Text,
+    Top,
+    Wish,
+    Word,
+)
+from onnxcam.target.words import parse, quoted
+
+LABELS = ["tabby, tabby cat", "t-shirt", "traffic light", "not a cat", "box=1"]
+SPELT: list[tuple[Any, Wish]] = [
+    (None, Top()),
+    ("top", Top()),
+    ("top=5", Top(5)),
+    (281, Class(281)),
+    (np.int64(3), Class(3)),
+    (" 281 ", Class(281)),
+    ("-1", Class(-1)),
+    ("tabby", Class("tabby")),
+    ("unknown", Class("unknown")),
+    ("9" * 30, Class("9" * 30)),
+    ("281-285", Contrast(281, 285)),
+    ("top-281", Contrast("top", 281)),
+    ("tabby-t-shirt", Contrast("tabby", "t-shirt")),
+    ("t-shirt - tabby cat", Contrast("t-shirt", "tabby cat")),
+    ("not 281", Against(281)),
+    ("not t-shirt", Against("t-shirt")),
+    ("y[0, 281]", Element("y", (0, 281))),
+    ("y[0,-1]", Element("y", (0, -1))),
+    ("a/b:0[:, 3].sum()", Element("a/b:0", (slice(None), 3))),
+    ("y[0, 1:5:2, :].mean()", Element("y", (0, slice(1, 5, 2), slice(None)), mean=True)),
+    ("y[0, 3].sum()", Element("y", (0, 3))),
+    ("box=10,20,90,80", Box((10, 20, 90, 80))),
+    ("box=-1.5,20,90,8e1 class=dog", Box((-1.5, 20, 90, 80), "dog")),
+    ('class="traffic light" box=1,2,3,4', Box((1, 2, 3, 4), "traffic light")),
+    ("detection=2", Detection(2)),
+    ("detection=0 class=3", Detection(0, 3)),
+    ("class=3", Region(3)),
+    ("mask=m.png", Region(None, "m.png")),
+    ("mask='my mask.png' class=3", Region(3, "my mask.png")),
+    ("like=a.png", Like("a.png")),
+    ("unlike=b.png", Like(None, "b.png")),
+    ("like=a[1].png unlike=b.png", Like("a[1].png", "b.png")),
+    ("text=AB12", Text("AB12")),
+    ('text="A B" at=2', Text("A B", 2)),
+    ("at=0 text='say \"a\"'", Text('say "a"', 0)),
+    ("word=red", Word("red")),
+    ('word=red after="a small"', Word("red", "a small")),
+    ('after=""', Word(None, "")),
+    ("word=red step=2", Word("red", None, 2)),
+    ("step=2", Word(None, None, 2)),
+    ("patch=10,20,90,80", Patch((10, 20, 90, 80))),
+]
+
+
+@pytest.mark.parametrize(("words", "wish"), SPELT, ids=[str(words) for words, _ in SPELT])
+def test_every_spelling(words: Any, wish: Wish) -> None:
+    assert parse(words, LABELS) == wish
+    assert parse(wish) is wish
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_label_as_a_whole_is_that_class(label: str) -> None:
+    assert parse(label, LABELS) == Class(label)
+
+
+ERRORS = [
+    ("top=0", "'0' is no number above 0", 4),
+    ("top=²", "'²' is no number above 0", 4),
+    ("detection=-1", "'-1' is no number; count from 0", 10),
+    ("text=AB at=x", "'x' is no number; count from 0", 11),
+    ("at=2", "at= stands beside text=", 0),
+    ("box=1,2,3", "four numbers, not 3", 9),
+    ("box=1,2,3,4,5", "four numbers, not 5", 13),
+    ("box=1,2,x,4", "'x' is no number; a rectangle is x1,y1,x2,y2", 8),
+    ("box=1,2,inf,4", "'inf' is no number", 8),
+    ("box=1,2,nan,4", "'nan' is no number", 8),
+    ("box=3,2,1,4", "the rectangle is empty; x1 < x2 and y1 < y2", 4),
+    ("patch=1,1,2,1", "the rectangle is empty", 6),
+    ("box=1,2,3,4 word=red", "beside box= may stand class=, not word=", 12),
+    ("box=1,2,3,4 class=3 detection=1", "beside box= and class= may stand nothing, not detection=", 20),
+    ("word=a after=b step=1", "beside word= and after= may stand nothing, not step=", 15),
+    ("top=1 class=3", "beside top= may stand nothing, not class=", 6),
+    ("box=1,2,3,4 box=1,2,3,4", "box= stands twice", 12),
+    ("box=1,2,3,4   dog", "here stands no key=value", 14),
+    ("bax=1,2,3,4", "there is no bax=; there are top, box, ", 0),
+    ("text=A att=1", "there is no att=; .* Did you mean 'at'", 7),
+    ("text=", "here stands no key=value", 0),
+    ("y[0, a]", "'a' is no index", 5),
+    ("y[]", "'' is no index", 2),
+    ("y[0, ::0].sum()", "'::0' is no index", 5),
+    ("y[0, 1:2:3:4]", "'1:2:3:4' is no index", 5),
+    ("y[0, :]", r"several elements need .sum\(\) or .mean\(\)", 7),
+    ("y[0, 1].max()", r"after the brackets stands nothing, .sum\(\) or .mean\(\)", 7),
+]
+
+
+@pytest.mark.parametrize(("words", "message", "place"), ERRORS, ids=[words for words, *_ in ERRORS])
+def test_every_error_marks_its_place(words: str, message: str, place: int) -> None:
+    with pytest.raises(TargetError, match=message) as caught:
+        parse(words)
+    said, shown, mark = str(caught.value).split("\n")
+    assert said.startswith("the target does not parse: ")
+    assert shown == f"  {words}"
+    assert mark == f"  {' ' * place}^"
+
+
+def test_what_is_no_target_at_all() -> None:
+    with pytest.raises(TargetError, match="a target cannot be a float; give a class index, a label or words"):
+        parse(1.5)  # type: ignore[arg-type]
+    with pytest.raises(TargetError, match="the target is empty; give a class index, a label, or top"):
+        parse("  ")
+
+
+@given(st.text(alphabet=st.sampled_from("abox=,[]:.-+'\" 0129²³९\ntclsm()")) | st.text())
+def test_any_text_is_a_target_or_an_error_of_ours(words: str) -> None:
+    with contextlib.suppress(TargetError):
+        parse(words, LABELS)
+
+
+@given(st.text(min_size=0).filter(lambda text: not ('"' in text and "'" in text)))
+def test_a_quoted_value_is_the_value(text: str) -> None:
+    assert parse(f"text={quoted(text)}") == Text(text)
+
+
+def test_arrays_have_no_words() -> None:
+    assert quoted(np.zeros((2, 2))) == "array"
