@@ -32,6 +32,31 @@ def hand_model(classes_last: str = "logits") -> onnx.ModelProto:
     return onnx.parser.parse_model(text)
 
 
+def hand_transformer() -> onnx.ModelProto:
+    """The four pixels as tokens of one channel that attend to each other, averaged; scores 2 and -1 times that."""
+    text = """
+    <ir_version: 8, opset_import: ["" : 18]>
+    hand (float[n, 1, 2, 2] x) => (float[n, 2] logits)
+    <float[1, 1, 1, 1] one = {1}, int64[3] tokens = {0, 1, 4}, int64[4] heads = {0, 1, 4, 1}, int64[3] back = {0, 4, 1},
+     int64[1] axis = {1}, float[1, 2] v = {2, -1}>
+    {
+        c = Conv(x, one)
+        r = Reshape(c, tokens)
+        z = Transpose<perm = [0, 2, 1]>(r)
+        q = Reshape(z, heads)
+        k = Transpose<perm = [0, 1, 3, 2]>(q)
+        s = MatMul(q, k)
+        a = Softmax(s)
+        o = MatMul(a, q)
+        b = Reshape(o, back)
+        y = Add(z, b)
+        m = ReduceMean<keepdims = 0>(y, axis)
+        logits = MatMul(m, v)
+    }
+    """
+    return onnx.parser.parse_model(text)
+
+
 def export(module: Any, *examples: Any, **settings: Any) -> onnx.ModelProto:
     """Return *module*, a PyTorch one, as ONNX; its input is ``x``, its output ``logits``."""
     import torch

@@ -1,7 +1,8 @@
 """Class activation maps: weighted sums of a layer's channels, the weights for the whole layer or by position.
 
 Notation: A_k is channel k of the layer at a position, y the class score before softmax, ∂ = ∂y/∂A. A map is
-[N, *space] at the layer's size, raw: neither scaled nor enlarged.
+[N, *space] at the layer's size, raw: neither scaled nor enlarged. All take the setting ``smooth``: ``eigen`` (see
+`summed`), ``aug`` (see `augment`) or ``aug+eigen``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from onnxcam.autodiff.core import backward, dependents
 from onnxcam.autodiff.infer import infer_nodes
 from onnxcam.errors import MethodError
 from onnxcam.methods.base import Scene, method
+from onnxcam.methods.component import principal_map
 
 _LINEAR = frozenset(
     (
@@ -28,19 +30,20 @@ _LINEAR = frozenset(
 def weighted(scene: Scene, weights: ir.Value) -> ir.Value:
     """Return Σ_k w_k A_k, for weights [N, K, 1, …]: a product of matrices, space in one axis."""
     op, a = scene.op, scene.activation()
-    return unfolded(scene, op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1])))
+    if scene.eigen:
+        return summed(scene, op.Mul(weights, a))
+    return scene.unfolded(op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1])))
 
 
-def unfolded(scene: Scene, flat: ir.Value) -> ir.Value:
-    """Return *flat*, a number for each picture and position of the layer, as [N, *space]."""
-    op, lengths = scene.op, scene.size()
-    if all(isinstance(length, int) for length in lengths):
-        return op.Reshape(flat, [-1, *lengths])
-    a = scene.activation()
-    return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
+def summed(scene: Scene, maps: ir.Value) -> ir.Value:
+    """Return Σ_k of *maps* [N, K, *space]; with ``smooth=eigen`` their projection on their principal component.
+
+    So pytorch-grad-cam takes noise out of a map (its ``eigen_smooth``). The sign is the one that goes along with Σ_k.
+    """
+    return principal_map(scene, maps) if scene.eigen else scene.op.ReduceSum(maps, [1], keepdims=0)
 
 
-@method("cam", at_layer=True)
+@method("cam", at_layer=True, summed=True)
 def cam(scene: Scene) -> ir.Value:
     """M = Σ_k w_k A_k, w the class's weights in the linear layer that follows global average pooling.
 
@@ -55,7 +58,7 @@ def cam(scene: Scene) -> ir.Value:
     return weighted(scene, scene.op.ReduceSum(scene.activation_gradient(), scene.space(), keepdims=1))
 
 
-@method("gradcam", at_layer=True)
+@method("gradcam", at_layer=True, summed=True)
 def gradcam(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k α_k A_k), α_k the mean of ∂_k over all positions.
 
@@ -66,10 +69,10 @@ def gradcam(scene: Scene) -> ir.Value:
     """
     op = scene.op
     weights = op.ReduceMean(scene.activation_gradient(), scene.space(), keepdims=1)
-    return op.Relu(weighted(scene, weights))
+    return scene.positive(weighted(scene, weights))
 
 
-@method("gradcam++", at_layer=True)
+@method("gradcam++", at_layer=True, summed=True)
 def gradcam_plus_plus(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k = Σ_ij α_k ReLU(∂_k), α_k = ∂_k² / (2 ∂_k² + ∂_k³ Σ_ij A_k).
 
@@ -85,10 +88,10 @@ def gradcam_plus_plus(scene: Scene) -> ir.Value:
     below = op.Add(op.Add(g2, g2), op.Mul(op.Mul(g2, g), op.ReduceSum(a, scene.space(), keepdims=1)))
     zero = op.Equal(below, 0.0)
     alpha = op.Div(op.Where(zero, 0.0, g2), op.Where(zero, 1.0, below))
-    return op.Relu(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
+    return scene.positive(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
 
 
-@method("xgradcam", at_layer=True)
+@method("xgradcam", at_layer=True, summed=True)
 def xgradcam(scene: Scene) -> ir.Value:
     """M = Σ_k w_k A_k, w_k = Σ_ij ∂_k A_k / Σ_ij A_k.
 
@@ -105,7 +108,7 @@ def xgradcam(scene: Scene) -> ir.Value:
     return weighted(scene, op.Div(op.Where(zero, 0.0, above), op.Where(zero, 1.0, total)))
 
 
-@method("hirescam", at_layer=True)
+@method("hirescam", at_layer=True, summed=True)
 def hirescam(scene: Scene) -> ir.Value:
     """M = Σ_k ∂_k A_k, position by position.
 
@@ -116,10 +119,10 @@ def hirescam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="hirescam")
     """
-    return _over_channels(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
+    return summed(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
 
 
-@method("gradcam-elementwise", at_layer=True)
+@method("gradcam-elementwise", at_layer=True, summed=True)
 def gradcam_elementwise(scene: Scene) -> ir.Value:
     """L = Σ_k ReLU(∂_k A_k): what speaks for the class, without what speaks against it at the same place.
 
@@ -129,10 +132,10 @@ def gradcam_elementwise(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradcam-elementwise")
     """
-    return _over_channels(scene, scene.op.Relu(scene.op.Mul(scene.activation_gradient(), scene.activation())))
+    return summed(scene, scene.positive(scene.op.Mul(scene.activation_gradient(), scene.activation())))
 
 
-@method("layercam", at_layer=True)
+@method("layercam", at_layer=True, summed=True)
 def layercam(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k ReLU(∂_k) A_k): each position weighs its channels itself, which serves early layers too.
 
@@ -142,10 +145,10 @@ def layercam(scene: Scene) -> ir.Value:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="layercam", layer="layer2")
     """
     op = scene.op
-    return op.Relu(_over_channels(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
+    return scene.positive(summed(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
 
 
-@method("shapleycam", at_layer=True)
+@method("shapleycam", at_layer=True, summed=True)
 def shapleycam(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k the mean of (∂ − ½ H A)_k over all positions, H the Hessian of y by A.
 
@@ -159,10 +162,10 @@ def shapleycam(scene: Scene) -> ir.Value:
     curvature = _hessian_product(scene)
     if curvature is not None:
         g = op.Sub(g, op.Mul(curvature, 0.5))
-    return op.Relu(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
+    return scene.positive(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
 
 
-@method("fem", at_layer=True)
+@method("fem", at_layer=True, summed=True)
 def fem(scene: Scene) -> ir.Value:
     """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
 
@@ -177,7 +180,7 @@ def fem(scene: Scene) -> ir.Value:
     apart = op.Sub(a, mean)
     deviation = op.Sqrt(op.ReduceMean(op.Mul(apart, apart), space, keepdims=1))
     unusual = op.flag(op.Greater(apart, op.Add(deviation, deviation)), a)
-    return _over_channels(scene, op.Mul(mean, unusual))
+    return summed(scene, op.Mul(mean, unusual))
 
 
 def _hessian_product(scene: Scene) -> ir.Value | None:
@@ -193,16 +196,12 @@ def _hessian_product(scene: Scene) -> ir.Value | None:
     return layer.layout.maps(op, layer.real_gradient(op, layer.real_gradient(op, product)))
 
 
-def _over_channels(scene: Scene, maps: ir.Value) -> ir.Value:
-    return scene.op.ReduceSum(maps, [1], keepdims=0)
-
-
 def _require_linear_head(scene: Scene) -> None:
     """MethodError unless only pooling over space and a linear layer stand between the layer and the scores."""
     layer = scene.layer
     assert layer is not None
     active = dependents(scene.op.graph, [layer.value], STANDARD)
-    seen, stack = {layer.value}, [scene.scores.value]
+    seen, stack = {layer.value}, [scene.target.value]
     while stack:
         value = stack.pop()
         node = value.producer()

@@ -1,4 +1,4 @@
-"""What a method is, and the explanation graph that it becomes.
+"""What a method is, and the registry of all.
 
 Most methods are a graph: one function emits the map. A procedure asks the network many times (`methods.passes`); what
 its explanation graph gives is what it needs of one pass: the map of another method, the layer's activation, or nothing
@@ -8,41 +8,58 @@ but the score.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.autodiff.core import Cotangent, backward, connected
+from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype
-from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.autodiff.subgraph import prune
-from onnxcam.errors import MethodError, nearest
-from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE
+from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
+from onnxcam.extras import CHOSEN
 from onnxcam.layer import Layer
-from onnxcam.layout import picture_layout
-from onnxcam.subject import Subject
-from onnxcam.target import Scores
+from onnxcam.target.aim import Aimed
+from onnxcam.target.scores import Scores
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a method works on: the picture, the layer and the score of one class, in a graph that may grow."""
+    """What a method works on: the picture, the layer and the score that is explained, in a graph that may grow."""
 
     op: Emitter
     image: ir.Value
     layer: Layer | None
-    scores: Scores
-    seed: Cotangent
+    target: Aimed
+    eigen: bool = False  # sums over channels give way to their principal component
+    signed: bool = False  # what speaks against the target stays in the map
+
+    @property
+    def scores(self) -> Scores:
+        """Return the scores of the classes; MethodError where something else is explained."""
+        if self.target.scores is None:
+            raise MethodError("this method compares classes; it applies to classifiers only: use --method gradcam")
+        return self.target.scores
+
+    @property
+    def index(self) -> ir.Value:
+        """Return the index of the class, int64 [N]; MethodError where no single class is explained."""
+        if CHOSEN not in self.target.outputs:
+            raise MethodError("this method needs one class of a classifier as its target: use --method gradcam")
+        return self.target.outputs[CHOSEN]
+
+    def positive(self, maps: ir.Value) -> ir.Value:
+        """Return ReLU(*maps*), the last step of many methods; *maps* as they are where both signs are asked for."""
+        return maps if self.signed else self.op.Relu(maps)
 
     def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
-        """Return the gradient of the class score with respect to *value*."""
-        table, seeds = ruleset(rules), {self.scores.value: self.seed}
+        """Return the gradient of the score with respect to *value*."""
+        table, seeds = ruleset(rules), {self.target.value: self.target.seed}
         (found,) = backward(self.op, seeds, [value], table)
         gradient = connected(value, found, seeds, table)
         gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))
@@ -54,7 +71,7 @@ class Scene:
         return layer.layout.maps(self.op, layer.real(self.op))
 
     def activation_gradient(self) -> ir.Value:
-        """Return the gradient of the class score with respect to A, [N, K, *space]."""
+        """Return the gradient of the score with respect to A, [N, K, *space]."""
         layer = self._layer()
         return layer.layout.maps(self.op, layer.real_gradient(self.op, self.gradient(layer.value)))
 
@@ -67,13 +84,26 @@ class Scene:
         """Return the axes of space of A."""
         return list(range(2, 2 + len(self.size())))
 
+    def unfolded(self, flat: ir.Value) -> ir.Value:
+        """Return *flat*, a number for each picture and position of A, as [N, *space]."""
+        op, lengths = self.op, self.size()
+        if all(isinstance(length, int) for length in lengths):
+            return op.Reshape(flat, [-1, *lengths])
+        a = self.activation()
+        return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
+
     def _layer(self) -> Layer:
         if self.layer is None:
             raise MethodError("this method looks at a layer; name one")
         return self.layer
 
 
-Emit: TypeAlias = Callable[[Scene], ir.Value]
+SMOOTH, NONE = "smooth", "none"
+SMOOTHINGS = (NONE, "aug", "eigen", "aug+eigen")
+"""The setting of every CAM of one pass, and its values: `augment` has what they mean, and `activation.summed`."""
+
+Emit: TypeAlias = Callable[..., ir.Value]
+"""From a scene, and a method's settings, to a tensor of the graph."""
 Procedure: TypeAlias = Callable[..., NDArray[Any]]
 
 
@@ -88,6 +118,7 @@ class Method:
     summary: str
     run: Procedure | None = None  # the loop over passes, of one picture
     uses_head: bool = False  # it asks for scores of changed activations
+    summed: bool = False  # the map is a sum over channels, for which their principal component may stand
 
     @property
     def in_graph(self) -> bool:
@@ -96,22 +127,34 @@ class Method:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings by name, with their defaults: what a procedure's function takes beyond the passes."""
-        if self.run is None:
-            return {}
-        parameters = list(inspect.signature(self.run).parameters.values())[1:]
-        return {parameter.name: parameter.default for parameter in parameters}
+        """The settings by name, with their defaults: what the function takes beyond the scene, or the passes."""
+        parameters = list(inspect.signature(self._function).parameters.values())[1:]
+        own = {parameter.name: parameter.default for parameter in parameters}
+        return {**own, SMOOTH: NONE} if self.in_graph and self.at_layer else own
+
+    def choices(self, setting: str) -> tuple[str, ...]:
+        """Return the words that *setting* may be; none for a number."""
+        if setting == SMOOTH:
+            return SMOOTHINGS if self.summed else SMOOTHINGS[:2]
+        return get_args(get_type_hints(self._function)[setting])
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        function = self.run or self.emit
+        assert function is not None
+        return function
 
 
 METHODS: dict[str, Method] = {}
 """Every method by its id. The command line, the documentation and the tests read it."""
 
 
-def method(id: str, *, at_layer: bool, uses_layer: bool | None = None) -> Callable[[Emit], Emit]:
+def method(id: str, *, at_layer: bool, uses_layer: bool | None = None, summed: bool = False) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*."""
 
     def enter(function: Emit) -> Emit:
-        METHODS[id] = Method(id, function, at_layer, at_layer if uses_layer is None else uses_layer, _summary(function))
+        looks = at_layer if uses_layer is None else uses_layer
+        METHODS[id] = Method(id, function, at_layer, looks, _summary(function), summed=summed)
         return function
 
     return enter
@@ -140,58 +183,14 @@ def find_method(id: str) -> Method:
     return METHODS[id]
 
 
-def explanation_graph(subject: Subject, method: Method, layer: Layer | None) -> None:
-    """Make the model of *subject* explain itself, in place.
-
-    It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`. For a
-    procedure `MAP` is what it needs of one pass, if anything.
-    """
-    graph, image, scores = subject.model.graph, subject.image, subject.scores
-    op = Emitter(graph)
-    wanted = class_input(graph, image)
-    index, score = scores.select(op, wanted)
-    batch = wanted.shape[:1] if wanted.shape is not None else [None]
-    if method.emit is not None:
-        raw = method.emit(Scene(op, image, layer, scores, scores.seed(op, index)))
-        value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
-        if not method.in_graph:
-            add_output(op, raw, MAP)
-        elif method.at_layer and layout is not None:
-            add_output(op, raw, MAP, shape=[*batch, *layout.size(value)])
-        else:
-            add_output(op, raw, MAP, like=image)
-    _finish(op, {CHOSEN: index, SCORE: score}, batch)
-
-
-def head_graph(subject: Subject, layer: Layer) -> None:
-    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and `CLASS`) to the output `SCORE`.
-
-    The picture stays an input where there is a way around the layer.
-    """
-    graph, image, cut = subject.model.graph, subject.image, layer.value
-    given = ir.Value(name=ACTIVATION, shape=cut.shape, type=cut.type)
-    op = Emitter(graph)
-    cut.replace_all_uses_with(given, replace_graph_outputs=True)
-    graph.outputs.clear()
-    wanted = class_input(graph, image)
-    graph.inputs.append(given)
-    _, score = subject.scores.select(op, wanted)
-    _finish(op, {SCORE: score}, wanted.shape[:1] if wanted.shape is not None else [None])
-    if not image.uses():
-        graph.inputs.remove(image)
-
-
-def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Sequence[Any]) -> None:
-    """Make *outputs*, [N] each, the last outputs of the graph, and take out what no output needs."""
-    for name, value in outputs.items():
-        add_output(op, value, name, shape=batch)
-    op.place(op.graph.outputs)
-    prune(op.graph)
-
-
-def class_input(graph: ir.Graph, image: ir.Value) -> ir.Value:
-    """Add the input `CLASS` to *graph*, int64 [N] with the batch of *image*; return it."""
-    batch = image.shape[0] if image.shape is not None else None
-    wanted = ir.Value(name=CLASS, shape=ir.Shape([batch]), type=ir.TensorType(ir.DataType.INT64))
-    graph.inputs.append(wanted)
-    return wanted
+@contextmanager
+def offering_black_boxes() -> Iterator[None]:
+    """Where no gradient passes, have the error name the methods that ask the network for its scores only."""
+    try:
+        yield
+    except (MissingRuleError, GradientError) as error:
+        *most, last = (method.id for method in METHODS.values() if method.emit is None)
+        raise type(error)(
+            f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
+            "all that apply)"
+        ) from error

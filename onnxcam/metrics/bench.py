@@ -18,7 +18,8 @@ from onnxcam.explainer import Explainer
 from onnxcam.metrics.base import Array, Case, Network
 from onnxcam.metrics.sources import Source
 from onnxcam.metrics.truth import Label, Region, Truth
-from onnxcam.target import Target, resolve
+from onnxcam.target import Target
+from onnxcam.target.classes import class_index
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
@@ -69,6 +70,12 @@ class Bench:
     ) -> None:
         self.network, self.truth, self.target = network, truth, target
         self.batch_size, self.seed = batch_size, seed
+        if network.class_count is None:
+            raise MetricError(
+                f"evaluate measures the maps of classifiers; this is {network.network.task.name}, whose maps "
+                "`onnxcam explain` makes"
+            )
+        self.classes = network.class_count
         images = tuple(dict.fromkeys(images))
         if not images:
             raise ImageError("no picture to evaluate on; name some")
@@ -87,7 +94,7 @@ class Bench:
         regions = {} if self.truth is None else self.truth.regions(image, picture.shape[:2])
         named: dict[int, tuple[Label, ...]] = {}
         for label in (label for label in regions if label is not None):
-            index = resolve(label, self.network.class_count, self.network.class_names)
+            index = class_index(label, self.classes, self.network.class_names)
             named[index] = (*named.get(index, ()), label)  # a class may have several names
         if named and self.target is None:
             return named

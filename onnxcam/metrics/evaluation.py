@@ -97,7 +97,7 @@ def evaluate(
     for source, item, case in progress(_cases(bench, sources(), found), total):
         found.rows.append(_measure(source, item, case, own_metrics, own, found))
     for source in sources() if checks else ():
-        subject = Subject(source, model, bench.batches, network.class_count, seed, progress)
+        subject = Subject(source, model, bench.batches, bench.classes, seed, progress)
         for check in checks:
             found.add(check.function(subject, **own[check.id]))
     return found

@@ -44,7 +44,7 @@ class Source:
 
     def flat(self, raw: Array) -> Array:
         """Return *raw* as a map [h, w]: of one of the input's shape the largest magnitude over the channels."""
-        return heatmap.magnitude(raw, self.channel)
+        return heatmap.flat(raw, self.channel)
 
     def heat(self, raw: Array, size: tuple[int, ...]) -> Array:
         """Return *raw* as a map at the tensor's *size* [h, w]."""

@@ -1,0 +1,30 @@
+"""Test-time augmentation: the mean of the maps of a picture, brighter and darker ones, and their mirror images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+from onnxcam.errors import MethodError
+from onnxcam.layout import Grid
+from onnxcam.methods.passes import Array, as_dtype
+
+FACTORS = (0.9, 1.0, 1.1)
+
+
+def augmented(x: Array, layout: Grid | None, maps: Callable[[Array], Array]) -> Array:
+    """Return M = mean of *maps* over x, 0.9 x, 1.1 x and their mirror images, mirrored back: ``smooth=aug``.
+
+    As pytorch-grad-cam's ``aug_smooth``, but that the maps are not scaled before they are averaged. *x* is a batch,
+    *maps* gives for one the maps [N, *space] of the classes that are explained.
+    """
+    if layout is None:
+        raise MethodError(f"smooth=aug mirrors pictures, but the model's input {x.shape} has no axes of space")
+    total = np.zeros(())
+    for mirror, factor in product((False, True), FACTORS):
+        changed = as_dtype(factor * x.astype(np.float32, copy=False), x.dtype)
+        found = maps(np.flip(changed, layout.space[-1]) if mirror else changed).astype(np.float64)
+        total = total + (np.flip(found, -1) if mirror else found)
+    return (total / (2 * len(FACTORS))).astype(np.float32)

@@ -1,0 +1,76 @@
+"""The principal component of a layer's channels, by powers of their Gram matrix: graphs have no SVD.
+
+Notation as in `activation`; X [P, K] are the P positions of a layer, each channel's mean taken off.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.methods.base import Scene
+
+SQUARINGS = 12
+"""Squared so often, a matrix is its 4096th power: an eigenvalue 1 % below the largest is 1e-18 of it."""
+
+TINY = 1e-30
+
+
+def principal_map(scene: Scene, maps: ir.Value) -> ir.Value:
+    """Return the projection of *maps* [N, K, *space] on their principal component, [N, *space]."""
+    op = scene.op
+    x = centred(op, flattened(op, maps))  # [N, K, P]
+    largest = op.ReduceMax(op.Abs(x), [1, 2], keepdims=1)
+    scaled = op.Div(x, op.Max(largest, TINY))  # whose squares neither overflow nor vanish
+    turned = op.Transpose(scaled, perm=[0, 2, 1])
+    if _fewer_positions(scene):
+        v = _unit(op, op.MatMul(scaled, leading(op, op.MatMul(turned, scaled))))
+    else:
+        v = leading(op, op.MatMul(scaled, turned))
+    return signed(scene, op.Squeeze(op.MatMul(op.Transpose(x, perm=[0, 2, 1]), v), [2]), maps)
+
+
+def leading(op: Emitter, gram: ir.Value) -> ir.Value:
+    """Return the unit eigenvector [N, n, 1] of the eigenvalue of *gram* [N, n, n], symmetric, largest in magnitude.
+
+    A high power of it is λ u uᵀ: its largest row is u.
+    """
+    power = gram
+    for _ in range(SQUARINGS):
+        power = op.Div(power, op.Max(op.ReduceMax(op.Abs(power), [1, 2], keepdims=1), TINY))
+        power = op.MatMul(power, power)
+    row = op.ArgMax(op.ReduceMax(op.Abs(power), [2], keepdims=0), axis=1, keepdims=1)
+    return _unit(op, op.Unsqueeze(op.GatherND(power, row, batch_dims=1), [2]))
+
+
+def signed(scene: Scene, flat: ir.Value, maps: ir.Value) -> ir.Value:
+    """Return *flat* [N, P] as [N, *space], with the sign of its product with the sum of *maps* over the channels."""
+    op = scene.op
+    total = op.ReduceSum(flattened(op, maps), [1], keepdims=0)
+    along = op.ReduceSum(op.Mul(flat, total), [1], keepdims=1)
+    return scene.unfolded(op.Where(op.Less(along, 0.0), op.Neg(flat), flat))
+
+
+def flattened(op: Emitter, maps: ir.Value) -> ir.Value:
+    """Return *maps* as float32 [N, K, P]."""
+    return op.Reshape(op.Cast(maps, to=int(ir.DataType.FLOAT)), [0, 0, -1])
+
+
+def centred(op: Emitter, x: ir.Value) -> ir.Value:
+    """Return *x* [N, K, P] less the mean over its positions."""
+    return op.Sub(x, op.ReduceMean(x, [2], keepdims=1))
+
+
+def _unit(op: Emitter, v: ir.Value) -> ir.Value:
+    return op.Div(v, op.Max(op.ReduceL2(v, [1], keepdims=1), TINY))
+
+
+def _fewer_positions(scene: Scene) -> bool:
+    """Whether the layer is known to have fewer positions than channels."""
+    layer, lengths = scene.layer, scene.size()
+    assert layer is not None
+    channels = None if layer.value.shape is None else layer.value.shape[layer.layout.channel]
+    known = isinstance(channels, int) and all(isinstance(length, int) for length in lengths)
+    return known and prod(lengths) < channels

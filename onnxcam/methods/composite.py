@@ -1,0 +1,127 @@
+"""CAMs made of other CAMs: of the difference between classes, of several layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import reduce
+from itertools import groupby
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import dense
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.blocks import blocks
+from onnxcam.errors import MethodError
+from onnxcam.layer import Layer, ancestors
+from onnxcam.layout import picture_layout
+from onnxcam.methods.base import METHODS, Emit, Scene, method
+from onnxcam.methods.fullgrad import enlarged
+
+Base: TypeAlias = Literal[
+    "gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam", "eigengradcam"
+]
+"""The CAMs of the gradient of a score."""
+
+
+@method("finercam", at_layer=True, summed=True)
+def finercam(scene: Scene, alpha: float = 0.6, classes: int = 3, base: Base = "gradcam") -> ir.Value:
+    """L = the map of *base* for y − α mean_d y_d, d the *classes* whose scores are closest to y: the finer details.
+
+    Zhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation, 2501.11309, with the
+    paper's α of 0.6 and its three most similar classes. Similar are, as in the authors' code, the classes whose scores
+    for this picture differ least from that of the class itself. With α = 0 it is *base*. There must be two classes.
+
+    Example:
+        >>> onnxcam.explain("birds.onnx", "wren.jpg", method="finercam", settings={"alpha": 1, "classes": 1})
+    """
+    return _emit(base, replace(scene, target=replace(scene.target, seed=_difference(scene, alpha, classes))))
+
+
+def _difference(scene: Scene, alpha: float, classes: int) -> ir.Value:
+    """Return the cotangent of the scores for y − α mean_d y_d."""
+    op, scores = scene.op, scene.scores
+    if scores.classes < 2:
+        raise MethodError("finercam compares a class with others, but the model has only one; use --method gradcam")
+    count = min(classes, scores.classes - 1)
+    nearest = _nearest(scene, count)
+    seeds = [dense(op, scene.target.seed, scores.value)]
+    for rank in range(count):
+        other = scores.seed(op, op.Gather(nearest, np.asarray(rank), axis=1))
+        seeds.append(op.Mul(dense(op, other, scores.value), -alpha / count))
+    difference = op.total(*seeds)
+    difference.shape = scores.value.shape
+    return difference
+
+
+def _nearest(scene: Scene, count: int) -> ir.Value:
+    """Return the *count* other classes with the scores closest to that of the class, int64 [N, count]."""
+    op, classes = scene.op, scene.scores.classes
+    flat = op.Cast(op.Reshape(scene.scores.value, [-1, classes]), to=int(ir.DataType.FLOAT))
+    index = op.Unsqueeze(scene.index, [1])
+    own = op.Unsqueeze(op.GatherND(flat, index, batch_dims=1), [1])
+    itself = op.Equal(index, op.Range(0, classes, 1))
+    distance = op.Where(itself, float("inf"), op.Abs(op.Sub(flat, own)))
+    _, nearest = op.TopK(distance, [count], axis=1, largest=0, outputs=2)
+    return nearest
+
+
+@method("refinecam", at_layer=True, summed=True)
+def refinecam(scene: Scene, stages: int = 4, base: Base = "gradcam++") -> ir.Value:
+    """M = Π_l U(N(ReLU L_l)), L_l the map of *base* at the end of each stage, N: to [0, 1], U: to the picture's size.
+
+    Domeniconi et al., How to Evaluate and Refine your CAM, 2605.14641. A stage is what lies between two changes of
+    resolution; the last of so many *stages* ends with the layer, the others with their last block. Where a network
+    keeps one resolution, as most transformers do, it is the one map of the layer.
+
+    Example:
+        >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="refinecam", settings={"base": "layercam"})
+    """
+    maps = [_emit(base, replace(scene, layer=layer)) for layer in _ends(scene, stages)]
+    return _at_the_picture(scene, maps, lambda op, large: reduce(op.Mul, large))
+
+
+def fused(scene: Scene, emit: Emit, layers: Sequence[Layer], **settings: Any) -> ir.Value:
+    """Return M = mean_l U(N(ReLU L_l)), L_l the map of *emit* at each of *layers*: as pytorch-grad-cam fuses layers."""
+    maps = [emit(replace(scene, layer=layer, signed=False), **settings) for layer in layers]
+    return _at_the_picture(scene, maps, lambda op, large: op.Div(op.total(*large), float(len(large))))
+
+
+def _at_the_picture(
+    scene: Scene, maps: Sequence[ir.Value], join: Callable[[Emitter, Sequence[ir.Value]], ir.Value]
+) -> ir.Value:
+    """Return *maps* of several sizes joined: each in [0, 1] and at the picture's size."""
+    op, image, layout = scene.op, scene.image, picture_layout(scene.image)
+    assert layout is not None
+    scaled = [op.Unsqueeze(_scaled(op, op.Relu(one)), [1]) for one in maps]
+    joined = op.Squeeze(join(op, [enlarged(op, one, image, layout) for one in scaled]), [1])
+    joined.shape = ir.Shape([None, *layout.size(image)])
+    return joined
+
+
+def _ends(scene: Scene, stages: int) -> Sequence[Layer]:
+    """Return the layers that end the last *stages*, the layer of *scene* among them as the last."""
+    last = scene.layer
+    assert last is not None
+    before = ancestors(last.value) - {last.value}
+    found = blocks(scene.op.graph, scene.image, scene.target.value, STANDARD)
+    ends = [*(layer for layer in found if layer.value in before), last]
+    runs = groupby(ends, key=lambda layer: tuple(map(str, layer.layout.size(layer.value))))  # lengths may be symbols
+    return [list(run)[-1] for _, run in runs][-stages:]
+
+
+def _scaled(op: Emitter, maps: ir.Value) -> ir.Value:
+    """Return *maps* [N, *space], each scaled so that it goes from 0 to 1; zero where it is the same everywhere."""
+    space = op.axes(maps, 1)
+    above = op.Sub(maps, op.ReduceMin(maps, space, keepdims=1))
+    top = op.ReduceMax(above, space, keepdims=1)
+    return op.Div(above, op.Where(op.Equal(top, 0.0), 1.0, top))
+
+
+def _emit(base: str, scene: Scene) -> ir.Value:
+    emit = METHODS[base].emit
+    assert emit is not None
+    return emit(scene)
