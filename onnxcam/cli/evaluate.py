@@ -107,7 +107,7 @@ def command(
 
 
 def _print(found: Evaluation) -> None:
-    """Print a table of metrics × methods for a person, the best of each in bold; a row each when piped."""
+    """Print a table of metrics × methods for a person, the best in bold, and verdicts; a row each when piped."""
     from onnxcam.cli import show
 
     rows = found.summary()
@@ -121,8 +121,7 @@ def _print(found: Evaluation) -> None:
         for start in range(0, len(found.methods), across):
             _table(found, rows, found.methods[start : start + across])
             show.out.print()
-        counts = f"{rows[0].cases} maps of {rows[0].pictures} pictures" if rows else ""
-        show.out.print(f"{counts}; mean and 95 % bootstrap interval", style="dim", markup=False)
+        show.out.print(_counts(rows[0]), style="dim", markup=False)
     for outcome in found.outcomes:
         style = "green" if outcome.passed else "red"
         show.err.print(f"{outcome.method}: {outcome.verdict}", style=style, markup=False, soft_wrap=True)
@@ -133,6 +132,7 @@ def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:
     from rich.text import Text
 
     from onnxcam.cli import show
+    from onnxcam.metrics import CHECKS
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("")
@@ -140,10 +140,17 @@ def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:
         grid.add_column(method)
     for metric, better in found.better.items():
         own = {row.method: row for row in rows if row.metric == metric}
-        best = (max if better == "higher" else min)(row.mean for row in own.values())
+        contest = metric not in CHECKS and len(own) > 1
+        best = (max if better == "higher" else min)(row.mean for row in own.values()) if contest else None
         cells = [Text(_cell(own[method]), style="bold" if own[method].mean == best else "") for method in methods]
         grid.add_row(f"{metric} {'↑' if better == 'higher' else '↓'}", *cells)
     show.out.print(grid)
+
+
+def _counts(row: Summary) -> str:
+    if row.pictures == 1:
+        return f"mean of {row.cases} maps of one picture" if row.cases > 1 else "one map"
+    return f"{row.cases} maps of {row.pictures} pictures; mean and 95 % bootstrap interval"
 
 
 def _cell(row: Summary) -> str:

@@ -13,10 +13,11 @@ from onnxcam.methods.passes import Progress, quiet
 from onnxcam.metrics.base import Case, Curve, Metric
 from onnxcam.metrics.bench import Bench, Item, PathLike
 from onnxcam.metrics.report import Evaluation, Measured
-from onnxcam.metrics.sanity import Check, Subject
+from onnxcam.metrics.sanity import Check, Subject, require
 from onnxcam.metrics.selection import Settings, choose, choose_methods, sort_settings
 from onnxcam.metrics.sources import BASELINES, Source, baseline, of_method
 from onnxcam.metrics.truth import Truth
+from onnxcam.preprocess import Spec
 from onnxcam.target import Target
 
 BLIND = "rise"
@@ -34,8 +35,8 @@ def evaluate(
     baselines: bool = False,
     settings: Mapping[str, Any] | None = None,
     layer: str | None = None,
-    preprocess: Any = None,
-    labels: Any = None,
+    preprocess: Spec | None = None,
+    labels: PathLike | Sequence[str] | None = None,
     provider: str = "auto",
     batch_size: int = 16,
     seed: int = 0,
@@ -88,10 +89,13 @@ def evaluate(
         warnings=list(network.warnings),
     )
     own_metrics = [thing for thing in chosen if isinstance(thing, Metric)]
+    checks = [thing for thing in chosen if isinstance(thing, Check)]
+    require(checks, model, network.class_count)
+    for _ in sources() if len(ids) > 1 else ():
+        pass  # a method that does not apply is known before the first is measured
     total = (len(ids) + (len(BASELINES) if baselines else 0)) * len(bench.items)
     for source, item, case in progress(_cases(bench, sources(), found), total):
         found.rows.append(_measure(source, item, case, own_metrics, own, found))
-    checks = [thing for thing in chosen if isinstance(thing, Check)]
     for source in sources() if checks else ():
         subject = Subject(source, model, bench.batches, bench.classes, seed, progress)
         for check in checks:

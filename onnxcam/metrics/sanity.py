@@ -157,8 +157,6 @@ def target(subject: Subject, *, limit: float = 0.95) -> Outcome:
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).outcomes[0].passed
     """
-    if subject.classes < 2:
-        raise MetricError("sanity-target compares with another class, but the model has only one; leave it out")
     rng = np.random.default_rng(subject.seed)
     own = subject.source
 
@@ -194,6 +192,15 @@ def rank_correlation(a: Array, b: Array) -> float:
     x, y = (rank - rank.mean() for rank in ranks)
     scale = np.sqrt((x**2).sum() * (y**2).sum())
     return float((x * y).sum() / scale) if scale > 0 else 0.0
+
+
+def require(checks: Iterable[Check], model: ModelLike, classes: int) -> None:
+    """Raise MetricError where one of *checks* cannot be made of *model*, before anything is measured."""
+    for check in checks:
+        if check.function is not target:
+            Randomised.of(model)
+        elif classes < 2:
+            raise MetricError(f"{check.id} compares with another class, but the model has only one; leave it out")
 
 
 def _compared(subject: Subject, models: Iterable[tuple[str, ModelLike]], total: int) -> tuple[list[str], Array]:

@@ -98,10 +98,9 @@ def test_masks(onnxcam: Run) -> None:
 def test_what_a_person_sees(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(highlight=False, force_terminal=True, color_system="standard", width=70)
     monkeypatch.setattr(show, "out", terminal)
-    ran = onnxcam(
-        *("evaluate", SHAPES, PICTURE, ASSETS / "shapes_2.png", "--truth", TRUTH, "--baselines"),
-        *("--metric", "pointing-game", "--metric", "box-error", "--metric", "sanity-target"),
-    )
+    truth = ["--truth", TRUTH, "--metric", "pointing-game", "--metric", "box-error"]
+    pictures = [PICTURE, ASSETS / "shapes_2.png"]
+    ran = onnxcam("evaluate", SHAPES, *pictures, *truth, "--metric", "sanity-target", "--baselines")
     assert ran.code == 0, ran.err
     lines = ran.out.splitlines()
     assert "pointing-game ↑" in lines[1]
@@ -112,6 +111,9 @@ def test_what_a_person_sees(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert "gradcam: the map changes with the class: rank correlation" in ran.err
     assert "centre: the map is the same for another class: rank correlation 1.00: FAILED" in ran.err
     assert "in onnxcam-evaluation/" in lines[-1]
+    assert not any("\x1b[1m" in line for line in lines if "sanity-target ↓" in line)  # a verdict is no contest
+    assert "mean of 4 maps of one picture" in onnxcam("evaluate", SHAPES, PICTURE, *truth).out
+    assert "one map" in onnxcam("evaluate", SHAPES, PICTURE, "--metric", "sparseness").out
 
 
 @pytest.mark.parametrize(

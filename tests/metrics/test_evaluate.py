@@ -266,6 +266,19 @@ def test_what_the_network_says() -> None:
     assert explainer.class_count == 2
 
 
+def test_a_method_that_does_not_apply_is_known_before_the_first_is_measured() -> None:
+    model = hand_model()
+    model.graph.node[3].op_type = "Softsign"
+    model.graph.node.insert(4, onnx.helper.make_node("Flatten", ["f"], ["g"]))
+    model.graph.node[5].input[0] = "g"
+
+    def progress(items: Any, total: int) -> Any:
+        raise AssertionError("something was measured")
+
+    with pytest.raises(MethodError, match="cam needs a network that ends in global average pooling"):
+        evaluate(model, PICTURES, methods=["gradcam", "cam"], preprocess="unit", progress=progress)
+
+
 def test_scores_that_are_no_probabilities() -> None:
     model = onnx.parser.parse_model(
         """
