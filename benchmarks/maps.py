@@ -22,7 +22,7 @@ from torch import nn
 from onnxcam.converters import from_pytorch
 
 SIDE = 64
-GRID = 4  # superpixels a side, where a peer takes them as given
+GRID = 3  # superpixels a side, where a peer takes them as given
 NOISE = 0.15
 
 
@@ -268,6 +268,7 @@ def version(peer: str) -> str:
 WINDOW, STRIDE = (3, 16, 16), (3, 8, 8)
 OCCLUSION = {"patch": 16 / SIDE, "stride": 8 / SIDE}
 TILES = torch.arange(64).reshape(8, 8).repeat_interleave(8, 0).repeat_interleave(8, 1)
+SAMPLED = {"n_samples": 2000, "perturbations_per_eval": 200}
 
 PEERS: dict[str, list[Row]] = {
     "pytorch-grad-cam": [
@@ -325,8 +326,8 @@ PEERS: dict[str, list[Row]] = {
             for_each_channel,
             feature_mask=TILES[None, None],
         ),
-        captum_of_regions("kernelshap", "KernelShap", {"segments": GRID**2, "samples": 4000}, n_samples=4000),
-        captum_of_regions("lime", "Lime", {"segments": GRID**2, "samples": 4000}, n_samples=4000),
+        captum_of_regions("kernelshap", "KernelShap", {"segments": GRID**2, "samples": 4000}, **SAMPLED),
+        captum_of_regions("lime", "Lime", {"segments": GRID**2, "samples": 4000}, **SAMPLED),
     ],
 }
 """Who is compared with whom."""
