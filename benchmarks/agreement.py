@@ -6,6 +6,9 @@ peer's map. `maps.py` says who is compared with whom, and how each peer is calle
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import subprocess
 import sys
 import warnings
@@ -24,13 +27,16 @@ def main() -> None:
     from onnxcam.methods import METHODS
 
     warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     cases = {name: maps.case(name, environment.CACHE) for name in maps.NETWORKS}
     for peer, rows in maps.PEERS.items():
         print(f"\n## {peer} {maps.version(peer)}\n\n{TABLE}", flush=True)
         for row in rows:
             if row.method not in METHODS:
                 continue
-            case, theirs = cases[row.network], row.theirs(cases[row.network])
+            case = cases[row.network]
+            with contextlib.redirect_stdout(io.StringIO()):
+                theirs = row.theirs(case)
             explainer = onnxcam.Explainer(case.path, method=row.method, provider="cpu", settings=row.settings)
             ours = explainer.attribute(case.x.numpy(), target=[case.target])[0]
             found = max(np.corrcoef(one.ravel(), theirs.ravel())[0, 1] for one in row.shown(ours, theirs))

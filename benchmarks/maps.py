@@ -22,7 +22,7 @@ from torch import nn
 from onnxcam.converters import from_pytorch
 
 SIDE = 64
-GRID = 4  # superpixels a side, where a peer takes them as given
+GRID = 3  # superpixels a side, where a peer takes them as given
 NOISE = 0.15
 
 
@@ -35,15 +35,17 @@ def curved() -> nn.Sequential:
     return nn.Sequential(features, head)
 
 
-def plain() -> nn.Sequential:
+def plain(pool: type[nn.Module] = nn.MaxPool2d) -> nn.Sequential:
     """Rectifiers, a maximum, and a linear head behind global average pooling: what every peer knows."""
-    features = nn.Sequential(
-        *(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2)), *(nn.Conv2d(16, 32, 3), nn.ReLU())
-    )
+    features = nn.Sequential(*(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), pool(3, 2)), *(nn.Conv2d(16, 32, 3), nn.ReLU()))
     return nn.Sequential(features, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)))
 
 
-NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"curved": curved, "plain": plain}
+NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
+    "curved": curved,
+    "plain": plain,
+    "averaged": lambda: plain(nn.AvgPool2d),
+}
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,13 @@ def torch_cam(method: str, name: str, ours: Mapping[str, Any] | None = None, /, 
 
 
 def captum(
-    method: str, name: str, ours: Mapping[str, Any] | None = None, shown: Any = as_it_is, /, **settings: Any
+    method: str,
+    name: str,
+    ours: Mapping[str, Any] | None = None,
+    shown: Any = as_it_is,
+    /,
+    network: str = "plain",
+    **settings: Any,
 ) -> Row:
     """Return the row of a class of captum."""
 
@@ -169,7 +177,7 @@ def captum(
 
         return _captum(getattr(captum.attr, name)(case.twin()), case, **settings)
 
-    return Row(method, name, theirs, ours or {}, shown=shown)
+    return Row(method, name, theirs, ours or {}, network, shown)
 
 
 def captum_of_layer(method: str, name: str, /, **settings: Any) -> Row:
@@ -182,6 +190,20 @@ def captum_of_layer(method: str, name: str, /, **settings: Any) -> Row:
         return _captum(getattr(captum.attr, name)(module, module[0][-1]), case, **settings)
 
     return Row(method, name, theirs)
+
+
+def captum_lrp() -> Row:
+    """Return the row of captum's LRP; flattening, for which it has no rule, moves relevance as it is."""
+
+    def theirs(case: Case) -> np.ndarray:
+        from captum.attr import LRP
+        from captum.attr._utils.lrp_rules import EpsilonRule
+
+        module = case.twin()
+        module[1][1].rule = EpsilonRule()
+        return _captum(LRP(module), case)
+
+    return Row("lrp-epsilon", "LRP", theirs)
 
 
 def captum_tunnel(method: str, kind: str) -> Row:
@@ -246,6 +268,7 @@ def version(peer: str) -> str:
 WINDOW, STRIDE = (3, 16, 16), (3, 8, 8)
 OCCLUSION = {"patch": 16 / SIDE, "stride": 8 / SIDE}
 TILES = torch.arange(64).reshape(8, 8).repeat_interleave(8, 0).repeat_interleave(8, 1)
+SAMPLED = {"n_samples": 2000, "perturbations_per_eval": 200}
 
 PEERS: dict[str, list[Row]] = {
     "pytorch-grad-cam": [
@@ -279,12 +302,13 @@ PEERS: dict[str, list[Row]] = {
         captum("gradient", "Saliency", abs=False),
         captum("gradient-x-input", "InputXGradient"),
         captum("integrated-gradients", "IntegratedGradients", n_steps=32, method="riemann_middle"),
+        captum("deeplift", "DeepLift", {"baseline": 0.25}, baselines=0.25, network="averaged"),
         captum("deeplift", "DeepLift", {"baseline": 0.25}, baselines=0.25),
         captum("guided-backprop", "GuidedBackprop"),
         captum("deconvnet", "Deconvolution"),
         captum_of_layer("guided-gradcam", "GuidedGradCam", interpolate_mode="bilinear"),
         captum_of_layer("gradcam", "LayerGradCam", relu_attributions=True),
-        captum("lrp-epsilon", "LRP"),
+        captum_lrp(),
         captum_tunnel("smoothgrad", "smoothgrad"),
         captum_tunnel("vargrad", "vargrad"),
         captum(
@@ -302,8 +326,8 @@ PEERS: dict[str, list[Row]] = {
             for_each_channel,
             feature_mask=TILES[None, None],
         ),
-        captum_of_regions("kernelshap", "KernelShap", {"segments": GRID**2, "samples": 4000}, n_samples=4000),
-        captum_of_regions("lime", "Lime", {"segments": GRID**2, "samples": 4000}, n_samples=4000),
+        captum_of_regions("kernelshap", "KernelShap", {"segments": GRID**2, "samples": 4000}, **SAMPLED),
+        captum_of_regions("lime", "Lime", {"segments": GRID**2, "samples": 4000}, **SAMPLED),
     ],
 }
 """Who is compared with whom."""
