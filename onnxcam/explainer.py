@@ -28,7 +28,7 @@ from onnxcam.runner import Asked, Runner
 from onnxcam.target import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.detection import Detections
-from onnxcam.target.words import WISHES
+from onnxcam.target.wishes import WISHES
 from onnxcam.volume import Volume
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"

@@ -29,7 +29,7 @@ from onnxcam.preprocess import Preprocess, TensorSpec
 from onnxcam.subject import Subject
 from onnxcam.target import TOP, ClassAim, find_tasks, parse
 from onnxcam.target.classes import Classes
-from onnxcam.target.words import Class, Top
+from onnxcam.target.wishes import Class, Top
 
 HEATMAP, OVERLAY, PICTURE = "heatmap", "overlay", "picture"
 """The outputs that a baked model gains, and its input where the preprocessing is inside."""

@@ -90,7 +90,7 @@ def evaluate(
     )
     own_metrics = [thing for thing in chosen if isinstance(thing, Metric)]
     checks = [thing for thing in chosen if isinstance(thing, Check)]
-    require(checks, model, network.class_count)
+    require(checks, model, bench.classes)
     for _ in sources() if len(ids) > 1 else ():
         pass  # a method that does not apply is known before the first is measured
     total = (len(ids) + (len(BASELINES) if baselines else 0)) * len(bench.items)
