@@ -20,7 +20,7 @@ from onnxcam.diagnose import gradient_flows, why_not_finite
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE, load_bare
+from onnxcam.extras import ACTIVATION, AROUND, CHOSEN, CLASS, MAP, SCORE, load_bare
 from onnxcam.graph import ModelLike, building
 from onnxcam.layout import picture_layout
 from onnxcam.methods import Passes, explanation_graph, find_method, head_graph, read_settings
@@ -202,6 +202,8 @@ class Explainer:
         def ask_head(activations: np.ndarray) -> np.ndarray:
             pictures = np.broadcast_to(picture, (len(activations), *picture.shape))
             feeds = {ACTIVATION: activations, CLASS: np.full(len(activations), index), self._image.name or "": pictures}
+            for name in (name for name in self._head.inputs if name.startswith(AROUND)):
+                feeds[name] = np.repeat(here[name.removeprefix(AROUND)], len(activations), axis=0)
             return self._run_session(self._head, {name: feeds[name] for name in self._head.inputs})[SCORE]
 
         def ask_probability(batch: np.ndarray) -> np.ndarray:

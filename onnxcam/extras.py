@@ -11,6 +11,8 @@ CLASS = "onnxcam.class"
 """The explanation graph's own input: the wanted class, int64 [N]."""
 ACTIVATION = "onnxcam.activation"
 """The input of a model that was cut at a layer."""
+AROUND = "onnxcam.around."
+"""What its other inputs begin with: tensors that go around the layer, by their own names."""
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Its own outputs: the raw map, the class that was explained [N], its score [N]."""
 

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from onnxcam.autodiff.core import Cotangent, backward, connected
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.infer import gradient_dtype, same
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.autodiff.subgraph import prune
+from onnxcam.autodiff.subgraph import prune, used_values
 from onnxcam.errors import MethodError, nearest
-from onnxcam.extras import ACTIVATION, CHOSEN, CLASS, MAP, SCORE
-from onnxcam.layer import Layer
+from onnxcam.extras import ACTIVATION, AROUND, CHOSEN, CLASS, MAP, SCORE
+from onnxcam.layer import Layer, ancestors
 from onnxcam.layout import picture_layout
 from onnxcam.subject import Subject
 from onnxcam.target import Scores
@@ -175,7 +175,8 @@ def explanation_graph(
 
     It gains the input `CLASS` (−1: the model's own top class) and the outputs `MAP`, `CHOSEN` and `SCORE`. For a
     procedure `MAP` is what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map
-    has the size of the layer, or of the picture, unless it says itself what shape it is.
+    has the size of the layer, or of the picture, unless it says itself what shape it is. For a method that uses the
+    head, the tensors that go around the layer are outputs too.
     """
     graph, image, scores = subject.model.graph, subject.image, subject.scores
     op = Emitter(graph)
@@ -194,15 +195,47 @@ def explanation_graph(
             add_output(op, raw, MAP, shape=[*batch, *size])
         else:
             add_output(op, raw, MAP, like=image)
+    if method.uses_head and layer is not None:
+        graph.outputs.extend(x for x in ways_around(subject, layer) if x not in graph.outputs)
     _finish(op, {CHOSEN: index, SCORE: score}, batch)
+
+
+def ways_around(subject: Subject, layer: Layer) -> list[ir.Value]:
+    """Return the real tensors of the picture, [N, …], that the network behind *layer* takes besides it."""
+    graph, image, scores = subject.model.graph, subject.image, subject.scores
+    needed = ancestors(scores.value) | ancestors(scores.shown)
+    seen, behind = _reached(graph, image), _reached(graph, layer.value)
+    nodes = [node for node in graph if not behind.isdisjoint(node.outputs) and not needed.isdisjoint(node.outputs)]
+    taken = dict.fromkeys(x for node in nodes for x in used_values(node) if x in seen and x not in behind)
+    return [x for x in taken if x is not None and x is not image and _is_real_batch(x, image)]
+
+
+def _reached(graph: ir.Graph, source: ir.Value) -> set[ir.Value | None]:
+    """Return *source* and all that is computed from it."""
+    found: set[ir.Value | None] = {source}
+    for node in graph:
+        if not found.isdisjoint(used_values(node)):
+            found.update(node.outputs)
+    return found
+
+
+def _is_real_batch(x: ir.Value, image: ir.Value) -> bool:
+    if x.dtype is None or not x.dtype.is_floating_point() or not x.shape or not image.shape:
+        return False
+    return same(x.shape[0], image.shape[0])
 
 
 def head_graph(subject: Subject, layer: Layer) -> None:
     """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and `CLASS`) to the output `SCORE`.
 
-    The picture stays an input where there is a way around the layer.
+    What goes around the layer is an input too, named `AROUND` and the tensor; the picture stays one where more of it is
+    asked for, such as its shape.
     """
     graph, image, cut = subject.model.graph, subject.image, layer.value
+    for x in ways_around(subject, layer):
+        around = ir.Value(name=f"{AROUND}{x.name}", shape=x.shape, type=x.type)
+        x.replace_all_uses_with(around, replace_graph_outputs=True)
+        graph.inputs.append(around)
     given = ir.Value(name=ACTIVATION, shape=cut.shape, type=cut.type)
     op = Emitter(graph)
     cut.replace_all_uses_with(given, replace_graph_outputs=True)
