@@ -101,7 +101,7 @@ def onnxcam_graph(network: Network, method: str) -> Callable[[], Any]:
 def explanation_graph(path: Path, method: str) -> ir.Model:
     """Return what an Explainer builds: all of it happens but the session."""
     built: list[ir.Model] = []
-    with mock.patch("onnxcam.explainer.Session", lambda model, *_args, **_settings: built.append(model)):
+    with mock.patch("onnxcam.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
         onnxcam.Explainer(path, method=method, provider="cpu")
     return built[0]
 

@@ -12,14 +12,19 @@ import onnx_ir as ir
 KEY = "onnxcam"
 SCHEMA = 1
 
+CLASSIFIERS = ("multi-class", "multi-label")  # the latter where classes do not exclude each other
+TASKS = (*CLASSIFIERS, "detection", "segmentation", "embedding", "text", "caption", "answer", "image")
+"""What a model does (docs/card.md says what its output is)."""
+
 
 @dataclass(frozen=True)
 class Card:
     """What travels inside a model. Nothing of it is needed; what is there is believed before any guess."""
 
-    task: str | None = None  # "multi-label" where classes do not exclude each other
+    task: str | None = None  # one of `TASKS`
     preprocess: str | None = None  # a spelling of docs/preprocess.md
-    labels: Sequence[str] = ()  # one name a class, in order
+    labels: Sequence[str] = ()  # one name a class, letter, word or answer, in the order of the scores
+    vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of each input of words: index: word
     layers: Mapping[str, str] = field(default_factory=dict)  # tensor: the innermost layer of the framework that made it
     producer: Mapping[str, str] = field(default_factory=dict)  # who made the file: {"onnxcam": "0.1.0", …}
 
@@ -49,8 +54,16 @@ class Card:
 
 
 def _fits(part: str, value: Any) -> bool:
+    if part == "task":
+        return value in TASKS
     if part == "labels":
-        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+        return _names(value)
+    if part == "vocabulary":
+        return isinstance(value, dict) and all(_names(words) for words in value.values())
     if part in ("layers", "producer"):
         return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
     return isinstance(value, str)
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)

@@ -6,53 +6,87 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.infer import gradient_dtype
-from onnxcam.autodiff.jacobian import add_vjp
+from onnxcam.autodiff.core import backward
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.jacobian import add_output
+from onnxcam.autodiff.subgraph import prune
 from onnxcam.engine import Session
-from onnxcam.layer import Layer
-from onnxcam.layout import Tokens
-from onnxcam.passes import canonical
-from onnxcam.target import Scores, find_scores
+from onnxcam.graph import all_tensors
+from onnxcam.layer import Choice, Layer, candidates, choose, widest
+from onnxcam.subject import Subject
+from onnxcam.target.aim import Aim, ClassAim, ScoresAim
 
 _OPEN = 224  # the height and width to try where the model leaves them open
 
-
-def gradients(
-    model: ir.Model,
-    feeds: Mapping[str, np.ndarray],
-    scores: Scores,
-    hot: np.ndarray,
-    wanted: Sequence[ir.Value],
-) -> list[np.ndarray]:
-    """Return the gradients of ``Σ hot · scores`` with respect to the tensors *wanted*, on the CPU."""
-    twin, names = model.clone(), [value.name or "" for value in wanted]
-    add_vjp(twin, [scores.value.name or ""], names, STANDARD)
-    cotangent = f"{scores.value.name}.cotangent"
-    run = Session(twin, "cpu", optimize=False).run({**feeds, cotangent: hot}, [f"{name}.gradient" for name in names])
-    return list(run.values())
+Feeds = Mapping[str, np.ndarray]
 
 
-def cells_reached(model: ir.Model, image: ir.Value, scores: Scores, layers: Sequence[Layer]) -> list[bool]:
-    """Tell for each layer of tokens whether the scores depend on most of its cells, on a random picture."""
-    rng = np.random.default_rng(0)
-    picture = rng.uniform(-1, 1, _concrete(image)).astype(_dtype(image))
-    if image.dtype is not None and image.dtype.is_integer():
-        picture = np.round(64 + 63 * picture).astype(image.dtype.numpy())
-    hot = rng.standard_normal(_concrete(scores.value)).astype(_dtype(scores.value))
-    found = gradients(model, {image.name or "": picture}, scores, hot, [layer.value for layer in layers])
-    return [_most_cells(g, layer.layout) for g, layer in zip(found, layers, strict=True)]
+def choose_layer(subject: Subject, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
+    """Return the layer called *name*, or the best one for *aim*; LayerError where there is none.
+
+    *feeds* are a picture's and the aim's; where none are known yet, a random picture tells through which tokens the
+    gradient passes.
+    """
+
+    def probe(layers: Sequence[Layer]) -> list[float]:
+        one = ScoresAim() if feeds is None and isinstance(aim, ClassAim) else aim
+        given = _random(subject, one) if feeds is None else feeds
+        return GradientProbe(subject, one, layers).shares(given)
+
+    target = aim.locate(subject.model.graph)
+    return choose(subject.model.graph, subject.image, target, STANDARD, name, probe)
 
 
-def gradient_flows(model: ir.Model, image: ir.Value, index: int, picture: np.ndarray, wanted: ir.Value) -> bool:
-    """Tell whether the gradient of class *index* at tensor *wanted* is anywhere other than zero for *picture*."""
-    raised = canonical(model, STANDARD)
-    scores = find_scores(raised.graph)
-    hot = np.zeros(_concrete(scores.value), _dtype(scores.value))
-    hot.reshape(-1)[index] = 1
-    (found,) = gradients(raised, {image.name or "": picture}, scores, hot, [wanted])
-    return bool(np.abs(found).max(initial=0) > 0)
+class GradientProbe:
+    """The gradients of *aim*'s score at several layers, on the CPU: built once, asked for many pictures."""
+
+    def __init__(self, subject: Subject, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
+        if layers is None:
+            graph = subject.model.graph
+            layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)
+        self.layers = layers
+        self._session = _gradients(subject, aim, [layer.tensor for layer in layers])
+
+    def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
+        """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
+        names = [f"{layer.tensor}.gradient" for layer in self.layers]
+        known = [] if self._session is None else self._session.outputs
+        found = {} if self._session is None else self._session.run({n: feeds[n] for n in self._session.inputs})
+        return [
+            _share(found[name], layer, region) if name in known else 0.0
+            for name, layer in zip(names, self.layers, strict=True)
+        ]
+
+    def choose(self, feeds: Feeds, region: NDArray[np.bool_]) -> Choice:
+        """Return the last layer in which the gradient covers most of *region*; LayerError where it is zero in all."""
+        return widest(self.layers, self.shares(feeds, region))
+
+
+def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | None:
+    """Return a session whose outputs are the gradients at the tensors *wanted*; None where nothing connects."""
+    twin = subject.twin()
+    graph = twin.model.graph
+    op = Emitter(graph)
+    aimed = aim.emit(op, twin.batch)
+    tensors = all_tensors(graph)
+    found = backward(op, {aimed.value: aimed.seed}, [tensors[name] for name in wanted], STANDARD)
+    graph.outputs.clear()
+    for name, gradient in zip(wanted, found, strict=True):
+        if gradient is not None:
+            add_output(op, gradient, f"{name}.gradient")
+    op.place(graph.outputs)
+    prune(graph)
+    return Session(twin.model, "cpu", optimize=False) if graph.outputs else None
+
+
+def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:
+    """Tell whether the gradient of *aim*'s score at tensor *wanted* is anywhere other than zero for one picture."""
+    session = _gradients(subject, aim, [wanted])
+    found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+    return any(bool(np.abs(gradient).max(initial=0) > 0) for gradient in found.values())
 
 
 def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
@@ -66,17 +100,36 @@ def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
     return "the class scores are NaN or infinite though weights and input are not: the network overflows on this input"
 
 
-def _most_cells(gradient: np.ndarray, layout: object) -> bool:
-    assert isinstance(layout, Tokens)
-    cells = np.take(gradient, range(layout.offset, layout.offset + layout.cells), layout.token)
-    alive = np.abs(cells).max(axis=layout.channel) > 0
-    return bool(alive.mean() > 0.5)
+def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None) -> float:
+    alive = (np.abs(layer.layout.view(gradient)[0]) > 0).any(axis=0)
+    if region is None:
+        return float(alive.mean())
+    rows, columns = (
+        np.minimum(np.arange(length) * size // length + size // (2 * length), size - 1)
+        for length, size in zip(alive.shape, region.shape, strict=True)
+    )
+    inside = region[np.ix_(rows, columns)]
+    return float(alive[inside].mean()) if inside.any() else float(alive.any())
+
+
+def _random(subject: Subject, aim: Aim) -> dict[str, np.ndarray]:
+    """Return random values for every input of the model and of *aim*."""
+    rng = np.random.default_rng(0)
+    twin = subject.twin()
+    op = Emitter(twin.model.graph)
+    aim.emit(op, twin.batch)
+    found: dict[str, np.ndarray] = {}
+    for value in twin.model.graph.inputs:
+        noise = rng.uniform(-1, 1, _concrete(value))
+        if value.name == aim.input:
+            noise = rng.standard_normal(_concrete(value))
+        elif value.dtype is not None and value.dtype.is_integer():
+            noise = np.round(64 + 63 * noise) if value is twin.image else np.zeros(_concrete(value))
+        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+        found[value.name or ""] = noise.astype(dtype)
+    return found
 
 
 def _concrete(value: ir.Value) -> list[int]:
     dims = list(value.shape) if value.shape is not None else []
     return [dim if isinstance(dim, int) else (1 if axis == 0 else _OPEN) for axis, dim in enumerate(dims)]
-
-
-def _dtype(value: ir.Value) -> np.dtype:
-    return np.dtype(gradient_dtype(value).numpy())

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, overload
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam import heatmap
-from onnxcam import image as pictures
-from onnxcam import labels as labelling
-from onnxcam.card import Card
-from onnxcam.diagnose import gradient_flows, why_not_finite
-from onnxcam.engine import Session
-from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
+from onnxcam.compiled import Compiled
+from onnxcam.diagnose import gradient_flows
+from onnxcam.errors import GradientError, MethodError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.extras import ACTIVATION, AROUND, CHOSEN, CLASS, MAP, SCORE, load_bare
-from onnxcam.graph import ModelLike, building
-from onnxcam.layout import picture_layout
-from onnxcam.methods import Passes, explanation_graph, find_method, head_graph, read_settings
-from onnxcam.methods.augment import augmented
+from onnxcam.extras import CHOSEN, MAP, SCORE
+from onnxcam.graph import ModelLike
+from onnxcam.inputs import Given
+from onnxcam.layer import Choice
+from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
-from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
-from onnxcam.preprocess import Preprocess, Spec, TensorSpec, stack
-from onnxcam.preprocess import resolve as resolve_preprocess
-from onnxcam.subject import Subject
-from onnxcam.target import Target, probability
-from onnxcam.target import resolve as resolve_target
+from onnxcam.methods.passes import Progress, quiet
+from onnxcam.network import Network
+from onnxcam.preprocess import Preprocess, Spec, stack
+from onnxcam.runner import Asked, Runner
+from onnxcam.target import ClassAim, Goal, Look, Target, Top, parse
+from onnxcam.target.classes import Classes
+from onnxcam.target.detection import Detections
+from onnxcam.target.words import WISHES
+from onnxcam.volume import Volume
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 BATCH = 8  # pictures a run, where the model leaves the batch open
 
@@ -45,8 +44,10 @@ class Explainer:
     Args:
         model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
         method: The method's id, such as ``"gradcam"``.
-        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses.
-        target: What to explain where a call does not say: a class index, a label, ``"top"`` or None (the top class).
+        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses. The maps
+            of several, a list or ``"a,b"``, are fused.
+        target: What to explain where a call does not say: a class index, a label, ``"top"`` or other words
+            (`onnxcam.target.words` lists them); None takes what the model puts first.
         provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another of `onnxcam.engine.SHORT`.
         preprocess: How a picture becomes the model's tensor: a spelling such as ``"imagenet"`` (docs/preprocess.md),
             a `Preprocess`, a function from uint8 [H, W, 3] to the tensor; None asks the file, then guesses.
@@ -54,6 +55,9 @@ class Explainer:
         settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
         smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter pictures, ``"eigen"`` takes
             the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
+        signed: Whether what speaks against the target stays in the maps, which then go from −1 to 1.
+        inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, a picture or an array.
+        wrt: Which input is explained, where several are pictures; or one that is none, such as a question.
         progress: Wraps the samples of such a method and their number, to show how far it is.
 
     Raises:
@@ -66,227 +70,247 @@ class Explainer:
 
     model: ModelLike
     method: str = "gradcam"
-    layer: str | None = None
+    layer: str | Sequence[str] | None = None
     target: Target = None
     provider: str = "auto"
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     smooth: str = NONE
+    signed: bool = False
+    inputs: Mapping[str, Given] = field(default_factory=dict)
+    wrt: str | None = None
     progress: Progress = quiet
-    warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._method = find_method(self.method)
+        method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
-        self._settings = read_settings(self._method, {**self.settings, **smooth})
-        with building():
-            subject = self._explain_itself()
-        self._session = Session(subject.model, self.provider)
-
-    def _explain_itself(self) -> Subject:
-        """Return the model as an explanation graph."""
-        subject = Subject.open(self.model)
-        self._image, self._scores = subject.image, subject.scores
-        self._own_outputs = [value.name or "" for value in subject.model.graph.outputs]
-        self._read_companions(subject.model)
-        self._default = resolve_target(self.target, self._scores.classes, self.class_names)
-        self.choice = subject.choose(self.layer) if self._method.uses_layer else None
-        layer = self.choice.layer if self.choice else None
-        twin = subject.twin() if self._method.uses_head else None
-        explanation_graph(subject, self._method, layer, self._settings)
-        if twin is not None and layer is not None:
-            head_graph(twin, layer.twin(twin.model.graph))
-            self._head = Session(twin.model, self.provider)
-        return subject
+        settings = read_settings(method, {**self.settings, **smooth})
+        self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
+        subject = self.network.open()
+        self.network.read(subject)
+        self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
+        if self.target is not None:
+            self._check_class(self.target)
+        if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need a picture
+            self._runner.compile(subject, self.network.task.aim)
 
     @overload
-    def __call__(self, images: Image, target: Target = None) -> Explanation: ...
+    def __call__(
+        self, images: Image, target: Target = None, inputs: Mapping[str, Given] | None = None
+    ) -> Explanation: ...
     @overload
-    def __call__(self, images: list[Image], target: Target = None) -> list[Explanation]: ...
-    def __call__(self, images: Image | list[Image], target: Target = None) -> Explanation | list[Explanation]:
-        """Explain one picture (a file, or uint8 [H, W, 3] RGB), or a list of them."""
+    def __call__(
+        self, images: list[Image], target: Target = None, inputs: Mapping[str, Given] | None = None
+    ) -> list[Explanation]: ...
+    def __call__(
+        self, images: Image | list[Image], target: Target = None, inputs: Mapping[str, Given] | None = None
+    ) -> Explanation | list[Explanation]:
+        """Explain one picture (a file, or uint8 [H, W, 3] RGB), or a list; *inputs* stand above those given before."""
+        extra = self.network.read_inputs(inputs or {})
         if isinstance(images, list):
-            return list(self._explain(images, target))
-        return next(self._explain([images], target))
+            return list(self._explain(images, target, extra))
+        return next(self._explain([images], target, extra))
 
-    def best(self, image: Image, count: int) -> list[Explanation]:
-        """Explain the *count* best classes of one picture, the best first."""
-        first = self(image, "top")
-        scores = first.outputs[self._scores.output].reshape(-1).astype(np.float64)
-        order = [int(index) for index in np.argsort(-scores, kind="stable") if index != first.target]
-        return [first, *(self(image, index) for index in order[: count - 1])]
+    def each(self, image: Image, target: Target = None, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
+        """Explain one picture: what *target* means, which for ``top=5`` is five explanations, else one."""
+        wish = parse(self.target if target is None else target, self.class_names)
+        count = wish.count if isinstance(wish, Top) else 1
+        return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
 
-    def attribute(
-        self, x: np.ndarray | Mapping[str, np.ndarray], target: Target | Sequence[Target] = None
-    ) -> NDArray[np.float32]:
+    def best(self, image: Image, count: int, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
+        """Explain what the model puts first, *count* of it, the best first: classes, or the objects it detects."""
+        if not isinstance(self.network.task, Classes | Detections):
+            raise TargetError(
+                f"the {count} best are asked of classifiers and detectors; this is {self.network.task.name}"
+            )
+        first = self(image, "top", inputs)
+        picture = self.network.medium.read(image)
+        tensor = self.network.medium.tensor(picture)
+        look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
+        order = self.network.task.ranked(replace(look, known=first.outputs))
+        return [first, *(self(image, wish, inputs) for wish in order[1:count])]
+
+    def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
         """Return the raw maps of preprocessed tensors.
 
         Args:
-            x: The model's input [N, …], or a dict with it under its name.
-            target: What to explain, for all or one each.
+            x: The model's input [N, …], or a dict with it, and its other inputs, under their names.
+            target: What to explain, for all or one each. Places are in the tensor's pixels.
 
         Returns:
             For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for the gradient methods
             float32 in the input's own shape, signed. Neither scaled nor enlarged.
         """
-        tensor = x[self._image.name or ""] if isinstance(x, Mapping) else x
-        return self._run(np.asarray(tensor), self._indices(target, len(tensor)))[MAP]
+        found = self._runner.run(self._asked(x, target))
+        return np.concatenate([outputs[MAP] for _, outputs in found])
 
-    def _explain(self, images: Sequence[Image], wanted: Target) -> Iterator[Explanation]:
+    def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the score [N] of *target* for preprocessed tensors, as `attribute` takes them."""
+        return self._runner.outputs(self._asked(x, target), [SCORE])[SCORE].astype(np.float64)
+
+    def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
+        """Return the class index [N] that *target* stands for: the model's own top class for None and ``"top"``.
+
+        TargetError where the target is no class.
+        """
+        asked = self._asked(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
+            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
+        return self._runner.outputs(asked, [CHOSEN])[CHOSEN]
+
+    def probabilities(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the probability [N] of the class *target*; MethodError where the model's scores tell none."""
+        asked = self._asked(x, target)
+        names, classes = self.network.probability_outputs, self.classes(x, target)
+        found = self.network.probabilities(self._runner.outputs(asked, names), classes) if names else None
+        if found is None:
+            raise MethodError("the model's scores are integers of unknown meaning: there are no probabilities")
+        return found
+
+    @property
+    def class_count(self) -> int | None:
+        """How many classes the model has; None where it is no classifier."""
+        task = self.network.task
+        return task.scores.classes if isinstance(task, Classes) else None
+
+    def _asked(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> Asked:
+        """Return the batch of tensors *x*, and what *target* means in each of them."""
+        given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
+        tensor = np.asarray(given.pop(self.network.picture))
+        each = self._each(target, len(tensor))
+        looks = (self.network.look(tensor[row : row + 1], None, _row(given, row)) for row in range(len(tensor)))
+        return Asked(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
+
+    def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
+        medium = self.network.medium
         for start in range(0, len(images), BATCH):
-            batch = [pictures.read(source) for source in images[start : start + BATCH]]
-            tensors = [self.preprocessing(picture) for picture in batch]
+            batch = [medium.read(source) for source in images[start : start + BATCH]]
+            tensors = [medium.tensor(picture) for picture in batch]
+            looks = [self.network.look(t, picture, extra) for t, picture in zip(tensors, batch, strict=True)]
+            goals = [self._goal(wanted, look) for look in looks]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                tensor = stack(tensors[i] for i in group)
-                results = self._run(tensor, self._indices(wanted, len(tensor)))
-                for row, i in enumerate(group):
-                    one = {name: value[row : row + 1] for name, value in results.items()}
-                    yield self._explanation(batch[i], tensors[i], one)
+                asked = Asked(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
+                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(asked), strict=True)):
+                    yield self._explanation(batch[i], asked.of([row]), compiled, one)
 
-    def _explanation(
-        self, picture: NDArray[np.uint8], tensor: np.ndarray, results: Mapping[str, np.ndarray]
-    ) -> Explanation:
-        raw, index = results[MAP][0], int(results[CHOSEN][0])
-        flat = heatmap.magnitude(raw, None if self._method.at_layer else self._channel())
+    def _explanation(self, picture: Any, asked: Asked, compiled: Compiled, results: Arrays) -> Explanation:
+        (goal,), raw = asked.goals, results[MAP][0]
+        index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
+        names = self.class_names
+        label = names[index] if CHOSEN in results and names and index is not None else goal.label
+        parts = self.network.parts(asked.feeds(self.network))
+        channel = None if self._runner.method.at_layer else self._channel()
+        if parts is not None:
+            channel = 1 if raw.ndim > 1 else None
+            raw = raw if raw.ndim > 1 else np.abs(raw)
+        flat = heatmap.flat(raw, channel, signed=self.signed)
         warnings = list(self.warnings)
-        if not flat.max(initial=0) > 0:
-            warnings.append(self._why_blank(tensor, index))
-        height, width = picture.shape[:2]
-        placed = heatmap.enlarge(flat, self.preprocessing.frame(height, width), (height, width))
-        outputs = {name: results[name] for name in self._own_outputs}
+        if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
+            warnings.append(self._why_blank(asked, index, compiled))
+        placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
+        outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
-            image=picture,
-            map=heatmap.normalize(placed),
+            image=picture.data if isinstance(picture, Volume) else picture,
+            affine=picture.affine if isinstance(picture, Volume) else None,
+            map=heatmap.normalize(placed, signed=self.signed),
             raw=raw,
             target=index,
-            label=self.class_names[index] if self.class_names else None,
+            label=label,
+            words=goal.words if CHOSEN not in results else label or str(index),
             score=float(results[SCORE][0]),
-            probability=probability(self._scores, outputs, index, self.multi_label),
-            layer=self.choice.layer.name if self.choice else None,
+            probability=self._probability(goal, outputs, index),
+            layer=", ".join(layer.name for layer in compiled.layers) or None,
             method=self.method,
             outputs=outputs,
+            detection=goal.box,
+            note=goal.note,
+            parts=tuple(parts) if parts is not None else None,
             warnings=tuple(warnings),
         )
 
-    def _run(self, tensor: np.ndarray, indices: NDArray[np.int64]) -> dict[str, np.ndarray]:
-        """Return the outputs for the batch *tensor*, the raw maps among them."""
-        whole = self._one_pass(tensor, indices)
-        if self._method.in_graph:
-            return self._augmented(tensor, whole) if "aug" in self._settings.get(SMOOTH, NONE) else whole
-        rows = ({name: value[row : row + 1] for name, value in whole.items()} for row in range(len(tensor)))
-        maps = [self._many_passes(picture, here) for picture, here in zip(tensor, rows, strict=True)]
-        return {**whole, MAP: np.stack(maps).astype(np.float32)}
+    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
+        if goal.probability is not None or index is None or self.network.probability_outputs is None:
+            return goal.probability
+        found = self.network.probabilities(outputs, np.asarray([index]))
+        return None if found is None else float(found[0])
 
-    def _augmented(self, tensor: np.ndarray, whole: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return *whole*, which one pass gave, with the maps of all augmentations together."""
-        classes, layout = whole[CHOSEN], picture_layout(self._image)
-        return {**whole, MAP: augmented(tensor, layout, lambda x: self._one_pass(x, classes, [MAP])[MAP])}
+    def _goal(self, wanted: Target, look: Look) -> Goal:
+        wish = parse(self.target if wanted is None else wanted, self.class_names)
+        if isinstance(wish, Top) and wish.count > 1:
+            raise TargetError(
+                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(picture, target) for them"
+            )
+        return self.network.resolve(wish, look)
 
-    def _one_pass(
-        self, tensor: np.ndarray, indices: NDArray[np.int64], outputs: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        found = self._run_session(self._session, {self._image.name or "": tensor, CLASS: indices}, outputs)
-        if SCORE in found and not np.isfinite(found[SCORE]).all():
-            raise ModelError(why_not_finite(load_bare(self.model), tensor))
-        return found
-
-    def _many_passes(self, picture: np.ndarray, here: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the raw map of *picture*, for which one pass gave *here*."""
-        index, settings = int(here[CHOSEN][0]), dict(self._settings)
-
-        def ask(batch: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-            return self._one_pass(batch, np.full(len(batch), index), outputs)
-
-        def ask_head(activations: np.ndarray) -> np.ndarray:
-            pictures = np.broadcast_to(picture, (len(activations), *picture.shape))
-            feeds = {ACTIVATION: activations, CLASS: np.full(len(activations), index), self._image.name or "": pictures}
-            for name in (name for name in self._head.inputs if name.startswith(AROUND)):
-                feeds[name] = np.repeat(here[name.removeprefix(AROUND)], len(activations), axis=0)
-            return self._run_session(self._head, {name: feeds[name] for name in self._head.inputs})[SCORE]
-
-        def ask_probability(batch: np.ndarray) -> np.ndarray:
-            rows = ask(batch, [self._scores.output])[self._scores.output]
-            found = [probability(self._scores, {self._scores.output: row}, index, self.multi_label) for row in rows]
-            if None in found:
-                raise MethodError(
-                    f"{self.method} needs probabilities, but the model's scores are integers of unknown meaning; use "
-                    "--method occlusion"
-                )
-            return np.asarray(found)
-
-        passes = Passes(
-            picture,
-            here,
-            picture_layout(self._image),
-            self.choice.layer.layout if self.choice else None,
-            ask,
-            ask_head,
-            ask_probability,
-            settings.pop(BATCH_SIZE),
-            self.progress,
-        )
-        assert self._method.run is not None
-        return self._method.run(passes, **settings)
-
-    def _run_session(
-        self, session: Session, feeds: dict[str, np.ndarray], outputs: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Run *session*, in pieces where the model fixes the batch."""
-        fixed = self._image.shape[0] if self._image.shape is not None else None
-        if fixed == len(feeds[CLASS]) or not isinstance(fixed, int):
-            return session.run(feeds, outputs)
-        return session.run_in_pieces(feeds, fixed, outputs)
-
-    def _indices(self, wanted: Target | Sequence[Target], count: int) -> NDArray[np.int64]:
-        each = [wanted] * count if wanted is None or isinstance(wanted, str | int | np.integer) else list(wanted)
+    def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
+        alone = wanted is None or isinstance(wanted, (str, int, np.integer, *WISHES))
+        each: list[Any] = [wanted] * count if alone else list(wanted)  # type: ignore[arg-type]
         if len(each) != count:
             raise TargetError(f"{len(each)} targets for {count} pictures; give one for all, or one each")
-        resolved = [
-            self._default if one is None else resolve_target(one, self._scores.classes, self.class_names)
-            for one in each
-        ]
-        return np.asarray(resolved, np.int64)
+        return each
 
-    def _read_companions(self, model: ir.Model) -> None:
-        path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
-        props = dict(model.metadata_props)
-        self.class_names = labelling.resolve(self.labels, self._scores.classes, path=path, metadata=props)
-        self.multi_label = Card.of(props).task == "multi-label"
-        self._props, self._path = props, path
+    def _check_class(self, target: Target) -> None:
+        """TargetError at once for a class that the model does not have."""
+        wish, task = parse(target, self.class_names), self.network.task
+        if isinstance(task, Classes) and isinstance(wish, task.wishes) and not isinstance(wish, Top):
+            task.goal(wish)
+
+    @property
+    def choice(self) -> Choice | None:
+        """The layer that was chosen, and why; None for methods that need none, or before a target says it."""
+        return self._runner.choice
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The names of the model's classes, None where nobody names them."""
+        return self.network.class_names
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know about every map."""
+        return self.network.warnings
 
     @property
     def preprocessing(self) -> Preprocess:
         """How pictures become tensors; read when the first picture comes."""
-        if not hasattr(self, "_preprocessing"):
-            spec = TensorSpec.of(self._image)
-            self._preprocessing, warnings = resolve_preprocess(
-                self.preprocess, spec, path=self._path, metadata=self._props, graph_hint=self._image
-            )
-            self.warnings += warnings
-        return self._preprocessing
+        return self.network.preprocessing
 
     def _channel(self) -> int:
-        layout = picture_layout(self._image)
-        return layout.channel - 1 if layout is not None else 0
+        return self.network.layout.channel - 1 if self.network.layout is not None else 0
 
-    def _why_blank(self, tensor: np.ndarray, index: int) -> str:
+    def _why_blank(self, asked: Asked, index: int | None, compiled: Compiled) -> str:
         """Return a warning for a map without a positive value; GradientError where it has no gradient at all."""
-        name = self.class_names[index] if self.class_names else str(index)
-        if self._method.emit is None:
-            return f"the map is blank: nowhere does covering the picture lower the score of class {name!r}"
-        value, where = self._image, "the input"
-        if self.choice is not None:
-            value, where = self.choice.layer.value, f"layer {self.choice.layer.name!r}"
-        if not gradient_flows(load_bare(self.model), self._image, index, tensor, value):
+        (goal,) = asked.goals
+        is_class = isinstance(goal.aim, ClassAim)
+        label = self.class_names[index] if is_class and self.class_names and index is not None else str(index)
+        name = f"class {label!r}" if is_class else f"target {goal.words!r}"
+        if self._runner.method.emit is None:
+            return f"the map is blank: nowhere does covering the picture lower the score of {name}"
+        value, where = self.network.picture, "the input"
+        if compiled.layers:
+            value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
+        feeds = asked.feeds(self.network)
+        if is_class:
+            feeds[goal.aim.input] = np.asarray([index])
+        if not gradient_flows(self.network.open(), goal.aim, feeds, value):
             raise GradientError(
-                f"the gradient of class {name!r} at {where} is zero everywhere for this picture: the units on the way "
-                "are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another class"
+                f"the gradient of {name} at {where} is zero everywhere for this picture: the units on the way "
+                f"are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another "
+                + ("class" if is_class else "target")
             )
-        return f"the map is blank: at {where} everything speaks against class {name!r}; try another class or layer"
+        return (
+            f"the map is blank: at {where} everything speaks against {name}; signed=True (--signed) shows what does"
+            + (f", and so does the target 'not {label}'" if is_class else "")
+            + "; or try another class or layer"
+        )
 
 
 def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
     """Explain one picture: ``Explainer(model, **settings)(image)``."""
     return Explainer(model, **settings)(image)
+
+
+def _row(arrays: Arrays, row: int) -> dict[str, NDArray[Any]]:
+    return {name: array[row : row + 1] if len(array) > 1 else array for name, array in arrays.items()}

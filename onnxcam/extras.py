@@ -9,6 +9,8 @@ from onnxcam.graph import ModelLike, load
 
 CLASS = "onnxcam.class"
 """The explanation graph's own input: the wanted class, int64 [N]."""
+WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
+"""Its input for other targets: weights over a tensor [N, …], or a direction among embeddings [N, D]."""
 ACTIVATION = "onnxcam.activation"
 """The input of a model that was cut at a layer."""
 AROUND = "onnxcam.around."

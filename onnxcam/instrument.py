@@ -14,15 +14,15 @@ from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.blocks import blocks
+from onnxcam.diagnose import choose_layer
 from onnxcam.errors import LayerError, ModelError, OutputError, TargetError
 from onnxcam.extras import CHOSEN, SCORE, load_bare
 from onnxcam.graph import ModelLike, save
 from onnxcam.layer import candidates, find, module_outputs
 from onnxcam.layout import picture_layout
-from onnxcam.methods.base import class_input
 from onnxcam.passes import canonical
 from onnxcam.subject import Subject
-from onnxcam.target import find_scores
+from onnxcam.target import ClassAim, find_scores
 
 AUTO, ALL_BLOCKS = "auto", "all-blocks"
 
@@ -90,15 +90,15 @@ def expose(model: ir.Model, wanted: Sequence[Tap], *, gradients: bool, input_gra
 
 
 def _add_gradients(graph: ir.Graph, wanted: Sequence[ir.Value]) -> Iterator[tuple[str, str]]:
-    scores = find_scores(graph)
     op = Emitter(graph)
-    index, score = scores.select(op, class_input(graph, graph.inputs[0]))
-    seeds = {scores.value: scores.seed(op, index)}
+    first = graph.inputs[0].shape
+    aimed = ClassAim().emit(op, first[0] if first is not None and len(first) else None)
+    seeds = {aimed.value: aimed.seed}
     for value, gradient in zip(wanted, backward(op, seeds, wanted, STANDARD), strict=True):
         found = connected(value, gradient, seeds, STANDARD)
         add_output(op, found, f"{value.name}.gradient", like=value)
         yield f"{value.name}.gradient", f"gradient of the class score at {value.name}"
-    for value, name, meaning in ((index, CHOSEN, "the class"), (score, SCORE, "its score")):
+    for value, name, meaning in ((aimed.outputs[CHOSEN], CHOSEN, "the class"), (aimed.score, SCORE, "its score")):
         add_output(op, value, name, shape=[None])
         yield name, meaning
     op.place(graph.outputs)
@@ -117,7 +117,7 @@ def _tensors(model: ir.Model, name: str) -> list[ir.Value]:
 def _best(model: ir.Model) -> ir.Value:
     """Return the layer that explanations look at; of a model that scores no classes the last with spatial extent."""
     try:
-        return Subject.of(model).choose(None).layer.value
+        return choose_layer(Subject.of(model), ClassAim(), None).layer.value
     except (ModelError, TargetError):
         image, target = _picture(model.graph), _target(model.graph)
         layers = candidates(model.graph, image, target, STANDARD)

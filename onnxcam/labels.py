@@ -6,6 +6,7 @@ import ast
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,12 +19,12 @@ from onnxcam.errors import TargetError, nearest
 
 def resolve(
     spec: str | os.PathLike[str] | Sequence[str] | None,
-    count: int,
+    count: int | None,
     *,
     path: Path | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> list[str] | None:
-    """Return one name for each of *count* classes, or None where nobody names them.
+    """Return one name for each of *count* classes (None: of any number), or None where nobody names them.
 
     The first that fits: *spec* (a file or the names themselves), what onnxcam wrote into the model's
     *metadata*, Hugging Face's ``config.json`` near the model's *path*, Ultralytics' metadata, and for 1,000
@@ -35,9 +36,27 @@ def resolve(
     metadata = metadata or {}
     for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
         found = _names(_literal(names) if isinstance(names, str) else names)
-        if found is not None and len(found) == count:
+        if found and count in (None, len(found)):
             return found
-    return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count)
+    return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a model's classes are called: what the user says, else what travels with the file."""
+
+    spec: str | os.PathLike[str] | Sequence[str] | None = None
+    path: Path | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, count: int | None) -> list[str] | None:
+        """Return one name for each of *count* classes; see `resolve`."""
+        return resolve(self.spec, count, path=self.path, metadata=self.metadata)
+
+    @property
+    def card(self) -> Card:
+        """Return what the model says of itself."""
+        return Card.of(self.metadata)
 
 
 @cache
@@ -71,12 +90,12 @@ def _fold(name: str) -> str:
     return name.strip().replace("_", " ").casefold()
 
 
-def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int) -> list[str]:
+def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int | None) -> list[str]:
     if isinstance(spec, str | os.PathLike):
         names, where = _read(Path(spec)), str(spec)
     else:
         names, where = [str(name) for name in spec], "labels"
-    if len(names) != count:
+    if count not in (None, len(names)):
         raise TargetError(f"{where}: {len(names)} labels, but the model has {count} classes; give one for each class")
     return names
 

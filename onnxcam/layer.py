@@ -22,9 +22,11 @@ from onnxcam.layout import Grid, Layout, Tokens, layouts
 from onnxcam.passes.names import LAYER
 from onnxcam.units import real, units
 
-Probe = Callable[[Sequence["Layer"]], "list[bool]"]
+Probe = Callable[[Sequence["Layer"]], "list[float]"]
+"""Tells for each layer in which share of its cells the gradient is not zero."""
 
 RUNNERS_UP = 4
+PROBED = 12  # so many layers of tokens are looked at, the last ones
 
 PASSIVE = frozenset(
     (
@@ -36,6 +38,13 @@ PASSIVE = frozenset(
     ).split()
 )
 """Operators that move, pool or re-type an activation but make none."""
+
+_TAIL = frozenset(
+    (
+        "Identity Cast Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Concat Resize DepthToSpace "
+        "QuantizeLinear DequantizeLinear Sigmoid Softmax Tanh Clip"
+    ).split()
+)
 
 _TOKEN_MAKERS = frozenset(
     ("LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization")
@@ -98,7 +107,7 @@ class Choice:
 def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> list[Layer]:
     """Return the activations with spatial extent between *image* and *scores*, the last first."""
     found = layouts(graph, image, rules)
-    before = ancestors(scores)
+    before, own = ancestors(scores), tail(scores)
     active = dependents(graph, [image], rules)
     layers = [
         Layer(z, found[z], y)
@@ -107,7 +116,7 @@ def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSe
         if y in found
         and no_numbers(y) is None
         and y in before
-        and y is not scores
+        and y not in own
         and _is_activation(node, found[y], active)
         and _spatial(y, found[y])
         and (z := _rounded(y, found, before)) is not scores
@@ -139,8 +148,8 @@ def choose(
 ) -> Choice:
     """Return the layer called *name*, or the one that suits best for None and ``"auto"``.
 
-    *probe* tells for layers of tokens whether the gradient of the scores is not zero in most of their cells: the last
-    blocks of a transformer may pass only the class token on. LayerError where there is no such layer.
+    *probe* is asked where the last layer may show too little: the last blocks of a transformer may pass only the class
+    token on. LayerError where there is no such layer.
     """
     if name is not None and name != "auto":
         return Choice(named(graph, image, name, rules), "by name")
@@ -151,8 +160,8 @@ def choose(
             "use --method gradient, which needs none"
         )
     if isinstance(layers[0].layout, Tokens) and probe is not None:
-        tokens = [layer for layer in layers if isinstance(layer.layout, Tokens)][:12]
-        alive = [layer for layer, flows in zip(tokens, probe(tokens), strict=True) if flows]
+        tokens = [layer for layer in layers if isinstance(layer.layout, Tokens)][:PROBED]
+        alive = [layer for layer, share in zip(tokens, probe(tokens), strict=True) if share > 0.5]
         if not alive:
             raise LayerError("the class scores depend on no patch token; name the layer to explain with --layer")
         reason = "the last tokens whose patches the class scores depend on"
@@ -162,6 +171,19 @@ def choose(
         "the last activation with spatial extent before the class scores",
         tuple(layers[1 : RUNNERS_UP + 1]),
     )
+
+
+def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
+    """Return the last layer in which the target looks at most of its own place, such as a detection's box.
+
+    *shares* says for each of *layers*, the last first, at which share of that place. LayerError where it is none.
+    """
+    enough = min(0.5, max(shares, default=0))
+    wide = [layer for layer, share in zip(layers, shares, strict=True) if share >= enough]
+    if not max(shares, default=0) > 0:
+        raise LayerError("the gradient of the target is zero at every layer; name another target, or use --method rise")
+    reason = "the last activation in which the target depends on most of its own place"
+    return Choice(wide[0], reason, tuple(wide[1 : RUNNERS_UP + 1]))
 
 
 def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
@@ -252,6 +274,21 @@ def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool
 
 def _spatial(value: ir.Value, layout: Layout) -> bool:
     return any(not isinstance(length, int) or length > 1 for length in layout.size(value))
+
+
+def tail(scores: ir.Value) -> set[ir.Value]:
+    """Return *scores* and the tensors that only are moved, or bent point by point, to become them.
+
+    A grid of scores, such as a segmentation before it is enlarged, is what is explained, not a layer that explains.
+    """
+    seen, stack = {scores}, [scores]
+    while stack:
+        node = stack.pop().producer()
+        if node is not None and node.op_type in _TAIL:
+            new = [x for x in node.inputs if x is not None and x not in seen]
+            seen.update(new)
+            stack.extend(new)
+    return seen
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:

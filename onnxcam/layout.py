@@ -107,19 +107,31 @@ class Tokens:
 Layout: TypeAlias = Grid | Tokens
 
 
-def picture_input(graph: ir.Graph) -> ir.Value:
-    """Return the one input of *graph* that takes a picture; ModelError where there are several inputs, or none."""
+def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
+    """Return the input of *graph* called *name*, or the one that takes the picture: the only one, or the only grid.
+
+    ModelError where it is no tensor of numbers, or nobody can tell.
+    """
     inputs = list(graph.inputs)
-    if len(inputs) == 1:
-        what = no_numbers(inputs[0])
-        if what is not None:
-            raise ModelError(
-                f"the model's input {inputs[0].name!r} is {what}, no picture; onnxcam explains models that take a "
-                "tensor of numbers: cut off what comes before it"
-            )
-        return inputs[0]
-    named = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
-    raise ModelError(f"the model has {len(inputs)} inputs ({named}); onnxcam explains models with one, the picture")
+    shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
+    grids = [value for value in inputs if picture_layout(value) is not None and no_numbers(value) is None]
+    if name is not None:
+        chosen = next((value for value in inputs if value.name == name), None)
+        if chosen is None:
+            raise ModelError(f"the model has no input {name!r}; there are {shown}")
+    elif len(inputs) == 1 or len(grids) == 1:
+        chosen = grids[0] if grids else inputs[0]
+    elif grids:
+        raise ModelError(f"several inputs of the model could be the picture ({shown}); say which with --wrt NAME")
+    else:
+        raise ModelError(f"no input of the model could be a picture ({shown}); say which to explain with --wrt NAME")
+    what = no_numbers(chosen)
+    if what is not None:
+        raise ModelError(
+            f"the model's input {chosen.name!r} is {what}, no picture; onnxcam explains models that take a "
+            "tensor of numbers: cut off what comes before it"
+        )
+    return chosen
 
 
 def picture_layout(image: ir.Value) -> Grid | None:
@@ -217,8 +229,10 @@ def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value])
         return layout
     channel = old[layout.channel - 1]
     last = layout.channel == len(old)
-    if isinstance(layout, Grid) and channel == 1 and len(new) == len(old) and _long(new) == _long(old):
-        return Grid(1 + new.index(1), tuple(axis for axis in range(1, layout.rank) if axis != 1 + new.index(1)))
+    if isinstance(layout, Grid) and channel == 1 and 1 in new and _long(new) == _long(old):
+        free = 1 + new.index(1)
+        rest = (axis for axis in range(1, len(new) + 1) if axis != free)
+        return Grid(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
     if isinstance(layout, Grid) and len(new) == 2:
         grid = layout.size(x)
         if all(isinstance(length, int) for length in grid):

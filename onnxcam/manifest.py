@@ -45,6 +45,7 @@ class Folder:
         entry = {
             "image": str(image),
             "target": {"index": explanation.target, "label": explanation.label},
+            "words": explanation.words,
             "score": explanation.score,
             "probability": explanation.probability,
             "method": explanation.method,
@@ -52,7 +53,11 @@ class Folder:
             "map": str(self.path / files["map"].name),
             "raw": str(self.path / files["raw"].name),
             "overlay": str(self.path / files["overlay"].name),
+            "detection": explanation.detection,
             "box": explanation.box(),
+            "boxes": explanation.boxes(),
+            "parts": explanation.weights,
+            "note": explanation.note,
             "warnings": list(explanation.warnings),
         }
         self.entries.append(entry)
@@ -80,9 +85,10 @@ class Folder:
 
     def _stem(self, image: Path, explanation: Explanation) -> str:
         """Return the picture's stem, numbered where another picture of that name was explained alike."""
-        stem, count = image.stem, 1
-        while f"{stem}-{explanation.target}" in self._stems:
+        first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
+        count = 1
+        while f"{stem}-{explanation.slug}" in self._stems:
             count += 1
-            stem = f"{image.stem}-{count}"
-        self._stems.add(f"{stem}-{explanation.target}")
+            stem = f"{first}-{count}"
+        self._stems.add(f"{stem}-{explanation.slug}")
         return stem

@@ -12,14 +12,18 @@ import onnx_ir as ir
 from onnxcam import preprocess
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
+from onnxcam.diagnose import choose_layer
 from onnxcam.errors import OnnxcamError
 from onnxcam.extras import load_bare
+from onnxcam.labels import Names
 from onnxcam.layer import Choice, Layer
-from onnxcam.layout import picture_input
+from onnxcam.layout import picture_input, picture_layout
 from onnxcam.methods import METHODS, Method, explanation_graph
 from onnxcam.passes import canonical
 from onnxcam.subject import Subject
-from onnxcam.target import Scores
+from onnxcam.target import Aim, Scores, find_tasks
+from onnxcam.target.classes import Classes
+from onnxcam.volume import KINDS
 
 Row = tuple[str, str, str]
 
@@ -36,7 +40,9 @@ class Survey:
     outputs: list[Row] = field(default_factory=list)
     without_rule: list[str] = field(default_factory=list)
     preprocess: str = ""
-    scores: str = ""
+    task: str = ""
+    targets: list[str] = field(default_factory=list)  # what may be explained, in words
+    scores: str = ""  # of a classifier
     layers: list[Row] = field(default_factory=list)  # the one that auto takes first
     reason: str = ""
     methods: dict[str, str] = field(default_factory=dict)  # id: why it does not apply, or nothing
@@ -59,7 +65,7 @@ def survey(path: str | os.PathLike[str]) -> Survey:
     found.outputs = [_tensor(value) for value in model.graph.outputs]
     try:
         _look_at_the_input(found, model, Path(path))
-        _look_at_the_methods(found, Subject.of(model))
+        _look_at_the_methods(found, Subject.of(model), Path(path))
     except OnnxcamError as error:
         found.warnings.append(str(error))
         found.methods = dict.fromkeys(METHODS, "see the warning")
@@ -71,30 +77,43 @@ def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
     active = dependents(model.graph, [image], STANDARD)
     on_the_way = [node for node in model.graph if not active.isdisjoint(node.outputs)]
     found.without_rule = sorted({node.op_type for node in on_the_way if (node.domain, node.op_type) not in STANDARD})
+    layout = picture_layout(image)
+    if layout is not None and len(layout.space) == 3:
+        found.preprocess = f"of a volume, by its numbers: one of {', '.join(KINDS)}"
+        return
     spec = preprocess.TensorSpec.of(image)
     taken, warnings = preprocess.resolve(None, spec, path=path, metadata=model.metadata_props, graph_hint=image)
     found.preprocess, found.warnings = str(taken), warnings
 
 
-def _look_at_the_methods(found: Survey, subject: Subject) -> None:
-    found.scores = _scores(subject.scores)
+def _look_at_the_methods(found: Survey, subject: Subject, path: Path) -> None:
+    tasks = find_tasks(subject.model.graph, subject.image, Names(None, path, dict(subject.model.metadata_props)))
+    found.task, aim = tasks[0].name, tasks[0].aim
+    found.targets = [f"{task.name}: {task.examples}" for task in tasks]
+    if isinstance(tasks[0], Classes):
+        found.scores = _scores(tasks[0].scores)
+    if aim is None:
+        found.methods = dict.fromkeys(METHODS, "name a target")
+        return
     choice, why = None, ""
     try:
-        choice = subject.choose(None)
+        choice = choose_layer(subject, aim, None)
         found.layers, found.reason = [_row(layer) for layer in (choice.layer, *choice.others)], choice.reason
     except OnnxcamError as error:
         why = str(error)
     found.methods = {
-        method.id: why if method.uses_layer and choice is None else _refusal(subject, method, choice)
+        method.id: why if method.uses_layer and choice is None else _refusal(subject, method, choice, aim)
         for method in METHODS.values()
     }
 
 
-def _refusal(subject: Subject, method: Method, choice: Choice | None) -> str:
+def _refusal(subject: Subject, method: Method, choice: Choice | None, aim: Aim) -> str:
     """Return why *method* does not apply, or nothing."""
     twin = subject.twin()
     try:
-        explanation_graph(twin, method, choice.layer.twin(twin.model.graph) if choice else None)
+        explanation_graph(
+            twin, method, [choice.layer.twin(twin.model.graph)] if choice and method.uses_layer else [], aim
+        )
     except OnnxcamError as error:
         return str(error)
     return ""

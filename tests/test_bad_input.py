@@ -248,7 +248,11 @@ def test_nan_in_the_weights(onnxcam: Run, tmp_path: Path, picture: Path) -> None
 def test_no_class_scores(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     proto = onnx.parser.parse_model("""
     <ir_version: 8, opset_import: ["" : 17]>
-    same (float[n, 3, 8, 8] x) => (float[n, 3, 8, 8] y) { y = Relu(x) }
+    same (float[n, 3, 8, 8] x) => (float[n, 3, 8, 8, 8] z) <int64[1] a = {2}, int64[5] r = {1, 1, 8, 1, 1}> {
+        y = Relu(x)
+        u = Unsqueeze(y, a)
+        z = Tile(u, r)
+    }
     """)
     saved(tmp_path / "s.onnx", proto)
     says = ["no output of the model is a vector of class scores"]

@@ -34,6 +34,11 @@ ENTRY = {
     "raw": str,
     "overlay": str,
     "box": list,
+    "boxes": list,
+    "note": str,
+    "parts": type(None),
+    "words": str,
+    "detection": type(None),
     "warnings": list,
 }
 

@@ -9,7 +9,8 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.errors import TargetError
 from onnxcam.graph import load
-from onnxcam.target import TOP, find_scores, resolve
+from onnxcam.target import TOP, find_scores, parse
+from onnxcam.target.classes import Classes
 from tests.networks import HAND_X, hand_model
 
 
@@ -88,12 +89,17 @@ def test_a_fixed_batch_of_two_is_filled() -> None:
     np.testing.assert_allclose(Explainer(model).attribute(x, target=1), Explainer(hand_model()).attribute(x, target=1))
 
 
+def resolve(target: object, labels: list[str] | None) -> int:
+    task = Classes(find_scores(load(hand_model()).graph), labels)
+    return int(task.goal(parse(target, labels)).feed)  # type: ignore[arg-type]
+
+
 def test_targets_as_data() -> None:
     names = ["tabby, tabby cat", "sports car"]
-    assert resolve(None, 2, names) == TOP
-    assert resolve("top", 2, names) == TOP
-    assert resolve(1, 2, None) == resolve("1", 2, None) == resolve("Sports Car", 2, names) == 1
-    assert resolve("tabby cat", 2, names) == 0
+    assert resolve(None, names) == TOP
+    assert resolve("top", names) == TOP
+    assert resolve(1, None) == resolve("1", None) == resolve("Sports Car", names) == 1
+    assert resolve("tabby cat", names) == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_targets_as_data() -> None:
 )
 def test_targets_that_are_none(target: object, labels: list[str] | None, message: str) -> None:
     with pytest.raises(TargetError, match=message):
-        resolve(target, 2, labels)  # type: ignore[arg-type]
+        resolve(target, labels)
 
 
 def test_as_many_targets_as_pictures() -> None:
@@ -117,6 +123,10 @@ def test_as_many_targets_as_pictures() -> None:
 
 
 def test_a_network_without_class_scores() -> None:
-    model = ending("y = Identity(a)", "[n, 2, 2, 2]")
-    with pytest.raises(TargetError, match=r"no output of the model is a vector of class scores: 'y' \[n,2,2,2\]"):
-        Explainer(model)
+    model = ending("y = Reshape(a, deep)", "[n, 2, 1, 2, 2]").SerializeToString()
+    model = onnx.load_from_string(model)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 2, 1, 2, 2]), "deep"))
+    with pytest.raises(
+        TargetError, match=r"no output of the model is a vector of class scores: 'y' \[n,2,1,2,2\]; nor"
+    ):
+        Explainer(model).attribute(HAND_X)

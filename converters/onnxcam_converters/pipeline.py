@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import onnxcam
 from onnxcam import image as pictures
 from onnxcam import labels as labelling
 from onnxcam.autodiff import STANDARD
-from onnxcam.card import Card
+from onnxcam.card import CLASSIFIERS, TASKS, Card
 from onnxcam.errors import ConversionError, OutputError, nearest
 from onnxcam.graph import load, save
 from onnxcam.instrument import AUTO, Tap, expose, taps
@@ -36,8 +36,6 @@ from onnxcam_converters.verify import Row, Verifier
 
 INSIDE = 1 << 30  # bytes of weights that a file may hold itself; protobuf ends at 2 GiB
 
-TASKS = ("multi-class", "multi-label")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -46,7 +44,8 @@ class Options:
     Args:
         preprocess: How a picture becomes the tensor (docs/preprocess.md); it travels in the file.
         labels: A file of class names, or the names.
-        task: ``"multi-label"`` where classes do not exclude each other.
+        task: ``"multi-label"`` where classes do not exclude each other; for what is no classifier see docs/card.md.
+        vocabulary: Of each input of words the words, the index of each its position.
         expose: Layers whose activations become outputs: names, ``"auto"``, ``"all-blocks"``.
         gradients: The gradient of a class's score at these layers too (of ``"auto"`` if none is named).
         input_gradient: That at the input too.
@@ -59,6 +58,7 @@ class Options:
     preprocess: Any = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     task: str | None = None
+    vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)
     expose: Sequence[str] = ()
     gradients: bool = False
     input_gradient: bool = False
@@ -165,13 +165,20 @@ def _card(model: ir.Model, source: Source, exported: Exported, options: Options)
     }
     labels: Sequence[str] = ()
     if options.labels is not None:
-        labels = labelling.resolve(options.labels, find_scores(canonical(model.clone(), STANDARD).graph).classes) or ()
+        labels = labelling.resolve(options.labels, _classes(model, options)) or ()
     preprocess = None
     if options.preprocess is not None:
         spec = TensorSpec.of(picture_input(model.graph))
         preprocess = str(resolve_preprocess(options.preprocess, spec)[0])
     producer = {"onnxcam": onnxcam.__version__, "framework": source.framework, "exporter": exported.exporter}
-    return Card(options.task, preprocess, labels, layers, producer).kept(model)
+    return Card(options.task, preprocess, labels, options.vocabulary, layers, producer).kept(model)
+
+
+def _classes(model: ir.Model, options: Options) -> int | None:
+    """Return how many classes there are to name; None where *model* is no classifier."""
+    if options.task not in (None, *CLASSIFIERS):
+        return None
+    return find_scores(canonical(model.clone(), STANDARD).graph).classes
 
 
 def _lowered(model: ir.Model, folder: Path, options: Options) -> ir.Model:

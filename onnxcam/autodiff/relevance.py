@@ -65,11 +65,15 @@ class RelevanceRules(RuleSet):
         return row
 
 
+INSTEAD = {"deeplift": "integrated-gradients"}
+"""What to use where a rule set refuses, if not what the others say."""
+
+
 def refusal(name: str, node: ir.Node, why: str = "") -> MethodError:
     """Return the error that rule set *name* cannot go through *node*."""
     return MethodError(
         f"{name} is not defined for {node.op_type} (node {node.name!r}, output {node.outputs[0].name!r})"
-        f"{why and f', {why}'}; use --method gradcam or gradient"
+        f"{why and f', {why}'}; use --method {INSTEAD.get(name, 'gradcam or gradient')}"
     )
 
 

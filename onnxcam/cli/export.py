@@ -54,7 +54,9 @@ def command(
     opset: Annotated[int | None, typer.Option(help="The opset; else the exporter's.", show_default=False)] = None,
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
-    task: Annotated[str | None, typer.Option(help="multi-class or multi-label.", show_default=False)] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What it does: multi-class, multi-label, … (docs/card.md).", show_default=False)
+    ] = None,
     expose: Annotated[
         str | None,
         typer.Option(

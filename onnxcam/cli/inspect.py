@@ -31,7 +31,10 @@ def command(
         [(kind, *row) for kind, rows in (("input", found.inputs), ("output", found.outputs)) for row in rows],
     )
     say(f"\noperators: {', '.join(f'{name} {count}' for name, count in found.operators.items())}")
-    say(f"scores: {found.scores}")
+    if found.scores:
+        say(f"scores: {found.scores}")
+    for targets in found.targets:
+        say(f"targets, as {targets}")
     say(f"preprocessing: {found.preprocess}")
     for warning in found.warnings:
         say(f"warning: {warning}", style="yellow")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
@@ -67,7 +67,7 @@ def _sensitivity(scene: Scene, block: Attended, last: ir.Value) -> ir.Value:
     mean = op.Expand(op.ReduceMean(block.output, [layout.token], keepdims=1), op.Shape(block.output))
     mean.shape, mean.type = block.output.shape, block.output.type
     y = _head(scene, last, mean)
-    seeds = {y: replace(scene.scores, value=y).seed(op, scene.index)}
+    seeds = {y: scene.target.seed}
     (found,) = backward(op, seeds, [a], STANDARD, [*op.graph, *op.pending((), [y])])
     g = op.Relu(connected(a, found, seeds, STANDARD))
     if len(a.shape or ()) == 3:
@@ -80,7 +80,7 @@ def _sensitivity(scene: Scene, block: Attended, last: ir.Value) -> ir.Value:
 
 def _head(scene: Scene, last: ir.Value, given: ir.Value) -> ir.Value:
     """Return the scores that the network behind *last* gives for *given* in its place."""
-    op, before = scene.op, ancestors(scene.scores.value)
+    op, before = scene.op, ancestors(scene.target.value)
     twins = {last: given}
     for node in op.graph:
         if before.isdisjoint(node.outputs) or twins.keys().isdisjoint(used_values(node)):
@@ -97,7 +97,7 @@ def _head(scene: Scene, last: ir.Value, given: ir.Value) -> ir.Value:
             twin.shape = y.shape if twin.shape is None else twin.shape
             twin.type = twin.type or y.type
             twins[y] = twin
-    return twins[scene.scores.value]
+    return twins[scene.target.value]
 
 
 def attended(scene: Scene) -> list[Attended]:
@@ -125,7 +125,7 @@ class _Stretch:
 
 def _stretches(scene: Scene, tokens: Mapping[ir.Value, Tokens], active: set[ir.Value]) -> Iterator[_Stretch]:
     lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
-    before, stretch = ancestors(scene.scores.value), _Stretch()
+    before, stretch = ancestors(scene.target.value), _Stretch()
     for node in scene.op.graph:
         y = node.outputs[0]
         if y not in before or y not in active:
@@ -151,7 +151,7 @@ def _tokens(scene: Scene) -> dict[ir.Value, Tokens]:
     """Return the tensors of real tokens through which everything passes, with their layout."""
     graph, image = scene.op.graph, scene.image
     found = layouts(graph, image, STANDARD)
-    passed = cuts(graph, [image], scene.scores.value, STANDARD)
+    passed = cuts(graph, [image], scene.target.value, STANDARD)
     return {
         y: layout
         for y, layout in found.items()

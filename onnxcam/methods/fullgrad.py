@@ -39,7 +39,7 @@ def fullgrad(scene: Scene) -> ir.Value:
         )
     biases = list(_biases(op, image))
     wanted = [image, *(z for z, _, _ in biases)]
-    gradients = backward(op, {scene.scores.value: scene.seed}, wanted, STANDARD)
+    gradients = backward(op, {scene.target.value: scene.target.seed}, wanted, STANDARD)
     parts = []
     for (_, b, grid), g in zip([(image, image, layout), *biases], gradients, strict=True):
         if g is not None:

@@ -7,13 +7,17 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import backward, connected, dense
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
+from onnxcam.autodiff.rescale import rescale_rules
 from onnxcam.autodiff.rules import RuleSet
+from onnxcam.layer import Layer
+from onnxcam.layout import Grid
 from onnxcam.methods.base import Scene, method
+from onnxcam.units import real
 
 
 def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
     """Return the relevance of each entry of *wanted*, *seed* being that of the scores."""
-    seeds = {scene.scores.value: seed}
+    seeds = {scene.target.value: seed}
     (found,) = backward(scene.op, seeds, [wanted], rules)
     relevance = connected(wanted, found, seeds, rules)
     relevance.shape, relevance.type = wanted.shape, ir.TensorType(gradient_dtype(wanted))
@@ -22,8 +26,8 @@ def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -
 
 def _of_the_score(scene: Scene, rules: RuleSet) -> ir.Value:
     """Return the relevance of the picture, that of the class being its score, that of the others zero."""
-    op, scores = scene.op, scene.scores.value
-    return shared_out(scene, op.Mul(dense(op, scene.seed, scores), scores), scene.image, rules)
+    op, value = scene.op, scene.target.value
+    return shared_out(scene, op.Mul(dense(op, scene.target.seed, value), value), scene.image, rules)
 
 
 @method("lrp", at_layer=False)
@@ -67,6 +71,24 @@ def lrp_gamma(scene: Scene) -> ir.Value:
     return _of_the_score(scene, LRP_GAMMA)
 
 
+@method("deeplift", at_layer=False)
+def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
+    """M = m (x − x₀), m the multipliers Δy/Δx of each activation against the reference x₀; its sum is y(x) − y(x₀).
+
+    Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
+    rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. Products, softmax, normalisations and maxima,
+    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, loops say, is refused by name.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})
+    """
+    op, image = scene.op, scene.image
+    rules = rescale_rules(op, image, baseline)
+    picture, reference = Layer(image, Grid(1, ())), rules.twin(image)
+    multipliers = picture.real_gradient(op, scene.gradient(image, rules))
+    return op.Mul(multipliers, op.Sub(picture.real(op), real(op, reference, image)))
+
+
 @method("excitation-backprop", at_layer=True)
 def excitation_backprop(scene: Scene) -> ir.Value:
     """M = Σ_k P(A_k), P(x) = Σ_y x⁺ w⁺ / (Σ x⁺ w⁺) P(y), the probability that x is a winner behind the class.
@@ -79,6 +101,6 @@ def excitation_backprop(scene: Scene) -> ir.Value:
     """
     layer = scene.layer
     assert layer is not None
-    seed = dense(scene.op, scene.seed, scene.scores.value)
+    seed = dense(scene.op, scene.target.seed, scene.target.value)
     winners = shared_out(scene, seed, layer.value, EXCITATION)
     return scene.op.ReduceSum(layer.layout.maps(scene.op, winners), [1], keepdims=0)

@@ -273,3 +273,32 @@ def test_importing_the_converters_is_light() -> None:
     code += "print([m for m in ('torch', 'tensorflow', 'onnxruntime') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_the_card_of_what_is_no_classifier(tmp_path: Path) -> None:
+    class Speaker(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.look = torch.nn.Embedding(4, 6), torch.nn.Conv2d(3, 6, 3)
+
+        def forward(self, x: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+            return (self.words(words).cumsum(1) + self.look(x).mean((2, 3))[:, None]) @ self.words.weight[1:].T
+
+    words = {"words": ["", "a", "red", "circle"]}
+    example = (torch.rand(1, 3, 8, 8), torch.tensor([[1, 2, 0]]))
+    made = from_pytorch(
+        Speaker(), tmp_path / "m.onnx", example, task="caption", labels=words["words"][1:], vocabulary=words
+    )
+    found = card(made.path)
+    assert (found.task, found.labels, found.vocabulary) == ("caption", words["words"][1:], words)
+    assert {row.kind for row in made.verification} == {"output", "input gradient"}
+
+
+def test_where_rounding_stops_every_gradient_a_note_says_so(tmp_path: Path) -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.round(4 * x) / 4
+
+    made = from_pytorch(Rounded(), tmp_path / "m.onnx", torch.rand(1, 3, 8, 8))
+    assert "the gradients are not compared: none reaches an input" in made.warnings
+    assert {row.kind for row in made.verification} == {"output"}

@@ -21,6 +21,14 @@ P_TOP = 1 / (1 + np.exp(4))
 ALPHA = 1 / (1 + np.exp(-35 / 12))
 BETA = 1 / (1 + np.exp(-35 / 48))
 
+# With pixels z there, y = (½, -½, 1½, -1) z and (0, 1½, 0, 3) z; p = 1 / (1 + exp(y_2 - y_1)). Ridge regression, α = 1.
+Z = np.random.default_rng(0).integers(0, 2, (30, 4))
+Z[0] = 1
+PI = np.exp(-(((1 - np.sqrt(Z.sum(1) / 4)) / 0.25) ** 2) / 2)
+P = 1 / (1 + np.exp(Z @ [-0.5, 2, -1.5, 4]))
+ZC, PC = Z - np.average(Z, 0, PI), P - np.average(P, 0, PI)
+LIME = np.linalg.solve((ZC.T * PI) @ ZC + np.eye(4), (ZC.T * PI) @ PC)
+
 # Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
 BY_HAND: dict[str, Any] = {
     "cam": [[2, -2], [6, -4]],  # 2 A_1 - A_2
@@ -65,8 +73,12 @@ BY_HAND: dict[str, Any] = {
     # m = (4, 2, 2, 1) / 16 and so on keep (5, 4), (2½, 8), (7, 5), (3½, 10) eighths of Σ A: y = (6, −3, 9, −3) / 32
     "recipro-cam": [[9 / 32, 0], [12 / 32, 0]],
     "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
+    "expected-gradients": [[0.5, -0.5], [1.5, -1]],  # linear on the way from its one baseline, 0
+    "deeplift": [[0.5, -0.5], [1.5, -1]],  # y = Σ x ∂ from 0
+    "kernelshap": [[0.5, -0.5], [1.5, -1]],  # each pixel is a superpixel, and y their sum
+    "lime": LIME.reshape(2, 2),
 }
-SETTINGS: dict[str, dict[str, float | str]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "finercam": {"base": "hirescam"},
     "smoothgrad": {"samples": 4, "noise": 1e-3},
     "vargrad": {"samples": 4, "noise": 1e-3},
@@ -75,6 +87,9 @@ SETTINGS: dict[str, dict[str, float | str]] = {
     "iscam": {"samples": 2},
     "occlusion": {"patch": 0.5, "stride": 0.5},
     "rise": {"samples": 3, "keep": 1},
+    "expected-gradients": {"baselines": np.zeros((1, *HAND_X.shape[1:]), np.float32), "samples": 3},
+    "kernelshap": {"segments": 4},
+    "lime": {"segments": 4, "samples": 30},
 }
 
 

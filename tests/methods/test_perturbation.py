@@ -11,10 +11,11 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
-from onnxcam.layer import candidates
-from onnxcam.methods.base import head_graph, ways_around
+from onnxcam.layer import candidates, named
+from onnxcam.methods.graph import head_graph
 from onnxcam.methods.perturbation import _around
 from onnxcam.subject import Subject
+from onnxcam.target import ClassAim, find_scores
 from tests.methods.test_replicas import Transformer
 from tests.networks import HAND_X, export, hand_model
 
@@ -29,7 +30,7 @@ def test_recipro_cam_keeps_the_class_token(kernel: int) -> None:
     net, x = Transformer(class_token=True).eval(), torch.rand(1, 3, 15, 15)
     model = export(net, x)
     subject = Subject.open(model)
-    layers = candidates(subject.model.graph, subject.image, subject.scores.value, STANDARD)
+    layers = candidates(subject.model.graph, subject.image, find_scores(subject.model.graph).value, STANDARD)
     sums = [layer.tensor for layer in layers if layer.value.producer().op_type == "Add"]
     z, _ = net.block(net.blocks[0], net.embedded(x))
     expected = torch.zeros(3, 3)
@@ -77,13 +78,12 @@ def test_what_goes_around_the_layer_is_computed_once(free: bool) -> None:
     np.testing.assert_allclose(raw[0], expected.clamp(min=0).numpy(), rtol=1e-3, atol=1e-5)
 
     subject = Subject.open(model)
-    layer = subject.choose(None).layer
-    assert layer.tensor == explainer.choice.layer.tensor
-    (around,) = ways_around(subject, layer)
-    head_graph(subject, layer)
-    names = {value.name for value in subject.model.graph.inputs}
-    assert {f"onnxcam.around.{around.name}", "onnxcam.activation", "onnxcam.class"} <= names
-    assert not any(node.op_type == "Conv" for node in subject.model.graph)
+    graph = subject.model.graph
+    head_graph(subject, named(graph, subject.image, explainer.choice.layer.tensor, STANDARD), ClassAim())
+    names = {value.name for value in graph.inputs}
+    assert {"onnxcam.activation", "onnxcam.class"} < names
+    assert sum(name.startswith("onnxcam.around.") for name in names) == 1  # the sum before the block
+    assert not any(node.op_type == "Conv" for node in graph)
 
 
 def test_the_masks_of_recipro_cam_are_gaussians_that_the_edge_crops() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
+from math import factorial
+from typing import Any
 
 import numpy as np
 import pytest
+from skimage.segmentation import slic
 
 from onnxcam import Explainer
 from onnxcam.methods import METHODS
@@ -475,7 +479,83 @@ def ablationcam(net, x, target):
     return out.clamp(min=0)
 
 
-SETTINGS: dict[str, dict[str, float | str]] = {
+def expected_gradients(net, x, target):
+    rng, total = np.random.default_rng(7), 0
+    for _ in range(9):
+        b = torch.from_numpy(BASELINES[rng.integers(len(BASELINES))])
+        t = rng.random()
+        total += (x - b) * input_gradient(net, b + t * (x - b), target, "gradient")
+    return total / 9
+
+
+def deeplift(net, x, target):
+    """The multipliers as matrices, layer by layer, in float64; where pooled that is a linear layer too."""
+    out = []
+    for n, c in enumerate(target):
+        here, there, shapes, matrices = x[n].double(), torch.full_like(x[n], 0.25).double(), [], []
+        slopes = []
+        for conv in net.convs:
+            conv.double()
+            matrices.append(as_matrix(conv, here.shape)[0])
+            z, z0 = (conv(a[None])[0].detach() for a in (here, there))
+            slopes.append(((F.relu(z) - F.relu(z0)) / (z - z0)).flatten())
+            shapes.append(z.shape)
+            here, there = F.relu(z), F.relu(z0)
+        m = net.linear.weight[c].detach().double()
+        if net.pooled:
+            m = (m / shapes[-1][1:].numel()).repeat_interleave(shapes[-1][1:].numel())
+        for slope, matrix in zip(reversed(slopes), reversed(matrices), strict=True):
+            m = matrix.T @ (slope * m)
+        out.append(m.reshape(x[n].shape) * (x[n].double() - 0.25))
+    net.float()
+    return torch.stack(out).float()
+
+
+def superpixels(x, segments):
+    """SLIC of the picture in [0, 1]."""
+    low, high = x.min(), x.max()
+    scaled = ((x[0] - low) / (high - low)).permute(1, 2, 0).double().numpy()
+    return slic(
+        scaled, n_segments=segments, compactness=0.3, sigma=1, start_label=0, channel_axis=-1, convert2lab=False
+    )
+
+
+def present(x, cells, z, baseline):
+    return torch.where(torch.from_numpy(np.asarray(z)[cells] > 0), x, baseline)
+
+
+def shapley_values(net, x, target):
+    """φ_j = Σ_S |S|! (d − |S| − 1)! / d! (y(S ∪ j) − y(S)), over all coalitions S."""
+    cells = superpixels(x, 6)
+    d = cells.max() + 1
+    y = {z: score(net, present(x, cells, z, 0.1), target) for z in product((0, 1), repeat=d)}
+    values = np.zeros(d)
+    for z in y:
+        for j in np.flatnonzero(np.equal(z, 0)):
+            weight = factorial(sum(z)) * factorial(d - sum(z) - 1) / factorial(d)
+            values[j] += weight * (y[(*z[:j], 1, *z[j + 1 :])] - y[z])
+    return torch.from_numpy(values[cells]).float()[None]
+
+
+@torch.no_grad()
+def lime(net, x, target):
+    """Weighted ridge regression with an intercept, which is not shrunk."""
+    cells = superpixels(x, 6)
+    d = cells.max() + 1
+    z = np.random.default_rng(2).integers(0, 2, (40, d))
+    z[0] = 1
+    p = np.array([float(net(present(x, cells, row, 0.1)).softmax(1)[0, target[0]]) for row in z])
+    cosine = np.array([row @ z[0] / (np.linalg.norm(row) * np.linalg.norm(z[0]) or 1) for row in z])
+    weights = np.sqrt(np.exp(-((1 - cosine) ** 2) / 0.25**2))
+    with_one = np.column_stack([z, np.ones(40)])
+    shrink = np.diag([*np.ones(d), 0])
+    fit = np.linalg.solve((with_one.T * weights) @ with_one + shrink, (with_one.T * weights) @ p)
+    return torch.from_numpy(fit[cells]).float()[None]
+
+
+BASELINES = np.random.default_rng(5).standard_normal((4, 3, 15, 15)).astype(np.float32)
+
+SETTINGS: dict[str, dict[str, Any]] = {
     "finercam": {"alpha": 0.8, "classes": 2},
     "refinecam": {"base": "gradcam"},
     "smoothgrad": {"samples": 5, "noise": 0.2},
@@ -489,6 +569,10 @@ SETTINGS: dict[str, dict[str, float | str]] = {
     "iscam": {"samples": 4, "batch_size": 5},
     "recipro-cam": {"batch_size": 7},
     "ablationcam": {"batch_size": 5},
+    "expected-gradients": {"baselines": BASELINES, "samples": 9, "seed": 7, "batch_size": 4},
+    "deeplift": {"baseline": 0.25},
+    "kernelshap": {"segments": 6, "baseline": 0.1},
+    "lime": {"segments": 6, "baseline": 0.1, "samples": 40, "seed": 2},
 }
 
 REPLICAS: dict[str, Callable] = {
@@ -529,6 +613,10 @@ REPLICAS: dict[str, Callable] = {
     "iscam": one_by_one(iscam),
     "recipro-cam": one_by_one(recipro_cam),
     "ablationcam": one_by_one(ablationcam),
+    "expected-gradients": one_by_one(expected_gradients),
+    "deeplift": deeplift,
+    "kernelshap": one_by_one(shapley_values),
+    "lime": one_by_one(lime),
 }
 
 

@@ -1,32 +1,24 @@
-"""Which scalar is explained: the score of a class, before softmax or sigmoid. Targets are data, not code.
-
-A target is a class index, a label, or ``"top"``: the class that the model itself puts first. In an explanation
-graph it is a run-time input, so that one session serves all classes.
-"""
+"""The scores of classes: which output holds them, where they are linear, and what probability they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam import labels as labelling
 from onnxcam.autodiff.core import Cotangent, OneHot
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import no_numbers
+from onnxcam.autodiff.infer import gradient_dtype, no_numbers
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
 from onnxcam.units import Units, real, units
 
-Target: TypeAlias = "int | str | None"
-
 TOP = -1
 """The class index that stands for the model's own top class."""
 
-_HEADS = {
+HEADS = {
     "Softmax": "softmax",
     "LogSoftmax": "logsoftmax",
     "Sigmoid": "sigmoid",
@@ -59,7 +51,7 @@ class Scores:
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the model's own choice."""
-        flat = self._flat(op, self.shown)
+        flat = self.flat(op, self.shown)
         top = op.ArgMax(flat, axis=1, keepdims=0)
         index = op.Where(op.Less(wanted, 0), top, wanted)
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
@@ -67,13 +59,19 @@ class Scores:
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""
-        flat, known = self._flat(op, self.value), _integer_units(self.value)
+        flat, known = self.flat(op, self.value), integer_units(self.value)
         hot = OneHot(index)
         if known is not None:
             hot = OneHot(index, op.Expand(op.Reshape(known.scale, [1]), op.Shape(index)))
         return hot if flat is self.value else op.reshape_like(hot.dense(op, flat), self.value)
 
-    def _flat(self, op: Emitter, scores: ir.Value) -> ir.Value:
+    def weighed(self, op: Emitter, weights: ir.Value) -> Cotangent:
+        """Return the cotangent of `value` for the sum of the scores by *weights*, [N, classes]."""
+        known = integer_units(self.value)
+        scaled = weights if known is None else op.Mul(weights, op.Reshape(known.scale, [1]))
+        return op.reshape_like(op.Cast(scaled, to=int(gradient_dtype(self.value))), self.value)
+
+    def flat(self, op: Emitter, scores: ir.Value) -> ir.Value:
         """Return *scores* as [N, classes]."""
         shape = scores.shape
         if shape is not None and len(shape) == 2 and shape[1] == self.classes:
@@ -94,7 +92,7 @@ def find_scores(graph: ir.Graph) -> Scores:
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             shown, head = _before_head(output)
             value = _before_rounding(shown)
-            return Scores(value, shown, output.name or "", head, classes, _integer_units(output))
+            return Scores(value, shown, output.name or "", head, classes, integer_units(output))
     shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
     raise TargetError(
         f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
@@ -117,8 +115,8 @@ def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
     """Walk back from *output* to the input of its softmax or sigmoid, if it has one."""
     value: ir.Value | None = output
     while value is not None and (node := value.producer()) is not None:
-        if node.op_type in _HEADS:
-            return node.inputs[0] or output, _HEADS[node.op_type]
+        if node.op_type in HEADS:
+            return node.inputs[0] or output, HEADS[node.op_type]
         if node.op_type not in _TRANSPARENT:
             break
         value = node.inputs[0]
@@ -134,7 +132,7 @@ def _before_rounding(output: ir.Value) -> ir.Value:
     value: ir.Value | None = output
     while value is not None and (node := value.producer()) is not None:
         real = node.inputs[0]
-        if (node.domain, node.op_type) in COMPOSITIONS and node.op_type not in _HEADS:
+        if (node.domain, node.op_type) in COMPOSITIONS and node.op_type not in HEADS:
             real = _composed(node)
         elif node.op_type not in _TRANSPARENT:
             break
@@ -157,28 +155,9 @@ def _composed(node: ir.Node) -> ir.Value | None:
     return real
 
 
-def _integer_units(x: ir.Value) -> Units | None:
+def integer_units(x: ir.Value) -> Units | None:
+    """Return what the integers *x* mean; None where it holds none, or nobody tells."""
     return None if x.dtype is None or x.dtype.is_floating_point() else units(x)
-
-
-def resolve(target: Target, classes: int, labels: Sequence[str] | None) -> int:
-    """Return the class index of *target*, `TOP` for None and ``"top"``.
-
-    TargetError for an index out of range, or a label that is unknown (the nearest are offered).
-    """
-    if target is None or target == "top":
-        return TOP
-    if isinstance(target, str) and not target.lstrip("-").isdigit():
-        if labels is None:
-            raise TargetError(
-                f"target {target!r} is a label, but the model's labels are not known; "
-                f"give a class index from 0 to {classes - 1}, or --labels FILE"
-            )
-        return labelling.index(target, labels)
-    index = int(target)
-    if not 0 <= index < classes:
-        raise TargetError(f"class {index} is out of range: the model has {classes} classes, 0 to {classes - 1}")
-    return index
 
 
 def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:
