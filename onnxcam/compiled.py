@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.engine import Session
-from onnxcam.extras import SCORE
+from onnxcam.extras import AROUND, SCORE
 from onnxcam.graph import building
 from onnxcam.layer import Choice, Layer
 from onnxcam.methods import Method, explanation_graph, head_graph
@@ -56,6 +56,11 @@ class Compiled:
     def layers(self) -> list[Layer]:
         """Return the layers that are looked at."""
         return [choice.layer for choice in self.choices]
+
+    @property
+    def around(self) -> list[str]:
+        """Return what the head calls the tensors that go around the layer."""
+        return [name for name in self.head.inputs if name.startswith(AROUND)] if self.head is not None else []
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
         """Return the outputs for a batch of any size."""

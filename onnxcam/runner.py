@@ -14,7 +14,7 @@ from onnxcam import image as pictures
 from onnxcam.compiled import Compiled
 from onnxcam.diagnose import GradientProbe, choose_layer, why_not_finite
 from onnxcam.errors import MethodError, ModelError
-from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE, load_bare
+from onnxcam.extras import ACTIVATION, AROUND, CHOSEN, MAP, SCORE, load_bare
 from onnxcam.graph import all_tensors
 from onnxcam.layer import Choice
 from onnxcam.methods import Method, Passes, Pictures
@@ -169,8 +169,10 @@ class Runner:
             return self.one_pass(compiled, feeds(batch), outputs)
 
         def ask_head(activations: Array) -> Array:
-            batch = np.broadcast_to(picture, (len(activations), *picture.shape))
-            return compiled.run_head({**feeds(batch), ACTIVATION: activations})
+            count = len(activations)
+            batch = np.broadcast_to(picture, (count, *picture.shape))
+            around = {name: np.repeat(here[name.removeprefix(AROUND)], count, axis=0) for name in compiled.around}
+            return compiled.run_head({**feeds(batch), **around, ACTIVATION: activations})
 
         def ask_probability(batch: Array) -> Array:
             names = self.network.probability_outputs if classes is not None else None

@@ -8,11 +8,12 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.infer import same
 from onnxcam.autodiff.jacobian import add_output
-from onnxcam.autodiff.subgraph import prune
+from onnxcam.autodiff.subgraph import prune, used_values
 from onnxcam.errors import MethodError
-from onnxcam.extras import ACTIVATION, MAP, SCORE
-from onnxcam.layer import Layer
+from onnxcam.extras import ACTIVATION, AROUND, MAP, SCORE
+from onnxcam.layer import Layer, ancestors
 from onnxcam.layout import picture_layout
 from onnxcam.methods.base import NONE, SMOOTH, Method, Scene
 from onnxcam.methods.composite import fused
@@ -33,7 +34,8 @@ def explanation_graph(
 
     It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
     what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
-    layer, or of the picture, unless it says itself what shape it is; the maps of several *layers* are fused.
+    layer, or of the picture, unless it says itself what shape it is; the maps of several *layers* are fused. For a
+    method that uses the head, the tensors that go around the layer are outputs too.
     """
     image, op = subject.differentiable(), Emitter(subject.model.graph)
     if subject.asked is not subject.image and (method.at_layer or method.uses_layer or not method.in_graph):
@@ -42,6 +44,8 @@ def explanation_graph(
             "say --method gradient-x-input and --method gradient"
         )
     target = aim.emit(op, subject.batch)
+    if method.uses_head and layers:
+        op.graph.outputs.extend(x for x in _ways_around(op, subject, layers[0], target) if x not in op.graph.outputs)
     if method.emit is not None:
         raw = _map(op, image, method, layers, target, settings or {}, signed)
         layout = layers[0].layout if layers else picture_layout(image)
@@ -78,19 +82,46 @@ def _map(
 def head_graph(subject: Subject, layer: Layer, aim: Aim) -> None:
     """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
 
-    Other inputs stay where there is a way around the layer.
+    What goes around the layer is an input too, named `AROUND` and the tensor; the picture, and other inputs, stay where
+    more of them is asked for, such as a shape.
     """
-    graph, cut = subject.model.graph, layer.value
-    given = ir.Value(name=ACTIVATION, shape=cut.shape, type=cut.type)
+    graph = subject.model.graph
     op, own = Emitter(graph), list(graph.inputs)
-    cut.replace_all_uses_with(given, replace_graph_outputs=True)
     target = aim.emit(op, subject.batch)
+    cut = {x: f"{AROUND}{x.name}" for x in _ways_around(op, subject, layer, target)}
+    for value, name in {**cut, layer.value: ACTIVATION}.items():
+        given = ir.Value(name=name, shape=value.shape, type=value.type)
+        value.replace_all_uses_with(given, replace_graph_outputs=True)
+        graph.inputs.append(given)
     graph.outputs.clear()
-    graph.inputs.append(given)
     _finish(op, {SCORE: target.score}, subject.batch)
     for value in own:
         if not value.uses():
             graph.inputs.remove(value)
+
+
+def _ways_around(op: Emitter, subject: Subject, layer: Layer, target: Aimed) -> list[ir.Value]:
+    """Return the real tensors of the picture, [N, …], that what lies between *layer* and the score takes besides it."""
+    nodes = [*op.graph, *op.pending((), [target.score])]
+    seen, behind, needed = _reached(nodes, subject.image), _reached(nodes, layer.value), ancestors(target.score)
+    between = [node for node in nodes if any(y in behind and y in needed for y in node.outputs)]
+    taken = dict.fromkeys(x for node in between for x in used_values(node) if x in seen and x not in behind)
+    return [x for x in taken if x is not None and x is not subject.image and _is_real_batch(x, subject.batch)]
+
+
+def _reached(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value | None]:
+    """Return *source* and all that *nodes*, in their order, compute from it."""
+    found: set[ir.Value | None] = {source}
+    for node in nodes:
+        if not found.isdisjoint(used_values(node)):
+            found.update(node.outputs)
+    return found
+
+
+def _is_real_batch(x: ir.Value, batch: int | ir.SymbolicDim | None) -> bool:
+    node, real = x.producer(), x.dtype is not None and x.dtype.is_floating_point()
+    placed = node is not None and node.graph is not None
+    return placed and real and batch is not None and bool(x.shape) and same(x.shape[0], batch)  # type: ignore[index]
 
 
 def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Any) -> None:

@@ -200,8 +200,7 @@ def recipro_cam(passes: Passes, kernel: int = 3) -> Array:
     Byun & Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks, 2209.14074; for
     the tokens of a transformer ViT-ReciproCAM, 2310.02588: the masks leave class and register tokens as they are. The
     Gaussian is binomial: (1, 2, 1) / 4 along each axis for 3; 1 is the cell alone. y is the score before softmax, as in
-    OpenVINO XAI; the authors' code takes it after. One pass of the network behind the layer for each cell: with a
-    transformer name the output of a block, since around its normalisations the whole network would be run.
+    OpenVINO XAI; the authors' code takes it after. One pass of the network behind the layer for each cell.
 
     Example:
         >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="recipro-cam", settings={"batch_size": 49})

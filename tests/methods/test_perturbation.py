@@ -11,10 +11,11 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
-from onnxcam.layer import candidates
+from onnxcam.layer import candidates, named
+from onnxcam.methods.graph import head_graph
 from onnxcam.methods.perturbation import _around
 from onnxcam.subject import Subject
-from onnxcam.target import find_scores
+from onnxcam.target import ClassAim, find_scores
 from tests.methods.test_replicas import Transformer
 from tests.networks import HAND_X, export, hand_model
 
@@ -45,6 +46,44 @@ def test_recipro_cam_keeps_the_class_token(kernel: int) -> None:
     explainer = Explainer(model, method="recipro-cam", layer=sums[2], settings={"kernel": kernel})
     raw = explainer.attribute(x.numpy(), target=2)
     np.testing.assert_allclose(raw[0], (expected - expected.min()).numpy(), rtol=1e-3, atol=1e-5)
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, module, factors) -> None:
+        super().__init__()
+        self.module, self.factors = module, factors
+
+    def forward(self, x):
+        return self.module(x) * self.factors
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("free", [True, False], ids=["free batch", "batch of 1"])
+def test_what_goes_around_the_layer_is_computed_once(free: bool) -> None:
+    """The last block's normalised tokens are changed; the sum that the block adds to goes around them as it is."""
+    torch.manual_seed(0)
+    net, x = Transformer(class_token=True).eval(), torch.rand(1, 3, 15, 15)
+    batch = {"dynamic_shapes": ({0: torch.export.Dim("n", min=1, max=64)},)} if free else {}
+    model = export(net, torch.rand(2, 3, 15, 15) if free else x, **batch)
+    block, (z, _) = net.blocks[1], net.block(net.blocks[0], net.embedded(x))
+    norm, y, a = block["norm1"], float(net(x)[0, 2]), block["norm1"](z)[0, 1:].T.reshape(8, 3, 3)
+    expected = 0
+    for k in range(8):
+        factors = torch.ones(10, 8)
+        factors[1:, k] = 0
+        block["norm1"] = Scaled(norm, factors)
+        expected = expected + (y - float(net.head(net.block(block, z)[0])[0, 2])) / abs(y) * a[k]
+    explainer = Explainer(model, method="ablationcam")
+    raw = explainer.attribute(x.numpy(), target=2)
+    np.testing.assert_allclose(raw[0], expected.clamp(min=0).numpy(), rtol=1e-3, atol=1e-5)
+
+    subject = Subject.open(model)
+    graph = subject.model.graph
+    head_graph(subject, named(graph, subject.image, explainer.choice.layer.tensor, STANDARD), ClassAim())
+    names = {value.name for value in graph.inputs}
+    assert {"onnxcam.activation", "onnxcam.class"} < names
+    assert sum(name.startswith("onnxcam.around.") for name in names) == 1  # the sum before the block
+    assert not any(node.op_type == "Conv" for node in graph)
 
 
 def test_the_masks_of_recipro_cam_are_gaussians_that_the_edge_crops() -> None:
