@@ -37,10 +37,14 @@ def main() -> None:
             case = cases[row.network]
             with contextlib.redirect_stdout(io.StringIO()):
                 theirs = row.theirs(case)
-            explainer = onnxcam.Explainer(case.path, method=row.method, provider="cpu", settings=row.settings)
-            ours = explainer.attribute(case.x.numpy(), target=[case.target])[0]
+            if row.ours is None:
+                explainer = onnxcam.Explainer(case.path, method=row.method, provider="cpu", settings=row.settings)
+                ours = explainer.attribute(case.x.numpy(), target=[case.target])[0]
+            else:
+                ours = row.ours(case)
+            method = f"`{row.method}`" + (f" with {row.formula}" if row.formula else "")
             found = max(np.corrcoef(one.ravel(), theirs.ravel())[0, 1] for one in row.shown(ours, theirs))
-            print(f"| `{row.method}` | {row.name} | {row.network} | {found:.6f} |", flush=True)
+            print(f"| {method} | {row.name} | {row.network} | {found:.6f} |", flush=True)
 
 
 if __name__ == "__main__":

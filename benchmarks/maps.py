@@ -9,7 +9,7 @@ import copy
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -111,6 +111,8 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     network: str = "plain"
     shown: Callable[[np.ndarray, np.ndarray], list[np.ndarray]] = as_it_is
+    formula: str = ""  # a formula that is not onnxcam's, to show that it is the peer's
+    ours: Callable[[Case], np.ndarray] | None = None  # the map by that formula
 
 
 @contextmanager
@@ -159,6 +161,30 @@ def torch_cam(method: str, name: str, ours: Mapping[str, Any] | None = None, /, 
         return found[0].detach().numpy()
 
     return Row(method, name, theirs, ours or {}, shown=rectified)
+
+
+def activation_and_gradient(case: Case, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the last features A and ∂, [K, H, W] each."""
+    a = case.module[0](x).detach().requires_grad_()
+    (g,) = torch.autograd.grad(case.module[1](a)[0, case.target], a)
+    return a.detach()[0], g[0]
+
+
+def undivided(case: Case) -> np.ndarray:
+    """Return the map of Grad-CAM++ with α = ∂², as torch-cam's is."""
+    a, g = activation_and_gradient(case, case.x)
+    return torch.einsum("k,kij->ij", (g**2 * g.relu()).sum((1, 2)), a).numpy()
+
+
+def last_alone(case: Case) -> np.ndarray:
+    """Return the map of Smooth Grad-CAM++ with A and ReLU(∂) of the last noisy picture, as torch-cam's is."""
+    with onnxcams_noise():
+        noisy = [case.x + torch.normal(0, torch.full_like(case.x, sigma(case))) for _ in range(4)]
+    pairs, (a, _) = [activation_and_gradient(case, x) for x in noisy], activation_and_gradient(case, case.x)
+    d2, d3 = (sum(g**n for _, g in pairs) / 4 for n in (2, 3))
+    alpha = d2 / (2 * d2 + (d3 * a).sum((1, 2), keepdim=True) + 1e-8)
+    last, g = pairs[-1]
+    return torch.einsum("k,kij->ij", (alpha * g.relu()).sum((1, 2)), last).numpy()
 
 
 def captum(
@@ -268,6 +294,7 @@ def version(peer: str) -> str:
 WINDOW, STRIDE = (3, 16, 16), (3, 8, 8)
 OCCLUSION = {"patch": 16 / SIDE, "stride": 8 / SIDE}
 TILES = torch.arange(64).reshape(8, 8).repeat_interleave(8, 0).repeat_interleave(8, 1)
+SMOOTH = {"samples": 4, "noise": NOISE}
 SAMPLED = {"n_samples": 2000, "perturbations_per_eval": 200}
 
 PEERS: dict[str, list[Row]] = {
@@ -291,7 +318,9 @@ PEERS: dict[str, list[Row]] = {
         torch_cam("cam", "CAM"),
         torch_cam("gradcam", "GradCAM"),
         torch_cam("gradcam++", "GradCAMpp"),
-        torch_cam("smoothgradcam++", "SmoothGradCAMpp", {"samples": 4, "noise": NOISE}),
+        replace(torch_cam("gradcam++", "GradCAMpp"), formula="α = ∂²", ours=undivided),
+        torch_cam("smoothgradcam++", "SmoothGradCAMpp", SMOOTH),
+        replace(torch_cam("smoothgradcam++", "SmoothGradCAMpp"), formula="A, ∂ of the last sample", ours=last_alone),
         torch_cam("xgradcam", "XGradCAM"),
         torch_cam("layercam", "LayerCAM"),
         torch_cam("scorecam", "ScoreCAM"),

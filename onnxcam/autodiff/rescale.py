@@ -4,8 +4,9 @@ Here the cotangent m_y of a tensor is a multiplier: m_y Δy, summed, is what the
 Δy being the tensor less its twin y₀, what it is for the reference. A rule keeps that sum: Σ m_x Δx = Σ m_y Δy. For what
 is linear the multiplier is the gradient; for a function of one tensor it is Δy / Δx (the rescale rule, Shrikumar et
 al., 1704.02685); the paper says no more. For a product it is the gradient at the midpoint of the two, Δ(a b) = b̄ Δa +
-ā Δb, which is the Shapley value; a softmax and the normalisations are made of products. A maximum hands on its
-difference where it lies: in the picture, or in the reference where that is larger (Lundberg's DeepExplainer, captum).
+ā Δb, which is the Shapley value; normalisations are made of products, a softmax of exponentials and a logarithm. A
+maximum hands its difference to where it lies: in the picture, or in the reference where that is larger (as shap and
+captum do).
 
 An operator that has no row here is refused by name.
 """
@@ -62,7 +63,7 @@ def _floats(op: Emitter, x: V) -> V:
 def quotient(op: Emitter, dy: V, above: V, below: V, otherwise: V) -> V:
     """Return dy ⊙ above / below, *otherwise* where below is nothing: (dy a b + ε² o) / (b² + ε²).
 
-    ε is the rounding at 1, 1e-7 in float32. Without a branch it is two to three times faster than with Where.
+    ε is the rounding at 1, 1e-7 in float32. There is no branch: ONNX Runtime's Where is slow.
     """
     square = float(np.finfo(gradient_dtype(below).numpy()).eps) ** 2
     product = op.Mul(op.Mul(cast_to(op, dy, below), above), below)
