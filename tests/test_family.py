@@ -19,6 +19,7 @@ from models.train import runner
 from models.world import PALETTE, Object
 from onnxcam.card import Card
 from onnxcam.graph import load
+from onnxcam.image import read
 from onnxcam.layout import picture_input
 from onnxcam.preprocess import TensorSpec, resolve
 
@@ -73,7 +74,7 @@ def test_a_users_picture_becomes_what_it_was_trained_on(name: str) -> None:
     scene, sample = next((s, x) for rng in numbers if (x := each.sample(s := each.scene(rng), rng)))
     expected = real({name: x[None] for name, x in each.row(scene).items()}, ["image"])["image"]
     preprocess, _ = resolve(each.card.preprocess, TensorSpec.of(picture_input(load(each.path).graph)))
-    np.testing.assert_allclose(preprocess(sample.feeds["image"]), expected, atol=1e-6)
+    np.testing.assert_allclose(preprocess(read(sample.feeds["image"])), expected, atol=1e-6)
 
 
 def test_samples_are_the_same_each_time(each: Task[Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.family import PICTURE, Rows, Run, Sample, Task, everything, planes, shapes
-from models.layers import trunk
+from models.layers import trunk, turned
 from models.world import LABELS, PALETTE, Mask, Scene
 from onnxcam.card import Card
 
@@ -63,7 +63,7 @@ class Answerer(Task[tuple[Scene, Sequence[Question]]]):
 
     card = Card("answer", PICTURE, ANSWERS, {"question": WORDS})
     inputs = ("image", "question")
-    floor = 0.75
+    floor = 0.6
     steps = 4000
     rate = 3e-3
 
@@ -83,8 +83,8 @@ class Answerer(Task[tuple[Scene, Sequence[Question]]]):
         return {"image": planes(scene[0].image), "question": questions[0], "questions": questions, "answers": answers}
 
     def loss(self, net: Any, batch: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy of the answers; the features of a picture serve all its questions."""
-        features = net.trunk(batch["image"]).repeat_interleave(ASKED, 0)
+        """Cross-entropy of the answers, under any turn; the features of a picture serve all its questions."""
+        features = net.trunk(*turned(batch["image"])).repeat_interleave(ASKED, 0)
         logits = net.answer(features, batch["questions"].flatten(0, 1))
         return F.cross_entropy(logits, batch["answers"].flatten())
 

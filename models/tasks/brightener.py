@@ -29,7 +29,7 @@ class Night:
 class Brightener(Pictures[Night]):
     """A patch of the bright picture; the same place in the dark one."""
 
-    floor = 3.0
+    floor = 5.0
     scenes = 8000
     steps = 1600
     batch = 16

@@ -52,7 +52,7 @@ class Detector(Task[Scene]):
 
     card = Card("detection", PICTURE, LABELS)
     outputs = ("detections",)
-    floor = 0.6
+    floor = 0.9
     steps = 5000
 
     def network(self) -> nn.Module:

@@ -67,15 +67,16 @@ class Embedder(Task[Scene]):
         return late.mean() + F.cross_entropy(net.classes(vectors / SOFTNESS), label)
 
     def figures(self, run: Run, rows: Rows) -> dict[str, float]:
-        """Whether the nearest other picture is of the same shape; whether a triplet is in order."""
+        """The share of triplets in order, and of pictures whose nearest other one is of the same shape."""
         vectors, label = run(rows)[0], rows["label"]
         likeness = vectors @ vectors.T - 2 * np.eye(len(label))
         same = label[:, None] == label
-        others = same & ~np.eye(len(label), dtype=bool)
-        pairs = [(row[own][:, None] > row[~both]).mean() for row, own, both in zip(likeness, others, same, strict=True)]
+        alike = same & ~np.eye(len(label), dtype=bool)
+        ordered = [row[near][:, None] > row[far] for row, near, far in zip(likeness, alike, ~same, strict=True)]
+        nearest = label[likeness.argmax(1)] == label
         return {
-            "nearest is alike": float((label[likeness.argmax(1)] == label).mean()),
-            "triplets": float(np.mean(pairs)),
+            "triplets": float(np.mean(np.concatenate([o.ravel() for o in ordered]))),
+            "nearest": float(nearest.mean()),
         }
 
     def sample(self, scene: Scene, rng: np.random.Generator) -> Sample:

@@ -38,7 +38,7 @@ class Reader(Task[Line]):
     """The whole text, or one letter of it."""
 
     card = Card("text", f"resize={HEIGHT}x{WIDTH},range=0-1", ALPHABET)
-    floor = 0.7
+    floor = 0.9
     scenes = 24_000
     steps = 4000
 

@@ -70,7 +70,7 @@ class Renderer(Pictures[Turned]):
     card = Card("image", PICTURE)
     inputs = ("image", "pose")
     dynamic = "batch"
-    floor = 5.0
+    floor = 9.0
     scenes = 8000
     steps = 1000
     batch = 16

@@ -21,7 +21,7 @@ class Segmenter(Task[Scene]):
     """A class where it is, or one object of it."""
 
     card = Card("segmentation", PICTURE, CLASSES)
-    floor = 0.6
+    floor = 0.85
     scenes = 12_000
     steps = 3000
     batch = 32

@@ -32,7 +32,7 @@ class Network(nn.Module):
 class Upscaler(Pictures[Scene]):
     """A patch of the large picture; the same place in the small one."""
 
-    floor = 1.5
+    floor = 3.0
     scenes = 8000
     steps = 2000
     batch = 32

@@ -59,7 +59,7 @@ class Volumes(Task[Volume]):
     """A class of solids where it is, or one solid."""
 
     card = Card("segmentation", labels=CLASSES)
-    floor = 0.5
+    floor = 0.6
     scenes = 3000
     steps = 800
     batch = 6
