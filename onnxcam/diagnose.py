@@ -65,6 +65,13 @@ class GradientProbe:
         return widest(self.layers, self.shares(feeds, region))
 
 
+def gradients(subject: Subject, aim: Aim, feeds: Feeds, wanted: Sequence[str]) -> list[np.ndarray | None]:
+    """Return the gradients of *aim*'s score at the tensors *wanted*, on the CPU; None where nothing connects."""
+    session = _gradients(subject, aim, wanted)
+    found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+    return [found.get(f"{name}.gradient") for name in wanted]
+
+
 def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | None:
     """Return a session whose outputs are the gradients at the tensors *wanted*; None where nothing connects."""
     twin = subject.twin()
@@ -84,9 +91,8 @@ def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | N
 
 def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:
     """Tell whether the gradient of *aim*'s score at tensor *wanted* is anywhere other than zero for one picture."""
-    session = _gradients(subject, aim, [wanted])
-    found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
-    return any(bool(np.abs(gradient).max(initial=0) > 0) for gradient in found.values())
+    (found,) = gradients(subject, aim, feeds, [wanted])
+    return found is not None and bool(np.abs(found).max(initial=0) > 0)
 
 
 def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
