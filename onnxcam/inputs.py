@@ -68,11 +68,12 @@ def _one(
     if array.dtype == np.uint8 and picture_layout(value) is not None and array.ndim == 3:
         return prepare(value, array)
     rank = len(value.shape) if value.shape is not None else array.ndim + 1
-    array = array if array.ndim == rank else array[None]
+    if array.ndim != rank:
+        array = array.reshape(()) if rank == 0 and array.size == 1 else array[None]
     _check(value, array)
     if np.issubdtype(dtype, np.integer) and not np.array_equal(array, np.rint(array)):
         raise ModelError(f"--input {value.name}: the model takes whole numbers ({dtype}), not {given}")
-    return np.ascontiguousarray(array, dtype)
+    return np.asarray(array, dtype, order="C")
 
 
 def _indices(value: ir.Value, text: str, words: Sequence[str]) -> NDArray[np.int64]:

@@ -140,12 +140,10 @@ def _beside(one: ir.Value, values: Sequence[ir.Value], boxes: Sequence[ir.Value]
     return (y for y in values if y not in boxes and _alike(_dims(one)[1], _dims(y)[1]))
 
 
-def _is_exclusive(scores: ir.Value, asked: Asked) -> bool | None:
-    """Whether one class is "no object": behind softmax, or where there is a class more than names."""
+def _is_exclusive(scores: ir.Value, asked: Asked) -> bool:
+    """Whether one class is "no object" for certain: behind softmax, or where there is a class more than names."""
     node, count = scores.producer(), _dims(scores)[2]
-    if (node is not None and node.op_type == "Softmax" and count != 1) or (count and asked.labels == count - 1):
-        return True
-    return None
+    return (node is not None and node.op_type == "Softmax") or (count is not None and asked.labels == count - 1)
 
 
 def _yolo(asked: Asked) -> Head | None:

@@ -85,7 +85,7 @@ class Yolo:
 class Pair:
     """Scores [N, B, C] and boxes [N, B, 4]: SSD, Ultraface, DETR; before NonMaxSuppression [N, C, B] and y, x first.
 
-    One of the classes, the first or the last, may be "no object" (`exclusive`): scores are softmax's then, else
+    One of the classes, SSD's first or DETR's last, may be "no object" (*exclusive*): scores are softmax's then, else
     sigmoid's. It is none of the *labels*, unless they are as many as the scores.
     """
 
@@ -94,7 +94,7 @@ class Pair:
     classes_first: bool = False
     y_first: bool = False
     centred: bool | None = None  # cx, cy, w, h and no corners; None: seen from the numbers
-    exclusive: bool | None = None  # None: seen from the numbers
+    exclusive: bool = False  # False: unless the numbers say so
     labels: int | None = None
 
     @property
@@ -112,7 +112,8 @@ class Pair:
         raw, boxes = tensors[0][0].astype(np.float64), tensors[1][0].astype(np.float64).reshape(-1, 4)
         found = raw.T if self.classes_first else raw
         columns = np.arange(found.shape[1])
-        none = _no_object(found, bool(self.exclusive)) if self.exclusive is not False else None
+        places = [-1] if self.centred else [0, -1]
+        none = _no_object(found, places, self.exclusive)
         scores = _probabilities(found, exclusive=none is not None)
         if none is not None:
             scores[:, none] = 0
@@ -222,17 +223,17 @@ def _scale(boxes: Array, size: tuple[int, ...]) -> Array:
     return np.array([width, height, width, height], np.float64)
 
 
-def _no_object(scores: Array, certain: bool) -> int | None:
-    """Return the class of *scores* [B, C] that is "no object": the first or the last, whichever is best more often.
+def _no_object(scores: Array, places: Sequence[int], certain: bool) -> int | None:
+    """Return the class of *scores* [B, C] that is "no object": of *places* that which is best more often.
 
     Unless that there is one is *certain*, it must be best, and likely, for most of the candidates: a picture holds
     fewer objects than candidates. Scores of independent classes are all unlikely there (below 0 before sigmoid).
     """
-    best, last = scores.argmax(axis=1), scores.shape[1] - 1
+    best, count = scores.argmax(axis=1), scores.shape[1]
     likely = scores.max(axis=1) > (0.5 if _are_probabilities(scores) else 0)
-    shares = {place: float(((best == place) & (likely | certain)).mean()) for place in (0, last)}
+    shares = {place % count: float(((best == place % count) & (likely | certain)).mean()) for place in places}
     place = max(shares, key=lambda place: shares[place])
-    return place if last > 0 and (certain or shares[place] > 0.5) else None
+    return place if count > 1 and (certain or shares[place] > 0.5) else None
 
 
 def _are_probabilities(scores: Array) -> bool:

@@ -553,7 +553,7 @@ def test_one_class_alone_is_an_object() -> None:
     assert read(Pair("s", "b"), np.full((6, 1), 5.0), FAR)[0].min() > 0.9
 
 
-transformers_networks = ["detr", "yolos", "rt_detr", "deformable_detr", "conditional_detr"]
+transformers_networks = ["detr", "yolos", "rt_detr", "conditional_detr"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -576,21 +576,24 @@ def test_transformers_detectors(name: str) -> None:
             return found.last_hidden_state, found.logits, found.pred_boxes
 
     names = ["cat", "dog", "bird", "horse", "cow"]
-    x = torch.from_numpy(X)
+    x = torch.randn(X.shape, generator=torch.Generator().manual_seed(1))
     opened = Opened(export(Both(), x, output_names=["last_hidden_state", "logits", "pred_boxes"]), labels=names)
     task = opened.network.task
     assert isinstance(task, Detections)
-    exclusive = True if name in ("detr", "yolos") else None  # these alone have a class "no object"
+    exclusive = name in ("detr", "yolos")  # these alone have a class "no object"
     assert task.head == Pair("logits", "pred_boxes", centred=True, exclusive=exclusive, labels=5)
     with torch.no_grad():
         found = whole(pixel_values=x)
-    goal = opened.goal(wish_at(found.pred_boxes[0, 0]), X)
+    tensor = x.numpy()
+    apart = np.abs(opened.outputs(tensor)["logits"] - found.logits.numpy()).max()
+    assert apart < 1e-3  # the same queries in the same order
+    goal = opened.goal(wish_at(found.pred_boxes[0, 0]), tensor)
     row, column = np.argwhere(goal.feed)[0]
     assert goal.index == column < 5
     at = x.clone().requires_grad_()
     whole(pixel_values=at).logits[0, row, column].backward()
     assert at.grad is not None
-    difference = np.linalg.norm(opened.gradient(goal, X) - at.grad.numpy())
+    difference = np.linalg.norm(opened.gradient(goal, tensor) - at.grad.numpy())
     assert difference <= 1e-3 * np.linalg.norm(at.grad.numpy())
 
 
@@ -600,7 +603,7 @@ def wish_at(box: torch.Tensor) -> str:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["vit", "resnet", "clip", "dinov2", "segformer_segmentation", "swin"])
+@pytest.mark.parametrize("name", ["vit", "resnet", "clip", "dinov2", "segformer_segmentation"])
 def test_transformers_other_networks(name: str) -> None:
     pytest.importorskip("transformers")
     from tests.architectures import NETWORKS
