@@ -7,6 +7,7 @@ own, since they leave hooks on it.
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import logging
 import warnings
@@ -31,7 +32,8 @@ from onnxcam.extras import CLASS
 
 THREADS = 2
 TARGET = 281
-PEERS = ("pytorch_grad_cam", "torchcam", "captum", "onnx_ad")
+BATCH = 16  # samples a pass, for methods of several passes
+PEERS = ("pytorch_grad_cam", "torchcam", "captum", "onnx_ad", "dianna")
 
 
 class Options(onnxruntime.SessionOptions):
@@ -85,9 +87,9 @@ def plain(network: Network) -> Callable[[], Any]:
     return lambda: runtime.run(None, {"image": network.x})
 
 
-def onnxcam_map(network: Network, method: str) -> Callable[[], np.ndarray]:
+def onnxcam_map(network: Network, method: str, layer: str | None = None, **settings: Any) -> Callable[[], np.ndarray]:
     """onnxcam as users call it."""
-    explainer = onnxcam.Explainer(network.path, method=method, provider="cpu")
+    explainer = onnxcam.Explainer(network.path, method=method, layer=layer, provider="cpu", settings=settings)
     return lambda: explainer.attribute(network.x, target=[TARGET])
 
 
@@ -101,7 +103,7 @@ def onnxcam_graph(network: Network, method: str) -> Callable[[], Any]:
 def explanation_graph(path: Path, method: str) -> ir.Model:
     """Return what an Explainer builds: all of it happens but the session."""
     built: list[ir.Model] = []
-    with mock.patch("onnxcam.explainer.Session", lambda model, *_args, **_settings: built.append(model)):
+    with mock.patch("onnxcam.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
         onnxcam.Explainer(path, method=method, provider="cpu")
     return built[0]
 
@@ -132,14 +134,35 @@ def torch_forward(network: Network) -> Callable[[], Any]:
     return run
 
 
-def pytorch_grad_cam(network: Network) -> Callable[[], np.ndarray]:
-    """pytorch-grad-cam's GradCAM; its map is enlarged to the picture's size."""
-    from pytorch_grad_cam import GradCAM
+def pytorch_grad_cam(network: Network, name: str = "GradCAM", layer: str = "0.-1") -> Callable[[], np.ndarray]:
+    """One of pytorch-grad-cam's classes, `BATCH` samples a pass; its map is enlarged to the picture's size."""
+    import pytorch_grad_cam as package
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     module = network.twin()
-    cam = GradCAM(model=module, target_layers=[module[0][-1]])
-    return lambda: cam(input_tensor=network.tensor, targets=[ClassifierOutputTarget(TARGET)])
+    target = functools.reduce(lambda inner, at: inner[int(at)], layer.split("."), module)
+    cam = getattr(package, name)(model=module, target_layers=[target])
+    cam.batch_size = BATCH
+
+    def run() -> np.ndarray:
+        with mock.patch("tqdm.tqdm", lambda samples, **_: samples):
+            return cam(input_tensor=network.tensor, targets=[ClassifierOutputTarget(TARGET)])
+
+    return run
+
+
+def dianna_rise(network: Network, samples: int, cells: int) -> Callable[[], np.ndarray]:
+    """dianna's RISE on the file, which it runs on ONNX Runtime; half of each mask is kept."""
+    from dianna.methods.rise_image import RISEImage
+
+    path, x = str(network.path), network.x[0]
+    explainer = RISEImage(n_masks=samples, feature_res=cells, p_keep=0.5, axis_labels={0: "channels"})
+
+    def run() -> np.ndarray:
+        with mock.patch("dianna.utils.predict.tqdm", lambda batches, **_: batches):
+            return np.asarray(explainer.explain(path, x, [TARGET], batch_size=BATCH))
+
+    return run
 
 
 def torch_cam(network: Network) -> Callable[[], np.ndarray]:

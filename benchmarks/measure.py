@@ -18,6 +18,7 @@ import onnx
 from contenders import Network, installed
 
 from onnxcam.autodiff import vjp
+from onnxcam.methods import METHODS, activation, principal
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,45 @@ def gradients(setting: Setting) -> Iterator[Row]:
                 yield distance(method, network, runs[method], maker)
         if "onnx-ad" in seconds:
             yield ratio("gradient: onnx-ad / onnxcam", network.name, seconds, "onnx-ad", "gradient")
+
+
+@measurement
+def cams(setting: Setting) -> Iterator[Row]:
+    """Every class activation map of one pass, at the last layer."""
+    network = setting.networks["ResNet-50"]
+    families = {activation.__name__, principal.__name__}
+    methods = [name for name, one in METHODS.items() if one.in_graph and one.emit.__module__ in families]
+    runs = {"plain": contenders.plain(network)}
+    runs |= {name: contenders.onnxcam_map(network, name) for name in methods}
+    seconds = clock.interleaved(runs, setting.rounds)
+    for name in methods:
+        yield ratio(f"{name} / plain inference", network.name, seconds, name, "plain", 1.1)
+
+
+STAGE, MASKS, CELLS = "0.6", 64, 7  # the end of the first stage, of 256 channels
+
+
+@measurement
+def perturbations(setting: Setting) -> Iterator[Row]:
+    """Methods of many passes, as many for both: Score-CAM and Ablation-CAM of 256 channels, RISE of 64 masks."""
+    network = Network(networks.OPEN, setting.folder)
+    batch = {"batch_size": contenders.BATCH}
+    for method, name in (("scorecam", "ScoreCAM"), ("ablationcam", "AblationCAM")):
+        runs = {"onnxcam": contenders.onnxcam_map(network, method, STAGE, **batch)}
+        peer = functools.partial(contenders.pytorch_grad_cam, name=name, layer=STAGE)
+        runs |= peers(network, ("pytorch-grad-cam", "pytorch_grad_cam", peer))
+        yield from _times(f"{name}: pytorch-grad-cam / onnxcam", "pytorch-grad-cam", runs, setting)
+    runs = {"onnxcam": contenders.onnxcam_map(network, "rise", samples=MASKS, cells=CELLS, **batch)}
+    peer = functools.partial(contenders.dianna_rise, samples=MASKS, cells=CELLS)
+    runs |= peers(network, ("dianna", "dianna", peer))
+    yield from _times("RISE: dianna / onnxcam", "dianna", runs, setting)
+
+
+def _times(what: str, peer: str, runs: Mapping[str, Callable[[], Any]], setting: Setting) -> Iterator[Row]:
+    """Yield how many times the *peer* takes, if it is there."""
+    if peer in runs:
+        seconds = clock.interleaved(runs, 1 if setting.quick else 3, again=1)
+        yield ratio(what, networks.OPEN, seconds, peer, "onnxcam", 2.0, at_least=True)
 
 
 DEPLOYED_GOALS = {

@@ -197,12 +197,16 @@ class VisionTransformer(nn.Module):
 NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"ResNet-50": resnet50, "MobileNetV3-Large": mobilenetv3}
 """Features, then head: Grad-CAM looks at what stands between."""
 
+OPEN = "ResNet-50, open batch"
+"""The network whose file takes any number of pictures, for methods of several passes."""
+
 ALONE: dict[str, Callable[[], nn.Module]] = {
+    OPEN: resnet50,
     "ViT-B/16": VisionTransformer,
     "MobileNetV2 int8": mobilenetv2,
     "Transformer of 2,000 nodes": lambda: VisionTransformer(64, 64, 2),
 }
-"""Networks on which onnxcam is measured against plain inference only."""
+"""Networks that only some measurements take."""
 
 
 def make(name: str) -> nn.Module:
@@ -234,10 +238,12 @@ def exported(name: str, network: nn.Module, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            pictures = torch.from_numpy(picture()).repeat(2 if name == OPEN else 1, 1, 1, 1)
             program = torch.onnx.export(
                 network,
-                (torch.from_numpy(picture()),),
+                (pictures,),
                 dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},) if name == OPEN else None,
                 verbose=False,
                 input_names=["image"],
                 output_names=["logits"],

@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 import environment
 
-NAMES = ("gradcam", "gradients", "deployed", "build", "chains", "nodes", "startup", "memory", "converters")
+NAMES = (
+    *("gradcam", "gradients", "cams", "perturbations", "deployed", "build", "chains", "nodes", "startup"),
+    *("memory", "converters"),
+)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,7 +12,19 @@ from pathlib import Path
 from measure import Row
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
-PACKAGES = ("onnxcam", "onnxruntime", "torch", "onnx", "onnx-ir", "grad-cam", "torchcam", "captum", "onnx-ad", "numpy")
+PACKAGES = (
+    "onnxcam",
+    "onnxruntime",
+    "torch",
+    "onnx",
+    "onnx-ir",
+    "grad-cam",
+    "torchcam",
+    "captum",
+    "onnx-ad",
+    "dianna",
+    "numpy",
+)
 
 
 def written(rows: Iterable[Row]) -> str:

@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
-from world import LABELS, Scene, sample
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from models.layers import block, turned
+from models.world import LABELS, Scene, sample
 
 ASSETS = Path(__file__).parents[1] / "onnxcam" / "assets"
 TRAINING, HELD_OUT, SHOWN = 0, 1, 2  # first word of a scene's seed; the second is its number
@@ -65,12 +66,6 @@ class Shapes(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """RGB in [0, 1], `[N, 3, 96, 96]`, to logits."""
         return self.classify(self.features(image))
-
-
-def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU."""
-    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 # Data
@@ -122,7 +117,7 @@ def train(data: Data, *, epochs: int, guide: float, batch: int = 64, rate: float
     for epoch in range(epochs):
         total, start = 0.0, time.perf_counter()
         for rows in torch.randperm(len(data.images))[: steps * batch].view(steps, batch):
-            images, cover = turned(data.images[rows], data.cover[rows])
+            images, cover = (b.float() / 255 for b in turned(data.images[rows], data.cover[rows]))
             features = net.features(images.contiguous(memory_format=torch.channels_last))
             loss = F.binary_cross_entropy_with_logits(net.classify(features), data.present[rows])
             loss = loss + guide * astray(net, features, cover, data.present[rows])
@@ -133,13 +128,6 @@ def train(data: Data, *, epochs: int, guide: float, batch: int = 64, rate: float
             total += loss.item()
         print(f"epoch {epoch + 1:2}  loss {total / steps:.4f}  {time.perf_counter() - start:.0f} s", flush=True)
     return net.eval()
-
-
-def turned(*batches: Tensor) -> list[Tensor]:
-    """Bytes to [0, 1], all under the same one of the square's eight symmetries, drawn anew for each call."""
-    turn, mirror = int(torch.randint(4, ())), bool(torch.randint(2, ()))
-    batches = tuple(torch.rot90(b, turn, (2, 3)) for b in batches)
-    return [(b.flip(3) if mirror else b).float() / 255 for b in batches]
 
 
 def astray(net: Shapes, features: Tensor, cover: Tensor, present: Tensor) -> Tensor:

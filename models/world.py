@@ -72,16 +72,16 @@ def sample(rng: np.random.Generator, size: int = 96, *, count: int | None = None
     """Draw one scene of one to four objects, or of `count` where they find room."""
     grain = np.random.default_rng(rng.integers(2**32))  # its draws depend on the size, the scene's must not
     names = list(PALETTE)
-    ground = np.float32([_shade(rng, name) for name in rng.permutation(names)[:2]])
-    image = _ground(rng, size, ground)
+    ground = np.float32([shade(rng, name) for name in rng.permutation(names)[:2]])
+    image = paint_ground(rng, size, ground)
     places = _places(rng, int(rng.integers(1, 5)) if count is None else count)
-    colours = _colours(rng, ground, len(places))
+    colours = contrasting(rng, ground, len(places))
 
     objects: list[Object] = []
     for (x, y, radius), colour in zip(places, colours, strict=True):
         label = str(rng.choice(LABELS))
         cover = _cover(_outline(label, x, y, radius, rng.uniform(0, 2 * np.pi)), size)
-        image += cover[..., None] * (_shade(rng, colour) * _light(rng, size) - image)
+        image += cover[..., None] * (shade(rng, colour) * _light(rng, size) - image)
         mask = cover > 0.5
         objects = [Object(o.label, o.colour, o.mask & ~mask) for o in objects]
         objects.append(Object(label, colour, mask))
@@ -149,7 +149,7 @@ def _places(rng: np.random.Generator, count: int, tries: int = 60) -> list[tuple
     return places
 
 
-def _colours(rng: np.random.Generator, ground: Array, count: int) -> list[str]:
+def contrasting(rng: np.random.Generator, ground: Array, count: int) -> list[str]:
     """`count` different colours that stand out from every mixture of the two ground colours."""
     start, along = ground[0], ground[1] - ground[0]
     palette = np.float32(list(PALETTE.values()))
@@ -159,7 +159,8 @@ def _colours(rng: np.random.Generator, ground: Array, count: int) -> list[str]:
     return [list(PALETTE)[i] for i in rng.permutation(np.argsort(-contrast)[:enough])[:count]]
 
 
-def _shade(rng: np.random.Generator, colour: str) -> Array:
+def shade(rng: np.random.Generator, colour: str) -> Array:
+    """One of the shades that go by the name of a colour, `[3]`."""
     return (np.float32(PALETTE[colour]) + rng.uniform(-14, 14, 3)).astype(np.float32)
 
 
@@ -171,7 +172,8 @@ def _light(rng: np.random.Generator, size: int) -> Array:
 # Ground: a texture is a field in [0, 1] that mixes two colours.
 
 
-def _ground(rng: np.random.Generator, size: int, colours: Array) -> Array:
+def paint_ground(rng: np.random.Generator, size: int, colours: Array) -> Array:
+    """Textured ground of two colours `[2, 3]`, `[size, size, 3]`."""
     field = TEXTURES[rng.integers(len(TEXTURES))](rng, size)
     field = np.clip(0.5 + rng.uniform(0.4, 1) * (field - 0.5), 0, 1)[..., None]
     shadow = 1 + 0.25 * (_noise(rng, size) - 0.5)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from onnxcam.engine import Session
-from onnxcam.extras import SCORE
+from onnxcam.extras import AROUND, SCORE
 from onnxcam.graph import building
-from onnxcam.layer import Choice
+from onnxcam.layer import Choice, Layer
 from onnxcam.methods import Method, explanation_graph, head_graph
 from onnxcam.subject import Subject
 from onnxcam.target import Aim
@@ -24,7 +24,7 @@ class Compiled:
     """The explanation graph for all targets of one kind, and the head behind the layer where a method asks for it."""
 
     aim: Aim
-    choice: Choice | None
+    choices: Sequence[Choice]
     session: Session
     head: Session | None
     batch: int | None  # how many pictures a run takes, where that is fixed
@@ -35,20 +35,32 @@ class Compiled:
         subject: Subject,
         method: Method,
         aim: Aim,
-        choice: Choice | None,
+        choices: Sequence[Choice],
         settings: Mapping[str, Any],
         provider: str,
+        *,
+        signed: bool = False,
     ) -> Compiled:
         """Make *subject*, which is used up, explain itself."""
-        layer = choice.layer if choice is not None else None
+        layers = [choice.layer for choice in choices]
         fixed = subject.batch if isinstance(subject.batch, int) else 1 if getattr(aim, "batch", 0) is None else None
         with building():
             twin = subject.twin() if method.uses_head else None
-            explanation_graph(subject, method, layer, aim, settings)
-            if twin is not None and layer is not None:
-                head_graph(twin, layer.twin(twin.model.graph), aim)
+            explanation_graph(subject, method, layers, aim, settings, signed=signed)
+            if twin is not None and layers:
+                head_graph(twin, layers[0].twin(twin.model.graph), aim)
         head = Session(twin.model, provider) if twin is not None else None
-        return cls(aim, choice, Session(subject.model, provider), head, fixed)
+        return cls(aim, choices, Session(subject.model, provider), head, fixed)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Return the layers that are looked at."""
+        return [choice.layer for choice in self.choices]
+
+    @property
+    def around(self) -> list[str]:
+        """Return what the head calls the tensors that go around the layer."""
+        return [name for name in self.head.inputs if name.startswith(AROUND)] if self.head is not None else []
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
         """Return the outputs for a batch of any size."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +15,7 @@ from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.engine import Session
 from onnxcam.graph import all_tensors
-from onnxcam.layer import Choice, Layer, choose
+from onnxcam.layer import Choice, Layer, candidates, choose, widest
 from onnxcam.subject import Subject
 from onnxcam.target.aim import Aim, ClassAim, ScoresAim
 
@@ -25,25 +24,56 @@ _OPEN = 224  # the height and width to try where the model leaves them open
 Feeds = Mapping[str, np.ndarray]
 
 
-def choose_layer(
-    subject: Subject,
-    aim: Aim,
-    name: str | None,
-    feeds: Feeds | None = None,
-    region: NDArray[np.bool_] | None = None,
-) -> Choice:
+def choose_layer(subject: Subject, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
     """Return the layer called *name*, or the best one for *aim*; LayerError where there is none.
 
     *feeds* are a picture's and the aim's; where none are known yet, a random picture tells through which tokens the
-    gradient passes. *region* [height, width] is where the evidence should lie.
+    gradient passes.
     """
+
+    def probe(layers: Sequence[Layer]) -> list[float]:
+        one = ScoresAim() if feeds is None and isinstance(aim, ClassAim) else aim
+        given = _random(subject, one) if feeds is None else feeds
+        return GradientProbe(subject, one, layers).shares(given)
+
     target = aim.locate(subject.model.graph)
-    probe = partial(cells_reached, subject, aim, feeds, region)
-    return choose(subject.model.graph, subject.image, target, STANDARD, name, probe, local=region is not None)
+    return choose(subject.model.graph, subject.image, target, STANDARD, name, probe)
+
+
+class GradientProbe:
+    """The gradients of *aim*'s score at several layers, on the CPU: built once, asked for many pictures."""
+
+    def __init__(self, subject: Subject, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
+        if layers is None:
+            graph = subject.model.graph
+            layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)
+        self.layers = layers
+        self._session = _gradients(subject, aim, [layer.tensor for layer in layers])
+
+    def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
+        """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
+        names = [f"{layer.tensor}.gradient" for layer in self.layers]
+        known = [] if self._session is None else self._session.outputs
+        found = {} if self._session is None else self._session.run({n: feeds[n] for n in self._session.inputs})
+        return [
+            _share(found[name], layer, region) if name in known else 0.0
+            for name, layer in zip(names, self.layers, strict=True)
+        ]
+
+    def choose(self, feeds: Feeds, region: NDArray[np.bool_]) -> Choice:
+        """Return the last layer in which the gradient covers most of *region*; LayerError where it is zero in all."""
+        return widest(self.layers, self.shares(feeds, region))
 
 
 def gradients(subject: Subject, aim: Aim, feeds: Feeds, wanted: Sequence[str]) -> list[np.ndarray | None]:
     """Return the gradients of *aim*'s score at the tensors *wanted*, on the CPU; None where nothing connects."""
+    session = _gradients(subject, aim, wanted)
+    found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+    return [found.get(f"{name}.gradient") for name in wanted]
+
+
+def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | None:
+    """Return a session whose outputs are the gradients at the tensors *wanted*; None where nothing connects."""
     twin = subject.twin()
     graph = twin.model.graph
     op = Emitter(graph)
@@ -56,22 +86,7 @@ def gradients(subject: Subject, aim: Aim, feeds: Feeds, wanted: Sequence[str]) -
             add_output(op, gradient, f"{name}.gradient")
     op.place(graph.outputs)
     prune(graph)
-    if not graph.outputs:
-        return [None] * len(wanted)
-    session = Session(twin.model, "cpu", optimize=False)
-    run = session.run({name: feeds[name] for name in session.inputs})
-    return [run.get(f"{name}.gradient") for name in wanted]
-
-
-def cells_reached(
-    subject: Subject, aim: Aim, feeds: Feeds | None, region: NDArray[np.bool_] | None, layers: Sequence[Layer]
-) -> list[float]:
-    """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
-    if feeds is None:
-        aim = ScoresAim() if isinstance(aim, ClassAim) else aim
-        feeds = _random(subject, aim)
-    found = gradients(subject, aim, feeds, [layer.tensor for layer in layers])
-    return [0.0 if g is None else _share(g, layer, region) for g, layer in zip(found, layers, strict=True)]
+    return Session(twin.model, "cpu", optimize=False) if graph.outputs else None
 
 
 def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:

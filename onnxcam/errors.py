@@ -13,6 +13,8 @@
     ├── ImageError             a picture that cannot be read
     ├── ProviderError          an execution provider that is not there
     ├── EngineError            ONNX Runtime refused the model or failed while it ran
+    ├── MetricError            the metric is unknown or cannot be measured
+    ├── TruthError             where the objects are is not there, cannot be read or does not fit the pictures
     ├── ConversionError        a model of another framework that cannot be converted, or whose copy is not equal
     └── OutputError            results that cannot be written
 
@@ -69,6 +71,14 @@ class ProviderError(OnnxcamError):
 
 class EngineError(OnnxcamError):
     """ONNX Runtime refused the model or failed while it ran."""
+
+
+class MetricError(OnnxcamError):
+    """The metric is unknown or cannot be measured."""
+
+
+class TruthError(OnnxcamError):
+    """Where the objects are is not there, cannot be read or does not fit the pictures."""
 
 
 class ConversionError(OnnxcamError):

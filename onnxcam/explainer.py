@@ -5,33 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import heatmap
-from onnxcam import image as pictures
 from onnxcam.compiled import Compiled
-from onnxcam.diagnose import choose_layer, gradient_flows, why_not_finite
-from onnxcam.errors import GradientError, MethodError, ModelError, TargetError
+from onnxcam.diagnose import gradient_flows
+from onnxcam.errors import GradientError, MethodError, TargetError
 from onnxcam.explanation import Explanation
-from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE, load_bare
-from onnxcam.graph import ModelLike, building
+from onnxcam.extras import CHOSEN, MAP, SCORE
+from onnxcam.graph import ModelLike
 from onnxcam.inputs import Given
 from onnxcam.layer import Choice
-from onnxcam.methods import Passes, find_method, read_settings
-from onnxcam.methods.augment import augmented
+from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
-from onnxcam.methods.passes import BATCH_SIZE, Progress, quiet
+from onnxcam.methods.passes import Progress, quiet
 from onnxcam.network import Network
 from onnxcam.preprocess import Preprocess, Spec, stack
-from onnxcam.subject import Subject
-from onnxcam.target import Aim, ClassAim, Goal, Look, Target, Top, parse, probability
+from onnxcam.runner import Asked, Runner
+from onnxcam.target import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.detection import Detections
-from onnxcam.target.words import WISHES
+from onnxcam.target.wishes import WISHES
+from onnxcam.volume import Volume
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -46,7 +44,8 @@ class Explainer:
     Args:
         model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
         method: The method's id, such as ``"gradcam"``.
-        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses.
+        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses. The maps
+            of several, a list or ``"a,b"``, are fused.
         target: What to explain where a call does not say: a class index, a label, ``"top"`` or other words
             (`onnxcam.target.words` lists them); None takes what the model puts first.
         provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another of `onnxcam.engine.SHORT`.
@@ -56,8 +55,9 @@ class Explainer:
         settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
         smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter pictures, ``"eigen"`` takes
             the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
+        signed: Whether what speaks against the target stays in the maps, which then go from −1 to 1.
         inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, a picture or an array.
-        wrt: Which input is the picture to be explained, where several could be.
+        wrt: Which input is explained, where several are pictures; or one that is none, such as a question.
         progress: Wraps the samples of such a method and their number, to show how far it is.
 
     Raises:
@@ -70,32 +70,30 @@ class Explainer:
 
     model: ModelLike
     method: str = "gradcam"
-    layer: str | None = None
+    layer: str | Sequence[str] | None = None
     target: Target = None
     provider: str = "auto"
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     smooth: str = NONE
+    signed: bool = False
     inputs: Mapping[str, Given] = field(default_factory=dict)
     wrt: str | None = None
     progress: Progress = quiet
 
     def __post_init__(self) -> None:
-        self._method = find_method(self.method)
+        method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
-        self._settings = read_settings(self._method, {**self.settings, **smooth})
-        self._compiled: dict[tuple[Aim, str | None], Compiled] = {}
+        settings = read_settings(method, {**self.settings, **smooth})
         self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
-        subject = self._open()
+        subject = self.network.open()
         self.network.read(subject)
-        self.choice: Choice | None = None
-        aim = self.network.task.aim if self.network.tasks[1:] else None
+        self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
         if self.target is not None:
             self._check_class(self.target)
-        if isinstance(aim, ClassAim):  # one graph for all classes; what other targets need, pictures say
-            choice = choose_layer(subject, aim, self.layer) if self._method.uses_layer else None
-            self._compile(subject, aim, choice)
+        if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need a picture
+            self._runner.compile(subject, self.network.task.aim)
 
     @overload
     def __call__(
@@ -114,6 +112,12 @@ class Explainer:
             return list(self._explain(images, target, extra))
         return next(self._explain([images], target, extra))
 
+    def each(self, image: Image, target: Target = None, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
+        """Explain one picture: what *target* means, which for ``top=5`` is five explanations, else one."""
+        wish = parse(self.target if target is None else target, self.class_names)
+        count = wish.count if isinstance(wish, Top) else 1
+        return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
+
     def best(self, image: Image, count: int, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
         """Explain what the model puts first, *count* of it, the best first: classes, or the objects it detects."""
         if not isinstance(self.network.task, Classes | Detections):
@@ -121,8 +125,9 @@ class Explainer:
                 f"the {count} best are asked of classifiers and detectors; this is {self.network.task.name}"
             )
         first = self(image, "top", inputs)
-        picture = pictures.read(image)
-        look = self.network.look(self.preprocessing(picture), picture, self.network.read_inputs(inputs or {}))
+        picture = self.network.medium.read(image)
+        tensor = self.network.medium.tensor(picture)
+        look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
         order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(image, wish, inputs) for wish in order[1:count])]
 
@@ -137,178 +142,107 @@ class Explainer:
             For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for the gradient methods
             float32 in the input's own shape, signed. Neither scaled nor enlarged.
         """
-        given = dict(x) if isinstance(x, Mapping) else {self.network.image.name or "": x}
-        tensor = np.asarray(given.pop(self.network.image.name or ""))
-        wanted = self._each(target, len(tensor))
-        looks = [
-            self.network.look(tensor[row : row + 1], None, {k: v[row : row + 1] for k, v in given.items()})
-            for row in range(len(tensor))
-        ]
-        goals = [self._goal(one, look) for one, look in zip(wanted, looks, strict=True)]
-        return np.concatenate([found[MAP] for _, found in self._run(tensor, goals, given)])
+        found = self._runner.run(self._asked(x, target))
+        return np.concatenate([outputs[MAP] for _, outputs in found])
+
+    def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the score [N] of *target* for preprocessed tensors, as `attribute` takes them."""
+        return self._runner.outputs(self._asked(x, target), [SCORE])[SCORE].astype(np.float64)
+
+    def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
+        """Return the class index [N] that *target* stands for: the model's own top class for None and ``"top"``.
+
+        TargetError where the target is no class.
+        """
+        asked = self._asked(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
+            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
+        return self._runner.outputs(asked, [CHOSEN])[CHOSEN]
+
+    def probabilities(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
+        """Return the probability [N] of the class *target*; MethodError where the model's scores tell none."""
+        asked = self._asked(x, target)
+        names, classes = self.network.probability_outputs, self.classes(x, target)
+        found = self.network.probabilities(self._runner.outputs(asked, names), classes) if names else None
+        if found is None:
+            raise MethodError("the model's scores are integers of unknown meaning: there are no probabilities")
+        return found
+
+    @property
+    def class_count(self) -> int | None:
+        """How many classes the model has; None where it is no classifier."""
+        task = self.network.task
+        return task.scores.classes if isinstance(task, Classes) else None
+
+    def _asked(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> Asked:
+        """Return the batch of tensors *x*, and what *target* means in each of them."""
+        given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
+        tensor = np.asarray(given.pop(self.network.picture))
+        each = self._each(target, len(tensor))
+        looks = (self.network.look(tensor[row : row + 1], None, _row(given, row)) for row in range(len(tensor)))
+        return Asked(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
+        medium = self.network.medium
         for start in range(0, len(images), BATCH):
-            batch = [pictures.read(source) for source in images[start : start + BATCH]]
-            tensors = [self.preprocessing(picture) for picture in batch]
+            batch = [medium.read(source) for source in images[start : start + BATCH]]
+            tensors = [medium.tensor(picture) for picture in batch]
             looks = [self.network.look(t, picture, extra) for t, picture in zip(tensors, batch, strict=True)]
             goals = [self._goal(wanted, look) for look in looks]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                found = self._run(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
-                for i, (compiled, one) in zip(group, found, strict=True):
-                    yield self._explanation(batch[i], tensors[i], goals[i], compiled, one, extra)
+                asked = Asked(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
+                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(asked), strict=True)):
+                    yield self._explanation(batch[i], asked.of([row]), compiled, one)
 
-    def _explanation(
-        self,
-        picture: NDArray[np.uint8],
-        tensor: NDArray[Any],
-        goal: Goal,
-        compiled: Compiled,
-        results: Arrays,
-        extra: Arrays,
-    ) -> Explanation:
-        raw = results[MAP][0]
+    def _explanation(self, picture: Any, asked: Asked, compiled: Compiled, results: Arrays) -> Explanation:
+        (goal,), raw = asked.goals, results[MAP][0]
         index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
         names = self.class_names
         label = names[index] if CHOSEN in results and names and index is not None else goal.label
-        flat = heatmap.magnitude(raw, None if self._method.at_layer else self._channel())
+        parts = self.network.parts(asked.feeds(self.network))
+        channel = None if self._runner.method.at_layer else self._channel()
+        if parts is not None:
+            channel = 1 if raw.ndim > 1 else None
+            raw = raw if raw.ndim > 1 else np.abs(raw)
+        flat = heatmap.flat(raw, channel, signed=self.signed)
         warnings = list(self.warnings)
-        if not flat.max(initial=0) > 0:
-            warnings.append(self._why_blank(tensor, goal, index, compiled, extra))
-        height, width = picture.shape[:2]
-        placed = heatmap.enlarge(flat, self.preprocessing.frame(height, width), (height, width))
+        if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
+            warnings.append(self._why_blank(asked, index, compiled))
+        placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
-            image=picture,
-            map=heatmap.normalize(placed),
+            image=picture.data if isinstance(picture, Volume) else picture,
+            affine=picture.affine if isinstance(picture, Volume) else None,
+            map=heatmap.normalize(placed, signed=self.signed),
             raw=raw,
             target=index,
             label=label,
             words=goal.words if CHOSEN not in results else label or str(index),
             score=float(results[SCORE][0]),
-            probability=goal.probability if goal.probability is not None else self._probability(outputs, index),
-            layer=compiled.choice.layer.name if compiled.choice else None,
+            probability=self._probability(goal, outputs, index),
+            layer=", ".join(layer.name for layer in compiled.layers) or None,
             method=self.method,
             outputs=outputs,
             detection=goal.box,
             note=goal.note,
+            parts=tuple(parts) if parts is not None else None,
             warnings=tuple(warnings),
         )
 
-    def _probability(self, outputs: Arrays, index: int | None) -> float | None:
-        task = self.network.task
-        if index is None or not isinstance(task, Classes):
-            return None
-        return probability(task.scores, outputs, index, self.network.multi_label)
+    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
+        if goal.probability is not None or index is None or self.network.probability_outputs is None:
+            return goal.probability
+        found = self.network.probabilities(outputs, np.asarray([index]))
+        return None if found is None else float(found[0])
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
-        return self.network.resolve(self.target if wanted is None else wanted, look)
-
-    def _run(self, tensor: NDArray[Any], goals: Sequence[Goal], extra: Arrays) -> list[tuple[Compiled, Arrays]]:
-        """Return for each row of the batch *tensor* what explained it, and its outputs, the raw map among them."""
-        found: dict[int, tuple[Compiled, Arrays]] = {}
-        groups: dict[Any, list[int]] = {}
-        compiled = [self._for(goal, tensor[row : row + 1], _row(extra, row)) for row, goal in enumerate(goals)]
-        for row, goal in enumerate(goals):
-            groups.setdefault((id(compiled[row]), np.shape(goal.feed)), []).append(row)
-        for rows in groups.values():
-            one = compiled[rows[0]]
-            feeds = self._feeds(one, tensor[rows], [goals[row] for row in rows], _rows(extra, rows, len(tensor)))
-            whole = self._one_pass(one, feeds)
-            if "aug" in self._settings.get(SMOOTH, NONE):
-                whole = {**whole, MAP: self._augmented(one, feeds, whole)}
-            for place, row in enumerate(rows):
-                here = whole if len(rows) == 1 else {name: value[place : place + 1] for name, value in whole.items()}
-                if not self._method.in_graph:
-                    here = {**here, MAP: self._many_passes(one, tensor[row], goals[row], here, _row(extra, row))[None]}
-                found[row] = one, here
-        return [found[row] for row in range(len(goals))]
-
-    def _for(self, goal: Goal, tensor: NDArray[Any], extra: Arrays) -> Compiled:
-        """Return the explanation graph for *goal*; its layer may depend on where the goal's evidence lies."""
-        if goal.region is None or not self._method.uses_layer or self.layer not in (None, "auto"):
-            known = next((one for (aim, _), one in self._compiled.items() if aim == goal.aim), None)
-            if known is not None:
-                return known
-        subject, choice = self._open(), None
-        if self._method.uses_layer:
-            feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: goal.feed[None]}
-            choice = choose_layer(subject, goal.aim, self.layer, feeds, goal.region)
-        key = goal.aim, choice.layer.tensor if choice is not None else None
-        return self._compiled.get(key) or self._compile(subject, goal.aim, choice)
-
-    def _compile(self, subject: Subject, aim: Aim, choice: Choice | None) -> Compiled:
-        made = Compiled.of(subject, self._method, aim, choice, self._settings, self.provider)
-        self._compiled[aim, choice.layer.tensor if choice is not None else None] = made
-        self.choice = choice
-        return made
-
-    def _open(self) -> Subject:
-        with building():
-            return Subject.open(self.model, self.wrt)
-
-    def _feeds(self, compiled: Compiled, tensor: NDArray[Any], goals: Sequence[Goal], extra: Arrays) -> dict[str, Any]:
-        inputs = {name: np.stack([goal.inputs[name] for goal in goals]) for name in goals[0].inputs}
-        feeds = self.network.feeds(tensor, {**extra, **inputs})
-        return {**feeds, compiled.aim.input: np.stack([goal.feed for goal in goals])}
-
-    def _one_pass(self, compiled: Compiled, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, Any]:
-        found = compiled.run(feeds, outputs)
-        if SCORE in found and not np.isfinite(found[SCORE]).all():
-            raise ModelError(why_not_finite(load_bare(self.model), feeds[self.network.image.name or ""]))
-        return found
-
-    def _augmented(self, compiled: Compiled, feeds: Arrays, whole: Arrays) -> NDArray[np.float32]:
-        """Return the maps of all augmentations of a batch together, for the targets of *whole*, which one pass gave."""
-        image = self.network.image.name or ""
-        fixed = {**feeds, compiled.aim.input: whole.get(CHOSEN, feeds[compiled.aim.input])}
-        ask = partial(self._one_pass, compiled, outputs=[MAP])
-        return augmented(feeds[image], self.network.layout, lambda x: ask({**fixed, image: x})[MAP])
-
-    def _many_passes(
-        self, compiled: Compiled, picture: NDArray[Any], goal: Goal, here: Arrays, extra: Arrays
-    ) -> NDArray[np.float32]:
-        """Return the raw map of *picture*, for which one pass gave *here*."""
-        feed, settings = here[CHOSEN][0] if CHOSEN in here else goal.feed, dict(self._settings)
-
-        def feeds(batch: NDArray[Any]) -> dict[str, Any]:
-            own = self.network.feeds(batch, {**extra, **_rowed(goal.inputs)})
-            return {**own, goal.aim.input: np.repeat(np.asarray(feed)[None], len(batch), axis=0)}
-
-        def ask(batch: NDArray[Any], outputs: Sequence[str]) -> Arrays:
-            return self._one_pass(compiled, feeds(batch), outputs)
-
-        def ask_head(activations: NDArray[Any]) -> NDArray[Any]:
-            batch = np.broadcast_to(picture, (len(activations), *picture.shape))
-            return compiled.run_head({**feeds(batch), ACTIVATION: activations})
-
-        def ask_probability(batch: NDArray[Any]) -> NDArray[Any]:
-            task = self.network.task
-            if CHOSEN not in here or not isinstance(task, Classes):
-                return ask(batch, [SCORE])[SCORE]
-            rows = ask(batch, [task.scores.output])[task.scores.output]
-            found = [self._probability({task.scores.output: row}, int(feed)) for row in rows]
-            if None in found:
-                raise MethodError(
-                    f"{self.method} needs probabilities, but the model's scores are integers of unknown meaning; use "
-                    "--method occlusion"
-                )
-            return np.asarray(found)
-
-        passes = Passes(
-            picture,
-            here,
-            self.network.layout,
-            compiled.choice.layer.layout if compiled.choice else None,
-            ask,
-            ask_head,
-            ask_probability,
-            settings.pop(BATCH_SIZE),
-            self.progress,
-        )
-        assert self._method.run is not None
-        return self._method.run(passes, **settings).astype(np.float32)
+        wish = parse(self.target if wanted is None else wanted, self.class_names)
+        if isinstance(wish, Top) and wish.count > 1:
+            raise TargetError(
+                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(picture, target) for them"
+            )
+        return self.network.resolve(wish, look)
 
     def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
         alone = wanted is None or isinstance(wanted, (str, int, np.integer, *WISHES))
@@ -322,6 +256,11 @@ class Explainer:
         wish, task = parse(target, self.class_names), self.network.task
         if isinstance(task, Classes) and isinstance(wish, task.wishes) and not isinstance(wish, Top):
             task.goal(wish)
+
+    @property
+    def choice(self) -> Choice | None:
+        """The layer that was chosen, and why; None for methods that need none, or before a target says it."""
+        return self._runner.choice
 
     @property
     def class_names(self) -> Sequence[str] | None:
@@ -341,26 +280,31 @@ class Explainer:
     def _channel(self) -> int:
         return self.network.layout.channel - 1 if self.network.layout is not None else 0
 
-    def _why_blank(self, tensor: NDArray[Any], goal: Goal, index: int | None, compiled: Compiled, extra: Arrays) -> str:
+    def _why_blank(self, asked: Asked, index: int | None, compiled: Compiled) -> str:
         """Return a warning for a map without a positive value; GradientError where it has no gradient at all."""
+        (goal,) = asked.goals
         is_class = isinstance(goal.aim, ClassAim)
         label = self.class_names[index] if is_class and self.class_names and index is not None else str(index)
         name = f"class {label!r}" if is_class else f"target {goal.words!r}"
-        if self._method.emit is None:
+        if self._runner.method.emit is None:
             return f"the map is blank: nowhere does covering the picture lower the score of {name}"
-        value, where = self.network.image.name or "", "the input"
-        if compiled.choice is not None:
-            value, where = compiled.choice.layer.tensor, f"layer {compiled.choice.layer.name!r}"
-        feed = np.asarray(index if is_class else goal.feed)[None]
-        feeds = {**self.network.feeds(tensor, {**extra, **_rowed(goal.inputs)}), goal.aim.input: feed}
-        if not gradient_flows(self._open(), goal.aim, feeds, value):
+        value, where = self.network.picture, "the input"
+        if compiled.layers:
+            value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
+        feeds = asked.feeds(self.network)
+        if is_class:
+            feeds[goal.aim.input] = np.asarray([index])
+        if not gradient_flows(self.network.open(), goal.aim, feeds, value):
             raise GradientError(
                 f"the gradient of {name} at {where} is zero everywhere for this picture: the units on the way "
                 f"are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another "
                 + ("class" if is_class else "target")
             )
-        counter = f"; --target 'not {label}' shows what does" if is_class else ""
-        return f"the map is blank: at {where} everything speaks against {name}{counter}; try another class or layer"
+        return (
+            f"the map is blank: at {where} everything speaks against {name}; signed=True (--signed) shows what does"
+            + (f", and so does the target 'not {label}'" if is_class else "")
+            + "; or try another class or layer"
+        )
 
 
 def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
@@ -368,13 +312,5 @@ def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
     return Explainer(model, **settings)(image)
 
 
-def _rowed(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    return {name: array[None] for name, array in arrays.items()}
-
-
 def _row(arrays: Arrays, row: int) -> dict[str, NDArray[Any]]:
     return {name: array[row : row + 1] if len(array) > 1 else array for name, array in arrays.items()}
-
-
-def _rows(arrays: Arrays, rows: Sequence[int], count: int) -> dict[str, NDArray[Any]]:
-    return {name: array[list(rows)] if len(array) == count else array for name, array in arrays.items()}

@@ -13,6 +13,8 @@ WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its input for other targets: weights over a tensor [N, …], or a direction among embeddings [N, D]."""
 ACTIVATION = "onnxcam.activation"
 """The input of a model that was cut at a layer."""
+AROUND = "onnxcam.around."
+"""What its other inputs begin with: tensors that go around the layer, by their own names."""
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Its own outputs: the raw map, the class that was explained [N], its score [N]."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,17 +12,23 @@ from onnxcam.errors import OutputError, nearest
 from onnxcam.preprocess import Frame
 
 Map = NDArray[np.float32]
+Corners: TypeAlias = tuple[int, int, int, int]
+Colour: TypeAlias = tuple[int, int, int]
 
 COLORMAPS = ("jet", "turbo", "viridis", "inferno", "hot", "gray")
 
 
-def magnitude(raw: Map, channel: int | None) -> Map:
-    """Return a map [h, w] of *raw*: for a signed map of the input's shape, the largest |value| over its channels."""
-    return raw if channel is None else np.abs(raw).max(axis=channel).astype(np.float32)
+def flat(raw: Map, channel: int | None, *, signed: bool = False) -> Map:
+    """Return a map [h, w] of *raw*: of a map of the input's shape the largest |value| over its channels, or the sum."""
+    if channel is None:
+        return raw
+    return (raw.sum(axis=channel) if signed else np.abs(raw).max(axis=channel)).astype(np.float32)
 
 
-def normalize(raw: Map) -> Map:
-    """Return ReLU(raw) / max: in [0, 1], and all zero where nothing is positive."""
+def normalize(raw: Map, *, signed: bool = False) -> Map:
+    """Return ReLU(raw) / max: in [0, 1], and all zero where nothing is positive; *signed*: raw / max |raw|."""
+    if signed:
+        return (raw / max(float(np.abs(raw).max(initial=0)), 1e-38)).astype(np.float32)
     positive = np.maximum(raw, 0)
     top = float(positive.max(initial=0))
     return (positive / top if top > 0 else positive).astype(np.float32)
@@ -49,9 +58,11 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int]) -> Map:
 
 
 def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Return *heat*, in [0, 1], as colours, uint8 [H, W, 3] RGB."""
+    """Return *heat*, in [0, 1], as colours, uint8 [H, W, 3] RGB; where it has both signs, from blue to red."""
     import cv2
 
+    if heat.min(initial=0) < 0:
+        return _diverging(heat)
     grey = np.round(np.clip(heat, 0, 1) * 255).astype(np.uint8)
     if colormap == "gray":
         return np.repeat(grey[..., None], 3, axis=2)
@@ -62,27 +73,72 @@ def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
     return np.ascontiguousarray(cv2.applyColorMap(grey, table)[..., ::-1])
 
 
+def _diverging(heat: Map) -> NDArray[np.uint8]:
+    fading = np.round(255 * (1 - np.sqrt(np.clip(np.abs(heat), 0, 1)))).astype(np.uint8)
+    full = np.full_like(fading, 255)
+    return np.stack([np.where(heat < 0, fading, full), fading, np.where(heat > 0, fading, full)], axis=-1)
+
+
 def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Return *image* with the coloured *heat* over it: ``alpha`` of the heat, ``1 - alpha`` of the image."""
-    mixed = alpha * colorize(heat, colormap) + (1 - alpha) * image
+    """Return *image* with the coloured *heat* over it: ``alpha`` of the heat, ``1 - alpha`` of the image.
+
+    A heat of both signs covers the less the nearer it is to zero.
+    """
+    weight = alpha * np.sqrt(np.abs(heat))[..., None] if heat.min(initial=0) < 0 else alpha
+    mixed = weight * colorize(heat, colormap) + (1 - weight) * image
     return np.round(mixed).astype(np.uint8)
 
 
-def box(heat: Map, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
+def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
+    """Return *words* in a row on white, each on the colour of its value in *heat*, uint8 [H, W, 3] RGB."""
+    import cv2
+
+    font, height = cv2.FONT_HERSHEY_SIMPLEX, 44
+    tiles = []
+    shown = [(word, colour) for word, colour in zip(words, colorize(heat[None], colormap)[0], strict=True) if word]
+    for word, colour in shown:
+        (width, tall), _ = cv2.getTextSize(word, font, 0.8, 2)
+        tile = np.full((height, width + 18, 3), colour, np.uint8)
+        tile = np.round(alpha * tile + (1 - alpha) * 255).astype(np.uint8)
+        tiles.append(cv2.putText(tile, word, (9, (height + tall) // 2), font, 0.8, (0, 0, 0), 2, cv2.LINE_AA))
+    return np.concatenate(tiles, axis=1)
+
+
+def box(heat: Map, threshold: float = 0.15) -> Corners | None:
     """Return the box (x1, y1, x2, y2) around the largest connected part above *threshold* of the maximum.
 
     x2 and y2 are one past the last pixel. None where the map is zero. So do the CAM papers locate objects
     (1512.04150, 1610.02391: 15 % of the maximum).
     """
+    return next(iter(boxes(heat, threshold)), None)
+
+
+def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[Corners]:
+    """Return the boxes around all connected parts above *threshold* of the maximum, the largest part first.
+
+    Parts smaller than *least* of the picture are left out.
+    """
     import cv2
 
     top = float(heat.max(initial=0))
     if top <= 0:
-        return None
+        return []
     above = (heat >= threshold * top).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(above)
-    x, y, w, h, _ = stats[1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))]
-    return int(x), int(y), int(x + w), int(y + h)
+    parts = sorted(stats[1:].tolist(), key=lambda part: -part[cv2.CC_STAT_AREA])
+    return [(x, y, x + w, y + h) for x, y, w, h, area in parts if area >= least * heat.size]
+
+
+def outlined(image: NDArray[np.uint8], corners: Sequence[Sequence[float]], colour: Colour) -> NDArray[np.uint8]:
+    """Return *image* with rectangles in *colour*, edged in black so that they show on any ground."""
+    import cv2
+
+    drawn, width = image.copy(), max(1, round(min(image.shape[:2]) / 150))
+    for x1, y1, x2, y2 in corners:
+        ends = (round(x1), round(y1)), (round(x2) - 1, round(y2) - 1)
+        cv2.rectangle(drawn, *ends, (0, 0, 0), 3 * width)
+        cv2.rectangle(drawn, *ends, colour, width)
+    return drawn
 
 
 def peak(heat: Map) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
         raise ImageError(f"a picture cannot be a {type(source).__name__}; {_ACCEPTED}")
     path = Path(source)
     return _decode(_read_bytes(path), path)
+
+
+def each(source: Any) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pictures of *source*, as `read` does: a folder, a file, an array, a list of these, or None for none.
+
+    Of a folder the files that look like pictures are read, in order of their names; ImageError where none does.
+    """
+    import cv2
+
+    if isinstance(source, list | tuple):
+        for one in source:
+            yield from each(one)
+    elif isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        files = [file for file in sorted(Path(source).iterdir()) if file.is_file() and cv2.haveImageReader(str(file))]
+        if not files:
+            raise ImageError(f"{source}: the folder has no picture that can be read; give one with .png or .jpg files")
+        yield from map(read, files)
+    elif source is not None:
+        yield read(source)
 
 
 def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:

@@ -145,12 +145,11 @@ def choose(
     rules: RuleSet,
     name: str | None = None,
     probe: Probe | None = None,
-    local: bool = False,
 ) -> Choice:
     """Return the layer called *name*, or the one that suits best for None and ``"auto"``.
 
     *probe* is asked where the last layer may show too little: the last blocks of a transformer may pass only the class
-    token on, and what is behind one score of many may be *local*. LayerError where there is no such layer.
+    token on. LayerError where there is no such layer.
     """
     if name is not None and name != "auto":
         return Choice(named(graph, image, name, rules), "by name")
@@ -160,8 +159,6 @@ def choose(
             "the model has no activation with spatial extent between the picture and the class scores; "
             "use --method gradient, which needs none"
         )
-    if probe is not None and local:
-        return _widest(layers, probe)
     if isinstance(layers[0].layout, Tokens) and probe is not None:
         tokens = [layer for layer in layers if isinstance(layer.layout, Tokens)][:PROBED]
         alive = [layer for layer, share in zip(tokens, probe(tokens), strict=True) if share > 0.5]
@@ -176,11 +173,14 @@ def choose(
     )
 
 
-def _widest(layers: Sequence[Layer], probe: Probe) -> Choice:
-    """Return the last layer in which the target looks at most of its own place, such as a detection's box."""
-    shares = probe(layers)
-    wide = [layer for layer, share in zip(layers, shares, strict=True) if share >= min(0.5, max(shares))]
-    if not max(shares) > 0:
+def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
+    """Return the last layer in which the target looks at most of its own place, such as a detection's box.
+
+    *shares* says for each of *layers*, the last first, at which share of that place. LayerError where it is none.
+    """
+    enough = min(0.5, max(shares, default=0))
+    wide = [layer for layer, share in zip(layers, shares, strict=True) if share >= enough]
+    if not max(shares, default=0) > 0:
         raise LayerError("the gradient of the target is zero at every layer; name another target, or use --method rise")
     reason = "the last activation in which the target depends on most of its own place"
     return Choice(wide[0], reason, tuple(wide[1 : RUNNERS_UP + 1]))

@@ -55,6 +55,9 @@ class Folder:
             "overlay": str(self.path / files["overlay"].name),
             "detection": explanation.detection,
             "box": explanation.box(),
+            "boxes": explanation.boxes(),
+            "parts": explanation.weights,
+            "note": explanation.note,
             "warnings": list(explanation.warnings),
         }
         self.entries.append(entry)
@@ -82,9 +85,10 @@ class Folder:
 
     def _stem(self, image: Path, explanation: Explanation) -> str:
         """Return the picture's stem, numbered where another picture of that name was explained alike."""
-        stem, count = image.stem, 1
+        first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
+        count = 1
         while f"{stem}-{explanation.slug}" in self._stems:
             count += 1
-            stem = f"{image.stem}-{count}"
+            stem = f"{first}-{count}"
         self._stems.add(f"{stem}-{explanation.slug}")
         return stem

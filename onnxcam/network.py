@@ -17,13 +17,15 @@ from onnxcam import image as pictures
 from onnxcam import inputs as others
 from onnxcam import preprocess as preparing
 from onnxcam.engine import Session
-from onnxcam.graph import ModelLike, all_tensors
+from onnxcam.graph import ModelLike, all_tensors, building
 from onnxcam.inputs import Given
 from onnxcam.labels import Names
 from onnxcam.layout import Grid, picture_layout
+from onnxcam.medium import Medium, Pictures, Volumes
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.subject import Subject
-from onnxcam.target import Goal, Look, Target, Task, find_tasks, resolve
+from onnxcam.target import Goal, Look, Target, Task, find_tasks, probability, resolve
+from onnxcam.target.classes import Classes
 
 
 @dataclass
@@ -38,9 +40,14 @@ class Network:
     given: Mapping[str, Given] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list, init=False)
 
+    def open(self) -> Subject:
+        """Open the model once more, to be edited."""
+        with building():
+            return Subject.open(self.model, self.wrt)
+
     def read(self, subject: Subject) -> None:
         """Take in what *subject*, the model opened, tells."""
-        graph, self.image = subject.model.graph, subject.image
+        graph, self.image, self.asked = subject.model.graph, subject.image, subject.asked
         self.others = [value for value in graph.inputs if value is not subject.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
@@ -57,6 +64,32 @@ class Network:
     def class_names(self) -> Sequence[str] | None:
         """Return the labels that targets may use."""
         return getattr(self.task, "labels", None)
+
+    @property
+    def picture(self) -> str:
+        """Return the name of the picture input."""
+        return self.image.name or ""
+
+    @property
+    def probability_outputs(self) -> list[str] | None:
+        """Return the outputs that say how probable classes are; None where the model is no classifier."""
+        return [self.task.scores.output] if isinstance(self.task, Classes) else None
+
+    def probabilities(self, outputs: Mapping[str, NDArray[Any]], classes: NDArray[Any]) -> NDArray[np.float64] | None:
+        """Return how probable each of *classes* [N] is; None for scores that are integers of unknown meaning."""
+        assert isinstance(self.task, Classes)
+        scores = self.task.scores
+        rows = zip(outputs[scores.output], classes, strict=True)
+        found = [probability(scores, {scores.output: row}, int(index), self.multi_label) for row, index in rows]
+        return None if None in found else np.asarray(found, np.float64)
+
+    def parts(self, feeds: Mapping[str, NDArray[Any]]) -> list[str] | None:
+        """Return the names of the asked input's parts, its words say, None for a picture."""
+        if self.asked is self.image:
+            return None
+        name = self.asked.name or ""
+        values, words = feeds[name].reshape(-1), self.names.card.vocabulary.get(name)
+        return [words[int(i)] if words else f"{name}[{k}]" for k, i in enumerate(values)]
 
     @property
     def multi_label(self) -> bool:
@@ -79,6 +112,15 @@ class Network:
         return found
 
     @cached_property
+    def medium(self) -> Medium:
+        """What the model looks at."""
+        layout = self.layout
+        if layout is None or len(layout.space) != 3:
+            return Pictures(lambda: self.preprocessing)
+        dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
+        return Volumes(layout, dtype, self.preprocess or self.names.card.preprocess, self.warnings.append)
+
+    @cached_property
     def companions(self) -> dict[str, NDArray[Any]]:
         """The other inputs as far as they are given, [1, …] by name."""
         return self.read_inputs(self.given)
@@ -96,37 +138,33 @@ class Network:
         others.missing(found, self.others)
         count = len(tensor)
         rows = {value.name or "": _repeated(found[value.name or ""], count) for value in self.others}
-        return {self.image.name or "": tensor, **rows}
+        return {self.picture: tensor, **rows}
 
     def resolve(self, target: Target, look: Look) -> Goal:
         """Return what *target* means in the picture of *look*."""
         return resolve(self.tasks, target, self.class_names, look)
 
-    def look(self, tensor: NDArray[Any], picture: NDArray[Any] | None, extra: Mapping[str, NDArray[Any]]) -> Look:
+    def look(self, tensor: NDArray[Any], picture: Any, extra: Mapping[str, NDArray[Any]]) -> Look:
         """Return the look at one *tensor* [1, …], made of *picture*, if of any."""
         layout = self.layout
         space = layout.space if layout is not None else tuple(range(1, tensor.ndim))
-        frame = None if picture is None or len(space) != 2 else self.preprocessing.frame(*picture.shape[:2])
-        size = (
-            picture.shape[:2]
-            if frame is not None and picture is not None
-            else tuple(tensor.shape[axis] for axis in space)
-        )
+        frame = None if picture is None else self.medium.frame(picture)
+        size = tuple(tensor.shape[axis] for axis in space) if picture is None else self.medium.size(picture)
         known = {**self.companions, **extra}
         blank = {
             value.name or "": np.zeros([d if isinstance(d, int) else 1 for d in value.shape or ()], value.dtype.numpy())
             for value in self.others
             if value.dtype is not None and value.name not in known and value.dtype.is_integer()
         }
-        feeds = {self.image.name or "": tensor, **blank, **known}
-        return Look(feeds, self.image.name or "", space, frame, size, self._run, self._prepare)
+        feeds = {self.picture: tensor, **blank, **known}
+        return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.medium.array)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the plain model: its own outputs, or tensors inside it."""
         others.missing(feeds, self.others)
         key = tuple(names or ())
         if key not in self._plain:
-            subject = Subject.open(self.model, self.wrt)
+            subject = self.open()
             if names:
                 tensors = all_tensors(subject.model.graph)
                 subject.model.graph.outputs[:] = [tensors[name] for name in names]
@@ -135,7 +173,7 @@ class Network:
         return session.run({name: feeds[name] for name in session.inputs})
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
-        return self.preprocessing(pictures.read(picture))
+        return self.medium.tensor(self.medium.read(picture))
 
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
         spec = TensorSpec.of(value)

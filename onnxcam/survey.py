@@ -17,12 +17,13 @@ from onnxcam.errors import OnnxcamError
 from onnxcam.extras import load_bare
 from onnxcam.labels import Names
 from onnxcam.layer import Choice, Layer
-from onnxcam.layout import picture_input
+from onnxcam.layout import picture_input, picture_layout
 from onnxcam.methods import METHODS, Method, explanation_graph
 from onnxcam.passes import canonical
 from onnxcam.subject import Subject
 from onnxcam.target import Aim, Scores, find_tasks
 from onnxcam.target.classes import Classes
+from onnxcam.volume import KINDS
 
 Row = tuple[str, str, str]
 
@@ -76,6 +77,10 @@ def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
     active = dependents(model.graph, [image], STANDARD)
     on_the_way = [node for node in model.graph if not active.isdisjoint(node.outputs)]
     found.without_rule = sorted({node.op_type for node in on_the_way if (node.domain, node.op_type) not in STANDARD})
+    layout = picture_layout(image)
+    if layout is not None and len(layout.space) == 3:
+        found.preprocess = f"of a volume, by its numbers: one of {', '.join(KINDS)}"
+        return
     spec = preprocess.TensorSpec.of(image)
     taken, warnings = preprocess.resolve(None, spec, path=path, metadata=model.metadata_props, graph_hint=image)
     found.preprocess, found.warnings = str(taken), warnings
@@ -106,7 +111,9 @@ def _refusal(subject: Subject, method: Method, choice: Choice | None, aim: Aim) 
     """Return why *method* does not apply, or nothing."""
     twin = subject.twin()
     try:
-        explanation_graph(twin, method, choice.layer.twin(twin.model.graph) if choice else None, aim)
+        explanation_graph(
+            twin, method, [choice.layer.twin(twin.model.graph)] if choice and method.uses_layer else [], aim
+        )
     except OnnxcamError as error:
         return str(error)
     return ""

@@ -121,6 +121,9 @@ class Verifier:
         except (MissingRuleError, GradientError) as error:
             self._note(f"the gradients are not compared: {error}")
             return
+        if not names:
+            self._note("the gradients are not compared: none reaches an input")
+            return
         for label, feed in self._of(precision)[:2]:  # random numbers, and one picture
             known = {name: array for name, array in feed.items() if name in session.inputs}
             outputs = self._run(label, feed, list(layers.values()))

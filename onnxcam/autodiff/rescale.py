@@ -4,11 +4,11 @@ Here the cotangent m_y of a tensor is a multiplier: m_y Δy, summed, is what the
 Δy being the tensor less its twin y₀, what it is for the reference. A rule keeps that sum: Σ m_x Δx = Σ m_y Δy. For what
 is linear the multiplier is the gradient; for a function of one tensor it is Δy / Δx (the rescale rule, Shrikumar et
 al., 1704.02685); the paper says no more. For a product it is the gradient at the midpoint of the two, Δ(a b) = b̄ Δa +
-ā Δb, which is the Shapley value; a softmax and the normalisations are made of products. A maximum hands on its
-difference where it lies: in the picture, or in the reference where that is larger (Lundberg's DeepExplainer, captum).
+ā Δb, which is the Shapley value; normalisations are made of products, a softmax of exponentials and a logarithm. A
+maximum hands its difference to where it lies: in the picture, or in the reference where that is larger (as shap and
+captum do).
 
-The twins are emitted beside the graph. They are constants where the reference is one: the runtime folds them when it
-loads the model. An operator that has no row here is refused by name.
+An operator that has no row here is refused by name.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, infer_nodes, same
+from onnxcam.autodiff.infer import gradient_dtype, infer_nodes
 from onnxcam.autodiff.relevance import MOVES, SUMS, composition, refusal
-from onnxcam.autodiff.rules import STANDARD, Key, Rule, RuleSet, V
+from onnxcam.autodiff.rules import STANDARD, Key, Rule, V
 from onnxcam.autodiff.rules.activation import DIVISORS, SLOPES
 from onnxcam.autodiff.rules.arithmetic import cast_to
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, copied
-from onnxcam.autodiff.subgraph import bodies, used_values
+from onnxcam.autodiff.twins import ReferenceRules, rules_of
 
 Pairs: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplier
 
@@ -47,95 +47,6 @@ LINEAR = (
     PRODUCTS | MOVES | SUMS | frozenset("Sub Neg CumSum BatchNormalization DequantizeLinear ScatterElements".split())
 )
 WINNERS = frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
-_NUMBERLESS = frozenset("Shape Size".split())
-
-
-class RescaleRules(RuleSet):
-    """The table for one graph and one reference: each value has its twin, what it is for the reference."""
-
-    def __init__(self, op: Emitter, image: V, baseline: float) -> None:
-        super().__init__(NAME, TABLE)
-        self._op = op
-        self._varying = core.dependents(_with_numbers(op.graph), [image], RuleSet("", {}))
-        self.whole = not _batch_stands_alone(image, core.dependents(op.graph, [image], STANDARD))
-        self._twins = {image: self._reference(image, baseline)}
-        for node in op.graph:
-            if not bodies(node) and not self._twins.keys().isdisjoint(node.inputs):
-                self._copy(node)
-
-    def find(self, node: ir.Node) -> Rule:
-        """Return the rule for *node*; MethodError where there is none."""
-        row = self.get((node.domain, node.op_type))
-        if row is None:
-            raise refusal(self.name, node)
-        return row
-
-    def twin(self, x: V) -> V:
-        """Return what *x* is for the reference: *x* itself where it does not depend on the picture."""
-        node = x.producer()
-        if x in self._twins or node is None:
-            return self._twins.get(x, x)
-        if node.graph is None:  # emitted by a rule
-            if any(self.twin(operand) is not operand for operand in node.inputs if operand is not None):
-                self._copy(node)
-        elif bodies(node) and not self._twins.keys().isdisjoint(used_values(node)):
-            raise refusal(self.name, node)
-        return self._twins.get(x, x)
-
-    def varies(self, x: V) -> bool:
-        """Whether *x* depends on the numbers of the picture, not on its shape alone."""
-        node = x.producer()
-        if node is None or node.graph is not None:
-            return x in self._varying
-        return node.op_type not in _NUMBERLESS and any(self.varies(z) for z in node.inputs if z is not None)
-
-    def settle(self, x: V) -> None:
-        """Have *x* be the same for picture and reference."""
-        self._twins[x] = x
-
-    def _reference(self, image: V, baseline: float) -> V:
-        """Return the picture of *baseline*: of one row where the batch can be told from all else, to be repeated."""
-        op, dtype = self._op, (image.dtype or ir.DataType.FLOAT).numpy()
-        shape = op.Shape(image) if self.whole else op.Concat([1], op.Shape(image, start=1), axis=0)
-        reference = op.ConstantOfShape(shape, value=ir.tensor(np.asarray([baseline]).astype(dtype)))
-        reference.type = image.type
-        return reference
-
-    def _copy(self, node: ir.Node) -> None:
-        inputs = [x if x is None else self.twin(x) for x in node.inputs]
-        made: Any
-        if node.domain == "onnxcam":  # a Clamp, which stands for a Clip and is never placed
-            bounds = (float(node.attributes.get_float(name) or 0) for name in ("low", "high"))
-            made = self._op.Clip(inputs[0], *bounds)
-        else:
-            attributes = copied(node, *node.attributes)
-            made = self._op.emit(node.op_type, inputs, len(node.outputs), node.domain, attributes)
-        for y, y0 in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True):
-            y0.type = y0.type or y.type
-            self._twins[y] = y0
-
-
-def _with_numbers(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes whose outputs depend on the numbers in their inputs, not on their shapes alone."""
-    return [node for node in graph if node.op_type not in _NUMBERLESS]
-
-
-def _batch_stands_alone(image: V, active: Iterable[V]) -> bool:
-    """Whether the batch is open, and an axis of its own in all *active* values, whose other lengths are known."""
-    batch = None if image.shape is None else image.shape[0]
-    if isinstance(batch, int) or batch is None:
-        return False
-    shapes = [y.shape for y in active]
-    return all(
-        shape is not None and all(isinstance(length, int) or same(length, batch) for length in shape)
-        for shape in shapes
-    )
-
-
-def rules_of(scope: core.Scope) -> RescaleRules:
-    """Return the table with the twins."""
-    assert isinstance(scope.rules, RescaleRules)
-    return scope.rules
 
 
 def differences(op: Emitter, scope: core.Scope, x: V) -> V:
@@ -149,17 +60,17 @@ def _floats(op: Emitter, x: V) -> V:
     return x if x.dtype is None or x.dtype.is_floating_point() else op.Cast(x, to=int(ir.DataType.FLOAT))
 
 
-def tiny(x: V) -> float:
-    """Return the difference below which rounding decides: ten times that of the dtype at 1."""
-    return 10 * float(np.finfo(gradient_dtype(x).numpy()).eps)
+def quotient(op: Emitter, dy: V, above: V, below: V, otherwise: V) -> V:
+    """Return dy ⊙ above / below, *otherwise* where below is nothing: (dy a b + ε² o) / (b² + ε²).
 
-
-def quotient(op: Emitter, dy: V, above: V, below: V, otherwise: Any) -> V:
-    """Return dy ⊙ above / below; where below is nothing, *otherwise*."""
-    near = op.LessOrEqual(op.Abs(below), tiny(below))
-    slope = op.Div(above, op.Where(near, 1.0, below))
+    ε is the rounding at 1, 1e-7 in float32. There is no branch: ONNX Runtime's Where is slow.
+    """
+    square = float(np.finfo(gradient_dtype(below).numpy()).eps) ** 2
+    product = op.Mul(op.Mul(cast_to(op, dy, below), above), below)
+    share = op.Add(product, op.Mul(cast_to(op, otherwise, below), square))
+    slope = op.Div(share, op.Add(op.Mul(below, below), square))
     slope.shape = below.shape
-    return op.Where(near, cast_to(op, otherwise, below), op.Mul(dy, cast_to(op, slope, dy)))
+    return cast_to(op, slope, dy)
 
 
 def active_inputs(node: ir.Node, xs: Iterable[V | None], scope: core.Scope) -> list[int]:
@@ -212,12 +123,13 @@ def larger(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) 
     found = active_inputs(node, xs, scope)
     if len(found) == 1:
         return rescale(op, node, dy, *xs, scope=scope)
-    if len(xs) != 2 or xs[0] is None or xs[1] is None:
+    a, b = (*xs, None)[:2]
+    if len(xs) != 2 or a is None or b is None:
         raise refusal(NAME, node, "the largest of more than two activations")
-    d_y, d_a, d_b = (differences(op, scope, z) for z in (node.outputs[0], *xs))
+    d_y, d_a, d_b = (differences(op, scope, z) for z in (node.outputs[0], a, b))
     gradient = STANDARD.find(node).function(op, node, dy, *xs)[1]
-    b = quotient(op, dy, op.Sub(d_y, d_a), op.Sub(d_b, d_a), gradient)
-    return [(xs[0], op.Sub(dy, b)), (xs[1], b)]
+    m_b = quotient(op, dy, op.Sub(d_y, d_a), op.Sub(d_b, d_a), gradient)
+    return [(a, op.Sub(dy, m_b)), (b, m_b)]
 
 
 def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope) -> Pairs:
@@ -263,10 +175,8 @@ def spelt(forward: Callable[..., V]) -> Callable[..., Pairs]:
         active_inputs(node, (x, *rest), scope)
         dy = dy[0] if isinstance(dy, list) else dy
         y = forward(op, node, scope, x, *rest)
-        nodes = op.pending([x], [y])
+        nodes = op.pending([x, *rules_of(scope).settled], [y])
         infer_nodes(nodes, op.opset)
-        settled = [z for each in nodes for z in each.outputs if rules_of(scope).twin(z) is z]
-        nodes = [each for each in nodes if each.outputs[0] not in settled]
         (dx,) = scope.backward(op, nodes, [(y, dy)], [x])
         return [(x, dx)]
 
@@ -274,14 +184,17 @@ def spelt(forward: Callable[..., V]) -> Callable[..., Pairs]:
 
 
 def softmax(op: Emitter, node: ir.Node, scope: core.Scope, x: V) -> V:
-    """y = e / Σ e, e = exp(x − c), c the mean of both maxima, so that neither e nor e₀ overflows."""
+    """y = exp(u − log Σ exp u), u = x − c, c the mean of both maxima, so that no exponential overflows.
+
+    As a quotient it would be e / Σ e; the parts of that, large where x is far from x₀, cancel badly. Of the logarithm
+    of the sum each x takes a share between 0 and 1.
+    """
     axis = [node.attributes.get_int("axis", -1)]
     tops = [op.ReduceMax(z, axis, keepdims=1) for z in (x, rules_of(scope).twin(x))]
     c = op.Mul(op.Add(*tops), 0.5)
-    for z in (tops[0], c):
-        rules_of(scope).settle(z)
-    e = op.Exp(op.Sub(x, c))
-    return op.Div(e, op.ReduceSum(e, axis, keepdims=1))
+    rules_of(scope).settle(c)
+    u = op.Sub(x, c)
+    return op.Exp(op.Sub(u, op.Log(op.ReduceSum(op.Exp(u), axis, keepdims=1))))
 
 
 def layer_normalization(op: Emitter, node: ir.Node, scope: core.Scope, x: V, scale: V, b: V | None = None) -> V:
@@ -325,3 +238,8 @@ def _table() -> dict[Key, Rule | None]:
 
 
 TABLE = _table()
+
+
+def rescale_rules(op: Emitter, image: V, baseline: float) -> ReferenceRules:
+    """Return the rule set for the graph of *op*, against a picture that is *baseline* everywhere."""
+    return ReferenceRules(NAME, TABLE, op, image, baseline)

@@ -17,10 +17,17 @@ def command(
     method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="Class index, label or top; repeatable.", show_default=False),
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to explain: a class index, a label, top, 281-285, 'not 281', detection=0, box=x1,y1,x2,y2, "
+            "class=dog, text=AB12, like=FILE, … (docs/targets.md); repeatable.",
+            show_default=False,
+        ),
     ] = None,
     top: Annotated[
-        int | None, typer.Option("--top", "-k", min=1, help="Explain the k best classes.", show_default=False)
+        int | None,
+        typer.Option("--top", "-k", min=1, help="Explain the k best, classes or detections.", show_default=False),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -32,11 +39,15 @@ def command(
     layer: options.Layer = "auto",
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
+    inputs: options.Inputs = None,
+    wrt: options.Wrt = None,
     provider: options.Provider = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("onnxcam-out"),
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Weight of the map in the overlay.")] = 0.5,
     colormap: Annotated[str, typer.Option(help="jet, turbo, viridis, inferno, hot or gray.")] = "jet",
+    signed: Annotated[bool, typer.Option("--signed", help="Show what speaks against the target too, in blue.")] = False,
+    boxes: Annotated[bool, typer.Option("--boxes", help="Draw the boxes of the map, and of the detection.")] = False,
 ) -> None:
     """Explain pictures: overlays, maps and manifest.json in a folder."""
     from onnxcam.cli import show
@@ -53,16 +64,19 @@ def command(
         provider=provider,
         preprocess=preprocess,
         labels=labels,
-        settings=options.pairs(settings or []),
+        settings=options.pairs(settings),
         smooth=smooth,
+        signed=signed,
+        inputs=options.pairs(inputs, "--input", "question=…"),
+        wrt=wrt,
         progress=show.passes,
     )
     wanted: list[str | None] = [*target] if target else [None]
     with Folder(output) as folder:
         for image in show.progress(images) if find_method(method).in_graph else images:
-            found = explainer.best(image, top) if top else [explainer(image, one) for one in wanted]
-            for explanation in found:
-                folder.add(image, explanation, alpha=alpha, colormap=colormap)
+            for one in [f"top={top}"] if top else wanted:
+                for explanation in explainer.each(image, one):
+                    folder.add(image, explanation, alpha=alpha, colormap=colormap, boxes=boxes)
     if as_json:
         typer.echo(json.dumps(folder.entries, indent=2, ensure_ascii=False))
     else:

@@ -24,9 +24,24 @@ Labels = Annotated[str | None, typer.Option("--labels", help="File of class name
 Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
 
 
-def pairs(words: Sequence[str]) -> dict[str, str]:
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="name=value, another input of the model: words, numbers, an .npy file or a picture; repeatable.",
+        show_default=False,
+    ),
+]
+Wrt = Annotated[
+    str | None,
+    typer.Option("--wrt", help="Which input to explain: one of several pictures, or a question.", show_default=False),
+]
+
+
+def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:
     """Return ``name=value`` *words* as a dict; a usage error for any other."""
+    words = words or []
     for word in words:
         if "=" not in word.strip("="):
-            raise typer.BadParameter(f"--set takes name=value, such as --set samples=50, not {word!r}")
+            raise typer.BadParameter(f"{option} takes name=value, such as {option} {example}, not {word!r}")
     return dict(word.split("=", 1) for word in words)

@@ -51,7 +51,7 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
     rows = [
         (
             path(entry["image"]),
-            entry["target"]["label"] or str(entry["target"]["index"]),
+            entry["words"],
             f"{entry['score']:.3f}",
             "" if entry["probability"] is None else f"{entry['probability']:.1%}",
             "" if entry["box"] is None else ",".join(map(str, entry["box"])),
@@ -59,7 +59,10 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
         )
         for entry in entries
     ]
-    table(("image", "class", "# score", "# probability", "box", "overlay"), rows)
+    table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
+    for entry in entries:
+        if entry["parts"] is not None:
+            print(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
 
 
@@ -76,6 +79,8 @@ def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
         if choice.others:
             others = "; ".join(str(layer) for layer in choice.others)
             err.print(f"runners-up: {others}", style="dim", markup=False, soft_wrap=True)
+    for note in dict.fromkeys(entry["note"] for entry in entries if entry["note"]):
+        err.print(f"target: {note}", style="dim", markup=False, soft_wrap=True)
     for warning in dict.fromkeys(warning for entry in entries for warning in entry["warnings"]):
         err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
 
@@ -88,6 +93,11 @@ def progress(items: Sequence[T]) -> Iterable[T]:
 def passes(samples: Iterable[T], total: int) -> Iterable[T]:
     """Yield the *samples* of a method of several passes behind a progress bar, if a person looks on."""
     return _tracked(samples, "asking the network", total)
+
+
+def measuring(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the *items* of an evaluation behind a progress bar, if a person looks on."""
+    return _tracked(items, "measuring", total)
 
 
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:

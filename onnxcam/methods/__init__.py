@@ -2,7 +2,8 @@
 
 `activation` holds the CAM family, `principal` its members along the principal component, `composite` those of several
 classes or layers; `attention` the maps of attention probabilities, `fullgrad` the sum over all layers, `gradient` the
-maps at the input, `relevance` what shares out the score; `sampling` and `perturbation` those of several passes.
+maps at the input, `relevance` what shares out the score; `sampling`, `perturbation` and `superpixels` those of several
+passes.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from onnxcam.methods import perturbation as _perturbation
 from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
-from onnxcam.methods.base import METHODS, Method, Scene, explanation_graph, find_method, head_graph
-from onnxcam.methods.passes import Passes, read_settings
+from onnxcam.methods import superpixels as _superpixels
+from onnxcam.methods.base import METHODS, Method, Scene, find_method
+from onnxcam.methods.graph import explanation_graph, head_graph
+from onnxcam.methods.passes import Passes, Pictures, read_settings
 
 __all__ = [
     "METHODS",
     "Method",
     "Passes",
+    "Pictures",
     "Scene",
     "explanation_graph",
     "find_method",
@@ -31,3 +35,4 @@ __all__ = [
 ]
 
 del _activation, _attention, _composite, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling
+del _superpixels

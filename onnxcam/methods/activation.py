@@ -69,7 +69,7 @@ def gradcam(scene: Scene) -> ir.Value:
     """
     op = scene.op
     weights = op.ReduceMean(scene.activation_gradient(), scene.space(), keepdims=1)
-    return op.Relu(weighted(scene, weights))
+    return scene.positive(weighted(scene, weights))
 
 
 @method("gradcam++", at_layer=True, summed=True)
@@ -88,7 +88,7 @@ def gradcam_plus_plus(scene: Scene) -> ir.Value:
     below = op.Add(op.Add(g2, g2), op.Mul(op.Mul(g2, g), op.ReduceSum(a, scene.space(), keepdims=1)))
     zero = op.Equal(below, 0.0)
     alpha = op.Div(op.Where(zero, 0.0, g2), op.Where(zero, 1.0, below))
-    return op.Relu(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
+    return scene.positive(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
 
 
 @method("xgradcam", at_layer=True, summed=True)
@@ -132,7 +132,7 @@ def gradcam_elementwise(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradcam-elementwise")
     """
-    return summed(scene, scene.op.Relu(scene.op.Mul(scene.activation_gradient(), scene.activation())))
+    return summed(scene, scene.positive(scene.op.Mul(scene.activation_gradient(), scene.activation())))
 
 
 @method("layercam", at_layer=True, summed=True)
@@ -145,7 +145,7 @@ def layercam(scene: Scene) -> ir.Value:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="layercam", layer="layer2")
     """
     op = scene.op
-    return op.Relu(summed(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
+    return scene.positive(summed(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
 
 
 @method("shapleycam", at_layer=True, summed=True)
@@ -162,7 +162,7 @@ def shapleycam(scene: Scene) -> ir.Value:
     curvature = _hessian_product(scene)
     if curvature is not None:
         g = op.Sub(g, op.Mul(curvature, 0.5))
-    return op.Relu(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
+    return scene.positive(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
 
 
 @method("fem", at_layer=True, summed=True)

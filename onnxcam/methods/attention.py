@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
@@ -54,7 +54,7 @@ def legrad(scene: Scene, first: int = 0) -> ir.Value:
     """
     found = attended(scene)
     if first >= len(found):
-        raise MethodError(f"legrad's setting first is below the number of blocks, {len(found)}, not {first}")
+        raise MethodError(f"the setting first of legrad is below the number of blocks, {len(found)}, not {first}")
     maps = [_sensitivity(scene, block, found[-1].output) for block in found[first:]]
     total = scene.op.Div(scene.op.total(*maps), float(len(maps)))
     total.shape = ir.Shape([None, *found[-1].layout.grid])
@@ -102,11 +102,31 @@ def _head(scene: Scene, last: ir.Value, given: ir.Value) -> ir.Value:
 
 def attended(scene: Scene) -> list[Attended]:
     """Return the blocks in which all tokens attend to each other; MethodError where there are none."""
-    graph, image, scores = scene.op.graph, scene.image, scene.target.value
-    active, before = dependents(graph, [image], STANDARD), ancestors(scores)
-    tokens, found = _tokens(scene), list[tuple[list[ir.Value], list[ir.Value]]]()
+    tokens, active = _tokens(scene), dependents(scene.op.graph, [scene.image], STANDARD)
+    found = list(_stretches(scene, tokens, active))
+    if not found or not found[-1].behind:
+        raise MethodError(
+            "legrad needs a transformer in which all tokens attend to each other; between the picture and the scores "
+            "there is no Softmax of shape [N, heads, tokens, tokens]; use --method gradcam"
+        )
+    ends = [stretch.behind[-1] for stretch in found]
+    summed = len(ends) == 1 or _is_residual(ends[0], active)  # else blocks end with a normalisation
+    ends[-1] = next((y for y in reversed(found[-1].behind) if _is_residual(y, active) == summed), ends[-1])
+    return [Attended(a, y, tokens[y]) for stretch, y in zip(found, ends, strict=True) for a in stretch.probabilities]
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Attention that nothing but itself stands between, and the tokens behind it, up to the next attention."""
+
+    probabilities: list[ir.Value] = field(default_factory=list)
+    behind: list[ir.Value] = field(default_factory=list)
+
+
+def _stretches(scene: Scene, tokens: Mapping[ir.Value, Tokens], active: set[ir.Value]) -> Iterator[_Stretch]:
     lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
-    for node in graph:
+    before, stretch = ancestors(scene.target.value), _Stretch()
+    for node in scene.op.graph:
         y = node.outputs[0]
         if y not in before or y not in active:
             continue
@@ -117,20 +137,14 @@ def attended(scene: Scene) -> list[Attended]:
                 "transformers) and not optimised, or use --method gradcam"
             )
         if _is_attention(node, active, lengths):
-            if not found or found[-1][1]:
-                found.append(([], []))
-            found[-1][0].append(y)
-        elif found and y in tokens:
-            found[-1][1].append(y)
-    if not found or not found[-1][1]:
-        raise MethodError(
-            "legrad needs a transformer in which all tokens attend to each other; between the picture and the scores "
-            "there is no Softmax of shape [N, heads, tokens, tokens]; use --method gradcam"
-        )
-    ends = [behind[-1] for _, behind in found]
-    kind = len(ends) == 1 or _is_residual(ends[0], active)
-    ends[-1] = next((y for y in reversed(found[-1][1]) if _is_residual(y, active) == kind), ends[-1])
-    return [Attended(a, end, tokens[end]) for (several, _), end in zip(found, ends, strict=True) for a in several]
+            if stretch.behind:
+                yield stretch
+                stretch = _Stretch()
+            stretch.probabilities.append(y)
+        elif y in tokens and stretch.probabilities:
+            stretch.behind.append(y)
+    if stretch.probabilities:
+        yield stretch
 
 
 def _tokens(scene: Scene) -> dict[ir.Value, Tokens]:

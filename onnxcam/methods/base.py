@@ -1,4 +1,4 @@
-"""What a method is, and the explanation graph that it becomes.
+"""What a method is, and the registry of all.
 
 Most methods are a graph: one function emits the map. A procedure asks the network many times (`methods.passes`); what
 its explanation graph gives is what it needs of one pass: the map of another method, the layer's activation, or nothing
@@ -8,7 +8,8 @@ but the score.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_type_hints
 
@@ -18,16 +19,12 @@ from numpy.typing import NDArray
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import gradient_dtype
-from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.autodiff.subgraph import prune
-from onnxcam.errors import MethodError, nearest
-from onnxcam.extras import ACTIVATION, CHOSEN, MAP, SCORE
+from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
+from onnxcam.extras import CHOSEN
 from onnxcam.layer import Layer
-from onnxcam.layout import picture_layout
-from onnxcam.subject import Subject
-from onnxcam.target.aim import Aim, Aimed
+from onnxcam.target.aim import Aimed
 from onnxcam.target.scores import Scores
 
 
@@ -40,6 +37,7 @@ class Scene:
     layer: Layer | None
     target: Aimed
     eigen: bool = False  # sums over channels give way to their principal component
+    signed: bool = False  # what speaks against the target stays in the map
 
     @property
     def scores(self) -> Scores:
@@ -54,6 +52,10 @@ class Scene:
         if CHOSEN not in self.target.outputs:
             raise MethodError("this method needs one class of a classifier as its target: use --method gradcam")
         return self.target.outputs[CHOSEN]
+
+    def positive(self, maps: ir.Value) -> ir.Value:
+        """Return ReLU(*maps*), the last step of many methods; *maps* as they are where both signs are asked for."""
+        return maps if self.signed else self.op.Relu(maps)
 
     def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
         """Return the gradient of the score with respect to *value*."""
@@ -181,54 +183,14 @@ def find_method(id: str) -> Method:
     return METHODS[id]
 
 
-def explanation_graph(
-    subject: Subject, method: Method, layer: Layer | None, aim: Aim, settings: Mapping[str, Any] | None = None
-) -> None:
-    """Make the model of *subject* explain itself, in place.
-
-    It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
-    what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
-    layer, or of the picture, unless it says itself what shape it is.
-    """
-    image, op = subject.image, Emitter(subject.model.graph)
-    batch = [subject.batch]
-    target = aim.emit(op, subject.batch)
-    if method.emit is not None:
-        own = dict(settings or {}) if method.in_graph else {}
-        eigen = "eigen" in own.pop(SMOOTH, NONE)
-        raw = method.emit(Scene(op, image, layer, target, eigen), **own)
-        value, layout = (layer.value, layer.layout) if method.uses_layer and layer else (image, picture_layout(image))
-        if not method.in_graph:
-            add_output(op, raw, MAP)
-        elif method.at_layer and layout is not None:
-            size = raw.shape[1:] if raw.shape is not None else layout.size(value)
-            add_output(op, raw, MAP, shape=[*batch, *size])
-        else:
-            add_output(op, raw, MAP, like=image)
-    _finish(op, {**target.outputs, SCORE: target.score}, batch)
-
-
-def head_graph(subject: Subject, layer: Layer, aim: Aim) -> None:
-    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
-
-    Other inputs stay where there is a way around the layer.
-    """
-    graph, cut = subject.model.graph, layer.value
-    given = ir.Value(name=ACTIVATION, shape=cut.shape, type=cut.type)
-    op, own = Emitter(graph), list(graph.inputs)
-    cut.replace_all_uses_with(given, replace_graph_outputs=True)
-    target = aim.emit(op, subject.batch)
-    graph.outputs.clear()
-    graph.inputs.append(given)
-    _finish(op, {SCORE: target.score}, [subject.batch])
-    for value in own:
-        if not value.uses():
-            graph.inputs.remove(value)
-
-
-def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Sequence[Any]) -> None:
-    """Make *outputs*, [N] each, the last outputs of the graph, and take out what no output needs."""
-    for name, value in outputs.items():
-        add_output(op, value, name, shape=batch)
-    op.place(op.graph.outputs)
-    prune(op.graph)
+@contextmanager
+def offering_black_boxes() -> Iterator[None]:
+    """Where no gradient passes, have the error name the methods that ask the network for its scores only."""
+    try:
+        yield
+    except (MissingRuleError, GradientError) as error:
+        *most, last = (method.id for method in METHODS.values() if method.emit is None)
+        raise type(error)(
+            f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
+            "all that apply)"
+        ) from error

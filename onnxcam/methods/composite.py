@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import groupby
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,7 @@ from onnxcam.blocks import blocks
 from onnxcam.errors import MethodError
 from onnxcam.layer import Layer, ancestors
 from onnxcam.layout import picture_layout
-from onnxcam.methods.base import METHODS, Scene, method
+from onnxcam.methods.base import METHODS, Emit, Scene, method
 from onnxcam.methods.fullgrad import enlarged
 
 Base: TypeAlias = Literal[
@@ -80,13 +80,26 @@ def refinecam(scene: Scene, stages: int = 4, base: Base = "gradcam++") -> ir.Val
     Example:
         >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="refinecam", settings={"base": "layercam"})
     """
+    maps = [_emit(base, replace(scene, layer=layer)) for layer in _ends(scene, stages)]
+    return _at_the_picture(scene, maps, lambda op, large: reduce(op.Mul, large))
+
+
+def fused(scene: Scene, emit: Emit, layers: Sequence[Layer], **settings: Any) -> ir.Value:
+    """Return M = mean_l U(N(ReLU L_l)), L_l the map of *emit* at each of *layers*: as pytorch-grad-cam fuses layers."""
+    maps = [emit(replace(scene, layer=layer, signed=False), **settings) for layer in layers]
+    return _at_the_picture(scene, maps, lambda op, large: op.Div(op.total(*large), float(len(large))))
+
+
+def _at_the_picture(
+    scene: Scene, maps: Sequence[ir.Value], join: Callable[[Emitter, Sequence[ir.Value]], ir.Value]
+) -> ir.Value:
+    """Return *maps* of several sizes joined: each in [0, 1] and at the picture's size."""
     op, image, layout = scene.op, scene.image, picture_layout(scene.image)
     assert layout is not None
-    maps = [_scaled(op, op.Relu(_emit(base, replace(scene, layer=layer)))) for layer in _ends(scene, stages)]
-    large = [enlarged(op, op.Unsqueeze(one, [1]), image, layout) for one in maps]
-    refined = op.Squeeze(reduce(op.Mul, large), [1])
-    refined.shape = ir.Shape([None, *layout.size(image)])
-    return refined
+    scaled = [op.Unsqueeze(_scaled(op, op.Relu(one)), [1]) for one in maps]
+    joined = op.Squeeze(join(op, [enlarged(op, one, image, layout) for one in scaled]), [1])
+    joined.shape = ir.Shape([None, *layout.size(image)])
+    return joined
 
 
 def _ends(scene: Scene, stages: int) -> Sequence[Layer]:
@@ -96,7 +109,7 @@ def _ends(scene: Scene, stages: int) -> Sequence[Layer]:
     before = ancestors(last.value) - {last.value}
     found = blocks(scene.op.graph, scene.image, scene.target.value, STANDARD)
     ends = [*(layer for layer in found if layer.value in before), last]
-    runs = groupby(ends, key=lambda layer: layer.size)
+    runs = groupby(ends, key=lambda layer: tuple(map(str, layer.layout.size(layer.value))))  # lengths may be symbols
     return [list(run)[-1] for _, run in runs][-stages:]
 
 

@@ -26,6 +26,20 @@ COMMON = {BATCH_SIZE: 8}
 """The settings of every procedure: how many samples a pass holds."""
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """A setting that is a set of pictures: the default of its parameter. A procedure is handed their tensors [B, …].
+
+    *source* is a folder, a file, a list of files or uint8 arrays [H, W, 3], or the tensors themselves, an array
+    [B, …] of the model's input; None for no pictures, of which the tensors are [0, …].
+    """
+
+    source: Any = None
+
+    def __str__(self) -> str:
+        return "none" if self.source is None else str(self.source)
+
+
 def quiet(samples: Iterable[Any], total: int) -> Iterable[Any]:
     """Show nothing."""
     return samples
@@ -74,10 +88,23 @@ class Passes:
         """The lengths of the picture's axes of space."""
         return tuple(self.picture.shape[axis - 1] for axis in self._picture_layout().space)
 
+    @property
+    def channels_last(self) -> Array:
+        """x as [*space, channels]."""
+        return np.moveaxis(self.x, self._picture_layout().channel - 1, -1)
+
     def masked(self, mask: Array, baseline: float = 0.0) -> Array:
         """Return x where *mask*, [*space] in [0, 1], is 1, and *baseline* where it is 0."""
         weight = np.expand_dims(mask, self._picture_layout().channel - 1)
         return weight * self.x + (1 - weight) * baseline if baseline else weight * self.x
+
+    def blurred(self, share: float) -> Array:
+        """Return x blurred by a Gaussian, σ being *share* of each side; edges go on."""
+        found = self.x
+        for axis in self._picture_layout().space:
+            turned = np.moveaxis(found, axis - 1, -1)
+            found = np.moveaxis(turned @ _gaussian(turned.shape[-1], share), -1, axis - 1)
+        return found
 
     def values(self, samples: Iterable[Array], total: int) -> Iterator[Array]:
         """Yield for each sample what the method's graph emits."""
@@ -147,6 +174,15 @@ def _linear(old: int, new: int) -> Array:
     return np.maximum(0, 1 - np.abs(places - np.arange(old)[:, None])).astype(np.float32)
 
 
+def _gaussian(length: int, share: float) -> Array:
+    """Return the matrix [length, length] of a Gaussian blur with σ = *share* of the length."""
+    apart = np.arange(length) - np.arange(-length, 2 * length)[:, None]  # the edges stand for what lies beyond
+    weights = np.exp(-((apart / (share * length)) ** 2) / 2)
+    folded = np.zeros((length, length))
+    np.add.at(folded, np.clip(np.arange(-length, 2 * length), 0, length - 1), weights)
+    return (folded / folded.sum(0)).astype(np.float32)
+
+
 def read_settings(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of *method*: *given*, as words or values, else the defaults; MethodError for a wrong one."""
     known = {**method.settings, **({} if method.in_graph else COMMON)}
@@ -161,6 +197,8 @@ def _read(method: Method, name: str, value: Any, default: Any) -> Any:
     kind = type(default)
     if kind is str:
         return _word(method, name, value)
+    if kind is Pictures:
+        return value if isinstance(value, Pictures) else Pictures(value)
     try:
         read = kind(value)
         exact = isinstance(value, str) or read == value

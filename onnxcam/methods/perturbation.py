@@ -1,9 +1,10 @@
-"""What the score loses: parts of the picture covered, channels of a layer as masks or taken out. No gradients."""
+"""How the score changes: parts of the picture or of a layer covered, channels as masks or taken out. No gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import comb
 
 import numpy as np
 import onnx_ir as ir
@@ -99,6 +100,48 @@ def scorecam(passes: Passes) -> Array:
     return _weighted(_softmax(scores), a)
 
 
+@procedure("sscam", around=_activation, at_layer=True, uses_layer=True)
+def sscam(passes: Passes, samples: int = 10, noise: float = 2.0, seed: int = 0) -> Array:
+    """L = ReLU(Σ_k α_k A_k), α = softmax over k of the mean of y(x ⊙ (H_k + ε)) − y(0), ε normal with σ = noise.
+
+    Wang et al., SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization, 2006.14255; H_k as in Score-CAM, ε
+    another number for each pixel. It takes *samples* passes a channel; the authors' code takes 35.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="sscam", settings={"samples": 35, "batch_size": 32})
+    """
+    a, rng = passes.value, np.random.default_rng(seed)
+
+    def noisy() -> Iterator[Array]:
+        for channel in a:
+            mask = _mask(channel, passes.space)
+            for _ in range(samples):
+                yield passes.masked(mask + noise * rng.standard_normal(mask.shape, np.float32))
+
+    return _weighted(_softmax(_means(passes, noisy(), len(a), samples)), a)
+
+
+@procedure("iscam", around=_activation, at_layer=True, uses_layer=True)
+def iscam(passes: Passes, samples: int = 10) -> Array:
+    """L = ReLU(Σ_k α_k A_k), α = softmax over k of the mean over i of y(M_ki) − y(0), M_ki = Σ_{j<i} j / N H_k ⊙ x.
+
+    Naidu et al., IS-CAM: Integrated Score-CAM for axiomatic-based explanations, 2010.03023; H_k as in Score-CAM, i from
+    1 to N = *samples*. The masks add up, as in the peers that implement it: the last one is (N − 1) / 2 times H_k.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="iscam", settings={"batch_size": 32})
+    """
+    a, shares = passes.value, [i * (i - 1) / (2 * samples) for i in range(1, samples + 1)]
+    masks = (_mask(channel, passes.space) for channel in a)
+    parts = (passes.masked(share * mask) for mask in masks for share in shares)
+    return _weighted(_softmax(_means(passes, parts, len(a), samples)), a)
+
+
+def _means(passes: Passes, pictures: Iterator[Array], channels: int, samples: int) -> Array:
+    """Return the mean score of the *samples* pictures of each channel."""
+    return passes.scores(pictures, channels * samples).reshape(channels, samples).mean(axis=1)
+
+
 def _mask(channel: Array, size: tuple[int, ...]) -> Array:
     large = resized(channel, size)
     low, high = large.min(), large.max()
@@ -148,6 +191,36 @@ def _without(channel: int, shape: tuple[int, ...]) -> Array:
     factor = np.ones((shape[0], *[1] * (len(shape) - 1)), np.float32)
     factor[channel] = 0
     return factor
+
+
+@procedure("recipro-cam", around=_layer_value, at_layer=True, uses_layer=True, uses_head=True)
+def recipro_cam(passes: Passes, kernel: int = 3) -> Array:
+    """M = y(A ⊙ m_n) − min over all n, at cell n: m_n is a Gaussian of *kernel* cells a side around n, and 0 elsewhere.
+
+    Byun & Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks, 2209.14074; for
+    the tokens of a transformer ViT-ReciproCAM, 2310.02588: the masks leave class and register tokens as they are. The
+    Gaussian is binomial: (1, 2, 1) / 4 along each axis for 3; 1 is the cell alone. y is the score before softmax, as in
+    OpenVINO XAI; the authors' code takes it after. One pass of the network behind the layer for each cell.
+
+    Example:
+        >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="recipro-cam", settings={"batch_size": 49})
+    """
+    if not kernel % 2:
+        raise MethodError(f"the setting kernel of recipro-cam is odd, so that a cell can be its centre, not {kernel}")
+    space = passes.activation.shape[1:]
+    cells = list(np.ndindex(*space))
+    scores = passes.head_scores((_around(cell, space, kernel)[None] for cell in cells), len(cells))
+    return (scores - scores.min()).reshape(space)
+
+
+def _around(cell: tuple[int, ...], space: tuple[int, ...], kernel: int) -> Array:
+    """Return a Gaussian around *cell*: the product of binomial coefficients along each axis, cropped at the edges."""
+    mask = np.ones((), np.float32)
+    for at, length in zip(cell, space, strict=True):
+        apart = np.arange(length) - at + kernel // 2
+        row = [comb(kernel - 1, i) / 2 ** (kernel - 1) if 0 <= i < kernel else 0 for i in apart.tolist()]
+        mask = mask[..., None] * np.asarray(row, np.float32)
+    return mask
 
 
 def _share(method: str, **settings: float) -> None:

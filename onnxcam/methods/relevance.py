@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import backward, connected, dense
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
-from onnxcam.autodiff.rescale import RescaleRules
+from onnxcam.autodiff.rescale import rescale_rules
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.layer import Layer
 from onnxcam.layout import Grid
@@ -77,13 +77,13 @@ def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
 
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
     rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. Products, softmax, normalisations and maxima,
-    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, such as loops, is refused by name.
+    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, loops say, is refused by name.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})
     """
     op, image = scene.op, scene.image
-    rules = RescaleRules(op, image, baseline)
+    rules = rescale_rules(op, image, baseline)
     picture, reference = Layer(image, Grid(1, ())), rules.twin(image)
     multipliers = picture.real_gradient(op, scene.gradient(image, rules))
     return op.Mul(multipliers, op.Sub(picture.real(op), real(op, reference, image)))

@@ -91,7 +91,7 @@ class Preprocess:
 
     def _values(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Scale and normalise; [h, w, C]. Raw integers are the pixels' own 0..255, of int8 shifted by -128."""
-        if self.dtype.kind in "iu" and (self.units is None or self._is_beyond(*self.units)):
+        if self.takes_raw:
             shift = 128 if self.dtype == np.int8 else 0
             return (pixels.astype(np.int16) - shift).astype(self.dtype)
         low, high = self.range
@@ -102,6 +102,11 @@ class Preprocess:
             info = np.iinfo(self.dtype)
             values = np.clip(np.rint(values / scale) + zero, info.min, info.max)
         return values.astype(self.dtype)
+
+    @property
+    def takes_raw(self) -> bool:
+        """Whether the model takes the integers of the pixels as they are, those of int8 shifted by -128."""
+        return self.dtype.kind in "iu" and (self.units is None or self._is_beyond(*self.units))
 
     def _is_beyond(self, scale: float, zero: int) -> bool:
         """Whether these are the pixels as they are, which the units cannot hold: integers that are meant raw."""

@@ -46,6 +46,7 @@ class Look:
     picture: tuple[int, ...]  # the lengths of the picture's axes of space; where only the tensor is known, of its
     run: Callable[[Mapping[str, Array], Sequence[str] | None], Mapping[str, Array]]  # None: the model's own outputs
     prepare: Callable[[Picture], Array]  # another picture to a tensor [1, …]
+    read: Callable[[Picture], Array] = pictures.read  # a mask, as a picture or volume
     known: Mapping[str, Array] | None = None  # the outputs, where they are known
 
     @cached_property
@@ -74,12 +75,12 @@ class Look:
     def mask(self, source: Picture) -> NDArray[np.bool_]:
         """Return the mask in a file or an array: what is not zero. TargetError where it has not the picture's size."""
         named = "the mask" if isinstance(source, np.ndarray) else f"the mask {source}"
-        mask = source if isinstance(source, np.ndarray) else pictures.read(source)
+        mask = source if isinstance(source, np.ndarray) else self.read(source)
         if mask.ndim == len(self.picture) + 1:
             mask = mask.max(axis=-1)
         if mask.shape != self.picture:
             sizes = [" × ".join(map(str, shape[::-1])) for shape in (mask.shape, self.picture)]
-            raise TargetError(f"{named} has {sizes[0]} pixels, the picture {sizes[1]}; give one of the same size")
+            raise TargetError(f"{named} has the size {sizes[0]}, the picture {sizes[1]}; give one of the same size")
         if not mask.any():
             raise TargetError(f"{named} is empty: all of it is zero")
         return np.asarray(mask != 0)

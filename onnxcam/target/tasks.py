@@ -45,7 +45,7 @@ def find_tasks(graph: ir.Graph, image: ir.Value, names: Names) -> list[Task]:
     order = [first] if first else list(finders)
     every = (task for name in order for task in finders[name](graph, image, names, first is not None))
     found = list(islice(every, 1))
-    if not any(isinstance(task, Embedding) for task in found):
+    if not found or isinstance(found[0], Classes):
         found += list(_embedding(graph, image, names, True))
     return [*found, Tensors.of(graph, {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}})]
 

@@ -292,3 +292,13 @@ def test_the_card_of_what_is_no_classifier(tmp_path: Path) -> None:
     found = card(made.path)
     assert (found.task, found.labels, found.vocabulary) == ("caption", words["words"][1:], words)
     assert {row.kind for row in made.verification} == {"output", "input gradient"}
+
+
+def test_where_rounding_stops_every_gradient_a_note_says_so(tmp_path: Path) -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.round(4 * x) / 4
+
+    made = from_pytorch(Rounded(), tmp_path / "m.onnx", torch.rand(1, 3, 8, 8))
+    assert "the gradients are not compared: none reaches an input" in made.warnings
+    assert {row.kind for row in made.verification} == {"output"}

@@ -19,6 +19,15 @@ KERNEL = np.linalg.eigh(KERNEL).eigenvectors[:, -1] * np.sqrt(np.linalg.eigvalsh
 KERNEL *= np.sign(KERNEL @ [1, 2, 3, 4])
 P_TOP = 1 / (1 + np.exp(4))
 ALPHA = 1 / (1 + np.exp(-35 / 12))
+BETA = 1 / (1 + np.exp(-35 / 48))
+
+# With pixels z there, y = (½, -½, 1½, -1) z and (0, 1½, 0, 3) z; p = 1 / (1 + exp(y_2 - y_1)). Ridge regression, α = 1.
+Z = np.random.default_rng(0).integers(0, 2, (30, 4))
+Z[0] = 1
+PI = np.exp(-(((1 - np.sqrt(Z.sum(1) / 4)) / 0.25) ** 2) / 2)
+P = 1 / (1 + np.exp(Z @ [-0.5, 2, -1.5, 4]))
+ZC, PC = Z - np.average(Z, 0, PI), P - np.average(P, 0, PI)
+LIME = np.linalg.solve((ZC.T * PI) @ ZC + np.eye(4), (ZC.T * PI) @ PC)
 
 # Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
 BY_HAND: dict[str, Any] = {
@@ -58,15 +67,29 @@ BY_HAND: dict[str, Any] = {
     "rise": [[P_TOP, P_TOP], [P_TOP, P_TOP]],  # every mask keeps all; p = softmax(½, 4½)
     # H_1 = A_1 / 3 keeps (⅓, 3): y = 5/3; H_2 = A_2 / 4 keeps (−1, −4): y = −5/4; α_1 = 1 / (1 + exp(−35/12))
     "scorecam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],
+    "sscam": [[ALPHA, 2 * (1 - ALPHA)], [3 * ALPHA, 4 * (1 - ALPHA)]],  # so little noise that it is Score-CAM
+    # y is linear in the share of a mask; the shares are 0 and ½, their mean ¼: y = 5/12 and −5/16
+    "iscam": [[BETA, 2 * (1 - BETA)], [3 * BETA, 4 * (1 - BETA)]],
+    # m = (4, 2, 2, 1) / 16 and so on keep (5, 4), (2½, 8), (7, 5), (3½, 10) eighths of Σ A: y = (6, −3, 9, −3) / 32
+    "recipro-cam": [[9 / 32, 0], [12 / 32, 0]],
     "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
+    "expected-gradients": [[0.5, -0.5], [1.5, -1]],  # linear on the way from its one baseline, 0
+    "deeplift": [[0.5, -0.5], [1.5, -1]],  # y = Σ x ∂ from 0
+    "kernelshap": [[0.5, -0.5], [1.5, -1]],  # each pixel is a superpixel, and y their sum
+    "lime": LIME.reshape(2, 2),
 }
-SETTINGS: dict[str, dict[str, float | str]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "finercam": {"base": "hirescam"},
     "smoothgrad": {"samples": 4, "noise": 1e-3},
     "vargrad": {"samples": 4, "noise": 1e-3},
     "smoothgradcam++": {"samples": 4, "noise": 1e-3},
+    "sscam": {"samples": 2, "noise": 1e-7},
+    "iscam": {"samples": 2},
     "occlusion": {"patch": 0.5, "stride": 0.5},
     "rise": {"samples": 3, "keep": 1},
+    "expected-gradients": {"baselines": np.zeros((1, *HAND_X.shape[1:]), np.float32), "samples": 3},
+    "kernelshap": {"segments": 4},
+    "lime": {"segments": 4, "samples": 30},
 }
 
 

@@ -85,6 +85,17 @@ def test_the_layers_of_refinecam_end_the_stages(residual, stages: int, taken: in
     np.testing.assert_allclose(raw, expected[:, 0].numpy(), rtol=1e-3, atol=1e-5 * float(expected.max()))
 
 
+def test_refinecam_of_any_size(residual) -> None:
+    """Stages are told apart by the symbols of their lengths."""
+    net, model = residual
+    dims = {2: 8 * torch.export.Dim("h", min=2, max=64), 3: 8 * torch.export.Dim("w", min=2, max=64)}
+    free, x = export(net, torch.rand(1, 3, 32, 32), dynamic_shapes=(dims,)), torch.rand(1, 3, 32, 32)
+    maps = [Explainer(one, method="refinecam").attribute(x.numpy(), target=2) for one in (model, free)]
+    assert maps[0].any()
+    np.testing.assert_allclose(maps[1], maps[0], rtol=1e-4, atol=1e-6)
+    assert Explainer(free, method="refinecam").attribute(np.zeros((1, 3, 48, 64), np.float32)).shape == (1, 48, 64)
+
+
 def test_refinecam_ends_with_the_layer(residual) -> None:
     net, model = residual
     x = torch.rand(1, 3, 32, 32)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +12,10 @@ import onnx_ir as ir
 import pytest
 
 from onnxcam import Explainer
-from onnxcam.errors import MethodError
+from onnxcam.engine import Session
+from onnxcam.errors import ImageError, MethodError
+from onnxcam.graph import load
+from onnxcam.image import write
 from onnxcam.layout import Grid, Tokens
 from onnxcam.methods import METHODS, Method, Scene
 from onnxcam.methods.passes import resized
@@ -26,6 +31,7 @@ from tests.networks import HAND_X, hand_model
             "no setting 'sample'; there are samples=25, noise=0.15, seed=0, batch_size=8. Did",
         ),
         ("gradcam", {"samples": 3}, "gradcam has no setting 'samples'; there are smooth=none."),
+        ("deeplift", {"base": 3}, "no setting 'base'; there are baseline=0.0. Did you mean 'baseline'?"),
         ("smoothgrad", {"samples": "many"}, "the setting samples of smoothgrad is a whole number from 1, not 'many'"),
         ("smoothgrad", {"samples": 0}, "a whole number from 1, not 0"),
         ("smoothgrad", {"samples": 2.5}, "a whole number from 1, not 2.5"),
@@ -68,11 +74,13 @@ def test_integrated_gradients_are_complete() -> None:
     assert total == pytest.approx(0.5 - 4, rel=0.01)
 
 
-@pytest.mark.parametrize("method", ["smoothgrad", "rise", "scorecam", "ablationcam"])
+@pytest.mark.parametrize(
+    "method", ["smoothgrad", "expected-gradients", "rise", "kernelshap", "lime", "scorecam", "ablationcam"]
+)
 def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
     fixed = hand_model()
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    settings = {"samples": 5} if method in ("smoothgrad", "rise") else {}
+    settings = {} if method in ("scorecam", "ablationcam") else {"samples": 14}
     maps = [
         Explainer(model, method=method, settings={**settings, "batch_size": size}).attribute(HAND_X, target=0)
         for model, size in ((hand_model(), 1), (hand_model(), 4), (fixed, 3))
@@ -82,13 +90,99 @@ def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
     np.testing.assert_allclose(maps[2], maps[0], rtol=1e-5)
 
 
-def test_the_seed_decides() -> None:
+@pytest.mark.parametrize("method", ["rise", "lime", "kernelshap", "expected-gradients"])
+def test_the_seed_decides(method: str) -> None:
+    model, x = wide_model()
     maps = [
-        Explainer(hand_model(), method="rise", settings={"samples": 4, "seed": seed}).attribute(HAND_X, target=0)
+        Explainer(model, method=method, settings={"samples": 110, "seed": seed}).attribute(x, target=0)
         for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(maps[0], maps[1])
     assert not np.allclose(maps[0], maps[2])
+
+
+def wide_model() -> tuple[onnx.ModelProto, np.ndarray]:
+    """The network by hand for pictures of 12 × 12 pixels, and one of noise."""
+    model = hand_model()
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value = 12
+    return model, np.random.default_rng(0).standard_normal((1, 1, 12, 12)).astype(np.float32)
+
+
+def test_numpys_own_generator_is_left_as_it_was() -> None:
+    np.random.seed(3)
+    first = np.random.random()
+    np.random.seed(3)
+    model, x = wide_model()
+    Explainer(model, method="kernelshap", settings={"samples": 110}).attribute(x)
+    assert np.random.random() == first
+
+
+@pytest.mark.parametrize("method", ["kernelshap", "lime"])
+def test_without_the_extra_the_error_says_what_to_install(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("shap", "lime", "lime.lime_base", "skimage.segmentation"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MethodError, match=rf"^{method} is made by .*; pip install 'onnxcam\[perturbation\]'$"):
+        Explainer(hand_model(), method=method).attribute(HAND_X)
+
+
+def test_too_few_samples_to_fit_the_superpixels() -> None:
+    model, x = wide_model()
+    with pytest.raises(
+        MethodError, match=r"cannot fit \d+ superpixels to 30 samples; take samples=\d+ or more, or fewer"
+    ):
+        Explainer(model, method="kernelshap", settings={"samples": 30}).attribute(x)
+
+
+def test_a_flat_picture_has_superpixels_too() -> None:
+    model, x = wide_model()
+    raw = Explainer(model, method="kernelshap", settings={"segments": 9}).attribute(np.ones_like(x), target=0)
+    assert raw.min() > 0
+
+
+def test_baselines_are_read_from_a_folder_files_or_tensors(tmp_path: Path) -> None:
+    """Three pictures, 0, 102 and 204 everywhere: as tensors 0, 0.4 and 0.8."""
+    for i in range(3):
+        write(tmp_path / f"{i}.png", np.full((12, 12, 3), 102 * i, np.uint8))
+    (tmp_path / "notes.txt").write_text("no picture")
+    model, x = wide_model()
+    tensors = np.float32([0, 0.4, 0.8])[:, None, None, None] * np.ones_like(x)
+    forms = (str(tmp_path), [tmp_path / f"{i}.png" for i in range(3)], tensors)
+    maps = [
+        Explainer(
+            model, method="expected-gradients", preprocess="unit", settings={"baselines": form, "samples": 20}
+        ).attribute(x, target=0)
+        for form in forms
+    ]
+    assert maps[0].any()
+    for found in maps[:2]:
+        np.testing.assert_allclose(found, maps[2], rtol=1e-5)
+
+
+def test_baselines_of_another_shape_or_none_in_a_folder(tmp_path: Path) -> None:
+    model, x = wide_model()
+    settings = {"baselines": np.zeros((2, 1, 5, 5), np.float32)}
+    with pytest.raises(MethodError, match=r"baselines of expected-gradients became tensors \(1, 5, 5\), .* crop=HxW"):
+        Explainer(model, method="expected-gradients", settings=settings).attribute(x)
+    with pytest.raises(ImageError, match=r"the folder has no picture that can be read; give one with .png or .jpg"):
+        Explainer(model, method="expected-gradients", settings={"baselines": tmp_path}).attribute(x)
+
+
+def test_expected_gradients_tend_to_what_the_picture_has_beyond_its_baselines() -> None:
+    model, x = wide_model()
+    baselines = np.random.default_rng(1).standard_normal((5, *x.shape[1:])).astype(np.float32)
+    settings = {"baselines": baselines, "samples": 3000, "batch_size": 500}
+    total = Explainer(model, method="expected-gradients", settings=settings).attribute(x, target=0).sum()
+    scores = Session(load(model)).run({"x": np.concatenate([x, baselines])})["logits"][:, 0]
+    assert total == pytest.approx(scores[0] - scores[1:].mean(), abs=0.02)
+
+
+def test_without_baselines_the_picture_itself_is_blurred() -> None:
+    """A flat picture is its own blur: nothing differs, so the map is zero; a point keeps its mass."""
+    model, x = wide_model()
+    explainer = Explainer(model, method="expected-gradients", settings={"samples": 4})
+    np.testing.assert_allclose(explainer.attribute(np.full_like(x, 2), target=0), np.zeros_like(x), atol=1e-5)
+    assert np.abs(explainer.attribute(x, target=0)).max() > 1e-3
 
 
 def test_samples_of_integers_are_rounded_and_clipped() -> None:

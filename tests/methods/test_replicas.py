@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
+from math import factorial
+from typing import Any
 
 import numpy as np
 import pytest
+from skimage.segmentation import slic
 
 from onnxcam import Explainer
 from onnxcam.methods import METHODS
@@ -102,16 +106,17 @@ class Transformer(nn.Module):
         return self.head(z)
 
 
-def legrad(net, x, target):
+def legrad(net, x, target, first=0):
     """Each block with its probabilities as a leaf; its score is that of the mean of its tokens."""
     z, out = net.embedded(x).detach(), torch.zeros(len(x), 3, 3)
-    for block in net.blocks:
+    for number, block in enumerate(net.blocks):
         a = net.block(block, z)[1].detach().requires_grad_()
         after, _ = net.block(block, z, a)
         scores = net.linear(net.norm(after.mean(1)))
         (g,) = torch.autograd.grad(scores[range(len(x)), target].sum(), a)
-        columns = g.clamp(min=0).mean((1, 2))
-        out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / 2
+        columns = g.clamp(min=0).reshape(len(x), -1, *g.shape[-2:]).mean((1, 2))
+        if number >= first:
+            out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / (len(net.blocks) - first)
         z = after.detach()
     return out
 
@@ -416,6 +421,53 @@ def scorecam(net, x, target):
     return sum(w * channel for w, channel in zip(weights, a, strict=True)).clamp(min=0)[None]
 
 
+def masked_scores(net, x, target, shares):
+    """Σ_k α_k A_k, α the softmax of the mean score of the pictures that *shares* makes of each mask."""
+    (a,) = net.features(x).detach()
+    means = []
+    for channel in a:
+        mask = F.interpolate(channel[None, None], x.shape[2:], mode="bilinear", align_corners=False)
+        span = mask.max() - mask.min()
+        mask = (mask - mask.min()) / span if span > 0 else 0 * mask
+        means.append(np.mean([score(net, x * part, target) for part in shares(mask)]) - score(net, 0 * x, target))
+    weights = torch.tensor(means).softmax(0).float()
+    return sum(w * channel for w, channel in zip(weights, a, strict=True)).clamp(min=0)[None]
+
+
+def sscam(net, x, target):
+    rng = np.random.default_rng(2)
+
+    def noisy(mask):
+        return [mask + 0.5 * torch.from_numpy(rng.standard_normal((15, 15), np.float32)) for _ in range(3)]
+
+    return masked_scores(net, x, target, noisy)
+
+
+def iscam(net, x, target):
+    """M grows by 0/4, 1/4, 2/4, 3/4 of the mask."""
+
+    def grown(mask):
+        m = 0 * mask
+        for j in range(4):
+            m = m + j / 4 * mask
+            yield m
+
+    return masked_scores(net, x, target, grown)
+
+
+@torch.no_grad()
+def recipro_cam(net, x, target):
+    """Shifts of a padded 3 × 3 kernel over 5 × 5 cells."""
+    a, kernel = net.features(x), torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
+    out = torch.zeros(1, 5, 5)
+    for i in range(5):
+        for j in range(5):
+            mask = torch.zeros(7, 7)
+            mask[i : i + 3, j : j + 3] = kernel
+            out[0, i, j] = net.head(a * mask[1:-1, 1:-1])[0, target[0]]
+    return out - out.min()
+
+
 @torch.no_grad()
 def ablationcam(net, x, target):
     a, out = net.features(x).detach(), 0
@@ -427,7 +479,83 @@ def ablationcam(net, x, target):
     return out.clamp(min=0)
 
 
-SETTINGS: dict[str, dict[str, float | str]] = {
+def expected_gradients(net, x, target):
+    rng, total = np.random.default_rng(7), 0
+    for _ in range(9):
+        b = torch.from_numpy(BASELINES[rng.integers(len(BASELINES))])
+        t = rng.random()
+        total += (x - b) * input_gradient(net, b + t * (x - b), target, "gradient")
+    return total / 9
+
+
+def deeplift(net, x, target):
+    """The multipliers as matrices, layer by layer, in float64; where pooled that is a linear layer too."""
+    out = []
+    for n, c in enumerate(target):
+        here, there, shapes, matrices = x[n].double(), torch.full_like(x[n], 0.25).double(), [], []
+        slopes = []
+        for conv in net.convs:
+            conv.double()
+            matrices.append(as_matrix(conv, here.shape)[0])
+            z, z0 = (conv(a[None])[0].detach() for a in (here, there))
+            slopes.append(((F.relu(z) - F.relu(z0)) / (z - z0)).flatten())
+            shapes.append(z.shape)
+            here, there = F.relu(z), F.relu(z0)
+        m = net.linear.weight[c].detach().double()
+        if net.pooled:
+            m = (m / shapes[-1][1:].numel()).repeat_interleave(shapes[-1][1:].numel())
+        for slope, matrix in zip(reversed(slopes), reversed(matrices), strict=True):
+            m = matrix.T @ (slope * m)
+        out.append(m.reshape(x[n].shape) * (x[n].double() - 0.25))
+    net.float()
+    return torch.stack(out).float()
+
+
+def superpixels(x, segments):
+    """SLIC of the picture in [0, 1]."""
+    low, high = x.min(), x.max()
+    scaled = ((x[0] - low) / (high - low)).permute(1, 2, 0).double().numpy()
+    return slic(
+        scaled, n_segments=segments, compactness=0.3, sigma=1, start_label=0, channel_axis=-1, convert2lab=False
+    )
+
+
+def present(x, cells, z, baseline):
+    return torch.where(torch.from_numpy(np.asarray(z)[cells] > 0), x, baseline)
+
+
+def shapley_values(net, x, target):
+    """φ_j = Σ_S |S|! (d − |S| − 1)! / d! (y(S ∪ j) − y(S)), over all coalitions S."""
+    cells = superpixels(x, 6)
+    d = cells.max() + 1
+    y = {z: score(net, present(x, cells, z, 0.1), target) for z in product((0, 1), repeat=d)}
+    values = np.zeros(d)
+    for z in y:
+        for j in np.flatnonzero(np.equal(z, 0)):
+            weight = factorial(sum(z)) * factorial(d - sum(z) - 1) / factorial(d)
+            values[j] += weight * (y[(*z[:j], 1, *z[j + 1 :])] - y[z])
+    return torch.from_numpy(values[cells]).float()[None]
+
+
+@torch.no_grad()
+def lime(net, x, target):
+    """Weighted ridge regression with an intercept, which is not shrunk."""
+    cells = superpixels(x, 6)
+    d = cells.max() + 1
+    z = np.random.default_rng(2).integers(0, 2, (40, d))
+    z[0] = 1
+    p = np.array([float(net(present(x, cells, row, 0.1)).softmax(1)[0, target[0]]) for row in z])
+    cosine = np.array([row @ z[0] / (np.linalg.norm(row) * np.linalg.norm(z[0]) or 1) for row in z])
+    weights = np.sqrt(np.exp(-((1 - cosine) ** 2) / 0.25**2))
+    with_one = np.column_stack([z, np.ones(40)])
+    shrink = np.diag([*np.ones(d), 0])
+    fit = np.linalg.solve((with_one.T * weights) @ with_one + shrink, (with_one.T * weights) @ p)
+    return torch.from_numpy(fit[cells]).float()[None]
+
+
+BASELINES = np.random.default_rng(5).standard_normal((4, 3, 15, 15)).astype(np.float32)
+
+SETTINGS: dict[str, dict[str, Any]] = {
     "finercam": {"alpha": 0.8, "classes": 2},
     "refinecam": {"base": "gradcam"},
     "smoothgrad": {"samples": 5, "noise": 0.2},
@@ -437,7 +565,14 @@ SETTINGS: dict[str, dict[str, float | str]] = {
     "occlusion": {"patch": 1 / 3, "stride": 0.2, "baseline": 0.5, "batch_size": 3},
     "rise": {"samples": 6, "cells": 4, "keep": 0.4, "seed": 3, "batch_size": 4},
     "scorecam": {"batch_size": 5},
+    "sscam": {"samples": 3, "noise": 0.5, "seed": 2, "batch_size": 5},
+    "iscam": {"samples": 4, "batch_size": 5},
+    "recipro-cam": {"batch_size": 7},
     "ablationcam": {"batch_size": 5},
+    "expected-gradients": {"baselines": BASELINES, "samples": 9, "seed": 7, "batch_size": 4},
+    "deeplift": {"baseline": 0.25},
+    "kernelshap": {"segments": 6, "baseline": 0.1},
+    "lime": {"segments": 6, "baseline": 0.1, "samples": 40, "seed": 2},
 }
 
 REPLICAS: dict[str, Callable] = {
@@ -474,7 +609,14 @@ REPLICAS: dict[str, Callable] = {
     "occlusion": one_by_one(occlusion),
     "rise": one_by_one(rise),
     "scorecam": one_by_one(scorecam),
+    "sscam": one_by_one(sscam),
+    "iscam": one_by_one(iscam),
+    "recipro-cam": one_by_one(recipro_cam),
     "ablationcam": one_by_one(ablationcam),
+    "expected-gradients": one_by_one(expected_gradients),
+    "deeplift": deeplift,
+    "kernelshap": one_by_one(shapley_values),
+    "lime": one_by_one(lime),
 }
 
 

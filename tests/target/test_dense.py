@@ -117,7 +117,7 @@ ERRORS = [
     ("class=5", "class '5' is nowhere in this picture; the model sees 0, 1, 2"),
     ("class=9", "class 9 is out of range: the model has 6 classes, 0 to 5"),
     ("class=cat", "target 'cat' is a label, but the model's labels are not known"),
-    ("mask=small.png", "the mask small.png has 6 × 4 pixels, the picture 12 × 8; give one of the same size"),
+    ("mask=small.png", "the mask small.png has the size 6 × 4, the picture 12 × 8; give one of the same size"),
     ("mask=empty.png", "the mask empty.png is empty: all of it is zero"),
     ("patch=1,1,2,2", "target 'patch=1,1,2,2' does not apply to a segmentation; what does: as a segmentation class=3"),
 ]

@@ -1,0 +1,229 @@
+"""How often maps are right, on the worlds whose truth is known: `python -m models.measure [NETWORK…]`.
+
+For every network of the family and every method that applies: how often the peak of the map lies on what the target is
+about (*pointing*), the share of the map that lies there (*energy*), and the IoU of the box around its largest part with
+the truth's box (*IoU*). Beside them *chance*, a random pixel or all of the picture, and *centre*, a Gaussian in the
+middle. Writes `docs/truth.md`, of which `--check` compares nothing but prints the rows that are no better than chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models.family import HELD_OUT, Mask, Sample, Task
+from models.tasks import FAMILY, task
+from onnxcam import Explainer
+from onnxcam.errors import OnnxcamError
+from onnxcam.heatmap import boxes
+from onnxcam.methods import METHODS
+from onnxcam.metrics.localisation import energy_pointing, pointing_game
+
+PAGE = Path(__file__).parents[1] / "docs" / "truth.md"
+FIGURES = PAGE.with_suffix(".json")
+SAMPLES, FEWER = 64, 16  # for methods of one pass, and of many
+CHANCE, CENTRE = "chance", "centre"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method achieves on one network."""
+
+    network: str
+    method: str
+    pointing: float
+    energy: float
+    iou: float | None  # None for volumes
+    samples: int
+    seconds: float
+    refused: str = ""  # why the method does not apply
+
+
+def measure(name: str, methods: Sequence[str]) -> list[Row]:
+    """Return the rows of one network."""
+    network = task(name)
+    samples = list(network.samples(HELD_OUT, SAMPLES))
+    rows = [
+        _row(name, CHANCE, samples, [np.ones(s.truth.shape, np.float32) for s in samples], _random_peak),
+        _row(name, CENTRE, samples, [_gaussian(s.truth.shape) for s in samples]),
+    ]
+    return rows + [_of_method(network, method, samples) for method in methods]
+
+
+def _of_method(network: Task[Any], method: str, samples: Sequence[Sample]) -> Row:
+    start = time.perf_counter()
+    chosen = samples if METHODS[method].in_graph else samples[:FEWER]
+    try:
+        explainer = Explainer(network.path, method=method, provider="cpu")
+        with tempfile.TemporaryDirectory() as folder:
+            maps = [_map(explainer, sample, Path(folder)) for sample in chosen]
+    except OnnxcamError as error:
+        return Row(network.name, method, 0, 0, None, 0, 0, str(error).splitlines()[0])
+    return _row(network.name, method, chosen, maps, seconds=(time.perf_counter() - start) / len(chosen))
+
+
+def _map(explainer: Explainer, sample: Sample, folder: Path) -> np.ndarray:
+    """Return the map for a sample; what it names is handed over as files, as a user would."""
+    files = {name: _saved(array, folder / name) for name, array in sample.attached.items()}
+    feeds = dict(sample.feeds)
+    picture = feeds.pop(explainer.network.picture)
+    try:
+        return explainer(picture, sample.target.format(**files), feeds).map
+    except OnnxcamError as error:
+        if "zero everywhere" in str(error):
+            return np.zeros(sample.truth.shape, np.float32)
+        raise
+
+
+def _saved(array: np.ndarray, path: Path) -> str:
+    if array.ndim == 3 and array.shape[-1] != 3:
+        path = path.with_suffix(".npy")
+        np.save(path, array)
+    else:
+        path = path.with_suffix(".png")
+        cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array)
+    return str(path)
+
+
+def _row(
+    network: str,
+    method: str,
+    samples: Sequence[Sample],
+    maps: Sequence[np.ndarray],
+    pointing: Callable[[np.ndarray, Mask], float] | None = None,
+    seconds: float = 0.0,
+) -> Row:
+    point = pointing or (lambda heat, mask: _points(heat, mask))
+    pairs = [(heat, sample.truth) for heat, sample in zip(maps, samples, strict=False)]
+    ious = [_iou(heat, truth) for heat, truth in pairs if truth.ndim == 2]
+    return Row(
+        network,
+        method,
+        float(np.mean([point(heat, truth) for heat, truth in pairs])),
+        float(np.mean([energy_pointing(heat, truth) for heat, truth in pairs])),
+        float(np.mean(ious)) if ious else None,
+        len(pairs),
+        seconds,
+    )
+
+
+def _points(heat: np.ndarray, mask: Mask) -> float:
+    if heat.ndim == 2:
+        return pointing_game(heat, mask, tolerance=0)
+    return float(heat.max() > 0 and mask[np.unravel_index(int(heat.argmax()), heat.shape)])
+
+
+def _random_peak(heat: np.ndarray, mask: Mask) -> float:
+    return float(mask.mean())
+
+
+def _gaussian(shape: Sequence[int]) -> np.ndarray:
+    axes = [np.exp(-(((np.arange(n) + 0.5 - n / 2) / (n / 4)) ** 2) / 2) for n in shape]
+    return np.float32(np.prod(np.stack(np.meshgrid(*axes, indexing="ij")), axis=0))
+
+
+def _iou(heat: np.ndarray, truth: Mask) -> float:
+    """Return the best IoU of the box around the map's largest part with the boxes of the truth's parts, or of all."""
+    found = boxes(heat)[:1]
+    if not found:
+        return 0.0
+    known = [*boxes(truth.astype(np.float32)), _around(truth)]
+    return max(_overlap(found[0], box) for box in known)
+
+
+def _around(mask: Mask) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(mask)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return float(both / (sum(areas) - both))
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the tables as Markdown: methods down, networks across."""
+    networks = list(dict.fromkeys(row.network for row in rows))
+    methods = list(dict.fromkeys(row.method for row in rows))
+    at = {(row.network, row.method): row for row in rows}
+    parts = [_HEAD.format(samples=SAMPLES, fewer=FEWER)]
+    for title, text, value in _TABLES:
+        parts.append(f"## {title}\n\n{text}\n")
+        parts.append(f"| | {' | '.join(networks)} |\n|---|{'---:|' * len(networks)}")
+        for method in methods:
+            cells = [_cell(at.get((network, method)), value) for network in networks]
+            name = method if method in (CHANCE, CENTRE) else f"`{method}`"
+            parts.append(f"| {name} | {' | '.join(cells)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(row: Row | None, value: str) -> str:
+    if row is None or row.refused:
+        return "–" if row is not None else ""
+    number = getattr(row, value)
+    return "" if number is None else f"{100 * number:.0f}"
+
+
+def doubtful(rows: Iterable[Row]) -> list[str]:
+    """Return what is no better than chance, in words."""
+    rows = list(rows)
+    chance = {row.network: row for row in rows if row.method == CHANCE}
+    return [
+        f"{row.network}, {row.method}: pointing {row.pointing:.0%} (chance {chance[row.network].pointing:.0%})"
+        for row in rows
+        if not row.refused and row.method not in (CHANCE, CENTRE) and row.pointing <= chance[row.network].pointing
+    ]
+
+
+_HEAD = """# Are the maps right?
+
+The networks of `models/` were trained on worlds whose truth is known ([models/README.md](../models/README.md)): for
+each held-out picture there is a target and a mask of what it is about. `python -m models.measure` explains {samples} of
+them with every method of one pass and {fewer} with every method of many, and writes this page. Numbers are per cent;
+– where a method does not apply. *chance* is a random pixel, and a map that is the same everywhere; *centre* is a
+Gaussian in the middle of the picture.
+"""
+_TABLES = (
+    ("Pointing", "How often the peak of the map lies on what the target is about, to the pixel.", "pointing"),
+    ("Energy", "The share of the map that lies on it.", "energy"),
+    ("Boxes", "The IoU of the box around the largest part of the map (above 15 %) with the box of the truth.", "iou"),
+)
+
+
+def main() -> None:
+    """Measure, print what is doubtful, and write the page."""
+    parser = argparse.ArgumentParser(description="Measure every method on every network of the family.")
+    parser.add_argument("networks", nargs="*", help="names; default: all that are there")
+    parser.add_argument("--method", action="append", choices=METHODS, help="default: all")
+    parser.add_argument("--jobs", type=int, default=1)
+    options = parser.parse_args()
+    names = [name for name in options.networks or FAMILY if task(name).path.exists()]
+    methods = options.method or list(METHODS)
+    known: Mapping[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    found = {key: Row(**row) for key, row in known.items()}
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for rows in pool.map(measure, names, [methods] * len(names)):
+            found |= {f"{row.network} {row.method}": row for row in rows}
+            FIGURES.write_text(json.dumps({key: row.__dict__ for key, row in found.items()}, indent=1) + "\n", "utf-8")
+            print(f"{rows[0].network}: {sum(row.seconds * row.samples for row in rows):.0f} s", flush=True)
+    order = {name: place for place, name in enumerate((CHANCE, CENTRE, *METHODS))}
+    table = sorted(found.values(), key=lambda row: (FAMILY.index(row.network), order.get(row.method, 99)))
+    PAGE.write_text(page(table), "utf-8")
+    print("\n".join(doubtful(table)))
+
+
+if __name__ == "__main__":
+    main()

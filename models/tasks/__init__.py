@@ -1,0 +1,29 @@
+"""The networks of the family, one file each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from models.family import Task
+
+FAMILY = (
+    "classifier_fc",
+    "classifier_vit",
+    "detector",
+    "segmenter",
+    "volumes",
+    "embedder",
+    "reader",
+    "captioner",
+    "answerer",
+    "upscaler",
+    "brightener",
+    "compressor",
+    "renderer",
+)
+
+
+def task(name: str) -> Task[Any]:
+    """Return the task of this name."""
+    return import_module(f"models.tasks.{name}").TASK

@@ -1,0 +1,158 @@
+"""``onnxcam evaluate``: is the map right?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+if TYPE_CHECKING:
+    from onnxcam.metrics import Evaluation, Summary
+
+_CELL = 22  # characters of a mean with its interval, and the space beside it
+
+
+def command(
+    model: options.Model,
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="A method's id; repeatable. Without it: gradcam.", show_default=False),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="A metric's id, a group (localisation, faithfulness, road, robustness, complexity, sanity) or all; "
+            "repeatable. Without it: all but robustness and sanity.",
+            show_default=False,
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Where the objects are: a folder of masks (PNG), or a JSON of boxes.", show_default=False),
+    ] = None,
+    mask_values: Annotated[
+        str,
+        typer.Option(
+            help="What k in a mask means: object (any but 0), class (class k, 0 is none), class+1 (class k-1)."
+        ),
+    ] = "object",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Class index, label or top. Without it: the classes that the truth names, else top.",
+            show_default=False,
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also measure a random map and a centre prior.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="ID.name=value, of a method or metric, such as rise.samples=500; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    layer: options.Layer = "auto",
+    preprocess: options.Preprocess = None,
+    labels: options.Labels = None,
+    provider: options.Provider = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures, or versions of one, a pass holds.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is left to chance.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
+        "onnxcam-evaluation"
+    ),
+) -> None:
+    """Measure maps: do they lie on the object, does the network use what they show?"""
+    from onnxcam.cli import show
+    from onnxcam.metrics import Truth, evaluate
+    from onnxcam.metrics.report import Report
+
+    with Report(output) as report:
+        found = evaluate(
+            model,
+            images,
+            methods=methods or ["gradcam"],
+            metrics=metrics or (),
+            truth=None if truth is None else Truth(truth, mask_values),
+            target=target,
+            baselines=baselines,
+            settings=options.pairs(settings or []),
+            layer=layer,
+            preprocess=preprocess,
+            labels=labels,
+            provider=provider,
+            batch_size=batch_size,
+            seed=seed,
+            progress=show.measuring,
+        )
+        report.write(found)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+        show.where(output)
+    for warning in dict.fromkeys(found.warnings):
+        show.err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _print(found: Evaluation) -> None:
+    """Print a table of metrics × methods for a person, the best in bold, and verdicts; a row each when piped."""
+    from onnxcam.cli import show
+
+    rows = found.summary()
+    if not show.out.is_terminal:
+        numbers = ("mean", "low", "high")
+        for row in rows:
+            values = (getattr(row, name) for name in numbers)
+            print(row.metric, row.method, *("" if v is None else f"{v:.4f}" for v in values), sep="\t")
+    else:
+        across = max(1, (show.out.width - 20) // _CELL)
+        for start in range(0, len(found.methods), across):
+            _table(found, rows, found.methods[start : start + across])
+            show.out.print()
+        show.out.print(_counts(rows[0]), style="dim", markup=False)
+    for outcome in found.outcomes:
+        style = "green" if outcome.passed else "red"
+        show.err.print(f"{outcome.method}: {outcome.verdict}", style=style, markup=False, soft_wrap=True)
+
+
+def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from onnxcam.cli import show
+    from onnxcam.metrics import CHECKS
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("")
+    for method in methods:
+        grid.add_column(method)
+    for metric, better in found.better.items():
+        own = {row.method: row for row in rows if row.metric == metric}
+        contest = metric not in CHECKS and len(own) > 1
+        best = (max if better == "higher" else min)(row.mean for row in own.values()) if contest else None
+        cells = [Text(_cell(own[method]), style="bold" if own[method].mean == best else "") for method in methods]
+        grid.add_row(f"{metric} {'↑' if better == 'higher' else '↓'}", *cells)
+    show.out.print(grid)
+
+
+def _counts(row: Summary) -> str:
+    if row.pictures == 1:
+        return f"mean of {row.cases} maps of one picture" if row.cases > 1 else "one map"
+    return f"{row.cases} maps of {row.pictures} pictures; mean and 95 % bootstrap interval"
+
+
+def _cell(row: Summary) -> str:
+    interval = "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
+    return f"{row.mean:.3f}{interval}"

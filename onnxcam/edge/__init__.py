@@ -1,0 +1,1 @@
+"""The edge: files that explain themselves, and proof that a device looks at the same place."""

@@ -1,0 +1,114 @@
+"""The class over superpixels, present or covered, by the libraries that own the methods: no gradients, no graph.
+
+z in {0, 1}^d says which superpixels of the picture are there; x_z is the picture in which the others are covered. The
+superpixels are scikit-image's, the fit is shap's or lime's: the extra ``perturbation``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from onnxcam.errors import MethodError
+from onnxcam.methods.base import procedure
+from onnxcam.methods.passes import Array, Passes
+
+COMPACTNESS = 0.3
+"""How much a superpixel's shape counts beside its colours, which lie in [0, 1]."""
+
+
+@procedure("kernelshap", around=None, at_layer=True)
+def kernelshap(passes: Passes, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0) -> Array:
+    """M = φ_j on superpixel j: the φ that best fit y(x_z) ≈ y(x_0) + Σ φ_j z_j, each z weighted by the Shapley kernel.
+
+    Lundberg & Lee, A Unified Approach to Interpreting Model Predictions, 1705.07874, π(z) = (d − 1) / (C(d, |z|) |z|
+    (d − |z|)), by the library shap. φ are Shapley values: exactly where *samples* reaches 2^d; their sum is y(x) −
+    y(x_0) always. *segments* is about how many superpixels; covered they are *baseline*, in the tensor's own units.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="kernelshap", settings={"segments": 30})
+    """
+    shap = _library("kernelshap", "shap")
+    cells, count = superpixels("kernelshap", passes, segments)
+    if samples < min(2 * count, 2**count - 2):
+        raise MethodError(
+            f"kernelshap cannot fit {count} superpixels to {samples} samples; take samples={2 * count} or more, or "
+            "fewer segments"
+        )
+    with _numpys_own_seed(seed):
+        explainer = shap.KernelExplainer(
+            lambda z: passes.scores(_covered(passes, cells, z, baseline), len(z)), _zero(count)
+        )
+        values = explainer.shap_values(_zero(count) + 1, nsamples=samples, l1_reg=False, silent=True)
+    return np.asarray(values).reshape(-1)[cells]
+
+
+@procedure("lime", around=None, at_layer=True)
+def lime(passes: Passes, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0) -> Array:
+    """M = w_j on superpixel j: w of the ridge regression (α = 1) of p(x_z) on z, each z weighted by π(z).
+
+    Ribeiro et al., "Why Should I Trust You?": Explaining the Predictions of Any Classifier, 1602.04938, by the library
+    lime, with its choices for pictures: z uniform but for the first, which is the whole picture, π(z)² = exp(−D² /
+    0.25²), D the cosine distance of z from that one. p is the class's probability. Superpixels as for `kernelshap`.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="lime", settings={"samples": 2000, "seed": 1})
+    """
+    base = _library("lime", "lime.lime_base")
+    cells, count = superpixels("lime", passes, segments)
+    z = np.random.default_rng(seed).integers(0, 2, (samples, count))
+    z[0] = 1
+    p = passes.probabilities(_covered(passes, cells, z, baseline), samples)
+    explainer = base.LimeBase(lambda distance: np.sqrt(np.exp(-((distance / 0.25) ** 2))), random_state=seed)
+    distances = 1 - np.sqrt(z.mean(1))  # from all ones, by the cosine
+    _, found, _, _ = explainer.explain_instance_with_data(z, p[:, None], distances, 0, count, feature_selection="none")
+    weights = dict(found)
+    return np.asarray([weights[j] for j in range(count)])[cells]
+
+
+def superpixels(method: str, passes: Passes, segments: int) -> tuple[Array, int]:
+    """Return the superpixel of each pixel, int [*space] from 0, and how many there are: SLIC's, on the tensor."""
+    segmentation = _library(method, "skimage.segmentation")
+    x = passes.channels_last
+    low, high = x.min(), x.max()
+    scaled = (x - low) / (high - low) if high > low else np.zeros_like(x)
+    settings = {"n_segments": segments, "compactness": COMPACTNESS, "sigma": 1, "start_label": 0}
+    cells = segmentation.slic(scaled.astype(np.float64), **settings, channel_axis=-1, convert2lab=False)
+    return cells, int(cells.max()) + 1
+
+
+def _covered(passes: Passes, cells: Array, z: Array, baseline: float) -> Iterator[Array]:
+    """Yield x_z for each row of *z*."""
+    for row in z:
+        yield passes.masked(np.asarray(row, np.float32)[cells], baseline)
+
+
+def _zero(count: int) -> Array:
+    return np.zeros((1, count))
+
+
+@contextmanager
+def _numpys_own_seed(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator, which shap draws from, and leave it as it was."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def _library(method: str, name: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of a library about its own dependencies
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise MethodError(
+            f"{method} is made by other libraries ({error}); pip install 'onnxcam[perturbation]'"
+        ) from None

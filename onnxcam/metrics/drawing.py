@@ -1,0 +1,149 @@
+"""The curves of an evaluation as one figure, as a paper would print it: PNG and PDF, drawn by matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxcam.errors import OutputError
+from onnxcam.metrics.sources import BASELINES
+
+if TYPE_CHECKING:
+    from onnxcam.metrics.report import Evaluation
+    from onnxcam.metrics.sanity import Outcome
+    from onnxcam.metrics.summary import Interval
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's, which people of any colour vision tell apart."""
+GREY = "#8c8c8c"
+STYLE: dict[Any, Any] = {  # matplotlib's own names, which its types list one by one
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "pdf.fonttype": 42,  # text stays text
+}
+PANEL = (2.7, 2.35)  # inches
+ACROSS = 4  # panels in a row, at most
+DPI = 300
+LEGEND = 3  # names of methods that fit under a panel
+
+_TITLES = {
+    "insertion": ("Insertion ↑", "pixels inserted"),
+    "deletion": ("Deletion ↓", "pixels deleted"),
+    "road-morf": ("ROAD, most relevant first ↓", "pixels imputed"),
+    "road-lerf": ("ROAD, least relevant first ↑", "pixels imputed"),
+    "sanity-cascading": ("Cascading randomisation ↓", "weights random down to"),
+    "sanity-independent": ("Independent randomisation ↓", "weights random of"),
+}
+_STAGES = 12  # stages whose names fit under the axis
+
+
+def require() -> None:
+    """Raise OutputError where matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise OutputError(
+            "the curves are drawn by matplotlib, which is not installed; pip install 'onnxcam[evaluate]'"
+        ) from None
+
+
+def drawable(evaluation: Evaluation) -> bool:
+    """Whether there is anything to draw."""
+    return bool(evaluation.curves) or bool(_staged(evaluation))
+
+
+def draw(evaluation: Evaluation, path: Path) -> list[Path]:
+    """Draw every curve of *evaluation* into *path*, a PNG, and beside it as PDF; return both paths."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    staged = _staged(evaluation)
+    panels = [*evaluation.curves, *staged]
+    down = math.ceil(len(panels) / ACROSS)
+    across = math.ceil(len(panels) / down)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(PANEL[0] * across, PANEL[1] * down + 0.3), layout="constrained")
+        grid = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
+        for axes, name in zip(grid, panels, strict=False):
+            if name in staged:
+                _draw_stages(axes, name, staged[name], evaluation)
+            else:
+                _draw_curves(axes, name, evaluation)
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        lines, names = grid[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside lower center", ncols=LEGEND * across, frameon=False)
+        paths = [path, path.with_suffix(".pdf")]
+        figure.savefig(paths[0], dpi=DPI)
+        figure.savefig(paths[1], metadata={"CreationDate": None})
+    return paths
+
+
+def _staged(evaluation: Evaluation) -> dict[str, list[Outcome]]:
+    """Return the outcomes that have more than one stage, by check."""
+    found: dict[str, list[Outcome]] = {}
+    for outcome in evaluation.outcomes:
+        if len(outcome.stages) > 1:
+            found.setdefault(outcome.check, []).append(outcome)
+    return found
+
+
+def _draw_curves(axes: Any, name: str, evaluation: Evaluation) -> None:
+    for method, curves in evaluation.curves[name].items():
+        found = evaluation.interval(method, [curve.probability for curve in curves])
+        _line(axes, 100 * curves[0].share, found, method, evaluation.methods)
+    _labels(axes, name, "probability of the class", 0)
+    axes.set_xlim(0, 100)
+    axes.xaxis.set_major_formatter("{x:.0f} %")
+
+
+def _draw_stages(axes: Any, name: str, outcomes: Sequence[Outcome], evaluation: Evaluation) -> None:
+    places, lowest = np.arange(len(outcomes[0].stages)), 0.0
+    for outcome in outcomes:
+        found = evaluation.interval(outcome.method, outcome.similarity.T)
+        _line(axes, places, found, outcome.method, evaluation.methods, marker=".")
+        lowest = min(lowest, float((found.mean if found.low is None else found.low).min()))
+    _labels(axes, name, "rank correlation", lowest - 0.05)
+    axes.axhline(0, color="black", linewidth=0.4, zorder=0)
+    names = [_short(stage) for stage in outcomes[0].stages]
+    if len(names) <= _STAGES:
+        axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+
+
+def _short(stage: str) -> str:
+    """Return what fits under the axis: of a group of layers the last, of a long name its end."""
+    name = stage.rpartition(" … ")[2]
+    return name if len(name) <= 18 else f"…{name[-17:]}"
+
+
+def _line(axes: Any, x: Any, found: Interval, method: str, methods: Sequence[str], marker: str | None = None) -> None:
+    """Draw a mean, and its interval as a band; baselines are grey."""
+    if method in BASELINES:
+        colour, style = GREY, (":", "--")[BASELINES.index(method)]
+    else:
+        number = [name for name in methods if name not in BASELINES].index(method)
+        colour, style = COLOURS[number % len(COLOURS)], ("-", "-.")[number // len(COLOURS) % 2]
+    axes.plot(x, found.mean, color=colour, linestyle=style, linewidth=1.2, label=method, marker=marker)
+    if found.low is not None and found.high is not None:
+        axes.fill_between(x, found.low, found.high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _labels(axes: Any, name: str, vertical: str, bottom: float) -> None:
+    title, horizontal = _TITLES.get(name, (name, ""))
+    axes.set_title(title, loc="left")
+    axes.set_xlabel(horizontal)
+    axes.set_ylabel(vertical)
+    axes.set_ylim(bottom, 1.05)

@@ -1,0 +1,110 @@
+"""Does the map lie on the object? Measured at the picture's own size, against a mask or boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxcam import heatmap
+from onnxcam.metrics.base import Array, Case, metric
+
+Box = tuple[float, float, float, float]
+
+
+def _on_mask(case: Case) -> tuple[Array, Array]:
+    assert case.truth is not None
+    return case.shown, case.truth.mask
+
+
+def _on_boxes(case: Case) -> tuple[Array, Sequence[Box]]:
+    assert case.truth is not None
+    return case.shown, case.truth.boxes
+
+
+@metric("pointing-game", higher=True, takes=_on_mask, needs_truth=True)
+def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
+    """1 if the peak of the map is less than *tolerance* pixels from the object, else 0.
+
+    Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507; the tolerance of 15 pixels as TorchRay
+    has it. A tolerance of 0 or 1 asks for the pixel itself. A map that is zero everywhere points nowhere: 0.
+
+    Args:
+        heat: The map [H, W], at the picture's size.
+        mask: Where the object is, bool [H, W].
+        tolerance: In pixels of the picture.
+
+    Example:
+        >>> pointing_game(np.array([[0.0, 1.0]]), np.array([[False, True]]))
+        1.0
+    """
+    if not heat.max(initial=0) > 0:
+        return 0.0
+    x, y = heatmap.peak(heat)
+    rows, columns = np.nonzero(mask)
+    distances = (rows - y) ** 2 + (columns - x) ** 2
+    return float(distances.min() < max(tolerance, 1) ** 2)
+
+
+@metric("energy-pointing", higher=True, takes=_on_mask, needs_truth=True)
+def energy_pointing(heat: Array, mask: Array) -> float:
+    """E = Σ_{object} L / Σ L: the share of the map that lies on the object.
+
+    Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279: the
+    energy-based pointing game. A map that is zero everywhere has no share: 0.
+
+    Args:
+        heat: The map L ≥ 0 [H, W], at the picture's size.
+        mask: Where the object is, bool [H, W].
+
+    Example:
+        >>> energy_pointing(np.array([[1.0, 3.0]]), np.array([[False, True]]))
+        0.75
+    """
+    total = heat.sum(dtype=np.float64)
+    return float(heat[mask].sum(dtype=np.float64) / total) if total > 0 else 0.0
+
+
+@metric("box-iou", higher=True, takes=_on_boxes, needs_truth=True)
+def box_iou(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15) -> float:
+    """IoU = |B ∩ T| / |B ∪ T|, B the box around the map's largest part, T the truth's box that fits best.
+
+    Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150, section 3.2: the box around the
+    largest connected part above a share of the map's maximum, 20 % there, 15 % in Grad-CAM's paper (1610.02391) and
+    here. Of masks, T is the box around a connected part.
+
+    Args:
+        heat: The map [H, W], at the picture's size.
+        boxes: The truth's boxes (x1, y1, x2, y2), x2 and y2 one past the last pixel.
+        threshold: The share of the maximum.
+
+    Example:
+        >>> box_iou(np.array([[0.0, 1.0, 1.0]]), [(1, 0, 2, 1)])
+        0.5
+    """
+    found = heatmap.box(heat, threshold)
+    return 0.0 if found is None else max(_iou(found, box) for box in boxes)
+
+
+@metric("box-error", higher=False, takes=_on_boxes, needs_truth=True)
+def box_error(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15, overlap: float = 0.5) -> float:
+    """1 unless the box around the map's largest part has IoU > *overlap* with a box of the truth, else 0.
+
+    The localisation error of ILSVRC (1409.0575), as Zhou et al., 1512.04150, measure CAM with it. The class is taken as
+    known: whether the network names it right is not part of the error.
+
+    Example:
+        >>> box_error(np.array([[0.0, 1.0, 1.0]]), [(1, 0, 3, 1)])
+        0.0
+    """
+    return float(box_iou(heat, boxes, threshold=threshold) <= overlap)
+
+
+def _iou(a: Box, b: Box) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    return float(both / (_area(a) + _area(b) - both))
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,0 +1,223 @@
+"""Does the map depend on the network at all? It is compared with the map of a network that learnt nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from onnxcam.errors import MetricError
+from onnxcam.explainer import Explainer
+from onnxcam.graph import ModelLike
+from onnxcam.methods.passes import Progress
+from onnxcam.metrics.base import Array, summary
+from onnxcam.metrics.randomise import Randomised, Weighted
+from onnxcam.metrics.sources import Source, of_method
+
+Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
+"""Makes anew the tensors [N, …] and the classes [N] of all cases, batch by batch."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How alike the maps stayed: at each stage, and for each case."""
+
+    check: str
+    method: str
+    stages: tuple[str, ...]  # what was changed, in order
+    similarity: Array  # [stages, cases], rank correlations
+    passed: bool
+    verdict: str
+
+    @property
+    def values(self) -> Array:
+        """The check's value of each case [cases]."""
+        return CHECKS[self.check].value(self.similarity)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check works on: a source of maps, the model and the pictures."""
+
+    source: Source
+    model: ModelLike
+    batches: Batches
+    classes: int
+    seed: int
+    progress: Progress
+
+    def remade(self, model: ModelLike) -> Source:
+        """Return the same source of maps on another model; a baseline has none, and stays."""
+        own = self.source.explainer
+        if own is None:
+            return self.source
+        layer = own.choice.layer.tensor if own.choice else None
+        other = Explainer(model, own.method, layer, provider=own.provider, settings=own.settings)
+        return of_method(other, self.source.channel or 0)
+
+    def maps(self, source: Source) -> list[Array]:
+        """Return the map [h, w] of every case, at its own size."""
+        return [source.flat(raw) for batch in self.batches() for raw in source.maps(*batch)]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A way to check a method: a function from a subject to what was changed, and how alike the maps stayed."""
+
+    id: str
+    summary: str
+    function: Callable[..., Outcome]
+    value: Callable[[Array], Array]
+    group: str = "sanity"
+    higher: bool = False
+    needs_truth: bool = False
+
+
+CHECKS: dict[str, Check] = {}
+"""Every check of a method by its id."""
+
+
+def check(id: str, value: Callable[[Array], Array]) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+    """Enter the function below into the registry as check *id*; *value* makes [cases] of [stages, cases]."""
+
+    def enter(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+        CHECKS[id] = Check(id, summary(function), function, value)
+        return function
+
+    return enter
+
+
+@check("sanity-cascading", value=lambda similarity: similarity[-1])
+def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outcome:
+    """The rank correlation of the map with that of the network whose weights are all random.
+
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: the layers are made random one after the other, from
+    the output down, each on top of those before, in the ONNX file itself; in *stages* groups where there are more
+    layers. Passed if on average over the pictures the correlation ends below *limit*.
+
+    Example:
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).outcomes[0].verdict
+    """
+    randomised = Randomised.of(subject.model)
+    groups = randomised.stages(stages)
+    models = (
+        (group[-1].name, randomised.shuffled(sum(groups[: i + 1], ()), subject.seed)) for i, group in enumerate(groups)
+    )
+    names, similarity = _compared(subject, models, len(groups))
+    end = float(similarity[-1].mean())
+    return _outcome(
+        "sanity-cascading",
+        subject,
+        names,
+        similarity,
+        end < limit,
+        f"the map changes with the weights: rank correlation {end:.2f} once all are random",
+        f"the map hardly changes with the weights: rank correlation {end:.2f} though all are random",
+    )
+
+
+@check("sanity-independent", value=lambda similarity: similarity.mean(0))
+def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> Outcome:
+    """The mean rank correlation of the map with those of networks in which one layer is random.
+
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is made random
+    by itself, the others stay. Passed if on average over the pictures the correlation is below *limit* whichever layer
+    it is.
+
+    Example:
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).outcomes[0].passed
+    """
+    randomised = Randomised.of(subject.model)
+    groups = randomised.stages(stages)
+    models = ((_span(group), randomised.shuffled(group, subject.seed)) for group in groups)
+    names, similarity = _compared(subject, models, len(groups))
+    means = similarity.mean(1)
+    deaf = [f"{name} ({mean:.2f})" for name, mean in zip(names, means, strict=True) if mean >= limit]
+    more = f" and {len(deaf) - 3} more" if len(deaf) > 3 else ""
+    return _outcome(
+        "sanity-independent",
+        subject,
+        names,
+        similarity,
+        not deaf,
+        f"the map changes with each layer: rank correlation at most {means.max():.2f}",
+        f"the map stays when a layer is random: {', '.join(deaf[:3])}{more}",
+    )
+
+
+@check("sanity-target", value=lambda similarity: similarity[-1])
+def target(subject: Subject, *, limit: float = 0.95) -> Outcome:
+    """The rank correlation of the map with that of another class, drawn at random.
+
+    Sixt et al., When Explanations Lie: Why Many Modified BP Attributions Fail, 1912.09818: the random logit test.
+    Passed if on average over the pictures the correlation is below *limit*.
+
+    Example:
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).outcomes[0].passed
+    """
+    rng = np.random.default_rng(subject.seed)
+    own = subject.source
+
+    def other(x: Array, targets: Array) -> Array:
+        return own.maps(x, (targets + rng.integers(1, subject.classes, len(targets))) % subject.classes)
+
+    there = subject.maps(Source(own.id, other, own.channel))
+    similarity = np.array([[rank_correlation(a, b) for a, b in zip(subject.maps(own), there, strict=True)]])
+    mean = float(similarity.mean())
+    return _outcome(
+        "sanity-target",
+        subject,
+        ["another class"],
+        similarity,
+        mean < limit,
+        f"the map changes with the class: rank correlation {mean:.2f} with another",
+        f"the map is the same for another class: rank correlation {mean:.2f}",
+    )
+
+
+def rank_correlation(a: Array, b: Array) -> float:
+    """Return Spearman's rank correlation of two maps; 0 where one of them is the same everywhere and the other not.
+
+    Example:
+        >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]))
+        1.0
+    """
+    from scipy.stats import rankdata
+
+    if np.array_equal(a, b):
+        return 1.0
+    ranks = [rankdata(heat.ravel()) for heat in (a, b)]
+    x, y = (rank - rank.mean() for rank in ranks)
+    scale = np.sqrt((x**2).sum() * (y**2).sum())
+    return float((x * y).sum() / scale) if scale > 0 else 0.0
+
+
+def require(checks: Iterable[Check], model: ModelLike, classes: int) -> None:
+    """Raise MetricError where one of *checks* cannot be made of *model*, before anything is measured."""
+    for check in checks:
+        if check.function is not target:
+            Randomised.of(model)
+        elif classes < 2:
+            raise MetricError(f"{check.id} compares with another class, but the model has only one; leave it out")
+
+
+def _compared(subject: Subject, models: Iterable[tuple[str, ModelLike]], total: int) -> tuple[list[str], Array]:
+    first, names, rows = subject.maps(subject.source), [], []
+    for name, model in subject.progress(models, total):
+        maps = subject.maps(subject.remade(model))
+        names.append(name)
+        rows.append([rank_correlation(a, b) for a, b in zip(first, maps, strict=True)])
+    return names, np.array(rows)
+
+
+def _span(group: Sequence[Weighted]) -> str:
+    return group[0].name if len(group) == 1 else f"{group[0].name} … {group[-1].name}"
+
+
+def _outcome(
+    id: str, subject: Subject, names: Sequence[str], similarity: Array, passed: bool, good: str, bad: str
+) -> Outcome:
+    verdict = f"{good}: passed" if passed else f"{bad}: FAILED"
+    return Outcome(id, subject.source.id, tuple(names), similarity, passed, verdict)

@@ -1,0 +1,78 @@
+"""Words of the user -> metrics, checks and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from onnxcam.errors import MethodError, MetricError, nearest
+from onnxcam.methods import METHODS, find_method
+from onnxcam.methods.passes import read_settings as read_method_settings
+from onnxcam.metrics.base import METRICS, Metric, read_settings
+from onnxcam.metrics.sanity import CHECKS, Check
+
+Settings: TypeAlias = dict[str, dict[str, Any]]
+"""Settings by the id of the method, metric or check that they belong to."""
+
+EVERYTHING = "all"
+DEFAULT = ("localisation", "faithfulness", "road", "complexity")
+"""The groups that are measured where nobody says which: those that make each map once."""
+
+
+GROUPS = ("localisation", "faithfulness", "road", "robustness", "complexity", "sanity")
+"""In this order are metrics shown; those that others register come last."""
+
+
+def all_metrics() -> dict[str, Metric | Check]:
+    """Return every metric and check by its id, group by group."""
+    known: dict[str, Metric | Check] = {**METRICS, **CHECKS}
+    groups = dict.fromkeys([*GROUPS, *(thing.group for thing in known.values())])
+    return {id: thing for group in groups for id, thing in known.items() if thing.group == group}
+
+
+def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
+    """Return what *words* name: ids, groups, or ``all``; none: the groups of `DEFAULT`.
+
+    Without truth, what needs it is left out of ``all`` and of the default. MetricError where it was asked for by name.
+    """
+    known = all_metrics()
+    groups = list(dict.fromkeys(thing.group for thing in known.values()))
+    chosen: dict[str, Metric | Check] = {}
+    for word in words or DEFAULT:
+        if word not in known and word not in groups and word != EVERYTHING:
+            there = ", ".join([*known, *groups, EVERYTHING])
+            raise MetricError(f"no metric is called {word!r}; there are {there}.{nearest(word, [*known, *groups])}")
+        found = {id: thing for id, thing in known.items() if word in (id, thing.group, EVERYTHING)}
+        blind = [id for id, thing in found.items() if thing.needs_truth and not has_truth]
+        if blind and words and word != EVERYTHING:
+            raise MetricError(f"{blind[0]} needs to know where the objects are; give --truth, masks or boxes")
+        chosen |= {id: thing for id, thing in found.items() if id not in blind}
+    return [thing for id, thing in known.items() if id in chosen]
+
+
+def sort_settings(given: Mapping[str, Any], methods: Sequence[str], metrics: Sequence[Metric | Check]) -> Settings:
+    """Return *given*, ``{"ID.name": value}``, by id, read and checked; what is not given has its default."""
+    own = {thing.id: thing for thing in metrics}
+    sorted_: Settings = {id: {} for id in (*methods, *own)}
+    for key, value in given.items():
+        id, dot, name = key.partition(".")
+        if not dot or not name:
+            raise MetricError(f"a setting is ID.name=value, such as rise.samples=500 or deletion.steps=50, not {key!r}")
+        if id not in sorted_:
+            used = ", ".join(sorted_)
+            raise MetricError(f"{key!r} is a setting of {id!r}, which is not evaluated here; there are {used}")
+        sorted_[id][name] = value
+    for id in methods:
+        sorted_[id] = read_method_settings(find_method(id), sorted_[id])
+    for id, thing in own.items():
+        sorted_[id] = read_settings(id, thing.function, sorted_[id])
+    return sorted_
+
+
+def choose_methods(ids: Sequence[str]) -> list[str]:
+    """Return *ids* once each; MethodError for one that is unknown."""
+    if not ids:
+        raise MethodError(f"no method to evaluate; there are {', '.join(METHODS)}")
+    for id in ids:
+        find_method(id)
+    return list(dict.fromkeys(ids))

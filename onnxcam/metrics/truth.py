@@ -1,0 +1,195 @@
+"""Where the objects are: masks in a folder, or boxes in a JSON file, checked against each picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import image as pictures
+from onnxcam.errors import TruthError
+
+Box: TypeAlias = tuple[float, float, float, float]
+Label: TypeAlias = "int | str | None"
+"""A class: its index, its name, or None where the truth does not say which."""
+
+MASK_VALUES = ("object", "class", "class+1")
+VOID = 255
+"""What label maps write where nobody knows, as PASCAL VOC does."""
+
+_ENDS = ("", "_mask", "_masks")
+_FORMS = '{"img.jpg": [[x1, y1, x2, y2], …]} or {"img.jpg": [{"label": …, "box": [x1, y1, x2, y2]}, …]}'
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where the objects of one class are in one picture: a mask bool [H, W], and boxes (x1, y1, x2, y2)."""
+
+    mask: NDArray[np.bool_]
+    boxes: tuple[Box, ...]
+
+
+class Truth:
+    """The objects in each picture.
+
+    Args:
+        source: A folder of masks, each a PNG of the picture's size called as the picture (``img.png``, ``img_mask.png``
+            or ``img_masks.png`` for ``img.jpg``); one such PNG; or a JSON file of boxes, ``{"img.jpg": [[x1, y1, x2,
+            y2], …]}`` or, with classes, ``{"img.jpg": [{"label": "cat", "box": [x1, y1, x2, y2]}, …]}``, in pixels of
+            the picture, x2 and y2 one past the last.
+        values: What the numbers in masks mean: ``"object"``, everything but 0 is the object, whatever its class;
+            ``"class"``, k is class k, but 0, which is none; ``"class+1"``, k is class k − 1. 255 is no class.
+
+    Raises:
+        TruthError: it is not there, cannot be read, or does not fit a picture.
+
+    Example:
+        >>> Truth("masks").regions("img.jpg", (480, 640))[None].boxes
+    """
+
+    def __init__(self, source: str | os.PathLike[str], values: str = "object") -> None:
+        self.path, self.values = Path(source), values
+        if values not in MASK_VALUES:
+            raise TruthError(f"values of masks are {', '.join(MASK_VALUES)}, not {values!r}")
+        self._boxes: dict[str, Any] | None = None
+        if not self.path.exists():
+            raise TruthError(f"truth '{self.path}' does not exist; give a folder of masks, or a JSON file of boxes")
+        if self.path.is_file() and self.path.suffix.lower() == ".json":
+            self._boxes = _read_json(self.path)
+        elif self.path.is_file() and self.path.suffix.lower() != ".png":
+            raise TruthError(f"truth '{self.path}' is no folder of masks, no PNG and no JSON; give one of them")
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one mask, which is of one picture."""
+        return self._boxes is None and self.path.is_file()
+
+    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Region]:
+        """Return where the objects of each class are in *picture*, which has *size* (H, W)."""
+        if self._boxes is not None:
+            return _of_boxes(self._entry(Path(picture)), size, f"{self.path}: {Path(picture).name}")
+        path = self._mask(Path(picture))
+        return _of_mask(_read_mask(path), size, path, self.values)
+
+    def _entry(self, picture: Path) -> list[Any]:
+        assert self._boxes is not None
+        for key in (str(picture), picture.as_posix(), picture.name):
+            if key in self._boxes:
+                entry = self._boxes[key]
+                if not isinstance(entry, list) or not entry:
+                    raise TruthError(f"{self.path}: {key} has no list of objects; it is {_FORMS}")
+                return entry
+        raise TruthError(f"{self.path}: no entry for {picture.name}; its keys are names of pictures")
+
+    def _mask(self, picture: Path) -> Path:
+        if self.path.is_file():
+            return self.path
+        paths = [self.path / f"{picture.stem}{end}.png" for end in _ENDS]
+        for path in paths:
+            if path.is_file():
+                return path
+        raise TruthError(
+            f"no mask for {picture.name}: '{self.path}' has neither " + " nor ".join(p.name for p in paths)
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise TruthError(f"truth '{path}' cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
+        raise TruthError(f"truth '{path}' is no JSON; it is {_FORMS}") from None
+    if not isinstance(value, dict):
+        raise TruthError(f"truth '{path}' is no object of pictures; it is {_FORMS}")
+    return value
+
+
+def _read_mask(path: Path) -> NDArray[np.uint8]:
+    """Return the numbers [H, W] of the mask at *path*: of a palette, as PASCAL VOC has it, the places in it."""
+    picture = pictures.read(path)
+    data = path.read_bytes()
+    depth, kind = data[24], data[25]  # of the header, which every PNG that could be read has
+    if depth == 16 or kind in (4, 6):
+        what = "16 bits" if depth == 16 else "transparency"
+        raise TruthError(f"{path}: a mask with {what}; save it as a grey PNG of 8 bits")
+    if kind == 3:
+        return _places(picture, data)
+    if kind == 2:
+        return np.asarray(picture.max(2), np.uint8)
+    return np.asarray(picture[..., 0] // (255 // (2**depth - 1)), np.uint8)  # few bits are read as shares of 255
+
+
+def _places(picture: NDArray[np.uint8], data: bytes) -> NDArray[np.uint8]:
+    """Return for each pixel the place of its colour in the palette of the PNG file *data*."""
+    at = data.index(b"PLTE")
+    colours = np.frombuffer(data, np.uint8, int.from_bytes(data[at - 4 : at]), at + 4).reshape(-1, 3)
+    codes, first = np.unique(_codes(colours), return_index=True)
+    return first[np.searchsorted(codes, _codes(picture))].astype(np.uint8)
+
+
+def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+
+
+def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label, Region]:
+    if mask.shape != size:
+        raise TruthError(
+            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the picture {size[1]} × {size[0]}; "
+            "scale it to the picture's size, without smoothing"
+        )
+    if values == "object":
+        found: dict[Label, NDArray[np.bool_]] = {None: mask > 0}
+    else:
+        shift = 1 if values == "class+1" else 0
+        found = {int(value) - shift: mask == value for value in np.unique(mask) if value not in (0, VOID)}
+    if not found or not any(part.any() for part in found.values()):
+        raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this picture out")
+    return {label: Region(part, _boxes_around(part)) for label, part in found.items()}
+
+
+def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
+    """Return the box around each connected part of *mask*."""
+    import cv2
+
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return tuple((float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, _ in stats[1:count])
+
+
+def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label, Region]:
+    found: dict[Label, list[Box]] = {}
+    for thing in entry:
+        labelled = isinstance(thing, Mapping)
+        label = thing.get("label") if labelled else None
+        if labelled and not isinstance(label, int | str):
+            raise TruthError(f"{where}: an object has no label; it is {_FORMS}")
+        found.setdefault(label, []).append(_box(thing.get("box") if labelled else thing, size, where))
+    return {label: Region(_filled(boxes, size), tuple(boxes)) for label, boxes in found.items()}
+
+
+def _box(value: Any, size: tuple[int, int], where: str) -> Box:
+    if not isinstance(value, list) or len(value) != 4 or not all(isinstance(v, int | float) for v in value):
+        raise TruthError(f"{where}: {value!r} is no box [x1, y1, x2, y2]")
+    x1, y1, x2, y2 = box = (float(value[0]), float(value[1]), float(value[2]), float(value[3]))
+    if x2 <= x1 or y2 <= y1:
+        raise TruthError(f"{where}: box {value} is empty: x2 must be above x1, and y2 above y1")
+    if x1 < 0 or y1 < 0 or x2 > size[1] or y2 > size[0]:
+        raise TruthError(
+            f"{where}: box {value} reaches out of the picture of {size[1]} × {size[0]} pixels; was the picture scaled?"
+        )
+    return box
+
+
+def _filled(boxes: list[Box], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels, each by its centre, that lie in one of *boxes*; the one nearest to a box of none."""
+    mask = np.zeros(size, bool)
+    for x1, y1, x2, y2 in boxes:
+        left, top = (min(round(low), full - 1) for low, full in ((x1, size[1]), (y1, size[0])))
+        mask[top : max(round(y2), top + 1), left : max(round(x2), left + 1)] = True
+    return mask

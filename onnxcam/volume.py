@@ -1,0 +1,152 @@
+"""Volumes: NIfTI and NumPy files ↔ arrays, and what a person looks at: slices through the place of interest."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import heatmap
+from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
+
+Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
+
+NIFTI = (".nii", ".nii.gz")
+SHOWN = 256  # small volumes are shown about so high
+_ACCEPTED = "give a NIfTI file (.nii, .nii.gz), an .npy or .npz file, or an array [D, H, W]"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Numbers on a grid of three axes, [D, H, W] in the file's own order, and where the grid lies in the scanner."""
+
+    data: NDArray[Any]
+    affine: NDArray[np.float64] | None = None  # 4 × 4, of NIfTI files
+
+
+def read(source: Source) -> Volume:
+    """Return the volume in a file or an array; ImageError for what is none."""
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, np.ndarray):
+        return Volume(_checked(source, "the array"))
+    path = Path(source)
+    if not path.is_file():
+        raise ImageError(f"{path}: there is no such file; check the name")
+    if path.name.lower().endswith(NIFTI):
+        return _read_nifti(path)
+    if path.suffix.lower() in (".npy", ".npz"):
+        return Volume(_checked(_read_numpy(path), str(path)))
+    raise ImageError(f"{path}: the model takes volumes; {_ACCEPTED}")
+
+
+def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write *data* as NIfTI with *affine*. Raises OutputError."""
+    nibabel = _nibabel()
+    try:
+        nibabel.save(nibabel.Nifti1Image(np.asarray(data, np.float32), affine), path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _read_nifti(path: Path) -> Volume:
+    nibabel = _nibabel()
+    try:
+        image = nibabel.load(path)
+        data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
+    except Exception as error:  # nibabel raises what its readers happen to
+        raise ImageError(f"{path}: no NIfTI file, or a damaged one ({str(error).splitlines()[0]})") from None
+    return Volume(_checked(data, str(path)), affine)
+
+
+def _read_numpy(path: Path) -> NDArray[Any]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            if len(found.files) != 1:
+                raise ImageError(f"{path}: {len(found.files)} arrays in it ({', '.join(found.files)}); give one alone")
+            found = found[found.files[0]]
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read ({error}); {_ACCEPTED}") from None
+    return np.asarray(found)
+
+
+def _checked(data: NDArray[Any], name: str) -> NDArray[Any]:
+    shape = data.shape
+    data = data[..., 0] if data.ndim == 4 and shape[-1] == 1 else data
+    if data.ndim != 3 or data.size == 0 or data.dtype.kind not in "uif":
+        raise ImageError(f"{name} is {data.dtype} of shape {list(shape)}, no volume; {_ACCEPTED}")
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
+        raise ImageError(f"{name} holds NaN or infinity; mend the volume first")
+    return data
+
+
+def _nibabel() -> Any:
+    try:
+        import nibabel
+    except ImportError:
+        raise ImageError("NIfTI files need nibabel; pip install 'onnxcam[volumes]'") from None
+    return nibabel
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a volume becomes the model's tensor [1, 1, D, H, W].
+
+    ``unit``: 0..255 to 0..1; ``minmax``: its own least and largest value to 0..1; ``zscore``: less its mean, by its
+    standard deviation; ``raw``: as it is.
+    """
+
+    kind: str
+    dtype: np.dtype[Any]
+    channel: int = 1
+
+    def __call__(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Return *data* scaled, with the axes of pictures and channels."""
+        x = data.astype(np.float64)
+        if self.kind == "unit":
+            x = x / 255
+        elif self.kind == "minmax":
+            x = (x - x.min()) / max(x.max() - x.min(), 1e-12)
+        elif self.kind == "zscore":
+            x = (x - x.mean()) / max(x.std(), 1e-12)
+        return np.ascontiguousarray(np.expand_dims(x.astype(self.dtype)[None], self.channel))
+
+
+KINDS = ("unit", "minmax", "zscore", "raw")
+
+
+def scaling(spec: object, dtype: np.dtype[Any], channel: int) -> Scaling | None:
+    """Return what *spec* means, None for None; PreprocessError for an unknown one."""
+    if spec is None:
+        return None
+    if spec not in KINDS:
+        known = ", ".join(KINDS)
+        raise PreprocessError(f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), KINDS)}")
+    return Scaling(str(spec), dtype, channel)
+
+
+def guess(data: NDArray[Any], dtype: np.dtype[Any], channel: int) -> Scaling:
+    """Return the scaling that the numbers of a volume suggest."""
+    if dtype.kind in "iu" or (data.dtype.kind == "f" and data.min() >= -1 and data.max() <= 1):
+        return Scaling("raw", dtype, channel)
+    return Scaling("unit" if data.dtype == np.uint8 else "zscore", dtype, channel)
+
+
+def overlay(data: NDArray[Any], heat: NDArray[np.float32], alpha: float, colormap: str) -> NDArray[np.uint8]:
+    """Return three slices, one across each axis through the largest value of *heat*, side by side, uint8 RGB."""
+    low, high = np.percentile(data, (1, 99))
+    grey = np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
+    peak = np.unravel_index(int(np.argmax(np.abs(heat))), heat.shape)
+    tiles = []
+    for axis, place in enumerate(peak):
+        picture = np.repeat(grey.take(place, axis)[..., None], 3, axis=-1)
+        tiles.append(heatmap.overlay(picture, np.take(heat, place, axis), alpha, colormap))
+    height = max(tile.shape[0] for tile in tiles)
+    row = np.concatenate([np.pad(tile, ((0, height - tile.shape[0]), (0, 4), (0, 0))) for tile in tiles], axis=1)
+    times = max(1, SHOWN // height)
+    return np.ascontiguousarray(row.repeat(times, axis=0).repeat(times, axis=1))
