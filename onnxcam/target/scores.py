@@ -88,7 +88,7 @@ def find_scores(graph: ir.Graph) -> Scores:
     """
     tensors = [output for output in graph.outputs if no_numbers(output) is None]
     for output in tensors:
-        rows = _of_candidates(output, tensors) or _of_no_picture(output, graph)
+        rows = _of_candidates(output, tensors) or not of_pictures(output, graph)
         classes = None if rows else _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             shown, head = _before_head(output)
@@ -119,11 +119,11 @@ def _of_candidates(output: ir.Value, outputs: Sequence[ir.Value]) -> bool:
     return len(own) == 3 and own[2] == 1 and any(shape[1:] == [own[1], 4] for shape in shapes)
 
 
-def _of_no_picture(output: ir.Value, graph: ir.Graph) -> bool:
-    """Whether the first axis of *output* is not that of pictures: of a fixed length that no input has."""
+def of_pictures(output: ir.Value, graph: ir.Graph) -> bool:
+    """Whether the first axis of *output* may be that of pictures: not so where its fixed length is that of no input."""
     first = output.shape[0] if output.shape is not None and len(output.shape) > 1 else 1
     lengths = [x.shape[0] for x in graph.inputs if x.shape is not None and len(x.shape)]
-    return isinstance(first, int) and first > 1 and all(isinstance(n, int) and n != first for n in lengths)
+    return not isinstance(first, int) or first == 1 or any(not isinstance(n, int) or n == first for n in lengths)
 
 
 def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:

@@ -20,7 +20,7 @@ from onnxcam.target.detection import Detections
 from onnxcam.target.detectors import find_head
 from onnxcam.target.embedding import Embedding
 from onnxcam.target.reading import Reading
-from onnxcam.target.scores import find_scores
+from onnxcam.target.scores import find_scores, of_pictures
 from onnxcam.target.task import Goal, Look, Task
 from onnxcam.target.tensors import Tensors
 from onnxcam.target.wishes import Class, Region, Target, Top
@@ -93,6 +93,7 @@ def _embedding(graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> T
     for y in _tensors(graph, 2):
         if (
             (known or _is_unit(y))
+            and of_pictures(y, graph)
             and isinstance(_length(y, 1), int)
             and y.dtype is not None
             and y.dtype.is_floating_point()
