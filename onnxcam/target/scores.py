@@ -96,8 +96,7 @@ def find_scores(graph: ir.Graph) -> Scores:
             return Scores(value, shown, output.name or "", head, classes, integer_units(output))
     shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
     raise TargetError(
-        f"no output of the model is a vector of class scores: {shapes}; this release explains classifiers "
-        "(for other networks, onnxcam.autodiff.vjp gives the gradient of any tensor)"
+        f"no output of the model is a vector of class scores: {shapes}; name what to explain (docs/targets.md)"
     )
 
 
