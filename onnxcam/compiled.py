@@ -43,7 +43,7 @@ class Compiled:
     ) -> Compiled:
         """Make *subject*, which is used up, explain itself."""
         layers = [choice.layer for choice in choices]
-        fixed = subject.batch if isinstance(subject.batch, int) else 1 if getattr(aim, "batch", 0) is None else None
+        fixed = subject.batch if isinstance(subject.batch, int) else 1 if aim.single else None
         with building():
             twin = subject.twin() if method.uses_head else None
             explanation_graph(subject, method, layers, aim, settings, signed=signed)

@@ -39,6 +39,10 @@ class Aim(Protocol):
     def input(self) -> str:
         """Return the name of the run-time input."""
 
+    @property
+    def single(self) -> bool:
+        """Return whether a run can take one picture only."""
+
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return the tensor of *graph* that is differentiated."""
 
@@ -51,6 +55,7 @@ class ClassAim:
     """The score of one class: y_c. The input is its index, `TOP` for the model's own first."""
 
     input: str = CLASS
+    single = False
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return the class scores."""
@@ -59,7 +64,7 @@ class ClassAim:
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Select one class of each picture; int64 [N]."""
         wanted = _add_input(op.graph, self.input, [batch], ir.DataType.INT64)
-        scores = find_scores(op.graph)
+        scores = find_scores(op.graph, op)
         index, score = scores.select(op, wanted)
         return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
 
@@ -69,6 +74,7 @@ class ScoresAim:
     """A weighted sum of the class scores: Σ_c w_c y_c. The input is w, [N, classes]."""
 
     input: str = WEIGHTS
+    single = False
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return the class scores."""
@@ -76,7 +82,7 @@ class ScoresAim:
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Weigh the scores of each picture."""
-        scores = find_scores(op.graph)
+        scores = find_scores(op.graph, op)
         weights = _add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
         shown = real(op, scores.flat(op, scores.shown), scores.shown)
         return Aimed(scores.value, scores.weighed(op, weights), _weighted_sum(op, shown, weights), {}, scores)
@@ -93,6 +99,11 @@ class WeightsAim:
     tensor: str
     batch: int | None = 0
     input: str = WEIGHTS
+
+    @property
+    def single(self) -> bool:
+        """Return whether the tensor has no axis of pictures."""
+        return self.batch is None
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return y before its softmax or sigmoid."""
@@ -150,6 +161,7 @@ class DirectionAim:
 
     tensor: str
     input: str = DIRECTION
+    single = False
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return the embedding."""

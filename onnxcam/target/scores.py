@@ -81,10 +81,11 @@ class Scores:
         return flat
 
 
-def find_scores(graph: ir.Graph) -> Scores:
+def find_scores(graph: ir.Graph, op: Emitter | None = None) -> Scores:
     """Return the class scores of *graph*: its first output [N, classes], followed back through softmax or sigmoid.
 
-    TargetError where no output is a vector of scores.
+    What a fused operator computes before it rounds is added to the graph: by *op*, where another emitter is at work and
+    names must stay apart. TargetError where no output is a vector of scores.
     """
     tensors = [output for output in graph.outputs if no_numbers(output) is None]
     for output in tensors:
@@ -92,7 +93,7 @@ def find_scores(graph: ir.Graph) -> Scores:
         classes = None if rows else _classes(output)
         if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
             shown, head = _before_head(output)
-            value = _before_rounding(shown)
+            value = _before_rounding(shown, op)
             return Scores(value, shown, output.name or "", head, classes, integer_units(output))
     shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
     raise TargetError(
@@ -137,7 +138,7 @@ def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
     return output, None
 
 
-def _before_rounding(output: ir.Value) -> ir.Value:
+def _before_rounding(output: ir.Value, op: Emitter | None) -> ir.Value:
     """Return the real scores that were quantised to *output*, where there are any; else *output*.
 
     Quantised logits are often clipped where the network is sure: there no gradient passes. Where an operator such as
@@ -147,7 +148,7 @@ def _before_rounding(output: ir.Value) -> ir.Value:
     while value is not None and (node := value.producer()) is not None:
         real = node.inputs[0]
         if (node.domain, node.op_type) in COMPOSITIONS and node.op_type not in HEADS:
-            real = _composed(node)
+            real = _composed(node, op)
         elif node.op_type not in _TRANSPARENT:
             break
         rounded = node.op_type == "QuantizeLinear" or (node.domain, node.op_type) in COMPOSITIONS
@@ -157,11 +158,11 @@ def _before_rounding(output: ir.Value) -> ir.Value:
     return output
 
 
-def _composed(node: ir.Node) -> ir.Value | None:
+def _composed(node: ir.Node, op: Emitter | None) -> ir.Value | None:
     """Add to the graph of *node* what it computes before it rounds; None where it does not round."""
     if node.graph is None:
         return None
-    op = Emitter(node.graph)
+    op = Emitter(node.graph) if op is None else op
     _, (y, *_) = compose(op, node)
     last = None if y is None else y.producer()
     real = last.inputs[0] if last is not None and last.op_type == "QuantizeLinear" else None
