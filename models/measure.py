@@ -27,7 +27,8 @@ from onnxcam import Explainer
 from onnxcam.errors import OnnxcamError
 from onnxcam.heatmap import boxes
 from onnxcam.methods import METHODS
-from onnxcam.metrics.localisation import energy_pointing, pointing_game
+from onnxcam.metrics.localisation import box_iou, energy_pointing, pointing_game
+from onnxcam.metrics.sources import centred
 
 PAGE = Path(__file__).parents[1] / "docs" / "truth.md"
 FIGURES = PAGE.with_suffix(".json")
@@ -55,7 +56,7 @@ def measure(name: str, methods: Sequence[str]) -> list[Row]:
     samples = list(network.samples(HELD_OUT, SAMPLES))
     rows = [
         _row(name, CHANCE, samples, [np.ones(s.truth.shape, np.float32) for s in samples], _random_peak),
-        _row(name, CENTRE, samples, [_gaussian(s.truth.shape) for s in samples]),
+        _row(name, CENTRE, samples, [centred(s.truth.shape) for s in samples]),
     ]
     return rows + [_of_method(network, method, samples) for method in methods]
 
@@ -80,7 +81,7 @@ def _map(explainer: Explainer, sample: Sample, folder: Path) -> np.ndarray:
     try:
         return explainer(picture, sample.target.format(**files), feeds).map
     except OnnxcamError as error:
-        if "zero everywhere" in str(error):
+        if "zero everywhere for this picture" in str(error):
             return np.zeros(sample.truth.shape, np.float32)
         raise
 
@@ -127,30 +128,14 @@ def _random_peak(heat: np.ndarray, mask: Mask) -> float:
     return float(mask.mean())
 
 
-def _gaussian(shape: Sequence[int]) -> np.ndarray:
-    axes = [np.exp(-(((np.arange(n) + 0.5 - n / 2) / (n / 4)) ** 2) / 2) for n in shape]
-    return np.float32(np.prod(np.stack(np.meshgrid(*axes, indexing="ij")), axis=0))
-
-
 def _iou(heat: np.ndarray, truth: Mask) -> float:
     """Return the best IoU of the box around the map's largest part with the boxes of the truth's parts, or of all."""
-    found = boxes(heat)[:1]
-    if not found:
-        return 0.0
-    known = [*boxes(truth.astype(np.float32)), _around(truth)]
-    return max(_overlap(found[0], box) for box in known)
+    return box_iou(heat, [*boxes(truth.astype(np.float32)), _around(truth)])
 
 
 def _around(mask: Mask) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero(mask)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return float(both / (sum(areas) - both))
 
 
 def page(rows: Sequence[Row]) -> str:

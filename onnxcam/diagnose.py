@@ -48,28 +48,29 @@ class GradientProbe:
             graph = subject.model.graph
             layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)
         self.layers = layers
-        self._session = _gradients(subject, aim, [layer.tensor for layer in layers])
+        self._gradients = Gradients(subject, aim, [layer.tensor for layer in layers])
 
     def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
         """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
-        names = [f"{layer.tensor}.gradient" for layer in self.layers]
-        known = [] if self._session is None else self._session.outputs
-        found = {} if self._session is None else self._session.run({n: feeds[n] for n in self._session.inputs})
-        return [
-            _share(found[name], layer, region) if name in known else 0.0
-            for name, layer in zip(names, self.layers, strict=True)
-        ]
+        pairs = zip(self._gradients(feeds), self.layers, strict=True)
+        return [0.0 if gradient is None else _share(gradient, layer, region) for gradient, layer in pairs]
 
     def choose(self, feeds: Feeds, region: NDArray[np.bool_]) -> Choice:
         """Return the last layer in which the gradient covers most of *region*; LayerError where it is zero in all."""
         return widest(self.layers, self.shares(feeds, region))
 
 
-def gradients(subject: Subject, aim: Aim, feeds: Feeds, wanted: Sequence[str]) -> list[np.ndarray | None]:
-    """Return the gradients of *aim*'s score at the tensors *wanted*, on the CPU; None where nothing connects."""
-    session = _gradients(subject, aim, wanted)
-    found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
-    return [found.get(f"{name}.gradient") for name in wanted]
+class Gradients:
+    """The gradients of *aim*'s score at the tensors *wanted*, on the CPU."""
+
+    def __init__(self, subject: Subject, aim: Aim, wanted: Sequence[str]) -> None:
+        self._wanted, self._session = wanted, _gradients(subject, aim, wanted)
+
+    def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
+        """Return them for one picture; None where nothing connects."""
+        session = self._session
+        found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+        return [found.get(f"{name}.gradient") for name in self._wanted]
 
 
 def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | None:
@@ -91,7 +92,7 @@ def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | N
 
 def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:
     """Tell whether the gradient of *aim*'s score at tensor *wanted* is anywhere other than zero for one picture."""
-    (found,) = gradients(subject, aim, feeds, [wanted])
+    (found,) = Gradients(subject, aim, [wanted])(feeds)
     return found is not None and bool(np.abs(found).max(initial=0) > 0)
 
 

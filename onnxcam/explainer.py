@@ -24,7 +24,7 @@ from onnxcam.methods.base import NONE, SMOOTH
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.network import Network
 from onnxcam.preprocess import Preprocess, Spec, stack
-from onnxcam.runner import Asked, Runner
+from onnxcam.runner import Asked, Runner, of_rows
 from onnxcam.target import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.detection import Detections
@@ -124,12 +124,12 @@ class Explainer:
             raise TargetError(
                 f"the {count} best are asked of classifiers and detectors; this is {self.network.task.name}"
             )
-        first = self(image, "top", inputs)
         picture = self.network.medium.read(image)
+        first = self(picture, "top", inputs)
         tensor = self.network.medium.tensor(picture)
         look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
         order = self.network.task.ranked(replace(look, known=first.outputs))
-        return [first, *(self(image, wish, inputs) for wish in order[1:count])]
+        return [first, *(self(picture, wish, inputs) for wish in order[1:count])]
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
         """Return the raw maps of preprocessed tensors.
@@ -154,16 +154,12 @@ class Explainer:
 
         TargetError where the target is no class.
         """
-        asked = self._asked(x, target)
-        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
-            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
-        return self._runner.outputs(asked, [CHOSEN])[CHOSEN]
+        return self._about_classes(x, target, [])[CHOSEN]
 
     def probabilities(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the probability [N] of the class *target*; MethodError where the model's scores tell none."""
-        asked = self._asked(x, target)
-        names, classes = self.network.probability_outputs, self.classes(x, target)
-        found = self.network.probabilities(self._runner.outputs(asked, names), classes) if names else None
+        outputs = self._about_classes(x, target, self.network.probability_outputs or [])
+        found = self.network.probabilities(outputs, outputs[CHOSEN])
         if found is None:
             raise MethodError("the model's scores are integers of unknown meaning: there are no probabilities")
         return found
@@ -174,12 +170,24 @@ class Explainer:
         task = self.network.task
         return task.scores.classes if isinstance(task, Classes) else None
 
+    def _about_classes(
+        self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
+    ) -> Arrays:
+        """Return which classes are meant, and *outputs*, in one pass; TargetError where a target is no class."""
+        asked = self._asked(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
+            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
+        return self._runner.outputs(asked, [CHOSEN, *outputs])
+
     def _asked(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> Asked:
         """Return the batch of tensors *x*, and what *target* means in each of them."""
         given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
         tensor = np.asarray(given.pop(self.network.picture))
         each = self._each(target, len(tensor))
-        looks = (self.network.look(tensor[row : row + 1], None, _row(given, row)) for row in range(len(tensor)))
+        looks = (
+            self.network.look(tensor[row : row + 1], None, of_rows(given, [row], len(tensor)))
+            for row in range(len(tensor))
+        )
         return Asked(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
@@ -310,7 +318,3 @@ class Explainer:
 def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
     """Explain one picture: ``Explainer(model, **settings)(image)``."""
     return Explainer(model, **settings)(image)
-
-
-def _row(arrays: Arrays, row: int) -> dict[str, NDArray[Any]]:
-    return {name: array[row : row + 1] if len(array) > 1 else array for name, array in arrays.items()}

@@ -104,10 +104,7 @@ class Network:
     @cached_property
     def preprocessing(self) -> Preprocess:
         """How pictures become tensors; read when the first picture comes."""
-        spec = TensorSpec.of(self.image)
-        found, warnings = preparing.resolve(
-            self.preprocess, spec, path=self.names.path, metadata=self.names.metadata, graph_hint=self.image
-        )
+        found, warnings = self._preprocessing(self.image)
         self.warnings += warnings
         return found
 
@@ -176,11 +173,12 @@ class Network:
         return self.medium.tensor(self.medium.read(picture))
 
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
-        spec = TensorSpec.of(value)
-        found, _ = preparing.resolve(
-            self.preprocess, spec, path=self.names.path, metadata=self.names.metadata, graph_hint=value
-        )
-        return found(pictures.read(picture))
+        return self._preprocessing(value)[0](pictures.read(picture))
+
+    def _preprocessing(self, value: ir.Value) -> tuple[Preprocess, list[str]]:
+        """Return how a picture becomes the input *value*, and what to say about it."""
+        names, spec = self.names, TensorSpec.of(value)
+        return preparing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:

@@ -42,16 +42,23 @@ class Asked:
         return len(self.tensor)
 
     def of(self, rows: Sequence[int]) -> Asked:
-        """Return some rows of the batch."""
+        """Return some rows of the batch; all of them without a copy."""
         chosen, whole = list(rows), len(self)
-        extra = {name: array[chosen] if len(array) == whole else array for name, array in self.extra.items()}
-        return Asked(self.tensor[chosen], [self.goals[row] for row in chosen], extra)
+        if chosen == list(range(whole)):
+            return self
+        return Asked(self.tensor[chosen], [self.goals[row] for row in chosen], of_rows(self.extra, chosen, whole))
 
     def feeds(self, network: Network) -> dict[str, Array]:
         """Return every input of the explanation graph; the goals are of one aim."""
         inputs = {name: np.stack([goal.inputs[name] for goal in self.goals]) for name in self.goals[0].inputs}
         own = network.feeds(self.tensor, {**self.extra, **inputs})
         return {**own, self.goals[0].aim.input: np.stack([goal.feed for goal in self.goals])}
+
+
+def of_rows(arrays: Arrays, rows: Sequence[int], count: int) -> dict[str, Array]:
+    """Return *rows* of other inputs that have one for each of *count* pictures; those for all stay as they are."""
+    chosen = list(rows)
+    return {name: array[chosen] if array.shape[:1] == (count,) else array for name, array in arrays.items()}
 
 
 @dataclass
@@ -118,21 +125,21 @@ class Runner:
         """Return the rows that one run can explain together, and by which graph."""
         groups: dict[Any, tuple[Compiled, list[int]]] = {}
         for row, goal in enumerate(asked.goals):
-            compiled = self._for(asked.of([row]))
+            compiled = self._for(asked, row)
             groups.setdefault((id(compiled), np.shape(goal.feed)), (compiled, []))[1].append(row)
         return list(groups.values())
 
-    def _for(self, asked: Asked) -> Compiled:
+    def _for(self, asked: Asked, row: int) -> Compiled:
         """Return the explanation graph for one row; its layer may depend on where the goal's evidence lies."""
-        (goal,) = asked.goals
+        goal = asked.goals[row]
         if goal.region is None or not self.method.uses_layer or self.layer not in (None, "auto"):
             known = next((one for (aim, _), one in self._compiled.items() if aim == goal.aim), None)
             if known is not None:
                 return known
-            return self.compile(self.network.open(), goal.aim, feeds=asked.feeds(self.network))
+            return self.compile(self.network.open(), goal.aim, feeds=asked.of([row]).feeds(self.network))
         if goal.aim not in self._probes:
             self._probes[goal.aim] = GradientProbe(self.network.open(), goal.aim)
-        choice = self._probes[goal.aim].choose(asked.feeds(self.network), goal.region)
+        choice = self._probes[goal.aim].choose(asked.of([row]).feeds(self.network), goal.region)
         known = self._compiled.get((goal.aim, (choice.layer.tensor,)))
         if known is not None:
             return known

@@ -66,10 +66,7 @@ class Answerer(Task[tuple[Scene, Sequence[Question]]]):
     floor = 0.6
     steps = 4000
     rate = 3e-3
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> tuple[Scene, Sequence[Question]]:
         """Draw one to four shapes, and ask four questions."""

@@ -67,10 +67,7 @@ class Captioner(Task[Told]):
     floor = 0.6
     steps = 5000
     rate = 2e-3
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Told:
         """Draw one shape or two, and say one of the things that are true of them."""

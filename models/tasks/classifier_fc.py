@@ -35,10 +35,7 @@ class Classifier(Task[Scene]):
     card = Card("multi-label", PICTURE, LABELS)
     floor = 0.9
     steps = 6000
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw one to four shapes."""

@@ -44,10 +44,7 @@ class VisionTransformer(Classifier):
     """The same question as `classifier_fc`; in training each token says what its patch holds (arXiv:2104.10858)."""
 
     steps, rate = 3000, 3e-3
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def row(self, scene: Scene) -> Rows:
         """The picture, which classes are there, and how much of each patch they cover, in bytes."""

@@ -53,10 +53,7 @@ class Compressor(Pictures[Scene]):
     scenes = 12_000
     steps = 2500
     batch = 32
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw one to four shapes."""

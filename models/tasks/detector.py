@@ -54,10 +54,7 @@ class Detector(Task[Scene]):
     outputs = ("detections",)
     floor = 0.9
     steps = 5000
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw one to four shapes."""

@@ -41,10 +41,7 @@ class Embedder(Task[Scene]):
     floor = 0.85
     scenes = 12_000
     steps = 2000
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw one shape."""

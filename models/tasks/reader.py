@@ -41,10 +41,7 @@ class Reader(Task[Line]):
     floor = 0.9
     scenes = 24_000
     steps = 4000
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Line:
         """Draw two to six letters."""

@@ -74,10 +74,7 @@ class Renderer(Pictures[Turned]):
     scenes = 8000
     steps = 1000
     batch = 16
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Turned:
         """Draw one to four shapes, and an angle."""

@@ -37,10 +37,7 @@ class Upscaler(Pictures[Scene]):
     steps = 2000
     batch = 32
     rate = 2e-3
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw one to four shapes, at the large size."""

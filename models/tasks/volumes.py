@@ -63,10 +63,7 @@ class Volumes(Task[Volume]):
     scenes = 3000
     steps = 800
     batch = 6
-
-    def network(self) -> nn.Module:
-        """Return the network, untrained."""
-        return Network()
+    network = Network
 
     def scene(self, rng: np.random.Generator) -> Volume:
         """Draw one to three solids."""

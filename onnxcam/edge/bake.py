@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
-from onnx import version_converter
 
-from onnxcam import heatmap, preprocess
+from onnxcam import heatmap
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.subgraph import prune
@@ -20,14 +19,15 @@ from onnxcam.diagnose import choose_layer
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
 from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
-from onnxcam.graph import ModelLike, building, call_onnx, first_line, save
-from onnxcam.labels import Names
+from onnxcam.graph import ModelLike, building, first_line, save
 from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
 from onnxcam.methods import METHODS, explanation_graph, find_method, read_settings
-from onnxcam.preprocess import Preprocess, TensorSpec
+from onnxcam.network import Network
+from onnxcam.passes.opset import converted
+from onnxcam.preprocess import Preprocess, Spec
 from onnxcam.subject import Subject
-from onnxcam.target import TOP, ClassAim, find_tasks, parse
+from onnxcam.target import TOP, ClassAim, Task, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.wishes import Class, Top
 
@@ -60,7 +60,7 @@ def bake(
     map_size: Size = "input",
     uint8: bool = False,
     overlay: bool = False,
-    preprocess: object = None,
+    preprocess: Spec | None = None,
     inside: bool = False,
     settings: Mapping[str, Any] | None = None,
     labels: Any = None,
@@ -106,9 +106,10 @@ def bake(
     if overlay and not inside:
         raise PreprocessError("the overlay lies over the picture: bake the preprocessing too, inside=True")
     with building():
-        subject = Subject.open(model)
-        names = Names(labels, _path(model), dict(subject.model.metadata_props))
-        index = _class(subject, names, target)
+        network = Network(model, "cpu", preprocess, labels)
+        subject = network.open()
+        network.read(subject)
+        index = _class(network.task, target)
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
         made = subject.twin()
         graph = made.model.graph
@@ -116,9 +117,9 @@ def bake(
         op = Emitter(graph)
         heat = _heat(op, made, chosen.at_layer, map_size)
         outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
-        warnings, tensors = list[str](), list[ir.Value]()
+        tensors = list[ir.Value]()
         if inside:
-            picture, tensor, warnings = _take_pictures(op, made, preprocess, names)
+            picture, tensor = _take_pictures(op, made, network.preprocessing)
             tensors.append(tensor)
             if overlay:
                 outputs[OVERLAY] = _overlay(op, made, heat, picture)
@@ -136,15 +137,14 @@ def bake(
         {value.name or "": _described(value) for value in final.graph.outputs if value.name in outputs},
         choice,
         final.opset_imports[""],
-        tuple(warnings),
+        tuple(network.warnings),
     )
 
 
-def _class(subject: Subject, names: Names, target: int | str) -> int | None:
+def _class(task: Task, target: int | str) -> int | None:
     """Return the fixed class, `TOP` for the model's own, None for a run-time input."""
     if target == "input":
         return None
-    task = find_tasks(subject.model.graph, subject.image, names)[0]
     if not isinstance(task, Classes):
         raise TargetError(f"classifiers are baked; this is {task.name}: `onnxcam explain` explains it")
     wish = parse(target, task.labels)
@@ -187,19 +187,17 @@ def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
     return quantised
 
 
-def _take_pictures(op: Emitter, subject: Subject, spec: Any, names: Names) -> tuple[ir.Value, ir.Value, list[str]]:
+def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.Value, ir.Value]:
     """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor."""
     image, layout, graph = subject.image, _pictures(subject), op.graph
-    tensor = TensorSpec.of(image)
-    found, warnings = preprocess.resolve(spec, tensor, path=names.path, metadata=names.metadata, graph_hint=image)
     lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
     picture = ir.Value(
         name=PICTURE, shape=ir.Shape([subject.batch, *lengths, 3]), type=ir.TensorType(ir.DataType.UINT8)
     )
-    made = _arithmetic(op, picture, found, image)
+    made = _arithmetic(op, picture, how, image)
     image.replace_all_uses_with(made)
     graph.inputs[list(graph.inputs).index(image)] = picture
-    return picture, made, warnings
+    return picture, made
 
 
 def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value) -> ir.Value:
@@ -271,19 +269,12 @@ def _lowered(model: ir.Model, opset: int | None) -> ir.Model:
     if opset is None or opset >= model.opset_imports[""]:
         return model
     try:
-        proto = call_onnx(lambda twin: version_converter.convert_version(twin, opset), model)
+        return converted(model, opset)
     except Exception as error:
         raise ModelError(
             f"the baked model cannot be written in opset {opset}: {first_line(error)}; it is in opset "
             f"{model.opset_imports['']}"
         ) from None
-    lowered = ir.serde.deserialize_model(proto)
-    for value in [value for value in lowered.graph.inputs if value.name in model.graph.initializers]:
-        lowered.graph.inputs.remove(value)
-        value.const_value = model.graph.initializers[value.name or ""].const_value
-        lowered.graph.register_initializer(value)
-    lowered.metadata_props.update(model.metadata_props)
-    return lowered
 
 
 def _prove(model: ir.Model) -> None:
@@ -293,7 +284,3 @@ def _prove(model: ir.Model) -> None:
 
 def _described(value: ir.Value) -> str:
     return f"{str(value.dtype or '?').lower()} {value.shape or '?'}"
-
-
-def _path(model: ModelLike) -> Path | None:
-    return Path(model) if isinstance(model, str | os.PathLike) else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeAlias
 from zlib import crc32
 
@@ -79,7 +80,7 @@ def baseline(id: str, channel: int, seed: int) -> Source:
         return np.stack([_random(size(tensor), [seed, crc32(tensor.tobytes())]) for tensor in x])
 
     def centre(x: Array, targets: Array) -> Array:
-        return np.stack([_centre(size(tensor)) for tensor in x])
+        return np.stack([centred(size(tensor)) for tensor in x])
 
     return Source(id, {"random": random, "centre": centre}[id])
 
@@ -88,6 +89,7 @@ def _random(size: list[int], seed: list[int]) -> Array:
     return resized(np.random.default_rng(seed).random([CELLS] * len(size), np.float32), size)
 
 
-def _centre(size: list[int]) -> Array:
+def centred(size: Sequence[int]) -> Array:
+    """Return a Gaussian in the middle of a grid of *size*, its deviation a quarter of each side."""
     bells = [np.exp(-0.5 * ((np.arange(length) + 0.5 - length / 2) / (length / 4)) ** 2) for length in size]
-    return np.outer(*bells).astype(np.float32)
+    return reduce(np.multiply.outer, bells).astype(np.float32)

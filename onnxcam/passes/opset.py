@@ -21,19 +21,28 @@ def raise_opset(model: ir.Model) -> ir.Model:
     if version is None or version >= OPSET:
         return model
     try:
-        proto = call_onnx(lambda twin: version_converter.convert_version(twin, OPSET), model)
+        raised = converted(model, OPSET)
     except Exception as error:
         raise ModelError(
             f"the model cannot be raised from opset {version} to {OPSET}: {first_line(error)}; "
             "export it again at opset 13 or newer"
         ) from None
-    raised = ir.serde.deserialize_model(proto)
-    give_back_domain(raised, raised.graph.all_nodes())
-    _restore_weights(raised, model)
-    _restore_metadata(raised, model)
     if version < HALF_PIXEL:
         _restore_sampling(raised, model)
     return raised
+
+
+def converted(model: ir.Model, version: int) -> ir.Model:
+    """Return *model* at opset *version*, as onnx's converter writes it; names, weights and metadata are kept.
+
+    It raises whatever that converter does.
+    """
+    proto = call_onnx(lambda twin: version_converter.convert_version(twin, version), model)
+    changed = ir.serde.deserialize_model(proto)
+    give_back_domain(changed, changed.graph.all_nodes())
+    _restore_weights(changed, model)
+    _restore_metadata(changed, model)
+    return changed
 
 
 def _restore_weights(raised: ir.Model, model: ir.Model) -> None:

@@ -59,10 +59,6 @@ class Captions:
         words = f'word={quoted(word)} after="{" ".join(before)}"'
         return Goal(self.aim, weights, words, index, word, inputs={self.input: tokens}, note=note)
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return what is meant where nothing is said."""
-        return [Top()]
-
     def _step(self, wish: Wish, caption: Sequence[int]) -> int:
         """Return the place in the model's own *caption* that *wish* means."""
         said = " ".join(self.labels[i] for i in caption)

@@ -62,10 +62,6 @@ class Segmentation:
         feed = np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
         return Goal(self.aim, feed, words, index, self.labels[index] if self.labels else None, note=note)
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return what is meant where nothing is said."""
-        return [Top()]
-
     def _largest(self, seen: Array, mask: Mask | None) -> int:
         """Return the class that covers most, if there is any beside the background."""
         counts = np.bincount(seen[mask] if mask is not None else seen[seen >= 0], minlength=self.classes)
@@ -116,10 +112,6 @@ class Pictures:
         h, w = look.size[-2:]
         box = look.to_picture((x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height))
         return Goal(self.aim, feed, words, box=box, note=note)
-
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return what is meant where nothing is said."""
-        return [Top()]
 
 
 def _edges(patch: Array) -> Array:

@@ -41,10 +41,6 @@ class Embedding:
         ]
         return Goal(self.aim, direction.astype(np.float32), " ".join(parts))
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return what is meant where nothing is said."""
-        return [Top()]
-
     def _unit(self, look: Look) -> Array:
         y = look.tensors([self.output])[0].reshape(-1).astype(np.float64)
         unit: Array = (y / max(float(np.linalg.norm(y)), 1e-12)).astype(np.float32)

@@ -42,16 +42,10 @@ class Head(Protocol):
 
 
 @dataclass(frozen=True)
-class Yolo:
-    """One tensor of cx, cy, w, h, perhaps objectness, and scores: [N, 4 + C, B] (v8 to v11), [N, B, 5 + C] (v5, v7).
-
-    What stands behind the *classes* scores (masks, keypoints, an angle) is passed over; None: nothing does.
-    """
+class _Alone:
+    """A head in one output."""
 
     output: str
-    candidates_last: bool
-    objectness: bool
-    classes: int | None = None
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -62,6 +56,18 @@ class Yolo:
     def aim(self) -> WeightsAim:
         """Return weights over it."""
         return WeightsAim(self.output)
+
+
+@dataclass(frozen=True)
+class Yolo(_Alone):
+    """One tensor of cx, cy, w, h, perhaps objectness, and scores: [N, 4 + C, B] (v8 to v11), [N, B, 5 + C] (v5, v7).
+
+    What stands behind the *classes* scores (masks, keypoints, an angle) is passed over; None: nothing does.
+    """
+
+    candidates_last: bool
+    objectness: bool
+    classes: int | None = None
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Read it; a score is that of the class, by the objectness where there is one."""
@@ -168,20 +174,8 @@ class Final:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(_Alone):
     """The same as columns of one tensor: x1, y1, x2, y2, score, class: [N, K, 6] (YOLOv10 and later)."""
-
-    output: str
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """Return the one output."""
-        return (self.output,)
-
-    @property
-    def aim(self) -> WeightsAim:
-        """Return weights over it."""
-        return WeightsAim(self.output)
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Read it as one score a box, that of its class."""

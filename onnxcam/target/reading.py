@@ -61,10 +61,6 @@ class Reading:
         note = "" if isinstance(wish, Text) else f"what the model reads, {text!r}"
         return Goal(self.aim, weights, words if at is None else f"{words} at={at}", label=text, note=note)
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return what is meant where nothing is said."""
-        return [Top()]
-
     def _logs(self, look: Look) -> Array:
         """Return the logarithms of the probabilities [T, A]."""
         (y,) = look.tensors([self.output])

@@ -138,9 +138,6 @@ class Task(Protocol):
     def aim(self) -> Aim | None:
         """Return the aim of the target that is meant where nothing is said, if any is."""
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return the targets that the model itself puts first in a picture, the best first."""
-
     def goal(self, wish: Wish, look: Look) -> Goal:
         """Resolve *wish*, one of `wishes`; TargetError where there is no such thing."""
 

@@ -42,10 +42,6 @@ class Tensors:
     def aim(self) -> None:
         """Nothing is meant where nothing is said."""
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Nothing stands first."""
-        return []
-
     def goal(self, wish: Wish, look: Look) -> Goal:
         """Resolve *wish*: weights of one, or of one over their number."""
         assert isinstance(wish, Element)

@@ -75,12 +75,13 @@ def test_integrated_gradients_are_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["smoothgrad", "expected-gradients", "rise", "kernelshap", "lime", "scorecam", "ablationcam"]
+    "method",
+    "smoothgrad expected-gradients rise kernelshap lime scorecam ablationcam sscam iscam recipro-cam".split(),
 )
 def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
     fixed = hand_model()
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    settings = {} if method in ("scorecam", "ablationcam") else {"samples": 14}
+    settings = {} if method in ("scorecam", "ablationcam", "recipro-cam") else {"samples": 14}
     maps = [
         Explainer(model, method=method, settings={**settings, "batch_size": size}).attribute(HAND_X, target=0)
         for model, size in ((hand_model(), 1), (hand_model(), 4), (fixed, 3))

@@ -108,20 +108,6 @@ def test_recipro_cam_of_integers_is_refused() -> None:
         Explainer(proto, method="recipro-cam", layer="x")
 
 
-@pytest.mark.parametrize("method", ["sscam", "iscam", "recipro-cam"])
-def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
-    fixed = hand_model()
-    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    settings = {} if method == "recipro-cam" else {"samples": 3}
-    maps = [
-        Explainer(model, method=method, settings={**settings, "batch_size": size}).attribute(HAND_X, target=0)
-        for model, size in ((hand_model(), 1), (hand_model(), 4), (fixed, 3))
-    ]
-    assert maps[0].any()
-    np.testing.assert_allclose(maps[1], maps[0], rtol=1e-5)
-    np.testing.assert_allclose(maps[2], maps[0], rtol=1e-5)
-
-
 @pytest.mark.parametrize(("method", "settings"), [("scorecam", {}), ("sscam", {"samples": 1}), ("ablationcam", {})])
 def test_memory_holds_one_batch(method: str, settings: dict[str, float]) -> None:
     """All masks of 2,048 channels at the picture's size would be 34 MB, all pictures 101 MB."""

@@ -7,7 +7,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from onnxcam.diagnose import gradients
+from onnxcam.diagnose import Gradients
 from onnxcam.network import Network
 from onnxcam.subject import Subject
 from onnxcam.target import Goal, Look, Target
@@ -37,7 +37,7 @@ class Opened:
         """Return the gradient of *goal*'s scalar at the picture."""
         extra = {**others, **{name: value[None] for name, value in goal.inputs.items()}}
         feeds = {**self.network.feeds(x, extra), goal.aim.input: goal.feed[None]}
-        (found,) = gradients(self.subject, goal.aim, feeds, [self.network.image.name or ""])
+        (found,) = Gradients(self.subject, goal.aim, [self.network.image.name or ""])(feeds)
         assert found is not None
         return found
 
