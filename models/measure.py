@@ -177,9 +177,9 @@ _HEAD = """# Are the maps right?
 
 The networks of `models/` were trained on worlds whose truth is known ([models/README.md](../models/README.md)): for
 each held-out picture there is a target and a mask of what it is about. `python -m models.measure` explains {samples} of
-them with every method of one pass and {fewer} with every method of many, and writes this page. Numbers are per cent;
-– where a method does not apply. *chance* is a random pixel, and a map that is the same everywhere; *centre* is a
-Gaussian in the middle of the picture.
+them with each method of one pass and {fewer} with each of many; there is a row for every method that it was asked for
+(`--method`). Numbers are per cent; – where a method does not apply. *chance* is a random pixel, and a map that is the
+same everywhere; *centre* is a Gaussian in the middle of the picture.
 """
 _TABLES = (
     ("Pointing", "How often the peak of the map lies on what the target is about, to the pixel.", "pointing"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import backward, dependents
+from onnxcam.autodiff.core import backward, connected, dependents
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.infer import rank
 from onnxcam.errors import MethodError
@@ -39,7 +39,10 @@ def fullgrad(scene: Scene) -> ir.Value:
         )
     biases = list(_biases(op, image))
     wanted = [image, *(z for z, _, _ in biases)]
-    gradients = backward(op, {scene.target.value: scene.target.seed}, wanted, STANDARD)
+    seeds = {scene.target.value: scene.target.seed}
+    gradients = backward(op, seeds, wanted, STANDARD)
+    if not any(gradients):
+        connected(image, None, seeds, STANDARD)
     parts = []
     for (_, b, grid), g in zip([(image, image, layout), *biases], gradients, strict=True):
         if g is not None:

@@ -11,7 +11,7 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
-from onnxcam.errors import MethodError
+from onnxcam.errors import GradientError, MethodError
 from onnxcam.graph import load, to_proto
 from onnxcam.methods.fullgrad import _biases
 from onnxcam.passes import canonical
@@ -84,4 +84,13 @@ def test_a_picture_of_integers_is_refused() -> None:
     model.graph.node[0].input[0] = "real"
     model.graph.node.insert(0, cast)
     with pytest.raises(MethodError, match="needs a picture of floating point; input 'x' is UINT8"):
+        Explainer(model, method="fullgrad")
+
+
+def test_a_network_of_steps_is_refused() -> None:
+    """Where no gradient reaches any layer there is nothing to add up."""
+    model = hand_model()
+    model.graph.node[-1].output[0] = "linear"
+    model.graph.node.append(onnx.helper.make_node("Floor", ["linear"], ["logits"]))
+    with pytest.raises(GradientError, match=r"is zero everywhere: node .* passes no gradient"):
         Explainer(model, method="fullgrad")
