@@ -22,7 +22,7 @@ from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
 from onnxcam.graph import ModelLike, building, first_line, save
 from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
-from onnxcam.methods import METHODS, explanation_graph, find_method, read_settings
+from onnxcam.methods import METHODS, Method, explanation_graph, find_method, read_settings
 from onnxcam.network import Network
 from onnxcam.passes.opset import converted
 from onnxcam.preprocess import Preprocess, Spec
@@ -112,18 +112,8 @@ def bake(
         index = _class(network.task, target)
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
         made = subject.twin()
-        graph = made.model.graph
-        explanation_graph(made, chosen, [choice.layer.twin(graph)] if choice else [], ClassAim(), own)
-        op = Emitter(graph)
-        heat = _heat(op, made, chosen.at_layer, map_size)
-        outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
-        tensors = list[ir.Value]()
-        if inside:
-            picture, tensor = _take_pictures(op, made, network.preprocessing)
-            tensors.append(tensor)
-            if overlay:
-                outputs[OVERLAY] = _overlay(op, made, heat, picture)
-        _finish(op, outputs, tensors, index)
+        how = network.preprocessing if inside else None
+        explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay)
         _stamp(made.model, method, target)
         final = _lowered(made.model, opset)
     _prove(final)
@@ -134,11 +124,42 @@ def bake(
     return Baked(
         Path(path),
         {value.name or "": _described(value) for value in final.graph.inputs},
-        {value.name or "": _described(value) for value in final.graph.outputs if value.name in outputs},
+        {value.name or "": _described(value) for value in final.graph.outputs if value.name in (HEATMAP, OVERLAY)},
         choice,
         final.opset_imports[""],
         tuple(network.warnings),
     )
+
+
+def explained(
+    subject: Subject,
+    method: Method,
+    choice: Choice | None,
+    index: int | None = TOP,
+    map_size: Size = "layer",
+    settings: Mapping[str, Any] | None = None,
+    *,
+    uint8: bool = False,
+    inside: Preprocess | None = None,
+    overlay: bool = False,
+) -> None:
+    """Give the model of *subject* the outputs that `bake` tells of, in place.
+
+    *index*: the class, `TOP` for the model's own, None for a run-time input. *inside*: the preprocessing to bake.
+    """
+    graph = subject.model.graph
+    layers = [choice.layer.twin(graph)] if choice else []
+    explanation_graph(subject, method, layers, ClassAim(), settings)
+    op = Emitter(graph)
+    heat = _heat(op, subject, method.at_layer, map_size)
+    outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
+    tensors = list[ir.Value]()
+    if inside is not None:
+        picture, tensor = _take_pictures(op, subject, inside)
+        tensors.append(tensor)
+        if overlay:
+            outputs[OVERLAY] = _overlay(op, subject, heat, picture)
+    _finish(op, outputs, tensors, index)
 
 
 def _class(task: Task, target: int | str) -> int | None:
