@@ -19,12 +19,14 @@ from onnxcam.diagnose import choose_layer
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
 from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
-from onnxcam.graph import ModelLike, building, first_line, save
+from onnxcam.graph import ModelLike, building, oldest_ir, save
 from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
 from onnxcam.methods import METHODS, Method, explanation_graph, find_method, read_settings
 from onnxcam.network import Network
-from onnxcam.passes.opset import converted
+from onnxcam.passes.constants import fold_shapes
+from onnxcam.passes.lower import lower_opset
+from onnxcam.passes.shapes import infer_shapes
 from onnxcam.preprocess import Preprocess, Spec
 from onnxcam.subject import Subject
 from onnxcam.target import TOP, ClassAim, Task, parse
@@ -115,7 +117,8 @@ def bake(
         how = network.preprocessing if inside else None
         explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay)
         _stamp(made.model, method, target)
-        final = _lowered(made.model, opset)
+        _lower(made.model, opset)
+        final = made.model
     _prove(final)
     try:
         save(final, path)
@@ -286,16 +289,20 @@ def _stamp(model: ir.Model, method: str, target: int | str) -> None:
     model.metadata_props["onnxcam.baked"] = f"method={method} target={target}"
 
 
-def _lowered(model: ir.Model, opset: int | None) -> ir.Model:
-    if opset is None or opset >= model.opset_imports[""]:
-        return model
-    try:
-        return converted(model, opset)
-    except Exception as error:
-        raise ModelError(
-            f"the baked model cannot be written in opset {opset}: {first_line(error)}; it is in opset "
-            f"{model.opset_imports['']}"
-        ) from None
+def _lower(model: ir.Model, opset: int | None) -> None:
+    """Write *model* in *opset*, if that is older, and in the oldest IR version that has it."""
+    now = model.opset_imports[""]
+    if opset is not None and opset < now:
+        infer_shapes(model, anew=True)
+        while fold_shapes(model):
+            infer_shapes(model, anew=True)
+        try:
+            lower_opset(model, opset)
+        except ModelError as error:
+            raise ModelError(
+                f"the baked model cannot be written in opset {opset}: {error}; it is in opset {now}"
+            ) from None
+    model.ir_version = oldest_ir(model)
 
 
 def _prove(model: ir.Model) -> None:

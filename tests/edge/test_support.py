@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def test_the_list_of_the_cpu_is_what_the_runtime_registers() -> None:
         first = kernel.version_range[0]
         entry = next(each for each in entries if each.first <= first and (each.last is None or first <= each.last))
         for name, types in kernel.type_constraints.items():
-            assert {word.removeprefix("tensor(").removesuffix(")") for word in types} <= entry.types[name]
+            assert {re.sub(r"^tensor\((\w+)\)$", r"\1", word) for word in types} <= entry.types[name]
 
 
 @pytest.mark.parametrize("method", [id for id, each in METHODS.items() if each.in_graph and id != "legrad"])
@@ -138,11 +139,8 @@ def test_what_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         inspect(tmp_path / "none.onnx", named("cpu"))
     broken = tmp_path / "table.json"
-    for text in (
-        "{",
-        '{"cpu": {}}',
-        '{"cpu": {"title": "", "version": "", "source": "", "date": "", "operators": {}}}',
-    ):
+    nameless = '{"cpu": {"title": "", "version": "", "source": "", "date": "", "operators": {}}}'
+    for text in ("{", '{"cpu": {}}', nameless):
         broken.write_text(text)
         with pytest.raises(ProviderError, match=r"table.json' is no table of providers: .*; see docs/providers.md"):
             providers(broken)
