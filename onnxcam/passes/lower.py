@@ -1,7 +1,8 @@
 """The default domain is lowered to an older opset, for an older runtime.
 
-onnx's own converter goes down for few operators. Here a node stays as it is where the older definition takes it, and
-the few that changed are spelt as they were. What an older opset cannot say is an error, never a different meaning.
+onnx's own converter goes down for few operators. Here a node stays as it is where the older definition takes it, the
+few that changed are spelt as they were, and newer operators by what ONNX defines them by. What an older opset cannot
+say is an error, never a different meaning.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import numpy as np
 import onnx_ir as ir
 from onnx.defs import OpSchema, SchemaError, get_schema
 
+from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.rules.bodies import by_body
 from onnxcam.autodiff.subgraph import graphs
-from onnxcam.errors import ModelError
+from onnxcam.errors import MissingRuleError, ModelError
 
 OLDEST = 13  # below it Softmax means another thing, and axes are attributes everywhere
 
@@ -27,17 +30,39 @@ def lower_opset(model: ir.Model, version: int) -> None:
         raise ModelError(f"{OLDEST} is the oldest")
     now = model.opset_imports[""]
     for graph in list(graphs(model.graph)):
+        while newer := [node for node in graph if node.domain == "" and _is_new(node, now, version)]:
+            for node in newer:
+                _spell_out(graph, node, now, version)
+            graph.sort()
         for node in [node for node in graph if node.domain == ""]:
             _lower(graph, node, now, version)
     model.opset_imports[""] = version
 
 
+def _is_new(node: ir.Node, now: int, version: int) -> bool:
+    return _schema(node, now) is not None and _schema(node, version) is None
+
+
+def _spell_out(graph: ir.Graph, node: ir.Node, now: int, version: int) -> None:
+    """Put what an operator that the older opset lacks is made of in its place."""
+    op = Emitter(graph, "onnxcam.older", opset=now)
+    try:
+        made = by_body(op, node, *node.inputs)
+    except MissingRuleError:
+        raise _unsaid(node, f"it came with opset {_came(node, version, now)}") from None
+    pairs = [(own, op.alias(y)) for own, y in zip(node.outputs, made, strict=False) if y is not None and own.name]
+    op.place(y for _, y in pairs)
+    for own, y in pairs:
+        y.type, y.shape = own.type or y.type, own.shape or y.shape
+        own.name, y.name = None, own.name
+        own.replace_all_uses_with(y, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+
+
 def _lower(graph: ir.Graph, node: ir.Node, now: int, version: int) -> None:
     newer, older = _schema(node, now), _schema(node, version)
-    if newer is None or (older is not None and newer.since_version == older.since_version):
+    if newer is None or older is None or newer.since_version == older.since_version:
         return
-    if older is None:
-        raise _unsaid(node, f"it came with opset {_came(node, version, now)}")
     rule = next((rule for names, since, rule in _CHANGED if node.op_type in names and version < since <= now), None)
     if rule is not None:
         rule(graph, node)

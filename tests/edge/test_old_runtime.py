@@ -26,7 +26,8 @@ import sys, pathlib, numpy, onnxruntime
 assert onnxruntime.__version__ == sys.argv[1], onnxruntime.__version__
 for file in sorted(pathlib.Path(sys.argv[2]).glob("*.onnx")):
     feeds = dict(numpy.load(file.with_suffix(".npz")))
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    wrong = ["AttentionFusion"]  # reads beyond the inputs of a node where a gradient branches off, and aborts
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"], disabled_optimizers=wrong)
     numpy.save(file.with_suffix(".npy"), session.run(["heatmap"], feeds)[0])
 """
 
