@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,11 +29,27 @@ def command(
             show_default=False,
         ),
     ] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write the operators that a custom build of ONNX Runtime needs, to this file.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show inputs, outputs, layers and the methods that apply; or what a device's operator list lacks."""
     from onnxcam.cli import show
 
+    if operators is not None:
+        from onnxcam.edge.operators import write_operators
+
+        needed = write_operators(model, operators)
+        show.table(
+            ("domain", "opset", "operators"),
+            [(domain, str(version), ", ".join(names)) for (domain, version), names in needed.items()],
+        )
+        return
     if wanted is not None:
         from onnxcam.edge import support
 
