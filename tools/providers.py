@@ -17,6 +17,7 @@ import onnx
 
 TABLE = Path(__file__).parents[1] / "onnxcam" / "edge" / "providers.json"
 CASE = {schema.name.lower(): schema.name for schema in onnx.defs.get_all_schemas()}
+BEGIN = 7
 
 Row = tuple[str, int, int | None, dict[str, list[str]]]  # operator, first and last opset that it is of, types
 
@@ -46,7 +47,10 @@ def kernels(text: str, section: str) -> Iterator[Row]:
 
 
 def opsets(text: str, exact: bool) -> Iterator[Row]:
-    """Yield those of onnxruntime-web's tables; *exact*: whether ``13+`` ends where the operator changes again."""
+    """Yield those of onnxruntime-web's tables; *exact*: whether ``13+`` ends where the operator changes again.
+
+    Tables that are not begin at opset 7, which stands for all before.
+    """
     for line in text.splitlines():
         cells = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).strip() for cell in line.strip("|").split("|")]
         if len(cells) < 2 or not re.fullmatch(r"\w+", cells[0]) or cells[0] == "Operator":
@@ -55,7 +59,7 @@ def opsets(text: str, exact: bool) -> Iterator[Row]:
         for domain, words in spans:
             for first, dash, last, more in re.findall(r"(\d+)(?:(-)(\d+)|(\+))?", words):
                 end = int(last) if dash else int(first) if exact or not more else None
-                yield _name(domain, cells[0]), int(first), end, {}
+                yield _name(domain, cells[0]), 1 if int(first) <= BEGIN and not exact else int(first), end, {}
 
 
 def listed(text: str) -> Iterator[Row]:

@@ -111,7 +111,10 @@ def _tell(found: Support) -> None:
         if warning:
             say(f"note: {warning}")
     if found.methods:
-        say(f"{', '.join(found.methods)} would need no other than the model itself (--map-size layer)")
+        say(
+            f"{', '.join(found.methods)} would need no other than the model itself"
+            " (one picture a run, --map-size layer, a fixed --target)"
+        )
     elif not any("methods" in warning for warning in found.warnings):
         say("every method needs more than the model itself")
     say(f"source: {known.source}\n")

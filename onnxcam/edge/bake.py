@@ -35,6 +35,7 @@ from onnxcam.target.wishes import Class, Top
 
 HEATMAP, OVERLAY, PICTURE = "heatmap", "overlay", "picture"
 """The outputs that a baked model gains, and its input where the preprocessing is inside."""
+TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
 ALPHA = 0.5  # the weight of the colours in the overlay
 
 Size = Literal["input", "layer"]
@@ -152,7 +153,7 @@ def explained(
     """
     graph = subject.model.graph
     layers = [choice.layer.twin(graph)] if choice else []
-    explanation_graph(subject, method, layers, ClassAim(), settings)
+    explanation_graph(subject, method, layers, ClassAim(fixed=None if index in (None, TOP) else index), settings)
     op = Emitter(graph)
     heat = _heat(op, subject, method.at_layer, map_size)
     outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
@@ -186,13 +187,14 @@ def _heat(op: Emitter, subject: Subject, at_layer: bool, size: Size) -> ir.Value
     flat = op.Cast(raw, to=int(ir.DataType.FLOAT))
     if not at_layer:
         flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
+    maps = op.Unsqueeze(flat, [1])
     if size == "input":
         lengths = [op.dim(subject.image, axis) for axis in layout.space]
         large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
-        flat = op.Squeeze(op.Resize(op.Unsqueeze(flat, [1]), None, None, large, mode="linear"), [1])
-    positive = op.Relu(flat)
-    top = op.ReduceMax(positive, list(range(1, 1 + len(layout.space))), keepdims=1)
-    heat = op.Div(positive, op.Where(op.Equal(top, 0.0), 1.0, top))
+        maps = op.Resize(maps, None, None, large, mode="linear")
+    positive = op.Relu(maps)
+    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # operators that accelerators have, unlike ReduceMax and Where
+    heat = op.Squeeze(op.Div(positive, top), [1])
     known = layout.size(subject.image) if size == "input" or raw.shape is None else raw.shape[1:]
     heat.shape = ir.Shape([subject.batch, *known])
     return heat
@@ -271,8 +273,8 @@ def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.V
     graph.outputs[:] = [value for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)]
     for name, value in outputs.items():
         add_output(op, value, name, shape=None if value.shape is None else list(value.shape))
-    if index is not None:
-        wanted = next(value for value in graph.inputs if value.name == CLASS)
+    wanted = next((value for value in graph.inputs if value.name == CLASS), None)
+    if index is not None and wanted is not None:
         graph.inputs.remove(wanted)
         wanted.shape, wanted.const_value = ir.Shape([1]), ir.tensor(np.array([index]), name=CLASS)
         graph.register_initializer(wanted)

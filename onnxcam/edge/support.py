@@ -240,9 +240,17 @@ def _plain(model: ir.Model) -> ir.Model:
 
 
 def _explained(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
-    """Yield the model with the map of each method that applies, at the layer's size."""
+    """Yield the model, with one picture a run, with the map of a fixed class by each method that applies.
+
+    The map has the layer's size: nothing that could be had by less is asked of a device.
+    """
     with building():
-        subject = Subject.of(canonical(_plain(model), STANDARD))
+        plain = canonical(_plain(model), STANDARD)
+        image = Subject.of(plain).image
+        if image.shape is not None and not isinstance(image.shape[0], int):
+            image.shape = ir.Shape([1, *image.shape[1:]])
+            infer_shapes(plain, anew=True)
+        subject = Subject.of(plain)
         find_scores(subject.model.graph)
         choice = choose_layer(subject, ClassAim(), None)
     for method in METHODS.values():
@@ -251,7 +259,7 @@ def _explained(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
         twin = subject.twin()
         try:
             with building():
-                explained(twin, method, choice if method.uses_layer else None)
+                explained(twin, method, choice if method.uses_layer else None, index=0)
         except OnnxcamError:
             continue
         yield method.id, twin.model

@@ -41,7 +41,7 @@ def test_of_a_quantised_network(tmp_path: Path) -> None:
     write_operators(made.path, tmp_path / "ops.config")
     required, types = parsed(tmp_path / "ops.config")
     assert {"Conv", "QuantizeLinear", "DequantizeLinear"} <= required["ai.onnx"][made.opset]
-    assert {"int8_t", "int32_t", "float"} <= types
+    assert {"int8_t", "float"} <= types
 
 
 def test_the_commands(onnxcam: Callable[..., Any], tmp_path: Path) -> None:
