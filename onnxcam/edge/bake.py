@@ -300,6 +300,7 @@ def _lower(model: ir.Model, opset: int | None) -> None:
             infer_shapes(model, anew=True)
         try:
             lower_opset(model, opset)
+            prune(model.graph)
         except ModelError as error:
             raise ModelError(
                 f"the baked model cannot be written in opset {opset}: {error}; it is in opset {now}"
