@@ -13,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxcam.errors import ModelError
 from onnxcam.graph import load, to_proto
 from onnxcam.passes.lower import lower_opset
-from onnxcam.passes.shapes import infer_shapes
 
 X = np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype(np.float32)
 INT = TensorProto.INT64
@@ -38,7 +37,6 @@ def model(made: onnx.NodeProto, opset: int, *constants: onnx.TensorProto, out: i
 
 def lowered(source: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     opened = load(source)
-    infer_shapes(opened)
     lower_opset(opened, opset)
     return to_proto(opened)
 

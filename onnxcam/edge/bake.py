@@ -24,9 +24,7 @@ from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
 from onnxcam.methods import METHODS, Method, explanation_graph, find_method, read_settings
 from onnxcam.network import Network
-from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.lower import lower_opset
-from onnxcam.passes.shapes import infer_shapes
 from onnxcam.preprocess import Preprocess, Spec
 from onnxcam.subject import Subject
 from onnxcam.target import TOP, ClassAim, Task, parse
@@ -295,12 +293,8 @@ def _lower(model: ir.Model, opset: int | None) -> None:
     """Write *model* in *opset*, if that is older, and in the oldest IR version that has it."""
     now = model.opset_imports[""]
     if opset is not None and opset < now:
-        infer_shapes(model, anew=True)
-        while fold_shapes(model):
-            infer_shapes(model, anew=True)
         try:
             lower_opset(model, opset)
-            prune(model.graph)
         except ModelError as error:
             raise ModelError(
                 f"the baked model cannot be written in opset {opset}: {error}; it is in opset {now}"

@@ -15,19 +15,24 @@ from onnx.defs import OpSchema, SchemaError, get_schema
 
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules.bodies import by_body
-from onnxcam.autodiff.subgraph import graphs
+from onnxcam.autodiff.subgraph import graphs, prune
 from onnxcam.errors import MissingRuleError, ModelError
+from onnxcam.passes.constants import fold_shapes
+from onnxcam.passes.shapes import infer_shapes
 
 OLDEST = 13  # below it Softmax means another thing, and axes are attributes everywhere
 
 
 def lower_opset(model: ir.Model, version: int) -> None:
-    """Lower *model*, whose dtypes are known, to opset *version*, in place; names, weights and metadata are kept.
+    """Lower *model* to opset *version*, in place; names, weights and metadata are kept.
 
     ModelError where a node cannot be said in it, or it is older than 13.
     """
     if version < OLDEST:
         raise ModelError(f"{OLDEST} is the oldest")
+    infer_shapes(model, anew=True)
+    while fold_shapes(model):
+        infer_shapes(model, anew=True)
     now = model.opset_imports[""]
     for graph in list(graphs(model.graph)):
         while newer := [node for node in graph if node.domain == "" and _is_new(node, now, version)]:
@@ -37,6 +42,7 @@ def lower_opset(model: ir.Model, version: int) -> None:
         for node in [node for node in graph if node.domain == ""]:
             _lower(graph, node, now, version)
     model.opset_imports[""] = version
+    prune(model.graph)
 
 
 def _is_new(node: ir.Node, now: int, version: int) -> bool:
