@@ -27,6 +27,7 @@ import torch
 
 import onnxcam
 from onnxcam.converters import from_pytorch
+from onnxcam.edge.bake import bake
 from onnxcam.engine import Session
 from onnxcam.extras import CLASS
 
@@ -98,6 +99,14 @@ def onnxcam_graph(network: Network, method: str) -> Callable[[], Any]:
     runtime = Session(explanation_graph(network.path, method), "cpu")
     feeds = {"image": network.x, CLASS: np.asarray([TARGET])}
     return lambda: runtime.run(feeds)
+
+
+def baked(network: Network, method: str) -> Callable[[], Any]:
+    """The file that `onnxcam bake` writes, as any host runs it."""
+    path = network.folder / f"{network.path.stem}-{method}.onnx"
+    bake(network.path, path, method)
+    runtime = session(str(path))
+    return lambda: runtime.run(None, {"image": network.x})
 
 
 def explanation_graph(path: Path, method: str) -> ir.Model:

@@ -191,6 +191,19 @@ def deployed(setting: Setting) -> Iterator[Row]:
             yield ratio(f"{method} / plain inference", name, seconds, method, "plain", goal)
 
 
+BAKED = ("ResNet-50", "MobileNetV3-Large", "MobileNetV2 int8")
+
+
+@measurement
+def baked(setting: Setting) -> Iterator[Row]:
+    """A file with Grad-CAM inside, its heat map at the picture's size: against the file that it was made of."""
+    for name in BAKED:
+        network = setting.networks.get(name) or Network(name, setting.folder)
+        runs = {"plain": contenders.plain(network), "baked": contenders.baked(network, "gradcam")}
+        seconds = clock.interleaved(runs, setting.rounds)
+        yield ratio("Grad-CAM baked / plain inference", name, seconds, "baked", "plain", 1.05)
+
+
 @measurement
 def build(setting: Setting) -> Iterator[Row]:
     """Making the explanation graph: load, passes, layer, differentiation; without the session."""

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import environment
 
 NAMES = (
-    *("gradcam", "gradients", "cams", "perturbations", "deployed", "build", "chains", "nodes", "startup"),
-    *("memory", "converters"),
+    *("gradcam", "gradients", "cams", "perturbations", "deployed", "baked", "build", "chains", "nodes"),
+    *("startup", "memory", "converters"),
 )
 
 

@@ -30,6 +30,7 @@ RUNTIME_ONLY = frozenset(("SimplifiedLayerNormalization",))
 """Operators that ONNX Runtime has in the default domain, and writes, and onnx knows nothing of."""
 
 RUNTIME = "onnxruntime"
+FUNCTIONS = 8  # the IR version since which a model may have functions of its own
 
 
 def load(source: ModelLike) -> ir.Model:
@@ -82,6 +83,13 @@ def to_bytes(model: ir.Model) -> bytes:
     """Return *model* as the content of an ``.onnx`` file. Weights that lie in files stay there (`weights_folder`)."""
     require_room([value for value in weights(model) if not isinstance(value.const_value, ir.ExternalTensor)])
     return ir.serde.serialize_model(model).SerializeToString()
+
+
+def oldest_ir(model: ir.Model) -> int:
+    """Return the oldest IR version that has the opsets of *model*: the one that most runtimes read."""
+    opsets = [onnx.OperatorSetIdProto(domain=name, version=version) for name, version in model.opset_imports.items()]
+    implied = onnx.helper.find_min_ir_version_for(opsets, ignore_unknown=True)  # noqa: TID251
+    return max(implied, FUNCTIONS) if model.functions else implied
 
 
 def all_tensors(graph: ir.Graph) -> dict[str, ir.Value]:

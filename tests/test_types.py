@@ -10,6 +10,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
+from onnxcam.methods import METHODS
 from onnxcam.testing import evaluate, node_model, run
 from tests.autodiff.cases import distinct, normal, uniform
 
@@ -43,6 +44,15 @@ def test_half_precision_gives_the_same_map(method: str) -> None:
         Explainer(network(kind), method=method, preprocess="unit")(photo, target=1).raw for kind in ("float", "float16")
     )
     np.testing.assert_allclose(actual, expected, atol=5e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", [id for id, each in METHODS.items() if each.in_graph and id != "legrad"])
+def test_maps_of_half_precision_are_float32(method: str) -> None:
+    x = np.random.default_rng(0).uniform(0, 1, (2, 3, 8, 8)).astype(np.float32)
+    expected = Explainer(network("float"), method=method).attribute(x, target=1)
+    actual = Explainer(network("float16"), method=method).attribute(x.astype(np.float16), target=1)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, atol=3e-2 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])

@@ -114,6 +114,6 @@ FOLDS: dict[str, Callable[..., Any]] = {
     "Range": lambda start, limit, delta: np.arange(start, limit, delta, dtype=np.asarray(start).dtype),
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
-    "Cast": lambda data, to: data.astype(ir.DataType(to).numpy()),
+    "Cast": lambda data, to, **_: data.astype(ir.DataType(to).numpy()),
 }
 """Operators that are computed at once when all their inputs are small constants."""

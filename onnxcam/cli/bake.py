@@ -33,7 +33,13 @@ def command(
         list[str] | None,
         typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="An older opset, for an older runtime.", show_default=False)] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="An older opset, 13 at least, for an older runtime.", show_default=False)
+    ] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(help="Also write the operators that a custom build of ONNX Runtime needs.", show_default=False),
+    ] = None,
 ) -> None:
     """Write MODEL with `heatmap` as one more output: a file that explains itself."""
     from onnxcam.cli import show
@@ -56,6 +62,10 @@ def command(
         settings=options.pairs(settings),
         opset=opset,
     )
+    if operators is not None:
+        from onnxcam.edge.operators import write_operators
+
+        write_operators(made.path, operators)
     rows = [("input", *pair) for pair in made.inputs.items()] + [("new output", *pair) for pair in made.outputs.items()]
     show.table(("", "name", "type and shape"), rows)
     show.notes(made.choice, [])

@@ -3,21 +3,63 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnxcam.cli import options
 
+if TYPE_CHECKING:
+    from onnxcam.edge.support import Support
+
+SHOWN = 3  # names of nodes in a row
+
 
 def command(
     model: options.Model,
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="Only which nodes the operator lists of execution providers lack: cpu,cuda,nnapi,… or all.",
+            show_default=False,
+        ),
+    ] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(
+            help="Only write the operators that a custom build of ONNX Runtime needs, to this file.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show inputs, outputs, layers and the methods that apply."""
+    """Show inputs, outputs, layers and the methods that apply; or what a device's operator list lacks."""
     from onnxcam.cli import show
+
+    if operators is not None:
+        from onnxcam.edge.operators import write_operators
+
+        needed = write_operators(model, operators)
+        show.table(
+            ("domain", "opset", "operators"),
+            [(domain, str(version), ", ".join(names)) for (domain, version), names in needed.items()],
+        )
+        return
+    if wanted is not None:
+        from onnxcam.edge import support
+
+        lists = support.inspect(model, support.named(wanted))
+        if as_json:
+            typer.echo(json.dumps([each.as_dict() for each in lists], indent=2, ensure_ascii=False))
+            return
+        for each in lists:
+            _tell(each)
+        return
     from onnxcam.survey import survey
 
     found = survey(model)
@@ -43,3 +85,40 @@ def command(
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
     show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
+
+
+def _tell(found: Support) -> None:
+    """Print what one provider's operator list lacks."""
+    from onnxcam.cli import show
+
+    say, known = partial(show.out.print, markup=False, soft_wrap=True), found.provider
+    lacking = sum(len(lack.nodes) for lack in found.lacks)
+    listed = f"{lacking} of {found.nodes} nodes are not in its list" if lacking else f"has all {found.nodes} nodes"
+    say(f"{known.title} ({known.version}, {known.date}): {listed}")
+    if found.lacks:
+        show.table(
+            ("operator", "opset", "type", "# nodes", "why", "such as"),
+            [
+                (lack.operator, str(lack.opset), lack.dtype, str(len(lack.nodes)), lack.why, _some(lack.nodes))
+                for lack in found.lacks
+            ],
+        )
+        if not known.fallback:
+            say("they fall back to the CPU, and each place where they stand cuts the graph in one more part")
+    for operator, note in found.limits.items():
+        say(f"limit: {operator}: {note}")
+    for warning in [known.note, *found.warnings]:
+        if warning:
+            say(f"note: {warning}")
+    if found.methods:
+        say(
+            f"{', '.join(found.methods)} would need no other than the model itself"
+            " (one picture a run, --map-size layer, a fixed --target)"
+        )
+    elif not any("methods" in warning for warning in found.warnings):
+        say("every method needs more than the model itself")
+    say(f"source: {known.source}\n")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

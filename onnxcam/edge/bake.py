@@ -19,12 +19,12 @@ from onnxcam.diagnose import choose_layer
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
 from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
-from onnxcam.graph import ModelLike, building, first_line, save
+from onnxcam.graph import ModelLike, building, oldest_ir, save
 from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
-from onnxcam.methods import METHODS, explanation_graph, find_method, read_settings
+from onnxcam.methods import METHODS, Method, explanation_graph, find_method, read_settings
 from onnxcam.network import Network
-from onnxcam.passes.opset import converted
+from onnxcam.passes.lower import lower_opset
 from onnxcam.preprocess import Preprocess, Spec
 from onnxcam.subject import Subject
 from onnxcam.target import TOP, ClassAim, Task, parse
@@ -33,6 +33,7 @@ from onnxcam.target.wishes import Class, Top
 
 HEATMAP, OVERLAY, PICTURE = "heatmap", "overlay", "picture"
 """The outputs that a baked model gains, and its input where the preprocessing is inside."""
+TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
 ALPHA = 0.5  # the weight of the colours in the overlay
 
 Size = Literal["input", "layer"]
@@ -112,20 +113,11 @@ def bake(
         index = _class(network.task, target)
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
         made = subject.twin()
-        graph = made.model.graph
-        explanation_graph(made, chosen, [choice.layer.twin(graph)] if choice else [], ClassAim(), own)
-        op = Emitter(graph)
-        heat = _heat(op, made, chosen.at_layer, map_size)
-        outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
-        tensors = list[ir.Value]()
-        if inside:
-            picture, tensor = _take_pictures(op, made, network.preprocessing)
-            tensors.append(tensor)
-            if overlay:
-                outputs[OVERLAY] = _overlay(op, made, heat, picture)
-        _finish(op, outputs, tensors, index)
+        how = network.preprocessing if inside else None
+        explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay)
         _stamp(made.model, method, target)
-        final = _lowered(made.model, opset)
+        _lower(made.model, opset)
+        final = made.model
     _prove(final)
     try:
         save(final, path)
@@ -134,11 +126,42 @@ def bake(
     return Baked(
         Path(path),
         {value.name or "": _described(value) for value in final.graph.inputs},
-        {value.name or "": _described(value) for value in final.graph.outputs if value.name in outputs},
+        {value.name or "": _described(value) for value in final.graph.outputs if value.name in (HEATMAP, OVERLAY)},
         choice,
         final.opset_imports[""],
         tuple(network.warnings),
     )
+
+
+def explained(
+    subject: Subject,
+    method: Method,
+    choice: Choice | None,
+    index: int | None = TOP,
+    map_size: Size = "layer",
+    settings: Mapping[str, Any] | None = None,
+    *,
+    uint8: bool = False,
+    inside: Preprocess | None = None,
+    overlay: bool = False,
+) -> None:
+    """Give the model of *subject* the outputs that `bake` tells of, in place.
+
+    *index*: the class, `TOP` for the model's own, None for a run-time input. *inside*: the preprocessing to bake.
+    """
+    graph = subject.model.graph
+    layers = [choice.layer.twin(graph)] if choice else []
+    explanation_graph(subject, method, layers, ClassAim(fixed=None if index in (None, TOP) else index), settings)
+    op = Emitter(graph)
+    heat = _heat(op, subject, method.at_layer, map_size)
+    outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
+    tensors = list[ir.Value]()
+    if inside is not None:
+        picture, tensor = _take_pictures(op, subject, inside)
+        tensors.append(tensor)
+        if overlay:
+            outputs[OVERLAY] = _overlay(op, subject, heat, picture)
+    _finish(op, outputs, tensors, index)
 
 
 def _class(task: Task, target: int | str) -> int | None:
@@ -162,13 +185,14 @@ def _heat(op: Emitter, subject: Subject, at_layer: bool, size: Size) -> ir.Value
     flat = op.Cast(raw, to=int(ir.DataType.FLOAT))
     if not at_layer:
         flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
+    maps = op.Unsqueeze(flat, [1])
     if size == "input":
         lengths = [op.dim(subject.image, axis) for axis in layout.space]
         large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
-        flat = op.Squeeze(op.Resize(op.Unsqueeze(flat, [1]), None, None, large, mode="linear"), [1])
-    positive = op.Relu(flat)
-    top = op.ReduceMax(positive, list(range(1, 1 + len(layout.space))), keepdims=1)
-    heat = op.Div(positive, op.Where(op.Equal(top, 0.0), 1.0, top))
+        maps = op.Resize(maps, None, None, large, mode="linear")
+    positive = op.Relu(maps)
+    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # operators that accelerators have, unlike ReduceMax and Where
+    heat = op.Squeeze(op.Div(positive, top), [1])
     known = layout.size(subject.image) if size == "input" or raw.shape is None else raw.shape[1:]
     heat.shape = ir.Shape([subject.batch, *known])
     return heat
@@ -247,8 +271,8 @@ def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.V
     graph.outputs[:] = [value for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)]
     for name, value in outputs.items():
         add_output(op, value, name, shape=None if value.shape is None else list(value.shape))
-    if index is not None:
-        wanted = next(value for value in graph.inputs if value.name == CLASS)
+    wanted = next((value for value in graph.inputs if value.name == CLASS), None)
+    if index is not None and wanted is not None:
         graph.inputs.remove(wanted)
         wanted.shape, wanted.const_value = ir.Shape([1]), ir.tensor(np.array([index]), name=CLASS)
         graph.register_initializer(wanted)
@@ -265,16 +289,17 @@ def _stamp(model: ir.Model, method: str, target: int | str) -> None:
     model.metadata_props["onnxcam.baked"] = f"method={method} target={target}"
 
 
-def _lowered(model: ir.Model, opset: int | None) -> ir.Model:
-    if opset is None or opset >= model.opset_imports[""]:
-        return model
-    try:
-        return converted(model, opset)
-    except Exception as error:
-        raise ModelError(
-            f"the baked model cannot be written in opset {opset}: {first_line(error)}; it is in opset "
-            f"{model.opset_imports['']}"
-        ) from None
+def _lower(model: ir.Model, opset: int | None) -> None:
+    """Write *model* in *opset*, if that is older, and in the oldest IR version that has it."""
+    now = model.opset_imports[""]
+    if opset is not None and opset < now:
+        try:
+            lower_opset(model, opset)
+        except ModelError as error:
+            raise ModelError(
+                f"the baked model cannot be written in opset {opset}: {error}; it is in opset {now}"
+            ) from None
+    model.ir_version = oldest_ir(model)
 
 
 def _prove(model: ir.Model) -> None:

@@ -47,7 +47,7 @@ def explanation_graph(
     if method.uses_head and layers:
         op.graph.outputs.extend(x for x in _ways_around(op, subject, layers[0], target) if x not in op.graph.outputs)
     if method.emit is not None:
-        raw = _map(op, image, method, layers, target, settings or {}, signed)
+        raw = _wide(op, _map(op, image, method, layers, target, settings or {}, signed))
         layout = layers[0].layout if layers else picture_layout(image)
         if not method.in_graph:
             add_output(op, raw, MAP)
@@ -55,8 +55,17 @@ def explanation_graph(
             size = raw.shape[1:] if raw.shape is not None else layout.size(layers[0].value if layers else image)
             add_output(op, raw, MAP, shape=[subject.batch, *size])
         else:
-            add_output(op, raw, MAP, like=image)
+            add_output(op, raw, MAP, shape=None if image.shape is None else list(image.shape))
     _finish(op, {**target.outputs, SCORE: target.score}, subject.batch)
+
+
+def _wide(op: Emitter, raw: ir.Value) -> ir.Value:
+    """Return a map of half precision in float32: its values are often below what float16 tells from zero."""
+    if raw.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        return raw
+    wide = op.Cast(raw, to=int(ir.DataType.FLOAT))
+    wide.shape = raw.shape
+    return wide
 
 
 def _map(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import Cotangent
@@ -52,9 +53,13 @@ class Aim(Protocol):
 
 @dataclass(frozen=True)
 class ClassAim:
-    """The score of one class: y_c. The input is its index, `TOP` for the model's own first."""
+    """The score of one class: y_c. The input is its index, `TOP` for the model's own first.
+
+    *fixed*: a class that is known when the graph is built, for which there is no input where the batch is fixed too.
+    """
 
     input: str = CLASS
+    fixed: int | None = None
     single = False
 
     def locate(self, graph: ir.Graph) -> ir.Value:
@@ -63,7 +68,10 @@ class ClassAim:
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Select one class of each picture; int64 [N]."""
-        wanted = _add_input(op.graph, self.input, [batch], ir.DataType.INT64)
+        if self.fixed is not None and isinstance(batch, int):
+            wanted = op.const(np.full(batch, self.fixed))
+        else:
+            wanted = _add_input(op.graph, self.input, [batch], ir.DataType.INT64)
         scores = find_scores(op.graph, op)
         index, score = scores.select(op, wanted)
         return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import Cotangent, OneHot
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.infer import gradient_dtype, no_numbers
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
 from onnxcam.errors import TargetError
@@ -51,9 +52,11 @@ class Scores:
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the model's own choice."""
-        flat = self.flat(op, self.shown)
-        top = op.ArgMax(flat, axis=1, keepdims=0)
-        index = op.Where(op.Less(wanted, 0), top, wanted)
+        flat, known = self.flat(op, self.shown), constant(wanted)
+        if known is not None and (known >= 0).all():
+            index = wanted
+        else:
+            index = op.Where(op.Less(wanted, 0), op.ArgMax(flat, axis=1, keepdims=0), wanted)
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
         return index, real(op, score, self.shown)
 

@@ -16,6 +16,7 @@ from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.methods import METHODS
 from tests.networks import HAND_X, hand_model
 from tests.test_quantized import qdq
+from tests.test_types import network as half
 
 ASSETS = Path(onnxcam.__file__).parent / "assets"
 SHAPES = ASSETS / "shapes.onnx"
@@ -58,6 +59,17 @@ def test_the_models_own_outputs_stay_bit_for_bit(tmp_path: Path) -> None:
         names = [output.name for output in plain.get_outputs()]
         for before, after in zip(plain.run(names, {given.name: x}), baked.run(names, {given.name: x}), strict=True):
             np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gradient", "excitation-backprop"])
+def test_of_half_precision(method: str, tmp_path: Path) -> None:
+    model, x = half("float16"), np.random.default_rng(0).uniform(0, 1, (1, 3, 8, 8)).astype(np.float16)
+    made = bake(model, tmp_path / "b.onnx", method, target=1, map_size="layer")
+    raw = Explainer(model, method=method).attribute(x, target=1)[0]
+    flat = heatmap.flat(raw, None if METHODS[method].at_layer else 0)
+    (found,) = session(made.path).run(["heatmap"], {"x": x})
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], heatmap.normalize(flat), atol=1e-4)
 
 
 def test_pictures_in_pictures_out(tmp_path: Path) -> None:
