@@ -17,7 +17,7 @@ from onnxcam.errors import MethodError, ModelError
 from onnxcam.extras import ACTIVATION, AROUND, CHOSEN, MAP, SCORE, load_bare
 from onnxcam.graph import all_tensors
 from onnxcam.layer import Choice
-from onnxcam.methods import Method, Passes, Pictures
+from onnxcam.methods import METHODS, Method, Passes, Pictures
 from onnxcam.methods.augment import augmented
 from onnxcam.methods.base import NONE, SMOOTH, offering_black_boxes
 from onnxcam.methods.passes import BATCH_SIZE, Progress
@@ -77,6 +77,11 @@ class Runner:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], Compiled] = {}
         self._probes: dict[Aim, GradientProbe] = {}
         self._pictures: dict[str, Array] = {}
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the method, or the one that it builds on, has one weight for a channel of the whole layer."""
+        return METHODS[self.settings.get("base", self.method.id)].pooled
 
     def run(self, asked: Asked) -> list[tuple[Compiled, Arrays]]:
         """Return for each row what explained it, and its outputs, the raw map among them."""

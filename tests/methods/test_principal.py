@@ -60,7 +60,8 @@ def two_scales(size: int) -> onnx.ModelProto:
     return onnx.parser.parse_model(f"""
     <ir_version: 8, opset_import: ["" : 9]>
     net (float[n, 1, {size}, {size}] x) => (float[n, 2] logits)
-    <float[2, 1, 1, 1] w = {{1, -1}}, float[2, 2] v = {{2, -1, 0, 3}}, float[2] b = {{0, 0}}, float[4] twice = {{1, 1, 2, 2}}>
+    <float[2, 1, 1, 1] w = {{1, -1}}, float[2, 2] v = {{2, -1, 0, 3}}, float[2] b = {{0, 0}},
+     float[4] twice = {{1, 1, 2, 2}}>
     {{
         c = Conv(x, w)
         m = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(c)
