@@ -171,12 +171,14 @@ def choose(
 
 
 def _alive(layers: Sequence[Layer], probe: Probe) -> Choice:
-    """Return the last of *layers* in most of whose cells the target has a gradient, or else in as many as in any."""
-    shares = probe(layers)
-    most = max(shares)
-    if not most > 0:
+    """Return the last of *layers* that has a gradient: tokens in most of their cells, grids in any.
+
+    Behind the last attention a transformer may pass a few tokens on; in a grid the target may be a place.
+    """
+    pairs = zip(layers, probe(layers), strict=True)
+    alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, Tokens) else 0)]
+    if not alive:
         raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
-    alive = [layer for layer, share in zip(layers, shares, strict=True) if share > 0.5 or share == most <= 0.5]
     what = "tokens whose patches" if isinstance(alive[0].layout, Tokens) else "activation with spatial extent that"
     return Choice(alive[0], f"the last {what} the target depends on", tuple(alive[1 : RUNNERS_UP + 1]))
 

@@ -22,7 +22,12 @@ TINY = 1e-30
 
 
 def principal_map(scene: Scene, maps: ir.Value) -> ir.Value:
-    """Return the projection of *maps* [N, K, *space] on their principal component, [N, *space]."""
+    """Return the projection of *maps* [N, K, *space] on their principal component, with the sign of their sum."""
+    return signed(scene, projected(scene, maps), maps)
+
+
+def projected(scene: Scene, maps: ir.Value) -> ir.Value:
+    """Return the projection of *maps* [N, K, *space] on their principal component, [N, P], of either sign."""
     op = scene.op
     x = centred(op, flattened(op, maps))  # [N, K, P]
     largest = op.ReduceMax(op.Abs(x), [1, 2], keepdims=1)
@@ -32,7 +37,7 @@ def principal_map(scene: Scene, maps: ir.Value) -> ir.Value:
         v = _unit(op, op.MatMul(scaled, leading(op, op.MatMul(turned, scaled))))
     else:
         v = leading(op, op.MatMul(scaled, turned))
-    return signed(scene, op.Squeeze(op.MatMul(op.Transpose(x, perm=[0, 2, 1]), v), [2]), maps)
+    return op.Squeeze(op.MatMul(op.Transpose(x, perm=[0, 2, 1]), v), [2])
 
 
 def leading(op: Emitter, gram: ir.Value) -> ir.Value:
@@ -73,7 +78,24 @@ def signed(scene: Scene, flat: ir.Value, maps: ir.Value) -> ir.Value:
     """Return *flat* [N, P] as [N, *space], with the sign of its product with the sum of *maps* over the channels."""
     op = scene.op
     total = op.ReduceSum(flattened(op, maps), [1], keepdims=0)
-    along = op.ReduceSum(op.Mul(flat, total), [1], keepdims=1)
+    return _turned(scene, flat, op.Mul(flat, total))
+
+
+def outstanding(scene: Scene, flat: ir.Value) -> ir.Value:
+    """Return *flat* [N, P], of mean zero, as [N, *space], with the sign that makes its third moment positive.
+
+    So what stands out is what few positions have, an object say, not the many of the ground. The sum of the channels
+    tells as much behind a rectifier only: that of normalised tokens is the same everywhere, but for rounding.
+    """
+    op = scene.op
+    scaled = op.Div(flat, op.Max(op.ReduceMax(op.Abs(flat), [1], keepdims=1), TINY))
+    return _turned(scene, flat, op.Mul(op.Mul(scaled, scaled), scaled))
+
+
+def _turned(scene: Scene, flat: ir.Value, signs: ir.Value) -> ir.Value:
+    """Return *flat* [N, P] as [N, *space], negated where the sum of *signs* [N, P] is negative."""
+    op = scene.op
+    along = op.ReduceSum(signs, [1], keepdims=1)
     return scene.unfolded(op.Where(op.Less(along, 0.0), op.Neg(flat), flat))
 
 

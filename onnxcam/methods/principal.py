@@ -10,7 +10,7 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
 from onnxcam.layer import Layer, candidates
 from onnxcam.methods.base import Scene, method
-from onnxcam.methods.component import TINY, centred, dominant, flattened, principal_map, signed
+from onnxcam.methods.component import TINY, centred, dominant, flattened, outstanding, principal_map, projected
 
 MOST = 4096
 """So many positions may be compared with each other: the matrix is 64 MiB then, and there are a few of its size."""
@@ -21,13 +21,13 @@ def eigencam(scene: Scene) -> ir.Value:
     """M = X v, v the first right singular vector of X: the channels' principal component, whatever the class.
 
     Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, 2008.00299. As in pytorch-grad-cam,
-    and unlike in the paper, X is centred. A singular vector has no sign of its own: the map gets the one with which it
-    goes along with the sum of all channels.
+    and unlike in the paper, X is centred. A singular vector has no sign of its own: the map gets the one with which few
+    positions stand out, a positive third moment.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="eigencam")
     """
-    return principal_map(scene, scene.activation())
+    return outstanding(scene, projected(scene, scene.activation()))
 
 
 @method("eigengradcam", at_layer=True)
@@ -67,7 +67,7 @@ def kpcacam(scene: Scene) -> ir.Value:
     u = dominant(op, kernel)
     stretched = op.MatMul(kernel, u)  # λ u
     scale = op.Sqrt(op.Max(op.ReduceL2(stretched, [1], keepdims=1), TINY))
-    return signed(scene, op.Squeeze(op.Mul(u, scale), [2]), a)
+    return outstanding(scene, op.Squeeze(op.Mul(u, scale), [2]))
 
 
 def _require_few_positions(scene: Scene) -> None:
