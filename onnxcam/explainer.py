@@ -304,6 +304,8 @@ class Explainer:
         value, where = self.network.picture, "the input"
         if compiled.layers:
             value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
+        if self._runner.method.blind:
+            return f"the map is blank: nothing stands out at {where}, whatever the target; choose another layer"
         feeds = asked.feeds(self.network)
         if is_class:
             feeds[goal.aim.input] = np.asarray([index])

@@ -95,7 +95,7 @@ class Runner:
                 here = whole if len(rows) == 1 else {name: value[place : place + 1] for name, value in whole.items()}
                 if not self.method.in_graph:
                     here = {**here, MAP: self._many_passes(compiled, batch.of([place]), here)[None]}
-                found[row] = compiled, here
+                found[row] = compiled, {**here, MAP: here[MAP].astype(np.float32, copy=False)}
         return [found[row] for row in range(len(asked))]
 
     def outputs(self, asked: Asked, names: Sequence[str]) -> dict[str, Array]:

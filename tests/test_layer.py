@@ -283,3 +283,23 @@ def test_a_target_that_depends_on_no_layer() -> None:
     explainer, x = Explainer(two_branches(), method="gradcam"), np.zeros((1, 1, 8, 8), np.float32)
     with pytest.raises(LayerError, match="the target depends on none of the last layers; name the layer to explain"):
         explainer.attribute(x, "found[0, 3, :].sum()")
+
+
+def test_cells_are_not_followed_through_resampling() -> None:
+    """Behind a sampler the cells lie where the grid says: the layer before it is taken."""
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 20]>
+    net (float[n, 1, 4, 4] x, float[n, 4, 4, 2] grid) => (float[n, 1] logits)
+    {
+        before = Relu(x)
+        moved = GridSample(before, grid)
+        behind = Relu(moved)
+        p = GlobalAveragePool(behind)
+        logits = Flatten(p)
+    }
+    """)
+    explainer = Explainer(model, inputs={"grid": np.zeros((1, 4, 4, 2), np.float32)}, wrt="x")
+    assert explainer.choice is not None
+    assert explainer.choice.layer.tensor == "before"
+    with pytest.raises(LayerError, match="has no spatial axes that can be followed from the picture"):
+        Explainer(model, layer="behind", wrt="x")

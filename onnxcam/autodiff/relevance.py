@@ -235,8 +235,9 @@ def composition(op: Emitter, node: ir.Node, rs: list[Any], *xs: V | None, scope:
 
 def over(op: Emitter, r: V, z: V) -> V:
     """Return R / (z + ε sign z), ε the rounding of the dtype (1e-7 in float32): zero where nothing was shared out."""
-    epsilon = float(np.finfo(gradient_dtype(z).numpy()).eps)
-    away = op.Where(op.Less(z, 0.0), -epsilon, epsilon)
+    dtype = gradient_dtype(z)
+    epsilon = float(np.finfo(dtype.numpy()).eps)
+    away = op.Where(op.Less(z, 0.0), op.const(-epsilon, dtype), op.const(epsilon, dtype))
     share = op.Div(r, op.Add(z, away))
     share.shape = r.shape
     return share

@@ -165,12 +165,13 @@ def shapleycam(scene: Scene) -> ir.Value:
     return scene.positive(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
 
 
-@method("fem", at_layer=True, summed=True)
+@method("fem", at_layer=True, summed=True, blind=True)
 def fem(scene: Scene) -> ir.Value:
     """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
 
     Fuad et al., Features Understanding in 3D CNNs for Actions Recognition in Video, IPTA 2020. The feature
-    explanation method: where channels respond unusually, whatever the class.
+    explanation method: where channels respond unusually, whatever the class. It means layers behind a rectifier: where
+    activations may be negative, so may be μ_k, and the map where it should be highest.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="fem")

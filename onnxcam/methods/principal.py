@@ -16,7 +16,7 @@ MOST = 4096
 """So many positions may be compared with each other: the matrix is 64 MiB then, and there are a few of its size."""
 
 
-@method("eigencam", at_layer=True)
+@method("eigencam", at_layer=True, blind=True)
 def eigencam(scene: Scene) -> ir.Value:
     """M = X v, v the first right singular vector of X: the channels' principal component, whatever the class.
 
@@ -43,7 +43,7 @@ def eigengradcam(scene: Scene) -> ir.Value:
     return principal_map(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
 
 
-@method("kpcacam", at_layer=True)
+@method("kpcacam", at_layer=True, blind=True)
 def kpcacam(scene: Scene) -> ir.Value:
     """M = √λ u, λ and u the first eigenvalue and vector of the centred kernel matrix tanh(X Xᵀ / K + 1).
 

@@ -90,3 +90,34 @@ def test_a_layer_of_too_many_positions_is_refused_and_a_smaller_one_named() -> N
 def test_the_largest_layer_that_is_not_refused() -> None:
     x = np.random.default_rng(0).standard_normal((1, 1, 64, 64)).astype(np.float32)
     assert Explainer(two_scales(64), method="kpcacam").attribute(x, target=0).any()
+
+
+@pytest.mark.parametrize("method", ["eigencam", "kpcacam"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_few_positions_stand_out_whatever_their_sign(method: str, sign: int) -> None:
+    """An object brighter than the ground, or darker: of activations of both signs the sum would say the contrary."""
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 18]>
+    net (float[n, 1, 8, 8] x) => (float[n, 2] logits)
+    <float[2, 1, 1, 1] w = {1, -3}, float[2, 2] v = {2, -1, 0, 3}, float[2] b = {0, 0}>
+    {
+        a = Conv(x, w)
+        p = GlobalAveragePool(a)
+        f = Flatten(p)
+        logits = Gemm<transB = 1>(f, v, b)
+    }
+    """)
+    x = np.full((1, 1, 8, 8), -0.1, np.float32)
+    x[..., 2:4, 5:7] = 1
+    (raw,) = Explainer(model, method=method).attribute(sign * x, target=0)
+    inside = np.zeros((8, 8), bool)
+    inside[2:4, 5:7] = True
+    assert raw[inside].min() > 0 > raw[~inside].max()
+
+
+def test_a_blank_map_of_a_method_without_target_blames_no_gradient() -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    found = Explainer(two_scales(64), method="fem", preprocess="unit")(picture, 0)
+    assert found.warnings[-1] == (
+        "the map is blank: nothing stands out at layer 'late', whatever the target; choose another layer"
+    )
