@@ -185,20 +185,18 @@ _WHY = """## What is no better than chance, and why
 
 Each of these was looked into, and is what the method is:
 
-- `eigencam`, `kpcacam` and `fem` do not look at the target. They find what stands out: where the target is an object that
-  is often the right one; where it is a patch of the output (upscaler, compressor, renderer) the peak mostly lies on some
-  object, and on the patch as often as chance has it. `fem` weighs channels by their means and so expects a rectifier:
-  behind volumes' PReLU and upscaler's last convolution means are negative, and the map is lowest where it should be
-  highest.
-- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier_fc, nothing of the
-  picture is left: the map of a class is the same for every picture (Nie et al.,
+- `eigencam`, `kpcacam` and `fem` do not look at the target. They find what stands out: where the target is an object
+  that is often the right one; where it is a patch of the output (upscaler, compressor, renderer) it is mostly another
+  place. `fem` weighs channels by their means, which is meant for rectified activations: behind the PReLU of volumes and
+  the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0 becomes
+  25 %, 8 becomes 58 %).
+- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier_fc, nothing of
+  the picture is left: the map of a class is the same for every picture (Nie et al.,
   [1805.07039](https://arxiv.org/abs/1805.07039)).
-- `gradcam`, `gradcam++`, `xgradcam` and `refinecam` have one weight for each channel of the whole layer. The edges of one
-  patch have their gradient at a few cells, of both signs, which all but cancel in the mean: what is left says nothing of
-  where the patch lies. `hirescam` and `layercam`, from the same gradient at the same layer, are right. A warning says so.
-- `gradcam++`, `xgradcam` and `refinecam` divide by sums of activations, which behind the last normalisation of
-  classifier_vit are near zero or negative.
-- kpcacam compares all positions of a layer with each other, and refuses more than 4,096 of them (volumes).
+- `gradcam`, `gradcam++`, `xgradcam` and `refinecam` have one weight for each channel of the whole layer. One patch has
+  its gradient at a few cells; a weight made of all of them says nothing of where the patch lies. `hirescam` and
+  `layercam`, from the same gradient at the same layer, are right. A warning says so.
+- `kpcacam` compares all positions of a layer with each other, and refuses more than 4,096 of them (volumes).
 - The compressor rounds its code, through which no gradient passes: methods of a gradient at its layer do not apply.
 """
 _TABLES = (
