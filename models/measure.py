@@ -187,11 +187,11 @@ Each of these was looked into, and is what the method is:
 
 - `eigencam`, `kpcacam` and `fem` do not look at the target. They find what stands out: where the target is an object
   that is often the right one; where it is a patch of the output (upscaler, compressor, renderer) it is mostly another
-  place. `fem` weighs channels by their means, which is meant for rectified activations: behind the PReLU of volumes and
-  the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0 becomes
-  25 %, 8 becomes 58 %).
-- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier_fc, nothing of
-  the picture is left: the map of a class is the same for every picture (Nie et al.,
+  place. `fem` weighs channels by their means, which is meant for rectified activations: behind the PReLU of volumes
+  and the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0
+  becomes 25 %, 8 becomes 58 %).
+- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier_fc, nothing
+  of the picture is left: the map of a class is the same for every picture (Nie et al.,
   [1805.07039](https://arxiv.org/abs/1805.07039)).
 - `gradcam`, `gradcam++`, `xgradcam` and `refinecam` have one weight for each channel of the whole layer. One patch has
   its gradient at a few cells; a weight made of all of them says nothing of where the patch lies. `hirescam` and
