@@ -152,7 +152,7 @@ def page(rows: Sequence[Row]) -> str:
             name = method if method in (CHANCE, CENTRE) else f"`{method}`"
             parts.append(f"| {name} | {' | '.join(cells)} |")
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, _WHY])
 
 
 def _cell(row: Row | None, value: str) -> str:
@@ -180,6 +180,24 @@ each held-out picture there is a target and a mask of what it is about. `python 
 them with each method of one pass and {fewer} with each of many; there is a row for every method that it was asked for
 (`--method`). Numbers are per cent; – where a method does not apply. *chance* is a random pixel, and a map that is the
 same everywhere; *centre* is a Gaussian in the middle of the picture.
+"""
+_WHY = """## What is no better than chance, and why
+
+Each of these was looked into, and is what the method is:
+
+- `eigencam`, `kpcacam` and `fem` do not look at the target. They find what stands out: where the target is an object
+  that is often the right one; where it is a patch of the output (upscaler, compressor, renderer) it is mostly another
+  place. `fem` weighs channels by their means, which is meant for rectified activations: behind the PReLU of volumes
+  and the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0
+  becomes 25 %, 8 becomes 58 %).
+- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier_fc, nothing
+  of the picture is left: the map of a class is the same for every picture (Nie et al.,
+  [1805.07039](https://arxiv.org/abs/1805.07039)).
+- `gradcam`, `gradcam++`, `xgradcam` and `refinecam` have one weight for each channel of the whole layer. One patch has
+  its gradient at a few cells; a weight made of all of them says nothing of where the patch lies. `hirescam` and
+  `layercam`, from the same gradient at the same layer, are right. A warning says so.
+- `kpcacam` compares all positions of a layer with each other, and refuses more than 4,096 of them (volumes).
+- The compressor rounds its code, through which no gradient passes: methods of a gradient at its layer do not apply.
 """
 _TABLES = (
     ("Pointing", "How often the peak of the map lies on what the target is about, to the pixel.", "pointing"),

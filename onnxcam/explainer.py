@@ -217,6 +217,11 @@ class Explainer:
         warnings = list(self.warnings)
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
             warnings.append(self._why_blank(asked, index, compiled))
+        if goal.box is not None and self._runner.pooled:
+            warnings.append(
+                f"{self.method} averages gradients over the whole layer, which may lose the place of one box or patch; "
+                "layercam and hirescam keep it"
+            )
         placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
@@ -299,6 +304,8 @@ class Explainer:
         value, where = self.network.picture, "the input"
         if compiled.layers:
             value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
+        if self._runner.method.blind:
+            return f"the map is blank: nothing stands out at {where}, whatever the target; choose another layer"
         feeds = asked.feeds(self.network)
         if is_class:
             feeds[goal.aim.input] = np.asarray([index])

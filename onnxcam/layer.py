@@ -159,18 +159,34 @@ def choose(
             "the model has no activation with spatial extent between the picture and the class scores; "
             "use --method gradient, which needs none"
         )
-    if isinstance(layers[0].layout, Tokens) and probe is not None:
-        tokens = [layer for layer in layers if isinstance(layer.layout, Tokens)][:PROBED]
-        alive = [layer for layer, share in zip(tokens, probe(tokens), strict=True) if share > 0.5]
-        if not alive:
-            raise LayerError("the class scores depend on no patch token; name the layer to explain with --layer")
-        reason = "the last tokens whose patches the class scores depend on"
-        return Choice(alive[0], reason, tuple(alive[1 : RUNNERS_UP + 1]))
+    if probe is not None and (
+        isinstance(layers[0].layout, Tokens) or _is_bypassed(layers[0], graph, image, scores, rules)
+    ):
+        return _alive(layers[:PROBED], probe)
     return Choice(
         layers[0],
         "the last activation with spatial extent before the class scores",
         tuple(layers[1 : RUNNERS_UP + 1]),
     )
+
+
+def _alive(layers: Sequence[Layer], probe: Probe) -> Choice:
+    """Return the last of *layers* that has a gradient: tokens in most of their cells, grids in any.
+
+    Behind the last attention a transformer may pass a few tokens on; in a grid the target may be a place.
+    """
+    pairs = zip(layers, probe(layers), strict=True)
+    alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, Tokens) else 0)]
+    if not alive:
+        raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
+    what = "tokens whose patches" if isinstance(alive[0].layout, Tokens) else "activation with spatial extent that"
+    return Choice(alive[0], f"the last {what} the target depends on", tuple(alive[1 : RUNNERS_UP + 1]))
+
+
+def _is_bypassed(layer: Layer, graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> bool:
+    """Whether *scores* depend on *image* without *layer*."""
+    maker = layer.value.producer()
+    return scores in dependents((node for node in graph if node is not maker), [image], rules)
 
 
 def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:

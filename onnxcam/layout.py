@@ -83,16 +83,21 @@ class Tokens:
             count *= length
         return count
 
+    @property
+    def end(self) -> int:
+        """Return the place behind the last cell."""
+        return self.offset + self.cells
+
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
         """Return the cells of *x* as [N, K, *grid]."""
-        cells = op.Slice(x, [self.offset], [self.offset + self.cells], [self.token])
+        cells = op.Slice(x, [self.offset], [self.end], [self.token])
         if self.token < self.channel:
             cells = op.Transpose(cells, perm=[0, 2, 1])
         return op.Reshape(cells, [0, 0, *self.grid])
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the cells of *x* as [N, K, *grid], the same memory."""
-        cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.offset + self.cells]
+        cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.end]
         return cells.reshape(*cells.shape[:2], *self.grid)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
@@ -179,9 +184,18 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
         layout = found.get(x) if x is not None else None
         if layout is None or (shape is not None and len(shape) != layout.rank):
             continue
-        if isinstance(layout, Grid) or shape is None or _length(x, layout.token) == shape[layout.token]:
+        if (
+            isinstance(layout, Grid)
+            or shape is None
+            or _same_tokens(layout, _length(x, layout.token), shape[layout.token])
+        ):
             return layout
     return None
+
+
+def _same_tokens(layout: Tokens, before: Dim, now: Dim) -> bool:
+    """Whether an axis of tokens is as long as it was; where that is not known, whether all cells are there still."""
+    return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
 
 
 def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
@@ -264,11 +278,28 @@ def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     for other in node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs:  # there with scales and zeros
         if other is x:
             return replace(layout, offset=layout.offset + before)
-        length = other.shape[axis] if other is not None and other.shape is not None else None
+        length = _length(other, axis)
+        if not isinstance(length, int) and node.op_type == "Concat":
+            length = _remainder(node, other, axis)
         if not isinstance(length, int):
             return None
         before += length
     return None
+
+
+def _remainder(node: ir.Node, unknown: ir.Value | None, axis: int) -> int | None:
+    """Return the length of *unknown* along *axis*: what the other inputs leave of the whole; None where nobody knows.
+
+    PyTorch's older exporter repeats the class token by a shape computed at run time. The places, which are added to all
+    tokens, tell how many there are.
+    """
+    y = node.outputs[0]
+    wholes = [_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add"))]
+    whole = next((length for length in wholes if isinstance(length, int)), None)
+    others = [_length(x, axis) for x in node.inputs if x is not unknown]
+    if whole is None or not all(isinstance(length, int) for length in others):
+        return None
+    return whole - sum(others)
 
 
 def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
@@ -302,6 +333,7 @@ FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]]
     "Slice": _sliced,
     "Split": _sliced,
     **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
+    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # cells lie elsewhere in the picture behind them
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
     **dict.fromkeys(
         (

@@ -17,7 +17,7 @@ from onnxcam.errors import MethodError, ModelError
 from onnxcam.extras import ACTIVATION, AROUND, CHOSEN, MAP, SCORE, load_bare
 from onnxcam.graph import all_tensors
 from onnxcam.layer import Choice
-from onnxcam.methods import Method, Passes, Pictures
+from onnxcam.methods import METHODS, Method, Passes, Pictures
 from onnxcam.methods.augment import augmented
 from onnxcam.methods.base import NONE, SMOOTH, offering_black_boxes
 from onnxcam.methods.passes import BATCH_SIZE, Progress
@@ -78,6 +78,11 @@ class Runner:
         self._probes: dict[Aim, GradientProbe] = {}
         self._pictures: dict[str, Array] = {}
 
+    @property
+    def pooled(self) -> bool:
+        """Whether the method, or the one that it builds on, has one weight for a channel of the whole layer."""
+        return METHODS[self.settings.get("base", self.method.id)].pooled
+
     def run(self, asked: Asked) -> list[tuple[Compiled, Arrays]]:
         """Return for each row what explained it, and its outputs, the raw map among them."""
         found: dict[int, tuple[Compiled, Arrays]] = {}
@@ -90,7 +95,7 @@ class Runner:
                 here = whole if len(rows) == 1 else {name: value[place : place + 1] for name, value in whole.items()}
                 if not self.method.in_graph:
                     here = {**here, MAP: self._many_passes(compiled, batch.of([place]), here)[None]}
-                found[row] = compiled, here
+                found[row] = compiled, {**here, MAP: here[MAP].astype(np.float32, copy=False)}
         return [found[row] for row in range(len(asked))]
 
     def outputs(self, asked: Asked, names: Sequence[str]) -> dict[str, Array]:

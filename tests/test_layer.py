@@ -19,6 +19,9 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 
+NEW_AND_OLD = ({}, {"dynamo": False, "opset_version": 14})
+
+
 class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -67,8 +70,40 @@ def test_a_transformer_is_read_before_its_last_attention(vit: onnx.ModelProto) -
     assert choice is not None
     assert choice.layer.name == "blocks.1.norm1"  # behind it only the class token counts
     assert choice.layer.layout == Tokens(channel=2, token=1, grid=(4, 6), offset=5)
-    assert "depend on" in choice.reason
+    assert "the target depends on" in choice.reason
     assert choice.others
+
+
+def test_a_transformer_of_the_older_exporter_is_read_by_patches_too() -> None:
+    """It repeats the class token by a shape computed at run time: the length of neither it nor the whole is known."""
+    pytest.importorskip("transformers")
+    from transformers import ViTConfig, ViTForImageClassification
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            settings = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 3}
+            self.vit = ViTForImageClassification(
+                ViTConfig(**settings, num_attention_heads=4, intermediate_size=48, num_labels=5)
+            )
+
+        def forward(self, x):
+            return self.vit(pixel_values=x).logits
+
+    torch.manual_seed(0)
+    module, x = Logits().eval(), torch.rand(2, 3, 32, 32)
+    new, old = (Explainer(export(module, x, **how), method="layercam", layer=None) for how in NEW_AND_OLD)
+    for explainer in (new, old):
+        assert explainer.choice is not None
+        layout = explainer.choice.layer.layout
+        assert isinstance(layout, Tokens)
+        assert (layout.grid, layout.offset) == ((4, 4), 1)
+    assert old.choice is not None
+    assert old.choice.layer.name == "vit.vit.layers.1"  # the older one spells the normalisation out
+    same = Explainer(new.model, method="layercam", layer="vit.vit.layers.1")
+    np.testing.assert_allclose(
+        old.attribute(x.numpy(), target=1), same.attribute(x.numpy(), target=1), rtol=1e-3, atol=1e-7
+    )
 
 
 def test_a_transformer_with_a_mean_head_is_read_at_its_end() -> None:
@@ -191,3 +226,80 @@ def test_layouts_lose_what_mixes_space() -> None:
     attention = [node for node in model.graph if node.op_type == "Softmax"]
     assert attention
     assert all(node.outputs[0] not in found for node in attention)
+
+
+def two_branches() -> onnx.ModelProto:
+    """Boxes that are decoded as tokens from both branches, one branch alone, and the pixels."""
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 18]>
+    detector (float[n, 1, 8, 8] x) => (float[n, 4, 64] found) <int64[3] one = {0, 1, -1}, int64[3] two = {0, 2, -1},
+     float stride = {8}>
+    {
+        w = Constant<value = float[1] {0}> ()
+        a = Conv<pads = [1, 1, 1, 1]>(x, w)
+        trunk = Relu(a)
+        u = Constant<value = float[1] {0}> ()
+        b = Conv<pads = [1, 1, 1, 1]>(trunk, u)
+        wide = Relu(b)
+        v = Constant<value = float[1] {0}> ()
+        c = Conv<pads = [1, 1, 1, 1]>(trunk, v)
+        likely = Reshape(wide, one)
+        moved = Reshape(c, two)
+        scale = Exp(likely)
+        boxes = Add(moved, scale)
+        pixels = Reshape(x, one)
+        cells = Concat<axis = 1>(boxes, likely, pixels)
+        found = Mul(cells, stride)
+    }
+    """)
+    rng = np.random.default_rng(0)
+    shapes = {"w": (2, 1, 3, 3), "u": (1, 2, 3, 3), "v": (2, 2, 3, 3)}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            weights = rng.uniform(0.1, 0.3, shapes[node.output[0]]).astype(np.float32)
+            node.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(weights))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("target", "layer"),
+    [
+        ("found[0, 0, :].sum()", "boxes"),  # the sum of two branches, behind both
+        ("found[0, 2, :].sum()", "wide"),  # which the boxes do not lead to
+        ("found[0, 2, 27]", "wide"),  # though it is one cell of 64
+    ],
+)
+def test_a_layer_that_the_target_depends_on(target: str, layer: str) -> None:
+    """The last tokens of a detector may be those of its boxes; the target its classes."""
+    x = np.random.default_rng(0).uniform(0.1, 1, (1, 1, 8, 8)).astype(np.float32)
+    explainer = Explainer(two_branches(), method="gradcam")
+    raw = explainer.attribute(x, target)
+    assert explainer.choice is not None
+    assert explainer.choice.layer.tensor == layer
+    assert raw.any()
+
+
+def test_a_target_that_depends_on_no_layer() -> None:
+    explainer, x = Explainer(two_branches(), method="gradcam"), np.zeros((1, 1, 8, 8), np.float32)
+    with pytest.raises(LayerError, match="the target depends on none of the last layers; name the layer to explain"):
+        explainer.attribute(x, "found[0, 3, :].sum()")
+
+
+def test_cells_are_not_followed_through_resampling() -> None:
+    """Behind a sampler the cells lie where the grid says: the layer before it is taken."""
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 20]>
+    net (float[n, 1, 4, 4] x, float[n, 4, 4, 2] grid) => (float[n, 1] logits)
+    {
+        before = Relu(x)
+        moved = GridSample(before, grid)
+        behind = Relu(moved)
+        p = GlobalAveragePool(behind)
+        logits = Flatten(p)
+    }
+    """)
+    explainer = Explainer(model, inputs={"grid": np.zeros((1, 4, 4, 2), np.float32)}, wrt="x")
+    assert explainer.choice is not None
+    assert explainer.choice.layer.tensor == "before"
+    with pytest.raises(LayerError, match="has no spatial axes that can be followed from the picture"):
+        Explainer(model, layer="behind", wrt="x")

@@ -6,7 +6,7 @@ is linear the multiplier is the gradient; for a function of one tensor it is Δy
 al., 1704.02685); the paper says no more. For a product it is the gradient at the midpoint of the two, Δ(a b) = b̄ Δa +
 ā Δb, which is the Shapley value; normalisations are made of products, a softmax of exponentials and a logarithm. A
 maximum hands its difference to where it lies: in the picture, or in the reference where that is larger (as shap and
-captum do).
+captum do). Where chooses by a condition that varies, it has a meaning only as a part of a function of one number.
 
 An operator that has no row here is refused by name.
 """
@@ -39,6 +39,11 @@ FUNCTIONS = frozenset(
     ).split()
 ) | {*SLOPES, *DIVISORS}
 """Operators that map each number by itself, given the others that they take."""
+
+POINTWISE = FUNCTIONS | frozenset(
+    "Add Sub Mul Div Neg Where Cast Not And Or Xor Less LessOrEqual Greater GreaterOrEqual Equal Max Min".split()
+)
+"""Operators whose every number depends on those at its own place."""
 
 PRODUCTS = frozenset("Mul Conv ConvTranspose Gemm MatMul Einsum".split())
 """Operators that are linear in each of two inputs."""
@@ -146,6 +151,34 @@ def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope
     ]
 
 
+def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+    """Where moves elements; where the condition varies it must be a function of one tensor, spelt out: `rescale`.
+
+    So exporters write a softplus, x > 20 ? x : log(1 + exp x).
+    """
+    if xs[0] is None or not rules_of(scope).varies(xs[0]):
+        return linear(op, node, dy, *xs, scope=scope)
+    x, y = one_source(op, node, scope), node.outputs[0]
+    if x is None or x not in scope.active or x.shape is None or x.shape != y.shape:
+        raise refusal(NAME, node, f"whose input {xs[0].name!r} depends on the picture by steps")
+    (gradient,) = core.backward(op, {y: dy}, [x], STANDARD)
+    otherwise = dy if gradient is None else gradient
+    return [(x, quotient(op, dy, differences(op, scope, y), differences(op, scope, x), otherwise))]
+
+
+def one_source(op: Emitter, node: ir.Node, scope: core.Scope) -> V | None:
+    """Return the tensor of which *node* is a function, number by number; None where there is no such."""
+    place = {y: k for k, made in enumerate(op.graph) for y in made.outputs}
+    before = {x for x in node.inputs if x is not None and rules_of(scope).varies(x)}
+    while len(before) > 1:
+        last = max(before, key=lambda x: place.get(x, -1))
+        maker = last.producer()
+        if maker is None or maker.op_type not in POINTWISE:
+            return None
+        before = before - {last} | {x for x in maker.inputs if x is not None and rules_of(scope).varies(x)}
+    return next(iter(before), None)
+
+
 def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
     """m_x Δx = m_y Δy where the larger of y and y₀ lies: in x, or in x₀ where y₀ is larger; for minima the smaller."""
     active_inputs(node, (x, *rest), scope)
@@ -211,6 +244,14 @@ def instance_normalization(op: Emitter, node: ir.Node, scope: core.Scope, x: V, 
     return op.Add(op.Mul(standard, each[0]), each[1])
 
 
+def norm(op: Emitter, node: ir.Node, scope: core.Scope, x: V, axes: V | None = None) -> V:
+    """|x| = √Σ x², ReduceL2; ReduceSumSquare without the root."""
+    attributes = {"keepdims": node.attributes.get_int("keepdims", 1)}
+    attributes["noop_with_empty_axes"] = node.attributes.get_int("noop_with_empty_axes", 0)
+    total = op.ReduceSum(op.Mul(x, x), axes, **attributes)
+    return op.Sqrt(total) if node.op_type == "ReduceL2" else total
+
+
 def _standardised(op: Emitter, node: ir.Node, x: V, axes: V) -> V:
     """Return x̂ = (x − μ) / √(var + ε)."""
     d = op.Sub(x, op.ReduceMean(x, axes, keepdims=1))
@@ -223,7 +264,9 @@ def _table() -> dict[Key, Rule | None]:
     functions: dict[str, Callable[..., Pairs]] = dict.fromkeys(LINEAR, linear) | dict.fromkeys(FUNCTIONS, rescale)
     functions |= dict.fromkeys(WINNERS, winner) | {"Max": larger, "Min": larger, "Div": division}
     functions |= {
+        "Where": choice,
         "Softmax": spelt(softmax),
+        **dict.fromkeys(("ReduceL2", "ReduceSumSquare"), spelt(norm)),
         "LayerNormalization": spelt(layer_normalization),
         "InstanceNormalization": spelt(instance_normalization),
     }

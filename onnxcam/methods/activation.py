@@ -43,7 +43,7 @@ def summed(scene: Scene, maps: ir.Value) -> ir.Value:
     return principal_map(scene, maps) if scene.eigen else scene.op.ReduceSum(maps, [1], keepdims=0)
 
 
-@method("cam", at_layer=True, summed=True)
+@method("cam", at_layer=True, summed=True, pooled=True)
 def cam(scene: Scene) -> ir.Value:
     """M = Σ_k w_k A_k, w the class's weights in the linear layer that follows global average pooling.
 
@@ -58,7 +58,7 @@ def cam(scene: Scene) -> ir.Value:
     return weighted(scene, scene.op.ReduceSum(scene.activation_gradient(), scene.space(), keepdims=1))
 
 
-@method("gradcam", at_layer=True, summed=True)
+@method("gradcam", at_layer=True, summed=True, pooled=True)
 def gradcam(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k α_k A_k), α_k the mean of ∂_k over all positions.
 
@@ -72,7 +72,7 @@ def gradcam(scene: Scene) -> ir.Value:
     return scene.positive(weighted(scene, weights))
 
 
-@method("gradcam++", at_layer=True, summed=True)
+@method("gradcam++", at_layer=True, summed=True, pooled=True)
 def gradcam_plus_plus(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k = Σ_ij α_k ReLU(∂_k), α_k = ∂_k² / (2 ∂_k² + ∂_k³ Σ_ij A_k).
 
@@ -91,7 +91,7 @@ def gradcam_plus_plus(scene: Scene) -> ir.Value:
     return scene.positive(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
 
 
-@method("xgradcam", at_layer=True, summed=True)
+@method("xgradcam", at_layer=True, summed=True, pooled=True)
 def xgradcam(scene: Scene) -> ir.Value:
     """M = Σ_k w_k A_k, w_k = Σ_ij ∂_k A_k / Σ_ij A_k.
 
@@ -148,7 +148,7 @@ def layercam(scene: Scene) -> ir.Value:
     return scene.positive(summed(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
 
 
-@method("shapleycam", at_layer=True, summed=True)
+@method("shapleycam", at_layer=True, summed=True, pooled=True)
 def shapleycam(scene: Scene) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k the mean of (∂ − ½ H A)_k over all positions, H the Hessian of y by A.
 
@@ -165,12 +165,13 @@ def shapleycam(scene: Scene) -> ir.Value:
     return scene.positive(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
 
 
-@method("fem", at_layer=True, summed=True)
+@method("fem", at_layer=True, summed=True, blind=True)
 def fem(scene: Scene) -> ir.Value:
     """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
 
     Fuad et al., Features Understanding in 3D CNNs for Actions Recognition in Video, IPTA 2020. The feature
-    explanation method: where channels respond unusually, whatever the class.
+    explanation method: where channels respond unusually, whatever the class. It means layers behind a rectifier: where
+    activations may be negative, so may be μ_k, and the map where it should be highest.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="fem")

@@ -119,6 +119,8 @@ class Method:
     run: Procedure | None = None  # the loop over passes, of one picture
     uses_head: bool = False  # it asks for scores of changed activations
     summed: bool = False  # the map is a sum over channels, for which their principal component may stand
+    blind: bool = False  # the map is the same whatever the target
+    pooled: bool = False  # a channel has one weight for the whole layer, made of the gradient at all its positions
 
     @property
     def in_graph(self) -> bool:
@@ -149,12 +151,21 @@ METHODS: dict[str, Method] = {}
 """Every method by its id. The command line, the documentation and the tests read it."""
 
 
-def method(id: str, *, at_layer: bool, uses_layer: bool | None = None, summed: bool = False) -> Callable[[Emit], Emit]:
+def method(
+    id: str,
+    *,
+    at_layer: bool,
+    uses_layer: bool | None = None,
+    summed: bool = False,
+    blind: bool = False,
+    pooled: bool = False,
+) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*."""
 
     def enter(function: Emit) -> Emit:
         looks = at_layer if uses_layer is None else uses_layer
-        METHODS[id] = Method(id, function, at_layer, looks, _summary(function), summed=summed)
+        summary = _summary(function)
+        METHODS[id] = Method(id, function, at_layer, looks, summary, summed=summed, blind=blind, pooled=pooled)
         return function
 
     return enter

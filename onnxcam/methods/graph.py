@@ -47,7 +47,8 @@ def explanation_graph(
     if method.uses_head and layers:
         op.graph.outputs.extend(x for x in _ways_around(op, subject, layers[0], target) if x not in op.graph.outputs)
     if method.emit is not None:
-        raw = _wide(op, _map(op, image, method, layers, target, settings or {}, signed))
+        raw = _map(op, image, method, layers, target, settings or {}, signed)
+        raw = _wide(op, raw) if method.in_graph else raw
         layout = layers[0].layout if layers else picture_layout(image)
         if not method.in_graph:
             add_output(op, raw, MAP)

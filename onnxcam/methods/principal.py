@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from math import tanh
+from math import prod, tanh
 
 import onnx_ir as ir
 
+from onnxcam.autodiff import STANDARD
+from onnxcam.errors import MethodError
+from onnxcam.layer import Layer, candidates
 from onnxcam.methods.base import Scene, method
-from onnxcam.methods.component import TINY, centred, flattened, leading, principal_map, signed
+from onnxcam.methods.component import TINY, centred, dominant, flattened, outstanding, principal_map, projected
+
+MOST = 4096
+"""So many positions may be compared with each other: the matrix is 64 MiB then, and there are a few of its size."""
 
 
-@method("eigencam", at_layer=True)
+@method("eigencam", at_layer=True, blind=True)
 def eigencam(scene: Scene) -> ir.Value:
     """M = X v, v the first right singular vector of X: the channels' principal component, whatever the class.
 
     Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, 2008.00299. As in pytorch-grad-cam,
-    and unlike in the paper, X is centred. A singular vector has no sign of its own: the map gets the one with which it
-    goes along with the sum of all channels.
+    and unlike in the paper, X is centred. A singular vector has no sign of its own: the map gets the one with which few
+    positions stand out, a positive third moment.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="eigencam")
     """
-    return principal_map(scene, scene.activation())
+    return outstanding(scene, projected(scene, scene.activation()))
 
 
 @method("eigengradcam", at_layer=True)
@@ -37,16 +43,19 @@ def eigengradcam(scene: Scene) -> ir.Value:
     return principal_map(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
 
 
-@method("kpcacam", at_layer=True)
+@method("kpcacam", at_layer=True, blind=True)
 def kpcacam(scene: Scene) -> ir.Value:
     """M = √λ u, λ and u the first eigenvalue and vector of the centred kernel matrix tanh(X Xᵀ / K + 1).
 
     Karmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA, 2410.00267, with
-    the sigmoid kernel. The matrix is P × P: layers of a few thousand positions are its limit. The sign is Eigen-CAM's.
+    the sigmoid kernel. The matrix is P × P, and the sigmoid of a sum has no smaller form: a layer of more than 4,096
+    positions is refused. Where the file leaves the sizes open nothing can be refused; then mind the picture's. The sign
+    is Eigen-CAM's.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="kpcacam")
     """
+    _require_few_positions(scene)
     op, a = scene.op, scene.activation()
     x = centred(op, flattened(op, a))  # [N, K, P]
     channels = op.Cast(op.dim(a, 1), to=int(ir.DataType.FLOAT))
@@ -55,7 +64,29 @@ def kpcacam(scene: Scene) -> ir.Value:
     kernel = op.Div(op.Mul(t, 1 - tanh(1) ** 2), op.Add(op.Mul(t, tanh(1)), 1.0))
     for axis in (1, 2):
         kernel = op.Sub(kernel, op.ReduceMean(kernel, [axis], keepdims=1))
-    u = leading(op, kernel)
+    u = dominant(op, kernel)
     stretched = op.MatMul(kernel, u)  # λ u
     scale = op.Sqrt(op.Max(op.ReduceL2(stretched, [1], keepdims=1), TINY))
-    return signed(scene, op.Squeeze(op.Mul(u, scale), [2]), a)
+    return outstanding(scene, op.Squeeze(op.Mul(u, scale), [2]))
+
+
+def _require_few_positions(scene: Scene) -> None:
+    """MethodError, naming a layer that would do, where the layer has too many positions to compare them all."""
+    layer, graph = scene.layer, scene.op.graph
+    assert layer is not None
+    count = _positions(layer)
+    if count is None or count <= MOST:
+        return
+    others = candidates(graph, scene.image, scene.target.value, STANDARD)
+    small = next((other for other in others if (_positions(other) or MOST + 1) <= MOST), None)
+    instead = "" if small is None else f"name a smaller layer, --layer {small.name} say, or "
+    raise MethodError(
+        f"kpcacam compares each position of a layer with every other, at most {MOST:,} of them, and {layer.name!r} "
+        f"has {count:,}; {instead}use --method eigencam"
+    )
+
+
+def _positions(layer: Layer) -> int | None:
+    """Return how many positions *layer* has, None where its size is open."""
+    lengths = layer.layout.size(layer.value)
+    return prod(lengths) if all(isinstance(length, int) for length in lengths) else None

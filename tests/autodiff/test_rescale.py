@@ -41,6 +41,12 @@ BETWEEN = {
     "layer normalisation": "q = Transpose<perm = [0, 2, 3, 1]>(c) n = LayerNormalization(q, s, t)"
     " k = Transpose<perm = [0, 3, 1, 2]>(n) z = Relu(k)",
     "instance normalisation": "n = InstanceNormalization(c, s, t) z = Relu(n)",
+    "softplus spelt out": "b = Conv<pads = [1, 1, 1, 1]>(a, w2) h = Greater(b, step) k = Softplus(b) l = Mul(b, two)"
+    " z = Where(h, l, k)",
+    "a choice of one number": "h = Less(a, two) z = Where(h, a, c)",
+    "a constant choice": "h = Less(w2, step) k = Cast<to = 1>(h) b = Conv<pads = [1, 1, 1, 1]>(a, k) z = Sigmoid(b)",
+    "norms": "b = Conv<pads = [1, 1, 1, 1]>(a, w2) one = Constant<value_ints = [1]> () m = ReduceL2(b, one)"
+    " k = Max(m, step) d = Div(b, k) q = ReduceSumSquare(a, one) z = Add(d, q)",
     "batch in another axis": "half = Constant<value_ints = [-1, 2, 8, 8]> () q = Reshape(c, half) r = MaxPool"
     "<kernel_shape = [2, 2]>(q) u = Sigmoid(r) back = Constant<value_ints = [-1, 4, 7, 7]> () z = Reshape(u, back)",
 }
@@ -130,7 +136,8 @@ def test_a_constant_reference_is_computed_once_by_the_runtime(tmp_path) -> None:
 
 REFUSED = {
     "h = Less(a, two) g = Cast<to = 1>(h) z = Mul(a, g)": "Mul (node '', output 'z'), whose input 'g' depends on the",
-    "h = Less(a, two) z = Where(h, a, c)": "Where (node '', output 'z'), whose input 'h' depends on the picture by",
+    "b = Conv<pads = [1, 1, 1, 1]>(a, w2) h = Less(a, two) z = Where(h, a, b)": "Where (node '', output 'z'), whose"
+    " input 'h' depends on the picture by",
     "z = LRN<size = 3>(a)": "LRN (node '', output 'z')",
     "z = Max(a, c, two)": "the largest of more than two activations",
     "z = Pow(a, a)": "with parameters that depend on the picture",

@@ -258,14 +258,14 @@ def fem(net, x, target):
     return out
 
 
-def eigen(maps):
-    """The first principal component by the singular value decomposition, in float64."""
+def eigen(maps, sign=lambda projection, x: projection @ x.sum(1)):
+    """The first principal component by the singular value decomposition, in float64; its sign is that of *sign*."""
     out = []
     for one in maps.double():
         x = one.flatten(1).T
         centred = x - x.mean(0)
         projection = centred @ torch.linalg.svd(centred).Vh[0]
-        out.append(projection * torch.sign(projection @ x.sum(1)))
+        out.append(projection * torch.sign(sign(projection, x)))
     return torch.stack(out).reshape(len(maps), *maps.shape[2:]).float()
 
 
@@ -284,7 +284,7 @@ def kpcacam(net, x, target):
         centre = torch.eye(len(x), dtype=x.dtype) - 1 / len(x)
         values, vectors = torch.linalg.eigh(centre @ kernel @ centre)
         projection = vectors[:, -1] * values[-1].sqrt()
-        out.append((projection * torch.sign(projection @ x.sum(1))).reshape(a.shape[1:]))
+        out.append((projection * torch.sign((projection**3).sum())).reshape(a.shape[1:]))
     return torch.stack(out).float()
 
 
@@ -588,7 +588,7 @@ REPLICAS: dict[str, Callable] = {
     "finercam": finercam,
     "refinecam": refinecam,
     "legrad": legrad,
-    "eigencam": lambda net, x, target: eigen(net.features(x).detach()),
+    "eigencam": lambda net, x, target: eigen(net.features(x).detach(), lambda projection, _: (projection**3).sum()),
     "eigengradcam": eigengradcam,
     "kpcacam": kpcacam,
     "fullgrad": fullgrad,
