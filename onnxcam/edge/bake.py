@@ -62,6 +62,7 @@ def bake(
     overlay: bool = False,
     preprocess: Spec | None = None,
     inside: bool = False,
+    raw: bool = False,
     settings: Mapping[str, Any] | None = None,
     labels: Any = None,
     opset: int | None = None,
@@ -85,6 +86,8 @@ def bake(
             needs the preprocessing *inside*.
         preprocess: As for `Explainer`; only its arithmetic is baked: pictures come in at the input's size.
         inside: Whether the model takes ``picture``, uint8 RGB [N, h, w, 3], in place of its tensor.
+        raw: Whether ``onnxcam.map``, the flat map as the method gives it, float32 [N, h, w], and its class,
+            ``onnxcam.class.chosen``, int64 [N], are outputs too.
         settings: Of the method.
         labels: As for `Explainer`.
         opset: An older opset to write, for an older runtime.
@@ -114,9 +117,13 @@ def bake(
         made = subject.twin()
         graph = made.model.graph
         explanation_graph(made, chosen, [choice.layer.twin(graph)] if choice else [], ClassAim(), own)
+        own_outputs = _explanation(graph)
         op = Emitter(graph)
-        heat = _heat(op, made, chosen.at_layer, map_size)
+        flat = _flat(op, made, own_outputs[MAP], chosen.at_layer)
+        heat = _heat(op, made, flat, map_size)
         outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
+        if raw:
+            outputs |= {MAP: flat, CHOSEN: own_outputs[CHOSEN]}
         tensors = list[ir.Value]()
         if inside:
             picture, tensor = _take_pictures(op, made, network.preprocessing)
@@ -155,13 +162,28 @@ def _class(task: Task, target: int | str) -> int | None:
     return int(task.goal(wish).feed)
 
 
-def _heat(op: Emitter, subject: Subject, at_layer: bool, size: Size) -> ir.Value:
-    """Return ReLU(map) / max of each picture, float32 [N, h, w] in [0, 1]."""
-    raw = next(value for value in op.graph.outputs if value.name == MAP)
-    layout = _pictures(subject)
-    flat = op.Cast(raw, to=int(ir.DataType.FLOAT))
+def _explanation(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Take the explanation's own outputs out of the graph and return them by name; the names are free again."""
+    found = {value.name: value for value in graph.outputs if value.name in (MAP, CHOSEN, SCORE)}
+    graph.outputs[:] = [value for value in graph.outputs if value not in found.values()]
+    for name, value in found.items():
+        value.name = f"{name}.inside"
+    return {name or "": value for name, value in found.items()}
+
+
+def _flat(op: Emitter, subject: Subject, raw: ir.Value, at_layer: bool) -> ir.Value:
+    """Return the map as the method gives it, float32 [N, h, w]: of a signed one the largest |value| over channels."""
+    flat, shape, layout = op.Cast(raw, to=int(ir.DataType.FLOAT)), raw.shape, _pictures(subject)
     if not at_layer:
         flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
+        shape = ir.Shape([subject.batch, *layout.size(subject.image)])
+    flat.shape = shape
+    return flat
+
+
+def _heat(op: Emitter, subject: Subject, flat: ir.Value, size: Size) -> ir.Value:
+    """Return ReLU(map) / max of each picture, float32 [N, h, w] in [0, 1]."""
+    layout, known = _pictures(subject), flat.shape
     if size == "input":
         lengths = [op.dim(subject.image, axis) for axis in layout.space]
         large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
@@ -169,8 +191,7 @@ def _heat(op: Emitter, subject: Subject, at_layer: bool, size: Size) -> ir.Value
     positive = op.Relu(flat)
     top = op.ReduceMax(positive, list(range(1, 1 + len(layout.space))), keepdims=1)
     heat = op.Div(positive, op.Where(op.Equal(top, 0.0), 1.0, top))
-    known = layout.size(subject.image) if size == "input" or raw.shape is None else raw.shape[1:]
-    heat.shape = ir.Shape([subject.batch, *known])
+    heat.shape = ir.Shape([subject.batch, *(layout.size(subject.image) if size == "input" or not known else known[1:])])
     return heat
 
 
@@ -182,9 +203,9 @@ def _pictures(subject: Subject) -> Grid:
 
 
 def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
-    quantised = op.Cast(op.Round(op.Mul(heat, 255.0)), to=int(ir.DataType.UINT8))
-    quantised.shape = heat.shape
-    return quantised
+    made = op.Cast(op.Round(op.Mul(heat, 255.0)), to=int(ir.DataType.UINT8))
+    made.shape = heat.shape
+    return made
 
 
 def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.Value, ir.Value]:
@@ -239,12 +260,11 @@ def _overlay(op: Emitter, subject: Subject, heat: ir.Value, picture: ir.Value) -
 
 
 def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.Value], index: int | None) -> None:
-    """Make *outputs* the graph's last ones in place of the explanation's own, and fix the class.
+    """Make *outputs* the graph's last ones, and fix the class.
 
     *tensors* are others that the graph uses by now.
     """
     graph = op.graph
-    graph.outputs[:] = [value for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)]
     for name, value in outputs.items():
         add_output(op, value, name, shape=None if value.shape is None else list(value.shape))
     if index is not None:
