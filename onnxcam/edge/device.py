@@ -1,0 +1,232 @@
+"""The runner: a packed model over pictures on the device, into a recording. One file that stands alone.
+
+It needs Python 3.8, NumPy and ONNX Runtime, and nothing of onnxcam: `onnxcam pack` copies it, as ``run.py``, beside the
+model. `Writer`, by which recordings are written (docs/recording.md), is here for that reason; onnxcam uses it too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1
+DONE, PART = "recording.json", "recording.part"
+SEAL = b'"seal"'
+TENSORS = {"scores": "<f4", "maps": "<f4", "classes": "<i8"}
+EVERY = 2.0  # seconds between two syncs to the disk
+
+
+class Trouble(Exception):
+    """What goes wrong, in one line."""
+
+
+class Writer:
+    """A recording that grows: each picture is appended, and `close` completes it.
+
+    What was written before the process died is found again, where *header* (all of ``recording.json`` but pictures and
+    tensors) is the same; ``done`` holds the hashes of those pictures. Trouble for a folder that holds a whole recording,
+    or one of something else.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], header: dict[str, Any]) -> None:
+        self.folder, self.header = Path(folder), header
+        self.pictures: list[dict[str, Any]] = []
+        self._ends = {name: 0 for name in TENSORS}
+        try:
+            self._open()
+        except OSError as error:
+            raise Trouble(f"cannot write into '{self.folder}': {error.strerror}; choose another folder") from None
+        self.done = {picture["sha256"] for picture in self.pictures}
+        self._pending: list[str] = []
+        self._synced = time.monotonic()
+
+    def _open(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / DONE).exists():
+            raise Trouble(f"'{self.folder}' holds a recording; choose another folder, or delete it")
+        part = self.folder / PART
+        lines = _whole_lines(part)
+        if lines and lines[0] != self.header:
+            parts = ", ".join(differing(lines[0], self.header))
+            raise Trouble(f"'{self.folder}' holds the beginning of another recording ({parts}); choose another folder")
+        for line in lines[1:]:
+            self._ends = line.pop("ends")
+            self.pictures.append(line)
+        self._files = {name: open(self.folder / f"{name}.bin", "ab") for name in TENSORS}  # noqa: SIM115
+        for name, file in self._files.items():
+            file.truncate(self._ends[name])
+        kept = [self.header, *(dict(picture, ends=None) for picture in self.pictures)]
+        if self.pictures:
+            kept[-1]["ends"] = self._ends  # of the earlier ones nobody asks again
+        draft = part.with_suffix(".draft")
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+        os.replace(draft, part)
+        self._part = open(part, "a", encoding="utf-8")  # noqa: SIM115
+
+    def add(self, name: str, sha256: str, size: Any, scores: Any, map: Any, chosen: int, why: str = "") -> None:
+        """Append one picture: its *scores* [K], the *map* [h, w] of class *chosen*, or None and *why*."""
+        import numpy as np
+
+        shape = None if map is None else [int(length) for length in np.shape(map)]
+        arrays = {"scores": scores, "maps": [] if map is None else map, "classes": [chosen]}
+        for kind, array in arrays.items():
+            data = np.ascontiguousarray(array, TENSORS[kind]).tobytes()
+            self._files[kind].write(data)
+            self._ends[kind] += len(data)
+        picture = {"name": name, "sha256": sha256, "size": [int(length) for length in size], "map": shape, "why": why}
+        self.pictures.append(picture)
+        self.done.add(sha256)
+        self._pending.append(json.dumps(dict(picture, ends=self._ends)) + "\n")
+        if time.monotonic() - self._synced > EVERY:
+            self.sync()
+
+    def sync(self) -> None:
+        """Have all that was added on the disk: tensors first, so that a line never promises what is not there."""
+        for file in self._files.values():
+            _to_disk(file)
+        self._part.writelines(self._pending)
+        _to_disk(self._part)
+        self._pending.clear()
+        self._synced = time.monotonic()
+
+    def close(self, unreadable: Any = ()) -> None:
+        """Complete the recording: ``recording.json`` appears, whole. *unreadable* are (picture, why) of those left out."""
+        self.leave()
+        count = len(self.pictures)
+        if not count:
+            raise Trouble("no picture could be read: there is nothing to record")
+        shapes = {"scores": [count, self._ends["scores"] // 4 // count], "maps": [self._ends["maps"] // 4]}
+        shapes["classes"] = [count]
+        kinds = {"scores": "float32", "maps": "float32", "classes": "int64"}
+        tensors = {
+            name: {
+                "file": f"{name}.bin",
+                "dtype": kinds[name],
+                "order": "little",
+                "shape": shape,
+                "sha256": digest(self.folder / f"{name}.bin"),
+            }
+            for name, shape in shapes.items()
+        }
+        bad = [{"name": name, "why": why} for name, why in unreadable]
+        whole = dict(self.header, pictures=self.pictures, tensors=tensors, unreadable=bad)
+        draft = self.folder / (DONE + ".draft")
+        draft.write_bytes(sealed(whole))
+        os.replace(draft, self.folder / DONE)
+        (self.folder / PART).unlink()
+
+    def leave(self) -> None:
+        """Leave off, with all that was added on the disk: a writer of the same header goes on from here."""
+        self.sync()
+        for file in [*self._files.values(), self._part]:
+            file.close()
+
+
+def sealed(whole: dict[str, Any]) -> bytes:
+    """Return *whole* as the text of ``recording.json``: at its end the hash of all that stands before it."""
+    body = json.dumps(whole, indent=1, ensure_ascii=False)[:-2].encode() + b",\n "
+    return body + SEAL + b': "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of the file."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def differing(one: dict[str, Any], other: dict[str, Any], where: str = "") -> list[str]:
+    """Return the paths of what differs between two JSON objects."""
+    found: list[str] = []
+    for key in sorted({*one, *other}):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differing(a, b, f"{where}{key}.")
+        elif a != b:
+            found.append(where + key)
+    return found
+
+
+def _whole_lines(part: Path) -> list[dict[str, Any]]:
+    """Return what the lines say; the last may have been cut off."""
+    found: list[dict[str, Any]] = []
+    for line in part.read_text("utf-8").splitlines() if part.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read_picture(path: Path) -> Any:
+    """Return the picture, uint8 [H, W, 3] RGB: an .npy of it, a binary .ppm or .pgm, or what PIL reads if it is there."""
+    import numpy as np
+
+    if not path.is_file():
+        raise Trouble(f"{path}: no such file; check the name")
+    if path.suffix.lower() == ".npy":
+        try:
+            picture = np.load(str(path), allow_pickle=False)
+        except ValueError:
+            raise Trouble(f"{path}: is no .npy file, or is cut off") from None
+    elif path.read_bytes()[:2] in (b"P5", b"P6"):
+        picture = _netpbm(path.read_bytes(), path)
+    else:
+        picture = _by_pil(path)
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise Trouble(f"{path}: is {picture.dtype} {list(picture.shape)}; a picture is uint8 [H, W, 3] in RGB order")
+    return picture
+
+
+def _netpbm(data: bytes, path: Path) -> Any:
+    """Return the pixels of a binary PPM [H, W, 3] or PGM [H, W]."""
+    import numpy as np
+
+    words: list[bytes] = []
+    at = 0
+    while len(words) < 4 and at < len(data):
+        end = at
+        while end < len(data) and not data[end : end + 1].isspace():
+            end += 1
+        if data[at : at + 1] == b"#":
+            end = data.find(b"\n", at) % (len(data) + 1)
+        elif end > at:
+            words.append(data[at:end])
+        at = end + 1
+    if len(words) < 4 or not all(word.isdigit() for word in words[1:]) or words[3] != b"255":
+        raise Trouble(f"{path}: is no PPM or PGM of 8 bits; save it as one of 0 to 255")
+    shape = [int(words[2]), int(words[1]), 3 if words[0] == b"P6" else 1]
+    count = shape[0] * shape[1] * shape[2]
+    if len(data) - at < count:
+        raise Trouble(f"{path}: the picture is cut off; copy it again")
+    pixels = np.frombuffer(data, np.uint8, count, at).reshape(shape)
+    return pixels if shape[2] == 3 else pixels[..., 0]
+
+
+def _by_pil(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        raise Trouble(f"{path}: without Pillow only .npy, .ppm and .pgm are read; save it as one of these") from None
+    try:
+        with Image.open(str(path)) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except (OSError, ValueError):
+        raise Trouble(f"{path}: is no picture that Pillow reads, or is damaged") from None
