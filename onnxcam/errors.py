@@ -15,6 +15,7 @@
     ├── EngineError            ONNX Runtime refused the model or failed while it ran
     ├── MetricError            the metric is unknown or cannot be measured
     ├── TruthError             where the objects are is not there, cannot be read or does not fit the pictures
+    ├── RecordingError         a recording that is not whole, was changed, or does not fit the other one
     ├── ConversionError        a model of another framework that cannot be converted, or whose copy is not equal
     └── OutputError            results that cannot be written
 
@@ -79,6 +80,10 @@ class MetricError(OnnxcamError):
 
 class TruthError(OnnxcamError):
     """Where the objects are is not there, cannot be read or does not fit the pictures."""
+
+
+class RecordingError(OnnxcamError):
+    """A recording that is not whole, was changed, or does not fit the other one."""
 
 
 class ConversionError(OnnxcamError):
