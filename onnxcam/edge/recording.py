@@ -100,7 +100,7 @@ class Recording:
         for place, one in enumerate(self.pictures):
             if not isinstance(one, dict) or not _is_picture(one):
                 raise self._wrong(
-                    f'pictures[{place}] is not {{"name": …, "sha256": 64 hex digits, "size": [H, W], "map": [h, w] or null}}'
+                    f'pictures[{place}] is not {{"name": …, "sha256": 64 digits, "size": [H, W], "map": [h, w] or null}}'
                 )
 
     def _check_counts(self) -> None:
@@ -138,8 +138,8 @@ class Recording:
         found = whole.get(name)
         if isinstance(found, kind) or (found is None and optional):
             return found
-        kinds = {str: "a text", dict: "an object", list: "a list"}
-        raise self._wrong(f"{DONE} has no {name!r} that is {kinds[kind]} (docs/recording.md)")
+        word = {"str": "a text", "dict": "an object", "list": "a list"}[kind.__name__]
+        raise self._wrong(f"{DONE} has no {name!r} that is {word} (docs/recording.md)")
 
     def _wrong(self, why: str) -> RecordingError:
         return RecordingError(f"recording '{self.folder}': {why}")
