@@ -21,6 +21,16 @@ Preprocess = Annotated[
     ),
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="File of class names, one a line.", show_default=False)]
+Baked = Annotated[
+    Path | None, typer.Option("--model", help="A baked model that the page opens at once.", show_default=False)
+]
+Runtime = Annotated[
+    Path | None,
+    typer.Option(
+        help="The npm package onnxruntime-web, a folder or .tgz; without it: fetched once from the npm registry.",
+        show_default=False,
+    ),
+]
 Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
 
 

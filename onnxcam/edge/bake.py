@@ -16,6 +16,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.diagnose import choose_layer
+from onnxcam.edge.stamp import stamp
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
 from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
@@ -131,7 +132,9 @@ def bake(
             if overlay:
                 outputs[OVERLAY] = _overlay(op, made, heat, picture)
         _finish(op, outputs, tensors, index)
-        _stamp(made.model, method, target)
+        _forget(made.model)
+        layer_name = choice.layer.name if choice else None
+        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, index=index)
         final = _lowered(made.model, opset)
     _prove(final)
     try:
@@ -277,12 +280,11 @@ def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.V
     prune(graph)
 
 
-def _stamp(model: ir.Model, method: str, target: int | str) -> None:
-    """Note what was baked, and forget whose machine the file comes from."""
+def _forget(model: ir.Model) -> None:
+    """Forget whose machine the file comes from."""
     for node in model.graph.all_nodes():
         node.doc_string = None
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
-    model.metadata_props["onnxcam.baked"] = f"method={method} target={target}"
 
 
 def _lowered(model: ir.Model, opset: int | None) -> ir.Model:
