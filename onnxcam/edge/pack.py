@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onnxcam import image as reading
 from onnxcam.edge import device
 from onnxcam.edge.bake import PICTURE, bake
+from onnxcam.edge.observer import Observer
+from onnxcam.edge.record import described, header, meaning_of
 from onnxcam.edge.recording import Recording
 from onnxcam.errors import ImageError, OutputError, PreprocessError, RecordingError
 from onnxcam.extras import CHOSEN, CLASS, MAP
-from onnxcam.network import Network
-from onnxcam.preprocess import Preprocess, Spec
+from onnxcam.preprocess import Spec
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip files: two packs of the same things are the same bytes
 
@@ -73,42 +73,53 @@ def pack(
         >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
     """
     classes = {} if classes_from is None else Recording(classes_from).explained
-    network = Network(model, "cpu", preprocess, labels)
-    network.read(network.open())
     aim: int | str = target if classes_from is None else "input"
+    watched = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
     bad: list[tuple[str, str]] = []
     with tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
         folder = Path(scratch)
         words: dict[str, Any] = {"layer": layer, "preprocess": preprocess, "labels": labels, "settings": settings}
         file = folder / "model.onnx"
-        made = bake(model, file, method, target=aim, map_size="layer", inside=not images, raw=True, opset=opset, **words)
-        pictures, tensors = _prepare(network, images, folder / "tensors.bin", bad) if images else ([], None)
+        made = bake(
+            model, file, method, target=aim, map_size="layer", inside=not images, raw=True, opset=opset, **words
+        )
+        pictures, tensors = _prepare(watched, images, folder / "tensors.bin", bad) if images else ([], None)
         for picture in pictures if classes_from else ():
             if picture["sha256"] not in classes:
                 raise RecordingError(f"'{classes_from}' has no picture like {picture['name']}; record it there too")
         says = {
             "format": device.PACK,
             "version": device.VERSION,
-            "header": header(network, model, method, made.choice, device_provider),
+            "header": header(watched, meaning_of(watched)),
             "file": {"file": file.name, "sha256": device.digest(file)},
             "tensors": tensors,
             "pictures": pictures,
-            "input": network.picture if images else PICTURE,
-            "size": _size(network),
-            "wanted": CLASS if aim == "input" else None,
             "classes": classes,
-            "outputs": [network.task.scores.output, MAP, CHOSEN],
-            "units": units,
+            **_ends(watched, inside=not images, asks=aim == "input"),
         }
         (folder / "pack.json").write_text(json.dumps(says, indent=1) + "\n", "utf-8")
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
         _zip(sorted(folder.iterdir()), Path(path))
-    layer_name = None if made.choice is None else made.choice.layer.name
-    return Packed(Path(path), len(pictures), layer_name, bad, [*dict.fromkeys([*network.warnings, *made.warnings])])
+    warnings = dict.fromkeys([*watched.network.warnings, *made.warnings])
+    return Packed(Path(path), len(pictures), watched.side.layer, bad, [*warnings])
+
+
+def _ends(watched: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
+    """Return what the baked model's inputs and outputs are called, and what they are."""
+    network, scores = watched.network, watched.scores
+    assert network.layout is not None
+    lengths = [network.image.shape[axis] if network.image.shape is not None else None for axis in network.layout.space]
+    return {
+        "input": PICTURE if inside else network.picture,
+        "size": [length if isinstance(length, int) else None for length in lengths],
+        "wanted": CLASS if asks else None,
+        "outputs": [scores.output, MAP, CHOSEN],
+        "units": None if scores.output_units is None else scores.output_units.known,
+    }
 
 
 def _prepare(
-    network: Network, images: Sequence[str | os.PathLike[str]], path: Path, bad: list[tuple[str, str]]
+    watched: Observer, images: Sequence[str | os.PathLike[str]], path: Path, bad: list[tuple[str, str]]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Write the pictures' tensors to *path*, one behind the other; return what is to be known of each, and of all."""
     pictures: list[dict[str, Any]] = []
@@ -116,11 +127,11 @@ def _prepare(
     with path.open("wb") as file:
         for name in images:
             try:
-                pixels = reading.read(name)
+                shot = watched.shot(name)
             except ImageError as error:
                 bad.append((str(name), str(error)))
                 continue
-            tensor = network.medium.tensor(pixels)[0]
+            tensor = shot.tensor[0]
             if tensor.shape != (shape or tensor.shape):
                 raise PreprocessError(
                     f"{name} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
@@ -128,13 +139,16 @@ def _prepare(
                 )
             shape = tensor.shape
             file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
-            frame = network.medium.frame(pixels)
-            picture = {"name": str(name), "sha256": device.digest(Path(name)), "size": list(pixels.shape[:2])}
-            pictures.append(picture if frame is None else {**picture, "frame": list(astuple(frame))})
+            pictures.append(described(shot))
     if not pictures:
         raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
     dtype = tensor.dtype.newbyteorder("<").str
-    return pictures, {"file": path.name, "dtype": dtype, "shape": [len(pictures), *shape], "sha256": device.digest(path)}
+    return pictures, {
+        "file": path.name,
+        "dtype": dtype,
+        "shape": [len(pictures), *shape],
+        "sha256": device.digest(path),
+    }
 
 
 def _zip(files: Sequence[Path], path: Path) -> None:

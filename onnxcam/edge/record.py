@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
-
-import numpy as np
 
 from onnxcam.edge.device import FORMAT, VERSION, Trouble, Writer
 from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.recording import Recording
+from onnxcam.edge.stamp import KEY
 from onnxcam.edge.validation import Side
-from onnxcam.errors import ImageError, RecordingError
+from onnxcam.errors import ImageError, RecordingError, TargetError
 from onnxcam.graph import load
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.preprocess import Spec
 
 BATCH = 8  # pictures a run
-BAKED = "onnxcam.baked"
 
 
 class Watched(Protocol):
@@ -97,14 +97,13 @@ def record(
     Example:
         >>> record("int8.onnx", ["cat.jpg"], "run", classes_from="reference")
     """
-    classes = None if classes_from is None else Recording(classes_from)
-    watched, warnings = _watched(model, method, layer, preprocess, labels, provider, settings or {})
-    choose = _chooser(watched, target, classes)
+    watched, meaning, warnings = watch(model, method, layer, preprocess, labels, provider, settings or {})
+    choose = _chooser(watched, target, classes_from)
     bad: list[tuple[str, str]] = []
     try:
-        writer = Writer(output, header(watched))
+        writer = Writer(output, header(watched, meaning))
         try:
-            shots = _shots(watched, progress(images, len(images)), writer.done, bad, strict=strict)
+            shots = _shots(watched, progress(images, len(images)), writer.done, None if strict else bad)
             for batch in _batches(shots):
                 for outcome in watched.outcomes(batch, [choose(shot) for shot in batch]):
                     _add(writer, outcome)
@@ -116,16 +115,106 @@ def record(
         writer.close(bad)
     except Trouble as error:
         raise RecordingError(str(error)) from None
-    return Recorded(Path(output), watched.side, len(writer.pictures), bad, [*dict.fromkeys(warnings())])
+    return Recorded(Path(output), watched.side, len(writer.pictures), bad, [*dict.fromkeys(warnings)])
 
 
-def header(watched: Watched) -> dict[str, Any]:
+def watch(
+    model: str | os.PathLike[str],
+    method: str | None,
+    layer: str | None,
+    preprocess: Spec | None,
+    labels: Any,
+    provider: str,
+    settings: Mapping[str, Any],
+) -> tuple[Watched, dict[str, Any], list[str]]:
+    """Return *model*, ready to be recorded; what its scores are, and the list to which its warnings come."""
+    if Path(model).suffix.lower() == ".tflite":
+        from onnxcam.edge.tflite import TFLiteObserver
+
+        lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
+        return lite, lite.meaning, lite.warnings
+    told = baked(model)
+    method, layer = method or told.get("method", "gradcam"), layer or told.get("layer")
+    observer = Observer(model, method, layer, preprocess, labels, provider, settings)
+    return observer, meaning_of(observer), observer.network.warnings
+
+
+def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what `bake` wrote into the model's metadata; nothing where it is not baked."""
+    try:
+        found = json.loads(load(model).metadata_props.get(KEY, ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def meaning_of(observer: Observer) -> dict[str, Any]:
+    """Return what the scores are, as recordings say it."""
+    scores = observer.scores
+    dtype = next(y.dtype for y in load(observer.model).graph.outputs if y.name == scores.output)
+    integer = dtype is not None and dtype.is_integer()
+    known = not integer or (scores.output_units is not None and scores.output_units.known is not None)
+    exclusive = not observer.network.multi_label and scores.head != "sigmoid"
+    return {"head": scores.head, "exclusive": exclusive, "known": known}
+
+
+def header(watched: Watched, meaning: Mapping[str, Any]) -> dict[str, Any]:
     """Return what ``recording.json`` says beside pictures and tensors."""
     names = watched.class_names
     return {
         "format": FORMAT,
         "version": VERSION,
         "model": asdict(watched.side),
-        "scores": meaning(watched),
+        "scores": dict(meaning),
         "labels": None if names is None else list(names),
     }
+
+
+def _chooser(watched: Watched, target: int | str, classes_from: str | os.PathLike[str] | None) -> Callable[[Shot], int]:
+    """Return which class is explained of a shot."""
+    if classes_from is None:
+        index = watched.index(target)
+        return lambda _: index
+    if target != "top":
+        raise TargetError("--target and --classes-from exclude each other; give one")
+    explained = Recording(classes_from).explained
+
+    def choose(shot: Shot) -> int:
+        if shot.sha256 not in explained:
+            raise RecordingError(
+                f"'{classes_from}' has no picture like {shot.picture}; give the pictures that it was made of"
+            )
+        return explained[shot.sha256]
+
+    return choose
+
+
+def _shots(
+    watched: Watched, images: Iterable[str | os.PathLike[str]], done: set[tuple[str, str]], bad: Any
+) -> Iterator[Shot]:
+    """Yield the pictures that are not *done*; those that cannot be read go to *bad*, if that is a list."""
+    for image in images:
+        try:
+            shot = watched.shot(image)
+        except ImageError as error:
+            if bad is None:
+                raise
+            bad.append((os.fspath(image), str(error)))
+            continue
+        if (shot.picture, shot.sha256) not in done:
+            yield shot
+
+
+def _batches(shots: Iterator[Shot]) -> Iterator[list[Shot]]:
+    while batch := list(islice(shots, BATCH)):
+        yield batch
+
+
+def _add(writer: Writer, outcome: Outcome) -> None:
+    writer.add({**described(outcome), "why": outcome.why}, outcome.scores, outcome.map, outcome.target)
+
+
+def described(seen: Shot | Outcome) -> dict[str, Any]:
+    """Return what a recording says of the picture itself."""
+    found: dict[str, Any] = {"name": seen.picture, "sha256": seen.sha256, "size": list(seen.size)}
+    return found if seen.frame is None else {**found, "frame": list(astuple(seen.frame))}

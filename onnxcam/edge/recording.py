@@ -100,7 +100,7 @@ class Recording:
         for place, one in enumerate(self.pictures):
             if not isinstance(one, dict) or not _is_picture(one):
                 raise self._wrong(
-                    f'pictures[{place}] is not {{"name": …, "sha256": 64 digits, "size": [H, W], "map": [h, w] or null}}'
+                    f'pictures[{place}] is not {{"name": …, "sha256": …, "size": [H, W], "map": [h, w] or null}}'
                 )
 
     def _check_counts(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,108 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import ImageError, ModelError
+from onnxcam import image as pictures
+from onnxcam import labels as labelling
+from onnxcam import preprocess as preparing
+from onnxcam.edge.device import digest
+from onnxcam.edge.observer import Observer, Shot
+from onnxcam.edge.outcome import Outcome
+from onnxcam.edge.recording import probabilities
+from onnxcam.edge.validation import Side
+from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
 from onnxcam.graph import first_line
-from onnxcam.preprocess import TensorSpec, layout_of
+from onnxcam.preprocess import Spec, TensorSpec, layout_of
+from onnxcam.target.classes import class_index
+from onnxcam.target.scores import TOP
 
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
+
+
+class TFLiteObserver:
+    """A TFLite classifier: scores by its interpreter; maps by its copy in ONNX, as interpreters have no gradients.
+
+    The arguments are those of `onnxcam.edge.observer.Observer`. Where the file cannot be converted there are scores
+    only. ``warnings`` say which of the two it is.
+    """
+
+    def __init__(
+        self, path: Path, method: str, layer: str | None, preprocess: Spec | None, labels: Any, settings: Any
+    ) -> None:
+        self.interpreter = Interpreter(path)
+        self._how, warnings = preparing.resolve(preprocess, self.interpreter.spec, path=path)
+        self.warnings: list[str] = list(warnings)
+        self.class_names = labelling.resolve(labels, self.interpreter.classes, path=path)
+        self._maps, self._why = None, ""
+        try:
+            self._maps = Observer(_converted(path), method, layer, self._how, self.class_names, "cpu", settings)
+            self.warnings.append(
+                "the maps come from the file converted to ONNX, as the interpreter has no gradients; the scores come "
+                "from the interpreter"
+            )
+        except (ConversionError, ModelError, GradientError) as error:
+            self._why = f"the file cannot be converted: {error}"
+            self.warnings.append(f"scores only, no maps: {error}")
+
+    @property
+    def side(self) -> Side:
+        """The model, as reports print it."""
+        seen = self.interpreter
+        method = "none" if self._maps is None else self._maps.method
+        layer = None if self._maps is None else self._maps.side.layer
+        return Side(str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What the scores are, as recordings say it."""
+        seen = self.interpreter
+        known = seen.units is not None or not seen.integers
+        return {"head": seen.head, "exclusive": seen.head != "sigmoid", "known": known}
+
+    def index(self, target: int | str) -> int:
+        """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
+        if target == "top":
+            return TOP
+        number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
+        return class_index(number, self.interpreter.classes, self.class_names)
+
+    def shot(self, path: str | os.PathLike[str]) -> Shot:
+        """Read and preprocess a picture; ImageError where it is none."""
+        picture, sha256 = pictures.read_hashed(path)
+        size = (picture.shape[0], picture.shape[1])
+        return Shot(os.fspath(path), sha256, size, self._how(picture), self._how.frame(*size))
+
+    def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
+        """Return what the model says of each of *shots*, with the maps of *classes*; None: of its top ones."""
+        wanted = [TOP] * len(shots) if classes is None else classes
+        return [self._outcome(shot, index) for shot, index in zip(shots, wanted, strict=True)]
+
+    def _outcome(self, shot: Shot, index: int) -> Outcome:
+        scores = self.interpreter.scores(shot.tensor)
+        target = int(np.argmax(scores)) if index == TOP else index
+        flat = None if self._maps is None else self._maps.outcomes([shot], [target])[0].map
+        head, exclusive, known = (self.meaning[name] for name in ("head", "exclusive", "known"))
+        return Outcome(
+            picture=shot.picture,
+            sha256=shot.sha256,
+            size=shot.size,
+            scores=scores.astype(np.float32),
+            probabilities=probabilities(scores, head, exclusive) if known else None,
+            target=target,
+            map=flat,
+            why=self._why,
+            frame=shot.frame,
+            head=head,
+            exclusive=exclusive,
+        )
+
+
+def _converted(path: Path) -> bytes:
+    """Return the file as ONNX, proven equal to it; ConversionError where that cannot be done."""
+    from onnxcam.converters import from_tensorflow
+
+    with tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
+        return from_tensorflow(path, Path(scratch) / "model.onnx").path.read_bytes()
 
 
 class Interpreter:
@@ -59,6 +157,11 @@ class Interpreter:
         """Scale and zero point of the scores; None where they are floats, or integers of unknown meaning."""
         scale, zero = self._output["quantization"]
         return (float(scale), int(zero)) if scale else None
+
+    @property
+    def integers(self) -> bool:
+        """Whether the scores are integers."""
+        return bool(np.issubdtype(self._output["dtype"], np.integer))
 
     @property
     def kind(self) -> str:
