@@ -66,7 +66,7 @@ def histogram(values: NDArray[np.float64], bound: float | None = None, *, yes_or
 def _edges(low: float, high: float) -> NDArray[np.float64]:
     step = _round_step(high - low)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return np.arange(first, max(last, first + 1) + 1) * step
+    return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
 
 
 def _round_step(span: float) -> float:

@@ -151,10 +151,11 @@ def _sides(reference: Side, candidate: Side) -> list[tuple[str, str, str]]:
         "Preprocessing": "preprocess",
         "Provider": "provider",
     }
-    return [
-        (title, *(visible(str(getattr(side, name) or "–"), 400) for side in (reference, candidate)))
-        for title, name in rows.items()
-    ]
+    return [(title, _of(reference, name), _of(candidate, name)) for title, name in rows.items()]
+
+
+def _of(side: Side, name: str) -> str:
+    return visible(str(getattr(side, name) or "–"), 400)
 
 
 def _summary(summary: Summary, listed: Listing, bound: float | None, anchors: dict[str, int]) -> dict[str, Any]:
