@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,24 +30,26 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars from *low* to *high*; *bound* is where the threshold stands, *mean* where the mean does."""
+    """Bars from *low* to *high*; *bounds* are where thresholds stand, *mean* is where the mean does."""
 
     low: float
     high: float
     bars: tuple[Bar, ...]
     mean: float
-    bound: float | None
+    bounds: tuple[float, ...]
 
 
-def histogram(values: NDArray[np.float64], bound: float | None = None, *, yes_or_no: bool = False) -> Histogram | None:
+def histogram(
+    values: NDArray[np.float64], bounds: Sequence[float] = (), *, yes_or_no: bool = False
+) -> Histogram | None:
     """Return the histogram of what is finite in *values*, its edges at round numbers; None where nothing is.
 
-    The threshold *bound* lies within. What is *yes_or_no* has two bars.
+    The thresholds *bounds* lie within. What is *yes_or_no* has two bars.
     """
     values = values[np.isfinite(values)]
     if not len(values):
         return None
-    inside = [float(values.min()), float(values.max()), *([] if bound is None else [bound])]
+    inside = [float(values.min()), float(values.max()), *bounds]
     edges = np.array([0, 0.5, 1]) if yes_or_no else _edges(min(inside), max(inside))
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     low, high = float(edges[0]), float(edges[-1])
@@ -60,7 +63,7 @@ def histogram(values: NDArray[np.float64], bound: float | None = None, *, yes_or
         for i, count in enumerate(counts)
         if count
     )
-    return Histogram(low, high, bars, at(float(values.mean())), None if bound is None else at(bound))
+    return Histogram(low, high, bars, at(float(values.mean())), tuple(map(at, bounds)))
 
 
 def _edges(low: float, high: float) -> NDArray[np.float64]:

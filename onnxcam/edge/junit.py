@@ -66,7 +66,7 @@ def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: w
     case = SubElement(suite, "testcase", {"classname": SUITE, "name": verdict.words, "time": "0"})
     if verdict.holds:
         return
-    message = f"{verdict.metric} is {printed.value(verdict)}, required is {verdict.words}"
+    message = f"{verdict.words.split()[0]} is {printed.value(verdict)}, required is {verdict.words}"
     failure = SubElement(case, "failure", {"type": "requirement", "message": _legal(message)})
     failure.text = _legal("\n".join([message, *_where(validation, verdict.metric, table)]))
 

@@ -99,7 +99,7 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
         "unreadable_left": max(0, len(validation.unreadable) - LISTED),
         "sides": _sides(validation.reference, validation.candidate),
         "summary": [
-            _summary(validation.summaries[metric], listed, bounds(validation.verdicts).get(metric), anchors)
+            _summary(validation.summaries[metric], listed, _bounds(validation.verdicts, metric), anchors)
             for metric in METRICS
             if metric in validation.summaries
         ],
@@ -115,9 +115,9 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
     }
 
 
-def bounds(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Return the number that each metric must reach, read from the words of its requirement: ``iou >= 0.6``."""
-    return {verdict.metric: float(verdict.words.split()[-1]) for verdict in verdicts}
+def _bounds(verdicts: Sequence[Verdict], metric: str) -> list[float]:
+    """Return the numbers that *metric* must reach, the last words of its requirements: ``iou.low >= 0.6``."""
+    return [float(verdict.words.split()[-1]) for verdict in verdicts if verdict.metric == metric]
 
 
 def _sentence(validation: Validation, count: int) -> str:
@@ -158,9 +158,9 @@ def _of(side: Side, name: str) -> str:
     return visible(str(getattr(side, name) or "–"), 400)
 
 
-def _summary(summary: Summary, listed: Listing, bound: float | None, anchors: dict[str, int]) -> dict[str, Any]:
+def _summary(summary: Summary, listed: Listing, bounds: list[float], anchors: dict[str, int]) -> dict[str, Any]:
     metric = METRICS[summary.metric]
-    drawn = histogram(listed.table[metric.id], bound, yes_or_no=not digits(metric.id))
+    drawn = histogram(listed.table[metric.id], bounds, yes_or_no=not digits(metric.id))
     return {
         "metric": metric.id,
         "title": _capital(metric.title),
@@ -174,15 +174,15 @@ def _summary(summary: Summary, listed: Listing, bound: float | None, anchors: di
         "count": summary.count,
         "missing": summary.missing,
         "histogram": drawn,
-        "described": _described(metric.title, drawn, summary, bound),
+        "described": _described(metric.title, drawn, summary, bounds),
     }
 
 
-def _described(title: str, drawn: Histogram | None, summary: Summary, bound: float | None) -> str:
+def _described(title: str, drawn: Histogram | None, summary: Summary, bounds: list[float]) -> str:
     """Say in words what the histogram shows."""
     if drawn is None:
         return ""
-    required = "" if bound is None else f", required {number(summary.metric, bound)}"
+    required = "".join(f", required {number(summary.metric, bound)}" for bound in bounds)
     return (
         f"{title}: {summary.count} values from {drawn.low:.4g} to {drawn.high:.4g}, "
         f"mean {number(summary.metric, summary.mean)}{required}"

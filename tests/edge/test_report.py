@@ -203,11 +203,11 @@ def test_the_worst_first() -> None:
 
 
 def test_histograms_by_hand() -> None:
-    found = histogram(np.array([0.1, 0.12, 0.9, np.nan]), bound=1.0)
+    found = histogram(np.array([0.1, 0.12, 0.9, np.nan]), [1.0])
     assert found is not None
     assert (found.low, found.high) == pytest.approx((0.1, 1.0))
     assert [bar.count for bar in found.bars] == [2, 1]
-    assert found.bound == pytest.approx(WIDTH)
+    assert found.bounds == pytest.approx((WIDTH,))
     assert found.mean == pytest.approx(WIDTH * (1.12 / 3 - 0.1) / 0.9)
     halves = histogram(np.array([0.0, 1, 1]), yes_or_no=True)
     assert halves is not None
@@ -221,7 +221,7 @@ def test_histograms_by_hand() -> None:
 @pytest.mark.parametrize("values", [[0, 1e-9], [1e6, 3e6], [-1, 1], [0.999, 1.0], [0.3, 0.3]])
 def test_histograms_count_every_value(values: list[float]) -> None:
     many = np.linspace(*values, 1000)
-    found = histogram(many, bound=values[0])
+    found = histogram(many, values[:1])
     assert found is not None
     assert sum(bar.count for bar in found.bars) == 1000
     assert len(found.bars) <= 26
