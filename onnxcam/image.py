@@ -151,7 +151,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir no error where the name is too long
         raise ImageError(f"{path}: is a folder, not a picture; name the pictures in it")
     try:
         data = path.read_bytes()
