@@ -6,7 +6,7 @@ Maps are compared on one grid and one scale: `onnxcam.edge.grid` says which.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -48,6 +48,8 @@ METRICS: dict[str, Metric] = {
         Metric("peak", "distance of the peaks", "lower", "of the diagonal"),
         Metric("shift", "shift of the centre of mass", "lower", "of the diagonal"),
         Metric("strength", "evidence of the weaker map by the stronger", "higher"),
+        Metric("accuracy", "candidate's top class is one of the truth", "higher", "share"),
+        Metric("accuracy_lost", "reference right and candidate wrong, less the reverse", "lower", "share"),
         Metric("energy", "candidate's share inside the object", "higher", "share"),
         Metric("energy_lost", "share inside the object that the candidate lost", "lower", "share"),
     )
@@ -92,13 +94,25 @@ class Pair:
     maps: tuple[Kept, Kept]
 
 
-def compare(reference: Outcome, candidate: Outcome, mask: NDArray[np.bool_] | None = None) -> Pair:
-    """Return what the *candidate* makes of a picture beside the *reference*; *mask* [H, W] is where its object is.
+def compare(
+    reference: Outcome,
+    candidate: Outcome,
+    mask: NDArray[np.bool_] | None = None,
+    classes: Collection[int] | None = None,
+    why: str = "",
+) -> Pair:
+    """Return what the *candidate* makes of a picture beside the *reference*.
+
+    *mask* [H, W] is where the explained object is, *classes* are those of the picture, where the truth tells them;
+    *why* is a note of why it does not.
 
     MetricError where they are outcomes of different pictures, or of different numbers of classes.
     """
     _check(reference, candidate)
     values, notes = _compare_scores(reference, candidate)
+    if classes:
+        right = [float(_top(outcome) in classes) for outcome in (reference, candidate)]
+        values |= {"accuracy": right[1], "accuracy_lost": right[0] - right[1]}
     found, kept, more = _compare_maps(reference, candidate, mask)
     return Pair(
         picture=reference.picture,
@@ -108,7 +122,7 @@ def compare(reference: Outcome, candidate: Outcome, mask: NDArray[np.bool_] | No
         tops=(_top(reference), _top(candidate)),
         confidence=(_confidence(reference), _confidence(candidate)),
         values={name: value for name, value in {**values, **found}.items() if math.isfinite(value)},
-        notes=(*notes, *more),
+        notes=(*([why] if why else ()), *notes, *more),
         maps=kept,
     )
 
