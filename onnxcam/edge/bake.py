@@ -19,7 +19,7 @@ from onnxcam.diagnose import choose_layer
 from onnxcam.edge.stamp import stamp
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
-from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
+from onnxcam.extras import CHOSEN, CLASS, HEATMAP, MAP, OVERLAY, SCORE
 from onnxcam.graph import ModelLike, building, first_line, save
 from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
@@ -32,8 +32,8 @@ from onnxcam.target import TOP, ClassAim, Task, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.wishes import Class, Top
 
-HEATMAP, OVERLAY, PICTURE = "heatmap", "overlay", "picture"
-"""The outputs that a baked model gains, and its input where the preprocessing is inside."""
+PICTURE = "picture"
+"""The input of a baked model that has the preprocessing inside."""
 ALPHA = 0.5  # the weight of the colours in the overlay
 
 Size = Literal["input", "layer"]

@@ -14,9 +14,9 @@ from onnxcam.edge.device import FORMAT, VERSION, Trouble, Writer
 from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.recording import Recording
-from onnxcam.edge.stamp import KEY
 from onnxcam.edge.validation import Side
 from onnxcam.errors import ImageError, RecordingError, TargetError
+from onnxcam.extras import BAKED
 from onnxcam.graph import load
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.preprocess import Spec
@@ -142,7 +142,7 @@ def watch(
 def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what `bake` wrote into the model's metadata; nothing where it is not baked."""
     try:
-        found = json.loads(load(model).metadata_props.get(KEY, ""))
+        found = json.loads(load(model).metadata_props.get(BAKED, ""))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

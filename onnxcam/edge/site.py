@@ -15,8 +15,8 @@ import numpy as np
 from onnxcam import __version__, heatmap
 from onnxcam.edge import webruntime
 from onnxcam.edge.bake import bake
-from onnxcam.edge.stamp import KEY
 from onnxcam.errors import ModelError, OutputError
+from onnxcam.extras import BAKED
 from onnxcam.graph import load
 
 EXAMPLE = {"model": "example.onnx", "picture": "example.png"}
@@ -59,7 +59,7 @@ def build(
 
 
 def _baked(path: Path) -> bytes:
-    if KEY not in load(path).metadata_props:
+    if BAKED not in load(path).metadata_props:
         raise ModelError(
             f"{path} is not baked; run `onnxcam bake {path} -o explained.onnx --target input` and give that"
         )

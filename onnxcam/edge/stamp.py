@@ -10,12 +10,12 @@ import onnx_ir as ir
 
 from onnxcam import __version__
 from onnxcam.errors import PreprocessError
+from onnxcam.extras import BAKED
 from onnxcam.network import Network
 from onnxcam.preprocess import CallablePreprocess, Preprocess
 from onnxcam.target.classes import Classes
 from onnxcam.target.scores import Scores
 
-KEY = "onnxcam.baked"
 SCHEMA = 1
 
 
@@ -32,7 +32,7 @@ def stamp(
         told["scores"] = _scores(network.task.scores, network.multi_label)
         if network.task.labels:
             replace(network.names.card, labels=list(network.task.labels)).put(model)
-    model.metadata_props[KEY] = json.dumps(told)
+    model.metadata_props[BAKED] = json.dumps(told)
 
 
 def _picture(network: Network) -> dict[str, Any] | None:
