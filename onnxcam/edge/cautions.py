@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from onnxcam.edge.comparison import Pair
-from onnxcam.edge.observer import Observer
 from onnxcam.edge.thresholds import Requirement
 from onnxcam.edge.validation import Summary
 from onnxcam.errors import MetricError
@@ -16,9 +16,25 @@ FEW = 5
 """So few pictures may all be hard, or all of one class, without anything being wrong."""
 
 
-def check(reference: Observer, candidate: Observer, requirements: Sequence[Requirement], truth: Truth | None) -> None:
+class Compared(Protocol):
+    """What is compared: two models here and now, or their recordings."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes it has."""
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """What they are called."""
+
+
+def check(reference: Compared, candidate: Compared, requirements: Sequence[Requirement], truth: Truth | None) -> None:
     """MetricError where the two cannot be compared, or what is required cannot be measured."""
-    counts = reference.scores.classes, candidate.scores.classes
+    counts = reference.classes, candidate.classes
     if counts[0] != counts[1]:
         raise MetricError(
             f"'{reference.name}' has {counts[0]} classes and '{candidate.name}' {counts[1]}: classes are compared by "

@@ -94,6 +94,11 @@ class Observer:
         return os.fspath(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
 
     @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return self.scores.classes
+
+    @property
     def class_names(self) -> Sequence[str] | None:
         """The names of the classes, None where nobody names them."""
         return self.network.class_names

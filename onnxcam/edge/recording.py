@@ -41,7 +41,7 @@ class Recording:
         self.folder = Path(folder)
         self._says = _read(self.folder)
         self.side = self._side()
-        self.labels: Sequence[str] | None = self._part(self._says, "labels", list, optional=True)
+        self.class_names: Sequence[str] | None = self._part(self._says, "labels", list, optional=True)
         self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
         self.unreadable = [(one["name"], one["why"]) for one in self._says.get("unreadable", ())]
         self._check_pictures()
@@ -71,13 +71,32 @@ class Recording:
             size=(picture["size"][0], picture["size"][1]),
             scores=scores,
             probabilities=probabilities(scores, self.head, self.exclusive) if self.known else None,
-            target=int(self._tensors["classes"][row]),
+            target=self.target(row),
             map=None if flat is None else np.array(flat).reshape(shape),
             why=picture.get("why", ""),
             frame=None if frame is None else Frame(*frame),
             head=self.head,
             exclusive=self.exclusive,
         )
+
+    def target(self, row: int) -> int:
+        """Return the class that was explained of the picture at place *row*."""
+        return int(self._tensors["classes"][row])
+
+    @property
+    def name(self) -> str:
+        """What people call it: its folder."""
+        return str(self.folder)
+
+    @property
+    def seal(self) -> str:
+        """The hash of all that it says, the hashes of its tensors among that."""
+        return str(self._says["seal"])
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether any picture has a map."""
+        return bool(self._starts[-1])
 
     @property
     def classes(self) -> int:
@@ -115,8 +134,8 @@ class Recording:
             raise self._wrong(f"the maps of all pictures have {self._starts[-1]} cells, but maps {shapes['maps']}")
         if not all(0 <= index < self.classes for index in self._tensors["classes"]):
             raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
-        if self.labels is not None and len(self.labels) != self.classes:
-            raise self._wrong(f"there are {len(self.labels)} labels, but {self.classes} classes")
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise self._wrong(f"there are {len(self.class_names)} labels, but {self.classes} classes")
 
     def _tensor(self, name: str) -> NDArray[Any]:
         """Return a tensor, mapped from its file, after all its bytes were checked."""

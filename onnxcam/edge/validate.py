@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,24 +18,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onnxcam import image as pictures
 from onnxcam.edge import cautions
 from onnxcam.edge.comparison import Pair, compare
 from onnxcam.edge.conclusion import conclude
 from onnxcam.edge.journal import Journal
+from onnxcam.edge.objects import Objects
 from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.thresholds import DEFAULTS, parse
 from onnxcam.edge.validation import JOURNAL, Validation, refuse_finished
-from onnxcam.errors import ImageError, OnnxcamError, OutputError, TruthError
+from onnxcam.errors import ImageError, OnnxcamError, OutputError
 from onnxcam.graph import ModelLike
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.metrics.evaluation import require_scipy
-from onnxcam.metrics.truth import Label, Region, Truth
-from onnxcam.target.classes import class_index
+from onnxcam.metrics.truth import Truth
 from onnxcam.target.scores import TOP
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -102,7 +99,7 @@ def validate(
     first, second = _observer("reference", reference, options), _observer("candidate", candidate, options)
     cautions.check(first, second, requirements, known)
     task = _Task(first, second, known, first.index(target), strict)
-    journal = _journal(directory, _identity(task, names, target), overwrite)
+    journal = journal_in(directory, _identity(task, names, target), overwrite)
     try:
         _run(task, names, journal, batch_size, jobs or min(4, os.cpu_count() or 1), progress)
     except OnnxcamError as error:
@@ -142,11 +139,7 @@ class _Task:
         first = self.reference.shot_of(path, picture, sha256)
         same = self.reference.network.preprocessing == self.candidate.network.preprocessing
         second = first if same else self.candidate.shot_of(path, picture, sha256)
-        try:
-            regions = {} if self.truth is None else self.truth.regions(path, first.size)
-        except TruthError as error:
-            return _Loaded((first, second), {}, f"no energy: {error}")
-        return _Loaded((first, second), regions)
+        return _Loaded((first, second), Objects.of(self.truth, path, first.size))
 
     def ask(self, batch: Sequence[_Loaded]) -> list[tuple[Outcome, Outcome]]:
         """Return what both say of *batch*, the candidate of the reference's class."""
@@ -158,8 +151,8 @@ class _Task:
 
     def compare(self, loaded: _Loaded, reference: Outcome, candidate: Outcome) -> Pair:
         """Return the pair of two outcomes, held against the truth."""
-        mask, classes, why = loaded.truth(reference.target, self.reference)
-        return compare(reference, candidate, mask, classes, why)
+        own = self.reference
+        return compare(reference, candidate, *loaded.objects.known(reference.target, own.classes, own.class_names))
 
 
 @dataclass(frozen=True)
@@ -167,22 +160,7 @@ class _Loaded:
     """A picture as both models take it, and where its objects are."""
 
     shots: tuple[Shot, Shot]
-    regions: dict[Label, Region]
-    why: str = ""  # there are none
-
-    def truth(self, target: int, observer: Observer) -> tuple[NDArray[np.bool_] | None, Collection[int] | None, str]:
-        """Return the mask of class *target*, the classes of the picture, and why there is no mask."""
-        if not self.regions:
-            return None, None, self.why
-        named = [label for label in self.regions if label is not None]
-        if not named:
-            return self.regions[None].mask, None, ""
-        count, names = observer.scores.classes, observer.class_names
-        indices = {label: class_index(label, count, names) for label in named}
-        masks = [self.regions[label].mask for label, index in indices.items() if index == target]
-        if not masks:
-            return None, set(indices.values()), f"no energy: the truth has no object of class {target}"
-        return np.logical_or.reduce(masks), set(indices.values()), ""
+    objects: Objects
 
 
 def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
@@ -233,7 +211,8 @@ def _identity(task: _Task, names: Sequence[str], target: int | str) -> dict[str,
     return found | {"pictures": f"{len(names)} ({digest[:12]})"}
 
 
-def _journal(directory: PathLike | None, identity: dict[str, Any], overwrite: bool) -> Journal:
+def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: bool) -> Journal:
+    """Return the journal in *directory*, where one is named; what is in it makes way where that is to be."""
     if directory is None:
         return Journal(None, identity)
     path = Path(directory) / JOURNAL
