@@ -19,7 +19,7 @@ from onnxcam.errors import ImageError, OutputError
 MAX_PIXELS = 2**28
 """Larger pictures are refused before they are unpacked: a file of a few kilobytes can ask for gigabytes."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """What names of pictures end with, in any case; of a folder only these are taken."""
 
 _ACCEPTED = "give a file name, or a uint8 array [H, W, 3] in RGB order or [H, W] in grey"

@@ -34,6 +34,16 @@ Runtime = Annotated[
 Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
 
 
+Images = Annotated[
+    list[str],
+    typer.Argument(help="Pictures: files, folders, patterns in quotes, or lists (.txt, @list).", show_default=False),
+]
+ClassesFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes-from", help="A recording: of each picture explain the class that it explained.", show_default=False
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -60,13 +60,15 @@ class Writer:
         for line in lines[1:]:
             self._ends = line.pop("ends")
             self.pictures.append(line)
-        self._files = {name: open(self.folder / f"{name}.bin", "ab") for name in TENSORS}  # noqa: SIM115
-        for name, file in self._files.items():
-            if file.tell() < self._ends[name]:
+        for name, end in self._ends.items():
+            file = self.folder / f"{name}.bin"
+            if end > (file.stat().st_size if file.exists() else 0):
                 raise Trouble(
-                    f"'{self.folder}' is damaged: {name}.bin is too short; delete the folder, and start again"
+                    f"'{self.folder}' is damaged: {file.name} is too short; delete the folder, and start again"
                 )
-            file.truncate(self._ends[name])
+        self._files = {name: open(self.folder / f"{name}.bin", "ab") for name in TENSORS}  # noqa: SIM115
+        for name, opened in self._files.items():
+            opened.truncate(self._ends[name])
         kept = [self.header, *(dict(picture, ends=None) for picture in self.pictures)]
         if self.pictures:
             kept[-1]["ends"] = self._ends  # of the earlier ones nobody asks again
@@ -104,11 +106,12 @@ class Writer:
         self._synced = time.monotonic()
 
     def close(self, unreadable: Any = ()) -> None:
-        """Complete the recording: ``recording.json`` appears, whole. *unreadable* are (picture, why)."""
+        """Complete the recording: ``recording.json`` appears, whole. There is at least one picture.
+
+        *unreadable* are (picture, why) of those left out.
+        """
         self.leave()
         count = len(self.pictures)
-        if not count:
-            raise Trouble("no picture could be read: there is nothing to record")
         shapes = {"scores": [count, self._ends["scores"] // 4 // count], "maps": [self._ends["maps"] // 4]}
         shapes["classes"] = [count]
         kinds = {"scores": "float32", "maps": "float32", "classes": "int64"}
@@ -335,6 +338,8 @@ def record(pack: Pack, asked: argparse.Namespace) -> int:
                 real = (real - says["units"][1]) * says["units"][0]
             writer.add(picture, real, heat, int(chosen))
             _show(f"{len(writer.pictures)} / {total}")
+        if not writer.pictures:
+            raise Trouble(f"none of the {total} pictures can be read; the first: {bad[0][1]}")
     except BaseException:
         writer.leave()
         raise

@@ -151,6 +151,6 @@ def _other_classes(first: Recording, second: Recording, rows: Rows) -> list[str]
     if not count or not (first.has_maps and second.has_maps):
         return []
     return [
-        f"the two explain different classes of {count} of {len(rows)} pictures, whose maps are not compared; record the "
-        f"second with --classes-from '{first.name}'"
+        f"the two explain different classes of {count} of {len(rows)} pictures, whose maps are not compared; record "
+        f"the second with --classes-from '{first.name}'"
     ]

@@ -107,11 +107,11 @@ def record(
             for batch in _batches(shots):
                 for outcome in watched.outcomes(batch, [choose(shot) for shot in batch]):
                     _add(writer, outcome)
+            if not writer.pictures:
+                raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
         except BaseException:
             writer.leave()
             raise
-        if not writer.pictures:
-            raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
         writer.close(bad)
     except Trouble as error:
         raise RecordingError(str(error)) from None
