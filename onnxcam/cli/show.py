@@ -111,6 +111,11 @@ def warnings(texts: Iterable[str]) -> None:
         err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
+def comparing(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the pictures of a validation behind a progress bar, if a person looks on."""
+    return _tracked(items, "comparing", total)
+
+
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
     if not err.is_terminal:
         return items

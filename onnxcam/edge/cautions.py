@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onnxcam.edge.comparison import Pair
+from onnxcam.edge.observer import Observer
 from onnxcam.edge.thresholds import Requirement
 from onnxcam.edge.validation import Summary
 from onnxcam.errors import MetricError
@@ -52,6 +53,18 @@ def check(reference: Compared, candidate: Compared, requirements: Sequence[Requi
             raise MetricError(f"'{requirement}' needs to know where the objects are; give --truth, masks or boxes")
         if requirement.metric == "top5" and counts[0] <= 5:
             raise MetricError(f"'{requirement}' says nothing of {counts[0]} classes; leave it out")
+
+
+def differing(reference: Observer, candidate: Observer) -> list[str]:
+    """Return a warning where one picture becomes different real numbers in the two models: most often a slip."""
+    pair = reference.network.preprocessing, candidate.network.preprocessing
+    numbers = [tuple(getattr(how, name, None) for name in ("range", "mean", "std", "order")) for how in pair]
+    if numbers[0] == numbers[1]:
+        return []
+    return [
+        f"the two models get different numbers of one picture: the reference by {pair[0]}, the candidate by {pair[1]}; "
+        "if that is not meant, give one --preprocess for both"
+    ]
 
 
 def _plain(label: str) -> str:

@@ -100,7 +100,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     differing = []
     if first.has_maps and second.has_maps and first.side.method != second.side.method:
         differing.append(
-            f"the methods differ, {first.side.method} in '{first.name}', {second.side.method} in the other"
+            f"the methods differ, {first.side.method} in '{first.name}', {second.side.method} in '{second.name}'"
         )
     ways = [_geometry(one.side.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
