@@ -254,9 +254,9 @@ class Pack:
             raise Trouble(f"no pack.json in '{folder}'; unpack the whole zip and run its run.py") from None
         if self.says.get("format") != PACK or self.says.get("version") != VERSION:
             raise Trouble(f"'{folder / 'pack.json'}' is of another version; make the pack again")
-        for what in filter(None, (self.says["file"], self.says["tensors"])):
-            if not (folder / what["file"]).is_file() or digest(folder / what["file"]) != what["sha256"]:
-                raise Trouble(f"'{folder / what['file']}' is missing or damaged; unpack the zip again")
+        for name, sha256 in self.says["files"].items():
+            if not (folder / name).is_file() or digest(folder / name) != sha256:
+                raise Trouble(f"'{folder / name}' is missing or damaged; unpack the zip again")
 
     def session(self, provider: str, threads: int) -> Any:
         """Return the model on ONNX Runtime."""
@@ -274,7 +274,7 @@ class Pack:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 4, threads
         try:
-            return onnxruntime.InferenceSession(str(self.folder / self.says["file"]["file"]), options, providers=wanted)
+            return onnxruntime.InferenceSession(str(self.folder / self.says["model"]), options, providers=wanted)
         except Exception as error:  # of many kinds
             raise Trouble(f"ONNX Runtime refuses the model: {_first(error)}") from error
 

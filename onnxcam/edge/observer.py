@@ -27,7 +27,7 @@ from onnxcam.inputs import Given
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.passes import quiet
 from onnxcam.network import Network
-from onnxcam.preprocess import Frame, Spec, stack
+from onnxcam.preprocess import Frame, Preprocess, Spec, stack
 from onnxcam.runner import Asked, Runner
 from onnxcam.target import ClassAim
 from onnxcam.target.classes import Classes, class_index
@@ -45,6 +45,12 @@ class Shot:
     size: tuple[int, int]
     tensor: NDArray[Any]
     frame: Frame
+
+    @classmethod
+    def of(cls, how: Preprocess, path: str, picture: NDArray[np.uint8], sha256: str) -> Shot:
+        """Preprocess a *picture* that was read."""
+        size = (picture.shape[0], picture.shape[1])
+        return cls(path, sha256, size, how(picture), how.frame(*size))
 
 
 @dataclass
@@ -119,10 +125,7 @@ class Observer:
 
     def index(self, target: int | str) -> int:
         """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
-        if target == "top":
-            return TOP
-        number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
-        return class_index(number, self.scores.classes, self.class_names)
+        return class_of(target, self.scores.classes, self.class_names)
 
     def shot(self, path: str | os.PathLike[str]) -> Shot:
         """Read and preprocess a picture; ImageError where it is none."""
@@ -130,8 +133,7 @@ class Observer:
 
     def shot_of(self, path: str, picture: NDArray[np.uint8], sha256: str) -> Shot:
         """Preprocess a *picture* that was read."""
-        how, size = self.network.preprocessing, (picture.shape[0], picture.shape[1])
-        return Shot(path, sha256, size, how(picture), how.frame(*size))
+        return Shot.of(self.network.preprocessing, path, picture, sha256)
 
     def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
         """Return what the model says of each of *shots*, with the maps of *classes*, one each; None: its own top one.
@@ -166,6 +168,14 @@ class Observer:
             head=self.scores.head,
             exclusive=exclusive and self.scores.head != "sigmoid",
         )
+
+
+def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
+    """Return which of *count* classes, called *names*, is meant; `TOP` for ``"top"``. TargetError for none."""
+    if target == "top":
+        return TOP
+    number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
+    return class_index(number, count, names)
 
 
 def _hash(source: ModelLike, model: ir.Model) -> str:

@@ -18,6 +18,7 @@ from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.validation import Side
 from onnxcam.errors import RecordingError
 from onnxcam.preprocess import Frame
+from onnxcam.target.scores import meant
 
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = (None, "softmax", "logsoftmax", "sigmoid")
@@ -70,7 +71,7 @@ class Recording:
             sha256=picture["sha256"],
             size=(picture["size"][0], picture["size"][1]),
             scores=scores,
-            probabilities=probabilities(scores, self.head, self.exclusive) if self.known else None,
+            probabilities=meant(scores, self.head, exclusive=self.exclusive) if self.known else None,
             target=self.target(row),
             map=None if flat is None else np.array(flat).reshape(shape),
             why=picture.get("why", ""),
@@ -162,19 +163,6 @@ class Recording:
 
     def _wrong(self, why: str) -> RecordingError:
         return RecordingError(f"recording '{self.folder}': {why}")
-
-
-def probabilities(scores: NDArray[Any], head: str | None, exclusive: bool) -> NDArray[np.float64]:
-    """Return what *scores* [K] behind *head* say of the classes, float64 [K]."""
-    values = scores.astype(np.float64)
-    if head == "logsoftmax":
-        return np.exp(values)
-    if head is not None:
-        return values
-    if not exclusive or len(values) == 1:
-        return 1 / (1 + np.exp(-values))
-    exponentials = np.exp(values - values.max())
-    return exponentials / exponentials.sum()
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -17,15 +17,13 @@ from onnxcam import image as pictures
 from onnxcam import labels as labelling
 from onnxcam import preprocess as preparing
 from onnxcam.edge.device import digest
-from onnxcam.edge.observer import Observer, Shot
+from onnxcam.edge.observer import Observer, Shot, class_of
 from onnxcam.edge.outcome import Outcome
-from onnxcam.edge.recording import probabilities
 from onnxcam.edge.validation import Side
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
 from onnxcam.graph import first_line
 from onnxcam.preprocess import Spec, TensorSpec, layout_of
-from onnxcam.target.classes import class_index
-from onnxcam.target.scores import TOP
+from onnxcam.target.scores import TOP, meant
 
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
@@ -73,16 +71,11 @@ class TFLiteObserver:
 
     def index(self, target: int | str) -> int:
         """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
-        if target == "top":
-            return TOP
-        number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
-        return class_index(number, self.interpreter.classes, self.class_names)
+        return class_of(target, self.interpreter.classes, self.class_names)
 
     def shot(self, path: str | os.PathLike[str]) -> Shot:
         """Read and preprocess a picture; ImageError where it is none."""
-        picture, sha256 = pictures.read_hashed(path)
-        size = (picture.shape[0], picture.shape[1])
-        return Shot(os.fspath(path), sha256, size, self._how(picture), self._how.frame(*size))
+        return Shot.of(self._how, os.fspath(path), *pictures.read_hashed(path))
 
     def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
         """Return what the model says of each of *shots*, with the maps of *classes*; None: of its top ones."""
@@ -99,7 +92,7 @@ class TFLiteObserver:
             sha256=shot.sha256,
             size=shot.size,
             scores=scores.astype(np.float32),
-            probabilities=probabilities(scores, head, exclusive) if known else None,
+            probabilities=meant(scores, head, exclusive=exclusive) if known else None,
             target=target,
             map=flat,
             why=self._why,
@@ -134,7 +127,9 @@ class Interpreter:
         make, self.name = _interpreter()
         try:
             self._interpreter = make(model_path=str(path), num_threads=1)
-            self._ops = self._interpreter._get_ops_details()  # of the file: a delegate replaces them
+            self._ops: list[dict[str, Any]] = getattr(
+                self._interpreter, "_get_ops_details", list
+            )()  # of the file: a delegate replaces them
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"'{path}' is no TFLite model that runs: {first_line(error)}") from None

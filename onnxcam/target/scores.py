@@ -195,11 +195,17 @@ def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.n
     sigmoid if the classes do not exclude each other; None for scores that are integers of unknown meaning.
     """
     real = real_scores(scores, values)
-    if real is None or scores.head in ("softmax", "sigmoid"):
+    return None if real is None else meant(real, scores.head, exclusive=not multi_label)
+
+
+def meant(real: np.ndarray, head: str | None, *, exclusive: bool) -> np.ndarray:
+    """Return the probabilities, float64 [K], that scores [K] behind *head* mean, *exclusive* classes or not."""
+    real = real.astype(np.float64)
+    if head in ("softmax", "sigmoid"):
         return real
-    if scores.head == "logsoftmax":
+    if head == "logsoftmax":
         return np.exp(real)
-    if multi_label or len(real) == 1:
+    if not exclusive or len(real) == 1:
         return 1 / (1 + np.exp(-real))
     exponentials = np.exp(real - real.max())
     return exponentials / exponentials.sum()
