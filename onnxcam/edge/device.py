@@ -134,7 +134,8 @@ class Writer:
 
     def leave(self) -> None:
         """Leave off, with all that was added on the disk: a writer of the same header goes on from here."""
-        self.sync()
+        if not self._part.closed:
+            self.sync()
         for file in [*self._files.values(), self._part]:
             file.close()
 

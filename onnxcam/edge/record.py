@@ -15,7 +15,7 @@ from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.recording import Recording
 from onnxcam.edge.validation import Side
-from onnxcam.errors import ImageError, RecordingError, TargetError
+from onnxcam.errors import ImageError, OnnxcamError, RecordingError, TargetError
 from onnxcam.extras import BAKED
 from onnxcam.graph import load
 from onnxcam.methods.passes import Progress, quiet
@@ -109,9 +109,10 @@ def record(
                     _add(writer, outcome)
             if not writer.pictures:
                 raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
-        except BaseException:
+        except OnnxcamError as error:
+            raise type(error)(f"{error}{_kept(writer, len(images))}") from error
+        finally:
             writer.leave()
-            raise
         writer.close(bad)
     except Trouble as error:
         raise RecordingError(str(error)) from None
@@ -203,6 +204,12 @@ def _shots(
             continue
         if (shot.picture, shot.sha256) not in done:
             yield shot
+
+
+def _kept(writer: Writer, total: int) -> str:
+    """Return what became of the pictures done before an error."""
+    count = len(writer.pictures)
+    return f"; {count} of {total} pictures are kept in '{writer.folder}': the same command goes on" if count else ""
 
 
 def _batches(shots: Iterator[Shot]) -> Iterator[list[Shot]]:

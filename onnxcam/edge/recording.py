@@ -21,7 +21,7 @@ from onnxcam.preprocess import Frame
 from onnxcam.target.scores import meant
 
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
-_HEADS = (None, "softmax", "logsoftmax", "sigmoid")
+_HEADS = ("softmax", "logsoftmax", "sigmoid")
 _SIDE = ("name", "sha256", "kind", "method", "preprocess", "provider")
 
 
@@ -44,12 +44,12 @@ class Recording:
         self.side = self._side()
         self.class_names: Sequence[str] | None = self._part(self._says, "labels", list, optional=True)
         self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
-        self.unreadable = [(one["name"], one["why"]) for one in self._says.get("unreadable", ())]
+        self.unreadable = self._left_out()
         self._check_pictures()
         meaning = self._part(self._says, "scores", dict)
         self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
         self.known = bool(meaning.get("known", True))
-        if self.head not in _HEADS:
+        if not (self.head is None or self.head in _HEADS):
             raise self._wrong(f"scores.head is {self.head!r}; it is null, softmax, logsoftmax or sigmoid")
         self._tensors = {name: self._tensor(name) for name in TENSORS}
         self._check_counts()
@@ -114,6 +114,12 @@ class Recording:
         words = {name: self._part(model, name, str) for name in _SIDE}
         return Side(layer=self._part(model, "layer", str, optional=True), **words)
 
+    def _left_out(self) -> list[tuple[str, str]]:
+        found = self._part(self._says, "unreadable", list, optional=True) or []
+        if not all(isinstance(one, dict) and _are_texts([one.get("name"), one.get("why")]) for one in found):
+            raise self._wrong('unreadable is a list of {"name": …, "why": …}')
+        return [(one["name"], one["why"]) for one in found]
+
     def _check_pictures(self) -> None:
         if not self.pictures:
             raise self._wrong("there is no picture in it")
@@ -133,8 +139,10 @@ class Recording:
             raise self._wrong(f"there are {count} pictures, but classes {shapes['classes']}")
         if shapes["maps"] != [int(self._starts[-1])]:
             raise self._wrong(f"the maps of all pictures have {self._starts[-1]} cells, but maps {shapes['maps']}")
-        if not all(0 <= index < self.classes for index in self._tensors["classes"]):
+        if not np.isin(self._tensors["classes"], np.arange(self.classes)).all():
             raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
+        if self.class_names is not None and not _are_texts(self.class_names):
+            raise self._wrong("labels is a list of texts, or null")
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise self._wrong(f"there are {len(self.class_names)} labels, but {self.classes} classes")
 
@@ -144,6 +152,8 @@ class Recording:
         file, shape = self._part(says, "file", str), self._part(says, "shape", list)
         if says.get("dtype") != _DTYPES[name] or says.get("order") != "little":
             raise self._wrong(f"{name} is {says.get('dtype')} {says.get('order')}; it is little-endian {_DTYPES[name]}")
+        if not all(isinstance(length, int) and length >= 0 for length in shape):
+            raise self._wrong(f"the shape of {name} is {shape}; it is a list of lengths")
         path, dtype = self.folder / file, np.dtype(TENSORS[name])
         if Path(file).name != file or not path.is_file():
             raise self._wrong(f"{file} is missing; copy the whole folder again")
@@ -197,6 +207,10 @@ def _is_picture(one: Mapping[str, Any]) -> bool:
     framed = frame is None or (isinstance(frame, list) and len(frame) == 4 and all(_is_number(x) for x in frame))
     hashed = isinstance(sha256, str) and len(sha256) == 64
     return isinstance(name, str) and isinstance(why, str) and hashed and sizes and framed
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _is_length(value: Any) -> bool:

@@ -255,3 +255,15 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert "pictures\t2" in ran.out
     assert (tmp_path / "device.zip").is_file()
+
+
+def test_from_the_host_to_the_device_and_back(onnxcam: Callable[..., Ran], bare: Path, tmp_path: Path) -> None:
+    """The commands at the top of docs/recording.md."""
+    photos(tmp_path / "photos", 3)
+    assert onnxcam("record", SHAPES, "photos", "-o", "host").code == 0
+    packed = onnxcam("pack", SHAPES, "-o", "device.zip", "--images", "photos", "--classes-from", "host")
+    assert packed.code == 0, packed.err
+    assert runner(bare, unpacked(tmp_path / "device.zip") / "run.py", "-o", tmp_path / "run").code == 0
+    ran = onnxcam("compare", "host", "run", "-o", "report")
+    assert ran.code == 0, ran.err
+    assert "passed on 3 pictures" in ran.err

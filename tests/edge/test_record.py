@@ -16,7 +16,7 @@ from onnxcam.edge.bake import bake
 from onnxcam.edge.observer import Observer
 from onnxcam.edge.record import record
 from onnxcam.edge.recording import Recording
-from onnxcam.errors import ImageError, RecordingError, TargetError
+from onnxcam.errors import EngineError, ImageError, RecordingError, TargetError
 from tests.conftest import Ran
 from tests.edge.recordings import SHAPES, photos
 from tests.test_quantized import qdq
@@ -118,6 +118,25 @@ def test_pictures_that_cannot_be_read(tmp_path: Path) -> None:
         record(SHAPES, [good, bad], tmp_path / "strict", strict=True)
     with pytest.raises(ImageError, match="none of the 1 pictures can be read; the first: "):
         record(SHAPES, [bad], tmp_path / "none")
+
+
+def test_a_model_that_fails_on_the_way_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, ask = photos(tmp_path / "p", 10), Observer.outcomes
+
+    def failing(self: Observer, shots: Any, classes: Any = None) -> Any:
+        if len(shots) < 8:
+            raise EngineError("ONNX Runtime failed: out of memory")
+        return ask(self, shots, classes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Observer, "outcomes", failing)
+        message = r"out of memory; 8 of 10 pictures are kept in '.*run': the same command goes on"
+        with pytest.raises(EngineError, match=message):
+            record(SHAPES, pictures, tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "whole")
+    for file in FILES:
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:

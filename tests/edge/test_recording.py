@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.edge.device import Trouble, Writer
+from onnxcam.edge.device import Trouble, Writer, sealed
 from onnxcam.edge.recording import Recording
 from onnxcam.errors import RecordingError
 from tests.edge.recordings import HEADER, photos, sha, written
@@ -119,6 +119,34 @@ def test_what_a_recording_must_say(key: str, value: Any, message: str, tmp_path:
     folder = written(tmp_path / "run", change=change(key, value))
     with pytest.raises(RecordingError, match=message):
         Recording(folder)
+
+
+def places(told: Any, where: str = "") -> list[str]:
+    """Return the path of every value in a recording's JSON."""
+    pairs = told.items() if isinstance(told, dict) else enumerate(told) if isinstance(told, list) else ()
+    return [path for key, part in pairs for path in (f"{where}{key}", *places(part, f"{where}{key}."))]
+
+
+def test_nonsense_anywhere_ends_in_one_line(tmp_path: Path) -> None:
+    folder = written(tmp_path / "run")
+    told = json.loads((folder / "recording.json").read_text())
+    del told["seal"]
+    refused: list[str] = []
+    for place in places(told):
+        for value in (None, -5, "x", [], {}, [None, None], [{}]):
+            changed = json.loads(json.dumps(told))
+            *path, last = place.split(".")
+            inner = changed
+            for part in path:
+                inner = inner[int(part) if isinstance(inner, list) else part]
+            inner[int(last) if isinstance(inner, list) else last] = value
+            (folder / "recording.json").write_bytes(sealed(changed))
+            try:
+                list(Recording(folder))
+            except RecordingError as error:
+                refused.append(str(error))
+    assert len(refused) > 300
+    assert not any("\n" in message for message in refused)
 
 
 def test_a_class_that_is_none_is_refused(tmp_path: Path) -> None:
