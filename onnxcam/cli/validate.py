@@ -46,6 +46,9 @@ def command(
     candidate_provider: Annotated[
         str | None, _own("--candidate-provider", help="The candidate's, where it is another.")
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also tell at which layer the two begin to look elsewhere.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures that a run holds.")] = 8,
     jobs: Annotated[
         int | None, _own("--jobs", "-j", help="Threads that read pictures; else one a core, at most 4.")
@@ -89,6 +92,7 @@ def command(
         overwrite=overwrite,
         batch_size=batch_size,
         jobs=jobs,
+        layers=layers,
         progress=show.comparing,
     )
     verdict.tell(found, output, overwrite=overwrite, as_json=as_json)

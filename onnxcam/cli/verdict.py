@@ -23,6 +23,8 @@ def tell(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> 
         typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     else:
         _print(found)
+        if found.levels:
+            _print_layers(found)
         show.where(output)
     _note(found)
     if not found.passed:
@@ -39,6 +41,22 @@ def _print(found: Validation) -> None:
         return
     rows = [_row(row, asked.get(name)) for name, row in found.summaries.items()]
     show.table(("metric", "# mean", "95 % interval", "# worst", "in", "required"), rows)
+
+
+def _print_layers(found: Validation) -> None:
+    """Print a row a layer that both have, from the input on."""
+    from onnxcam.cli import show
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4f}"
+
+    if show.out.is_terminal:
+        show.out.print()
+    rows = [
+        (level.reference, level.size, number(level.activations), number(level.pearson), number(level.iou))
+        for level in found.levels
+    ]
+    show.table(("layer", "size", "# cosine of activations", "# pearson", "# iou"), rows)
 
 
 def _line(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
@@ -62,11 +80,14 @@ def _row(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
 def _note(found: Validation) -> None:
     """Print what the user should know, and the verdict in one line."""
     from onnxcam.cli import show
+    from onnxcam.edge import depth
 
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*left, *found.warnings])
+    if found.levels:
+        show.err.print(f"layers: {depth.told(found.levels)}", markup=False, soft_wrap=True)
     style = "green" if found.passed else "red"
     show.err.print(_verdict(found), style=style, markup=False, soft_wrap=True)
 
