@@ -105,10 +105,10 @@ class Writer:
         self._pending.clear()
         self._synced = time.monotonic()
 
-    def close(self, unreadable: Any = ()) -> None:
+    def close(self, unreadable: Any = (), warnings: Any = ()) -> None:
         """Complete the recording: ``recording.json`` appears, whole. There is at least one picture.
 
-        *unreadable* are (picture, why) of those left out.
+        *unreadable* are (picture, why) of those left out, *warnings* what whoever compares should know.
         """
         self.leave()
         count = len(self.pictures)
@@ -126,7 +126,7 @@ class Writer:
             for name, shape in shapes.items()
         }
         bad = [{"name": name, "why": why} for name, why in unreadable]
-        whole = dict(self.header, pictures=self.pictures, tensors=tensors, unreadable=bad)
+        whole = dict(self.header, pictures=self.pictures, tensors=tensors, unreadable=bad, warnings=list(warnings))
         draft = self.folder / (DONE + ".draft")
         draft.write_bytes(sealed(whole))
         os.replace(draft, self.folder / DONE)
@@ -344,7 +344,7 @@ def record(pack: Pack, asked: argparse.Namespace) -> int:
     except BaseException:
         writer.leave()
         raise
-    writer.close(bad)
+    writer.close(bad, says["warnings"])
     for _, why in bad:
         print(f"warning: {why}", file=sys.stderr)
     return len(writer.pictures)

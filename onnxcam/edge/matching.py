@@ -68,7 +68,10 @@ def compare_recordings(
     first, second = Recording(reference), Recording(candidate)
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
     cautions.check(first, second, requirements, known)
-    warnings = _refuse_other_ways(first, second, force)
+    warnings = [
+        f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
+    ]
+    warnings += _refuse_other_ways(first, second, force)
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     journal = journal_in(directory, identity | _told(known), overwrite)

@@ -87,6 +87,7 @@ def pack(
         for picture in pictures if classes_from else ():
             if picture["sha256"] not in classes:
                 raise RecordingError(f"'{classes_from}' has no picture like {picture['name']}; record it there too")
+        warnings = [*dict.fromkeys([*watched.network.warnings, *made.warnings])]
         says = {
             "format": device.PACK,
             "version": device.VERSION,
@@ -96,13 +97,13 @@ def pack(
             "tensors": tensors,
             "pictures": pictures,
             "classes": classes,
+            "warnings": warnings,
             **_ends(watched, inside=not images, asks=aim == "input"),
         }
         (folder / "pack.json").write_text(json.dumps(says, indent=1) + "\n", "utf-8")
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
         _zip(sorted(folder.iterdir()), Path(path))
-    warnings = dict.fromkeys([*watched.network.warnings, *made.warnings])
-    return Packed(Path(path), len(pictures), watched.side.layer, bad, [*warnings])
+    return Packed(Path(path), len(pictures), watched.side.layer, bad, warnings)
 
 
 def _ends(watched: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:

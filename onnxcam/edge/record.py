@@ -113,10 +113,11 @@ def record(
             raise type(error)(f"{error}{_kept(writer, len(images))}") from error
         finally:
             writer.leave()
-        writer.close(bad)
+        warnings = [*dict.fromkeys(warnings)]
+        writer.close(bad, warnings)
     except Trouble as error:
         raise RecordingError(str(error)) from None
-    return Recorded(Path(output), watched.side, len(writer.pictures), bad, [*dict.fromkeys(warnings)])
+    return Recorded(Path(output), watched.side, len(writer.pictures), bad, warnings)
 
 
 def watch(

@@ -42,9 +42,10 @@ class Recording:
         self.folder = Path(folder)
         self._says = _read(self.folder)
         self.side = self._side()
-        self.class_names: Sequence[str] | None = self._part(self._says, "labels", list, optional=True)
+        self.class_names = self._texts("labels")
         self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
         self.unreadable = self._left_out()
+        self.warnings = self._texts("warnings") or []
         self._check_pictures()
         meaning = self._part(self._says, "scores", dict)
         self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
@@ -114,6 +115,12 @@ class Recording:
         words = {name: self._part(model, name, str) for name in _SIDE}
         return Side(layer=self._part(model, "layer", str, optional=True), **words)
 
+    def _texts(self, name: str) -> Sequence[str] | None:
+        found: Sequence[str] | None = self._part(self._says, name, list, optional=True)
+        if found is not None and not _are_texts(found):
+            raise self._wrong(f"{name} is a list of texts, or null")
+        return found
+
     def _left_out(self) -> list[tuple[str, str]]:
         found = self._part(self._says, "unreadable", list, optional=True) or []
         if not all(isinstance(one, dict) and _are_texts([one.get("name"), one.get("why")]) for one in found):
@@ -141,8 +148,6 @@ class Recording:
             raise self._wrong(f"the maps of all pictures have {self._starts[-1]} cells, but maps {shapes['maps']}")
         if not np.isin(self._tensors["classes"], np.arange(self.classes)).all():
             raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
-        if self.class_names is not None and not _are_texts(self.class_names):
-            raise self._wrong("labels is a list of texts, or null")
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise self._wrong(f"there are {len(self.class_names)} labels, but {self.classes} classes")
 

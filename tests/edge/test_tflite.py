@@ -102,6 +102,7 @@ def test_float_and_int8_of_one_network_are_compared(models: dict[str, Path], tmp
     assert found.summaries["cosine"].mean > 0.99
     assert found.summaries["mapped"].count > 0
     assert "pearson" in found.summaries
+    assert sum(MAPS in warning for warning in found.warnings) == 2
 
 
 def test_without_a_conversion_there_are_scores_only(
