@@ -42,7 +42,7 @@ function tapsOf(i, from, to, how) {
   const scale = from / to;
   const clamped = (at) => Math.min(Math.max(at, 0), from - 1);
   if (how === "nearest") return [[clamped(Math.floor((i + 0.5) * scale)), 1]];
-  if (how === "area" && scale >= 1) {
+  if (how === "area" && scale > 1) {
     const [begin, end] = [i * scale, Math.min((i + 1) * scale, from)];
     const first = Math.floor(begin);
     const part = (at) => Math.min(end, at + 1) - Math.max(begin, at);
@@ -104,13 +104,38 @@ function down(across, { first, at, weight }, length, h) {
   return out;
 }
 
+/** Enlarge from two neighbours an axis, in OpenCV's fixed-point numbers: eleven bits a weight; RGB → RGB. */
+function grown(pixels, [height, width], [h, w], how) {
+  const fixed = (from, to) => {
+    const { at, weight } = taps(from, to, how);
+    return [at, Int32Array.from(weight, (each) => even(each * 2048))];
+  };
+  const [columns, across] = fixed(width, w);
+  const [rows, along] = fixed(height, h);
+  const wide = new Int32Array(height * w * 3);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < w; x++)
+      for (let c = 0; c < 3; c++) {
+        const pixel = (k) => across[k] * pixels[(y * width + columns[k]) * 3 + c];
+        wide[(y * w + x) * 3 + c] = (pixel(2 * x) + pixel(2 * x + 1)) >> 4;
+      }
+  const out = new Uint8Array(h * w * 3);
+  for (let y = 0, i = 0; y < h; y++)
+    for (let x = 0; x < w * 3; x++, i++) {
+      const line = (k) => (along[k] * wide[rows[k] * w * 3 + x]) >> 16;
+      out[i] = (line(2 * y) + line(2 * y + 1) + 2) >> 2;
+    }
+  return out;
+}
+
 /** Shrink by averaging areas, then enlarge what grows; RGBA [H, W, 4] → RGB [h, w, 3]. */
 export function resize(rgba, height, width, size, interpolation) {
   if (interpolation === "nearest") return resampled(rgba, [height, width], 4, size, "nearest");
   const small = [Math.min(height, size[0]), Math.min(width, size[1])];
   const shrunk = resampled(rgba, [height, width], 4, small, "area");
   const grows = small[0] !== size[0] || small[1] !== size[1];
-  return grows ? resampled(shrunk, small, 3, size, interpolation) : shrunk;
+  if (!grows) return shrunk;
+  return interpolation === "bicubic" ? resampled(shrunk, small, 3, size, "bicubic") : grown(shrunk, small, size, interpolation);
 }
 
 /** Cut the planned window out of the resized picture; uint8 RGB [h, w, 3]. */
