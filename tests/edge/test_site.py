@@ -139,6 +139,28 @@ def test_the_command_writes_it(onnxcam: Callable[..., Any], runtime: Path) -> No
     assert "python -m http.server -d site" in ran.out
 
 
+def test_the_command_serves_it(
+    onnxcam: Callable[..., Any], runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def served(running: ThreadingHTTPServer) -> None:  # as if Ctrl+C came after one request
+        assert running.server_address[0] == "127.0.0.1"
+        client = http.client.HTTPConnection("127.0.0.1", running.server_port, timeout=10)
+        client.request("GET", "/site.json")
+        running.handle_request()
+        seen.append(json.loads(client.getresponse().read()))
+        client.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", served)
+    made = bake(SHAPES, tmp_path / "mine.onnx", inside=True)
+    ran = onnxcam("serve", "--model", made.path, "--port", 0, "--runtime", runtime)
+    assert ran.code == 0
+    assert ran.out.startswith("http://localhost:")
+    assert seen[0]["model"]["name"] == "mine.onnx"
+
+
 @pytest.fixture
 def ask(tmp_path: Path) -> Iterator[Callable[..., http.client.HTTPResponse]]:
     """Ask the server of a small folder."""
