@@ -1,5 +1,7 @@
 // The page: files in, the worker's answers drawn. What it shows can be read from `window.onnxcam` (docs/web.md).
 
+import { connect } from "./link.js";
+
 const at = (id) => document.getElementById(id);
 const api = (window.onnxcam = { ready: false, facts: null, result: null, error: null, runs: 0 });
 
@@ -10,29 +12,7 @@ let picture = null; // {picture: Blob, name}, the last file
 let wanted = null; // the class that was asked for; null: the model's own
 let camera = null; // its stream, while it runs
 
-// ---- the worker: a question, a promise of its answer --------------------------------------------------------------
-
-const worker = new Worker("worker.js", { type: "module" });
-const waiting = new Map();
-let asked = 0;
-
-function ask(kind, words, given = []) {
-  return new Promise((resolve, reject) => {
-    waiting.set(++asked, { resolve, reject });
-    worker.postMessage({ id: asked, kind, ...words }, given);
-    at("busy").hidden = Boolean(camera);
-  });
-}
-
-worker.onmessage = ({ data }) => {
-  if (data.ready) return begin();
-  const { resolve, reject } = waiting.get(data.id);
-  waiting.delete(data.id);
-  at("busy").hidden = waiting.size === 0 || Boolean(camera);
-  if (data.error === undefined) resolve(data.answer);
-  else reject(new Error(data.refused ? data.error : `this browser failed: ${data.error}`));
-};
-worker.onerror = () => fail(new Error("this browser cannot run the page; take a newer Chrome, Edge, Firefox or Safari"));
+const ask = connect(begin, (isBusy) => { at("busy").hidden = !isBusy || Boolean(camera); });
 
 function fail(error) {
   api.error = error.message;
@@ -65,6 +45,7 @@ async function openModel(source) {
     at("status").textContent = api.facts ? "Waiting for a picture." : "Waiting for a model and a picture.";
   }
   wanted = api.result = null;
+  at("time").textContent = "";
   at("classes").replaceChildren();
   describe(api.facts);
   if (picture && !camera) await explain(picture);
@@ -108,7 +89,7 @@ const take = safely(async (files) => {
 
 const label = (index) => api.facts.labels?.[index] ?? `class ${index}`;
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const milliseconds = (time) => `${time < 10 ? time.toFixed(1) : Math.round(time)} ms`;
+const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
 
 function show(result) {
   at("empty").hidden = true;
@@ -123,11 +104,11 @@ function show(result) {
   paint();
   list(result);
   const { prepare, run, draw } = result.milliseconds;
-  const time = `${milliseconds(run)} in the model, ${milliseconds(prepare + draw)} around it`;
+  at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
   const what = `Heat map: ${label(result.class)}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
   at("picture").ariaLabel = `${result.name}. ${what}`;
   at("status").ariaLive = camera ? "off" : "polite";
-  at("status").textContent = `${what} · ${time}`;
+  at("status").textContent = what;
 }
 
 /** Draw the heat map in the chosen colours; how much of it shows is the canvas's own opacity. */
@@ -177,7 +158,7 @@ function describe(facts) {
     Explains: explains,
     Input: facts.inside ? "the picture, uint8" : `a tensor, ${facts.dtype}, made here`,
     "Heat map": facts.heatmap,
-    Opened: `in ${milliseconds(facts.loaded)}; ${facts.threads} thread${facts.threads > 1 ? "s" : ""}, on this device`,
+    Opened: `in ${lasting(facts.loaded)}, ${facts.threads} thread${facts.threads > 1 ? "s" : ""}`,
   };
   at("facts").replaceChildren(...Object.entries(rows).flatMap(([term, words]) => {
     const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
@@ -312,7 +293,8 @@ document.onpaste = (event) => event.clipboardData.files.length && take([...event
 
 // ---- begin --------------------------------------------------------------------------------------------------------
 
-const begin = safely(async () => {
+async function begin(error) {
+  if (error) return fail(error);
   site = await (await fetch("site.json")).json();
   for (const [name, base64] of Object.entries(site.colours)) {
     const rgb = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -322,6 +304,6 @@ const begin = safely(async () => {
   }
   fade();
   at("example").hidden = !site.example || Boolean(site.model);
-  if (site.model) await openModel({ url: site.model.file, name: site.model.name });
+  if (site.model) await safely(openModel)({ url: site.model.file, name: site.model.name });
   api.ready = true;
-});
+}

@@ -37,51 +37,94 @@ const cubic = (t) => {
   return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
 };
 
-/** Return for each of `to` pixels of a row of `from` which ones it takes, and their weights: [[at, weight], …]. */
-function taps(from, to, how) {
+/** Return the taps [[at, weight], …] of pixel `i` of a row of `from` pixels that becomes one of `to`. */
+function tapsOf(i, from, to, how) {
   const scale = from / to;
-  const clamped = (i) => Math.min(Math.max(i, 0), from - 1);
-  return Array.from({ length: to }, (_, i) => {
-    if (how === "nearest") return [[clamped(Math.floor((i + 0.5) * scale)), 1]];
-    if (how === "area" && scale >= 1) {
-      const [begin, end] = [i * scale, Math.min((i + 1) * scale, from)];
-      const row = [];
-      for (let at = Math.floor(begin); at < end - 1e-9; at++)
-        row.push([at, (Math.min(end, at + 1) - Math.max(begin, at)) / (end - begin)]);
-      return row;
-    }
-    if (how === "area") { // OpenCV enlarges by areas in a way of its own
-      const at = Math.floor(i * scale);
-      const part = Math.max(0, i + 1 - (at + 1) / scale);
-      const right = part - Math.floor(part);
-      return [[clamped(at), 1 - right], [clamped(at + 1), right]];
-    }
-    const centre = (i + 0.5) * scale - 0.5;
-    const at = Math.floor(centre);
-    if (how === "bicubic") return [-1, 0, 1, 2].map((k) => [clamped(at + k), cubic(centre - at - k)]);
-    return [[clamped(at), 1 - centre + at], [clamped(at + 1), centre - at]];
-  });
+  const clamped = (at) => Math.min(Math.max(at, 0), from - 1);
+  if (how === "nearest") return [[clamped(Math.floor((i + 0.5) * scale)), 1]];
+  if (how === "area" && scale > 1) {
+    const [begin, end] = [i * scale, Math.min((i + 1) * scale, from)];
+    const first = Math.floor(begin);
+    const part = (at) => Math.min(end, at + 1) - Math.max(begin, at);
+    return Array.from({ length: Math.ceil(end - 1e-9) - first }, (_, k) => [first + k, part(first + k) / (end - begin)]);
+  }
+  if (how === "area") { // OpenCV enlarges by areas in a way of its own
+    const at = Math.floor(i * scale);
+    const part = Math.max(0, i + 1 - (at + 1) / scale) % 1;
+    return [[clamped(at), 1 - part], [clamped(at + 1), part]];
+  }
+  const centre = (i + 0.5) * scale - 0.5;
+  const at = Math.floor(centre);
+  if (how === "bicubic") return [-1, 0, 1, 2].map((k) => [clamped(at + k), cubic(centre - at - k)]);
+  return [[clamped(at), 1 - centre + at], [clamped(at + 1), centre - at]];
 }
 
-/** Resize one axis after the other: uint8 [h, w, channels] → uint8 of another size. */
+/** Return the taps of a whole row, flat: pixel i takes those from first[i] to first[i + 1]. */
+function taps(from, to, how) {
+  const rows = Array.from({ length: to }, (_, i) => tapsOf(i, from, to, how));
+  const first = new Int32Array(to + 1);
+  rows.forEach((row, i) => { first[i + 1] = first[i] + row.length; });
+  const all = rows.flat();
+  return { first, at: Int32Array.from(all, ([at]) => at), weight: Float64Array.from(all, ([, weight]) => weight) };
+}
+
+/** Resize one axis after the other: uint8 [h, w, channels] → uint8 [h', w', 3]. */
 function resampled(pixels, [height, width], channels, [h, w], how) {
   const across = new Float32Array(height * w * 3);
-  taps(width, w, how).forEach((row, x) => {
-    for (let y = 0; y < height; y++)
-      for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (const [at, weight] of row) sum += weight * pixels[(y * width + at) * channels + c];
-        across[(y * w + x) * 3 + c] = sum;
+  const { first, at, weight } = taps(width, w, how);
+  for (let y = 0; y < height; y++) {
+    const row = y * width;
+    for (let x = 0; x < w; x++) {
+      let [r, g, b] = [0, 0, 0];
+      for (let k = first[x]; k < first[x + 1]; k++) {
+        const from = (row + at[k]) * channels;
+        r += weight[k] * pixels[from];
+        g += weight[k] * pixels[from + 1];
+        b += weight[k] * pixels[from + 2];
       }
-  });
-  const out = new Uint8ClampedArray(h * w * 3);
-  const line = new Float64Array(w * 3);
-  taps(height, h, how).forEach((row, y) => {
+      const to = (y * w + x) * 3;
+      across[to] = r;
+      across[to + 1] = g;
+      across[to + 2] = b;
+    }
+  }
+  return down(across, taps(height, h, how), w * 3, h);
+}
+
+/** The second half of `resampled`: [height, length] → [h, length], rounded. */
+function down(across, { first, at, weight }, length, h) {
+  const out = new Uint8ClampedArray(h * length);
+  const line = new Float64Array(length);
+  for (let y = 0; y < h; y++) {
     line.fill(0);
-    for (const [at, weight] of row)
-      for (let i = 0, from = at * w * 3; i < line.length; i++) line[i] += weight * across[from + i];
-    out.set(line, y * w * 3); // rounds
-  });
+    for (let k = first[y]; k < first[y + 1]; k++)
+      for (let i = 0, from = at[k] * length; i < length; i++) line[i] += weight[k] * across[from + i];
+    out.set(line, y * length);
+  }
+  return out;
+}
+
+/** Enlarge from two neighbours an axis, in OpenCV's fixed-point numbers: eleven bits a weight; RGB → RGB. */
+function grown(pixels, [height, width], [h, w], how) {
+  const fixed = (from, to) => {
+    const { at, weight } = taps(from, to, how);
+    return [at, Int32Array.from(weight, (each) => even(each * 2048))];
+  };
+  const [columns, across] = fixed(width, w);
+  const [rows, along] = fixed(height, h);
+  const wide = new Int32Array(height * w * 3);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < w; x++)
+      for (let c = 0; c < 3; c++) {
+        const pixel = (k) => across[k] * pixels[(y * width + columns[k]) * 3 + c];
+        wide[(y * w + x) * 3 + c] = (pixel(2 * x) + pixel(2 * x + 1)) >> 4;
+      }
+  const out = new Uint8Array(h * w * 3);
+  for (let y = 0, i = 0; y < h; y++)
+    for (let x = 0; x < w * 3; x++, i++) {
+      const line = (k) => (along[k] * wide[rows[k] * w * 3 + x]) >> 16;
+      out[i] = (line(2 * y) + line(2 * y + 1) + 2) >> 2;
+    }
   return out;
 }
 
@@ -91,7 +134,8 @@ export function resize(rgba, height, width, size, interpolation) {
   const small = [Math.min(height, size[0]), Math.min(width, size[1])];
   const shrunk = resampled(rgba, [height, width], 4, small, "area");
   const grows = small[0] !== size[0] || small[1] !== size[1];
-  return grows ? resampled(shrunk, small, 3, size, interpolation) : shrunk;
+  if (!grows) return shrunk;
+  return interpolation === "bicubic" ? resampled(shrunk, small, 3, size, "bicubic") : grown(shrunk, small, size, interpolation);
 }
 
 /** Cut the planned window out of the resized picture; uint8 RGB [h, w, 3]. */

@@ -35,7 +35,8 @@ async function open({ file, url, name }) {
   try {
     session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   } catch (error) {
-    throw new Refused(`${name}: onnxruntime-web cannot run it: ${firstLine(error)} (see  onnxcam inspect ${name} --for web)`);
+    const why = firstLine(error).replace(/^.*ERROR_MESSAGE: (Fatal error: )?/, "");
+    throw new Refused(`${name} cannot run in a browser: ${why}; see  onnxcam inspect ${name} --for web`);
   }
   const loaded = performance.now() - started;
   await model?.session.release();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,24 @@ def npm() -> Path:
     if not (MODULES / "onnxruntime-web").is_dir() or not (MODULES / "onnxruntime-node").is_dir():
         pytest.skip("npm's packages are not there: npm install --prefix tests/edge --ignore-scripts")
     return MODULES
+
+
+@pytest.fixture(scope="session")
+def site(npm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `onnxcam web` writes, with npm's onnxruntime-web."""
+    from onnxcam.edge.site import build
+
+    return build(tmp_path_factory.mktemp("site"), runtime=npm / "onnxruntime-web")
+
+
+@pytest.fixture(scope="session")
+def served(site: Path) -> Iterator[str]:
+    """The address at which `onnxcam serve` serves it."""
+    from onnxcam.edge.webserver import server
+
+    with server(site) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://localhost:{running.server_port}/"
+        running.shutdown()
+        thread.join()
