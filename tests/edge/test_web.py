@@ -18,7 +18,7 @@ import pytest
 
 from onnxcam import Explainer, heatmap, image
 from onnxcam.edge.bake import bake
-from onnxcam.edge.stamp import KEY
+from onnxcam.extras import BAKED
 from onnxcam.preprocess import parse
 from tests.edge.test_bake import ASSETS, SHAPES, picture
 from tests.edge.test_node import in_python
@@ -165,14 +165,14 @@ def _alien(path: Path) -> Path:
     graph = onnx.helper.make_graph([node], "alien", [value("picture")], [value("heatmap")])
     opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.nobody", 1)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    onnx.helper.set_model_props(model, {KEY: json.dumps({"schema": 1})})
+    onnx.helper.set_model_props(model, {BAKED: json.dumps({"schema": 1})})
     onnx.save(model, path)
     return path
 
 
 def _with_stamp(path: Path, stamp: str) -> Path:
     model = onnx.load(SHAPES)
-    onnx.helper.set_model_props(model, {KEY: stamp})
+    onnx.helper.set_model_props(model, {BAKED: stamp})
     onnx.save(model, path)
     return path
 
