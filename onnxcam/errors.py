@@ -15,7 +15,9 @@
     ├── EngineError            ONNX Runtime refused the model or failed while it ran
     ├── MetricError            the metric is unknown or cannot be measured
     ├── TruthError             where the objects are is not there, cannot be read or does not fit the pictures
+    ├── RecordingError         a recording that is not whole, was changed, or does not fit the other one
     ├── ConversionError        a model of another framework that cannot be converted, or whose copy is not equal
+    ├── RuntimeFilesError      what a page or a device needs to run models cannot be had
     └── OutputError            results that cannot be written
 
 Every message is one line that says what is wrong, where, and what to do. The command line prints it after
@@ -81,8 +83,16 @@ class TruthError(OnnxcamError):
     """Where the objects are is not there, cannot be read or does not fit the pictures."""
 
 
+class RecordingError(OnnxcamError):
+    """A recording that is not whole, was changed, or does not fit the other one."""
+
+
 class ConversionError(OnnxcamError):
     """A model of another framework cannot be converted, or what came out is not equal to it."""
+
+
+class RuntimeFilesError(OnnxcamError):
+    """What a page or a device needs to run models cannot be had."""
 
 
 class OutputError(OnnxcamError):

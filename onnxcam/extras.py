@@ -18,11 +18,23 @@ AROUND = "onnxcam.around."
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Its own outputs: the raw map, the class that was explained [N], its score [N]."""
 
+HEATMAP, OVERLAY = "heatmap", "overlay"
+"""The outputs that `bake` adds."""
+BAKED = "onnxcam.baked"
+"""What a baked model's metadata have."""
+
 
 def load_bare(source: ModelLike) -> ir.Model:
-    """Load a model without the class input, and all that depends on it, if `onnxcam.instrument` gave it one."""
+    """Load a model without what onnxcam added to it.
+
+    That is the outputs of `bake`; and the class input, with all that depends on it, if `onnxcam.instrument` gave it
+    one.
+    """
     model = load(source)
     graph = model.graph
+    if BAKED in model.metadata_props:
+        graph.outputs[:] = [y for y in graph.outputs if y.name not in (HEATMAP, OVERLAY, MAP, CHOSEN)]
+        RemoveUnusedNodesPass()(model)
     wanted = next((value for value in graph.inputs if value.name == CLASS), None)
     if wanted is None:
         return model

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from onnxcam.errors import ImageError, OutputError
 
 MAX_PIXELS = 2**28
 """Larger pictures are refused before they are unpacked: a file of a few kilobytes can ask for gigabytes."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""What names of pictures end with, in any case; of a folder only these are taken."""
 
 _ACCEPTED = "give a file name, or a uint8 array [H, W, 3] in RGB order or [H, W] in grey"
 
@@ -59,6 +64,54 @@ def each(source: Any) -> Iterator[NDArray[np.uint8]]:
         yield read(source)
 
 
+def read_hashed(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], str]:
+    """Return the picture in a file, as `read` does, and the SHA-256 of the file's bytes."""
+    data = _read_bytes(Path(path))
+    return _decode(data, Path(path)), hashlib.sha256(data).hexdigest()
+
+
+def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return the picture files that *sources* name, in their order, each as often as it is named.
+
+    A source is a file; a folder, of which and of whose subfolders all with the name of a picture (`SUFFIXES`) are
+    taken, sorted; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with a source a line, as
+    ``"list.txt"`` or ``"@list"``, whose names may also be relative to where it lies. Files are not opened: whether they
+    are pictures tells `read`. ImageError where a source is not there, or holds none.
+
+    Example:
+        >>> files(["photos", "more/*.png", "@list"])
+    """
+    return [found for source in sources for found in _named(os.fspath(source))]
+
+
+def _named(source: str, beside: Path | None = None) -> list[str]:
+    if source.startswith("@") and not os.path.exists(source):
+        return _listed(Path(source[1:]))
+    path = Path(source)
+    if beside is not None and not path.exists():
+        path = beside / path
+    if path.is_dir():
+        found = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not found:
+            raise ImageError(f"{source}: the folder has no picture; there is no file in it that ends with .png or .jpg")
+        return found
+    if path.is_file():
+        return _listed(path) if path.suffix.lower() == ".txt" else [str(path)]
+    found = sorted(p for p in glob.glob(str(path), recursive=True) if os.path.isfile(p))
+    if not found and beside is None:
+        what = "no file is called like this" if glob.has_magic(source) else "no such file or folder"
+        raise ImageError(f"{source}: {what}; check the name")
+    return found or [source]  # of a list of thousands one name may be wrong: `read` says it
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read as a list of pictures ({error}); it has a file name a line") from None
+    return [found for line in lines if line.strip() for found in _named(line.strip(), path.parent)]
+
+
 def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
     """Write *rgb*, uint8 [H, W, 3], as the kind of file that the suffix names (``.png``, ``.jpg``, …).
 
@@ -98,7 +151,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir no error where the name is too long
         raise ImageError(f"{path}: is a folder, not a picture; name the pictures in it")
     try:
         data = path.read_bytes()

@@ -14,12 +14,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import ModelError, nearest
+from onnxcam.image import SUFFIXES
 from onnxcam.layout import picture_layout
 
 Given: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
 """What a user gives for an input: a sentence, numbers, an .npy file or a picture's, an array."""
-
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def read(
@@ -56,11 +55,11 @@ def _one(
     value: ir.Value, given: Given, words: Sequence[str] | None, prepare: Callable[[ir.Value, Any], NDArray[Any]]
 ) -> NDArray[Any]:
     dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-    if isinstance(given, str) and words and not given.lower().endswith((".npy", *PICTURES)):
+    if isinstance(given, str) and words and not given.lower().endswith((".npy", *SUFFIXES)):
         return _padded(_indices(value, given, words), value).astype(dtype)[None]
     if isinstance(given, str | os.PathLike):
         path = Path(given)
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in SUFFIXES:
             return prepare(value, path)
         array = _array(value, path) if path.suffix.lower() == ".npy" else _numbers(value, str(given))
     else:

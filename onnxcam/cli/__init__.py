@@ -8,7 +8,21 @@ from typing import Any
 import typer
 
 from onnxcam import __version__
-from onnxcam.cli import bake, demo, evaluate, explain, export, inspect, instrument
+from onnxcam.cli import (
+    bake,
+    compare,
+    demo,
+    evaluate,
+    explain,
+    export,
+    inspect,
+    instrument,
+    pack,
+    record,
+    serve,
+    validate,
+    web,
+)
 from onnxcam.errors import OnnxcamError
 
 # Typer has a copy of Click of its own in newer versions; this is Click's base of usage errors in either.
@@ -22,7 +36,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (explain, evaluate, bake, inspect, instrument, export, demo):
+_COMMANDS = (explain, evaluate, validate, record, compare, bake, pack, inspect, instrument, export, demo, web, serve)
+for _command in _COMMANDS:
     app.command(_command.__name__.rpartition(".")[2])(_command.command)
 
 

@@ -32,16 +32,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    truth: Annotated[
-        Path | None,
-        typer.Option(help="Where the objects are: a folder of masks (PNG), or a JSON of boxes.", show_default=False),
-    ] = None,
-    mask_values: Annotated[
-        str,
-        typer.Option(
-            help="What k in a mask means: object (any but 0), class (class k, 0 is none), class+1 (class k-1)."
-        ),
-    ] = "object",
+    truth: options.Truth = None,
+    mask_values: options.MaskValues = "object",
     target: Annotated[
         str | None,
         typer.Option(

@@ -21,9 +21,52 @@ Preprocess = Annotated[
     ),
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="File of class names, one a line.", show_default=False)]
+Baked = Annotated[
+    Path | None, typer.Option("--model", help="A baked model that the page opens at once.", show_default=False)
+]
+Runtime = Annotated[
+    Path | None,
+    typer.Option(
+        help="The npm package onnxruntime-web, a folder or .tgz; without it: fetched once from the npm registry.",
+        show_default=False,
+    ),
+]
 Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
 
 
+Images = Annotated[
+    list[str],
+    typer.Argument(help="Pictures: files, folders, patterns in quotes, or lists (.txt, @list).", show_default=False),
+]
+ClassesFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes-from", help="A recording: of each picture explain the class that it explained.", show_default=False
+    ),
+]
+Truth = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth", help="Where the objects are: a folder of masks (PNG), or a JSON of boxes.", show_default=False
+    ),
+]
+MaskValues = Annotated[
+    str,
+    typer.Option(
+        "--mask-values",
+        help="What k in a mask means: object (any but 0), class (class k, 0 is none), class+1 (class k-1).",
+    ),
+]
+Require = Annotated[
+    str | None,
+    typer.Option(
+        "--require",
+        "-r",
+        help='What must hold, in place of the default: "iou>=0.6,top1>=0.99"; iou.low is the lower end of the '
+        "interval, iou.worst the worst picture.",
+        show_default=False,
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -100,6 +100,22 @@ def measuring(items: Iterable[T], total: int) -> Iterable[T]:
     return _tracked(items, "measuring", total)
 
 
+def recording(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the pictures of a recording behind a progress bar, if a person looks on."""
+    return _tracked(items, "recording", total)
+
+
+def warnings(texts: Iterable[str]) -> None:
+    """Print each warning once, to stderr."""
+    for text in dict.fromkeys(texts):
+        err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+
+def comparing(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the pictures of a validation behind a progress bar, if a person looks on."""
+    return _tracked(items, "comparing", total)
+
+
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
     if not err.is_terminal:
         return items

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from onnxcam import heatmap
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.jacobian import add_output
-from onnxcam.autodiff.subgraph import prune
 from onnxcam.diagnose import choose_layer
+from onnxcam.edge.inside import Size, explained
+from onnxcam.edge.stamp import stamp
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
-from onnxcam.extras import CHOSEN, CLASS, MAP, SCORE
+from onnxcam.extras import HEATMAP, OVERLAY
 from onnxcam.graph import ModelLike, building, oldest_ir, save
 from onnxcam.layer import Choice
-from onnxcam.layout import Grid, picture_layout
-from onnxcam.methods import METHODS, Method, explanation_graph, find_method, read_settings
+from onnxcam.methods import METHODS, find_method, read_settings
 from onnxcam.network import Network
 from onnxcam.passes.lower import lower_opset
-from onnxcam.preprocess import Preprocess, Spec
-from onnxcam.subject import Subject
+from onnxcam.preprocess import Spec
 from onnxcam.target import TOP, ClassAim, Task, parse
 from onnxcam.target.classes import Classes
 from onnxcam.target.wishes import Class, Top
-
-HEATMAP, OVERLAY, PICTURE = "heatmap", "overlay", "picture"
-"""The outputs that a baked model gains, and its input where the preprocessing is inside."""
-TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
-ALPHA = 0.5  # the weight of the colours in the overlay
-
-Size = Literal["input", "layer"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +51,7 @@ def bake(
     overlay: bool = False,
     preprocess: Spec | None = None,
     inside: bool = False,
+    raw: bool = False,
     settings: Mapping[str, Any] | None = None,
     labels: Any = None,
     opset: int | None = None,
@@ -86,6 +75,8 @@ def bake(
             needs the preprocessing *inside*.
         preprocess: As for `Explainer`; only its arithmetic is baked: pictures come in at the input's size.
         inside: Whether the model takes ``picture``, uint8 RGB [N, h, w, 3], in place of its tensor.
+        raw: Whether ``onnxcam.map``, the flat map as the method gives it, float32 [N, h, w], and its class,
+            ``onnxcam.class.chosen``, int64 [N], are outputs too.
         settings: Of the method.
         labels: As for `Explainer`.
         opset: An older opset to write, for an older runtime.
@@ -114,8 +105,10 @@ def bake(
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
         made = subject.twin()
         how = network.preprocessing if inside else None
-        explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay)
-        _stamp(made.model, method, target)
+        explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay, raw=raw)
+        layer_name = choice.layer.name if choice else None
+        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, index=index)
+        _forget(made.model)
         _lower(made.model, opset)
         final = made.model
     _prove(final)
@@ -133,37 +126,6 @@ def bake(
     )
 
 
-def explained(
-    subject: Subject,
-    method: Method,
-    choice: Choice | None,
-    index: int | None = TOP,
-    map_size: Size = "layer",
-    settings: Mapping[str, Any] | None = None,
-    *,
-    uint8: bool = False,
-    inside: Preprocess | None = None,
-    overlay: bool = False,
-) -> None:
-    """Give the model of *subject* the outputs that `bake` tells of, in place.
-
-    *index*: the class, `TOP` for the model's own, None for a run-time input. *inside*: the preprocessing to bake.
-    """
-    graph = subject.model.graph
-    layers = [choice.layer.twin(graph)] if choice else []
-    explanation_graph(subject, method, layers, ClassAim(fixed=None if index in (None, TOP) else index), settings)
-    op = Emitter(graph)
-    heat = _heat(op, subject, method.at_layer, map_size)
-    outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
-    tensors = list[ir.Value]()
-    if inside is not None:
-        picture, tensor = _take_pictures(op, subject, inside)
-        tensors.append(tensor)
-        if overlay:
-            outputs[OVERLAY] = _overlay(op, subject, heat, picture)
-    _finish(op, outputs, tensors, index)
-
-
 def _class(task: Task, target: int | str) -> int | None:
     """Return the fixed class, `TOP` for the model's own, None for a run-time input."""
     if target == "input":
@@ -178,115 +140,11 @@ def _class(task: Task, target: int | str) -> int | None:
     return int(task.goal(wish).feed)
 
 
-def _heat(op: Emitter, subject: Subject, at_layer: bool, size: Size) -> ir.Value:
-    """Return ReLU(map) / max of each picture, float32 [N, h, w] in [0, 1]."""
-    raw = next(value for value in op.graph.outputs if value.name == MAP)
-    layout = _pictures(subject)
-    flat = op.Cast(raw, to=int(ir.DataType.FLOAT))
-    if not at_layer:
-        flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
-    maps = op.Unsqueeze(flat, [1])
-    if size == "input":
-        lengths = [op.dim(subject.image, axis) for axis in layout.space]
-        large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
-        maps = op.Resize(maps, None, None, large, mode="linear")
-    positive = op.Relu(maps)
-    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # operators that accelerators have, unlike ReduceMax and Where
-    heat = op.Squeeze(op.Div(positive, top), [1])
-    known = layout.size(subject.image) if size == "input" or raw.shape is None else raw.shape[1:]
-    heat.shape = ir.Shape([subject.batch, *known])
-    return heat
-
-
-def _pictures(subject: Subject) -> Grid:
-    layout = picture_layout(subject.image)
-    if layout is None:
-        raise ModelError(f"the input {subject.image.name!r} {subject.image.shape} is no picture; nothing to bake")
-    return layout
-
-
-def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
-    quantised = op.Cast(op.Round(op.Mul(heat, 255.0)), to=int(ir.DataType.UINT8))
-    quantised.shape = heat.shape
-    return quantised
-
-
-def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.Value, ir.Value]:
-    """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor."""
-    image, layout, graph = subject.image, _pictures(subject), op.graph
-    lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
-    picture = ir.Value(
-        name=PICTURE, shape=ir.Shape([subject.batch, *lengths, 3]), type=ir.TensorType(ir.DataType.UINT8)
-    )
-    made = _arithmetic(op, picture, how, image)
-    image.replace_all_uses_with(made)
-    graph.inputs[list(graph.inputs).index(image)] = picture
-    return picture, made
-
-
-def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value) -> ir.Value:
-    """Return the model's tensor of uint8 RGB [N, h, w, 3], as `Preprocess` makes it of a picture of its size."""
-    pixels = op.Cast(picture, to=int(ir.DataType.FLOAT))
-    if how.order == "gray":
-        luma = np.array([0.299, 0.587, 0.114], np.float32)
-        pixels = op.Round(op.ReduceSum(op.Mul(pixels, luma), [3], keepdims=1))
-    elif how.order == "bgr":
-        pixels = op.Gather(pixels, np.array([2, 1, 0]), axis=3)
-    dtype = image.dtype or ir.DataType.FLOAT
-    if dtype.is_integer() and how.takes_raw:
-        shift = 128.0 if dtype == ir.DataType.INT8 else 0.0
-        values = op.Sub(pixels, shift)
-    else:
-        low, high = how.range
-        scale = (high - low) / 255 / np.array(how.std)
-        shift = (low - np.array(how.mean)) / np.array(how.std)
-        values = op.Add(op.Mul(pixels, scale.astype(np.float32)), shift.astype(np.float32))
-        if how.units is not None:
-            known, zero = how.units
-            info = np.iinfo(dtype.numpy())
-            values = op.Clip(op.Add(op.Round(op.Div(values, known)), float(zero)), float(info.min), float(info.max))
-    values = op.Cast(values, to=int(dtype))
-    return op.Transpose(values, perm=[0, 3, 1, 2]) if how.layout == "nchw" else values
-
-
-def _overlay(op: Emitter, subject: Subject, heat: ir.Value, picture: ir.Value) -> ir.Value:
-    """Return the picture with the colours of *heat* over it, uint8 [N, h, w, 3], as `heatmap.overlay` draws it."""
-    table = heatmap.colorize(np.linspace(0, 1, 256, dtype=np.float32)[None])[0].astype(np.float32)
-    size = op.Concat(op.Shape(heat, start=0, end=1), op.const(np.array([1])), op.Shape(picture, start=1, end=3), axis=0)
-    large = op.Squeeze(op.Resize(op.Unsqueeze(heat, [1]), None, None, size, mode="linear"), [1])
-    places = op.Cast(op.Round(op.Mul(op.Clip(large, 0.0, 1.0), 255.0)), to=int(ir.DataType.INT64))
-    colours = op.Gather(table, places, axis=0)
-    mixed = op.Add(op.Mul(colours, ALPHA), op.Mul(op.Cast(picture, to=int(ir.DataType.FLOAT)), 1 - ALPHA))
-    drawn = op.Cast(op.Round(mixed), to=int(ir.DataType.UINT8))
-    drawn.shape = picture.shape
-    return drawn
-
-
-def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.Value], index: int | None) -> None:
-    """Make *outputs* the graph's last ones in place of the explanation's own, and fix the class.
-
-    *tensors* are others that the graph uses by now.
-    """
-    graph = op.graph
-    graph.outputs[:] = [value for value in graph.outputs if value.name not in (MAP, CHOSEN, SCORE)]
-    for name, value in outputs.items():
-        add_output(op, value, name, shape=None if value.shape is None else list(value.shape))
-    wanted = next((value for value in graph.inputs if value.name == CLASS), None)
-    if index is not None and wanted is not None:
-        graph.inputs.remove(wanted)
-        wanted.shape, wanted.const_value = ir.Shape([1]), ir.tensor(np.array([index]), name=CLASS)
-        graph.register_initializer(wanted)
-    op.place([*graph.outputs, *tensors])
-    graph.sort()
-    prune(graph)
-
-
-def _stamp(model: ir.Model, method: str, target: int | str) -> None:
-    """Note what was baked, and forget whose machine the file comes from."""
+def _forget(model: ir.Model) -> None:
+    """Forget whose machine the file comes from."""
     for node in model.graph.all_nodes():
         node.doc_string = None
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
-    model.metadata_props["onnxcam.baked"] = f"method={method} target={target}"
 
 
 def _lower(model: ir.Model, opset: int | None) -> None:

@@ -19,9 +19,9 @@ from onnx.defs import OpSchema, SchemaError, get_schema
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.diagnose import choose_layer
-from onnxcam.edge.bake import HEATMAP, OVERLAY, explained
+from onnxcam.edge.inside import explained
 from onnxcam.errors import OnnxcamError, ProviderError, nearest
-from onnxcam.extras import CLASS
+from onnxcam.extras import CLASS, HEATMAP, OVERLAY
 from onnxcam.graph import ModelLike, building, load
 from onnxcam.methods import METHODS
 from onnxcam.passes import canonical

@@ -64,7 +64,7 @@ def evaluate(
         >>> found = evaluate("model.onnx", ["cat.jpg"], methods=["gradcam", "rise"], truth="masks")
         >>> found.save("out")
     """
-    _require_scipy()
+    require_scipy()
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
     chosen, ids = choose(metrics, known is not None), choose_methods(methods)
     own = sort_settings(settings or {}, ids, chosen)
@@ -103,11 +103,12 @@ def evaluate(
     return found
 
 
-def _require_scipy() -> None:
+def require_scipy(command: str = "evaluate") -> None:
+    """MetricError where SciPy, on which *command* rests, is not installed."""
     try:
         import scipy  # noqa: F401
     except ImportError:
-        raise MetricError("evaluate needs SciPy, which is not installed; pip install 'onnxcam[evaluate]'") from None
+        raise MetricError(f"{command} needs SciPy, which is not installed; pip install 'onnxcam[evaluate]'") from None
 
 
 def _cases(bench: Bench, sources: Iterator[Source], found: Evaluation) -> Iterator[tuple[Source, Item, Case]]:

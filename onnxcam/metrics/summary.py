@@ -11,6 +11,7 @@ from onnxcam.metrics.base import Array
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+CHUNK = 2**18  # draws that memory holds at a time
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,27 @@ def interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Inte
         0.5
     """
     values = np.asarray(values, np.float64)
-    names = list(dict.fromkeys(pictures))
-    member = np.array([[picture == name for picture in pictures] for name in names], np.float64)
-    if len(names) < 2:
+    numbers: dict[Hashable, int] = {}
+    member = np.array([numbers.setdefault(picture, len(numbers)) for picture in pictures])
+    if len(numbers) < 2:
         return Interval(values.mean(0), None, None)
-    draws = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
-    weights = np.stack([np.bincount(draw, minlength=len(names)) for draw in draws]) @ member
     flat = values.reshape(len(values), -1)
-    means = (weights @ flat) / weights.sum(1, keepdims=True)
+    sums = np.stack([np.bincount(member, column) for column in flat.T], axis=1)
+    means = _resampled(sums, np.bincount(member), np.random.default_rng(seed))
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(means, [tail, 100 - tail], axis=0).reshape(2, *values.shape[1:])
     return Interval(values.mean(0), low, high)
+
+
+def _resampled(sums: Array, counts: Array, rng: np.random.Generator) -> Array:
+    """Return the means [resamples, …] of pictures drawn anew, each with its sum [pictures, …] and count of cases.
+
+    As many resamples at a time as a few megabytes hold.
+    """
+    pictures, means = len(counts), []
+    step = max(1, CHUNK // pictures)
+    for start in range(0, RESAMPLES, step):
+        draws = rng.integers(0, pictures, (min(step, RESAMPLES - start), pictures))
+        weights = np.stack([np.bincount(draw, minlength=pictures) for draw in draws]).astype(np.float64)
+        means.append((weights @ sums) / (weights @ counts)[:, None])
+    return np.concatenate(means)

@@ -178,23 +178,43 @@ def integer_units(x: ir.Value) -> Units | None:
     return None if x.dtype is None or x.dtype.is_floating_point() else units(x)
 
 
-def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:
-    """Return the probability of class *index* for one picture: the graph's own where it ends in softmax or sigmoid.
+def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
+    """Return the numbers, float64 [K], that one picture's *values* of the output stand for.
 
-    Where it ends in plain scores it is their softmax, or their sigmoid if the classes do not exclude each other; None
-    for scores that are integers of unknown meaning.
+    None for integers of unknown meaning.
     """
-    values = outputs[scores.output].reshape(-1)
     known = scores.output_units.known if scores.output_units is not None else None
     if np.issubdtype(values.dtype, np.integer) and known is None:
         return None
     scale, zero = known or (1.0, 0)
-    values = (values.astype(np.float64) - zero) * scale
-    if scores.head == "logsoftmax":
-        return float(np.exp(values[index]))
-    if scores.head is not None:
-        return float(values[index])
-    if multi_label or len(values) == 1:
-        return float(1 / (1 + np.exp(-values[index])))
-    exponentials = np.exp(values - values.max())
-    return float(exponentials[index] / exponentials.sum())
+    real: np.ndarray = (values.reshape(-1).astype(np.float64) - zero) * scale
+    return real
+
+
+def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.ndarray | None:
+    """Return the probabilities, float64 [K], in one picture's *values* of the output.
+
+    The graph's own where it ends in softmax or sigmoid. Where it ends in plain scores it is their softmax, or their
+    sigmoid if the classes do not exclude each other; None for scores that are integers of unknown meaning.
+    """
+    real = real_scores(scores, values)
+    return None if real is None else meant(real, scores.head, exclusive=not multi_label)
+
+
+def meant(real: np.ndarray, head: str | None, *, exclusive: bool) -> np.ndarray:
+    """Return the probabilities, float64 [K], that scores [K] behind *head* mean, *exclusive* classes or not."""
+    real = real.astype(np.float64)
+    if head in ("softmax", "sigmoid"):
+        return real
+    if head == "logsoftmax":
+        return np.exp(real)
+    if not exclusive or len(real) == 1:
+        return 1 / (1 + np.exp(-real))
+    exponentials = np.exp(real - real.max())
+    return exponentials / exponentials.sum()
+
+
+def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:
+    """Return the probability of class *index* for one picture, as `probabilities` has it."""
+    found = probabilities(scores, outputs[scores.output], multi_label)
+    return None if found is None else float(found[index])

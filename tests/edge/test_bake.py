@@ -125,3 +125,15 @@ def test_a_blank_map_stays_blank(tmp_path: Path) -> None:
     made = bake(hand_model(), tmp_path / "b.onnx", target=0, map_size="layer")
     (found,) = session(made.path).run(["heatmap"], {"x": -np.abs(HAND_X)})
     np.testing.assert_array_equal(found, np.zeros_like(found))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gradient", "layercam"])
+def test_the_raw_map_and_its_class_are_outputs_where_asked(method: str, tmp_path: Path) -> None:
+    made = bake(SHAPES, tmp_path / "b.onnx", method, raw=True)
+    found = dict(zip(made.outputs, session(made.path).run(list(made.outputs), {"image": tensor(2)}), strict=True))
+    assert list(found) == ["heatmap", "onnxcam.map", "onnxcam.class.chosen"]
+    explainer = Explainer(SHAPES, method=method)
+    raw = explainer.attribute(tensor(2))
+    flat = [heatmap.flat(one, None if METHODS[method].at_layer else 0) for one in raw]
+    np.testing.assert_allclose(found["onnxcam.map"], np.stack(flat), atol=1e-4 * np.abs(raw).max())
+    np.testing.assert_array_equal(found["onnxcam.class.chosen"], explainer.classes(tensor(2)))

@@ -1,0 +1,66 @@
+"""``onnxcam pack``: a zip that records on a device with Python, NumPy and ONNX Runtime alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+
+def command(
+    model: options.Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .zip file to write.", show_default=False)],
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            "-i",
+            help="Pictures to bring along, preprocessed: files, folders, patterns or lists; repeatable. Without any "
+            "the device gives pictures of the input's size.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option("--method", "-m", help="A method of one pass.")] = "gradcam",
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="top, input (run.py --class says it), or a class.")
+    ] = "top",
+    classes_from: options.ClassesFrom = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", "-l", help="The layer: a tensor's, node's or module's name.", show_default=False),
+    ] = None,
+    preprocess: options.Preprocess = None,
+    labels: options.Labels = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="An older opset, for an older runtime.", show_default=False)] = None,
+) -> None:
+    """Pack MODEL with its explanation baked in, and run.py, which records it on a device.
+
+    There: unzip it, python run.py -o run. Here: onnxcam compare reference run.
+    """
+    from onnxcam import image
+    from onnxcam.cli import show
+    from onnxcam.edge.pack import pack
+
+    made = pack(
+        model,
+        output,
+        image.files(images or []),
+        method,
+        layer=layer,
+        target=target,
+        classes_from=classes_from,
+        preprocess=preprocess,
+        labels=labels,
+        settings=options.pairs(settings),
+        opset=opset,
+    )
+    show.table(("", ""), [("pictures", str(made.pictures)), ("layer", made.layer or ""), ("zip", str(made.path))])
+    show.warnings([f"left out: {why}" for _, why in made.unreadable])
+    show.warnings(made.warnings)

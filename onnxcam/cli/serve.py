@@ -1,0 +1,33 @@
+"""``onnxcam serve``: the page, on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from typing import Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+
+def command(
+    model: options.Baked = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8765,
+    runtime: options.Runtime = None,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Serve the page that runs baked models in the browser, on this machine alone."""
+    import webbrowser
+
+    from onnxcam.edge.site import build
+    from onnxcam.edge.webserver import server
+
+    with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder, server(folder, port) as running:
+        build(folder, model=model, runtime=runtime)
+        url = f"http://localhost:{running.server_port}/"
+        typer.echo(f"{url} (Ctrl+C ends it)")
+        if browser:
+            webbrowser.open(url)
+        with contextlib.suppress(KeyboardInterrupt):
+            running.serve_forever()

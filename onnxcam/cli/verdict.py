@@ -1,0 +1,104 @@
+"""What `onnxcam validate` and `onnxcam compare` end with: reports, a table, warnings, the verdict, the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from onnxcam.edge.validation import Summary, Validation, Verdict
+
+SHOWN = 3  # pictures that could not be read
+
+
+def tell(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Write the reports, print what was found, and exit with code 1 where it did not pass."""
+    from onnxcam.cli import show
+
+    found.save(output, overwrite)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+        if found.levels:
+            _print_layers(found)
+        show.where(output)
+    _note(found)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _print(found: Validation) -> None:
+    """Print a row a metric: the mean and its interval, the worst picture, and what was asked for."""
+    from onnxcam.cli import show
+
+    asked = {verdict.metric: verdict for verdict in found.verdicts}
+    if not show.out.is_terminal:
+        show.table((), [_line(row, asked.get(name)) for name, row in found.summaries.items()])
+        return
+    rows = [_row(row, asked.get(name)) for name, row in found.summaries.items()]
+    show.table(("metric", "# mean", "95 % interval", "# worst", "in", "required"), rows)
+
+
+def _print_layers(found: Validation) -> None:
+    """Print a row a layer that both have, from the input on."""
+    from onnxcam.cli import show
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4f}"
+
+    if show.out.is_terminal:
+        show.out.print()
+    rows = [
+        (level.reference, level.size, number(level.activations), number(level.pearson), number(level.iou))
+        for level in found.levels
+    ]
+    show.table(("layer", "size", "# cosine of activations", "# pearson", "# iou"), rows)
+
+
+def _line(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
+    """Return metric, mean, low, high, worst, its picture, how many pictures, what is required, whether it holds."""
+    numbers = ("" if value is None else f"{value:.4f}" for value in (row.mean, row.low, row.high, row.worst))
+    told = ("", "") if asked is None else (asked.words, "holds" if asked.holds else "FAILS")
+    return row.metric, *numbers, row.worst_picture, str(row.count), *told
+
+
+def _row(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
+    from onnxcam.edge.comparison import METRICS
+
+    arrow = "↑" if METRICS[row.metric].better == "higher" else "↓"
+    interval = "" if row.low is None or row.high is None else f"[{row.low:.3f}, {row.high:.3f}]"
+    even = row.worst == row.median == row.mean
+    worst = ("", "") if even else (f"{row.worst:.3f}", Path(row.worst_picture).name)
+    told = "" if asked is None else f"{asked.words.removeprefix(row.metric).strip()} {'✓' if asked.holds else '✗'}"
+    return f"{row.metric} {arrow}", f"{row.mean:.3f}", interval, *worst, told
+
+
+def _note(found: Validation) -> None:
+    """Print what the user should know, and the verdict in one line."""
+    from onnxcam.cli import show
+    from onnxcam.edge import depth
+
+    left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
+    if len(found.unreadable) > SHOWN:
+        left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
+    show.warnings([*left, *found.warnings])
+    if found.levels:
+        show.err.print(f"layers: {depth.told(found.levels)}", markup=False, soft_wrap=True)
+    style = "green" if found.passed else "red"
+    show.err.print(_verdict(found), style=style, markup=False, soft_wrap=True)
+
+
+def _verdict(found: Validation) -> str:
+    count = len(found.journal)
+    on = f"on {count} picture{'s' if count != 1 else ''}"
+    failing = [_failing(verdict) for verdict in found.verdicts if not verdict.holds]
+    return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all that was required holds"
+
+
+def _failing(verdict: Verdict) -> str:
+    value = "no picture has it" if verdict.value is None else f"it is {verdict.value:.4f}"
+    return f"{verdict.words} is required, but {value}"

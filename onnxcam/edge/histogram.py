@@ -1,0 +1,80 @@
+"""Values → the bars of a histogram, as an SVG draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 240, 64
+"""Of the drawing, in its own units."""
+BINS = 24
+"""At most about so many."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How many values lie in [low, high), and where that is drawn."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars from *low* to *high*; *bounds* are where thresholds stand, *mean* is where the mean does."""
+
+    low: float
+    high: float
+    bars: tuple[Bar, ...]
+    mean: float
+    bounds: tuple[float, ...]
+
+
+def histogram(
+    values: NDArray[np.float64], bounds: Sequence[float] = (), *, yes_or_no: bool = False
+) -> Histogram | None:
+    """Return the histogram of what is finite in *values*, its edges at round numbers; None where nothing is.
+
+    The thresholds *bounds* lie within. What is *yes_or_no* has two bars.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    inside = [float(values.min()), float(values.max()), *bounds]
+    edges = np.array([0, 0.5, 1]) if yes_or_no else _edges(min(inside), max(inside))
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    low, high = float(edges[0]), float(edges[-1])
+
+    def at(value: float) -> float:
+        return WIDTH * (value - low) / (high - low)
+
+    width, tall = WIDTH / len(counts), HEIGHT / counts.max()
+    bars = tuple(
+        Bar(i * width, HEIGHT - count * tall, width, count * tall, float(edges[i]), float(edges[i + 1]), int(count))
+        for i, count in enumerate(counts)
+        if count
+    )
+    return Histogram(low, high, bars, at(float(values.mean())), tuple(map(at, bounds)))
+
+
+def _edges(low: float, high: float) -> NDArray[np.float64]:
+    step = _round_step(high - low)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
+
+
+def _round_step(span: float) -> float:
+    """Return 1, 2 or 5 times a power of ten, of which at most BINS make *span*."""
+    if span <= 0:
+        return 0.1
+    power: float = 10.0 ** math.floor(math.log10(span / BINS))
+    return next(power * each for each in (1, 2, 5, 10) if power * each * BINS >= span)

@@ -1,0 +1,226 @@
+"""A recording: what one model said of many pictures, in a folder, from any machine (docs/recording.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam.edge.device import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
+from onnxcam.edge.outcome import Outcome
+from onnxcam.edge.validation import Side
+from onnxcam.errors import RecordingError
+from onnxcam.preprocess import Frame
+from onnxcam.target.scores import meant
+
+_DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
+_HEADS = ("softmax", "logsoftmax", "sigmoid")
+_SIDE = ("name", "sha256", "kind", "method", "preprocess", "provider")
+
+
+class Recording:
+    """A recording that was read and checked; its outcomes come from the disk as they are asked for.
+
+    Args:
+        folder: The folder with ``recording.json``.
+
+    Raises:
+        RecordingError: it is not there, not whole, of another version, or not as it was written.
+
+    Example:
+        >>> [outcome.target for outcome in Recording("run")]
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._says = _read(self.folder)
+        self.side = self._side()
+        self.class_names = self._texts("labels")
+        self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
+        self.unreadable = self._left_out()
+        self.warnings = self._texts("warnings") or []
+        self._check_pictures()
+        meaning = self._part(self._says, "scores", dict)
+        self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
+        self.known = bool(meaning.get("known", True))
+        if not (self.head is None or self.head in _HEADS):
+            raise self._wrong(f"scores.head is {self.head!r}; it is null, softmax, logsoftmax or sigmoid")
+        self._tensors = {name: self._tensor(name) for name in TENSORS}
+        self._check_counts()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, row: int) -> Outcome:
+        """Return the outcome of the picture at place *row*."""
+        picture = self.pictures[row]
+        scores = np.array(self._tensors["scores"][row])
+        shape, frame = picture.get("map"), picture.get("frame")
+        flat = None if shape is None else self._tensors["maps"][self._starts[row] : self._starts[row + 1]]
+        return Outcome(
+            picture=picture["name"],
+            sha256=picture["sha256"],
+            size=(picture["size"][0], picture["size"][1]),
+            scores=scores,
+            probabilities=meant(scores, self.head, exclusive=self.exclusive) if self.known else None,
+            target=self.target(row),
+            map=None if flat is None else np.array(flat).reshape(shape),
+            why=picture.get("why", ""),
+            frame=None if frame is None else Frame(*frame),
+            head=self.head,
+            exclusive=self.exclusive,
+        )
+
+    def target(self, row: int) -> int:
+        """Return the class that was explained of the picture at place *row*."""
+        return int(self._tensors["classes"][row])
+
+    @property
+    def name(self) -> str:
+        """What people call it: its folder."""
+        return str(self.folder)
+
+    @property
+    def seal(self) -> str:
+        """The hash of all that it says, the hashes of its tensors among that."""
+        return str(self._says["seal"])
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether any picture has a map."""
+        return bool(self._starts[-1])
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(self._tensors["scores"].shape[1])
+
+    @property
+    def explained(self) -> dict[str, int]:
+        """The class that was explained of each picture, by the hash of its file."""
+        return {one["sha256"]: int(index) for one, index in zip(self.pictures, self._tensors["classes"], strict=True)}
+
+    def _side(self) -> Side:
+        model = self._part(self._says, "model", dict)
+        words = {name: self._part(model, name, str) for name in _SIDE}
+        return Side(layer=self._part(model, "layer", str, optional=True), **words)
+
+    def _texts(self, name: str) -> Sequence[str] | None:
+        found: Sequence[str] | None = self._part(self._says, name, list, optional=True)
+        if found is not None and not _are_texts(found):
+            raise self._wrong(f"{name} is a list of texts, or null")
+        return found
+
+    def _left_out(self) -> list[tuple[str, str]]:
+        found = self._part(self._says, "unreadable", list, optional=True) or []
+        if not all(isinstance(one, dict) and _are_texts([one.get("name"), one.get("why")]) for one in found):
+            raise self._wrong('unreadable is a list of {"name": …, "why": …}')
+        return [(one["name"], one["why"]) for one in found]
+
+    def _check_pictures(self) -> None:
+        if not self.pictures:
+            raise self._wrong("there is no picture in it")
+        for place, one in enumerate(self.pictures):
+            if not isinstance(one, dict) or not _is_picture(one):
+                raise self._wrong(
+                    f'pictures[{place}] is not {{"name": …, "sha256": …, "size": [H, W], "map": [h, w] or null}}'
+                )
+
+    def _check_counts(self) -> None:
+        count, shapes = len(self.pictures), {name: list(tensor.shape) for name, tensor in self._tensors.items()}
+        areas = [math.prod(one.get("map") or [0]) for one in self.pictures]
+        self._starts = np.cumsum([0, *areas])
+        if len(shapes["scores"]) != 2 or shapes["scores"][0] != count or not shapes["scores"][1]:
+            raise self._wrong(f"there are {count} pictures, but scores {shapes['scores']}; it is [pictures, classes]")
+        if shapes["classes"] != [count]:
+            raise self._wrong(f"there are {count} pictures, but classes {shapes['classes']}")
+        if shapes["maps"] != [int(self._starts[-1])]:
+            raise self._wrong(f"the maps of all pictures have {self._starts[-1]} cells, but maps {shapes['maps']}")
+        if not np.isin(self._tensors["classes"], np.arange(self.classes)).all():
+            raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise self._wrong(f"there are {len(self.class_names)} labels, but {self.classes} classes")
+
+    def _tensor(self, name: str) -> NDArray[Any]:
+        """Return a tensor, mapped from its file, after all its bytes were checked."""
+        says = self._part(self._part(self._says, "tensors", dict), name, dict)
+        file, shape = self._part(says, "file", str), self._part(says, "shape", list)
+        if says.get("dtype") != _DTYPES[name] or says.get("order") != "little":
+            raise self._wrong(f"{name} is {says.get('dtype')} {says.get('order')}; it is little-endian {_DTYPES[name]}")
+        if not all(isinstance(length, int) and length >= 0 for length in shape):
+            raise self._wrong(f"the shape of {name} is {shape}; it is a list of lengths")
+        path, dtype = self.folder / file, np.dtype(TENSORS[name])
+        if Path(file).name != file or not path.is_file():
+            raise self._wrong(f"{file} is missing; copy the whole folder again")
+        wanted, there = math.prod(shape) * dtype.itemsize, path.stat().st_size
+        if there != wanted:
+            raise self._wrong(f"{file} has {there} bytes in place of {wanted}: it was cut off; copy the folder again")
+        if digest(path) != says.get("sha256"):
+            raise self._wrong(f"{file} is not as it was written (its hash differs); copy the folder again")
+        return np.memmap(path, dtype, "r", shape=tuple(shape)) if wanted else np.zeros(shape, dtype)
+
+    def _part(self, whole: Mapping[str, Any], name: str, kind: type, *, optional: bool = False) -> Any:
+        found = whole.get(name)
+        if isinstance(found, kind) or (found is None and optional):
+            return found
+        word = {"str": "a text", "dict": "an object", "list": "a list"}[kind.__name__]
+        raise self._wrong(f"{DONE} has no {name!r} that is {word} (docs/recording.md)")
+
+    def _wrong(self, why: str) -> RecordingError:
+        return RecordingError(f"recording '{self.folder}': {why}")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Return what ``recording.json`` says, after its seal was checked."""
+    where, file = f"recording '{folder}'", folder / DONE
+    if not folder.is_dir():
+        raise RecordingError(f"{where} does not exist; `onnxcam record` makes one")
+    if not file.is_file():
+        if (folder / PART).is_file():
+            done = max(len((folder / PART).read_bytes().splitlines()) - 1, 0)
+            raise RecordingError(f"{where} is not complete, it ends after {done} pictures; record again to go on")
+        raise RecordingError(f"{where} has no {DONE}; give the folder that `onnxcam record` or run.py wrote")
+    data = file.read_bytes()
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise RecordingError(f"{where}: {DONE} is cut off or no JSON; copy the folder again") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise RecordingError(f'{where}: {DONE} does not say "format": "{FORMAT}"; it is no recording')
+    if found.get("version") != VERSION:
+        raise RecordingError(f"{where} is of version {found.get('version')}; this onnxcam reads version {VERSION}")
+    if found.get("seal") != hashlib.sha256(data.rpartition(SEAL)[0]).hexdigest():
+        raise RecordingError(f"{where}: {DONE} is not as it was written (its seal differs); copy the folder again")
+    return found
+
+
+def _is_picture(one: Mapping[str, Any]) -> bool:
+    name, sha256, why = one.get("name"), one.get("sha256"), one.get("why", "")
+    pairs = [one.get("size"), *([one["map"]] if one.get("map") is not None else [])]
+    sizes = all(isinstance(pair, list) and len(pair) == 2 and all(_is_length(x) for x in pair) for pair in pairs)
+    frame = one.get("frame")
+    framed = frame is None or (isinstance(frame, list) and len(frame) == 4 and all(_is_number(x) for x in frame))
+    hashed = isinstance(sha256, str) and len(sha256) == 64
+    return isinstance(name, str) and isinstance(why, str) and hashed and sizes and framed
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,173 @@
+"""Two vectors of scores, or two maps, to one number. NaN where the number is not defined."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from onnxcam.metrics.base import Array
+from onnxcam.metrics.sanity import rank_correlation
+
+FLOOR = 1e-6
+"""The least probability that KL takes of a candidate: an int8 softmax writes 0 for all below 1/512."""
+SHARE = 0.2
+"""The share of the pixels that `iou` looks at."""
+
+
+def cosine(a: Array, b: Array) -> float:
+    """a · b / (|a| |b|) of two vectors [K]; NaN where one of them is zero.
+
+    Example:
+        >>> cosine(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+        0.0
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    length = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / length if length > 0 else math.nan
+
+
+def kl(p: Array, q: Array, exclusive: bool = True) -> float:
+    """KL(p ‖ q) = Σ p ln(p / q) of two vectors of probabilities [K], in nats: what q fails to say of p.
+
+    p is the reference's. q is taken as at least `FLOOR`, and both as adding up to 1, which rounding to integers
+    undoes. Where classes do not exclude each other, it is the sum over the classes of the divergence of each, yes
+    against no.
+
+    Example:
+        >>> round(kl(np.array([0.5, 0.5]), np.array([0.25, 0.75])), 4)
+        0.1438
+    """
+    p, q = p.astype(np.float64), np.clip(q.astype(np.float64), FLOOR, 1)
+    if exclusive and len(p) > 1:
+        return _divergence(p / p.sum(), q / q.sum()) if p.sum() > 0 else math.nan
+    return _divergence(p, q) + _divergence(1 - p, np.maximum(1 - q, FLOOR))
+
+
+def _divergence(p: Array, q: Array) -> float:
+    some = p > 0
+    return float((p[some] * np.log(p[some] / q[some])).sum())
+
+
+def pearson(a: Array, b: Array) -> float:
+    """Pearson's correlation of two maps [h, w]; NaN where one of them is the same everywhere.
+
+    Example:
+        >>> round(pearson(np.array([[1.0, 2.0, 3.0]]), np.array([[2.0, 4.0, 6.0]])), 12)
+        1.0
+    """
+    if is_constant(a) or is_constant(b):
+        return math.nan
+    x, y = (heat.ravel().astype(np.float64) - heat.mean(dtype=np.float64) for heat in (a, b))
+    return cosine(x, y)
+
+
+def spearman(a: Array, b: Array) -> float:
+    """Spearman's correlation of two maps [h, w], of ranks: equal pixels share their mean rank. NaN as for `pearson`.
+
+    Example:
+        >>> spearman(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 4.0, 9.0]]))
+        1.0
+    """
+    return math.nan if is_constant(a) or is_constant(b) else rank_correlation(a, b)
+
+
+def ssim(a: Array, b: Array, data_range: float) -> float:
+    """The mean structural similarity of two maps [h, w] whose values span *data_range*.
+
+    Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004, equation 13: in
+    Gaussian windows of 11 × 11 pixels, σ = 1.5, K₁ = 0.01, K₂ = 0.03; windows that reach over the border are left out.
+    NaN for maps smaller than a window.
+
+    Example:
+        >>> ssim(np.eye(16), np.eye(16), 1.0)
+        1.0
+    """
+    import cv2
+
+    radius = 5
+    if min(a.shape) <= 2 * radius or not data_range > 0:
+        return math.nan
+
+    def mean(x: Array) -> Array:
+        side = 2 * radius + 1
+        return cv2.GaussianBlur(x, (side, side), 1.5)[radius:-radius, radius:-radius]
+
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mx, my = mean(x), mean(y)
+    vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
+    found = ((2 * mx * my + c1) * (2 * vxy + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    return float(found.mean())
+
+
+def iou(a: Array, b: Array, share: float = SHARE) -> float:
+    """|A ∩ B| / |A ∪ B|, A and B the top *share* of the pixels of two maps [h, w] ≥ 0; NaN where one map is zero.
+
+    Pixels as large as the last of them count too, pixels of zero never.
+
+    Example:
+        >>> iou(np.array([[4.0, 3.0, 2.0, 1.0]]), np.array([[4.0, 2.0, 3.0, 1.0]]), share=0.5)
+        0.3333333333333333
+    """
+    top, other = _top(a, share), _top(b, share)
+    if not (top.any() and other.any()):
+        return math.nan
+    return float((top & other).sum() / (top | other).sum())
+
+
+def _top(heat: Array, share: float) -> Array:
+    count = max(1, round(share * heat.size))
+    least = np.partition(heat.ravel(), -count)[-count]
+    top: Array = (heat >= least) & (heat > 0)
+    return top
+
+
+def peak_distance(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> float:
+    """The distance of the largest pixels of two maps [h, w], *spacing* (y, x) apart from pixel to pixel.
+
+    Where several are the largest, the distance of the nearest two.
+
+    Example:
+        >>> peak_distance(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 1.0]]))
+        2.0
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    away = distance_transform_edt(b < b.max(), sampling=spacing)
+    return float(away[a == a.max()].min())
+
+
+def mass_shift(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> float:
+    """The distance of the centres of mass of two maps [h, w] ≥ 0, as `peak_distance`; NaN where one map is zero.
+
+    Example:
+        >>> mass_shift(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 1.0]]))
+        1.5
+    """
+    y, x = np.subtract(_centre(a), _centre(b))
+    return math.hypot(y * spacing[0], x * spacing[1])
+
+
+def _centre(heat: Array) -> tuple[float, float]:
+    total = heat.sum(dtype=np.float64)
+    if not total > 0:
+        return math.nan, math.nan
+    rows, columns = (heat.sum(axis, dtype=np.float64) for axis in (1, 0))
+    return float(rows @ np.arange(len(rows)) / total), float(columns @ np.arange(len(columns)) / total)
+
+
+def strength(a: Array, b: Array) -> float:
+    """min(Σa, Σb) / max(Σa, Σb) of two maps [h, w] ≥ 0: 1 where they hold as much evidence; NaN where both are zero.
+
+    Example:
+        >>> strength(np.array([[1.0, 3.0]]), np.array([[1.0, 0.0]]))
+        0.25
+    """
+    low, high = sorted(float(heat.sum(dtype=np.float64)) for heat in (a, b))
+    return low / high if high > 0 else math.nan
+
+
+def is_constant(heat: Array) -> bool:
+    """Whether a map is the same everywhere."""
+    return bool(heat.size == 0 or heat.min() == heat.max())

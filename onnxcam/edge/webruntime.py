@@ -1,0 +1,109 @@
+"""onnxruntime-web, which runs models in a browser: one pinned release of its npm package, fetched once and checked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import sys
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from onnxcam.errors import OutputError, RuntimeFilesError
+
+VERSION = "1.30.0"
+INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+"""Of the package's dist/: the interface, and the engine for the CPU in WebAssembly."""
+REGISTRY = "https://registry.npmjs.org"
+TIMEOUT = 60  # seconds without a byte
+
+_BY_HAND = f"on a machine that can, run `npm pack onnxruntime-web@{VERSION}`, and give the file with --runtime"
+
+
+def files(source: str | os.PathLike[str] | None = None) -> dict[str, bytes]:
+    """Return the `FILES` by name: of *source*, the npm package as a folder or .tgz, else of the cache or the registry.
+
+    RuntimeFilesError where they cannot be had, or where a .tgz is not the release that is pinned here.
+    """
+    if source is None:
+        return _unpacked(_cached())
+    path = Path(source)
+    if not path.exists():
+        raise RuntimeFilesError(f"{path}: no such file or folder; give the npm package onnxruntime-web {VERSION}")
+    if path.is_dir():
+        return _of_folder(path)
+    return _unpacked(_checked(path.read_bytes(), str(path)))
+
+
+def _of_folder(path: Path) -> dict[str, bytes]:
+    folder = path / "dist" if (path / "dist").is_dir() else path
+    try:
+        return {name: (folder / name).read_bytes() for name in FILES}
+    except OSError as error:
+        raise RuntimeFilesError(
+            f"{error.filename}: {error.strerror}; give --runtime the folder of the npm package onnxruntime-web"
+        ) from None
+
+
+def _unpacked(package: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        members = ((name, archive.extractfile(f"package/dist/{name}")) for name in FILES)
+        return {name: member.read() for name, member in members if member is not None}
+
+
+def _cached() -> bytes:
+    """Return the package, from the cache if it is there whole."""
+    path = cache() / f"onnxruntime-web-{VERSION}.tgz"
+    if path.is_file() and integrity(package := path.read_bytes()) == INTEGRITY:
+        return package
+    package = _fetched()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(package)
+        os.replace(file.name, path)  # nobody ever meets half a file
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written") from None
+    return package
+
+
+def _fetched() -> bytes:
+    registry = next((value for name, value in os.environ.items() if name.lower() == "npm_config_registry"), REGISTRY)
+    url = f"{registry.rstrip('/')}/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
+    if not url.startswith(("https://", "http://")):
+        raise RuntimeFilesError(f"{url}: no web address; correct NPM_CONFIG_REGISTRY")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            return _checked(answer.read(), url)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or error
+        raise RuntimeFilesError(f"{url} cannot be fetched ({reason}); {_BY_HAND}") from None
+
+
+def _checked(package: bytes, where: str) -> bytes:
+    if integrity(package) != INTEGRITY:
+        raise RuntimeFilesError(
+            f"{where} is not onnxruntime-web {VERSION} as published: its SHA-512 differs; {_BY_HAND}"
+        )
+    return package
+
+
+def integrity(package: bytes) -> str:
+    """Return the hash of *package* as npm writes it."""
+    return "sha512-" + base64.b64encode(hashlib.sha512(package).digest()).decode()
+
+
+def cache() -> Path:
+    """Return the user's folder for what can be fetched again."""
+    home = Path.home()
+    if sys.platform == "win32":
+        own = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        own = home / "Library" / "Caches"
+    else:
+        own = home / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or own) / "onnxcam"

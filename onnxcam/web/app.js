@@ -1,0 +1,309 @@
+// The page: files in, the worker's answers drawn. What it shows can be read from `window.onnxcam` (docs/web.md).
+
+import { connect } from "./link.js";
+
+const at = (id) => document.getElementById(id);
+const api = (window.onnxcam = { ready: false, facts: null, result: null, error: null, runs: 0 });
+
+const LIMIT = 1000; // labels that are offered while typing
+let site = null; // site.json: what came with the page
+let tables = {}; // name of a colour map → its 256 colours
+let picture = null; // {picture: Blob, name}, the last file
+let wanted = null; // the class that was asked for; null: the model's own
+let camera = null; // its stream, while it runs
+
+const ask = connect(begin, (isBusy) => { at("busy").hidden = !isBusy || Boolean(camera); });
+
+function fail(error) {
+  api.error = error.message;
+  at("error-text").textContent = error.message;
+  at("error").hidden = false;
+}
+
+function forgive() {
+  api.error = null;
+  at("error").hidden = true;
+}
+
+/** Let a handler's failure reach the person. */
+const safely = (work) => async (...words) => {
+  try {
+    await work(...words);
+  } catch (error) {
+    fail(error);
+  }
+};
+
+// ---- models and pictures ------------------------------------------------------------------------------------------
+
+async function openModel(source) {
+  forgive();
+  at("status").textContent = `Opening ${source.name} …`;
+  try {
+    ({ facts: api.facts } = await ask("open", source));
+  } finally {
+    at("status").textContent = api.facts ? "Waiting for a picture." : "Waiting for a model and a picture.";
+  }
+  wanted = api.result = null;
+  at("time").textContent = "";
+  at("classes").replaceChildren();
+  describe(api.facts);
+  if (picture && !camera) await explain(picture);
+}
+
+async function openPicture(file) {
+  forgive();
+  stopCamera();
+  wanted = null;
+  picture = { picture: file, name: file.name || "the pasted picture" };
+  if (api.facts) await explain(picture);
+  else {
+    at("step-picture").classList.add("done");
+    at("status").textContent = `${picture.name} waits for a model.`;
+  }
+}
+
+async function explain(words, given) {
+  const result = await ask(words ? "explain" : "again", { ...words, class: wanted }, given);
+  result.name = words?.name ?? api.result?.name;
+  api.result = result;
+  api.runs += 1;
+  show(result);
+}
+
+const kind = ({ name, type }) => {
+  if (/\.onnx$/i.test(name)) return "model";
+  return type.startsWith("image/") || /\.(png|jpe?g|webp|gif|bmp|avif)$/i.test(name) ? "picture" : null;
+};
+
+const take = safely(async (files) => {
+  const [model, image] = ["model", "picture"].map((each) => files.find((file) => kind(file) === each));
+  const other = files.find((file) => !kind(file));
+  if (other) throw new Error(`${other.name} is neither an .onnx file nor a picture; drop a baked model, or a PNG, JPEG or WebP file`);
+  if (model && image) picture = null; // the old one need not be explained again
+  if (model) await openModel({ file: model, name: model.name });
+  if (image) await openPicture(image);
+});
+
+// ---- what is shown ------------------------------------------------------------------------------------------------
+
+const label = (index) => api.facts.labels?.[index] ?? `class ${index}`;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
+
+function show(result) {
+  at("empty").hidden = true;
+  at("shown").hidden = false;
+  at("download").disabled = false;
+  if (result.picture) {
+    const canvas = at("picture");
+    [canvas.width, canvas.height] = [result.width, result.height];
+    canvas.getContext("2d").drawImage(result.picture, 0, 0);
+    result.picture.close();
+  }
+  paint();
+  list(result);
+  const { prepare, run, draw } = result.milliseconds;
+  at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
+  const what = `Heat map: ${label(result.class)}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  at("picture").ariaLabel = `${result.name}. ${what}`;
+  at("status").ariaLive = camera ? "off" : "polite";
+  at("status").textContent = what;
+}
+
+/** Draw the heat map in the chosen colours; how much of it shows is the canvas's own opacity. */
+function paint() {
+  if (!api.result) return;
+  const { places, width, height } = api.result;
+  const canvas = at("heat");
+  [canvas.width, canvas.height] = [width, height];
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const table = tables[at("colours").value];
+  for (let i = 0; i < pixels.length; i++) pixels[i] = table[places[i]];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+function list({ scores, probabilities, top, class: chosen }) {
+  const rows = top.includes(chosen) ? top : [...top, chosen];
+  const items = rows.map((index) => {
+    const [bar, name, much, button] = ["span", "span", "span", "button"].map((tag) => document.createElement(tag));
+    [bar.className, name.className, much.className] = ["bar", "name", "much"];
+    bar.style.width = probabilities ? percent(probabilities[index]).replace(" ", "") : "0";
+    name.textContent = name.title = label(index);
+    much.textContent = probabilities ? percent(probabilities[index]) : String(scores[index]);
+    button.type = "button";
+    button.dataset.class = index;
+    button.ariaPressed = index === chosen;
+    button.disabled = !api.facts.takesClass;
+    button.append(bar, name, much);
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  });
+  const focused = document.activeElement?.dataset.class;
+  at("classes").replaceChildren(...items);
+  if (focused) at("classes").querySelector(`[data-class="${focused}"]`)?.focus();
+}
+
+function describe(facts) {
+  at("step-model").classList.add("done");
+  at("step-model-text").textContent = facts.name;
+  at("example").hidden = true;
+  at("no-model").hidden = true;
+  const explains = facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
+  const rows = {
+    File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
+    Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
+    Explains: explains,
+    Input: facts.inside ? "the picture, uint8" : `a tensor, ${facts.dtype}, made here`,
+    "Heat map": facts.heatmap,
+    Opened: `in ${lasting(facts.loaded)}, ${facts.threads} thread${facts.threads > 1 ? "s" : ""}`,
+  };
+  at("facts").replaceChildren(...Object.entries(rows).flatMap(([term, words]) => {
+    const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+    [dt.textContent, dd.textContent] = [term, words];
+    return [dt, dd];
+  }));
+  at("hint").hidden = facts.takesClass;
+  at("hint").textContent = `This file explains ${explains} only. For any class you click, bake it with --target input.`;
+  at("other").hidden = !facts.takesClass;
+  at("labels").replaceChildren(...(facts.labels ?? []).slice(0, LIMIT).map((name) => new Option(name, name)));
+}
+
+// ---- camera -------------------------------------------------------------------------------------------------------
+
+async function startCamera() {
+  forgive();
+  if (!api.facts) throw new Error("there is no model yet; drop a baked model first");
+  if (!navigator.mediaDevices) throw new Error("the camera needs https:// or localhost; open the page there");
+  try {
+    camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 } } });
+  } catch {
+    throw new Error("the camera cannot be used; allow it for this page, or close what else uses it");
+  }
+  at("camera").ariaPressed = true;
+  at("camera").textContent = "Stop";
+  const video = Object.assign(document.createElement("video"), { srcObject: camera, muted: true, playsInline: true });
+  await video.play();
+  const stream = camera;
+  while (camera === stream) {
+    const frame = await createImageBitmap(video);
+    await explain({ picture: frame, name: "the camera" }, [frame]);
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+function stopCamera() {
+  camera?.getTracks().forEach((track) => track.stop());
+  camera = null;
+  at("camera").ariaPressed = false;
+  at("camera").textContent = "Camera";
+}
+
+// ---- what people do -----------------------------------------------------------------------------------------------
+
+async function choose(index) {
+  forgive();
+  wanted = index === wanted ? null : index;
+  if (!camera) await explain(null);
+}
+
+function named(words) {
+  const names = api.facts.labels ?? [];
+  const index = names.findIndex((name) => name.toLowerCase() === words.toLowerCase());
+  const number = index >= 0 ? index : /^\d+$/.test(words) ? Number(words) : NaN;
+  if (!(number < api.result.scores.length)) throw new Error(`no class is called ${words}; give a name from the list, or a number`);
+  return number;
+}
+
+function download() {
+  const canvas = document.createElement("canvas");
+  const { width, height, name } = api.result;
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d");
+  context.drawImage(at("picture"), 0, 0);
+  context.globalAlpha = at("opacity").value / 100;
+  context.drawImage(at("heat"), 0, 0);
+  canvas.toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${name.replace(/\.[^.]+$/, "").replaceAll(" ", "-")}-${label(api.result.class)}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  });
+}
+
+function fade() {
+  at("heat").style.opacity = at("opacity").value / 100;
+  at("opacity-value").textContent = `${at("opacity").value} %`;
+}
+
+for (const each of ["model", "picture"]) {
+  const input = at(`${each}-file`);
+  at(`open-${each}`).onclick = () => input.click();
+  input.onchange = async () => {
+    await take([...input.files]);
+    input.value = "";
+  };
+}
+at("camera").onclick = safely(async () => {
+  if (camera) return stopCamera();
+  try {
+    await startCamera();
+  } catch (error) {
+    stopCamera();
+    throw error;
+  }
+});
+at("example").onclick = safely(async () => {
+  await openModel({ url: site.example.model, name: site.example.model });
+  const file = await (await fetch(site.example.picture)).blob();
+  await openPicture(new File([file], site.example.picture, { type: file.type }));
+});
+at("classes").onclick = safely(async ({ target }) => {
+  const button = target.closest("button");
+  if (button) await choose(Number(button.dataset.class));
+});
+at("other").onsubmit = safely(async (event) => {
+  event.preventDefault();
+  if (!api.result) throw new Error("there is no picture yet; drop one");
+  const index = named(at("other-class").value.trim());
+  at("other-class").value = "";
+  if (index !== wanted) await choose(index);
+});
+at("other-class").onchange = () => at("other-class").value && at("other").requestSubmit();
+at("dismiss").onclick = forgive;
+at("download").onclick = download;
+at("opacity").oninput = fade;
+at("colours").onchange = paint;
+
+const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+document.ondragover = (event) => {
+  event.preventDefault();
+  document.body.classList.toggle("dragging", Boolean(holdsFiles(event)));
+};
+document.ondragleave = (event) => !event.relatedTarget && document.body.classList.remove("dragging");
+document.ondrop = (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  if (holdsFiles(event)) take([...event.dataTransfer.files]);
+};
+document.onpaste = (event) => event.clipboardData.files.length && take([...event.clipboardData.files]);
+
+// ---- begin --------------------------------------------------------------------------------------------------------
+
+async function begin(error) {
+  if (error) return fail(error);
+  site = await (await fetch("site.json")).json();
+  for (const [name, base64] of Object.entries(site.colours)) {
+    const rgb = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    tables[name] = Uint32Array.from({ length: 256 }, (_, i) =>
+      new Uint32Array(Uint8Array.of(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2], 255).buffer)[0]);
+    at("colours").append(new Option(name, name));
+  }
+  fade();
+  at("example").hidden = !site.example || Boolean(site.model);
+  if (site.model) await safely(openModel)({ url: site.model.file, name: site.model.name });
+  api.ready = true;
+}

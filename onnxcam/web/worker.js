@@ -1,0 +1,172 @@
+// The model runs here, beside the page: one message in, one answer out, in order.
+//
+//   open    {file | url, name}         → {facts}
+//   explain {picture: Blob | ImageBitmap, name, class} → the result
+//   again   {class}                    → the result for the same picture
+
+import { Refused, read } from "./baked.js";
+import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
+import * as ort from "./runtime/ort.wasm.min.mjs";
+
+const MODEL_BYTES = 2 ** 30;
+const PICTURE_BYTES = 2 ** 26;
+const PIXELS = 2 ** 26;
+const SHOWN = 1600; // the longer side of what is drawn
+
+ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
+ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+ort.env.logLevel = "error";
+
+let model = null; // {session, stamp, facts}
+let shown = null; // the picture: {feed, frame, width, height}
+
+const megabytes = (bytes) => `${Math.round(bytes / 2 ** 20)} MB`;
+const firstLine = (error) => String(error?.message ?? error).split("\n")[0].trim();
+
+async function open({ file, url, name }) {
+  if (file && file.size > MODEL_BYTES)
+    throw new Refused(`${name} has ${megabytes(file.size)}; a browser holds models up to ${megabytes(MODEL_BYTES)}`);
+  const source = file ?? (await fetch(url));
+  if (source.ok === false) throw new Refused(`${name} is not on the server any more; reload the page`);
+  const bytes = new Uint8Array(await source.arrayBuffer());
+  const stamp = read(bytes, name);
+  const started = performance.now();
+  let session;
+  try {
+    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  } catch (error) {
+    const why = firstLine(error).replace(/^.*ERROR_MESSAGE: (Fatal error: )?/, "");
+    throw new Refused(`${name} cannot run in a browser: ${why}; see  onnxcam inspect ${name} --for web`);
+  }
+  const loaded = performance.now() - started;
+  await model?.session.release();
+  model = { session, stamp, facts: facts(session, stamp, bytes.length, loaded, name) };
+  shown = null;
+  return { facts: model.facts };
+}
+
+function facts(session, stamp, bytes, loaded, name) {
+  const inputs = Object.fromEntries(session.inputMetadata.map((value) => [value.name, value]));
+  const outputs = Object.fromEntries(session.outputMetadata.map((value) => [value.name, value]));
+  const takesClass = "onnxcam.class" in inputs;
+  const pictures = session.inputNames.filter((each) => each !== "onnxcam.class");
+  const inside = "picture" in inputs && inputs.picture.type === "uint8" && inputs.picture.shape[3] === 3;
+  if (!outputs.heatmap || !outputs[stamp.scores?.name])
+    throw new Refused(`${name} lacks the output 'heatmap' or its scores; bake it again`);
+  if (pictures.length !== 1)
+    throw new Refused(`${name} takes ${pictures.join(", ")}; this page has only a picture to give`);
+  if (!stamp.picture)
+    throw new Refused(`${name} does not say how a picture becomes its tensor; bake it again with --preprocess`);
+  const count = inputs[pictures[0]].shape[0];
+  if (Number.isInteger(count) && count > 1)
+    throw new Refused(`${name} takes ${count} pictures at once; export the model for one and bake that`);
+  return {
+    name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: stamp.method,
+    layer: stamp.layer, fixed: stamp.class !== null && stamp.class >= 0 ? stamp.class : null,
+    heatmap: outputs.heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
+    onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
+  };
+}
+
+/** Decode, lay over white as onnxcam does, and keep what the model takes of it. */
+async function look({ picture, name }) {
+  if (picture.size > PICTURE_BYTES)
+    throw new Refused(`${name} has ${megabytes(picture.size)}; give a picture below ${megabytes(PICTURE_BYTES)}`);
+  let bitmap = picture;
+  if (picture instanceof Blob) {
+    try {
+      bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none" });
+    } catch {
+      throw new Refused(`${name} is no picture that this browser can read; give a PNG, JPEG or WebP file`);
+    }
+  }
+  const { width, height } = bitmap;
+  if (width * height > PIXELS)
+    throw new Refused(`${name} has ${width} × ${height} pixels; scale it below ${Math.round(PIXELS / 1e6)} megapixels`);
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true, alpha: false });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const how = model.stamp.picture;
+  const planned = plan(how, height, width);
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const rgb = windowed(resize(rgba, height, width, planned.resized, how.interpolation), planned);
+  const made = model.facts.inside ? { data: rgb, dims: [1, ...planned.size, 3] } : tensor(rgb, planned.size, how);
+  if (!made)
+    throw new Refused(`this browser has no numbers of type ${how.dtype}; bake the model with --preprocess-inside`);
+  shown = { made, frame: frame(planned, height, width), width, height, rgb, size: planned.size };
+  return context.canvas;
+}
+
+/** Return the picture at the size at which it is drawn, as a bitmap to give away. */
+function drawn(canvas) {
+  const scale = Math.min(1, SHOWN / Math.max(canvas.width, canvas.height));
+  const small = new OffscreenCanvas(Math.max(1, canvas.width * scale), Math.max(1, canvas.height * scale));
+  const context = small.getContext("2d", { alpha: false });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(canvas, 0, 0, small.width, small.height);
+  return small.transferToImageBitmap();
+}
+
+async function explain(asked) {
+  if (!model) throw new Refused("there is no model yet; drop a baked model");
+  const started = performance.now();
+  const canvas = asked.picture ? await look(asked) : null;
+  if (!shown) throw new Refused("there is no picture yet; drop one");
+  const prepared = performance.now();
+  const { facts, stamp, session } = model;
+  const feeds = { [facts.input]: new ort.Tensor(facts.dtype, shown.made.data, shown.made.dims) };
+  const wanted = facts.takesClass ? asked.class ?? -1 : null;
+  if (wanted !== null) feeds["onnxcam.class"] = new ort.Tensor("int64", BigInt64Array.of(BigInt(wanted)), [1]);
+  let outputs;
+  try {
+    outputs = await session.run(feeds, ["heatmap", stamp.scores.name]);
+  } catch (error) {
+    throw new Refused(`${facts.name} failed on this picture: ${firstLine(error)}`);
+  }
+  const ran = performance.now();
+  const bitmap = canvas && drawn(canvas);
+  const answer = told(outputs, wanted, bitmap);
+  answer.milliseconds = { prepare: prepared - started, run: ran - prepared, draw: performance.now() - ran };
+  return [answer, bitmap ? [bitmap, answer.places.buffer] : [answer.places.buffer]];
+}
+
+function told({ heatmap, ...rest }, wanted, bitmap) {
+  const { stamp, facts } = model;
+  const scores = rest[stamp.scores.name].data;
+  const order = Array.from(scores.keys()).sort((a, b) => Number(scores[b]) - Number(scores[a]) || a - b);
+  const scale = Math.min(1, SHOWN / Math.max(shown.width, shown.height));
+  const [width, height] = [shown.width, shown.height].map((length) => Math.max(1, Math.trunc(length * scale)));
+  const seen = Object.fromEntries(Object.entries(shown.frame).map(([key, value]) =>
+    [key, value * (key[0] === "x" ? width / shown.width : height / shown.height)]));
+  const top = heatmap.type === "uint8" ? 255 : 1;
+  return {
+    heatmap: { data: heatmap.data, dims: heatmap.dims, type: heatmap.type },
+    scores, probabilities: probabilities(scores, stamp.scores), top: order.slice(0, 5),
+    class: facts.fixed ?? (wanted !== null && wanted >= 0 ? wanted : order[0]),
+    input: { rgb: shown.rgb, dims: [...shown.size, 3] },
+    blank: !heatmap.data.some((value) => value > 0),
+    picture: bitmap, width, height,
+    places: enlarged(heatmap.data, heatmap.dims.slice(1), top, seen, height, width),
+  };
+}
+
+const kinds = {
+  open: async (asked) => [await open(asked), []],
+  explain,
+  again: explain,
+};
+
+let turn = Promise.resolve(); // one after the other
+self.onmessage = ({ data: { id, kind, ...asked } }) => {
+  turn = turn.then(async () => {
+    try {
+      const [answer, given] = await kinds[kind](asked);
+      self.postMessage({ id, answer }, given);
+    } catch (error) {
+      self.postMessage({ id, refused: error instanceof Refused, error: firstLine(error) });
+    }
+  });
+};
+self.postMessage({ ready: true });

@@ -1,0 +1,149 @@
+"""Recording: by the function that validates, resumed after a kill, of another recording's classes, of baked files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxcam import Explainer
+from onnxcam.edge.bake import bake
+from onnxcam.edge.observer import Observer
+from onnxcam.edge.record import record
+from onnxcam.edge.recording import Recording
+from onnxcam.errors import EngineError, ImageError, RecordingError, TargetError
+from tests.conftest import Ran
+from tests.edge.recordings import SHAPES, photos
+from tests.test_quantized import qdq
+
+FILES = ("recording.json", "scores.bin", "maps.bin", "classes.bin")
+
+
+def test_a_recording_holds_what_the_explainer_says(tmp_path: Path) -> None:
+    pictures = photos(tmp_path / "p", 3)
+    made = record(SHAPES, pictures, tmp_path / "run", "layercam")
+    assert (made.pictures, made.side.method) == (3, "layercam")
+    explainer = Explainer(SHAPES, method="layercam")
+    for path, outcome in zip(pictures, Recording(tmp_path / "run"), strict=True):
+        expected = explainer(path)
+        assert (outcome.picture, outcome.target) == (str(path), expected.target)
+        np.testing.assert_allclose(outcome.map, expected.raw, atol=1e-6)
+        np.testing.assert_allclose(outcome.scores, expected.outputs["logits"][0], atol=1e-5)
+        assert outcome.probabilities is not None
+        assert outcome.probabilities[outcome.target] == pytest.approx(expected.probability, abs=1e-6)
+
+
+def test_outcomes_come_back_as_they_were_observed(tmp_path: Path) -> None:
+    (tmp_path / "int8.onnx").write_bytes(qdq(integer=True).SerializeToString())
+    pictures = photos(tmp_path / "p", 2)
+    for model, how in ((SHAPES, "resize=120,crop=96x96"), (tmp_path / "int8.onnx", None)):
+        observer = Observer(model, preprocess=how)
+        record(model, pictures, tmp_path / f"run-{Path(model).stem}", preprocess=how)
+        recording = Recording(tmp_path / f"run-{Path(model).stem}")
+        assert recording.side == observer.side
+        for path, found in zip(pictures, recording, strict=True):
+            (expected,) = observer.outcomes([observer.shot(path)])
+            for name, value in vars(expected).items():
+                if name == "probabilities":
+                    np.testing.assert_allclose(found.probabilities, value, rtol=1e-5)
+                elif name in ("scores", "map"):
+                    np.testing.assert_allclose(getattr(found, name), value, rtol=1e-4, atol=1e-6)
+                else:
+                    assert getattr(found, name) == value, name
+
+
+def test_a_kill_costs_nothing(tmp_path: Path) -> None:
+    pictures = [*map(str, photos(tmp_path / "p", 6))]
+    record(SHAPES, pictures, tmp_path / "whole")
+    code = f"""
+import os, signal
+from onnxcam.edge import device, record
+device.EVERY, record.BATCH = 0, 1
+def killed(items, total):
+    for number, item in enumerate(items):
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield item
+record.record({str(SHAPES)!r}, {pictures!r}, {str(tmp_path / "run")!r}, progress=killed)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True)
+    assert done.returncode == -9
+    with pytest.raises(RecordingError, match="is not complete, it ends after 4 pictures; record again to go on"):
+        Recording(tmp_path / "run")
+    seen: list[Any] = []
+    record(SHAPES, pictures, tmp_path / "run", progress=lambda items, _: (seen.append(item) or item for item in items))
+    for file in FILES:
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_the_classes_of_another_recording(tmp_path: Path) -> None:
+    pictures = photos(tmp_path / "p", 3)
+    record(SHAPES, pictures, tmp_path / "star", target="star")
+    record(SHAPES, pictures[1:], tmp_path / "run", classes_from=tmp_path / "star")
+    assert [one.target for one in Recording(tmp_path / "run")] == [Recording(tmp_path / "star")[0].target] * 2
+    (other,) = photos(tmp_path / "q", 1, size=72)
+    with pytest.raises(
+        RecordingError, match=r"star' has no picture like .*0\.ppm; give the pictures that it was made of"
+    ):
+        record(SHAPES, [other], tmp_path / "other", classes_from=tmp_path / "star")
+    with pytest.raises(TargetError, match="--target and --classes-from exclude each other; give one"):
+        record(SHAPES, pictures, tmp_path / "other", target="star", classes_from=tmp_path / "star")
+
+
+@pytest.mark.parametrize("settings", [{"raw": True}, {"inside": True, "overlay": True, "target": "input"}])
+def test_a_baked_model_is_recorded_by_its_own_method(settings: dict[str, Any], tmp_path: Path) -> None:
+    pictures = photos(tmp_path / "p", 2)
+    bake(SHAPES, tmp_path / "baked.onnx", "layercam", **settings)
+    record(tmp_path / "baked.onnx", pictures, tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "plain", "layercam")
+    found, expected = Recording(tmp_path / "run"), Recording(tmp_path / "plain")
+    assert (found.side.method, found.side.layer) == ("layercam", expected.side.layer)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+        np.testing.assert_allclose(one.map, other.map, atol=1e-4 * float(np.abs(other.map).max()))
+
+
+def test_pictures_that_cannot_be_read(tmp_path: Path) -> None:
+    good, bad = photos(tmp_path / "p", 1)[0], tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    made = record(SHAPES, [bad, good], tmp_path / "run")
+    assert [name for name, _ in made.unreadable] == [str(bad)]
+    assert Recording(tmp_path / "run").unreadable == list(made.unreadable)
+    with pytest.raises(ImageError, match="is not a picture that OpenCV reads"):
+        record(SHAPES, [good, bad], tmp_path / "strict", strict=True)
+    with pytest.raises(ImageError, match="none of the 1 pictures can be read; the first: "):
+        record(SHAPES, [bad], tmp_path / "none")
+
+
+def test_a_model_that_fails_on_the_way_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, ask = photos(tmp_path / "p", 10), Observer.outcomes
+
+    def failing(self: Observer, shots: Any, classes: Any = None) -> Any:
+        if len(shots) < 8:
+            raise EngineError("ONNX Runtime failed: out of memory")
+        return ask(self, shots, classes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Observer, "outcomes", failing)
+        message = r"out of memory; 8 of 10 pictures are kept in '.*run': the same command goes on"
+        with pytest.raises(EngineError, match=message):
+            record(SHAPES, pictures, tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "whole")
+    for file in FILES:
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
+    photos(tmp_path / "p", 2)
+    ran = onnxcam("record", SHAPES, "p", "-o", "run", "--method", "layercam")
+    assert ran.code == 0, ran.err
+    assert "method\tlayercam" in ran.out
+    assert len(Recording(tmp_path / "run")) == 2
+    again = onnxcam("record", SHAPES, "p", "-o", "run")
+    assert (again.code, again.err) == (2, "error: 'run' holds a recording; choose another folder, or delete it\n")
