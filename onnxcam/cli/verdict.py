@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,13 @@ def _print(found: Validation) -> None:
     """Print a row a metric: the mean and its interval, the worst picture, and what was asked for."""
     from onnxcam.cli import show
 
-    asked = {verdict.metric: verdict for verdict in found.verdicts}
+    asked: dict[str, list[Verdict]] = {}
+    for verdict in found.verdicts:
+        asked.setdefault(verdict.metric, []).append(verdict)
     if not show.out.is_terminal:
-        show.table((), [_line(row, asked.get(name)) for name, row in found.summaries.items()])
+        show.table((), [_line(row, asked.get(name, [])) for name, row in found.summaries.items()])
         return
-    rows = [_row(row, asked.get(name)) for name, row in found.summaries.items()]
+    rows = [_row(row, asked.get(name, [])) for name, row in found.summaries.items()]
     show.table(("metric", "# mean", "95 % interval", "# worst", "in", "required"), rows)
 
 
@@ -59,21 +62,22 @@ def _print_layers(found: Validation) -> None:
     show.table(("layer", "size", "# cosine of activations", "# pearson", "# iou"), rows)
 
 
-def _line(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
+def _line(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
     """Return metric, mean, low, high, worst, its picture, how many pictures, what is required, whether it holds."""
     numbers = ("" if value is None else f"{value:.4f}" for value in (row.mean, row.low, row.high, row.worst))
-    told = ("", "") if asked is None else (asked.words, "holds" if asked.holds else "FAILS")
-    return row.metric, *numbers, row.worst_picture, str(row.count), *told
+    words = ", ".join(each.words for each in asked)
+    holds = ("holds" if all(each.holds for each in asked) else "FAILS") if asked else ""
+    return row.metric, *numbers, row.worst_picture, str(row.count), words, holds
 
 
-def _row(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
+def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
     from onnxcam.edge.comparison import METRICS
 
     arrow = "↑" if METRICS[row.metric].better == "higher" else "↓"
     interval = "" if row.low is None or row.high is None else f"[{row.low:.3f}, {row.high:.3f}]"
     even = row.worst == row.median == row.mean
     worst = ("", "") if even else (f"{row.worst:.3f}", Path(row.worst_picture).name)
-    told = "" if asked is None else f"{asked.words.removeprefix(row.metric).strip()} {'✓' if asked.holds else '✗'}"
+    told = ", ".join(f"{one.words.removeprefix(row.metric).strip()} {'✓' if one.holds else '✗'}" for one in asked)
     return f"{row.metric} {arrow}", f"{row.mean:.3f}", interval, *worst, told
 
 

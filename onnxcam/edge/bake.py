@@ -15,7 +15,6 @@ from onnxcam.edge.inside import Size, explained
 from onnxcam.edge.stamp import stamp
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
-from onnxcam.extras import HEATMAP, OVERLAY
 from onnxcam.graph import ModelLike, building, oldest_ir, save
 from onnxcam.layer import Choice
 from onnxcam.methods import METHODS, find_method, read_settings
@@ -119,7 +118,7 @@ def bake(
     return Baked(
         Path(path),
         {value.name or "": _described(value) for value in final.graph.inputs},
-        {value.name or "": _described(value) for value in final.graph.outputs if value.name in (HEATMAP, OVERLAY)},
+        {value.name or "": _described(value) for value in final.graph.outputs if value.name not in network.outputs},
         choice,
         final.opset_imports[""],
         tuple(network.warnings),

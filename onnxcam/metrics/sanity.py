@@ -188,7 +188,7 @@ def rank_correlation(a: Array, b: Array) -> float:
 
     if np.array_equal(a, b):
         return 1.0
-    ranks = [rankdata(heat.ravel()) for heat in (a, b)]
+    ranks = rankdata([a.ravel(), b.ravel()], axis=1)
     x, y = (rank - rank.mean() for rank in ranks)
     scale = np.sqrt((x**2).sum() * (y**2).sum())
     return float((x * y).sum() / scale) if scale > 0 else 0.0

@@ -25,14 +25,17 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
-    ran = onnxcam("validate", SHAPES, SHAPES, photos(tmp_path / "photos", 4), "-o", "out")
+    ran = onnxcam("validate", SHAPES, SHAPES, photos(tmp_path / "photos", 4), "-o", "out", "--layers")
     assert ran.code == 0, ran.err
-    assert ran.err == "passed on 4 pictures: all that was required holds\n"
+    layers, verdict = ran.err.splitlines()
+    assert layers == "layers: they look at the same place up to the last layer, layer5.2 (IoU 1.00)"
+    assert verdict == "passed on 4 pictures: all that was required holds"
     rows = [line.split("\t") for line in ran.out.splitlines()]
     assert [row[0] for row in rows[:4]] == ["top1", "top5", "cosine", "kl"]
     iou = next(row for row in rows if row[0] == "iou")
     assert iou[1:5] == ["1.0000"] * 4
     assert iou[6:] == ["4", "iou >= 0.5", "holds"]
+    assert rows[-1] == ["layer5.2", "12 × 12", "1.0000", "1.0000", "1.0000"]
     names = ["journal.jsonl", "junit.xml", "report.html", "validation.json"]
     assert sorted(path.name for path in Path("out").iterdir()) == names
 
@@ -57,6 +60,9 @@ def test_requirements_truth_and_a_side_of_its_own(onnxcam: Run) -> None:
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     assert [asked["words"] for asked in found["requirements"]] == ["energy >= 0.05", "accuracy_lost <= 0"]
+    both = onnxcam("validate", SHAPES, SHAPES, PICTURES[0], "-r", "iou>=0.5,iou.worst>1", "-o", "both")
+    assert both.code == 1
+    assert "\tiou >= 0.5, iou.worst > 1\tFAILS\n" in both.out
     assert found["candidate"]["layer"] == "layer4.2"
     assert found["reference"]["layer"] == "layer5.2"
     assert Path("onnxcam-validation/report.html").is_file()
