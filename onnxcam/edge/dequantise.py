@@ -1,10 +1,11 @@
-"""A quantised model → the same network in float: where the two differ, it is the rounding of activations."""
+"""A quantised model → the same network in float: where the two differ, it is by the bits of activations."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.autodiff.fold import constant
 from onnxcam.errors import ModelError
@@ -16,11 +17,11 @@ _CURE = "give a model in QDQ form (quant_format=QuantFormat.QDQ in onnxruntime.q
 
 
 def dequantise(model: ModelLike) -> ir.Model:
-    """Return *model* without the rounding of activations: x itself for every DequantizeLinear(QuantizeLinear(x)).
+    """Return *model* with activations as they are: x for each DequantizeLinear(QuantizeLinear(x)): not rounded or cut.
 
-    Weights become the real numbers that their integers stand for; inputs stay as they are; an output that was quantised
-    is float32, in real units. Held against it, a quantised model shows what activations of eight bits cost; a float
-    original held against it, what weights of eight bits do.
+    Weights become the real numbers that their integers stand for, inputs stay as they are, and an output that was
+    quantised is float32, in real units. A quantised model held against its twin shows what its activations cost, the
+    twin held against a float original what its weights do.
 
     Raises:
         ModelError: no activation is quantised by QuantizeLinear, or integer operators, such as QLinearConv, read it.
@@ -48,6 +49,7 @@ def dequantise(model: ModelLike) -> ir.Model:
         raise ModelError(
             f"no activation of the model is quantised by QuantizeLinear, so there is no rounding to undo; {_CURE}"
         )
+    RemoveUnusedNodesPass()(model)
     return model
 
 
@@ -76,7 +78,7 @@ def _weight(node: ir.Node) -> ir.Value:
     """Return what a DequantizeLinear makes of a constant: (q − zero) · scale, along its axis where it has one."""
     arrays = [None if x is None else constant(x) for x in node.inputs]
     q, scale = arrays[0], arrays[1]
-    if q is None or scale is None or node.attributes.get_int("block_size", 0):
+    if q is None or scale is None or "block_size" in node.attributes:
         raise ModelError(f"the weight of node '{node.name}' is quantised in blocks or by the run; {_CURE}")
     zero = arrays[2] if len(arrays) > 2 and arrays[2] is not None else np.zeros((), q.dtype)
     values = (q.astype(np.float64) - _along(node, zero, q.ndim)) * _along(node, scale, q.ndim)

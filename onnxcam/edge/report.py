@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -89,8 +90,7 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
     return {
         "version": onnxcam.__version__,
         "passed": validation.passed,
-        "reference": {"name": visible(validation.reference.name)},
-        "candidate": {"name": visible(validation.candidate.name)},
+        "models": _short_names(validation.reference.name, validation.candidate.name),
         "sentence": _sentence(validation, len(listed.order)),
         "verdicts": [_verdict(one, validation.summaries.get(one.metric)) for one in validation.verdicts],
         "warnings": [visible(warning, 1000) for warning in validation.warnings],
@@ -139,6 +139,12 @@ def _verdict(verdict: Verdict, summary: Summary | None) -> dict[str, Any]:
         "interval": "" if summary is None else interval(summary),
         "holds": verdict.holds,
     }
+
+
+def _short_names(*paths: str) -> list[str]:
+    """Return the files' names, or their paths where the names are the same."""
+    names = [re.split(r"[/\\]", path)[-1] for path in paths]
+    return [visible(one) for one in (names if len(set(names)) == len(names) else paths)]
 
 
 def _sides(reference: Side, candidate: Side) -> list[tuple[str, str, str]]:
