@@ -360,3 +360,25 @@ CONTRAST = """() => {
     return (high + 0.05) / (low + 0.05);
   }));
 }"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere take no such names")
+def test_from_files_of_hostile_names_to_the_reports(tmp_path: Path) -> None:
+    from onnxcam.edge.validate import validate
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    names = [os.fsencode(name.replace("/", "")) for key, name in HOSTILE.items() if key not in ("nul", "long")]
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(Path(SHAPES).read_bytes())
+    model = ASSETS / "shapes.onnx"
+    found = validate(model, model, folder, tmp_path / "out", require="iou>=0.99")
+    found.save(tmp_path / "out")
+    data = json.loads((tmp_path / "out" / "validation.json").read_text("utf-8"))
+    assert {os.fsencode(Path(one["picture"]).name) for one in data["pictures"]} == {
+        name for name in names if os.path.splitext(name)[1] == b".png"
+    }
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "caf\\xe9\\xff.png" in page
+    assert len(Tags(page).all("script")) == 2
+    assert not [1 for _, attributes in Tags(page).tags for key in attributes if key.startswith("on")]
