@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from onnxcam import __version__
-from onnxcam.cli import bake, demo, evaluate, explain, export, inspect, instrument
+from onnxcam.cli import bake, demo, evaluate, explain, export, inspect, instrument, validate
 from onnxcam.errors import OnnxcamError
 
 # Typer has a copy of Click of its own in newer versions; this is Click's base of usage errors in either.
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (explain, evaluate, bake, inspect, instrument, export, demo):
+for _command in (explain, evaluate, validate, bake, inspect, instrument, export, demo):
     app.command(_command.__name__.rpartition(".")[2])(_command.command)
 
 

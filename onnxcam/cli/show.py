@@ -100,6 +100,11 @@ def measuring(items: Iterable[T], total: int) -> Iterable[T]:
     return _tracked(items, "measuring", total)
 
 
+def comparing(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the pictures of a validation behind a progress bar, if a person looks on."""
+    return _tracked(items, "comparing", total)
+
+
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
     if not err.is_terminal:
         return items

@@ -38,6 +38,18 @@ def check(reference: Observer, candidate: Observer, requirements: Sequence[Requi
             raise MetricError(f"'{requirement}' says nothing of {counts[0]} classes; leave it out")
 
 
+def differing(reference: Observer, candidate: Observer) -> list[str]:
+    """Return a warning where one picture becomes different real numbers in the two models: most often a slip."""
+    pair = reference.network.preprocessing, candidate.network.preprocessing
+    numbers = [tuple(getattr(how, name, None) for name in ("range", "mean", "std", "order")) for how in pair]
+    if numbers[0] == numbers[1]:
+        return []
+    return [
+        f"the two models get different numbers of one picture: the reference by {pair[0]}, the candidate by {pair[1]}; "
+        "if that is not meant, give one --preprocess for both"
+    ]
+
+
 def _plain(label: str) -> str:
     """Return the first synonym, in lower case."""
     return label.split(",")[0].replace("_", " ").strip().casefold()

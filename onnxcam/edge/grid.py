@@ -5,11 +5,11 @@ at least `SIDE` pixels a side: the windows of SSIM and the top fifth of the pixe
 onto it as onto the picture, bilinearly (`heatmap.enlarge`).
 
 **Scale.** Of both maps the positive part, in the units of the score, real ones for quantised networks too. A cell of a
-map says what its place adds to the score, so that a map of fewer cells has larger ones: each map is multiplied by its
-number of cells, evidence per picture in place of per cell. Then both are divided by their *common* maximum. A candidate
-that looks at the same place with a tenth of the evidence is told by SSIM and strength, which depend on the scale; the
-correlations, IoU, distances and energy do not. Where scores are integers of unknown meaning there is no shared scale:
-each map is divided by its own maximum.
+map says what its place adds to the score, so that a map of fewer cells has larger ones: each map is multiplied by the
+number of its cells that a picture holds, evidence per area in place of per cell. Then both are divided by their
+*common* maximum. A candidate that looks at the same place with a tenth of the evidence is told by SSIM and strength,
+which depend on the scale; the correlations, IoU, distances and energy do not. Where scores are integers of unknown
+meaning there is no shared scale: each map is divided by its own maximum.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Heat = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The positive part of a map, per picture [h, w], and the rectangle of the picture, (H, W), that it covers."""
+    """The positive part of a map, per area [h, w], and the rectangle of the picture, (H, W), that it covers."""
 
     heat: Heat
     frame: Frame
@@ -43,8 +43,9 @@ class Evidence:
         """Return what the map of *outcome*, which has one, says."""
         assert outcome.map is not None
         height, width = outcome.size
-        heat = np.maximum(outcome.map, 0) * np.float32(outcome.map.size)
-        return cls(heat, outcome.frame or Frame(0, 0, width, height), outcome.size)
+        frame = outcome.frame or Frame(0, 0, width, height)
+        cells = outcome.map.size * width * height / (_span(frame, 0) * _span(frame, 1))
+        return cls(np.maximum(outcome.map, 0) * np.float32(cells), frame, outcome.size)
 
     def on(self, rectangle: Frame, shape: tuple[int, int]) -> Heat:
         """Return the map over a *rectangle* of the picture as pixels [*shape]."""

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+import weakref
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ class Journal(Sequence[Pair]):
         self._file: IO[bytes]
         try:
             self._file = tempfile.TemporaryFile("w+b") if path is None else open(path, "a+b")  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
             self._take_up(json.loads(json.dumps(identity)))
         except OSError as error:
             raise OutputError(f"the journal '{path}' cannot be written: {error.strerror}; choose another -o") from None
@@ -79,7 +81,7 @@ class Journal(Sequence[Pair]):
         return self._places.keys()
 
     def add(self, number: int, pair: Pair) -> None:
-        """Append the *pair* of picture *number*; it is on the disk after `sync`, at the latest a second later."""
+        """Append the *pair* of picture *number*: at once it outlives the process, after the next `sync` the machine."""
         place = self._write({"number": number, **_written(pair)})
         self._places.setdefault(number, place)
         self._order = None
@@ -90,11 +92,11 @@ class Journal(Sequence[Pair]):
         place = self._file.seek(0, os.SEEK_END)
         text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
         self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")  # a name that is no UTF-8: JSON's own \udce9
+        self._file.flush()
         return place
 
     def sync(self) -> None:
         """Have all lines on the disk."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 

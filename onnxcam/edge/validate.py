@@ -99,7 +99,10 @@ def validate(
         refuse_finished(Path(directory), overwrite)
     names, warnings = _pictures([images] if isinstance(images, str | os.PathLike) else images)
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
-    first, second = _observer("reference", reference, options), _observer("candidate", candidate, options)
+    first, second = (
+        given if isinstance(given, Observer) else observing(side, given, **options)
+        for side, given in (("reference", reference), ("candidate", candidate))
+    )
     cautions.check(first, second, requirements, known)
     task = _Task(first, second, known, first.index(target), strict)
     journal = _journal(directory, _identity(task, names, target), overwrite)
@@ -112,6 +115,7 @@ def validate(
     if not len(journal):
         raise ImageError(f"none of the {len(names)} pictures could be read; the first: {task.unreadable[0][1]}")
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
+    warnings += cautions.differing(first, second)
     labels = first.class_names or second.class_names
     return conclude(
         first.side, second.side, journal, requirements, task.unreadable, warnings, labels, time.monotonic() - start
@@ -196,13 +200,12 @@ def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
     return names, [f"{twice} of the {len(found)} pictures named are named before; each counts once"] if twice else []
 
 
-def _observer(side: str, given: ModelLike | Observer, options: dict[str, Any]) -> Observer:
-    if isinstance(given, Observer):
-        return given
+def observing(side: str, model: ModelLike, **options: Any) -> Observer:
+    """Return the `Observer` of *model*, whose errors say that it is the *side* "reference" or "candidate"."""
     try:
-        return Observer(given, **options)
+        return Observer(model, **options)
     except OnnxcamError as error:
-        raise _of_side(side, given, error) from error
+        raise _of_side(side, model, error) from error
 
 
 def _named(side: str, observer: Observer, ask: Callable[[Observer], T]) -> T:

@@ -11,7 +11,7 @@ from onnxcam.metrics.base import Array
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-CHUNK = 2**20  # draws that memory holds at a time
+CHUNK = 2**18  # draws that memory holds at a time
 
 
 @dataclass(frozen=True)
