@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -44,29 +44,39 @@ def conclude(
 
 def summarise(pairs: Sequence[Pair]) -> Mapping[str, Summary]:
     """Return the summary of each metric that any of *pairs* has, in the order of `METRICS`."""
-    columns = {name: np.full(len(pairs), np.nan) for name in METRICS}
-    names = []
-    for row, pair in enumerate(pairs):
+    columns, names = np.full((len(METRICS), len(pairs)), np.nan), list[str]()
+    rows = {name: row for row, name in enumerate(METRICS)}
+    for at, pair in enumerate(pairs):
         names.append(pair.picture)
         for name, value in pair.values.items():
-            columns[name][row] = value
-    return {name: _summary(name, column, names) for name, column in columns.items() if np.isfinite(column).any()}
+            columns[rows[name], at] = value
+    alike: dict[bytes, list[str]] = {}  # metrics that the same pictures have: their intervals come of the same draws
+    for name, row in rows.items():
+        if np.isfinite(columns[row]).any():
+            alike.setdefault(np.isfinite(columns[row]).tobytes(), []).append(name)
+    found = {
+        one.metric: one
+        for group in alike.values()
+        for one in _summaries(group, columns[[rows[name] for name in group]], names)
+    }
+    return {name: found[name] for name in METRICS if name in found}
 
 
-def _summary(metric: str, column: Array, names: Sequence[str]) -> Summary:
-    there = np.flatnonzero(np.isfinite(column))
-    values = column[there]
-    found = interval(values, there.tolist())
-    low, high = (None if end is None else float(end) for end in (found.low, found.high))
-    at = int(there[(np.argmin if METRICS[metric].better == "higher" else np.argmax)(values)])
-    return Summary(
-        metric=metric,
-        mean=float(found.mean),
-        low=low,
-        high=high,
-        median=float(np.median(values)),
-        worst=float(column[at]),
-        worst_picture=names[at],
-        count=len(there),
-        missing=len(names) - len(there),
-    )
+def _summaries(metrics: Sequence[str], columns: Array, names: Sequence[str]) -> Iterator[Summary]:
+    """Yield the summaries of *metrics*, [metrics, pictures], which are there for the same pictures."""
+    there = np.flatnonzero(np.isfinite(columns[0]))
+    values = columns[:, there]
+    found = interval(values.T, there.tolist())
+    for row, metric in enumerate(metrics):
+        at = int((np.argmin if METRICS[metric].better == "higher" else np.argmax)(values[row]))
+        yield Summary(
+            metric=metric,
+            mean=float(found.mean[row]),
+            low=None if found.low is None else float(found.low[row]),
+            high=None if found.high is None else float(found.high[row]),
+            median=float(np.median(values[row])),
+            worst=float(values[row, at]),
+            worst_picture=names[there[at]],
+            count=len(there),
+            missing=len(names) - len(there),
+        )

@@ -78,7 +78,7 @@ def test_crops_are_compared_where_both_see_the_picture() -> None:
     second = outcome(whole[:, 8:], frame=Frame(64, 0, 128, 64), size=size)
     found = compare(first, second).values
     assert found["iou"] > 0.9
-    assert found["pearson"] > 0.99
+    assert found["pearson"] > 0.95
     assert found["strength"] == pytest.approx(1, abs=0.05)
     apart = compare(outcome(whole, frame=Frame(0, 0, 64, 64), size=size), second)
     assert apart.notes == ("the two see no part of the picture in common",)

@@ -29,7 +29,7 @@ def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert ran.err == "passed on 4 pictures: all that was required holds\n"
     rows = [line.split("\t") for line in ran.out.splitlines()]
-    assert [row[0] for row in rows[:4]] == ["top1", "cosine", "kl", "mapped"]
+    assert [row[0] for row in rows[:4]] == ["top1", "top5", "cosine", "kl"]
     iou = next(row for row in rows if row[0] == "iou")
     assert iou[1:5] == ["1.0000"] * 4
     assert iou[6:] == ["4", "iou >= 0.5", "holds"]
