@@ -73,6 +73,9 @@ def command(
     candidate_provider: Annotated[
         str | None, _own("--candidate-provider", help="The candidate's, where it is another.")
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also tell at which layer the two begin to look elsewhere.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures that a run holds.")] = 8,
     jobs: Annotated[
         int | None, _own("--jobs", "-j", help="Threads that read pictures; else one a core, at most 4.")
@@ -116,6 +119,7 @@ def command(
         overwrite=overwrite,
         batch_size=batch_size,
         jobs=jobs,
+        layers=layers,
         progress=show.comparing,
     )
     found.save(output, overwrite)
@@ -123,6 +127,8 @@ def command(
         typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     else:
         _print(found)
+        if found.levels:
+            _print_layers(found)
         show.where(output)
     _note(found)
     if not found.passed:
@@ -139,6 +145,22 @@ def _print(found: Validation) -> None:
         return
     rows = [_row(row, asked.get(name)) for name, row in found.summaries.items()]
     show.table(("metric", "# mean", "95 % interval", "# worst", "in", "required"), rows)
+
+
+def _print_layers(found: Validation) -> None:
+    """Print a row a layer that both have, from the input on."""
+    from onnxcam.cli import show
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4f}"
+
+    if show.out.is_terminal:
+        show.out.print()
+    rows = [
+        (level.reference, level.size, number(level.activations), number(level.pearson), number(level.iou))
+        for level in found.levels
+    ]
+    show.table(("layer", "size", "# cosine of activations", "# pearson", "# iou"), rows)
 
 
 def _line(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
@@ -162,6 +184,7 @@ def _row(row: Summary, asked: Verdict | None) -> tuple[str, ...]:
 def _note(found: Validation) -> None:
     """Print what the user should know, and the verdict in one line."""
     from onnxcam.cli import show
+    from onnxcam.edge import depth
 
     def warn(text: str) -> None:
         show.err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
@@ -172,6 +195,8 @@ def _note(found: Validation) -> None:
         warn(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     for warning in dict.fromkeys(found.warnings):
         warn(warning)
+    if found.levels:
+        show.err.print(f"layers: {depth.told(found.levels)}", markup=False, soft_wrap=True)
     style = "green" if found.passed else "red"
     show.err.print(_verdict(found), style=style, markup=False, soft_wrap=True)
 

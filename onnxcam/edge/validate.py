@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import image as pictures
-from onnxcam.edge import cautions
+from onnxcam.edge import cautions, depth
 from onnxcam.edge.comparison import Pair, compare
 from onnxcam.edge.conclusion import conclude
 from onnxcam.edge.journal import Journal
@@ -58,6 +58,7 @@ def validate(
     overwrite: bool = False,
     batch_size: int = BATCH,
     jobs: int | None = None,
+    layers: bool = False,
     progress: Progress = quiet,
     **options: Any,
 ) -> Validation:
@@ -80,6 +81,7 @@ def validate(
         overwrite: Whether what is in *directory* makes way.
         batch_size: Pictures a run holds.
         jobs: Threads that read pictures; None takes one for each core, at most four.
+        layers: Whether to compare layer by layer too, on the first pictures, see `onnxcam.edge.depth`.
         progress: Wraps the pictures that are still to do, and their number.
         options: Of both models: `Observer`'s ``method``, ``layer``, ``preprocess``, ``labels``, ``provider``, …
 
@@ -117,9 +119,11 @@ def validate(
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
     warnings += cautions.differing(first, second)
     labels = first.class_names or second.class_names
-    return conclude(
-        first.side, second.side, journal, requirements, task.unreadable, warnings, labels, time.monotonic() - start
-    )
+    found = conclude(first.side, second.side, journal, requirements, task.unreadable, warnings, labels)
+    if layers:
+        found.levels = depth.sound(first, second, [pair.picture for pair in journal[: depth.PICTURES]], task.target)
+    found.seconds = time.monotonic() - start
+    return found
 
 
 @dataclass

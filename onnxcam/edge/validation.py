@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnxcam
 from onnxcam.edge.comparison import Pair
 from onnxcam.errors import OutputError
+
+if TYPE_CHECKING:
+    from onnxcam.edge.depth import Level
 
 JOURNAL, FILE = "journal.jsonl", "validation.json"
 """What a folder of a validation holds: the pairs, from the first on, and the result, once all are done."""
@@ -69,6 +72,7 @@ class Validation:
     warnings: Sequence[str]
     labels: Sequence[str] | None
     seconds: float
+    levels: Sequence[Level] = ()  # of each layer, where that was asked for
 
     @property
     def passed(self) -> bool:
@@ -104,6 +108,7 @@ class Validation:
             "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
+            "layers": [asdict(level) for level in self.levels],
             "pictures": list(self.rows()),
         }
 
