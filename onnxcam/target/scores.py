@@ -200,7 +200,7 @@ def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.n
     if scores.head == "logsoftmax":
         return np.exp(real)
     if multi_label or len(real) == 1:
-        return 1 / (1 + np.exp(-real))
+        return np.exp(-np.logaddexp(0, -real))  # 1 / (1 + e^-x), which overflows
     exponentials = np.exp(real - real.max())
     return exponentials / exponentials.sum()
 

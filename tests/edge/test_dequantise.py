@@ -52,6 +52,15 @@ def test_weights_stay_rounded_activations_do_not() -> None:
     assert [node.op_type for node in twin.graph.node] == ["Reshape", "MatMul"]
 
 
+def test_what_the_integers_cut_off_stays_cut_off() -> None:
+    """Quantisers drop a ReLU where the integers begin at zero."""
+    model = network(np.full((4, 3), -127, np.int8))  # a half, as the zero is -128
+    at = [tensor.name for tensor in model.graph.initializer].index("zero")
+    model.graph.initializer[at].CopyFrom(numpy_helper.from_array(np.int8(-128), "zero"))
+    x = np.array([[[-5, 0.1], [1.2, 500]]], np.float32)
+    np.testing.assert_allclose(run(to_proto(dequantise(model)), x), np.full((1, 3), (0.1 + 1.2 + 127.5) / 2), rtol=1e-6)
+
+
 def test_scales_of_each_channel() -> None:
     w = np.arange(12, dtype=np.int8).reshape(4, 3)
     model = network(w)
@@ -71,6 +80,11 @@ def test_what_it_cannot_undo() -> None:
     w = np.ones((4, 3), np.int8)
     with pytest.raises(ModelError, match=r"operator MatMulInteger \(node 'sum'\) computes with integers.*QDQ form"):
         dequantise(network(w, "MatMulInteger"))
+    channels = network(w)
+    channels.graph.initializer.append(numpy_helper.from_array(np.float32([1, 2]), "two"))
+    channels.graph.node[2].input[1] = "two"
+    with pytest.raises(ModelError, match=r"the activation of node '.*' has a scale for each channel"):
+        dequantise(channels)
     twin = dequantise(network(w))
     with pytest.raises(ModelError, match=r"no activation of the model is quantised by QuantizeLinear.*QDQ form"):
         dequantise(twin)
