@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import onnxcam
+from onnxcam.edge import depth
 from onnxcam.edge.comparison import METRICS, Pair
 from onnxcam.edge.histogram import Histogram, histogram
 from onnxcam.edge.listing import ROWS, Listing, listing
@@ -25,6 +26,7 @@ from onnxcam.edge.visible import visible
 from onnxcam.errors import OutputError
 
 if TYPE_CHECKING:
+    from onnxcam.edge.depth import Level
     from onnxcam.edge.validation import Side, Summary, Validation, Verdict
 
 WORST = 24
@@ -103,6 +105,8 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
             for metric in METRICS
             if metric in validation.summaries
         ],
+        "layers": [_layer(level) for level in validation.levels],
+        "depth": visible(depth.told(validation.levels), 400) if validation.levels else "",
         "cards": cards,
         "folder": visible(listed.folder),
         "count": len(listed.order),
@@ -193,6 +197,12 @@ def _described(title: str, drawn: Histogram | None, summary: Summary, bounds: li
         f"{title}: {summary.count} values from {drawn.low:.4g} to {drawn.high:.4g}, "
         f"mean {number(summary.metric, summary.mean)}{required}"
     )
+
+
+def _layer(level: Level) -> dict[str, Any]:
+    names = dict.fromkeys(visible(name) for name in (level.reference, level.candidate))
+    numbers = ("–" if one is None else f"{one:.3f}" for one in (level.activations, level.pearson, level.iou))
+    return {"names": list(names), "size": level.size, "numbers": list(numbers), "elsewhere": level.elsewhere}
 
 
 def _card(pair: Pair, rank: int, names: Names, listed: Listing) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def quantize(path: Path, made: Path, pictures: Path) -> None:
 def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
     ran = follow(PAGE, onnxcam)
     assert {name: each.code for name, each in ran.items()} == dict.fromkeys(
-        ("out", "strict", "resumed", "weights", "activations"), 0
+        ("out", "strict", "layers", "resumed", "weights", "activations"), 0
     ), {name: each.err for name, each in ran.items()}
     assert {file.name for file in Path("out").iterdir()} == set(
         re.findall(r"^\| `([a-z]+\.\w+)` \|", PAGE, re.MULTILINE)

@@ -17,6 +17,7 @@ import pytest
 import onnxcam
 from onnxcam import image
 from onnxcam.edge import worst
+from onnxcam.edge.depth import Level
 from onnxcam.edge.histogram import WIDTH, histogram
 from onnxcam.edge.listing import ROWS, listing
 from onnxcam.edge.panel import SIDE, panel
@@ -89,6 +90,19 @@ def test_the_verdict_and_every_number_are_told() -> None:
     assert "✓ Passed All 2 requirements hold on 3 pictures." in re.sub(
         r"\s+", " ", re.sub(r"<[^>]*>", " ", html(validation(pairs, required=("iou >= 0.6", "peak <= 0.5"))))
     )
+
+
+def test_where_the_two_begin_to_look_elsewhere() -> None:
+    levels = [
+        Level("conv_1", "conv_1", "32×32", 0.99, 0.95, 0.91),
+        Level("conv_2", "conv_2<b>", "16×16", 0.4, 0.2, 0.1),
+    ]
+    page = html(validation([pair("a.png")], levels=levels))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    assert "they begin to look elsewhere at conv_2 (IoU 0.10), after conv_1 ." in text
+    assert "conv_1 32×32 0.990 0.950 0.910 conv_2 and conv_2&lt;b&gt; 16×16 0.400 0.200 0.100" in text
+    assert page.count('class="number bad"') == 1
+    assert "Down the network" not in html(validation([pair("a.png")]))
 
 
 def test_nothing_required_nothing_failed() -> None:
