@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -278,7 +278,9 @@ def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, j
                 each.result()
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[T], U], items: Iterable[T], count: int) -> Iterator[U]:
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], U], items: Iterable[T], count: int
+) -> Generator[U, None, None]:
     """Yield *function* of each of *items* in order, worked out by *pool* for *count* of them ahead."""
     rest = iter(items)
     waiting = deque(pool.submit(function, item) for item in islice(rest, count))
