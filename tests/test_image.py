@@ -179,6 +179,11 @@ def test_what_is_no_picture(tmp_path: Path, name: str, data: bytes | None, said:
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_that_no_file_system_takes() -> None:
+    with pytest.raises(ImageError, match="cannot be read"):
+        image.read("x" * 5000 + ".png")
+
+
 def test_folder_is_no_picture(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="is a folder, not a picture; name the pictures in it"):
         image.read(tmp_path)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT = 240, 64
 """Of the drawing, in its own units."""
 BINS = 24
-"""At most about so many."""
+"""At most about so many, and fewer of few pictures: twice the root of their number."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,11 @@ def histogram(
     if not len(values):
         return None
     inside = [float(values.min()), float(values.max()), *bounds]
-    edges = np.array([0, 0.5, 1]) if yes_or_no else _edges(min(inside), max(inside))
+    edges = (
+        np.array([0, 0.5, 1])
+        if yes_or_no
+        else _edges(min(inside), max(inside), min(BINS, 2 * math.isqrt(len(values)) + 2))
+    )
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     low, high = float(edges[0]), float(edges[-1])
 
@@ -66,15 +70,15 @@ def histogram(
     return Histogram(low, high, bars, at(float(values.mean())), tuple(map(at, bounds)))
 
 
-def _edges(low: float, high: float) -> NDArray[np.float64]:
-    step = _round_step(high - low)
+def _edges(low: float, high: float, bins: int) -> NDArray[np.float64]:
+    step = _round_step(high - low, bins)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
 
 
-def _round_step(span: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, of which at most BINS make *span*."""
+def _round_step(span: float, bins: int) -> float:
+    """Return 1, 2 or 5 times a power of ten, of which at most *bins* make *span*."""
     if span <= 0:
         return 0.1
-    power: float = 10.0 ** math.floor(math.log10(span / BINS))
-    return next(power * each for each in (1, 2, 5, 10) if power * each * BINS >= span)
+    power: float = 10.0 ** math.floor(math.log10(span / bins))
+    return next(power * each for each in (1, 2, 5, 10) if power * each * bins >= span)

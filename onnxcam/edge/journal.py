@@ -90,7 +90,8 @@ class Journal(Sequence[Pair]):
 
     def _write(self, entry: Mapping[str, Any]) -> int:
         place = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+        self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")  # a name that is no UTF-8: JSON's own \udce9
         self._file.flush()
         return place
 

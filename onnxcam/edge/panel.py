@@ -118,4 +118,4 @@ def _difference(reference: heatmap.Map | None, candidate: heatmap.Map | None) ->
 def _greyed(picture: Picture) -> Picture:
     """Return *picture* in pale grey, so that the colours are the difference's alone."""
     grey = picture.mean(axis=2, keepdims=True)
-    return np.broadcast_to(np.round(128 + grey / 2), picture.shape).astype(np.uint8)
+    return np.broadcast_to(np.round((255 + grey) / 2), picture.shape).astype(np.uint8)

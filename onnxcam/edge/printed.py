@@ -23,7 +23,7 @@ class Names:
 
 def digits(metric: str) -> int:
     """Return how many decimals a value of *metric* has: none of yes or no, four of nats, else three."""
-    return {"top1": 0, "top5": 0, "mapped": 0, "kl": 4}.get(metric, 3)
+    return {"top1": 0, "top5": 0, "mapped": 0, "accuracy": 0, "kl": 4}.get(metric, 3)
 
 
 def number(metric: str, value: float) -> str:

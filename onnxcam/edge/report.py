@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import onnxcam
+from onnxcam.edge import depth
 from onnxcam.edge.comparison import METRICS, Pair
 from onnxcam.edge.histogram import Histogram, histogram
 from onnxcam.edge.listing import ROWS, Listing, listing
@@ -24,6 +26,7 @@ from onnxcam.edge.visible import visible
 from onnxcam.errors import OutputError
 
 if TYPE_CHECKING:
+    from onnxcam.edge.depth import Level
     from onnxcam.edge.validation import Side, Summary, Validation, Verdict
 
 WORST = 24
@@ -89,8 +92,7 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
     return {
         "version": onnxcam.__version__,
         "passed": validation.passed,
-        "reference": {"name": visible(validation.reference.name)},
-        "candidate": {"name": visible(validation.candidate.name)},
+        "models": _short_names(validation.reference.name, validation.candidate.name),
         "sentence": _sentence(validation, len(listed.order)),
         "verdicts": [_verdict(one, validation.summaries.get(one.metric)) for one in validation.verdicts],
         "warnings": [visible(warning, 1000) for warning in validation.warnings],
@@ -103,6 +105,8 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
             for metric in METRICS
             if metric in validation.summaries
         ],
+        "layers": [_layer(level) for level in validation.levels],
+        "depth": visible(depth.told(validation.levels), 400) if validation.levels else "",
         "cards": cards,
         "folder": visible(listed.folder),
         "count": len(listed.order),
@@ -139,6 +143,12 @@ def _verdict(verdict: Verdict, summary: Summary | None) -> dict[str, Any]:
         "interval": "" if summary is None else interval(summary),
         "holds": verdict.holds,
     }
+
+
+def _short_names(*paths: str) -> list[str]:
+    """Return the files' names, or their paths where the names are the same."""
+    names = [re.split(r"[/\\]", path)[-1] for path in paths]
+    return [visible(one) for one in (names if len(set(names)) == len(names) else paths)]
 
 
 def _sides(reference: Side, candidate: Side) -> list[tuple[str, str, str]]:
@@ -187,6 +197,12 @@ def _described(title: str, drawn: Histogram | None, summary: Summary, bounds: li
         f"{title}: {summary.count} values from {drawn.low:.4g} to {drawn.high:.4g}, "
         f"mean {number(summary.metric, summary.mean)}{required}"
     )
+
+
+def _layer(level: Level) -> dict[str, Any]:
+    names = dict.fromkeys(visible(name) for name in (level.reference, level.candidate))
+    numbers = ("–" if one is None else f"{one:.3f}" for one in (level.activations, level.pearson, level.iou))
+    return {"names": list(names), "size": level.size, "numbers": list(numbers), "elsewhere": level.elsewhere}
 
 
 def _card(pair: Pair, rank: int, names: Names, listed: Listing) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class Validation:
             folder.mkdir(parents=True, exist_ok=True)
             for name, make in makers.items():
                 draft = folder / f".{name}.{uuid.uuid4().hex[:8]}"
-                draft.write_text(make(self), "utf-8")
+                draft.write_text(make(self), "utf-8", "backslashreplace")  # a name that is no UTF-8: JSON's own \udce9
                 os.replace(draft, folder / name)
         except OSError as error:
             raise OutputError(f"cannot write into '{folder}': {error.strerror}; choose another with -o") from None

@@ -209,7 +209,7 @@ def meant(real: np.ndarray, head: str | None, *, exclusive: bool) -> np.ndarray:
     if head == "logsoftmax":
         return np.exp(real)
     if not exclusive or len(real) == 1:
-        return 1 / (1 + np.exp(-real))
+        return np.exp(-np.logaddexp(0, -real))  # 1 / (1 + e^-x), which overflows
     exponentials = np.exp(real - real.max())
     return exponentials / exponentials.sum()
 

@@ -11,6 +11,7 @@ from onnxcam.errors import TargetError
 from onnxcam.graph import load
 from onnxcam.target import TOP, find_scores, parse
 from onnxcam.target.classes import Classes
+from onnxcam.target.scores import probabilities
 from tests.networks import HAND_X, hand_model
 
 
@@ -130,3 +131,10 @@ def test_a_network_without_class_scores() -> None:
         TargetError, match=r"no output of the model is a vector of class scores: 'y' \[n,2,1,2,2\]; nor"
     ):
         Explainer(model).attribute(HAND_X)
+
+
+def test_probabilities_of_scores_beyond_what_exp_holds() -> None:
+    scores = find_scores(load(ending(TAILS["nothing"][0], "[n, 2]")).graph)
+    found = probabilities(scores, np.float32([-2000, 2000]), multi_label=True)
+    assert found is not None
+    assert found.tolist() == [0, 1]
