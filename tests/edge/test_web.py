@@ -216,6 +216,7 @@ def test_what_it_refuses(make: Any, message: str, visitor: Visitor, tmp_path: Pa
     visitor.drop(make(tmp_path))
     assert visitor.error is not None
     assert re.fullmatch(message, " ".join(visitor.error.split())), visitor.error
+    assert visitor.page.text_content("#status") == "Waiting for a model and a picture."
     visitor.page.click("#dismiss")
     assert visitor.error is None
 
