@@ -320,8 +320,8 @@ def test_a_real_int8_file(inside: bool, visitor: Visitor, real: Path, tmp_path: 
     session = onnxruntime.InferenceSession(str(made.path))
     assert x.shape[1:] == tuple(session.get_inputs()[0].shape[1:])
     expected = in_python(made.path, x, 243)[0]
-    # The integer kernels of WebAssembly may round an activation to the next step: for most pictures the maps are
-    # equal, here they are nearly so.
+    # Open: 0.1 away was seen here, where 1e-4 is wanted. Native ONNX Runtime gives one map at every level of
+    # optimisation, so the difference comes with WebAssembly or the page. These bounds were set after it was seen.
     away = np.abs(visitor.heatmap - expected).max()
     assert np.corrcoef(visitor.heatmap.ravel(), expected.ravel())[0, 1] > 0.99, away
     assert away < 0.15
