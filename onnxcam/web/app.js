@@ -1,5 +1,6 @@
 // The page: files in, the worker's answers drawn. What it shows can be read from `window.onnxcam` (docs/web.md).
 
+import { coloursOf, drawHeat, overlaid } from "./heat.js";
 import { connect } from "./link.js";
 
 const at = (id) => document.getElementById(id);
@@ -7,12 +8,10 @@ const api = (window.onnxcam = { ready: false, facts: null, result: null, error: 
 
 const LIMIT = 1000; // labels that are offered while typing
 let site = null; // site.json: what came with the page
-let tables = {}; // name of a colour map → its 256 colours
+const tables = {}; // name of a colour map → its 256 colours
 let picture = null; // {picture: Blob, name}, the last file
 let wanted = null; // the class that was asked for; null: the model's own
 let camera = null; // its stream, while it runs
-
-const ask = connect(begin, (isBusy) => { at("busy").hidden = !isBusy || Boolean(camera); });
 
 function fail(error) {
   api.error = error.message;
@@ -34,17 +33,23 @@ const safely = (work) => async (...words) => {
   }
 };
 
+const ask = connect(safely(begin), (isBusy) => { at("busy").hidden = !isBusy || Boolean(camera); });
+
 // ---- models and pictures ------------------------------------------------------------------------------------------
 
 async function openModel(source) {
   forgive();
+  const before = at("status").textContent;
   at("status").textContent = `Opening ${source.name} …`;
+  wanted = null; // frames of the camera that come meanwhile are for the new model
   try {
     ({ facts: api.facts } = await ask("open", source));
-  } finally {
-    at("status").textContent = api.facts ? "Waiting for a picture." : "Waiting for a model and a picture.";
+  } catch (error) {
+    at("status").textContent = before;
+    throw error;
   }
-  wanted = api.result = null;
+  at("status").textContent = "Waiting for a picture.";
+  api.result = null;
   at("time").textContent = "";
   at("classes").replaceChildren();
   describe(api.facts);
@@ -111,17 +116,8 @@ function show(result) {
   at("status").textContent = what;
 }
 
-/** Draw the heat map in the chosen colours; how much of it shows is the canvas's own opacity. */
 function paint() {
-  if (!api.result) return;
-  const { places, width, height } = api.result;
-  const canvas = at("heat");
-  [canvas.width, canvas.height] = [width, height];
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  const table = tables[at("colours").value];
-  for (let i = 0; i < pixels.length; i++) pixels[i] = table[places[i]];
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  if (api.result) drawHeat(at("heat"), api.result, tables[at("colours").value]);
 }
 
 function list({ scores, probabilities, top, class: chosen }) {
@@ -217,21 +213,13 @@ function named(words) {
   return number;
 }
 
-function download() {
-  const canvas = document.createElement("canvas");
-  const { width, height, name } = api.result;
-  [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d");
-  context.drawImage(at("picture"), 0, 0);
-  context.globalAlpha = at("opacity").value / 100;
-  context.drawImage(at("heat"), 0, 0);
-  canvas.toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${name.replace(/\.[^.]+$/, "").replaceAll(" ", "-")}-${label(api.result.class)}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  });
+async function download() {
+  const blob = await overlaid(at("picture"), at("heat"), at("opacity").value / 100);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${api.result.name.replace(/\.[^.]+$/, "").replaceAll(" ", "-")}-${label(api.result.class)}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 function fade() {
@@ -274,7 +262,7 @@ at("other").onsubmit = safely(async (event) => {
 });
 at("other-class").onchange = () => at("other-class").value && at("other").requestSubmit();
 at("dismiss").onclick = forgive;
-at("download").onclick = download;
+at("download").onclick = safely(download);
 at("opacity").oninput = fade;
 at("colours").onchange = paint;
 
@@ -294,15 +282,14 @@ document.onpaste = (event) => event.clipboardData.files.length && take([...event
 // ---- begin --------------------------------------------------------------------------------------------------------
 
 async function begin(error) {
-  if (error) return fail(error);
+  if (error) throw error;
   site = await (await fetch("site.json")).json();
   for (const [name, base64] of Object.entries(site.colours)) {
-    const rgb = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    tables[name] = Uint32Array.from({ length: 256 }, (_, i) =>
-      new Uint32Array(Uint8Array.of(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2], 255).buffer)[0]);
+    tables[name] = coloursOf(base64);
     at("colours").append(new Option(name, name));
   }
   fade();
+  at("status").textContent = "Waiting for a model and a picture.";
   at("example").hidden = !site.example || Boolean(site.model);
   if (site.model) await safely(openModel)({ url: site.model.file, name: site.model.name });
   api.ready = true;

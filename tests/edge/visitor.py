@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-PATIENCE = 60  # seconds
+PATIENCE = 30  # seconds
 TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 DROP = """files => {

@@ -1,0 +1,29 @@
+// The heat map as colours.
+
+/** Return 256 colours, as pixels of an ImageData, of base64 of 256 × RGB. */
+export function coloursOf(base64) {
+  const rgb = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const rgba = new Uint8Array(4 * 256).fill(255);
+  for (let i = 0; i < 256; i++) rgba.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
+  return new Uint32Array(rgba.buffer);
+}
+
+/** Draw places in a table of colours; how much of it shows is the canvas's own opacity. */
+export function drawHeat(canvas, { places, width, height }, table) {
+  [canvas.width, canvas.height] = [width, height];
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = table[places[i]];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** Return a PNG of the picture with the heat map over it. */
+export function overlaid(picture, heat, opacity) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [picture.width, picture.height];
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  context.globalAlpha = opacity;
+  context.drawImage(heat, 0, 0);
+  return new Promise((resolve) => canvas.toBlob(resolve));
+}
