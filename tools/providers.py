@@ -24,7 +24,7 @@ Row = tuple[str, int, int | None, dict[str, list[str]]]  # operator, first and l
 
 def runtime() -> Iterator[Row]:
     """Yield the kernels of the installed ONNX Runtime's CPU provider."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: TID251
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     for kernel in state.get_all_opkernel_def():
         first, last = kernel.version_range

@@ -61,7 +61,7 @@ def compare_recordings(
         >>> compare_recordings("host", "device", "out").passed
     """
     start = time.monotonic()
-    require_scipy("compare")
+    require_scipy("compare", "edge")
     requirements = parse(require)
     if directory is not None:
         refuse_finished(Path(directory), overwrite)

@@ -92,7 +92,7 @@ def validate(
         >>> found.passed, found.save("out")
     """
     start = time.monotonic()
-    require_scipy("validate")
+    require_scipy("validate", "edge")
     requirements = parse(require)
     if directory is not None:
         refuse_finished(Path(directory), overwrite)

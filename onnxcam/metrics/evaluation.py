@@ -103,12 +103,12 @@ def evaluate(
     return found
 
 
-def require_scipy(command: str = "evaluate") -> None:
+def require_scipy(command: str = "evaluate", extra: str = "evaluate") -> None:
     """MetricError where SciPy, on which *command* rests, is not installed."""
     try:
         import scipy  # noqa: F401
     except ImportError:
-        raise MetricError(f"{command} needs SciPy, which is not installed; pip install 'onnxcam[evaluate]'") from None
+        raise MetricError(f"{command} needs SciPy, which is not installed; pip install 'onnxcam[{extra}]'") from None
 
 
 def _cases(bench: Bench, sources: Iterator[Source], found: Evaluation) -> Iterator[tuple[Source, Item, Case]]:
