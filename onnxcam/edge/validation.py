@@ -146,7 +146,7 @@ def _json(validation: Validation) -> str:
 
 def _reports() -> dict[str, Callable[[Validation], str]]:
     """Return what makes the reports for people and for CI systems, by the name of the file."""
-    from onnxcam.edge.junit import junit
-    from onnxcam.edge.report import html
+    from onnxcam.edge.report.html import html
+    from onnxcam.edge.report.junit import junit
 
     return {"report.html": html, "junit.xml": junit}

@@ -7,8 +7,8 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from onnxcam.edge.junit import junit
-from onnxcam.edge.visible import visible
+from onnxcam.edge.report.junit import junit
+from onnxcam.edge.report.visible import visible
 from tests.edge.test_report import HOSTILE
 from tests.edge.validations import SIDES, pair, validation
 

@@ -16,13 +16,13 @@ import pytest
 
 import onnxcam
 from onnxcam import image
-from onnxcam.edge import worst
 from onnxcam.edge.depth import Level
-from onnxcam.edge.histogram import WIDTH, histogram
-from onnxcam.edge.listing import ROWS, listing
-from onnxcam.edge.panel import SIDE, panel
-from onnxcam.edge.report import html
-from onnxcam.edge.visible import visible
+from onnxcam.edge.report import worst
+from onnxcam.edge.report.histogram import WIDTH, histogram
+from onnxcam.edge.report.html import html
+from onnxcam.edge.report.listing import ROWS, listing
+from onnxcam.edge.report.panel import SIDE, panel
+from onnxcam.edge.report.visible import visible
 from onnxcam.errors import MetricError, OutputError
 from tests.edge.validations import SIDES, blob, pair, validation
 
@@ -267,7 +267,7 @@ def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
 
 def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
     listed = listing([pair(f"{i}.jpg", 0.1, maps=(None, None)) for i in range(ROWS + 5)])
-    from onnxcam.edge.printed import Names
+    from onnxcam.edge.report.printed import Names
 
     assert len(listed.data(Names(None), 0)["rows"]) == ROWS
 

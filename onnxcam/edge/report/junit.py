@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 import onnxcam
-from onnxcam.edge import printed, worst
-from onnxcam.edge.visible import visible
+from onnxcam.edge.report import printed, worst
+from onnxcam.edge.report.visible import visible
 
 if TYPE_CHECKING:
     from onnxcam.edge.validation import Side, Validation, Verdict

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.edge import worst
 from onnxcam.edge.comparison import METRICS, Pair
-from onnxcam.edge.printed import Names, digits
-from onnxcam.edge.visible import visible
+from onnxcam.edge.report import worst
+from onnxcam.edge.report.printed import Names, digits
+from onnxcam.edge.report.visible import visible
 
 ROWS = 20_000
 """Pictures that the table lists; a browser sorts so many in a tenth of a second, and the file stays at some MB."""

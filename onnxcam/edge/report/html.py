@@ -1,7 +1,7 @@
 """Validation → one HTML file that holds all that it shows: no network, no framework, nothing run that is not its own.
 
 Its content security policy names the one style and the one script by their hashes, so whatever a file name or a label
-says is text. Jinja escapes all of it; what a reader would not see is written out (`onnxcam.edge.visible`).
+says is text. Jinja escapes all of it; what a reader would not see is written out (`onnxcam.edge.report.visible`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import onnxcam
 from onnxcam.edge import depth
 from onnxcam.edge.comparison import METRICS, Pair
-from onnxcam.edge.histogram import Histogram, histogram
-from onnxcam.edge.listing import ROWS, Listing, listing
-from onnxcam.edge.panel import panel, ramps
-from onnxcam.edge.printed import Names, digits, duration, interval, number, single, value
-from onnxcam.edge.printed import count as pictures_of
-from onnxcam.edge.visible import visible
+from onnxcam.edge.report.histogram import Histogram, histogram
+from onnxcam.edge.report.listing import ROWS, Listing, listing
+from onnxcam.edge.report.panel import panel, ramps
+from onnxcam.edge.report.printed import Names, digits, duration, interval, number, single, value
+from onnxcam.edge.report.printed import count as pictures_of
+from onnxcam.edge.report.visible import visible
 from onnxcam.errors import OutputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def html(validation: Validation, worst_pictures: int = WORST, by: str | None = N
     import jinja2
     from markupsafe import Markup
 
-    templates = files("onnxcam.edge") / "templates"
+    templates = files(__package__) / "templates"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text("utf-8")),
         autoescape=True,
