@@ -41,7 +41,7 @@ def command(
         typer.Option(help="Also write the operators that a custom build of ONNX Runtime needs.", show_default=False),
     ] = None,
 ) -> None:
-    """Write MODEL with `heatmap` as one more output: a file that explains itself."""
+    """Bake the heat map into MODEL. The file that is written explains itself."""
     from onnxcam.cli import show
     from onnxcam.edge.bake import bake
 

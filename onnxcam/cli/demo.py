@@ -15,7 +15,7 @@ def command(
     method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
     provider: options.Provider = "auto",
 ) -> None:
-    """Explain two sample pictures whose truth is known."""
+    """Explain two sample pictures. Their truth is known."""
     from onnxcam.cli import show
     from onnxcam.demo import demonstrate
     from onnxcam.manifest import Folder

@@ -65,7 +65,7 @@ def command(
         "onnxcam-evaluation"
     ),
 ) -> None:
-    """Measure maps: do they lie on the object, does the network use what they show?"""
+    """Measure whether maps are right. Do they lie on the object, does the network use what they show?"""
     from onnxcam.cli import show
     from onnxcam.metrics import Truth, evaluate
     from onnxcam.metrics.report import Report

@@ -49,7 +49,7 @@ def command(
     signed: Annotated[bool, typer.Option("--signed", help="Show what speaks against the target too, in blue.")] = False,
     boxes: Annotated[bool, typer.Option("--boxes", help="Draw the boxes of the map, and of the detection.")] = False,
 ) -> None:
-    """Explain pictures: overlays, maps and manifest.json in a folder."""
+    """Explain pictures. Overlays, maps and manifest.json go into a folder."""
     from onnxcam.cli import show
     from onnxcam.explainer import Explainer
     from onnxcam.manifest import Folder

@@ -79,7 +79,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Convert SOURCE of PyTorch, TensorFlow, Keras or TFLite to ONNX, and prove that nothing changed."""
+    """Convert PyTorch or TensorFlow to ONNX. SOURCE may be Keras or TFLite too; it is proven that nothing changed."""
     from onnxcam.cli import show
     from onnxcam.converters import from_file
 

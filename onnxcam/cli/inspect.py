@@ -38,7 +38,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show inputs, outputs, layers and the methods that apply; or what a device's operator list lacks."""
+    """Show what MODEL is. Inputs, outputs, layers, the methods that apply; or what a device's operator list lacks."""
     from onnxcam.cli import show
 
     if operators is not None:

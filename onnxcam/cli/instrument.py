@@ -27,7 +27,7 @@ def command(
     ] = True,
     input_gradient: Annotated[bool, typer.Option("--input-gradient", help="Also the gradient at the input.")] = False,
 ) -> None:
-    """Write MODEL with activations and their gradients as extra outputs."""
+    """Put activations and gradients out. MODEL is written anew with them as extra outputs."""
     from onnxcam.cli import show
     from onnxcam.instrument import instrument
 

@@ -40,7 +40,7 @@ def command(
     ] = None,
     opset: Annotated[int | None, typer.Option(help="An older opset, for an older runtime.", show_default=False)] = None,
 ) -> None:
-    """Pack MODEL with its explanation baked in, and run.py, which records it on a device.
+    """Pack MODEL for a device. The zip has its explanation baked in, and run.py, which records it there.
 
     There: unzip it, python run.py -o run. Here: onnxcam compare reference run.
     """

@@ -39,7 +39,7 @@ def command(
     provider: options.Provider = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="End at a picture that cannot be read.")] = False,
 ) -> None:
-    """Record scores and raw maps of pictures in a folder, for `onnxcam compare`.
+    """Record what MODEL says of pictures. Scores and raw maps go into a folder, for `onnxcam compare`.
 
     What is killed on the way goes on where it was when the same command is given again.
     """

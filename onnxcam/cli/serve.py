@@ -17,7 +17,7 @@ def command(
     runtime: options.Runtime = None,
     browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Serve the page that runs baked models in the browser, on this machine alone."""
+    """Show baked models in the browser. The page is served to this machine alone."""
     import webbrowser
 
     from onnxcam.edge.site import build

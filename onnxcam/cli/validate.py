@@ -58,7 +58,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("onnxcam-validation"),
 ) -> None:
-    """Compare two models picture by picture: their answers, and where they look. Exit code 0: it holds, 1: not.
+    """Compare two models picture by picture. Their answers, and where they look. Exit code 0: it holds, 1: not.
 
     What is killed on the way goes on where it was when the same command is given again.
     """

@@ -15,7 +15,7 @@ def command(
     model: options.Baked = None,
     runtime: options.Runtime = None,
 ) -> None:
-    """Write a web page that runs baked models in the browser; nothing leaves the device that shows it."""
+    """Write the page for baked models. It runs them in the browser; nothing leaves the device that shows it."""
     from onnxcam.edge.site import build
 
     folder = build(output, model=model, runtime=runtime)
