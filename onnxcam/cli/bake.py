@@ -29,13 +29,8 @@ def command(
     ] = False,
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
-    ] = None,
-    opset: Annotated[
-        int | None, typer.Option(help="An older opset, 13 at least, for an older runtime.", show_default=False)
-    ] = None,
+    settings: options.Settings = None,
+    opset: options.Opset = None,
     operators: Annotated[
         Path | None,
         typer.Option(help="Also write the operators that a custom build of ONNX Runtime needs.", show_default=False),

@@ -29,10 +29,7 @@ def command(
         int | None,
         typer.Option("--top", "-k", min=1, help="Explain the k best, classes or detections.", show_default=False),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
-    ] = None,
+    settings: options.Settings = None,
     smooth: Annotated[
         str, typer.Option(help="aug (mirrored, darker, brighter pictures), eigen (principal component), aug+eigen.")
     ] = "none",

@@ -38,6 +38,18 @@ Images = Annotated[
     list[str],
     typer.Argument(help="Pictures: files, folders, patterns in quotes, or lists (.txt, @list).", show_default=False),
 ]
+OwnLayer = Annotated[
+    str | None,
+    typer.Option("--layer", "-l", help="The layer: a tensor's, node's or module's name.", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
+]
+Opset = Annotated[
+    int | None,
+    typer.Option("--opset", help="An older opset, 13 at least, for an older runtime.", show_default=False),
+]
 ClassesFrom = Annotated[
     Path | None,
     typer.Option(

@@ -28,17 +28,11 @@ def command(
         str, typer.Option("--target", "-t", help="top, input (run.py --class says it), or a class.")
     ] = "top",
     classes_from: options.ClassesFrom = None,
-    layer: Annotated[
-        str | None,
-        typer.Option("--layer", "-l", help="The layer: a tensor's, node's or module's name.", show_default=False),
-    ] = None,
+    layer: options.OwnLayer = None,
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
-    ] = None,
-    opset: Annotated[int | None, typer.Option(help="An older opset, for an older runtime.", show_default=False)] = None,
+    settings: options.Settings = None,
+    opset: options.Opset = None,
 ) -> None:
     """Pack MODEL for a device. The zip has its explanation baked in, and run.py, which records it there.
 

@@ -26,16 +26,10 @@ def command(
         str, typer.Option("--target", "-t", help="top (each picture's own), a class index or a label.")
     ] = "top",
     classes_from: options.ClassesFrom = None,
-    layer: Annotated[
-        str | None,
-        typer.Option("--layer", "-l", help="The layer: a tensor's, node's or module's name.", show_default=False),
-    ] = None,
+    layer: options.OwnLayer = None,
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
-    ] = None,
+    settings: options.Settings = None,
     provider: options.Provider = "auto",
     strict: Annotated[bool, typer.Option("--strict", help="End at a picture that cannot be read.")] = False,
 ) -> None:

@@ -39,9 +39,7 @@ def command(
         str | None, _own("--candidate-preprocess", help="The candidate's own, in place of --preprocess.")
     ] = None,
     labels: options.Labels = None,
-    settings: Annotated[
-        list[str] | None, _own("--set", help="name=value, a setting of the method; repeatable.")
-    ] = None,
+    settings: options.Settings = None,
     provider: options.Provider = "auto",
     candidate_provider: Annotated[
         str | None, _own("--candidate-provider", help="The candidate's, where it is another.")
