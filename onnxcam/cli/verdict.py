@@ -84,14 +84,14 @@ def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
 def _note(found: Validation) -> None:
     """Print what the user should know, and the verdict in one line."""
     from onnxcam.cli import show
-    from onnxcam.edge import depth
+    from onnxcam.edge import levels
 
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*left, *found.warnings])
     if found.levels:
-        show.err.print(f"layers: {depth.told(found.levels)}", markup=False, soft_wrap=True)
+        show.err.print(f"layers: {levels.told(found.levels)}", markup=False, soft_wrap=True)
     style = "green" if found.passed else "red"
     show.err.print(_verdict(found), style=style, markup=False, soft_wrap=True)
 

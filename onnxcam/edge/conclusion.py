@@ -8,8 +8,9 @@ import numpy as np
 
 from onnxcam.edge.cautions import about
 from onnxcam.edge.comparison import METRICS, Pair
+from onnxcam.edge.outcome import Side
 from onnxcam.edge.thresholds import Requirement
-from onnxcam.edge.validation import Side, Summary, Validation
+from onnxcam.edge.validation import Summary, Validation
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.summary import interval
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from onnxcam import heatmap
 from onnxcam import image as pictures
-from onnxcam.edge.outcome import Outcome
-from onnxcam.edge.validation import Side
+from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.errors import MetricError
 from onnxcam.extras import CHOSEN, MAP
 from onnxcam.graph import ModelLike, load, to_bytes

@@ -1,4 +1,4 @@
-"""What a model says of one picture: scores, and the map of one class. All that is compared is one of these."""
+"""A model, and what it says of one picture: scores, and the map of one class. All that is compared is one of these."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.preprocess import Frame
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model, as reports print it."""
+
+    name: str
+    sha256: str
+    kind: str  # "float32", "int8", …: what its weights, or a recording, say
+    method: str
+    layer: str | None
+    preprocess: str
+    provider: str
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 from onnxcam.edge.device import FORMAT, VERSION, Trouble, Writer
 from onnxcam.edge.observer import Observer, Shot
-from onnxcam.edge.outcome import Outcome
+from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.edge.recording import Recording
-from onnxcam.edge.validation import Side
 from onnxcam.errors import ImageError, OnnxcamError, RecordingError, TargetError
 from onnxcam.extras import BAKED
 from onnxcam.graph import load

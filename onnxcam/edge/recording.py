@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.edge.device import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
-from onnxcam.edge.outcome import Outcome
-from onnxcam.edge.validation import Side
+from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.errors import RecordingError
 from onnxcam.preprocess import Frame
 from onnxcam.target.scores import meant

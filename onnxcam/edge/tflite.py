@@ -18,8 +18,7 @@ from onnxcam import labels as labelling
 from onnxcam import preprocess as preparing
 from onnxcam.edge.device import digest
 from onnxcam.edge.observer import Observer, Shot, class_of
-from onnxcam.edge.outcome import Outcome
-from onnxcam.edge.validation import Side
+from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
 from onnxcam.graph import first_line
 from onnxcam.preprocess import Spec, TensorSpec, layout_of

@@ -8,30 +8,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnxcam
 from onnxcam.edge.comparison import Pair
+from onnxcam.edge.levels import Level
+from onnxcam.edge.outcome import Side
 from onnxcam.errors import OutputError
-
-if TYPE_CHECKING:
-    from onnxcam.edge.depth import Level
 
 JOURNAL, FILE = "journal.jsonl", "validation.json"
 """What a folder of a validation holds: the pairs, from the first on, and the result, once all are done."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One model, as reports print it."""
-
-    name: str
-    sha256: str
-    kind: str  # "float32", "int8", …: what its weights, or a recording, say
-    method: str
-    layer: str | None
-    preprocess: str
-    provider: str
 
 
 @dataclass(frozen=True)

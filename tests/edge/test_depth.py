@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnxcam.edge.depth import Level, begin, matched, sound, told
+from onnxcam.edge.depth import matched, sound
+from onnxcam.edge.levels import Level, begin, told
 from onnxcam.edge.observer import Observer
 from onnxcam.errors import MetricError
 from tests.edge.twins import PICTURES, SHAPES

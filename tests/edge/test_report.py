@@ -16,7 +16,7 @@ import pytest
 
 import onnxcam
 from onnxcam import image
-from onnxcam.edge.depth import Level
+from onnxcam.edge.levels import Level
 from onnxcam.edge.report import worst
 from onnxcam.edge.report.histogram import WIDTH, histogram
 from onnxcam.edge.report.html import html

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import onnxcam
-from onnxcam.edge import depth
+from onnxcam.edge import levels
 from onnxcam.edge.comparison import METRICS, Pair
 from onnxcam.edge.report.histogram import Histogram, histogram
 from onnxcam.edge.report.listing import ROWS, Listing, listing
@@ -26,8 +26,9 @@ from onnxcam.edge.report.visible import visible
 from onnxcam.errors import OutputError
 
 if TYPE_CHECKING:
-    from onnxcam.edge.depth import Level
-    from onnxcam.edge.validation import Side, Summary, Validation, Verdict
+    from onnxcam.edge.levels import Level
+    from onnxcam.edge.outcome import Side
+    from onnxcam.edge.validation import Summary, Validation, Verdict
 
 WORST = 24
 """Pictures that are shown, the worst ones."""
@@ -106,7 +107,7 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
             if metric in validation.summaries
         ],
         "layers": [_layer(level) for level in validation.levels],
-        "depth": visible(depth.told(validation.levels), 400) if validation.levels else "",
+        "depth": visible(levels.told(validation.levels), 400) if validation.levels else "",
         "cards": cards,
         "folder": visible(listed.folder),
         "count": len(listed.order),

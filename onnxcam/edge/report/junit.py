@@ -14,7 +14,8 @@ from onnxcam.edge.report import printed, worst
 from onnxcam.edge.report.visible import visible
 
 if TYPE_CHECKING:
-    from onnxcam.edge.validation import Side, Validation, Verdict
+    from onnxcam.edge.outcome import Side
+    from onnxcam.edge.validation import Validation, Verdict
 
 SUITE = "onnxcam.validate"
 WORST = 5
