@@ -193,9 +193,11 @@ Each of these was looked into, and is what the method is:
 - `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier_fc, nothing
   of the picture is left: the map of a class is the same for every picture (Nie et al.,
   [1805.07039](https://arxiv.org/abs/1805.07039)).
-- `gradcam`, `gradcam++`, `xgradcam` and `refinecam` have one weight for each channel of the whole layer. One patch has
-  its gradient at a few cells; a weight made of all of them says nothing of where the patch lies. `hirescam` and
-  `layercam`, from the same gradient at the same layer, are right. A warning says so.
+- `gradcam`, `gradcam++`, `smoothgradcam++`, `xgradcam` and `refinecam`, and without gradients `scorecam`, `sscam`,
+  `iscam` and `ablationcam`, have one weight for each channel of the whole layer. One patch of the output (upscaler,
+  compressor, renderer) rests on a few cells; a weight for all of them says nothing of where it lies. `hirescam` and
+  `layercam`, from the same gradient at the same layer, are right, as is `recipro-cam`, cell by cell. A warning says so
+  where gradients are averaged.
 - `kpcacam` compares all positions of a layer with each other, and refuses more than 4,096 of them (volumes).
 - The compressor rounds its code, through which no gradient passes: methods of a gradient at its layer do not apply.
 """
