@@ -77,9 +77,9 @@ class Network:
         return copy.deepcopy(self.module)
 
 
-def session(model: str | bytes) -> onnxruntime.InferenceSession:
+def session(model: str | bytes, options: Options | None = None) -> onnxruntime.InferenceSession:
     """Return a session on the CPU."""
-    return onnxruntime.InferenceSession(model, Options(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options or Options(), providers=["CPUExecutionProvider"])
 
 
 def plain(network: Network) -> Callable[[], Any]:

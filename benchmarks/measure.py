@@ -12,6 +12,7 @@ from typing import Any
 
 import clock
 import contenders
+import folders
 import networks
 import numpy as np
 import onnx
@@ -202,6 +203,38 @@ def baked(setting: Setting) -> Iterator[Row]:
         runs = {"plain": contenders.plain(network), "baked": contenders.baked(network, "gradcam")}
         seconds = clock.interleaved(runs, setting.rounds)
         yield ratio("Grad-CAM baked / plain inference", name, seconds, "baked", "plain", 1.05)
+
+
+VALIDATED = ("MobileNetV3-Large", "MobileNetV2 int8")
+STARTED = """
+import runpy, shutil, sys
+script, output = sys.argv[1:]
+shutil.rmtree(output, ignore_errors=True)
+sys.argv = [script, "-o", output]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@measurement
+def validate(setting: Setting) -> Iterator[Row]:
+    """Two networks compared over a folder: against running both plainly, with the same decoding in threads."""
+    pair = [setting.networks.get(name) or Network(name, setting.folder) for name in VALIDATED]
+    with tempfile.TemporaryDirectory() as temporary:
+        names = folders.photos(Path(temporary) / "photos", 96 if setting.quick else 512)
+        runs = {
+            "plain": folders.plainly(pair, names, spin=True),
+            "asleep": folders.plainly(pair, names, spin=False),
+            "validate": folders.validated(pair, names),
+        }
+        seconds = clock.interleaved(runs, 3 if setting.quick else 7, again=1)
+        each = {name: took / len(names) for name, took in seconds.items()}
+        what, on = "validate / both plainly: throughput", " and ".join(VALIDATED)
+        yield ratio(what, on, each, "plain", "validate", 0.9, at_least=True)
+        yield ratio(f"{what}, idle threads asleep in both", on, each, "asleep", "validate", at_least=True)
+        script = folders.runner(pair[0], Path(temporary))
+        command = [sys.executable, "-c", STARTED, str(script), str(Path(temporary) / "run")]
+        took = clock.cpu_seconds(command, setting.times)
+        yield Row("`python run.py` of a pack: start to the first map", pair[0].name, took, "s", "CPU seconds", 1.0)
 
 
 @measurement

@@ -15,7 +15,7 @@ import environment
 
 NAMES = (
     *("gradcam", "gradients", "cams", "perturbations", "deployed", "baked", "build", "chains", "nodes"),
-    *("startup", "memory", "converters"),
+    *("validate", "startup", "memory", "converters"),
 )
 
 

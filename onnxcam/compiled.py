@@ -40,6 +40,7 @@ class Compiled:
         provider: str,
         *,
         signed: bool = False,
+        spin: bool = True,
     ) -> Compiled:
         """Make *subject*, which is used up, explain itself."""
         layers = [choice.layer for choice in choices]
@@ -49,8 +50,8 @@ class Compiled:
             explanation_graph(subject, method, layers, aim, settings, signed=signed)
             if twin is not None and layers:
                 head_graph(twin, layers[0].twin(twin.model.graph), aim)
-        head = Session(twin.model, provider) if twin is not None else None
-        return cls(aim, choices, Session(subject.model, provider), head, fixed)
+        head = Session(twin.model, provider, spin=spin) if twin is not None else None
+        return cls(aim, choices, Session(subject.model, provider, spin=spin), head, fixed)
 
     @property
     def layers(self) -> list[Layer]:

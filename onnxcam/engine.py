@@ -37,6 +37,8 @@ class Session:
         provider: ``"auto"`` (CUDA where it works, else CPU), a short name (`SHORT`), or ONNX Runtime's own.
         optimize: Whether ONNX Runtime optimises the graph. Without, the session is ready sooner and runs slower.
         keep: A file for the graph as it is optimised for any machine's CPU.
+        spin: Whether idle threads wait awake, which makes one run after another faster; asleep they leave the
+            processor to those who read the next pictures meanwhile.
 
     Raises:
         ProviderError: the provider is not there, or ONNX Runtime is not installed.
@@ -44,13 +46,21 @@ class Session:
     """
 
     def __init__(
-        self, model: ir.Model, provider: str = "auto", *, optimize: bool = True, keep: str | None = None
+        self,
+        model: ir.Model,
+        provider: str = "auto",
+        *,
+        optimize: bool = True,
+        keep: str | None = None,
+        spin: bool = True,
     ) -> None:
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         for library in _LIBRARIES:
             options.register_custom_ops_library(library)
+        if not spin:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not optimize:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if keep is not None:
@@ -106,7 +116,9 @@ class Session:
         count = len(next(iter(feeds.values())))
         pieces = []
         for start in range(0, count, size):
-            rows = [min(start + i, count - 1) for i in range(size)]  # the last row fills a short piece
+            rows: slice | list[int] = slice(start, start + size)
+            if start + size > count:
+                rows = [min(start + i, count - 1) for i in range(size)]  # the last row fills a short piece
             pieces.append(self.run({name: array[rows] for name, array in feeds.items()}, outputs))
         joined = {name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces]) for name in pieces[0]}
         return {name: value[:count] for name, value in joined.items()}

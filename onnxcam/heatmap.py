@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -51,10 +52,11 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int]) -> Map:
     large = cv2.warpAffine(
         raw.astype(np.float32), to_map, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
-    columns = np.arange(width) + 0.5
-    rows = np.arange(height) + 0.5
-    seen = np.outer((rows >= frame.y0) & (rows <= frame.y1), (columns >= frame.x0) & (columns <= frame.x1))
-    return np.where(seen, large, 0).astype(np.float32)
+    for axis, (start, end) in enumerate(((frame.y0, frame.y1), (frame.x0, frame.x1))):
+        along = large.swapaxes(0, axis)  # the centre of pixel i, i + ½, is seen from start to end
+        along[: max(0, math.ceil(start - 0.5))] = 0
+        along[max(0, math.floor(end + 0.5)) :] = 0
+    return np.asarray(large, np.float32)
 
 
 def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:

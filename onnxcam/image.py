@@ -76,12 +76,15 @@ def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     A source is a file; a folder, of which and of whose subfolders all with the name of a picture (`SUFFIXES`) are
     taken, sorted; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with a source a line, as
     ``"list.txt"`` or ``"@list"``, whose names may also be relative to where it lies. Files are not opened: whether they
-    are pictures tells `read`. ImageError where a source is not there, or holds none.
+    are pictures tells `read`. ImageError where a source is not there, or all together hold none.
 
     Example:
         >>> files(["photos", "more/*.png", "@list"])
     """
-    return [found for source in sources for found in _named(os.fspath(source))]
+    found = [name for source in sources for name in _named(os.fspath(source))]
+    if not found:
+        raise ImageError("no picture is named; give files, a folder, a pattern or a list that names some")
+    return found
 
 
 def _named(source: str, beside: Path | None = None) -> list[str]:

@@ -71,6 +71,7 @@ class Runner:
     layer: str | Sequence[str] | None
     signed: bool
     progress: Progress
+    spin: bool = True  # whether the sessions' idle threads wait awake
     choice: Choice | None = field(default=None, init=False)  # the layer that was chosen last
 
     def __post_init__(self) -> None:
@@ -121,7 +122,9 @@ class Runner:
         provider = self.network.provider
         with offering_black_boxes():
             choices = self._choose(subject, aim, feeds) if choices is None else choices
-            made = Compiled.of(subject, self.method, aim, choices, self.settings, provider, signed=self.signed)
+            made = Compiled.of(
+                subject, self.method, aim, choices, self.settings, provider, signed=self.signed, spin=self.spin
+            )
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
         self.choice = choices[0] if choices else None
         return made

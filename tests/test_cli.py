@@ -93,6 +93,38 @@ def test_several_targets_and_pictures_of_one_name(onnxcam: Run, tmp_path: Path) 
     assert all(Path(entry["map"]).is_file() for entry in entries)
 
 
+def test_a_folder_a_pattern_and_a_list_name_pictures(onnxcam: Run, tmp_path: Path) -> None:
+    inside = tmp_path / "photos" / "inside"
+    inside.mkdir(parents=True)
+    for name in ("a.png", "b.PNG"):
+        (inside / name).write_bytes(PICTURE.read_bytes())
+    (inside / "notes.md").write_text("no picture")
+    (tmp_path / "list.txt").write_text("photos/inside/b.PNG\n\nphotos/inside/a.png\n")
+    for source, expected in (
+        (tmp_path / "photos", ["a.png", "b.PNG"]),
+        ("photos/**/*.png", ["a.png"]),
+        (tmp_path / "list.txt", ["b.PNG", "a.png"]),
+        (f"@{tmp_path}/list.txt", ["b.PNG", "a.png"]),
+    ):
+        ran = onnxcam("explain", SHAPES, source, "-t", 0, "--json")
+        assert ran.code == 0, ran.err
+        assert [Path(entry["image"]).name for entry in json.loads(ran.out)] == expected
+
+
+@pytest.mark.parametrize("command", ["explain", "evaluate"])
+def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "bare").mkdir()
+    for source, why in (
+        ("empty.txt", "error: no picture is named; give files, a folder, a pattern or a list that names some"),
+        ("bare", "error: bare: the folder has no picture; there is no file in it that ends with .png or .jpg"),
+        ("gone/*.png", "error: gone/*.png: no file is called like this; check the name"),
+    ):
+        ran = onnxcam(command, SHAPES, source, "-o", "out")
+        assert (ran.code != 0, ran.out, ran.err.strip()) == (True, "", why)
+        assert not Path("out").exists()
+
+
 OF_TRANSFORMERS = {"legrad"}
 
 

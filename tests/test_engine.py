@@ -23,6 +23,18 @@ def test_auto_takes_what_is_there() -> None:
     np.testing.assert_allclose(session.run({"x": HAND_X})["logits"], [[0.5, 4.5]])
 
 
+def test_idle_threads_may_sleep() -> None:
+    for spin, entry in ((True, ""), (False, "0")):
+        session = Session(load(hand_model()), spin=spin)
+        options = session._session.get_session_options()
+        try:
+            found = options.get_session_config_entry("session.intra_op.allow_spinning")
+        except RuntimeError:  # so it says that there is none
+            found = ""
+        assert found == entry
+        np.testing.assert_allclose(session.run({"x": HAND_X})["logits"], [[0.5, 4.5]])
+
+
 @pytest.mark.parametrize("name", ["cpu", "CPU", "CPUExecutionProvider"])
 def test_names_of_providers(name: str) -> None:
     assert provider_name(name) == "CPUExecutionProvider"

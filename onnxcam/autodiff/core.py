@@ -24,7 +24,7 @@ from onnxcam.errors import GradientError, OnnxcamError
 
 @dataclass(frozen=True)
 class OneHot:
-    """The cotangent [N, C] of one entry a row: zero but for *value* at ``[n, index[n]]``.
+    """The cotangent [N, C], or [N, C, 1, …], of one entry a row: zero but for *value* at ``[n, index[n]]``.
 
     Through a linear layer it is a row of the weights: a Gather in place of a matrix product.
     """
@@ -34,9 +34,17 @@ class OneHot:
 
     def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
         """Return the cotangent of *y* as a tensor."""
-        classes = op.Range(0, op.Squeeze(op.dim(y, -1), [0]), 1)
+        classes = op.Range(0, op.Squeeze(op.dim(y, 1), [0]), 1)
         hot = op.Cast(op.Equal(op.Unsqueeze(self.index, [-1]), classes), to=int(gradient_dtype(y)))
-        return hot if self.value is None else op.Mul(hot, op.Unsqueeze(self.value, [-1]))
+        hot = hot if self.value is None else op.Mul(hot, op.Unsqueeze(self.value, [-1]))
+        return op.reshape_like(hot, y) if is_column(y) and rank(y) > 2 else hot
+
+
+def is_column(y: ir.Value, channels: int | None = None) -> bool:
+    """Whether *y* is known to be [N, C] or [N, C, 1, …], of as many *channels*: a cotangent may be a `OneHot`."""
+    if y.shape is None or len(y.shape) < 2 or any(dim != 1 for dim in y.shape[2:]):
+        return False
+    return channels is None or y.shape[1] == channels
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ _CELL = 22  # characters of a mean with its interval, and the space beside it
 
 def command(
     model: options.Model,
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    images: options.Images,
     methods: Annotated[
         list[str] | None,
         typer.Option("--method", "-m", help="A method's id; repeatable. Without it: gradcam.", show_default=False),
@@ -66,6 +66,7 @@ def command(
     ),
 ) -> None:
     """Measure whether maps are right. Do they lie on the object, does the network use what they show?"""
+    from onnxcam import image
     from onnxcam.cli import show
     from onnxcam.metrics import Truth, evaluate
     from onnxcam.metrics.report import Report
@@ -73,7 +74,7 @@ def command(
     with Report(output) as report:
         found = evaluate(
             model,
-            images,
+            image.files(images),
             methods=methods or ["gradcam"],
             metrics=metrics or (),
             truth=None if truth is None else Truth(truth, mask_values),

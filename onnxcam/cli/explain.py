@@ -13,7 +13,7 @@ from onnxcam.cli import options
 
 def command(
     model: options.Model,
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    images: options.Images,
     method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
     target: Annotated[
         list[str] | None,
@@ -47,6 +47,7 @@ def command(
     boxes: Annotated[bool, typer.Option("--boxes", help="Draw the boxes of the map, and of the detection.")] = False,
 ) -> None:
     """Explain pictures. Overlays, maps and manifest.json go into a folder."""
+    from onnxcam import image
     from onnxcam.cli import show
     from onnxcam.explainer import Explainer
     from onnxcam.manifest import Folder
@@ -54,6 +55,7 @@ def command(
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
+    names = image.files(images)
     explainer = Explainer(
         model,
         method=method,
@@ -70,10 +72,10 @@ def command(
     )
     wanted: list[str | None] = [*target] if target else [None]
     with Folder(output) as folder:
-        for image in show.progress(images) if find_method(method).in_graph else images:
+        for name in show.progress(names) if find_method(method).in_graph else names:
             for one in [f"top={top}"] if top else wanted:
-                for explanation in explainer.each(image, one):
-                    folder.add(image, explanation, alpha=alpha, colormap=colormap, boxes=boxes)
+                for explanation in explainer.each(name, one):
+                    folder.add(name, explanation, alpha=alpha, colormap=colormap, boxes=boxes)
     if as_json:
         typer.echo(json.dumps(folder.entries, indent=2, ensure_ascii=False))
     else:

@@ -2,7 +2,8 @@
 
 The first line says what is compared, each other line is one picture's `Pair`, under its number in the list of pictures.
 Lines are synced to the disk in batches. A kill in the middle of a line leaves half a line at the end, which is dropped
-when the journal is opened again; its picture is done once more.
+when the journal is opened again; its picture is done once more. One run at a time writes: the file is locked until the
+run ends, however it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sys
 import tempfile
 import time
 import weakref
@@ -33,15 +35,19 @@ class Journal(Sequence[Pair]):
     Args:
         path: The file; begun where there is none, taken up where there is one. None: a file that goes with the object.
         identity: What is compared, by name: all that must be the same for pairs to belong together.
+        overwrite: Whether what is in the file makes way.
 
     Raises:
-        OutputError: the file is a journal of something else (the message says what differs), or cannot be written.
+        OutputError: the file is a journal of something else (the message says what differs), another run writes it, or
+            it cannot be written.
 
     Example:
         >>> journal = Journal("out/journal.jsonl", {"reference": "float.onnx", "candidate": "int8.onnx"})
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None, identity: Mapping[str, Any], *, overwrite: bool = False
+    ) -> None:
         self.path = None if path is None else Path(path)
         self._places: dict[int, int] = {}  # where the line of each picture begins
         self._order: list[int] | None = None
@@ -49,6 +55,10 @@ class Journal(Sequence[Pair]):
         try:
             self._file = tempfile.TemporaryFile("w+b") if path is None else open(path, "a+b")  # noqa: SIM115
             weakref.finalize(self, self._file.close)
+            if not _lock(self._file):
+                raise OutputError(f"another run writes '{path}'; wait until it ends, or choose another folder with -o")
+            if overwrite:
+                self._file.truncate(0)
             self._take_up(json.loads(json.dumps(identity)))
         except OSError as error:
             raise OutputError(f"the journal '{path}' cannot be written: {error.strerror}; choose another -o") from None
@@ -100,6 +110,11 @@ class Journal(Sequence[Pair]):
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
+    def release(self) -> None:
+        """Sync, and let other runs write the file; its pairs can still be read."""
+        self.sync()
+        _unlock(self._file)
+
     def close(self) -> None:
         """Sync and close the file."""
         if not self._file.closed:
@@ -126,6 +141,39 @@ class Journal(Sequence[Pair]):
     def _read(self, number: int) -> Pair:
         self._file.seek(self._places[number])
         return _read(json.loads(self._file.readline()))
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _FAR = 2**30  # of the byte that is locked: what is written stays readable
+
+    def _lock(file: IO[bytes]) -> bool:
+        """Keep other processes from locking *file* until it is closed; False where another did."""
+        file.seek(_FAR)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        file.seek(_FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> bool:
+        """Keep others from locking *file* until it is closed; False where another did."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

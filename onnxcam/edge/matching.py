@@ -82,7 +82,7 @@ def compare_recordings(
             journal.add(
                 number, compare(one, second[other], *objects.known(one.target, first.classes, first.class_names))
             )
-    journal.sync()
+    journal.release()
     warnings += left + _other_classes(first, second, rows)
     labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))

@@ -88,7 +88,8 @@ class Observer:
             )
         self.scores: Scores = self.network.task.scores
         self._channel = None if method.at_layer else layout.channel - 1
-        self._runner = Runner(self.network, method, read_settings(method, self.settings), self.layer, False, quiet)
+        settings = read_settings(method, self.settings)
+        self._runner = Runner(self.network, method, settings, self.layer, False, quiet, spin=False)
         compiled = self._runner.compile(subject, self.network.task.aim)
         self._layers = ", ".join(layer.name for layer in compiled.layers) or None
         self._provider = compiled.session.provider

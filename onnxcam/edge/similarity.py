@@ -96,8 +96,9 @@ def ssim(a: Array, b: Array, data_range: float) -> float:
     x, y = a.astype(np.float64), b.astype(np.float64)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mx, my = mean(x), mean(y)
-    vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
-    found = ((2 * mx * my + c1) * (2 * vxy + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    product, squares = mx * my, mx * mx + my * my
+    covariance, variances = mean(x * y) - product, mean(x * x + y * y) - squares
+    found = ((2 * product + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
     return float(found.mean())
 
 

@@ -110,7 +110,7 @@ def validate(
     except OnnxcamError as error:
         raise type(error)(f"{error}{_kept(journal, len(names), directory)}") from error
     finally:
-        journal.sync()
+        journal.release()
     if not len(journal):
         raise ImageError(f"none of the {len(names)} pictures could be read; the first: {task.unreadable[0][1]}")
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
@@ -174,8 +174,6 @@ class _Loaded:
 def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
     """Return the files, each once, and what to say of them."""
     found = pictures.files(images)
-    if not found:
-        raise ImageError("no picture to validate on; name files, a folder, a pattern or a list")
     once = {os.path.realpath(name): name for name in reversed(found)}
     names = [name for name in dict.fromkeys(found) if once[os.path.realpath(name)] == name]
     twice = len(found) - len(names)
@@ -225,11 +223,9 @@ def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: 
     path = Path(directory) / JOURNAL
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into '{directory}': {error.strerror}; choose another with -o") from None
-    return Journal(path, identity)
+    return Journal(path, identity, overwrite=overwrite)
 
 
 def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, jobs: int, progress: Progress) -> None:

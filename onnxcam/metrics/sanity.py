@@ -184,14 +184,24 @@ def rank_correlation(a: Array, b: Array) -> float:
         >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]))
         1.0
     """
-    from scipy.stats import rankdata
-
     if np.array_equal(a, b):
         return 1.0
-    ranks = rankdata([a.ravel(), b.ravel()], axis=1)
-    x, y = (rank - rank.mean() for rank in ranks)
-    scale = np.sqrt((x**2).sum() * (y**2).sum())
-    return float((x * y).sum() / scale) if scale > 0 else 0.0
+    x, y = (_centred_ranks(heat.ravel()) for heat in (a, b))
+    scale = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / scale) if scale > 0 else 0.0
+
+
+def _centred_ranks(x: Array) -> Array:
+    """Return the rank of each of *x* [n], less the mean rank: equal ones share theirs, as in `scipy.stats.rankdata`.
+
+    That takes four times as long, most of what comparing two maps would cost.
+    """
+    order = np.argsort(x)
+    ends = np.append(np.flatnonzero(np.diff(x[order])), len(x) - 1)  # the last of each run of equal ones
+    starts = np.append(0, ends[:-1] + 1)
+    ranks = np.empty(len(x))
+    ranks[order] = np.repeat((starts + ends - (len(x) - 1)) / 2, ends - starts + 1)
+    return ranks
 
 
 def require(checks: Iterable[Check], model: ModelLike, classes: int) -> None:

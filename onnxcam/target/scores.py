@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.core import Cotangent, OneHot
+from onnxcam.autodiff.core import Cotangent, OneHot, is_column
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.infer import gradient_dtype, no_numbers
@@ -66,7 +66,9 @@ class Scores:
         hot = OneHot(index)
         if known is not None:
             hot = OneHot(index, op.Expand(op.Reshape(known.scale, [1]), op.Shape(index)))
-        return hot if flat is self.value else op.reshape_like(hot.dense(op, flat), self.value)
+        if flat is self.value or is_column(self.value, self.classes):
+            return hot
+        return op.reshape_like(hot.dense(op, flat), self.value)
 
     def weighed(self, op: Emitter, weights: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the sum of the scores by *weights*, [N, classes]."""

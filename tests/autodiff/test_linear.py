@@ -40,6 +40,7 @@ def gradients(model: onnx.ModelProto, wanted: str, sparse: bool, weighted: bool)
 
 
 FEEDS: dict[str, Any] = {"a": normal(2, 3), "a3": normal(1, 2, 3), "at": normal(3, 2)}
+FEEDS |= {"x1": normal(2, 3, 1, 1), "x2": normal(2, 3, 2, 2)}
 W, C = normal(3, 4), normal(4, seed=1)
 
 
@@ -63,6 +64,57 @@ def test_a_one_hot_cotangent_is_a_row(op: str, inputs: dict, settings: dict, wei
         np.testing.assert_allclose(
             gradients(model, weight, True, weighted)[1], gradients(model, weight, False, weighted)[1], rtol=1e-6
         )
+
+
+HEADS = {
+    "conv": "y = Conv(x1, w)",
+    "conv of all of x": "y = Conv<strides = [2, 2]>(x2, w)",
+    "squeeze": "z = Conv(x1, w) y = Squeeze(z, axes)",
+    "squeeze all": "z = Conv(x1, w) y = Squeeze(z)",
+    "reshape": "z = Conv(x2, w) y = Reshape(z, shape)",
+    "flatten": "z = Conv(x1, w) y = Flatten(z)",
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", HEADS)
+def test_through_a_convolution_over_all_of_x_it_is_a_row_too(name: str, weighted: bool) -> None:
+    body, x = HEADS[name], "x2" if "x2" in HEADS[name] else "x1"
+    model, w = headed(body, x, normal(4, *FEEDS[x].shape[1:], seed=3))
+    operators, row = gradients(model, x, True, weighted)
+    assert "Gather" in operators
+    assert operators.isdisjoint({"Conv", "ConvTranspose", "Range"})
+    np.testing.assert_allclose(row, w[INDEX] * (VALUE[:, None, None, None] if weighted else 1), rtol=1e-6)
+    for wanted in (x, "w"):
+        found, expected = (gradients(model, wanted, sparse, weighted)[1] for sparse in (True, False))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [("y = Conv<pads = [1, 1, 1, 1]>(x1, w)", (4, 3, 3, 3)), ("y = Conv<group = 3>(x2, w)", (6, 1, 2, 2))],
+)
+def test_through_another_convolution_it_is_made_dense(body: str, shape: tuple[int, ...]) -> None:
+    x = "x1" if "x1" in body else "x2"
+    model, _ = headed(body, x, normal(*shape, seed=3))
+    operators, dx = gradients(model, x, True, True)
+    assert operators & {"Conv", "ConvTranspose"}
+    np.testing.assert_allclose(dx, gradients(model, x, False, True)[1], rtol=1e-6)
+
+
+def headed(body: str, x: str, w: np.ndarray) -> tuple[onnx.ModelProto, np.ndarray]:
+    """Return a model of *x* to as many scores as *w* has kernels, and these."""
+    shape, column = ", ".join(map(str, FEEDS[x].shape)), f"float[2, {len(w)}, 1, 1]"
+    y, inner = (f"float[2, {len(w)}]", f"<{column} z>") if " y = " in body else (column, "")
+    text = f"""
+    <ir_version: 8, opset_import: ["": 18]>
+    g (float[{shape}] {x}) => ({y} y) {inner} {{ {body} }}
+    """
+    model = onnx.parser.parse_model(text)
+    arrays = {"w": w, "axes": np.asarray([2, 3]), "shape": np.asarray([2, len(w)])}
+    used = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if name in body]
+    model.graph.initializer.extend(used)
+    return model, w
 
 
 def test_a_one_hot_cotangent_of_a_transposed_operand_is_made_dense() -> None:

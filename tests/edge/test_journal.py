@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -34,6 +37,7 @@ def test_what_goes_in_comes_out_in_order(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl", IDENTITY)
     for number in (2, 0, 1):
         journal.add(number, pairs[number])  # type: ignore[arg-type]
+    journal.release()
     for found in (journal, Journal(tmp_path / "journal.jsonl", IDENTITY)):
         assert len(found) == 3
         assert set(found.done) == {0, 1, 2}
@@ -48,6 +52,32 @@ def test_without_a_file() -> None:
     journal = Journal(None, IDENTITY)
     journal.add(0, stepped("a.png"))  # type: ignore[arg-type]
     assert equal(journal[0], stepped("a.png"))
+
+
+def test_only_one_run_at_a_time_writes(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    code = f"""
+from onnxcam.edge.journal import Journal
+journal = Journal({str(path)!r}, {IDENTITY!r})
+print("locked", flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        before = path.read_bytes()
+        for overwrite in (False, True):
+            with pytest.raises(OutputError) as error:
+                Journal(path, IDENTITY, overwrite=overwrite)
+            expected = f"another run writes '{path}'; wait until it ends, or choose another folder with -o"
+            assert str(error.value) == expected
+        assert path.read_bytes() == before
+        other.kill()
+    journal = Journal(path, IDENTITY)
+    journal.add(0, stepped("a.png"))  # type: ignore[arg-type]
+    journal.release()
+    assert len(Journal(path, IDENTITY)) == len(journal) == 1
+    assert len(Journal(path, IDENTITY, overwrite=True)) == 0
 
 
 @pytest.mark.parametrize("cut", [1, 20, 400])

@@ -264,7 +264,12 @@ def of_two_classes(path: Path) -> Path:
             r"the labels differ: class 1 is '\w+' in '.*shapes.onnx' and 'zebra' in '.*'; if",
         ),
         (of_two_classes, {}, MetricError, r"has \d+ classes and '.*' 2: classes are compared by index, so both must"),
-        (None, {"images": []}, ImageError, "no picture to validate on; name files, a folder, a pattern or a list"),
+        (
+            None,
+            {"images": []},
+            ImageError,
+            "no picture is named; give files, a folder, a pattern or a list that names some",
+        ),
         (None, {"images": "none/*.png"}, ImageError, r"none/\*\.png: no file is called like this; check the name"),
         (None, {"images": "none.png"}, ImageError, r"none\.png: no such file or folder; check the name"),
         (None, {"require": "energy>=0.3"}, MetricError, r"'energy >= 0\.3' needs to know where the objects are; give"),

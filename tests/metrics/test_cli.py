@@ -42,6 +42,17 @@ def test_boxes_with_classes(onnxcam: Run) -> None:
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50  # something is drawn
 
 
+def test_of_a_folder_all_pictures_are_measured(onnxcam: Run, tmp_path: Path) -> None:
+    inside = tmp_path / "photos" / "inside"
+    inside.mkdir(parents=True)
+    for picture in (PICTURE, ASSETS / "shapes_2.png"):
+        shutil.copy(picture, inside)
+    ran = onnxcam("evaluate", SHAPES, "photos", "--metric", "sparseness", "--json", "-o", "out")
+    assert ran.code == 0, ran.err
+    named = [Path(row["image"]).name for row in json.loads(ran.out)["pictures"]]
+    assert named == ["shapes_1.png", "shapes_2.png"]
+
+
 def test_json_is_the_file(onnxcam: Run) -> None:
     arguments = ["--truth", TRUTH, "--metric", "all", "-m", "gradcam", "-m", "gradient", "--seed", 5, *QUICK]
     arguments += ["--set=infidelity.samples=5", "--set=max-sensitivity.samples=2", "--set=sanity-cascading.stages=2"]

@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.rules.linear import one_hot_rows
 
 TO_THE_FRONT = -(2**63)  # the end of a Slice that runs backwards through a whole axis
 NARROW = 8  # channels a group
 
 
-@rule("Conv")
-def conv(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
+@rule("Conv", sparse=True)
+def conv(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, w: V, b: V | None = None) -> Gradients:
     """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx = wᵀ ⋆ dy, dw = Σ x dy, db = Σ dy."""
-    window = Window.of(op, node, w, x, dy)
+    g = core.dense(op, dy, node.outputs[0])
+    window = Window.of(op, node, w, x, g)
+    row = dy if isinstance(dy, core.OneHot) and window.is_whole(x) else None
     return (
-        window.spread(op, dy, w, x),
-        lambda: window.kernel(op, x, dy),
-        lambda: _bias(op, dy, window),
+        window.spread(op, g, w, x) if row is None else one_hot_rows(op, row, w),
+        lambda: window.kernel(op, x, g),
+        lambda: _bias(op, g, window),
     )
 
 
@@ -87,6 +91,13 @@ class Window:
     def axes(self) -> list[int]:
         """The spatial axes."""
         return list(range(2, 2 + len(self.strides)))
+
+    def is_whole(self, x: V) -> bool:
+        """Whether it is known to lie over *x* exactly once: a linear layer, each row of which is a whole kernel."""
+        kernel, pads = constant(self.kernel_shape), constant(self.pads)
+        if kernel is None or pads is None or x.shape is None or self.group > 1:
+            return False
+        return not pads.any() and list(x.shape[2:]) == kernel.tolist()
 
     def gather(self, op: Emitter, x: V, w: V) -> V:
         """Return y = w ⋆ x."""

@@ -78,18 +78,25 @@ def _batched_matmul(op: Emitter, dy: V, y: V, a: V, b: V) -> Gradients:
 
 def _rows(op: Emitter, dy: core.OneHot, w: V, across: int = 0, alpha: float = 1.0) -> V:
     """Return α dy wᵀ, or α dy w if w stands *across*."""
-    rows = _gathered(op, w, dy.index, 0) if across else op.Transpose(_gathered(op, w, dy.index, 1))
-    rows = rows if dy.value is None else op.Mul(rows, op.Unsqueeze(dy.value, [-1]))
+    rows = one_hot_rows(op, dy, w) if across else op.Transpose(_gathered(op, w, dy.index, 1))
+    if dy.value is not None and not across:
+        rows = op.Mul(rows, op.Unsqueeze(dy.value, [-1]))
     return rows if alpha == 1 else op.Mul(rows, alpha)
 
 
+def one_hot_rows(op: Emitter, dy: core.OneHot, w: V) -> V:
+    """Return dy w: of w [C, …] the entries [N, …] that *dy* names, times its values."""
+    rows = _gathered(op, w, dy.index, 0)
+    return rows if dy.value is None else op.Mul(rows, op.Unsqueeze(dy.value, list(range(1, rank(w)))))
+
+
 def _gathered(op: Emitter, w: V, index: V, axis: int) -> V:
-    """Return the rows, or columns, *index* of matrix *w*; of a quantised one, no others are made real."""
+    """Return the entries *index* of *w* along *axis*; of a quantised one, no others are made real."""
     node = w.producer()
     if node is None or node.op_type != "DequantizeLinear":
         return op.Gather(w, index, axis=axis)
     steps, *units = [x for x in node.inputs if x is not None]
-    along = node.attributes.get_int("axis", 1) % 2
+    along = node.attributes.get_int("axis", 1) % rank(steps)
     if steps.dtype not in BYTES or any(u.shape is None or len(u.shape) > 1 for u in units):
         return op.Gather(w, index, axis=axis)
     if all(u.shape in (ir.Shape([]), ir.Shape([1])) for u in units):

@@ -7,20 +7,32 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
 
 
-@rule("Reshape", "Flatten")
-def reshape(op: Emitter, node: ir.Node, dy: V, x: V, shape: V | None = None) -> Gradients:
+@rule("Reshape", "Flatten", sparse=True)
+def reshape(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, shape: V | None = None) -> Gradients:
     """Y holds the elements of x in order: so does dx those of dy."""
-    return op.reshape_like(dy, x), None
+    (y,) = node.outputs
+    return dy if _still_one_hot(dy, x, y) else op.reshape_like(core.dense(op, dy, y), x), None
 
 
-@rule("Squeeze")
-def squeeze(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
+@rule("Squeeze", sparse=True)
+def squeeze(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, axes: V | None = None) -> Gradients:
     """Put back the axes of length 1."""
-    return op.reshape_like(dy, x) if axes is None else op.Unsqueeze(dy, axes), None
+    (y,) = node.outputs
+    if _still_one_hot(dy, x, y):
+        return dy, None
+    g = core.dense(op, dy, y)
+    return op.reshape_like(g, x) if axes is None else op.Unsqueeze(g, axes), None
+
+
+def _still_one_hot(dy: core.Cotangent, x: V, y: V) -> bool:
+    """Whether *dy* of y says as much of x: both are [N, C, 1, …], with or without the ones."""
+    channels = y.shape[1] if y.shape is not None and core.is_column(y) else None
+    return isinstance(dy, core.OneHot) and isinstance(channels, int) and core.is_column(x, channels)
 
 
 @rule("Unsqueeze")

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.emit import Emitter
+from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.convolution import padding_of
@@ -63,6 +64,8 @@ def global_average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = Σ x / n over each window, n = n₁ n₂ … axis by axis: dx gathers dy / n from the windows."""
     windows = Windows(op, node, x)
+    if windows.is_one():
+        return (core.Repeated(op.Div(dy, float(np.prod(windows.kernel)))),)
     return (windows.spread(dy, windows.mean),)
 
 
@@ -115,6 +118,13 @@ class Windows:
         covered = op.Add(op.Mul(op.Sub(op.Shape(self.y, start=2), 1), self.strides), extents)
         self.pads = padding_of(op, node, n, op.Sub(covered, op.Shape(x, start=2)))
         self.counts_pads = bool(node.attributes.get_int("count_include_pad", 0))
+
+    def is_one(self) -> bool:
+        """Whether there is known to be one window, which is all of x."""
+        pads, x, y = constant(self.pads), self.x.shape, self.y.shape
+        if pads is None or pads.any() or x is None or y is None:
+            return False
+        return list(x[2:]) == self.kernel and all(dim == 1 for dim in y[2:])
 
     def spread(self, dy: V, matrix: Any) -> V:
         """Return for each position the sum of *dy* over the windows with it in them, weighted by *matrix*."""

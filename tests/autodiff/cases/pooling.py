@@ -42,6 +42,8 @@ CASES = [
     max_pool("valid", 1, 2, 5, 6, kernel_shape=[3, 2], strides=[2, 2], auto_pad="VALID"),
     max_pool("indices", 1, 2, 5, 4, kernel_shape=[3, 3], strides=[2, 1], outputs=2),
     average_pool("plain", 2, 2, 4, 4, kernel_shape=[2, 2], strides=[2, 2]),
+    average_pool("all", 2, 2, 4, 3, kernel_shape=[4, 3]),
+    average_pool("all, and pads", 2, 2, 4, 3, kernel_shape=[4, 3], pads=[1, 0, 1, 0], strides=[3, 1]),
     average_pool("rest", 1, 2, 5, 6, kernel_shape=[2, 2], strides=[2, 3]),
     average_pool("overlapping", 1, 2, 4, 5, kernel_shape=[3, 2]),
     average_pool("pads", 1, 2, 5, 4, kernel_shape=[3, 3], strides=[2, 1], pads=[1, 1, 0, 1]),
