@@ -7,13 +7,11 @@ import http.server
 import json
 import re
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from onnxcam import Explainer, heatmap, image
@@ -304,24 +302,3 @@ def test_any_static_server_will_do(page: Any, site: Path, small: Path, tmp_path:
         np.testing.assert_allclose(visitor.heatmap, in_python(made.path, picture()[None])[0], atol=1e-4)
         running.shutdown()
         thread.join()
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_a_real_int8_file(inside: bool, visitor: Visitor, real: Path, tmp_path: Path) -> None:
-    file, photo = real / "models" / "mobilenet_v2_224_qdq_nchw_int8.onnx", real / "images" / "dog_cat.png"
-    made = bake(file, tmp_path / "baked.onnx", target="input", inside=inside, preprocess="imagenet")
-    visitor.drop(made.path, photo)
-    assert visitor.error is None
-    assert visitor.page.text_content("#classes li:first-child .name") == "tiger cat"
-    visitor.choose(243)
-    rgb = visitor.rgb
-    arithmetic = replace(Explainer(file, preprocess="imagenet").network.preprocessing, resize=None, crop=None)
-    x = rgb[None] if inside else arithmetic(rgb)
-    session = onnxruntime.InferenceSession(str(made.path))
-    assert x.shape[1:] == tuple(session.get_inputs()[0].shape[1:])
-    expected = in_python(made.path, x, 243)[0]
-    # Open: 0.1 away was seen here, where 1e-4 is wanted. Native ONNX Runtime gives one map at every level of
-    # optimisation, so the difference comes with WebAssembly or the page. These bounds were set after it was seen.
-    away = np.abs(visitor.heatmap - expected).max()
-    assert np.corrcoef(visitor.heatmap.ravel(), expected.ravel())[0, 1] > 0.99, away
-    assert away < 0.15
