@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import json
@@ -250,6 +251,38 @@ def test_hostile_labels_are_text(visitor: Visitor, small: Path, tmp_path: Path) 
     visitor.drop(bake(SHAPES, tmp_path / "baked.onnx", inside=True, labels=labels).path, small)
     assert labels[0] in visitor.page.text_content("#classes")
     assert visitor.page.query_selector("main img") is None
+
+
+PASTE = """([name, base64]) => {
+  const given = new DataTransfer();
+  const data = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  given.items.add(new File([data], name, { type: "image/png" }));
+  document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: given, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_files_may_be_chosen_and_pictures_pasted(visitor: Visitor, small: Path, tmp_path: Path) -> None:
+    made = bake(SHAPES, tmp_path / "baked.onnx", inside=True)
+    expected = in_python(made.path, picture()[None])[0]
+    for button, path in (("#open-model", made.path), ("#open-picture", small)):
+        with visitor.page.expect_file_chooser() as chooser:
+            visitor.page.click(button)
+        chooser.value.set_files(path)
+    visitor.until("onnxcam.runs === 1")
+    assert visitor.result("name") == "small.png"
+    np.testing.assert_allclose(visitor.heatmap, expected, atol=1e-4)
+    other = tmp_path / "other.png"
+    image.write(other, picture()[:, ::-1])
+    visitor.page.evaluate(PASTE, ["pasted.png", base64.b64encode(other.read_bytes()).decode()])
+    visitor.until("onnxcam.runs === 2")
+    assert visitor.result("name") == "pasted.png"
+    np.testing.assert_array_equal(visitor.rgb, picture()[:, ::-1])
+    with visitor.page.expect_file_chooser() as chooser:  # the same file once more: the choosers forget
+        visitor.page.click("#open-picture")
+    chooser.value.set_files(small)
+    visitor.until("onnxcam.runs === 3")
+    np.testing.assert_allclose(visitor.heatmap, expected, atol=1e-4)
+    assert visitor.error is None
 
 
 def test_the_example_and_the_camera(visitor: Visitor) -> None:
