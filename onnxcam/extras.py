@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
@@ -18,22 +22,34 @@ AROUND = "onnxcam.around."
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Its own outputs: the raw map, the class that was explained [N], its score [N]."""
 
+PICTURE = "picture"
+"""The input of a baked model that has the preprocessing inside."""
 HEATMAP, OVERLAY = "heatmap", "overlay"
 """The outputs that `bake` adds."""
 BAKED = "onnxcam.baked"
 """What a baked model's metadata have."""
 
 
+def stamp_of(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `bake` says of itself in a model's *metadata* (docs/web.md); nothing where no version of ours did."""
+    try:
+        found = json.loads(metadata.get(BAKED, ""))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def load_bare(source: ModelLike) -> ir.Model:
     """Load a model without what onnxcam added to it.
 
-    That is the outputs of `bake`; and the class input, with all that depends on it, if `onnxcam.instrument` gave it
-    one.
+    That is the outputs of `bake`, and the preprocessing inside, so that the model takes its own tensor again; and the
+    class input, with all that depends on it, if `onnxcam.instrument` gave it one.
     """
     model = load(source)
     graph = model.graph
     if BAKED in model.metadata_props:
         graph.outputs[:] = [y for y in graph.outputs if y.name not in (HEATMAP, OVERLAY, MAP, CHOSEN)]
+        _take_tensor(graph, stamp_of(model.metadata_props))
         RemoveUnusedNodesPass()(model)
     wanted = next((value for value in graph.inputs if value.name == CLASS), None)
     if wanted is None:
@@ -46,3 +62,17 @@ def load_bare(source: ModelLike) -> ir.Model:
     RemoveUnusedNodesPass()(model)
     graph.inputs.remove(wanted)
     return model
+
+
+def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:
+    """Let the tensor that the preprocessing inside makes be the input again."""
+    picture = next((value for value in graph.inputs if value.name == PICTURE), None)
+    told = stamp.get("picture")
+    name = told.get("tensor") if isinstance(told, dict) else None
+    made = next((y for node in graph for y in node.outputs if y.name == name), None)
+    if picture is None or made is None:
+        return
+    tensor = ir.Value(name=name, shape=made.shape, type=made.type)
+    made.name = None
+    made.replace_all_uses_with(tensor)
+    graph.inputs[list(graph.inputs).index(picture)] = tensor

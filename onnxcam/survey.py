@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -14,7 +16,7 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.diagnose import choose_layer
 from onnxcam.errors import OnnxcamError
-from onnxcam.extras import load_bare
+from onnxcam.extras import load_bare, stamp_of
 from onnxcam.labels import Names
 from onnxcam.layer import Choice, Layer
 from onnxcam.layout import picture_input, picture_layout
@@ -35,6 +37,7 @@ class Survey:
     opset: int
     producer: str
     nodes: int
+    baked: str  # what `bake` added to the network, in words
     operators: dict[str, int]
     inputs: list[Row] = field(default_factory=list)
     outputs: list[Row] = field(default_factory=list)
@@ -58,6 +61,7 @@ def survey(path: str | os.PathLike[str]) -> Survey:
         opset=model.opset_imports.get("", 0),
         producer=" ".join(word for word in words if word and word != "None"),
         nodes=model.graph.num_nodes(),
+        baked=_baked(stamp_of(model.metadata_props)),
         operators=dict(operators.most_common()),
     )
     model = canonical(model, STANDARD)
@@ -70,6 +74,11 @@ def survey(path: str | os.PathLike[str]) -> Survey:
         found.warnings.append(str(error))
         found.methods = dict.fromkeys(METHODS, "see the warning")
     return found
+
+
+def _baked(stamp: Mapping[str, Any]) -> str:
+    where = f" at {stamp['layer']}" if stamp.get("layer") else ""
+    return f"{stamp['method']}{where}, target {stamp.get('target')}" if stamp.get("method") else ""
 
 
 def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:

@@ -68,6 +68,8 @@ def command(
         return
     say = partial(show.out.print, markup=False, soft_wrap=True)
     say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
+    if found.baked:
+        say(f"baked by onnxcam: {found.baked}; what follows is the network inside")
     show.table(
         ("", "name", "type", "shape"),
         [(kind, *row) for kind, rows in (("input", found.inputs), ("output", found.outputs)) for row in rows],

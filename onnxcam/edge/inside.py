@@ -13,7 +13,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.errors import ModelError
-from onnxcam.extras import CHOSEN, CLASS, HEATMAP, MAP, OVERLAY, SCORE
+from onnxcam.extras import CHOSEN, CLASS, HEATMAP, MAP, OVERLAY, PICTURE, SCORE
 from onnxcam.layer import Choice
 from onnxcam.layout import Grid, picture_layout
 from onnxcam.methods import Method, explanation_graph
@@ -21,8 +21,6 @@ from onnxcam.preprocess import Preprocess
 from onnxcam.subject import Subject
 from onnxcam.target import TOP, ClassAim
 
-PICTURE = "picture"
-"""The input of a baked model that has the preprocessing inside."""
 TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
 ALPHA = 0.5  # the weight of the colours in the overlay
 
@@ -113,7 +111,7 @@ def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
 
 
 def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.Value, ir.Value]:
-    """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor."""
+    """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor, so named."""
     image, layout, graph = subject.image, _pictures(subject), op.graph
     lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
     picture = ir.Value(
@@ -122,6 +120,7 @@ def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.V
     made = _arithmetic(op, picture, how, image)
     image.replace_all_uses_with(made)
     graph.inputs[list(graph.inputs).index(image)] = picture
+    made.name, made.shape, made.type = image.name, image.shape, image.type
     return picture, made
 
 

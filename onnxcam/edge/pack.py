@@ -16,12 +16,11 @@ import numpy as np
 
 from onnxcam.edge import device
 from onnxcam.edge.bake import bake
-from onnxcam.edge.inside import PICTURE
 from onnxcam.edge.observer import Observer
 from onnxcam.edge.record import described, header, meaning_of
 from onnxcam.edge.recording import Recording
 from onnxcam.errors import ImageError, OutputError, PreprocessError, RecordingError
-from onnxcam.extras import CHOSEN, CLASS, MAP
+from onnxcam.extras import CHOSEN, CLASS, MAP, PICTURE
 from onnxcam.preprocess import Spec
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip files: two packs of the same things are the same bytes

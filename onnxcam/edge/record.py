@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -15,7 +14,7 @@ from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.edge.recording import Recording
 from onnxcam.errors import ImageError, OnnxcamError, RecordingError, TargetError
-from onnxcam.extras import BAKED
+from onnxcam.extras import stamp_of
 from onnxcam.graph import load
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.preprocess import Spec
@@ -142,11 +141,7 @@ def watch(
 
 def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what `bake` wrote into the model's metadata; nothing where it is not baked."""
-    try:
-        found = json.loads(load(model).metadata_props.get(BAKED, ""))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return stamp_of(load(model).metadata_props)
 
 
 def meaning_of(observer: Observer) -> dict[str, Any]:

@@ -41,7 +41,11 @@ def _picture(network: Network) -> dict[str, Any] | None:
         how = network.preprocessing
     except PreprocessError:  # no picture of one or three channels; whoever runs the model makes its tensor
         return None
-    return None if isinstance(how, CallablePreprocess) else {**_geometry(how), **_arithmetic(how)}
+    return (
+        None
+        if isinstance(how, CallablePreprocess)
+        else {"tensor": network.picture, **_geometry(how), **_arithmetic(how)}
+    )
 
 
 def _geometry(how: Preprocess) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from onnxcam import companions
 from onnxcam.card import Card
 from onnxcam.errors import PreprocessError
+from onnxcam.extras import BAKED, stamp_of
+from onnxcam.preprocess.baked import baked
 from onnxcam.preprocess.ecosystem import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.guess import guess
 from onnxcam.preprocess.spelling import PRESETS, build, check, fields_of, parse
@@ -43,7 +45,7 @@ def resolve(
 ) -> tuple[Preprocess, list[str]]:
     """Return the preprocessing for the model's *input*, and warnings.
 
-    The first of: *spec*; what onnxcam wrote into the model's *metadata*; what Hugging Face, timm or
+    The first of: *spec*; what `bake` and else the card say in the model's *metadata*; what Hugging Face, timm or
     Ultralytics wrote beside the model at *path* or into its metadata; a guess from the graph behind
     *graph_hint*, the input's value, which a warning announces. A source that does not fit the input is passed
     over with a warning; a *spec* that does not raises PreprocessError, and so does an input for no picture.
@@ -65,6 +67,9 @@ def resolve(
 
 def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
     """Yield what there is, best first, as (its name for messages, how to read it for an input)."""
+    told = stamp_of(metadata).get("picture")  # null where only a function of Python's could say it
+    if told is not None:
+        yield f"the metadata '{BAKED}'", lambda _: baked(told)
     text = Card.of(metadata).preprocess
     if text is not None:
         yield "the metadata 'onnxcam'", lambda _: fields_of(text)

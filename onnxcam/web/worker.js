@@ -102,6 +102,7 @@ async function look({ picture, name }) {
 /** Return the picture at the size at which it is drawn, as a bitmap to give away. */
 function drawn(canvas) {
   const scale = Math.min(1, SHOWN / Math.max(canvas.width, canvas.height));
+  if (scale === 1) return canvas.transferToImageBitmap();
   const small = new OffscreenCanvas(Math.max(1, canvas.width * scale), Math.max(1, canvas.height * scale));
   const context = small.getContext("2d", { alpha: false });
   context.imageSmoothingQuality = "high";
