@@ -1,7 +1,7 @@
 """Train networks of the family, measure them, write `models/NAME.onnx`: `python -m models.train NAME…`.
 
 What is measured is the file, in ONNX Runtime, on scenes that the network never saw. One seed, one number of steps:
-the same versions and number of threads give the same weights.
+the same versions and number of threads give the same weights. `classifier` is made by `train_shapes.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import onnxruntime
 import torch
 from torch import nn
 
-from models.family import HELD_OUT, TRAINING, Rows, Run, Task, real
+from models.family import FOLDER, HELD_OUT, TRAINING, Rows, Run, Task, real
 from models.tasks import FAMILY, task
 from onnxcam.converters import from_pytorch
 
 MEASURED = 1000  # held-out scenes
+HERE = tuple(name for name in FAMILY if task(name).path.parent == FOLDER)
 
 
 def train(task: Task[Any], steps: int) -> nn.Module:
@@ -84,10 +85,12 @@ def runner(task: Task[Any], batch: int = 100) -> Run:
 def main() -> None:
     """Train, write and measure the networks that are named."""
     parser = argparse.ArgumentParser(description="Train, measure and write networks of the family.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(FAMILY)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(HERE)}")
     parser.add_argument("--steps", type=int, help="for a quick try; it writes the file all the same")
     options = parser.parse_args()
-    for name in options.names or FAMILY:
+    if "classifier" in options.names:
+        parser.error("'classifier' is not trained here; it is made by python models/train_shapes.py")
+    for name in options.names or HERE:
         each, start = task(name), time.perf_counter()
         net = train(each, options.steps or each.steps)
         seconds = time.perf_counter() - start

@@ -8,6 +8,7 @@ from typing import Any
 from models.family import Task
 
 FAMILY = (
+    "classifier",
     "classifier_fc",
     "classifier_vit",
     "detector",
