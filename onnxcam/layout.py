@@ -266,40 +266,45 @@ def _long(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Concatenation: tokens that are no cells shift the grid."""
+    """Concatenation: tokens that are no cells shift the grid; a rolled grid (shifted windows) is none any more."""
     source = _source(node, found)
     if source is None or source[0].shape is None:
         return None
     x, layout = source
     axis = node.attributes.get_int("axis", 0) % len(x.shape or (1,))
-    if isinstance(layout, Grid) or axis != layout.token:
+    if isinstance(layout, Grid):
+        return None if axis in layout.space and _rolled(node) else layout
+    if axis != layout.token:
         return layout
-    before = 0
-    for other in node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs:  # there with scales and zeros
-        if other is x:
-            return replace(layout, offset=layout.offset + before)
-        length = _length(other, axis)
-        if not isinstance(length, int) and node.op_type == "Concat":
-            length = _remainder(node, other, axis)
-        if not isinstance(length, int):
-            return None
-        before += length
-    return None
+    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # there with scales and zeros
+    lengths = [_length(part, axis) for part in parts]
+    place = list(parts).index(x)
+    before, after = lengths[:place], lengths[place + 1 :]
+    if not _known(before) and _known([*lengths[place:], whole := _whole(node, axis)]):
+        before = [whole - lengths[place] - sum(after)]
+    return replace(layout, offset=layout.offset + sum(before)) if _known(before) else None
 
 
-def _remainder(node: ir.Node, unknown: ir.Value | None, axis: int) -> int | None:
-    """Return the length of *unknown* along *axis*: what the other inputs leave of the whole; None where nobody knows.
+def _known(lengths: Sequence[Dim]) -> bool:
+    return all(isinstance(length, int) for length in lengths)
 
-    PyTorch's older exporter repeats the class token by a shape computed at run time. The places, which are added to all
+
+def _whole(node: ir.Node, axis: int) -> Dim:
+    """Return the length of what *node* joins; None where nobody knows.
+
+    PyTorch's older exporter repeats class tokens by a shape computed at run time. The places, which are added to all
     tokens, tell how many there are.
     """
     y = node.outputs[0]
-    wholes = [_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add"))]
-    whole = next((length for length in wholes if isinstance(length, int)), None)
-    others = [_length(x, axis) for x in node.inputs if x is not unknown]
-    if whole is None or not all(isinstance(length, int) for length in others):
-        return None
-    return whole - sum(others)
+    wholes = (_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add")))
+    return next((length for length in wholes if isinstance(length, int)), None)
+
+
+def _rolled(node: ir.Node) -> bool:
+    """Whether all that *node* joins was cut off the same tensor."""
+    makers = [x.producer() if x is not None else None for x in node.inputs]
+    cut = [maker.inputs[0] for maker in makers if maker is not None and maker.op_type in ("Slice", "Split")]
+    return len(cut) == len(makers) > 1 and len(set(cut)) == 1
 
 
 def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:

@@ -37,6 +37,30 @@ def test_open_dimensions_of_minus_one() -> None:
     assert run(vjp(model), {"x": HAND_X, "logits.cotangent": np.ones((1, 2), np.float32)})["x.gradient"].any()
 
 
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [("n, 3, 4, 4", ["n", 3, 16]), ("n, 3, h, 4", ["n", 3, None]), ("?, 3, 4, 4", [None, 3, None])],
+)
+def test_what_a_flattening_leaves_open_is_counted(declared: str, expected: list[str | int | None]) -> None:
+    """PyTorch's older exporter writes ``flatten(2)`` so; a batch without a name may be another one behind it."""
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 18]>
+    flatten (float[{declared}] x) => (float[a, b, c] y)
+    <int64[1] zero = {{0}}, int64[1] two = {{2}}, int64[1] rest = {{-1}}>
+    {{
+        shape = Shape(x)
+        front = Slice(shape, zero, two)
+        whole = Concat<axis = 0>(front, rest)
+        cells = Reshape(x, whole)
+        y = Relu(cells)
+    }}
+    """)
+    (cells,) = (node.outputs[0] for node in canonical(load(model), STANDARD).graph if node.op_type == "Reshape")
+    assert cells.shape is not None
+    for length, known in zip(cells.shape, expected, strict=True):
+        assert length == known if known is not None else not isinstance(length, int)
+
+
 def test_a_shape_cut_at_a_computed_place_is_known() -> None:
     """PyTorch's older exporter writes ``unflatten`` so."""
     text = """

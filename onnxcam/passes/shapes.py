@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import onnx_ir as ir
 
 from onnxcam.autodiff.infer import infer_model
@@ -31,12 +33,37 @@ def _is_known(value: ir.Value) -> bool:
 
 
 def _fill(graph: ir.Graph) -> bool:
-    """Give outputs that onnx could not infer the shape and dtype of their inputs; tell whether there were any."""
+    """Give outputs that onnx could not infer the shape and dtype that they must have; tell whether there were any."""
     filled = False
     for node in graph:
+        if node.op_type == "Reshape" and node.domain == "":
+            filled |= _complete(node.inputs[0], node.outputs[0])
         if node.op_type in SHAPELESS and node.domain == "":
             x, y = node.inputs[0], node.outputs[0]
             if x is not None and x.shape is not None and y.shape is None:
                 y.shape, y.type = x.shape, x.type
                 filled = True
     return filled
+
+
+def _complete(x: ir.Value | None, y: ir.Value) -> bool:
+    """Fill in the one length that a reshape leaves open and the number of elements tells; tell whether there was one.
+
+    PyTorch's older exporter flattens to a shape computed at run time; onnx does not divide by a batch that is open.
+    """
+    if x is None or x.shape is None or y.shape is None:
+        return False
+    old, new = list(x.shape), list(y.shape)
+    for length in y.shape:
+        if length in old and (isinstance(length, int) or length.value is not None):
+            old.remove(length)
+            new.remove(length)
+    opened = [length for length in new if not isinstance(length, int)]
+    counts = [length for length in old if isinstance(length, int)]
+    if len(opened) != 1 or len(counts) != len(old):
+        return False
+    count, known = prod(counts), prod(length for length in new if isinstance(length, int))
+    if not count or not known or count % known:
+        return False
+    y.shape = ir.Shape([count // known if length == opened[0] else length for length in y.shape])
+    return True
