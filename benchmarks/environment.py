@@ -32,7 +32,7 @@ def prepare() -> Path:
     CACHE.mkdir(exist_ok=True)
     (CACHE / ".gitignore").write_text("*\n")
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    _pip(python, "--editable", f"{HERE.parent}[cpu,torch]", "--requirement", HERE / "peers-need.txt")
+    _pip(python, "--editable", f"{HERE.parent}[cpu,edge,torch]", "--requirement", HERE / "peers-need.txt")
     _pip(python, "--no-deps", "--requirement", HERE / "peers.txt")
     if subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False).returncode:
         _stub_torchvision(python)
