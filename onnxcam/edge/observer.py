@@ -109,6 +109,11 @@ class Observer:
         """The names of the classes, None where nobody names them."""
         return self.network.class_names
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class excludes the others."""
+        return not self.network.multi_label and self.scores.head != "sigmoid"
+
     @cached_property
     def side(self) -> Side:
         """The model, as reports print it."""
@@ -154,7 +159,7 @@ class Observer:
             yield self._outcome(shot, found)
 
     def _outcome(self, shot: Shot, found: Mapping[str, NDArray[Any]]) -> Outcome:
-        values, exclusive = found[self.scores.output][0], not self.network.multi_label
+        values = found[self.scores.output][0]
         real = real_scores(self.scores, values)
         return Outcome(
             picture=shot.picture,
@@ -166,7 +171,7 @@ class Observer:
             map=heatmap.flat(found[MAP][0], self._channel).astype(np.float32),
             frame=shot.frame,
             head=self.scores.head,
-            exclusive=exclusive and self.scores.head != "sigmoid",
+            exclusive=self.exclusive,
         )
 
 

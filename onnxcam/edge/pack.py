@@ -17,7 +17,7 @@ import numpy as np
 from onnxcam.edge import device
 from onnxcam.edge.bake import bake
 from onnxcam.edge.observer import Observer
-from onnxcam.edge.record import described, header, meaning_of
+from onnxcam.edge.record import described, header, meaning_of, shots
 from onnxcam.edge.recording import Recording
 from onnxcam.errors import ImageError, OutputError, PreprocessError, RecordingError
 from onnxcam.extras import CHOSEN, CLASS, MAP, PICTURE
@@ -127,16 +127,11 @@ def _prepare(
     pictures: list[dict[str, Any]] = []
     shape: tuple[int, ...] = ()
     with path.open("wb") as file:
-        for name in images:
-            try:
-                shot = watched.shot(name)
-            except ImageError as error:
-                bad.append((str(name), str(error)))
-                continue
+        for shot in shots(watched, images, bad):
             tensor = shot.tensor[0]
             if tensor.shape != (shape or tensor.shape):
                 raise PreprocessError(
-                    f"{name} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
+                    f"{shot.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
                     "add crop=HxW to the preprocessing"
                 )
             shape = tensor.shape

@@ -101,8 +101,9 @@ def record(
     try:
         writer = Writer(output, header(watched, meaning))
         try:
-            shots = _shots(watched, progress(images, len(images)), writer.done, None if strict else bad)
-            for batch in _batches(shots):
+            readable = shots(watched, progress(images, len(images)), None if strict else bad)
+            todo = (shot for shot in readable if (shot.picture, shot.sha256) not in writer.done)
+            for batch in _batches(todo):
                 for outcome in watched.outcomes(batch, [choose(shot) for shot in batch]):
                     _add(writer, outcome)
             if not writer.pictures:
@@ -150,8 +151,7 @@ def meaning_of(observer: Observer) -> dict[str, Any]:
     dtype = next(y.dtype for y in load(observer.model).graph.outputs if y.name == scores.output)
     integer = dtype is not None and dtype.is_integer()
     known = not integer or (scores.output_units is not None and scores.output_units.known is not None)
-    exclusive = not observer.network.multi_label and scores.head != "sigmoid"
-    return {"head": scores.head, "exclusive": exclusive, "known": known}
+    return {"head": scores.head, "exclusive": observer.exclusive, "known": known}
 
 
 def header(watched: Watched, meaning: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,10 +185,10 @@ def _chooser(watched: Watched, target: int | str, classes_from: str | os.PathLik
     return choose
 
 
-def _shots(
-    watched: Watched, images: Iterable[str | os.PathLike[str]], done: set[tuple[str, str]], bad: Any
+def shots(
+    watched: Watched, images: Iterable[str | os.PathLike[str]], bad: list[tuple[str, str]] | None
 ) -> Iterator[Shot]:
-    """Yield the pictures that are not *done*; those that cannot be read go to *bad*, if that is a list."""
+    """Yield the pictures; those that cannot be read go to *bad*, ImageError where that is None."""
     for image in images:
         try:
             shot = watched.shot(image)
@@ -196,8 +196,7 @@ def _shots(
             if bad is None:
                 raise
             bad.append((os.fspath(image), str(error)))
-            continue
-        if (shot.picture, shot.sha256) not in done:
+        else:
             yield shot
 
 
