@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,11 @@ class Session:
         """
         names = list(self.outputs if outputs is None else outputs)
         try:
-            if self.provider == SHORT["cpu"]:
-                results = self._session.run(names, dict(feeds))
-            else:
-                results = self._run_bound(feeds, names)
+            with _running(self._runtime) as how:
+                if self.provider == SHORT["cpu"]:
+                    results = self._session.run(names, dict(feeds), how)
+                else:
+                    results = self._run_bound(feeds, names, how)
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed: {_reason(error)}") from error
         return dict(zip(names, results, strict=True))
@@ -123,13 +125,13 @@ class Session:
         joined = {name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces]) for name in pieces[0]}
         return {name: value[:count] for name, value in joined.items()}
 
-    def _run_bound(self, feeds: Mapping[str, np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    def _run_bound(self, feeds: Mapping[str, np.ndarray], names: Sequence[str], how: Any) -> list[np.ndarray]:
         binding = self._session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, np.ascontiguousarray(array))
         for name in names:
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, how)
         return list(binding.copy_outputs_to_cpu())
 
 
@@ -142,6 +144,26 @@ def optimised(model: ir.Model) -> ir.Model:
         path = os.path.join(folder, "optimised.onnx")
         Session(model, "cpu", keep=path)
         return ir.load(path)
+
+
+_RUNS: set[Any] = set()  # the options of each run that is going on
+
+
+@contextmanager
+def _running(runtime: Any) -> Iterator[Any]:
+    """Yield options for one run, by which `terminate` can end it."""
+    how = runtime.RunOptions()
+    _RUNS.add(how)
+    try:
+        yield how
+    finally:
+        _RUNS.discard(how)
+
+
+def terminate() -> None:
+    """End all runs that are going on: each raises EngineError. Another thread, or a signal's, calls it."""
+    for how in list(_RUNS):
+        how.terminate = True
 
 
 _LIBRARIES: list[str] = []

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap, volume
+from onnxcam import files, heatmap, volume
 from onnxcam import image as pictures
-from onnxcam.errors import OutputError
 
 WHITE, GREEN = (255, 255, 255), (0, 255, 0)
 _FILES = {"map": "-map.npy", "raw": "-raw.npy", "overlay": "-overlay.png"}
@@ -125,7 +124,7 @@ class Explanation:
         """
         folder, name = Path(directory), f"{stem}-{self.slug}-{self.method}"
         paths = {kind: folder / f"{name}{end}" for kind, end in _FILES.items()}
-        try:
+        with files.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if self.affine is not None:
                 paths["map"] = paths["map"].with_suffix(".nii.gz")
@@ -133,7 +132,5 @@ class Explanation:
             else:
                 np.save(paths["map"], self.map)
             np.save(paths["raw"], self.raw)
-        except OSError as error:
-            raise OutputError(f"cannot write into '{folder}': {error.strerror or error}") from None
         pictures.write(paths["overlay"], self.overlay(alpha, colormap, boxes))
         return paths

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,20 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
+from onnxcam import __version__, files
 from onnxcam.errors import ModelError
-from onnxcam.weights import HEAVY, LIMIT, Inside, arranged, is_beside, loaded, replaced, require_room, weights
+from onnxcam.weights import (
+    HEAVY,
+    LIMIT,
+    Inside,
+    arranged,
+    is_beside,
+    loaded,
+    replaced,
+    require_room,
+    weight_files,
+    weights,
+)
 from onnxcam.wire import WireError, light
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
@@ -50,23 +63,44 @@ def load(source: ModelLike) -> ir.Model:
     return _opened(_parse(_read(path), f"'{path}'"), f"'{path}'", path)
 
 
-def save(model: ir.Model, path: str | os.PathLike[str]) -> None:
-    """Write *model* to *path*, whole or not at all.
+def save(
+    model: ir.Model, path: str | os.PathLike[str], source: ModelLike | None = None, *, overwrite: bool = False
+) -> None:
+    """Write *model* to *path*, whole or not at all; see `onnxcam.files.staged`.
 
     Weights that it holds itself are inside. Those that lie in a file beside it stay in that file where *path* is in its
-    folder; else they are copied, piece by piece, to ``<path>.data``.
+    folder; else they are copied, piece by piece, to ``<path>.data``. *source* is what the model was read from:
+    neither it nor a file that it refers to is written onto. OutputError where that cannot be done.
     """
     target, data = Path(path), Path(f"{os.fspath(path)}.data")
-    partial, part = (file.with_name(file.name + ".part") for file in (target, data))
-    try:
+    inputs = [*files_of(source), *weight_files(model)]
+    model.metadata_props.setdefault(files.WRITTEN, __version__)
+    part = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}.data")
+    with files.staged(target, inputs, overwrite=overwrite) as draft, files.temporary(part):
         with replaced(model, arranged(model, target.parent, data.name, part)):
-            partial.write_bytes(to_bytes(model))
+            draft.write_bytes(to_bytes(model))
         if part.exists():
+            files.require_writable(data, inputs, overwrite=overwrite)
             os.replace(part, data)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
+
+
+def files_of(source: ModelLike | None) -> list[Path]:
+    """Return the file of a model and the files beside it that it refers to; none of a model in memory."""
+    if not isinstance(source, str | os.PathLike):
+        return []
+    path = Path(source)
+    tensors = list(_tensors(_parse(_read(path), f"'{path}'").graph))
+    places = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    return [path, *(path.parent / place for place in sorted(places))]
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield attribute.t
+        yield from attribute.tensors
+        for body in (attribute.g, *attribute.graphs):
+            yield from _tensors(body)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

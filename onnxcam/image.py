@@ -6,7 +6,6 @@ import glob
 import hashlib
 import os
 import struct
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam import files as writing
 from onnxcam.errors import ImageError, OutputError
 
 MAX_PIXELS = 2**28
@@ -129,18 +129,7 @@ def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
         done = False
     if not done:
         raise OutputError(f"{path}: no picture can be written as '{path.suffix}'; use .png or .jpg")
-    _replace(path, data.tobytes())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that no reader ever meets half a file."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")  # not tempfile's, which only the owner can read
-    try:
-        draft.write_bytes(data)
-        os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another name or folder") from error
+    writing.write(path, data.tobytes(), overwrite=True)
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.jacobian import add_output
 from onnxcam.blocks import blocks
 from onnxcam.diagnose import choose_layer
-from onnxcam.errors import LayerError, ModelError, OutputError, TargetError
+from onnxcam.errors import LayerError, ModelError, TargetError
 from onnxcam.extras import CHOSEN, SCORE, load_bare
 from onnxcam.graph import ModelLike, save
 from onnxcam.layer import candidates, find, module_outputs
@@ -50,20 +50,20 @@ def instrument(
     *,
     gradients: bool = True,
     input_gradient: bool = False,
+    overwrite: bool = False,
 ) -> list[tuple[str, str]]:
     """Write *model* to *path* with more outputs; return their names and meanings.
 
     For each layer (a name, ``"auto"`` or ``"all-blocks"``) its activation, under the tensor's own name, and with
     *gradients* ``<tensor>.gradient``, that of the score of the class in the new input ``onnxcam.class`` (int64 [N];
     −1: the model's own top class); with *input_gradient* also that of the floating inputs; and which class it was,
-    and its score. LayerError for a layer that is not there, TargetError for gradients of a model without class scores.
+    and its score. LayerError for a layer that is not there, TargetError for gradients of a model without class scores,
+    OutputError where *path* cannot be written, is the model or its weights, or, without *overwrite*, is somebody
+    else's file.
     """
     opened = canonical(load_bare(model), STANDARD)
     added = expose(opened, taps(opened, layers), gradients=gradients, input_gradient=input_gradient)
-    try:
-        save(opened, path)
-    except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror}; choose another file with -o") from None
+    save(opened, path, model, overwrite=overwrite)
     return added
 
 

@@ -33,6 +33,13 @@ def weights_folder(model: ir.Model) -> str | None:
     return next((str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)), None)
 
 
+def weight_files(model: ir.Model) -> list[Path]:
+    """Return the files from which the weights of *model* are mapped."""
+    tensors = [value.const_value for value in weights(model)]
+    mapped = (tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor))
+    return sorted({Path(tensor.base_dir, tensor.location) for tensor in mapped})
+
+
 def is_beside(tensor: object) -> bool:
     """Whether *tensor* lies in a file beside the model."""
     return isinstance(tensor, ir.ExternalTensor) and not isinstance(tensor, Inside)

@@ -8,11 +8,14 @@ model of any size is opened in milliseconds, and never held twice.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 
+import google.protobuf.message
 import onnx
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # field numbers in ModelProto, GraphProto, TensorProto
+METADATA = 14  # in ModelProto
 _BYTES = 2  # the wire type of messages, strings and bytes
 _FIXED = {1: 8, 5: 4}  # wire types of fixed width
 
@@ -33,6 +36,20 @@ def light(data: mmap.mmap | bytes, location: str, heavy: int) -> bytes:
         else:
             parts.append(data[start:end])
     return b"".join(parts)
+
+
+def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the metadata of the ``.onnx`` file at *path*, reading nothing else of it; nothing of another file."""
+    found: dict[str, str] = {}
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for number, _, begin, end in _fields(data, 0, len(data)):
+                if number == METADATA:
+                    entry = onnx.StringStringEntryProto.FromString(data[begin:end])
+                    found[entry.key] = entry.value
+    except (ValueError, google.protobuf.message.DecodeError):
+        return {}
+    return found
 
 
 def _light_graph(data: mmap.mmap | bytes, begin: int, end: int, location: str, heavy: int) -> Iterator[bytes]:

@@ -273,7 +273,7 @@ def test_write_refuses_unknown_kinds(tmp_path: Path) -> None:
 
 
 def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot be written .*; choose another name or folder"):
+    with pytest.raises(OutputError, match=r"cannot write .*; choose another with -o"):
         image.write(tmp_path / "no such" / "out.png", UPRIGHT)
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(OutputError, match=r"cannot be written .*; choose another name or folder"):

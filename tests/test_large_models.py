@@ -14,7 +14,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, OutputError
 from onnxcam.graph import load, save, to_proto
 from onnxcam.instrument import instrument
 from onnxcam.testing import run
@@ -91,10 +91,14 @@ def test_elsewhere_the_weights_are_copied_to_a_file_beside_the_twin(tmp_path: Pa
     np.testing.assert_array_equal(gradient(tmp_path / "there" / "twin.onnx"), expected)
 
 
-def test_a_file_may_be_replaced_by_its_twin(tmp_path: Path) -> None:
+def test_a_file_is_never_replaced_by_its_twin(tmp_path: Path) -> None:
     path = external(tmp_path)
-    instrument(path, path, ["c"])
-    assert gradient(path).shape == (1, 16, 8, 8)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match=r"is read by this command, so it cannot be its output; choose another name"):
+        instrument(path, path, ["c"], overwrite=True)
+    assert path.read_bytes() == before
+    instrument(path, tmp_path / "twin.onnx", ["c"])
+    assert gradient(tmp_path / "twin.onnx").shape == (1, 16, 8, 8)
 
 
 def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +109,7 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("onnxcam.graph.to_bytes", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         save(model, tmp_path / "there" / "twin.onnx")
     assert list((tmp_path / "there").iterdir()) == []
     monkeypatch.undo()

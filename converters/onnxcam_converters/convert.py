@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onnxcam import files
 from onnxcam.errors import ConversionError
 from onnxcam_converters.pipeline import Conversion, Options, convert
 from onnxcam_converters.trouble import need
@@ -121,6 +122,8 @@ def from_file(
     """
     words: dict[str, Any] = {"inputs": inputs, "outputs": outputs, **options}
     text, file = str(source), Path(source)
+    read = [file] if weights is None else [file, weights]
+    files.require_writable(Path(path), read, overwrite=options.get("overwrite", False))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and not file.exists():
         from onnxcam_converters.torchfiles import called, load_weights
 

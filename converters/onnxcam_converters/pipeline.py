@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ import numpy as np
 import onnx_ir as ir
 
 import onnxcam
+from onnxcam import files
 from onnxcam import image as pictures
 from onnxcam import labels as labelling
 from onnxcam.autodiff import STANDARD
 from onnxcam.card import CLASSIFIERS, TASKS, Card
-from onnxcam.errors import ConversionError, OutputError, nearest
+from onnxcam.errors import ConversionError, nearest
 from onnxcam.graph import load, save
 from onnxcam.instrument import AUTO, Tap, expose, taps
 from onnxcam.layer import module_names
@@ -53,6 +53,7 @@ class Options:
         calibrate: For int8, a folder of pictures like those that the model will see.
         verify_on: Pictures on which the file is compared with the framework, beside random numbers.
         verify: Whether to compare at all; without, the file is not proven to be equal.
+        overwrite: Whether a file that onnxcam did not write may be replaced.
     """
 
     preprocess: Any = None
@@ -66,6 +67,7 @@ class Options:
     calibrate: str | os.PathLike[str] | None = None
     verify_on: Sequence[str | os.PathLike[str]] = ()
     verify: bool = True
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in precision.PRECISIONS:
@@ -114,7 +116,7 @@ def convert(source: Source, path: str | os.PathLike[str], options: Options) -> C
     Raises ConversionError, or another `OnnxcamError` of what was asked for, with one line that says what is wrong.
     """
     target = Path(path)
-    with _workshop(target) as folder:
+    with _workshop(target, overwrite=options.overwrite) as folder:
         exported = source.export(folder / "exported.onnx")
         gc.collect()  # an exporter's graphs are all cycles, and hold the weights
         model = load(folder / "exported.onnx")
@@ -136,7 +138,7 @@ def convert(source: Source, path: str | os.PathLike[str], options: Options) -> C
         if verifier is not None:
             verifier.backward(model, layers, reached)
             verifier.forward(load(written), exposed, reached)
-        _publish(written.parent, target)
+        _publish(written.parent, target, overwrite=options.overwrite)
         rows, notes = (verifier.rows, verifier.notes) if verifier is not None else ((), ())
         return Conversion(target, exported.exporter, rows, [*exported.warnings, *notes], outputs)
 
@@ -233,18 +235,13 @@ def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[An
 
 
 @contextmanager
-def _workshop(target: Path) -> Iterator[Path]:
+def _workshop(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a hidden folder beside *target*, which is gone afterwards."""
-    if target.is_dir():
-        raise OutputError(f"'{target}' is a folder; name the .onnx file to write with -o")
-    try:
+    files.require_writable(target, overwrite=overwrite)
+    with files.writing(target):
         folder = Path(tempfile.mkdtemp(prefix=".onnxcam-", dir=target.absolute().parent))
-    except OSError as error:
-        raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None
-    try:
+    with files.temporary(folder):
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _written(model: ir.Model, folder: Path, target: Path) -> Path:
@@ -253,18 +250,16 @@ def _written(model: ir.Model, folder: Path, target: Path) -> Path:
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     if sum(weight.nbytes for weight in weights) <= INSIDE:
         model = ir.external_data.load_to_model(model.clone())
-    try:
+    with files.writing(target):
         folder.mkdir()
-        save(model, file)
-    except OSError as error:
-        raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None
+    save(model, file)
     return file
 
 
-def _publish(folder: Path, target: Path) -> None:
+def _publish(folder: Path, target: Path, *, overwrite: bool) -> None:
     """Move the files in *folder* beside *target*: weights first, the model last."""
-    try:
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):
-            os.replace(file, target.absolute().parent / file.name)
-    except OSError as error:
-        raise OutputError(f"cannot write '{target}': {error.strerror}; choose another file with -o") from None
+    for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):
+        place = target.absolute().parent / file.name
+        files.require_writable(place, overwrite=overwrite)
+        with files.writing(place):
+            os.replace(file, place)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect as inspect_
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +22,7 @@ from onnxcam.cli import (
     export,
     inspect,
     instrument,
+    net,
     pack,
     record,
     serve,
@@ -37,8 +43,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (explain, evaluate, validate, record, compare, bake, pack, inspect, instrument, export, demo, web, serve)
-for _command in _COMMANDS:
-    app.command(_command.__name__.rpartition(".")[2])(_command.command)
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "timeout": (
+        Annotated[
+            float | None,
+            typer.Option("--timeout", min=0.001, help="End after this many seconds, exit code 2.", show_default=False),
+        ],
+        None,
+    ),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+}
 
 
 @app.callback(invoke_without_command=True)
@@ -50,18 +64,48 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line. Bad input ends with one line, ``error: …``, and exit code 2."""
+    words = sys.argv[1:]
+    net.run(lambda: _run(words), words, debug="--debug" in words, timeout=_seconds(words))
+
+
+def _run(words: list[str]) -> int | None:
     try:
-        sys.exit(app(standalone_mode=False))
-    except OnnxcamError as error:
-        _fail(str(error))
+        return app(words, standalone_mode=False)
     except _UsageError as error:
-        message = error.format_message()
-        _fail(f"{message} (onnxcam --help tells more)")
+        raise OnnxcamError(f"{error.format_message()} (onnxcam --help tells more)") from error
     except typer.Abort:
-        sys.exit(130)
+        return 130
 
 
-def _fail(message: str) -> None:
-    first, *marked = message.split("\n  ")  # words that do not parse stand below, with a mark under the place
-    typer.echo("\n  ".join(["error: " + " ".join(first.split()), *marked]), err=True)
-    sys.exit(2)
+def _seconds(words: list[str]) -> float | None:
+    """Return what ``--timeout`` says, so that it covers the import of all that a command needs."""
+    found = [word.partition("=")[2] for word in words if word.startswith("--timeout=")]
+    found += [after for word, after in pairwise(words) if word == "--timeout"]
+    try:
+        seconds = float(found[-1]) if found else None
+    except ValueError:
+        return None  # Typer says it
+    return seconds if seconds is not None and 0 < seconds < threading.TIMEOUT_MAX else None
+
+
+def _with_common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *command* with the options that all commands share; `main` reads them."""
+
+    @functools.wraps(command)
+    def wrapped(**options: Any) -> Any:
+        for name in _COMMON:
+            options.pop(name)
+        return command(**options)
+
+    own = inspect_.signature(command, eval_str=True)
+    added = [
+        inspect_.Parameter(name, inspect_.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _COMMON.items()
+    ]
+    wrapped.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in wrapped.__signature__.parameters.values()}  # type: ignore[attr-defined]
+    return wrapped
+
+
+for _command in _COMMANDS:
+    app.command(_command.__name__.rpartition(".")[2])(_with_common(_command.command))

@@ -35,11 +35,15 @@ def command(
         Path | None,
         typer.Option(help="Also write the operators that a custom build of ONNX Runtime needs.", show_default=False),
     ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Bake the heat map into MODEL. The file that is written explains itself."""
     from onnxcam.cli import show
     from onnxcam.edge.bake import bake
+    from onnxcam.edge.operators import require_operators, write_operators
 
+    if operators is not None:
+        require_operators(operators, model, [output], overwrite=overwrite)
     if map_size not in ("input", "layer"):
         raise typer.BadParameter(f"--map-size is input or layer, not {map_size!r}")
     made = bake(
@@ -56,13 +60,12 @@ def command(
         labels=labels,
         settings=options.pairs(settings),
         opset=opset,
+        overwrite=overwrite,
     )
     if operators is not None:
-        from onnxcam.edge.operators import write_operators
-
-        write_operators(made.path, operators)
+        write_operators(made.path, operators, overwrite=overwrite)
     rows = [("input", *pair) for pair in made.inputs.items()] + [("new output", *pair) for pair in made.outputs.items()]
     show.table(("", "name", "type and shape"), rows)
     show.notes(made.choice, [])
     for warning in made.warnings:
-        show.err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        show.tell(f"warning: {warning}", "yellow")

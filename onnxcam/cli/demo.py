@@ -14,6 +14,7 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("onnxcam-demo"),
     method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
     provider: options.Provider = "auto",
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Explain two sample pictures. Their truth is known."""
     from onnxcam.cli import show
@@ -21,7 +22,7 @@ def command(
     from onnxcam.manifest import Folder
 
     rows = []
-    with Folder(output) as folder:
+    with Folder(output, overwrite=overwrite) as folder:
         for shown in demonstrate(method, provider):
             entry = folder.add(shown.picture.name, shown.explanation)
             where = "on the object" if shown.hit else "elsewhere"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +63,7 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
         "onnxcam-evaluation"
     ),
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Measure whether maps are right. Do they lie on the object, does the network use what they show?"""
     from onnxcam import image
@@ -71,7 +71,7 @@ def command(
     from onnxcam.metrics import Truth, evaluate
     from onnxcam.metrics.report import Report
 
-    with Report(output) as report:
+    with Report(output, overwrite=overwrite) as report:
         found = evaluate(
             model,
             image.files(images),
@@ -91,12 +91,12 @@ def command(
         )
         report.write(found)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        show.json(found.to_dict())
     else:
         _print(found)
         show.where(output)
     for warning in dict.fromkeys(found.warnings):
-        show.err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        show.tell(f"warning: {warning}", "yellow")
 
 
 def _print(found: Evaluation) -> None:
@@ -117,7 +117,7 @@ def _print(found: Evaluation) -> None:
         show.out.print(_counts(rows[0]), style="dim", markup=False)
     for outcome in found.outcomes:
         style = "green" if outcome.passed else "red"
-        show.err.print(f"{outcome.method}: {outcome.verdict}", style=style, markup=False, soft_wrap=True)
+        show.tell(f"{outcome.method}: {outcome.verdict}", style)
 
 
 def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:

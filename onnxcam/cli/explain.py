@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +44,7 @@ def command(
     colormap: Annotated[str, typer.Option(help="jet, turbo, viridis, inferno, hot or gray.")] = "jet",
     signed: Annotated[bool, typer.Option("--signed", help="Show what speaks against the target too, in blue.")] = False,
     boxes: Annotated[bool, typer.Option("--boxes", help="Draw the boxes of the map, and of the detection.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Explain pictures. Overlays, maps and manifest.json go into a folder."""
     from onnxcam import image
@@ -71,13 +71,13 @@ def command(
         progress=show.passes,
     )
     wanted: list[str | None] = [*target] if target else [None]
-    with Folder(output) as folder:
+    with Folder(output, overwrite=overwrite) as folder:
         for name in show.progress(names) if find_method(method).in_graph else names:
             for one in [f"top={top}"] if top else wanted:
                 for explanation in explainer.each(name, one):
                     folder.add(name, explanation, alpha=alpha, colormap=colormap, boxes=boxes)
     if as_json:
-        typer.echo(json.dumps(folder.entries, indent=2, ensure_ascii=False))
+        show.json(folder.entries)
     else:
         show.explanations(folder.entries, output)
     show.notes(explainer.choice, folder.entries)

@@ -78,6 +78,7 @@ def command(
             metavar="PICTURE", help="A picture to compare on, beside random numbers; repeatable.", show_default=False
         ),
     ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Convert PyTorch or TensorFlow to ONNX. SOURCE may be Keras or TFLite too; it is proven that nothing changed."""
     from onnxcam.cli import show
@@ -105,6 +106,7 @@ def command(
             precision=precision,
             calibrate=calibrate,
             verify_on=verify_on or (),
+            overwrite=overwrite,
         )
     show.conversion(made)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +35,7 @@ def command(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Show what MODEL is. Inputs, outputs, layers, the methods that apply; or what a device's operator list lacks."""
     from onnxcam.cli import show
@@ -44,7 +43,7 @@ def command(
     if operators is not None:
         from onnxcam.edge.operators import write_operators
 
-        needed = write_operators(model, operators)
+        needed = write_operators(model, operators, overwrite=overwrite)
         show.table(
             ("domain", "opset", "operators"),
             [(domain, str(version), ", ".join(names)) for (domain, version), names in needed.items()],
@@ -55,7 +54,7 @@ def command(
 
         lists = support.inspect(model, support.named(wanted))
         if as_json:
-            typer.echo(json.dumps([each.as_dict() for each in lists], indent=2, ensure_ascii=False))
+            show.json([each.as_dict() for each in lists])
             return
         for each in lists:
             _tell(each)
@@ -64,9 +63,9 @@ def command(
 
     found = survey(model)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        show.json(asdict(found))
         return
-    say = partial(show.out.print, markup=False, soft_wrap=True)
+    say = show.say
     say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
     if found.baked:
         say(f"baked by onnxcam: {found.baked}; what follows is the network inside")
@@ -93,7 +92,7 @@ def _tell(found: Support) -> None:
     """Print what one provider's operator list lacks."""
     from onnxcam.cli import show
 
-    say, known = partial(show.out.print, markup=False, soft_wrap=True), found.provider
+    say, known = show.say, found.provider
     lacking = sum(len(lack.nodes) for lack in found.lacks)
     listed = f"{lacking} of {found.nodes} nodes are not in its list" if lacking else f"has all {found.nodes} nodes"
     say(f"{known.title} ({known.version}, {known.date}): {listed}")

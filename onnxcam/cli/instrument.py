@@ -26,13 +26,14 @@ def command(
         bool, typer.Option("--gradients/--no-gradients", help="The gradient of a class's score at each layer.")
     ] = True,
     input_gradient: Annotated[bool, typer.Option("--input-gradient", help="Also the gradient at the input.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Put activations and gradients out. MODEL is written anew with them as extra outputs."""
     from onnxcam.cli import show
     from onnxcam.instrument import instrument
 
     layers = layer or ["auto"]
-    added = instrument(model, output, layers, gradients=gradients, input_gradient=input_gradient)
+    added = instrument(model, output, layers, gradients=gradients, input_gradient=input_gradient, overwrite=overwrite)
     show.table(("new output", "meaning"), added)
     if not (gradients or input_gradient):
         return

@@ -34,6 +34,7 @@ Runtime = Annotated[
 Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
 
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that onnxcam did not write.")]
 Images = Annotated[
     list[str],
     typer.Argument(help="Pictures: files, folders, patterns in quotes, or lists (.txt, @list).", show_default=False),

@@ -33,6 +33,7 @@ def command(
     labels: options.Labels = None,
     settings: options.Settings = None,
     opset: options.Opset = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Pack MODEL for a device. The zip has its explanation baked in, and run.py, which records it there.
 
@@ -54,6 +55,7 @@ def command(
         labels=labels,
         settings=options.pairs(settings),
         opset=opset,
+        overwrite=overwrite,
     )
     show.table(("", ""), [("pictures", str(made.pictures)), ("layer", made.layer or ""), ("zip", str(made.path))])
     show.warnings([f"left out: {why}" for _, why in made.unreadable])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from onnxcam.layer import Choice
+from onnxcam.text import plain, to_json
 
 if TYPE_CHECKING:
     from onnxcam.converters import Conversion
 
 T = TypeVar("T")
+LONGEST = 4000  # characters of a line
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -26,7 +29,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     """Print *rows* as a table, or separated by tabs when piped. A column ``"# …"`` is aligned to the right."""
     if not out.is_terminal:
         for row in rows:
-            print("\t".join(row))
+            print("\t".join(map(plain, row)))
         return
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -39,7 +42,22 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
 
 
 def _plain(cell: str) -> str:
-    return cell.replace("[", r"\[")
+    return plain(cell).replace("[", r"\[")
+
+
+def json(value: Any) -> None:
+    """Print *value* as JSON."""
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line on stdout."""
+    out.print(plain(text, LONGEST), style=style, markup=False, soft_wrap=True)
+
+
+def tell(text: str, style: str | None = None) -> None:
+    """Print a line on stderr."""
+    err.print(plain(text, LONGEST), style=style, markup=False, soft_wrap=True)
 
 
 def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -62,27 +80,28 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
     table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
     for entry in entries:
         if entry["parts"] is not None:
-            print(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
+            say(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
 
 
 def where(folder: Path) -> None:
     """Tell a person where the files are."""
     if out.is_terminal:
-        out.print(f"\nin {folder}{os.sep}", markup=False, soft_wrap=True)
+        out.print()
+        say(f"in {folder}{os.sep}")
 
 
 def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
     """Print which layer was taken and why, and each warning once, to stderr."""
     if choice is not None and err.is_terminal:
-        err.print(f"layer: {choice.layer}: {choice.reason}", style="dim", markup=False, soft_wrap=True)
+        tell(f"layer: {choice.layer}: {choice.reason}", "dim")
         if choice.others:
             others = "; ".join(str(layer) for layer in choice.others)
-            err.print(f"runners-up: {others}", style="dim", markup=False, soft_wrap=True)
+            tell(f"runners-up: {others}", "dim")
     for note in dict.fromkeys(entry["note"] for entry in entries if entry["note"]):
-        err.print(f"target: {note}", style="dim", markup=False, soft_wrap=True)
+        tell(f"target: {note}", "dim")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry["warnings"]):
-        err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        tell(f"warning: {warning}", "yellow")
 
 
 def progress(items: Sequence[T]) -> Iterable[T]:
@@ -108,7 +127,7 @@ def recording(items: Iterable[T], total: int) -> Iterable[T]:
 def warnings(texts: Iterable[str]) -> None:
     """Print each warning once, to stderr."""
     for text in dict.fromkeys(texts):
-        err.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+        tell(f"warning: {text}", "yellow")
 
 
 def comparing(items: Iterable[T], total: int) -> Iterable[T]:
@@ -151,7 +170,7 @@ def conversion(made: Conversion) -> None:
             out.print()
         table(("new output", "meaning"), made.outputs)
     for warning in made.warnings:
-        err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        tell(f"warning: {warning}", "yellow")
     if out.is_terminal:
         out.print(f"\n{made.path}: written by {made.exporter}", markup=False, soft_wrap=True)
         out.print(f"onnxcam explain {made.path} img.jpg", style="bold", markup=False, soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ def tell(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> 
 
     found.save(output, overwrite)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        show.json(found.as_dict())
     else:
         _print(found)
         if found.levels:
@@ -91,9 +90,9 @@ def _note(found: Validation) -> None:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*left, *found.warnings])
     if found.levels:
-        show.err.print(f"layers: {levels.told(found.levels)}", markup=False, soft_wrap=True)
+        show.tell(f"layers: {levels.told(found.levels)}")
     style = "green" if found.passed else "red"
-    show.err.print(_verdict(found), style=style, markup=False, soft_wrap=True)
+    show.tell(_verdict(found), style)
 
 
 def _verdict(found: Validation) -> str:

@@ -14,9 +14,10 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("site"),
     model: options.Baked = None,
     runtime: options.Runtime = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write the page for baked models. It runs them in the browser; nothing leaves the device that shows it."""
     from onnxcam.edge.site import build
 
-    folder = build(output, model=model, runtime=runtime)
+    folder = build(output, model=model, runtime=runtime, overwrite=overwrite)
     typer.echo(f"{folder}: any web server can give it out, `python -m http.server -d {folder}` too")

@@ -14,7 +14,7 @@ from onnxcam.diagnose import choose_layer
 from onnxcam.edge.inside import Size, explained
 from onnxcam.edge.stamp import stamp
 from onnxcam.engine import Session
-from onnxcam.errors import MethodError, ModelError, OutputError, PreprocessError, TargetError
+from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.graph import ModelLike, building, oldest_ir, save
 from onnxcam.layer import Choice
 from onnxcam.methods import METHODS, find_method, read_settings
@@ -54,6 +54,7 @@ def bake(
     settings: Mapping[str, Any] | None = None,
     labels: Any = None,
     opset: int | None = None,
+    overwrite: bool = False,
 ) -> Baked:
     """Write *model* with its explanation inside to *path*.
 
@@ -79,8 +80,10 @@ def bake(
         settings: Of the method.
         labels: As for `Explainer`.
         opset: An older opset to write, for an older runtime.
+        overwrite: Whether a file that onnxcam did not write may be replaced.
 
     Raises:
+        OutputError: *path* is the model or its weights, or somebody else's file, or cannot be written.
         MethodError: the method is a loop over passes; which can be baked, the message says.
         OnnxcamError: what `Explainer` raises.
 
@@ -111,10 +114,7 @@ def bake(
         _lower(made.model, opset)
         final = made.model
     _prove(final)
-    try:
-        save(final, path)
-    except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror}; choose another file with -o") from None
+    save(final, path, model, overwrite=overwrite)
     return Baked(
         Path(path),
         {value.name or "": _described(value) for value in final.graph.inputs},

@@ -6,16 +6,17 @@ each domain, and with the types of all tensors, which count with ``--enable_redu
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx_ir as ir
 
+from onnxcam import files
 from onnxcam.autodiff.subgraph import graphs, values
 from onnxcam.engine import optimised
-from onnxcam.errors import OutputError
-from onnxcam.graph import ModelLike, load
+from onnxcam.files import PathLike
+from onnxcam.graph import ModelLike, files_of, load
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
 
@@ -35,7 +36,7 @@ TYPES = {
 """What ONNX Runtime's build calls the types that it can leave out."""
 
 
-def write_operators(source: ModelLike, path: str | os.PathLike[str]) -> dict[tuple[str, int], list[str]]:
+def write_operators(source: ModelLike, path: PathLike, *, overwrite: bool = False) -> dict[tuple[str, int], list[str]]:
     """Write the operators that a model needs to *path*; return them by domain and opset.
 
     They are those of the file as it is, and those of the graph that ONNX Runtime's optimisers make of it, so that the
@@ -60,11 +61,14 @@ def write_operators(source: ModelLike, path: str | os.PathLike[str]) -> dict[tup
         types |= _types(each)
     operators = {key: sorted(names) for key, names in sorted(found.items())}
     lines = [f"{domain};{version};{','.join(names)}" for (domain, version), names in operators.items()]
-    try:
-        Path(path).write_text("\n".join([f"!globally_allowed_types;{','.join(sorted(types))}", *lines, ""]))
-    except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror}; choose another file") from None
+    text = "\n".join([files.OPERATORS, f"!globally_allowed_types;{','.join(sorted(types))}", *lines, ""])
+    files.write(path, text, files_of(source), overwrite=overwrite)
     return operators
+
+
+def require_operators(path: PathLike, model: ModelLike, others: Iterable[PathLike], *, overwrite: bool) -> None:
+    """OutputError where *path* is the model, its weights, one of *others*, or a file that may not be replaced."""
+    files.require_writable(Path(path), [*files_of(model), *others], overwrite=overwrite)
 
 
 def _types(model: ir.Model) -> set[str]:

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam import files
 from onnxcam.edge import device
 from onnxcam.edge.bake import bake
 from onnxcam.edge.observer import Observer
 from onnxcam.edge.record import described, header, meaning_of, shots
 from onnxcam.edge.recording import Recording
-from onnxcam.errors import ImageError, OutputError, PreprocessError, RecordingError
+from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.extras import CHOSEN, CLASS, MAP, PICTURE
+from onnxcam.files import PathLike
+from onnxcam.graph import files_of
 from onnxcam.preprocess import Spec
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip files: two packs of the same things are the same bytes
@@ -50,6 +53,7 @@ def pack(
     labels: Any = None,
     settings: Mapping[str, Any] | None = None,
     opset: int | None = None,
+    overwrite: bool = False,
 ) -> Packed:
     """Write a zip with *model* baked, and ``run.py``, which records it where only NumPy and ONNX Runtime are.
 
@@ -65,6 +69,7 @@ def pack(
         labels: As for `Explainer`.
         settings: Of the method.
         opset: An older opset to write, for an older runtime.
+        overwrite: Whether a file that onnxcam did not write may be replaced.
 
     Raises:
         OnnxcamError: what `bake` raises; ImageError where no picture can be read; RecordingError for *classes_from*.
@@ -76,7 +81,9 @@ def pack(
     aim: int | str = target if classes_from is None else "input"
     watched = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
     bad: list[tuple[str, str]] = []
-    with tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
+    inputs: list[PathLike] = [*files_of(model), *images]
+    files.require_writable(Path(path), inputs, overwrite=overwrite)
+    with files.writing(path), tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
         folder = Path(scratch)
         words: dict[str, Any] = {"layer": layer, "preprocess": preprocess, "labels": labels, "settings": settings}
         file = folder / "model.onnx"
@@ -102,7 +109,7 @@ def pack(
         }
         (folder / "pack.json").write_text(json.dumps(says, indent=1) + "\n", "utf-8")
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
-        _zip(sorted(folder.iterdir()), Path(path))
+        _zip(sorted(folder.iterdir()), Path(path), inputs, overwrite=overwrite)
     return Packed(Path(path), len(pictures), watched.side.layer, bad, warnings)
 
 
@@ -148,18 +155,11 @@ def _prepare(
     }
 
 
-def _zip(files: Sequence[Path], path: Path) -> None:
-    """Write *files* as a zip, whole or not at all; equal files make equal bytes."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w") as made:
-            for file in files:
-                entry = zipfile.ZipInfo(file.name, _EPOCH)
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                with file.open("rb") as source, made.open(entry, "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"cannot write '{path}': {error.strerror}; choose another file with -o") from None
-    finally:
-        part.unlink(missing_ok=True)
+def _zip(members: Sequence[Path], path: Path, inputs: Sequence[PathLike], *, overwrite: bool) -> None:
+    """Write *members* as a zip, whole or not at all; equal files make equal bytes."""
+    with files.staged(path, inputs, overwrite=overwrite) as draft, zipfile.ZipFile(draft, "w") as made:
+        for file in members:
+            entry = zipfile.ZipInfo(file.name, _EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            with file.open("rb") as source, made.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)

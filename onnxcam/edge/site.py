@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam import __version__, heatmap
+from onnxcam import __version__, files, heatmap
 from onnxcam.edge import webruntime
 from onnxcam.edge.bake import bake
-from onnxcam.errors import ModelError, OutputError
+from onnxcam.errors import ModelError
 from onnxcam.extras import BAKED
 from onnxcam.graph import load
 
 EXAMPLE = {"model": "example.onnx", "picture": "example.png"}
 MODEL = "model.onnx"
+INDEX, RUNTIME = "site.json", "runtime"
 
 
 def build(
@@ -28,14 +29,16 @@ def build(
     *,
     model: str | os.PathLike[str] | None = None,
     runtime: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the page to *directory*, and return that; any web server can give it out.
 
     Args:
-        directory: A folder; files of the same names are replaced, others stay.
+        directory: A folder; files of an older page are replaced, others stay.
         model: A baked model for the page to open at once.
         runtime: The npm package onnxruntime-web, as a folder or .tgz; without it the pinned release is fetched from the
             npm registry once and kept in the user's cache.
+        overwrite: Whether files of the same names that onnxcam did not write may be replaced.
 
     Raises:
         ModelError: *model* is not baked.
@@ -45,16 +48,14 @@ def build(
     folder = Path(directory)
     given = None if model is None else _baked(Path(model))
     engine = webruntime.files(runtime)
-    try:
-        (folder / "runtime").mkdir(parents=True, exist_ok=True)
-        _write(folder, {**_page(), **{f"runtime/{name}": data for name, data in engine.items()}})
+    with files.Folder(folder, INDEX, overwrite=overwrite) as new:
+        _write(new.staging, _page())
+        (new.staging / RUNTIME).mkdir()
+        _write(new.staging / RUNTIME, engine)
         if given is not None:
-            _write(folder, {MODEL: given})
-        _example(folder)
-        _write(folder, {"site.json": json.dumps(_contents(model), indent=1).encode()})
-    except OSError as error:
-        where = error.filename or folder
-        raise OutputError(f"{where}: {error.strerror}; choose another folder with -o") from None
+            _write(new.staging, {MODEL: given})
+        _example(new.staging)
+        _write(new.staging, {INDEX: json.dumps(_contents(model), indent=1).encode()})
     return folder
 
 
@@ -91,6 +92,7 @@ def _contents(model: str | os.PathLike[str] | None) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    with files.writing(folder):
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)

@@ -8,10 +8,10 @@ import io
 import os
 import sys
 import tarfile
-import tempfile
 import urllib.request
 from pathlib import Path
 
+from onnxcam import files as writing
 from onnxcam.errors import OutputError, RuntimeFilesError
 
 VERSION = "1.30.0"
@@ -62,12 +62,11 @@ def _cached() -> bytes:
         return package
     package = _fetched()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(package)
-        os.replace(file.name, path)  # nobody ever meets half a file
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written") from None
+        with writing.writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        writing.write(path, package, overwrite=True)
+    except OutputError as error:
+        raise OutputError(f"{error}; XDG_CACHE_HOME names another folder") from None
     return package
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import asdict, dataclass, field
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 
 import onnxcam
-from onnxcam.errors import OutputError
-from onnxcam.manifest import Folder
+from onnxcam.files import Folder, write, writing
 from onnxcam.metrics import drawing
 from onnxcam.metrics.base import Curve
 from onnxcam.metrics.sanity import Outcome
 from onnxcam.metrics.selection import Settings
 from onnxcam.metrics.summary import Interval, interval
+from onnxcam.text import to_json
 
 FILE, PICTURE = "evaluation.json", "curves.png"
 
@@ -164,6 +163,9 @@ class Evaluation:
 class Report(Folder):
     """The folder of an evaluation: made before the work, so that one that cannot be written to is known at once."""
 
+    def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        super().__init__(directory, FILE, overwrite=overwrite)
+
     def __enter__(self) -> Report:
         drawing.require()
         super().__enter__()
@@ -171,17 +173,11 @@ class Report(Folder):
 
     def write(self, evaluation: Evaluation) -> list[Path]:
         """Stage the files of *evaluation*; return what their paths will be."""
-        text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        files = drawing.draw(evaluation, self._staging / PICTURE) if drawing.drawable(evaluation) else []
-        (self._staging / FILE).write_text(text, "utf-8")
-        return [self.path / FILE, *(self.path / file.name for file in files)]
-
-    def _publish(self) -> None:
-        try:
-            for file in sorted(self._staging.iterdir(), key=lambda file: file.name == FILE):
-                os.replace(file, self.path / file.name)
-        except OSError as error:
-            raise OutputError(f"cannot write into output folder '{self.path}': {error.strerror}") from None
+        text = to_json(evaluation.to_dict()) + "\n"
+        with writing(self.path):
+            drawn = drawing.draw(evaluation, self.staging / PICTURE) if drawing.drawable(evaluation) else []
+        write(self.staging / FILE, text)
+        return [self.path / FILE, *(self.path / file.name for file in drawn)]
 
 
 def _number(value: float) -> float | None:

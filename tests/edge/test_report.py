@@ -22,8 +22,8 @@ from onnxcam.edge.report.histogram import WIDTH, histogram
 from onnxcam.edge.report.html import html
 from onnxcam.edge.report.listing import ROWS, listing
 from onnxcam.edge.report.panel import SIDE, panel
-from onnxcam.edge.report.visible import visible
 from onnxcam.errors import MetricError, OutputError
+from onnxcam.text import visible
 from tests.edge.validations import SIDES, blob, pair, validation
 
 pytest.importorskip("jinja2", reason="no Jinja: pip install 'onnxcam[edge]'")

@@ -1,7 +1,7 @@
 """Validation → one HTML file that holds all that it shows: no network, no framework, nothing run that is not its own.
 
 Its content security policy names the one style and the one script by their hashes, so whatever a file name or a label
-says is text. Jinja escapes all of it; what a reader would not see is written out (`onnxcam.edge.report.visible`).
+says is text. Jinja escapes all of it; what a reader would not see is written out (`onnxcam.text`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from onnxcam.edge.report.listing import ROWS, Listing, listing
 from onnxcam.edge.report.panel import panel, ramps
 from onnxcam.edge.report.printed import Names, digits, duration, interval, number, single, value
 from onnxcam.edge.report.printed import count as pictures_of
-from onnxcam.edge.report.visible import visible
 from onnxcam.errors import OutputError
+from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.edge.levels import Level

@@ -11,7 +11,7 @@ import numpy as np
 
 import onnxcam
 from onnxcam.edge.report import printed, worst
-from onnxcam.edge.report.visible import visible
+from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.edge.outcome import Side

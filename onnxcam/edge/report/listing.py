@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnxcam.edge.comparison import METRICS, Pair
 from onnxcam.edge.report import worst
 from onnxcam.edge.report.printed import Names, digits
-from onnxcam.edge.report.visible import visible
+from onnxcam.text import visible
 
 ROWS = 20_000
 """Pictures that the table lists; a browser sorts so many in a tenth of a second, and the file stays at some MB."""

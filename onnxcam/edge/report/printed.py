@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from onnxcam.edge.report.visible import visible
+from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.edge.validation import Summary, Verdict

@@ -1,14 +1,20 @@
-"""Text of unknown origin → text that shows what it is: file names and labels as reports print them."""
+"""Text of unknown origin → text that a terminal, a report or a JSON file can hold."""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import unicodedata
+from typing import Any
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode's categories of what is not seen, or turns what follows around: U+202E makes `gpj.exe` of `exe.jpg`."""
 _JOINERS = "\u200c\u200d"
 """Format characters that spell words and emoji, and turn nothing around."""
 LONGEST = 120
+_UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What JSON may hold as it is, and a terminal should not get: C1 controls, marks of direction, lone surrogates."""
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
@@ -34,3 +40,22 @@ def _shown(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN or character in _JOINERS:
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def plain(text: str, longest: int = 2000) -> str:
+    """Return *text* on one line, control characters written out, cut in the middle to *longest* characters."""
+    return visible(" ".join(text.split()), longest)
+
+
+def to_json(value: Any) -> str:
+    """Return *value* as JSON: numbers that are not finite become null, unsafe characters are escaped."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

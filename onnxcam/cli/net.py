@@ -1,0 +1,243 @@
+"""What holds for every command: one line for whatever goes wrong, signals, a time limit, and clean streams."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, NoReturn, TextIO, cast
+
+from onnxcam import files
+from onnxcam.errors import OnnxcamError
+from onnxcam.text import plain
+
+ISSUES = "https://github.com/onnxcam/onnxcam/issues"
+GRACE = 3.0  # seconds that a command has to end by itself after a signal or its time limit
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Stopped(BaseException):
+    """The process was asked to end."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class Output:
+    """A stream that goes on when its reader is gone, and remembers that it could not be written.
+
+    So a command ends with the exit code of its result also under ``| head``; a full disk is an error.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._gone = stream, False
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write *text*, if somebody still reads."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        self._try(self._stream.flush)
+
+    def _try(self, act: Callable[[], Any]) -> None:
+        if self._gone:
+            return
+        try:
+            act()
+        except (OSError, ValueError) as error:
+            self._gone = True
+            if isinstance(error, OSError) and error.errno not in (errno.EPIPE, errno.EINVAL):
+                self.failure = error
+
+    def close(self) -> None:
+        """Flush; let the interpreter find nothing to write at its end."""
+        self.flush()
+        if self._gone:
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def run(command: Callable[[], Any], words: list[str], *, debug: bool, timeout: float | None) -> NoReturn:
+    """Run *command* and exit: 0 or its own code, 2 with one line for an error, 128 + n for a signal."""
+    with _streams() as stdout, _quiet_libraries():
+        code = _outcome(command, words, debug, timeout)
+        stdout.close()
+        if stdout.failure is not None and code < 128:
+            code = fail(f"standard output cannot be written: {stdout.failure.strerror}")
+    sys.exit(code)
+
+
+def _outcome(command: Callable[[], Any], words: list[str], debug: bool, timeout: float | None) -> int:
+    try:
+        with _stoppable(), _limited(timeout):
+            return command() or 0
+    except Stopped as stopped:
+        return stopped.code
+    except OnnxcamError as error:
+        return fail(str(error), debug)
+    except Exception as error:
+        return fail(_unforeseen(error, words), debug)
+
+
+@contextmanager
+def _streams() -> Iterator[Output]:
+    """Put an `Output` in place of both standard streams."""
+    before = sys.stdout, sys.stderr
+    stdout, stderr = Output(_lenient(sys.stdout)), Output(_lenient(sys.stderr))
+    sys.stdout, sys.stderr = cast(TextIO, stdout), cast(TextIO, stderr)
+    try:
+        yield stdout
+    finally:
+        stderr.close()
+        sys.stdout, sys.stderr = before
+
+
+def fail(message: str, debug: bool = False) -> int:
+    """Print *message* as the one line of an error; return the exit code."""
+    if debug:
+        traceback.print_exc()
+    first, *marked = message.split("\n  ")  # words that do not parse stand below, with a mark under the place
+    sys.stderr.write("\n  ".join([f"error: {plain(first)}", *map(str.rstrip, marked)]) + "\n")
+    return 2
+
+
+def _unforeseen(error: Exception, words: list[str]) -> str:
+    if isinstance(error, MemoryError):
+        return f"{_named(words)}: there is not enough memory; try a smaller model, picture or batch"
+    if isinstance(error, RecursionError):
+        return f"{_named(words)}: something in it nests too deep to be read; simplify the file"
+    if isinstance(error, OSError) and error.strerror:
+        where = f" '{error.filename}'" if error.filename else ""
+        return f"{_named(words)}:{where} {error.strerror}"
+    said = plain(str(error), 200) or "no message"
+    return (
+        f"{_named(words)}: unexpected {type(error).__name__} in {_step(error)}: {said}; if the input is valid, report "
+        f"this with the output of --debug at {ISSUES}"
+    )
+
+
+def _named(words: list[str]) -> str:
+    """Return the command and its first file: what the error is about."""
+    file = next((word for word in words[1:] if not word.startswith("-")), "")
+    return f"onnxcam {' '.join(words[:1])}" + (f" '{plain(file, 200)}'" if file else "")
+
+
+def _step(error: BaseException) -> str:
+    """Return the innermost function of onnxcam that *error* passed."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    homes = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame in frames]
+    own = [(home, name) for home, name in homes if home.split(".")[0] in ("onnxcam", "onnxcam_converters")]
+    home, name = own[-1] if own else ("onnxcam.cli", "main")
+    return f"{home.removeprefix('onnxcam.')}.{name}"
+
+
+def _lenient(stream: Any) -> TextIO:
+    """Have *stream* write out what its encoding lacks, in place of an error."""
+    with suppress(AttributeError, ValueError):
+        stream.reconfigure(errors="backslashreplace")
+    return cast(TextIO, stream)
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep lines of other libraries from the terminal: what matters of them is in our own errors and warnings."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.disable(level)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the command, also while ONNX Runtime runs, with drafts removed.
+
+    Python calls handlers only between its own instructions. So a thread waits for the signal's byte, ends the run of
+    ONNX Runtime, and after `GRACE` the process.
+    """
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    handlers = {number: signal.signal(number, _stop) for number in STOPPED}
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(128 + number)
+
+
+def _watch(reader: int) -> None:
+    while byte := os.read(reader, 1):
+        if byte[0] in STOPPED:
+            _end_soon(STOPPED[signal.Signals(byte[0])], "")
+
+
+def _end_soon(code: int, message: str) -> None:
+    """End ONNX Runtime's runs, and the process where it does not end by itself."""
+    engine = sys.modules.get("onnxcam.engine")
+    if engine is not None:
+        engine.terminate()
+    killer = threading.Timer(GRACE, _end_now, (code, message))
+    killer.daemon = True
+    killer.start()
+
+
+def _end_now(code: int, message: str) -> None:
+    files.abandon()
+    if message:
+        os.write(2, f"error: {message}\n".encode())
+    os._exit(code)
+
+
+@contextmanager
+def _limited(timeout: float | None) -> Iterator[None]:
+    """Raise OnnxcamError where the block takes longer than *timeout* seconds."""
+    if timeout is None:
+        yield
+        return
+    message = f"the command took longer than {timeout:g} s; give a longer --timeout, or a smaller task"
+    over = threading.Event()
+    timer = threading.Timer(timeout, _time_out, (over, message))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        if not over.is_set():
+            raise
+        raise OnnxcamError(message) from None
+    finally:
+        timer.cancel()
+
+
+def _time_out(over: threading.Event, message: str) -> None:
+    over.set()
+    _end_soon(2, message)

@@ -1,0 +1,228 @@
+"""Write results: staged beside the target, then moved into place; never onto an input or a file of somebody else.
+
+This is the only module that writes files, but for `onnxcam.edge.device`, which stands alone on a device, and the
+journal, which appends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from onnxcam.errors import OutputError
+
+OURS = "onnxcam."
+"""What the metadata of every ``.onnx`` file that onnxcam wrote has a key of."""
+WRITTEN = OURS + "version"
+OPERATORS = "# Written by onnxcam"
+"""The first line of a list of operators."""
+
+PathLike = str | os.PathLike[str]
+_INTO = "into output folder "
+_drafts: set[Path] = set()
+
+
+@contextmanager
+def staged(path: PathLike, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a draft beside *path*, which takes the place of *path* when the block ends well, and else is removed.
+
+    Args:
+        path: The file to write.
+        inputs: Files that are read; *path* is none of them, under any name.
+        overwrite: Whether a file that onnxcam did not write (`is_ours`) may be replaced.
+
+    Raises:
+        OutputError: it is an input, a folder, or somebody else's file, or it cannot be written.
+
+    Example:
+        >>> with staged("out.txt") as draft:
+        ...     draft.write_text("done")
+    """
+    target = Path(path)
+    require_writable(target, inputs, overwrite=overwrite)
+    draft = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}")  # not tempfile's, which only the owner can read
+    with writing(target), temporary(draft):
+        yield draft
+        os.replace(draft, target)
+
+
+def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
+    """Write *data* to *path*, whole or not at all; see `staged`."""
+    with staged(path, inputs, overwrite=overwrite) as draft:
+        draft.write_bytes(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
+
+
+def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
+    """OutputError where *path* is one of *inputs*, a folder, no plain file, or somebody else's file."""
+    if any(is_same(path, read) for read in inputs):
+        raise OutputError(f"'{path}' is read by this command, so it cannot be its output; choose another name with -o")
+    if path.is_dir() or not path.name:
+        raise OutputError(f"'{path}' is a folder; name the file to write with -o")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"'{path}' is no plain file; choose another name with -o")
+    if not overwrite and path.exists() and not is_ours(path):
+        raise OutputError(f"'{path}' exists and was not written by onnxcam; choose another name, or give --overwrite")
+
+
+@contextmanager
+def writing(path: PathLike, what: str = "") -> Iterator[None]:
+    """Translate what the operating system says on the way to *path*, *what* it is, into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {what}'{path}': {error.strerror or error}; choose another with -o") from None
+
+
+@contextmanager
+def temporary(draft: Path) -> Iterator[None]:
+    """Remove the file or folder *draft* afterwards, also when the process is told to end."""
+    _drafts.add(draft)
+    try:
+        yield
+    finally:
+        _remove(draft)
+        _drafts.discard(draft)
+
+
+def abandon() -> None:
+    """Remove all drafts: the process ends at once."""
+    for draft in list(_drafts):
+        _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+class Folder:
+    """A folder whose new files appear together when the ``with`` block ends well, and else not at all.
+
+    Files are staged in ``staging``, inside the folder. Files of the same names make way where the folder is ours: where
+    it holds an *index* that onnxcam wrote. What else lies in the folder is never touched.
+
+    Args:
+        path: The folder; made where there is none.
+        index: The file that is moved into place last.
+        overwrite: Whether files of the same names make way in a folder that is not ours.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds somebody else's files of the same names.
+    """
+
+    def __init__(self, path: PathLike, index: str, *, overwrite: bool = False) -> None:
+        self.path, self.index, self.overwrite = Path(path), index, overwrite
+
+    def __enter__(self) -> Folder:
+        with writing(self.path, _INTO):
+            self._made = _make(self.path)
+            self.staging = Path(tempfile.mkdtemp(prefix=".onnxcam-", dir=self.path))
+        _drafts.add(self.staging)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            _remove(self.staging)
+            _drafts.discard(self.staging)
+            for folder in self._made:  # what others put there meanwhile stays
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def _publish(self) -> None:
+        new = sorted(self.staging.iterdir(), key=lambda file: (file.name == self.index, file.name))
+        if not (self.overwrite or is_ours(self.path / self.index)):
+            taken = next((file.name for file in new if os.path.lexists(self.path / file.name)), None)
+            if taken is not None:
+                raise OutputError(
+                    f"'{self.path}' holds '{taken}', which onnxcam did not write; choose another folder with -o"
+                )
+        with writing(self.path, _INTO):
+            for file in new:
+                _move(file, self.path / file.name)
+
+
+def _move(new: Path, target: Path) -> None:
+    """Move a file, or the files of a folder, into place."""
+    if not new.is_dir():
+        os.replace(new, target)
+        return
+    target.mkdir(exist_ok=True)
+    for file in new.iterdir():
+        _move(file, target / file.name)
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make *folder*; return the folders that were made, the innermost first."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def is_same(one: PathLike, other: PathLike) -> bool:
+    """Whether two paths lead to the same file, by links too."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether onnxcam wrote the file: by the mark that each kind of its files carries."""
+    try:
+        return path.is_file() and _MARKS.get(path.suffix.lower(), _is_our_text)(path)
+    except (OSError, ValueError, RecursionError, zipfile.BadZipFile):
+        return False
+
+
+def _is_our_model(path: Path) -> bool:
+    from onnxcam.wire import metadata
+
+    return any(key.startswith(OURS) for key in metadata(path))
+
+
+def _is_our_pack(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return {"pack.json", "run.py"} <= set(archive.namelist())
+
+
+def _is_our_data(path: Path) -> bool:
+    """Whether weights lie beside a model that we wrote: ``x.onnx.data`` beside ``x.onnx``."""
+    return is_ours(path.with_suffix(""))
+
+
+def _is_our_json(path: Path) -> bool:
+    """Whether it is a manifest, or a result that says which onnxcam made it."""
+    found = json.loads(path.read_text("utf-8"))
+    if isinstance(found, dict):
+        return "onnxcam" in found or str(found.get("format", "")).startswith("onnxcam")
+    return isinstance(found, list) and bool(found) and all(_is_entry(one) for one in found)
+
+
+def _is_entry(one: object) -> bool:
+    return isinstance(one, dict) and {"image", "method", "map", "overlay"} <= one.keys()
+
+
+def _is_our_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(OPERATORS)) == OPERATORS.encode()
+
+
+_MARKS: dict[str, Callable[[Path], bool]] = {
+    ".onnx": _is_our_model,
+    ".data": _is_our_data,
+    ".zip": _is_our_pack,
+    ".json": _is_our_json,
+}
