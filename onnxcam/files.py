@@ -63,11 +63,12 @@ def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: 
     """OutputError where *path* is one of *inputs*, a folder, no plain file, or somebody else's file."""
     if any(is_same(path, read) for read in inputs):
         raise OutputError(f"'{path}' is read by this command, so it cannot be its output; choose another name with -o")
-    if path.is_dir() or not path.name:
+    if os.path.isdir(path) or not path.name:
         raise OutputError(f"'{path}' is a folder; name the file to write with -o")
-    if path.exists() and not path.is_file():
+    there = os.path.exists(path)  # unlike Path.exists no error where the name is too long
+    if there and not os.path.isfile(path):
         raise OutputError(f"'{path}' is no plain file; choose another name with -o")
-    if not overwrite and path.exists() and not is_ours(path):
+    if there and not overwrite and not is_ours(path):
         raise OutputError(f"'{path}' exists and was not written by onnxcam; choose another name, or give --overwrite")
 
 
@@ -77,7 +78,8 @@ def writing(path: PathLike, what: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {what}'{path}': {error.strerror or error}; choose another with -o") from None
+        why = error.strerror or "only a part of it could be written; is the disk full?"
+        raise OutputError(f"cannot write {what}'{path}': {why}; choose another with -o") from None
 
 
 @contextmanager
@@ -166,7 +168,7 @@ def _move(new: Path, target: Path) -> None:
 
 def _make(folder: Path) -> list[Path]:
     """Make *folder*; return the folders that were made, the innermost first."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ def save(
     neither it nor a file that it refers to is written onto. OutputError where that cannot be done.
     """
     target, data = Path(path), Path(f"{os.fspath(path)}.data")
+    files.require_writable(target, overwrite=True)
     inputs = [*files_of(source), *weight_files(model)]
     model.metadata_props.setdefault(files.WRITTEN, __version__)
     part = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}.data")
@@ -184,7 +186,7 @@ def _read(path: Path) -> bytes:
             if not os.fstat(file.fileno()).st_size:
                 return b""
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return light(data, path.name, HEAVY)
+                return light(data, path.name, HEAVY if _is_utf8(path.name) else sys.maxsize)
     except WireError:
         raise ModelError(f"'{path}' {_NO_MODEL}") from None
     except FileNotFoundError:
@@ -193,6 +195,11 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"model '{path}' is a folder; give the .onnx file in it") from None
     except OSError as error:
         raise ModelError(f"model file '{path}' cannot be read: {error.strerror}") from None
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether protobuf can hold the name, so that weights can be mapped from the file of that name."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:
@@ -214,9 +221,14 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
         raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from error
     for value in (weight for graph in model.graphs() for weight in graph.initializers.values()):
         if isinstance(value.const_value, ir.ExternalTensor):
-            value.const_value = _attached(value.const_value, where, path)
-            if value.const_value.nbytes <= HEAVY:
-                value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
+            try:
+                value.const_value = _attached(value.const_value, where, path)
+                if value.const_value.nbytes <= HEAVY:
+                    value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
+            except (OSError, TypeError, ValueError) as error:
+                raise ModelError(
+                    f"{where} has a weight {value.name!r} that cannot be read: {first_line(error)}"
+                ) from None
     try:
         call_onnx(_check, model)
     except onnx.checker.ValidationError as error:

@@ -276,6 +276,6 @@ def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*; choose another with -o"):
         image.write(tmp_path / "no such" / "out.png", UPRIGHT)
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(OutputError, match=r"cannot be written .*; choose another name or folder"):
+    with pytest.raises(OutputError, match=r"is a folder; name the file to write with -o"):
         image.write(tmp_path / "taken.png", UPRIGHT)
     assert [each.name for each in tmp_path.iterdir()] == ["taken.png"]

@@ -46,7 +46,7 @@ def command(
     made = pack(
         model,
         output,
-        image.files(images or []),
+        image.files(images) if images else [],
         method,
         layer=layer,
         target=target,
