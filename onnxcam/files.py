@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +26,7 @@ OPERATORS = "# Written by onnxcam"
 PathLike = str | os.PathLike[str]
 _INTO = "into output folder "
 _drafts: set[Path] = set()
+_folders: set[Folder] = set()
 
 
 @contextmanager
@@ -95,6 +95,8 @@ def temporary(draft: Path) -> Iterator[None]:
 
 def abandon() -> None:
     """Remove all drafts: the process ends at once."""
+    for folder in list(_folders):
+        folder.clear()
     for draft in list(_drafts):
         _remove(draft)
 
@@ -126,10 +128,15 @@ class Folder:
         self.path, self.index, self.overwrite = Path(path), index, overwrite
 
     def __enter__(self) -> Folder:
-        with writing(self.path, _INTO):
-            self._made = _make(self.path)
-            self.staging = Path(tempfile.mkdtemp(prefix=".onnxcam-", dir=self.path))
-        _drafts.add(self.staging)
+        self.staging = self.path / f".onnxcam-{uuid.uuid4().hex[:8]}"
+        self._made = [one for one in (self.path, *self.path.parents) if not os.path.exists(one)]
+        _folders.add(self)
+        try:
+            with writing(self.path, _INTO):
+                self.staging.mkdir(parents=True)
+        except BaseException:
+            self.clear()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -137,11 +144,15 @@ class Folder:
             if kind is None:
                 self._publish()
         finally:
-            _remove(self.staging)
-            _drafts.discard(self.staging)
-            for folder in self._made:  # what others put there meanwhile stays
-                with suppress(OSError):
-                    folder.rmdir()
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove what was staged, and the folders that were made, but for those into which somebody put a file."""
+        _remove(self.staging)
+        for folder in self._made:
+            with suppress(OSError):
+                folder.rmdir()
+        _folders.discard(self)
 
     def _publish(self) -> None:
         new = sorted(self.staging.iterdir(), key=lambda file: (file.name == self.index, file.name))
@@ -164,13 +175,6 @@ def _move(new: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     for file in new.iterdir():
         _move(file, target / file.name)
-
-
-def _make(folder: Path) -> list[Path]:
-    """Make *folder*; return the folders that were made, the innermost first."""
-    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
 
 
 def is_same(one: PathLike, other: PathLike) -> bool:

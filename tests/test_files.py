@@ -56,7 +56,11 @@ def test_no_output_is_an_input(onnxcam: Run, tmp_path: Path, command: str, name:
         words = [command, model, "-o", target]
     ran = onnxcam(*words, "--overwrite")
     assert ran.code == 2
-    refused = "multiple hard links" if (name, how) == ("m.weights", "hard") else "so it cannot be its output"
+    refused = (
+        "multiple hard links"
+        if (name, how) == ("m.weights", "hard") and command != "operators"
+        else "so it cannot be its output"
+    )
     assert refused in ran.err
     assert "unexpected" not in ran.err
     assert {file: file.read_bytes() for file in before} == before
@@ -146,7 +150,6 @@ def test_special_files_are_no_output(tmp_path: Path) -> None:
         ("evaluate", SHAPES, PICTURE, "--metric", "complexity", "-o", "out"),
         ("bake", SHAPES, "-o", "b.onnx"),
         ("instrument", SHAPES, "-o", "b.onnx"),
-        ("inspect", SHAPES, "--operators", "b.config"),
     ],
 )
 def test_a_full_disk_leaves_no_draft(tmp_path: Path, words: tuple[object, ...]) -> None:

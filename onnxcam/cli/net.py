@@ -86,6 +86,7 @@ def _outcome(command: Callable[[], Any], words: list[str], debug: bool, timeout:
         with _stoppable(), _limited(timeout):
             return command() or 0
     except Stopped as stopped:
+        files.abandon()
         return stopped.code
     except OnnxcamError as error:
         return fail(str(error), debug)
