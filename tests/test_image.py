@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from onnxcam import image
+from onnxcam import headers, image
 from onnxcam.errors import ImageError, OutputError
+from onnxcam.silence import silence
 
 # Four quarters that tell all eight orientations apart, in RGB, large enough to survive JPEG.
 QUARTERS = np.kron(np.array([[0, 1, 2], [3, 4, 5]]), np.ones((16, 16), int))
@@ -165,7 +168,7 @@ def test_other_arrays_are_refused(array: np.ndarray, said: str) -> None:
             b"hello",
             "text.jpg: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG",
         ),
-        ("nul\0.png", None, "cannot be read (embedded null byte); check the file's permissions"),
+        ("nul\0.png", None, "cannot be read (embedded null byte); check the name"),
         ("cut.png", png(header(9, 9))[:40], "cut.png: the PNG file is cut off; copy the picture again"),
         ("hollow.png", png(header(9, 9)), "hollow.png: is not a picture that OpenCV reads, or is damaged"),
     ],
@@ -185,7 +188,7 @@ def test_a_name_that_no_file_system_takes() -> None:
 
 
 def test_folder_is_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="is a folder, not a picture; name the pictures in it"):
+    with pytest.raises(ImageError, match="is a folder, not a picture; name a file in it"):
         image.read(tmp_path)
 
 
@@ -217,7 +220,40 @@ def bomb_jpeg_with_fill_bytes() -> bytes:
     return bomb_jpeg().replace(b"\xff\xc0", b"\xff\xff\xff\xc0")
 
 
-@pytest.mark.parametrize("make", [bomb_png, bomb_jpeg, bomb_jpeg_with_fill_bytes])
+def bomb_bmp() -> bytes:
+    data = bytearray(cv2.imencode(".bmp", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    data[18:26] = struct.pack("<ii", 30000, -30000)
+    return bytes(data)
+
+
+def bomb_tiff(order: str = "<") -> bytes:
+    entries = [(256, 4, 1, 30000), (257, 4, 1, 30000)]
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    return head + struct.pack(order + "H", 2) + b"".join(struct.pack(order + "HHII", *each) for each in entries)
+
+
+def bomb_tiff_from_the_big_end() -> bytes:
+    return bomb_tiff(">")
+
+
+def bomb_webp() -> bytes:
+    side = (30000 - 1).to_bytes(3, "little")
+    return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + side + side
+
+
+def bomb_gif() -> bytes:
+    return b"GIF89a" + struct.pack("<HH", 30000, 30000)
+
+
+def bomb_ppm() -> bytes:
+    return b"P6 # a comment\n30000\n30000\n255\n"
+
+
+BOMBS = [bomb_png, bomb_jpeg, bomb_jpeg_with_fill_bytes, bomb_bmp, bomb_tiff, bomb_tiff_from_the_big_end]
+BOMBS += [bomb_webp, bomb_gif, bomb_ppm]
+
+
+@pytest.mark.parametrize("make", BOMBS)
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: object) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(make())  # type: ignore[operator]
@@ -249,10 +285,51 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         image.read(path)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp", ".gif", ".ppm"])
+def test_the_size_in_the_header(suffix: str) -> None:
+    assert headers.size(cv2.imencode(suffix, np.zeros((20, 30, 3), np.uint8))[1].tobytes()) == (30, 20)
+
+
+def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """Return *data* with a few wrong bytes, half of them in the header, often cut off too."""
+    found = bytearray(data)
+    for _ in range(rng.integers(1, 6)):
+        found[rng.integers(0, len(data) if rng.random() < 0.5 else min(64, len(data)))] = rng.integers(0, 256)
+    return bytes(found[: rng.integers(1, len(data))] if rng.random() < 0.3 else found)
+
+
+def _mended(data: bytes) -> bytes:
+    """Return a PNG with right check sums, so that the damage is found further inside."""
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in headers.png_chunks(data))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm"])
+def test_damaged_files_are_read_or_refused_in_silence(capfd: pytest.CaptureFixture[str], suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    noise = cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
+    data = cv2.imencode(suffix, noise)[1].tobytes()
+    for number in range(300):
+        damaged = _damaged(data, rng)
+        with contextlib.suppress(ImageError):
+            found = image.decode(_mended(damaged) if suffix == ".png" and number % 2 else damaged, f"bad{suffix}")
+            assert (found.dtype, found.shape[2]) == (np.uint8, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_damaged_picture_does_not_keep_others_from_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(cv2.imencode(".png", UPRIGHT)[1].tobytes())
+    data[60] ^= 255
+    with silence():
+        with pytest.raises(ImageError):
+            image.decode(bytes(data), "bad.png")
+        print("kept", file=sys.stderr)
+    assert capfd.readouterr().err == "kept\n"
+
+
 def test_opencv_keeps_its_log_level() -> None:
     level = cv2.utils.logging.getLogLevel()
     with pytest.raises(ImageError):
-        image._imdecode(b"x", cv2.IMREAD_COLOR, Path("x"))
+        image.decode(b"x", "x")
     assert cv2.utils.logging.getLogLevel() == level
 
 

@@ -1,0 +1,142 @@
+"""Which picture files words name: a file, a folder, a pattern, or a list of any of these."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from onnxcam import paths
+from onnxcam.errors import ImageError
+from onnxcam.paths import shown
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""What names of pictures end with, in any case; of a folder only these are taken."""
+
+MAX_FILES = 2**22
+"""More pictures are refused: a few lists that name one another can stand for any number."""
+MAX_DEPTH = 16
+"""Lists may name lists, so deep."""
+
+_Key: TypeAlias = "tuple[str, str]"
+
+
+def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return the picture files that *sources* name, in their order, each as often as it is named.
+
+    A source is a file; a folder, of which and of whose subfolders all with the name of a picture (`SUFFIXES`) are
+    taken, sorted; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with a source a line, as
+    ``"list.txt"`` or ``"@list"``, whose names may also be relative to where it lies. Files are not opened: whether they
+    are pictures tells `read`. ImageError where a source is not there, a list names itself, or all together hold none,
+    or more than `MAX_FILES`.
+
+    Example:
+        >>> files(["photos", "more/*.png", "@list"])
+    """
+    finder = _Finder()
+    found = _joined((finder.named(os.fspath(source)) for source in sources), "the names together")
+    if not found:
+        raise ImageError("no picture is named; give files, a folder, a pattern or a list that names some")
+    return found
+
+
+class _Finder:
+    """Reads each list once, however often it is named."""
+
+    def __init__(self) -> None:
+        self._read: dict[_Key, list[str]] = {}
+        self._open: list[_Key] = []
+
+    def named(self, source: str, beside: Path | None = None) -> list[str]:
+        if source.startswith("@") and paths.kind(source) == "missing":
+            return self._listed(Path(source[1:]))
+        path = Path(source)
+        if beside is not None and paths.kind(path) == "missing":
+            path = beside / path
+        kind = paths.kind(path)
+        if kind == "folder":
+            return _in_folder(path)
+        if kind == "special":
+            paths.check_file(path, ImageError, "picture or list")
+        if kind == "file":
+            return self._listed(path) if path.suffix.lower() == ".txt" else [str(path)]
+        found = _joined(([name] for name in _matches(str(path))), source) if glob.has_magic(str(path)) else []
+        if not found and beside is None:
+            what = "no file is called like this" if glob.has_magic(source) else "no such file or folder"
+            raise ImageError(f"{shown(source)}: {what}; check the name")
+        return sorted(found) or [source]  # of a list of thousands one name may be wrong: `read` says it
+
+    def _listed(self, path: Path) -> list[str]:
+        paths.check_file(path, ImageError, "list of pictures")
+        key = os.path.realpath(path), os.path.realpath(path.parent)
+        if key in self._open:
+            raise ImageError(f"{shown(path)}: the list names itself, or a list that names it; take that line out")
+        if len(self._open) == MAX_DEPTH:
+            raise ImageError(f"{shown(path)}: lists name lists more than {MAX_DEPTH} deep; put the names into one list")
+        if key not in self._read:
+            self._open.append(key)
+            lines = paths.read_text(path, ImageError, "list of pictures").splitlines()
+            named = (self.named(line.strip(), path.parent) for line in lines if line.strip())
+            self._read[key] = _joined(named, path)
+            self._open.pop()
+        return self._read[key]
+
+
+def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        if len(found) + len(part) > MAX_FILES:
+            raise ImageError(f"{shown(where)}: more than {MAX_FILES} pictures are named; name fewer at a time")
+        found += part
+    return found
+
+
+def _in_folder(folder: Path) -> list[str]:
+    named = ([name] for name in paths.below(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
+    found = sorted(_joined(named, folder))
+    if not found:
+        raise ImageError(
+            f"{shown(folder)}: the folder has no picture; there is no file in it that ends with .png or .jpg"
+        )
+    return found
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield the files that *pattern* names, as `glob` does, but look at each folder once, however links lead to it."""
+    anchor, seen = Path(pattern).anchor, set()
+    rest = [(anchor, tuple(Path(pattern).parts[bool(anchor) :]))]
+    while rest:
+        folder, (first, *parts) = rest.pop()
+        key = _identity(folder), first, *parts
+        if key in seen:
+            continue
+        seen.add(key)
+        if first == "**":
+            rest.append((folder, tuple(parts) or ("*",)))
+            rest += [(inner, ("**", *parts)) for inner in _inside(folder, "*", "folder")]
+        elif parts:
+            rest += [(inner, tuple(parts)) for inner in _inside(folder, first, "folder")]
+        else:
+            yield from _inside(folder, first, "file")
+
+
+def _inside(folder: str, pattern: str, kind: paths.Kind) -> list[str]:
+    """Return what of that *kind* in *folder* is called like *pattern*; hidden things only where it says so."""
+    if not glob.has_magic(pattern):
+        names = [pattern]
+    else:
+        names = fnmatch.filter((os.path.basename(path) for path in paths.entries(folder)), pattern)
+        names = [name for name in names if pattern.startswith(".") or not name.startswith(".")]
+    inside = (os.path.join(folder, name) for name in names)
+    return [path for path in inside if paths.kind(path) == kind]
+
+
+def _identity(folder: str) -> object:
+    try:
+        found = os.stat(folder or ".")
+    except (OSError, ValueError):
+        return folder
+    return found.st_dev, found.st_ino

@@ -1,0 +1,110 @@
+"""Paths that are read: what lies there, and its bytes up to a limit; nothing that could hang is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+from onnxcam.errors import OnnxcamError
+
+Kind: TypeAlias = Literal["file", "folder", "missing", "special"]
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+MAX_TEXT = 2**28
+"""Bytes that a text (labels, a list, JSON) may have."""
+
+_SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+_SHOWN = 200
+
+
+def kind(path: PathLike) -> Kind:
+    """Return what lies at *path*: ``missing`` also for a name that no file can have, or that may not be looked at."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return "missing"
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "special"
+
+
+def shown(path: PathLike) -> str:
+    """Return the name for a message: its two ends where it is very long."""
+    name = os.fspath(path)
+    return name if len(name) <= _SHOWN else f"{name[:120]}…{name[-60:]}"
+
+
+def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") -> None:
+    """Raise *error* where no regular file lies at *path*; *what* it should be stands in the message."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as found:
+        raise error(_unreadable(path, found)) from None
+    if stat.S_ISDIR(mode):
+        raise error(f"{shown(path)}: is a folder, not a {what}; name a file in it")
+    if not stat.S_ISREG(mode):
+        special = _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
+        raise error(f"{shown(path)}: is {special}, not a {what}; give a file")
+
+
+def read_bytes(path: PathLike, error: type[OnnxcamError], what: str = "file", limit: int = MAX_TEXT) -> bytes:
+    """Return what the file at *path* holds; *error* where there is none, or one of more than *limit* bytes."""
+    check_file(path, error, what)
+    try:
+        with open(os.open(path, _FLAGS), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > limit else file.read(limit + 1)
+    except (OSError, ValueError) as found:
+        raise error(_unreadable(path, found)) from None
+    except MemoryError:
+        raise error(f"{shown(path)}: not enough memory to read the {size} bytes of the {what}") from None
+    if max(size, len(data)) > limit:
+        raise error(f"{shown(path)}: the {what} is above the limit of {limit} bytes; give a smaller one")
+    return data
+
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""A file that became a pipe since it was looked at does not block."""
+
+
+def read_text(path: PathLike, error: type[OnnxcamError], what: str = "file", limit: int = MAX_TEXT) -> str:
+    """Return the text in the file at *path*, as `read_bytes` does; *error* where it is not UTF-8."""
+    try:
+        return read_bytes(path, error, what, limit).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise error(f"{shown(path)}: the {what} is not text in UTF-8; save it as that") from None
+
+
+def entries(folder: PathLike) -> list[str]:
+    """Return the paths of what lies in *folder*, "" being where one is; none where it cannot be listed."""
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder or ".")]
+    except (OSError, ValueError):
+        return []
+
+
+def below(folder: PathLike) -> Iterator[str]:
+    """Yield the files in *folder* and its subfolders. Links to folders are not followed."""
+    rest = ["" if os.fspath(folder) == "." else os.fspath(folder)]
+    while rest:
+        for path in entries(rest.pop()):
+            found = kind(path)
+            if found == "file":
+                yield path
+            elif found == "folder" and not os.path.islink(path):
+                rest.append(path)
+
+
+def _unreadable(path: PathLike, error: OSError | ValueError) -> str:
+    """Return what the user is told."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOENT:
+        return f"{shown(path)}: no such file; check the name"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"{shown(path)}: cannot be read ({_why(error)}); check the file's permissions"
+    return f"{shown(path)}: cannot be read ({_why(error)}); check the name"
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,148 @@
+"""Paths that are read: what lies there is found without surprises, and nothing that could hang is opened."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from onnxcam import listing, paths
+from onnxcam.errors import ImageError, TargetError
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with pictures, also in a folder in it, as the place where one is."""
+    for name in ("a.png", "b.JPG", "in/c.png", ".hidden.png", "notes.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(*sources: str) -> str:
+    with pytest.raises(ImageError) as caught:
+        listing.files(sources)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_lies_at_a_path(photos: Path) -> None:
+    os.mkfifo("pipe")
+    os.symlink("loop", "loop")
+    names = ["a.png", "in", "pipe", "/dev/zero", "gone", "loop", "x" * 5000, "nul\0", "a.png/b", "\udce9.png"]
+    kinds = ["file", "folder", "special", "special", *["missing"] * 6]
+    assert [paths.kind(name) for name in names] == kinds
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gone", "gone: no such file; check the name"),
+        ("x" * 5000, "cannot be read (File name too long); check the name"),
+        ("nul\0", "cannot be read (embedded null byte); check the name"),
+        ("in", "in: is a folder, not a list; name a file in it"),
+        ("pipe", "pipe: is a pipe, not a list; give a file"),
+        ("socket", "socket: is a socket, not a list; give a file"),
+        ("/dev/zero", "/dev/zero: is a device, not a list; give a file"),
+        ("a.png", "a.png: the list is above the limit of 4 bytes; give a smaller one"),
+        ("latin", "latin: the list is not text in UTF-8; save it as that"),
+        ("loop", "loop: cannot be read (Too many levels of symbolic links); check the name"),
+    ],
+)
+def test_what_is_no_file_to_read(photos: Path, name: str, said: str) -> None:
+    os.mkfifo("pipe")
+    os.symlink("loop", "loop")
+    Path("a.png").write_bytes(b"12345")
+    Path("latin").write_bytes(b"\xe9")
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        open_socket.bind("socket")
+        with pytest.raises(TargetError) as caught:
+            paths.read_text(name, TargetError, "list", 4)
+    assert str(caught.value).endswith(said)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_file_that_may_not_be_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ImageError, match=r"cannot be read .Permission denied.; check the file's permissions"):
+        paths.read_bytes("a.png", ImageError)
+
+
+def test_text_without_its_mark(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("käse", "utf-8-sig")
+    assert paths.read_text(tmp_path / "text", ImageError) == "käse"
+
+
+def test_a_folder_and_patterns(photos: Path) -> None:
+    assert listing.files(["."]) == [".hidden.png", "a.png", "b.JPG", "in/c.png"]
+    assert listing.files(["*.png", "in/*"]) == ["a.png", "in/c.png"]
+    assert listing.files(["**/*.png"]) == ["a.png", "in/c.png"]
+    assert listing.files(["**/**/*.png"]) == ["a.png", "in/c.png"]
+    assert listing.files([f"{photos}/**/c*"]) == [f"{photos}/in/c.png"]
+    assert listing.files(["i?/**"]) == ["in/c.png"]
+    assert listing.files([".h*"]) == [".hidden.png"]
+
+
+def test_folders_that_links_lead_to_for_ever(photos: Path) -> None:
+    for name in "xyz":
+        os.symlink(".", name)
+    assert listing.files(["**/*.png"]) == ["a.png", "in/c.png"]
+    assert listing.files(["*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/c.png"])[0].endswith("in/c.png")
+    assert len(listing.files(["."])) == 4
+
+
+def test_a_list_beside_its_pictures(photos: Path) -> None:
+    Path("in/list.txt").write_text("c.png\n\n  a.png\ngone.png\n")
+    assert listing.files(["@in/list.txt"]) == ["in/c.png", "a.png", "gone.png"]
+    Path("lists.txt").write_text("in/list.txt\n@in/list.txt\n")
+    assert len(listing.files(["lists.txt"])) == 6
+
+
+def test_a_list_that_names_itself(photos: Path) -> None:
+    Path("one.txt").write_text("@one.txt\n")
+    assert refusal("one.txt") == "one.txt: the list names itself, or a list that names it; take that line out"
+    Path("one.txt").write_text("in/two.txt\n")
+    Path("in/two.txt").write_text("a.png\n../one.txt\n")
+    os.symlink(".", "here")
+    assert "the list names itself" in refusal("@here/one.txt")
+
+
+def test_lists_of_lists_are_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 10)
+    Path("12.txt").write_text("a.png\n")
+    monkeypatch.setattr(listing, "MAX_FILES", 10**4)
+    assert refusal("0.txt") == "7.txt: more than 10000 pictures are named; name fewer at a time"
+    assert len(listing.files(["9.txt"])) == 1000
+    Path("12.txt").write_text("")
+    assert "no picture is named" in refusal("0.txt")
+
+
+def test_lists_too_deep(photos: Path) -> None:
+    for number in range(30):
+        Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 3)
+    assert refusal("0.txt") == "16.txt: lists name lists more than 16 deep; put the names into one list"
+
+
+def test_more_files_than_are_taken(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_FILES", 1)
+    for source in (".", "*"):
+        assert refusal(source) == f"{source}: more than 1 pictures are named; name fewer at a time"
+
+
+def test_a_list_that_is_no_file(photos: Path) -> None:
+    os.mkfifo("pipe.txt")
+    assert refusal("pipe.txt") == "pipe.txt: is a pipe, not a picture or list; give a file"
+    assert refusal("@pipe.txt") == "pipe.txt: is a pipe, not a list of pictures; give a file"
+    assert refusal("@gone.txt") == "gone.txt: no such file; check the name"
+    assert "no such file or folder" in refusal("x" * 5000)
+    assert "no file is called like this" in refusal("x" * 5000 + "*")
+    assert "no such file or folder" in refusal("nul\0.png")
+    Path("odd.txt").write_text("nul\0.png\n" + "x" * 5000 + "\n")
+    assert listing.files(["odd.txt"]) == ["nul\0.png", "x" * 5000]
