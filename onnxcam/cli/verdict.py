@@ -88,7 +88,7 @@ def _note(found: Validation) -> None:
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
-    show.warnings([*left, *found.warnings])
+    show.warnings([*found.damaged, *left, *found.warnings])
     if found.levels:
         show.tell(f"layers: {levels.told(found.levels)}")
     style = "green" if found.passed else "red"

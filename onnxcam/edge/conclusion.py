@@ -23,7 +23,6 @@ def conclude(
     unreadable: Sequence[tuple[str, str]] = (),
     warnings: Sequence[str] = (),
     labels: Sequence[str] | None = None,
-    seconds: float = 0,
 ) -> Validation:
     """Return the validation of *journal*, held against *requirements* (`thresholds.parse`).
 
@@ -39,7 +38,7 @@ def conclude(
         unreadable=list(unreadable),
         warnings=[*warnings, *about(journal, summaries, labels)],
         labels=labels,
-        seconds=seconds,
+        seconds=0,
     )
 
 

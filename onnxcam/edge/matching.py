@@ -74,20 +74,25 @@ def compare_recordings(
     warnings += _refuse_other_ways(first, second, force)
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
-    journal = journal_in(directory, identity | _told(known), overwrite)
-    for number, (row, other) in enumerate(progress(rows, len(rows))):
-        if number not in journal.done:
-            one = first[row]
-            objects = Objects.of(known, one.picture, one.size)
-            journal.add(
-                number, compare(one, second[other], *objects.known(one.target, first.classes, first.class_names))
-            )
-    journal.release()
+    names = [first.pictures[row]["name"] for row, _ in rows]
+    journal = journal_in(directory, identity | _told(known), overwrite, names)
+    try:
+        for number, (row, other) in enumerate(progress(rows, len(rows))):
+            if number not in journal.done:
+                one = first[row]
+                objects = Objects.of(known, one.picture, one.size)
+                journal.add(
+                    number, compare(one, second[other], *objects.known(one.target, first.classes, first.class_names))
+                )
+    finally:
+        journal.release()
     warnings += left + _other_classes(first, second, rows)
     labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
-    seconds = time.monotonic() - start
-    return conclude(first.side, second.side, journal, requirements, unreadable, warnings, labels, seconds)
+    found = conclude(first.side, second.side, journal, requirements, unreadable, warnings, labels)
+    found.damaged = journal.damaged
+    found.seconds = time.monotonic() - start
+    return found
 
 
 def _told(truth: Truth | None) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ def validate(
     )
     cautions.check(first, second, requirements, known)
     task = _Task(first, second, known, first.index(target), strict)
-    journal = journal_in(directory, _identity(task, names, target), overwrite)
+    journal = journal_in(directory, _identity(task, names, target), overwrite, names)
     try:
         _run(task, names, journal, batch_size, jobs or min(4, os.cpu_count() or 1), progress)
     except OnnxcamError as error:
@@ -119,6 +119,7 @@ def validate(
     found = conclude(first.side, second.side, journal, requirements, task.unreadable, warnings, labels)
     if layers:
         found.levels = depth.sound(first, second, [pair.picture for pair in journal[: depth.PICTURES]], task.target)
+    found.damaged = journal.damaged
     found.seconds = time.monotonic() - start
     return found
 
@@ -216,8 +217,8 @@ def _identity(task: _Task, names: Sequence[str], target: int | str) -> dict[str,
     return found | {"pictures": f"{len(names)} ({digest[:12]})"}
 
 
-def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: bool) -> Journal:
-    """Return the journal in *directory*, where one is named; what is in it makes way where that is to be."""
+def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: bool, names: Sequence[str]) -> Journal:
+    """Return the journal of *names* in *directory*, if any; what is there makes way where that is to be."""
     if directory is None:
         return Journal(None, identity)
     path = Path(directory) / JOURNAL
@@ -225,32 +226,53 @@ def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: 
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write into '{directory}': {error.strerror}; choose another with -o") from None
-    return Journal(path, identity, overwrite=overwrite)
+    return Journal(path, identity, overwrite=overwrite, names=names)
 
 
 def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, jobs: int, progress: Progress) -> None:
-    """Bring all pictures that are not in *journal* into it."""
-    todo = [number for number in range(len(names)) if number not in journal.done]
+    """Bring all pictures that are not in *journal* into it.
+
+    The pictures of a run are always the same ones, those that are done already among them: what a model says of one may
+    depend on the others by a rounding, or by more where it is quantised on the way.
+    """
+    done = frozenset(journal.done)
+    batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
+    batches = [batch for batch in batches if not done.issuperset(batch)]
+    work = [number for batch in batches for number in batch]
+    todo = [number for number in work if number not in done]
     with (
         ThreadPoolExecutor(jobs, "decode") as readers,
         ThreadPoolExecutor(1, "compare") as comparer,
-        closing(_ahead(readers, lambda number: task.load(names[number]), todo, batch_size + jobs)) as loaded,
+        closing(_ahead(readers, lambda number: task.load(names[number]), work, batch_size + jobs)) as loaded,
     ):
-        readable = _readable(task, names, zip(progress(todo, len(todo)), loaded, strict=False))
+        told = _told(progress(todo, len(todo)), done, zip(work, loaded, strict=False))
 
         def finish(batch: Sequence[tuple[int, _Loaded]], outcomes: Sequence[tuple[Outcome, Outcome]]) -> None:
             for (number, one), pair in zip(batch, outcomes, strict=True):
-                journal.add(number, task.compare(one, *pair))
+                if number not in done:
+                    journal.add(number, task.compare(one, *pair))
 
         waiting: deque[Future[None]] = deque()
         try:
-            while batch := list(islice(readable, batch_size)):
-                waiting.append(comparer.submit(finish, batch, task.ask([one for _, one in batch])))
+            for numbers in batches:
+                batch = list(_readable(task, names, islice(told, len(numbers))))
+                if any(number not in done for number, _ in batch):
+                    waiting.append(comparer.submit(finish, batch, task.ask([one for _, one in batch])))
                 while len(waiting) > 2:
                     waiting.popleft().result()
         finally:
             for each in waiting:
                 each.result()
+
+
+def _told(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
+    """Yield *items*, and take of *ticks*, which show how far it is, one for each that is not *done*."""
+    steps = iter(ticks)
+    for number, item in items:
+        if number not in done:
+            next(steps)
+        yield number, item
+    deque(steps, 0)
 
 
 def _ahead(

@@ -59,6 +59,7 @@ class Validation:
     labels: Sequence[str] | None
     seconds: float
     levels: Sequence[Level] = ()  # of each layer, where that was asked for
+    damaged: Sequence[str] = ()  # a warning of each line of the journal that was, and whose picture was done again
 
     @property
     def passed(self) -> bool:
@@ -83,7 +84,7 @@ class Validation:
         return {"index": index, "label": self.labels[index] if self.labels else None}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it."""
+        """Return what JSON has: all that depends on models and pictures alone, so not how long it took."""
         return {
             "onnxcam": onnxcam.__version__,
             "passed": self.passed,
@@ -93,7 +94,6 @@ class Validation:
             "summary": [asdict(summary) for summary in self.summaries.values()],
             "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
             "warnings": list(self.warnings),
-            "seconds": round(self.seconds, 3),
             "layers": [asdict(level) for level in self.levels],
             "pictures": list(self.rows()),
         }
@@ -110,9 +110,7 @@ class Validation:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, make in makers.items():
-                draft = folder / f".{name}.{uuid.uuid4().hex[:8]}"
-                draft.write_text(make(self), "utf-8", "backslashreplace")  # a name that is no UTF-8: JSON's own \udce9
-                os.replace(draft, folder / name)
+                _put(folder / name, make(self))
         except OSError as error:
             raise OutputError(f"cannot write into '{folder}': {error.strerror}; choose another with -o") from None
         return [folder / name for name in makers]
@@ -120,10 +118,21 @@ class Validation:
 
 def refuse_finished(folder: Path, overwrite: bool) -> None:
     """OutputError where *folder* holds a finished validation that is not to be overwritten."""
-    if (folder / FILE).exists() and not overwrite:
+    if os.path.exists(folder / FILE) and not overwrite:
         raise OutputError(
             f"'{folder}' holds a finished validation; choose another folder with -o, or --overwrite that one"
         )
+
+
+def _put(path: Path, text: str) -> None:
+    """Write *text* to *path*, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        draft.write_text(text, "utf-8", "backslashreplace")  # a name that is no UTF-8: JSON's own \udce9
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _json(validation: Validation) -> str:

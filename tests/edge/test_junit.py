@@ -47,7 +47,7 @@ def test_a_test_for_each_requirement() -> None:
     root = read(junit(made))
     suite = root[0]
     assert (root.get("tests"), root.get("failures"), suite.get("tests"), suite.get("failures")) == ("2", "1", "2", "1")
-    assert suite.get("time") == "12.500"
+    assert (root.get("time"), suite.get("time")) == (None, None)  # two runs of the same write the same bytes
     failed, held = suite.findall("testcase")
     assert (failed.get("name"), held.get("name")) == ("iou >= 0.7", "peak <= 0.5")
     assert list(held) == []

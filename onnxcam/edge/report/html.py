@@ -20,7 +20,7 @@ from onnxcam.edge.comparison import METRICS, Pair
 from onnxcam.edge.report.histogram import Histogram, histogram
 from onnxcam.edge.report.listing import ROWS, Listing, listing
 from onnxcam.edge.report.panel import panel, ramps
-from onnxcam.edge.report.printed import Names, digits, duration, interval, number, single, value
+from onnxcam.edge.report.printed import Names, digits, interval, number, single, value
 from onnxcam.edge.report.printed import count as pictures_of
 from onnxcam.errors import OutputError
 from onnxcam.text import visible
@@ -116,7 +116,6 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
         "rows": listed.data(names, len(cards)),
         "heat_ramp": heat,
         "difference_ramp": difference,
-        "duration": duration(validation.seconds),
     }
 
 

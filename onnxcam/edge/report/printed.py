@@ -51,10 +51,3 @@ def value(verdict: Verdict) -> str:
 def count(pictures: int) -> str:
     """Return ``1 picture``, ``2,000 pictures``."""
     return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
-
-
-def duration(seconds: float) -> str:
-    """Return *seconds* in the unit that suits them."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
