@@ -289,8 +289,7 @@ def _journal(place: Place, key: str, value: object) -> list[str]:
     entry = {name: kept for name, kept in json.loads(lines[1]).items() if name != key}
     lines[1] = json.dumps(entry if value is None else {**entry, key: value}).encode() + b"\n"
     journal.write_bytes(b"".join(lines))
-    words = ["validate", "model.onnx", "model.onnx", "picture.png", "other.png", "-p", "unit", "-o", "validation"]
-    return words
+    return ["validate", "model.onnx", "model.onnx", "picture.png", "other.png", "-p", "unit", "-o", "validation"]
 
 
 @_case

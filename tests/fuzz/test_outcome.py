@@ -47,7 +47,10 @@ def test_one_line_of_error_is_clean() -> None:
         ({"after": {"m.onnx": "1", "x.onnx.part": "2"}}, "a draft is left"),
         ({"temporary": ["tmp/x"]}, "a temporary file is left"),
         ({"after": {"m.onnx": "2"}}, "an input is changed or gone"),
-        ({"status": -11, "stacks": 'Thread 0x1\n  File "/a/onnxcam/graph.py", line 3 in load\n'}, "SIGSEGV @ onnxcam/graph.py"),
+        (
+            {"status": -11, "stacks": 'Thread 0x1\n  File "/a/onnxcam/graph.py", line 3 in load\n'},
+            "SIGSEGV @ onnxcam/graph.py",
+        ),
         ({"status": -24}, "hang @"),
     ],
 )  # fmt: skip
