@@ -1,14 +1,27 @@
-"""A web server for the page on this machine alone, with the headers that let it use several threads."""
+"""A web server for the page on this machine alone, with the headers that let it use several threads.
+
+It gives out the regular files of one folder and nothing else, whatever the address says. What a client may take is
+bounded: connections (`CONNECTIONS`), the bytes of a request (`REQUEST_BYTES`), and the time to send it (`PATIENCE`).
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import socket
 import sys
+import threading
+import time
 from functools import partial
 from http import HTTPStatus
+from http.client import LineTooLong
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from onnxcam.edge.report.visible import visible
 from onnxcam.errors import OutputError
 
 HOST = "127.0.0.1"
@@ -25,9 +38,43 @@ HEADERS = {
 }
 """The first two isolate the page, for which browsers give it shared memory, and with it threads."""
 
+CONNECTIONS = 32
+"""At the same time; one more is closed at once. A browser opens six."""
+REQUEST_BYTES = 2**17
+"""Of a request line and its headers together; Python's own limit of one line, 64 KiB, is below it."""
+PATIENCE = 10.0
+"""Seconds that a client has to send its whole request, and to take each piece of the answer."""
+GOODBYE = 1.0
+"""Seconds that a client has to hang up after the answer. To close earlier could cost it the answer (RFC 9112, 9.6)."""
+
+_NAMES = re.compile(rf"(localhost|{re.escape(HOST)})(:\d+)?", re.IGNORECASE | re.ASCII)
+
+
+class _Request(io.RawIOBase):
+    """What a client sends: at most `REQUEST_BYTES`, within `PATIENCE` seconds however slowly they trickle in."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._end, self._left = time.monotonic() + PATIENCE, REQUEST_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._left <= 0:
+            raise LineTooLong("request")
+        self._connection.settimeout(max(self._end - time.monotonic(), 1e-3))
+        try:
+            count = self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(PATIENCE)
+        self._left -= count
+        return count
+
 
 class _Handler(SimpleHTTPRequestHandler):
     server_version, sys_version = "onnxcam", ""
+    timeout = PATIENCE
     extensions_map = {  # noqa: RUF012  # the machine's own list may say anything of these
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
@@ -38,17 +85,35 @@ class _Handler(SimpleHTTPRequestHandler):
         ".onnx": "application/octet-stream",
     }
 
+    def setup(self) -> None:
+        """Read through the limits."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Request(self.connection))
+
     def send_head(self) -> Any:
         """Answer by name only to this machine: a foreign name that leads here is a trick (DNS rebinding)."""
-        name = self.headers.get("Host", "").rpartition(":")[0]
-        if name not in ("localhost", HOST):
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
-            return None
-        return super().send_head()
+        names = self.headers.get_all("Host", [])
+        if len(names) != 1 or not _NAMES.fullmatch(names[0].strip()):
+            return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        try:
+            found = self._finds_a_file()
+        except (OSError, ValueError):  # no file can have such a name
+            found = False
+        return super().send_head() if found else self.send_error(HTTPStatus.NOT_FOUND)
 
-    def list_directory(self, path: Any) -> None:
-        """Show no folders."""
-        self.send_error(HTTPStatus.NOT_FOUND)
+    def _finds_a_file(self) -> bool:
+        """Whether the address leads to a regular file, and links on the way do not leave the folder."""
+        address = unquote(re.split(r"[?#]", self.path)[0])
+        if ".." in re.split(r"[/\\]", address):
+            return False
+        name = os.path.join(self.translate_path(self.path), "index.html" if address == "/" else "")
+        path = Path(os.path.realpath(name))
+        return path.is_relative_to(os.path.realpath(self.directory)) and path.is_file()
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begin with a status line, even where the client's version of HTTP was not understood."""
+        self.request_version = self.protocol_version
+        super().send_response(code, message)
 
     def end_headers(self) -> None:
         """Add ours."""
@@ -61,10 +126,46 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = CONNECTIONS
+
+    def __init__(self, *words: Any) -> None:
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__(*words)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread, or hang up where all are taken."""
+        if not self._free.acquire(blocking=False):
+            return self.close_request(request)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Give the thread's place back in the end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Say that the answer is over, and wait until the client hangs up."""
+        end = time.monotonic() + GOODBYE
+        try:
+            request.shutdown(socket.SHUT_WR)
+            request.settimeout(GOODBYE)
+            while time.monotonic() < end and request.recv(2**16):
+                pass
+        except OSError:
+            pass
+        self.close_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of browsers that hang up early."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+        """Say nothing of clients that hang up early."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            print(f"warning: a request failed: {visible(repr(error), 400)}", file=sys.stderr)
 
 
 def server(directory: str | os.PathLike[str], port: int = 0) -> ThreadingHTTPServer:

@@ -19,7 +19,7 @@ import onnxcam as package
 from onnxcam.edge import site as sites
 from onnxcam.edge import webruntime
 from onnxcam.edge.bake import bake
-from onnxcam.edge.webserver import HEADERS, server
+from onnxcam.edge.webserver import HEADERS
 from onnxcam.errors import ModelError, OutputError, RuntimeFilesError
 from tests.edge.test_bake import SHAPES
 
@@ -161,66 +161,8 @@ def test_the_command_serves_it(
     assert seen[0]["model"]["name"] == "mine.onnx"
 
 
-@pytest.fixture
-def ask(tmp_path: Path) -> Iterator[Callable[..., http.client.HTTPResponse]]:
-    """Ask the server of a small folder."""
-    folder = tmp_path / "site"
-    (folder / "runtime").mkdir(parents=True)
-    (tmp_path / "secret.txt").write_text("secret")
-    for name in ("index.html", "app.js", "style.css", "icon.svg", "site.json", "model.onnx"):
-        (folder / name).write_text(name)
-    for name in webruntime.FILES:
-        (folder / "runtime" / name).write_text(name)
-    with server(folder) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-
-        def asked(path: str, host: str | None = None) -> http.client.HTTPResponse:
-            connection = http.client.HTTPConnection("127.0.0.1", running.server_port, timeout=10)
-            connection.request("GET", path, headers={} if host is None else {"Host": host})
-            answer = connection.getresponse()
-            answer.read()
-            connection.close()
-            return answer
-
-        yield asked
-        running.shutdown()
-        thread.join()
-
-
-def test_the_server_tells_types_and_isolates_the_page(ask: Callable[..., http.client.HTTPResponse]) -> None:
-    types = {
-        "/": "text/html",
-        "/app.js": "text/javascript",
-        "/style.css": "text/css",
-        "/icon.svg": "image/svg+xml",
-        "/site.json": "application/json",
-        "/model.onnx": "application/octet-stream",
-        "/runtime/ort.wasm.min.mjs": "text/javascript",
-        "/runtime/ort-wasm-simd-threaded.wasm": "application/wasm",
-    }
-    for path, expected in types.items():
-        answer = ask(path)
-        assert answer.status == 200
-        assert answer.headers["Content-Type"].startswith(expected)
-        assert all(answer.headers[name] == value for name, value in HEADERS.items())
-
-
-def test_the_server_shows_nothing_else(ask: Callable[..., http.client.HTTPResponse]) -> None:
-    assert ask("/runtime/").status == 404
-    assert ask("/../secret.txt").status == 404
-    assert ask("/%2e%2e/secret.txt").status == 404
-    assert ask("/", host="evil.example:80").status == 421
-    assert ask("/", host="localhost:80").status == 200
-
-
 def test_the_pages_own_rules_are_the_servers() -> None:
     html = (Path(package.__file__).parent / "web" / "index.html").read_text()
     own = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")  # not allowed in a page
     assert f'content="{own}"' in html
     assert not [word for word in html.split('"') if urlsplit(word).scheme in ("http", "https")]
-
-
-def test_a_taken_port_is_an_error() -> None:
-    with server(".") as running, pytest.raises(OutputError, match=r"port \d+: .* in use; choose another with --port"):
-        server(".", running.server_port)
