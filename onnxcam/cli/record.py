@@ -60,5 +60,5 @@ def command(
     rows = [("pictures", str(made.pictures)), ("method", side.method), ("layer", side.layer or "")]
     show.table(("", ""), [*rows, ("preprocess", side.preprocess), ("provider", side.provider)])
     show.where(output)
-    show.warnings([f"left out: {why}" for _, why in made.unreadable])
+    show.warnings([*filter(None, [made.damaged]), *(f"left out: {why}" for _, why in made.unreadable)])
     show.warnings(made.warnings)

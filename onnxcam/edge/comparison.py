@@ -164,7 +164,8 @@ def _top(outcome: Outcome) -> int:
 
 
 def _confidence(outcome: Outcome) -> float | None:
-    return None if outcome.probabilities is None else float(outcome.probabilities[_top(outcome)])
+    found = math.nan if outcome.probabilities is None else float(outcome.probabilities[_top(outcome)])
+    return found if math.isfinite(found) else None
 
 
 def _compare_maps(

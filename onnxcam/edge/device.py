@@ -7,18 +7,22 @@ model. `Writer`, by which recordings are written (docs/recording.md), is here fo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1
 DONE, PART = "recording.json", "recording.part"
 SEAL = b'"seal"'
+CRC = b', "crc32": "'
 TENSORS = {"scores": "<f4", "maps": "<f4", "classes": "<i8"}
 EVERY = 2.0  # seconds between two syncs to the disk
 
@@ -27,55 +31,122 @@ class Trouble(Exception):
     """What goes wrong, in one line."""
 
 
+class DiskTrouble(Trouble):
+    """The disk is full, fails, or refuses."""
+
+
 class Writer:
     """A recording that grows: each picture is appended, and `close` completes it.
 
     What was written before the process died is found again, where *header* (all of ``recording.json`` but pictures and
-    tensors) is the same; ``done`` holds (name, sha256) of those pictures. Trouble for a folder that holds a whole
-    recording, or the beginning of another.
+    tensors) is the same; `already` tells which pictures those are, ``damaged`` is a warning where some were not as
+    they were written, "" else. Trouble for a folder that holds a whole recording, the beginning of another, or one that
+    another run writes; DiskTrouble from all methods.
     """
 
     def __init__(self, folder: str | os.PathLike[str], header: dict[str, Any]) -> None:
         self.folder, self.header = Path(folder), header
         self.pictures: list[dict[str, Any]] = []
+        self.damaged = ""
         self._ends = dict.fromkeys(TENSORS, 0)
-        try:
-            self._open()
-        except OSError as error:
-            raise Trouble(f"cannot write into '{self.folder}': {error.strerror}; choose another folder") from None
-        self.done = {(picture["name"], picture["sha256"]) for picture in self.pictures}
-        self._pending: list[str] = []
+        self._files: dict[str, Any] = {}
+        self._pending: list[bytes] = []
         self._synced = time.monotonic()
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._refuse_whole()
+            self._part = _locked(self.folder / PART)
+            try:
+                self._refuse_whole()
+                self._take_up()
+            except BaseException:
+                self._shut()
+                raise
+        self._before = Counter((picture["name"], picture["sha256"]) for picture in self.pictures)
 
-    def _open(self) -> None:
-        """Open the files, at the end of what is whole in them."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / DONE).exists():
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn errors of the disk into DiskTrouble."""
+        try:
+            yield
+        except OSError as error:
+            raise DiskTrouble(
+                f"cannot write into '{self.folder}': {error.strerror}; make room there, or choose another folder"
+            ) from None
+
+    def _refuse_whole(self) -> None:
+        if os.path.exists(str(self.folder / DONE)):
             raise Trouble(f"'{self.folder}' holds a recording; choose another folder, or delete it")
-        part = self.folder / PART
-        lines = _whole_lines(part)
-        if lines and lines[0] != self.header:
-            parts = ", ".join(differing(lines[0], self.header))
-            raise Trouble(f"'{self.folder}' holds the beginning of another recording ({parts}); choose another folder")
-        for line in lines[1:]:
-            self._ends = line.pop("ends")
-            self.pictures.append(line)
-        for name, end in self._ends.items():
-            file = self.folder / f"{name}.bin"
-            if end > (file.stat().st_size if file.exists() else 0):
-                raise Trouble(
-                    f"'{self.folder}' is damaged: {file.name} is too short; delete the folder, and start again"
+
+    def _take_up(self) -> None:
+        """Read what is whole in the files, and cut off what is not."""
+        first, lines = self._lines()
+        self._seed = zlib.crc32(first)
+        self._end = len(first)
+        for name in TENSORS:
+            self._files[name] = _opened(self.folder / f"{name}.bin")
+        for number, line in enumerate(lines, 2):
+            picture = self._read(line)
+            if picture is None:
+                self.damaged = (
+                    f"'{self.folder / PART}' is damaged in line {number}, or its numbers are: that picture and those "
+                    "after it are done again"
                 )
-        self._files = {name: open(self.folder / f"{name}.bin", "ab") for name in TENSORS}  # noqa: SIM115
-        for name, opened in self._files.items():
-            opened.truncate(self._ends[name])
-        kept = [self.header, *(dict(picture, ends=None) for picture in self.pictures)]
-        if self.pictures:
-            kept[-1]["ends"] = self._ends  # of the earlier ones nobody asks again
-        draft = part.with_suffix(".draft")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-        os.replace(draft, part)
-        self._part = open(part, "a", encoding="utf-8")  # noqa: SIM115
+                break
+            self.pictures.append(picture)
+            self._end += len(line)
+        self._part.truncate(self._end)
+        for name, file in self._files.items():
+            file.truncate(self._ends[name])
+
+    def _lines(self) -> tuple[bytes, list[bytes]]:
+        """Return the first line, which is written where there is none, and the others; half a line is none."""
+        lines = self._part.read().splitlines(True)
+        if lines and not lines[-1].endswith(b"\n") and (lines[1:] or _begins(lines[0])):
+            lines.pop()
+        if not lines:
+            lines = [line_of(self.header)]
+            _put(self._part, lines[0], 0)
+        try:
+            found = entry_of(lines[0])
+        except ValueError:
+            raise Trouble(
+                f"'{self.folder}' is damaged: {PART} does not begin as this version begins it; delete the folder, and "
+                "start again"
+            ) from None
+        header = json.loads(json.dumps(self.header))
+        if found != header:
+            parts = ", ".join(differing(found, header))
+            raise Trouble(f"'{self.folder}' holds the beginning of another recording ({parts}); choose another folder")
+        return lines[0], lines[1:]
+
+    def _read(self, line: bytes) -> dict[str, Any] | None:
+        """Return the picture that a line says, None where the line or its numbers are damaged."""
+        try:
+            picture = entry_of(line, self._seed)
+            ends, sum_, _ = picture.pop("ends"), picture.pop("sum"), (picture["name"], picture["sha256"])
+            lengths = {name: ends[name] - self._ends[name] for name in TENSORS}
+        except (ValueError, KeyError, TypeError):
+            return None
+        found = 0
+        for name, length in lengths.items():
+            there = os.fstat(self._files[name].fileno()).st_size
+            if ends[name] > there:
+                raise Trouble(
+                    f"'{self.folder}' is damaged: {name}.bin is too short; delete the folder, and start again"
+                )
+            self._files[name].seek(self._ends[name])
+            found = zlib.crc32(self._files[name].read(length), found)
+        if found != sum_:
+            return None
+        self._ends = {name: ends[name] for name in TENSORS}
+        return picture
+
+    def already(self, picture: dict[str, Any]) -> bool:
+        """Whether the *picture* (name, sha256) was written before the process died; as often as it was."""
+        key = (picture["name"], picture["sha256"])
+        self._before[key] -= 1
+        return self._before[key] >= 0
 
     def add(self, picture: dict[str, Any], scores: Any, map: Any, chosen: int) -> None:
         """Append a *picture* (name, sha256, size, frame, why): its *scores* [K], the *map* [h, w] of class *chosen*.
@@ -85,23 +156,29 @@ class Writer:
         import numpy as np
 
         arrays = {"scores": scores, "maps": [] if map is None else map, "classes": [chosen]}
+        ends, sum_ = dict(self._ends), 0
         for kind, array in arrays.items():
             data = np.ascontiguousarray(array, TENSORS[kind]).tobytes()
-            self._files[kind].write(data)
-            self._ends[kind] += len(data)
+            with self._writing():
+                _put(self._files[kind], data, ends[kind])
+            ends[kind] += len(data)
+            sum_ = zlib.crc32(data, sum_)
         picture = dict(picture, map=None if map is None else [int(length) for length in np.shape(map)])
+        self._pending.append(line_of(dict(picture, ends=ends, sum=sum_), self._seed))
         self.pictures.append(picture)
-        self.done.add((picture["name"], picture["sha256"]))
-        self._pending.append(json.dumps(dict(picture, ends=self._ends)) + "\n")
+        self._ends = ends
         if time.monotonic() - self._synced > EVERY:
             self.sync()
 
     def sync(self) -> None:
         """Have all that was added on the disk: tensors first, so that a line never promises what is not there."""
-        for file in self._files.values():
-            _to_disk(file)
-        self._part.writelines(self._pending)
-        _to_disk(self._part)
+        lines = b"".join(self._pending)
+        with self._writing():
+            for file in self._files.values():
+                os.fsync(file.fileno())
+            _put(self._part, lines, self._end)
+            os.fsync(self._part.fileno())
+        self._end += len(lines)
         self._pending.clear()
         self._synced = time.monotonic()
 
@@ -110,12 +187,24 @@ class Writer:
 
         *unreadable* are (picture, why) of those left out, *warnings* what whoever compares should know.
         """
-        self.leave()
+        try:
+            self.sync()
+            bad = [{"name": name, "why": why} for name, why in unreadable]
+            with self._writing():
+                told = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
+                _replace(self.folder / DONE, sealed(dict(self.header, **told, warnings=list(warnings))))
+        finally:
+            self._shut()
+        with contextlib.suppress(OSError):  # another run looks whether it may write
+            (self.folder / PART).unlink()
+
+    def _tensors(self) -> dict[str, Any]:
+        """Return what ``recording.json`` says of the tensors."""
         count = len(self.pictures)
         shapes = {"scores": [count, self._ends["scores"] // 4 // count], "maps": [self._ends["maps"] // 4]}
         shapes["classes"] = [count]
         kinds = {"scores": "float32", "maps": "float32", "classes": "int64"}
-        tensors = {
+        return {
             name: {
                 "file": f"{name}.bin",
                 "dtype": kinds[name],
@@ -125,19 +214,102 @@ class Writer:
             }
             for name, shape in shapes.items()
         }
-        bad = [{"name": name, "why": why} for name, why in unreadable]
-        whole = dict(self.header, pictures=self.pictures, tensors=tensors, unreadable=bad, warnings=list(warnings))
-        draft = self.folder / (DONE + ".draft")
-        draft.write_bytes(sealed(whole))
-        os.replace(draft, self.folder / DONE)
-        (self.folder / PART).unlink()
 
     def leave(self) -> None:
         """Leave off, with all that was added on the disk: a writer of the same header goes on from here."""
-        if not self._part.closed:
-            self.sync()
+        try:
+            if not self._part.closed:
+                self.sync()
+        finally:
+            self._shut()
+
+    def _shut(self) -> None:
         for file in [*self._files.values(), self._part]:
+            with contextlib.suppress(OSError):
+                file.close()
+
+
+def line_of(entry: dict[str, Any], seed: int = 0) -> bytes:
+    """Return *entry* as a line of JSON that ends in its checksum; *seed* is that of what the line belongs to."""
+    body = json.dumps(entry, allow_nan=False)[:-1].encode()
+    return body + CRC + b'%08x"}\n' % zlib.crc32(body, seed)
+
+
+def entry_of(line: bytes, seed: int = 0) -> dict[str, Any]:
+    """Return what `line_of` made a line of; ValueError where one bit of it is another."""
+    body, _, end = line.rpartition(CRC)
+    if end != b'%08x"}\n' % zlib.crc32(body, seed):
+        raise ValueError("the checksum differs")
+    try:
+        found = json.loads((body + b"}").decode())
+    except RecursionError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("it is no object")
+    return found
+
+
+def _begins(line: bytes) -> bool:
+    """Whether it can be the beginning of a first line."""
+    begin = b'{"format": "' + FORMAT.encode()
+    return line.startswith(begin) or begin.startswith(line)
+
+
+def _locked(part: Path) -> Any:
+    """Return the file *part*, which no other process locks until this one closes it or ends."""
+    while True:
+        file = _opened(part)
+        if not _lock(file):
             file.close()
+            raise Trouble(f"another run writes '{part.parent}'; wait until it ends, or choose another folder")
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(str(part)), os.fstat(file.fileno())):  # else it was deleted meanwhile
+                return file
+        file.close()
+
+
+def _lock(file: Any) -> bool:
+    """Keep other processes from locking *file* until it is closed, where the disk can; False where another did."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(2**30)  # what is written stays readable
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return not isinstance(error, (BlockingIOError, PermissionError))
+    return True
+
+
+def _opened(path: Path) -> Any:
+    """Return the file, which is made where it is not there, without a buffer: what is written is written."""
+    return os.fdopen(os.open(str(path), os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", 0)
+
+
+def _put(file: Any, data: bytes, place: int) -> None:
+    file.seek(place)
+    while data:
+        data = data[file.write(data) :]
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write *data* to *path*, whole or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(str(draft), str(path))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def sealed(whole: dict[str, Any]) -> bytes:
@@ -167,35 +339,24 @@ def differing(one: dict[str, Any], other: dict[str, Any], where: str = "") -> li
     return found
 
 
-def _whole_lines(part: Path) -> list[dict[str, Any]]:
-    """Return what the lines say; the last may have been cut off."""
-    found: list[dict[str, Any]] = []
-    for line in part.read_text("utf-8").splitlines() if part.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return found
-
-
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 def read_picture(path: Path) -> Any:
     """Return the picture, uint8 [H, W, 3] RGB: .npy, binary .ppm or .pgm, or, where it is there, what PIL reads."""
     import numpy as np
 
-    if not path.is_file():
+    if not os.path.isfile(str(path)):
         raise Trouble(f"{path}: no such file; check the name")
-    if path.suffix.lower() == ".npy":
+    try:
+        with path.open("rb") as file:
+            data = file.read() if file.peek(2)[:2] in (b"P5", b"P6") else b""
+    except OSError as error:
+        raise Trouble(f"{path}: cannot be read: {error.strerror}; check the file") from None
+    if data:
+        picture = _netpbm(data, path)
+    elif path.suffix.lower() == ".npy":
         try:
-            picture = np.load(str(path), allow_pickle=False)
-        except ValueError:
+            picture = np.array(np.lib.format.open_memmap(str(path), mode="r"))
+        except Exception:  # of many kinds, as files can be damaged
             raise Trouble(f"{path}: is no .npy file, or is cut off") from None
-    elif path.read_bytes()[:2] in (b"P5", b"P6"):
-        picture = _netpbm(path.read_bytes(), path)
     else:
         picture = _by_pil(path)
     if picture.ndim == 2:
@@ -220,7 +381,7 @@ def _netpbm(data: bytes, path: Path) -> Any:
         elif end > at:
             words.append(data[at:end])
         at = end + 1
-    if len(words) < 4 or not all(word.isdigit() for word in words[1:]) or words[3] != b"255":
+    if len(words) < 4 or not all(word.isdigit() and len(word) < 7 for word in words[1:]) or words[3] != b"255":
         raise Trouble(f"{path}: is no PPM or PGM of 8 bits; save it as one of 0 to 255")
     shape = [int(words[2]), int(words[1]), 3 if words[0] == b"P6" else 1]
     count = shape[0] * shape[1] * shape[2]
@@ -240,7 +401,7 @@ def _by_pil(path: Path) -> Any:
     try:
         with Image.open(str(path)) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, ValueError):
+    except Exception:  # of many kinds, as files can be damaged
         raise Trouble(f"{path}: is no picture that Pillow reads, or is damaged") from None
 
 
@@ -253,6 +414,8 @@ class Pack:
             self.says = json.loads((folder / "pack.json").read_text("utf-8"))
         except (OSError, ValueError):
             raise Trouble(f"no pack.json in '{folder}'; unpack the whole zip and run its run.py") from None
+        if not isinstance(self.says, dict) or not isinstance(self.says.get("files"), dict):
+            raise Trouble(f"'{folder / 'pack.json'}' is damaged; unpack the zip again")
         if self.says.get("format") != PACK or self.says.get("version") != VERSION:
             raise Trouble(f"'{folder / 'pack.json'}' is of another version; make the pack again")
         for name, sha256 in self.says["files"].items():
@@ -288,9 +451,9 @@ class Pack:
         return len(paths or self.says["pictures"])
 
     def each(
-        self, paths: list[Path], done: set[tuple[str, str]], bad: list[tuple[str, str]]
+        self, paths: list[Path], already: Callable[[dict[str, Any]], bool], bad: list[tuple[str, str]]
     ) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Yield each picture that is not *done*, and its tensor [1, ...]; note what cannot be read in *bad*."""
+        """Yield each picture that is not there *already*, and its tensor [1, ...]; note unreadable ones in *bad*."""
         import numpy as np
 
         if self.says["tensors"]:
@@ -298,7 +461,7 @@ class Pack:
             shape = tuple(kind["shape"])
             tensors = np.memmap(str(self.folder / kind["file"]), np.dtype(kind["dtype"]), "r", shape=shape)
             for row, picture in enumerate(self.says["pictures"]):
-                if (picture["name"], picture["sha256"]) not in done:
+                if not already(picture):
                     yield picture, np.array(tensors[row : row + 1])
         for path in paths:
             try:
@@ -307,9 +470,9 @@ class Pack:
             except Trouble as error:
                 bad.append((str(path), str(error)))
                 continue
-            sha256 = digest(path)
-            if (str(path), sha256) not in done:
-                yield {"name": str(path), "sha256": sha256, "size": list(pixels.shape[:2])}, pixels[None]
+            picture = {"name": str(path), "sha256": digest(path), "size": list(pixels.shape[:2])}
+            if not already(picture):
+                yield picture, pixels[None]
 
     def _fit(self, pixels: Any, path: Path) -> None:
         wanted = self.says["size"]
@@ -329,7 +492,7 @@ def record(pack: Pack, asked: argparse.Namespace) -> int:
     batch = session.get_inputs()[0].shape[0]
     bad: list[tuple[str, str]] = []
     try:
-        for picture, tensor in pack.each(asked.pictures, set(writer.done), bad):
+        for picture, tensor in pack.each(asked.pictures, writer.already, bad):
             feeds = {says["input"]: np.repeat(tensor, batch, 0) if isinstance(batch, int) else tensor}
             if says["wanted"]:
                 feeds[says["wanted"]] = np.array([says["classes"].get(picture["sha256"], asked.class_)] * len(tensor))
@@ -345,7 +508,7 @@ def record(pack: Pack, asked: argparse.Namespace) -> int:
         writer.leave()
         raise
     writer.close(bad, says["warnings"])
-    for _, why in bad:
+    for why in [*filter(None, [writer.damaged]), *(why for _, why in bad)]:
         print(f"warning: {why}", file=sys.stderr)
     return len(writer.pictures)
 
@@ -384,6 +547,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped; run again to go on", file=sys.stderr)
         return 130
+    except Exception as error:  # whatever a damaged pack may lead to
+        print(f"error: {type(error).__name__}: {_first(error)}; unpack the zip again", file=sys.stderr)
+        return 2
     print(f"{count} pictures in {asked.output}{os.sep} ({time.monotonic() - start:.1f} s)")
     return 0
 

@@ -1,9 +1,8 @@
-"""The lines of a journal: JSON that ends in its own checksum, and pairs as JSON. What is damaged is a ValueError."""
+"""Pairs as JSON, for the lines of a journal. What is damaged is a ValueError."""
 
 from __future__ import annotations
 
 import base64
-import json
 import math
 import zlib
 from collections.abc import Mapping
@@ -13,32 +12,7 @@ import numpy as np
 
 from onnxcam.edge.comparison import METRICS, Kept, Pair
 
-CRC = b', "crc32": "'
-"""What stands before the checksum, which is the last value of a line."""
 _LONGEST = 4096  # cells of a map along a side: far more than are kept
-
-
-def line(entry: Mapping[str, Any], seed: int = 0) -> bytes:
-    """Return *entry* as a line; *seed* is the `checksum` of what the line belongs to."""
-    text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-    body = text.encode("utf-8", "backslashreplace")[:-1]  # a name that is no UTF-8: JSON's own \udce9
-    return body + CRC + b'%08x"}\n' % zlib.crc32(body, seed)
-
-
-def checksum(line: bytes) -> int:
-    """Return the number that the checksums of other lines begin with, so that they belong to *line*."""
-    return zlib.crc32(line)
-
-
-def entry_of(line: bytes, seed: int = 0) -> dict[str, Any]:
-    """Return what `line` made a line of; ValueError where one bit of it is another."""
-    body, _, end = line.rpartition(CRC)
-    if end != b'%08x"}\n' % zlib.crc32(body, seed):
-        raise ValueError("the checksum differs")
-    found = json.loads(body + b"}")
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
 
 
 def written(pair: Pair) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Pairs on disk, a line of JSON each, appended as they come: what was done outlives a kill, and memory holds none.
 
 The first line says what is compared, each other line is one picture's `Pair`, under its number in the list of pictures.
-The checksum at the end of a line (`onnxcam.edge.entries`) covers the first line too. A kill in the middle of a line
-leaves half a line at the end, which is dropped when the journal is opened again; its picture is done once more. So is
-that of a damaged line, which becomes blank. Lines are synced to the disk in batches. One run at a time writes: the file
-is locked until the run ends, however it ends.
+A line ends in its checksum, `onnxcam.edge.device.line_of`, which the first line is part of. A kill in the middle of a
+line leaves half a line at the end, which is dropped when the journal is opened again; its picture is done once more. So
+is that of a damaged line, which becomes blank. Lines are synced to the disk in batches. One run at a time writes: the
+file is locked until the run ends, however it ends.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import os
 import tempfile
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from onnxcam.edge import entries
 from onnxcam.edge.comparison import Pair
+from onnxcam.edge.device import CRC, entry_of, line_of
 from onnxcam.errors import OutputError
 from onnxcam.locks import lock, unlock
 
@@ -99,8 +101,8 @@ class Journal(Sequence[Pair]):
         for place, length in filter(None, taken):
             self._put(b" " * (length - 1), place)
         if self._end == 0:
-            first = entries.line(header)
-            self._seed = entries.checksum(first)
+            first = line_of(header)
+            self._seed = zlib.crc32(first)
             self._append(first)
         self._sync()
 
@@ -117,14 +119,14 @@ class Journal(Sequence[Pair]):
             return None
         try:
             self._places.setdefault(self._parsed(line)[0], place)
-        except (ValueError, RecursionError):
+        except ValueError:
             self.damaged.append(f"'{self.path}': line {number} is damaged; its picture is done again")
             return place
         return None
 
     def _parsed(self, line: bytes) -> tuple[int, Pair]:
         """Return the number and the pair that a line says; ValueError where it is damaged."""
-        entry = entries.entry_of(line, self._seed)
+        entry = entry_of(line, self._seed)
         number, pair = entry.get("number"), entries.read(entry)
         if not isinstance(number, int) or number < 0:
             raise ValueError("no number")
@@ -139,7 +141,7 @@ class Journal(Sequence[Pair]):
 
     def add(self, number: int, pair: Pair) -> None:
         """Append the *pair* of picture *number*: at once it outlives the process, after the next `sync` the machine."""
-        line = entries.line({"number": number, **entries.written(pair)}, self._seed)
+        line = line_of({"number": number, **entries.written(pair)}, self._seed)
         place = self._on_disk(lambda: self._append(line))
         self._places.setdefault(number, (place, len(line)))
         self._order = None
@@ -220,11 +222,11 @@ def _seed_of(line: bytes, header: dict[str, Any], path: Path | None) -> int:
     """Return the checksum of the first line; OutputError where it is damaged or of another validation."""
     if not line.startswith(_BEGIN):
         raise OutputError(f"'{path}' is no journal of a validation; {_ANEW}")
-    if not line.startswith(_BEGIN + b"%d," % SCHEMA) and entries.CRC not in line:
+    if not line.startswith(_BEGIN + b"%d," % SCHEMA) and CRC not in line:
         raise OutputError(f"'{path}' is the journal of another version of onnxcam; {_ANEW}")
     try:
-        found = entries.entry_of(line)
-    except (ValueError, RecursionError):
+        found = entry_of(line)
+    except ValueError:
         raise OutputError(f"the journal '{path}' is damaged in its first line; {_ANEW}") from None
     if found[_KEY] != SCHEMA:
         raise OutputError(f"'{path}' is the journal of another version of onnxcam; {_ANEW}")
@@ -232,4 +234,4 @@ def _seed_of(line: bytes, header: dict[str, Any], path: Path | None) -> int:
     if differing:
         what = "; ".join(f"{name} was {found.get(name)!r} and is {header.get(name)!r}" for name in differing)
         raise OutputError(f"'{path}' is the journal of another validation: {what}; {_ANEW}")
-    return entries.checksum(line)
+    return zlib.crc32(line)

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from onnxcam.edge.device import FORMAT, VERSION, Trouble, Writer
+from onnxcam.edge.device import FORMAT, VERSION, DiskTrouble, Trouble, Writer
 from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.edge.recording import Recording
-from onnxcam.errors import ImageError, OnnxcamError, RecordingError, TargetError
+from onnxcam.errors import ImageError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.extras import stamp_of
 from onnxcam.graph import load
 from onnxcam.methods.passes import Progress, quiet
@@ -52,6 +52,7 @@ class Recorded:
     pictures: int
     unreadable: Sequence[tuple[str, str]] = field(default=())
     warnings: Sequence[str] = field(default=())
+    damaged: str = ""  # a warning where an unfinished recording was gone on with that was not as it was written
 
 
 def record(
@@ -101,22 +102,22 @@ def record(
     try:
         writer = Writer(output, header(watched, meaning))
         try:
-            readable = shots(watched, progress(images, len(images)), None if strict else bad)
-            todo = (shot for shot in readable if (shot.picture, shot.sha256) not in writer.done)
-            for batch in _batches(todo):
-                for outcome in watched.outcomes(batch, [choose(shot) for shot in batch]):
-                    _add(writer, outcome)
+            _run(watched, images, writer, choose, None if strict else bad, progress)
             if not writer.pictures:
                 raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
         except OnnxcamError as error:
-            raise type(error)(f"{error}{_kept(writer, len(images))}") from error
-        finally:
             writer.leave()
+            raise type(error)(f"{error}{_kept(writer, len(images))}") from error
+        except BaseException:
+            writer.leave()
+            raise
         warnings = [*dict.fromkeys(warnings)]
         writer.close(bad, warnings)
+    except DiskTrouble as error:
+        raise OutputError(str(error)) from None
     except Trouble as error:
         raise RecordingError(str(error)) from None
-    return Recorded(Path(output), watched.side, len(writer.pictures), bad, warnings)
+    return Recorded(Path(output), watched.side, len(writer.pictures), bad, warnings, writer.damaged)
 
 
 def watch(
@@ -200,15 +201,34 @@ def shots(
             yield shot
 
 
+def _run(
+    watched: Watched,
+    images: Sequence[str | os.PathLike[str]],
+    writer: Writer,
+    choose: Callable[[Shot], int],
+    bad: list[tuple[str, str]] | None,
+    progress: Progress,
+) -> None:
+    """Write what *watched* says of *images*.
+
+    The pictures of a run are always the same ones, those that were written before among them: what a model says of one
+    may depend on the others by a rounding, or by more where it is quantised on the way.
+    """
+    rest = iter(progress(images, len(images)))
+    for _ in range(0, len(images), BATCH):
+        batch = list(shots(watched, islice(rest, BATCH), bad))
+        there = [writer.already(described(shot)) for shot in batch]
+        outcomes = [] if all(there) else watched.outcomes(batch, [choose(shot) for shot in batch])
+        for outcome, known in zip(outcomes, there, strict=False):
+            if not known:
+                _add(writer, outcome)
+    next(rest, None)
+
+
 def _kept(writer: Writer, total: int) -> str:
     """Return what became of the pictures done before an error."""
     count = len(writer.pictures)
     return f"; {count} of {total} pictures are kept in '{writer.folder}': the same command goes on" if count else ""
-
-
-def _batches(shots: Iterator[Shot]) -> Iterator[list[Shot]]:
-    while batch := list(islice(shots, BATCH)):
-        yield batch
 
 
 def _add(writer: Writer, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -21,6 +22,8 @@ from onnxcam.target.scores import meant
 
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = ("softmax", "logsoftmax", "sigmoid")
+_SIDE_LENGTH, _PIXELS = 2**20, 2**30  # of a picture, at most: what OpenCV reads
+_FINEST = 2**14  # cells of a map over a picture's side, at most
 _SIDE = ("name", "sha256", "kind", "method", "preprocess", "provider")
 
 
@@ -51,8 +54,10 @@ class Recording:
         self.known = bool(meaning.get("known", True))
         if not (self.head is None or self.head in _HEADS):
             raise self._wrong(f"scores.head is {self.head!r}; it is null, softmax, logsoftmax or sigmoid")
+        self._shapes = {name: self._shape(name) for name in TENSORS}
         self._tensors = {name: self._tensor(name) for name in TENSORS}
         self._check_counts()
+        self._check_classes()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -102,7 +107,7 @@ class Recording:
     @property
     def classes(self) -> int:
         """How many classes there are."""
-        return int(self._tensors["scores"].shape[1])
+        return int(self._shapes["scores"][1])
 
     @property
     def explained(self) -> dict[str, int]:
@@ -136,37 +141,56 @@ class Recording:
                 )
 
     def _check_counts(self) -> None:
-        count, shapes = len(self.pictures), {name: list(tensor.shape) for name, tensor in self._tensors.items()}
-        areas = [math.prod(one.get("map") or [0]) for one in self.pictures]
-        self._starts = np.cumsum([0, *areas])
+        count, shapes = len(self.pictures), self._shapes
+        areas = (math.prod(one.get("map") or [0]) for one in self.pictures)
+        starts = [*itertools.accumulate(areas, initial=0)]
         if len(shapes["scores"]) != 2 or shapes["scores"][0] != count or not shapes["scores"][1]:
             raise self._wrong(f"there are {count} pictures, but scores {shapes['scores']}; it is [pictures, classes]")
         if shapes["classes"] != [count]:
             raise self._wrong(f"there are {count} pictures, but classes {shapes['classes']}")
-        if shapes["maps"] != [int(self._starts[-1])]:
-            raise self._wrong(f"the maps of all pictures have {self._starts[-1]} cells, but maps {shapes['maps']}")
-        if not np.isin(self._tensors["classes"], np.arange(self.classes)).all():
-            raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
+        if shapes["maps"] != starts[-1:]:
+            raise self._wrong(f"the maps of all pictures have {starts[-1]} cells, but maps {shapes['maps']}")
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise self._wrong(f"there are {len(self.class_names)} labels, but {self.classes} classes")
+        self._starts = starts
+
+    def _check_classes(self) -> None:
+        found = self._tensors["classes"]
+        if found.min() < 0 or found.max() >= self.classes:
+            raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
+
+    def _says_of(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._part(self._part(self._says, "tensors", dict), name, dict)
+        return found
+
+    def _shape(self, name: str) -> list[int]:
+        says = self._says_of(name)
+        shape: list[int] = self._part(says, "shape", list)
+        if says.get("dtype") != _DTYPES[name] or says.get("order") != "little":
+            raise self._wrong(f"{name} is {says.get('dtype')} {says.get('order')}; it is little-endian {_DTYPES[name]}")
+        if len(shape) > 2 or not all(length == 0 or _is_length(length, 2**62) for length in shape):
+            raise self._wrong(f"the shape of {name} is {shape}; it is a list of lengths")
+        return shape
 
     def _tensor(self, name: str) -> NDArray[Any]:
         """Return a tensor, mapped from its file, after all its bytes were checked."""
-        says = self._part(self._part(self._says, "tensors", dict), name, dict)
-        file, shape = self._part(says, "file", str), self._part(says, "shape", list)
-        if says.get("dtype") != _DTYPES[name] or says.get("order") != "little":
-            raise self._wrong(f"{name} is {says.get('dtype')} {says.get('order')}; it is little-endian {_DTYPES[name]}")
-        if not all(isinstance(length, int) and length >= 0 for length in shape):
-            raise self._wrong(f"the shape of {name} is {shape}; it is a list of lengths")
+        says, shape = self._says_of(name), self._shapes[name]
+        file = self._part(says, "file", str)
         path, dtype = self.folder / file, np.dtype(TENSORS[name])
-        if Path(file).name != file or not path.is_file():
+        if Path(file).name != file or not os.path.isfile(path):
             raise self._wrong(f"{file} is missing; copy the whole folder again")
-        wanted, there = math.prod(shape) * dtype.itemsize, path.stat().st_size
-        if there != wanted:
-            raise self._wrong(f"{file} has {there} bytes in place of {wanted}: it was cut off; copy the folder again")
-        if digest(path) != says.get("sha256"):
-            raise self._wrong(f"{file} is not as it was written (its hash differs); copy the folder again")
-        return np.memmap(path, dtype, "r", shape=tuple(shape)) if wanted else np.zeros(shape, dtype)
+        wanted = math.prod(shape) * dtype.itemsize
+        try:
+            there = path.stat().st_size
+            if there != wanted:
+                raise self._wrong(
+                    f"{file} has {there} bytes in place of {wanted}: it was cut off; copy the folder again"
+                )
+            if digest(path) != says.get("sha256"):
+                raise self._wrong(f"{file} is not as it was written (its hash differs); copy the folder again")
+            return np.memmap(path, dtype, "r", shape=tuple(shape)) if wanted else np.zeros(0, dtype)
+        except OSError as error:
+            raise self._wrong(f"{file} cannot be read: {error.strerror}") from None
 
     def _part(self, whole: Mapping[str, Any], name: str, kind: type, *, optional: bool = False) -> Any:
         found = whole.get(name)
@@ -182,16 +206,18 @@ class Recording:
 def _read(folder: Path) -> dict[str, Any]:
     """Return what ``recording.json`` says, after its seal was checked."""
     where, file = f"recording '{folder}'", folder / DONE
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise RecordingError(f"{where} does not exist; `onnxcam record` makes one")
-    if not file.is_file():
-        if (folder / PART).is_file():
+    if not os.path.isfile(file):
+        if os.path.isfile(folder / PART):
             done = max(len((folder / PART).read_bytes().splitlines()) - 1, 0)
             raise RecordingError(f"{where} is not complete, it ends after {done} pictures; record again to go on")
         raise RecordingError(f"{where} has no {DONE}; give the folder that `onnxcam record` or run.py wrote")
-    data = file.read_bytes()
     try:
+        data = file.read_bytes()
         found = json.loads(data)
+    except OSError as error:
+        raise RecordingError(f"{where}: {DONE} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise RecordingError(f"{where}: {DONE} is cut off or no JSON; copy the folder again") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -207,19 +233,29 @@ def _is_picture(one: Mapping[str, Any]) -> bool:
     name, sha256, why = one.get("name"), one.get("sha256"), one.get("why", "")
     pairs = [one.get("size"), *([one["map"]] if one.get("map") is not None else [])]
     sizes = all(isinstance(pair, list) and len(pair) == 2 and all(_is_length(x) for x in pair) for pair in pairs)
-    frame = one.get("frame")
-    framed = frame is None or (isinstance(frame, list) and len(frame) == 4 and all(_is_number(x) for x in frame))
+    named = isinstance(name, str) and "\0" not in name and isinstance(why, str)
     hashed = isinstance(sha256, str) and len(sha256) == 64
-    return isinstance(name, str) and isinstance(why, str) and hashed and sizes and framed
+    return named and hashed and sizes and math.prod(one["size"]) <= _PIXELS and _is_framed(one)
+
+
+def _is_framed(one: Mapping[str, Any]) -> bool:
+    """Whether the frame is a rectangle on which the map, enlarged to the picture, stays of a size that memory holds."""
+    frame = one.get("frame")
+    if frame is None:
+        return True
+    if not (isinstance(frame, list) and len(frame) == 4 and all(_is_number(x) for x in frame)):
+        return False
+    spans, cells = (frame[3] - frame[1], frame[2] - frame[0]), one.get("map") or (1, 1)
+    return min(spans) > 0 and all(cells[axis] * one["size"][axis] <= _FINEST * spans[axis] for axis in (0, 1))
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _is_length(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _is_length(value: Any, longest: int = _SIDE_LENGTH) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= longest
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 4 * _SIDE_LENGTH
