@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 
 from tests.fuzz.cases import CASES, REPEATED
 from tests.fuzz.outcome import printable
@@ -46,6 +47,7 @@ def _one(case: Case) -> int:
         print(f"-- {name}", *text.decode("utf-8", "backslashreplace").splitlines()[-40:], sep="\n")
     if judged.ran.status < 0:
         print("-- stacks", judged.ran.stacks, sep="\n")
+    print("-- remarks", *judged.remarks, sep="\n")
     print("-- findings", *(judged.findings or ["none: a clean answer"]), sep="\n")
     return bool(judged.findings)
 
@@ -58,7 +60,9 @@ def _campaign(wanted: list[Case], jobs: int) -> int:
         if len(judged) % 100 == 0:
             print(f"{len(judged)} of {len(wanted)}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     _print_table(judged)
-    return _print_findings(judged)
+    _print_groups((one.case, one.remarks) for one in judged)
+    _print_groups((one.case, one.findings) for one in judged)
+    return any(one.findings for one in judged)
 
 
 def _print_table(judged: list[Judged]) -> None:
@@ -71,16 +75,15 @@ def _print_table(judged: list[Judged]) -> None:
             print(f"{kind:<12}{len(of_kind):>8}{clean:>8}{sum(seconds):>9.0f}{max(seconds):>9.1f}")
 
 
-def _print_findings(judged: list[Judged]) -> int:
-    """Print what was found, grouped by what and where, with the seeds; return whether anything was."""
+def _print_groups(told: Iterable[tuple[Case, list[str]]]) -> None:
+    """Print what is told of cases, grouped by what and where, with their seeds."""
     groups: dict[str, list[Case]] = defaultdict(list)
-    for one in judged:
-        for finding in dict.fromkeys(one.findings):
-            groups[finding].append(one.case)
-    for finding, found in sorted(groups.items(), key=lambda item: -len(item[1])):
+    for case, texts in told:
+        for text in dict.fromkeys(texts):
+            groups[text].append(case)
+    for text, found in sorted(groups.items(), key=lambda item: -len(item[1])):
         some = ", ".join(_named(case) for case in found[:8])
-        print(f"{len(found):>6}  {printable(finding)}\n        {some}{', …' if len(found) > 8 else ''}")
-    return bool(groups)
+        print(f"{len(found):>6}  {printable(text)}\n        {some}{', …' if len(found) > 8 else ''}")
 
 
 def _named(case: Case) -> str:

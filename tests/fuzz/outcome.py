@@ -20,6 +20,7 @@ UNMADE = 120
 """The exit status of a case whose mutator failed."""
 
 _FRAME = re.compile(r'File "(?P<path>[^"]*)", line (?P<line>\d+),? in (?P<name>.*)')
+_UNFORESEEN = re.compile(r"^error: .*unexpected (\w+) in ([\w.<>]+)", re.MULTILINE)
 _NOTES = ("warning: ", "note: ", "passed on ", "FAILED on ", "layers: ")
 _DRAFT = re.compile(r"^\.|(?<!^recording)\.part$|\.tmp$|\.draft$")  # recording.part is taken up by the next record
 
@@ -49,6 +50,12 @@ def findings(ran: Ran) -> list[str]:
     if "Traceback (most recent call last)" in err:
         return [_traceback(err)]
     return [*_text("stderr", ran.err), *_text("stdout", ran.out), *_lines(ran, err), *_json(ran), *_files(ran)]
+
+
+def remarks(ran: Ran) -> list[str]:
+    """Return what is clean only because of the net under all commands: an error that nobody foresaw, and where."""
+    err = ran.err.decode("utf-8", "replace")
+    return [f"caught by the net: {kind} @ {where}" for kind, where in _UNFORESEEN.findall(err)]
 
 
 def _killed(ran: Ran) -> str:

@@ -49,6 +49,7 @@ class Judged:
 
     case: Case
     findings: list[str]
+    remarks: list[str]
     seconds: float
     ran: outcome.Ran
 
@@ -147,7 +148,7 @@ def _judged(one: _Running) -> Judged:
     seconds = time.monotonic() - one.began
     try:
         ran = _ran(one.base, status)
-        return Judged(one.case, outcome.findings(ran), seconds, ran)
+        return Judged(one.case, outcome.findings(ran), outcome.remarks(ran), seconds, ran)
     finally:
         shutil.rmtree(one.base)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fuzz.outcome import Ran, findings
+from tests.fuzz.outcome import Ran, findings, remarks
 
 
 def ran(**changes: Any) -> Ran:
@@ -67,3 +67,11 @@ def test_a_traceback_is_told_by_the_innermost_frame_of_ours() -> None:
 ValueError: 3 is not in list
 """
     assert findings(ran(err=stack, status=1)) == ["traceback ValueError @ onnxcam/layout.py:56 permuted"]
+
+
+def test_what_the_net_caught_is_a_remark() -> None:
+    caught = ran(
+        err=b"error: onnxcam explain 'm.onnx': unexpected KeyError in runner.run: 'a'; if the input is valid, \n"
+    )
+    assert findings(caught) == []
+    assert remarks(caught) == ["caught by the net: KeyError @ runner.run"]
