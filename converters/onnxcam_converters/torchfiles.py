@@ -8,12 +8,14 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError, nearest
 from onnxcam_converters.torchexport import quiet
 from onnxcam_converters.trouble import first_sentence, need, reason
+from onnxcam_converters.trust import plain_data
 
 SHOWN = 5  # keys that do not match are named, the rest counted
 WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net")
@@ -63,10 +65,16 @@ def opened(path: Path, unsafe_pickle: bool) -> Any:
     try:
         with quiet():
             if path.suffix == ".pt2" or any(name.endswith("archive_format") for name in names):
-                return torch.export.load(str(path))
+                with nullcontext() if unsafe_pickle else plain_data(path, names):
+                    return torch.export.load(str(path))
             if any("/code/" in name for name in names):
                 return torch.jit.load(str(path), map_location="cpu")
+    except ConversionError:
+        raise
     except Exception as error:
+        refusal = _refusal(error)
+        if refusal is not None:
+            raise refusal from None
         raise ConversionError(
             f"'{path}' cannot be read by this PyTorch: {first_sentence(error)}; export it again"
         ) from error
@@ -77,6 +85,13 @@ def opened(path: Path, unsafe_pickle: bool) -> Any:
         f"'{path}' holds weights, no network; name what makes the network: "
         f"onnxcam export package.module:callable --weights {path}"
     )
+
+
+def _refusal(error: BaseException | None) -> ConversionError | None:
+    """Return our own refusal, which PyTorch wrapped in errors of its own."""
+    while error is not None and not isinstance(error, ConversionError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def load_weights(module: Any, path: Path, unsafe_pickle: bool) -> None:

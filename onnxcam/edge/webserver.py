@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from onnxcam.edge.report.visible import visible
+from onnxcam.text import visible
 from onnxcam.errors import OutputError
 
 HOST = "127.0.0.1"

@@ -26,7 +26,7 @@ INPUT = ("--input", "1x3x32x32")
 def refused(onnxcam: Run, *words: Any, says: list[str]) -> None:
     Path("old.onnx").write_text("what was there")
     before = sorted(Path().iterdir())
-    ran = onnxcam("export", *words, "-o", "old.onnx")
+    ran = onnxcam("export", *words, "-o", "old.onnx", "--overwrite")
     lines = ran.err.splitlines()
     assert ran.code == 2, ran.out
     assert len(lines) == 1, ran.err
