@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import io
 import os
 import sys
 import tarfile
+import time
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 from onnxcam import files as writing
 from onnxcam.errors import OutputError, RuntimeFilesError
@@ -20,6 +23,9 @@ FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-thread
 """Of the package's dist/: the interface, and the engine for the CPU in WebAssembly."""
 REGISTRY = "https://registry.npmjs.org"
 TIMEOUT = 60  # seconds without a byte
+LONGEST = 1800  # seconds for all of it
+BYTES = 2**27
+"""Of the package, and of each of the `FILES`, at most; the package has 32 MiB."""
 
 _BY_HAND = f"on a machine that can, run `npm pack onnxruntime-web@{VERSION}`, and give the file with --runtime"
 
@@ -32,21 +38,39 @@ def files(source: str | os.PathLike[str] | None = None) -> dict[str, bytes]:
     if source is None:
         return _unpacked(_cached())
     path = Path(source)
-    if not path.exists():
-        raise RuntimeFilesError(f"{path}: no such file or folder; give the npm package onnxruntime-web {VERSION}")
-    if path.is_dir():
+    if os.path.isdir(path):
         return _of_folder(path)
-    return _unpacked(_checked(path.read_bytes(), str(path)))
+    return _unpacked(_checked(_given(path), str(path)))
 
 
 def _of_folder(path: Path) -> dict[str, bytes]:
-    folder = path / "dist" if (path / "dist").is_dir() else path
+    folder = path / "dist" if os.path.isdir(path / "dist") else path
+    return {name: _given(folder / name) for name in FILES}
+
+
+def _given(path: Path) -> bytes:
+    """Return what the regular file *path* holds; a device or a pipe could go on for ever."""
     try:
-        return {name: (folder / name).read_bytes() for name in FILES}
-    except OSError as error:
-        raise RuntimeFilesError(
-            f"{error.filename}: {error.strerror}; give --runtime the folder of the npm package onnxruntime-web"
-        ) from None
+        os.stat(path)
+        if not os.path.isfile(path):
+            raise OSError(0, "no regular file")
+        with open(path, "rb") as file:
+            return _read(file, str(path))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RuntimeFilesError(f"{path}: {why}; give --runtime the npm package onnxruntime-web {VERSION}") from None
+
+
+def _read(file: IO[bytes], where: str, seconds: float = LONGEST) -> bytes:
+    """Return all that *file* gives, or raise RuntimeFilesError where that is too much or takes too long."""
+    end, parts, left = time.monotonic() + seconds, list[bytes](), BYTES
+    while part := file.read1(2**20) if isinstance(file, http.client.HTTPResponse) else file.read(2**20):
+        left -= len(part)
+        if left < 0 or time.monotonic() > end:
+            why = f"has more than {BYTES:,} bytes" if left < 0 else f"is not there after {seconds:.0f} s"
+            raise RuntimeFilesError(f"{where} {why}; {_BY_HAND}")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _unpacked(package: bytes) -> dict[str, bytes]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from onnxcam.text import visible
 from onnxcam.errors import OutputError
+from onnxcam.text import visible
 
 HOST = "127.0.0.1"
 HEADERS = {

@@ -2,6 +2,7 @@
 
 import { coloursOf, drawHeat, overlaid } from "./heat.js";
 import { connect } from "./link.js";
+import { visible } from "./visible.js";
 
 const at = (id) => document.getElementById(id);
 const api = (window.onnxcam = { ready: false, facts: null, result: null, error: null, runs: 0 });
@@ -14,8 +15,8 @@ let wanted = null; // the class that was asked for; null: the model's own
 let camera = null; // its stream, while it runs
 
 function fail(error) {
-  api.error = error.message;
-  at("error-text").textContent = error.message;
+  api.error = visible(error.message, 1000);
+  at("error-text").textContent = api.error;
   at("error").hidden = false;
 }
 
@@ -37,7 +38,8 @@ const ask = connect(safely(begin), (isBusy) => { at("busy").hidden = !isBusy || 
 
 // ---- models and pictures ------------------------------------------------------------------------------------------
 
-async function openModel(source) {
+async function openModel({ name, ...words }) {
+  const source = { ...words, name: visible(name) };
   forgive();
   const before = at("status").textContent;
   at("status").textContent = `Opening ${source.name} …`;
@@ -60,7 +62,7 @@ async function openPicture(file) {
   forgive();
   stopCamera();
   wanted = null;
-  picture = { picture: file, name: file.name || "the pasted picture" };
+  picture = { picture: file, name: visible(file.name || "the pasted picture") };
   if (api.facts) await explain(picture);
   else {
     at("step-picture").classList.add("done");
@@ -84,7 +86,7 @@ const kind = ({ name, type }) => {
 const take = safely(async (files) => {
   const [model, image] = ["model", "picture"].map((each) => files.find((file) => kind(file) === each));
   const other = files.find((file) => !kind(file));
-  if (other) throw new Error(`${other.name} is neither an .onnx file nor a picture; drop a baked model, or a PNG, JPEG or WebP file`);
+  if (other) throw new Error(`${visible(other.name)} is neither an .onnx file nor a picture; drop a baked model, or a PNG, JPEG or WebP file`);
   if (model && image) picture = null; // the old one need not be explained again
   if (model) await openModel({ file: model, name: model.name });
   if (image) await openPicture(image);

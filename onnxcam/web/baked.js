@@ -1,5 +1,7 @@
 // What a baked model says of itself: its metadata, read from the file's bytes, which onnxruntime-web does not show.
 
+import { visible } from "./visible.js";
+
 export class Refused extends Error {} // a message for the person at the page
 
 const text = new TextDecoder();
@@ -67,5 +69,6 @@ export function read(bytes, name) {
     throw new Refused(`${name} is not baked: run  onnxcam bake ${name} -o explained.onnx --target input`);
   const stamp = parsed(told);
   if (stamp?.schema !== 1) throw new Refused(`${name} was baked by another version of onnxcam; bake it again`);
-  return { ...stamp, labels: parsed(found.onnxcam ?? "null")?.labels ?? null };
+  const labels = parsed(found.onnxcam ?? "null")?.labels;
+  return { ...stamp, labels: Array.isArray(labels) ? labels.map((label) => visible(label)) : null };
 }

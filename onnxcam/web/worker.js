@@ -6,6 +6,7 @@
 
 import { Refused, read } from "./baked.js";
 import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
+import { visible } from "./visible.js";
 import * as ort from "./runtime/ort.wasm.min.mjs";
 
 const MODEL_BYTES = 2 ** 30;
@@ -21,6 +22,7 @@ let model = null; // {session, stamp, facts}
 let shown = null; // the picture: {feed, frame, width, height}
 
 const megabytes = (bytes) => `${Math.round(bytes / 2 ** 20)} MB`;
+const holds = ([h, w]) => Number.isInteger(h) && Number.isInteger(w) && h > 0 && w > 0 && h * w <= PIXELS;
 const firstLine = (error) => String(error?.message ?? error).split("\n")[0].trim();
 
 async function open({ file, url, name }) {
@@ -61,8 +63,8 @@ function facts(session, stamp, bytes, loaded, name) {
   if (Number.isInteger(count) && count > 1)
     throw new Refused(`${name} takes ${count} pictures at once; export the model for one and bake that`);
   return {
-    name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: stamp.method,
-    layer: stamp.layer, fixed: stamp.class !== null && stamp.class >= 0 ? stamp.class : null,
+    name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
+    layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class !== null && stamp.class >= 0 ? stamp.class : null,
     heatmap: outputs.heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
     onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
   };
@@ -90,6 +92,8 @@ async function look({ picture, name }) {
   bitmap.close();
   const how = model.stamp.picture;
   const planned = plan(how, height, width);
+  if (![planned.resized, planned.size].every(holds))
+    throw new Refused(`${name} cannot be given to ${model.facts.name}: it would become ${planned.resized.join(" × ")} pixels`);
   const rgba = context.getImageData(0, 0, width, height).data;
   const rgb = windowed(resize(rgba, height, width, planned.resized, how.interpolation), planned);
   const made = model.facts.inside ? { data: rgb, dims: [1, ...planned.size, 3] } : tensor(rgb, planned.size, how);

@@ -36,6 +36,9 @@ HOSTILE = {
     "end": "</script><script>window.taken = 1</script>.png",
     "comment": "<!--<script>.png",
     "quotes": "\"'><b onmouseover='window.taken=1'>`${1}`{{ 7*7 }}.png",
+    "title": "</title></style></textarea><svg onload=window.taken=1>.png",
+    "link": "javascript:window.taken=1;document.title='taken'//.png",
+    "attribute": "x' autofocus onfocus='document.title=1' x=\" autofocus onfocus=window.taken=1 \".png",
     "lines": "two\nlines\r\u2028and\x1b[31m colour.png",
     "bidi": "photo\u202egpj.exe",
     "surrogate": os.fsdecode(b"caf\xe9\xff.png") if sys.platform != "win32" else "caf\udce9\udcff.png",
@@ -286,7 +289,7 @@ def test_without_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of 458 pictures, hostile ones among them; written once, as nobody changes it."""
+    """The report of 461 pictures, hostile ones among them; written once, as nobody changes it."""
     pairs = [pair(f"picture {i}.png", (i * 37 % 450) / 500) for i in range(448)]
     pairs += [pair(name) for name in HOSTILE.values()]
     labels = ["cat", "</td><img src=x onerror=window.taken=1>"]
@@ -311,7 +314,7 @@ class TestInABrowser:
     def test_it_is_a_page(self, opened: Any) -> None:
         assert opened.title() == "Failed: net_int8.onnx against net.onnx"
         assert opened.locator("article.card").count() == 24
-        assert opened.inner_text("#status") == "458 pictures, the first 200 shown"
+        assert opened.inner_text("#status") == "461 pictures, the first 200 shown"
         assert self.column(opened, 0) == [str(i) for i in range(1, 201)]
 
     def test_names_run_nothing_and_are_shown(self, opened: Any) -> None:
@@ -343,9 +346,9 @@ class TestInABrowser:
 
     def test_the_filter(self, opened: Any) -> None:
         opened.fill("#filter", "PICTURE 44")
-        assert opened.inner_text("#status") == "9 of 458 pictures"
+        assert opened.inner_text("#status") == "9 of 461 pictures"
         opened.fill("#filter", "no such")
-        assert opened.inner_text("#status") == "0 of 458 pictures"
+        assert opened.inner_text("#status") == "0 of 461 pictures"
         opened.fill("#filter", "")
         opened.check("#differing")
         assert all("img" in name for name in self.column(opened, 4))

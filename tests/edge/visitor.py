@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from onnxcam.text import visible
 
 PATIENCE = 30  # seconds
 TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
@@ -57,7 +60,11 @@ class Visitor:
         ]
         self.page.evaluate(DROP, files)
         pictures = any(path.suffix in TYPES for path in paths)
-        came = f"onnxcam.runs > {before['runs']}" if pictures else f"onnxcam.facts?.name === '{paths[0].name}'"
+        came = (
+            f"onnxcam.runs > {before['runs']}"
+            if pictures
+            else f"onnxcam.facts?.name === {json.dumps(visible(paths[0].name))}"
+        )
         self.until(f"{came} || onnxcam.error")
 
     def choose(self, index: int) -> None:
