@@ -22,6 +22,15 @@ def command(
     force: Annotated[
         bool, typer.Option("--force", help="Compare though methods, or how pictures are cut and scaled, differ.")
     ] = False,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            "-i",
+            help="A folder of pictures: the report shows those in it; give it several times for more.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("onnxcam-validation"),
@@ -44,6 +53,7 @@ def command(
         truth=None if truth is None else Truth(truth, mask_values),
         require=DEFAULTS if require is None else require,
         overwrite=overwrite,
+        images=images or (),
         progress=show.comparing,
     )
     verdict.tell(found, output, overwrite=overwrite, as_json=as_json)

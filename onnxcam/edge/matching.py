@@ -38,6 +38,7 @@ def compare_recordings(
     truth: PathLike | Truth | None = None,
     require: str = DEFAULTS,
     overwrite: bool = False,
+    images: Sequence[PathLike] = (),
     progress: Progress = quiet,
 ) -> Validation:
     """Compare what two models were recorded to say of the same pictures.
@@ -51,6 +52,8 @@ def compare_recordings(
         truth: Where the objects are, see `onnxcam.metrics.Truth`.
         require: What must hold, see `onnxcam.edge.thresholds`.
         overwrite: Whether what is in *directory* makes way.
+        images: Folders of pictures: those of the recordings that lie in them are shown in the report. Others are not
+            opened, whatever a recording calls them.
         progress: Wraps the pictures and their number.
 
     Raises:
@@ -90,7 +93,7 @@ def compare_recordings(
     labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
     found = conclude(first.side, second.side, journal, requirements, unreadable, warnings, labels)
-    found.damaged = journal.damaged
+    found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
     found.seconds = time.monotonic() - start
     return found
 

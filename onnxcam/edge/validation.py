@@ -59,6 +59,7 @@ class Validation:
     labels: Sequence[str] | None
     seconds: float
     levels: Sequence[Level] = ()  # of each layer, where that was asked for
+    folders: Sequence[str] | None = None  # the report opens pictures in these alone; None: in all
     damaged: Sequence[str] = ()  # a warning of each line of the journal that was, and whose picture was done again
 
     @property

@@ -105,8 +105,8 @@ class Evaluation:
         return Summary(metric, method, self.better[metric], float(found.mean), low, high, len(rows), pictures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it."""
-        return {
+        """Return everything as JSON has it: null where a number is not finite."""
+        found: dict[str, Any] = {
             "onnxcam": onnxcam.__version__,
             "model": self.model,
             "preprocess": self.preprocess,
@@ -126,12 +126,13 @@ class Evaluation:
                     "image": row.image,
                     "target": {"index": row.target, "label": row.label},
                     "method": row.method,
-                    "metrics": {name: _number(value) for name, value in row.values.items()},
+                    "metrics": row.values,
                 }
                 for row in self.rows
             ],
             "warnings": self.warnings,
         }
+        return {name: _finite(value) for name, value in found.items()}
 
     def _curve(self, method: str, curves: list[Curve]) -> dict[str, list[float]]:
         found = {
@@ -180,5 +181,10 @@ class Report(Folder):
         return [self.path / FILE, *(self.path / file.name for file in drawn)]
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: Any) -> Any:
+    """Return *value* with null for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -87,7 +87,7 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
     """Return all that the template prints."""
     names = Names(validation.labels)
     shown = list(enumerate(listed.order[:count], 1))
-    cards = [_card(validation.journal[at], rank, names, listed) for rank, at in shown]
+    cards = [_card(validation.journal[at], rank, names, listed, validation.folders) for rank, at in shown]
     anchors = {listed.lines[at].picture: rank for rank, at in shown}
     heat, difference = ramps()
     return {
@@ -205,8 +205,8 @@ def _layer(level: Level) -> dict[str, Any]:
     return {"names": list(names), "size": level.size, "numbers": list(numbers), "elsewhere": level.elsewhere}
 
 
-def _card(pair: Pair, rank: int, names: Names, listed: Listing) -> dict[str, Any]:
-    views = panel(pair)
+def _card(pair: Pair, rank: int, names: Names, listed: Listing, folders: Sequence[str] | None) -> dict[str, Any]:
+    views = panel(pair, folders)
     return {
         "rank": rank,
         "name": visible(listed.short(pair.picture)),

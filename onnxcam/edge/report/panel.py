@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +47,15 @@ class Panel:
     missing: str = ""
 
 
-def panel(pair: Pair) -> Panel:
-    """Return the pictures of *pair*. Where its file is no longer there, or another one, its maps are drawn alone."""
+def panel(pair: Pair, folders: Sequence[str] | None = None) -> Panel:
+    """Return the pictures of *pair*. Where its file is no longer there, or another one, its maps are drawn alone.
+
+    So they are where it lies in none of *folders*, and it is not opened then; None: it may lie anywhere.
+    """
     height, width = _fitted(pair.size)
     try:
+        if folders is not None:
+            _require_inside(pair.picture, folders)
         picture, missing = _shrunk(_read(pair), (height, width)), ""
     except ImageError as error:
         picture, missing = None, str(error)
@@ -87,6 +94,13 @@ def _read(pair: Pair) -> Picture:
     if hashlib.sha256(Path(pair.picture).read_bytes()).hexdigest() != pair.sha256:
         raise ImageError(f"{pair.picture}: the file is another one than was compared")
     return picture
+
+
+def _require_inside(picture: str, folders: Sequence[str]) -> None:
+    """ImageError where *picture*, which a recording names, is no file in one of *folders*."""
+    place = Path(os.path.realpath(picture))
+    if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders) or not os.path.isfile(place):
+        raise ImageError(f"{picture}: is not opened, as a recording names it; --images FOLDER, where it lies, shows it")
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:
