@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from onnxcam import paths
+from onnxcam.errors import ModelError
+
+_MAX_LITERAL = 2**22
 
 
 def beside(path: Path | None, name: str) -> dict[str, Any]:
@@ -14,11 +21,17 @@ def beside(path: Path | None, name: str) -> dict[str, Any]:
     """
     folders = [] if path is None else list(path.absolute().parents[:2])
     for folder in folders:
-        try:
-            return _object((folder / name).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError):
-            continue
+        with suppress(ModelError):
+            return _object(paths.read_text(folder / name, ModelError, name))
     return {}
+
+
+def literal(text: str) -> Any:
+    """Return the value that *text* is the repr of, as Ultralytics writes its metadata; None where it is of none."""
+    try:
+        return ast.literal_eval(text) if len(text) <= _MAX_LITERAL else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from onnxcam import arrays
 from onnxcam.errors import ModelError, nearest
 from onnxcam.image import SUFFIXES
 from onnxcam.layout import picture_layout
+from onnxcam.paths import shown
 
 Given: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
 """What a user gives for an input: a sentence, numbers, an .npy file or a picture's, an array."""
@@ -63,16 +65,14 @@ def _one(
             return prepare(value, path)
         array = _array(value, path) if path.suffix.lower() == ".npy" else _numbers(value, str(given))
     else:
-        array = np.asarray(given)
+        array = _of_numbers(value, given)
     if array.dtype == np.uint8 and picture_layout(value) is not None and array.ndim == 3:
         return prepare(value, array)
     rank = len(value.shape) if value.shape is not None else array.ndim + 1
     if array.ndim != rank:
         array = array.reshape(()) if rank == 0 and array.size == 1 else array[None]
     _check(value, array)
-    if np.issubdtype(dtype, np.integer) and not np.array_equal(array, np.rint(array)):
-        raise ModelError(f"--input {value.name}: the model takes whole numbers ({dtype}), not {given}")
-    return np.asarray(array, dtype, order="C")
+    return _cast(value, array, dtype)
 
 
 def _indices(value: ir.Value, text: str, words: Sequence[str]) -> NDArray[np.int64]:
@@ -100,19 +100,43 @@ def _padded(indices: NDArray[np.int64], value: ir.Value) -> NDArray[np.int64]:
 
 def _array(value: ir.Value, path: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"--input {value.name}: {path} cannot be read ({error}); give an .npy file") from None
+        return arrays.read(path, ModelError)
+    except ModelError as error:
+        raise ModelError(f"--input {value.name}: {error}") from None
 
 
 def _numbers(value: ir.Value, text: str) -> NDArray[Any]:
     try:
-        return np.asarray(json.loads(text if text.lstrip().startswith("[") else f"[{text}]"), np.float64)
-    except ValueError:
+        return _of_numbers(value, json.loads(text if text.lstrip().startswith("[") else f"[{text}]"))
+    except (ValueError, RecursionError):
         raise ModelError(
-            f"--input {value.name}: {text!r} is neither numbers (1,0,3.5) nor an .npy file nor a picture, and the "
-            "file has no vocabulary of words for it (docs/card.md)"
+            f"--input {value.name}: {shown(text)!r} is neither numbers (1,0,3.5) nor an .npy file nor a picture, and "
+            "the file has no vocabulary of words for it (docs/card.md)"
         ) from None
+
+
+def _of_numbers(value: ir.Value, given: Any) -> NDArray[Any]:
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind in "biuf":
+            return array
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ModelError(f"--input {value.name}: the model takes numbers, not {shown(str(given))}")
+
+
+def _cast(value: ir.Value, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return *array* as the model takes it: finite, and whole numbers in their range where it takes integers."""
+    if not np.isfinite(array).all():
+        raise ModelError(f"--input {value.name}: the values hold NaN or infinity; give finite numbers")
+    if np.issubdtype(dtype, np.integer):
+        info = np.iinfo(dtype)
+        if not np.array_equal(array, np.rint(array)) or np.any(array < info.min) or np.any(array > info.max):
+            raise ModelError(
+                f"--input {value.name}: the model takes whole numbers ({dtype}) from {info.min} to {info.max}"
+            )
+    with np.errstate(all="ignore"):
+        return np.asarray(array, dtype, order="C")
 
 
 def _check(value: ir.Value, array: NDArray[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from onnxcam import companions
+from onnxcam import companions, paths
 from onnxcam.card import Card
 from onnxcam.errors import TargetError, nearest
 
@@ -35,7 +34,7 @@ def resolve(
         return _explicit(spec, count)
     metadata = metadata or {}
     for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
-        found = _names(_literal(names) if isinstance(names, str) else names)
+        found = _names(companions.literal(names) if isinstance(names, str) else names)
         if found and count in (None, len(found)):
             return found
     return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
@@ -76,17 +75,21 @@ def index(label: str, labels: Sequence[str]) -> int:
     Case does not count, underscores are spaces; of two classes with one name the first. Raises TargetError
     with the nearest names.
     """
-    wanted = _fold(label)
-    whole = [_fold(name) for name in labels]
-    if wanted in whole:
-        return whole.index(wanted)
-    for number, name in enumerate(whole):
-        if wanted in (part.strip() for part in name.split(",")):
-            return number
+    found = places(labels).get(folded(label))
+    if found is not None:
+        return found
     raise TargetError(f"no class is named {label!r}.{nearest(label, labels) or ' Give its number instead.'}")
 
 
-def _fold(name: str) -> str:
+def places(labels: Sequence[str]) -> dict[str, int]:
+    """Return the index of each whole name and synonym, as `folded`; whole names go first, and earlier classes."""
+    whole = [(folded(name), number) for number, name in enumerate(labels)][::-1]
+    synonyms = {part.strip(): number for name, number in whole for part in name.split(",")}
+    return synonyms | dict(whole)
+
+
+def folded(name: str) -> str:
+    """Return *name* as names are compared."""
     return name.strip().replace("_", " ").casefold()
 
 
@@ -101,12 +104,7 @@ def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int | None) -
 
 
 def _read(path: Path) -> list[str]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise TargetError(f"{path}: labels cannot be read ({error.strerror}); check the name") from error
-    except UnicodeDecodeError as error:
-        raise TargetError(f"{path}: labels are not text in UTF-8; give one name a line, or JSON") from error
+    text = paths.read_text(path, TargetError, "file of labels")
     if path.suffix.lower() != ".json":
         return [line.strip() for line in text.rstrip().splitlines()]
     try:
@@ -129,14 +127,6 @@ def _config(path: Path | None) -> Iterable[Any]:
     yield config.get("label_names")
 
 
-def _literal(text: str) -> Any:
-    """Ultralytics writes the repr of a Python dict."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-
-
 def _names(value: Any) -> list[str] | None:
     """Return the names in a list, in {index: name} or in {"id2label": either}; None for anything else.
 
@@ -145,7 +135,7 @@ def _names(value: Any) -> list[str] | None:
     if isinstance(value, dict):
         value = value.get("id2label", value)
     if isinstance(value, dict):
-        by_index = {str(key): name for key, name in value.items()}
+        by_index = {str(key): name for key, name in value.items() if key in range(len(value)) or isinstance(key, str)}
         value = [by_index.get(str(number)) for number in range(len(by_index))]
     if not isinstance(value, list):
         return None

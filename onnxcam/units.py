@@ -5,6 +5,7 @@ A tensor does not say it; the operators that write or read it do, also through o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,8 @@ class Units:
         zero = np.zeros(1, np.int64) if self.zero is None else constant(self.zero)
         if scale is None or zero is None or scale.size != 1 or zero.size != 1:
             return None
-        return float(scale.item()), int(zero.item())
+        real = float(scale.item())
+        return (real, int(zero.item())) if math.isfinite(real) and real > 0 else None
 
 
 def units(x: ir.Value) -> Units | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,12 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap
+from onnxcam import arrays, heatmap, paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
 
 Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 
 NIFTI = (".nii", ".nii.gz")
+_MAX_START = 2**26  # bytes of notes between a NIfTI header and the numbers
 SHOWN = 256  # small volumes are shown about so high
 _ACCEPTED = "give a NIfTI file (.nii, .nii.gz), an .npy or .npz file, or an array [D, H, W]"
 
@@ -35,12 +38,11 @@ def read(source: Source) -> Volume:
     if isinstance(source, np.ndarray):
         return Volume(_checked(source, "the array"))
     path = Path(source)
-    if not path.is_file():
-        raise ImageError(f"{path}: there is no such file; check the name")
+    paths.check_file(path, ImageError, "volume")
     if path.name.lower().endswith(NIFTI):
         return _read_nifti(path)
-    if path.suffix.lower() in (".npy", ".npz"):
-        return Volume(_checked(_read_numpy(path), str(path)))
+    if path.suffix.lower() in arrays.SUFFIXES:
+        return Volume(_checked(arrays.read(path, ImageError), str(path)))
     raise ImageError(f"{path}: the model takes volumes; {_ACCEPTED}")
 
 
@@ -55,24 +57,32 @@ def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
 
 def _read_nifti(path: Path) -> Volume:
     nibabel = _nibabel()
+    nibabel.imageglobals.logger.disabled = True  # it prints what it mends
     try:
+        _check_start(path)
         image = nibabel.load(path)
-        data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
+        arrays.check_size(image.shape, path, ImageError)
+        with np.errstate(all="ignore"):
+            data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
+    except ImageError:
+        raise
     except Exception as error:  # nibabel raises what its readers happen to
-        raise ImageError(f"{path}: no NIfTI file, or a damaged one ({str(error).splitlines()[0]})") from None
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImageError(f"{path}: no NIfTI file, or a damaged one ({why})") from None
     return Volume(_checked(data, str(path)), affine)
 
 
-def _read_numpy(path: Path) -> NDArray[Any]:
-    try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            if len(found.files) != 1:
-                raise ImageError(f"{path}: {len(found.files)} arrays in it ({', '.join(found.files)}); give one alone")
-            found = found[found.files[0]]
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be read ({error}); {_ACCEPTED}") from None
-    return np.asarray(found)
+def _check_start(path: Path) -> None:
+    """Refuse a file whose numbers start far behind the header: all that lies between would be unpacked."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        head = file.read(544)
+    for order in "<>":
+        (size,) = struct.unpack_from(order + "i", head)
+        if size in (348, 540):
+            kind, at = ("f", 108) if size == 348 else ("q", 168)
+            (start,) = struct.unpack_from(order + kind, head, at)
+            if not 0 <= start <= _MAX_START:
+                raise ImageError(f"{path}: no NIfTI file, or a damaged one (its numbers start at byte {start:g})")
 
 
 def _checked(data: NDArray[Any], name: str) -> NDArray[Any]:

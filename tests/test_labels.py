@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,13 @@ def test_json_without_labels(tmp_path: Path, content: str) -> None:
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match=r"labels cannot be read .*; check the name"):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TargetError, match=r"pipe: is a pipe, not a file of labels; give a file"):
+        labels.resolve(tmp_path / "pipe", 2)
+    with pytest.raises(TargetError, match=r"missing.txt: no such file; check the name"):
         labels.resolve(tmp_path / "missing.txt", 2)
     (tmp_path / "utf16.txt").write_bytes("cat".encode("utf-16"))
-    with pytest.raises(TargetError, match="labels are not text in UTF-8; give one name a line, or JSON"):
+    with pytest.raises(TargetError, match=r"utf16.txt: the file of labels is not text in UTF-8; save it as that"):
         labels.resolve(tmp_path / "utf16.txt", 2)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -252,7 +253,7 @@ def preprocesses(draw: st.DrawFn) -> Preprocess:
         letterbox=box,
         range=(low, high),
         mean=draw(triples),
-        std=draw(triples.filter(lambda values: 0 not in values)),
+        std=draw(triples.filter(lambda values: all(abs(value) > 1e-9 for value in values))),
         order=draw(st.sampled_from(["rgb", "bgr"])),
         layout=draw(st.sampled_from(["nchw", "nhwc"])),
         interpolation=draw(st.sampled_from(["bilinear", "bicubic", "nearest", "area"])),
@@ -715,3 +716,49 @@ def test_guess_by_layout_channels_and_type() -> None:
     preprocess, (warning,) = resolve(None, FIXED)
     assert preprocess == parse("imagenet", FIXED)
     assert "because three channels, and the graph does not normalise them" in warning
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("resize=99999", "preprocess resize is 99999; a side is 1 to 16384 pixels"),
+        ("crop=16385x8", "preprocess crop is 16385x8; a side is 1 to 16384 pixels"),
+        ("letterbox=8x99999", "preprocess letterbox is 8x99999; a side is 1 to 16384 pixels"),
+        ("mean=1e999", "preprocess mean is inf; numbers are at most 1e+09"),
+        ("range=0-1e300", "preprocess range is 0.0/1e+300; numbers are at most 1e+09"),
+        ("std=1/1e-300/1", "preprocess std is 1.0/1e-300/1.0; it divides, and is at least 1e-09"),
+    ],
+)
+def test_sizes_and_numbers_out_of_bounds(words: str, said: str) -> None:
+    with pytest.raises(PreprocessError) as caught:
+        parse(words)
+    assert str(caught.value) == said
+
+
+def test_a_size_that_is_no_number() -> None:
+    with pytest.raises(PreprocessError, match=r"preprocess crop is 8.5x8; a side is 1 to 16384 pixels"):
+        Preprocess(crop=(8.5, 8))  # type: ignore[arg-type]
+
+
+def test_a_picture_that_would_become_too_large() -> None:
+    preprocess = Preprocess(resize=16384)
+    with pytest.raises(PreprocessError, match=r"resize=16384 makes 16384 x 163840 of a picture of 1 x 10 pixels"):
+        preprocess(np.zeros((1, 10, 3), np.uint8))
+
+
+def test_opencv_cannot_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resize(*_: object, **__: object) -> None:
+        raise cv2.error("Insufficient memory")
+
+    monkeypatch.setattr(cv2, "resize", resize)
+    with pytest.raises(PreprocessError, match="OpenCV cannot scale a picture of 4 x 4 pixels to 8 x 8; state"):
+        Preprocess(resize=(8, 8))(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_no_memory_for_the_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "full", full)
+    with pytest.raises(PreprocessError, match="not enough memory for a tensor of 8 x 9 pixels; state a smaller"):
+        Preprocess(resize=(8, 9))(np.zeros((4, 4, 3), np.uint8))

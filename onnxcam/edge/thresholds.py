@@ -11,6 +11,7 @@ from typing import NoReturn
 from onnxcam.edge.comparison import METRICS
 from onnxcam.edge.validation import Summary, Verdict
 from onnxcam.errors import MetricError, nearest
+from onnxcam.values import HUGE, real
 
 DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
 """What is asked for where nobody says.
@@ -94,7 +95,8 @@ def _turned(sign: str) -> str:
 def _number(words: str, at: int, text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", text):
         _fail(words, at, f"{text!r} is no number" if text else "here a number is missing")
-    return float(text)
+    read = real(text)
+    return _fail(words, at, f"a number is at most {HUGE:g}") if read is None else read
 
 
 def _fail(words: str, at: int, why: str) -> NoReturn:

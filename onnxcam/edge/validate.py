@@ -28,18 +28,20 @@ from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.thresholds import DEFAULTS, parse
 from onnxcam.edge.validation import JOURNAL, Validation, refuse_finished
-from onnxcam.errors import ImageError, OnnxcamError, OutputError
+from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError
 from onnxcam.graph import ModelLike
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.target.scores import TOP
+from onnxcam.values import most, whole
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 T = TypeVar("T")
 U = TypeVar("U")
 
 BATCH = 8
+MAX_JOBS = 256
 
 
 def validate(
@@ -77,7 +79,7 @@ def validate(
         strict: Whether a picture that cannot be read ends it; else it is told.
         overwrite: Whether what is in *directory* makes way.
         batch_size: Pictures a run holds.
-        jobs: Threads that read pictures; None takes one for each core, at most four.
+        jobs: Threads that read pictures, from 1; None takes one for each core, at most four.
         layers: Whether to compare layer by layer too, on the first pictures, see `onnxcam.edge.depth`.
         progress: Wraps the pictures that are still to do, and their number.
         options: Of both models: `Observer`'s ``method``, ``layer``, ``preprocess``, ``labels``, ``provider``, …
@@ -92,6 +94,7 @@ def validate(
         >>> found.passed, found.save("out")
     """
     start = time.monotonic()
+    _counts(batch_size, jobs)
     require_scipy("validate", "edge")
     requirements = parse(require)
     if directory is not None:
@@ -122,6 +125,13 @@ def validate(
     found.damaged = journal.damaged
     found.seconds = time.monotonic() - start
     return found
+
+
+def _counts(batch_size: int, jobs: int | None) -> None:
+    """MetricError where there are too few of either, or too many."""
+    for name, count, high in (("batch size", batch_size, most("batch_size")), ("number of jobs", jobs, MAX_JOBS)):
+        if count is not None and whole(count, 1, high) is None:
+            raise MetricError(f"the {name} is a whole number from 1 to {high}, not {count}")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,10 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import MethodError, nearest
+from onnxcam import values
+from onnxcam.errors import EngineError, MethodError, nearest
 from onnxcam.extras import MAP, SCORE
 from onnxcam.layout import Grid, Layout
 from onnxcam.methods.base import Method
+from onnxcam.paths import shown
 
 Array: TypeAlias = NDArray[Any]
 Progress: TypeAlias = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -114,15 +115,15 @@ class Passes:
     def scores(self, samples: Iterable[Array], total: int) -> Array:
         """Return the score y of each sample."""
         batches = self._batches(samples, total)
-        return _joined(self.ask(self._fed(batch), [SCORE])[SCORE] for batch in batches)
+        return _joined((self.ask(self._fed(batch), [SCORE])[SCORE] for batch in batches), total)
 
     def probabilities(self, samples: Iterable[Array], total: int) -> Array:
         """Return the probability of the class for each sample."""
-        return _joined(self.ask_probability(self._fed(batch)) for batch in self._batches(samples, total))
+        return _joined((self.ask_probability(self._fed(batch)) for batch in self._batches(samples, total)), total)
 
     def head_scores(self, factors: Iterable[Array], total: int) -> Array:
         """Return the score y with the layer's activation multiplied by each of *factors*, [K or 1, *space or 1 …]."""
-        return _joined(self.ask_head(self._multiplied(batch)) for batch in self._batches(factors, total))
+        return _joined((self.ask_head(self._multiplied(batch)) for batch in self._batches(factors, total)), total)
 
     def _multiplied(self, factors: Sequence[Array]) -> Array:
         assert self.layer is not None
@@ -155,8 +156,11 @@ def as_dtype(samples: Array, dtype: np.dtype[Any]) -> Array:
     return samples.astype(dtype)
 
 
-def _joined(batches: Iterable[Array]) -> Array:
-    return np.concatenate([batch.astype(np.float64) for batch in batches])
+def _joined(batches: Iterable[Array], total: int) -> Array:
+    found = np.concatenate([batch.astype(np.float64) for batch in batches])
+    if len(found) != total:
+        raise EngineError(f"the model gave {len(found)} scores for {total} samples; use --method gradcam")
+    return found
 
 
 def resized(array: Array, size: Sequence[int]) -> Array:
@@ -199,15 +203,9 @@ def _read(method: Method, name: str, value: Any, default: Any) -> Any:
         return _word(method, name, value)
     if kind is Pictures:
         return value if isinstance(value, Pictures) else Pictures(value)
-    try:
-        read = kind(value)
-        exact = isinstance(value, str) or read == value
-    except (TypeError, ValueError):
-        exact = False
-    lowest = min(default, 1)
-    if not exact or not math.isfinite(read) or (kind is int and read < lowest):
-        words = f"a whole number from {lowest}" if kind is int else "a finite number"
-        raise MethodError(f"the setting {name} of {method.id} is {words}, not {value!r}")
+    read, words = values.setting(name, value, default, min(default, 1) if kind is int else -values.HUGE)
+    if read is None:
+        raise MethodError(f"the setting {name} of {method.id} is {words}, not {shown(repr(value))}")
     return read
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from math import comb
+from math import comb, prod
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +13,7 @@ from onnxcam.errors import MethodError
 from onnxcam.layout import Blocked
 from onnxcam.methods.base import Scene, procedure
 from onnxcam.methods.passes import Array, Passes, resized
+from onnxcam.values import MANY
 
 
 @procedure("occlusion", around=None, at_layer=True)
@@ -27,13 +28,16 @@ def occlusion(passes: Passes, patch: float = 0.2, stride: float = 0.1, baseline:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="occlusion", settings={"patch": 0.1, "stride": 0.05})
     """
     _share("occlusion", patch=patch, stride=stride)
-    patches = list(product(*(_windows(length, patch, stride) for length in passes.space)))
+    windows = [_windows(length, patch, stride) for length in passes.space]
+    if (count := prod(map(len, windows))) > MANY:
+        raise MethodError(f"the setting stride of occlusion makes {count} patches, more than {MANY}; take a larger one")
+    patches = list(product(*windows))
     drops = passes.score - passes.scores((_covered(passes, where, baseline) for where in patches), len(patches))
-    total, count = np.zeros(passes.space), np.zeros(passes.space)
+    total, covering = np.zeros(passes.space), np.zeros(passes.space)
     for where, drop in zip(patches, drops, strict=True):
         total[where] += drop
-        count[where] += 1
-    return total / np.maximum(count, 1)
+        covering[where] += 1
+    return total / np.maximum(covering, 1)
 
 
 def _windows(length: int, patch: float, stride: float) -> list[slice]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +12,11 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap
+from onnxcam import heatmap, values
 from onnxcam.errors import MetricError, nearest
 from onnxcam.explainer import Explainer
 from onnxcam.metrics.truth import Region
+from onnxcam.paths import shown
 
 Array: TypeAlias = NDArray[Any]
 Ask: TypeAlias = Callable[[Iterable[Array]], Array]
@@ -164,7 +164,7 @@ def read_settings(id: str, function: Callable[..., Any], given: Mapping[str, Any
         if name not in known:
             there = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
             raise MetricError(f"{id} has no setting {name!r}; there are {there}.{nearest(name, known)}")
-    return {name: _read(id, name, given.get(name, default), type(default)) for name, default in known.items()}
+    return {name: _read(id, name, given.get(name, default), default) for name, default in known.items()}
 
 
 def _settings(function: Callable[..., Any]) -> dict[str, Any]:
@@ -173,16 +173,11 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in keywords if parameter.name != "seed"}
 
 
-def _read(id: str, name: str, value: Any, kind: type) -> Any:
-    try:
-        read = kind(value)
-        exact = isinstance(value, str) or read == value
-    except (TypeError, ValueError, OverflowError):
-        exact = False
-    lowest = 1 if kind is int and name != "tolerance" else 0
-    if not exact or not math.isfinite(read) or read < lowest:
-        words = f"a whole number, at least {lowest}" if kind is int else "a number, at least 0"
-        raise MetricError(f"the setting {name} of {id} is {words}, not {value!r}")
+def _read(id: str, name: str, value: Any, default: Any) -> Any:
+    low = 1 if isinstance(default, int) and name != "tolerance" else 0
+    read, words = values.setting(name, value, default, low)
+    if read is None:
+        raise MetricError(f"the setting {name} of {id} is {words}, not {shown(repr(value))}")
     return read
 
 

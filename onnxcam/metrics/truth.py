@@ -12,8 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam import headers, paths
 from onnxcam import image as pictures
 from onnxcam.errors import TruthError
+from onnxcam.paths import shown
+from onnxcam.values import real
 
 Box: TypeAlias = tuple[float, float, float, float]
 Label: TypeAlias = "int | str | None"
@@ -58,17 +61,22 @@ class Truth:
         if values not in MASK_VALUES:
             raise TruthError(f"values of masks are {', '.join(MASK_VALUES)}, not {values!r}")
         self._boxes: dict[str, Any] | None = None
-        if not self.path.exists():
-            raise TruthError(f"truth '{self.path}' does not exist; give a folder of masks, or a JSON file of boxes")
-        if self.path.is_file() and self.path.suffix.lower() == ".json":
+        self._kind = paths.kind(self.path)
+        if self._kind == "missing":
+            raise TruthError(
+                f"truth '{shown(self.path)}' does not exist; give a folder of masks, or a JSON file of boxes"
+            )
+        if self._kind == "special":
+            paths.check_file(self.path, TruthError, "truth")
+        if self._kind == "file" and self.path.suffix.lower() == ".json":
             self._boxes = _read_json(self.path)
-        elif self.path.is_file() and self.path.suffix.lower() != ".png":
+        elif self._kind == "file" and self.path.suffix.lower() != ".png":
             raise TruthError(f"truth '{self.path}' is no folder of masks, no PNG and no JSON; give one of them")
 
     @property
     def single(self) -> bool:
         """Whether there is one mask, which is of one picture."""
-        return self._boxes is None and self.path.is_file()
+        return self._boxes is None and self._kind == "file"
 
     def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Region]:
         """Return where the objects of each class are in *picture*, which has *size* (H, W)."""
@@ -88,22 +96,20 @@ class Truth:
         raise TruthError(f"{self.path}: no entry for {picture.name}; its keys are names of pictures")
 
     def _mask(self, picture: Path) -> Path:
-        if self.path.is_file():
+        if self._kind == "file":
             return self.path
-        paths = [self.path / f"{picture.stem}{end}.png" for end in _ENDS]
-        for path in paths:
-            if path.is_file():
+        masks = [self.path / f"{picture.stem}{end}.png" for end in _ENDS]
+        for path in masks:
+            if paths.kind(path) == "file":
                 return path
         raise TruthError(
-            f"no mask for {picture.name}: '{self.path}' has neither " + " nor ".join(p.name for p in paths)
+            f"no mask for {picture.name}: '{self.path}' has neither " + " nor ".join(p.name for p in masks)
         )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise TruthError(f"truth '{path}' cannot be read ({error.strerror})") from error
+        value = json.loads(paths.read_text(path, TruthError, "truth"))
     except (ValueError, RecursionError):
         raise TruthError(f"truth '{path}' is no JSON; it is {_FORMS}") from None
     if not isinstance(value, dict):
@@ -113,25 +119,31 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_mask(path: Path) -> NDArray[np.uint8]:
     """Return the numbers [H, W] of the mask at *path*: of a palette, as PASCAL VOC has it, the places in it."""
-    picture = pictures.read(path)
-    data = path.read_bytes()
+    data = pictures.load(path)
+    if not headers.is_png(data):
+        raise TruthError(f"{path}: a mask is a PNG, which this file is not; save it as a grey PNG of 8 bits")
+    picture = pictures.decode(data, path)
     depth, kind = data[24], data[25]  # of the header, which every PNG that could be read has
     if depth == 16 or kind in (4, 6):
         what = "16 bits" if depth == 16 else "transparency"
         raise TruthError(f"{path}: a mask with {what}; save it as a grey PNG of 8 bits")
     if kind == 3:
-        return _places(picture, data)
+        return _places(picture, data, path)
     if kind == 2:
         return np.asarray(picture.max(2), np.uint8)
     return np.asarray(picture[..., 0] // (255 // (2**depth - 1)), np.uint8)  # few bits are read as shares of 255
 
 
-def _places(picture: NDArray[np.uint8], data: bytes) -> NDArray[np.uint8]:
+def _places(picture: NDArray[np.uint8], data: bytes, path: Path) -> NDArray[np.uint8]:
     """Return for each pixel the place of its colour in the palette of the PNG file *data*."""
-    at = data.index(b"PLTE")
-    colours = np.frombuffer(data, np.uint8, int.from_bytes(data[at - 4 : at]), at + 4).reshape(-1, 3)
+    palette = next((body for kind, body in headers.png_chunks(data) if kind == b"PLTE"), b"")
+    colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
     codes, first = np.unique(_codes(colours), return_index=True)
-    return first[np.searchsorted(codes, _codes(picture))].astype(np.uint8)
+    wanted = _codes(picture)
+    places = np.searchsorted(codes, wanted)
+    if places.max() >= len(codes) or (codes[places] != wanted).any():
+        raise TruthError(f"{path}: the mask has colours that are not in its palette; save it as a grey PNG of 8 bits")
+    return first[places].astype(np.uint8)
 
 
 def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -174,9 +186,10 @@ def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label
 
 
 def _box(value: Any, size: tuple[int, int], where: str) -> Box:
-    if not isinstance(value, list) or len(value) != 4 or not all(isinstance(v, int | float) for v in value):
-        raise TruthError(f"{where}: {value!r} is no box [x1, y1, x2, y2]")
-    x1, y1, x2, y2 = box = (float(value[0]), float(value[1]), float(value[2]), float(value[3]))
+    box = _corners(value)
+    if box is None:
+        raise TruthError(f"{where}: {shown(repr(value))} is no box [x1, y1, x2, y2]")
+    x1, y1, x2, y2 = box
     if x2 <= x1 or y2 <= y1:
         raise TruthError(f"{where}: box {value} is empty: x2 must be above x1, and y2 above y1")
     if x1 < 0 or y1 < 0 or x2 > size[1] or y2 > size[0]:
@@ -184,6 +197,13 @@ def _box(value: Any, size: tuple[int, int], where: str) -> Box:
             f"{where}: box {value} reaches out of the picture of {size[1]} × {size[0]} pixels; was the picture scaled?"
         )
     return box
+
+
+def _corners(value: Any) -> Box | None:
+    if not isinstance(value, list) or len(value) != 4 or not all(isinstance(each, int | float) for each in value):
+        return None
+    x1, y1, x2, y2 = map(real, value)
+    return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
 
 
 def _filled(boxes: list[Box], size: tuple[int, int]) -> NDArray[np.bool_]:

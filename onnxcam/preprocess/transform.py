@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
+from onnxcam.image import MAX_PIXELS
+from onnxcam.paths import shown
 from onnxcam.preprocess.tensor import Layout
+from onnxcam.values import HUGE, real
 
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
@@ -18,6 +21,8 @@ Size = tuple[int, int]
 Picture = NDArray[np.uint8]
 
 LETTERBOX_GREY = 114  # Ultralytics' padding
+MAX_SIDE = 2**14
+"""No tensor is larger a side: a few digits can ask for gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,33 @@ class Preprocess:
     dtype: np.dtype = field(default=np.dtype(np.float32))
     units: tuple[float, int] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse sizes and numbers out of bounds, wherever they come from. Raises PreprocessError."""
+        for key, size in (("resize", self.resize), ("crop", self.crop), ("letterbox", self.letterbox)):
+            sides = size if isinstance(size, tuple) else () if size is None else (size,)
+            if not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in sides):
+                raise PreprocessError(f"preprocess {key} is {_told(sides, 'x')}; a side is 1 to {MAX_SIDE} pixels")
+        for key, numbers in (("range", self.range), ("mean", self.mean), ("std", self.std)):
+            if not all(real(number) is not None for number in numbers):
+                raise PreprocessError(f"preprocess {key} is {_told(numbers, '/')}; numbers are at most {HUGE:g}")
+        if any(abs(number) * HUGE < 1 for number in self.std):
+            raise PreprocessError(f"preprocess std is {_told(self.std, '/')}; it divides, and is at least {1 / HUGE:g}")
+
     def __call__(self, image: Picture) -> NDArray[Any]:
-        """Return *image*, uint8 RGB [H, W, 3], as [1, C, h, w] or [1, h, w, C] of the model's dtype."""
+        """Return *image*, uint8 RGB [H, W, 3], as [1, C, h, w] or [1, h, w, C] of the model's dtype.
+
+        PreprocessError where that takes more memory than there is.
+        """
         plan = self._plan(*image.shape[:2])
-        pixels = _channels(plan.apply(image, self.interpolation), self.order)
-        tensor = self._values(pixels)[None]
-        return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2) if self.layout == "nchw" else tensor)
+        try:
+            pixels = _channels(plan.apply(image, self.interpolation), self.order)
+            tensor = self._values(pixels)[None]
+            return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2) if self.layout == "nchw" else tensor)
+        except MemoryError:
+            height, width = plan.size
+            raise PreprocessError(
+                f"not enough memory for a tensor of {height} x {width} pixels; state a smaller resize= or crop="
+            ) from None
 
     def frame(self, height: int, width: int) -> Frame:
         """Say which rectangle of a picture of *height* × *width* pixels the tensor covers."""
@@ -195,7 +221,13 @@ def _resized(height: int, width: int, resize: int | Size | None) -> Size:
         return resize or (height, width)
     short = min(height, width)
     # The long side is rounded down, as torchvision and Hugging Face do.
-    return (max(1, resize * height // short), max(1, resize * width // short))
+    resized = (max(1, resize * height // short), max(1, resize * width // short))
+    if resized[0] * resized[1] > MAX_PIXELS:
+        raise PreprocessError(
+            f"resize={resize} makes {resized[0]} x {resized[1]} of a picture of {height} x {width} pixels, above the "
+            f"limit of {MAX_PIXELS} (2^28); state resize=HxW"
+        )
+    return resized
 
 
 def _letterbox(height: int, width: int, size: Size) -> _Plan:
@@ -211,13 +243,25 @@ def _resize(image: Picture, size: Size, interpolation: Interpolation) -> Picture
     import cv2
 
     if interpolation == "nearest":
-        return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        return _scaled(image, size, cv2.INTER_NEAREST_EXACT)
     grow = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}[interpolation]
     height, width = (min(have, want) for have, want in zip(image.shape, size, strict=False))
     for (h, w), how in (((height, width), cv2.INTER_AREA), (size, grow)):
         if image.shape[:2] != (h, w):
-            image = np.asarray(cv2.resize(image, (w, h), interpolation=how), np.uint8)
+            image = _scaled(image, (h, w), how)
     return image
+
+
+def _scaled(image: Picture, size: Size, how: int) -> Picture:
+    import cv2
+
+    try:
+        return np.asarray(cv2.resize(image, size[::-1], interpolation=how), np.uint8)
+    except cv2.error:
+        have = f"{image.shape[0]} x {image.shape[1]}"
+        raise PreprocessError(
+            f"OpenCV cannot scale a picture of {have} pixels to {size[0]} x {size[1]}; state a smaller resize="
+        ) from None
 
 
 def _channels(rgb: Picture, order: Order) -> Picture:
@@ -231,6 +275,10 @@ def _channels(rgb: Picture, order: Order) -> Picture:
 
 def _size(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
+
+
+def _told(numbers: Iterable[object], mark: str) -> str:
+    return shown(mark.join(map(str, numbers)))
 
 
 def _number(value: float) -> str:

@@ -18,9 +18,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -46,9 +45,12 @@ from onnxcam.target.wishes import (
     Wish,
     Word,
 )
+from onnxcam.values import real
 
 __all__ = ["WISHES", "parse", "quoted"]
 
+MAX_WORDS = 4096
+"""Longer targets are refused: they take long to parse."""
 _CLAUSE = re.compile(r"""\s*(?P<key>\w+)=(?P<value>"[^"]*"|'[^']*'|\S+)""")
 _ELEMENT = re.compile(r"(?P<tensor>.+?)\[(?P<index>[^\]]*)\](?P<tail>.*)")
 _NUMBER = re.compile(r"[+-]?\d{1,18}")
@@ -81,47 +83,40 @@ def parse(target: Target, labels: Sequence[str] | None = None) -> Wish:
     if not isinstance(target, str):
         raise TargetError(f"a target cannot be a {type(target).__name__}; give a class index, a label or words")
     words = target.strip()
+    if len(words) > MAX_WORDS:
+        raise TargetError(f"the target has {len(words)} characters; give at most {MAX_WORDS}")
     if not words:
         raise TargetError("the target is empty; give a class index, a label, or top")
     if words == "top":
         return Top()
-    if _NUMBER.fullmatch(words) or _is_label(words, labels):
+    names = labelling.places(labels or ())
+    if _NUMBER.fullmatch(words) or labelling.folded(words) in names:
         return Class(_label(words))
     for read in (_against, _contrast, _element, _clauses):
-        wish = read(words, labels)
+        wish = read(words, names)
         if wish is not None:
             return wish
     return Class(words)
-
-
-def _is_label(words: str, labels: Sequence[str] | None) -> bool:
-    if labels is None:
-        return False
-    try:
-        labelling.index(words, labels)
-    except TargetError:
-        return False
-    return True
 
 
 def _label(words: str) -> Label:
     return int(words) if _NUMBER.fullmatch(words) else words
 
 
-def _against(words: str, labels: Sequence[str] | None) -> Wish | None:
+def _against(words: str, names: Collection[str]) -> Wish | None:
     return Against(_label(words[4:].strip())) if words.startswith("not ") else None
 
 
-def _contrast(words: str, labels: Sequence[str] | None) -> Wish | None:
+def _contrast(words: str, names: Collection[str]) -> Wish | None:
     """Read ``A-B``: two numbers, or two labels, which may hold hyphens themselves."""
     for place in (match.start() for match in re.finditer("-", words)):
         pair = words[:place].strip(), words[place + 1 :].strip()
-        if all(part.isdigit() or part == "top" or _is_label(part, labels) for part in pair):
+        if all(part.isdigit() or part == "top" or labelling.folded(part) in names for part in pair):
             return Contrast(_label(pair[0]), _label(pair[1]))
     return None
 
 
-def _element(words: str, labels: Sequence[str] | None) -> Wish | None:
+def _element(words: str, names: Collection[str]) -> Wish | None:
     found = _ELEMENT.fullmatch(words)
     if found is None or "=" in words.split("[")[0]:
         return None
@@ -138,18 +133,17 @@ def _element(words: str, labels: Sequence[str] | None) -> Wish | None:
 
 
 def _index(words: str, start: int, part: str) -> int | slice:
-    ends = part.split(":")
-    try:
+    ends = [end.strip() for end in part.split(":")]
+    if all(_NUMBER.fullmatch(end) or (not end and len(ends) > 1) for end in ends):
+        numbers = [int(end) if end else None for end in ends]
         if len(ends) == 1:
-            return int(part)
-        if len(ends) == 2 or (len(ends) == 3 and ends[2].strip() != "0"):
-            return slice(*(int(end) if end.strip() else None for end in ends))
-    except ValueError:
-        pass
+            return int(ends[0])
+        if len(ends) == 2 or (len(ends) == 3 and numbers[2] != 0):
+            return slice(*numbers)
     return _fail(words, start + len(part) - len(part.lstrip()), f"{part.strip()!r} is no index")
 
 
-def _clauses(words: str, labels: Sequence[str] | None) -> Wish | None:
+def _clauses(words: str, names: Collection[str]) -> Wish | None:
     """Read ``key=value key=value``, values with blanks in quotation marks."""
     first = re.match(r"(\w+)=", words)
     if first is None:
@@ -220,14 +214,13 @@ def _is_count(text: str) -> bool:
 
 
 def _corners(words: str, at: int, text: str) -> Corners:
-    parts, numbers = text.split(","), []
+    parts = text.split(",")
+    numbers: list[float] = []
     for part in parts:
-        try:
-            numbers.append(float(part))
-        except ValueError:
-            numbers.append(math.nan)
-        if not math.isfinite(numbers[-1]):
+        number = real(part)
+        if number is None:
             _fail(words, at, f"{part.strip()!r} is no number; a rectangle is x1,y1,x2,y2")
+        numbers.append(number)
         at += len(part) + 1
     if len(numbers) != 4:
         _fail(words, at - 1, f"a rectangle is x1,y1,x2,y2: four numbers, not {len(numbers)}")

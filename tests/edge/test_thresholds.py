@@ -45,6 +45,8 @@ def test_when_they_hold(words: str, value: float | None, holds: bool) -> None:
         ("iou>=", "here a number is missing", 5),
         ("iou >= much", "'much' is no number", 7),
         ("iou>=nan", "'nan' is no number", 5),
+        ("iou>=1e999", "a number is at most 1e+09", 5),
+        ("top1>=1,iou>=" + "9" * 400, "a number is at most 1e+09", 13),
         ("iou>=0.6,", "here is no metric", 9),
         ("", "here is no metric", 0),
         ("iou<=0.6", "iou is the better the higher: write >=", 3),

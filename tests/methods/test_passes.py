@@ -32,10 +32,22 @@ from tests.networks import HAND_X, hand_model
         ),
         ("gradcam", {"samples": 3}, "gradcam has no setting 'samples'; there are smooth=none."),
         ("deeplift", {"base": 3}, "no setting 'base'; there are baseline=0.0. Did you mean 'baseline'?"),
-        ("smoothgrad", {"samples": "many"}, "the setting samples of smoothgrad is a whole number from 1, not 'many'"),
-        ("smoothgrad", {"samples": 0}, "a whole number from 1, not 0"),
-        ("smoothgrad", {"samples": 2.5}, "a whole number from 1, not 2.5"),
-        ("smoothgrad", {"noise": float("nan")}, "a finite number, not nan"),
+        (
+            "smoothgrad",
+            {"samples": "many"},
+            "the setting samples of smoothgrad is a whole number from 1 to",
+        ),
+        ("smoothgrad", {"samples": 0}, "a whole number from 1 to 1000000, not 0"),
+        ("smoothgrad", {"samples": 2.5}, "a whole number from 1 to 1000000, not 2.5"),
+        ("smoothgrad", {"noise": float("nan")}, "a number from -1e+09 to 1e+09, not nan"),
+        ("smoothgrad", {"noise": "1e999"}, "a number from -1e+09 to 1e+09, not '1e999'"),
+        ("smoothgrad", {"noise": 10**400}, "a number from -1e+09 to 1e+09, not 1000"),
+        ("rise", {"samples": "9" * 20}, f"a whole number from 1 to 1000000, not '{'9' * 20}'"),
+        ("rise", {"samples": float("inf")}, "a whole number from 1 to 1000000, not inf"),
+        ("rise", {"cells": 100000}, "the setting cells of rise is a whole number from 1 to 256, not 100000"),
+        ("rise", {"seed": 2**32}, "the setting seed of rise is a whole number from 0 to 4294967295, not"),
+        ("rise", {"batch_size": 10**6}, "the setting batch_size of rise is a whole number from 1 to 4096, not"),
+        ("recipro-cam", {"kernel": 2001}, "the setting kernel of recipro-cam is a whole number from 1 to 255"),
         ("gradcam", {"smooth": "much"}, "the setting smooth of gradcam is none, aug, eigen or aug+eigen, not 'much'"),
         ("eigencam", {"smooth": "eigen"}, "the setting smooth of eigencam is none or aug, not 'eigen'"),
         ("scorecam", {"smooth": "aug"}, "scorecam has no setting 'smooth'"),
@@ -56,7 +68,7 @@ def test_a_method_that_is_a_graph_may_have_settings(monkeypatch: pytest.MonkeyPa
     for settings, factor in (({}, 2), ({"factor": "0.5"}, 0.5)):
         explainer = Explainer(hand_model(), method="scaled", settings=settings)
         np.testing.assert_allclose(explainer.attribute(HAND_X), [[[factor, 2 * factor], [3 * factor, 4 * factor]]])
-    with pytest.raises(MethodError, match="the setting factor of scaled is a finite number, not 'much'"):
+    with pytest.raises(MethodError, match=r"the setting factor of scaled is a number from -1e.09 to 1e.09, not 'much'"):
         Explainer(hand_model(), method="scaled", settings={"factor": "much"})
 
 

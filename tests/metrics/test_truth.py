@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from onnxcam.errors import TruthError
+from onnxcam.errors import ImageError, TruthError
 from onnxcam.metrics import Truth
 
 SIZE = (4, 6)
@@ -113,6 +114,9 @@ def test_boxes_with_classes(tmp_path: Path) -> None:
         ([{"label": "cat"}], "img.jpg: None is no box [x1, y1, x2, y2]"),
         ([[1, 2, 3]], "img.jpg: [1, 2, 3] is no box [x1, y1, x2, y2]"),
         ([["1", 2, 3, 4]], "is no box [x1, y1, x2, y2]"),
+        ([[0, 0, 1, float("nan")]], "[0, 0, 1, nan] is no box [x1, y1, x2, y2]"),
+        ([[0, 0, 1, float("inf")]], "[0, 0, 1, inf] is no box [x1, y1, x2, y2]"),
+        ([[0, 0, 1, 10**400]], "0] is no box [x1, y1, x2, y2]"),
         ([[3, 1, 3, 4]], "box [3, 1, 3, 4] is empty: x2 must be above x1"),
         ([[1, 1, 7, 4]], "box [1, 1, 7, 4] reaches out of the picture of 6 × 4 pixels; was the picture scaled?"),
     ],
@@ -123,6 +127,26 @@ def test_boxes_that_are_none(tmp_path: Path, entry: object, message: str) -> Non
     with pytest.raises(TruthError) as error:
         Truth(file).regions("img.jpg", SIZE)
     assert message in str(error.value)
+
+
+def test_a_truth_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TruthError, match="pipe: is a pipe, not a truth; give a file"):
+        Truth(tmp_path / "pipe")
+    with pytest.raises(TruthError, match=r"truth '.*…x*' does not exist"):
+        Truth("x" * 5000)
+    with pytest.raises(TruthError, match="no mask for "):
+        Truth(tmp_path).regions("x" * 254 + ".jpg", SIZE)
+
+
+def test_masks_that_are_none(tmp_path: Path) -> None:
+    mask = tmp_path / "img.png"
+    mask.write_bytes(cv2.imencode(".jpg", numbers())[1].tobytes())
+    with pytest.raises(TruthError, match="a mask is a PNG, which this file is not; save it as a grey PNG of 8 bits"):
+        Truth(mask).regions("img.jpg", SIZE)
+    mask.write_bytes(png(numbers(), 8, 3, bytes(range(1, 7))))  # 255 is beyond the palette
+    with pytest.raises((TruthError, ImageError), match=r"colours that are not in its palette|is damaged"):
+        Truth(mask).regions("img.jpg", SIZE)
 
 
 def test_files_that_do_not_fit(tmp_path: Path) -> None:

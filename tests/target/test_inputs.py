@@ -72,7 +72,15 @@ ERRORS: list[tuple[str, Any, str]] = [
         "--input question: the word 'color' is not in the model's vocabulary of 7. Did you mean 'co",
     ),
     ("question", "the the the the the", "--input question: 5 words are too many; the model takes 4"),
-    ("question", [0.5, 1, 2, 3], r"--input question: the model takes whole numbers \(int64\), not"),
+    ("question", [0.5, 1, 2, 3], r"--input question: the model takes whole numbers \(int64\) from -9223"),
+    ("question", [1e30, 1, 2, 3], r"--input question: the model takes whole numbers \(int64\) from -9223"),
+    ("pose", "1,1e999", "--input pose: the values hold NaN or infinity; give finite numbers"),
+    ("pose", "1,NaN", "--input pose: the values hold NaN or infinity; give finite numbers"),
+    ("pose", '"a",1', "--input pose: the model takes numbers, not "),
+    ("pose", "[[1],[1,2]]", "--input pose: the model takes numbers, not "),
+    ("pose", {}, "--input pose: the model takes numbers, not {}"),
+    ("pose", "1," + "9" * 400, "--input pose: the model takes numbers, not "),
+    ("pose", "[" * 100000, r"--input pose: '\[\[\[.*…\[.*' is neither numbers"),
     (
         "pose",
         "left",
@@ -80,7 +88,7 @@ ERRORS: list[tuple[str, Any, str]] = [
     ),
     ("pose", "1,2,3", r"--input pose: the shape is \[1, 3\], but the model takes \[n,2\]"),
     ("pose", [[[1, 2]]], r"--input pose: the shape is \[1, 1, 1, 2\], but the model takes"),
-    ("pose", "none.npy", r"--input pose: none.npy cannot be read \(.*\); give an .npy file"),
+    ("pose", "none.npy", "--input pose: none.npy: no such file; check the name"),
 ]
 
 
