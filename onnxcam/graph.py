@@ -20,7 +20,7 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
-from onnxcam import __version__, files
+from onnxcam import __version__, files, limits
 from onnxcam.errors import ModelError
 from onnxcam.weights import (
     HEAVY,
@@ -214,26 +214,37 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 
 def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.Model:
-    _refuse_maps(proto.graph, where)
     try:
+        limits.check(proto, where)
+        _refuse_maps(proto.graph, where)
         model = ir.serde.deserialize_model(proto)
+        _attach(model, where, path)
+        limits.check_ends(model, where)
+        call_onnx(_check, model)
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from error
+        strange = limits.not_text(proto)
+        why = f"{strange} is no UTF-8 text" if strange else first_line(error)
+        raise ModelError(f"{where} is no valid ONNX model: {why}") from error
+    return model
+
+
+def _attach(model: ir.Model, where: str, path: Path | None) -> None:
+    """Point tensors in files at these; small ones, and those that are attributes of nodes, are read."""
     for value in (weight for graph in model.graphs() for weight in graph.initializers.values()):
         if isinstance(value.const_value, ir.ExternalTensor):
-            try:
-                value.const_value = _attached(value.const_value, where, path)
-                if value.const_value.nbytes <= HEAVY:
-                    value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
-            except (OSError, TypeError, ValueError) as error:
-                raise ModelError(
-                    f"{where} has a weight {value.name!r} that cannot be read: {first_line(error)}"
-                ) from None
-    try:
-        call_onnx(_check, model)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"{where} is no valid ONNX model: {first_line(error)}") from None
-    return model
+            value.const_value = _attached(value.const_value, where, path)
+            if value.const_value.nbytes <= HEAVY:
+                value.const_value = _read_in(value.const_value)
+    for node in (node for graph in (*model.graphs(), *model.functions.values()) for node in graph):
+        for name, attribute in list(node.attributes.items()):
+            if isinstance(attribute.value, ir.ExternalTensor):
+                node.attributes[name] = ir.AttrTensor(name, _read_in(_attached(attribute.value, where, path)))
+
+
+def _read_in(tensor: ir.ExternalTensor) -> ir.Tensor:
+    return ir.Tensor(tensor.numpy(), tensor.dtype, shape=tensor.shape, name=tensor.name)
 
 
 def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
@@ -271,24 +282,30 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead"
         )
-    file = (path.parent / tensor.location).resolve()
-    homes = (path.parent.resolve(), path.resolve().parent)
-    home = next((home for home in homes if file.is_relative_to(home)), None)
+    try:
+        file = (path.parent / tensor.location).resolve()
+        homes = (path.parent.resolve(), path.resolve().parent)
+        home = next((home for home in homes if file.is_relative_to(home)), None)
+        size = file.stat().st_size if home is not None and file.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long a name, no name, a ring of links
+        raise ModelError(
+            f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{tensor.location[:80]}'"
+        ) from None
     if home is None:
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in '{tensor.location}', outside the model's folder; "
             "put the file beside the model and re-save it"
         )
-    if not file.is_file():
+    if size is None:
         raise ModelError(
             f"{where} keeps its weights in '{tensor.location}', which is missing; put that file beside the model"
         )
-    end = (tensor.offset or 0) + (tensor.length if tensor.length is not None else tensor.nbytes)
-    if file.stat().st_size < end:
+    length = tensor.length or tensor.nbytes
+    if size < (tensor.offset or 0) + length:
         raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
     kind = Inside if file == path.resolve() else ir.ExternalTensor
     place = file.relative_to(home).as_posix()
-    return kind(place, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
+    return kind(place, tensor.offset, length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
 
 
 def first_line(error: BaseException) -> str:

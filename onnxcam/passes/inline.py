@@ -7,8 +7,15 @@ from collections.abc import Container
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from onnxcam.errors import ModelError
+from onnxcam.graph import first_line
+
 
 def inline_functions(model: ir.Model, known: Container[tuple[str, str]]) -> None:
     """Inline every function of *model* that is not *known* by (domain, name), in place."""
-    if model.functions:
+    if not model.functions:
+        return
+    try:
         InlinePass(lambda function: (function.domain, function.name) not in known)(model)
+    except Exception as error:
+        raise ModelError(f"the model's functions cannot be inlined: {first_line(error)}; export it again") from error
