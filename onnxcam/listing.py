@@ -78,7 +78,10 @@ class _Finder:
             raise ImageError(f"{shown(path)}: lists name lists more than {MAX_DEPTH} deep; put the names into one list")
         if key not in self._read:
             self._open.append(key)
-            lines = paths.read_text(path, ImageError, "list of pictures").splitlines()
+            text = paths.read_text(path, ImageError, "list of pictures")
+            if "\0" in text:
+                raise ImageError(f"{shown(path)}: is no list of pictures, which is text with a file name a line")
+            lines = text.splitlines()
             named = (self.named(line.strip(), path.parent) for line in lines if line.strip())
             self._read[key] = _joined(named, path)
             self._open.pop()

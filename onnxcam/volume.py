@@ -19,6 +19,7 @@ Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 
 NIFTI = (".nii", ".nii.gz")
 _MAX_START = 2**26  # bytes of notes between a NIfTI header and the numbers
+_LARGEST = 1e30
 SHOWN = 256  # small volumes are shown about so high
 _ACCEPTED = "give a NIfTI file (.nii, .nii.gz), an .npy or .npz file, or an array [D, H, W]"
 
@@ -90,8 +91,8 @@ def _checked(data: NDArray[Any], name: str) -> NDArray[Any]:
     data = data[..., 0] if data.ndim == 4 and shape[-1] == 1 else data
     if data.ndim != 3 or data.size == 0 or data.dtype.kind not in "uif":
         raise ImageError(f"{name} is {data.dtype} of shape {list(shape)}, no volume; {_ACCEPTED}")
-    if data.dtype.kind == "f" and not np.isfinite(data).all():
-        raise ImageError(f"{name} holds NaN or infinity; mend the volume first")
+    if data.dtype.kind == "f" and not (data.min() >= -_LARGEST and data.max() <= _LARGEST):  # NaN is neither
+        raise ImageError(f"{name} holds NaN, infinity or numbers above {_LARGEST:g}; mend the volume first")
     return data
 
 

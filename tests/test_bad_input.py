@@ -13,6 +13,8 @@ import onnx
 import pytest
 
 from onnxcam import image
+from onnxcam.edge.validate import validate
+from onnxcam.errors import MetricError
 from tests.conftest import Ran
 from tests.networks import hand_model
 
@@ -386,3 +388,58 @@ def test_usage(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None
 def test_hand_model_explains_itself_without_a_word(onnxcam: Run, tmp_path: Path) -> None:
     saved(tmp_path / "hand.onnx", hand_model())
     assert onnxcam("inspect", "hand.onnx").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-p", "resize=99999"), "preprocess resize is 99999; a side is 1 to 16384 pixels"),
+        (("-p", "mean=1e999"), "preprocess mean is inf; numbers are at most 1e+09"),
+        (("-m", "rise", "--set", "samples=" + "9" * 20), "the setting samples of rise is a whole number from 1 to"),
+        (("-m", "rise", "--set", "cells=100000"), "the setting cells of rise is a whole number from 1 to 256"),
+        (("-m", "occlusion", "--set", "baseline=1e999"), "the setting baseline of occlusion is a number from -1e+09"),
+        (("--target", "a" * 100000), "the target has 100000 characters; give at most 4096"),
+        (("--labels", "pipe"), "pipe: is a pipe, not a file of labels; give a file"),
+        (("--labels", "x" * 300), "cannot be read (File name too long); check the name"),
+    ],
+)
+def test_values_out_of_bounds(
+    onnxcam: Run, tmp_path: Path, model: Path, picture: Path, words: tuple[str, ...], says: str
+) -> None:
+    os.mkfifo("pipe")
+    refused(onnxcam, tmp_path, "explain", model, picture, "-o", "out", *words, says=[says])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("pipe", "pipe: is a pipe, not a picture or list; give a file"),
+        ("/dev/zero", "/dev/zero: is a device, not a picture or list; give a file"),
+        ("x" * 5000, "no such file or folder; check the name"),
+        ("@self.txt", "self.txt: the list names itself, or a list that names it; take that line out"),
+        ("@nul.txt", "nul.txt: is no list of pictures, which is text with a file name a line"),
+        ("@long.txt", "cannot be read (File name too long); check the name"),
+    ],
+)
+def test_names_of_no_pictures(onnxcam: Run, tmp_path: Path, model: Path, name: str, says: str) -> None:
+    os.mkfifo("pipe")
+    Path("self.txt").write_text("@self.txt\n")
+    Path("nul.txt").write_text("a\0b.png\n")
+    Path("long.txt").write_text("x" * 5000)
+    refused(onnxcam, tmp_path, "explain", model, name, "-p", "unit,resize=8x8", "-o", "out", says=[says])
+
+
+def test_a_damaged_picture(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
+    data = bytearray(picture.read_bytes())
+    data[len(data) // 2] ^= 255
+    picture.write_bytes(data)
+    words = ("explain", model, picture, "-p", "unit,resize=8x8", "-o", "out")
+    refused(onnxcam, tmp_path, *words, says=["is not a picture that OpenCV reads, or is damaged"])
+
+
+@pytest.mark.parametrize(("count", "said"), [(-1, "not -1"), (0, "not 0"), (10**9, "not 1000000000")])
+def test_jobs_of_a_validation(onnxcam: Run, tmp_path: Path, model: Path, picture: Path, count: int, said: str) -> None:
+    says = [f"the number of jobs is a whole number from 1 to 256, {said}"]
+    refused(onnxcam, tmp_path, "validate", model, model, picture, "-o", "out", "-j", count, says=says)
+    with pytest.raises(MetricError, match="the batch size is a whole number from 1 to 4096, not 0"):
+        validate(model, model, picture, batch_size=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxcam import listing, paths
+from onnxcam import companions, listing, paths
 from onnxcam.errors import ImageError, TargetError
 
 
@@ -144,5 +144,19 @@ def test_a_list_that_is_no_file(photos: Path) -> None:
     assert "no such file or folder" in refusal("x" * 5000)
     assert "no file is called like this" in refusal("x" * 5000 + "*")
     assert "no such file or folder" in refusal("nul\0.png")
-    Path("odd.txt").write_text("nul\0.png\n" + "x" * 5000 + "\n")
-    assert listing.files(["odd.txt"]) == ["nul\0.png", "x" * 5000]
+    Path("odd.txt").write_text("x" * 5000 + "\n")
+    assert listing.files(["odd.txt"]) == ["x" * 5000]
+    Path("odd.txt").write_text("nul\0.png\n")
+    assert refusal("odd.txt") == "odd.txt: is no list of pictures, which is text with a file name a line"
+
+
+def test_a_companion_that_is_no_file(photos: Path) -> None:
+    os.mkfifo("config.json")
+    assert companions.beside(photos / "model.onnx", "config.json") == {}
+    Path("in/config.json").write_text('{"a": 1}')
+    assert companions.beside(photos / "in" / "model.onnx", "config.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["-" * 100000 + "1", "(" * 1000, "f()", "9" * 5000, "\0", "[" * 3_000_000])
+def test_literals_that_are_none(text: str) -> None:
+    assert companions.literal(text) is None
