@@ -124,9 +124,12 @@ class Writer:
         """Return the picture that a line says, None where the line or its numbers are damaged."""
         try:
             picture = entry_of(line, self._seed)
-            ends, sum_, _ = picture.pop("ends"), picture.pop("sum"), (picture["name"], picture["sha256"])
+            ends, sum_ = picture.pop("ends"), picture.pop("sum")
             lengths = {name: ends[name] - self._ends[name] for name in TENSORS}
+            hash((picture["name"], picture["sha256"]))
         except (ValueError, KeyError, TypeError):
+            return None
+        if not all(isinstance(length, int) and length >= 0 for length in lengths.values()):
             return None
         found = 0
         for name, length in lengths.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +42,8 @@ def _checks(found: Mapping[str, Any]) -> dict[str, bool]:
         "target": _is_whole(found["target"]),
         "tops": _is_pair(found["tops"]) and all(map(_is_whole, found["tops"])),
         "confidence": _is_pair(found["confidence"]) and all(x is None or _is_number(x) for x in found["confidence"]),
-        "values": all(name in METRICS and _is_number(value) for name, value in dict(found["values"]).items()),
+        "values": isinstance(found["values"], dict)
+        and all(name in METRICS and _is_number(value) for name, value in found["values"].items()),
         "notes": isinstance(found["notes"], list) and all(isinstance(note, str) for note in found["notes"]),
         "maps": _is_pair(found["maps"]),
     }
@@ -58,7 +58,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _packed(heat: Kept) -> dict[str, Any] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import onnxcam
 from onnxcam import image
@@ -38,6 +40,18 @@ def photos(folder: Path, count: int = 5, size: int = 96) -> list[Path]:
         path.write_bytes(b"P6\n%d %d\n255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes())
         paths.append(path)
     return paths
+
+
+@contextlib.contextmanager
+def room(size: int) -> Iterator[None]:
+    """Let no file grow above *size*, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def sha(number: int) -> str:

@@ -6,18 +6,21 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+import sys
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from onnxcam.edge.device import Trouble, Writer, sealed
+from onnxcam.edge.device import DiskTrouble, Trouble, Writer, entry_of, line_of, sealed
 from onnxcam.edge.recording import Recording
 from onnxcam.errors import RecordingError
-from tests.edge.recordings import HEADER, photos, sha, written
+from tests.edge.recordings import HEADER, photos, room, sha, written
 
 DOCS = Path(__file__).parents[2] / "docs" / "recording.md"
 
@@ -113,6 +116,22 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("tensors.scores.shape", [9, 1], r"there are 3 pictures, but scores \[9, 1\]; it is \[pictures, classes\]"),
         ("tensors.classes.shape", [4], "classes.bin has 24 bytes in place of 32: it was cut off"),
         ("tensors.maps.file", "../maps.bin", r"\.\./maps.bin is missing"),
+        ("tensors.maps.file", "a\0b", "is missing"),
+        ("tensors.maps.file", "x" * 300, "is missing"),
+        ("tensors.maps.shape", [-1], "the shape of maps is .* it is a list of lengths"),
+        ("tensors.maps.shape", [10**30], "the shape of maps is .* it is a list of lengths"),
+        ("tensors.maps.shape", [1] * 100, "the shape of maps is .* it is a list of lengths"),
+        ("tensors.maps.shape", [True], "the shape of maps is .* it is a list of lengths"),
+        ("pictures.0.map", [2**31, 2**31], r"pictures\[0\] is not"),
+        ("pictures.0.map", [2**20, 2**20], "the maps of all pictures have 1099511627796 cells, but maps"),
+        ("pictures.0.size", [2**20, 2**20], r"pictures\[0\] is not"),
+        ("pictures.0.size", [True, 3], r"pictures\[0\] is not"),
+        ("pictures.0.name", "a\0.png", r"pictures\[0\] is not"),
+        ("pictures.0.frame", [0, 0, 0, 0], r"pictures\[0\] is not"),
+        ("pictures.0.frame", [5, 5, 1, 1], r"pictures\[0\] is not"),
+        ("pictures.0.frame", [0, 0, 1e-9, 1e-9], r"pictures\[0\] is not"),
+        ("pictures.0.frame", [0, 0, 10**400, 8], r"pictures\[0\] is not"),
+        ("pictures.0.frame", [0, 0, float("inf"), 8], r"pictures\[0\] is not"),
     ],
 )
 def test_what_a_recording_must_say(key: str, value: Any, message: str, tmp_path: Path) -> None:
@@ -202,6 +221,121 @@ def test_a_beginning_whose_numbers_are_gone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "scores.bin").write_bytes(b"")
     with pytest.raises(Trouble, match=r"is damaged: scores.bin is too short; delete the folder, and start again"):
         Writer(tmp_path / "run", HEADER)
+
+
+def begun(folder: Path, numbers: Sequence[int] = (0, 1, 2, 3)) -> Path:
+    """Write the beginning of a recording of made-up pictures, as a kill leaves it."""
+    writer = Writer(folder, HEADER)
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        heat = rng.uniform(-1, 1, (4, 5))
+        writer.add({"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}, rng.standard_normal(3), heat, 0)
+    writer.leave()
+    return folder
+
+
+def ended(folder: Path) -> dict[str, bytes]:
+    """Go on with a recording, and end it; return its files."""
+    writer = Writer(folder, HEADER)
+    for number in range(4):
+        picture = {"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}
+        rng = np.random.default_rng(number)
+        heat = rng.uniform(-1, 1, (4, 5))
+        if not writer.already(picture):
+            writer.add(picture, rng.standard_normal(3), heat, 0)
+    writer.close()
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("file", ["recording.part", "scores.bin", "maps.bin", "classes.bin"])
+def test_a_damaged_beginning_ends_in_the_same_bytes_or_is_refused(file: str, tmp_path: Path) -> None:
+    expected = ended(tmp_path / "whole")
+    begin = begun(tmp_path / "begin")
+    whole = (begin / file).read_bytes()
+    header = whole.index(b"\n") + 1 if file == "recording.part" else 0
+    refused = 0
+    for at in range(0, len(whole), max(1, len(whole) // 40)):
+        folder = tmp_path / f"{at}"
+        shutil.copytree(begin, folder)
+        (folder / file).write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        if at < header:
+            refused += 1
+            message = r"is damaged: recording.part does not begin as .* begins it; delete the folder, and start again"
+            with pytest.raises(Trouble, match=message):
+                ended(folder)
+        else:
+            assert ended(folder) == expected
+    assert bool(refused) == bool(header)
+
+
+def test_what_is_damaged_is_said(tmp_path: Path) -> None:
+    part = begun(tmp_path / "run") / "recording.part"
+    lines = part.read_bytes().splitlines(True)
+    part.write_bytes(b"".join([*lines[:2], lines[2].replace(b"1.png", b"7.png"), *lines[3:]]))
+    writer = Writer(tmp_path / "run", HEADER)
+    assert writer.damaged == (
+        f"'{part}' is damaged in line 3, or its numbers are: that picture and those after it are done again"
+    )
+    assert [picture["name"] for picture in writer.pictures] == ["0.png"]
+    writer.leave()
+    again = Writer(tmp_path / "run", HEADER)
+    assert again.damaged == ""
+    again.leave()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ends": 3}, {"ends": {}}, {"ends": {"scores": -5, "maps": 0, "classes": 0}}, {"sum": None}, {"name": []}],
+)
+def test_a_line_of_another_kind_ends_the_beginning(change: dict[str, Any], tmp_path: Path) -> None:
+    part = begun(tmp_path / "run") / "recording.part"
+    first, one, *_ = part.read_bytes().splitlines(True)
+    seed = zlib.crc32(first)
+    part.write_bytes(first + line_of({**entry_of(one, seed), **change}, seed))
+    writer = Writer(tmp_path / "run", HEADER)
+    assert (bool(writer.damaged), writer.pictures) == (True, [])
+    writer.leave()
+
+
+def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
+    for content in (b"mine", b"mine\n", json.dumps(HEADER).encode() + b"\n"):
+        (tmp_path / "recording.part").write_bytes(content)
+        with pytest.raises(Trouble, match=r"recording.part does not begin as this version begins it"):
+            Writer(tmp_path, HEADER)
+        assert (tmp_path / "recording.part").read_bytes() == content
+
+
+def test_only_one_run_at_a_time_writes(tmp_path: Path) -> None:
+    code = f"""
+from onnxcam.edge.device import Writer
+writer = Writer({str(tmp_path / "run")!r}, {HEADER!r})
+print("locked", flush=True)
+input()
+"""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(Trouble) as error:
+            Writer(tmp_path / "run", HEADER)
+        assert str(error.value) == (
+            f"another run writes '{tmp_path / 'run'}'; wait until it ends, or choose another folder"
+        )
+        other.send_signal(signal.SIGKILL)
+    assert set(ended(tmp_path / "run")) == {"recording.json", "scores.bin", "maps.bin", "classes.bin"}
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    expected = ended(tmp_path / "whole")
+    for size in (10, 300, 600, 900, 1200, 1500, 1600):
+        folder = tmp_path / f"{size}"
+        with room(size), pytest.raises(DiskTrouble) as error:
+            ended(folder)
+        assert str(error.value) == (
+            f"cannot write into '{folder}': File too large; make room there, or choose another folder"
+        )
+        assert {path.suffix for path in folder.iterdir()} <= {".part", ".bin"}
+        assert ended(folder) == expected
 
 
 def test_a_firmware_in_c_writes_one(tmp_path: Path) -> None:
