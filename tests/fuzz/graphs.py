@@ -299,7 +299,7 @@ def nest(rng: Random, model: onnx.ModelProto) -> None:
     body = helper.make_graph(
         [helper.make_node("Relu", ["c"], ["deep"])], "b", [], [helper.make_tensor_value_info("deep", 1, None)]
     )
-    for level in range(rng.choice((2, 10, 60))):
+    for level in range(rng.choice((2, 10, 28))):
         node = helper.make_node(
             "If", ["cond"], [f"deep{level}"], then_branch=body, else_branch=body if level < 3 else None
         )

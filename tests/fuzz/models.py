@@ -6,6 +6,7 @@ import contextlib
 from random import Random
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from tests.fuzz import commands, graphs, networks, wire
 from tests.fuzz.place import ASSETS, ROOT, Place
@@ -27,7 +28,7 @@ def _bytes_changed(rng: Random) -> bytes:
 def _graph_changed(rng: Random) -> bytes:
     model = onnx.load_from_string(_seed(rng))
     for _ in range(rng.choice((1, 1, 2, 3))):
-        with contextlib.suppress(ValueError, TypeError, IndexError, UnicodeError):  # protobuf refuses some values
+        with contextlib.suppress(ValueError, TypeError, IndexError, DecodeError):  # protobuf refuses some values
             rng.choice(graphs.MUTATORS)(rng, model)
     data = graphs.unreadable(rng, model.SerializeToString())
     return wire.mutated(rng, data, 1) if rng.random() < 0.1 else data

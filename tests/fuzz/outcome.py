@@ -21,7 +21,7 @@ UNMADE = 120
 
 _FRAME = re.compile(r'File "(?P<path>[^"]*)", line (?P<line>\d+),? in (?P<name>.*)')
 _UNFORESEEN = re.compile(r"^error: .*unexpected (\w+) in ([\w.<>]+)", re.MULTILINE)
-_NOTES = ("warning: ", "note: ", "passed on ", "FAILED on ", "layers: ")
+_NOTES = ("warning: ", "note: ", "passed on ", "FAILED on ", "layers: ", "target: ")
 _DRAFT = re.compile(r"^\.|(?<!^recording)\.part$|\.tmp$|\.draft$")  # recording.part is taken up by the next record
 
 
@@ -65,8 +65,8 @@ def _killed(ran: Ran) -> str:
 
 
 def _traceback(err: str) -> str:
-    last = [line for line in err.splitlines() if line and not line.startswith(" ")][-1]
-    return f"traceback {last.partition(':')[0][:60]} @ {_place(err, first=False)}"
+    kind = re.search(r"^(?=[A-Za-z])[\w.]+(?=:|$)", err[err.rindex('  File "') :], re.MULTILINE)
+    return f"traceback {kind.group() if kind else '?'} @ {_place(err, first=False)}"
 
 
 def _place(stack: str, *, first: bool) -> str:
@@ -90,7 +90,7 @@ def _text(stream: str, data: bytes) -> Iterator[str]:
 
 
 def _lines(ran: Ran, err: str) -> Iterator[str]:
-    lines = err.splitlines() if "\r" not in err else err.split("\n")
+    lines = err.rstrip("\n").split("\n")
     errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     end = errors[0] if errors else len(lines)
     yield from (f"another's line: {_shape(line)}" for line in lines[:end] if line and not line.startswith(_NOTES))
@@ -113,7 +113,7 @@ def _refusal(lines: list[str], errors: list[int]) -> Iterator[str]:
 
 def _shape(line: str) -> str:
     """Return a line without what differs from case to case."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|0x[0-9a-f]+|[\d.]+", "#", line)[:90]
+    return re.sub(r"\(.*?\)|'[^']*'|\"[^\"]*\"|0x[0-9a-f]+|[\d.]+", "#", line)[:90]
 
 
 def _json(ran: Ran) -> Iterator[str]:
