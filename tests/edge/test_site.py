@@ -221,7 +221,7 @@ def test_members_that_are_not_what_they_should_be(
         webruntime._unpacked(archive(*members))
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 600, archive(*GOOD)[:60]])
+@pytest.mark.parametrize("data", [b"", b"x" * 600, archive(*GOOD)[:60]], ids=["empty", "text", "cut"])
 def test_packages_that_are_no_archive(data: bytes) -> None:
     with pytest.raises(RuntimeFilesError, match=r"cannot be unpacked \(.*\); on a machine that can"):
         webruntime._unpacked(data)
