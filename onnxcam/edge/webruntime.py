@@ -7,12 +7,13 @@ import hashlib
 import http.client
 import io
 import os
+import stat
 import sys
 import tarfile
 import time
 import urllib.request
+import zlib
 from pathlib import Path
-from typing import IO
 
 from onnxcam import files as writing
 from onnxcam.errors import OutputError, RuntimeFilesError
@@ -38,51 +39,66 @@ def files(source: str | os.PathLike[str] | None = None) -> dict[str, bytes]:
     if source is None:
         return _unpacked(_cached())
     path = Path(source)
+    advice = f"give the npm package onnxruntime-web {VERSION}"
+    if not os.path.exists(path):
+        raise RuntimeFilesError(f"{path}: no such file or folder; {advice}")
     if os.path.isdir(path):
         return _of_folder(path)
-    return _unpacked(_checked(_given(path), str(path)))
+    return _unpacked(_checked(_given(path, advice), str(path)))
 
 
 def _of_folder(path: Path) -> dict[str, bytes]:
     folder = path / "dist" if os.path.isdir(path / "dist") else path
-    return {name: _given(folder / name) for name in FILES}
+    advice = "give --runtime the folder of the npm package onnxruntime-web"
+    return {name: _given(folder / name, advice) for name in FILES}
 
 
-def _given(path: Path) -> bytes:
+def _given(path: Path, advice: str) -> bytes:
     """Return what the regular file *path* holds; a device or a pipe could go on for ever."""
     try:
-        os.stat(path)
-        if not os.path.isfile(path):
-            raise OSError(0, "no regular file")
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("no regular file")
         with open(path, "rb") as file:
             return _read(file, str(path))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise RuntimeFilesError(f"{path}: {why}; give --runtime the npm package onnxruntime-web {VERSION}") from None
+        raise RuntimeFilesError(f"{path}: {why}; {advice}") from None
 
 
-def _read(file: IO[bytes], where: str, seconds: float = LONGEST) -> bytes:
+def _read(file: io.BufferedIOBase, where: str) -> bytes:
     """Return all that *file* gives, or raise RuntimeFilesError where that is too much or takes too long."""
-    end, parts, left = time.monotonic() + seconds, list[bytes](), BYTES
-    while part := file.read1(2**20) if isinstance(file, http.client.HTTPResponse) else file.read(2**20):
-        left -= len(part)
-        if left < 0 or time.monotonic() > end:
-            why = f"has more than {BYTES:,} bytes" if left < 0 else f"is not there after {seconds:.0f} s"
-            raise RuntimeFilesError(f"{where} {why}; {_BY_HAND}")
-        parts.append(part)
-    return b"".join(parts)
+    end, read = time.monotonic() + LONGEST, bytearray()
+    while part := file.read1(2**20):
+        read += part
+        if len(read) > BYTES:
+            raise RuntimeFilesError(f"{where} has more than {BYTES:,} bytes; {_BY_HAND}")
+        if time.monotonic() > end:
+            raise RuntimeFilesError(f"{where} is not there after {LONGEST} s; {_BY_HAND}")
+    return bytes(read)
 
 
 def _unpacked(package: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
-        members = ((name, archive.extractfile(f"package/dist/{name}")) for name in FILES)
-        return {name: member.read() for name, member in members if member is not None}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(package), mode="r:gz") as archive:
+            return {name: _member(archive, f"package/dist/{name}") for name in FILES}
+    except (tarfile.TarError, KeyError, EOFError, OSError, zlib.error) as error:
+        raise RuntimeFilesError(f"the npm package onnxruntime-web cannot be unpacked ({error}); {_BY_HAND}") from None
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    """Return what the regular file *name* holds, in memory: no name of the archive's becomes a path."""
+    member = archive.getmember(name)
+    file = archive.extractfile(member) if member.isreg() and member.size <= BYTES else None
+    if file is None:
+        raise tarfile.TarError(f"{name} is no regular file below {BYTES:,} bytes")
+    return file.read()
 
 
 def _cached() -> bytes:
     """Return the package, from the cache if it is there whole."""
     path = cache() / f"onnxruntime-web-{VERSION}.tgz"
-    if path.is_file() and integrity(package := path.read_bytes()) == INTEGRITY:
+    package = _kept(path)
+    if package is not None:
         return package
     package = _fetched()
     try:
@@ -94,6 +110,14 @@ def _cached() -> bytes:
     return package
 
 
+def _kept(path: Path) -> bytes | None:
+    try:
+        package = _given(path, "")
+    except RuntimeFilesError:
+        return None
+    return package if integrity(package) == INTEGRITY else None
+
+
 def _fetched() -> bytes:
     registry = next((value for name, value in os.environ.items() if name.lower() == "npm_config_registry"), REGISTRY)
     url = f"{registry.rstrip('/')}/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
@@ -101,8 +125,8 @@ def _fetched() -> bytes:
         raise RuntimeFilesError(f"{url}: no web address; correct NPM_CONFIG_REGISTRY")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            return _checked(answer.read(), url)
-    except OSError as error:
+            return _checked(_read(answer, url), url)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise RuntimeFilesError(f"{url} cannot be fetched ({reason}); {_BY_HAND}") from None
 
@@ -122,11 +146,13 @@ def integrity(package: bytes) -> str:
 
 def cache() -> Path:
     """Return the user's folder for what can be fetched again."""
-    home = Path.home()
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or _caches(Path.home())) / "onnxcam"
+    except RuntimeError:
+        raise OutputError("no home folder is known; set XDG_CACHE_HOME to a folder that can be written") from None
+
+
+def _caches(home: Path) -> Path:
     if sys.platform == "win32":
-        own = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        own = home / "Library" / "Caches"
-    else:
-        own = home / ".cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or own) / "onnxcam"
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"

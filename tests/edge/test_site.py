@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -166,3 +168,128 @@ def test_the_pages_own_rules_are_the_servers() -> None:
     own = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")  # not allowed in a page
     assert f'content="{own}"' in html
     assert not [word for word in html.split('"') if urlsplit(word).scheme in ("http", "https")]
+
+
+def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """A .tgz of *members*."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+        for info, data in members:
+            made.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def member(name: str, data: bytes = b"", **told: Any) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for key, value in told.items():
+        setattr(info, key, value)
+    return info, data
+
+
+GOOD = [member(f"package/dist/{name}", name.encode()) for name in webruntime.FILES]
+
+
+def test_members_elsewhere_are_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = [member(name, b"x") for name in ("../../up.txt", str(tmp_path / "absolute.txt"), "package/dist/../../a.txt")]
+    away += [member("link", type=tarfile.SYMTYPE, linkname=str(tmp_path)), member("link/through.txt", b"x")]
+    package = archive(*away, *GOOD)
+    monkeypatch.setattr(webruntime, "INTEGRITY", webruntime.integrity(package))
+    (tmp_path / "a.tgz").write_bytes(package)
+    assert webruntime.files(tmp_path / "a.tgz") == {name: name.encode() for name in webruntime.FILES}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([], "ort.wasm.min.mjs"),
+        (GOOD[1:], "ort.wasm.min.mjs"),
+        ([member(GOOD[0][0].name, type=tarfile.SYMTYPE, linkname="/etc/passwd"), *GOOD[1:]], "no regular file"),
+        ([member(GOOD[0][0].name, type=tarfile.LNKTYPE, linkname=GOOD[1][0].name), *GOOD[1:]], "no regular file"),
+        ([member(GOOD[0][0].name, type=tarfile.FIFOTYPE), *GOOD[1:]], "no regular file"),
+        ([member(GOOD[0][0].name, type=tarfile.CHRTYPE), *GOOD[1:]], "no regular file"),
+        ([member(GOOD[0][0].name, type=tarfile.DIRTYPE), *GOOD[1:]], "no regular file"),
+        ([member(GOOD[0][0].name, b"x" * 2000), *GOOD[1:]], "no regular file below 1,000 bytes"),
+    ],
+)
+def test_members_that_are_not_what_they_should_be(
+    members: list[Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webruntime, "BYTES", 1000)
+    with pytest.raises(RuntimeFilesError, match=rf"cannot be unpacked \(.*{message}.*\); on a machine that can"):
+        webruntime._unpacked(archive(*members))
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 600, archive(*GOOD)[:60]], ids=["empty", "text", "cut"])
+def test_packages_that_are_no_archive(data: bytes) -> None:
+    with pytest.raises(RuntimeFilesError, match=r"cannot be unpacked \(.*\); on a machine that can"):
+        webruntime._unpacked(data)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes and devices")
+def test_what_is_no_package_is_refused_at_once(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(bytes(2000))
+    (tmp_path / "round").symlink_to("round")
+    monkeypatch.setattr(webruntime, "BYTES", 1000)
+    for path, why in {
+        tmp_path / "pipe": "no regular file; give the npm package",
+        Path("/dev/zero"): "no regular file; give the npm package",
+        tmp_path / "large": "has more than 1,000 bytes; on a machine",
+        tmp_path / "round": "no such file or folder; give the npm package",
+        Path("x" * 300): "no such file or folder; give the npm package",
+        Path("a\0b"): "no such file or folder; give the npm package",
+    }.items():
+        with pytest.raises(RuntimeFilesError, match=why):
+            webruntime.files(path)
+    (runtime / "dist" / webruntime.FILES[1]).unlink()
+    os.mkfifo(runtime / "dist" / webruntime.FILES[1])
+    with pytest.raises(RuntimeFilesError, match="no regular file; give --runtime the folder"):
+        webruntime.files(runtime)
+
+
+def test_the_command_says_it_in_one_line(onnxcam: Callable[..., Any]) -> None:
+    ran = onnxcam("web", "-o", "w", "--runtime", "x" * 300)
+    assert ran.code == 2
+    assert len(ran.err.splitlines()) == 1
+    assert "no such file or folder; give the npm package" in ran.err
+    assert not Path("w").exists()
+
+
+def test_a_registry_that_never_ends(registry: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    registry["data"] = bytes(3000)
+    monkeypatch.setattr(webruntime, "BYTES", 1000)
+    with pytest.raises(RuntimeFilesError, match=r"http://.* has more than 1,000 bytes; on a machine"):
+        webruntime.files()
+    monkeypatch.setattr(webruntime, "BYTES", 10**6)
+    monkeypatch.setattr(webruntime, "LONGEST", -1)
+    with pytest.raises(RuntimeFilesError, match=r"http://.* is not there after -1 s; on a machine"):
+        webruntime.files()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:port", "http://[::1", "http://a b", "http://" + "x" * 300])
+def test_addresses_that_are_none(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", url)
+    with pytest.raises(RuntimeFilesError, match="cannot be fetched"):
+        webruntime.files()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
+def test_a_cache_that_is_no_file(registry: dict[str, Any], tmp_path: Path) -> None:
+    kept = webruntime.cache() / f"onnxruntime-web-{webruntime.VERSION}.tgz"
+    kept.parent.mkdir(parents=True)
+    os.mkfifo(kept)
+    assert webruntime.files() == {name: name.encode() for name in webruntime.FILES}
+    assert kept.is_file()
+
+
+def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(OutputError, match="no home folder is known; set XDG_CACHE_HOME to a folder"):
+        webruntime.cache()
