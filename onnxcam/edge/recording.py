@@ -71,12 +71,14 @@ class Recording:
         scores = np.array(self._tensors["scores"][row])
         shape, frame = picture.get("map"), picture.get("frame")
         flat = None if shape is None else self._tensors["maps"][self._starts[row] : self._starts[row + 1]]
+        with np.errstate(all="ignore"):  # scores may be infinite
+            means = meant(scores, self.head, exclusive=self.exclusive) if self.known else None
         return Outcome(
             picture=picture["name"],
             sha256=picture["sha256"],
             size=(picture["size"][0], picture["size"][1]),
             scores=scores,
-            probabilities=meant(scores, self.head, exclusive=self.exclusive) if self.known else None,
+            probabilities=means,
             target=self.target(row),
             map=None if flat is None else np.array(flat).reshape(shape),
             why=picture.get("why", ""),
