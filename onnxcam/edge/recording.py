@@ -235,7 +235,7 @@ def _is_picture(one: Mapping[str, Any]) -> bool:
     name, sha256, why = one.get("name"), one.get("sha256"), one.get("why", "")
     pairs = [one.get("size"), *([one["map"]] if one.get("map") is not None else [])]
     sizes = all(isinstance(pair, list) and len(pair) == 2 and all(_is_length(x) for x in pair) for pair in pairs)
-    named = isinstance(name, str) and "\0" not in name and isinstance(why, str)
+    named = isinstance(name, str) and _is_name(name) and isinstance(why, str)
     hashed = isinstance(sha256, str) and len(sha256) == 64
     return named and hashed and sizes and math.prod(one["size"]) <= _PIXELS and _is_framed(one)
 
@@ -249,6 +249,14 @@ def _is_framed(one: Mapping[str, Any]) -> bool:
         return False
     spans, cells = (frame[3] - frame[1], frame[2] - frame[0]), one.get("map") or (1, 1)
     return min(spans) > 0 and all(cells[axis] * one["size"][axis] <= _FINEST * spans[axis] for axis in (0, 1))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a file can be called so."""
+    try:
+        return "\0" not in text and bool(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
