@@ -71,12 +71,14 @@ class Recording:
         scores = np.array(self._tensors["scores"][row])
         shape, frame = picture.get("map"), picture.get("frame")
         flat = None if shape is None else self._tensors["maps"][self._starts[row] : self._starts[row + 1]]
+        with np.errstate(all="ignore"):  # scores may be infinite
+            means = meant(scores, self.head, exclusive=self.exclusive) if self.known else None
         return Outcome(
             picture=picture["name"],
             sha256=picture["sha256"],
             size=(picture["size"][0], picture["size"][1]),
             scores=scores,
-            probabilities=meant(scores, self.head, exclusive=self.exclusive) if self.known else None,
+            probabilities=means,
             target=self.target(row),
             map=None if flat is None else np.array(flat).reshape(shape),
             why=picture.get("why", ""),
@@ -233,7 +235,7 @@ def _is_picture(one: Mapping[str, Any]) -> bool:
     name, sha256, why = one.get("name"), one.get("sha256"), one.get("why", "")
     pairs = [one.get("size"), *([one["map"]] if one.get("map") is not None else [])]
     sizes = all(isinstance(pair, list) and len(pair) == 2 and all(_is_length(x) for x in pair) for pair in pairs)
-    named = isinstance(name, str) and "\0" not in name and isinstance(why, str)
+    named = isinstance(name, str) and _is_name(name) and isinstance(why, str)
     hashed = isinstance(sha256, str) and len(sha256) == 64
     return named and hashed and sizes and math.prod(one["size"]) <= _PIXELS and _is_framed(one)
 
@@ -247,6 +249,14 @@ def _is_framed(one: Mapping[str, Any]) -> bool:
         return False
     spans, cells = (frame[3] - frame[1], frame[2] - frame[0]), one.get("map") or (1, 1)
     return min(spans) > 0 and all(cells[axis] * one["size"][axis] <= _FINEST * spans[axis] for axis in (0, 1))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a file can be called so."""
+    try:
+        return "\0" not in text and bool(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _are_texts(values: Sequence[Any]) -> bool:

@@ -23,6 +23,7 @@ class Interval:
     high: Array | None
 
 
+@np.errstate(invalid="ignore")  # a value may be infinite
 def interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Interval:
     """Return the mean of *values* [cases, …] with its percentile bootstrap interval (Efron 1979), 2,000 resamples.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from onnxcam.edge.device import Writer
 from onnxcam.edge.matching import compare_recordings
 from onnxcam.edge.observer import Observer
 from onnxcam.edge.record import record
+from onnxcam.edge.report.html import html
 from onnxcam.edge.validate import validate
 from onnxcam.errors import MetricError, OutputError, RecordingError
 from tests.conftest import Ran
@@ -130,6 +132,38 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     cut = onnxcam("compare", "a", "b", "-o", "cut")
     assert cut.code == 2
     assert cut.err.startswith("error: recording 'b': maps.bin has 0 bytes in place of ")
+
+
+def test_pictures_are_opened_in_named_folders_only(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
+    photos(tmp_path / "p", 1)
+    for name in ("a", "b"):
+        assert onnxcam("record", SHAPES, "p", "-o", name).code == 0
+    (tmp_path / "q").symlink_to(tmp_path / "p")
+    for words, shown in (((), False), (("--images", "a"), False), (("-i", "a", "-i", "p"), True), (("-i", "q"), True)):
+        assert onnxcam("compare", "a", "b", "-o", "report", "--overwrite", *words).code == 0
+        page = (tmp_path / "report" / "report.html").read_text("utf-8")
+        assert ("is not opened, as a recording names it; --images FOLDER" in page) is not shown
+
+
+@pytest.mark.parametrize("name", ["../secret.ppm", "/dev/zero", "pipe", "p"])
+def test_what_a_recording_names_is_not_opened(name: str, tmp_path: Path) -> None:
+    photos(tmp_path / "p", 1)
+    os.mkfifo(tmp_path / "p" / "pipe")
+    told = change("pictures.0.name", name if name[0] == "/" else str(tmp_path / "p" / name))
+    a, b = (written(tmp_path / side, change=told) for side in "ab")
+    page = html(compare_recordings(a, b, images=[tmp_path / "p"]))
+    assert "is not opened, as a recording names it" in page
+
+
+def test_scores_that_are_no_numbers(tmp_path: Path) -> None:
+    for side in "ab":
+        writer = Writer(tmp_path / side, HEADER)
+        for number, scores in enumerate(([np.nan, 1, 2], [np.inf, 1, 2], [3, 1, 2])):
+            writer.add({"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}, scores, np.ones((4, 5)), 0)
+        writer.close()
+    found = compare_recordings(tmp_path / "a", tmp_path / "b", tmp_path / "out")
+    assert [pair.confidence[0] is None for pair in found.journal] == [True, True, False]
+    json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_a_journal_of_other_recordings_is_refused(tmp_path: Path) -> None:

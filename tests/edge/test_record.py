@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,12 +14,13 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.edge.bake import bake
+from onnxcam.edge.device import Writer
 from onnxcam.edge.observer import Observer
-from onnxcam.edge.record import record
+from onnxcam.edge.record import _add, record
 from onnxcam.edge.recording import Recording
-from onnxcam.errors import EngineError, ImageError, RecordingError, TargetError
+from onnxcam.errors import EngineError, ImageError, OutputError, RecordingError, TargetError
 from tests.conftest import Ran
-from tests.edge.recordings import SHAPES, photos
+from tests.edge.recordings import SHAPES, photos, room
 from tests.test_quantized import qdq
 
 FILES = ("recording.json", "scores.bin", "maps.bin", "classes.bin")
@@ -77,6 +79,74 @@ record.record({str(SHAPES)!r}, {pictures!r}, {str(tmp_path / "run")!r}, progress
         Recording(tmp_path / "run")
     seen: list[Any] = []
     record(SHAPES, pictures, tmp_path / "run", progress=lambda items, _: (seen.append(item) or item for item in items))
+    for file in FILES:
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_run_that_goes_on_asks_for_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures, ask, asked = photos(tmp_path / "p", 11), Observer.outcomes, list[list[str]]()
+    pictures.insert(2, tmp_path / "bad.png")
+
+    def spying(self: Observer, shots: Any, classes: Any = None) -> Any:
+        asked.append([Path(shot.picture).name for shot in shots])
+        return ask(self, shots, classes)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Writer, *told: Any) -> None:
+        if len(self.pictures) == 5:
+            raise Killed
+        add(self, *told)
+
+    monkeypatch.setattr(Observer, "outcomes", spying)
+    record(SHAPES, pictures, tmp_path / "whole")
+    whole, add = asked[:], Writer.add
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "add", killed)
+        with pytest.raises(Killed):
+            record(SHAPES, pictures, tmp_path / "run")
+    asked.clear()
+    made = record(SHAPES, pictures, tmp_path / "run")
+    assert asked == whole
+    assert (made.pictures, len(made.unreadable), made.damaged) == (11, 1, "")
+    for file in FILES:
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_picture_named_twice_stands_there_twice(tmp_path: Path) -> None:
+    pictures = photos(tmp_path / "p", 2)
+    record(SHAPES, [*pictures, *pictures], tmp_path / "whole")
+    writer = Writer(tmp_path / "run", record_header(tmp_path / "whole"))
+    for outcome in Recording(tmp_path / "whole"):
+        if len(writer.pictures) < 3:
+            _add(writer, outcome)
+    writer.leave()
+    record(SHAPES, [*pictures, *pictures], tmp_path / "run")
+    assert len(Recording(tmp_path / "whole")) == 4
+    for file in FILES:
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def record_header(folder: Path) -> dict[str, Any]:
+    told = json.loads((folder / "recording.json").read_text())
+    return {name: told[name] for name in ("format", "version", "model", "scores", "labels")}
+
+
+@pytest.mark.parametrize("output", ["x" * 300, "file/run"])
+def test_a_folder_that_cannot_be_made(output: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    message = r"cannot write into '.*': .*; make room there, or choose another folder"
+    with pytest.raises(OutputError, match=message):
+        record(SHAPES, photos(tmp_path / "p", 1), tmp_path / output)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    pictures = photos(tmp_path / "p", 3)
+    record(SHAPES, pictures, tmp_path / "whole")
+    with room(1000), pytest.raises(OutputError, match=r"cannot write into '.*run': File too large; make room there"):
+        record(SHAPES, pictures, tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "run")
     for file in FILES:
         assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
@@ -147,3 +217,16 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     assert len(Recording(tmp_path / "run")) == 2
     again = onnxcam("record", SHAPES, "p", "-o", "run")
     assert (again.code, again.err) == (2, "error: 'run' holds a recording; choose another folder, or delete it\n")
+
+
+def test_the_command_says_what_was_damaged(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
+    photos(tmp_path / "p", 2)
+    assert onnxcam("record", SHAPES, "p", "-o", "whole").code == 0
+    writer = Writer(tmp_path / "run", record_header(tmp_path / "whole"))
+    _add(writer, Recording(tmp_path / "whole")[0])
+    writer.leave()
+    part = tmp_path / "run" / "recording.part"
+    part.write_bytes(part.read_bytes().replace(b"0.ppm", b"1.ppm"))
+    ran = onnxcam("record", SHAPES, "p", "-o", "run")
+    assert (ran.code, "recording.part' is damaged in line 2, or its numbers are" in ran.err) == (0, True)
+    assert (tmp_path / "run" / "recording.json").read_bytes() == (tmp_path / "whole" / "recording.json").read_bytes()

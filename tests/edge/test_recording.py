@@ -127,6 +127,8 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("pictures.0.size", [2**20, 2**20], r"pictures\[0\] is not"),
         ("pictures.0.size", [True, 3], r"pictures\[0\] is not"),
         ("pictures.0.name", "a\0.png", r"pictures\[0\] is not"),
+        ("pictures.0.name", "\ud800.png", r"pictures\[0\] is not"),
+        ("pictures.0.name", "", r"pictures\[0\] is not"),
         ("pictures.0.frame", [0, 0, 0, 0], r"pictures\[0\] is not"),
         ("pictures.0.frame", [5, 5, 1, 1], r"pictures\[0\] is not"),
         ("pictures.0.frame", [0, 0, 1e-9, 1e-9], r"pictures\[0\] is not"),

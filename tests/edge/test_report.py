@@ -255,6 +255,12 @@ def test_histograms_count_every_value(values: list[float]) -> None:
     assert found.high >= many.max() - 1e-12
 
 
+def test_a_histogram_of_values_a_rounding_apart() -> None:
+    found = histogram(np.array([0.9999999999999998, 0.9999999999999999, 1.0]))
+    assert found is not None
+    assert (found.low < found.high, sum(bar.count for bar in found.bars)) == (True, 3)
+
+
 def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
     rng = np.random.default_rng(0)
     moves = np.abs(rng.normal(0, 0.2, 10_000)).clip(0, 0.95).tolist()

@@ -27,6 +27,7 @@ from onnxcam.edge.validation import Validation
 from onnxcam.errors import EngineError, ImageError, MetricError, OnnxcamError, OutputError, TargetError
 from onnxcam.metrics.summary import interval
 from onnxcam.metrics.truth import Truth
+from tests.edge.recordings import room
 from tests.edge.twins import PICTURES, SHAPES, TRUTH, noisy, photos
 from tests.networks import hand_model
 
@@ -173,6 +174,36 @@ def test_a_kill_loses_and_doubles_nothing(models: tuple[Path, Path], tmp_path: P
         assert resumed.summaries[id].count == 60
 
 
+def test_a_run_that_goes_on_asks_for_the_same_batches(folder: Path, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    class Spied(Observer):
+        def outcomes(self, shots: Any, classes: Any = None) -> Any:
+            asked.append([Path(shot.picture).name for shot in shots])
+            return super().outcomes(shots, classes)
+
+    shutil.copytree(folder, tmp_path / "photos")
+    (tmp_path / "photos" / "00003.png").write_bytes(b"no picture")
+    whole = validate(Spied(SHAPES), SHAPES, tmp_path / "photos", tmp_path / "out", batch_size=5).as_dict()
+    first = asked[:]
+    assert [len(batch) for batch in first] == [4, 5, 2]
+    journal = tmp_path / "out" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(True)
+    journal.write_bytes(b"".join([*lines[:5], lines[5][:-9], b"\n", *lines[6:10]]))
+    asked.clear()
+    todo: list[int] = []
+
+    def counting(items: Any, total: int) -> Any:
+        todo.append(total)
+        return items
+
+    found = validate(Spied(SHAPES), SHAPES, tmp_path / "photos", tmp_path / "out", batch_size=5, progress=counting)
+    assert asked == first[1:]
+    assert todo == [4]
+    assert found.damaged == [f"'{journal}': line 6 is damaged; its picture is done again"]
+    assert found.as_dict() == whole
+
+
 def test_what_was_asked_differently_is_not_resumed(models: tuple[Path, Path], folder: Path, tmp_path: Path) -> None:
     validate(SHAPES, models[0], folder, tmp_path)
     with pytest.raises(OutputError, match=r"is the journal of another validation: candidate sha256 was '.*' and is '"):
@@ -180,6 +211,20 @@ def test_what_was_asked_differently_is_not_resumed(models: tuple[Path, Path], fo
     with pytest.raises(OutputError, match=r"reference method was 'gradcam' and is 'layercam'; candidate method was"):
         validate(SHAPES, models[0], folder, tmp_path, method="layercam")
     assert not validate(SHAPES, models[1], folder, tmp_path, overwrite=True).passed
+
+
+def test_a_full_disk_leaves_no_draft(models: tuple[Path, Path], tmp_path: Path) -> None:
+    found = validate(SHAPES, models[0], PICTURES)
+    with room(20_000), pytest.raises(OutputError, match=r"cannot write into '.*out': File too large; choose another"):
+        found.save(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["x" * 300, "file/out"])
+def test_a_folder_that_cannot_be_made(output: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write into '.*': .*; choose another with -o"):
+        validate(SHAPES, SHAPES, PICTURES, tmp_path / output)
 
 
 def test_a_finished_report_stays(models: tuple[Path, Path], tmp_path: Path) -> None:
@@ -190,6 +235,7 @@ def test_a_finished_report_stays(models: tuple[Path, Path], tmp_path: Path) -> N
         ["journal.jsonl", *(path.name for path in paths)]
     )
     written = json.loads(paths[-1].read_text("utf-8"))
+    assert "seconds" not in written  # two runs of the same write the same bytes
     assert written == json.loads(json.dumps(found.as_dict()))
     assert written["passed"] is True
     assert [row["picture"] for row in written["pictures"]] == [str(path) for path in PICTURES]

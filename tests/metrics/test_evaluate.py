@@ -291,6 +291,25 @@ def test_scores_that_are_no_probabilities() -> None:
         evaluate(model, PICTURES[:1], methods=["occlusion"], metrics=["average-drop"], preprocess="unit")
 
 
+def test_json_has_null_for_numbers_that_are_not_finite() -> None:
+    found = evaluate(SHAPES, PICTURES, metrics=["deletion"], settings={"deletion.steps": 4})
+    found.rows[0].values["deletion"] = float("nan")
+    found.curves["deletion"]["gradcam"][0].probability[:] = np.inf
+    told = found.to_dict()
+    json.dumps(told, allow_nan=False)
+    assert told["pictures"][0]["metrics"]["deletion"] is None
+    assert told["summary"][0]["mean"] is None
+    assert told["curves"]["deletion"]["gradcam"]["probability"] == [None] * 5
+
+
+def test_two_evaluations_of_the_same_are_the_same_bytes(tmp_path: Path) -> None:
+    files = []
+    for name in "ab":
+        found = evaluate(SHAPES, PICTURES, methods=["rise"], metrics=["deletion"], settings={"rise.samples": 20})
+        files.append([path.read_bytes() for path in found.save(tmp_path / name)])
+    assert files[0] == files[1]
+
+
 def test_maps_that_are_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Explainer, "attribute", lambda self, x, target: np.full((len(x), 3, 3), np.nan, np.float32))
     with pytest.raises(OnnxcamError, match=r"the map of gradcam for .*shapes_1.png holds NaN or infinity"):

@@ -71,7 +71,8 @@ def histogram(
 
 
 def _edges(low: float, high: float, bins: int) -> NDArray[np.float64]:
-    step = _round_step(high - low, bins)
+    least = 1e-12 * max(abs(low), abs(high))  # nearer edges are one floating-point number
+    step = _round_step(max(high - low, least) if high > low else 0, bins)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
 
