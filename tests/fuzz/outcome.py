@@ -61,7 +61,8 @@ def remarks(ran: Ran) -> list[str]:
 def _killed(ran: Ran) -> str:
     name = signal.Signals(-ran.status).name
     what = "hang" if name in ("SIGXCPU", "SIGKILL") else f"killed by {name}"
-    return f"{what} @ {_place(ran.stacks.split('Thread 0x')[-1], first=True) or _place(ran.stacks, first=True)}"
+    main = re.split(r"(?:Thread|Current thread) 0x", ran.stacks)[-1]  # the oldest thread is told last
+    return f"{what} @ {_place(main, first=True)}"
 
 
 def _traceback(err: str) -> str:
