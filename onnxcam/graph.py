@@ -203,7 +203,7 @@ def _attach(model: ir.Model, where: str, path: Path | None) -> None:
                 node.attributes[name] = ir.AttrTensor(name, _read_in(_attached(attribute.value, where, path)))
 
 
-def _read_in(tensor: ir.ExternalTensor) -> ir.Tensor:
+def _read_in(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy(), tensor.dtype, shape=tensor.shape, name=tensor.name)
 
 
@@ -249,7 +249,7 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
         size = file.stat().st_size if home is not None and file.is_file() else None
     except (OSError, ValueError, RuntimeError):  # too long a name, no name, a ring of links
         raise ModelError(
-            f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{tensor.location[:80]}'"
+            f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{os.fspath(tensor.location)[:80]}'"
         ) from None
     if home is None:
         raise ModelError(

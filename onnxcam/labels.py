@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from onnxcam import companions
 from onnxcam.card import Card
 from onnxcam.errors import TargetError, nearest
+from onnxcam.literals import literal
 
 
 def resolve(
@@ -35,7 +35,7 @@ def resolve(
         return _explicit(spec, count)
     metadata = metadata or {}
     for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
-        found = _names(_literal(names) if isinstance(names, str) else names)
+        found = _names(literal(names) if isinstance(names, str) else names)
         if found and count in (None, len(found)):
             return found
     return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
@@ -127,14 +127,6 @@ def _config(path: Path | None) -> Iterable[Any]:
     if names is not None and not all(name.startswith("LABEL_") for name in names):  # transformers' placeholders
         yield names
     yield config.get("label_names")
-
-
-def _literal(text: str) -> Any:
-    """Ultralytics writes the repr of a Python dict."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _names(value: Any) -> list[str] | None:

@@ -123,7 +123,7 @@ def test_functions_that_call_themselves_are_refused() -> None:
     g (float[2] x) => (float[2] y) { y = local.f(x) }
     <domain: "local", opset_import: ["" : 21, "local" : 1]> f (a) => (b) { c = Relu(a) b = local.f(c) }
     """)
-    with pytest.raises(ModelError, match="function 'f' .* calls itself"):
+    with pytest.raises(ModelError, match=r"function 'f' .* calls itself"):
         raised(model)
 
 
