@@ -8,6 +8,7 @@ at its ends, as in a U-Net, the last activation at each of these ends one too.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -39,7 +40,7 @@ def cuts(graph: ir.Graph, sources: Sequence[ir.Value], target: ir.Value, rules: 
     """Return the tensors through which everything passes from *sources* to *target*."""
     between = dependents(graph, sources, rules) & ancestors(target)
     nodes = [node for node in graph if not between.isdisjoint(node.outputs)]
-    readers = {value: sum(value in node.inputs for node in nodes) for value in between}
+    readers = Counter(x for node in nodes for x in set(node.inputs) if x in between)
     alive, found = {value for value in sources if value in between}, set[ir.Value]()
     for node in nodes:
         for x in dict.fromkeys(x for x in node.inputs if x in between):

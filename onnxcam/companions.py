@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 from onnxcam import paths
 from onnxcam.errors import ModelError
-
-_MAX_LITERAL = 2**22
 
 
 def beside(path: Path | None, name: str) -> dict[str, Any]:
@@ -24,14 +21,6 @@ def beside(path: Path | None, name: str) -> dict[str, Any]:
         with suppress(ModelError):
             return _object(paths.read_text(folder / name, ModelError, name))
     return {}
-
-
-def literal(text: str) -> Any:
-    """Return the value that *text* is the repr of, as Ultralytics writes its metadata; None where it is of none."""
-    try:
-        return ast.literal_eval(text) if len(text) <= _MAX_LITERAL else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _object(text: str) -> dict[str, Any]:

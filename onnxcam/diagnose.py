@@ -64,17 +64,20 @@ class Gradients:
     """The gradients of *aim*'s score at the tensors *wanted*, on the CPU."""
 
     def __init__(self, subject: Subject, aim: Aim, wanted: Sequence[str]) -> None:
-        self._wanted, self._session = wanted, _gradients(subject, aim, wanted)
+        self._names, self._session = _gradients(subject, aim, wanted)
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
         """Return them for one picture; None where nothing connects."""
         session = self._session
         found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
-        return [found.get(f"{name}.gradient") for name in self._wanted]
+        return [found.get(name) for name in self._names]
 
 
-def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | None:
-    """Return a session whose outputs are the gradients at the tensors *wanted*; None where nothing connects."""
+def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> tuple[list[str], Session | None]:
+    """Return the outputs that are the gradients at the tensors *wanted*, and their session.
+
+    An output is empty where nothing connects; there is no session where that is so of all.
+    """
     twin = subject.twin()
     graph = twin.model.graph
     op = Emitter(graph)
@@ -82,12 +85,12 @@ def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> Session | N
     tensors = all_tensors(graph)
     found = backward(op, {aimed.value: aimed.seed}, [tensors[name] for name in wanted], STANDARD)
     graph.outputs.clear()
-    for name, gradient in zip(wanted, found, strict=True):
-        if gradient is not None:
-            add_output(op, gradient, f"{name}.gradient")
+    pairs = list(zip(wanted, found, strict=True))
+    added = [None if dx is None else add_output(op, dx, f"{name}.gradient").name for name, dx in pairs]
     op.place(graph.outputs)
     prune(graph)
-    return Session(twin.model, "cpu", optimize=False) if graph.outputs else None
+    session = Session(twin.model, "cpu", optimize=False) if graph.outputs else None
+    return [name or "" for name in added], session
 
 
 def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:

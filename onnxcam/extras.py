@@ -9,6 +9,8 @@ from typing import Any
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from onnxcam.autodiff.subgraph import values
+from onnxcam.errors import ModelError
 from onnxcam.graph import ModelLike, load
 
 CLASS = "onnxcam.class"
@@ -43,9 +45,22 @@ def load_bare(source: ModelLike) -> ir.Model:
     """Load a model without what onnxcam added to it.
 
     That is the outputs of `bake`, and the preprocessing inside, so that the model takes its own tensor again; and the
-    class input, with all that depends on it, if `onnxcam.instrument` gave it one.
+    class input, with all that depends on it, if `onnxcam.instrument` gave it one. ModelError where another maker gave
+    a tensor a name that onnxcam adds.
     """
     model = load(source)
+    _strip(model)
+    taken = next((value.name for value in values(model.graph) if _is_ours(value.name or "")), None)
+    if taken is not None:
+        raise ModelError(f"the model has a tensor called {taken!r}, a name that onnxcam gives itself; rename it")
+    return model
+
+
+def _is_ours(name: str) -> bool:
+    return name in (CLASS, WEIGHTS, DIRECTION, ACTIVATION, MAP, CHOSEN, SCORE) or name.startswith(AROUND)
+
+
+def _strip(model: ir.Model) -> None:
     graph = model.graph
     if BAKED in model.metadata_props:
         graph.outputs[:] = [y for y in graph.outputs if y.name not in (HEATMAP, OVERLAY, MAP, CHOSEN)]
@@ -53,7 +68,7 @@ def load_bare(source: ModelLike) -> ir.Model:
         RemoveUnusedNodesPass()(model)
     wanted = next((value for value in graph.inputs if value.name == CLASS), None)
     if wanted is None:
-        return model
+        return
     behind = {wanted}
     for node in graph:
         if not behind.isdisjoint(node.inputs):
@@ -61,7 +76,6 @@ def load_bare(source: ModelLike) -> ir.Model:
     graph.outputs[:] = [y for y in graph.outputs if y not in behind]
     RemoveUnusedNodesPass()(model)
     graph.inputs.remove(wanted)
-    return model
 
 
 def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:

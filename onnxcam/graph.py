@@ -289,7 +289,7 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
         size = file.stat().st_size if home is not None and file.is_file() else None
     except (OSError, ValueError, RuntimeError):  # too long a name, no name, a ring of links
         raise ModelError(
-            f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{str(tensor.location)[:80]}'"
+            f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{os.fspath(tensor.location)[:80]}'"
         ) from None
     if home is None:
         raise ModelError(

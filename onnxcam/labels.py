@@ -14,6 +14,7 @@ from typing import Any
 from onnxcam import companions, paths
 from onnxcam.card import Card
 from onnxcam.errors import TargetError, nearest
+from onnxcam.literals import literal
 
 
 def resolve(
@@ -34,7 +35,7 @@ def resolve(
         return _explicit(spec, count)
     metadata = metadata or {}
     for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
-        found = _names(companions.literal(names) if isinstance(names, str) else names)
+        found = _names(literal(names) if isinstance(names, str) else names)
         if found and count in (None, len(found)):
             return found
     return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)

@@ -6,7 +6,6 @@ last rectified convolution of a CNN, the last normalised tokens of a transformer
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from onnxcam.autodiff.rules import RuleSet
 from onnxcam.errors import LayerError, nearest
 from onnxcam.graph import all_tensors
 from onnxcam.layout import Grid, Layout, Tokens, layouts
+from onnxcam.literals import literal
 from onnxcam.passes.names import LAYER
 from onnxcam.units import real, units
 
@@ -26,6 +26,7 @@ Probe = Callable[[Sequence["Layer"]], "list[float]"]
 """Tells for each layer in which share of its cells the gradient is not zero."""
 
 RUNNERS_UP = 4
+NESTED = 64  # modules inside modules; a name that tells of more is none of a framework
 PROBED = 12  # so many layers of tokens are looked at, the last ones
 
 PASSIVE = frozenset(
@@ -255,12 +256,14 @@ def module_names(node: ir.Node | None) -> list[str]:
     if node is None:
         return []
     if LAYER in node.metadata_props:
-        return _enclosing(node.metadata_props[LAYER]) if node.metadata_props[LAYER] else []
-    scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
-    if scopes is not None:
-        return [scope for scope in ast.literal_eval(scopes)[:-1] if scope]
+        return _enclosing(node.metadata_props[LAYER])
+    scopes = literal(node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
+    if isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes):
+        return [scope for scope in scopes[:-1] if scope]
     path = (node.name or "").split(";")[0]  # TFLite joins the names of the layers it fused
     parts = [part for part in path.split("/") if part][:-1]
+    if len(parts) > NESTED:
+        return []
     return _dotted(parts) if path.startswith("/") else parts  # Keras layer names are unique by themselves
 
 
@@ -268,7 +271,9 @@ def _enclosing(layer: str) -> list[str]:
     """Return the names of the modules around *layer*: ``layer4, layer4.2``, or Keras's ``model/block`` by parts."""
     if "/" in layer:
         return [part for part in layer.split("/") if part]
-    parts = layer.split(".")
+    parts = layer.split(".") if layer else []
+    if len(parts) > NESTED:
+        return []
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
 

@@ -29,6 +29,8 @@ from onnxcam.volume import KINDS
 
 Row = tuple[str, str, str]
 
+TRIED = 10_000  # nodes; each method is tried on models that have no more
+
 
 @dataclass
 class Survey:
@@ -110,6 +112,9 @@ def _look_at_the_methods(found: Survey, subject: Subject, path: Path) -> None:
         found.layers, found.reason = [_row(layer) for layer in (choice.layer, *choice.others)], choice.reason
     except OnnxcamError as error:
         why = str(error)
+    if subject.model.graph.num_nodes() > TRIED:
+        found.warnings.append(f"the model has more than {TRIED} nodes: which methods apply was not tried")
+        return
     found.methods = {
         method.id: why if method.uses_layer and choice is None else _refusal(subject, method, choice, aim)
         for method in METHODS.values()

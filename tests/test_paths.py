@@ -10,6 +10,7 @@ import pytest
 
 from onnxcam import companions, listing, paths
 from onnxcam.errors import ImageError, TargetError
+from onnxcam.literals import literal
 
 
 @pytest.fixture
@@ -159,4 +160,4 @@ def test_a_companion_that_is_no_file(photos: Path) -> None:
 
 @pytest.mark.parametrize("text", ["-" * 100000 + "1", "(" * 1000, "f()", "9" * 5000, "\0", "[" * 3_000_000])
 def test_literals_that_are_none(text: str) -> None:
-    assert companions.literal(text) is None
+    assert literal(text) is None

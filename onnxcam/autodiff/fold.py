@@ -1,9 +1,13 @@
-"""What is computed when the graph is built: small arithmetic on constants, and sums that cancel."""
+"""What is computed when the graph is built: small arithmetic on constants, and sums that cancel.
+
+`computed` is the one place where that happens: it asks first how large the result will be.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,8 +23,41 @@ def fold(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, 
     arrays = [constant(x) for x in inputs if x is not None]
     if any(array is None for array in arrays):
         return None
-    result = np.asarray(FOLDS[op_type](*arrays, **attributes))
+    return computed(op_type, FOLDS[op_type], arrays, attributes)
+
+
+def computed(
+    op_type: str, function: Callable[..., Any], arrays: Sequence[Any], attributes: Mapping[str, Any]
+) -> np.ndarray | None:
+    """Return ``function(*arrays, **attributes)``; None where it would be large, or the operands are wrong.
+
+    Whoever runs the model says what is wrong with them.
+    """
+    try:
+        if size_of(op_type, arrays, attributes) > FOLD_LIMIT:
+            return None
+        with np.errstate(all="ignore"):
+            result = np.asarray(function(*arrays, **attributes))
+    except (ArithmeticError, AttributeError, IndexError, MemoryError, TypeError, ValueError):
+        return None
     return result if result.size <= FOLD_LIMIT else None
+
+
+def size_of(op_type: str, arrays: Sequence[Any], attributes: Mapping[str, Any]) -> int:
+    """Return how many elements an operator makes; 0 for one that gives no more than it takes."""
+    if op_type in SIZES:
+        return SIZES[op_type](*arrays, **attributes)
+    return prod(np.broadcast_shapes(*map(np.shape, arrays))) if op_type in BROADCAST else 0
+
+
+def _length_of_range(start: Any, limit: Any, delta: Any) -> int:
+    """Return the number of steps from *start* to *limit*, as exactly as integers are."""
+    first, last, step = (np.asarray(value).item() for value in (start, limit, delta))
+    return max(0, -int((first - last) // step))
+
+
+def _product(shape: Any) -> int:
+    return prod(int(length) for length in np.asarray(shape).reshape(-1))
 
 
 def cancel(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Value | None:
@@ -81,7 +118,18 @@ def _reduce(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a / b if np.issubdtype(a.dtype, np.floating) else np.trunc(a / b).astype(a.dtype)
+    return a / b if np.issubdtype(a.dtype, np.floating) else np.trunc(a / _divisor(b)).astype(a.dtype)
+
+
+def _modulo(a: np.ndarray, b: np.ndarray, fmod: int = 0) -> np.ndarray:
+    return np.fmod(a, _divisor(b)) if fmod else np.mod(a, _divisor(b))
+
+
+def _divisor(b: np.ndarray) -> np.ndarray:
+    """Return *b*; ZeroDivisionError where it is an integer zero."""
+    if not np.issubdtype(b.dtype, np.floating) and not b.all():
+        raise ZeroDivisionError
+    return b
 
 
 FOLDS: dict[str, Callable[..., Any]] = {
@@ -89,7 +137,7 @@ FOLDS: dict[str, Callable[..., Any]] = {
     "Sub": np.subtract,
     "Mul": np.multiply,
     "Div": _divide,
-    "Mod": lambda a, b, fmod=0: np.fmod(a, b) if fmod else np.mod(a, b),
+    "Mod": _modulo,
     "Neg": np.negative,
     "Abs": np.abs,
     "Sign": np.sign,
@@ -117,3 +165,14 @@ FOLDS: dict[str, Callable[..., Any]] = {
     "Cast": lambda data, to, **_: data.astype(ir.DataType(to).numpy()),
 }
 """Operators that are computed at once when all their inputs are small constants."""
+
+BROADCAST = frozenset("Add Sub Mul Div Mod Max Min Equal Less Greater GreaterOrEqual LessOrEqual And Where".split())
+
+SIZES: dict[str, Callable[..., int]] = {
+    "Range": _length_of_range,
+    "ConstantOfShape": lambda shape, **_: _product(shape),
+    "Expand": lambda data, shape: prod(np.broadcast_shapes(np.shape(data), tuple(int(n) for n in shape))),
+    "Gather": lambda data, indices, axis=0: np.size(data) // (np.shape(data)[axis] or 1) * np.size(indices),
+    "Tile": lambda data, repeats: np.size(data) * _product(repeats),
+}
+"""How many elements the operators give that make much of little."""

@@ -3,10 +3,11 @@
 1. `names`: the layer names of the model's card are put beside the nodes.
 2. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
 3. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
-4. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
-5. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`), with the help of `constants`
+4. `bounds`: what no memory holds is refused, where constants tell it; again when the shapes are known.
+5. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
+6. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`), with the help of `constants`
    where onnx does not tell how many axes.
-6. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
+7. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
 
 The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
 """
@@ -17,6 +18,7 @@ from collections.abc import Container
 
 import onnx_ir as ir
 
+from onnxcam.passes.bounds import refuse_giant_shapes, refuse_giants
 from onnxcam.passes.branches import take_branches
 from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.inline import inline_functions
@@ -34,10 +36,12 @@ def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
     name_layers(model)
     fix_inputs(model)
     inline_functions(model, known)
+    refuse_giants(model)
     model = raise_opset(model)
     infer_shapes(model)
     while fold_shapes(model):
         infer_shapes(model, anew=True)
     while take_branches(model):
         infer_shapes(model, anew=True)
+    refuse_giant_shapes(model)
     return model

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, constant
+from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, computed, constant
 
 
 def fold_shapes(model: ir.Model) -> bool:
@@ -58,10 +58,7 @@ def _value(node: ir.Node) -> np.ndarray | None:
     pairs = zip(node.inputs, inputs, strict=True)
     if any(x is not None and (array is None or array.size > FOLD_LIMIT) for x, array in pairs):
         return None
-    try:
-        return _whole(np.asarray(function(*inputs, **_attributes(node))))
-    except TypeError:  # a spelling of an older opset
-        return None
+    return _whole(computed(node.op_type, function, inputs, _attributes(node)))
 
 
 def _known(x: ir.Value, user: ir.Node) -> np.ndarray | None:

@@ -6,16 +6,19 @@ or whatever Python raises for a file of another form; `sources` passes both over
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from onnxcam.errors import PreprocessError
+from onnxcam.literals import literal
 from onnxcam.preprocess.tensor import TensorSpec
 from onnxcam.preprocess.transform import Size
 
 Fields = dict[str, Any]
+
+LONGEST = 2**15
+"""The longest side of a picture that a file may ask for."""
 
 # By PIL's numbers. Lanczos (1) and Hamming (5) have no counterpart; the nearest stand in.
 _PIL_FILTERS = ("nearest", "bicubic", "bilinear", "bicubic", "area", "bilinear")
@@ -72,8 +75,13 @@ def _hf_range(config: Mapping[str, Any]) -> tuple[float, float]:
 def _hf_size(size: Any) -> Size:
     if isinstance(size, dict):
         edge = size.get("shortest_edge")
-        return int(size.get("height", edge)), int(size.get("width", edge))  # type: ignore[arg-type]  # refused above
-    return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        height, width = size.get("height", edge), size.get("width", edge)
+    else:
+        height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
+    sides = int(height), int(width)  # type: ignore[arg-type]  # refused above
+    if not all(0 < side <= LONGEST for side in sides):
+        raise PreprocessError(f"its size {sides[0]}×{sides[1]} is none of a picture")
+    return sides
 
 
 def timm(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
@@ -97,7 +105,7 @@ def ultralytics(metadata: Mapping[str, str], tensor: TensorSpec) -> Fields:
 
     The model's own size goes before the stated one, which is what it was trained at.
     """
-    stated = _hf_size(ast.literal_eval(metadata.get("imgsz", "640")))
+    stated = _hf_size(literal(metadata.get("imgsz", "640")))
     size = (tensor.size[0] or stated[0], tensor.size[1] or stated[1])
     if metadata.get("task") == "classify":
         return {"resize": min(size), "crop": size}

@@ -32,6 +32,7 @@ _MALFORMED = (
     AttributeError,
     ArithmeticError,
     RecursionError,
+    MemoryError,
 )
 
 

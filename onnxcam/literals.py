@@ -1,0 +1,16 @@
+"""Python literals that other tools wrote into a model's metadata."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+_MAX_LITERAL = 2**22
+
+
+def literal(text: str) -> Any:
+    """Return the value that *text* spells, None for text that spells none, or is nested too deep to be read."""
+    try:
+        return ast.literal_eval(text) if len(text) <= _MAX_LITERAL else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
