@@ -93,6 +93,4 @@ def _refuse_names(path: Path, names: Iterable[str]) -> None:
     outside = [name for name in names if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/")]
     for what, which in (("two members called", twice), ("a member outside its folder,", outside)):
         if which:
-            raise ConversionError(
-                f"'{path}' has {what} {which[0]!r}, as no framework writes it; export it again"
-            )
+            raise ConversionError(f"'{path}' has {what} {which[0]!r}, as no framework writes it; export it again")
