@@ -75,13 +75,13 @@ def members(path: Path) -> list[str]:
     except OSError as error:
         raise ConversionError(f"'{path}' cannot be read: {error.strerror}") from None
     names = [info.filename for info in infos]
-    _refuse_bomb(path, infos)
+    refuse_bomb(path, sum(info.file_size for info in infos))
     _refuse_names(path, names)
     return names
 
 
-def _refuse_bomb(path: Path, infos: Iterable[zipfile.ZipInfo]) -> None:
-    size = sum(info.file_size for info in infos)
+def refuse_bomb(path: Path, size: int) -> None:
+    """Raise ConversionError where the file at *path* unpacks to *size* bytes, more than any model."""
     if size > LARGEST or (size > DENSE and size > RATIO * path.stat().st_size):
         raise ConversionError(
             f"'{path}' says that it unpacks to {size / (1 << 30):,.1f} GiB, as no model does; check where it is from"
