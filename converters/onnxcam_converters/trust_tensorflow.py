@@ -96,6 +96,8 @@ def _in_functions(graph: Any, names: Iterable[str]) -> Iterator[str]:
 
 
 def _called(node: Any) -> Iterator[str]:
+    """Yield the functions that *node* may call: it names them, or is called like one."""
+    yield node.op
     for attribute in node.attr.values():
         for function in (attribute.func, *attribute.list.func):
             if function.name:
