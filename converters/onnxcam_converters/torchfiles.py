@@ -97,9 +97,8 @@ def _readable(path: Path) -> Iterator[None]:
         with quiet():
             yield
     except Exception as error:
-        raise ConversionError(
-            f"'{path}' cannot be read by this PyTorch: {first_sentence(error)}; export it again"
-        ) from error
+        why = first_sentence(error).partition(". Please check the warnings above")[0]
+        raise ConversionError(f"'{path}' cannot be read by this PyTorch: {why}; export it again") from error
 
 
 def load_weights(module: Any, path: Path, unsafe_pickle: bool) -> None:
