@@ -12,6 +12,7 @@ from onnxcam import files
 from onnxcam.errors import ConversionError
 from onnxcam_converters.pipeline import Conversion, Options, convert
 from onnxcam_converters.trouble import need
+from onnxcam_converters.trust import exists
 
 PathLike = str | os.PathLike[str]
 
@@ -124,7 +125,7 @@ def from_file(
     text, file = str(source), Path(source)
     read = [file] if weights is None else [file, weights]
     files.require_writable(Path(path), read, overwrite=options.get("overwrite", False))
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and not file.exists():
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and not exists(file):
         from onnxcam_converters.torchfiles import called, load_weights
 
         model = called(text, arguments or {})
@@ -133,7 +134,7 @@ def from_file(
         if weights is not None:
             load_weights(_module(model, text), Path(weights), unsafe_pickle)
         return _from_pytorch(_module(model, text), path, example, {"dynamic": dynamic, "opset": opset, **words})
-    if not file.exists():
+    if not exists(file):
         raise ConversionError(
             f"'{text}' does not exist; give a file, a SavedModel folder, or package.module:callable that makes a model"
         )

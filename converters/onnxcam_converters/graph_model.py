@@ -15,6 +15,8 @@ from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.scopes import layer_scopes
 from onnxcam_converters.source import Arrays, Exported
+from onnxcam_converters.trust import refuse_code
+from onnxcam_converters.trust_tensorflow import code_in_graph, code_in_saved_model
 
 TOLERANCE = 1e-4  # as for Keras models
 
@@ -123,7 +125,9 @@ class GraphModel:
         return array if place is None else array.transpose(place.axes)
 
 
-def saved_model(path: Path, signature: str | None, outputs: Sequence[str] | None, opset: int) -> GraphModel:
+def saved_model(
+    path: Path, signature: str | None, outputs: Sequence[str] | None, opset: int, unsafe: bool = False
+) -> GraphModel:
     """Return one signature of the SavedModel in the folder *path*."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -132,6 +136,7 @@ def saved_model(path: Path, signature: str | None, outputs: Sequence[str] | None
         raise ConversionError(f"'{path}' is no SavedModel: there is no saved_model.pb in it")
     with bridge.quiet():
         try:
+            refuse_code(path, code_in_saved_model(path), unsafe)
             loaded = tf.saved_model.load(path)
             called = loaded.signatures[_signature(path, list(loaded.signatures), signature)]
             frozen = convert_variables_to_constants_v2(called)
@@ -149,7 +154,9 @@ def saved_model(path: Path, signature: str | None, outputs: Sequence[str] | None
     )
 
 
-def frozen_graph(path: Path, inputs: Any, outputs: Sequence[str] | None, opset: int) -> GraphModel:
+def frozen_graph(
+    path: Path, inputs: Any, outputs: Sequence[str] | None, opset: int, unsafe: bool = False
+) -> GraphModel:
     """Return the frozen graph in the file *path*, between *inputs* and *outputs*."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -171,6 +178,7 @@ def frozen_graph(path: Path, inputs: Any, outputs: Sequence[str] | None, opset: 
             f"--inputs (of {', '.join(entries)}) and --outputs (of {', '.join(ends)})"
         )
     known = [node.name for node in graph_def.node]
+    refuse_code(path, code_in_graph(graph_def, outputs), unsafe)
     return GraphModel(
         graph_def,
         {name.partition(":")[0]: _tensor(name, known) for name in inputs},

@@ -9,36 +9,36 @@ from typing import Any
 from onnxcam.errors import ConversionError
 from onnxcam.graph import first_line
 from onnxcam_converters.tf2onnx_bridge import quiet
+from onnxcam_converters.trust import members, refuse_code
+from onnxcam_converters.trust_keras import LAMBDA, code_in_keras, needs
 
 
 def load(path: Path, unsafe: bool) -> Any:
     """Return the Keras model in the file at *path*; Lambda layers, which are code, only if *unsafe*."""
     import keras
 
+    members(path)
+    if not unsafe:
+        with quiet():
+            refuse_code(path, code_in_keras(path), unsafe)
     with quiet():
         try:
             return keras.models.load_model(path, _legacy(), compile=False, safe_mode=not unsafe)
         except Exception as error:
-            raise ConversionError(
-                _why(path, str(error)) or f"'{path}' cannot be loaded: {first_line(error)}"
-            ) from error
+            raise _why(path, first_line(error), str(error)) from error
 
 
-def _why(path: Path, text: str) -> str | None:
+def _why(path: Path, line: str, text: str) -> ConversionError:
     if "safe_mode" in text:
-        return (
-            f"'{path}' holds Python code (a Lambda layer), which is not run; if you trust the file, add --unsafe-pickle"
-        )
+        refuse_code(path, [LAMBDA], unsafe=False)
     missing = re.search(r"Could not locate (?:class|function) '(\w+)'|Unknown layer: '?(\w+)", text)
     if missing:
-        name = missing[1] or missing[2]
-        return (
-            f"'{path}' needs the Python class {name!r}, which is not in it; load it where that class is defined "
-            "and pass the model itself: onnxcam.converters.from_tensorflow(model, path)"
+        return needs(path, "class", missing[1] or missing[2])
+    if "no model config" in text.lower():
+        return ConversionError(
+            f"'{path}' holds weights only; build the model in Python, load them, and pass the model itself"
         )
-    if "No model config found" in text or "no model config" in text.lower():
-        return f"'{path}' holds weights only; build the model in Python, load them, and pass the model itself"
-    return None
+    return ConversionError(f"'{path}' cannot be loaded: {line}")
 
 
 def _legacy() -> dict[str, Any]:

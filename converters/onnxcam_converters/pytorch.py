@@ -51,7 +51,7 @@ class TorchSource:
             raise ConversionError(f"dynamic={dynamic!r} is unknown; give one of {', '.join(DYNAMIC)}")
         self.framework = f"torch {torch.__version__}"
         self.program = model if isinstance(model, torch.export.ExportedProgram) else None
-        self.module = self.program.module() if self.program is not None else model
+        self.module = model if self.program is None else _module(self.program)
         self.call = Call.of(self.module, example, inputs)
         self.opset = opset
         self._device = device_of(self.module)
@@ -157,6 +157,14 @@ class TorchSource:
             torch.from_numpy(np.array(feeds[name])).to(self._device) if name in feeds else tensor
             for name, tensor in zip(self.call.names, self._tensors, strict=True)
         ]
+
+
+def _module(program: Any) -> Any:
+    try:
+        with torchexport.quiet():
+            return program.module()
+    except Exception as error:
+        raise ConversionError(f"the program cannot be run: {reason(error)}; export it again") from error
 
 
 def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:

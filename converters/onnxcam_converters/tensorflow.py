@@ -16,6 +16,7 @@ from onnxcam.errors import ConversionError
 from onnxcam_converters.source import Source
 from onnxcam_converters.tf2onnx_bridge import OPSETS, quiet
 from onnxcam_converters.trouble import need
+from onnxcam_converters.trust import exists, regular
 
 Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
 
@@ -41,7 +42,7 @@ def source(
         outputs: Of a frozen graph, the names of its outputs; of another model, those to keep.
         signature: Of a SavedModel with several, the one to convert.
         opset: The opset of the file; default: the newest that tf2onnx writes.
-        unsafe_pickle: Whether a file may run Python code that it brings along (Lambda layers).
+        unsafe_pickle: Whether a file may run code that it brings along (Lambda layers) and touch other files.
 
     Raises:
         ConversionError: nothing that TensorFlow or Keras reads, or TensorFlow is not installed.
@@ -55,8 +56,10 @@ def source(
 
         return KerasModel(model, inputs, outputs, opset)
     path = Path(model)
-    if not path.exists():
+    if not exists(path):
         raise ConversionError(f"'{path}' does not exist")
+    if not path.is_dir():
+        regular(path, "model file")
     kind = "saved" if path.is_dir() else _SUFFIXES.get(path.suffix.lower())
     if kind == "keras":
         from onnxcam_converters.keras_file import load
@@ -66,13 +69,13 @@ def source(
     if kind == "tflite":
         from onnxcam_converters.tflite_model import TFLiteModel
 
-        return TFLiteModel(path, outputs, opset)
+        return TFLiteModel(path, outputs, opset, unsafe_pickle)
     from onnxcam_converters.graph_model import frozen_graph, saved_model
 
     if kind == "saved":
-        return saved_model(path, signature, outputs, opset)
+        return saved_model(path, signature, outputs, opset, unsafe_pickle)
     if kind == "frozen":
-        return frozen_graph(path, inputs, outputs, opset)
+        return frozen_graph(path, inputs, outputs, opset, unsafe_pickle)
     raise ConversionError(
         f"'{path}' is nothing that TensorFlow reads; give a .keras, .h5, .pb or .tflite file, or a SavedModel's folder"
     )

@@ -17,6 +17,8 @@ from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places
 from onnxcam_converters.scopes import layer_scopes
 from onnxcam_converters.source import Arrays, Exported
+from onnxcam_converters.trust import refuse_code
+from onnxcam_converters.trust_tensorflow import code_in_tflite
 
 TOLERANCE = 1e-4
 QUANTISED_TOLERANCE = 0.2
@@ -26,11 +28,12 @@ QUANTISED_TOLERANCE = 0.2
 class TFLiteModel:
     """A TFLite file as a `Source`. Activations of quantised models are real numbers: dequantised."""
 
-    def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int, unsafe: bool = False) -> None:
         import tensorflow as tf
 
         self.framework = f"tensorflow lite {tf.__version__}"
         self._path, self._opset = path, opset
+        refuse_code(path, code_in_tflite(path), unsafe)
         self._interpreter = _interpreter(path)
         self._inputs, self._outputs = _ends(self._interpreter)
         if len(kept(self._outputs, outputs)) < len(self._outputs):

@@ -6,16 +6,16 @@ import importlib
 import os
 import pickle
 import sys
-import zipfile
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError, nearest
 from onnxcam_converters.torchexport import quiet
 from onnxcam_converters.trouble import first_sentence, need, reason
-from onnxcam_converters.trust import plain_data
+from onnxcam_converters.trust import members, refuse_code, regular
+from onnxcam_converters.trust_torch import PICKLED, code_in_program_file, code_in_script, is_pickle, tensors_only
 
 SHOWN = 5  # keys that do not match are named, the rest counted
 WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net")
@@ -61,23 +61,14 @@ def called(source: str, arguments: Mapping[str, Any]) -> Any:
 def opened(path: Path, unsafe_pickle: bool) -> Any:
     """Return the ExportedProgram, the TorchScript module or, if pickles are trusted, the ``nn.Module`` in *path*."""
     torch = need("torch", "PyTorch")
-    names = _members(path)
-    try:
-        with quiet():
-            if path.suffix == ".pt2" or any(name.endswith("archive_format") for name in names):
-                with nullcontext() if unsafe_pickle else plain_data(path, names):
-                    return torch.export.load(str(path))
-            if any("/code/" in name for name in names):
-                return torch.jit.load(str(path), map_location="cpu")
-    except ConversionError:
-        raise
-    except Exception as error:
-        refusal = _refusal(error)
-        if refusal is not None:
-            raise refusal from None
-        raise ConversionError(
-            f"'{path}' cannot be read by this PyTorch: {first_sentence(error)}; export it again"
-        ) from error
+    regular(path, "model file")
+    names = members(path)
+    if path.suffix.lower() == ".pt2" or any(name.endswith("archive_format") for name in names):
+        return _program(path, unsafe_pickle)
+    if any("/code/" in name for name in names):
+        refuse_code(path, code_in_script(path), unsafe_pickle)
+        with _readable(path):
+            return torch.jit.load(str(path), map_location="cpu")
     found = _loaded(path, unsafe_pickle)
     if isinstance(found, torch.nn.Module):
         return found
@@ -87,11 +78,27 @@ def opened(path: Path, unsafe_pickle: bool) -> Any:
     )
 
 
-def _refusal(error: BaseException | None) -> ConversionError | None:
-    """Return our own refusal, which PyTorch wrapped in errors of its own."""
-    while error is not None and not isinstance(error, ConversionError):
-        error = error.__cause__ or error.__context__
-    return error
+def _program(path: Path, unsafe_pickle: bool) -> Any:
+    import torch
+
+    refuse_code(path, code_in_program_file(path), unsafe_pickle)
+    try:
+        with _readable(path), nullcontext() if unsafe_pickle else tensors_only():
+            return torch.export.load(str(path))
+    except ConversionError as error:
+        if isinstance(error.__cause__, pickle.UnpicklingError):
+            refuse_code(path, [PICKLED], unsafe_pickle)
+        raise
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        why = first_sentence(error).partition(". Please check the warnings above")[0]
+        raise ConversionError(f"'{path}' cannot be read by this PyTorch: {why}; export it again") from error
 
 
 def load_weights(module: Any, path: Path, unsafe_pickle: bool) -> None:
@@ -125,24 +132,25 @@ def _some(keys: Iterable[str]) -> str:
 
 def _loaded(path: Path, unsafe_pickle: bool) -> Any:
     torch = need("torch", "PyTorch")
-    if not path.is_file():
-        raise ConversionError(f"weight file '{path}' does not exist; check the name")
+    regular(path, "weight file")
+    members(path)
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             return need("safetensors.torch", "safetensors").load_file(str(path))
         with quiet():
             return torch.load(path, map_location="cpu", weights_only=not unsafe_pickle)
     except ConversionError:
         raise
-    except pickle.UnpicklingError:
-        if path.read_bytes()[:1] not in (b"P", b"\x80"):  # neither an archive nor a pickle
-            raise ConversionError(f"'{path}' is no PyTorch file, or a truncated one; fetch it again") from None
-        raise ConversionError(
-            f"'{path}' holds pickled objects, which could run any code when they are read; save the state_dict() "
-            "alone, or give --unsafe-pickle if you trust whoever made the file"
-        ) from None
     except Exception as error:
-        raise ConversionError(f"'{path}' is no PyTorch file, or a truncated one: {first_sentence(error)}") from error
+        if not unsafe_pickle and _wants_more(error) and is_pickle(path):
+            refuse_code(path, [f"{PICKLED}: save the state_dict() alone"], unsafe_pickle)
+        why = "" if isinstance(error, pickle.UnpicklingError) else f": {first_sentence(error)}"
+        raise ConversionError(f"'{path}' is no PyTorch file, or a truncated one{why}; fetch it again") from error
+
+
+def _wants_more(error: Exception) -> bool:
+    """Tell whether PyTorch stopped at something else than tensors and containers."""
+    return isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error)
 
 
 def _state(found: Any, path: Path) -> dict[str, Any]:
@@ -167,13 +175,3 @@ def _without_prefix(state: dict[str, Any], wanted: Mapping[str, Any]) -> dict[st
         if not wanted.keys() & state.keys() and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _members(path: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except zipfile.BadZipFile:
-        return []
-    except OSError as error:
-        raise ConversionError(f"'{path}' cannot be read: {error.strerror}") from None

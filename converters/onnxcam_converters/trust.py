@@ -1,104 +1,96 @@
-"""No code from files: loaders of PyTorch that would run what a file asks for are held to plain data."""
+"""Files that could run code, or touch other files, are refused before a framework reads them.
+
+::
+
+    trust             the refusal, what kind of file there is, archives that would fill the disk
+    trust_torch       pickles, .pt2 archives, TorchScript
+    trust_program     the strings of an exported program that PyTorch evaluates
+    trust_keras       .keras and .h5
+    trust_tensorflow  operations of SavedModels, frozen graphs and TFLite files
+
+Each of them yields what it found, as words that follow "the file holds".
+"""
 
 from __future__ import annotations
 
-import ast
-import pickle
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import os
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
-from unittest.mock import patch
 
 from onnxcam.errors import ConversionError
-from onnxcam_converters.trouble import need
 
-_PLAIN = (
-    ast.Expression,
-    ast.Name,
-    ast.Load,
-    ast.keyword,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Compare,
-    ast.operator,
-    ast.unaryop,
-    ast.cmpop,
-)
-"""Syntax of sizes that can only compute."""
-NATIVE = (".so", ".dll", ".dylib", ".cubin", ".cpp", ".o")
-"""Members of an archive that are compiled code, or become it."""
+LARGEST = 64 << 30
+"""Bytes that an archive may unpack to."""
+DENSE = 256 << 20
+"""Bytes from which on an archive must not be packed more densely than `RATIO`."""
+RATIO = 100
 
 
-@contextmanager
-def plain_data(path: Path, members: list[str]) -> Iterator[None]:
-    """Have PyTorch read *path*, an archive with *members*, without running any code that it asks for.
-
-    Its tensors, constants and examples are unpickled as plain data (``weights_only``), its sizes are parsed before
-    SymPy evaluates them, and compiled code is refused. Raises ConversionError, which names ``--unsafe-pickle``.
-    """
-    torch, sympy = need("torch", "PyTorch"), need("sympy", "PyTorch")
-    native = next((name for name in members if name.lower().endswith(NATIVE)), None)
-    if native is not None:
-        raise _refused(path, f"compiled code ('{native}')")
-
-    def load(*args: Any, **options: Any) -> Any:
-        try:
-            return original(*args, **{**options, "weights_only": True})
-        except pickle.UnpicklingError:
-            raise _refused(path, "pickled objects") from None
-
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise _refused(path, "pickled objects")
-
-    original = torch.load
-    with ExitStack() as patches:
-        patches.enter_context(patch.object(torch, "load", load))
-        patches.enter_context(patch.object(sympy, "sympify", _parsed(path, sympy)))
-        patches.enter_context(patch.object(pickle, "loads", refuse))
-        if hasattr(torch._C, "_pickle_load_obj"):
-            patches.enter_context(patch.object(torch._C, "_pickle_load_obj", refuse))
-        yield
+def refuse_code(path: Path, found: Iterable[str], unsafe: bool) -> None:
+    """Raise ConversionError with the first of *found*, what could run code in the file at *path*, unless *unsafe*."""
+    first = None if unsafe else next(iter(found), None)
+    if first is not None:
+        raise ConversionError(f"'{path}' holds {first}; give --unsafe-pickle if you trust whoever made the file")
 
 
-def _parsed(path: Path, sympy: Any) -> Callable[..., Any]:
-    """Return SymPy's ``sympify``, which evaluates text as Python, for text that is a size and nothing else."""
-    original = sympy.sympify
-
-    def sympify(value: Any, *args: Any, **options: Any) -> Any:
-        if isinstance(value, str) and not _is_size(value, sympy):
-            raise _refused(path, "an expression of a size that is no arithmetic")
-        return original(value, *args, **options)
-
-    return sympify
+def exists(path: Path) -> bool:
+    """Tell whether there is anything at *path*; ConversionError where that cannot be told (a name too long)."""
+    return _mode(path) is not None
 
 
-def _is_size(text: str, sympy: Any) -> bool:
-    """Whether *text* is arithmetic of numbers, names and SymPy's classes."""
+def regular(path: Path, what: str) -> None:
+    """Raise ConversionError unless *path* is a file that can be read to its end: no folder, no pipe, no device."""
+    mode = _mode(path)
+    if mode is None:
+        raise ConversionError(f"{what} '{path}' does not exist; check the name")
+    if stat.S_ISDIR(mode):
+        raise ConversionError(f"{what} '{path}' is a folder; give a file")
+    if not stat.S_ISREG(mode):
+        raise ConversionError(f"{what} '{path}' is a pipe or a device; give a file")
+    if not os.access(path, os.R_OK):
+        raise ConversionError(f"{what} '{path}' cannot be read: permission denied")
+
+
+def _mode(path: Path) -> int | None:
     try:
-        return all(_is_plain(node, sympy) for node in ast.walk(ast.parse(text, mode="eval")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        name = f"{str(path)[:60]}…" if len(str(path)) > 60 else str(path)
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConversionError(f"{name!r} cannot be read: {reason}; check the name") from None
 
 
-def _is_plain(node: ast.AST, sympy: Any) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and _is_class(node.func.id, sympy)
-    if isinstance(node, ast.Constant):
-        return node.value.isidentifier() if isinstance(node.value, str) else isinstance(node.value, int | float)
-    return isinstance(node, _PLAIN)
+def members(path: Path) -> list[str]:
+    """Return the names in the zip archive at *path*, none where it is no archive; refuse one that is no honest one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return []
+    except OSError as error:
+        raise ConversionError(f"'{path}' cannot be read: {error.strerror}") from None
+    names = [info.filename for info in infos]
+    refuse_bomb(path, sum(info.file_size for info in infos))
+    _refuse_names(path, names)
+    return names
 
 
-def _is_class(name: str, sympy: Any) -> bool:
-    """Whether *name* is a class of SymPy's expressions, or of those that PyTorch adds."""
-    from torch.utils._sympy import functions
+def refuse_bomb(path: Path, size: int) -> None:
+    """Raise ConversionError where the file at *path* unpacks to *size* bytes, more than any model."""
+    if size > LARGEST or (size > DENSE and size > RATIO * path.stat().st_size):
+        raise ConversionError(
+            f"'{path}' says that it unpacks to {size / (1 << 30):,.1f} GiB, as no model does; check where it is from"
+        )
 
-    found = getattr(functions, name, None) if name in functions.__all__ else getattr(sympy, name, None)
-    return isinstance(found, type) and issubclass(found, sympy.Basic)
 
-
-def _refused(path: Path, what: str) -> ConversionError:
-    return ConversionError(
-        f"'{path}' holds {what}, which could run any code when it is read; export it again without, or give "
-        "--unsafe-pickle if you trust whoever made the file"
-    )
+def _refuse_names(path: Path, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(name.lower() for name in names).items() if count > 1]
+    outside = [name for name in names if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/")]
+    for what, which in (("two members called", twice), ("a member outside its folder,", outside)):
+        if which:
+            raise ConversionError(f"'{path}' has {what} {which[0]!r}, as no framework writes it; export it again")
