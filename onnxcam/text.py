@@ -13,6 +13,8 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
 """Format characters that spell words and emoji, and turn nothing around."""
 LONGEST = 120
+AROUND = 100
+"""Characters that an error shows on each side of a place."""
 _UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What JSON may hold as it is, and a terminal should not get: C1 controls, marks of direction, lone surrogates."""
 
@@ -45,6 +47,20 @@ def _shown(character: str) -> str:
 def plain(text: str, longest: int = 2000) -> str:
     """Return *text* on one line, control characters written out, cut in the middle to *longest* characters."""
     return visible(" ".join(text.split()), longest)
+
+
+def pointed(words: str, at: int) -> str:
+    r"""Return two more lines for an error: what stands around place *at* of *words*, and a mark under that place.
+
+    >>> pointed("a=?", 2)
+    '\n  a=?\n    ^'
+    """
+    before, after = (visible(part, len(part) * 10) for part in (words[:at], words[at:]))
+    if len(before) > AROUND:
+        before = "…" + before[1 - AROUND :]
+    if len(after) > AROUND:
+        after = after[: AROUND - 1] + "…"
+    return f"\n  {before}{after}\n  {' ' * len(before)}^"
 
 
 def to_json(value: Any) -> str:

@@ -20,6 +20,7 @@ from onnxcam.errors import OnnxcamError
 from onnxcam.text import plain
 
 ISSUES = "https://github.com/onnxcam/onnxcam/issues"
+LONGEST = 1500  # characters of an error
 GRACE = 3.0  # seconds that a command has to end by itself after a signal or its time limit
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -112,7 +113,7 @@ def fail(message: str, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
     first, *marked = message.split("\n  ")  # words that do not parse stand below, with a mark under the place
-    sys.stderr.write("\n  ".join([f"error: {plain(first)}", *map(str.rstrip, marked)]) + "\n")
+    sys.stderr.write("\n  ".join([f"error: {plain(first, LONGEST)}", *map(str.rstrip, marked)]) + "\n")
     return 2
 
 

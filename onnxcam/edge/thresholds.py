@@ -11,6 +11,7 @@ from typing import NoReturn
 from onnxcam.edge.comparison import METRICS
 from onnxcam.edge.validation import Summary, Verdict
 from onnxcam.errors import MetricError, nearest
+from onnxcam.text import pointed
 from onnxcam.values import HUGE, real
 
 DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
@@ -100,4 +101,4 @@ def _number(words: str, at: int, text: str) -> float:
 
 
 def _fail(words: str, at: int, why: str) -> NoReturn:
-    raise MetricError(f"the requirement does not parse: {why}\n  {words}\n  {' ' * at}^")
+    raise MetricError(f"the requirement does not parse: {why}{pointed(words, at)}")

@@ -45,6 +45,7 @@ from onnxcam.target.wishes import (
     Wish,
     Word,
 )
+from onnxcam.text import pointed
 from onnxcam.values import real
 
 __all__ = ["WISHES", "parse", "quoted"]
@@ -140,7 +141,8 @@ def _index(words: str, start: int, part: str) -> int | slice:
             return int(ends[0])
         if len(ends) == 2 or (len(ends) == 3 and numbers[2] != 0):
             return slice(*numbers)
-    return _fail(words, start + len(part) - len(part.lstrip()), f"{part.strip()!r} is no index")
+    why = "is out of range" if part.strip().lstrip("-").isdecimal() else "is no index"
+    return _fail(words, start + len(part) - len(part.lstrip()), f"{part.strip()!r} {why}")
 
 
 def _clauses(words: str, names: Collection[str]) -> Wish | None:
@@ -238,4 +240,4 @@ def quoted(text: object) -> str:
 
 
 def _fail(words: str, at: int, why: str) -> NoReturn:
-    raise TargetError(f"the target does not parse: {why}\n  {words}\n  {' ' * at}^")
+    raise TargetError(f"the target does not parse: {why}{pointed(words, at)}")

@@ -132,7 +132,7 @@ def test_a_pickle_that_is_trusted(onnxcam: Run) -> None:
         ((*INPUT, "--task", "sorting"), ["no task is called 'sorting'"]),
         ((*INPUT, "--expose", "conf"), ["the model has no layer 'conf'. Did you mean 'conv'"]),
         ((*INPUT, "--preprocess", "imagenot"), ["is no preset", "Did you mean 'imagenet'"]),
-        ((*INPUT, "--labels", "none.txt"), ["none.txt: labels cannot be read"]),
+        ((*INPUT, "--labels", "none.txt"), ["none.txt: no such file"]),
         ((*INPUT, "--verify-on", "none.png"), ["none.png"]),
     ],
 )
