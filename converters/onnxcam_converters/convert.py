@@ -138,6 +138,8 @@ def from_file(
         raise ConversionError(
             f"'{text}' does not exist; give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
+    if weights is not None:
+        raise ConversionError(f"'{text}' has weights of its own; give --weights with package.module:callable only")
     if file.is_dir() or file.suffix.lower() in TENSORFLOW:
         return from_tensorflow(file, path, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle, **words)
     if file.suffix.lower() in PYTORCH:

@@ -18,12 +18,12 @@ def load(path: Path, unsafe: bool) -> Any:
     import keras
 
     members(path)
-    if not unsafe:
-        with quiet():
-            refuse_code(path, code_in_keras(path), unsafe)
     with quiet():
         try:
+            refuse_code(path, code_in_keras(path), unsafe)
             return keras.models.load_model(path, _legacy(), compile=False, safe_mode=not unsafe)
+        except ConversionError:
+            raise
         except Exception as error:
             raise _why(path, first_line(error), str(error)) from error
 

@@ -65,6 +65,10 @@ class TFLiteModel:
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return outputs and activations as the interpreter computes them."""
+        with bridge.quiet():
+            return self._run(feeds, layers)
+
+    def _run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         for name, detail in self._inputs.items():
             self._interpreter.resize_tensor_input(detail["index"], feeds[name].shape)
         self._interpreter.allocate_tensors()

@@ -89,6 +89,7 @@ def test_weights(onnxcam: Run) -> None:
     refused(onnxcam, *make, "epoch.pt", says=["holds no state dict but epoch"])
     torch.save({"model": torchnets.make(), "epoch": 3}, "objects.pt")
     refused(onnxcam, *make, "objects.pt", says=["holds pickled objects", "--unsafe-pickle"])
+    refused(onnxcam, "objects.pt", "--weights", "more.pt", says=["'objects.pt' has weights of its own; give --weights"])
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

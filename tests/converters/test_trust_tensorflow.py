@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +20,7 @@ from tests.conftest import Ran
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, tf
 
+from onnxcam_converters.silence import muted  # isort: skip
 from onnxcam_converters.trust_tensorflow import reaches  # isort: skip
 
 h5py = pytest.importorskip("h5py")
@@ -256,3 +260,28 @@ def test_the_command_line_refuses(onnxcam: Callable[..., Ran], network: dict[str
         "error: 'net.keras' holds Python code (a Lambda layer), which is not run; "
         "give --unsafe-pickle if you trust whoever made the file"
     ]
+
+
+def test_one_line_and_none_of_tensorflows(network: dict[str, bytes]) -> None:
+    """In a process of its own: TensorFlow's compiled code writes its log as it is imported."""
+    content = Path(written(network)).read_bytes()
+    at = content.index(network["model.weights.h5"]) + 1000
+    Path("net.keras").write_bytes(content[:at] + b"????????" + content[at + 8 :])
+    code = "from onnxcam.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "export", "net.keras", "-o", "net.onnx"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: 'net.keras' cannot be loaded: Bad CRC-32 for file 'model.weights.h5'\n"
+
+
+def test_python_may_speak_while_the_rest_is_muted(capfd: pytest.CaptureFixture[str]) -> None:
+    with muted(), muted():
+        os.write(2, b"a log")
+        print("a word", file=sys.stderr)
+    os.write(2, b"after")
+    assert capfd.readouterr().err in ("a word\nafter", "aftera word\n")
