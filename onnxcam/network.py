@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxcam import image as pictures
 from onnxcam import inputs as others
 from onnxcam import preprocess as preparing
+from onnxcam.blame import blaming
 from onnxcam.engine import Session
 from onnxcam.graph import ModelLike, all_tensors, building
 from onnxcam.inputs import Given
@@ -42,11 +43,15 @@ class Network:
 
     def open(self) -> Subject:
         """Open the model once more, to be edited."""
-        with building():
+        with building(), blaming(self.model):
             return Subject.open(self.model, self.wrt)
 
     def read(self, subject: Subject) -> None:
         """Take in what *subject*, the model opened, tells."""
+        with blaming(self.model):
+            self._read(subject)
+
+    def _read(self, subject: Subject) -> None:
         graph, self.image, self.asked = subject.model.graph, subject.image, subject.asked
         self.others = [value for value in graph.inputs if value is not subject.image]
         self.outputs = [value.name or "" for value in graph.outputs]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import image as pictures
+from onnxcam.blame import blaming
 from onnxcam.compiled import Compiled
 from onnxcam.diagnose import GradientProbe, choose_layer, why_not_finite
 from onnxcam.errors import MethodError, ModelError
@@ -113,6 +114,8 @@ class Runner:
         found = compiled.run(feeds, outputs)
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
+        if CHOSEN in found and found[CHOSEN].ndim != 1:
+            raise ModelError("the class scores have other axes than the model declares; correct its declared outputs")
         return found
 
     def compile(
@@ -120,7 +123,7 @@ class Runner:
     ) -> Compiled:
         """Build the explanation graph of *aim* from *subject*, which is used up."""
         provider = self.network.provider
-        with offering_black_boxes():
+        with offering_black_boxes(), blaming(self.network.model):
             choices = self._choose(subject, aim, feeds) if choices is None else choices
             made = Compiled.of(
                 subject, self.method, aim, choices, self.settings, provider, signed=self.signed, spin=self.spin

@@ -38,7 +38,7 @@ def computed(
             return None
         with np.errstate(all="ignore"):
             result = np.asarray(function(*arrays, **attributes))
-    except (ArithmeticError, AttributeError, IndexError, MemoryError, TypeError, ValueError):
+    except Exception:
         return None
     return result if result.size <= FOLD_LIMIT else None
 
