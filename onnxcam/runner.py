@@ -114,8 +114,13 @@ class Runner:
         found = compiled.run(feeds, outputs)
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
-        if CHOSEN in found and found[CHOSEN].ndim != 1:
-            raise ModelError("the class scores have other axes than the model declares; correct its declared outputs")
+        count = len(feeds[compiled.aim.input])
+        wrong = next((found[name] for name in (CHOSEN, SCORE) if name in found and found[name].size != count), None)
+        if wrong is not None:
+            raise ModelError(
+                f"the model gives scores {list(wrong.shape)} for {count} pictures, other axes than it declares; "
+                "correct its declared outputs"
+            )
         return found
 
     def compile(
