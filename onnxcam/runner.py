@@ -115,8 +115,9 @@ class Runner:
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
         count = len(feeds[compiled.aim.input])
-        wrong = next((found[name] for name in (CHOSEN, SCORE) if name in found and found[name].size != count), None)
-        if wrong is not None:
+        scores, chosen = found.get(SCORE), found.get(CHOSEN)
+        wrong = chosen if chosen is not None and chosen.shape != (count,) else scores
+        if wrong is not None and (wrong is chosen or wrong.size != count):
             raise ModelError(
                 f"the model gives scores {list(wrong.shape)} for {count} pictures, other axes than it declares; "
                 "correct its declared outputs"

@@ -56,6 +56,13 @@ def _length_of_range(start: Any, limit: Any, delta: Any) -> int:
     return max(0, -int((first - last) // step))
 
 
+def _padded(shape: Sequence[int], pads: Any, axes: Any = None) -> int:
+    lengths, count = list(shape), len(pads) // 2
+    for place, axis in enumerate(range(count) if axes is None else axes):
+        lengths[axis] += int(pads[place]) + int(pads[place + count])
+    return prod(lengths)
+
+
 def _product(shape: Any) -> int:
     return prod(int(length) for length in np.asarray(shape).reshape(-1))
 
@@ -173,6 +180,7 @@ SIZES: dict[str, Callable[..., int]] = {
     "ConstantOfShape": lambda shape, **_: _product(shape),
     "Expand": lambda data, shape: prod(np.broadcast_shapes(np.shape(data), tuple(int(n) for n in shape))),
     "Gather": lambda data, indices, axis=0: np.size(data) // (np.shape(data)[axis] or 1) * np.size(indices),
+    "Pad": lambda data, pads, *rest: _padded(np.shape(data), pads, *rest[1:]),
     "Tile": lambda data, repeats: np.size(data) * _product(repeats),
 }
 """How many elements the operators give that make much of little."""
