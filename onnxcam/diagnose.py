@@ -111,6 +111,8 @@ def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
 
 
 def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None) -> float:
+    if not gradient.size:
+        return 0.0
     alive = (np.abs(layer.layout.view(gradient)[0]) > 0).any(axis=0)
     if region is None:
         return float(alive.mean())

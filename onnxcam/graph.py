@@ -225,7 +225,7 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
         raise
     except Exception as error:
         strange = limits.not_text(proto)
-        why = f"{strange} is no UTF-8 text" if strange else first_line(error)
+        why = f"{strange} is no UTF-8 text" if strange else first_line(_cause(error))
         raise ModelError(f"{where} is no valid ONNX model: {why}") from error
     return model
 
@@ -306,6 +306,13 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
     kind = Inside if file == path.resolve() else ir.ExternalTensor
     place = file.relative_to(home).as_posix()
     return kind(place, tensor.offset, length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the error that *error* came from in the first place."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def first_line(error: BaseException) -> str:

@@ -161,7 +161,7 @@ def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, 
         follow = _in_blocks if node.domain == NCHWC else FOLLOW.get(node.op_type, _same)
         for position, y in enumerate(node.outputs):
             layout = follow(node, position, found, active)
-            if layout is not None:
+            if layout is not None and (y.shape is None or len(y.shape) == layout.rank):
                 found[y] = layout
     return found
 
@@ -221,7 +221,7 @@ def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value
     layout = source[1]
     axes = list(range(layout.rank))
     perm = list(node.attributes.get_ints("perm", axes[::-1]) or axes[::-1])
-    return layout.permuted(perm) if perm[0] == 0 else None
+    return layout.permuted(perm) if perm[0] == 0 and sorted(perm) == axes else None
 
 
 def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:

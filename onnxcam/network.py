@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from onnxcam import image as pictures
 from onnxcam import inputs as others
 from onnxcam import preprocess as preparing
+from onnxcam.blame import blaming
 from onnxcam.engine import Session
+from onnxcam.errors import ModelError
 from onnxcam.graph import ModelLike, all_tensors, building
 from onnxcam.inputs import Given
 from onnxcam.labels import Names
@@ -42,11 +44,15 @@ class Network:
 
     def open(self) -> Subject:
         """Open the model once more, to be edited."""
-        with building():
+        with building(), blaming(self.model):
             return Subject.open(self.model, self.wrt)
 
     def read(self, subject: Subject) -> None:
         """Take in what *subject*, the model opened, tells."""
+        with blaming(self.model):
+            self._read(subject)
+
+    def _read(self, subject: Subject) -> None:
         graph, self.image, self.asked = subject.model.graph, subject.image, subject.asked
         self.others = [value for value in graph.inputs if value is not subject.image]
         self.outputs = [value.name or "" for value in graph.outputs]
@@ -79,6 +85,11 @@ class Network:
         """Return how probable each of *classes* [N] is; None for scores that are integers of unknown meaning."""
         assert isinstance(self.task, Classes)
         scores = self.task.scores
+        if len(outputs[scores.output]) != len(classes):
+            raise ModelError(
+                f"output {scores.output!r} has {len(outputs[scores.output])} rows for {len(classes)} pictures; "
+                "export the model with an open batch"
+            )
         rows = zip(outputs[scores.output], classes, strict=True)
         found = [probability(scores, {scores.output: row}, int(index), self.multi_label) for row, index in rows]
         return None if None in found else np.asarray(found, np.float64)

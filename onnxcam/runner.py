@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import image as pictures
+from onnxcam.blame import blaming
 from onnxcam.compiled import Compiled
 from onnxcam.diagnose import GradientProbe, choose_layer, why_not_finite
 from onnxcam.errors import MethodError, ModelError
@@ -113,6 +114,14 @@ class Runner:
         found = compiled.run(feeds, outputs)
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
+        count = len(feeds[compiled.aim.input])
+        scores, chosen = found.get(SCORE), found.get(CHOSEN)
+        wrong = chosen if chosen is not None and chosen.shape != (count,) else scores
+        if wrong is not None and (wrong is chosen or wrong.size != count):
+            raise ModelError(
+                f"the model gives scores {list(wrong.shape)} for {count} pictures, other axes than it declares; "
+                "correct its declared outputs"
+            )
         return found
 
     def compile(
@@ -120,7 +129,7 @@ class Runner:
     ) -> Compiled:
         """Build the explanation graph of *aim* from *subject*, which is used up."""
         provider = self.network.provider
-        with offering_black_boxes():
+        with offering_black_boxes(), blaming(self.network.model):
             choices = self._choose(subject, aim, feeds) if choices is None else choices
             made = Compiled.of(
                 subject, self.method, aim, choices, self.settings, provider, signed=self.signed, spin=self.spin

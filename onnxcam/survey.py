@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxcam import preprocess
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
+from onnxcam.blame import blaming
 from onnxcam.diagnose import choose_layer
 from onnxcam.errors import OnnxcamError
 from onnxcam.extras import load_bare, stamp_of
@@ -56,6 +57,11 @@ class Survey:
 
 def survey(path: str | os.PathLike[str]) -> Survey:
     """Look at the model at *path*. What cannot be found out is a warning; ModelError only for no valid model."""
+    with blaming(path):
+        return _survey(path)
+
+
+def _survey(path: str | os.PathLike[str]) -> Survey:
     model = load_bare(path)
     operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     words = (model.producer_name, model.producer_version)

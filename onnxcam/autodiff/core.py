@@ -19,7 +19,7 @@ from onnxcam.autodiff.infer import gradient_dtype, gradient_type, rank, same
 from onnxcam.autodiff.rules import Rule, RuleSet
 from onnxcam.autodiff.sequence import Element
 from onnxcam.autodiff.subgraph import between, used_values
-from onnxcam.errors import GradientError, OnnxcamError
+from onnxcam.errors import GradientError, ModelError, OnnxcamError
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,11 @@ def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value
     if x.shape is None or y.shape is None:
         return _unbroadcast_at_run_time(op, dx, x, y)
     missing = rank(y) - rank(x)
+    if missing < 0:
+        raise ModelError(
+            f"tensor {y.name!r} is declared with the shape {y.shape}, fewer axes than its operand {x.name!r} has, "
+            f"{x.shape}; correct the declared shape"
+        )
     pairs = list(zip(y.shape[missing:], x.shape, strict=True))
     if any(short != 1 and not same(long, short) for long, short in pairs):
         return _unbroadcast_at_run_time(op, dx, x, y)

@@ -38,7 +38,7 @@ def computed(
             return None
         with np.errstate(all="ignore"):
             result = np.asarray(function(*arrays, **attributes))
-    except (ArithmeticError, AttributeError, IndexError, MemoryError, TypeError, ValueError):
+    except Exception:
         return None
     return result if result.size <= FOLD_LIMIT else None
 
@@ -54,6 +54,13 @@ def _length_of_range(start: Any, limit: Any, delta: Any) -> int:
     """Return the number of steps from *start* to *limit*, as exactly as integers are."""
     first, last, step = (np.asarray(value).item() for value in (start, limit, delta))
     return max(0, -int((first - last) // step))
+
+
+def _padded(shape: Sequence[int], pads: Any, axes: Any = None) -> int:
+    lengths, count = list(shape), len(pads) // 2
+    for place, axis in enumerate(range(count) if axes is None else axes):
+        lengths[axis] += int(pads[place]) + int(pads[place + count])
+    return prod(lengths)
 
 
 def _product(shape: Any) -> int:
@@ -173,6 +180,7 @@ SIZES: dict[str, Callable[..., int]] = {
     "ConstantOfShape": lambda shape, **_: _product(shape),
     "Expand": lambda data, shape: prod(np.broadcast_shapes(np.shape(data), tuple(int(n) for n in shape))),
     "Gather": lambda data, indices, axis=0: np.size(data) // (np.shape(data)[axis] or 1) * np.size(indices),
+    "Pad": lambda data, pads, *rest: _padded(np.shape(data), pads, *rest[1:]),
     "Tile": lambda data, repeats: np.size(data) * _product(repeats),
 }
 """How many elements the operators give that make much of little."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -22,6 +23,8 @@ _POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast 
 
 LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
 """Operators of other domains whose output is like their input."""
+
+LONG = 2**21  # elements; onnx keeps a record, of 130 bytes, of each element of any vector that could be a shape
 
 SMALL = 1024  # elements; constants of this size may be shapes, axes or pads
 
@@ -122,10 +125,10 @@ def rank(x: ir.Value) -> int:
     return len(x.shape)
 
 
-def infer_model(model: ir.Model) -> None:
-    """Have onnx infer what it can; it leaves *model* as it is where it fails."""
+def infer_model(model: ir.Model, values: bool = True) -> None:
+    """Have onnx infer what it can, from *values* of shapes too; it leaves *model* as it is where it fails."""
     try:
-        proto = call_onnx(inferred_by_onnx, model)
+        proto = call_onnx(partial(inferred_by_onnx, values=values), model)
     except Exception:  # whatever onnx's C++ raises on what it does not know
         return
     pairs = zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True)
@@ -160,7 +163,7 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
         name="emitted",
     )
-    infer_model(ir.Model(graph, ir_version=10))
+    infer_model(ir.Model(graph, ir_version=10), all(_is_short(value) for value in twins))
     symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
     for value in made:
         twin = twins[value]
@@ -169,6 +172,11 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         value.type = value.type or twin.type
         if value.shape is None and twin.shape is not None:  # symbols that onnx made up are not unique
             value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in twin.shape])
+
+
+def _is_short(value: ir.Value | None) -> bool:
+    shape = None if value is None else value.shape
+    return shape is None or len(shape) != 1 or not isinstance(shape[0], int) or shape[0] <= LONG
 
 
 def _copy(node: ir.Node, twins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:

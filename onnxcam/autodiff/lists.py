@@ -12,14 +12,17 @@ MADE_UP = "unk__"
 """What the names begin with that onnx gives to lengths."""
 
 
-def inferred_by_onnx(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer shapes by onnx, which takes the elements of a list that a Loop carries to be as those at its start."""
-    inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
+def inferred_by_onnx(proto: onnx.ModelProto, values: bool = True) -> onnx.ModelProto:
+    """Infer shapes by onnx, from *values* of shapes too.
+
+    It takes the elements of a list that a Loop carries to be as those at its start: that is put right.
+    """
+    inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=values)
     lists = _open_lists(proto.graph, inferred.graph, {})
     if not lists:
         return inferred
     proto.graph.input.extend(lists)
-    return onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
+    return onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=values)
 
 
 def _open_lists(graph: onnx.GraphProto, inferred: onnx.GraphProto, types: dict[str, Any]) -> list[onnx.ValueInfoProto]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -15,19 +16,38 @@ from onnxcam.errors import ModelError
 from onnxcam.passes.constants import MORE
 
 MADE = 2**31  # bytes that are made of constants: the runtime computes them while it opens the model
-MAKERS = frozenset(("Range", "ConstantOfShape", "Expand", "Tile"))
+MAKERS = frozenset(("Range", "ConstantOfShape", "Expand", "Tile", "Pad"))
 """Operators that make much of little: a number in the file says how much."""
 
-Known = dict[ir.Value, np.ndarray]
+
+@dataclass
+class _Seen:
+    """What is known of the tensors of a model: small ones whole, of vectors how long they are at most."""
+
+    known: dict[ir.Value, np.ndarray] = field(default_factory=dict)
+    lengths: dict[ir.Value, int] = field(default_factory=dict)
 
 
-def refuse_giants(model: ir.Model) -> None:
-    """Raise ModelError for nodes that constants tell to make more than `MADE` bytes, and for integers divided by 0."""
-    known: Known = {}
+def refuse_giants(model: ir.Model) -> int:
+    """Return how long the longest vector is, as far as constants tell.
+
+    ModelError for a node that constants tell to make more than `MADE` bytes.
+    """
+    seen = _Seen()
     for graph in graphs(model.graph):
+        for value in graph.inputs:
+            _see(value, seen)
         for node in graph:
-            if node.domain == "" and (node.op_type in MAKERS or node.op_type in FOLDS or node.op_type in MORE):
-                _follow(node, known)
+            for y in node.outputs:
+                _see(y, seen)
+            if node.domain == "" and node.outputs:
+                _follow(node, seen)
+    return max(seen.lengths.values(), default=0)
+
+
+def _see(value: ir.Value, seen: _Seen) -> None:
+    if value.shape is not None and len(value.shape) == 1 and isinstance(value.shape[0], int):
+        seen.lengths[value] = value.shape[0]
 
 
 def refuse_giant_shapes(model: ir.Model) -> None:
@@ -38,27 +58,39 @@ def refuse_giant_shapes(model: ir.Model) -> None:
             lengths = [dim for dim in value.shape or () if isinstance(dim, int)]
             if math.prod(lengths) * _width(value) > room and 0 not in lengths:
                 raise ModelError(
-                    f"tensor {value.name!r} {value.shape} takes {math.prod(lengths) * _width(value) / 1e9:.0f} GB, "
-                    f"and this machine has {room / 1e9:.0f}; export the model for a smaller input"
+                    f"tensor {value.name!r} {value.shape} takes {_gigabytes(math.prod(lengths) * _width(value))}, "
+                    f"and this machine has {_gigabytes(room)}; export the model for a smaller input"
                 )
 
 
-def _follow(node: ir.Node, known: Known) -> None:
-    """Put the output of *node* among *known* if it is small and follows from these."""
-    arrays = [None if x is None else _small(x, known) for x in node.inputs]
+def _follow(node: ir.Node, seen: _Seen) -> None:
+    """Put the output of *node* into *seen* if it follows from what is there."""
+    if node.op_type not in MAKERS and node.op_type not in FOLDS and node.op_type not in MORE:
+        return
+    arrays = [None if x is None else _small(x, seen.known) for x in node.inputs]
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    if node.op_type in MAKERS:
-        _check_size(node, arrays)
+    made = _check_size(node, arrays) if node.op_type in MAKERS else 0
+    parts = [_length(x, seen) for x in node.inputs if x is not None]
+    length = max(made, sum(parts) if node.op_type == "Concat" else max(parts, default=0))
+    if length:
+        seen.lengths.setdefault(node.outputs[0], length)
     function = MORE.get(node.op_type) or FOLDS.get(node.op_type)
     pairs = zip(node.inputs, arrays, strict=True)
-    if function is None or not node.outputs or any(x is not None and array is None for x, array in pairs):
+    if function is None or any(x is not None and array is None for x, array in pairs):
         return
     value = computed(node.op_type, function, arrays, attributes)
     if value is not None:
-        known[node.outputs[0]] = value
+        seen.known[node.outputs[0]] = value
 
 
-def _small(x: ir.Value, known: Known) -> np.ndarray | None:
+def _length(x: ir.Value, seen: _Seen) -> int:
+    if x in seen.lengths:
+        return seen.lengths[x]
+    tensor = x.const_value
+    return tensor.size if tensor is not None and len(tensor.shape) == 1 else 0
+
+
+def _small(x: ir.Value, known: dict[ir.Value, np.ndarray]) -> np.ndarray | None:
     if x in known:
         return known[x]
     if x.const_value is not None and x.const_value.size > FOLD_LIMIT:
@@ -67,22 +99,27 @@ def _small(x: ir.Value, known: Known) -> np.ndarray | None:
     return None if found is None or found.size > FOLD_LIMIT else found
 
 
-def _check_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> None:
-    """Raise ModelError where the operands of *node*, as far as they are known, make too much."""
+def _check_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
+    """Return how many elements *node* makes, 0 where nobody knows; ModelError where these are too many."""
     data = np.zeros(1) if node.op_type in {"Expand", "Tile"} and arrays and arrays[0] is None else None
     operands = [data if data is not None and place == 0 else array for place, array in enumerate(arrays)]
-    if any(array is None for array in operands):
-        return
+    if any(x is not None and array is None for x, array in zip(node.inputs, operands, strict=True)):
+        return 0
     try:
         size = size_of(node.op_type, operands, {})
     except (ArithmeticError, IndexError, TypeError, ValueError):  # whoever runs the model says what is wrong
-        return
+        return 0
     like = operands[0].dtype.itemsize if node.op_type != "ConstantOfShape" and operands[0] is not None else 4
     if size * like > MADE and (data is None or size * like > _memory()):
         raise ModelError(
-            f"node {node.name!r} ({node.op_type}) makes a tensor of {size} elements, {size * like / 1e9:.0f} GB; "
+            f"node {node.name!r} ({node.op_type}) makes a tensor of {size:.3g} elements, {_gigabytes(size * like)}; "
             "no runtime opens such a model"
         )
+    return size
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1e} GB" if size >= 1e15 else f"{size / 1e9:.0f} GB"
 
 
 def _width(value: ir.Value) -> float:

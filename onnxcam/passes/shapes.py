@@ -6,8 +6,9 @@ from math import prod
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.infer import infer_model
+from onnxcam.autodiff.infer import LONG, infer_model
 from onnxcam.autodiff.rules.compose import infer_composed
+from onnxcam.passes.bounds import refuse_giants
 from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
@@ -23,9 +24,10 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
     known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
     if known and not anew and not declared:
         return
-    infer_model(model)
+    values = refuse_giants(model) <= LONG
+    infer_model(model, values)
     while _fill(model.graph) or infer_composed(model.graph) or fill_loops(model) or declare(declared):
-        infer_model(model)
+        infer_model(model, values)
 
 
 def _is_known(value: ir.Value) -> bool:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.infer import no_numbers
 from onnxcam.errors import TargetError
-from onnxcam.graph import all_tensors
+from onnxcam.graph import all_tensors, first_line
 from onnxcam.labels import Names
 from onnxcam.layout import Grid, layouts, picture_layout
 from onnxcam.target.captions import Captions
@@ -23,7 +23,7 @@ from onnxcam.target.reading import Reading
 from onnxcam.target.scores import find_scores, of_pictures
 from onnxcam.target.task import Goal, Look, Task
 from onnxcam.target.tensors import Tensors
-from onnxcam.target.wishes import Class, Region, Target, Top
+from onnxcam.target.wishes import Class, Region, Target, Top, Wish
 from onnxcam.target.words import parse
 
 _COARSEST = 8  # a segmentation has at least a cell for so many pixels along an axis
@@ -57,7 +57,7 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
         wish = Class(wish.label if wish.label is not None else "top")  # class=3 where classes have no regions
     for task in tasks:
         if isinstance(wish, task.wishes):
-            return task.goal(wish, look)
+            return _goal(task, wish, look, tasks[-1].examples)
     offers = "; ".join(f"as {task.name} {task.examples}" for task in tasks)
     if isinstance(wish, Top):
         shown = next(task.shown for task in tasks if isinstance(task, Tensors))
@@ -66,6 +66,16 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
             f"another model whose target is plain (docs/targets.md): name what to explain, {offers}"
         )
     raise TargetError(f"target {str(target)!r} does not apply to {tasks[0].name}; what does: {offers}")
+
+
+def _goal(task: Task, wish: Wish, look: Look, elements: str) -> Goal:
+    try:
+        return task.goal(wish, look)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise TargetError(
+            f"the model was taken for {task.name}, and its outputs are not those of one ({first_line(error)}); "
+            f"name an element of an output, such as {elements}"
+        ) from error
 
 
 Tasks = Iterator[Task]

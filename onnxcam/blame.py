@@ -1,0 +1,32 @@
+"""Whose fault it is: a model that ONNX Runtime refuses may be wrong in any way, and onnxcam meets that anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from onnxcam.engine import Session
+from onnxcam.errors import EngineError, ModelError, OnnxcamError
+from onnxcam.graph import ModelLike, load
+
+
+@contextmanager
+def blaming(model: ModelLike) -> Iterator[None]:
+    """Turn an unforeseen error into ModelError where ONNX Runtime refuses *model* too; it says what is wrong."""
+    try:
+        yield
+    except OnnxcamError:
+        raise
+    except Exception as error:
+        why = _refusal(model)
+        if not why:
+            raise
+        raise ModelError(f"the model is not valid: {why}") from error
+
+
+def _refusal(model: ModelLike) -> str:
+    try:
+        Session(load(model), "cpu", optimize=False)
+    except EngineError as error:
+        return str(error)
+    return ""
