@@ -3,8 +3,9 @@
 ::
 
     source      what a converter says of a model of its framework
-    pytorch     … PyTorch's        (torchmodel, torchexport, torchfiles)
+    pytorch     … PyTorch's        (torchmodel, torchexport, torchfiles, torchsizes)
     tensorflow  … TensorFlow's, Keras's, TFLite's
+    trust       what in a file could run code, which is refused before a framework reads the file
     pipeline    export, card, precision, exposed layers, proof, and the move into place
     precision   float16 and int8
     verify      the proof

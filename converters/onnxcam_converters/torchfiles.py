@@ -13,6 +13,7 @@ from typing import Any
 
 from onnxcam.errors import ConversionError, nearest
 from onnxcam_converters.torchexport import quiet
+from onnxcam_converters.torchsizes import refuse_short
 from onnxcam_converters.trouble import first_sentence, need, reason
 from onnxcam_converters.trust import members, refuse_code, regular
 from onnxcam_converters.trust_torch import PICKLED, code_in_program_file, code_in_script, is_pickle, tensors_only
@@ -67,6 +68,7 @@ def opened(path: Path, unsafe_pickle: bool) -> Any:
         return _program(path, unsafe_pickle)
     if any("/code/" in name for name in names):
         refuse_code(path, code_in_script(path), unsafe_pickle)
+        refuse_short(path)
         with _readable(path):
             return torch.jit.load(str(path), map_location="cpu")
     found = _loaded(path, unsafe_pickle)
@@ -137,6 +139,7 @@ def _loaded(path: Path, unsafe_pickle: bool) -> Any:
     try:
         if path.suffix.lower() == ".safetensors":
             return need("safetensors.torch", "safetensors").load_file(str(path))
+        refuse_short(path)
         with quiet():
             return torch.load(path, map_location="cpu", weights_only=not unsafe_pickle)
     except ConversionError:

@@ -283,6 +283,19 @@ def test_archives_that_are_none(program: Members) -> None:
     refused(packed({**program, named(program, "model.json").upper(): b""}), "has two members called")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_tensors_that_are_not_whole() -> None:
+    """PyTorch reads such TorchScript past its end and crashes."""
+    torch.jit.script(torch.nn.Linear(4096, 64)).save("whole.pt")
+    torch.save({"w": torch.ones(4096, 64)}, "weights.pt")
+    for name in ("whole.pt", "weights.pt"):
+        with zipfile.ZipFile(name) as archive:
+            members = {each: archive.read(each) for each in archive.namelist()}
+        short = {each: content[:64] if len(content) == 1 << 20 else content for each, content in members.items()}
+        assert short != members
+        refused(packed(short, "short.pt"), "'short.pt' is torn: 'data/", "' has 64 of 1048576 bytes; fetch it again")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_what_is_no_file(onnxcam: Callable[..., Ran]) -> None:
     os.mkfifo("pipe.pt2")
