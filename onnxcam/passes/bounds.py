@@ -51,7 +51,7 @@ def _see(value: ir.Value, seen: _Seen) -> None:
 
 
 def refuse_giant_shapes(model: ir.Model) -> None:
-    """Raise ModelError for tensors, their shapes inferred, that exceed the memory of this machine."""
+    """Raise ModelError for tensors, their shapes inferred, that exceed the memory that there is."""
     room = _memory()
     for graph in graphs(model.graph):
         for value in (*graph.inputs, *(y for node in graph for y in node.outputs)):
@@ -59,7 +59,7 @@ def refuse_giant_shapes(model: ir.Model) -> None:
             if math.prod(lengths) * _width(value) > room and 0 not in lengths:
                 raise ModelError(
                     f"tensor {value.name!r} {value.shape} takes {_gigabytes(math.prod(lengths) * _width(value))}, "
-                    f"and this machine has {_gigabytes(room)}; export the model for a smaller input"
+                    f"and there is room for {_gigabytes(room)}; export the model for a smaller input"
                 )
 
 
@@ -130,7 +130,10 @@ def _width(value: ir.Value) -> float:
 def _memory() -> int:
     """Return how many bytes this process may hold at most."""
     try:
+        import resource
+
+        own = resource.getrlimit(resource.RLIMIT_AS)[0]
         room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no POSIX
+    except (AttributeError, ImportError, OSError, ValueError):  # no POSIX
         return 2**36
-    return room
+    return room if own == resource.RLIM_INFINITY else min(own, room)
