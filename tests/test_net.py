@@ -26,7 +26,7 @@ CODE = "from onnxcam.cli import main; main()"
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (KeyError("x"), "onnxcam inspect 'm.onnx': unexpected KeyError in survey.survey"),
+        (KeyError("x"), "onnxcam inspect 'm.onnx': unexpected KeyError in cli.inspect.command"),
         (MemoryError(), "onnxcam inspect 'm.onnx': there is not enough memory"),
         (RecursionError(), "onnxcam inspect 'm.onnx': something in it nests too deep"),
         (OSError(5, "Input/output error", "f"), "onnxcam inspect 'm.onnx': 'f' Input/output error"),
@@ -36,7 +36,7 @@ def test_the_unforeseen_is_one_line(onnxcam: Run, monkeypatch: pytest.MonkeyPatc
     def raises(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("onnxcam.survey.load_bare", raises)
+    monkeypatch.setattr("onnxcam.survey.survey", raises)
     ran = onnxcam("inspect", "m.onnx")
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     assert ran.err.startswith(f"error: {says}")
