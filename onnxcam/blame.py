@@ -1,4 +1,4 @@
-"""Whose fault it is: a model that ONNX Runtime refuses may be wrong in any way, and onnxcam meets that anywhere."""
+"""Unforeseen errors of invalid models: ONNX Runtime says what is wrong with a model that it refuses too."""
 
 from __future__ import annotations
 

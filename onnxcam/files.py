@@ -1,7 +1,7 @@
-"""Write results: staged beside the target, then moved into place; never onto an input or a file of somebody else.
+"""Write results: staged beside the target, then moved into place; never onto an input or a file of other origin.
 
-This is the only module that writes files, but for `onnxcam.edge.device`, which stands alone on a device, and the
-journal, which appends.
+All files are written here, except by `onnxcam.edge.device`, which runs alone on a device, and by the journal, which
+appends.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from onnxcam.errors import OutputError
 
 OURS = "onnxcam."
-"""What the metadata of every ``.onnx`` file that onnxcam wrote has a key of."""
+"""The metadata of each ``.onnx`` file that onnxcam wrote have a key that begins with this."""
 WRITTEN = OURS + "version"
 OPERATORS = "# Written by onnxcam"
 """The first line of a list of operators."""
@@ -39,7 +40,7 @@ def staged(path: PathLike, inputs: Iterable[PathLike] = (), *, overwrite: bool =
         overwrite: Whether a file that onnxcam did not write (`is_ours`) may be replaced.
 
     Raises:
-        OutputError: it is an input, a folder, or somebody else's file, or it cannot be written.
+        OutputError: *path* is an input, a folder or a file of other origin, or it cannot be written.
 
     Example:
         >>> with staged("out.txt") as draft:
@@ -47,8 +48,15 @@ def staged(path: PathLike, inputs: Iterable[PathLike] = (), *, overwrite: bool =
     """
     target = Path(path)
     require_writable(target, inputs, overwrite=overwrite)
+    with writing(target), drafted(target) as draft:
+        yield draft
+
+
+@contextmanager
+def drafted(target: Path) -> Iterator[Path]:
+    """Yield a draft as `staged` does, with no question asked about *target*; OSError where it cannot be written."""
     draft = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}")  # not tempfile's, which only the owner can read
-    with writing(target), temporary(draft):
+    with temporary(draft):
         yield draft
         os.replace(draft, target)
 
@@ -60,7 +68,7 @@ def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *,
 
 
 def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
-    """OutputError where *path* is one of *inputs*, a folder, no plain file, or somebody else's file."""
+    """Raise OutputError where *path* is one of *inputs*, a folder, no plain file, or a file of other origin."""
     if any(is_same(path, read) for read in inputs):
         raise OutputError(f"'{path}' is read by this command, so it cannot be its output; choose another name with -o")
     if os.path.isdir(path) or not path.name:
@@ -74,7 +82,7 @@ def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: 
 
 @contextmanager
 def writing(path: PathLike, what: str = "") -> Iterator[None]:
-    """Translate what the operating system says on the way to *path*, *what* it is, into an OutputError."""
+    """Raise OutputError in place of OSError; *what* stands before *path* in the message."""
     try:
         yield
     except OSError as error:
@@ -84,7 +92,7 @@ def writing(path: PathLike, what: str = "") -> Iterator[None]:
 
 @contextmanager
 def temporary(draft: Path) -> Iterator[None]:
-    """Remove the file or folder *draft* afterwards, also when the process is told to end."""
+    """Remove the file or folder *draft* at the end of the block, also when a signal ends the process."""
     _drafts.add(draft)
     try:
         yield
@@ -94,7 +102,7 @@ def temporary(draft: Path) -> Iterator[None]:
 
 
 def abandon() -> None:
-    """Remove all drafts: the process ends at once."""
+    """Remove all drafts, before the process ends at once."""
     for folder in list(_folders):
         folder.clear()
     for draft in list(_drafts):
@@ -112,22 +120,22 @@ def _remove(draft: Path) -> None:
 class Folder:
     """A folder whose new files appear together when the ``with`` block ends well, and else not at all.
 
-    Files are staged in ``staging``, inside the folder. Files of the same names make way where the folder is ours: where
-    it holds an *index* that onnxcam wrote. What else lies in the folder is never touched.
+    Files are staged in ``staging``, inside the folder. They replace files of the same names if onnxcam wrote the
+    folder's *index*. Other files in the folder are never touched.
 
     Args:
         path: The folder; made where there is none.
         index: The file that is moved into place last.
-        overwrite: Whether files of the same names make way in a folder that is not ours.
+        overwrite: Whether files of the same names are replaced in any folder.
 
     Raises:
-        OutputError: the folder cannot be written, or holds somebody else's files of the same names.
+        OutputError: the folder cannot be written, or holds files of the same names and other origin.
     """
 
     def __init__(self, path: PathLike, index: str, *, overwrite: bool = False) -> None:
         self.path, self.index, self.overwrite = Path(path), index, overwrite
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> Self:
         self.staging = self.path / f".onnxcam-{uuid.uuid4().hex[:8]}"
         self._made = [one for one in (self.path, *self.path.parents) if not os.path.exists(one)]
         _folders.add(self)
@@ -147,7 +155,7 @@ class Folder:
             self.clear()
 
     def clear(self) -> None:
-        """Remove what was staged, and the folders that were made, but for those into which somebody put a file."""
+        """Remove the staged files, and the folders that were made here and are empty."""
         _remove(self.staging)
         for folder in self._made:
             with suppress(OSError):
@@ -160,7 +168,8 @@ class Folder:
             taken = next((file.name for file in new if os.path.lexists(self.path / file.name)), None)
             if taken is not None:
                 raise OutputError(
-                    f"'{self.path}' holds '{taken}', which onnxcam did not write; choose another folder with -o"
+                    f"'{self.path}' holds '{taken}', which onnxcam did not write; "
+                    "choose another folder with -o, or give --overwrite"
                 )
         with writing(self.path, _INTO):
             for file in new:
@@ -178,7 +187,7 @@ def _move(new: Path, target: Path) -> None:
 
 
 def is_same(one: PathLike, other: PathLike) -> bool:
-    """Whether two paths lead to the same file, by links too."""
+    """Whether two paths lead to the same file, also through links."""
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):
@@ -205,7 +214,7 @@ def _is_our_pack(path: Path) -> bool:
 
 
 def _is_our_data(path: Path) -> bool:
-    """Whether weights lie beside a model that we wrote: ``x.onnx.data`` beside ``x.onnx``."""
+    """Whether it is ``x.onnx.data`` beside an ``x.onnx`` that onnxcam wrote."""
     return is_ours(path.with_suffix(""))
 
 
@@ -215,6 +224,12 @@ def _is_our_json(path: Path) -> bool:
     if isinstance(found, dict):
         return "onnxcam" in found or str(found.get("format", "")).startswith("onnxcam")
     return isinstance(found, list) and bool(found) and all(_is_entry(one) for one in found)
+
+
+def _is_our_report(path: Path) -> bool:
+    """Whether the page or the JUnit file of a validation says so near its beginning."""
+    with path.open("rb") as file:
+        return b"onnxcam" in file.read(2048)
 
 
 def _is_entry(one: object) -> bool:
@@ -231,4 +246,6 @@ _MARKS: dict[str, Callable[[Path], bool]] = {
     ".data": _is_our_data,
     ".zip": _is_our_pack,
     ".json": _is_our_json,
+    ".html": _is_our_report,
+    ".xml": _is_our_report,
 }

@@ -58,8 +58,8 @@ def instrument(
     *gradients* ``<tensor>.gradient``, that of the score of the class in the new input ``onnxcam.class`` (int64 [N];
     −1: the model's own top class); with *input_gradient* also that of the floating inputs; and which class it was,
     and its score. LayerError for a layer that is not there, TargetError for gradients of a model without class scores,
-    OutputError where *path* cannot be written, is the model or its weights, or, without *overwrite*, is somebody
-    else's file.
+    OutputError where *path* cannot be written, is the model or its weights, or, without *overwrite*, is a file of other
+    origin.
     """
     opened = canonical(load_bare(model), STANDARD)
     added = expose(opened, taps(opened, layers), gradients=gradients, input_gradient=input_gradient)

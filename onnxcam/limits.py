@@ -1,6 +1,6 @@
-"""What a file must keep to before it is opened: how deep, how long, whole tensors, calls that end; told by name.
+"""Limits of a model, checked before it is opened: depth, length, complete tensors, calls that end.
 
-ONNX Runtime refuses most of these too, but onnxcam would meet them first, anywhere, after minutes or in no memory.
+ONNX Runtime refuses most of these models too, but onnxcam would fail first, after minutes or without memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def not_text(message: Message, path: str = "") -> str:
 
 
 def _is_text(data: str | bytes) -> bool:
-    """Tell whether *data* is text; protobuf gives strings that are none as bytes."""
+    """Whether *data* is text; protobuf returns strings that are not UTF-8 as bytes."""
     try:
         return isinstance(data, str) or data.decode() is not None
     except UnicodeDecodeError:
@@ -141,15 +141,15 @@ def _needed(size: int, dtype: ir.DataType) -> int:
 
 
 def _external_bytes(tensor: onnx.TensorProto, what: str) -> int | None:
-    """Return how many bytes of its file *tensor* says that it is; None where it leaves that open."""
-    told = {entry.key: entry.value for entry in tensor.external_data}
-    if not told.get("location"):
+    """Return the length that *tensor* declares for its part of the file, in bytes; None where it declares none."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if not entries.get("location"):
         raise ModelError(f"{what} names no file for its external data; export the model again")
     for key in ("offset", "length"):
-        value = str(told.get(key) or "0")
+        value = str(entries.get(key) or "0")
         if not (value.isascii() and value.isdigit() and len(value) < 20):
             raise ModelError(f"{what} has the {key} {value[:40]!r} in its file, which is no number of bytes")
-    return int(told.get("length") or 0) or None
+    return int(entries.get("length") or 0) or None
 
 
 def _check_calls(proto: onnx.ModelProto, where: str) -> None:

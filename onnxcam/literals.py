@@ -9,7 +9,7 @@ _MAX_LITERAL = 2**22
 
 
 def literal(text: str) -> Any:
-    """Return the value that *text* spells, None for text that spells none, or is nested too deep to be read."""
+    """Return the value of *text*, a Python literal; None for any other text, or one nested too deep to be read."""
     try:
         return ast.literal_eval(text) if len(text) <= _MAX_LITERAL else None
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -21,10 +21,6 @@ class Folder(files.Folder):
         self.entries: list[dict[str, Any]] = []
         self._stems: set[str] = set()
 
-    def __enter__(self) -> Folder:
-        super().__enter__()
-        return self
-
     def add(self, image: str | os.PathLike[str], explanation: Explanation, **drawing: Any) -> dict[str, Any]:
         """Stage the files of *explanation* of the picture *image*; return its manifest entry."""
         written = explanation.save(self.staging, self._stem(Path(image), explanation), **drawing)

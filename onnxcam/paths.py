@@ -1,4 +1,4 @@
-"""Paths that are read: what lies there, and its bytes up to a limit; nothing that could hang is opened."""
+"""Read files: what kind of file a path names, and its bytes up to a limit. Pipes and devices are never opened."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shown(path: PathLike) -> str:
 
 
 def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") -> None:
-    """Raise *error* where no regular file lies at *path*; *what* it should be stands in the message."""
+    """Raise *error* where no regular file lies at *path*; the message names *what* it should be."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as found:
@@ -97,7 +97,7 @@ def below(folder: PathLike) -> Iterator[str]:
 
 
 def _unreadable(path: PathLike, error: OSError | ValueError) -> str:
-    """Return what the user is told."""
+    """Return the message for a path that cannot be read."""
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
         return f"{shown(path)}: no such file; check the name"

@@ -17,10 +17,10 @@ _level = 0
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Have C's ``stderr`` lead nowhere, and OpenCV log nothing. What Python prints still appears, from any thread.
+    """Discard what C libraries write to ``stderr``, and OpenCV's log. What Python prints still appears, from any thread.
 
     libpng and libjpeg report damage there, and no setting of OpenCV keeps them from it. The variable is swapped and not
-    the file descriptor, which belongs to Python too. Where that cannot be done nothing is kept back.
+    the file descriptor, which belongs to Python too. Where that is not possible, nothing is discarded.
     """
     _enter()
     try:

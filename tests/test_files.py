@@ -84,6 +84,8 @@ def test_a_second_output_is_not_the_first(onnxcam: Run, tmp_path: Path) -> None:
         (("explain", SHAPES, PICTURE, "-o", "out"), "out/shapes_1-0-gradcam-map.npy"),
         (("evaluate", SHAPES, PICTURE, "--metric", "complexity", "-o", "out"), "out/evaluation.json"),
         (("demo", "-o", "out"), "out/manifest.json"),
+        (("validate", SHAPES, SHAPES, PICTURE, "-o", "out"), "out/report.html"),
+        (("validate", SHAPES, SHAPES, PICTURE, "-o", "out"), "out/junit.xml"),
     ],
 )
 def test_somebody_elses_file_stays(onnxcam: Run, tmp_path: Path, words: tuple[object, ...], taken: str) -> None:
@@ -99,7 +101,20 @@ def test_somebody_elses_file_stays(onnxcam: Run, tmp_path: Path, words: tuple[ob
     assert sorted(tmp_path.rglob("*")) == before
     assert onnxcam(*words, "--overwrite").code == 0
     assert file.read_bytes() != THEIRS
-    assert onnxcam(*words).code == 0  # what onnxcam wrote may be written again
+    again = onnxcam(*words)  # what onnxcam wrote may be written again, but a finished validation is kept
+    assert again.code == 0 or "holds a finished validation" in again.err
+
+
+@pytest.mark.parametrize("name", ["scores.bin", "maps.bin", "classes.bin"])
+def test_a_recording_begins_with_no_tensors(onnxcam: Run, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(THEIRS)
+    ran = onnxcam("record", SHAPES, PICTURE, "-o", "out")
+    assert ran.code == 2
+    assert (
+        ran.err == f"error: 'out/{name}' belongs to no recording that was begun; choose another folder, or delete it\n"
+    )
+    assert (tmp_path / "out" / name).read_bytes() == THEIRS
 
 
 def test_weights_beside_the_output_stay(onnxcam: Run, tmp_path: Path) -> None:

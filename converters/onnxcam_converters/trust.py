@@ -37,7 +37,7 @@ def refuse_code(path: Path, found: Iterable[str], unsafe: bool) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether there is anything at *path*; ConversionError where that cannot be told (a name too long)."""
+    """Whether anything lies at *path*; ConversionError where that cannot be found out (a name too long, say)."""
     return _mode(path) is not None
 
 
@@ -66,7 +66,7 @@ def _mode(path: Path) -> int | None:
 
 
 def members(path: Path) -> list[str]:
-    """Return the names in the zip archive at *path*, none where it is no archive; refuse one that is no honest one."""
+    """Return the names in the zip archive at *path*, none where it is no archive; ConversionError for a bomb or deceptive names."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()

@@ -33,9 +33,9 @@ class Stopped(BaseException):
 
 
 class Output:
-    """A stream that goes on when its reader is gone, and remembers that it could not be written.
+    """A stream that ignores a reader that is gone, and keeps any other error of writing.
 
-    So a command ends with the exit code of its result also under ``| head``; a full disk is an error.
+    So a command ends with its own exit code also under ``| head``, and a full disk is an error.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -43,7 +43,7 @@ class Output:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write *text*, if somebody still reads."""
+        """Write *text*; do nothing if the reader is gone."""
         self._try(lambda: self._stream.write(text))
         return len(text)
 

@@ -83,7 +83,7 @@ def bake(
         overwrite: Whether a file that onnxcam did not write may be replaced.
 
     Raises:
-        OutputError: *path* is the model or its weights, or somebody else's file, or cannot be written.
+        OutputError: *path* is the model or its weights, a file of other origin, or cannot be written.
         MethodError: the method is a loop over passes; which can be baked, the message says.
         OnnxcamError: what `Explainer` raises.
 

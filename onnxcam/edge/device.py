@@ -78,6 +78,13 @@ class Writer:
         if os.path.exists(str(self.folder / DONE)):
             raise Trouble(f"'{self.folder}' holds a recording; choose another folder, or delete it")
 
+    def _refuse_others(self) -> None:
+        """Raise Trouble where a recording would begin with tensors that it did not write."""
+        for name in TENSORS:
+            file = self.folder / f"{name}.bin"
+            if file.exists() and file.stat().st_size:
+                raise Trouble(f"'{file}' belongs to no recording that was begun; choose another folder, or delete it")
+
     def _take_up(self) -> None:
         """Read what is whole in the files, and cut off what is not."""
         first, lines = self._lines()
@@ -105,6 +112,7 @@ class Writer:
         if lines and not lines[-1].endswith(b"\n") and (lines[1:] or _begins(lines[0])):
             lines.pop()
         if not lines:
+            self._refuse_others()
             lines = [line_of(self.header)]
             _put(self._part, lines[0], 0)
         try:

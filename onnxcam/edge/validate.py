@@ -28,7 +28,8 @@ from onnxcam.edge.observer import Observer, Shot
 from onnxcam.edge.outcome import Outcome
 from onnxcam.edge.thresholds import DEFAULTS, parse
 from onnxcam.edge.validation import JOURNAL, Validation, refuse_finished
-from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError
+from onnxcam.errors import ImageError, MetricError, OnnxcamError
+from onnxcam.files import writing
 from onnxcam.graph import ModelLike
 from onnxcam.methods.passes import Progress, quiet
 from onnxcam.metrics.evaluation import require_scipy
@@ -232,10 +233,8 @@ def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: 
     if directory is None:
         return Journal(None, identity)
     path = Path(directory) / JOURNAL
-    try:
+    with writing(directory, "into "):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write into '{directory}': {error.strerror}; choose another with -o") from None
     return Journal(path, identity, overwrite=overwrite, names=names)
 
 
@@ -255,7 +254,7 @@ def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, j
         ThreadPoolExecutor(1, "compare") as comparer,
         closing(_ahead(readers, lambda number: task.load(names[number]), work, batch_size + jobs)) as loaded,
     ):
-        told = _told(progress(todo, len(todo)), done, zip(work, loaded, strict=False))
+        ticked = _ticked(progress(todo, len(todo)), done, zip(work, loaded, strict=False))
 
         def finish(batch: Sequence[tuple[int, _Loaded]], outcomes: Sequence[tuple[Outcome, Outcome]]) -> None:
             for (number, one), pair in zip(batch, outcomes, strict=True):
@@ -265,7 +264,7 @@ def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, j
         waiting: deque[Future[None]] = deque()
         try:
             for numbers in batches:
-                batch = list(_readable(task, names, islice(told, len(numbers))))
+                batch = list(_readable(task, names, islice(ticked, len(numbers))))
                 if any(number not in done for number, _ in batch):
                     waiting.append(comparer.submit(finish, batch, task.ask([one for _, one in batch])))
                 while len(waiting) > 2:
@@ -275,8 +274,8 @@ def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, j
                 each.result()
 
 
-def _told(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-    """Yield *items*, and take of *ticks*, which show how far it is, one for each that is not *done*."""
+def _ticked(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
+    """Yield *items*; advance *ticks*, a progress bar, for each that is not *done*."""
     steps = iter(ticks)
     for number, item in items:
         if number not in done:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnxcam
+from onnxcam import files
 from onnxcam.edge.comparison import Pair
 from onnxcam.edge.levels import Level
 from onnxcam.edge.outcome import Side
 from onnxcam.errors import OutputError
+from onnxcam.text import to_json
 
 JOURNAL, FILE = "journal.jsonl", "validation.json"
+PAGE, JUNIT = "report.html", "junit.xml"
 """What a folder of a validation holds: the pairs, from the first on, and the result, once all are done."""
 
 
@@ -102,42 +103,32 @@ class Validation:
     def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
         """Write validation.json, report.html and junit.xml into *directory*; return their paths.
 
-        Each file appears whole or not at all, validation.json last. OutputError where that cannot be done, or where a
-        validation stands there already and is not to be *overwritten*.
+        Each file appears whole or not at all, validation.json last. Raises OutputError where that cannot be done, and,
+        without *overwrite*, where the folder holds a validation, or files of these names and other origin.
         """
         folder = Path(directory)
         refuse_finished(folder, overwrite)
         makers = {**_reports(), FILE: _json}
-        try:
+        with files.writing(folder, "into "):
             folder.mkdir(parents=True, exist_ok=True)
             for name, make in makers.items():
-                _put(folder / name, make(self))
-        except OSError as error:
-            raise OutputError(f"cannot write into '{folder}': {error.strerror}; choose another with -o") from None
+                with files.drafted(folder / name) as draft:
+                    draft.write_text(make(self), "utf-8", "backslashreplace")
         return [folder / name for name in makers]
 
 
 def refuse_finished(folder: Path, overwrite: bool) -> None:
-    """OutputError where *folder* holds a finished validation that is not to be overwritten."""
+    """Raise OutputError where *folder* holds a finished validation, or reports of other origin, unless *overwrite*."""
     if os.path.exists(folder / FILE) and not overwrite:
         raise OutputError(
             f"'{folder}' holds a finished validation; choose another folder with -o, or --overwrite that one"
         )
-
-
-def _put(path: Path, text: str) -> None:
-    """Write *text* to *path*, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        draft.write_text(text, "utf-8", "backslashreplace")  # a name that is no UTF-8: JSON's own \udce9
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    for name in (PAGE, JUNIT):
+        files.require_writable(folder / name, overwrite=overwrite)
 
 
 def _json(validation: Validation) -> str:
-    return json.dumps(validation.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    return to_json(validation.as_dict()) + "\n"
 
 
 def _reports() -> dict[str, Callable[[Validation], str]]:
@@ -145,4 +136,4 @@ def _reports() -> dict[str, Callable[[Validation], str]]:
     from onnxcam.edge.report.html import html
     from onnxcam.edge.report.junit import junit
 
-    return {"report.html": html, "junit.xml": junit}
+    return {PAGE: html, JUNIT: junit}

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -167,10 +167,9 @@ class Report(Folder):
     def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         super().__init__(directory, FILE, overwrite=overwrite)
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Self:
         drawing.require()
-        super().__enter__()
-        return self
+        return super().__enter__()
 
     def write(self, evaluation: Evaluation) -> list[Path]:
         """Stage the files of *evaluation*; return what their paths will be."""

@@ -17,9 +17,9 @@ from onnxcam_converters.torchfiles import load_weights, opened
 from onnxcam_converters.trust_program import lengths
 
 from onnxcam.converters import from_file
-from onnxcam.errors import ConversionError
 from tests.conftest import Ran
 from tests.converters import torchnets
+from tests.converters.untrusted import refused, untrusted
 
 TRACE = "trace.txt"
 CODE = f"__import__('pathlib').Path('{TRACE}').touch()"
@@ -38,20 +38,6 @@ def _no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     yield
     assert not (tmp_path / TRACE).exists()
-
-
-def refused(path: Path | str, *says: str, read: Callable[[Path], Any] | None = None) -> None:
-    with pytest.raises(ConversionError) as caught:
-        read(Path(path)) if read else from_file(path, "net.onnx")
-    text = str(caught.value)
-    assert "\n" not in text
-    for each in says:
-        assert each in text
-    assert not Path("net.onnx").exists()
-
-
-def untrusted(path: Path | str, *says: str, **how: Any) -> None:
-    refused(path, *says, "give --unsafe-pickle if you trust whoever made the file", **how)
 
 
 def saved(thing: Any, **how: Any) -> bytes:

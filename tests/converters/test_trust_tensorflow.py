@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from onnxcam.converters import from_file
-from onnxcam.errors import ConversionError
 from tests.conftest import Ran
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, tf
+from tests.converters.untrusted import refused, untrusted
 
 from onnxcam_converters.silence import muted  # isort: skip
 from onnxcam_converters.trust_tensorflow import reaches  # isort: skip
@@ -37,20 +37,6 @@ def _no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("secret.txt").write_text("not for you")
     yield
     assert not (tmp_path / TRACE).exists()
-
-
-def refused(path: Path | str, *says: str, **words: Any) -> None:
-    with pytest.raises(ConversionError) as caught:
-        from_file(path, "net.onnx", **words)
-    text = str(caught.value)
-    assert "\n" not in text
-    for each in says:
-        assert each in text
-    assert not Path("net.onnx").exists()
-
-
-def untrusted(path: Path | str, *says: str, **words: Any) -> None:
-    refused(path, *says, "give --unsafe-pickle if you trust whoever made the file", **words)
 
 
 @pytest.fixture(scope="module")
