@@ -17,7 +17,7 @@ _level = 0
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Discard what C libraries write to ``stderr``, and OpenCV's log. What Python prints still appears, from any thread.
+    """Discard what C libraries write to ``stderr``, and OpenCV's log. What Python prints appears, from any thread.
 
     libpng and libjpeg report damage there, and no setting of OpenCV keeps them from it. The variable is swapped and not
     the file descriptor, which belongs to Python too. Where that is not possible, nothing is discarded.

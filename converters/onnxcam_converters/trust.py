@@ -66,7 +66,7 @@ def _mode(path: Path) -> int | None:
 
 
 def members(path: Path) -> list[str]:
-    """Return the names in the zip archive at *path*, none where it is no archive; ConversionError for a bomb or deceptive names."""
+    """Return the names in the zip archive at *path*, none where it is no archive; refuse bombs and deceptive names."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onnxcam_converters import from_file
 
+from onnxcam.converters import from_file
 from onnxcam.errors import ConversionError
 
 
