@@ -53,9 +53,14 @@ def staged(path: PathLike, inputs: Iterable[PathLike] = (), *, overwrite: bool =
 
 
 @contextmanager
-def drafted(target: Path) -> Iterator[Path]:
-    """Yield a draft as `staged` does, with no question asked about *target*; OSError where it cannot be written."""
-    draft = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}")  # not tempfile's, which only the owner can read
+def drafted(target: Path, name: str = "") -> Iterator[Path]:
+    """Yield a draft as `staged` does, with no question asked about *target*; OSError where it cannot be written.
+
+    A draft with a *name* that a kill leaves behind is replaced by the next run.
+    """
+    draft = target.with_name(
+        f".onnxcam-{name or uuid.uuid4().hex[:8]}"
+    )  # not tempfile's, which only the owner can read
     with temporary(draft):
         yield draft
         os.replace(draft, target)

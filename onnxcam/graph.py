@@ -20,7 +20,7 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
-from onnxcam import __version__, files, limits
+from onnxcam import __version__, files, limits, paths
 from onnxcam.errors import ModelError
 from onnxcam.weights import (
     HEAVY,
@@ -39,7 +39,7 @@ from onnxcam.wire import WireError, light
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 T = TypeVar("T")
 
-_NO_MODEL = "is no ONNX model, or a truncated one; download or export it again"
+_NO_MODEL = "is no ONNX model, truncated, or nested too deep to be read; download or export it again"
 RUNTIME_ONLY = frozenset(("SimplifiedLayerNormalization",))
 """Operators that ONNX Runtime has in the default domain, and writes, and onnx knows nothing of."""
 
@@ -181,20 +181,14 @@ def give_back_domain(model: ir.Model, nodes: Iterable[ir.Node]) -> None:
 def _read(path: Path) -> bytes:
     if path.suffix == ".ort":
         raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
-    try:
-        with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                return b""
+    with paths.opened(path, ModelError, "model") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return light(data, path.name, HEAVY if _is_utf8(path.name) else sys.maxsize)
-    except WireError:
-        raise ModelError(f"'{path}' {_NO_MODEL}") from None
-    except FileNotFoundError:
-        raise ModelError(f"model file '{path}' does not exist") from None
-    except IsADirectoryError:
-        raise ModelError(f"model '{path}' is a folder; give the .onnx file in it") from None
-    except OSError as error:
-        raise ModelError(f"model file '{path}' cannot be read: {error.strerror}") from None
+        except WireError:
+            raise ModelError(f"'{path}' {_NO_MODEL}") from None
 
 
 def _is_utf8(name: str) -> bool:
@@ -207,7 +201,7 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except google.protobuf.message.DecodeError:
-        raise ModelError(f"{where} is no ONNX model, or a truncated one; download or export it again") from None
+        raise ModelError(f"{where} {_NO_MODEL}") from None
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"{where} is no ONNX model: it holds no graph; download or export it again")
     return proto

@@ -6,7 +6,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from contextlib import contextmanager
+from typing import BinaryIO, Literal, TypeAlias
 
 from onnxcam.errors import OnnxcamError
 
@@ -36,7 +37,7 @@ def shown(path: PathLike) -> str:
 
 
 def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") -> None:
-    """Raise *error* where no regular file lies at *path*; the message names *what* it should be."""
+    """Raise *error* where no readable regular file lies at *path*; the message names *what* it should be."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as found:
@@ -46,19 +47,29 @@ def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") ->
     if not stat.S_ISREG(mode):
         special = _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
         raise error(f"{shown(path)}: is {special}, not a {what}; give a file")
+    if not os.access(path, os.R_OK):
+        raise error(_unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
+
+
+@contextmanager
+def opened(path: PathLike, error: type[OnnxcamError], what: str = "file") -> Iterator[BinaryIO]:
+    """Yield the regular file at *path*, open for reading; *error* where there is none, or reading fails."""
+    check_file(path, error, what)
+    try:
+        with open(os.open(path, _FLAGS), "rb") as file:
+            yield file
+    except OSError as found:
+        raise error(_unreadable(path, found)) from None
 
 
 def read_bytes(path: PathLike, error: type[OnnxcamError], what: str = "file", limit: int = MAX_TEXT) -> bytes:
     """Return what the file at *path* holds; *error* where there is none, or one of more than *limit* bytes."""
-    check_file(path, error, what)
-    try:
-        with open(os.open(path, _FLAGS), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+    with opened(path, error, what) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
             data = b"" if size > limit else file.read(limit + 1)
-    except (OSError, ValueError) as found:
-        raise error(_unreadable(path, found)) from None
-    except MemoryError:
-        raise error(f"{shown(path)}: not enough memory to read the {size} bytes of the {what}") from None
+        except MemoryError:
+            raise error(f"{shown(path)}: not enough memory to read the {size} bytes of the {what}") from None
     if max(size, len(data)) > limit:
         raise error(f"{shown(path)}: the {what} is above the limit of {limit} bytes; give a smaller one")
     return data

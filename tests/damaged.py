@@ -51,6 +51,29 @@ def ranged(limit: int, step: int = 1) -> onnx.ModelProto:
     return added(constant("start", 0), constant("limit", limit), constant("step", step), made)
 
 
+def looping(condition: str, trips: int | None) -> onnx.ModelProto:
+    """Return a classifier with a Loop that goes on for *trips* trips, or until its *condition* says no.
+
+    ``going`` is the condition of the trip before, ``same`` a copy of it, ``always`` a constant, ``less`` a comparison.
+    """
+    conditions = {"same": [helper.make_node("Identity", ["going"], ["same"])]}
+    conditions["always"] = [helper.make_node("Identity", ["yes"], ["always"])]
+    conditions["less"] = [helper.make_node("Less", ["trip", "limit"], ["less"])]
+    body = helper.make_graph(
+        [*conditions.get(condition, []), helper.make_node("Identity", ["before"], ["after"])],
+        "body",
+        [value("trip", [], TensorProto.INT64), value("going", [], TensorProto.BOOL), value("before", [])],
+        [value(condition, [], TensorProto.BOOL), value("after", [])],
+    )
+    return added(
+        constant("yes", True, np.bool_),
+        constant("limit", 7),
+        constant("one", 1.0, np.float32),
+        *([] if trips is None else [constant("trips", trips)]),
+        helper.make_node("Loop", ["" if trips is None else "trips", "yes", "one"], ["r"], name="round", body=body),
+    )
+
+
 def function(name: str, *called: str, inputs: int = 1) -> onnx.FunctionProto:
     """Return a function that calls others one after the other, or Relu."""
     nodes = [

@@ -81,7 +81,7 @@ def test_a_good_run_for_comparison(onnxcam: Run, model: Path, picture: Path) -> 
 
 
 def test_no_such_model(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
-    refused(onnxcam, tmp_path, "explain", "none.onnx", picture, says=["model file 'none.onnx' does not exist"])
+    refused(onnxcam, tmp_path, "explain", "none.onnx", picture, says=["none.onnx: no such file; check the name"])
 
 
 def test_not_onnx(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
@@ -95,7 +95,7 @@ def test_text_that_parses_as_an_empty_protobuf(onnxcam: Run, tmp_path: Path, pic
 
 def test_truncated(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
     (tmp_path / "half.onnx").write_bytes(model.read_bytes()[:-20])
-    says = ["'half.onnx' is no ONNX model, or a truncated one"]
+    says = ["'half.onnx' is no ONNX model, truncated, or nested too deep"]
     refused(onnxcam, tmp_path, "explain", "half.onnx", picture, says=says)
 
 

@@ -114,7 +114,10 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
         lambda: external(location="w.bin", length="8"),
         "initializer 'f' of 'm.onnx' holds 8 bytes, and float [4, 3] takes 48",
     ),
-    "bodies in bodies": (lambda: nested_bytes(1000), "'m.onnx' is no ONNX model, or a truncated one"),
+    "bodies in bodies": (
+        lambda: nested_bytes(1000),
+        "'m.onnx' is no ONNX model, truncated, or nested too deep to be read",
+    ),
     "function of too many inputs": (
         lambda: calling(function("one"), inputs=2),
         "node 'call' of 'm.onnx' calls function 'one' with 2 inputs, which has 1; export the model again",

@@ -18,8 +18,9 @@ from onnxcam import image, limits
 from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, computed
 from onnxcam.errors import ModelError
 from onnxcam.graph import load
+from onnxcam.passes.bounds import refuse_giants
 from onnxcam.survey import survey
-from tests.damaged import EXPANSION, added, calling, chain, constant, nested, opened, ranged
+from tests.damaged import EXPANSION, added, calling, chain, constant, looping, nested, opened, ranged
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,18 @@ def test_what_is_too_deep_or_too_long_is_refused(build: Callable[[], onnx.ModelP
 def test_bodies_that_protobuf_reads_are_opened() -> None:
     data = nested(limits.DEPTH - 2).SerializeToString()
     assert load(data).graph.num_nodes() == 7
+
+
+@pytest.mark.parametrize("condition", ["going", "same", "always"])
+@pytest.mark.parametrize("trips", [2**62, None])
+def test_loops_without_end_are_refused(condition: str, trips: int | None) -> None:
+    with pytest.raises(ModelError, match=r"node 'round' \(Loop\) makes .* trips, and no condition ends it"):
+        refuse_giants(load(looping(condition, trips)))
+
+
+@pytest.mark.parametrize(("condition", "trips"), [("always", 1000), ("less", 2**62), ("less", None)])
+def test_loops_that_may_end_are_opened(condition: str, trips: int | None) -> None:
+    refuse_giants(load(looping(condition, trips)))
 
 
 @pytest.mark.parametrize(

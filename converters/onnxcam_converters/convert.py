@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxcam import files
+from onnxcam import files, paths
 from onnxcam.errors import ConversionError
 from onnxcam_converters.pipeline import Conversion, Options, convert
 from onnxcam_converters.trouble import need
-from onnxcam_converters.trust import exists
 
 PathLike = str | os.PathLike[str]
 
@@ -125,7 +124,7 @@ def from_file(
     text, file = str(source), Path(source)
     read = [file] if weights is None else [file, weights]
     files.require_writable(Path(path), read, overwrite=options.get("overwrite", False))
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and not exists(file):
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and paths.kind(file) == "missing":
         from onnxcam_converters.torchfiles import called, load_weights
 
         model = called(text, arguments or {})
@@ -134,9 +133,10 @@ def from_file(
         if weights is not None:
             load_weights(_module(model, text), Path(weights), unsafe_pickle)
         return _from_pytorch(_module(model, text), path, example, {"dynamic": dynamic, "opset": opset, **words})
-    if not exists(file):
+    if paths.kind(file) == "missing":
         raise ConversionError(
-            f"'{text}' does not exist; give a file, a SavedModel folder, or package.module:callable that makes a model"
+            f"'{paths.shown(text)}' does not exist; "
+            "give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
     if weights is not None:
         raise ConversionError(f"'{text}' has weights of its own; give --weights with package.module:callable only")

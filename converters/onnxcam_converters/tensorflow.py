@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from onnxcam import paths
 from onnxcam.errors import ConversionError
 from onnxcam_converters.source import Source
 from onnxcam_converters.tf2onnx_bridge import OPSETS, quiet
 from onnxcam_converters.trouble import need
-from onnxcam_converters.trust import exists, regular
 
 Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
 
@@ -56,11 +56,10 @@ def source(
 
         return KerasModel(model, inputs, outputs, opset)
     path = Path(model)
-    if not exists(path):
-        raise ConversionError(f"'{path}' does not exist")
-    if not path.is_dir():
-        regular(path, "model file")
-    kind = "saved" if path.is_dir() else _SUFFIXES.get(path.suffix.lower())
+    folder = paths.kind(path) == "folder"
+    if not folder:
+        paths.check_file(path, ConversionError, "model")
+    kind = "saved" if folder else _SUFFIXES.get(path.suffix.lower())
     if kind == "keras":
         from onnxcam_converters.keras_file import load
         from onnxcam_converters.keras_model import KerasModel

@@ -11,11 +11,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from onnxcam import paths
 from onnxcam.errors import ConversionError, nearest
 from onnxcam_converters.torchexport import quiet
 from onnxcam_converters.torchsizes import refuse_short
 from onnxcam_converters.trouble import first_sentence, need, reason
-from onnxcam_converters.trust import members, refuse_code, regular
+from onnxcam_converters.trust import members, refuse_code
 from onnxcam_converters.trust_torch import PICKLED, code_in_program_file, code_in_script, is_pickle, tensors_only
 
 SHOWN = 5  # keys that do not match are named, the rest counted
@@ -62,7 +63,7 @@ def called(source: str, arguments: Mapping[str, Any]) -> Any:
 def opened(path: Path, unsafe_pickle: bool) -> Any:
     """Return the ExportedProgram, the TorchScript module or, if pickles are trusted, the ``nn.Module`` in *path*."""
     torch = need("torch", "PyTorch")
-    regular(path, "model file")
+    paths.check_file(path, ConversionError, "model")
     names = members(path)
     if path.suffix.lower() == ".pt2" or any(name.endswith("archive_format") for name in names):
         return _program(path, unsafe_pickle)
@@ -134,7 +135,7 @@ def _some(keys: Iterable[str]) -> str:
 
 def _loaded(path: Path, unsafe_pickle: bool) -> Any:
     torch = need("torch", "PyTorch")
-    regular(path, "weight file")
+    paths.check_file(path, ConversionError, "weight file")
     members(path)
     try:
         if path.suffix.lower() == ".safetensors":

@@ -2,7 +2,7 @@
 
 ::
 
-    trust             the refusal, what kind of file there is, archives that would fill the disk
+    trust             the refusal, archives that would fill the disk
     trust_torch       pickles, .pt2 archives, TorchScript
     trust_program     the strings of an exported program that PyTorch evaluates
     trust_keras       .keras and .h5
@@ -13,8 +13,6 @@ Each of them yields what it found, as words that follow "the file holds".
 
 from __future__ import annotations
 
-import os
-import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -34,35 +32,6 @@ def refuse_code(path: Path, found: Iterable[str], unsafe: bool) -> None:
     first = None if unsafe else next(iter(found), None)
     if first is not None:
         raise ConversionError(f"'{path}' holds {first}; give --unsafe-pickle if you trust whoever made the file")
-
-
-def exists(path: Path) -> bool:
-    """Whether anything lies at *path*; ConversionError where that cannot be found out (a name too long, say)."""
-    return _mode(path) is not None
-
-
-def regular(path: Path, what: str) -> None:
-    """Raise ConversionError unless *path* is a file that can be read to its end: no folder, no pipe, no device."""
-    mode = _mode(path)
-    if mode is None:
-        raise ConversionError(f"{what} '{path}' does not exist; check the name")
-    if stat.S_ISDIR(mode):
-        raise ConversionError(f"{what} '{path}' is a folder; give a file")
-    if not stat.S_ISREG(mode):
-        raise ConversionError(f"{what} '{path}' is a pipe or a device; give a file")
-    if not os.access(path, os.R_OK):
-        raise ConversionError(f"{what} '{path}' cannot be read: permission denied")
-
-
-def _mode(path: Path) -> int | None:
-    try:
-        return os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        name = f"{str(path)[:60]}…" if len(str(path)) > 60 else str(path)
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConversionError(f"{name!r} cannot be read: {reason}; check the name") from None
 
 
 def members(path: Path) -> list[str]:

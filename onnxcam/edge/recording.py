@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam import paths
 from onnxcam.edge.device import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
 from onnxcam.edge.outcome import Outcome, Side
 from onnxcam.errors import RecordingError
@@ -23,6 +24,7 @@ from onnxcam.target.scores import meant
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = ("softmax", "logsoftmax", "sigmoid")
 _SIDE_LENGTH, _PIXELS = 2**20, 2**30  # of a picture, at most: what OpenCV reads
+_BYTES = 2**31  # of recording.json, at most: some million pictures
 _FINEST = 2**14  # cells of a map over a picture's side, at most
 _SIDE = ("name", "sha256", "kind", "method", "preprocess", "provider")
 
@@ -179,7 +181,7 @@ class Recording:
         says, shape = self._says_of(name), self._shapes[name]
         file = self._part(says, "file", str)
         path, dtype = self.folder / file, np.dtype(TENSORS[name])
-        if Path(file).name != file or not os.path.isfile(path):
+        if Path(file).name != file or paths.kind(path) != "file":
             raise self._wrong(f"{file} is missing; copy the whole folder again")
         wanted = math.prod(shape) * dtype.itemsize
         try:
@@ -208,18 +210,16 @@ class Recording:
 def _read(folder: Path) -> dict[str, Any]:
     """Return what ``recording.json`` says, after its seal was checked."""
     where, file = f"recording '{folder}'", folder / DONE
-    if not os.path.isdir(folder):
-        raise RecordingError(f"{where} does not exist; `onnxcam record` makes one")
-    if not os.path.isfile(file):
-        if os.path.isfile(folder / PART):
-            done = max(len((folder / PART).read_bytes().splitlines()) - 1, 0)
+    if paths.kind(folder) != "folder":
+        raise RecordingError(f"recording '{paths.shown(folder)}' does not exist; `onnxcam record` makes one")
+    if paths.kind(file) == "missing":
+        if paths.kind(folder / PART) == "file":
+            done = max(len(paths.read_bytes(folder / PART, RecordingError, limit=_BYTES).splitlines()) - 1, 0)
             raise RecordingError(f"{where} is not complete, it ends after {done} pictures; record again to go on")
         raise RecordingError(f"{where} has no {DONE}; give the folder that `onnxcam record` or run.py wrote")
+    data = paths.read_bytes(file, RecordingError, "recording", _BYTES)
     try:
-        data = file.read_bytes()
         found = json.loads(data)
-    except OSError as error:
-        raise RecordingError(f"{where}: {DONE} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise RecordingError(f"{where}: {DONE} is cut off or no JSON; copy the folder again") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:

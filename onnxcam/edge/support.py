@@ -16,6 +16,7 @@ from typing import Any
 import onnx_ir as ir
 from onnx.defs import OpSchema, SchemaError, get_schema
 
+from onnxcam import paths
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.subgraph import prune
 from onnxcam.diagnose import choose_layer
@@ -102,9 +103,9 @@ class Support:
 def providers(path: Path = TABLE) -> Mapping[str, Provider]:
     """Return the table, by id; ProviderError where it does not hold what it should."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(paths.read_text(path, ProviderError, "table of providers"))
         return {name: _provider(name, entry, entries) for name, entry in entries.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProviderError(f"'{path}' is no table of providers: {error!r}; see docs/providers.md") from None
 
 

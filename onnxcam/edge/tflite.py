@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from onnxcam import image as pictures
 from onnxcam import labels as labelling
+from onnxcam import paths
 from onnxcam import preprocess as preparing
 from onnxcam.edge.device import digest
 from onnxcam.edge.observer import Observer, Shot, class_of
@@ -121,8 +122,7 @@ class Interpreter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise ModelError(f"model file '{path}' does not exist")
+        paths.check_file(path, ModelError, "model")
         make, self.name = _interpreter()
         try:
             self._interpreter = make(model_path=str(path), num_threads=1)

@@ -112,7 +112,7 @@ class Validation:
         with files.writing(folder, "into "):
             folder.mkdir(parents=True, exist_ok=True)
             for name, make in makers.items():
-                with files.drafted(folder / name) as draft:
+                with files.drafted(folder / name, name) as draft:
                     draft.write_text(make(self), "utf-8", "backslashreplace")
         return [folder / name for name in makers]
 

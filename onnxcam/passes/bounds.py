@@ -16,6 +16,8 @@ from onnxcam.errors import ModelError
 from onnxcam.passes.constants import MORE
 
 MADE = 2**31  # bytes that are made of constants: the runtime computes them while it opens the model
+TRIPS = 10**8
+"""Trips of a Loop, minutes of which do nothing."""
 MAKERS = frozenset(("Range", "ConstantOfShape", "Expand", "Tile", "Pad"))
 """Operators that make much of little: a number in the file says how much."""
 
@@ -42,7 +44,34 @@ def refuse_giants(model: ir.Model) -> int:
                 _see(y, seen)
             if node.domain == "" and node.outputs:
                 _follow(node, seen)
+            if node.domain == "" and node.op_type == "Loop":
+                _refuse_endless(node, seen)
     return max(seen.lengths.values(), default=0)
+
+
+def _refuse_endless(node: ir.Node, seen: _Seen) -> None:
+    """Raise ModelError for a Loop with more than `TRIPS` trips that no condition ends earlier."""
+    body, (trips, first) = node.attributes["body"].as_graph(), (*node.inputs, None, None)[:2]
+    condition = _source(body.outputs[0]) if body.outputs else None
+    kept = condition in body.inputs[1:2]
+    if condition is None or not (kept or _is_true(condition, seen)) or not (first is None or _is_true(first, seen)):
+        return
+    count = np.array(np.inf) if trips is None else _small(trips, seen.known)
+    if count is not None and count.size == 1 and count.item() > TRIPS:
+        raise ModelError(
+            f"node {node.name!r} (Loop) makes {count.item():.3g} trips, and no condition ends it; no run of it ends"
+        )
+
+
+def _source(x: ir.Value) -> ir.Value:
+    while (maker := x.producer()) is not None and maker.op_type == "Identity" and maker.inputs[0] is not None:
+        x = maker.inputs[0]
+    return x
+
+
+def _is_true(x: ir.Value, seen: _Seen) -> bool:
+    value = _small(x, seen.known)
+    return value is not None and value.size == 1 and bool(value.item())
 
 
 def _see(value: ir.Value, seen: _Seen) -> None:

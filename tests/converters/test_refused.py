@@ -77,7 +77,7 @@ def test_a_callable_with_the_wrong_arguments(onnxcam: Run) -> None:
 def test_weights(onnxcam: Run) -> None:
     make = (f"{NETS}:Residual", *INPUT, "--weights")
     state = torchnets.make().state_dict()
-    refused(onnxcam, *make, "none.pt", says=["weight file 'none.pt' does not exist"])
+    refused(onnxcam, *make, "none.pt", says=["none.pt: no such file; check the name"])
     torch.save({f"x.{key}": value for key, value in state.items()}, "other.pt")
     says = ["lacks conv1.weight, conv1.bias, bn1.weight, bn1.bias, bn1.running_mean and ", "weights of another network"]
     refused(onnxcam, *make, "other.pt", says=says)

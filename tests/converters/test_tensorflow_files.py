@@ -110,7 +110,7 @@ def test_frozen_graph(frozen: Path, suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.keras", "none.keras' does not exist"),
+        ("none.keras", "none.keras: no such file"),
         ("empty", "empty' is no SavedModel: there is no saved_model.pb in it"),
         ("text.pb", "text.pb' is no frozen TensorFlow graph"),
         ("saved_model.pb", "saved_model.pb' is no frozen TensorFlow graph; give its folder"),

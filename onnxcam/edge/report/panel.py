@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap, image
+from onnxcam import heatmap, image, paths
 from onnxcam.edge.comparison import Pair
 from onnxcam.errors import ImageError
 
@@ -91,7 +91,8 @@ def uri(rgb: Picture, kind: str = ".jpg") -> str:
 
 def _read(pair: Pair) -> Picture:
     picture = image.read(pair.picture)
-    if hashlib.sha256(Path(pair.picture).read_bytes()).hexdigest() != pair.sha256:
+    data = paths.read_bytes(pair.picture, ImageError, "picture", image.MAX_BYTES)
+    if hashlib.sha256(data).hexdigest() != pair.sha256:
         raise ImageError(f"{pair.picture}: the file is another one than was compared")
     return picture
 
