@@ -58,9 +58,7 @@ def _refuse_endless(node: ir.Node, seen: _Seen) -> None:
         return
     count = np.array(np.inf) if trips is None else _small(trips, seen.known)
     if count is not None and count.size == 1 and count.item() > TRIPS:
-        raise ModelError(
-            f"node {node.name!r} (Loop) makes {count.item():.3g} trips, and no condition ends it; no run of it ends"
-        )
+        raise ModelError(f"{_called(node)} makes {count.item():.3g} trips, and no condition ends it; no run of it ends")
 
 
 def _source(x: ir.Value) -> ir.Value:
@@ -141,10 +139,15 @@ def _check_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
     like = operands[0].dtype.itemsize if node.op_type != "ConstantOfShape" and operands[0] is not None else 4
     if size * like > MADE and (data is None or size * like > _memory()):
         raise ModelError(
-            f"node {node.name!r} ({node.op_type}) makes a tensor of {size:.3g} elements, {_gigabytes(size * like)}; "
+            f"{_called(node)} makes a tensor of {size:.3g} elements, {_gigabytes(size * like)}; "
             "no runtime opens such a model"
         )
     return size
+
+
+def _called(node: ir.Node) -> str:
+    makes = next((y.name for y in node.outputs), "")
+    return f"node {node.name!r} ({node.op_type})" if node.name else f"the {node.op_type} that makes {makes!r}"
 
 
 def _gigabytes(size: float) -> str:

@@ -220,6 +220,15 @@ def test_a_full_disk_leaves_no_draft(models: tuple[Path, Path], tmp_path: Path) 
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_draft_that_a_kill_left_is_gone_after_the_next_run(models: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("report.html", "junit.xml", "validation.json"):
+        (tmp_path / "out" / f".onnxcam-{name}").write_text("half")
+    found = validate(SHAPES, models[0], PICTURES, tmp_path / "out")
+    assert {path.name for path in found.save(tmp_path / "out")} == {"report.html", "junit.xml", "validation.json"}
+    assert not [*(tmp_path / "out").glob(".onnxcam-*")]
+
+
 @pytest.mark.parametrize("output", ["x" * 300, "file/out"])
 def test_a_folder_that_cannot_be_made(output: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")

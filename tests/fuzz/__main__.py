@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
 def _one(case: Case) -> int:
     (judged,) = run([case])
     print("$ onnxcam", *map(printable, judged.ran.words))
-    print(f"exit status {judged.ran.status}, {judged.seconds:.1f} s")
+    print(f"exit status {judged.ran.status}, {judged.seconds:.1f} s, at most {judged.memory:.0f} MB")
     for name, text in (("stdout", judged.ran.out), ("stderr", judged.ran.err)):
         print(f"-- {name}", *text.decode("utf-8", "backslashreplace").splitlines()[-40:], sep="\n")
     if judged.ran.status < 0:
@@ -66,13 +66,14 @@ def _campaign(wanted: list[Case], jobs: int) -> int:
 
 
 def _print_table(judged: list[Judged]) -> None:
-    print(f"{'kind':<12}{'tried':>8}{'clean':>8}{'seconds':>9}{'slowest':>9}")
+    print(f"{'kind':<12}{'tried':>8}{'clean':>8}{'seconds':>9}{'slowest':>9}{'peak MB':>9}")
     for kind in (*KINDS, NAMED):
         of_kind = [one for one in judged if one.case.kind == kind]
         if of_kind:
             seconds = [one.seconds for one in of_kind]
             clean = sum(not one.findings for one in of_kind)
-            print(f"{kind:<12}{len(of_kind):>8}{clean:>8}{sum(seconds):>9.0f}{max(seconds):>9.1f}")
+            print(f"{kind:<12}{len(of_kind):>8}{clean:>8}{sum(seconds):>9.0f}{max(seconds):>9.1f}", end="")
+            print(f"{max(one.memory for one in of_kind):>9.0f}")
 
 
 def _print_groups(told: Iterable[tuple[Case, list[str]]]) -> None:

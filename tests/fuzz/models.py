@@ -14,10 +14,15 @@ from tests.fuzz.place import ASSETS, ROOT, Place
 
 def case(rng: Random, place: Place) -> list[str]:
     """Lay out one case and return the words of its command."""
+    return commands.on_model(rng, laid_out(rng, place), place.model(), place.picture())
+
+
+def laid_out(rng: Random, place: Place) -> str:
+    """Write a damaged model, with what its weights may lie in, and return its name."""
     data = _bytes_changed(rng) if rng.random() < 0.4 else _graph_changed(rng)
     beside = networks.weights()
     place.put(networks.EXTERNAL, wire.mutated(rng, beside) if rng.random() < 0.1 else beside)
-    return commands.on_model(rng, place.put("model.onnx", data), place.model(), place.picture())
+    return place.put("model.onnx", data)
 
 
 def _bytes_changed(rng: Random) -> bytes:

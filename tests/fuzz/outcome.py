@@ -99,7 +99,7 @@ def _lines(ran: Ran, err: str) -> Iterator[str]:
         yield f"a line of more than {LONGEST} characters: {_shape(max(lines, key=len))}"
     if ran.status not in (0, 1, 2):
         yield f"exit code {ran.status}"
-    if ran.status == 1 and ran.words[:1] not in (["validate"], ["compare"]):
+    if ran.status == 1 and ran.words[:1] not in (["validate"], ["compare"], ["demo"]):
         yield f"exit code 1 of {ran.words[0]}"
     if ran.status == 2:
         yield from _refusal(lines, errors)
@@ -145,7 +145,7 @@ def _files(ran: Ran) -> Iterator[str]:
     folders = [name for name in new if ran.after[name] == "folder"]
     yield from (f"an empty folder is left: {ran.words[0]}" for name in folders if not _holds(ran.after, name))
     yield from (f"a draft is left: {ran.words[0]}" for name in new if _DRAFT.search(Path(name).name))
-    yield from (f"a temporary file is left: {ran.words[0]}" for _ in ran.temporary[:1])
+    yield from (f"a temporary file is left: {ran.words[0]} ({name})" for name in ran.temporary[:1])
     outputs = tuple(_outputs(ran.words))
     for name, digest in ran.before.items():
         if ran.after.get(name) != digest and not name.startswith(outputs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import json
 import os
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.fuzz import child, companions, models, outcome, pictures, recordings, words
+from tests.fuzz import child, companions, exports, models, others, outcome, pictures, recordings, words
 from tests.fuzz.cases import CASES
 from tests.fuzz.place import Place, fill_stock
 
@@ -27,9 +28,15 @@ KINDS = {
     "companions": companions.case,
     "recordings": recordings.case,
     "words": words.case,
+    "others": others.case,
+    "exports": exports.case,
 }
 NAMED = "cases"
 """The kind whose seed is the number of a case with a name."""
+
+
+_CACHES = (f"torchinductor_{getpass.getuser()}",)
+"""Folders that a framework makes where temporary files are, and uses again."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Judged:
     findings: list[str]
     remarks: list[str]
     seconds: float
+    memory: float
+    """Peak of the process, in MB; the program as it was loaded takes 120 of them."""
     ran: outcome.Ran
 
 
@@ -75,8 +84,10 @@ def run(wanted: Iterable[Case], jobs: int = 1) -> Iterator[Judged]:
 
 
 def _run(wanted: Iterable[Case], jobs: int, folder: Path) -> Iterator[Judged]:
-    stock = folder / "stock"
+    stock, wanted = folder / "stock", list(wanted)
     _make_stock(stock)
+    if any(case.kind == "exports" for case in wanted):
+        exports.fill_stock(stock)
     running: list[_Running] = []
     for number, case in enumerate(wanted):
         running.append(_start(case, folder / str(number), stock))
@@ -143,12 +154,12 @@ def _ended(running: list[_Running]) -> Iterator[Judged]:
 
 
 def _judged(one: _Running) -> Judged:
-    status = os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1])
+    _, status, used = os.wait4(one.pid, 0)
     os.close(one.handle)
     seconds = time.monotonic() - one.began
     try:
-        ran = _ran(one.base, status)
-        return Judged(one.case, outcome.findings(ran), outcome.remarks(ran), seconds, ran)
+        ran = _ran(one.base, os.waitstatus_to_exitcode(status))
+        return Judged(one.case, outcome.findings(ran), outcome.remarks(ran), seconds, used.ru_maxrss / 1000, ran)
     finally:
         shutil.rmtree(one.base)
 
@@ -159,5 +170,5 @@ def _ran(base: Path, status: int) -> outcome.Ran:
     folder = base / "work"
     out, err = ((base / name).read_bytes() for name in ("out", "err"))
     stacks = (base / "stacks").read_text("utf-8", "replace")
-    left = sorted(str(path.relative_to(base)) for path in (base / "tmp").rglob("*"))
+    left = sorted(str(path.relative_to(base)) for path in (base / "tmp").rglob("*") if path.name not in _CACHES)
     return outcome.Ran(said, status, out, err, stacks, before, child.files(folder), left, folder)

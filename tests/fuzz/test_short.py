@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.place import ROOT
 
-COUNTS = {"models": 200, "pictures": 100, "companions": 60, "recordings": 60, "words": 80}
+COUNTS = {"models": 200, "pictures": 100, "companions": 60, "recordings": 60, "words": 80, "others": 40}
 PARTS = 8
 
 
