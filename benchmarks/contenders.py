@@ -26,10 +26,10 @@ import onnxruntime
 import torch
 
 import onnxcam
+from onnxcam.bake.bake import bake
 from onnxcam.converters import from_pytorch
-from onnxcam.edge.bake import bake
 from onnxcam.engine import Session
-from onnxcam.extras import CLASS
+from onnxcam.metadata.reserved import CLASS
 
 THREADS = 2
 TARGET = 281

@@ -1,4 +1,4 @@
-"""Two networks over a folder of photos: plainly, and as `onnxcam.edge.validate` compares them."""
+"""Two networks over a folder of photos: plainly, and as `onnxcam.compare.validate` compares them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import contenders
 import numpy as np
 
-from onnxcam import image
-from onnxcam.edge.observer import Observer
-from onnxcam.edge.pack import pack
-from onnxcam.edge.validate import validate
+from onnxcam.compare.observer import Observer
+from onnxcam.compare.pack import pack
+from onnxcam.compare.validate import validate
+from onnxcam.media import image
 
 SIZE = (375, 500)
 HOW = "imagenet"

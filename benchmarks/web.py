@@ -24,9 +24,9 @@ from measure import Row
 from playwright.sync_api import sync_playwright
 
 import onnxcam
-from onnxcam.edge.bake import bake
-from onnxcam.edge.site import build
-from onnxcam.edge.webserver import server
+from onnxcam.bake.bake import bake
+from onnxcam.web.server import server
+from onnxcam.web.site import build
 
 ROOT = Path(__file__).parents[1]
 ASSETS = Path(onnxcam.__file__).parent / "assets"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.world import Mask, Scene, sample
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 FOLDER = Path(__file__).parent
 TRAINING, HELD_OUT = 0, 1  # first word of a scene's seed; the second is its number

@@ -25,7 +25,7 @@ from models.family import HELD_OUT, Mask, Sample, Task
 from models.tasks import FAMILY, task
 from onnxcam import Explainer
 from onnxcam.errors import OnnxcamError
-from onnxcam.heatmap import boxes
+from onnxcam.media.heatmap import boxes
 from onnxcam.methods import METHODS
 from onnxcam.metrics.localisation import box_iou, energy_pointing, pointing_game
 from onnxcam.metrics.sources import centred

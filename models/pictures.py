@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from models.family import Rows, Run, S, Task
 from models.world import Mask
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 PATCH = 12  # side, in pixels of the output
 

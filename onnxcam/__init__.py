@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxcam import autodiff, converters, errors, testing
-    from onnxcam.explainer import Explainer, explain
-    from onnxcam.explanation import Explanation
+    from onnxcam.explainer.explainer import Explainer, explain
+    from onnxcam.explainer.explanation import Explanation
 
 __version__ = "0.1.0"
 __all__ = ["Explainer", "Explanation", "autodiff", "converters", "errors", "explain", "testing"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxcam import heatmap, image
-from onnxcam.explainer import Explainer
-from onnxcam.explanation import Explanation
+from onnxcam.explainer.explainer import Explainer
+from onnxcam.explainer.explanation import Explanation
+from onnxcam.media import heatmap, image
 
 PICTURES = ("shapes_1", "shapes_2")
 

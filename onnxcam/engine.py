@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import EngineError, ProviderError, nearest
-from onnxcam.graph import first_line, to_bytes
-from onnxcam.weights import weights_folder
+from onnxcam.graph.io import first_line, to_bytes
+from onnxcam.graph.weights import weights_folder
 
 SHORT = {
     "cpu": "CPUExecutionProvider",

@@ -1,7 +1,7 @@
 """Write results: staged beside the target, then moved into place; never onto an input or a file of other origin.
 
-All files are written here, except by `onnxcam.edge.device`, which runs alone on a device, and by the journal, which
-appends.
+All files are written here, except by `onnxcam.compare.device_runner`, which runs alone on a device, and by the journal,
+which appends.
 """
 
 from __future__ import annotations

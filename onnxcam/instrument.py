@@ -11,18 +11,18 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.jacobian import add_output
-from onnxcam.blocks import blocks
-from onnxcam.diagnose import choose_layer
+from onnxcam.autodiff.differentiate import add_output
 from onnxcam.errors import LayerError, ModelError, TargetError
-from onnxcam.extras import CHOSEN, SCORE, load_bare
-from onnxcam.graph import ModelLike, save
-from onnxcam.layer import candidates, find, module_outputs
-from onnxcam.layout import picture_layout
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import ModelLike, save
+from onnxcam.metadata.reserved import CHOSEN, SCORE, load_bare
+from onnxcam.model.diagnose import choose_layer
+from onnxcam.model.prepared import Subject
 from onnxcam.passes import canonical
-from onnxcam.subject import Subject
-from onnxcam.target import ClassAim, find_scores
+from onnxcam.structure.blocks import blocks
+from onnxcam.structure.layer import candidates, find, module_outputs
+from onnxcam.structure.layout import picture_layout
+from onnxcam.targets import ClassAim, find_scores
 
 AUTO, ALL_BLOCKS = "auto", "all-blocks"
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from onnxcam.autodiff import RuleSet, vjp
-from onnxcam.graph import ModelLike, load, to_proto
+from onnxcam.graph.io import ModelLike, load, to_proto
 
 Array: TypeAlias = Any  # an array, or a list of arrays: a sequence
 Feeds = Mapping[str, Array]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam import arrays, volume
 from onnxcam.errors import ImageError, ModelError
+from onnxcam.media import arrays, volume
 
 VOXELS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

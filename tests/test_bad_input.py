@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import image
-from onnxcam.edge.validate import validate
+from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
+from onnxcam.media import image
 from tests.conftest import Ran
 from tests.networks import hand_model
 
@@ -121,7 +121,7 @@ def with_external(path: Path, location: str, write: bytes | None) -> Path:
 def test_external_data(
     onnxcam: Run, tmp_path: Path, picture: Path, heavy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onnxcam.graph.HEAVY", heavy)  # whether these small weights stay in their file or are read
+    monkeypatch.setattr("onnxcam.graph.io.HEAVY", heavy)  # whether these small weights stay in their file or are read
     with_external(tmp_path / "e.onnx", "weights.bin", b"")
     assert onnxcam("explain", "e.onnx", picture, "-p", "unit,resize=8x8").code == 0
     assert onnxcam("instrument", "e.onnx", "-o", tmp_path / "elsewhere.onnx").code == 0

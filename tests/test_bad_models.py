@@ -13,9 +13,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxcam.graph import load
-from onnxcam.layer import module_names
-from onnxcam.literals import literal
+from onnxcam.graph.io import load
+from onnxcam.metadata.literals import literal
+from onnxcam.structure.layer import module_names
 from tests.conftest import Ran
 from tests.damaged import (
     EXPANSION,
@@ -165,7 +165,7 @@ SIZES = [DEEP, "[]", "None", "[99999999, 99999999]", "[0, 0]", "{'height': 'a'}"
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    from onnxcam import image
+    from onnxcam.media import image
 
     path = tmp_path / "picture.png"
     image.write(path, np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))

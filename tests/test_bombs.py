@@ -14,12 +14,13 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnxcam import image, limits
-from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, computed
 from onnxcam.errors import ModelError
-from onnxcam.graph import load
+from onnxcam.graph import limits
+from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed
+from onnxcam.graph.io import load
+from onnxcam.inspection import survey
+from onnxcam.media import image
 from onnxcam.passes.bounds import refuse_giants
-from onnxcam.survey import survey
 from tests.damaged import EXPANSION, added, calling, chain, constant, looping, nested, opened, ranged
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 
-from onnxcam.card import KEY, TASKS, Card
+from onnxcam.metadata.card import KEY, TASKS, Card
 
 FULL = Card(
     "caption",

@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxcam import __version__, image
+from onnxcam import __version__
+from onnxcam.media import image
 from onnxcam.methods import METHODS
 from tests.conftest import Ran
 from tests.networks import HAND_X, hand_model

@@ -11,7 +11,7 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.engine import Session, provider_name
 from onnxcam.errors import EngineError, ProviderError
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from tests.networks import HAND_X, hand_model
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()

@@ -17,12 +17,12 @@ from models.tasks.answerer import NUMBERS
 from models.tasks.captioner import END, START
 from models.train import main, runner
 from models.world import PALETTE, Object
-from onnxcam.card import Card
-from onnxcam.graph import load
-from onnxcam.image import read
-from onnxcam.layer import module_outputs
-from onnxcam.layout import picture_input
+from onnxcam.graph.io import load
+from onnxcam.media.image import read
+from onnxcam.metadata.card import Card
 from onnxcam.preprocess import TensorSpec, resolve
+from onnxcam.structure.layer import module_outputs
+from onnxcam.structure.layout import picture_input
 
 COUNT = 32
 

@@ -13,9 +13,9 @@ from onnxcam import Explainer
 from onnxcam.autodiff import vjp
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError
-from onnxcam.graph import load, save, to_proto
+from onnxcam.graph.io import load, save, to_proto
+from onnxcam.graph.weights import weights_folder
 from onnxcam.testing import run
-from onnxcam.weights import weights_folder
 from onnxcam.wire import WireError, light
 from tests.networks import HAND_X, hand_model
 

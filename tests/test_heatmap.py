@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from onnxcam import heatmap
+from onnxcam.media import heatmap
 from onnxcam.preprocess import Frame, parse
 
 

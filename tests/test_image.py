@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from onnxcam import headers, image
 from onnxcam.errors import ImageError, OutputError
-from onnxcam.silence import silence
+from onnxcam.media import headers, image
+from onnxcam.stderr import silence
 
 # Four quarters that tell all eight orientations apart, in RGB, large enough to survive JPEG.
 QUARTERS = np.kron(np.array([[0, 1, 2], [3, 4, 5]]), np.ones((16, 16), int))

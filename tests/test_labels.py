@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxcam import labels
 from onnxcam.errors import TargetError
+from onnxcam.metadata import labels
 
 HF = {"id2label": {"1": "dog", "0": "cat"}}
 

@@ -15,7 +15,7 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
 from onnxcam.errors import ModelError, OutputError
-from onnxcam.graph import load, save, to_proto
+from onnxcam.graph.io import load, save, to_proto
 from onnxcam.instrument import instrument
 from onnxcam.testing import run
 from tests.autodiff.cases import normal
@@ -108,7 +108,7 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     def fail(*_: Any) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("onnxcam.graph.to_bytes", fail)
+    monkeypatch.setattr("onnxcam.graph.io.to_bytes", fail)
     with pytest.raises(OutputError, match="No space left"):
         save(model, tmp_path / "there" / "twin.onnx")
     assert list((tmp_path / "there").iterdir()) == []

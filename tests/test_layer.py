@@ -9,10 +9,10 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import LayerError
-from onnxcam.graph import load
-from onnxcam.layer import module_names
-from onnxcam.layout import Grid, Tokens, layouts
+from onnxcam.graph.io import load
 from onnxcam.passes import canonical
+from onnxcam.structure.layer import module_names
+from onnxcam.structure.layout import Grid, Tokens, layouts
 from tests.networks import export
 
 torch = pytest.importorskip("torch")

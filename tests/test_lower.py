@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxcam.bake.lower import lower_opset
 from onnxcam.errors import ModelError
-from onnxcam.graph import load, to_proto
-from onnxcam.passes.lower import lower_opset
+from onnxcam.graph.io import load, to_proto
 
 X = np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype(np.float32)
 INT = TensorProto.INT64

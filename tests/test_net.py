@@ -36,7 +36,7 @@ def test_the_unforeseen_is_one_line(onnxcam: Run, monkeypatch: pytest.MonkeyPatc
     def raises(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("onnxcam.survey.survey", raises)
+    monkeypatch.setattr("onnxcam.inspection.survey", raises)
     ran = onnxcam("inspect", "m.onnx")
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     assert ran.err.startswith(f"error: {says}")

@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 from onnxcam.errors import ModelError, TargetError
-from onnxcam.layout import Grid
-from onnxcam.network import Network
-from onnxcam.target.classes import Classes
+from onnxcam.model.description import Network
+from onnxcam.structure.layout import Grid
+from onnxcam.targets.classes import Classes
 
 TWO_INPUTS = """
 <ir_version: 8, opset_import: ["" : 18]>

@@ -21,7 +21,7 @@ from torch.nn import functional
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
 from onnxcam.errors import ModelError
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from onnxcam.testing import run
 from tests.autodiff import test_networks
 from tests.autodiff.cases import normal

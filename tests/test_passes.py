@@ -8,9 +8,9 @@ import onnx_ir as ir
 import pytest
 
 from onnxcam.autodiff import STANDARD, vjp
-from onnxcam.autodiff.infer import same
 from onnxcam.errors import ModelError
-from onnxcam.graph import all_tensors, load, to_proto
+from onnxcam.graph.infer import same
+from onnxcam.graph.io import all_tensors, load, to_proto
 from onnxcam.passes import canonical
 from onnxcam.testing import check_grads, run
 from tests.networks import HAND_X, hand_model

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from onnxcam import companions, listing, paths
+from onnxcam import paths
 from onnxcam.errors import ImageError, TargetError
-from onnxcam.literals import literal
+from onnxcam.media import listing
+from onnxcam.metadata import sidecar as companions
+from onnxcam.metadata.literals import literal
 
 
 @pytest.fixture

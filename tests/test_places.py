@@ -18,9 +18,9 @@ import torch
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import LayerError
-from onnxcam.graph import load, to_proto
-from onnxcam.layout import Grid, Layout, Tokens, layouts
+from onnxcam.graph.io import load, to_proto
 from onnxcam.passes import canonical
+from onnxcam.structure.layout import Grid, Layout, Tokens, layouts
 from onnxcam.testing import run, tapped
 from tests.architectures import NETWORKS
 from tests.architectures.network import PICTURE, Wrapped, lively

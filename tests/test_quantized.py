@@ -14,14 +14,14 @@ from torch.nn import functional as F
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
-from onnxcam.graph import load
-from onnxcam.heatmap import peak
+from onnxcam.graph.io import load
+from onnxcam.graph.quantisation import units
+from onnxcam.media.heatmap import peak
+from onnxcam.model.prepared import Subject
 from onnxcam.preprocess import TensorSpec, parse
 from onnxcam.preprocess.guess import guess
-from onnxcam.subject import Subject
-from onnxcam.target import find_scores
+from onnxcam.targets import find_scores
 from onnxcam.testing import run
-from onnxcam.units import units
 from tests.test_real import OBJECTS
 
 RNG = np.random.default_rng(0)

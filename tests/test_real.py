@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import Explainer, image
+from onnxcam import Explainer
 from onnxcam.autodiff import vjp
 from onnxcam.errors import GradientError
-from onnxcam.graph import load
-from onnxcam.heatmap import peak
+from onnxcam.graph.io import load
+from onnxcam.media import image
+from onnxcam.media.heatmap import peak
 from onnxcam.testing import run
 from tests.conftest import Ran
 

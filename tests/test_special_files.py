@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxcam import image
+from onnxcam.media import image
 from tests.conftest import Ran
 from tests.test_bad_input import classifier, saved
 

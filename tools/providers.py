@@ -1,4 +1,4 @@
-"""Bring onnxcam/edge/providers.json up to date from what is published: ``python tools/providers.py --help``.
+"""Bring onnxcam/bake/providers.json up to date from what is published: ``python tools/providers.py --help``.
 
 Facts are taken: operators, opsets, types. The notes in the table are our own words; those of operators that are still
 listed are kept, and none is taken.
@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-TABLE = Path(__file__).parents[1] / "onnxcam" / "edge" / "providers.json"
+TABLE = Path(__file__).parents[1] / "onnxcam" / "bake" / "providers.json"
 CASE = {schema.name.lower(): schema.name for schema in onnx.defs.get_all_schemas()}
 BEGIN = 7
 

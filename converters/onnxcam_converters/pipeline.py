@@ -16,20 +16,20 @@ import onnx_ir as ir
 
 import onnxcam
 from onnxcam import files
-from onnxcam import image as pictures
-from onnxcam import labels as labelling
 from onnxcam.autodiff import STANDARD
-from onnxcam.card import CLASSIFIERS, TASKS, Card
 from onnxcam.errors import ConversionError, nearest
-from onnxcam.graph import load, save
+from onnxcam.graph.io import load, save
 from onnxcam.instrument import AUTO, Tap, expose, taps
-from onnxcam.layer import module_names
-from onnxcam.layout import picture_input
+from onnxcam.media import image as pictures
+from onnxcam.metadata import labels as labelling
+from onnxcam.metadata.card import CLASSIFIERS, TASKS, Card
 from onnxcam.passes import canonical
 from onnxcam.preprocess import TensorSpec
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.preprocess.spelling import fields_of
-from onnxcam.target import find_scores
+from onnxcam.structure.layer import module_names
+from onnxcam.structure.layout import picture_input
+from onnxcam.targets import find_scores
 from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source
 from onnxcam_converters.verify import Row, Verifier

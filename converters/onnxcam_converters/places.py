@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.engine import Session
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam_converters.source import Arrays
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam import image as pictures
 from onnxcam.errors import ConversionError, OnnxcamError
-from onnxcam.graph import load, to_proto
+from onnxcam.graph.io import load, to_proto
+from onnxcam.media import image as pictures
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam_converters.trouble import first_sentence
 

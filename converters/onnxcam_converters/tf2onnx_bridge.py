@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx.defs import get_schema, onnx_opset_version
 
 from onnxcam.errors import ConversionError
-from onnxcam.graph import first_line, save
+from onnxcam.graph.io import first_line, save
 from onnxcam_converters.silence import muted, silenced
 
 OPSETS = range(13, 19)

@@ -20,13 +20,13 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
-from onnxcam.autodiff.jacobian import add_vjp
+from onnxcam.autodiff.differentiate import add_vjp
 from onnxcam.engine import Session
 from onnxcam.errors import ConversionError, GradientError, MissingRuleError
-from onnxcam.extras import CHOSEN, CLASS
 from onnxcam.instrument import Tap
+from onnxcam.metadata.reserved import CHOSEN, CLASS
 from onnxcam.passes import canonical
-from onnxcam.target import TOP, find_scores
+from onnxcam.targets import TOP, find_scores
 from onnxcam_converters.source import Arrays, Source
 
 OUTPUT, ACTIVATION, GRADIENT, INPUT_GRADIENT = "output", "activation", "gradient", "input gradient"

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from models.family import PICTURE, Rows, Run, Sample, Task, everything, planes, shapes
 from models.layers import trunk, turned
 from models.world import LABELS, PALETTE, Mask, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 PLURALS = tuple(f"{label}es" if label.endswith("s") else f"{label}s" for label in LABELS)
 WORDS = ("", "what", "colour", "is", "the", "there", "a", "how", "many", *LABELS, *PLURALS)

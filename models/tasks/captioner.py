@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from models.family import PICTURE, SIZE, Rows, Run, Sample, Task, everything, planes, shapes
 from models.layers import Layer, trunk
 from models.world import LABELS, PALETTE, Object, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 RELATIONS = ("left of", "right of", "above", "below")
 START, END = "<start>", "<end>"

@@ -8,7 +8,7 @@ from models.family import Sample, everything, shapes
 from models.tasks.classifier_fc import Classifier
 from models.train_shapes import ASSETS, METADATA, SIZE, Shapes
 from models.world import LABELS, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 
 class Instrument(Classifier):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from models.family import PICTURE, SIZE, Rows, Run, Sample, Task, everything, planes, shapes
 from models.layers import trunk, turned
 from models.world import LABELS, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 
 class Network(nn.Module):

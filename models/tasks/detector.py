@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from models.family import PICTURE, SIZE, Rows, Run, Sample, Task, everything, planes, shapes
 from models.layers import block, trunk
 from models.world import LABELS, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 STRIDE = 8
 CELLS = (SIZE // STRIDE) ** 2

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from models.family import PICTURE, Rows, Run, Sample, Task, everything, planes, shapes
 from models.layers import block, trunk, turned
 from models.world import LABELS, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 SOFTNESS = 0.2  # of the margin
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from models.family import Rows, Run, Sample, Task, planes
 from models.layers import block
 from models.letters import HEIGHT, LETTERS, WIDTH, Line, sample
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 ALPHABET = ("", *LETTERS)  # the blank first
 LONGEST = 6

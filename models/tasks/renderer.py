@@ -17,7 +17,7 @@ from models.family import PICTURE, SIZE, Rows, Sample, everything, planes, shape
 from models.layers import block
 from models.pictures import PATCH, Pictures, inside, patch, rim, words
 from models.world import Image, Scene
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 WINDOW = np.hypot(*(np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2)) < SIZE / 2 - 1
 

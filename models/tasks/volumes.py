@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from models.family import Rows, Run, Sample, Task
 from models.tasks.segmenter import segmentation
 from models.world3d import LABELS, Volume, sample
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 CLASSES = ("background", *LABELS)
 WIDTHS = (6, 16, 28)

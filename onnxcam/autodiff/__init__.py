@@ -1,6 +1,6 @@
 """Reverse-mode differentiation of ONNX graphs, into plain ONNX operators.
 
-`vjp` gives a model its gradient; `register` teaches it an operator. `core` is the driver, `emit` makes nodes,
+`vjp` gives a model its gradient; `register` teaches it an operator. `core` is the driver,
 `rules` is the table. Names are loaded when they are used, so that the passes, which come before, can use the parts.
 """
 
@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnxcam.autodiff.differentiate import vjp
     from onnxcam.autodiff.extend import register
-    from onnxcam.autodiff.jacobian import vjp
     from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
     from onnxcam.autodiff.rulesets import DECONVNET, GUIDED, ruleset
 
@@ -19,7 +19,7 @@ __all__ = ["DECONVNET", "GUIDED", "STANDARD", "Rule", "RuleSet", "register", "ru
 
 _HOMES = {
     "extend": ("register",),
-    "jacobian": ("vjp",),
+    "differentiate": ("vjp",),
     "rules": ("STANDARD", "Rule", "RuleSet"),
     "rulesets": ("DECONVNET", "GUIDED", "ruleset"),
 }

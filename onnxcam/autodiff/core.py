@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, gradient_type, rank, same
 from onnxcam.autodiff.rules import Rule, RuleSet
-from onnxcam.autodiff.sequence import Element
-from onnxcam.autodiff.subgraph import between, used_values
+from onnxcam.autodiff.sequences import Element
 from onnxcam.errors import GradientError, ModelError, OnnxcamError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, gradient_type, rank, same
+from onnxcam.graph.subgraph import between, used_values
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import STANDARD, Key, Rule, RuleSet, V
 from onnxcam.autodiff.rules.arithmetic import cast_to
 from onnxcam.autodiff.rules.compose import COMPOSITIONS, copied
 from onnxcam.errors import MethodError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import gradient_dtype
 
 Shares: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its relevance
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
+from onnxcam.graph.emitter import Emitter
 
 RECTIFIERS = (
     *(("", name) for name in ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")),

@@ -38,9 +38,9 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Bake the heat map into MODEL. The file that is written explains itself."""
+    from onnxcam.bake.bake import bake
+    from onnxcam.bake.ort_build import require_operators, write_operators
     from onnxcam.cli import show
-    from onnxcam.edge.bake import bake
-    from onnxcam.edge.operators import require_operators, write_operators
 
     if operators is not None:
         require_operators(operators, model, [output], overwrite=overwrite)

@@ -40,8 +40,8 @@ def command(
     `onnxcam record` makes them, and on a device what `onnxcam pack` writes; or a firmware (docs/recording.md).
     """
     from onnxcam.cli import show
-    from onnxcam.edge.matching import compare_recordings
-    from onnxcam.edge.thresholds import DEFAULTS
+    from onnxcam.compare.compare import compare_recordings
+    from onnxcam.compare.thresholds import DEFAULTS
     from onnxcam.metrics.truth import Truth
 
     found = compare_recordings(

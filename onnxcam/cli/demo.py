@@ -19,7 +19,7 @@ def command(
     """Explain two sample pictures. Their truth is known."""
     from onnxcam.cli import show
     from onnxcam.demo import demonstrate
-    from onnxcam.manifest import Folder
+    from onnxcam.explainer.manifest import Folder
 
     rows = []
     with Folder(output, overwrite=overwrite) as folder:

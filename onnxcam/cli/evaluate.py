@@ -66,8 +66,8 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Measure whether maps are right. Do they lie on the object, does the network use what they show?"""
-    from onnxcam import image
     from onnxcam.cli import show
+    from onnxcam.media import image
     from onnxcam.metrics import Truth, evaluate
     from onnxcam.metrics.report import Report
 

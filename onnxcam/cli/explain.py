@@ -47,10 +47,10 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Explain pictures. Overlays, maps and manifest.json go into a folder."""
-    from onnxcam import image
     from onnxcam.cli import show
-    from onnxcam.explainer import Explainer
-    from onnxcam.manifest import Folder
+    from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.manifest import Folder
+    from onnxcam.media import image
     from onnxcam.methods import find_method
 
     if top is not None and target:

@@ -12,7 +12,7 @@ import typer
 from onnxcam.cli import options
 
 if TYPE_CHECKING:
-    from onnxcam.edge.support import Support
+    from onnxcam.bake.providers import Support
 
 SHOWN = 3  # names of nodes in a row
 
@@ -41,7 +41,7 @@ def command(
     from onnxcam.cli import show
 
     if operators is not None:
-        from onnxcam.edge.operators import write_operators
+        from onnxcam.bake.ort_build import write_operators
 
         needed = write_operators(model, operators, overwrite=overwrite)
         show.table(
@@ -50,7 +50,7 @@ def command(
         )
         return
     if wanted is not None:
-        from onnxcam.edge import support
+        from onnxcam.bake import providers as support
 
         lists = support.inspect(model, support.named(wanted))
         if as_json:
@@ -59,7 +59,7 @@ def command(
         for each in lists:
             _tell(each)
         return
-    from onnxcam.survey import survey
+    from onnxcam.inspection import survey
 
     found = survey(model)
     if as_json:

@@ -39,9 +39,9 @@ def command(
 
     There: unzip it, python run.py -o run. Here: onnxcam compare reference run.
     """
-    from onnxcam import image
     from onnxcam.cli import show
-    from onnxcam.edge.pack import pack
+    from onnxcam.compare.pack import pack
+    from onnxcam.media import image
 
     made = pack(
         model,

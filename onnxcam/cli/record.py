@@ -37,9 +37,9 @@ def command(
 
     What is killed on the way goes on where it was when the same command is given again.
     """
-    from onnxcam import image
     from onnxcam.cli import show
-    from onnxcam.edge.record import record
+    from onnxcam.compare.record import record
+    from onnxcam.media import image
 
     made = record(
         model,

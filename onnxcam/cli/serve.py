@@ -20,8 +20,8 @@ def command(
     """Show baked models in the browser. The page is served to this machine alone."""
     import webbrowser
 
-    from onnxcam.edge.site import build
-    from onnxcam.edge.webserver import server
+    from onnxcam.web.server import server
+    from onnxcam.web.site import build
 
     with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder, server(folder, port) as running:
         build(folder, model=model, runtime=runtime)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from onnxcam.layer import Choice
+from onnxcam.structure.layer import Choice
 from onnxcam.text import plain, to_json
 
 if TYPE_CHECKING:

@@ -61,9 +61,9 @@ def command(
     What is killed on the way goes on where it was when the same command is given again.
     """
     from onnxcam.cli import show
-    from onnxcam.edge.observer import Observer
-    from onnxcam.edge.thresholds import DEFAULTS
-    from onnxcam.edge.validate import observing, validate
+    from onnxcam.compare.observer import Observer
+    from onnxcam.compare.thresholds import DEFAULTS
+    from onnxcam.compare.validate import observing, validate
     from onnxcam.metrics.truth import Truth
 
     shared = {"method": method, "labels": labels, "settings": options.pairs(settings)}

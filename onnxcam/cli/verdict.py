@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from onnxcam.edge.validation import Summary, Validation, Verdict
+    from onnxcam.compare.validation import Summary, Validation, Verdict
 
 SHOWN = 3  # pictures that could not be read
 
@@ -70,7 +70,7 @@ def _line(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
 
 
 def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
-    from onnxcam.edge.comparison import METRICS
+    from onnxcam.compare.pairs import METRICS
 
     arrow = "↑" if METRICS[row.metric].better == "higher" else "↓"
     interval = "" if row.low is None or row.high is None else f"[{row.low:.3f}, {row.high:.3f}]"
@@ -83,7 +83,7 @@ def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
 def _note(found: Validation) -> None:
     """Print what the user should know, and the verdict in one line."""
     from onnxcam.cli import show
-    from onnxcam.edge import levels
+    from onnxcam.compare import layer_results as levels
 
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:

@@ -17,7 +17,7 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the page for baked models. It runs them in the browser; nothing leaves the device that shows it."""
-    from onnxcam.edge.site import build
+    from onnxcam.web.site import build
 
     folder = build(output, model=model, runtime=runtime, overwrite=overwrite)
     typer.echo(f"{folder}: any web server can give it out, `python -m http.server -d {folder}` too")

@@ -19,8 +19,8 @@ from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
 from onnxcam.methods import superpixels as _superpixels
 from onnxcam.methods.base import METHODS, Method, Scene, find_method
-from onnxcam.methods.graph import explanation_graph, head_graph
-from onnxcam.methods.passes import Passes, Pictures, read_settings
+from onnxcam.methods.explanation_graph import explanation_graph, head_graph
+from onnxcam.methods.loop import Passes, Pictures, read_settings
 
 __all__ = [
     "METHODS",

@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, dependents
-from onnxcam.autodiff.infer import infer_nodes
 from onnxcam.errors import MethodError
+from onnxcam.graph.infer import infer_nodes
 from onnxcam.methods.base import Scene, method
 from onnxcam.methods.component import principal_map
 

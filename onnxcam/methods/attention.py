@@ -10,12 +10,12 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected, dependents
-from onnxcam.autodiff.subgraph import bodies, used_values
-from onnxcam.blocks import cuts
 from onnxcam.errors import MethodError
-from onnxcam.layer import ancestors
-from onnxcam.layout import Tokens, layouts
+from onnxcam.graph.subgraph import bodies, used_values
 from onnxcam.methods.base import Scene, method
+from onnxcam.structure.blocks import cuts
+from onnxcam.structure.layer import ancestors
+from onnxcam.structure.layout import Tokens, layouts
 
 _FUSED = frozenset(
     (

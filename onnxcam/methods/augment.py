@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 
 from onnxcam.errors import MethodError
-from onnxcam.layout import Grid
-from onnxcam.methods.passes import Array, as_dtype
+from onnxcam.methods.loop import Array, as_dtype
+from onnxcam.structure.layout import Grid
 
 FACTORS = (0.9, 1.0, 1.1)
 

@@ -17,15 +17,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff.core import backward, connected
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
-from onnxcam.extras import CHOSEN
-from onnxcam.layer import Layer
-from onnxcam.target.aim import Aimed
-from onnxcam.target.scores import Scores
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype
+from onnxcam.metadata.reserved import CHOSEN
+from onnxcam.structure.layer import Layer
+from onnxcam.targets.aim import Aimed
+from onnxcam.targets.scores import Scores
 
 
 @dataclass(frozen=True)

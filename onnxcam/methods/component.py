@@ -9,7 +9,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
+from onnxcam.graph.emitter import Emitter
 from onnxcam.methods.base import Scene
 
 SQUARINGS = 12

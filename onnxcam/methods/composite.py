@@ -13,13 +13,13 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dense
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.blocks import blocks
 from onnxcam.errors import MethodError
-from onnxcam.layer import Layer, ancestors
-from onnxcam.layout import picture_layout
+from onnxcam.graph.emitter import Emitter
 from onnxcam.methods.base import METHODS, Emit, Scene, method
 from onnxcam.methods.fullgrad import enlarged
+from onnxcam.structure.blocks import blocks
+from onnxcam.structure.layer import Layer, ancestors
+from onnxcam.structure.layout import picture_layout
 
 Base: TypeAlias = Literal[
     "gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam", "eigengradcam"

@@ -8,11 +8,11 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected, dependents
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import rank
 from onnxcam.errors import MethodError
-from onnxcam.layout import Grid, Layout, layouts, picture_layout
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import rank
 from onnxcam.methods.base import Scene, method
+from onnxcam.structure.layout import Grid, Layout, layouts, picture_layout
 
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
 """Operators that add their third input."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.layer import Layer
-from onnxcam.layout import Grid, picture_layout
 from onnxcam.methods.activation import gradcam, gradcam_plus_plus
 from onnxcam.methods.base import Scene, method
 from onnxcam.methods.fullgrad import enlarged
+from onnxcam.structure.layer import Layer
+from onnxcam.structure.layout import Grid, picture_layout
 
 
 @method("gradient", at_layer=False)

@@ -10,10 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import MethodError
-from onnxcam.layout import Blocked
 from onnxcam.methods.base import Scene, procedure
-from onnxcam.methods.passes import Array, Passes, resized
-from onnxcam.values import MANY
+from onnxcam.methods.loop import Array, Passes, resized
+from onnxcam.numbers import MANY
+from onnxcam.structure.layout import Blocked
 
 
 @procedure("occlusion", around=None, at_layer=True)

@@ -8,9 +8,9 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
-from onnxcam.layer import Layer, candidates
 from onnxcam.methods.base import Scene, method
 from onnxcam.methods.component import TINY, centred, dominant, flattened, outstanding, principal_map, projected
+from onnxcam.structure.layer import Layer, candidates
 
 MOST = 4096
 """So many positions may be compared with each other: the matrix is 64 MiB then, and there are a few of its size."""

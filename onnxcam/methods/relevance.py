@@ -5,14 +5,14 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected, dense
-from onnxcam.autodiff.infer import gradient_dtype
+from onnxcam.autodiff.deeplift.rules import rescale_rules
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
-from onnxcam.autodiff.rescale import rescale_rules
 from onnxcam.autodiff.rules import RuleSet
-from onnxcam.layer import Layer
-from onnxcam.layout import Grid
+from onnxcam.graph.infer import gradient_dtype
+from onnxcam.graph.quantisation import real
 from onnxcam.methods.base import Scene, method
-from onnxcam.units import real
+from onnxcam.structure.layer import Layer
+from onnxcam.structure.layout import Grid
 
 
 def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
@@ -77,7 +77,8 @@ def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
 
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
     rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. Products, softmax, normalisations and maxima,
-    of which the paper does not speak, are in `onnxcam.autodiff.rescale`; what is not, loops say, is refused by name.
+    of which the paper does not speak, are in `onnxcam.autodiff.deeplift.rules`; others, such as loops, are refused by
+    name.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxcam.methods.base import Scene, procedure
 from onnxcam.methods.gradient import gradient
-from onnxcam.methods.passes import Array, Passes, Pictures
+from onnxcam.methods.loop import Array, Passes, Pictures
 
 _NONE = Pictures()
 

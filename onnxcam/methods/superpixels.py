@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxcam.errors import MethodError
 from onnxcam.methods.base import procedure
-from onnxcam.methods.passes import Array, Passes
+from onnxcam.methods.loop import Array, Passes
 
 COMPACTNESS = 0.3
 """How much a superpixel's shape counts beside its colours, which lie in [0, 1]."""

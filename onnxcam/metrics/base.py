@@ -12,9 +12,10 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap, values
+from onnxcam import numbers as values
 from onnxcam.errors import MetricError, nearest
-from onnxcam.explainer import Explainer
+from onnxcam.explainer.explainer import Explainer
+from onnxcam.media import heatmap
 from onnxcam.metrics.truth import Region
 from onnxcam.paths import shown
 

@@ -11,15 +11,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import heatmap
-from onnxcam import image as pictures
 from onnxcam.errors import GradientError, ImageError, MetricError, TruthError
-from onnxcam.explainer import Explainer
+from onnxcam.explainer.explainer import Explainer
+from onnxcam.media import heatmap
+from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, Network
 from onnxcam.metrics.sources import Source
 from onnxcam.metrics.truth import Label, Region, Truth
-from onnxcam.target import Target
-from onnxcam.target.classes import class_index
+from onnxcam.targets import Target
+from onnxcam.targets.classes import class_index
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 

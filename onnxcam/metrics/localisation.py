@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxcam import heatmap
+from onnxcam.media import heatmap
 from onnxcam.metrics.base import Array, Case, metric
 
 Box = tuple[float, float, float, float]

@@ -10,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.fold import constant
 from onnxcam.errors import MetricError
-from onnxcam.extras import load_bare
-from onnxcam.graph import ModelLike, all_tensors
-from onnxcam.layer import module_names
-from onnxcam.layout import picture_input
+from onnxcam.graph.fold import constant
+from onnxcam.graph.io import ModelLike, all_tensors
+from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
+from onnxcam.structure.layer import module_names
+from onnxcam.structure.layout import picture_input
 
 _WORDS = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum", "Bilinear")
 """What the names of operators with weights hold: ``FusedConv``, ``QLinearMatMul``, ``DynamicQuantizeLSTM`` …"""

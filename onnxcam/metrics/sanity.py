@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 
 from onnxcam.errors import MetricError
-from onnxcam.explainer import Explainer
-from onnxcam.graph import ModelLike
-from onnxcam.methods.passes import Progress
+from onnxcam.explainer.explainer import Explainer
+from onnxcam.graph.io import ModelLike
+from onnxcam.methods.loop import Progress
 from onnxcam.metrics.base import Array, summary
 from onnxcam.metrics.randomise import Randomised, Weighted
 from onnxcam.metrics.sources import Source, of_method

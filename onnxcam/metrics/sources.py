@@ -10,10 +10,10 @@ from zlib import crc32
 
 import numpy as np
 
-from onnxcam import heatmap
-from onnxcam.explainer import Explainer
+from onnxcam.explainer.explainer import Explainer
+from onnxcam.media import heatmap
 from onnxcam.methods import find_method
-from onnxcam.methods.passes import resized
+from onnxcam.methods.loop import resized
 from onnxcam.metrics.base import Array
 
 Maps: TypeAlias = Callable[[Array, Array], Array]

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import headers, paths
-from onnxcam import image as pictures
+from onnxcam import paths
 from onnxcam.errors import TruthError
+from onnxcam.media import headers
+from onnxcam.media import image as pictures
+from onnxcam.numbers import real
 from onnxcam.paths import shown
-from onnxcam.values import real
 
 Box: TypeAlias = tuple[float, float, float, float]
 Label: TypeAlias = "int | str | None"

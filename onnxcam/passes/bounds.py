@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, computed, constant, size_of
-from onnxcam.autodiff.subgraph import graphs
 from onnxcam.errors import ModelError
+from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant, size_of
+from onnxcam.graph.subgraph import graphs
 from onnxcam.passes.constants import MORE
 
 MADE = 2**31  # bytes that are made of constants: the runtime computes them while it opens the model

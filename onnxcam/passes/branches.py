@@ -9,8 +9,8 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.subgraph import graphs, values
+from onnxcam.graph.fold import constant
+from onnxcam.graph.subgraph import graphs, values
 from onnxcam.passes.constants import fold_constants
 from onnxcam.passes.shapes import infer_shapes
 

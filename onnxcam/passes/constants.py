@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.fold import FOLD_LIMIT, FOLDS, computed, constant
+from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant
 
 
 def fold_shapes(model: ir.Model) -> bool:

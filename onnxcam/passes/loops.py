@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.infer import infer_nodes, same
-from onnxcam.autodiff.subgraph import values
+from onnxcam.graph.infer import infer_nodes, same
+from onnxcam.graph.subgraph import values
 
 
 def doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:

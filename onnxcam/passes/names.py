@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.card import Card
+from onnxcam.metadata.card import Card
 
 LAYER = "onnxcam.layer"
 """The key in a node's metadata: the framework's name of the innermost layer that the node is of; empty for none."""

@@ -6,8 +6,8 @@ from math import prod
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.infer import LONG, infer_model
 from onnxcam.autodiff.rules.compose import infer_composed
+from onnxcam.graph.infer import LONG, infer_model
 from onnxcam.passes.bounds import refuse_giants
 from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onnxcam.errors import PreprocessError
-from onnxcam.literals import literal
+from onnxcam.metadata.literals import literal
 from onnxcam.preprocess.tensor import TensorSpec
 from onnxcam.preprocess.transform import Size
 

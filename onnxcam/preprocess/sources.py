@@ -11,10 +11,10 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam import companions
-from onnxcam.card import Card
 from onnxcam.errors import PreprocessError
-from onnxcam.extras import BAKED, stamp_of
+from onnxcam.metadata import sidecar as companions
+from onnxcam.metadata.card import Card
+from onnxcam.metadata.reserved import BAKED, stamp_of
 from onnxcam.preprocess.baked import baked
 from onnxcam.preprocess.ecosystem import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.guess import guess

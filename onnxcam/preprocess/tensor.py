@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import PreprocessError
-from onnxcam.units import units
+from onnxcam.graph.quantisation import units
 
 Layout = Literal["nchw", "nhwc"]
 Dim = int | str | None

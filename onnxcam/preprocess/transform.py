@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
-from onnxcam.image import MAX_PIXELS
+from onnxcam.media.image import MAX_PIXELS
+from onnxcam.numbers import HUGE, real
 from onnxcam.paths import shown
 from onnxcam.preprocess.tensor import Layout
-from onnxcam.values import HUGE, real
 
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]

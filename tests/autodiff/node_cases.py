@@ -19,7 +19,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import vjp
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError
-from onnxcam.graph import load, to_proto
+from onnxcam.graph.io import load, to_proto
 from onnxcam.testing import each, evaluate, normal, product, retyped
 
 DIFFERENTIABLE = onnx.defs.OpSchema.DifferentiationCategory.Differentiable

@@ -8,9 +8,9 @@ import torch
 
 from onnxcam.autodiff import STANDARD, vjp
 from onnxcam.autodiff.core import OneHot, backward
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.errors import ModelError
-from onnxcam.graph import to_proto
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import to_proto
 from onnxcam.testing import node_model, run
 from tests.autodiff.cases import normal
 

@@ -8,11 +8,11 @@ import onnx_ir as ir
 import pytest
 
 from onnxcam.autodiff import STANDARD, vjp
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules.bodies import by_body
 from onnxcam.autodiff.rules.compose import compose
 from onnxcam.errors import MissingRuleError
-from onnxcam.graph import load, to_proto
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import load, to_proto
 from onnxcam.testing import check_grads, evaluate, node_model, run
 from tests.autodiff.cases import ints, normal
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onnxcam.autodiff import STANDARD, vjp
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from onnxcam.passes import canonical
 from onnxcam.testing import run
 

@@ -9,9 +9,9 @@ import pytest
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import Cotangent, OneHot, backward
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.jacobian import add_output
-from onnxcam.graph import load, to_proto
+from onnxcam.autodiff.differentiate import add_output
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import load, to_proto
 from onnxcam.testing import node_model, run
 from tests.autodiff.cases import normal
 

@@ -14,7 +14,7 @@ from onnxcam.autodiff import STANDARD, RuleSet
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 
 SETS = (LRP, LRP_EPSILON, LRP_GAMMA, EXCITATION)
 X = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)

@@ -15,10 +15,10 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError
-from onnxcam.graph import load, to_bytes
+from onnxcam.graph.io import load, to_bytes
 from onnxcam.methods import explanation_graph, find_method
-from onnxcam.subject import Subject
-from onnxcam.target import ClassAim
+from onnxcam.model.prepared import Subject
+from onnxcam.targets import ClassAim
 from tests.autodiff.test_relevance import BODIES, X, network
 
 BETWEEN = {

@@ -12,7 +12,7 @@ import pytest
 
 from onnxcam.autodiff import STANDARD, register, vjp
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, ModelError
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from onnxcam.testing import check_grads, evaluate, run
 from tests.networks import HAND_X, hand_model
 

@@ -22,7 +22,7 @@ from onnxcam_converters.source import Exported, Source
 
 from onnxcam.autodiff import vjp
 from onnxcam.engine import Session
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from onnxcam.passes.shapes import infer_shapes
 
 L = keras.layers

@@ -10,7 +10,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import ConversionError
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import keras, proven, tf
 

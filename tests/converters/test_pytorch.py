@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from onnxcam import Explainer, converters
-from onnxcam.card import Card
 from onnxcam.converters import Conversion, from_file, from_pytorch
 from onnxcam.errors import ConversionError
+from onnxcam.metadata.card import Card
 from tests.conftest import Ran
 from tests.converters import torchnets
 

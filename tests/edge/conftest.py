@@ -61,7 +61,7 @@ def npm() -> Path:
 @pytest.fixture(scope="session")
 def site(npm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `onnxcam web` writes, with npm's onnxruntime-web."""
-    from onnxcam.edge.site import build
+    from onnxcam.web.site import build
 
     return build(tmp_path_factory.mktemp("site"), runtime=npm / "onnxruntime-web")
 
@@ -69,7 +69,7 @@ def site(npm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(site: Path) -> Iterator[str]:
     """The address at which `onnxcam serve` serves it."""
-    from onnxcam.edge.webserver import server
+    from onnxcam.web.server import server
 
     with server(site) as running:
         thread = threading.Thread(target=running.serve_forever)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import onnxcam
-from onnxcam import image
-from onnxcam.edge.device import Writer, sealed
+from onnxcam.compare.device_runner import Writer, sealed
+from onnxcam.media import image
 
 ASSETS = Path(onnxcam.__file__).parent / "assets"
 SHAPES = ASSETS / "shapes.onnx"

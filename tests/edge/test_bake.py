@@ -10,9 +10,10 @@ import onnxruntime
 import pytest
 
 import onnxcam
-from onnxcam import Explainer, heatmap, image
-from onnxcam.edge.bake import bake
+from onnxcam import Explainer
+from onnxcam.bake.bake import bake
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
+from onnxcam.media import heatmap, image
 from onnxcam.methods import METHODS
 from tests.networks import HAND_X, hand_model
 from tests.test_quantized import qdq

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.edge.device import Writer
-from onnxcam.edge.matching import compare_recordings
-from onnxcam.edge.observer import Observer
-from onnxcam.edge.record import record
-from onnxcam.edge.report.html import html
-from onnxcam.edge.validate import validate
+from onnxcam.compare.compare import compare_recordings
+from onnxcam.compare.device_runner import Writer
+from onnxcam.compare.observer import Observer
+from onnxcam.compare.record import record
+from onnxcam.compare.report.html import html
+from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError, OutputError, RecordingError
 from tests.conftest import Ran
 from tests.edge.recordings import HEADER, SHAPES, photos, sha, written

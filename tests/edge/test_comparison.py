@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxcam.edge.comparison import METRICS, compare
-from onnxcam.edge.grid import SIDE
+from onnxcam.compare.alignment import SIDE
+from onnxcam.compare.pairs import METRICS, compare
 from onnxcam.errors import MetricError
 from onnxcam.preprocess import Frame
 from tests.edge.twins import outcome

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnxcam.edge.depth import matched, sound
-from onnxcam.edge.levels import Level, begin, told
-from onnxcam.edge.observer import Observer
+from onnxcam.compare.layer_results import Level, begin, told
+from onnxcam.compare.layers import matched, sound
+from onnxcam.compare.observer import Observer
 from onnxcam.errors import MetricError
 from tests.edge.twins import PICTURES, SHAPES
 from tests.networks import hand_model

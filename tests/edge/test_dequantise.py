@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxcam.edge.dequantise import dequantise
+from onnxcam.bake.dequantise import dequantise
 from onnxcam.errors import ModelError
-from onnxcam.graph import to_proto
+from onnxcam.graph.io import to_proto
 
 
 def network(weight: np.ndarray, integer: str = "") -> onnx.ModelProto:

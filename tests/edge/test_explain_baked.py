@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 from onnxcam import Explainer
-from onnxcam.edge.bake import bake
-from onnxcam.extras import BAKED, PICTURE, load_bare
-from onnxcam.survey import survey
+from onnxcam.bake.bake import bake
+from onnxcam.inspection import survey
+from onnxcam.metadata.reserved import BAKED, PICTURE, load_bare
 from tests.conftest import Ran
 from tests.edge.test_bake import ASSETS, SHAPES
 from tests.test_quantized import qdq

@@ -18,12 +18,12 @@ from typing import Any
 import onnx
 import pytest
 
-from onnxcam import image
-from onnxcam.edge.bake import bake
-from onnxcam.edge.levels import Level
-from onnxcam.edge.outcome import Side
-from onnxcam.edge.report.html import html
-from onnxcam.extras import BAKED
+from onnxcam.bake.bake import bake
+from onnxcam.compare.layer_results import Level
+from onnxcam.compare.outcome import Side
+from onnxcam.compare.report.html import html
+from onnxcam.media import image
+from onnxcam.metadata.reserved import BAKED
 from onnxcam.text import visible
 from tests.edge.test_bake import SHAPES, picture
 from tests.edge.test_report import HOSTILE
@@ -203,8 +203,8 @@ def test_the_pages_own_policy_would_stop_what_came_in(browser: Any, anywhere: st
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file systems there take no such names")
 def test_a_site_of_a_model_with_a_hostile_name(page: Any, npm: Path, tmp_path: Path) -> None:
-    from onnxcam.edge.site import build
-    from onnxcam.edge.webserver import server
+    from onnxcam.web.server import server
+    from onnxcam.web.site import build
 
     name = '<img src=x onerror=window.taken=1>"\u202e\n.onnx'
     made = bake(SHAPES, tmp_path / name, inside=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.edge.device import entry_of, line_of
-from onnxcam.edge.journal import Journal
+from onnxcam.compare.device_runner import entry_of, line_of
+from onnxcam.compare.journal import Journal
 from onnxcam.errors import OutputError
 from tests.edge.recordings import room
 from tests.edge.validations import pair
@@ -63,8 +63,8 @@ def test_without_a_file() -> None:
 def test_only_one_run_at_a_time_writes(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     code = f"""
-from onnxcam.edge.device import entry_of, line_of
-from onnxcam.edge.journal import Journal
+from onnxcam.compare.device_runner import entry_of, line_of
+from onnxcam.compare.journal import Journal
 journal = Journal({str(path)!r}, {IDENTITY!r})
 print("locked", flush=True)
 input()

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from onnxcam.edge.report.junit import junit
+from onnxcam.compare.report.junit import junit
 from onnxcam.text import visible
 from tests.edge.test_report import HOSTILE
 from tests.edge.validations import SIDES, pair, validation

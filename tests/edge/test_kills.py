@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxcam.edge.pack import pack
+from onnxcam.compare.pack import pack
 from tests.edge.recordings import SHAPES, photos
 from tests.edge.twins import noisy
 
@@ -38,7 +38,7 @@ COMMANDS = {  # the words, and the files that are its result, the last one last
         ("curves.png", "curves.pdf", "evaluation.json"),
     ),
 }
-OFTEN = "from onnxcam.edge import device; device.EVERY = 0; from onnxcam.cli import main; main()"
+OFTEN = "from onnxcam.compare import device; device.EVERY = 0; from onnxcam.cli import main; main()"
 
 
 @pytest.fixture(scope="module")

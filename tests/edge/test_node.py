@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from onnxcam.edge.bake import bake
+from onnxcam.bake.bake import bake
 from tests.edge.test_bake import SHAPES, picture, tensor
 
 RUN = """

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import Explainer, heatmap
-from onnxcam.edge.bake import bake
+from onnxcam import Explainer
+from onnxcam.bake.bake import bake
 from onnxcam.errors import ModelError
+from onnxcam.media import heatmap
 from onnxcam.methods import METHODS
 from tests.edge.test_bake import SHAPES, session, tensor
 

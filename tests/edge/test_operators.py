@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 import pytest
 
-from onnxcam.edge.bake import bake
-from onnxcam.edge.operators import write_operators
+from onnxcam.bake.bake import bake
+from onnxcam.bake.ort_build import write_operators
 from onnxcam.errors import ModelError, OutputError
 from tests.edge.test_bake import SHAPES
 from tests.test_quantized import qdq

@@ -18,12 +18,12 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxcam import image
-from onnxcam.edge import device
-from onnxcam.edge.pack import pack
-from onnxcam.edge.record import record
-from onnxcam.edge.recording import Recording
+from onnxcam.compare import device_runner as device
+from onnxcam.compare.pack import pack
+from onnxcam.compare.record import record
+from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, MethodError, OutputError, PreprocessError, RecordingError
+from onnxcam.media import image
 from tests.conftest import Ran
 from tests.edge.recordings import SHAPES, photos
 from tests.test_quantized import qdq

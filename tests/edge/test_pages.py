@@ -14,9 +14,9 @@ import onnx
 import pytest
 
 import onnxcam as package
-from onnxcam import image
-from onnxcam.edge.comparison import METRICS
-from onnxcam.edge.thresholds import DEFAULTS, parse
+from onnxcam.compare.pairs import METRICS
+from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.media import image
 from tests.conftest import Ran
 from tests.edge.twins import SHAPES, photos
 

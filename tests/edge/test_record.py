@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from onnxcam import Explainer
-from onnxcam.edge.bake import bake
-from onnxcam.edge.device import Writer
-from onnxcam.edge.observer import Observer
-from onnxcam.edge.record import _add, record
-from onnxcam.edge.recording import Recording
+from onnxcam.bake.bake import bake
+from onnxcam.compare.device_runner import Writer
+from onnxcam.compare.observer import Observer
+from onnxcam.compare.record import _add, record
+from onnxcam.compare.recordings import Recording
 from onnxcam.errors import EngineError, ImageError, OutputError, RecordingError, TargetError
 from tests.conftest import Ran
 from tests.edge.recordings import SHAPES, photos, room
@@ -64,7 +64,7 @@ def test_a_kill_costs_nothing(tmp_path: Path) -> None:
     record(SHAPES, pictures, tmp_path / "whole")
     code = f"""
 import os, signal
-from onnxcam.edge import device, record
+from onnxcam.compare import device_runner as device, record
 device.EVERY, record.BATCH = 0, 1
 def killed(items, total):
     for number, item in enumerate(items):

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.edge.device import DiskTrouble, Trouble, Writer, entry_of, line_of, sealed
-from onnxcam.edge.recording import Recording
+from onnxcam.compare.device_runner import DiskTrouble, Trouble, Writer, entry_of, line_of, sealed
+from onnxcam.compare.recordings import Recording
 from onnxcam.errors import RecordingError
 from tests.edge.recordings import HEADER, photos, room, sha, written
 
@@ -309,7 +309,7 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
 
 def test_only_one_run_at_a_time_writes(tmp_path: Path) -> None:
     code = f"""
-from onnxcam.edge.device import Writer
+from onnxcam.compare.device_runner import Writer
 writer = Writer({str(tmp_path / "run")!r}, {HEADER!r})
 print("locked", flush=True)
 input()

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 import onnxcam
-from onnxcam import image
-from onnxcam.edge.levels import Level
-from onnxcam.edge.report import worst
-from onnxcam.edge.report.histogram import WIDTH, histogram
-from onnxcam.edge.report.html import html
-from onnxcam.edge.report.listing import ROWS, listing
-from onnxcam.edge.report.panel import SIDE, panel
+from onnxcam.compare.layer_results import Level
+from onnxcam.compare.report import worst
+from onnxcam.compare.report.histogram import WIDTH, histogram
+from onnxcam.compare.report.html import html
+from onnxcam.compare.report.listing import ROWS, listing
+from onnxcam.compare.report.panel import SIDE, panel
 from onnxcam.errors import MetricError, OutputError
+from onnxcam.media import image
 from onnxcam.text import visible
 from tests.edge.validations import SIDES, blob, pair, validation
 
@@ -276,7 +276,7 @@ def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
 
 def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
     listed = listing([pair(f"{i}.jpg", 0.1, maps=(None, None)) for i in range(ROWS + 5)])
-    from onnxcam.edge.report.printed import Names
+    from onnxcam.compare.report.printed import Names
 
     assert len(listed.data(Names(None), 0)["rows"]) == ROWS
 
@@ -393,7 +393,7 @@ CONTRAST = """() => {
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere take no such names")
 def test_from_files_of_hostile_names_to_the_reports(tmp_path: Path) -> None:
-    from onnxcam.edge.validate import validate
+    from onnxcam.compare.validate import validate
 
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from onnxcam.edge import similarity
-from onnxcam.edge.similarity import cosine, iou, kl, mass_shift, peak_distance, pearson, spearman, ssim, strength
+from onnxcam.compare import similarity
+from onnxcam.compare.similarity import cosine, iou, kl, mass_shift, peak_distance, pearson, spearman, ssim, strength
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import pytest
 
 import onnxcam as package
-from onnxcam.edge import site as sites
-from onnxcam.edge import webruntime
-from onnxcam.edge.bake import bake
-from onnxcam.edge.webserver import HEADERS
+from onnxcam.bake.bake import bake
 from onnxcam.errors import ModelError, OutputError, RuntimeFilesError
+from onnxcam.web import runtime as webruntime
+from onnxcam.web import site as sites
+from onnxcam.web.server import HEADERS
 from tests.edge.test_bake import SHAPES
 
 
@@ -115,7 +115,7 @@ def test_the_tests_run_the_pinned_release() -> None:
 def test_the_folder_holds_the_page_and_the_model(runtime: Path, tmp_path: Path) -> None:
     made = bake(SHAPES, tmp_path / "mine.onnx", inside=True)
     folder = sites.build(tmp_path / "site", model=made.path, runtime=runtime)
-    page = {file.name for file in (Path(package.__file__).parent / "web").iterdir()}
+    page = {file.name for file in (Path(package.__file__).parent / "web" / "page").iterdir()}
     assert page | {"runtime", "site.json", "model.onnx", "example.onnx", "example.png"} == {
         f.name for f in folder.iterdir()
     }
@@ -164,7 +164,7 @@ def test_the_command_serves_it(
 
 
 def test_the_pages_own_rules_are_the_servers() -> None:
-    html = (Path(package.__file__).parent / "web" / "index.html").read_text()
+    html = (Path(package.__file__).parent / "web" / "page" / "index.html").read_text()
     own = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")  # not allowed in a page
     assert f'content="{own}"' in html
     assert not [word for word in html.split('"') if urlsplit(word).scheme in ("http", "https")]

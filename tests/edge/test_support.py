@@ -14,10 +14,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxcam import Explainer, heatmap
-from onnxcam.edge.bake import bake
-from onnxcam.edge.support import inspect, named, providers
+from onnxcam import Explainer
+from onnxcam.bake.bake import bake
+from onnxcam.bake.providers import inspect, named, providers
 from onnxcam.errors import ModelError, ProviderError
+from onnxcam.media import heatmap
 from onnxcam.methods import METHODS
 from tests.edge.test_bake import SHAPES, session, tensor
 

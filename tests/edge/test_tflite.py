@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam import image
-from onnxcam.edge import tflite
-from onnxcam.edge.matching import compare_recordings
-from onnxcam.edge.record import record
-from onnxcam.edge.recording import Recording
-from onnxcam.edge.tflite import Interpreter
+from onnxcam.compare import tflite
+from onnxcam.compare.compare import compare_recordings
+from onnxcam.compare.record import record
+from onnxcam.compare.recordings import Recording
+from onnxcam.compare.tflite import Interpreter
 from onnxcam.errors import ConversionError, ModelError, PreprocessError
+from onnxcam.media import image
 from tests.conftest import Ran
 from tests.edge.recordings import photos
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxcam.edge.thresholds import DEFAULTS, parse
-from onnxcam.edge.validation import Summary
+from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.compare.validation import Summary
 from onnxcam.errors import MetricError
 
 FOUND = {"iou": Summary("iou", 0.6, 0.5, 0.7, 0.61, 0.1, "a.png", 9, 1)}

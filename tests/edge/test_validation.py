@@ -19,12 +19,13 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import Explainer, heatmap, image
-from onnxcam.edge.conclusion import summarise
-from onnxcam.edge.observer import Observer
-from onnxcam.edge.validate import validate
-from onnxcam.edge.validation import Validation
+from onnxcam import Explainer
+from onnxcam.compare.observer import Observer
+from onnxcam.compare.summary import summarise
+from onnxcam.compare.validate import validate
+from onnxcam.compare.validation import Validation
 from onnxcam.errors import EngineError, ImageError, MetricError, OnnxcamError, OutputError, TargetError
+from onnxcam.media import heatmap, image
 from onnxcam.metrics.summary import interval
 from onnxcam.metrics.truth import Truth
 from tests.edge.recordings import room
@@ -133,7 +134,7 @@ def test_images_are_folders_patterns_and_lists_each_once(
 
 KILLED = """
 import sys, time
-from onnxcam.edge.validate import validate
+from onnxcam.compare.validate import validate
 def slowly(items, total):
     for item in items:
         time.sleep(0.05)

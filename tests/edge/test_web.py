@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import Explainer, heatmap, image
-from onnxcam.edge.bake import bake
-from onnxcam.extras import BAKED
+from onnxcam import Explainer
+from onnxcam.bake.bake import bake
+from onnxcam.media import heatmap, image
+from onnxcam.metadata.reserved import BAKED
 from onnxcam.preprocess import parse
 from tests.edge.test_bake import ASSETS, SHAPES, picture
 from tests.edge.test_node import in_python

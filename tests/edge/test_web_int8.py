@@ -15,9 +15,10 @@ import onnxruntime
 import pytest
 from onnx.numpy_helper import to_array
 
-from onnxcam import Explainer, image
-from onnxcam.edge.bake import bake
-from onnxcam.edge.dequantise import dequantise
+from onnxcam import Explainer
+from onnxcam.bake.bake import bake
+from onnxcam.bake.dequantise import dequantise
+from onnxcam.media import image
 from tests.edge import wasm
 from tests.edge.test_node import in_python
 from tests.edge.visitor import Visitor
@@ -85,7 +86,7 @@ def mobilenet(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from onnxcam.edge.webserver import server
+    from onnxcam.web.server import server
 
     with server(wasm.prepare(site, tmp_path_factory.mktemp("plain"))) as running:
         thread = threading.Thread(target=running.serve_forever)

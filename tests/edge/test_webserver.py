@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from onnxcam.edge import webruntime, webserver
-from onnxcam.edge.webserver import HEADERS, server
 from onnxcam.errors import OutputError
+from onnxcam.web import runtime as webruntime
+from onnxcam.web import server as webserver
+from onnxcam.web.server import HEADERS, server
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 SECRET = "not to be seen"

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from onnxcam import image
-from onnxcam.edge.outcome import Outcome
+from onnxcam.compare.outcome import Outcome
+from onnxcam.media import image
 from onnxcam.preprocess import Frame
 
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.edge.comparison import METRICS, Pair
-from onnxcam.edge.outcome import Side
-from onnxcam.edge.validation import Summary, Validation, Verdict
+from onnxcam.compare.outcome import Side
+from onnxcam.compare.pairs import METRICS, Pair
+from onnxcam.compare.validation import Summary, Validation, Verdict
 
 SIDES = (
     Side("net.onnx", "a" * 64, "float32", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),

@@ -48,8 +48,8 @@ def test_one_line_of_error_is_clean() -> None:
         ({"temporary": ["tmp/x"]}, "a temporary file is left"),
         ({"after": {"m.onnx": "2"}}, "an input is changed or gone"),
         (
-            {"status": -11, "stacks": 'Thread 0x1\n  File "/a/onnxcam/graph.py", line 3 in load\n'},
-            "SIGSEGV @ onnxcam/graph.py",
+            {"status": -11, "stacks": 'Thread 0x1\n  File "/a/onnxcam/graph/io.py", line 3 in load\n'},
+            "SIGSEGV @ onnxcam/graph/io.py",
         ),
         ({"status": -24}, "hang @"),
     ],
@@ -62,11 +62,11 @@ def test_all_else_is_a_finding(changes: dict[str, Any], says: str) -> None:
 def test_a_traceback_is_told_by_the_innermost_frame_of_ours() -> None:
     stack = b"""Traceback (most recent call last):
   File "/x/onnxcam/cli/__init__.py", line 50, in main
-  File "/x/onnxcam/layout.py", line 56, in permuted
+  File "/x/onnxcam/structure/layout.py", line 56, in permuted
   File "/lib/numpy/core.py", line 1, in f
 ValueError: 3 is not in list
 """
-    assert findings(ran(err=stack, status=1)) == ["traceback ValueError @ onnxcam/layout.py:56 permuted"]
+    assert findings(ran(err=stack, status=1)) == ["traceback ValueError @ onnxcam/structure/layout.py:56 permuted"]
 
 
 def test_what_the_net_caught_is_a_remark() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import GradientError, MethodError, MissingRuleError
+from onnxcam.inspection import survey
 from onnxcam.methods import METHODS
-from onnxcam.survey import survey
 from tests.methods.test_by_hand import BY_HAND, SETTINGS
 from tests.networks import HAND_X, hand_model
 

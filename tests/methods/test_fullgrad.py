@@ -9,10 +9,10 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.jacobian import add_output
+from onnxcam.autodiff.differentiate import add_output
 from onnxcam.errors import GradientError, MethodError
-from onnxcam.graph import load, to_proto
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import load, to_proto
 from onnxcam.methods.fullgrad import _biases
 from onnxcam.passes import canonical
 from onnxcam.testing import run

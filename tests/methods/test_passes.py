@@ -14,11 +14,11 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.engine import Session
 from onnxcam.errors import ImageError, MethodError
-from onnxcam.graph import load
-from onnxcam.image import write
-from onnxcam.layout import Grid, Tokens
+from onnxcam.graph.io import load
+from onnxcam.media.image import write
 from onnxcam.methods import METHODS, Method, Scene
-from onnxcam.methods.passes import resized
+from onnxcam.methods.loop import resized
+from onnxcam.structure.layout import Grid, Tokens
 from tests.networks import HAND_X, hand_model
 
 

@@ -11,11 +11,11 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
-from onnxcam.layer import candidates, named
-from onnxcam.methods.graph import head_graph
+from onnxcam.methods.explanation_graph import head_graph
 from onnxcam.methods.perturbation import _around
-from onnxcam.subject import Subject
-from onnxcam.target import ClassAim, find_scores
+from onnxcam.model.prepared import Subject
+from onnxcam.structure.layer import candidates, named
+from onnxcam.targets import ClassAim, find_scores
 from tests.methods.test_replicas import Transformer
 from tests.networks import HAND_X, export, hand_model
 

@@ -7,11 +7,11 @@ import onnx
 import pytest
 
 from onnxcam import Explainer
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.jacobian import add_output
+from onnxcam.autodiff.differentiate import add_output
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError
-from onnxcam.graph import load
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import load
 from onnxcam.methods.component import dominant
 
 MATRIX = """

@@ -8,9 +8,9 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import MethodError
-from onnxcam.layout import Grid
 from onnxcam.methods import METHODS
 from onnxcam.methods.augment import augmented
+from onnxcam.structure.layout import Grid
 from tests.methods.test_replicas import REPLICAS, Net, eigen, layer_gradient
 from tests.networks import HAND_X, export, hand_model
 

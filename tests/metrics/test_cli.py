@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from onnxcam import Explainer, __version__, image
+from onnxcam import Explainer, __version__
 from onnxcam.cli import show
+from onnxcam.media import image
 from onnxcam.metrics import METRICS, base, selection
 from onnxcam.metrics.selection import DEFAULT, all_metrics
 from tests.conftest import Ran

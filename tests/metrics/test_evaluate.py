@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import Explainer, heatmap, image
+from onnxcam import Explainer
 from onnxcam.errors import ImageError, MethodError, MetricError, OnnxcamError, TargetError, TruthError
+from onnxcam.media import heatmap, image
 from onnxcam.metrics import CHECKS, METRICS, Evaluation, Truth, evaluate, faithfulness, localisation
 from onnxcam.metrics.selection import DEFAULT, GROUPS, all_metrics
 from tests.networks import HAND_X, hand_model

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from onnxcam import Explainer
 from onnxcam.errors import MetricError
-from onnxcam.graph import to_proto
+from onnxcam.graph.io import to_proto
 from onnxcam.metrics import evaluate
 from onnxcam.metrics.randomise import Randomised
 from tests.networks import hand_model

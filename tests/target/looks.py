@@ -7,10 +7,10 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from onnxcam.diagnose import Gradients
-from onnxcam.network import Network
-from onnxcam.subject import Subject
-from onnxcam.target import Goal, Look, Target
+from onnxcam.model.description import Network
+from onnxcam.model.diagnose import Gradients
+from onnxcam.model.prepared import Subject
+from onnxcam.targets import Goal, Look, Target
 from onnxcam.testing import run
 
 Array = NDArray[Any]

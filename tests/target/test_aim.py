@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.jacobian import add_output
-from onnxcam.graph import to_proto
-from onnxcam.subject import Subject
-from onnxcam.target.aim import Aim, ClassAim, DirectionAim, ScoresAim, WeightsAim
+from onnxcam.autodiff.differentiate import add_output
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import to_proto
+from onnxcam.model.prepared import Subject
+from onnxcam.targets.aim import Aim, ClassAim, DirectionAim, ScoresAim, WeightsAim
 from onnxcam.testing import run
 
 Array = NDArray[Any]

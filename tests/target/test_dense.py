@@ -10,9 +10,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from onnxcam import image
 from onnxcam.errors import TargetError
-from onnxcam.target.dense import Pictures, Segmentation
+from onnxcam.media import image
+from onnxcam.targets.dense import Pictures, Segmentation
 from tests.target.looks import Opened
 
 Array = NDArray[Any]

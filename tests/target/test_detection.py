@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from onnxcam.errors import TargetError
-from onnxcam.target.detection import Detections
-from onnxcam.target.heads import Final, Pair, Table, Yolo
+from onnxcam.targets.detection import Detections
+from onnxcam.targets.heads import Final, Pair, Table, Yolo
 from tests.networks import export
 from tests.target.detectors import (
     COUNT,

@@ -9,10 +9,10 @@ import onnx
 import pytest
 import torch
 
-from onnxcam import image
 from onnxcam.errors import TargetError
-from onnxcam.target.classes import Classes
-from onnxcam.target.embedding import Embedding
+from onnxcam.media import image
+from onnxcam.targets.classes import Classes
+from onnxcam.targets.embedding import Embedding
 from tests.target.looks import Opened
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from onnxcam.errors import TargetError
-from onnxcam.target.detection import Detections
-from onnxcam.target.heads import Pair, Yolo
+from onnxcam.targets.detection import Detections
+from onnxcam.targets.heads import Pair, Yolo
 from tests.target.detectors import (
     NAMES,
     SIZE,

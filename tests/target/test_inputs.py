@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam import Explainer, image
+from onnxcam import Explainer
 from onnxcam.errors import ModelError
+from onnxcam.media import image
 from tests.target.looks import Opened
 
 WORDS = ["", "What", "colour", "is", "the", "circle", "[CLS]"]

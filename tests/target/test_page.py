@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("torch")  # the family's worlds are drawn where its networks are described
 from models.family import FOLDER, HELD_OUT
 from models.tasks import task
-from onnxcam import image
-from onnxcam.target.words import parse
+from onnxcam.media import image
+from onnxcam.targets.parser import parse
 from tests.conftest import Ran
 from tests.converters.test_pages import DOCS, follow
 

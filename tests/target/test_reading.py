@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from onnxcam.errors import TargetError
-from onnxcam.target.reading import Reading, _occupancy
+from onnxcam.targets.text_recognition import Reading, _occupancy
 from tests.target.looks import Opened
 
 RNG = np.random.default_rng(0)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam import Explainer, Explanation, image
+from onnxcam import Explainer, Explanation
 from onnxcam.errors import TargetError
-from onnxcam.heatmap import peak
-from onnxcam.target.detection import Detections
+from onnxcam.media import image
+from onnxcam.media.heatmap import peak
+from onnxcam.targets.detection import Detections
 
 FACE = "resize=240x320,range=0-255,mean=127,std=128"
 

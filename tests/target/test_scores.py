@@ -8,10 +8,10 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import TargetError
-from onnxcam.graph import load
-from onnxcam.target import TOP, find_scores, parse
-from onnxcam.target.classes import Classes
-from onnxcam.target.scores import probabilities
+from onnxcam.graph.io import load
+from onnxcam.targets import TOP, find_scores, parse
+from onnxcam.targets.classes import Classes
+from onnxcam.targets.scores import probabilities
 from tests.networks import HAND_X, hand_model
 
 

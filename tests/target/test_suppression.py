@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam.target.detection import Detections
-from onnxcam.target.heads import Final
+from onnxcam.targets.detection import Detections
+from onnxcam.targets.heads import Final
 from tests.target.detectors import (
     COUNT,
     NAMES,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from onnxcam.target.detection import Detections
-from onnxcam.target.heads import Pair
+from onnxcam.targets.detection import Detections
+from onnxcam.targets.heads import Pair
 from tests.networks import export
 from tests.target.detectors import (
     SIZE,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxcam.errors import TargetError
-from onnxcam.target.wishes import (
+from onnxcam.targets.kinds import (
     Against,
     Box,
     Class,
@@ -26,7 +26,7 @@ from onnxcam.target.wishes import (
     Wish,
     Word,
 )
-from onnxcam.target.words import parse, quoted
+from onnxcam.targets.parser import parse, quoted
 
 LABELS = ["tabby, tabby cat", "t-shirt", "traffic light", "not a cat", "box=1"]
 SPELT: list[tuple[Any, Wish]] = [

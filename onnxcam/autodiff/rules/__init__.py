@@ -1,6 +1,6 @@
 """The gradient rules: one operator family a file, one row an operator.
 
-A rule is ``rule(op, node, dy, *inputs)``: ``op`` emits (`onnxcam.autodiff.emit.Emitter`), ``node`` is the forward
+A rule is ``rule(op, node, dy, *inputs)``: ``op`` emits (`onnxcam.graph.emitter.Emitter`), ``node`` is the forward
 node, ``dy`` the cotangent of its output, then the node's inputs, None where an optional one is left out. It returns
 one gradient for each input: a value of the input's shape, None where there is none, or a function without
 arguments where spelling the gradient is dear (it is called only if the gradient is wanted). Rules are written for

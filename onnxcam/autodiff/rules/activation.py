@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
 
 
 @rule("Relu")

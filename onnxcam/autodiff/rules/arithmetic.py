@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.infer import gradient_dtype
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import gradient_dtype
 
 
 @rule("Add", broadcast=True, sparse=True)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import V
 from onnxcam.autodiff.rules.compose import composed, length, unsupported
 from onnxcam.autodiff.rules.quantized import ends, real
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, rank
 
 LATER = "a buffer that past and present share, rotary positions, or beams"
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.compose import SHAPES, WINDOW, composed, copied, length
 from onnxcam.autodiff.rules.fused import activated
+from onnxcam.graph.emitter import Emitter
 
 NCHWC = "com.microsoft.nchwc"
 NARROWEST, WIDEST = 8, 16  # blocks, on any processor

@@ -8,11 +8,11 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import FOLD_LIMIT, constant
 from onnxcam.autodiff.rules import ROWS, V
 from onnxcam.autodiff.rules.compose import composed, unsupported
-from onnxcam.autodiff.subgraph import bodies, captured, graphs, twin
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import FOLD_LIMIT, constant
+from onnxcam.graph.subgraph import bodies, captured, graphs, twin
 
 
 def by_body(op: Emitter, node: ir.Node, *inputs: V | None) -> tuple[V | None, ...]:

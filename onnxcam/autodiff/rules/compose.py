@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import infer_nodes, rank
 from onnxcam.autodiff.rules import Key, V, rule
-from onnxcam.autodiff.subgraph import bodies, captured, used_values
 from onnxcam.errors import MissingRuleError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import infer_nodes, rank
+from onnxcam.graph.subgraph import bodies, captured, used_values
 
 Forward: TypeAlias = Callable[..., Any]  # (op, node, *inputs) -> a value, or a tuple with one or None an output
 

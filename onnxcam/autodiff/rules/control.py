@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_type, same
 from onnxcam.autodiff.rules import V, rule
-from onnxcam.autodiff.sequence import is_plain
-from onnxcam.autodiff.subgraph import captured, prune, twin
+from onnxcam.autodiff.sequences import is_plain
 from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_type, same
+from onnxcam.graph.subgraph import captured, prune, twin
 
 if TYPE_CHECKING:
     from onnxcam.autodiff.core import Scope

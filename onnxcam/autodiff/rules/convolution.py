@@ -13,11 +13,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.linear import one_hot_rows
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import rank
 
 TO_THE_FRONT = -(2**63)  # the end of a Slice that runs backwards through a whole axis
 NARROW = 8  # channels a group

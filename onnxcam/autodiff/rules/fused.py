@@ -11,10 +11,10 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, rank
 
 
 @composed("FusedConv", "NhwcConv", "NhwcFusedConv")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import gradient_dtype, rank
 
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # the ends of a Slice through a whole axis
 

@@ -12,9 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import rank
 
 BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 

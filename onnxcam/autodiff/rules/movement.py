@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.graph.emitter import Emitter
 
 
 @rule("Reshape", "Flatten", sparse=True)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import V
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
 from onnxcam.autodiff.rules.quantized import real, shifted
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, rank
 
 
 @composed("QLinearAdd", "QLinearMul")

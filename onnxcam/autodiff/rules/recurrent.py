@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import V, rule
+from onnxcam.graph.emitter import Emitter
 
 if TYPE_CHECKING:
     from onnxcam.autodiff.core import Scope

@@ -7,10 +7,10 @@ from functools import reduce
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
 
 
 def keepdims(op: Emitter, node: ir.Node, z: V, axes: V | None) -> V:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.sampling import LINEAR, Coordinate, Samples, samples
+from onnxcam.graph.emitter import Emitter
 
 
 @rule("DeformConv")

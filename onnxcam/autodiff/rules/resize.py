@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.fold import constant
-from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.errors import GradientError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import rank
 
 
 def contract(op: Emitter, dy: V, axes: Iterable[int], matrix: Callable[[int, bool], V], dims: int) -> V:

@@ -5,18 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import gradient_dtype, rank
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.compose import (
-    SHAPES,
-    WINDOW,
-    channels_back,
-    channels_first,
-    composed,
-    copied,
-    unsupported,
-)
+from onnxcam.autodiff.rules.compose import SHAPES, WINDOW, channels_back, channels_first, composed, copied, unsupported
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, rank
 
 MICROSOFT = "com.microsoft"
 LINEAR = 20  # the opset since which GridSample calls bilinear sampling so

@@ -14,9 +14,9 @@ from itertools import product
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
-from onnxcam.autodiff.infer import rank
 from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import rank
 
 Polynomials = tuple[tuple[float, ...], ...]  # one for each neighbour, the highest power first
 

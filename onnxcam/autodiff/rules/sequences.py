@@ -9,9 +9,9 @@ from functools import partial
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.sequence import Element, at, lengths
+from onnxcam.autodiff.sequences import Element, at, lengths
+from onnxcam.graph.emitter import Emitter
 
 
 @rule("SequenceConstruct")

@@ -15,9 +15,9 @@ import numpy as np
 import onnx
 
 from onnxcam.autodiff import vjp
-from onnxcam.autodiff.emit import Emitter
 from onnxcam.autodiff.rules.recurrent import GATES, spelt_out
-from onnxcam.graph import load, to_proto
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import load, to_proto
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam.testing import check_grads, run
 from tests.autodiff.cases import Case, case, normal

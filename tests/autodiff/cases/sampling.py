@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from onnxcam.autodiff import vjp
-from onnxcam.graph import load
+from onnxcam.graph.io import load
 from onnxcam.testing import _renamed, check_grads, run, widen, widen_array
 from tests.autodiff.cases import Case, case, ints, normal, uniform
 from tests.autodiff.cases.on_runtime import on_runtime

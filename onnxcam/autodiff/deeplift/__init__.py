@@ -1,0 +1,1 @@
+"""DeepLIFT: differences from a reference in place of derivatives."""

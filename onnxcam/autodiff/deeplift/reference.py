@@ -1,0 +1,115 @@
+"""What each value of a graph is for a reference picture: its twin, emitted beside the graph.
+
+Where the reference is constant the twins are, too: the runtime folds them when it loads the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff import core
+from onnxcam.autodiff.relevance import refusal
+from onnxcam.autodiff.rules import STANDARD, Key, Rule, RuleSet, V
+from onnxcam.autodiff.rules.compose import copied
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import same
+from onnxcam.graph.subgraph import bodies, used_values
+
+_NUMBERLESS = frozenset("Shape Size".split())
+
+
+class ReferenceRules(RuleSet):
+    """The table for one graph and one reference: each value has its twin, what it is for the reference."""
+
+    def __init__(
+        self, name: str, table: MutableMapping[Key, Rule | None], op: Emitter, image: V, baseline: float
+    ) -> None:
+        super().__init__(name, table)
+        self._op = op
+        self.settled: list[V] = []
+        self._varying = core.dependents(_with_numbers(op.graph), [image], RuleSet("", {}))
+        self.whole = not _batch_stands_alone(image, core.dependents(op.graph, [image], STANDARD))
+        reference = self._reference(image, baseline)
+        self._twins = {image: reference, reference: reference}
+        for node in op.graph:
+            if not bodies(node) and not self._twins.keys().isdisjoint(node.inputs):
+                self._copy(node)
+
+    def find(self, node: ir.Node) -> Rule:
+        """Return the rule for *node*; MethodError where there is none."""
+        row = self.get((node.domain, node.op_type))
+        if row is None:
+            raise refusal(self.name, node)
+        return row
+
+    def twin(self, x: V) -> V:
+        """Return what *x* is for the reference: *x* itself where it does not depend on the picture."""
+        node = x.producer()
+        if x in self._twins or node is None:
+            return self._twins.get(x, x)
+        if node.graph is None:  # emitted by a rule
+            if any(self.twin(operand) is not operand for operand in node.inputs if operand is not None):
+                self._copy(node)
+        elif bodies(node) and not self._twins.keys().isdisjoint(used_values(node)):
+            raise refusal(self.name, node)
+        return self._twins.get(x, x)
+
+    def varies(self, x: V) -> bool:
+        """Whether *x* depends on the numbers of the picture, not on its shape alone."""
+        node = x.producer()
+        if node is None or node.graph is not None or self._twins.get(x) is x:
+            return x in self._varying
+        return node.op_type not in _NUMBERLESS and any(self.varies(z) for z in node.inputs if z is not None)
+
+    def settle(self, x: V) -> None:
+        """Have *x* be the same for picture and reference, and no way for multipliers."""
+        self._twins[x] = x
+        self.settled.append(x)
+
+    def _reference(self, image: V, baseline: float) -> V:
+        """Return the picture of *baseline*: of one row where the batch can be told from all else, to be repeated."""
+        op, dtype = self._op, (image.dtype or ir.DataType.FLOAT).numpy()
+        shape = op.Shape(image) if self.whole else op.Concat([1], op.Shape(image, start=1), axis=0)
+        reference = op.ConstantOfShape(shape, value=ir.tensor(np.asarray([baseline]).astype(dtype)))
+        reference.type = image.type
+        return reference
+
+    def _copy(self, node: ir.Node) -> None:
+        inputs = [x if x is None else self.twin(x) for x in node.inputs]
+        made: Any
+        if node.domain == "onnxcam":  # a Clamp, which stands for a Clip and is never placed
+            bounds = (float(node.attributes.get_float(name) or 0) for name in ("low", "high"))
+            made = self._op.Clip(inputs[0], *bounds)
+        else:
+            attributes = copied(node, *node.attributes)
+            made = self._op.emit(node.op_type, inputs, len(node.outputs), node.domain, attributes)
+        for y, y0 in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True):
+            y0.type = y0.type or y.type
+            self._twins.update({y: y0, y0: y0})
+
+
+def _with_numbers(graph: ir.Graph) -> list[ir.Node]:
+    """Return the nodes whose outputs depend on the numbers in their inputs, not on their shapes alone."""
+    return [node for node in graph if node.op_type not in _NUMBERLESS]
+
+
+def _batch_stands_alone(image: V, active: Iterable[V]) -> bool:
+    """Whether the batch is open, and an axis of its own in all *active* values, whose other lengths are known."""
+    batch = None if image.shape is None else image.shape[0]
+    if isinstance(batch, int) or batch is None:
+        return False
+    shapes = [y.shape for y in active]
+    return all(
+        shape is not None and all(isinstance(length, int) or same(length, batch) for length in shape)
+        for shape in shapes
+    )
+
+
+def rules_of(scope: core.Scope) -> ReferenceRules:
+    """Return the table with the twins."""
+    assert isinstance(scope.rules, ReferenceRules)
+    return scope.rules

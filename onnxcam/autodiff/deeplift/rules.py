@@ -1,0 +1,288 @@
+"""DeepLIFT's rescale rule as a rule set: differences from a reference in place of derivatives.
+
+Here the cotangent m_y of a tensor is a multiplier: m_y Δy, summed, is what the score gains over that of the reference,
+Δy being the tensor less its twin y₀, what it is for the reference. A rule keeps that sum: Σ m_x Δx = Σ m_y Δy. For what
+is linear the multiplier is the gradient; for a function of one tensor it is Δy / Δx (the rescale rule, Shrikumar et
+al., 1704.02685); the paper says no more. For a product it is the gradient at the midpoint of the two, Δ(a b) = b̄ Δa +
+ā Δb, which is the Shapley value; normalisations are made of products, a softmax of exponentials and a logarithm. A
+maximum hands its difference to where it lies: in the picture, or in the reference where that is larger (as shap and
+captum do). Where chooses by a condition that varies, it has a meaning only as a part of a function of one number.
+
+An operator that has no row here is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff import core
+from onnxcam.autodiff.deeplift.reference import ReferenceRules, rules_of
+from onnxcam.autodiff.relevance import MOVES, SUMS, composition, refusal
+from onnxcam.autodiff.rules import STANDARD, Key, Rule, V
+from onnxcam.autodiff.rules.activation import DIVISORS, SLOPES
+from onnxcam.autodiff.rules.arithmetic import cast_to
+from onnxcam.autodiff.rules.compose import COMPOSITIONS, copied
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, infer_nodes
+
+Pairs: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplier
+
+NAME = "deeplift"
+FUNCTIONS = frozenset(
+    (
+        "Relu LeakyRelu PRelu ThresholdedRelu Shrink Clip Elu Selu Celu Sigmoid HardSigmoid HardSwish Swish Softsign "
+        "Mish Gelu Pow QuantizeLinear"
+    ).split()
+) | {*SLOPES, *DIVISORS}
+"""Operators that map each number by itself, given the others that they take."""
+
+POINTWISE = FUNCTIONS | frozenset(
+    "Add Sub Mul Div Neg Where Cast Not And Or Xor Less LessOrEqual Greater GreaterOrEqual Equal Max Min".split()
+)
+"""Operators whose every number depends on those at its own place."""
+
+PRODUCTS = frozenset("Mul Conv ConvTranspose Gemm MatMul Einsum".split())
+"""Operators that are linear in each of two inputs."""
+
+LINEAR = (
+    PRODUCTS | MOVES | SUMS | frozenset("Sub Neg CumSum BatchNormalization DequantizeLinear ScatterElements".split())
+)
+WINNERS = frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+
+
+def differences(op: Emitter, scope: core.Scope, x: V) -> V:
+    """Return Δx = x − x₀ as real numbers."""
+    d = op.Sub(_floats(op, x), _floats(op, rules_of(scope).twin(x)))
+    d.shape, d.type = x.shape, ir.TensorType(gradient_dtype(x))
+    return d
+
+
+def _floats(op: Emitter, x: V) -> V:
+    return x if x.dtype is None or x.dtype.is_floating_point() else op.Cast(x, to=int(ir.DataType.FLOAT))
+
+
+def quotient(op: Emitter, dy: V, above: V, below: V, otherwise: V) -> V:
+    """Return dy ⊙ above / below, *otherwise* where below is nothing: (dy a b + ε² o) / (b² + ε²).
+
+    ε is the rounding at 1, 1e-7 in float32. There is no branch: ONNX Runtime's Where is slow.
+    """
+    square = float(np.finfo(gradient_dtype(below).numpy()).eps) ** 2
+    product = op.Mul(op.Mul(cast_to(op, dy, below), above), below)
+    share = op.Add(product, op.Mul(cast_to(op, otherwise, below), square))
+    slope = op.Div(share, op.Add(op.Mul(below, below), square))
+    slope.shape = below.shape
+    return cast_to(op, slope, dy)
+
+
+def active_inputs(node: ir.Node, xs: Iterable[V | None], scope: core.Scope) -> list[int]:
+    """Return at which inputs multipliers are wanted; MethodError where another one depends on the picture by steps."""
+    found = [at for at, x in enumerate(xs) if x in scope.active]
+    for x in node.inputs:
+        if x is not None and x not in scope.active and rules_of(scope).varies(x):
+            raise refusal(NAME, node, f"whose input {x.name!r} depends on the picture by steps")
+    return found
+
+
+def linear(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> Pairs:
+    """m_x = the gradient; of a product that at the midpoint (x + x₀) / 2 of each of its inputs that vary."""
+    found = active_inputs(node, xs, scope)
+    operands = list(xs)
+    if len(found) > 1 and node.op_type in PRODUCTS:
+        if len(found) > 2 or found[-1] > 1:
+            raise refusal(NAME, node, "a product of more than two activations")
+        operands = [midpoint(op, scope, x) if at in found and x is not None else x for at, x in enumerate(xs)]
+    return list(zip(xs, STANDARD.find(node).function(op, node, dy, *operands), strict=False))
+
+
+def midpoint(op: Emitter, scope: core.Scope, x: V) -> V:
+    """Return (x + x₀) / 2."""
+    middle = op.Mul(op.Add(x, rules_of(scope).twin(x)), 0.5)
+    middle.shape, middle.type = x.shape, x.type
+    return middle
+
+
+def rescale(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+    """m_x = m_y Δy / Δx for y = f(x), one number at a time; the gradient where Δx is nothing."""
+    found = active_inputs(node, xs, scope)
+    if len(found) != 1:
+        raise refusal(NAME, node, "with parameters that depend on the picture")
+    (at,) = found
+    x = xs[at]
+    assert x is not None
+
+    def multiplier() -> V:
+        gradient = STANDARD.find(node).function(op, node, dy, *xs)[at]
+        gradient = gradient() if callable(gradient) else gradient
+        above, below = (differences(op, scope, z) for z in (node.outputs[0], x))
+        return quotient(op, dy, above, below, gradient)
+
+    return [(x, multiplier)]
+
+
+def larger(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+    """max(a, b) = a + f(b − a), f a rectifier: m_b = m_y (Δy − Δa) / (Δb − Δa), m_a = m_y − m_b; so for min."""
+    found = active_inputs(node, xs, scope)
+    if len(found) == 1:
+        return rescale(op, node, dy, *xs, scope=scope)
+    a, b = (*xs, None)[:2]
+    if len(xs) != 2 or a is None or b is None:
+        raise refusal(NAME, node, "the largest of more than two activations")
+    d_y, d_a, d_b = (differences(op, scope, z) for z in (node.outputs[0], a, b))
+    gradient = STANDARD.find(node).function(op, node, dy, *xs)[1]
+    m_b = quotient(op, dy, op.Sub(d_y, d_a), op.Sub(d_b, d_a), gradient)
+    return [(a, op.Sub(dy, m_b)), (b, m_b)]
+
+
+def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope) -> Pairs:
+    """a / b = a r with r = 1 / b: m_a = m_y r̄, m_b = −m_y ā / (b b₀)."""
+    found = active_inputs(node, (a, b), scope)
+    if found == [0]:
+        return linear(op, node, dy, a, b, scope=scope)
+    b0 = rules_of(scope).twin(b)
+    inverse = op.Mul(op.Add(op.Reciprocal(b), op.Reciprocal(b0)), 0.5)
+    above = midpoint(op, scope, a) if 0 in found else a
+    return [
+        (a, lambda: op.Mul(dy, inverse)),
+        (b, lambda: op.Neg(op.Div(op.Mul(dy, above), op.Mul(b, b0)))),
+    ]
+
+
+def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+    """Where moves elements; where the condition varies it must be a function of one tensor, spelt out: `rescale`.
+
+    So exporters write a softplus, x > 20 ? x : log(1 + exp x).
+    """
+    if xs[0] is None or not rules_of(scope).varies(xs[0]):
+        return linear(op, node, dy, *xs, scope=scope)
+    x, y = one_source(op, node, scope), node.outputs[0]
+    if x is None or x not in scope.active or x.shape is None or x.shape != y.shape:
+        raise refusal(NAME, node, f"whose input {xs[0].name!r} depends on the picture by steps")
+    (gradient,) = core.backward(op, {y: dy}, [x], STANDARD)
+    otherwise = dy if gradient is None else gradient
+    return [(x, quotient(op, dy, differences(op, scope, y), differences(op, scope, x), otherwise))]
+
+
+def one_source(op: Emitter, node: ir.Node, scope: core.Scope) -> V | None:
+    """Return the tensor of which *node* is a function, number by number; None where there is no such."""
+    place = {y: k for k, made in enumerate(op.graph) for y in made.outputs}
+    before = {x for x in node.inputs if x is not None and rules_of(scope).varies(x)}
+    while len(before) > 1:
+        last = max(before, key=lambda x: place.get(x, -1))
+        maker = last.producer()
+        if maker is None or maker.op_type not in POINTWISE:
+            return None
+        before = before - {last} | {x for x in maker.inputs if x is not None and rules_of(scope).varies(x)}
+    return next(iter(before), None)
+
+
+def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
+    """m_x Δx = m_y Δy where the larger of y and y₀ lies: in x, or in x₀ where y₀ is larger; for minima the smaller."""
+    active_inputs(node, (x, *rest), scope)
+    dy = dy[0] if isinstance(dy, list) else dy
+    x0 = rules_of(scope).twin(x)
+    if not rules_of(scope).whole:
+        x0 = op.Expand(x0, op.Shape(x))  # the places are counted over the whole batch
+    x0.shape, x0.type = x.shape, x.type
+    y, y0 = node.outputs[0], op.emit(node.op_type, [x0, *rest], attributes=copied(node, *node.attributes))
+    y0.shape, y0.type = y.shape, y.type
+    behind = op.Less(y0, y) if node.op_type == "ReduceMin" else op.Less(y, y0)
+    here, there = op.flag(op.Not(behind), y), op.flag(behind, y)
+    share = op.Mul(dy, op.Sub(y, y0))
+    share.shape, share.type = y.shape, y.type
+    shares = [
+        STANDARD.find(made).function(op, made, op.Mul(share, where), z, *rest)[0]
+        for made, z, where in ((node, x, here), (y0.producer(), x0, there))
+    ]
+    total, below = op.Add(*(core.dense(op, part, x) for part in shares)), differences(op, scope, x)
+    return [(x, op.Div(total, op.Where(op.Equal(below, 0.0), 1.0, below)))]
+
+
+def spelt(forward: Callable[..., V]) -> Callable[..., Pairs]:
+    """Return the rule by which what *forward* emits is gone through in place of the operator."""
+
+    def rule(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
+        active_inputs(node, (x, *rest), scope)
+        dy = dy[0] if isinstance(dy, list) else dy
+        y = forward(op, node, scope, x, *rest)
+        nodes = op.pending([x, *rules_of(scope).settled], [y])
+        infer_nodes(nodes, op.opset)
+        (dx,) = scope.backward(op, nodes, [(y, dy)], [x])
+        return [(x, dx)]
+
+    return rule
+
+
+def softmax(op: Emitter, node: ir.Node, scope: core.Scope, x: V) -> V:
+    """y = exp(u − log Σ exp u), u = x − c, c the mean of both maxima, so that no exponential overflows.
+
+    As a quotient it would be e / Σ e; the parts of that, large where x is far from x₀, cancel badly. Of the logarithm
+    of the sum each x takes a share between 0 and 1.
+    """
+    axis = [node.attributes.get_int("axis", -1)]
+    tops = [op.ReduceMax(z, axis, keepdims=1) for z in (x, rules_of(scope).twin(x))]
+    c = op.Mul(op.Add(*tops), 0.5)
+    rules_of(scope).settle(c)
+    u = op.Sub(x, c)
+    return op.Exp(op.Sub(u, op.Log(op.ReduceSum(op.Exp(u), axis, keepdims=1))))
+
+
+def layer_normalization(op: Emitter, node: ir.Node, scope: core.Scope, x: V, scale: V, b: V | None = None) -> V:
+    """y = scale x̂ + b over the trailing axes."""
+    standard = _standardised(op, node, x, op.axes(x, node.attributes.get_int("axis", -1) % len(x.shape or [0])))
+    y = op.Mul(standard, scale)
+    return y if b is None else op.Add(y, b)
+
+
+def instance_normalization(op: Emitter, node: ir.Node, scope: core.Scope, x: V, scale: V, b: V) -> V:
+    """y = scale x̂ + b over the axes of space, scale and b a channel each."""
+    standard = _standardised(op, node, x, op.axes(x, 2))
+    each = [op.Unsqueeze(v, op.axes(x, 1, -1)) for v in (scale, b)]
+    return op.Add(op.Mul(standard, each[0]), each[1])
+
+
+def norm(op: Emitter, node: ir.Node, scope: core.Scope, x: V, axes: V | None = None) -> V:
+    """|x| = √Σ x², ReduceL2; ReduceSumSquare without the root."""
+    attributes = {"keepdims": node.attributes.get_int("keepdims", 1)}
+    attributes["noop_with_empty_axes"] = node.attributes.get_int("noop_with_empty_axes", 0)
+    total = op.ReduceSum(op.Mul(x, x), axes, **attributes)
+    return op.Sqrt(total) if node.op_type == "ReduceL2" else total
+
+
+def _standardised(op: Emitter, node: ir.Node, x: V, axes: V) -> V:
+    """Return x̂ = (x − μ) / √(var + ε)."""
+    d = op.Sub(x, op.ReduceMean(x, axes, keepdims=1))
+    var = op.ReduceMean(op.Mul(d, d), axes, keepdims=1)
+    return op.Div(d, op.Sqrt(op.Add(var, node.attributes.get_float("epsilon", 1e-5))))
+
+
+def _table() -> dict[Key, Rule | None]:
+    table: dict[Key, Rule | None] = {key: row for key, row in STANDARD.items() if row is None}
+    functions: dict[str, Callable[..., Pairs]] = dict.fromkeys(LINEAR, linear) | dict.fromkeys(FUNCTIONS, rescale)
+    functions |= dict.fromkeys(WINNERS, winner) | {"Max": larger, "Min": larger, "Div": division}
+    functions |= {
+        "Where": choice,
+        "Softmax": spelt(softmax),
+        **dict.fromkeys(("ReduceL2", "ReduceSumSquare"), spelt(norm)),
+        "LayerNormalization": spelt(layer_normalization),
+        "InstanceNormalization": spelt(instance_normalization),
+    }
+    for name, function in functions.items():
+        own = STANDARD["", name]
+        assert own is not None
+        table["", name] = Rule(function, own.broadcast, own.many, own.sparse, inner=True)
+    table.update({key: STANDARD[key] for key in STANDARD if key[1] in ("ReorderInput", "ReorderOutput")})
+    table.update({key: Rule(composition, many=True, inner=True) for key in COMPOSITIONS})
+    table["onnxcam", "Clamp"] = Rule(rescale, inner=True)
+    return table
+
+
+TABLE = _table()
+
+
+def rescale_rules(op: Emitter, image: V, baseline: float) -> ReferenceRules:
+    """Return the rule set for the graph of *op*, against a picture that is *baseline* everywhere."""
+    return ReferenceRules(NAME, TABLE, op, image, baseline)

@@ -1,0 +1,112 @@
+"""The vector-Jacobian product of a model, as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import backward, connected
+from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.errors import GradientError, ModelError, nearest
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_type, no_numbers
+from onnxcam.graph.io import ModelLike, all_tensors, building, load, to_proto
+from onnxcam.passes import canonical
+
+
+def vjp(
+    model: ModelLike,
+    outputs: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None,
+    *,
+    rules: str | RuleSet = "standard",
+) -> onnx.ModelProto:
+    """Return *model* with its vector-Jacobian product beside it, in operators of the default domain.
+
+    Args:
+        model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`; it is not changed.
+        outputs: Names of the tensors to differentiate, anywhere in the graph; default: all floating outputs.
+        inputs: Names of the tensors to differentiate with respect to, anywhere in the graph, weights included;
+            default: the floating inputs on which the outputs depend.
+        rules: ``"standard"``, ``"guided"``, ``"deconvnet"`` or a `RuleSet`.
+
+    Returns:
+        A model with the inputs of *model*, plus ``<output>.cotangent``, of the output's shape and dtype, for each
+        output; and the outputs of *model*, plus ``<input>.gradient``, of the input's shape and dtype, for each input.
+        Its weights are inside; but where they exceed 2 GB, it refers to the file of *model* that holds them, and is to
+        be saved into that file's folder.
+
+    Raises:
+        ModelError: the model is invalid, or has no tensor of that name.
+        MissingRuleError: an operator between inputs and outputs has no rule.
+        GradientError: an input that was asked for is not connected with any output.
+
+    Example:
+        >>> gradient = vjp("model.onnx", ["logits"], ["image"])
+    """
+    table = ruleset(rules)
+    with building():
+        raised = canonical(load(model), table)
+        add_vjp(raised, outputs, inputs, table)
+        return to_proto(raised)
+
+
+def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str] | None, rules: RuleSet) -> None:
+    """Add cotangent inputs and gradient outputs to *model*, a canonical one, in place."""
+    graph = model.graph
+    sources = _tensors(graph, outputs, graph.outputs, "output")
+    wanted = _tensors(graph, inputs, graph.inputs, "input")
+    op = Emitter(graph)
+    seeds = {y: cotangent_input(op, y) for y in sources}
+    gradients = backward(op, seeds, wanted, rules)
+    some = inputs is None and any(gradients)
+    for x, gradient in zip(wanted, gradients, strict=True):
+        if gradient is None and some:
+            continue
+        add_output(op, connected(x, gradient, sources, rules), f"{x.name}.gradient", like=x)
+    op.place(graph.outputs)
+
+
+def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
+    """Return a new graph input for the cotangent of *y*."""
+    kind = y.type if y.dtype is None else gradient_type(y)
+    seed = ir.Value(name=op.name(f"{y.name}.cotangent"), shape=y.shape, type=kind)
+    op.graph.inputs.append(seed)
+    return seed
+
+
+def add_output(
+    op: Emitter, value: ir.Value, name: str, like: ir.Value | None = None, shape: Sequence[Any] | None = None
+) -> ir.Value:
+    """Add *value* to the graph's outputs under a name of its own; return that output.
+
+    It has the type of the cotangent of the tensor *like*, or at least that *shape*.
+    """
+    output = op.call(value, name)
+    if like is not None:
+        output.shape, output.type = like.shape, gradient_type(like)
+    elif shape is not None:
+        output.shape = ir.Shape(shape)
+    op.graph.outputs.append(output)
+    return output
+
+
+def _tensors(graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.Value], kind: str) -> list[ir.Value]:
+    if names is None:
+        floating = [value for value in default if value.dtype is not None and value.dtype.is_floating_point()]
+        if not floating:
+            raise GradientError(f"the model has no floating {kind} to differentiate; name a tensor inside")
+        return floating
+    if isinstance(names, str):
+        raise ModelError(f"the {kind}s to differentiate are a list of names: give [{names!r}] in place of {names!r}")
+    tensors = all_tensors(graph)
+    for name in names:
+        if name not in tensors:
+            raise ModelError(f"the model has no tensor called {name!r}.{nearest(name, tensors)}")
+        if tensors[name].dtype == ir.DataType.STRING:
+            raise ModelError(f"{name!r} is {no_numbers(tensors[name])} and has no gradient; name a tensor of numbers")
+    return [tensors[name] for name in names]

@@ -1,0 +1,145 @@
+"""Cotangents of sequences and optionals.
+
+The cotangent of a sequence is a sequence, as long, of tensors of the same shapes. That of an optional is the cotangent
+of what it holds; where it holds nothing, it is an empty tensor or sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import gradient_dtype, gradient_type
+
+if TYPE_CHECKING:
+    from onnxcam.graph.emitter import Emitter
+
+
+@dataclass(frozen=True)
+class Element:
+    """The cotangent of a sequence that is *value* for the element at *position*, and zero for the others."""
+
+    position: ir.Value  # int64 [], not negative
+    value: ir.Value
+
+    def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
+        """Return the cotangent of *y* as a sequence."""
+        return self.onto(op, op.zeros_like(y))
+
+    def onto(self, op: Emitter, total: ir.Value) -> ir.Value:
+        """Return *total* with this added."""
+        changed = op.Add(op.SequenceAt(total, self.position), self.value)
+        return op.SequenceInsert(op.SequenceErase(total, self.position), changed, self.position)
+
+
+def is_plain(x: ir.Value) -> bool:
+    """Whether *x* is a tensor, no sequence nor optional."""
+    return not isinstance(x.type, ir.SequenceType | ir.OptionalType)
+
+
+def at(op: Emitter, s: ir.Value, position: ir.Value) -> ir.Value:
+    """Return *position* in the sequence *s* counted from its start."""
+    known = constant(position)
+    if known is not None and known >= 0:
+        return position
+    return op.Where(op.Less(position, 0), op.Add(position, op.SequenceLength(s)), position)
+
+
+def zeros(op: Emitter, x: ir.Value) -> ir.Value:
+    """Return zeros for the cotangent of the sequence or optional *x*."""
+    if isinstance(x.type, ir.OptionalType):
+        return _held(op, x)
+    return each(op, "zeros", lambda inner, element: inner.zeros_like(element), x)
+
+
+def total(op: Emitter, *sequences: ir.Value) -> ir.Value:
+    """Return the sum of *sequences*, element by element."""
+    return each(op, "total", lambda inner, *elements: inner.total(*elements), *sequences)
+
+
+def lengths(op: Emitter, s: ir.Value, axis: int) -> ir.Value:
+    """Return the lengths of the elements of *s* along *axis*, int64 [n]."""
+    maker = s.producer()
+    if maker is not None and maker.op_type == "SequenceConstruct":
+        return op.Concat(*(op.dim(x, axis) for x in maker.inputs if x is not None), axis=0)
+    return op.ConcatFromSequence(each(op, f"lengths {axis}", lambda inner, x: inner.dim(x, axis), s), axis=0)
+
+
+def each(op: Emitter, name: str, function: Callable[..., ir.Value], *sequences: ir.Value) -> ir.Value:
+    """Return the sequence of what *function*, called *name*, emits for the elements of *sequences*, one after another.
+
+    It is emitted once for the same sequences.
+    """
+
+    def emit() -> ir.Value:
+        (made,) = over(op, body(op, function, *sequences), *sequences)
+        return made
+
+    return op.once((name, *map(id, sequences)), emit)
+
+
+def over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
+    """Return the sequences of what *graph* makes of the elements of *xs*, one after another, as a Loop.
+
+    The first of *xs* is a sequence; tensors among them are given to each step. *graph* becomes the Loop's body.
+    """
+    inner = op.inner(graph)
+    number, going = (
+        ir.Value(name=inner.name(f"{graph.name}.in"), shape=ir.Shape([]), type=ir.TensorType(dtype))
+        for dtype in (ir.DataType.INT64, ir.DataType.BOOL)
+    )
+    kinds = [ir.SequenceType(ir.TensorType(y.dtype or ir.DataType.FLOAT)) for y in graph.outputs]
+    lists = [ir.Value(name=inner.name(f"{graph.name}.in"), type=kind) for kind in kinds]
+    given = [x if is_plain(x) else inner.SequenceAt(x, number) for x in xs]
+    longer = [inner.SequenceInsert(s, y) for s, y in zip(lists, graph.outputs, strict=True)]
+    outputs = [inner.alias(going), *longer]
+    inner.place([*given, *outputs])
+    for old, new in zip(graph.inputs, given, strict=True):
+        new.shape = old.shape if new.shape is None else new.shape
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+    graph.inputs[:], graph.outputs[:] = [number, going, *lists], outputs
+    graph.sort()
+    empty = [op.SequenceEmpty(dtype=int(kind.dtype)) for kind in kinds]
+    count, always = op.SequenceLength(xs[0]), op.const(np.asarray(True))
+    made = op.Loop(count, always, *empty, body=graph, outputs=len(lists))
+    made = made if isinstance(made, tuple) else (made,)
+    for y, kind in zip(made, kinds, strict=True):
+        y.type = kind
+    return made
+
+
+def _held(op: Emitter, x: ir.Value) -> ir.Value:
+    """Return zeros for what the optional *x* holds."""
+    kind, dtype = gradient_type(x), gradient_dtype(x)
+
+    def something(inner: Emitter) -> ir.Value:
+        held: ir.Value = inner.OptionalGetElement(x)
+        held.shape = x.shape
+        return inner.zeros_like(held)
+
+    def nothing(inner: Emitter) -> Any:
+        if isinstance(kind, ir.SequenceType):
+            return inner.SequenceEmpty(dtype=int(dtype))
+        return inner.const(np.zeros(0, dtype.numpy()))
+
+    branches = {"then_branch": body(op, something), "else_branch": body(op, nothing)}
+    made: ir.Value = op.If(op.OptionalHasElement(x), **branches)
+    made.type = kind
+    return made
+
+
+def body(op: Emitter, function: Callable[..., ir.Value], *likes: ir.Value) -> ir.Graph:
+    """Return a graph of what *function* emits for the elements of sequences *likes*."""
+    graph = ir.Graph([], [], nodes=[], name=op.name("onnxcam.body"))
+    inner = op.inner(graph)
+    for s in likes:
+        kind = ir.TensorType(s.dtype) if s.dtype is not None else None
+        graph.inputs.append(ir.Value(name=inner.name(f"{graph.name}.in"), shape=s.shape, type=kind))
+    graph.outputs.append(inner.alias(function(inner, *graph.inputs)))
+    inner.place(graph.outputs)
+    return graph

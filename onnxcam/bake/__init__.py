@@ -1,0 +1,1 @@
+"""A map baked into a model: one more ONNX file, for any runtime."""

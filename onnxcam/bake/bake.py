@@ -1,0 +1,168 @@
+"""Bake the explanation into the model: its own outputs, and `heatmap` beside them, in plain operators."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxcam.bake.lower import lower_opset
+from onnxcam.bake.metadata import stamp
+from onnxcam.bake.outputs import Size, explained
+from onnxcam.engine import Session
+from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
+from onnxcam.graph.io import ModelLike, building, oldest_ir, save
+from onnxcam.methods import METHODS, find_method, read_settings
+from onnxcam.model.description import Network
+from onnxcam.model.diagnose import choose_layer
+from onnxcam.preprocess import Spec
+from onnxcam.structure.layer import Choice
+from onnxcam.targets import TOP, ClassAim, Task, parse
+from onnxcam.targets.classes import Classes
+from onnxcam.targets.kinds import Class, Top
+
+
+@dataclass(frozen=True)
+class Baked:
+    """What `bake` wrote."""
+
+    path: Path
+    inputs: Mapping[str, str]  # name: type and shape, of all inputs
+    outputs: Mapping[str, str]  # of those that the model gained
+    choice: Choice | None
+    opset: int
+    warnings: tuple[str, ...] = field(default=())
+
+
+def bake(
+    model: ModelLike,
+    path: str | os.PathLike[str],
+    method: str = "gradcam",
+    *,
+    layer: str | None = None,
+    target: int | str = "top",
+    map_size: Size = "input",
+    uint8: bool = False,
+    overlay: bool = False,
+    preprocess: Spec | None = None,
+    inside: bool = False,
+    raw: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    labels: Any = None,
+    opset: int | None = None,
+    overwrite: bool = False,
+) -> Baked:
+    """Write *model* with its explanation inside to *path*.
+
+    The file has the model's own outputs, unchanged, and ``heatmap``: ReLU(map) / max of each picture, float32 in
+    [0, 1], or with *uint8* 0 to 255, [N, h, w] at the size of the input or of the *layer*. It runs wherever the model
+    runs.
+
+    Args:
+        model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
+        path: The file to write.
+        method: A method that is a graph.
+        layer: As for `Explainer`.
+        target: ``"top"`` for the class that the model puts first, ``"input"`` for one more input, ``onnxcam.class``
+            (int64 [N]; −1: the model's own), or a fixed class, by index or label.
+        map_size: ``"input"`` or ``"layer"``.
+        uint8: Whether the heat map is uint8.
+        overlay: Whether ``overlay``, uint8 [N, h, w, 3], is an output too: the picture with the colours over it. It
+            needs the preprocessing *inside*.
+        preprocess: As for `Explainer`; only its arithmetic is baked: pictures come in at the input's size.
+        inside: Whether the model takes ``picture``, uint8 RGB [N, h, w, 3], in place of its tensor.
+        raw: Whether ``onnxcam.map``, the flat map as the method gives it, float32 [N, h, w], and its class,
+            ``onnxcam.class.chosen``, int64 [N], are outputs too.
+        settings: Of the method.
+        labels: As for `Explainer`.
+        opset: An older opset to write, for an older runtime.
+        overwrite: Whether a file that onnxcam did not write may be replaced.
+
+    Raises:
+        OutputError: *path* is the model or its weights, a file of other origin, or cannot be written.
+        MethodError: the method is a loop over passes; which can be baked, the message says.
+        OnnxcamError: what `Explainer` raises.
+
+    Example:
+        >>> bake("model.onnx", "explained.onnx", "gradcam", uint8=True)
+    """
+    chosen = find_method(method)
+    if not chosen.in_graph:
+        able = ", ".join(each.id for each in METHODS.values() if each.in_graph)
+        raise MethodError(f"{method} asks the network many times and cannot be baked into it; these can: {able}")
+    own = read_settings(chosen, settings or {})
+    if "aug" in own.get("smooth", ""):
+        raise MethodError("smooth=aug asks the network many times and cannot be baked; use smooth=eigen, or none")
+    if overlay and not inside:
+        raise PreprocessError("the overlay lies over the picture: bake the preprocessing too, inside=True")
+    with building():
+        network = Network(model, "cpu", preprocess, labels)
+        subject = network.open()
+        network.read(subject)
+        index = _class(network.task, target)
+        choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
+        made = subject.twin()
+        how = network.preprocessing if inside else None
+        explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay, raw=raw)
+        layer_name = choice.layer.name if choice else None
+        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, index=index)
+        _forget(made.model)
+        _lower(made.model, opset)
+        final = made.model
+    _prove(final)
+    save(final, path, model, overwrite=overwrite)
+    return Baked(
+        Path(path),
+        {value.name or "": _described(value) for value in final.graph.inputs},
+        {value.name or "": _described(value) for value in final.graph.outputs if value.name not in network.outputs},
+        choice,
+        final.opset_imports[""],
+        tuple(network.warnings),
+    )
+
+
+def _class(task: Task, target: int | str) -> int | None:
+    """Return the fixed class, `TOP` for the model's own, None for a run-time input."""
+    if target == "input":
+        return None
+    if not isinstance(task, Classes):
+        raise TargetError(f"classifiers are baked; this is {task.name}: `onnxcam explain` explains it")
+    wish = parse(target, task.labels)
+    if isinstance(wish, Top):
+        return TOP
+    if not isinstance(wish, Class):
+        raise TargetError(f"target {target!r} cannot be baked; give top, input, a class index or a label")
+    return int(task.goal(wish).feed)
+
+
+def _forget(model: ir.Model) -> None:
+    """Forget whose machine the file comes from."""
+    for node in model.graph.all_nodes():
+        node.doc_string = None
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
+
+
+def _lower(model: ir.Model, opset: int | None) -> None:
+    """Write *model* in *opset*, if that is older, and in the oldest IR version that has it."""
+    now = model.opset_imports[""]
+    if opset is not None and opset < now:
+        try:
+            lower_opset(model, opset)
+        except ModelError as error:
+            raise ModelError(
+                f"the baked model cannot be written in opset {opset}: {error}; it is in opset {now}"
+            ) from None
+    model.ir_version = oldest_ir(model)
+
+
+def _prove(model: ir.Model) -> None:
+    """EngineError where ONNX Runtime would not take the baked model."""
+    Session(model.clone(), "cpu")
+
+
+def _described(value: ir.Value) -> str:
+    return f"{str(value.dtype or '?').lower()} {value.shape or '?'}"

@@ -1,0 +1,139 @@
+"""A quantised model → the same network in float: where the two differ, it is by the rounding of activations."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxcam.errors import ModelError
+from onnxcam.graph.fold import constant
+from onnxcam.graph.io import ModelLike, load
+
+_MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather MaxPool Concat".split())
+"""What stands between a QuantizeLinear and its DequantizeLinear, and does to numbers what it does to integers."""
+_CUTTING = frozenset("Relu Clip Sigmoid HardSigmoid Softmax".split())
+"""After these nothing is left to cut that is the network's own."""
+_CURE = "give a model in QDQ form (quant_format=QuantFormat.QDQ in onnxruntime.quantization)"
+
+
+def dequantise(model: ModelLike) -> ir.Model:
+    """Return *model* in float: x for each DequantizeLinear(QuantizeLinear(x)).
+
+    Quantisers drop a ReLU or ReLU6 where the integers begin at zero and cut by themselves: where that may be, x is cut
+    to their range. Weights become the real numbers that their integers stand for, inputs stay as they are, and an
+    output that was quantised is float32, in real units. A quantised model held against its twin shows what its
+    activations cost, the twin held against a float original what the rest does.
+
+    Raises:
+        ModelError: no activation is quantised by QuantizeLinear; integer operators, such as QLinearConv, read one; or
+            one has a scale for each channel, or one that is worked out by the run.
+
+    Example:
+        >>> onnxcam.graph.io.save(dequantise("int8.onnx"), "twin.onnx")
+    """
+    model = load(model)
+    real: set[ir.Value] = set()
+    for node in list(model.graph):
+        x = node.inputs[0] if node.inputs else None
+        if x is None:
+            continue
+        if node.op_type == "QuantizeLinear" and constant(x) is None:
+            _check(node)
+            _replace(node, x)
+            real.add(x)
+        elif node.op_type == "DequantizeLinear" and x in real:
+            _replace(node, _cut(node, x))
+        elif node.op_type == "DequantizeLinear" and constant(x) is not None:
+            _replace(node, _weight(node))
+        elif x in real and node.op_type in _MOVES:
+            for y in node.outputs:
+                y.dtype = ir.DataType.FLOAT
+            real.update(node.outputs)
+    if not real:
+        raise ModelError(
+            f"no activation of the model is quantised by QuantizeLinear, so there is no rounding to undo; {_CURE}"
+        )
+    RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _check(node: ir.Node) -> None:
+    """Raise ModelError where an operator computes with the integers that *node* writes."""
+    for reader in node.outputs[0].consumers():
+        if reader.op_type not in _MOVES | {"DequantizeLinear"}:
+            raise ModelError(
+                f"operator {reader.op_type} (node '{reader.name}') computes with integers, whose rounding is part of "
+                f"it; {_CURE}"
+            )
+
+
+def _cut(node: ir.Node, x: ir.Value) -> ir.Value:
+    """Return *x* for a DequantizeLinear of it, cut where its integers begin at zero and nothing before did so."""
+    low, high = _range(node)
+    maker = x.producer()
+    if low != 0 or (maker is not None and maker.op_type in _CUTTING):
+        return x
+    name = node.outputs[0].name
+    bounds = [_constant(node, np.float32(end), f"{name}.{which}") for end, which in ((low, "low"), (high, "high"))]
+    clip = ir.node("Clip", [x, *bounds])
+    _graph(node).insert_before(node, clip)
+    clip.outputs[0].shape, clip.outputs[0].dtype = x.shape, ir.DataType.FLOAT
+    return clip.outputs[0]
+
+
+def _range(node: ir.Node) -> tuple[float, float]:
+    """Return the least and the largest real number that the integers of *node* stand for."""
+    scale, zero = (None if each is None else constant(each) for each in (node.inputs[1], (*node.inputs, None)[2]))
+    if scale is None or scale.size != 1 or (zero is None and len(node.inputs) > 2):
+        raise ModelError(
+            f"the activation of node '{node.name}' has a scale for each channel, or one that the run works out; {_CURE}"
+        )
+    zero = np.zeros((), np.uint8) if zero is None else zero
+    if zero.dtype.kind not in "iu":
+        raise ModelError(f"the activation of node '{node.name}' is quantised to {zero.dtype}, no integers; {_CURE}")
+    limits, (step, at) = np.iinfo(zero.dtype), (float(scale.item()), float(zero.item()))
+    return (limits.min - at) * step, (limits.max - at) * step
+
+
+def _replace(node: ir.Node, x: ir.Value) -> None:
+    """Let *x* stand for what *node* makes, and take the name of a graph's output."""
+    y = node.outputs[0]
+    name = y.name if y.is_graph_output() else None
+    y.replace_all_uses_with(x, replace_graph_outputs=True)
+    _graph(node).remove(node, safe=True)
+    if name is not None and not x.is_graph_input():
+        x.name, x.shape, x.dtype = name, x.shape or y.shape, ir.DataType.FLOAT
+
+
+def _weight(node: ir.Node) -> ir.Value:
+    """Return what a DequantizeLinear makes of a constant: (q − zero) · scale, along its axis where it has one."""
+    arrays = [None if x is None else constant(x) for x in node.inputs]
+    q, scale = arrays[0], arrays[1]
+    if q is None or scale is None or "block_size" in node.attributes:
+        raise ModelError(f"the weight of node '{node.name}' is quantised in blocks or by the run; {_CURE}")
+    zero = arrays[2] if len(arrays) > 2 and arrays[2] is not None else np.zeros((), q.dtype)
+    values = (q.astype(np.float64) - _along(node, zero, q.ndim)) * _along(node, scale, q.ndim)
+    return _constant(node, values.astype(np.float32), f"{node.outputs[0].name}.real")
+
+
+def _constant(node: ir.Node, array: NDArray[np.float32] | np.float32, name: str) -> ir.Value:
+    """Return a new constant of the graph of *node*."""
+    made = ir.val(name, const_value=ir.tensor(np.asarray(array), name=name))
+    _graph(node).register_initializer(made)
+    return made
+
+
+def _along(node: ir.Node, of: NDArray[np.generic], rank: int) -> NDArray[np.float64]:
+    """Return one number, or one for each place along the node's axis, so that it meets a tensor of *rank*."""
+    if of.size == 1:
+        return of.astype(np.float64).reshape(())
+    shape = [1] * rank
+    shape[node.attributes.get_int("axis", 1)] = -1
+    return of.astype(np.float64).reshape(shape)
+
+
+def _graph(node: ir.Node) -> ir.Graph:
+    assert isinstance(node.graph, ir.Graph)
+    return node.graph

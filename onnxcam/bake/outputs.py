@@ -1,0 +1,180 @@
+"""What a baked model computes beside its own outputs: the heat map, the overlay, the picture's arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff.differentiate import add_output
+from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.subgraph import prune
+from onnxcam.media import heatmap
+from onnxcam.metadata.reserved import CHOSEN, CLASS, HEATMAP, MAP, OVERLAY, PICTURE, SCORE
+from onnxcam.methods import Method, explanation_graph
+from onnxcam.model.prepared import Subject
+from onnxcam.preprocess import Preprocess
+from onnxcam.structure.layer import Choice
+from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.targets import TOP, ClassAim
+
+TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
+ALPHA = 0.5  # the weight of the colours in the overlay
+
+Size = Literal["input", "layer"]
+
+
+def explained(
+    subject: Subject,
+    method: Method,
+    choice: Choice | None,
+    index: int | None = TOP,
+    map_size: Size = "layer",
+    settings: Mapping[str, Any] | None = None,
+    *,
+    uint8: bool = False,
+    inside: Preprocess | None = None,
+    overlay: bool = False,
+    raw: bool = False,
+) -> None:
+    """Give the model of *subject* the outputs that `bake` tells of, in place.
+
+    *index*: the class, `TOP` for the model's own, None for a run-time input. *inside*: the preprocessing to bake.
+    """
+    graph = subject.model.graph
+    layers = [choice.layer.twin(graph)] if choice else []
+    explanation_graph(subject, method, layers, ClassAim(fixed=None if index in (None, TOP) else index), settings)
+    own = _explanation(graph)
+    op = Emitter(graph)
+    flat = _flat(op, subject, own[MAP], method.at_layer)
+    heat = _heat(op, subject, flat, map_size)
+    outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
+    if raw:
+        outputs |= {MAP: flat, CHOSEN: own[CHOSEN]}
+    tensors = list[ir.Value]()
+    if inside is not None:
+        picture, tensor = _take_pictures(op, subject, inside)
+        tensors.append(tensor)
+        if overlay:
+            outputs[OVERLAY] = _overlay(op, subject, heat, picture)
+    _finish(op, outputs, tensors, index)
+
+
+def _explanation(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Take the explanation's own outputs out of the graph and return them by name; the names are free again."""
+    found = {value.name: value for value in graph.outputs if value.name in (MAP, CHOSEN, SCORE)}
+    graph.outputs[:] = [value for value in graph.outputs if value not in found.values()]
+    for name, value in found.items():
+        value.name = f"{name}.inside"
+    return {name or "": value for name, value in found.items()}
+
+
+def _flat(op: Emitter, subject: Subject, raw: ir.Value, at_layer: bool) -> ir.Value:
+    """Return the map as the method gives it, float32 [N, h, w]: of a signed one the largest |value| over channels."""
+    flat, shape, layout = op.Cast(raw, to=int(ir.DataType.FLOAT)), raw.shape, _pictures(subject)
+    if not at_layer:
+        flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
+        shape = ir.Shape([subject.batch, *layout.size(subject.image)])
+    flat.shape = shape
+    return flat
+
+
+def _heat(op: Emitter, subject: Subject, flat: ir.Value, size: Size) -> ir.Value:
+    """Return ReLU(map) / max of each picture, float32 [N, h, w] in [0, 1]."""
+    layout, known = _pictures(subject), flat.shape
+    maps = op.Unsqueeze(flat, [1])
+    if size == "input":
+        lengths = [op.dim(subject.image, axis) for axis in layout.space]
+        large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
+        maps = op.Resize(maps, None, None, large, mode="linear")
+    positive = op.Relu(maps)
+    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # operators that accelerators have, unlike ReduceMax and Where
+    heat = op.Squeeze(op.Div(positive, top), [1])
+    heat.shape = ir.Shape([subject.batch, *(layout.size(subject.image) if size == "input" or not known else known[1:])])
+    return heat
+
+
+def _pictures(subject: Subject) -> Grid:
+    layout = picture_layout(subject.image)
+    if layout is None:
+        raise ModelError(f"the input {subject.image.name!r} {subject.image.shape} is no picture; nothing to bake")
+    return layout
+
+
+def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
+    made = op.Cast(op.Round(op.Mul(heat, 255.0)), to=int(ir.DataType.UINT8))
+    made.shape = heat.shape
+    return made
+
+
+def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.Value, ir.Value]:
+    """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor, so named."""
+    image, layout, graph = subject.image, _pictures(subject), op.graph
+    lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
+    picture = ir.Value(
+        name=PICTURE, shape=ir.Shape([subject.batch, *lengths, 3]), type=ir.TensorType(ir.DataType.UINT8)
+    )
+    made = _arithmetic(op, picture, how, image)
+    image.replace_all_uses_with(made)
+    graph.inputs[list(graph.inputs).index(image)] = picture
+    made.name, made.shape, made.type = image.name, image.shape, image.type
+    return picture, made
+
+
+def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value) -> ir.Value:
+    """Return the model's tensor of uint8 RGB [N, h, w, 3], as `Preprocess` makes it of a picture of its size."""
+    pixels = op.Cast(picture, to=int(ir.DataType.FLOAT))
+    if how.order == "gray":
+        luma = np.array([0.299, 0.587, 0.114], np.float32)
+        pixels = op.Round(op.ReduceSum(op.Mul(pixels, luma), [3], keepdims=1))
+    elif how.order == "bgr":
+        pixels = op.Gather(pixels, np.array([2, 1, 0]), axis=3)
+    dtype = image.dtype or ir.DataType.FLOAT
+    if dtype.is_integer() and how.takes_raw:
+        shift = 128.0 if dtype == ir.DataType.INT8 else 0.0
+        values = op.Sub(pixels, shift)
+    else:
+        low, high = how.range
+        scale = (high - low) / 255 / np.array(how.std)
+        shift = (low - np.array(how.mean)) / np.array(how.std)
+        values = op.Add(op.Mul(pixels, scale.astype(np.float32)), shift.astype(np.float32))
+        if how.units is not None:
+            known, zero = how.units
+            info = np.iinfo(dtype.numpy())
+            values = op.Clip(op.Add(op.Round(op.Div(values, known)), float(zero)), float(info.min), float(info.max))
+    values = op.Cast(values, to=int(dtype))
+    return op.Transpose(values, perm=[0, 3, 1, 2]) if how.layout == "nchw" else values
+
+
+def _overlay(op: Emitter, subject: Subject, heat: ir.Value, picture: ir.Value) -> ir.Value:
+    """Return the picture with the colours of *heat* over it, uint8 [N, h, w, 3], as `heatmap.overlay` draws it."""
+    table = heatmap.colorize(np.linspace(0, 1, 256, dtype=np.float32)[None])[0].astype(np.float32)
+    size = op.Concat(op.Shape(heat, start=0, end=1), op.const(np.array([1])), op.Shape(picture, start=1, end=3), axis=0)
+    large = op.Squeeze(op.Resize(op.Unsqueeze(heat, [1]), None, None, size, mode="linear"), [1])
+    places = op.Cast(op.Round(op.Mul(op.Clip(large, 0.0, 1.0), 255.0)), to=int(ir.DataType.INT64))
+    colours = op.Gather(table, places, axis=0)
+    mixed = op.Add(op.Mul(colours, ALPHA), op.Mul(op.Cast(picture, to=int(ir.DataType.FLOAT)), 1 - ALPHA))
+    drawn = op.Cast(op.Round(mixed), to=int(ir.DataType.UINT8))
+    drawn.shape = picture.shape
+    return drawn
+
+
+def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.Value], index: int | None) -> None:
+    """Make *outputs* the graph's last ones, and fix the class.
+
+    *tensors* are others that the graph uses by now.
+    """
+    graph = op.graph
+    for name, value in outputs.items():
+        add_output(op, value, name, shape=None if value.shape is None else list(value.shape))
+    wanted = next((value for value in graph.inputs if value.name == CLASS), None)
+    if index is not None and wanted is not None:
+        graph.inputs.remove(wanted)
+        wanted.shape, wanted.const_value = ir.Shape([1]), ir.tensor(np.array([index]), name=CLASS)
+        graph.register_initializer(wanted)
+    op.place([*graph.outputs, *tensors])
+    graph.sort()
+    prune(graph)

@@ -1,0 +1,1 @@
+"""Two models on the same pictures, here or on a device: recorded, compared, judged, reported."""

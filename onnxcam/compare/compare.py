@@ -1,0 +1,167 @@
+"""Two recordings -> a validation: picture to picture, whatever their order, by the same steps as `validate`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from onnxcam.compare import checks as cautions
+from onnxcam.compare.object_masks import Objects
+from onnxcam.compare.pairs import compare
+from onnxcam.compare.recordings import Recording
+from onnxcam.compare.summary import conclude
+from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.compare.validate import journal_in
+from onnxcam.compare.validation import Validation, refuse_finished
+from onnxcam.errors import RecordingError
+from onnxcam.methods.loop import Progress, quiet
+from onnxcam.metrics.evaluation import require_scipy
+from onnxcam.metrics.truth import Truth
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+Rows: TypeAlias = list[tuple[int, int]]
+
+_GEOMETRY = ("resize", "crop", "letterbox")
+_NAMED = 3  # pictures that a message names
+
+
+def compare_recordings(
+    reference: PathLike,
+    candidate: PathLike,
+    directory: PathLike | None = None,
+    *,
+    common: bool = False,
+    force: bool = False,
+    truth: PathLike | Truth | None = None,
+    require: str = DEFAULTS,
+    overwrite: bool = False,
+    images: Sequence[PathLike] = (),
+    progress: Progress = quiet,
+) -> Validation:
+    """Compare what two models were recorded to say of the same pictures.
+
+    Args:
+        reference: The recording to be measured by.
+        candidate: The recording that is measured.
+        directory: As for `onnxcam.compare.validate.validate`.
+        common: Whether pictures that only one of them has are left out, in place of an error.
+        force: Whether other methods, or pictures cut and scaled otherwise, are a warning, in place of an error.
+        truth: Where the objects are, see `onnxcam.metrics.Truth`.
+        require: What must hold, see `onnxcam.compare.thresholds`.
+        overwrite: Whether what is in *directory* makes way.
+        images: Folders of pictures: those of the recordings that lie in them are shown in the report. Others are not
+            opened, whatever a recording calls them.
+        progress: Wraps the pictures and their number.
+
+    Raises:
+        RecordingError: one of them is not whole, or they do not belong together; the message says what differs.
+        MetricError: their classes differ, or *require* does not parse.
+
+    Example:
+        >>> compare_recordings("host", "device", "out").passed
+    """
+    start = time.monotonic()
+    require_scipy("compare", "edge")
+    requirements = parse(require)
+    if directory is not None:
+        refuse_finished(Path(directory), overwrite)
+    first, second = Recording(reference), Recording(candidate)
+    known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
+    cautions.check(first, second, requirements, known)
+    warnings = [
+        f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
+    ]
+    warnings += _refuse_other_ways(first, second, force)
+    rows, left = _matched(first, second, common)
+    identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
+    names = [first.pictures[row]["name"] for row, _ in rows]
+    journal = journal_in(directory, identity | _told(known), overwrite, names)
+    try:
+        for number, (row, other) in enumerate(progress(rows, len(rows))):
+            if number not in journal.done:
+                one = first[row]
+                objects = Objects.of(known, one.picture, one.size)
+                journal.add(
+                    number, compare(one, second[other], *objects.known(one.target, first.classes, first.class_names))
+                )
+    finally:
+        journal.release()
+    warnings += left + _other_classes(first, second, rows)
+    labels = first.class_names or second.class_names
+    unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
+    found = conclude(first.side, second.side, journal, requirements, unreadable, warnings, labels)
+    found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
+    found.seconds = time.monotonic() - start
+    return found
+
+
+def _told(truth: Truth | None) -> dict[str, str | None]:
+    return {"truth": None} if truth is None else {"truth": str(truth.path), "mask values": truth.values}
+
+
+def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list[str]:
+    """RecordingError where the two looked in other ways; warnings where that is to be."""
+    found = []
+    if not (first.has_maps and second.has_maps):
+        whose = ", ".join(f"'{one.name}'" for one in (first, second) if not one.has_maps)
+        found.append(f"there are no maps in {whose}: scores only are compared")
+    differing = []
+    if first.has_maps and second.has_maps and first.side.method != second.side.method:
+        differing.append(
+            f"the methods differ, {first.side.method} in '{first.name}', {second.side.method} in '{second.name}'"
+        )
+    ways = [_geometry(one.side.preprocess) for one in (first, second)]
+    if all(ways) and ways[0] != ways[1]:
+        cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
+        differing.append(f"pictures are cut and scaled otherwise, {cuts}")
+    if differing and not force:
+        raise RecordingError(f"{'; '.join(differing)}; record one of them anew, or --force")
+    return found + differing
+
+
+def _geometry(preprocess: str) -> str:
+    """Return what of a spelling (docs/preprocess.md) says how a picture is cut and scaled; "" where nothing does."""
+    return ",".join(part for part in preprocess.split(",") if part.partition("=")[0] in _GEOMETRY)
+
+
+def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, list[str]]:
+    """Return the rows of the same picture in both, in the order of the first, and what to say of the others."""
+    places = [{one["sha256"]: row for row, one in reversed([*enumerate(seen.pictures)])} for seen in (first, second)]
+    both = [sha256 for sha256 in dict.fromkeys(one["sha256"] for one in first.pictures) if sha256 in places[1]]
+    only = [_names(seen, own.keys() - set(both)) for seen, own in zip((first, second), places, strict=True)]
+    told = [
+        f"{len(names)} only in '{seen.name}' ({', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''})"
+        for seen, names in zip((first, second), only, strict=True)
+        if names
+    ]
+    if not both:
+        raise RecordingError(f"'{first.name}' and '{second.name}' have no picture in common (by the files' hashes)")
+    if told and not common:
+        raise RecordingError(f"the pictures differ: {', '.join(told)}; --common compares the {len(both)} of both")
+    rows = [(places[0][sha256], places[1][sha256]) for sha256 in both]
+    for row, other in rows:
+        sizes = [tuple(seen.pictures[at]["size"]) for seen, at in ((first, row), (second, other))]
+        if sizes[0] != sizes[1]:
+            raise RecordingError(
+                f"{first.pictures[row]['name']} is {sizes[0][0]} × {sizes[0][1]} (H × W) in '{first.name}' and "
+                f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of them tells its size wrongly"
+            )
+    return rows, [f"the pictures differ: {', '.join(told)}; compared are the {len(both)} of both"] if told else []
+
+
+def _names(recording: Recording, hashes: Collection[str]) -> Sequence[str]:
+    return [one["name"] for one in recording.pictures if one["sha256"] in hashes]
+
+
+def _other_classes(first: Recording, second: Recording, rows: Rows) -> list[str]:
+    """Return a warning where maps of different classes were recorded, which are not compared."""
+    count = sum(first.target(row) != second.target(other) for row, other in rows)
+    if not count or not (first.has_maps and second.has_maps):
+        return []
+    return [
+        f"the two explain different classes of {count} of {len(rows)} pictures, whose maps are not compared; record "
+        f"the second with --classes-from '{first.name}'"
+    ]

@@ -1,0 +1,154 @@
+"""Down the network: at which layer does the candidate begin to look elsewhere?
+
+At every layer that both have, two things are compared: the activations themselves (what was computed up to here), and
+the maps of LayerCAM, which serves early layers too (what of it the score rests on). The gradients of all layers come of
+one backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import backward
+from onnxcam.autodiff.differentiate import add_output
+from onnxcam.compare.layer_results import Level
+from onnxcam.compare.observer import Observer, Shot
+from onnxcam.compare.outcome import Outcome
+from onnxcam.compare.pairs import compare
+from onnxcam.compare.similarity import cosine
+from onnxcam.engine import Session
+from onnxcam.errors import MetricError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype
+from onnxcam.graph.io import building
+from onnxcam.graph.subgraph import prune
+from onnxcam.metadata.reserved import CHOSEN
+from onnxcam.structure.layer import Layer, candidates
+from onnxcam.targets import ClassAim
+from onnxcam.targets.scores import TOP
+
+PICTURES = 16
+"""So many pictures are enough: a layer is off for all, or it is not."""
+
+
+class Sounding:
+    """The activations and maps of all layers of one model."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        subject, aim = observer.network.open(), ClassAim()
+        graph = subject.model.graph
+        with building():
+            self.layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)[::-1]
+            op = Emitter(graph)
+            aimed = aim.emit(op, subject.batch)
+            values = [layer.value for layer in self.layers]
+            gradients = backward(op, {aimed.value: aimed.seed}, values, STANDARD)
+            graph.outputs.clear()
+            for number, (layer, gradient) in enumerate(zip(self.layers, gradients, strict=True)):
+                a = op.Cast(layer.layout.maps(op, layer.real(op)), to=int(ir.DataType.FLOAT))
+                add_output(op, a, f"{number}.activation")
+                if gradient is not None:
+                    add_output(op, _map(op, layer, gradient, a), f"{number}.map")
+            add_output(op, aimed.outputs[CHOSEN], CHOSEN)
+            op.place(graph.outputs)
+            prune(graph)
+        self._class, self._batch = aim.input, subject.batch if isinstance(subject.batch, int) else 1
+        self._session = Session(subject.model, observer.provider)
+
+    def ask(self, shot: Shot, index: int) -> tuple[int, dict[str, NDArray[Any]]]:
+        """Return the class that is explained, and the first picture's activation and map of each layer."""
+        feeds = self.observer.network.feeds(np.repeat(shot.tensor, self._batch, axis=0), {})
+        given = {**feeds, self._class: np.full(self._batch, index)}
+        found = self._session.run({name: given[name] for name in self._session.inputs})
+        return int(found.pop(CHOSEN)[0]), {name: array[0] for name, array in found.items()}
+
+
+def _map(op: Emitter, layer: Layer, gradient: ir.Value, a: ir.Value) -> ir.Value:
+    """LayerCAM: ReLU(Σ_k ReLU(∂_k) A_k)."""
+    gradient.shape, gradient.type = layer.value.shape, ir.TensorType(gradient_dtype(layer.value))
+    real = op.Cast(layer.layout.maps(op, layer.real_gradient(op, gradient)), to=int(ir.DataType.FLOAT))
+    return op.Relu(op.ReduceSum(op.Mul(op.Relu(real), a), [1], keepdims=0))
+
+
+def sound(reference: Observer, candidate: Observer, images: Sequence[str], target: int = TOP) -> list[Level]:
+    """Return how far the two agree at each layer that both have, from the input on, over *images*.
+
+    Layers are the same if they have the same name, or else, in the same order, the same channels and size, or the same
+    channels. MetricError where there are none.
+
+    Example:
+        >>> [level.iou for level in sound(Observer("float.onnx"), Observer("int8.onnx"), ["cat.jpg"])]
+    """
+    first, second = Sounding(reference), Sounding(candidate)
+    pairs = matched(first.layers, second.layers)
+    if not pairs:
+        raise MetricError("--layers finds no layer that both networks have, neither by name nor by channels and size")
+    rows = np.array([_picture(first, second, pairs, image, target) for image in images])
+    with np.errstate(invalid="ignore"):
+        counts = np.isfinite(rows).sum(0)
+        means = np.where(counts > 0, np.nansum(rows, 0) / np.maximum(counts, 1), np.nan)
+    return [
+        Level(first.layers[i].name, second.layers[j].name, first.layers[i].size, *_known(means[row]))
+        for row, (i, j) in enumerate(pairs)
+    ]
+
+
+def _known(values: NDArray[np.float64]) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def matched(first: Sequence[Layer], second: Sequence[Layer]) -> list[tuple[int, int]]:
+    """Return the places of the layers that both have, by the description that finds most of them."""
+    ways = (
+        [[layer.name for layer in layers] for layers in (first, second)],
+        [[(_channels(layer), layer.size) for layer in layers] for layers in (first, second)],
+        [[_channels(layer) for layer in layers] for layers in (first, second)],
+    )
+    return max((_aligned(*way) for way in ways), key=len)
+
+
+def _aligned(first: Sequence[Any], second: Sequence[Any]) -> list[tuple[int, int]]:
+    blocks = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
+    return [(a + i, b + i) for a, b, size in blocks for i in range(size)]
+
+
+def _channels(layer: Layer) -> Any:
+    """Return the number of channels, the last axis for tokens."""
+    axis = getattr(layer.layout, "channel", -1)
+    return layer.value.shape[axis] if layer.value.shape is not None else None
+
+
+def _picture(
+    first: Sounding, second: Sounding, pairs: Sequence[tuple[int, int]], image: str, target: int
+) -> NDArray[np.float64]:
+    """Return cosine, Pearson and IoU of each pair of layers, [layers, 3], for one picture."""
+    shots = first.observer.shot(image), second.observer.shot(image)
+    index, own = first.ask(shots[0], target)
+    _, other = second.ask(shots[1], index)
+    rows = np.full((len(pairs), 3), np.nan)
+    for row, (i, j) in enumerate(pairs):
+        a, b = own[f"{i}.activation"], other[f"{j}.activation"]
+        if a.shape == b.shape:
+            rows[row, 0] = cosine(a.ravel(), b.ravel())
+        maps = own.get(f"{i}.map"), other.get(f"{j}.map")
+        values = compare(_outcome(shots[0], maps[0], index), _outcome(shots[1], maps[1], index)).values
+        rows[row, 1:] = values.get("pearson", np.nan), values.get("iou", np.nan)
+    return rows
+
+
+_NOTHING = Outcome("", "", (1, 1), np.zeros(1, np.float32), np.ones(1), 0, None)
+
+
+def _outcome(shot: Shot, heat: NDArray[Any] | None, index: int) -> Outcome:
+    """Return an outcome of which the map alone counts."""
+    told = {"picture": shot.picture, "sha256": shot.sha256, "size": shot.size, "frame": shot.frame}
+    return replace(_NOTHING, **told, map=heat, target=index)  # type: ignore[arg-type]

@@ -1,0 +1,205 @@
+"""One model that says an outcome of each picture: its scores and its map, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.errors import MetricError
+from onnxcam.explainer.runner import Asked, Runner
+from onnxcam.graph.io import ModelLike, load, to_bytes
+from onnxcam.graph.weights import is_beside, weights
+from onnxcam.media import heatmap
+from onnxcam.media import image as pictures
+from onnxcam.metadata.reserved import CHOSEN, MAP
+from onnxcam.methods import find_method, read_settings
+from onnxcam.methods.loop import quiet
+from onnxcam.model.description import Network
+from onnxcam.model.inputs import Given
+from onnxcam.preprocess import Frame, Preprocess, Spec, stack
+from onnxcam.targets import ClassAim
+from onnxcam.targets.classes import Classes, class_index
+from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
+from onnxcam.targets.task import Goal
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture, ready for one model: the tensor [1, …], and which part of the picture it shows."""
+
+    picture: str
+    sha256: str
+    size: tuple[int, int]
+    tensor: NDArray[Any]
+    frame: Frame
+
+    @classmethod
+    def of(cls, how: Preprocess, path: str, picture: NDArray[np.uint8], sha256: str) -> Shot:
+        """Preprocess a *picture* that was read."""
+        size = (picture.shape[0], picture.shape[1])
+        return cls(path, sha256, size, how(picture), how.frame(*size))
+
+
+@dataclass
+class Observer:
+    """A classifier, and how it is looked at; the arguments are those of `onnxcam.Explainer`.
+
+    Raises:
+        MetricError: it is no classifier of pictures.
+        OnnxcamError: what `onnxcam.Explainer` raises.
+
+    Example:
+        >>> observer = Observer("int8.onnx", preprocess="imagenet")
+        >>> observer.outcomes([observer.shot("cat.jpg")])
+    """
+
+    model: ModelLike
+    method: str = "gradcam"
+    layer: str | None = None
+    preprocess: Spec | None = None
+    labels: str | os.PathLike[str] | Sequence[str] | None = None
+    provider: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Given] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        method = find_method(self.method)
+        self.network = Network(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
+        subject = self.network.open()
+        self.network.read(subject)
+        layout = self.network.layout
+        if not isinstance(self.network.task, Classes) or layout is None or len(layout.space) != 2:
+            what = self.network.task.name if layout is None or len(layout.space) == 2 else "a network of volumes"
+            raise MetricError(
+                f"outcomes are those of classifiers of pictures; {self.name} is {what}: compare the maps of "
+                "`onnxcam explain`, or cut the model so that it puts out class scores"
+            )
+        self.scores: Scores = self.network.task.scores
+        self._channel = None if method.at_layer else layout.channel - 1
+        settings = read_settings(method, self.settings)
+        self._runner = Runner(self.network, method, settings, self.layer, False, quiet, spin=False)
+        compiled = self._runner.compile(subject, self.network.task.aim)
+        self._layers = ", ".join(layer.name for layer in compiled.layers) or None
+        self._provider = compiled.session.provider
+
+    @property
+    def name(self) -> str:
+        """What people call the model: its file, as far as it has one."""
+        return os.fspath(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return self.scores.classes
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The names of the classes, None where nobody names them."""
+        return self.network.class_names
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one class excludes the others."""
+        return not self.network.multi_label and self.scores.head != "sigmoid"
+
+    @cached_property
+    def side(self) -> Side:
+        """The model, as reports print it."""
+        model = load(self.model)
+        return Side(
+            name=self.name,
+            sha256=_hash(self.model, model),
+            kind=_kind(model),
+            method=self.method,
+            layer=self._layers,
+            preprocess=str(self.network.preprocessing),
+            provider=self._provider,
+        )
+
+    def index(self, target: int | str) -> int:
+        """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
+        return class_of(target, self.scores.classes, self.class_names)
+
+    def shot(self, path: str | os.PathLike[str]) -> Shot:
+        """Read and preprocess a picture; ImageError where it is none."""
+        return self.shot_of(os.fspath(path), *pictures.read_hashed(path))
+
+    def shot_of(self, path: str, picture: NDArray[np.uint8], sha256: str) -> Shot:
+        """Preprocess a *picture* that was read."""
+        return Shot.of(self.network.preprocessing, path, picture, sha256)
+
+    def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
+        """Return what the model says of each of *shots*, with the maps of *classes*, one each; None: its own top one.
+
+        EngineError where it cannot be run.
+        """
+        wanted = [TOP] * len(shots) if classes is None else classes
+        return [
+            outcome
+            for _, group in groupby(zip(shots, wanted, strict=True), lambda pair: pair[0].tensor.shape)
+            for outcome in self._batch(list(group))
+        ]
+
+    def _batch(self, pairs: Sequence[tuple[Shot, int]]) -> Iterator[Outcome]:
+        goals = [Goal(ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
+        asked = Asked(stack(shot.tensor for shot, _ in pairs), goals)
+        for (shot, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
+            yield self._outcome(shot, found)
+
+    def _outcome(self, shot: Shot, found: Mapping[str, NDArray[Any]]) -> Outcome:
+        values = found[self.scores.output][0]
+        real = real_scores(self.scores, values)
+        return Outcome(
+            picture=shot.picture,
+            sha256=shot.sha256,
+            size=shot.size,
+            scores=np.asarray(values.reshape(-1) if real is None else real, np.float32),
+            probabilities=probabilities(self.scores, values, self.network.multi_label),
+            target=int(found[CHOSEN][0]),
+            map=heatmap.flat(found[MAP][0], self._channel).astype(np.float32),
+            frame=shot.frame,
+            head=self.scores.head,
+            exclusive=self.exclusive,
+        )
+
+
+def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
+    """Return which of *count* classes, called *names*, is meant; `TOP` for ``"top"``. TargetError for none."""
+    if target == "top":
+        return TOP
+    number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
+    return class_index(number, count, names)
+
+
+def _hash(source: ModelLike, model: ir.Model) -> str:
+    """Return the SHA-256 of the model's file, or bytes, and of the files beside it that hold its weights."""
+    if not isinstance(source, str | os.PathLike):
+        return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
+    beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
+    digest = hashlib.sha256()
+    for path in [Path(source), *map(Path, sorted(beside))]:
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(2**20), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _kind(model: ir.Model) -> str:
+    """Return the type that most of the weights have, such as float32 or int8."""
+    counts: Counter[str] = Counter()
+    for tensor in (value.const_value for value in weights(model)):
+        if tensor is not None and tensor.dtype not in (ir.DataType.INT64, ir.DataType.BOOL):
+            counts[tensor.dtype.numpy().name] += tensor.size
+    return counts.most_common(1)[0][0] if counts else "float32"

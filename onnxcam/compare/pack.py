@@ -1,0 +1,165 @@
+"""Pack what a device needs to record: the baked model, perhaps the pictures, and a runner, in one zip."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxcam import files
+from onnxcam.bake.bake import bake
+from onnxcam.compare import device_runner as device
+from onnxcam.compare.observer import Observer
+from onnxcam.compare.record import described, header, meaning_of, shots
+from onnxcam.compare.recordings import Recording
+from onnxcam.errors import ImageError, PreprocessError, RecordingError
+from onnxcam.files import PathLike
+from onnxcam.graph.io import files_of
+from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
+from onnxcam.preprocess import Spec
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip files: two packs of the same things are the same bytes
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` wrote."""
+
+    path: Path
+    pictures: int  # how many are inside, prepared
+    layer: str | None
+    unreadable: Sequence[tuple[str, str]] = field(default=())
+    warnings: Sequence[str] = field(default=())
+
+
+def pack(
+    model: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]] = (),
+    method: str = "gradcam",
+    *,
+    layer: str | None = None,
+    target: int | str = "top",
+    classes_from: str | os.PathLike[str] | None = None,
+    preprocess: Spec | None = None,
+    labels: Any = None,
+    settings: Mapping[str, Any] | None = None,
+    opset: int | None = None,
+    overwrite: bool = False,
+) -> Packed:
+    """Write a zip with *model* baked, and ``run.py``, which records it where only NumPy and ONNX Runtime are.
+
+    Args:
+        model: The .onnx file.
+        path: The zip to write.
+        images: Pictures to bring along, preprocessed; without any the model takes uint8 pictures of its input's size.
+        method: A method that is a graph.
+        layer: As for `Explainer`.
+        target: ``"top"``, ``"input"`` (what ``run.py --class`` says), or a class, as for `bake`.
+        classes_from: A recording: of each picture the class is explained that it explained.
+        preprocess: As for `Explainer`.
+        labels: As for `Explainer`.
+        settings: Of the method.
+        opset: An older opset to write, for an older runtime.
+        overwrite: Whether a file that onnxcam did not write may be replaced.
+
+    Raises:
+        OnnxcamError: what `bake` raises; ImageError where no picture can be read; RecordingError for *classes_from*.
+
+    Example:
+        >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
+    """
+    classes = {} if classes_from is None else Recording(classes_from).explained
+    aim: int | str = target if classes_from is None else "input"
+    watched = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
+    bad: list[tuple[str, str]] = []
+    inputs: list[PathLike] = [*files_of(model), *images]
+    files.require_writable(Path(path), inputs, overwrite=overwrite)
+    with files.writing(path), tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
+        folder = Path(scratch)
+        words: dict[str, Any] = {"layer": layer, "preprocess": preprocess, "labels": labels, "settings": settings}
+        file = folder / "model.onnx"
+        made = bake(
+            model, file, method, target=aim, map_size="layer", inside=not images, raw=True, opset=opset, **words
+        )
+        pictures, tensors = _prepare(watched, images, folder / "tensors.bin", bad) if images else ([], None)
+        for picture in pictures if classes_from else ():
+            if picture["sha256"] not in classes:
+                raise RecordingError(f"'{classes_from}' has no picture like {picture['name']}; record it there too")
+        warnings = [*dict.fromkeys([*watched.network.warnings, *made.warnings])]
+        says = {
+            "format": device.PACK,
+            "version": device.VERSION,
+            "header": header(watched, meaning_of(watched)),
+            "files": {each.name: device.digest(each) for each in sorted(folder.iterdir())},
+            "model": file.name,
+            "tensors": tensors,
+            "pictures": pictures,
+            "classes": classes,
+            "warnings": warnings,
+            **_ends(watched, inside=not images, asks=aim == "input"),
+        }
+        (folder / "pack.json").write_text(json.dumps(says, indent=1) + "\n", "utf-8")
+        (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
+        _zip(sorted(folder.iterdir()), Path(path), inputs, overwrite=overwrite)
+    return Packed(Path(path), len(pictures), watched.side.layer, bad, warnings)
+
+
+def _ends(watched: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
+    """Return what the baked model's inputs and outputs are called, and what they are."""
+    network, scores = watched.network, watched.scores
+    assert network.layout is not None
+    lengths = [network.image.shape[axis] if network.image.shape is not None else None for axis in network.layout.space]
+    return {
+        "input": PICTURE if inside else network.picture,
+        "size": [length if isinstance(length, int) else None for length in lengths],
+        "wanted": CLASS if asks else None,
+        "outputs": [scores.output, MAP, CHOSEN],
+        "units": None if scores.output_units is None else scores.output_units.known,
+    }
+
+
+def _prepare(
+    watched: Observer, images: Sequence[str | os.PathLike[str]], path: Path, bad: list[tuple[str, str]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Write the pictures' tensors to *path*, one behind the other; return what is to be known of each, and of all."""
+    pictures: list[dict[str, Any]] = []
+    shape: tuple[int, ...] = ()
+    with path.open("wb") as file:
+        for shot in shots(watched, images, bad):
+            tensor = shot.tensor[0]
+            if tensor.shape != (shape or tensor.shape):
+                raise PreprocessError(
+                    f"{shot.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
+                    "add crop=HxW to the preprocessing"
+                )
+            shape = tensor.shape
+            file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
+            pictures.append(described(shot))
+    if not pictures:
+        raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
+    dtype = tensor.dtype.newbyteorder("<").str
+    return pictures, {
+        "file": path.name,
+        "dtype": dtype,
+        "shape": [len(pictures), *shape],
+        "sha256": device.digest(path),
+    }
+
+
+def _zip(members: Sequence[Path], path: Path, inputs: Sequence[PathLike], *, overwrite: bool) -> None:
+    """Write *members* as a zip, whole or not at all; equal files make equal bytes."""
+    with files.staged(path, inputs, overwrite=overwrite) as draft, zipfile.ZipFile(draft, "w") as made:
+        for file in members:
+            entry = zipfile.ZipInfo(file.name, _EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            with file.open("rb") as source, made.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)

@@ -1,0 +1,229 @@
+"""Validation → one HTML file that holds all that it shows: no network, no framework, nothing run that is not its own.
+
+Its content security policy names the one style and the one script by their hashes, so whatever a file name or a label
+says is text. Jinja escapes all of it; what a reader would not see is written out (`onnxcam.text`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import onnxcam
+from onnxcam.compare import layer_results as levels
+from onnxcam.compare.pairs import METRICS, Pair
+from onnxcam.compare.report.histogram import Histogram, histogram
+from onnxcam.compare.report.listing import ROWS, Listing, listing
+from onnxcam.compare.report.panel import panel, ramps
+from onnxcam.compare.report.printed import Names, digits, interval, number, single, value
+from onnxcam.compare.report.printed import count as pictures_of
+from onnxcam.errors import OutputError
+from onnxcam.text import visible
+
+if TYPE_CHECKING:
+    from onnxcam.compare.layer_results import Level
+    from onnxcam.compare.outcome import Side
+    from onnxcam.compare.validation import Summary, Validation, Verdict
+
+WORST = 24
+"""Pictures that are shown, the worst ones."""
+LISTED = 50
+"""Unreadable pictures, and kinds of notes, that are listed by name."""
+
+
+def require() -> None:
+    """Raise OutputError where Jinja is not installed."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise OutputError(
+            "the HTML report is made by Jinja, which is not installed; pip install 'onnxcam[edge]'"
+        ) from None
+
+
+def html(validation: Validation, worst_pictures: int = WORST, by: str | None = None) -> str:
+    """Return the report of *validation* as one HTML file, whose pictures are read anew from where they were.
+
+    The *worst_pictures* worst by the metric *by*, or by all of them, are shown with both maps and their difference; a
+    table has them all. Pictures that are no longer there are said to be so. OutputError where Jinja is not installed,
+    MetricError where no picture has the metric *by*.
+    """
+    require()
+    import jinja2
+    from markupsafe import Markup
+
+    templates = files(__package__) / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text("utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style, script = ((templates / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    told = _told(validation, listing(validation.journal, by), worst_pictures)
+    told |= {"style": Markup(style), "script": Markup(script), "rows": Markup(_embedded(told["rows"]))}
+    return environment.get_template("report.html").render(
+        told, style_hash=_hash(style), script_hash=_hash(script), ordered_by=_ordered_by(by)
+    )
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _embedded(data: Any) -> str:
+    """Return JSON that no HTML parser can mistake for the end of its element."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]:
+    """Return all that the template prints."""
+    names = Names(validation.labels)
+    shown = list(enumerate(listed.order[:count], 1))
+    cards = [_card(validation.journal[at], rank, names, listed, validation.folders) for rank, at in shown]
+    anchors = {listed.lines[at].picture: rank for rank, at in shown}
+    heat, difference = ramps()
+    return {
+        "version": onnxcam.__version__,
+        "passed": validation.passed,
+        "models": _short_names(validation.reference.name, validation.candidate.name),
+        "sentence": _sentence(validation, len(listed.order)),
+        "verdicts": [_verdict(one, validation.summaries.get(one.metric)) for one in validation.verdicts],
+        "warnings": [visible(warning, 1000) for warning in validation.warnings],
+        "notes": [(visible(note, 400), times) for note, times in listed.notes.most_common(LISTED)],
+        "unreadable": [(visible(name), visible(why, 400)) for name, why in validation.unreadable[:LISTED]],
+        "unreadable_left": max(0, len(validation.unreadable) - LISTED),
+        "sides": _sides(validation.reference, validation.candidate),
+        "summary": [
+            _summary(validation.summaries[metric], listed, _bounds(validation.verdicts, metric), anchors)
+            for metric in METRICS
+            if metric in validation.summaries
+        ],
+        "layers": [_layer(level) for level in validation.levels],
+        "depth": visible(levels.told(validation.levels), 400) if validation.levels else "",
+        "cards": cards,
+        "folder": visible(listed.folder),
+        "count": len(listed.order),
+        "left_out": max(0, len(listed.order) - ROWS),
+        "columns": listed.columns,
+        "rows": listed.data(names, len(cards)),
+        "heat_ramp": heat,
+        "difference_ramp": difference,
+    }
+
+
+def _bounds(verdicts: Sequence[Verdict], metric: str) -> list[float]:
+    """Return the numbers that *metric* must reach, the last words of its requirements: ``iou.low >= 0.6``."""
+    return [float(verdict.words.split()[-1]) for verdict in verdicts if verdict.metric == metric]
+
+
+def _sentence(validation: Validation, count: int) -> str:
+    pictures = pictures_of(count)
+    failed = sum(not verdict.holds for verdict in validation.verdicts)
+    total = len(validation.verdicts)
+    if not total:
+        return f"Nothing was required of {pictures}."
+    if not failed:
+        return f"{'The requirement holds' if total == 1 else f'All {total} requirements hold'} on {pictures}."
+    return f"{failed} of {total} requirements {'does' if failed == 1 else 'do'} not hold on {pictures}."
+
+
+def _verdict(verdict: Verdict, summary: Summary | None) -> dict[str, Any]:
+    return {
+        "title": _capital(METRICS[verdict.metric].title),
+        "words": verdict.words,
+        "value": value(verdict),
+        "interval": "" if summary is None else interval(summary),
+        "holds": verdict.holds,
+    }
+
+
+def _short_names(*paths: str) -> list[str]:
+    """Return the files' names, or their paths where the names are the same."""
+    names = [re.split(r"[/\\]", path)[-1] for path in paths]
+    return [visible(one) for one in (names if len(set(names)) == len(names) else paths)]
+
+
+def _sides(reference: Side, candidate: Side) -> list[tuple[str, str, str]]:
+    rows = {
+        "File": "name",
+        "SHA-256": "sha256",
+        "Kind": "kind",
+        "Method": "method",
+        "Layer": "layer",
+        "Preprocessing": "preprocess",
+        "Provider": "provider",
+    }
+    return [(title, _of(reference, name), _of(candidate, name)) for title, name in rows.items()]
+
+
+def _of(side: Side, name: str) -> str:
+    return visible(str(getattr(side, name) or "–"), 400)
+
+
+def _summary(summary: Summary, listed: Listing, bounds: list[float], anchors: dict[str, int]) -> dict[str, Any]:
+    metric = METRICS[summary.metric]
+    drawn = histogram(listed.table[metric.id], bounds, yes_or_no=not digits(metric.id))
+    return {
+        "metric": metric.id,
+        "title": _capital(metric.title),
+        "arrow": "↑" if metric.better == "higher" else "↓",
+        "mean": number(metric.id, summary.mean),
+        "interval": interval(summary),
+        "median": number(metric.id, summary.median),
+        "worst": number(metric.id, summary.worst),
+        "worst_picture": visible(listed.short(summary.worst_picture), 60),
+        "anchor": anchors.get(summary.worst_picture),
+        "count": summary.count,
+        "missing": summary.missing,
+        "histogram": drawn,
+        "described": _described(metric.title, drawn, summary, bounds),
+    }
+
+
+def _described(title: str, drawn: Histogram | None, summary: Summary, bounds: list[float]) -> str:
+    """Say in words what the histogram shows."""
+    if drawn is None:
+        return ""
+    required = "".join(f", required {number(summary.metric, bound)}" for bound in bounds)
+    return (
+        f"{title}: {summary.count} values from {drawn.low:.4g} to {drawn.high:.4g}, "
+        f"mean {number(summary.metric, summary.mean)}{required}"
+    )
+
+
+def _layer(level: Level) -> dict[str, Any]:
+    names = dict.fromkeys(visible(name) for name in (level.reference, level.candidate))
+    numbers = ("–" if one is None else f"{one:.3f}" for one in (level.activations, level.pearson, level.iou))
+    return {"names": list(names), "size": level.size, "numbers": list(numbers), "elsewhere": level.elsewhere}
+
+
+def _card(pair: Pair, rank: int, names: Names, listed: Listing, folders: Sequence[str] | None) -> dict[str, Any]:
+    views = panel(pair, folders)
+    return {
+        "rank": rank,
+        "name": visible(listed.short(pair.picture)),
+        "panel": views,
+        "missing": visible(views.missing, 400),
+        "target": names[pair.target],
+        "tops": [names[top] for top in pair.tops],
+        "differs": pair.tops[0] != pair.tops[1],
+        "confidence": ["" if one is None else f"{one:.1%}" for one in pair.confidence],
+        "metrics": [(id, single(id, pair.values[id])) for id in METRICS if id in pair.values],
+        "notes": [visible(note, 400) for note in pair.notes],
+    }
+
+
+def _ordered_by(by: str | None) -> str:
+    return "the mean of their ranks in all metrics" if by is None else METRICS[by].title
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,137 @@
+"""A pair → its pictures in a report: the picture, both maps over it, and their difference, as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import paths
+from onnxcam.compare.pairs import Pair
+from onnxcam.errors import ImageError
+from onnxcam.media import heatmap, image
+
+Picture = NDArray[np.uint8]
+
+SIDE = 320
+"""The longer side of a report's pictures, in pixels, at most."""
+QUALITY = 82
+COLORMAP = "turbo"
+"""Even in lightness where jet has bands that are not in the map."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Data URIs, each None where there is nothing to show; *missing* says why there is no picture.
+
+    Attributes:
+        picture: What both models saw.
+        reference: The reference's map over it, on the scale that both share.
+        candidate: The candidate's.
+        difference: Candidate less reference: red where the candidate looks more, blue where less.
+        width: Of all of them, in pixels.
+        height: Likewise.
+    """
+
+    picture: str | None
+    reference: str | None
+    candidate: str | None
+    difference: str | None
+    width: int
+    height: int
+    missing: str = ""
+
+
+def panel(pair: Pair, folders: Sequence[str] | None = None) -> Panel:
+    """Return the pictures of *pair*. Where its file is no longer there, or another one, its maps are drawn alone.
+
+    So they are where it lies in none of *folders*, and it is not opened then; None: it may lie anywhere.
+    """
+    height, width = _fitted(pair.size)
+    try:
+        if folders is not None:
+            _require_inside(pair.picture, folders)
+        picture, missing = _shrunk(_read(pair), (height, width)), ""
+    except ImageError as error:
+        picture, missing = None, str(error)
+    ground = np.full((height, width, 3), 128, np.uint8) if picture is None else picture
+    reference, candidate = (None if kept is None else _enlarged(kept, (height, width)) for kept in pair.maps)
+    both = reference is not None and candidate is not None
+    return Panel(
+        picture=None if picture is None else uri(picture),
+        reference=None if reference is None else uri(heatmap.overlay(ground, reference, colormap=COLORMAP)),
+        candidate=None if candidate is None else uri(heatmap.overlay(ground, candidate, colormap=COLORMAP)),
+        difference=uri(heatmap.overlay(_greyed(ground), _difference(reference, candidate), 0.9)) if both else None,
+        width=width,
+        height=height,
+        missing=missing,
+    )
+
+
+def ramps() -> tuple[str, str]:
+    """Return the colours of maps from 0 to 1, and of differences from -1 to 1, as data URIs one pixel high."""
+    heat = np.linspace(0, 1, 128, dtype=np.float32)[None]
+    return uri(heatmap.colorize(heat, COLORMAP), ".png"), uri(heatmap.colorize(2 * heat - 1), ".png")
+
+
+def uri(rgb: Picture, kind: str = ".jpg") -> str:
+    """Return *rgb* as a data URI."""
+    import cv2
+
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if kind == ".jpg" else []
+    _, data = cv2.imencode(kind, np.ascontiguousarray(rgb[..., ::-1]), options)
+    media = {".jpg": "jpeg", ".png": "png"}[kind]
+    return f"data:image/{media};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
+
+
+def _read(pair: Pair) -> Picture:
+    picture = image.read(pair.picture)
+    data = paths.read_bytes(pair.picture, ImageError, "picture", image.MAX_BYTES)
+    if hashlib.sha256(data).hexdigest() != pair.sha256:
+        raise ImageError(f"{pair.picture}: the file is another one than was compared")
+    return picture
+
+
+def _require_inside(picture: str, folders: Sequence[str]) -> None:
+    """ImageError where *picture*, which a recording names, is no file in one of *folders*."""
+    place = Path(os.path.realpath(picture))
+    if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders) or not os.path.isfile(place):
+        raise ImageError(f"{picture}: is not opened, as a recording names it; --images FOLDER, where it lies, shows it")
+
+
+def _fitted(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _shrunk(picture: Picture, size: tuple[int, int]) -> Picture:
+    import cv2
+
+    return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _enlarged(kept: NDArray[np.float16], size: tuple[int, int]) -> heatmap.Map:
+    import cv2
+
+    large = cv2.resize(kept.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(large, 0, 1)
+
+
+def _difference(reference: heatmap.Map | None, candidate: heatmap.Map | None) -> heatmap.Map:
+    assert reference is not None
+    assert candidate is not None
+    difference = candidate - reference
+    difference.flat[0] = min(difference.flat[0], -1e-6)  # `overlay` tells a signed map by its negative values
+    return difference
+
+
+def _greyed(picture: Picture) -> Picture:
+    """Return *picture* in pale grey, so that the colours are the difference's alone."""
+    grey = picture.mean(axis=2, keepdims=True)
+    return np.broadcast_to(np.round((255 + grey) / 2), picture.shape).astype(np.uint8)

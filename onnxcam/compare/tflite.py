@@ -1,0 +1,212 @@
+"""TFLite files: scores by their own interpreter, maps by the converted graph. The interpreter is an extra."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import paths
+from onnxcam import preprocess as preparing
+from onnxcam.compare.device_runner import digest
+from onnxcam.compare.observer import Observer, Shot, class_of
+from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
+from onnxcam.graph.io import first_line
+from onnxcam.media import image as pictures
+from onnxcam.metadata import labels as labelling
+from onnxcam.preprocess import Spec, TensorSpec, layout_of
+from onnxcam.targets.scores import TOP, meant
+
+_HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
+_TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
+
+
+class TFLiteObserver:
+    """A TFLite classifier: scores by its interpreter; maps by its copy in ONNX, as interpreters have no gradients.
+
+    The arguments are those of `onnxcam.compare.observer.Observer`. Where the file cannot be converted there are scores
+    only. ``warnings`` say which of the two it is.
+    """
+
+    def __init__(
+        self, path: Path, method: str, layer: str | None, preprocess: Spec | None, labels: Any, settings: Any
+    ) -> None:
+        self.interpreter = Interpreter(path)
+        self._how, warnings = preparing.resolve(preprocess, self.interpreter.spec, path=path)
+        self.warnings: list[str] = list(warnings)
+        self.class_names = labelling.resolve(labels, self.interpreter.classes, path=path)
+        self._maps, self._why = None, ""
+        try:
+            self._maps = Observer(_converted(path), method, layer, self._how, self.class_names, "cpu", settings)
+            self.warnings.append(
+                "the maps come from the file converted to ONNX, as the interpreter has no gradients; the scores come "
+                "from the interpreter"
+            )
+        except (ConversionError, ModelError, GradientError) as error:
+            self._why = f"the file cannot be converted: {error}"
+            self.warnings.append(f"scores only, no maps: {error}")
+
+    @property
+    def side(self) -> Side:
+        """The model, as reports print it."""
+        seen = self.interpreter
+        method = "none" if self._maps is None else self._maps.method
+        layer = None if self._maps is None else self._maps.side.layer
+        return Side(str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name)
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What the scores are, as recordings say it."""
+        seen = self.interpreter
+        known = seen.units is not None or not seen.integers
+        return {"head": seen.head, "exclusive": seen.head != "sigmoid", "known": known}
+
+    def index(self, target: int | str) -> int:
+        """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
+        return class_of(target, self.interpreter.classes, self.class_names)
+
+    def shot(self, path: str | os.PathLike[str]) -> Shot:
+        """Read and preprocess a picture; ImageError where it is none."""
+        return Shot.of(self._how, os.fspath(path), *pictures.read_hashed(path))
+
+    def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
+        """Return what the model says of each of *shots*, with the maps of *classes*; None: of its top ones."""
+        wanted = [TOP] * len(shots) if classes is None else classes
+        return [self._outcome(shot, index) for shot, index in zip(shots, wanted, strict=True)]
+
+    def _outcome(self, shot: Shot, index: int) -> Outcome:
+        scores = self.interpreter.scores(shot.tensor)
+        target = int(np.argmax(scores)) if index == TOP else index
+        flat = None if self._maps is None else self._maps.outcomes([shot], [target])[0].map
+        head, exclusive, known = (self.meaning[name] for name in ("head", "exclusive", "known"))
+        return Outcome(
+            picture=shot.picture,
+            sha256=shot.sha256,
+            size=shot.size,
+            scores=scores.astype(np.float32),
+            probabilities=meant(scores, head, exclusive=exclusive) if known else None,
+            target=target,
+            map=flat,
+            why=self._why,
+            frame=shot.frame,
+            head=head,
+            exclusive=exclusive,
+        )
+
+
+def _converted(path: Path) -> bytes:
+    """Return the file as ONNX, proven equal to it; ConversionError where that cannot be done."""
+    from onnxcam.converters import from_tensorflow
+
+    with tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
+        return from_tensorflow(path, Path(scratch) / "model.onnx").path.read_bytes()
+
+
+class Interpreter:
+    """A TFLite classifier in TensorFlow Lite's interpreter.
+
+    Args:
+        path: The .tflite file: one picture in, one vector of scores out, floats or integers.
+
+    Raises:
+        ModelError: there is no interpreter, the file is no TFLite model, or no such classifier.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        paths.check_file(path, ModelError, "model")
+        make, self.name = _interpreter()
+        try:
+            self._interpreter = make(model_path=str(path), num_threads=1)
+            self._ops: list[dict[str, Any]] = getattr(
+                self._interpreter, "_get_ops_details", list
+            )()  # of the file: a delegate replaces them
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"'{path}' is no TFLite model that runs: {first_line(error)}") from None
+        self._input = self._only(self._interpreter.get_input_details(), 4, "takes", "one picture")
+        self._output = self._only(self._interpreter.get_output_details(), 2, "gives", "one vector of class scores")
+        self.classes = int(self._output["shape"][-1])
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input as a picture sees it; the units of integers are those of the file."""
+        signature = self._input["shape_signature"]
+        lengths = signature if len(signature) else self._input["shape"]
+        shape = tuple(int(length) if length > 0 else None for length in lengths)
+        scale, zero = self._input["quantization"]
+        units = (float(scale), int(zero)) if scale else None
+        return TensorSpec(self._input["name"], np.dtype(self._input["dtype"]), shape, layout_of(shape), units)
+
+    @property
+    def units(self) -> tuple[float, int] | None:
+        """Scale and zero point of the scores; None where they are floats, or integers of unknown meaning."""
+        scale, zero = self._output["quantization"]
+        return (float(scale), int(zero)) if scale else None
+
+    @property
+    def integers(self) -> bool:
+        """Whether the scores are integers."""
+        return bool(np.issubdtype(self._output["dtype"], np.integer))
+
+    @property
+    def kind(self) -> str:
+        """What the numbers inside are."""
+        details = self._interpreter.get_tensor_details()
+        quantised = any(len(one["quantization_parameters"]["scales"]) and one["dtype"] == np.int8 for one in details)
+        return "tflite int8" if quantised else "tflite float32"
+
+    @property
+    def head(self) -> str | None:
+        """What the scores come out of: softmax, logsoftmax, sigmoid, or None where they are plain."""
+        makers = {int(y): op for op in self._ops for y in op["outputs"]}
+        op = makers.get(self._output["index"])
+        while op is not None and op["op_name"] in _TRANSPARENT:
+            op = makers.get(int(op["inputs"][0]))
+        return None if op is None else _HEADS.get(op["op_name"])
+
+    def scores(self, tensor: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the scores [K] of one prepared picture [1, …], in real units where the file tells them."""
+        index = self._input["index"]
+        if tuple(self._input["shape"]) != tensor.shape:
+            try:
+                self._interpreter.resize_tensor_input(index, tensor.shape, strict=True)
+                self._interpreter.allocate_tensors()
+            except (ValueError, RuntimeError):
+                wanted = [int(length) for length in self._input["shape"]]
+                raise ImageError(
+                    f"the picture became a tensor {list(tensor.shape)}, but '{self.path}' takes {wanted}; "
+                    f"add crop={wanted[1]}x{wanted[2]} to the preprocessing"
+                ) from None
+        self._interpreter.set_tensor(index, np.ascontiguousarray(tensor))
+        self._interpreter.invoke()
+        found = self._interpreter.get_tensor(self._output["index"]).reshape(-1).astype(np.float64)
+        scale, zero = self.units or (1.0, 0)
+        real: NDArray[np.float64] = (found - zero) * scale
+        return real
+
+    def _only(self, details: Sequence[dict[str, Any]], rank: int, verb: str, wanted: str) -> dict[str, Any]:
+        """Return the one tensor of *details* that is of *rank* but for axes of length 1."""
+        if len(details) == 1:
+            long = [length for length in details[0]["shape"][1:] if length != 1]
+            if len(details[0]["shape"]) == 4 if rank == 4 else len(long) <= 1:
+                return details[0]
+        shapes = ", ".join(f"{one['name']!r} {list(map(int, one['shape']))}" for one in details)
+        raise ModelError(f"'{self.path}' {verb} {shapes}; recordings are of classifiers, with {wanted}")
+
+
+def _interpreter() -> tuple[Any, str]:
+    """Return the interpreter, and its name: LiteRT's where it is there, else TensorFlow's."""
+    if importlib.util.find_spec("ai_edge_litert") is not None:
+        return importlib.import_module("ai_edge_litert.interpreter").Interpreter, "LiteRT"
+    if importlib.util.find_spec("tensorflow") is not None:
+        return importlib.import_module("tensorflow").lite.Interpreter, "TensorFlow Lite"
+    raise ModelError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")

@@ -1,0 +1,324 @@
+"""Reference, candidate and pictures -> a validation: decoding, inference and comparing side by side.
+
+Pictures are read and preprocessed by a few threads ahead of the models, which run batch after batch; what they say is
+compared in one more thread. At any time memory holds a few batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from onnxcam.compare import checks as cautions
+from onnxcam.compare import layers as depth
+from onnxcam.compare.journal import Journal
+from onnxcam.compare.object_masks import Objects
+from onnxcam.compare.observer import Observer, Shot
+from onnxcam.compare.outcome import Outcome
+from onnxcam.compare.pairs import Pair, compare
+from onnxcam.compare.summary import conclude
+from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.compare.validation import JOURNAL, Validation, refuse_finished
+from onnxcam.errors import ImageError, MetricError, OnnxcamError
+from onnxcam.files import writing
+from onnxcam.graph.io import ModelLike
+from onnxcam.media import image as pictures
+from onnxcam.methods.loop import Progress, quiet
+from onnxcam.metrics.evaluation import require_scipy
+from onnxcam.metrics.truth import Truth
+from onnxcam.numbers import most, whole
+from onnxcam.targets.scores import TOP
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+T = TypeVar("T")
+U = TypeVar("U")
+
+BATCH = 8
+MAX_JOBS = 256
+
+
+def validate(
+    reference: ModelLike | Observer,
+    candidate: ModelLike | Observer,
+    images: PathLike | Sequence[PathLike],
+    directory: PathLike | None = None,
+    *,
+    target: int | str = "top",
+    truth: PathLike | Truth | None = None,
+    require: str = DEFAULTS,
+    strict: bool = False,
+    overwrite: bool = False,
+    batch_size: int = BATCH,
+    jobs: int | None = None,
+    layers: bool = False,
+    progress: Progress = quiet,
+    **options: Any,
+) -> Validation:
+    """Run two models over pictures, and say whether the *candidate* still looks where the *reference* does.
+
+    Both explain the same class: the reference's top one, unless *target* names another.
+
+    Args:
+        reference: The model to be measured by: a path, bytes, an `onnx.ModelProto`; or an `Observer`, for what it has
+            of its own, such as another layer or preprocessing.
+        candidate: The model that is measured, likewise; its classes have the same order.
+        images: Pictures: files, folders, patterns or lists, see `onnxcam.media.listing.files`. One named twice counts
+            once.
+        directory: Where pairs are kept as they come, so that a run that was killed goes on from there: the same call
+            again. None keeps them until the end of the program.
+        target: ``"top"``, a class index or a label.
+        truth: Where the objects are, see `onnxcam.metrics.Truth`: adds ``energy`` and, where it names the classes,
+            ``accuracy``.
+        require: What must hold, see `onnxcam.compare.thresholds`.
+        strict: Whether a picture that cannot be read ends it; else it is told.
+        overwrite: Whether what is in *directory* makes way.
+        batch_size: Pictures a run holds.
+        jobs: Threads that read pictures, from 1; None takes one for each core, at most four.
+        layers: Whether to compare layer by layer too, on the first pictures, see `onnxcam.compare.layers`.
+        progress: Wraps the pictures that are still to do, and their number.
+        options: Of both models: `Observer`'s ``method``, ``layer``, ``preprocess``, ``labels``, ``provider``, …
+
+    Raises:
+        MetricError: the models cannot be compared, or *require* does not parse.
+        ImageError: there is no picture.
+        OnnxcamError: what `Observer` raises; where a model fails on the way, what was done is kept in *directory*.
+
+    Example:
+        >>> found = validate("float.onnx", "int8.onnx", "photos", "out", preprocess="imagenet")
+        >>> found.passed, found.save("out")
+    """
+    start = time.monotonic()
+    _counts(batch_size, jobs)
+    require_scipy("validate", "edge")
+    requirements = parse(require)
+    if directory is not None:
+        refuse_finished(Path(directory), overwrite)
+    names, warnings = _pictures([images] if isinstance(images, str | os.PathLike) else images)
+    known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
+    first, second = (
+        given if isinstance(given, Observer) else observing(side, given, **options)
+        for side, given in (("reference", reference), ("candidate", candidate))
+    )
+    cautions.check(first, second, requirements, known)
+    task = _Task(first, second, known, first.index(target), strict)
+    journal = journal_in(directory, _identity(task, names, target), overwrite, names)
+    try:
+        _run(task, names, journal, batch_size, jobs or min(4, os.cpu_count() or 1), progress)
+    except OnnxcamError as error:
+        raise type(error)(f"{error}{_kept(journal, len(names), directory)}") from error
+    finally:
+        journal.release()
+    if not len(journal):
+        raise ImageError(f"none of the {len(names)} pictures could be read; the first: {task.unreadable[0][1]}")
+    warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
+    warnings += cautions.differing(first, second)
+    labels = first.class_names or second.class_names
+    found = conclude(first.side, second.side, journal, requirements, task.unreadable, warnings, labels)
+    if layers:
+        found.levels = depth.sound(first, second, [pair.picture for pair in journal[: depth.PICTURES]], task.target)
+    found.damaged = journal.damaged
+    found.seconds = time.monotonic() - start
+    return found
+
+
+def _counts(batch_size: int, jobs: int | None) -> None:
+    """MetricError where there are too few of either, or too many."""
+    for name, count, high in (("batch size", batch_size, most("batch_size")), ("number of jobs", jobs, MAX_JOBS)):
+        if count is not None and whole(count, 1, high) is None:
+            raise MetricError(f"the {name} is a whole number from 1 to {high}, not {count}")
+
+
+@dataclass
+class _Task:
+    """The two models, and what is asked of them."""
+
+    reference: Observer
+    candidate: Observer
+    truth: Truth | None
+    target: int
+    strict: bool
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def sides(self) -> list[tuple[str, Observer]]:
+        return [("reference", self.reference), ("candidate", self.candidate)]
+
+    def load(self, path: str) -> _Loaded | ImageError:
+        """Read a picture for both models."""
+        try:
+            picture, sha256 = pictures.read_hashed(path)
+        except ImageError as error:
+            return error
+        first = self.reference.shot_of(path, picture, sha256)
+        same = self.reference.network.preprocessing == self.candidate.network.preprocessing
+        second = first if same else self.candidate.shot_of(path, picture, sha256)
+        return _Loaded((first, second), Objects.of(self.truth, path, first.size))
+
+    def ask(self, batch: Sequence[_Loaded]) -> list[tuple[Outcome, Outcome]]:
+        """Return what both say of *batch*, the candidate of the reference's class."""
+        wanted = None if self.target == TOP else [self.target] * len(batch)
+        first = _named("reference", self.reference, lambda own: own.outcomes([x.shots[0] for x in batch], wanted))
+        classes = [outcome.target for outcome in first]
+        second = _named("candidate", self.candidate, lambda own: own.outcomes([x.shots[1] for x in batch], classes))
+        return list(zip(first, second, strict=True))
+
+    def compare(self, loaded: _Loaded, reference: Outcome, candidate: Outcome) -> Pair:
+        """Return the pair of two outcomes, held against the truth."""
+        own = self.reference
+        return compare(reference, candidate, *loaded.objects.known(reference.target, own.classes, own.class_names))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A picture as both models take it, and where its objects are."""
+
+    shots: tuple[Shot, Shot]
+    objects: Objects
+
+
+def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
+    """Return the files, each once, and what to say of them."""
+    found = pictures.files(images)
+    once = {os.path.realpath(name): name for name in reversed(found)}
+    names = [name for name in dict.fromkeys(found) if once[os.path.realpath(name)] == name]
+    twice = len(found) - len(names)
+    return names, [f"{twice} of the {len(found)} pictures named are named before; each counts once"] if twice else []
+
+
+def observing(side: str, model: ModelLike, **options: Any) -> Observer:
+    """Return the `Observer` of *model*, whose errors say that it is the *side* "reference" or "candidate"."""
+    try:
+        return Observer(model, **options)
+    except OnnxcamError as error:
+        raise _of_side(side, model, error) from error
+
+
+def _named(side: str, observer: Observer, ask: Callable[[Observer], T]) -> T:
+    """Return what *ask* returns; its errors say whose they are."""
+    try:
+        return ask(observer)
+    except OnnxcamError as error:
+        raise _of_side(side, observer.model, error) from error
+
+
+def _of_side(side: str, model: ModelLike, error: OnnxcamError) -> OnnxcamError:
+    name = f" '{os.fspath(model)}'" if isinstance(model, str | os.PathLike) else ""
+    return type(error)(f"the {side}{name}: {error}")
+
+
+def _identity(task: _Task, names: Sequence[str], target: int | str) -> dict[str, Any]:
+    """Return what must be the same for pairs to belong together."""
+    found: dict[str, Any] = {"target": str(target), "truth": None if task.truth is None else str(task.truth.path)}
+    if task.truth is not None:
+        found["mask values"] = task.truth.values
+    for side, seen in task.sides:
+        of = seen.side
+        found |= {
+            f"{side} {name}": getattr(of, name) for name in ("sha256", "method", "layer", "preprocess", "provider")
+        }
+        found[f"{side} settings"] = {name: str(value) for name, value in seen.settings.items()}
+    digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    return found | {"pictures": f"{len(names)} ({digest[:12]})"}
+
+
+def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: bool, names: Sequence[str]) -> Journal:
+    """Return the journal of *names* in *directory*, if any; what is there makes way where that is to be."""
+    if directory is None:
+        return Journal(None, identity)
+    path = Path(directory) / JOURNAL
+    with writing(directory, "into "):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return Journal(path, identity, overwrite=overwrite, names=names)
+
+
+def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, jobs: int, progress: Progress) -> None:
+    """Bring all pictures that are not in *journal* into it.
+
+    The pictures of a run are always the same ones, those that are done already among them: what a model says of one may
+    depend on the others by a rounding, or by more where it is quantised on the way.
+    """
+    done = frozenset(journal.done)
+    batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
+    batches = [batch for batch in batches if not done.issuperset(batch)]
+    work = [number for batch in batches for number in batch]
+    todo = [number for number in work if number not in done]
+    with (
+        ThreadPoolExecutor(jobs, "decode") as readers,
+        ThreadPoolExecutor(1, "compare") as comparer,
+        closing(_ahead(readers, lambda number: task.load(names[number]), work, batch_size + jobs)) as loaded,
+    ):
+        ticked = _ticked(progress(todo, len(todo)), done, zip(work, loaded, strict=False))
+
+        def finish(batch: Sequence[tuple[int, _Loaded]], outcomes: Sequence[tuple[Outcome, Outcome]]) -> None:
+            for (number, one), pair in zip(batch, outcomes, strict=True):
+                if number not in done:
+                    journal.add(number, task.compare(one, *pair))
+
+        waiting: deque[Future[None]] = deque()
+        try:
+            for numbers in batches:
+                batch = list(_readable(task, names, islice(ticked, len(numbers))))
+                if any(number not in done for number, _ in batch):
+                    waiting.append(comparer.submit(finish, batch, task.ask([one for _, one in batch])))
+                while len(waiting) > 2:
+                    waiting.popleft().result()
+        finally:
+            for each in waiting:
+                each.result()
+
+
+def _ticked(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
+    """Yield *items*; advance *ticks*, a progress bar, for each that is not *done*."""
+    steps = iter(ticks)
+    for number, item in items:
+        if number not in done:
+            next(steps)
+        yield number, item
+    deque(steps, 0)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], U], items: Iterable[T], count: int
+) -> Generator[U, None, None]:
+    """Yield *function* of each of *items* in order, worked out by *pool* for *count* of them ahead."""
+    rest = iter(items)
+    waiting = deque(pool.submit(function, item) for item in islice(rest, count))
+    try:
+        while waiting:
+            found = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(rest, 1))
+            yield found
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
+def _readable(
+    task: _Task, names: Sequence[str], loaded: Iterable[tuple[int, _Loaded | ImageError]]
+) -> Iterator[tuple[int, _Loaded]]:
+    """Yield the pictures that can be read, and note the others; the error itself where that is strict."""
+    for number, one in loaded:
+        if not isinstance(one, ImageError):
+            yield number, one
+        elif task.strict:
+            raise one
+        else:
+            task.unreadable.append((names[number], str(one)))
+
+
+def _kept(journal: Journal, total: int, directory: PathLike | None) -> str:
+    """Return what became of the pictures done before an error."""
+    if not len(journal) or directory is None:
+        return ""
+    return (
+        f"; {len(journal)} of {total} pictures are done and kept in '{directory}': the same command goes on from there"
+    )

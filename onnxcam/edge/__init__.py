@@ -1,1 +1,0 @@
-"""The edge: files that explain themselves, and proof that a device looks at the same place."""

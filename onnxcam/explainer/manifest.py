@@ -1,0 +1,60 @@
+"""Explanations -> a folder: overlays, maps, and manifest.json, written last."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from onnxcam import files
+from onnxcam.explainer.explanation import Explanation
+from onnxcam.text import to_json
+
+MANIFEST = "manifest.json"
+
+
+class Folder(files.Folder):
+    """A folder of explanations, which appear together with their manifest or not at all; see `onnxcam.files.Folder`."""
+
+    def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        super().__init__(directory, MANIFEST, overwrite=overwrite)
+        self.entries: list[dict[str, Any]] = []
+        self._stems: set[str] = set()
+
+    def add(self, image: str | os.PathLike[str], explanation: Explanation, **drawing: Any) -> dict[str, Any]:
+        """Stage the files of *explanation* of the picture *image*; return its manifest entry."""
+        written = explanation.save(self.staging, self._stem(Path(image), explanation), **drawing)
+        entry = {
+            "image": str(image),
+            "target": {"index": explanation.target, "label": explanation.label},
+            "words": explanation.words,
+            "score": explanation.score,
+            "probability": explanation.probability,
+            "method": explanation.method,
+            "layer": explanation.layer,
+            "map": str(self.path / written["map"].name),
+            "raw": str(self.path / written["raw"].name),
+            "overlay": str(self.path / written["overlay"].name),
+            "detection": explanation.detection,
+            "box": explanation.box(),
+            "boxes": explanation.boxes(),
+            "parts": explanation.weights,
+            "note": explanation.note,
+            "warnings": list(explanation.warnings),
+        }
+        self.entries.append(entry)
+        return entry
+
+    def _publish(self) -> None:
+        files.write(self.staging / MANIFEST, to_json(self.entries) + "\n")
+        super()._publish()
+
+    def _stem(self, image: Path, explanation: Explanation) -> str:
+        """Return the picture's stem, numbered where another picture of that name was explained alike."""
+        first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
+        count = 1
+        while f"{stem}-{explanation.slug}" in self._stems:
+            count += 1
+            stem = f"{first}-{count}"
+        self._stems.add(f"{stem}-{explanation.slug}")
+        return stem

@@ -1,0 +1,1 @@
+"""ONNX files and their nodes: read, written, checked, emitted and folded; nothing here knows a derivative."""

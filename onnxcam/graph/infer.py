@@ -1,0 +1,192 @@
+"""Dtype and shape of what is emitted, as far as rules and methods ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import onnx_ir as ir
+from onnx.defs import onnx_opset_version
+
+from onnxcam.errors import ModelError
+from onnxcam.graph.io import call_onnx
+from onnxcam.graph.sequence_shapes import inferred_by_onnx, shared_lengths, without
+from onnxcam.graph.subgraph import bodies, captured
+
+_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf OptionalHasElement".split())
+_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero SequenceLength".split())
+_HOLDERS = frozenset("If Loop Scan SequenceMap".split())
+_SEQUENCES = frozenset("SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SplitToSequence".split())
+_SAME = frozenset("Identity OptionalGetElement".split())
+_POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
+
+LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
+"""Operators of other domains whose output is like their input."""
+
+LONG = 2**21  # elements; onnx keeps a record, of 130 bytes, of each element of any vector that could be a shape
+
+SMALL = 1024  # elements; constants of this size may be shapes, axes or pads
+
+
+def type_of(
+    op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
+) -> ir.TypeProtocol | None:
+    """Return the type of an operator's output at *position*, None where its inputs do not tell."""
+    if op_type in _SAME and inputs[0] is not None:
+        kind = inputs[0].type
+        return content(kind) if op_type == "OptionalGetElement" else kind
+    dtype = dtype_of(op_type, position, inputs, attributes)
+    if dtype is None:
+        return None
+    return ir.SequenceType(ir.TensorType(dtype)) if op_type in _SEQUENCES else ir.TensorType(dtype)
+
+
+def dtype_of(
+    op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
+) -> ir.DataType | None:
+    """Return the dtype of an operator's output at *position*, None where its inputs do not tell."""
+    if op_type in _HOLDERS:
+        return None
+    if op_type in _BOOL:
+        return ir.DataType.BOOL
+    if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
+        return ir.DataType.INT64
+    if op_type == "LayerNormalization" and position > 0:
+        return ir.DataType.FLOAT  # the statistics, whatever the data
+    if op_type == "SequenceEmpty":
+        return ir.DataType(attributes.get("dtype", ir.DataType.FLOAT))
+    if op_type == "Cast":
+        return ir.DataType(attributes["to"])
+    if op_type == "ConstantOfShape":
+        return ir.DataType(attributes["value"].dtype) if "value" in attributes else ir.DataType.FLOAT
+    source = {"Where": 1, "CastLike": 1, "OneHot": 2, "DequantizeLinear": 1, "QuantizeLinear": 2}.get(op_type, 0)
+    first = inputs[source] if len(inputs) > source else None
+    return None if first is None else first.dtype
+
+
+def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Shape | None:
+    """Return the shape of an operator's output where it is that of an operand, all others being single numbers."""
+    if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
+        axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
+        return ir.Shape([len(axes)])
+    if op_type in {"DequantizeLinear", "QuantizeLinear"}:
+        return None if inputs[0] is None else inputs[0].shape
+    shapes = [None if x is None else x.shape for x in inputs]
+    if op_type not in _POINTWISE or None in shapes:
+        return None
+    widest = max(shapes, key=len)  # type: ignore[arg-type]
+    others = [shape for shape in shapes if shape is not widest and shape is not None]
+    return widest if all(dim == 1 for shape in others for dim in shape) else None
+
+
+def gradient_dtype(x: ir.Value) -> ir.DataType:
+    """Return the dtype of the cotangent of *x*: its own, but float32 for integers and where it is not known."""
+    return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
+
+
+def gradient_type(x: ir.Value) -> ir.TypeProtocol:
+    """Return the type of the cotangent of *x*: a sequence for a sequence; an optional has that of its content."""
+    tensor = ir.TensorType(gradient_dtype(x))
+    return ir.SequenceType(tensor) if isinstance(content(x.type), ir.SequenceType) else tensor
+
+
+def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
+    """Return the type that an optional of type *kind* holds; *kind* itself if it is none."""
+    return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
+
+
+def no_numbers(x: ir.Value) -> str | None:
+    """Say what *x* is if it is no tensor of numbers, and which node makes it; None if it is one."""
+    if isinstance(content(x.type), ir.SequenceType):
+        what = "a sequence"
+    elif x.dtype == ir.DataType.STRING:
+        what = "a tensor of strings"
+    else:
+        return None
+    node = x.producer()
+    return what if node is None else f"{what} (node {node.name!r}, {node.op_type})"
+
+
+def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
+    """Whether two lengths are known to be equal; nothing is known of one without a name."""
+    return a == b and (isinstance(a, int) or a.value is not None)
+
+
+def rank(x: ir.Value) -> int:
+    """Return the number of axes of *x*; ModelError where it is not known."""
+    if x.shape is None:
+        node = x.producer()
+        raise ModelError(
+            f"the shape of tensor {x.name!r} cannot be inferred"
+            + (f" (node {node.name!r}, {node.op_type})" if node is not None else "")
+            + "; its gradient needs the number of its axes: declare it in the model's value_info"
+        )
+    return len(x.shape)
+
+
+def infer_model(model: ir.Model, values: bool = True) -> None:
+    """Have onnx infer what it can, from *values* of shapes too; it leaves *model* as it is where it fails."""
+    try:
+        proto = call_onnx(partial(inferred_by_onnx, values=values), model)
+    except Exception:  # whatever onnx's C++ raises on what it does not know
+        return
+    pairs = zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True)
+    mappings = [tuple(map(ir.convenience.create_value_mapping, graphs)) for graphs in pairs]
+    shared = shared_lengths(value for _, found in mappings for value in found.values())
+    for own, found in mappings:
+        for name, value in own.items():
+            if name in found:
+                value.type = found[name].type or value.type
+                value.shape = value.shape if found[name].shape is None else without(found[name].shape, shared)
+    for node in model.graph.all_nodes():
+        if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
+            for y in node.outputs:
+                y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
+
+
+def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
+    """Infer the outputs of *nodes*, which stand in order, from what is known of their inputs."""
+    twins: dict[ir.Value | None, ir.Value | None] = {None: None}
+    for value in (value for node in nodes for value in (*node.inputs, *captured(*bodies(node)), *node.outputs)):
+        if value not in twins and value is not None:
+            small = value.const_value if value.const_value is not None and value.const_value.size <= SMALL else None
+            twins[value] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=small)
+    made = {y for node in nodes for y in node.outputs}
+    given = [twin for value, twin in twins.items() if twin is not None and value not in made]
+    copies = [_copy(node, twins) for node in nodes]
+    graph = ir.Graph(
+        [value for value in given if value.const_value is None],
+        [],
+        nodes=copies,
+        initializers=[value for value in given if value.const_value is not None],
+        opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
+        name="emitted",
+    )
+    infer_model(ir.Model(graph, ir_version=10), all(_is_short(value) for value in twins))
+    symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
+    for value in made:
+        twin = twins[value]
+        if twin is None:
+            continue
+        value.type = value.type or twin.type
+        if value.shape is None and twin.shape is not None:  # symbols that onnx made up are not unique
+            value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in twin.shape])
+
+
+def _is_short(value: ir.Value | None) -> bool:
+    shape = None if value is None else value.shape
+    return shape is None or len(shape) != 1 or not isinstance(shape[0], int) or shape[0] <= LONG
+
+
+def _copy(node: ir.Node, twins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:
+    outputs = [twin for y in node.outputs if (twin := twins[y]) is not None]
+    like = (node.domain, node.op_type) in LIKE
+    return ir.Node(
+        "" if like else node.domain,
+        "Identity" if like else node.op_type,
+        [twins[x] for x in node.inputs],
+        [] if like else list(node.attributes.values()),
+        outputs=outputs,
+        name=node.name,
+    )

@@ -1,0 +1,153 @@
+"""What a model is, and what onnxcam would do with it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxcam import preprocess
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import dependents
+from onnxcam.errors import OnnxcamError
+from onnxcam.media.volume import KINDS
+from onnxcam.metadata.labels import Names
+from onnxcam.metadata.reserved import load_bare, stamp_of
+from onnxcam.methods import METHODS, Method, explanation_graph
+from onnxcam.model.blame import blaming
+from onnxcam.model.diagnose import choose_layer
+from onnxcam.model.prepared import Subject
+from onnxcam.passes import canonical
+from onnxcam.structure.layer import Choice, Layer
+from onnxcam.structure.layout import picture_input, picture_layout
+from onnxcam.targets import Aim, Scores, find_tasks
+from onnxcam.targets.classes import Classes
+
+Row = tuple[str, str, str]
+
+TRIED = 10_000  # nodes; each method is tried on models that have no more
+
+
+@dataclass
+class Survey:
+    """What `survey` found. Rows of tensors are (name, dtype, shape), rows of layers (name, tensor, size)."""
+
+    opset: int
+    producer: str
+    nodes: int
+    baked: str  # what `bake` added to the network, in words
+    operators: dict[str, int]
+    inputs: list[Row] = field(default_factory=list)
+    outputs: list[Row] = field(default_factory=list)
+    without_rule: list[str] = field(default_factory=list)
+    preprocess: str = ""
+    task: str = ""
+    targets: list[str] = field(default_factory=list)  # what may be explained, in words
+    scores: str = ""  # of a classifier
+    layers: list[Row] = field(default_factory=list)  # the one that auto takes first
+    reason: str = ""
+    methods: dict[str, str] = field(default_factory=dict)  # id: why it does not apply, or nothing
+    warnings: list[str] = field(default_factory=list)
+
+
+def survey(path: str | os.PathLike[str]) -> Survey:
+    """Look at the model at *path*. What cannot be found out is a warning; ModelError only for no valid model."""
+    with blaming(path):
+        return _survey(path)
+
+
+def _survey(path: str | os.PathLike[str]) -> Survey:
+    model = load_bare(path)
+    operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
+    words = (model.producer_name, model.producer_version)
+    found = Survey(
+        opset=model.opset_imports.get("", 0),
+        producer=" ".join(word for word in words if word and word != "None"),
+        nodes=model.graph.num_nodes(),
+        baked=_baked(stamp_of(model.metadata_props)),
+        operators=dict(operators.most_common()),
+    )
+    model = canonical(model, STANDARD)
+    found.inputs = [_tensor(value) for value in model.graph.inputs]
+    found.outputs = [_tensor(value) for value in model.graph.outputs]
+    try:
+        _look_at_the_input(found, model, Path(path))
+        _look_at_the_methods(found, Subject.of(model), Path(path))
+    except OnnxcamError as error:
+        found.warnings.append(str(error))
+        found.methods = dict.fromkeys(METHODS, "see the warning")
+    return found
+
+
+def _baked(stamp: Mapping[str, Any]) -> str:
+    where = f" at {stamp['layer']}" if stamp.get("layer") else ""
+    return f"{stamp['method']}{where}, target {stamp.get('target')}" if stamp.get("method") else ""
+
+
+def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
+    image = picture_input(model.graph)
+    active = dependents(model.graph, [image], STANDARD)
+    on_the_way = [node for node in model.graph if not active.isdisjoint(node.outputs)]
+    found.without_rule = sorted({node.op_type for node in on_the_way if (node.domain, node.op_type) not in STANDARD})
+    layout = picture_layout(image)
+    if layout is not None and len(layout.space) == 3:
+        found.preprocess = f"of a volume, by its numbers: one of {', '.join(KINDS)}"
+        return
+    spec = preprocess.TensorSpec.of(image)
+    taken, warnings = preprocess.resolve(None, spec, path=path, metadata=model.metadata_props, graph_hint=image)
+    found.preprocess, found.warnings = str(taken), warnings
+
+
+def _look_at_the_methods(found: Survey, subject: Subject, path: Path) -> None:
+    tasks = find_tasks(subject.model.graph, subject.image, Names(None, path, dict(subject.model.metadata_props)))
+    found.task, aim = tasks[0].name, tasks[0].aim
+    found.targets = [f"{task.name}: {task.examples}" for task in tasks]
+    if isinstance(tasks[0], Classes):
+        found.scores = _scores(tasks[0].scores)
+    if aim is None:
+        found.methods = dict.fromkeys(METHODS, "name a target")
+        return
+    choice, why = None, ""
+    try:
+        choice = choose_layer(subject, aim, None)
+        found.layers, found.reason = [_row(layer) for layer in (choice.layer, *choice.others)], choice.reason
+    except OnnxcamError as error:
+        why = str(error)
+    if subject.model.graph.num_nodes() > TRIED:
+        found.warnings.append(f"the model has more than {TRIED} nodes: which methods apply was not tried")
+        return
+    found.methods = {
+        method.id: why if method.uses_layer and choice is None else _refusal(subject, method, choice, aim)
+        for method in METHODS.values()
+    }
+
+
+def _refusal(subject: Subject, method: Method, choice: Choice | None, aim: Aim) -> str:
+    """Return why *method* does not apply, or nothing."""
+    twin = subject.twin()
+    try:
+        explanation_graph(
+            twin, method, [choice.layer.twin(twin.model.graph)] if choice and method.uses_layer else [], aim
+        )
+    except OnnxcamError as error:
+        return str(error)
+    return ""
+
+
+def _scores(scores: Scores) -> str:
+    return f"{scores.value.name!r}, {scores.classes} classes, " + (
+        f"before {scores.head}" if scores.head else "the output itself"
+    )
+
+
+def _tensor(value: ir.Value) -> Row:
+    return value.name or "", str(value.dtype or "?").lower(), str(value.shape or "?")
+
+
+def _row(layer: Layer) -> Row:
+    return layer.name, layer.tensor, layer.size

@@ -1,0 +1,1 @@
+"""Pictures and volumes: files, arrays, and heat maps over them."""

@@ -1,0 +1,216 @@
+"""Picture file ↔ uint8 RGB array: the only place that decodes and encodes pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import files as writing
+from onnxcam import paths
+from onnxcam.errors import ImageError, OutputError
+from onnxcam.media import headers
+from onnxcam.media.listing import SUFFIXES, files
+from onnxcam.stderr import silence
+
+__all__ = ["MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
+
+MAX_PIXELS = 2**28
+"""Larger pictures are refused before they are unpacked: a file of a few kilobytes can ask for gigabytes."""
+
+MAX_BYTES = 2**31 - 1
+"""Larger files are refused before they are read."""
+
+_ACCEPTED = "give a file name, or a uint8 array [H, W, 3] in RGB order or [H, W] in grey"
+
+# OpenCV reads this once, when it is loaded. `headers.size` covers the case that somebody loaded it before.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+
+
+def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the picture as uint8 RGB [H, W, 3].
+
+    Files are turned upright by their EXIF orientation, grey becomes three equal channels, transparency is
+    laid over white, 16-bit and floating pictures are scaled to 8 bits. Arrays are taken as RGB and not
+    copied.
+
+    Raises ImageError for what is no picture, is damaged or has more than MAX_PIXELS pixels.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if not isinstance(source, str | os.PathLike):
+        raise ImageError(f"a picture cannot be a {type(source).__name__}; {_ACCEPTED}")
+    path = Path(source)
+    return decode(load(path), path)
+
+
+def each(source: Any) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pictures of *source*, as `read` does: a folder, a file, an array, a list of these, or None for none.
+
+    Of a folder the files that look like pictures are read, in order of their names; ImageError where none does.
+    """
+    import cv2
+
+    if isinstance(source, list | tuple):
+        for one in source:
+            yield from each(one)
+    elif isinstance(source, str | os.PathLike) and paths.kind(source) == "folder":
+        inside = [path for path in sorted(paths.entries(source)) if paths.kind(path) == "file"]
+        found = [path for path in inside if cv2.haveImageReader(path)]
+        if not found:
+            raise ImageError(f"{source}: the folder has no picture that can be read; give one with .png or .jpg files")
+        yield from map(read, found)
+    elif source is not None:
+        yield read(source)
+
+
+def read_hashed(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], str]:
+    """Return the picture in a file, as `read` does, and the SHA-256 of the file's bytes."""
+    data = load(path)
+    return decode(data, path), hashlib.sha256(data).hexdigest()
+
+
+def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
+    """Write *rgb*, uint8 [H, W, 3], as the kind of file that the suffix names (``.png``, ``.jpg``, …).
+
+    The file appears complete or not at all. Raises OutputError.
+    """
+    import cv2
+
+    path = Path(path)
+    try:
+        done, data = cv2.imencode(path.suffix, np.ascontiguousarray(rgb[..., ::-1]))
+    except cv2.error:
+        done = False
+    if not done:
+        raise OutputError(f"{path}: no picture can be written as '{path.suffix}'; use .png or .jpg")
+    writing.write(path, data.tobytes(), overwrite=True)
+
+
+def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8 or array.size == 0:
+        raise ImageError(f"the picture is an array of {array.dtype} with shape {array.shape}; {_ACCEPTED}")
+    if array.ndim == 2:
+        return np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ImageError(f"the picture is an array with shape {array.shape}; {_ACCEPTED}")
+    return array
+
+
+def load(path: str | os.PathLike[str]) -> bytes:
+    """Return what the file of a picture holds, for `decode`; ImageError where it cannot be read."""
+    data = paths.read_bytes(path, ImageError, "picture", MAX_BYTES)
+    if not data:
+        raise ImageError(f"{path}: the file is empty; copy the picture again")
+    return data
+
+
+def decode(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Return the picture in the file *data*, called *path* in messages, as `read` does."""
+    path = Path(path)
+    _check_size(data, path)
+    try:
+        with silence():
+            return _decode(data, path)
+    except MemoryError:
+        raise ImageError(f"{path}: not enough memory to unpack the picture; scale it down first") from None
+
+
+def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
+    import cv2
+
+    upright = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV obeys EXIF but drops transparency
+    picture = None if headers.is_jpeg(data) else _imdecode(data, cv2.IMREAD_UNCHANGED, path)
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+        return _to_rgb(_to_uint8(_imdecode(data, upright, path)))
+    return _turn(_over_white(_to_uint8(picture)), _orientation(data))
+
+
+def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
+    import cv2
+
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if "MAX_IMAGE" in str(error):
+            raise ImageError(_too_large(path)) from error
+        picture = None
+    if picture is None:
+        raise ImageError(f"{path}: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG again")
+    return np.asarray(picture)
+
+
+def _check_size(data: bytes, path: Path) -> None:
+    size = headers.size(data)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(_too_large(path, f" of {size[0]} x {size[1]} pixels"))
+    if headers.is_png(data) and b"IEND" not in data[-64:]:
+        raise ImageError(f"{path}: the PNG file is cut off; copy the picture again")
+
+
+def _too_large(path: Path, size: str = "") -> str:
+    return f"{path}: a picture{size} is above the limit of {MAX_PIXELS} pixels (2^28); scale it down first"
+
+
+def _to_uint8(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale 16-bit pictures by their full range; floats reach up to 1, or to their own maximum if larger."""
+    if picture.dtype == np.uint8:
+        return picture
+    if picture.dtype == np.uint16:
+        return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    values = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
+    top = max(1.0, float(values.max()))
+    return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
+
+
+def _to_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        return np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def _over_white(bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay a picture with straight (not premultiplied) alpha over white; [H, W, 4] BGRA → [H, W, 3] RGB."""
+    alpha = bgra[..., 3:].astype(np.uint16)
+    blend = bgra[..., 2::-1] * alpha + 255 * (255 - alpha)
+    return ((blend.astype(np.uint32) + 127) // 255).astype(np.uint8)
+
+
+def _orientation(data: bytes) -> int:
+    """Return the EXIF orientation, 1 to 8, of a picture whose transparency kept OpenCV from turning it."""
+    import cv2
+
+    if not hasattr(cv2, "imdecodeWithMetadata"):  # new in OpenCV 4.12
+        return 1
+    _, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    found = [block for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
+    return _exif_orientation(np.asarray(found[0]).tobytes()) if found else 1
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Find tag 0x0112 in the first directory of an EXIF block, which is a small TIFF file."""
+    order = "<" if tiff[:2] == b"II" else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            if tag == 0x0112 and 1 <= value <= 8:
+                return int(value)
+    except struct.error:  # a damaged block says nothing about the picture
+        pass
+    return 1
+
+
+def _turn(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation: 5 to 8 are transposed, and each pair or quartet is mirrored its own way."""
+    if orientation >= 5:
+        picture = picture.transpose(1, 0, 2)
+    vertical, horizontal = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(picture[:: -1 if vertical else 1, :: -1 if horizontal else 1])

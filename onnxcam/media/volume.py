@@ -1,0 +1,164 @@
+"""Volumes: NIfTI and NumPy files ↔ arrays, and what a person looks at: slices through the place of interest."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import paths
+from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
+from onnxcam.media import arrays, heatmap
+
+Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
+
+NIFTI = (".nii", ".nii.gz")
+_MAX_START = 2**26  # bytes of notes between a NIfTI header and the numbers
+_LARGEST = 1e30
+SHOWN = 256  # small volumes are shown about so high
+_ACCEPTED = "give a NIfTI file (.nii, .nii.gz), an .npy or .npz file, or an array [D, H, W]"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Numbers on a grid of three axes, [D, H, W] in the file's own order, and where the grid lies in the scanner."""
+
+    data: NDArray[Any]
+    affine: NDArray[np.float64] | None = None  # 4 × 4, of NIfTI files
+
+
+def read(source: Source) -> Volume:
+    """Return the volume in a file or an array; ImageError for what is none."""
+    if isinstance(source, Volume):
+        return source
+    if isinstance(source, np.ndarray):
+        return Volume(_checked(source, "the array"))
+    path = Path(source)
+    paths.check_file(path, ImageError, "volume")
+    if path.name.lower().endswith(NIFTI):
+        return _read_nifti(path)
+    if path.suffix.lower() in arrays.SUFFIXES:
+        return Volume(_checked(arrays.read(path, ImageError), str(path)))
+    raise ImageError(f"{path}: the model takes volumes; {_ACCEPTED}")
+
+
+def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write *data* as NIfTI with *affine*. Raises OutputError."""
+    nibabel = _nibabel()
+    try:
+        nibabel.save(nibabel.Nifti1Image(np.asarray(data, np.float32), affine), path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _read_nifti(path: Path) -> Volume:
+    nibabel = _nibabel()
+    nibabel.imageglobals.logger.disabled = True  # it prints what it mends
+    try:
+        _check_start(path)
+        image = nibabel.load(path)
+        arrays.check_size(image.shape, path, ImageError)
+        with np.errstate(all="ignore"):
+            data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
+    except ImageError:
+        raise
+    except Exception as error:  # nibabel raises what its readers happen to
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImageError(f"{path}: no NIfTI file, or a damaged one ({why})") from None
+    return Volume(_checked(data, str(path)), affine)
+
+
+def _check_start(path: Path) -> None:
+    """Refuse a file whose numbers start far behind the header: all that lies between would be unpacked."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        head = file.read(544)
+    for order in "<>":
+        (size,) = struct.unpack_from(order + "i", head)
+        if size in (348, 540):
+            kind, at = ("f", 108) if size == 348 else ("q", 168)
+            (start,) = struct.unpack_from(order + kind, head, at)
+            if not 0 <= start <= _MAX_START:
+                raise ImageError(f"{path}: no NIfTI file, or a damaged one (its numbers start at byte {start:g})")
+
+
+def _checked(data: NDArray[Any], name: str) -> NDArray[Any]:
+    shape = data.shape
+    data = data[..., 0] if data.ndim == 4 and shape[-1] == 1 else data
+    if data.ndim != 3 or data.size == 0 or data.dtype.kind not in "uif":
+        raise ImageError(f"{name} is {data.dtype} of shape {list(shape)}, no volume; {_ACCEPTED}")
+    if data.dtype.kind == "f" and not (data.min() >= -_LARGEST and data.max() <= _LARGEST):  # NaN is neither
+        raise ImageError(f"{name} holds NaN, infinity or numbers above {_LARGEST:g}; mend the volume first")
+    return data
+
+
+def _nibabel() -> Any:
+    try:
+        import nibabel
+    except ImportError:
+        raise ImageError("NIfTI files need nibabel; pip install 'onnxcam[volumes]'") from None
+    return nibabel
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a volume becomes the model's tensor [1, 1, D, H, W].
+
+    ``unit``: 0..255 to 0..1; ``minmax``: its own least and largest value to 0..1; ``zscore``: less its mean, by its
+    standard deviation; ``raw``: as it is.
+    """
+
+    kind: str
+    dtype: np.dtype[Any]
+    channel: int = 1
+
+    def __call__(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Return *data* scaled, with the axes of pictures and channels."""
+        x = data.astype(np.float64)
+        if self.kind == "unit":
+            x = x / 255
+        elif self.kind == "minmax":
+            x = (x - x.min()) / max(x.max() - x.min(), 1e-12)
+        elif self.kind == "zscore":
+            x = (x - x.mean()) / max(x.std(), 1e-12)
+        return np.ascontiguousarray(np.expand_dims(x.astype(self.dtype)[None], self.channel))
+
+
+KINDS = ("unit", "minmax", "zscore", "raw")
+
+
+def scaling(spec: object, dtype: np.dtype[Any], channel: int) -> Scaling | None:
+    """Return what *spec* means, None for None; PreprocessError for an unknown one."""
+    if spec is None:
+        return None
+    if spec not in KINDS:
+        known = ", ".join(KINDS)
+        raise PreprocessError(f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), KINDS)}")
+    return Scaling(str(spec), dtype, channel)
+
+
+def guess(data: NDArray[Any], dtype: np.dtype[Any], channel: int) -> Scaling:
+    """Return the scaling that the numbers of a volume suggest."""
+    if dtype.kind in "iu" or (data.dtype.kind == "f" and data.min() >= -1 and data.max() <= 1):
+        return Scaling("raw", dtype, channel)
+    return Scaling("unit" if data.dtype == np.uint8 else "zscore", dtype, channel)
+
+
+def overlay(data: NDArray[Any], heat: NDArray[np.float32], alpha: float, colormap: str) -> NDArray[np.uint8]:
+    """Return three slices, one across each axis through the largest value of *heat*, side by side, uint8 RGB."""
+    low, high = np.percentile(data, (1, 99))
+    grey = np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
+    peak = np.unravel_index(int(np.argmax(np.abs(heat))), heat.shape)
+    tiles = []
+    for axis, place in enumerate(peak):
+        picture = np.repeat(grey.take(place, axis)[..., None], 3, axis=-1)
+        tiles.append(heatmap.overlay(picture, np.take(heat, place, axis), alpha, colormap))
+    height = max(tile.shape[0] for tile in tiles)
+    row = np.concatenate([np.pad(tile, ((0, height - tile.shape[0]), (0, 4), (0, 0))) for tile in tiles], axis=1)
+    times = max(1, SHOWN // height)
+    return np.ascontiguousarray(row.repeat(times, axis=0).repeat(times, axis=1))

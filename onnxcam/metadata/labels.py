@@ -1,0 +1,145 @@
+"""Class names: where they come from, and which index a name has."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from onnxcam import paths
+from onnxcam.errors import TargetError, nearest
+from onnxcam.metadata import sidecar as companions
+from onnxcam.metadata.card import Card
+from onnxcam.metadata.literals import literal
+
+
+def resolve(
+    spec: str | os.PathLike[str] | Sequence[str] | None,
+    count: int | None,
+    *,
+    path: Path | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> list[str] | None:
+    """Return one name for each of *count* classes (None: of any number), or None where nobody names them.
+
+    The first that fits: *spec* (a file or the names themselves), what onnxcam wrote into the model's
+    *metadata*, Hugging Face's ``config.json`` near the model's *path*, Ultralytics' metadata, and for 1,000
+    classes (or 1,001 with a background class first) the names of ImageNet. Raises TargetError where *spec*
+    does not fit.
+    """
+    if spec is not None:
+        return _explicit(spec, count)
+    metadata = metadata or {}
+    for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
+        found = _names(literal(names) if isinstance(names, str) else names)
+        if found and count in (None, len(found)):
+            return found
+    return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a model's classes are called: what the user says, else what travels with the file."""
+
+    spec: str | os.PathLike[str] | Sequence[str] | None = None
+    path: Path | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, count: int | None) -> list[str] | None:
+        """Return one name for each of *count* classes; see `resolve`."""
+        return resolve(self.spec, count, path=self.path, metadata=self.metadata)
+
+    @property
+    def card(self) -> Card:
+        """Return what the model says of itself."""
+        return Card.of(self.metadata)
+
+
+@cache
+def _imagenet() -> tuple[str, ...]:
+    text = resources.files("onnxcam").joinpath("assets/imagenet_labels.txt").read_text("utf-8")
+    return tuple(text.splitlines())
+
+
+def imagenet() -> list[str]:
+    """Return the 1,000 names of ImageNet-1k in the order of its classes."""
+    return list(_imagenet())
+
+
+def index(label: str, labels: Sequence[str]) -> int:
+    """Return the class that *label* names: the whole name, or one of its comma-separated synonyms.
+
+    Case does not count, underscores are spaces; of two classes with one name the first. Raises TargetError
+    with the nearest names.
+    """
+    found = places(labels).get(folded(label))
+    if found is not None:
+        return found
+    raise TargetError(f"no class is named {label!r}.{nearest(label, labels) or ' Give its number instead.'}")
+
+
+def places(labels: Sequence[str]) -> dict[str, int]:
+    """Return the index of each whole name and synonym, as `folded`; whole names go first, and earlier classes."""
+    whole = [(folded(name), number) for number, name in enumerate(labels)][::-1]
+    synonyms = {part.strip(): number for name, number in whole for part in name.split(",")}
+    return synonyms | dict(whole)
+
+
+def folded(name: str) -> str:
+    """Return *name* as names are compared."""
+    return name.strip().replace("_", " ").casefold()
+
+
+def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int | None) -> list[str]:
+    if isinstance(spec, str | os.PathLike):
+        names, where = _read(Path(spec)), str(spec)
+    else:
+        names, where = [str(name) for name in spec], "labels"
+    if count not in (None, len(names)):
+        raise TargetError(f"{where}: {len(names)} labels, but the model has {count} classes; give one for each class")
+    return names
+
+
+def _read(path: Path) -> list[str]:
+    text = paths.read_text(path, TargetError, "file of labels")
+    if path.suffix.lower() != ".json":
+        return [line.strip() for line in text.rstrip().splitlines()]
+    try:
+        names = _names(json.loads(text))
+    except (ValueError, RecursionError):
+        names = None
+    if names is None:
+        raise TargetError(
+            f'{path}: no labels in it; JSON labels are ["name", …], {{"0": "name", …}} or {{"id2label": …}}'
+        )
+    return names
+
+
+def _config(path: Path | None) -> Iterable[Any]:
+    """Yield the names in Hugging Face's config.json: transformers' ``id2label``, timm's ``label_names``."""
+    config = companions.beside(path, "config.json")
+    names = _names(config.get("id2label"))
+    if names is not None and not all(name.startswith("LABEL_") for name in names):  # transformers' placeholders
+        yield names
+    yield config.get("label_names")
+
+
+def _names(value: Any) -> list[str] | None:
+    """Return the names in a list, in {index: name} or in {"id2label": either}; None for anything else.
+
+    A name may be a list that ends with it, as Keras's ``["n02123045", "tabby"]``.
+    """
+    if isinstance(value, dict):
+        value = value.get("id2label", value)
+    if isinstance(value, dict):
+        by_index = {str(key): name for key, name in value.items() if key in range(len(value)) or isinstance(key, str)}
+        value = [by_index.get(str(number)) for number in range(len(by_index))]
+    if not isinstance(value, list):
+        return None
+    names = [name[-1] if isinstance(name, list) and name else name for name in value]
+    return names if all(isinstance(name, str) for name in names) else None

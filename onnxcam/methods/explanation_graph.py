@@ -1,0 +1,142 @@
+"""The explanation graph: a model that gains what a method emits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.differentiate import add_output
+from onnxcam.errors import MethodError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import same
+from onnxcam.graph.subgraph import prune, used_values
+from onnxcam.metadata.reserved import ACTIVATION, AROUND, MAP, SCORE
+from onnxcam.methods.base import NONE, SMOOTH, Method, Scene
+from onnxcam.methods.composite import fused
+from onnxcam.model.prepared import Subject
+from onnxcam.structure.layer import Layer, ancestors
+from onnxcam.structure.layout import picture_layout
+from onnxcam.targets.aim import Aim, Aimed
+
+
+def explanation_graph(
+    subject: Subject,
+    method: Method,
+    layers: Sequence[Layer],
+    aim: Aim,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    signed: bool = False,
+) -> None:
+    """Make the model of *subject* explain itself, in place.
+
+    It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
+    what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
+    layer, or of the picture, unless it says itself what shape it is; the maps of several *layers* are fused. For a
+    method that uses the head, the tensors that go around the layer are outputs too.
+    """
+    image, op = subject.differentiable(), Emitter(subject.model.graph)
+    if subject.asked is not subject.image and (method.at_layer or method.uses_layer or not method.in_graph):
+        raise MethodError(
+            f"{method.id} makes maps of pictures; what the input {subject.asked.name!r} contributes "
+            "say --method gradient-x-input and --method gradient"
+        )
+    target = aim.emit(op, subject.batch)
+    if method.uses_head and layers:
+        op.graph.outputs.extend(x for x in _ways_around(op, subject, layers[0], target) if x not in op.graph.outputs)
+    if method.emit is not None:
+        raw = _map(op, image, method, layers, target, settings or {}, signed)
+        raw = _wide(op, raw) if method.in_graph else raw
+        layout = layers[0].layout if layers else picture_layout(image)
+        if not method.in_graph:
+            add_output(op, raw, MAP)
+        elif method.at_layer and layout is not None:
+            size = raw.shape[1:] if raw.shape is not None else layout.size(layers[0].value if layers else image)
+            add_output(op, raw, MAP, shape=[subject.batch, *size])
+        else:
+            add_output(op, raw, MAP, shape=None if image.shape is None else list(image.shape))
+    _finish(op, {**target.outputs, SCORE: target.score}, subject.batch)
+
+
+def _wide(op: Emitter, raw: ir.Value) -> ir.Value:
+    """Return a map of half precision in float32: its values are often below what float16 tells from zero."""
+    if raw.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        return raw
+    wide = op.Cast(raw, to=int(ir.DataType.FLOAT))
+    wide.shape = raw.shape
+    return wide
+
+
+def _map(
+    op: Emitter,
+    image: ir.Value,
+    method: Method,
+    layers: Sequence[Layer],
+    target: Aimed,
+    settings: Mapping[str, Any],
+    signed: bool,
+) -> ir.Value:
+    """Return what *method* emits, of all *layers* together."""
+    assert method.emit is not None
+    own = dict(settings) if method.in_graph else {}
+    scene = Scene(op, image, layers[0] if layers else None, target, "eigen" in own.pop(SMOOTH, NONE), signed)
+    if len(layers) < 2:
+        return method.emit(scene, **own)
+    if not (method.in_graph and method.at_layer):
+        raise MethodError(f"{method.id} does not look at several layers; name one, or use --method gradcam")
+    return fused(scene, method.emit, layers, **own)
+
+
+def head_graph(subject: Subject, layer: Layer, aim: Aim) -> None:
+    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
+
+    What goes around the layer is an input too, named `AROUND` and the tensor; the picture, and other inputs, stay where
+    more of them is asked for, such as a shape.
+    """
+    graph = subject.model.graph
+    op, own = Emitter(graph), list(graph.inputs)
+    target = aim.emit(op, subject.batch)
+    cut = {x: f"{AROUND}{x.name}" for x in _ways_around(op, subject, layer, target)}
+    for value, name in {**cut, layer.value: ACTIVATION}.items():
+        given = ir.Value(name=name, shape=value.shape, type=value.type)
+        value.replace_all_uses_with(given, replace_graph_outputs=True)
+        graph.inputs.append(given)
+    graph.outputs.clear()
+    _finish(op, {SCORE: target.score}, subject.batch)
+    for value in own:
+        if not value.uses():
+            graph.inputs.remove(value)
+
+
+def _ways_around(op: Emitter, subject: Subject, layer: Layer, target: Aimed) -> list[ir.Value]:
+    """Return the real tensors of the picture, [N, …], that what lies between *layer* and the score takes besides it."""
+    nodes = [*op.graph, *op.pending((), [target.score])]
+    seen, behind, needed = _reached(nodes, subject.image), _reached(nodes, layer.value), ancestors(target.score)
+    between = [node for node in nodes if any(y in behind and y in needed for y in node.outputs)]
+    taken = dict.fromkeys(x for node in between for x in used_values(node) if x in seen and x not in behind)
+    return [x for x in taken if x is not None and x is not subject.image and _is_real_batch(x, subject.batch)]
+
+
+def _reached(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value | None]:
+    """Return *source* and all that *nodes*, in their order, compute from it."""
+    found: set[ir.Value | None] = {source}
+    for node in nodes:
+        if not found.isdisjoint(used_values(node)):
+            found.update(node.outputs)
+    return found
+
+
+def _is_real_batch(x: ir.Value, batch: int | ir.SymbolicDim | None) -> bool:
+    node, real = x.producer(), x.dtype is not None and x.dtype.is_floating_point()
+    placed = node is not None and node.graph is not None
+    return placed and real and batch is not None and bool(x.shape) and same(x.shape[0], batch)  # type: ignore[index]
+
+
+def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Any) -> None:
+    """Make *outputs*, [N] each, the last outputs of the graph, and take out what no output needs."""
+    for name, value in outputs.items():
+        add_output(op, value, name, shape=[batch])
+    op.place(op.graph.outputs)
+    prune(op.graph)

@@ -1,0 +1,32 @@
+"""Unforeseen errors of invalid models: ONNX Runtime says what is wrong with a model that it refuses too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from onnxcam.engine import Session
+from onnxcam.errors import EngineError, ModelError, OnnxcamError
+from onnxcam.graph.io import ModelLike, load
+
+
+@contextmanager
+def blaming(model: ModelLike) -> Iterator[None]:
+    """Turn an unforeseen error into ModelError where ONNX Runtime refuses *model* too; it says what is wrong."""
+    try:
+        yield
+    except OnnxcamError:
+        raise
+    except Exception as error:
+        why = _refusal(model)
+        if not why:
+            raise
+        raise ModelError(f"the model is not valid: {why}") from error
+
+
+def _refusal(model: ModelLike) -> str:
+    try:
+        Session(load(model), "cpu", optimize=False)
+    except EngineError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,147 @@
+"""Find out why: questions that are asked of a model only when something looks wrong, or must be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import backward
+from onnxcam.autodiff.differentiate import add_output
+from onnxcam.engine import Session
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import all_tensors
+from onnxcam.graph.subgraph import prune
+from onnxcam.model.prepared import Subject
+from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
+from onnxcam.targets.aim import Aim, ClassAim, ScoresAim
+
+_OPEN = 224  # the height and width to try where the model leaves them open
+
+Feeds = Mapping[str, np.ndarray]
+
+
+def choose_layer(subject: Subject, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
+    """Return the layer called *name*, or the best one for *aim*; LayerError where there is none.
+
+    *feeds* are a picture's and the aim's; where none are known yet, a random picture tells through which tokens the
+    gradient passes.
+    """
+
+    def probe(layers: Sequence[Layer]) -> list[float]:
+        one = ScoresAim() if feeds is None and isinstance(aim, ClassAim) else aim
+        given = _random(subject, one) if feeds is None else feeds
+        return GradientProbe(subject, one, layers).shares(given)
+
+    target = aim.locate(subject.model.graph)
+    return choose(subject.model.graph, subject.image, target, STANDARD, name, probe)
+
+
+class GradientProbe:
+    """The gradients of *aim*'s score at several layers, on the CPU: built once, asked for many pictures."""
+
+    def __init__(self, subject: Subject, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
+        if layers is None:
+            graph = subject.model.graph
+            layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)
+        self.layers = layers
+        self._gradients = Gradients(subject, aim, [layer.tensor for layer in layers])
+
+    def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
+        """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
+        pairs = zip(self._gradients(feeds), self.layers, strict=True)
+        return [0.0 if gradient is None else _share(gradient, layer, region) for gradient, layer in pairs]
+
+    def choose(self, feeds: Feeds, region: NDArray[np.bool_]) -> Choice:
+        """Return the last layer in which the gradient covers most of *region*; LayerError where it is zero in all."""
+        return widest(self.layers, self.shares(feeds, region))
+
+
+class Gradients:
+    """The gradients of *aim*'s score at the tensors *wanted*, on the CPU."""
+
+    def __init__(self, subject: Subject, aim: Aim, wanted: Sequence[str]) -> None:
+        self._names, self._session = _gradients(subject, aim, wanted)
+
+    def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
+        """Return them for one picture; None where nothing connects."""
+        session = self._session
+        found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+        return [found.get(name) for name in self._names]
+
+
+def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> tuple[list[str], Session | None]:
+    """Return the outputs that are the gradients at the tensors *wanted*, and their session.
+
+    An output is empty where nothing connects; there is no session where that is so of all.
+    """
+    twin = subject.twin()
+    graph = twin.model.graph
+    op = Emitter(graph)
+    aimed = aim.emit(op, twin.batch)
+    tensors = all_tensors(graph)
+    found = backward(op, {aimed.value: aimed.seed}, [tensors[name] for name in wanted], STANDARD)
+    graph.outputs.clear()
+    pairs = list(zip(wanted, found, strict=True))
+    added = [None if dx is None else add_output(op, dx, f"{name}.gradient").name for name, dx in pairs]
+    op.place(graph.outputs)
+    prune(graph)
+    session = Session(twin.model, "cpu", optimize=False) if graph.outputs else None
+    return [name or "" for name in added], session
+
+
+def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:
+    """Tell whether the gradient of *aim*'s score at tensor *wanted* is anywhere other than zero for one picture."""
+    (found,) = Gradients(subject, aim, [wanted])(feeds)
+    return found is not None and bool(np.abs(found).max(initial=0) > 0)
+
+
+def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
+    """Say why the scores are NaN or infinite."""
+    for name, value in model.graph.initializers.items():
+        weights = value.const_value.numpy() if value.const_value is not None else np.zeros(0)
+        if np.issubdtype(weights.dtype, np.floating) and not np.isfinite(weights).all():
+            return f"the model's weights hold NaN or infinity: initializer {name!r}; export the model again"
+    if not np.isfinite(picture).all():
+        return "the input tensor holds NaN or infinity; check the preprocessing"
+    return "the class scores are NaN or infinite though weights and input are not: the network overflows on this input"
+
+
+def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None) -> float:
+    if not gradient.size:
+        return 0.0
+    alive = (np.abs(layer.layout.view(gradient)[0]) > 0).any(axis=0)
+    if region is None:
+        return float(alive.mean())
+    rows, columns = (
+        np.minimum(np.arange(length) * size // length + size // (2 * length), size - 1)
+        for length, size in zip(alive.shape, region.shape, strict=True)
+    )
+    inside = region[np.ix_(rows, columns)]
+    return float(alive[inside].mean()) if inside.any() else float(alive.any())
+
+
+def _random(subject: Subject, aim: Aim) -> dict[str, np.ndarray]:
+    """Return random values for every input of the model and of *aim*."""
+    rng = np.random.default_rng(0)
+    twin = subject.twin()
+    op = Emitter(twin.model.graph)
+    aim.emit(op, twin.batch)
+    found: dict[str, np.ndarray] = {}
+    for value in twin.model.graph.inputs:
+        noise = rng.uniform(-1, 1, _concrete(value))
+        if value.name == aim.input:
+            noise = rng.standard_normal(_concrete(value))
+        elif value.dtype is not None and value.dtype.is_integer():
+            noise = np.round(64 + 63 * noise) if value is twin.image else np.zeros(_concrete(value))
+        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+        found[value.name or ""] = noise.astype(dtype)
+    return found
+
+
+def _concrete(value: ir.Value) -> list[int]:
+    dims = list(value.shape) if value.shape is not None else []
+    return [dim if isinstance(dim, int) else (1 if axis == 0 else _OPEN) for axis, dim in enumerate(dims)]

@@ -1,0 +1,351 @@
+"""Which axes of a tensor are channels and which are space: followed through the graph from the picture.
+
+A `Grid` is a tensor with an axis for each axis of space, whatever its order (NCHW, NHWC, NCDHW). `Tokens` is a
+sequence in which the cells of a grid stand one after the other, behind or before tokens that are no cells: class
+and register tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.rules import RuleSet, compose
+from onnxcam.autodiff.rules.blocked import NCHWC, plain
+from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import no_numbers
+
+Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axes of a tensor [N, …]: one of channels, the others of space, in order."""
+
+    channel: int
+    space: tuple[int, ...]
+
+    def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return *x* as [N, K, *space]."""
+        order = [0, self.channel, *self.space]
+        return x if order == sorted(order) else op.Transpose(x, perm=order)
+
+    def view(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return *x* as [N, K, *space], the same memory."""
+        return x.transpose(0, self.channel, *self.space)
+
+    @property
+    def rank(self) -> int:
+        """Return the number of axes."""
+        return 2 + len(self.space)
+
+    def size(self, x: ir.Value) -> tuple[Dim, ...]:
+        """Return the lengths of the axes of space, None where they are not known."""
+        return tuple(None if x.shape is None else x.shape[axis] for axis in self.space)
+
+    def permuted(self, perm: Sequence[int]) -> Grid:
+        """Return the layout after a transpose."""
+        return Grid(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
+
+
+@dataclass(frozen=True)
+class Blocked(Grid):
+    """A grid in the blocked layout of ONNX Runtime's convolutions: declared as [N, K, *space], otherwise in memory."""
+
+    def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return *x* as [N, K, *space], with the channels that pad it."""
+        return plain(op, x, compose.length(x, 1))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Axes of a tensor [N, …] of rank 3, and the cells among its tokens: ``offset`` to ``offset + prod(grid)``."""
+
+    channel: int
+    token: int
+    grid: tuple[int, ...]
+    offset: int = 0
+    rank: int = 3
+
+    @property
+    def cells(self) -> int:
+        """Return how many tokens are cells of the grid."""
+        count = 1
+        for length in self.grid:
+            count *= length
+        return count
+
+    @property
+    def end(self) -> int:
+        """Return the place behind the last cell."""
+        return self.offset + self.cells
+
+    def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
+        """Return the cells of *x* as [N, K, *grid]."""
+        cells = op.Slice(x, [self.offset], [self.end], [self.token])
+        if self.token < self.channel:
+            cells = op.Transpose(cells, perm=[0, 2, 1])
+        return op.Reshape(cells, [0, 0, *self.grid])
+
+    def view(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the cells of *x* as [N, K, *grid], the same memory."""
+        cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.end]
+        return cells.reshape(*cells.shape[:2], *self.grid)
+
+    def size(self, x: ir.Value) -> tuple[Dim, ...]:
+        """Return the lengths of the grid's axes."""
+        return self.grid
+
+    def permuted(self, perm: Sequence[int]) -> Tokens:
+        """Return the layout after a transpose."""
+        return replace(self, channel=perm.index(self.channel), token=perm.index(self.token))
+
+
+Layout: TypeAlias = Grid | Tokens
+
+
+def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
+    """Return the input of *graph* called *name*, or the one that takes the picture: the only one, or the only grid.
+
+    ModelError where it is no tensor of numbers, or nobody can tell.
+    """
+    inputs = list(graph.inputs)
+    shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
+    grids = [value for value in inputs if picture_layout(value) is not None and no_numbers(value) is None]
+    if name is not None:
+        chosen = next((value for value in inputs if value.name == name), None)
+        if chosen is None:
+            raise ModelError(f"the model has no input {name!r}; there are {shown}")
+    elif len(inputs) == 1 or len(grids) == 1:
+        chosen = grids[0] if grids else inputs[0]
+    elif grids:
+        raise ModelError(f"several inputs of the model could be the picture ({shown}); say which with --wrt NAME")
+    else:
+        raise ModelError(f"no input of the model could be a picture ({shown}); say which to explain with --wrt NAME")
+    what = no_numbers(chosen)
+    if what is not None:
+        raise ModelError(
+            f"the model's input {chosen.name!r} is {what}, no picture; onnxcam explains models that take a "
+            "tensor of numbers: cut off what comes before it"
+        )
+    return chosen
+
+
+def picture_layout(image: ir.Value) -> Grid | None:
+    """Return the layout of a model's input: channels are the axis of length 1, 3 or 4, first or last."""
+    if image.shape is None or len(image.shape) not in (4, 5):
+        return None
+    axes = tuple(range(1, len(image.shape)))
+    first, last = image.shape[1], image.shape[-1]
+    if last in (1, 3, 4) and first not in (1, 3, 4):
+        return Grid(axes[-1], axes[:-1])
+    return Grid(1, axes[1:])
+
+
+def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
+    """Return the layout of every tensor that depends on *image* and in which space can be followed."""
+    active = dependents(graph, [image], rules)
+    start = picture_layout(image)
+    found: dict[ir.Value, Layout] = {} if start is None else {image: start}
+    for node in graph:
+        if active.isdisjoint(node.outputs):
+            continue
+        follow = _in_blocks if node.domain == NCHWC else FOLLOW.get(node.op_type, _same)
+        for position, y in enumerate(node.outputs):
+            layout = follow(node, position, found, active)
+            if layout is not None and (y.shape is None or len(y.shape) == layout.rank):
+                found[y] = layout
+    return found
+
+
+Found: TypeAlias = dict[ir.Value, Layout]
+
+
+def _source(node: ir.Node, found: Found) -> tuple[ir.Value, Layout] | None:
+    return next(((x, found[x]) for x in node.inputs if x is not None and x in found), None)
+
+
+def _length(x: ir.Value | None, axis: int) -> Dim:
+    return x.shape[axis] if x is not None and x.shape is not None else None
+
+
+def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Pointwise operators and normalisations: the output has the layout of an input of its rank."""
+    shape = node.outputs[position].shape
+    for x in node.inputs:
+        layout = found.get(x) if x is not None else None
+        if layout is None or (shape is not None and len(shape) != layout.rank):
+            continue
+        if (
+            isinstance(layout, Grid)
+            or shape is None
+            or _same_tokens(layout, _length(x, layout.token), shape[layout.token])
+        ):
+            return layout
+    return None
+
+
+def _same_tokens(layout: Tokens, before: Dim, now: Dim) -> bool:
+    """Whether an axis of tokens is as long as it was; where that is not known, whether all cells are there still."""
+    return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
+
+
+def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Convolutions and pools: the standard has their channels at axis 1."""
+    source = _source(node, found)
+    if source is None or source[1].rank < 4:
+        return None
+    rank = source[1].rank
+    if node.attributes.get_int("channels_last", 0):  # ONNX Runtime's own
+        return Grid(rank - 1, tuple(range(1, rank - 1)))
+    return Grid(1, tuple(range(2, rank)))
+
+
+def _in_blocks(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """All but the reorder at the end give blocked tensors."""
+    return Blocked(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
+
+
+def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    source = _source(node, found)
+    if source is None:
+        return None
+    layout = source[1]
+    axes = list(range(layout.rank))
+    perm = list(node.attributes.get_ints("perm", axes[::-1]) or axes[::-1])
+    return layout.permuted(perm) if perm[0] == 0 and sorted(perm) == axes else None
+
+
+def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A product with weights mixes the last axis; a product of two activations (attention) mixes space."""
+    x, w = node.inputs[0], node.inputs[3 if node.op_type in _QUANTISED_PRODUCTS else 1]
+    if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
+        return None
+    return found[x]
+
+
+def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A grid flattened into tokens, or tokens folded into a grid, the channels untouched."""
+    source = _source(node, found)
+    y = node.outputs[position]
+    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], Blocked):
+        return None
+    (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
+    if old == new:
+        return layout
+    channel = old[layout.channel - 1]
+    last = layout.channel == len(old)
+    if isinstance(layout, Grid) and channel == 1 and 1 in new and _long(new) == _long(old):
+        free = 1 + new.index(1)
+        rest = (axis for axis in range(1, len(new) + 1) if axis != free)
+        return Grid(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
+    if isinstance(layout, Grid) and len(new) == 2:
+        grid = layout.size(x)
+        if all(isinstance(length, int) for length in grid):
+            tokens = Tokens(2 if last else 1, 1 if last else 2, grid)
+            if new[tokens.channel - 1] == channel and new[tokens.token - 1] == tokens.cells:
+                return tokens
+    if isinstance(layout, Tokens) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
+        space = new[:-1] if last else new[1:]
+        if tuple(space) == layout.grid and new[-1 if last else 0] == channel:
+            axes = tuple(range(1, len(new) + 1))
+            return Grid(axes[-1], axes[:-1]) if last else Grid(1, axes[1:])
+    return None
+
+
+def _long(dims: Sequence[Dim]) -> list[Dim]:
+    return [dim for dim in dims if dim != 1]
+
+
+def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Concatenation: tokens that are no cells shift the grid; a rolled grid (shifted windows) is none any more."""
+    source = _source(node, found)
+    if source is None or source[0].shape is None:
+        return None
+    x, layout = source
+    axis = node.attributes.get_int("axis", 0) % len(x.shape or (1,))
+    if isinstance(layout, Grid):
+        return None if axis in layout.space and _rolled(node) else layout
+    if axis != layout.token:
+        return layout
+    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # there with scales and zeros
+    lengths = [_length(part, axis) for part in parts]
+    place = list(parts).index(x)
+    before, after = lengths[:place], lengths[place + 1 :]
+    if not _known(before) and _known([*lengths[place:], whole := _whole(node, axis)]):
+        before = [whole - lengths[place] - sum(after)]
+    return replace(layout, offset=layout.offset + sum(before)) if _known(before) else None
+
+
+def _known(lengths: Sequence[Dim]) -> bool:
+    return all(isinstance(length, int) for length in lengths)
+
+
+def _whole(node: ir.Node, axis: int) -> Dim:
+    """Return the length of what *node* joins; None where nobody knows.
+
+    PyTorch's older exporter repeats class tokens by a shape computed at run time. The places, which are added to all
+    tokens, tell how many there are.
+    """
+    y = node.outputs[0]
+    wholes = (_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add")))
+    return next((length for length in wholes if isinstance(length, int)), None)
+
+
+def _rolled(node: ir.Node) -> bool:
+    """Whether all that *node* joins was cut off the same tensor."""
+    makers = [x.producer() if x is not None else None for x in node.inputs]
+    cut = [maker.inputs[0] for maker in makers if maker is not None and maker.op_type in ("Slice", "Split")]
+    return len(cut) == len(makers) > 1 and len(set(cut)) == 1
+
+
+def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A slice of the channels keeps the layout; a slice of the tokens must keep all cells."""
+    source = _source(node, found)
+    y = node.outputs[position]
+    if source is None or y.shape is None or source[0].shape is None or len(y.shape) != len(source[0].shape):
+        return None
+    x, layout = source
+    if isinstance(layout, Grid) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
+        return layout
+    starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
+    kept = y.shape[layout.token]
+    if starts is None or starts.size != 1 or not isinstance(kept, int) or starts.item() < 0:
+        return None
+    offset = layout.offset - int(starts.item())
+    return replace(layout, offset=offset) if offset >= 0 and offset + layout.cells <= kept else None
+
+
+def _lost(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    return None
+
+
+_QUANTISED_PRODUCTS = ("QLinearMatMul", "QGemm")  # (a, its scale, its zero point, b, …)
+
+FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]] = {
+    "Transpose": _transposed,
+    **dict.fromkeys(("MatMul", "Gemm", *_QUANTISED_PRODUCTS), _product),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
+    **dict.fromkeys(("Concat", "QLinearConcat"), _joined),
+    "Slice": _sliced,
+    "Split": _sliced,
+    **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
+    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # cells lie elsewhere in the picture behind them
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
+    **dict.fromkeys(
+        (
+            "Conv ConvTranspose FusedConv ConvInteger QLinearConv MaxPool AveragePool LpPool GlobalAveragePool "
+            "GlobalMaxPool GlobalLpPool QLinearAveragePool QLinearGlobalAveragePool DepthToSpace SpaceToDepth"
+        ).split(),
+        _channels_first,
+    ),
+}
+"""How each operator carries a layout on; what is not listed works point by point."""

@@ -1,0 +1,206 @@
+"""How the scalar that is explained stands in the graph: from a run-time input to a score and its cotangent.
+
+So that nothing is rebuilt for another picture or target, what differs between them is an input: the class, weights
+over a tensor, or a direction among embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import Cotangent
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, rank
+from onnxcam.graph.io import all_tensors
+from onnxcam.graph.quantisation import real
+from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
+from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
+
+
+@dataclass(frozen=True)
+class Aimed:
+    """The scalar in one graph."""
+
+    value: ir.Value  # what is differentiated
+    seed: Cotangent  # of value
+    score: ir.Value  # [N]
+    outputs: Mapping[str, ir.Value] = field(default_factory=dict)  # [N] each, by name
+    scores: Scores | None = None  # of the classes, where one of them is explained
+
+
+class Aim(Protocol):
+    """A kind of scalar. Equal aims of one model share a graph."""
+
+    @property
+    def input(self) -> str:
+        """Return the name of the run-time input."""
+
+    @property
+    def single(self) -> bool:
+        """Return whether a run can take one picture only."""
+
+    def locate(self, graph: ir.Graph) -> ir.Value:
+        """Return the tensor of *graph* that is differentiated."""
+
+    def emit(self, op: Emitter, batch: Any) -> Aimed:
+        """Add the input, [*batch*, …], to the emitter's graph, and emit score and cotangent."""
+
+
+@dataclass(frozen=True)
+class ClassAim:
+    """The score of one class: y_c. The input is its index, `TOP` for the model's own first.
+
+    *fixed*: a class that is known when the graph is built, for which there is no input where the batch is fixed too.
+    """
+
+    input: str = CLASS
+    fixed: int | None = None
+    single = False
+
+    def locate(self, graph: ir.Graph) -> ir.Value:
+        """Return the class scores."""
+        return find_scores(graph).value
+
+    def emit(self, op: Emitter, batch: Any) -> Aimed:
+        """Select one class of each picture; int64 [N]."""
+        if self.fixed is not None and isinstance(batch, int):
+            wanted = op.const(np.full(batch, self.fixed))
+        else:
+            wanted = _add_input(op.graph, self.input, [batch], ir.DataType.INT64)
+        scores = find_scores(op.graph, op)
+        index, score = scores.select(op, wanted)
+        return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
+
+
+@dataclass(frozen=True)
+class ScoresAim:
+    """A weighted sum of the class scores: Σ_c w_c y_c. The input is w, [N, classes]."""
+
+    input: str = WEIGHTS
+    single = False
+
+    def locate(self, graph: ir.Graph) -> ir.Value:
+        """Return the class scores."""
+        return find_scores(graph).value
+
+    def emit(self, op: Emitter, batch: Any) -> Aimed:
+        """Weigh the scores of each picture."""
+        scores = find_scores(op.graph, op)
+        weights = _add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
+        shown = real(op, scores.flat(op, scores.shown), scores.shown)
+        return Aimed(scores.value, scores.weighed(op, weights), _weighted_sum(op, shown, weights), {}, scores)
+
+
+@dataclass(frozen=True)
+class WeightsAim:
+    """A weighted sum Σ w · y of the elements of any tensor y; where that is the output of softmax or sigmoid, of what
+    stands before it. The input is w, [N, …].
+
+    The picture's own axis of y is *batch*; None where it has none, and N is 1.
+    """
+
+    tensor: str
+    batch: int | None = 0
+    input: str = WEIGHTS
+
+    @property
+    def single(self) -> bool:
+        """Return whether the tensor has no axis of pictures."""
+        return self.batch is None
+
+    def locate(self, graph: ir.Graph) -> ir.Value:
+        """Return y before its softmax or sigmoid."""
+        return self._before_head(graph)[0]
+
+    def emit(self, op: Emitter, batch: Any) -> Aimed:
+        """Weigh the tensor of each picture."""
+        y = all_tensors(op.graph)[self.tensor]
+        value, perm = self._before_head(op.graph)
+        rest = [length for axis, length in enumerate(y.shape or ()) if axis != self.batch]
+        given = _add_input(op.graph, self.input, [batch, *rest], ir.DataType.FLOAT)
+        weights = self._placed(op, given, rank(y))
+        if perm != sorted(perm):
+            weights = op.Transpose(weights, perm=[perm.index(axis) for axis in range(len(perm))])
+        weights.shape = value.shape
+        product = op.Mul(op.Cast(real(op, value, value), to=int(ir.DataType.FLOAT)), weights)
+        axes = list(range(rank(value)))
+        kept = None if self.batch is None else perm[self.batch]
+        score = op.ReduceSum(product, [axis for axis in axes if axis != kept], keepdims=0)
+        return Aimed(value, _seed(op, weights, value), op.Reshape(score, [-1]))
+
+    def _placed(self, op: Emitter, given: ir.Value, rank: int) -> ir.Value:
+        """Return the input [N, …] with the axes of y."""
+        if self.batch is None:
+            return op.Squeeze(given, [0])
+        if self.batch == 0:
+            return given
+        order = [axis for axis in range(rank) if axis != self.batch]
+        return op.Transpose(given, perm=[0 if axis == self.batch else 1 + order.index(axis) for axis in range(rank)])
+
+    def _before_head(self, graph: ir.Graph) -> tuple[ir.Value, list[int]]:
+        """Return the tensor before softmax or sigmoid, and at which of its axes those of y are."""
+        y = all_tensors(graph)[self.tensor]
+        perm = list(range(rank(y)))
+        value, node = y, y.producer()
+        while node is not None and node.inputs[0] is not None:
+            if node.op_type in HEADS:
+                return node.inputs[0], perm
+            if node.op_type == "Transpose":
+                order = list(node.attributes.get_ints("perm", list(range(len(perm)))[::-1]) or ())
+                perm = [order[axis] for axis in perm]
+            elif node.op_type not in ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear"):
+                break
+            value = node.inputs[0]
+            node = value.producer()
+        return y, list(range(rank(y)))
+
+
+@dataclass(frozen=True)
+class DirectionAim:
+    """How far an embedding y points along a direction d: y · d / |y|. The input is d, [N, D].
+
+    For the unit vector of a reference it is the cosine; for the difference of two it is the margin of a triplet.
+    """
+
+    tensor: str
+    input: str = DIRECTION
+    single = False
+
+    def locate(self, graph: ir.Graph) -> ir.Value:
+        """Return the embedding."""
+        return all_tensors(graph)[self.tensor]
+
+    def emit(self, op: Emitter, batch: Any) -> Aimed:
+        """∂ (y · d / |y|) / ∂y = (d − (d · ŷ) ŷ) / |y|."""
+        value = self.locate(op.graph)
+        length = value.shape[-1] if value.shape is not None else None
+        d = _add_input(op.graph, self.input, [batch, length], ir.DataType.FLOAT)
+        y = op.Cast(op.Reshape(real(op, value, value), op.Shape(d)), to=int(ir.DataType.FLOAT))
+        norm = op.Max(op.ReduceL2(y, [1], keepdims=1), op.const(1e-12, ir.DataType.FLOAT))
+        unit = op.Div(y, norm)
+        score = op.ReduceSum(op.Mul(unit, d), [1], keepdims=1)
+        slope = op.Div(op.Sub(d, op.Mul(score, unit)), norm)
+        seed = _seed(op, op.reshape_like(slope, value), value)
+        return Aimed(value, seed, op.Squeeze(score, [1]))
+
+
+def _add_input(graph: ir.Graph, name: str, shape: Sequence[Any], dtype: ir.DataType) -> ir.Value:
+    value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+    graph.inputs.append(value)
+    return value
+
+
+def _seed(op: Emitter, weights: ir.Value, value: ir.Value) -> ir.Value:
+    """Return *weights* of the real numbers that *value* means as its cotangent."""
+    known = integer_units(value)
+    scaled = weights if known is None else op.Mul(weights, op.Reshape(known.scale, [1]))
+    return op.Cast(scaled, to=int(gradient_dtype(value)))
+
+
+def _weighted_sum(op: Emitter, y: ir.Value, weights: ir.Value) -> ir.Value:
+    return op.ReduceSum(op.Mul(op.Cast(y, to=int(ir.DataType.FLOAT)), weights), [1], keepdims=0)

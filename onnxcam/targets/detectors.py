@@ -1,0 +1,227 @@
+"""Detectors: in which tensors of a graph boxes and scores stand. One rule a layout; the first that fits is taken.
+
+1. `_suppressed`: what NonMaxSuppression takes, [N, C, B] and [N, B, 4], where it is the model's own.
+2. `_table`, `_final`: what comes out of a graph that suppresses or sorts by itself.
+3. `_pair`: scores [N, B, C] beside boxes [N, B, 4].
+4. `_yolo`: boxes and scores in one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from onnxcam.graph.infer import no_numbers
+from onnxcam.structure.layout import Grid
+from onnxcam.targets.heads import Final, Head, Pair, Table, Yolo
+
+Length: TypeAlias = "int | None"  # None: open
+
+_COCO = 80
+_PYTORCH = ("main_graph", "torch_jit", "torch-jit-export")  # what its exporters call a graph
+_SELECTS = ("NonMaxSuppression", "TopK")
+_SHAPES = frozenset(
+    "Concat Slice Split Gather ScatterND Reshape Transpose Squeeze Unsqueeze Flatten Cast Identity QuantizeLinear "
+    "DequantizeLinear QLinearConcat".split()
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the rules look at."""
+
+    graph: ir.Graph
+    size: tuple[Length, ...]  # (height, width) of the picture's tensor
+    labels: int | None  # the number of class names
+    known: bool  # the file says that it is a detector
+
+    def outputs(self, rank: int) -> list[ir.Value]:
+        """Return the outputs of *rank* axes."""
+        numbers = (y for y in self.graph.outputs if no_numbers(y) is None)
+        return [y for y in numbers if y.shape is not None and len(y.shape) == rank]
+
+    @property
+    def selects(self) -> bool:
+        """Whether the graph suppresses or sorts candidates by itself."""
+        return any(node.op_type in _SELECTS for node in self.graph.all_nodes())
+
+    @property
+    def y_first(self) -> bool:
+        """Whether boxes are y, x, as TensorFlow and ONNX have them; PyTorch's are x, y, even where ONNX says y, x."""
+        noted = any("pkg.torch.onnx" in key for node in self.graph for key in node.metadata_props)
+        return not noted and self.graph.name not in _PYTORCH
+
+
+def find_head(graph: ir.Graph, layout: Grid, image: ir.Value, labels: int | None, known: bool) -> Head | None:
+    """Return where *graph* holds detections; None where it does not look like a detector.
+
+    *labels* is the number of class names, *known* that the file says it is one.
+    """
+    size = tuple(length if isinstance(length, int) else None for length in layout.size(image))
+    asked = Asked(graph, size, labels, known)
+    rules = (_suppressed, _table, _final, _pair, _yolo)
+    return next((head for rule in rules if (head := rule(asked)) is not None), None)
+
+
+def _suppressed(asked: Asked) -> Head | None:
+    """Boxes and scores as NonMaxSuppression takes them.
+
+    Not where it takes one class: there they may have been made for the node, one class after another or, as
+    torchvision does it, with boxes moved apart by their class.
+    """
+    for node in asked.graph:
+        if node.op_type != "NonMaxSuppression" or node.inputs[0] is None or node.inputs[1] is None:
+            continue
+        boxes, scores = node.inputs[0], node.inputs[1]
+        if len(_dims(scores)) == 3 and _dims(scores)[1] != 1:
+            centred = bool(node.attributes.get_int("center_point_box", 0))
+            y_first = asked.y_first and not centred
+            return Pair(_name(scores), _name(boxes), True, y_first, centred, labels=asked.labels)
+    return None
+
+
+def _table(asked: Asked) -> Head | None:
+    """The only output is [N, K, 6]: x1, y1, x2, y2, score, class."""
+    outputs = asked.outputs(3)
+    if len(asked.graph.outputs) == 1 and outputs and _dims(outputs[0])[2] == 6 and asked.selects:
+        return Table(_name(outputs[0]))
+    return None
+
+
+def _final(asked: Asked) -> Head | None:
+    """Boxes [N, K, 4] beside scores and classes [N, K]; or [K, 4], [K] and [K]."""
+    if not asked.selects:
+        return None
+    for rank, batch in ((3, 0), (2, None)):
+        for boxes in asked.outputs(rank):
+            rows = [y for y in asked.outputs(rank - 1) if _alike(_dims(y)[-1], _dims(boxes)[-2])]
+            found = _scores_and_classes(rows) if _dims(boxes)[-1] == 4 else None
+            if found is not None:
+                scores, classes = found
+                return Final(_name(boxes), _name(scores), _name(classes), batch == 0 and asked.y_first, batch)
+    return None
+
+
+def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value] | None:
+    """Tell scores from classes by their names; else classes are integers; else they come first, as TFLite has them."""
+    floats = [y for y in rows if _is_float(y)]
+    scores = _named(floats, "score", "conf")
+    rest = [y for y in rows if y is not scores]
+    classes = _named(rest, "class", "label") or next((y for y in rest if not _is_float(y)), None)
+    if scores is None and classes is None and len(floats) > 1:
+        classes, scores = floats[:2]
+    scores = scores or next((y for y in floats if y is not classes), None)
+    classes = classes or next((y for y in rest if y is not scores), None)
+    return (scores, classes) if scores is not None and classes is not None else None
+
+
+def _pair(asked: Asked) -> Head | None:
+    """Scores and boxes of as many candidates; a detector with such a pair for each of several grids is none of these.
+
+    Boxes are called boxes, or are what has 4 columns; scores are called scores, or what stands first.
+    """
+    values = asked.outputs(3)
+    four = [y for y in values if _dims(y)[2] == 4]
+    boxes = [y for y in four if _named([y], "box", "loc")] or four
+    pairs = [(scores, one) for one in boxes for scores in _beside(one, values, boxes)]
+    if not pairs or len({_dims(one)[1] for _, one in pairs}) > 1:
+        return None
+    one = pairs[0][1]
+    beside = [scores for scores, other in pairs if other is one]
+    scores = _named(beside, "logit", "score", "class", "cls", "conf") or beside[0]
+    centred = True if "pred_boxes" in _name(one) else None  # DETR and its kin
+    return Pair(_name(scores), _name(one), centred=centred, exclusive=_is_exclusive(scores, asked), labels=asked.labels)
+
+
+def _beside(one: ir.Value, values: Sequence[ir.Value], boxes: Sequence[ir.Value]) -> Iterator[ir.Value]:
+    return (y for y in values if y not in boxes and _alike(_dims(one)[1], _dims(y)[1]))
+
+
+def _is_exclusive(scores: ir.Value, asked: Asked) -> bool:
+    """Whether one class is "no object" for certain: behind softmax, or where there is a class more than names."""
+    node, count = scores.producer(), _dims(scores)[2]
+    return (node is not None and node.op_type == "Softmax") or (count is not None and asked.labels == count - 1)
+
+
+def _yolo(asked: Asked) -> Head | None:
+    """One tensor of boxes and scores, and as many candidates as the picture has cells, or as many columns as names.
+
+    Nothing else is taken for it: the scores must come from a sigmoid, unless the file says that it is a detector.
+    """
+    for y in asked.outputs(3):
+        if not (asked.known or _has_sigmoid(y)):
+            continue
+        _, one, other = _dims(y)
+        for last, columns, count in ((True, one, other), (False, other, one)):
+            if columns is not None and _is_yolo(columns, count, asked):
+                objectness = _has_objectness(columns, count, last, asked)
+                return Yolo(_name(y), last, objectness, asked.labels)
+    return None
+
+
+def _is_yolo(columns: int, count: Length, asked: Asked) -> bool:
+    if columns < 4 + (asked.labels or 1):
+        return False
+    if count in _cells(asked.size, 1) | _cells(asked.size, 3):
+        return True
+    if asked.labels is not None and columns in (4 + asked.labels, 5 + asked.labels):
+        return count != columns
+    return asked.known and (count is None or count > columns)
+
+
+def _has_objectness(columns: int, count: Length, last: bool, asked: Asked) -> bool:
+    """By the number of names; three boxes a cell have it (v5, v7); else by COCO's classes; else by the layout."""
+    if asked.labels is not None:
+        return columns == 5 + asked.labels
+    if count in _cells(asked.size, 3):
+        return True
+    return columns == 5 + _COCO if columns in (4 + _COCO, 5 + _COCO) else not last
+
+
+def _cells(size: tuple[Length, ...], each: int) -> set[int]:
+    """Return how many candidates there are for a picture of *size*: *each* a cell, at strides 8, 16, 32 (and 64)."""
+    numbers = [length for length in size if length is not None]
+    if len(numbers) != 2:
+        return set()
+    height, width = numbers
+    cells = [(height // stride) * (width // stride) for stride in (8, 16, 32, 64)]
+    return {each * sum(cells[:count]) for count in (3, 4)} - {0}
+
+
+def _has_sigmoid(y: ir.Value) -> bool:
+    """Whether a part of *y* is a sigmoid's output, moved about but not changed."""
+    waiting, seen = [y], set()
+    while waiting:
+        node = waiting.pop().producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.op_type in ("Sigmoid", "QLinearSigmoid"):
+            return True
+        if node.op_type in _SHAPES:
+            waiting += [x for x in node.inputs if x is not None]
+    return False
+
+
+def _named(values: Sequence[ir.Value], *words: str) -> ir.Value | None:
+    """Return the first of *values* whose name holds one of *words*."""
+    return next((y for y in values if any(word in _name(y).lower() for word in words)), None)
+
+
+def _name(y: ir.Value) -> str:
+    return y.name or ""
+
+
+def _is_float(y: ir.Value) -> bool:
+    return y.dtype is not None and y.dtype.is_floating_point()
+
+
+def _dims(y: ir.Value) -> list[Length]:
+    return [dim if isinstance(dim, int) else None for dim in y.shape] if y.shape is not None else []
+
+
+def _alike(one: Length, other: Length) -> bool:
+    return one is None or other is None or one == other

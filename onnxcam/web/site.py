@@ -1,0 +1,99 @@
+"""The page as a folder of static files: onnxcam/web, onnxruntime-web, an example, and a model if one is given."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxcam import __version__, files
+from onnxcam.bake.bake import bake
+from onnxcam.errors import ModelError
+from onnxcam.graph.io import load
+from onnxcam.media import heatmap
+from onnxcam.metadata.reserved import BAKED
+from onnxcam.web import runtime as webruntime
+
+EXAMPLE = {"model": "example.onnx", "picture": "example.png"}
+MODEL = "model.onnx"
+INDEX, RUNTIME = "site.json", "runtime"
+
+
+def build(
+    directory: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    runtime: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the page to *directory*, and return that; any web server can give it out.
+
+    Args:
+        directory: A folder; files of an older page are replaced, others stay.
+        model: A baked model for the page to open at once.
+        runtime: The npm package onnxruntime-web, as a folder or .tgz; without it the pinned release is fetched from the
+            npm registry once and kept in the user's cache.
+        overwrite: Whether files of the same names that onnxcam did not write may be replaced.
+
+    Raises:
+        ModelError: *model* is not baked.
+        RuntimeFilesError: onnxruntime-web cannot be had.
+        OutputError: the folder cannot be written.
+    """
+    folder = Path(directory)
+    given = None if model is None else _baked(Path(model))
+    engine = webruntime.files(runtime)
+    with files.Folder(folder, INDEX, overwrite=overwrite) as new:
+        _write(new.staging, _page())
+        (new.staging / RUNTIME).mkdir()
+        _write(new.staging / RUNTIME, engine)
+        if given is not None:
+            _write(new.staging, {MODEL: given})
+        _example(new.staging)
+        _write(new.staging, {INDEX: json.dumps(_contents(model), indent=1).encode()})
+    return folder
+
+
+def _baked(path: Path) -> bytes:
+    if BAKED not in load(path).metadata_props:
+        raise ModelError(
+            f"{path} is not baked; run `onnxcam bake {path} -o explained.onnx --target input` and give that"
+        )
+    return path.read_bytes()
+
+
+def _page() -> dict[str, bytes]:
+    files = resources.files("onnxcam").joinpath("web/page").iterdir()
+    return {file.name: file.read_bytes() for file in files if file.is_file()}
+
+
+def _example(folder: Path) -> None:
+    """Bake the network that onnxcam brings along, and lay a picture beside it."""
+    assets = resources.files("onnxcam").joinpath("assets")
+    bake(assets.joinpath("shapes.onnx").read_bytes(), folder / EXAMPLE["model"], target="input", inside=True)
+    _write(folder, {EXAMPLE["picture"]: assets.joinpath("shapes_1.png").read_bytes()})
+
+
+def _contents(model: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Return what the page reads first: what lies beside it, and the colour maps, 256 × RGB in base64."""
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    colours = {name: heatmap.colorize(ramp, name).tobytes() for name in heatmap.COLORMAPS}
+    return {
+        "onnxcam": __version__,
+        "runtime": f"onnxruntime-web {webruntime.VERSION}",
+        "model": None if model is None else {"file": MODEL, "name": Path(model).name},
+        "example": EXAMPLE,
+        "colours": {name: base64.b64encode(table).decode() for name, table in colours.items()},
+    }
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    with files.writing(folder):
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
