@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from onnxcam.autodiff import RuleSet, vjp
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.graph.io import ModelLike, load, to_proto
 
 Array: TypeAlias = Any  # an array, or a list of arrays: a sequence
@@ -135,7 +136,7 @@ def node_model(
     from onnxcam.passes.shapes import infer_shapes
 
     model = ir.Model(graph, ir_version=10)
-    infer_shapes(model)
+    infer_shapes(model, STANDARD.compositions)
     return to_proto(model)
 
 

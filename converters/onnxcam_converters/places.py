@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.engine import Session
 from onnxcam.graph.io import load
 from onnxcam.passes.shapes import infer_shapes
@@ -70,7 +71,7 @@ def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
 def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarray]:
     """Return the floating activations of the file, by name."""
     model = load(path)
-    infer_shapes(model)
+    infer_shapes(model, STANDARD.compositions)
     active = set(model.graph.inputs)
     found: dict[str, ir.Value] = {}
     for node in model.graph:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.errors import ConversionError, OnnxcamError
 from onnxcam.graph.io import load, to_proto
 from onnxcam.media import image as pictures
@@ -27,7 +28,7 @@ def half(model: ir.Model) -> ir.Model:
     """Return *model* in float16; its inputs and outputs stay as they are, so that callers need not change."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    infer_shapes(model)
+    infer_shapes(model, STANDARD.compositions)
     with _quiet():
         proto = convert_float_to_float16(to_proto(model), keep_io_types=True, disable_shape_infer=True)
     made = ir.serde.deserialize_model(proto)

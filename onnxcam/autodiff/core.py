@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import Element, gradient_type, total, zeros_like
 from onnxcam.autodiff.rules import Rule, RuleSet
-from onnxcam.autodiff.sequences import Element
 from onnxcam.errors import GradientError, ModelError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.infer import gradient_dtype, gradient_type, rank, same
+from onnxcam.graph.infer import gradient_dtype, rank, same
 from onnxcam.graph.subgraph import between, used_values
 
 
@@ -126,11 +126,11 @@ class Scope:
         wanted: Sequence[ir.Value],
     ) -> list[ir.Value | None]:
         """Emit the gradients of *wanted* through *nodes*, given pairs of a value and its cotangent."""
-        total: dict[ir.Value, ir.Value] = {}
+        sums: dict[ir.Value, ir.Value] = {}
         for y, dy in seeds:
             if dy is not None:
-                total[y] = op.total(total[y], dy) if y in total else dy
-        return backward(op, total, wanted, self.rules, nodes)
+                sums[y] = total(op, sums[y], dy) if y in sums else dy
+        return backward(op, sums, wanted, self.rules, nodes)
 
     def dependents(self, graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
         """Return *sources* and every value of *graph*, nodes in order, that depends on them differentiably."""
@@ -168,13 +168,13 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
         for part in parts
         if not isinstance(part, Element)
     ]
-    total = op.total(*tensors) if tensors else op.zeros_like(y)
+    found = total(op, *tensors) if tensors else zeros_like(op, y)
     for element in elements:
-        total = element.onto(op, total)
-    if total.producer() is not None and total.shape is None:  # a cotangent has the shape of its tensor
-        total.shape, total.type = y.shape, total.type or gradient_type(y)
-    cotangents[y] = [total]
-    return total
+        found = element.onto(op, found)
+    if found.producer() is not None and found.shape is None:  # a cotangent has the shape of its tensor
+        found.shape, found.type = y.shape, found.type or gradient_type(y)
+    cotangents[y] = [found]
+    return found
 
 
 def _undo_broadcast(op: Emitter, dx: Cotangent, x: ir.Value, y: ir.Value) -> Cotangent:

@@ -9,11 +9,12 @@ import onnx
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
+from onnxcam.autodiff.cotangents import gradient_type
 from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
 from onnxcam.errors import GradientError, ModelError, nearest
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.infer import gradient_type, no_numbers
+from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import ModelLike, all_tensors, building, load, to_proto
 from onnxcam.passes import canonical
 

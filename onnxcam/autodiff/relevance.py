@@ -15,10 +15,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.rules import STANDARD, Key, Rule, RuleSet, V
+from onnxcam.autodiff.cotangents import full_like
+from onnxcam.autodiff.rules import COMPOSITIONS, STANDARD, Rule, RuleSet, V
 from onnxcam.autodiff.rules.arithmetic import cast_to
-from onnxcam.autodiff.rules.compose import COMPOSITIONS, copied
+from onnxcam.autodiff.rules.compose import copied
 from onnxcam.errors import MethodError
+from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype
@@ -213,8 +215,8 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
 def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """R_x = Σ R_y / n: the same for each of the n inputs of y, whatever they are (Lapuschkin et al., 2019)."""
     layer = Layer.of(op, node, xs, scope)
-    ones = op.full_like(layer.w, 1.0)
-    count = layer.forward(op.full_like(layer.x, 1.0), ones)
+    ones = full_like(op, layer.w, 1.0)
+    count = layer.forward(full_like(op, layer.x, 1.0), ones)
     return [(layer.x, layer.back(over(op, r, count), ones))]
 
 

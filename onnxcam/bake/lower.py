@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx.defs import OpSchema, SchemaError, get_schema
 
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rules.bodies import by_body
 from onnxcam.errors import MissingRuleError, ModelError
 from onnxcam.graph.emitter import Emitter
@@ -30,9 +31,9 @@ def lower_opset(model: ir.Model, version: int) -> None:
     """
     if version < OLDEST:
         raise ModelError(f"{OLDEST} is the oldest")
-    infer_shapes(model, anew=True)
+    infer_shapes(model, STANDARD.compositions, anew=True)
     while fold_shapes(model):
-        infer_shapes(model, anew=True)
+        infer_shapes(model, STANDARD.compositions, anew=True)
     now = model.opset_imports[""]
     for graph in list(graphs(model.graph)):
         while newer := [node for node in graph if node.domain == "" and _is_new(node, now, version)]:

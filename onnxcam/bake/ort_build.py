@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnxcam import files
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.engine import optimised
 from onnxcam.files import PathLike
 from onnxcam.graph.io import ModelLike, files_of, load
@@ -52,7 +53,7 @@ def write_operators(source: ModelLike, path: PathLike, *, overwrite: bool = Fals
     """
     model = load(source)
     inline_functions(model, ())
-    infer_shapes(model)
+    infer_shapes(model, STANDARD.compositions)
     found, types = defaultdict[tuple[str, int], set[str]](set), set[str]()
     for each in (model, optimised(model)):
         for node in each.graph.all_nodes():

@@ -133,7 +133,7 @@ def inspect(source: ModelLike, chosen: Iterable[Provider]) -> list[Support]:
     """
     model = load(source)
     inline_functions(model, ())
-    infer_shapes(model)
+    infer_shapes(model, STANDARD.compositions)
     found = [support(model, provider) for provider in chosen]
     own = [{(lack.operator, lack.dtype) for lack in support(_plain(model), each.provider).lacks} for each in found]
     try:
@@ -250,7 +250,7 @@ def _explained(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
         image = Subject.of(plain).image
         if image.shape is not None and not isinstance(image.shape[0], int):
             image.shape = ir.Shape([1, *image.shape[1:]])
-            infer_shapes(plain, anew=True)
+            infer_shapes(plain, STANDARD.compositions, anew=True)
         subject = Subject.of(plain)
         find_scores(subject.model.graph)
         choice = choose_layer(subject, ClassAim(), None)

@@ -17,9 +17,9 @@ from onnxcam.compare.thresholds import DEFAULTS, parse
 from onnxcam.compare.validate import journal_in
 from onnxcam.compare.validation import Validation, refuse_finished
 from onnxcam.errors import RecordingError
-from onnxcam.methods.loop import Progress, quiet
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
+from onnxcam.progress import Progress, quiet
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Rows: TypeAlias = list[tuple[int, int]]

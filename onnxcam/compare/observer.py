@@ -25,10 +25,10 @@ from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.metadata.reserved import CHOSEN, MAP
 from onnxcam.methods import find_method, read_settings
-from onnxcam.methods.loop import quiet
 from onnxcam.model.description import Network
 from onnxcam.model.inputs import Given
 from onnxcam.preprocess import Frame, Preprocess, Spec, stack
+from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
 from onnxcam.targets.classes import Classes, class_index
 from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores

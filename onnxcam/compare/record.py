@@ -16,8 +16,8 @@ from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
-from onnxcam.methods.loop import Progress, quiet
 from onnxcam.preprocess import Spec
+from onnxcam.progress import Progress, quiet
 
 BATCH = 8  # pictures a run
 

@@ -32,10 +32,10 @@ from onnxcam.errors import ImageError, MetricError, OnnxcamError
 from onnxcam.files import writing
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
-from onnxcam.methods.loop import Progress, quiet
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.numbers import most, whole
+from onnxcam.progress import Progress, quiet
 from onnxcam.targets.scores import TOP
 
 PathLike: TypeAlias = "str | os.PathLike[str]"

@@ -20,11 +20,11 @@ from onnxcam.media.volume import Volume
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
-from onnxcam.methods.loop import Progress, quiet
 from onnxcam.model.description import Network
 from onnxcam.model.diagnose import gradient_flows
 from onnxcam.model.inputs import Given
 from onnxcam.preprocess import Preprocess, Spec, stack
+from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
 from onnxcam.targets import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.targets.classes import Classes

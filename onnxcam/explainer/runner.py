@@ -18,12 +18,13 @@ from onnxcam.metadata.reserved import ACTIVATION, AROUND, CHOSEN, MAP, SCORE, lo
 from onnxcam.methods import METHODS, Method, Passes, Pictures
 from onnxcam.methods.augment import augmented
 from onnxcam.methods.base import NONE, SMOOTH, offering_black_boxes
-from onnxcam.methods.loop import BATCH_SIZE, Progress
+from onnxcam.methods.loop import BATCH_SIZE
 from onnxcam.model.blame import blaming
 from onnxcam.model.description import Network
 from onnxcam.model.diagnose import GradientProbe, choose_layer, why_not_finite
 from onnxcam.model.prepared import Subject
 from onnxcam.preprocess import stack
+from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
 from onnxcam.targets import Aim, Goal
 

@@ -15,7 +15,6 @@ import numpy as np
 import onnx_ir as ir
 from onnx.defs import onnx_opset_version
 
-from onnxcam.autodiff import sequences as sequence
 from onnxcam.graph.fold import cancel, constant, fold
 from onnxcam.graph.infer import gradient_dtype, rank, shape_of, type_of
 from onnxcam.graph.subgraph import between, detach, used_values, values
@@ -141,23 +140,10 @@ class Emitter:
             )
         return self._known[key]
 
-    def full_like(self, x: ir.Value, value: float) -> ir.Value:
-        """Return a tensor of the shape and dtype of *x*'s cotangent filled with *value*."""
-        fill = ir.tensor(np.asarray([value], gradient_dtype(x).numpy()))
-        filled = self.ConstantOfShape(self.Shape(x), value=fill)
-        filled.shape = x.shape
-        return filled
-
-    def zeros_like(self, x: ir.Value) -> ir.Value:
-        """Return zeros of the shape and dtype of *x*'s cotangent."""
-        return self.full_like(x, 0.0) if sequence.is_plain(x) else sequence.zeros(self, x)
-
     def total(self, *parts: ir.Value) -> ir.Value:
-        """Return the sum of *parts*, cotangents of one value."""
+        """Return the sum of *parts*, tensors of one shape."""
         if len(parts) == 1:
             return parts[0]
-        if not sequence.is_plain(parts[0]):
-            return sequence.total(self, *parts)
         return self.Add(*parts) if len(parts) == 2 else self.Sum(*parts)
 
     def once(self, key: tuple[Any, ...], emit: Callable[[], ir.Value]) -> ir.Value:
@@ -167,7 +153,7 @@ class Emitter:
         return self._known[key]
 
     def flag(self, condition: ir.Value, like: ir.Value) -> ir.Value:
-        """Return 1 where *condition* holds, else 0, in the dtype of the cotangent of *like*."""
+        """Return 1 where *condition* holds, else 0, in the dtype of *like*, or float32 for one of integers."""
         if like.dtype is None:
             return self.CastLike(condition, like)
         return self.Cast(condition, to=int(gradient_dtype(like)))

@@ -85,12 +85,6 @@ def gradient_dtype(x: ir.Value) -> ir.DataType:
     return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
 
 
-def gradient_type(x: ir.Value) -> ir.TypeProtocol:
-    """Return the type of the cotangent of *x*: a sequence for a sequence; an optional has that of its content."""
-    tensor = ir.TensorType(gradient_dtype(x))
-    return ir.SequenceType(tensor) if isinstance(content(x.type), ir.SequenceType) else tensor
-
-
 def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
     """Return the type that an optional of type *kind* holds; *kind* itself if it is none."""
     return kind.elem_type if isinstance(kind, ir.OptionalType) else kind

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -16,11 +15,10 @@ from onnxcam.errors import EngineError, MethodError, nearest
 from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.methods.base import Method
 from onnxcam.paths import shown
+from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layout import Grid, Layout
 
 Array: TypeAlias = NDArray[Any]
-Progress: TypeAlias = Callable[[Iterable[Any], int], Iterable[Any]]
-"""Wraps the samples of a procedure, of which there are so many, to show how far it is."""
 
 BATCH_SIZE = "batch_size"
 COMMON = {BATCH_SIZE: 8}
@@ -39,11 +37,6 @@ class Pictures:
 
     def __str__(self) -> str:
         return "none" if self.source is None else str(self.source)
-
-
-def quiet(samples: Iterable[Any], total: int) -> Iterable[Any]:
-    """Show nothing."""
-    return samples
 
 
 @dataclass(frozen=True)
@@ -161,21 +154,6 @@ def _joined(batches: Iterable[Array], total: int) -> Array:
     if len(found) != total:
         raise EngineError(f"the model gave {len(found)} scores for {total} samples; use --method gradcam")
     return found
-
-
-def resized(array: Array, size: Sequence[int]) -> Array:
-    """Return *array* [*space] at *size*, linearly along each axis; pixel centres stay, edges go on."""
-    for length in size:  # the first axis goes last, and so on around
-        old = array.shape[0]
-        array = (array.reshape(old, -1).T @ _linear(old, length)).reshape(*array.shape[1:], length)
-    return array
-
-
-@lru_cache(maxsize=64)
-def _linear(old: int, new: int) -> Array:
-    """Return the matrix [old, new] of linear interpolation."""
-    places = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-    return np.maximum(0, 1 - np.abs(places - np.arange(old)[:, None])).astype(np.float32)
 
 
 def _gaussian(length: int, share: float) -> Array:

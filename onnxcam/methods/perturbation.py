@@ -10,8 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import MethodError
+from onnxcam.media.resample import resized
 from onnxcam.methods.base import Scene, procedure
-from onnxcam.methods.loop import Array, Passes, resized
+from onnxcam.methods.loop import Array, Passes
 from onnxcam.numbers import MANY
 from onnxcam.structure.layout import Blocked
 

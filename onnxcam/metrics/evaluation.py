@@ -9,7 +9,6 @@ from typing import Any
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
-from onnxcam.methods.loop import Progress, quiet
 from onnxcam.metrics.base import Case, Curve, Metric
 from onnxcam.metrics.bench import Bench, Item, PathLike
 from onnxcam.metrics.report import Evaluation, Measured
@@ -18,6 +17,7 @@ from onnxcam.metrics.selection import Settings, choose, choose_methods, sort_set
 from onnxcam.metrics.sources import BASELINES, Source, baseline, of_method
 from onnxcam.metrics.truth import Truth
 from onnxcam.preprocess import Spec
+from onnxcam.progress import Progress, quiet
 from onnxcam.targets import Target
 
 BLIND = "rise"

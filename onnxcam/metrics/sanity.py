@@ -11,10 +11,10 @@ import numpy as np
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
-from onnxcam.methods.loop import Progress
 from onnxcam.metrics.base import Array, summary
 from onnxcam.metrics.randomise import Randomised, Weighted
 from onnxcam.metrics.sources import Source, of_method
+from onnxcam.progress import Progress
 
 Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
 """Makes anew the tensors [N, …] and the classes [N] of all cases, batch by batch."""

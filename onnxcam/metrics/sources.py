@@ -12,8 +12,8 @@ import numpy as np
 
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
+from onnxcam.media.resample import resized
 from onnxcam.methods import find_method
-from onnxcam.methods.loop import resized
 from onnxcam.metrics.base import Array
 
 Maps: TypeAlias = Callable[[Array, Array], Array]

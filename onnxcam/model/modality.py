@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as pictures
+from onnxcam.media.resample import resized
 from onnxcam.media.volume import Scaling, Volume
-from onnxcam.methods.loop import resized
 from onnxcam.preprocess import Frame, Preprocess
 from onnxcam.structure.layout import Grid
 

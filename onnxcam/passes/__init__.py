@@ -14,10 +14,11 @@ The graph computes what it did before: names of tensors, inputs and outputs, and
 
 from __future__ import annotations
 
-from collections.abc import Container
+from typing import Protocol
 
 import onnx_ir as ir
 
+from onnxcam.graph.compositions import Compositions
 from onnxcam.passes.bounds import refuse_giant_shapes, refuse_giants
 from onnxcam.passes.branches import take_branches
 from onnxcam.passes.constants import fold_shapes
@@ -28,20 +29,28 @@ from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
 
 
-def canonical(model: ir.Model, known: Container[tuple[str, str]]) -> ir.Model:
-    """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited.
+class Operators(Protocol):
+    """The operators that have a gradient rule: a `RuleSet`, say."""
 
-    *known* are the (domain, operator) that have a gradient rule, such as a `RuleSet`.
-    """
+    def __contains__(self, key: object) -> bool:
+        """Whether the operator (domain, name) has a rule."""
+
+    @property
+    def compositions(self) -> Compositions:
+        """What operators compute that onnx does not know."""
+
+
+def canonical(model: ir.Model, known: Operators) -> ir.Model:
+    """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited."""
     name_layers(model)
     fix_inputs(model)
     inline_functions(model, known)
     refuse_giants(model)
     model = raise_opset(model)
-    infer_shapes(model)
+    infer_shapes(model, known.compositions)
     while fold_shapes(model):
-        infer_shapes(model, anew=True)
-    while take_branches(model):
-        infer_shapes(model, anew=True)
+        infer_shapes(model, known.compositions, anew=True)
+    while take_branches(model, known.compositions):
+        infer_shapes(model, known.compositions, anew=True)
     refuse_giant_shapes(model)
     return model

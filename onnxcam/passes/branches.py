@@ -9,13 +9,14 @@ from collections import Counter
 
 import onnx_ir as ir
 
+from onnxcam.graph.compositions import Compositions
 from onnxcam.graph.fold import constant
 from onnxcam.graph.subgraph import graphs, values
 from onnxcam.passes.constants import fold_constants
 from onnxcam.passes.shapes import infer_shapes
 
 
-def take_branches(model: ir.Model) -> bool:
+def take_branches(model: ir.Model, compositions: Compositions) -> bool:
     """Replace every If of a known condition by its branch, in place; tell whether there was one.
 
     A condition may become known behind a branch that was taken: call it again, shapes inferred anew.
@@ -24,7 +25,7 @@ def take_branches(model: ir.Model) -> bool:
         return False
     for graph in graphs(model.graph):
         fold_constants(graph)
-    infer_shapes(model, anew=True)
+    infer_shapes(model, compositions, anew=True)
     found = False
     for graph in list(graphs(model.graph)):
         fold_constants(graph)

@@ -6,7 +6,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules.compose import infer_composed
+from onnxcam.graph.compositions import Compositions
 from onnxcam.graph.infer import LONG, infer_model
 from onnxcam.passes.bounds import refuse_giants
 from onnxcam.passes.loops import declare, doubt_loops, fill_loops
@@ -15,10 +15,11 @@ SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
 """Operators whose output is like their input, which onnx cannot infer."""
 
 
-def infer_shapes(model: ir.Model, anew: bool = False) -> None:
+def infer_shapes(model: ir.Model, compositions: Compositions | None = None, anew: bool = False) -> None:
     """Infer shapes and dtypes in place; tensors behind operators of unknown domains stay unknown.
 
-    *anew*: also where all of them are known, as the graph has changed.
+    *compositions* tell the shapes of operators that onnx does not know. *anew*: also where all of them are known, as
+    the graph has changed.
     """
     declared = doubt_loops(model)
     known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
@@ -26,7 +27,8 @@ def infer_shapes(model: ir.Model, anew: bool = False) -> None:
         return
     values = refuse_giants(model) <= LONG
     infer_model(model, values)
-    while _fill(model.graph) or infer_composed(model.graph) or fill_loops(model) or declare(declared):
+    composed = compositions or Compositions()
+    while _fill(model.graph) or composed.infer(model.graph) or fill_loops(model) or declare(declared):
         infer_model(model, values)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import Cotangent, OneHot, is_column
-from onnxcam.autodiff.rules.compose import COMPOSITIONS, compose
+from onnxcam.autodiff.rules import COMPOSITIONS
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
@@ -168,7 +168,7 @@ def _composed(node: ir.Node, op: Emitter | None) -> ir.Value | None:
     if node.graph is None:
         return None
     op = Emitter(node.graph) if op is None else op
-    _, (y, *_) = compose(op, node)
+    _, (y, *_) = COMPOSITIONS.compose(op, node)
     last = None if y is None else y.producer()
     real = last.inputs[0] if last is not None and last.op_type == "QuantizeLinear" else None
     op.place([] if real is None else [real])

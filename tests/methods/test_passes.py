@@ -16,8 +16,8 @@ from onnxcam.engine import Session
 from onnxcam.errors import ImageError, MethodError
 from onnxcam.graph.io import load
 from onnxcam.media.image import write
+from onnxcam.media.resample import resized
 from onnxcam.methods import METHODS, Method, Scene
-from onnxcam.methods.loop import resized
 from onnxcam.structure.layout import Grid, Tokens
 from tests.networks import HAND_X, hand_model
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.errors import MissingRuleError
+from onnxcam.graph.compositions import Compositions, Key
 
 FAMILIES = (
     "activation",
@@ -49,7 +50,6 @@ FAMILIES = (
 )
 """The files of this folder, in which every rule of the standard table stands."""
 
-Key: TypeAlias = tuple[str, str]  # domain, operator
 V: TypeAlias = ir.Value
 Gradients: TypeAlias = tuple[Any, ...]  # what a rule returns
 
@@ -83,6 +83,11 @@ class RuleSet(Mapping[Key, Rule | None]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def compositions(self) -> Compositions:
+        """What operators compute whose rule is a composition; all tables share it."""
+        return COMPOSITIONS
 
     def replace(self, name: str, rows: Mapping[str | Key, Callable[..., Any] | Rule | None]) -> RuleSet:
         """Return a table called *name* in which *rows* stand in place of, or beside, those of this one.
@@ -122,6 +127,9 @@ def missing_rule(node: ir.Node) -> str:
 
 ROWS: dict[Key, Rule | None] = {}
 """The rows of the standard table."""
+
+COMPOSITIONS = Compositions()
+"""What the operators compute whose rule is a composition (`compose`)."""
 
 
 def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.compose import SHAPES, WINDOW, composed, copied, length
+from onnxcam.autodiff.rules import COMPOSITIONS, Gradients, V, rule
+from onnxcam.autodiff.rules.compose import WINDOW, composed, copied, length
 from onnxcam.autodiff.rules.fused import activated
 from onnxcam.graph.emitter import Emitter
 
@@ -66,7 +66,7 @@ def _reordered(node: ir.Node) -> ir.Shape:
     return ir.Shape([n, width, *space])
 
 
-SHAPES.update(dict.fromkeys(((NCHWC, "ReorderInput"), (NCHWC, "ReorderOutput")), _reordered))
+COMPOSITIONS.shapes.update(dict.fromkeys(((NCHWC, "ReorderInput"), (NCHWC, "ReorderOutput")), _reordered))
 
 POINTWISE = frozenset(
     "Add Clip Concat Gelu HardSigmoid HardSwish Identity LeakyRelu Mul QuickGelu Relu Reshape Sigmoid Sum Tanh".split()

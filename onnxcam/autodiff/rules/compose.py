@@ -7,25 +7,18 @@ of this nobody reads is never placed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.rules import Key, V, rule
+from onnxcam.autodiff.rules import COMPOSITIONS, V, rule
 from onnxcam.errors import MissingRuleError
+from onnxcam.graph.compositions import Forward
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.infer import infer_nodes, rank
-from onnxcam.graph.subgraph import bodies, captured, used_values
-
-Forward: TypeAlias = Callable[..., Any]  # (op, node, *inputs) -> a value, or a tuple with one or None an output
-
-COMPOSITIONS: dict[Key, Forward] = {}
-"""What each operator computes, in operators that have a rule."""
-
-SHAPES: dict[Key, Callable[[ir.Node], ir.Shape]] = {}
-"""The shape that an operator gives which has a rule of its own; its dtype is its input's."""
+from onnxcam.graph.infer import rank
+from onnxcam.graph.subgraph import bodies, captured
 
 WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 """The attributes of convolutions and pools."""
@@ -47,7 +40,7 @@ def _through(
     op: Emitter, node: ir.Node, dys: list[Any], *inputs: V | None, scope: core.Scope
 ) -> Iterable[tuple[V | None, Any]]:
     """Differentiate what *node* is composed of."""
-    nodes, ys = compose(op, node)
+    nodes, ys = COMPOSITIONS.compose(op, node)
     used = dict.fromkeys((*inputs, *captured(*bodies(node))))
     wanted = [x for x in used if x is not None and x in scope.active]
     for own, y, dy in zip(node.outputs, ys, dys, strict=True):
@@ -59,64 +52,6 @@ def _through(
         if y is not None and own.name and y.producer() in nodes:
             y.replace_all_uses_with(own)
     return zip(wanted, gradients, strict=True)
-
-
-def compose(op: Emitter, node: ir.Node) -> tuple[list[ir.Node], list[V | None]]:
-    """Emit what *node* computes: return the nodes in order, and a value for each of its outputs, None if not given."""
-    made = COMPOSITIONS[node.domain, node.op_type](op, node, *node.inputs)
-    ys = list(made) if isinstance(made, tuple) else [made]
-    ys = [*ys, *[None] * len(node.outputs)][: len(node.outputs)]
-    nodes = _between(ys, node.inputs)
-    infer_nodes(nodes)
-    return nodes, ys
-
-
-def infer_composed(graph: ir.Graph) -> bool:
-    """Infer the outputs of composed operators, and of those behind them; tell whether anything was found."""
-    if not any((node.domain, node.op_type) in COMPOSITIONS or (node.domain, node.op_type) in SHAPES for node in graph):
-        return False
-    op, found = Emitter(graph), False
-    for node in graph:
-        key, y = (node.domain, node.op_type), node.outputs[0]
-        if y.shape is not None or any(x is not None and x.shape is None for x in node.inputs):
-            continue
-        if key in SHAPES and node.inputs[0] is not None:
-            y.shape, y.type = SHAPES[key](node), node.inputs[0].type
-        elif key in COMPOSITIONS:
-            for own, twin in zip(node.outputs, _twins(op, node), strict=False):
-                if twin is not None:
-                    own.shape, own.type = twin.shape, own.type or twin.type
-        elif node.domain == "":
-            infer_nodes([node], graph.opset_imports.get(""))
-        found = found or y.shape is not None
-    op.place(())
-    return found
-
-
-def _twins(op: Emitter, node: ir.Node) -> list[V | None]:
-    """Return the outputs of what *node* is composed of; none in a form that is refused, as it may lie off the path."""
-    try:
-        return compose(op, node)[1]
-    except MissingRuleError:
-        return []
-
-
-def _between(ys: Sequence[V | None], xs: Sequence[V | None]) -> list[ir.Node]:
-    """Return the nodes from *xs* to *ys*, each behind those that it reads."""
-    ends, seen, ordered = set(xs), set(), []
-
-    def visit(value: V | None) -> None:
-        node = None if value is None or value in ends else value.producer()
-        if node is None or node.graph is not None or node in seen:
-            return
-        seen.add(node)
-        for x in used_values(node):
-            visit(x)
-        ordered.append(node)
-
-    for y in ys:
-        visit(y)
-    return ordered
 
 
 def copied(node: ir.Node, *names: str) -> dict[str, Any]:

@@ -7,16 +7,18 @@ of what it takes from outside; the latter are no inputs of the node, so these ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import gradient_type, zeros_like
 from onnxcam.autodiff.rules import V, rule
-from onnxcam.autodiff.sequences import is_plain
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.infer import gradient_type, same
+from onnxcam.graph.infer import same
+from onnxcam.graph.sequences import is_plain
 from onnxcam.graph.subgraph import captured, prune, twin
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> P
         return []
     made = op.Scan(
         *(_or_zeros(op, dys[i], xs[i]) for i, _ in states),
-        *map(op.zeros_like, outside),
+        *map(partial(zeros_like, op), outside),
         *stacks,
         *xs[carried:],
         *(dys[carried + k] for k in collected),
@@ -117,7 +119,7 @@ def loop(
     always = step.op.const(np.asarray(True))
     step.feed({at: back, step.inputs[1]: always, **{step.inputs[2 + k]: x for k, x in before.items()}})
     ds = [_or_zeros(op, dys[i - 2], history.ends[i - 2]) for i, _ in states]
-    sums = map(op.zeros_like, outside)
+    sums = map(partial(zeros_like, op), outside)
     return _pairs(wanted, op.Loop(history.count, None, *ds, *sums, body=step.graph, outputs=len(wanted)))
 
 
@@ -270,7 +272,7 @@ def _floating(x: V) -> bool:
 
 
 def _or_zeros(op: Emitter, dx: V | None, x: V) -> V:
-    return op.zeros_like(x) if dx is None else dx
+    return zeros_like(op, x) if dx is None else dx
 
 
 def _tuple(made: V | tuple[V, ...]) -> tuple[V, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import full_like, zeros_like
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
@@ -127,7 +128,7 @@ def _joined(op: Emitter, lengths: list[V]) -> V:
 def _scatter_back(op: Emitter, dy: V, x: V, select: Callable[[V], V]) -> V:
     """Return dx for any y = select(x) made of elements of x: select their places too, and add dy up there."""
     places = select(op.Reshape(op.Range(0, op.Size(x), 1), op.Shape(x)))
-    flat = op.Reshape(op.zeros_like(x), [-1])
+    flat = op.Reshape(zeros_like(op, x), [-1])
     return op.reshape_like(op.scatter_add(flat, op.Reshape(places, [-1]), op.Reshape(dy, [-1])), x)
 
 
@@ -168,14 +169,14 @@ def _known_gather(op: Emitter, dy: V, x: V, indices: np.ndarray, length: object,
 
 def _add_along(op: Emitter, dy: V, x: V, indices: V, axis: int) -> V:
     column = op.Reshape(indices, [-1] + [1] * (rank(x) - axis - 1))
-    return op.scatter_add(op.zeros_like(x), op.Expand(column, op.Shape(dy)), dy, axis)
+    return op.scatter_add(zeros_like(op, x), op.Expand(column, op.Shape(dy)), dy, axis)
 
 
 @rule("GatherElements")
 def gather_elements(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
     """y[i, j] = x[indices[i, j], j]: add dy up at these places."""
     axis = node.attributes.get_int("axis", 0)
-    return op.scatter_add(op.zeros_like(x), indices, dy, axis), None
+    return op.scatter_add(zeros_like(op, x), indices, dy, axis), None
 
 
 @rule("GatherND")
@@ -237,26 +238,26 @@ class Scatter:
         """Return dx, None, du."""
         match node.attributes.get_string("reduction", "none"):
             case "none":
-                return self.put(dy, op.zeros_like(updates), "none"), None, lambda: self.pick(dy)
+                return self.put(dy, zeros_like(op, updates), "none"), None, lambda: self.pick(dy)
             case "add":
                 return dy, None, lambda: self.pick(dy)
             case "mul":
-                dx = op.Mul(dy, self.put(op.full_like(x, 1.0), updates, "mul"))
+                dx = op.Mul(dy, self.put(full_like(op, x, 1.0), updates, "mul"))
                 return dx, None, lambda: self._to_factors(op, dy, x, updates)
         return self._to_extremes(op, dy, x, updates, node.outputs[0])
 
     def _to_factors(self, op: Emitter, dy: V, x: V, updates: V) -> V:
         """y = x Π u: du = dy x Π of the other u. Zeros among these are counted, not divided by."""
         zero = op.Equal(updates, 0.0)
-        nonzero, zeros = op.Where(zero, 1.0, updates), op.Where(zero, 1.0, op.zeros_like(updates))
+        nonzero, zeros = op.Where(zero, 1.0, updates), op.Where(zero, 1.0, zeros_like(op, updates))
         others = op.Div(self.pick(op.Mul(dy, self.put(x, nonzero, "mul"))), nonzero)
-        count = op.Sub(self.pick(self.put(op.zeros_like(x), zeros, "add")), zeros)
+        count = op.Sub(self.pick(self.put(zeros_like(op, x), zeros, "add")), zeros)
         return op.Where(op.Equal(count, 0.0), others, 0.0)
 
     def _to_extremes(self, op: Emitter, dy: V, x: V, updates: V, y: V) -> Gradients:
         """y = max(x, u, ..) or min: those that are equal to y share dy."""
         from_x, from_u = op.Equal(x, y), op.Equal(updates, self.pick(y))
-        ones = op.Where(from_x, 1.0, op.zeros_like(x)), op.Where(from_u, 1.0, op.zeros_like(updates))
+        ones = op.Where(from_x, 1.0, zeros_like(op, x)), op.Where(from_u, 1.0, zeros_like(op, updates))
         share = op.Div(dy, self.put(*ones, "add"))
         return op.Where(from_x, share, 0.0), None, lambda: op.Where(from_u, self.pick(share), 0.0)
 
@@ -272,5 +273,5 @@ def tensor_scatter(op: Emitter, node: ir.Node, dy: V, x: V, updates: V, starts: 
     if node.attributes.get_string("mode", "linear") == "circular":
         places = op.Mod(places, op.dim(x, axis))
     places = op.Expand(places, op.Shape(updates))
-    dx = op.ScatterElements(dy, places, op.zeros_like(updates), axis=axis)
+    dx = op.ScatterElements(dy, places, zeros_like(op, updates), axis=axis)
     return dx, lambda: op.GatherElements(dy, places, axis=axis), None

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
+from onnxcam.autodiff.cotangents import zeros_like
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
@@ -75,7 +76,7 @@ def concat(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
 @rule("Split", many=True)
 def split(op: Emitter, node: ir.Node, dys: Sequence[V | None], x: V, sizes: V | None = None) -> Gradients:
     """Join the parts; those that nothing depends on are zeros."""
-    parts = [op.zeros_like(y) if dy is None else dy for dy, y in zip(dys, node.outputs, strict=True)]
+    parts = [zeros_like(op, y) if dy is None else dy for dy, y in zip(dys, node.outputs, strict=True)]
     return op.Concat(*parts, axis=node.attributes.get_int("axis", 0)), None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import ml_dtypes
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import zeros_like
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied
 from onnxcam.graph.emitter import Emitter
@@ -78,7 +79,7 @@ def _to_scale(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None)
     if blocked and rank(scale) > 0:
         index = op.Reshape(_blocks(op, node, x), [-1 if a == _axis(node, x) else 1 for a in range(rank(x))])
         return op.ScatterElements(
-            op.zeros_like(scale), op.Expand(index, op.Shape(x)), each, axis=_axis(node, x), reduction="add"
+            zeros_like(op, scale), op.Expand(index, op.Shape(x)), each, axis=_axis(node, x), reduction="add"
         )
     if rank(scale) == 0 or scale.shape == ir.Shape([1]):
         return op.Reshape(op.ReduceSum(each, keepdims=0), op.Shape(scale))

@@ -7,6 +7,7 @@ from functools import reduce
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
+from onnxcam.autodiff.cotangents import zeros_like
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero
 from onnxcam.graph.emitter import Emitter
@@ -122,4 +123,4 @@ def _reversed_sum(op: Emitter, node: ir.Node, z: V, axis: V) -> V:
 def top_k(op: Emitter, node: ir.Node, dy: V, x: V, k: V) -> Gradients:
     """The k largest entries and where they stood: there dy goes."""
     axis = node.attributes.get_int("axis", -1)
-    return op.ScatterElements(op.zeros_like(x), node.outputs[1], dy, axis=axis), None
+    return op.ScatterElements(zeros_like(op, x), node.outputs[1], dy, axis=axis), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import full_like
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.sampling import LINEAR, Coordinate, Samples, samples
 from onnxcam.graph.emitter import Emitter
@@ -116,7 +117,7 @@ def _bins(op: Emitter, node: ir.Node, x: V, start: V, end: V, i: int) -> tuple[V
     size = op.Mul(op.Sub(end, start), scale)
     extent = op.Div(size if half else op.Max(size, 1.0), float(bins))
     first = op.Sub(op.Mul(start, scale), 0.5 if half else 0.0)
-    count = op.full_like(extent, float(ratio)) if ratio else op.Ceil(extent)
+    count = full_like(op, extent, float(ratio)) if ratio else op.Ceil(extent)
     most = op.Cast(op.ReduceMax(count, keepdims=0), to=int(ir.DataType.INT64))
     s = op.flag(op.Range(0, most, 1), x)
     share = op.Unsqueeze(op.Div(op.flag(op.Less(s, count), x), op.Max(count, 1.0)), [1])

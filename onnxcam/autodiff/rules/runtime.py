@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.rules.compose import SHAPES, WINDOW, channels_back, channels_first, composed, copied, unsupported
+from onnxcam.autodiff.rules import COMPOSITIONS, Gradients, V, rule
+from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 
@@ -92,7 +92,7 @@ def inverse(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Neg(op.MatMul(turned, op.MatMul(dy, turned))),)
 
 
-SHAPES[MICROSOFT, "Inverse"] = lambda node: node.inputs[0].shape  # type: ignore[assignment, return-value, union-attr]
+COMPOSITIONS.shapes[MICROSOFT, "Inverse"] = lambda node: node.inputs[0].shape  # type: ignore[union-attr]
 
 
 @composed("CDist")

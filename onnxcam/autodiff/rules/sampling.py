@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import zeros_like
 from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
@@ -60,7 +61,7 @@ class Samples:
         """Return the sums of what each neighbour gets, *parts* [N, C, P, K], in the shape of *x*."""
         op = self.op
         parts = op.Reshape(parts, op.Concat(op.Shape(x, end=2), [-1], axis=0))
-        flat = op.Reshape(op.zeros_like(x), [0, 0, -1])
+        flat = op.Reshape(zeros_like(op, x), [0, 0, -1])
         return op.Reshape(op.scatter_add(flat, self._spread(x), parts, axis=2), op.Shape(x))
 
     def products(self, dy: V, x: V) -> V:
@@ -149,7 +150,7 @@ def grid_sample(op: Emitter, node: ir.Node, dy: V, x: V, grid: V) -> Gradients:
 
     def to_grid() -> V:
         if curves is NEAREST:
-            return op.zeros_like(grid)
+            return zeros_like(op, grid)
         products = near.products(flat, x)
         parts = [op.Unsqueeze(op.Mul(near.along(i, products), axes[i].slope), [2]) for i in reversed(range(spatial))]
         return op.Reshape(op.Concat(*parts, axis=2), op.Shape(grid))

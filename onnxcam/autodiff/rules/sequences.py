@@ -9,9 +9,10 @@ from functools import partial
 
 import onnx_ir as ir
 
+from onnxcam.autodiff.cotangents import Element, zeros_like
 from onnxcam.autodiff.rules import Gradients, V, rule
-from onnxcam.autodiff.sequences import Element, at, lengths
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.sequences import at, lengths
 
 
 @rule("SequenceConstruct")
@@ -32,7 +33,7 @@ def sequence_erase(op: Emitter, node: ir.Node, dy: V, s: V, position: V | None =
     """y is s without one element, or without the last: ds is dy with zeros there."""
     place = () if position is None else (at(op, s, position),)
     erased = op.SequenceAt(s, *place or (-1,))
-    return op.SequenceInsert(dy, op.zeros_like(erased), *place), None
+    return op.SequenceInsert(dy, zeros_like(op, erased), *place), None
 
 
 @rule("SequenceAt")

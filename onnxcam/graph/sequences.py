@@ -1,40 +1,17 @@
-"""Cotangents of sequences and optionals.
-
-The cotangent of a sequence is a sequence, as long, of tensors of the same shapes. That of an optional is the cotangent
-of what it holds; where it holds nothing, it is an empty tensor or sequence.
-"""
+"""Sequences: what is emitted for their elements, one after another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.graph.fold import constant
-from onnxcam.graph.infer import gradient_dtype, gradient_type
 
 if TYPE_CHECKING:
     from onnxcam.graph.emitter import Emitter
-
-
-@dataclass(frozen=True)
-class Element:
-    """The cotangent of a sequence that is *value* for the element at *position*, and zero for the others."""
-
-    position: ir.Value  # int64 [], not negative
-    value: ir.Value
-
-    def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
-        """Return the cotangent of *y* as a sequence."""
-        return self.onto(op, op.zeros_like(y))
-
-    def onto(self, op: Emitter, total: ir.Value) -> ir.Value:
-        """Return *total* with this added."""
-        changed = op.Add(op.SequenceAt(total, self.position), self.value)
-        return op.SequenceInsert(op.SequenceErase(total, self.position), changed, self.position)
 
 
 def is_plain(x: ir.Value) -> bool:
@@ -48,18 +25,6 @@ def at(op: Emitter, s: ir.Value, position: ir.Value) -> ir.Value:
     if known is not None and known >= 0:
         return position
     return op.Where(op.Less(position, 0), op.Add(position, op.SequenceLength(s)), position)
-
-
-def zeros(op: Emitter, x: ir.Value) -> ir.Value:
-    """Return zeros for the cotangent of the sequence or optional *x*."""
-    if isinstance(x.type, ir.OptionalType):
-        return _held(op, x)
-    return each(op, "zeros", lambda inner, element: inner.zeros_like(element), x)
-
-
-def total(op: Emitter, *sequences: ir.Value) -> ir.Value:
-    """Return the sum of *sequences*, element by element."""
-    return each(op, "total", lambda inner, *elements: inner.total(*elements), *sequences)
 
 
 def lengths(op: Emitter, s: ir.Value, axis: int) -> ir.Value:
@@ -110,26 +75,6 @@ def over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
     made = made if isinstance(made, tuple) else (made,)
     for y, kind in zip(made, kinds, strict=True):
         y.type = kind
-    return made
-
-
-def _held(op: Emitter, x: ir.Value) -> ir.Value:
-    """Return zeros for what the optional *x* holds."""
-    kind, dtype = gradient_type(x), gradient_dtype(x)
-
-    def something(inner: Emitter) -> ir.Value:
-        held: ir.Value = inner.OptionalGetElement(x)
-        held.shape = x.shape
-        return inner.zeros_like(held)
-
-    def nothing(inner: Emitter) -> Any:
-        if isinstance(kind, ir.SequenceType):
-            return inner.SequenceEmpty(dtype=int(dtype))
-        return inner.const(np.zeros(0, dtype.numpy()))
-
-    branches = {"then_branch": body(op, something), "else_branch": body(op, nothing)}
-    made: ir.Value = op.If(op.OptionalHasElement(x), **branches)
-    made.type = kind
     return made
 
 

@@ -1,0 +1,82 @@
+"""Cotangents of tensors, sequences and optionals: their types, zeros and sums.
+
+The cotangent of a sequence is a sequence, as long, of tensors of the same shapes. That of an optional is the cotangent
+of what it holds; where it holds nothing, it is an empty tensor or sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import content, gradient_dtype
+from onnxcam.graph.sequences import body, each, is_plain
+
+
+def gradient_type(x: ir.Value) -> ir.TypeProtocol:
+    """Return the type of the cotangent of *x*: a sequence for a sequence; an optional has that of its content."""
+    tensor = ir.TensorType(gradient_dtype(x))
+    return ir.SequenceType(tensor) if isinstance(content(x.type), ir.SequenceType) else tensor
+
+
+def full_like(op: Emitter, x: ir.Value, value: float) -> ir.Value:
+    """Return a tensor of the shape and dtype of *x*'s cotangent filled with *value*."""
+    fill = ir.tensor(np.asarray([value], gradient_dtype(x).numpy()))
+    filled: ir.Value = op.ConstantOfShape(op.Shape(x), value=fill)
+    filled.shape = x.shape
+    return filled
+
+
+def zeros_like(op: Emitter, x: ir.Value) -> ir.Value:
+    """Return zeros for the cotangent of *x*."""
+    if is_plain(x):
+        return full_like(op, x, 0.0)
+    return _held(op, x) if isinstance(x.type, ir.OptionalType) else each(op, "zeros", zeros_like, x)
+
+
+def total(op: Emitter, *parts: ir.Value) -> ir.Value:
+    """Return the sum of *parts*, cotangents of one value."""
+    if len(parts) == 1:
+        return parts[0]
+    return op.total(*parts) if is_plain(parts[0]) else each(op, "total", total, *parts)
+
+
+def _held(op: Emitter, x: ir.Value) -> ir.Value:
+    """Return zeros for what the optional *x* holds."""
+    kind, dtype = gradient_type(x), gradient_dtype(x)
+
+    def something(inner: Emitter) -> ir.Value:
+        held: ir.Value = inner.OptionalGetElement(x)
+        held.shape = x.shape
+        return zeros_like(inner, held)
+
+    def nothing(inner: Emitter) -> Any:
+        if isinstance(kind, ir.SequenceType):
+            return inner.SequenceEmpty(dtype=int(dtype))
+        return inner.const(np.zeros(0, dtype.numpy()))
+
+    branches = {"then_branch": body(op, something), "else_branch": body(op, nothing)}
+    made: ir.Value = op.If(op.OptionalHasElement(x), **branches)
+    made.type = kind
+    return made
+
+
+@dataclass(frozen=True)
+class Element:
+    """The cotangent of a sequence that is *value* for the element at *position*, and zero for the others."""
+
+    position: ir.Value  # int64 [], not negative
+    value: ir.Value
+
+    def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
+        """Return the cotangent of *y* as a sequence."""
+        return self.onto(op, zeros_like(op, y))
+
+    def onto(self, op: Emitter, total: ir.Value) -> ir.Value:
+        """Return *total* with this added."""
+        changed = op.Add(op.SequenceAt(total, self.position), self.value)
+        return op.SequenceInsert(op.SequenceErase(total, self.position), changed, self.position)

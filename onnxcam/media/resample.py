@@ -1,0 +1,27 @@
+"""Arrays at another size, of any number of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+
+def resized(array: Array, size: Sequence[int]) -> Array:
+    """Return *array* [*space] at *size*, linearly along each axis; pixel centres stay, edges go on."""
+    for length in size:  # the first axis goes last, and so on around
+        old = array.shape[0]
+        array = (array.reshape(old, -1).T @ _linear(old, length)).reshape(*array.shape[1:], length)
+    return array
+
+
+@lru_cache(maxsize=64)
+def _linear(old: int, new: int) -> Array:
+    """Return the matrix [old, new] of linear interpolation."""
+    places = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(0, 1 - np.abs(places - np.arange(old)[:, None])).astype(np.float32)
