@@ -47,7 +47,10 @@ class GraphModel:
         self._shapes = shapes or {}
         for node in graph_def.node:  # functions of the process that saved it; the operations have their own gradients
             node.attr.pop("_gradient_op_type", None)
-        self._function = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        try:
+            self._function = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        except ValueError as error:
+            raise ConversionError(f"the graph is not valid: {first_line(error)}; export it again") from None
         self._scopes, self._layers = _layers(self._function.graph, self._inputs.values(), self._outputs.values())
         self._places: dict[str, Place] = {}
 

@@ -140,6 +140,15 @@ def test_frozen_graph_without_ends(frozen: Path) -> None:
     refused("no operation 'Identify'. Did you mean 'Identity'", frozen, inputs=["picture"], outputs=["Identify"])
 
 
+def test_frozen_graph_of_a_broken_link(frozen: Path, tmp_path: Path) -> None:
+    graph = tf.compat.v1.GraphDef.FromString(frozen.read_bytes())
+    node = next(node for node in graph.node if node.op == "Conv2D")
+    node.input[0] = "nowhere"
+    (tmp_path / "net.pb").write_bytes(graph.SerializeToString())
+    says = r"the graph is not valid: .*nowhere.*; export it again"
+    refused(says, tmp_path / "net.pb", inputs=["picture"], outputs=["Identity"])
+
+
 def test_custom_class(tmp_path: Path) -> None:
     class Unknown(keras.layers.Layer):
         def call(self, x: Any) -> Any:
