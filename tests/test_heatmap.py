@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from onnxcam.media import heatmap
-from onnxcam.preprocess import Frame, parse
+from onnxcam.media.frame import Frame
+from onnxcam.preprocess import parse
 
 
 def test_normalize_keeps_positive_evidence_and_scales_it() -> None:

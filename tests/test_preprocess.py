@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from onnxcam import preprocess as pre
 from onnxcam.errors import PreprocessError
-from onnxcam.preprocess import Frame, Preprocess, TensorSpec, parse, resolve, spelling
+from onnxcam.media.frame import Frame
+from onnxcam.preprocess import Preprocess, TensorSpec, parse, resolve, spelling
 
 F32 = np.dtype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

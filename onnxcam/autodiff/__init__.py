@@ -5,7 +5,8 @@
 
 from onnxcam.autodiff.differentiate import vjp
 from onnxcam.autodiff.extend import register
-from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rulesets import DECONVNET, GUIDED, ruleset
+from onnxcam.autodiff.table import Rule, RuleSet
 
 __all__ = ["DECONVNET", "GUIDED", "STANDARD", "Rule", "RuleSet", "register", "ruleset", "vjp"]

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import Element, gradient_type, total, zeros_like
-from onnxcam.autodiff.rules import Rule, RuleSet
+from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import GradientError, ModelError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank, same

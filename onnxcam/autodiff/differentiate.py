@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
 from onnxcam.autodiff.cotangents import gradient_type
-from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import GradientError, ModelError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from onnxcam.autodiff.rules import STANDARD, Rule
+from onnxcam.autodiff.rules import STANDARD
+from onnxcam.autodiff.table import Rule
 
 
 def register(operator: str, function: Callable[..., Any], *, domain: str = "", **traits: bool) -> None:

@@ -16,9 +16,10 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import full_like
-from onnxcam.autodiff.rules import COMPOSITIONS, STANDARD, Rule, RuleSet, V
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rules.arithmetic import cast_to
 from onnxcam.autodiff.rules.compose import copied
+from onnxcam.autodiff.table import COMPOSITIONS, Rule, RuleSet, V
 from onnxcam.errors import MethodError
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter

@@ -13,7 +13,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet
+from onnxcam.autodiff.rules import STANDARD
+from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
 from onnxcam.graph.emitter import Emitter
 

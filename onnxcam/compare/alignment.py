@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import Outcome
 from onnxcam.media import heatmap
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 
 SIDE = 56
 """The least side of the grid, and the longer side of the maps that a pair keeps."""

@@ -23,11 +23,12 @@ from onnxcam.graph.io import ModelLike, load, to_bytes
 from onnxcam.graph.weights import is_beside, weights
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
+from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import CHOSEN, MAP
 from onnxcam.methods import find_method, read_settings
 from onnxcam.model.description import Network
 from onnxcam.model.inputs import Given
-from onnxcam.preprocess import Frame, Preprocess, Spec, stack
+from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
 from onnxcam.targets.classes import Classes, class_index

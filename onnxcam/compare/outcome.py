@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 
 
 @dataclass(frozen=True)

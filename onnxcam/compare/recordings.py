@@ -18,7 +18,7 @@ from onnxcam import paths
 from onnxcam.compare.device_runner import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
 from onnxcam.compare.outcome import Outcome, Side
 from onnxcam.errors import RecordingError
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import meant
 
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import OutputError, nearest
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 
 Map = NDArray[np.float32]
 Corners: TypeAlias = tuple[int, int, int, int]

@@ -17,8 +17,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff.core import backward, connected
-from onnxcam.autodiff.rules import RuleSet
 from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype

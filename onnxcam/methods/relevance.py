@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import backward, connected, dense
 from onnxcam.autodiff.deeplift.rules import rescale_rules
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
-from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.table import RuleSet
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.quantisation import real
 from onnxcam.methods.base import Scene, method

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as pictures
+from onnxcam.media.frame import Frame
 from onnxcam.media.resample import resized
 from onnxcam.media.volume import Scaling, Volume
-from onnxcam.preprocess import Frame, Preprocess
+from onnxcam.preprocess import Preprocess
 from onnxcam.structure.layout import Grid
 
 Array = NDArray[Any]

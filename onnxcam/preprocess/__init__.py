@@ -12,12 +12,11 @@
 from onnxcam.preprocess.sources import Spec, resolve
 from onnxcam.preprocess.spelling import PRESETS, parse
 from onnxcam.preprocess.tensor import TensorSpec, layout_of
-from onnxcam.preprocess.transform import CallablePreprocess, Frame, Preprocess, stack
+from onnxcam.preprocess.transform import CallablePreprocess, Preprocess, stack
 
 __all__ = [
     "PRESETS",
     "CallablePreprocess",
-    "Frame",
     "Preprocess",
     "Spec",
     "TensorSpec",

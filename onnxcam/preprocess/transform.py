@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
+from onnxcam.media.frame import Frame
 from onnxcam.media.image import MAX_PIXELS
 from onnxcam.numbers import HUGE, real
 from onnxcam.paths import shown
@@ -23,20 +24,6 @@ Picture = NDArray[np.uint8]
 LETTERBOX_GREY = 114  # Ultralytics' padding
 MAX_SIDE = 2**14
 """No tensor is larger a side: a few digits can ask for gigabytes."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The rectangle of the picture that the tensor covers, in the picture's pixels.
-
-    (x0, y0) is the top left corner of the tensor's first pixel, (x1, y1) the bottom right one of its last. A
-    padded tensor covers more than the picture, so the rectangle may exceed it.
-    """
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
 
 
 @dataclass(frozen=True)

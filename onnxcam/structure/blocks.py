@@ -15,7 +15,7 @@ from itertools import groupby
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
-from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.table import RuleSet
 from onnxcam.structure.layer import Layer, ancestors, candidates
 
 

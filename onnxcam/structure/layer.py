@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
-from onnxcam.autodiff.rules import RuleSet
+from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import LayerError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers

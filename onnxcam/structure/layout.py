@@ -16,8 +16,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff.core import dependents
-from onnxcam.autodiff.rules import RuleSet, compose
+from onnxcam.autodiff.rules import compose
 from onnxcam.autodiff.rules.blocked import NCHWC, plain
+from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant

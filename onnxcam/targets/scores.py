@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import Cotangent, OneHot, is_column
-from onnxcam.autodiff.rules import COMPOSITIONS
+from onnxcam.autodiff.table import COMPOSITIONS
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant

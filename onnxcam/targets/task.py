@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
 from onnxcam.media import image as pictures
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.kinds import Corners, Picture, Wish
 

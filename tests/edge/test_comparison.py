@@ -8,7 +8,7 @@ import pytest
 from onnxcam.compare.alignment import SIDE
 from onnxcam.compare.pairs import METRICS, compare
 from onnxcam.errors import MetricError
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 from tests.edge.twins import outcome
 
 MAP_METRICS = {"pearson", "spearman", "ssim", "iou", "peak", "shift", "strength"}

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from onnxcam.compare.outcome import Outcome
 from onnxcam.media import image
-from onnxcam.preprocess import Frame
+from onnxcam.media.frame import Frame
 
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))
 SHAPES, TRUTH = ASSETS / "shapes.onnx", ASSETS / "shapes_truth.json"

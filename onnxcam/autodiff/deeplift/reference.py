@@ -13,8 +13,9 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.relevance import refusal
-from onnxcam.autodiff.rules import STANDARD, Rule, RuleSet, V
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rules.compose import copied
+from onnxcam.autodiff.table import Rule, RuleSet, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same

@@ -22,10 +22,11 @@ import onnx_ir as ir
 from onnxcam.autodiff import core
 from onnxcam.autodiff.deeplift.reference import ReferenceRules, rules_of
 from onnxcam.autodiff.relevance import MOVES, SUMS, composition, refusal
-from onnxcam.autodiff.rules import COMPOSITIONS, STANDARD, Rule, V
+from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rules.activation import DIVISORS, SLOPES
 from onnxcam.autodiff.rules.arithmetic import cast_to
 from onnxcam.autodiff.rules.compose import copied
+from onnxcam.autodiff.table import COMPOSITIONS, Rule, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, infer_nodes

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import V
 from onnxcam.autodiff.rules.compose import composed, length, unsupported
 from onnxcam.autodiff.rules.quantized import ends, real
+from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 

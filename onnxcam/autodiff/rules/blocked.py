@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import COMPOSITIONS, Gradients, V, rule
 from onnxcam.autodiff.rules.compose import WINDOW, composed, copied, length
 from onnxcam.autodiff.rules.fused import activated
+from onnxcam.autodiff.table import COMPOSITIONS, Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 NCHWC = "com.microsoft.nchwc"

@@ -8,8 +8,8 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import ROWS, V
 from onnxcam.autodiff.rules.compose import composed, unsupported
+from onnxcam.autodiff.table import ROWS, V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import FOLD_LIMIT, constant
 from onnxcam.graph.subgraph import bodies, captured, graphs, twin

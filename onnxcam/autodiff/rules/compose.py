@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.rules import COMPOSITIONS, V, rule
+from onnxcam.autodiff.table import COMPOSITIONS, V, rule
 from onnxcam.errors import MissingRuleError
 from onnxcam.graph.compositions import Forward
 from onnxcam.graph.emitter import Emitter

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import gradient_type, zeros_like
-from onnxcam.autodiff.rules import V, rule
+from onnxcam.autodiff.table import V, rule
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.linear import one_hot_rows
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import rank

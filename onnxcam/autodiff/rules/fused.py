@@ -11,8 +11,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import full_like, zeros_like
-from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, rank

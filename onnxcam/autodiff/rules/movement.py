@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import zeros_like
-from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero, training_mode
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 

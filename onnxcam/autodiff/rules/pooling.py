@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.convolution import padding_of
 from onnxcam.autodiff.rules.resize import contract
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype

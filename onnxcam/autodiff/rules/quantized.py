@@ -14,8 +14,8 @@ import ml_dtypes
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import zeros_like
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, rank

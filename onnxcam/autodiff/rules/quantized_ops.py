@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import V
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
 from onnxcam.autodiff.rules.quantized import real, shifted
+from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 

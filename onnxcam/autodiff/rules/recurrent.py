@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import V, rule
+from onnxcam.autodiff.table import V, rule
 from onnxcam.graph.emitter import Emitter
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import zeros_like
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 

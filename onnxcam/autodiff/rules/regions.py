@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import full_like
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.sampling import LINEAR, Coordinate, Samples, samples
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.errors import GradientError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import zeros_like
-from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 

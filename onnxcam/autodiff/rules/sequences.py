@@ -10,7 +10,7 @@ from functools import partial
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import Element, zeros_like
-from onnxcam.autodiff.rules import Gradients, V, rule
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.sequences import at, lengths
 

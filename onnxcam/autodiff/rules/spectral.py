@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.rules import Gradients, V, rule
 from onnxcam.autodiff.rules.arithmetic import cast_to
+from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 

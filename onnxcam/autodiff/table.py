@@ -1,0 +1,105 @@
+"""A table of gradient rules by operator: its rows, and how a rule enters it."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import onnx_ir as ir
+
+from onnxcam.errors import MissingRuleError
+from onnxcam.graph.compositions import Compositions, Key
+
+V: TypeAlias = ir.Value
+Gradients: TypeAlias = tuple[Any, ...]  # what a rule returns
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row: how an operator carries the cotangent from its outputs to its inputs."""
+
+    function: Callable[..., Any]
+    broadcast: bool = False  # inputs broadcast to the output's shape: the driver sums each gradient back
+    many: bool = False  # dy is a list, one cotangent or None for each output
+    sparse: bool = False  # takes a `OneHot` as it is; elsewhere the driver makes it dense
+    inner: bool = False  # also takes ``scope``, and returns pairs: a value used inside or an input, its gradient
+
+
+class RuleSet(Mapping[Key, Rule | None]):
+    """A table of rules by (domain, operator). The row None says that an operator has no gradient."""
+
+    def __init__(self, name: str, *rows: MutableMapping[Key, Rule | None]) -> None:
+        self.name = name
+        self._rows = ChainMap(*rows)
+
+    def __getitem__(self, key: Key) -> Rule | None:
+        return self._rows[key]
+
+    def __setitem__(self, key: Key, row: Rule | None) -> None:
+        self._rows[key] = row
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def compositions(self) -> Compositions:
+        """What operators compute whose rule is a composition; all tables share it."""
+        return COMPOSITIONS
+
+    def replace(self, name: str, rows: Mapping[str | Key, Callable[..., Any] | Rule | None]) -> RuleSet:
+        """Return a table called *name* in which *rows* stand in place of, or beside, those of this one.
+
+        A key without a domain means the default domain; a bare function becomes a `Rule` of one output without
+        broadcasting. What this table learns later the new one learns too.
+        """
+        new = {
+            (key if isinstance(key, tuple) else ("", key)): Rule(row) if callable(row) else row
+            for key, row in rows.items()
+        }
+        return RuleSet(name, new, *self._rows.maps)
+
+    def blocks(self, node: ir.Node) -> bool:
+        """Whether nothing differentiable passes through *node*."""
+        return self._rows.get((node.domain, node.op_type), ...) is None
+
+    def find(self, node: ir.Node) -> Rule:
+        """Return the rule for *node*; MissingRuleError where there is none."""
+        row = self._rows.get((node.domain, node.op_type))
+        if row is None:
+            raise MissingRuleError(missing_rule(node))
+        return row
+
+
+def missing_rule(node: ir.Node) -> str:
+    """Say which operator lacks a rule, where it lies, and how to add one."""
+    opset = node.version or (node.graph.opset_imports.get(node.domain) if node.graph is not None else None)
+    operator = f"{node.domain or 'ai.onnx'}::{node.op_type}"
+    into = next((x.name for x in node.inputs if x is not None), "?")
+    return (
+        f"no gradient rule for operator {operator} (opset {opset}): node {node.name!r}, "
+        f"from {into!r} to {node.outputs[0].name!r}, lies between the target and the wanted tensor; "
+        f"choose a layer behind it, or add a rule with onnxcam.autodiff.register (docs/add-a-rule.md)"
+    )
+
+
+ROWS: dict[Key, Rule | None] = {}
+"""The rows of the standard table."""
+
+COMPOSITIONS = Compositions()
+"""What the operators compute whose rule is a composition (`compose`)."""
+
+
+def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the function below as the standard rule of *operators*; *traits* are the fields of `Rule`."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        for operator in operators:
+            ROWS[domain, operator] = Rule(function, **traits)
+        return function
+
+    return enter
