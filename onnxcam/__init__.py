@@ -15,6 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from onnxcam import _moved
+
 if TYPE_CHECKING:
     from onnxcam import autodiff, converters, errors, testing
     from onnxcam.explainer.explainer import Explainer, explain
@@ -33,7 +35,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in __all__:
+    if name in __all__ or name in _moved.MODULES or name in _moved.PACKAGES:
         return importlib.import_module(f"onnxcam.{name}")
     raise AttributeError(f"module 'onnxcam' has no attribute {name!r}")
 

@@ -13,7 +13,10 @@ rectifiers: springenberg2014 (1412.6806) and zeiler2013 (1311.2901).
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
+from onnxcam import _moved
+from onnxcam.autodiff import table
 from onnxcam.autodiff.table import ROWS, RuleSet
 
 FAMILIES = (
@@ -56,3 +59,11 @@ for _family in FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")
 
 STANDARD = RuleSet("standard", ROWS)
+
+
+def __getattr__(name: str) -> Any:
+    """Find what ``onnxcam.autodiff.rules`` held in 0.1 where it is now."""
+    if name.startswith("_") or not hasattr(table, name):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _moved.warn(f"{__name__}.{name}", f"onnxcam.autodiff.table.{name}")
+    return getattr(table, name)
