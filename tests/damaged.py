@@ -74,6 +74,10 @@ def looping(condition: str, trips: int | None) -> onnx.ModelProto:
     )
 
 
+def referring() -> onnx.AttributeProto:
+    return onnx.AttributeProto(name="group", type=onnx.AttributeProto.INT, ref_attr_name="g")
+
+
 def function(name: str, *called: str, inputs: int = 1) -> onnx.FunctionProto:
     """Return a function that calls others one after the other, or Relu."""
     nodes = [

@@ -30,6 +30,7 @@ from tests.damaged import (
     nested_bytes,
     opened,
     ranged,
+    referring,
     renamed,
     replaced,
     tensor,
@@ -117,6 +118,10 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "bodies in bodies": (
         lambda: nested_bytes(1000),
         "'m.onnx' is no ONNX model, truncated, or nested too deep to be read",
+    ),
+    "attribute of no function": (
+        lambda: changed(lambda graph: graph.node[0].attribute.append(referring())),
+        "attribute 'group' of node 'first' (Conv) of 'm.onnx' refers to 'g' of a function, and the node is in none",
     ),
     "function of too many inputs": (
         lambda: calling(function("one"), inputs=2),
@@ -225,3 +230,15 @@ def test_sizes_of_any_content_are_passed_over(onnxcam: Run, tmp_path: Path, pict
 def test_literals_are_read_or_nothing() -> None:
     assert literal("['a', 1]") == ["a", 1]
     assert literal(DEEP) is None
+
+
+def test_a_node_may_have_the_name_of_an_output_of_ours(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
+    model = changed(lambda graph: setattr(graph.node[3], "name", "onnxcam.map"))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert onnxcam("explain", "m.onnx", picture, "-p", "unit", "-o", "out").code == 0
+
+
+def test_an_output_without_a_name_counts_as_none() -> None:
+    model = added(constant("r", 1.0, np.float32))
+    next(node for node in model.graph.node if node.op_type == "Constant").output.append("")
+    assert all(len(node.outputs) == 1 for node in load(model).graph)

@@ -27,10 +27,10 @@ Key: TypeAlias = "tuple[str, str, str]"
 
 
 def check(proto: onnx.ModelProto, where: str) -> None:
-    """Raise ModelError for what no model may be, however it is to be used."""
-    for graph in (proto.graph, *proto.functions):
+    """Raise ModelError for what no model may be, however it is to be used; drop outputs without a name at the end."""
+    for place, graph in enumerate((proto.graph, *proto.functions)):
         for inner in _graphs(graph, where):
-            _check_graph(inner, where)
+            _check_graph(inner, where, inside=place > 0)
     _check_calls(proto, where)
 
 
@@ -78,13 +78,20 @@ def _graphs(graph: Graph, where: str) -> Iterator[Graph]:
                     stack += [(body, depth + 1) for body in (attribute.g, *attribute.graphs)]
 
 
-def _check_graph(graph: Graph, where: str) -> None:
+def _check_graph(graph: Graph, where: str, inside: bool) -> None:
     for tensor in getattr(graph, "initializer", ()):
         _check_tensor(tensor, f"initializer {tensor.name!r} of {where}")
     for node in graph.node:
+        while len(node.output) > 1 and not node.output[-1]:  # left out, which says as much as nothing
+            del node.output[-1]
         if node.domain == RESERVED:
             raise ModelError(f"node {node.name!r} of {where} has the domain {RESERVED!r}, which no model may have")
         for attribute in node.attribute:
+            if attribute.ref_attr_name and not inside:
+                raise ModelError(
+                    f"attribute {attribute.name!r} of node {node.name!r} ({node.op_type}) of {where} refers to "
+                    f"{attribute.ref_attr_name!r} of a function, and the node is in none; export the model again"
+                )
             if attribute.type in _CHECKED:
                 _check_attribute(attribute, node, where)
 

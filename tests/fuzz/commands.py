@@ -33,8 +33,16 @@ def inspect(rng: Random, model: str) -> list[str]:
     return ["inspect", model, *extra]
 
 
+LIMIT = ["--timeout", "15"]
+"""A network may compute for as long as it likes; the command ends it."""
+
+
 def on_model(rng: Random, model: str, good: str, picture: str) -> list[str]:
     """Return any command that takes a model."""
+    return [*_on_model(rng, model, good, picture), *LIMIT]
+
+
+def _on_model(rng: Random, model: str, good: str, picture: str) -> list[str]:
     kind = rng.randrange(10)
     if kind < 4:
         return explain(rng, model, picture)

@@ -53,8 +53,10 @@ def findings(ran: Ran) -> list[str]:
 
 
 def remarks(ran: Ran) -> list[str]:
-    """Return what is clean only because of the net under all commands: an error that nobody foresaw, and where."""
+    """Return what is clean only because of the net under all commands: unforeseen errors and where, time limits."""
     err = ran.err.decode("utf-8", "replace")
+    if "--timeout" in ran.words and "the command took longer than" in err:
+        return [f"ended by --timeout: {' '.join(ran.words[:1])}"]
     return [f"caught by the net: {kind} @ {where}" for kind, where in _UNFORESEEN.findall(err)]
 
 
