@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, overload
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeAlias, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from onnxcam.errors import GradientError, MethodError, TargetError
 from onnxcam.explainer.compiled import Compiled
 from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.options import Options, brief, picklable
 from onnxcam.explainer.runner import Asked, Runner, of_rows
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import heatmap
@@ -37,9 +39,12 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 BATCH = 8  # pictures a run, where the model leaves the batch open
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Explainer:
-    """A model that explains itself: built once, asked many times.
+    """A model that explains its decisions: built once, called for any number of images.
+
+    The arguments are fixed once it is built; `replace` returns another explainer. Two explainers are equal only if
+    they are the same object. A pickled one builds its session again where it is loaded.
 
     Args:
         model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
@@ -83,6 +88,7 @@ class Explainer:
     progress: Progress = quiet
 
     def __post_init__(self) -> None:
+        self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
@@ -94,6 +100,35 @@ class Explainer:
             self._check_class(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need a picture
             self._runner.compile(subject, self.network.task.aim)
+        self._built = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_built" in vars(self):
+            self._refuse(name, f"explainer.replace({name}=…)")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name, "explainer.replace(…)")
+
+    def _refuse(self, name: str, instead: str) -> NoReturn:
+        raise FrozenInstanceError(f"Explainer.{name} is fixed once it is built; use {instead} to get another explainer")
+
+    def __repr__(self) -> str:
+        return brief("Explainer", self._arguments(), {one.name: one.default for one in fields(self)})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _build, (type(self), picklable(self._arguments()))
+
+    def replace(self, **options: Unpack[Options]) -> Explainer:
+        """Return another explainer of the same model: the arguments of this one, but for *options*.
+
+        Example:
+            >>> Explainer("model.onnx").replace(method="layercam", signed=True)
+        """
+        return type(self)(**{**self._arguments(), **options})
+
+    def _arguments(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @overload
     def __call__(
@@ -322,6 +357,10 @@ class Explainer:
         )
 
 
-def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
-    """Explain one picture: ``Explainer(model, **settings)(image)``."""
-    return Explainer(model, **settings)(image)
+def explain(model: ModelLike, image: Image, **options: Unpack[Options]) -> Explanation:
+    """Explain one image: ``Explainer(model, **options)(image)``."""
+    return Explainer(model, **options)(image)
+
+
+def _build(kind: type[Explainer], arguments: Mapping[str, Any]) -> Explainer:
+    return kind(**arguments)
