@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError, MethodError, TargetError
-from onnxcam.explainer.compiled import Compiled
+from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.options import Options, brief, picklable
-from onnxcam.explainer.runner import Asked, Runner, of_rows
+from onnxcam.explainer.request import ExplanationRequest, select_rows
+from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import heatmap
-from onnxcam.media.volume import Volume
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
-from onnxcam.model.description import Network
+from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
-from onnxcam.model.inputs import Given
+from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
@@ -83,7 +83,7 @@ class Explainer:
     settings: Mapping[str, Any] = field(default_factory=dict)
     smooth: str = NONE
     signed: bool = False
-    inputs: Mapping[str, Given] = field(default_factory=dict)
+    inputs: Mapping[str, InputValue] = field(default_factory=dict)
     wrt: str | None = None
     progress: Progress = quiet
 
@@ -92,14 +92,14 @@ class Explainer:
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
-        self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
-        subject = self.network.open()
-        self.network.read(subject)
+        self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
+        prepared = self.network.open()
+        self.network.read(prepared)
         self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
         if self.target is not None:
             self._check_class(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need a picture
-            self._runner.compile(subject, self.network.task.aim)
+            self._runner.compile(prepared, self.network.task.aim)
         self._built = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -132,14 +132,14 @@ class Explainer:
 
     @overload
     def __call__(
-        self, images: Image, target: Target = None, inputs: Mapping[str, Given] | None = None
+        self, images: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> Explanation: ...
     @overload
     def __call__(
-        self, images: list[Image], target: Target = None, inputs: Mapping[str, Given] | None = None
+        self, images: list[Image], target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> list[Explanation]: ...
     def __call__(
-        self, images: Image | list[Image], target: Target = None, inputs: Mapping[str, Given] | None = None
+        self, images: Image | list[Image], target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> Explanation | list[Explanation]:
         """Explain one picture (a file, or uint8 [H, W, 3] RGB), or a list; *inputs* stand above those given before."""
         extra = self.network.read_inputs(inputs or {})
@@ -147,21 +147,23 @@ class Explainer:
             return list(self._explain(images, target, extra))
         return next(self._explain([images], target, extra))
 
-    def each(self, image: Image, target: Target = None, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
+    def each(
+        self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
+    ) -> list[Explanation]:
         """Explain one picture: what *target* means, which for ``top=5`` is five explanations, else one."""
         wish = parse(self.target if target is None else target, self.class_names)
         count = wish.count if isinstance(wish, Top) else 1
         return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
 
-    def best(self, image: Image, count: int, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
+    def best(self, image: Image, count: int, inputs: Mapping[str, InputValue] | None = None) -> list[Explanation]:
         """Explain what the model puts first, *count* of it, the best first: classes, or the objects it detects."""
         if not isinstance(self.network.task, Classes | Detections):
             raise TargetError(
                 f"the {count} best are asked of classifiers and detectors; this is {self.network.task.name}"
             )
-        picture = self.network.medium.read(image)
+        picture = self.network.modality.read(image)
         first = self(picture, "top", inputs)
-        tensor = self.network.medium.tensor(picture)
+        tensor = self.network.modality.tensor(picture)
         look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
         order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(picture, wish, inputs) for wish in order[1:count])]
@@ -177,12 +179,12 @@ class Explainer:
             For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for the gradient methods
             float32 in the input's own shape, signed. Neither scaled nor enlarged.
         """
-        found = self._runner.run(self._asked(x, target))
+        found = self._runner.run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the score [N] of *target* for preprocessed tensors, as `attribute` takes them."""
-        return self._runner.outputs(self._asked(x, target), [SCORE])[SCORE].astype(np.float64)
+        return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
         """Return the class index [N] that *target* stands for: the model's own top class for None and ``"top"``.
@@ -209,41 +211,45 @@ class Explainer:
         self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
     ) -> Arrays:
         """Return which classes are meant, and *outputs*, in one pass; TargetError where a target is no class."""
-        asked = self._asked(x, target)
-        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
-            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
-        return self._runner.outputs(asked, [CHOSEN, *outputs])
+        request = self._request(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
+            raise TargetError(
+                f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
+            )
+        return self._runner.outputs(request, [CHOSEN, *outputs])
 
-    def _asked(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> Asked:
+    def _request(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> ExplanationRequest:
         """Return the batch of tensors *x*, and what *target* means in each of them."""
         given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
         tensor = np.asarray(given.pop(self.network.picture))
         each = self._each(target, len(tensor))
         looks = (
-            self.network.look(tensor[row : row + 1], None, of_rows(given, [row], len(tensor)))
+            self.network.look(tensor[row : row + 1], None, select_rows(given, [row], len(tensor)))
             for row in range(len(tensor))
         )
-        return Asked(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
+        return ExplanationRequest(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
-        medium = self.network.medium
+        modality = self.network.modality
         for start in range(0, len(images), BATCH):
-            batch = [medium.read(source) for source in images[start : start + BATCH]]
-            tensors = [medium.tensor(picture) for picture in batch]
+            batch = [modality.read(source) for source in images[start : start + BATCH]]
+            tensors = [modality.tensor(picture) for picture in batch]
             looks = [self.network.look(t, picture, extra) for t, picture in zip(tensors, batch, strict=True)]
             goals = [self._goal(wanted, look) for look in looks]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                asked = Asked(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
-                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(asked), strict=True)):
-                    yield self._explanation(batch[i], asked.of([row]), compiled, one)
+                request = ExplanationRequest(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
+                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(request), strict=True)):
+                    yield self._explanation(batch[i], request.of([row]), compiled, one)
 
-    def _explanation(self, picture: Any, asked: Asked, compiled: Compiled, results: Arrays) -> Explanation:
-        (goal,), raw = asked.goals, results[MAP][0]
+    def _explanation(
+        self, picture: Any, request: ExplanationRequest, compiled: CompiledExplanation, results: Arrays
+    ) -> Explanation:
+        (goal,), raw = request.goals, results[MAP][0]
         index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
         names = self.class_names
         label = names[index] if CHOSEN in results and names and index is not None else goal.label
-        parts = self.network.parts(asked.feeds(self.network))
+        parts = self.network.parts(request.feeds(self.network))
         channel = None if self._runner.method.at_layer else self._channel()
         if parts is not None:
             channel = 1 if raw.ndim > 1 else None
@@ -251,17 +257,18 @@ class Explainer:
         flat = heatmap.flat(raw, channel, signed=self.signed)
         warnings = list(self.warnings)
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
-            warnings.append(self._why_blank(asked, index, compiled))
+            warnings.append(self._why_blank(request, index, compiled))
         if goal.box is not None and self._runner.pooled:
             warnings.append(
                 f"{self.method} averages gradients over the whole layer, which may lose the place of one box or patch; "
                 "layercam and hirescam keep it"
             )
-        placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
+        modality = self.network.modality
+        placed = flat if parts is not None else modality.enlarge(flat, picture)
         outputs = {name: results[name] for name in self.network.outputs}
         return Explanation(
-            image=picture.data if isinstance(picture, Volume) else picture,
-            affine=picture.affine if isinstance(picture, Volume) else None,
+            image=modality.pixels(picture),
+            affine=modality.affine(picture),
             map=heatmap.normalize(placed, signed=self.signed),
             raw=raw,
             target=index,
@@ -328,20 +335,20 @@ class Explainer:
     def _channel(self) -> int:
         return self.network.layout.channel - 1 if self.network.layout is not None else 0
 
-    def _why_blank(self, asked: Asked, index: int | None, compiled: Compiled) -> str:
+    def _why_blank(self, request: ExplanationRequest, index: int | None, compiled: CompiledExplanation) -> str:
         """Return a warning for a map without a positive value; GradientError where it has no gradient at all."""
-        (goal,) = asked.goals
+        (goal,) = request.goals
         is_class = isinstance(goal.aim, ClassAim)
         label = self.class_names[index] if is_class and self.class_names and index is not None else str(index)
         name = f"class {label!r}" if is_class else f"target {goal.words!r}"
-        if self._runner.method.emit is None:
+        if self._runner.method.black_box:
             return f"the map is blank: nowhere does covering the picture lower the score of {name}"
         value, where = self.network.picture, "the input"
         if compiled.layers:
             value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
         if self._runner.method.blind:
             return f"the map is blank: nothing stands out at {where}, whatever the target; choose another layer"
-        feeds = asked.feeds(self.network)
+        feeds = request.feeds(self.network)
         if is_class:
             feeds[goal.aim.input] = np.asarray([index])
         if not gradient_flows(self.network.open(), goal.aim, feeds, value):

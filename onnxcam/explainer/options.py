@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import onnx_ir as ir
 
 from onnxcam.graph.io import to_proto
-from onnxcam.model.inputs import Given
+from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress
 from onnxcam.targets import Target
@@ -30,7 +30,7 @@ class Options(TypedDict, total=False):
     settings: Mapping[str, Any]
     smooth: str
     signed: bool
-    inputs: Mapping[str, Given]
+    inputs: Mapping[str, InputValue]
     wrt: str | None
     progress: Progress
 

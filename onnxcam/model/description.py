@@ -20,10 +20,10 @@ from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as pictures
 from onnxcam.metadata.labels import Names
 from onnxcam.model import inputs as others
-from onnxcam.model.blame import blaming
-from onnxcam.model.inputs import Given
-from onnxcam.model.modality import Medium, Pictures, Volumes
-from onnxcam.model.prepared import Subject
+from onnxcam.model.blame import naming_invalid_models
+from onnxcam.model.inputs import InputValue
+from onnxcam.model.modality import ImageModality, Modality, VolumeModality
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.structure.layout import Grid, picture_layout
 from onnxcam.targets import Goal, Look, Target, Task, find_tasks, probability, resolve
@@ -31,7 +31,7 @@ from onnxcam.targets.classes import Classes
 
 
 @dataclass
-class Network:
+class ModelDescription:
     """A model as its user sees it; see `Explainer` for the arguments."""
 
     model: ModelLike
@@ -39,26 +39,26 @@ class Network:
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     wrt: str | None = None
-    given: Mapping[str, Given] = field(default_factory=dict)
+    given: Mapping[str, InputValue] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list, init=False)
 
-    def open(self) -> Subject:
+    def open(self) -> PreparedModel:
         """Open the model once more, to be edited."""
-        with building(), blaming(self.model):
-            return Subject.open(self.model, self.wrt)
+        with building(), naming_invalid_models(self.model):
+            return PreparedModel.open(self.model, self.wrt)
 
-    def read(self, subject: Subject) -> None:
-        """Take in what *subject*, the model opened, tells."""
-        with blaming(self.model):
-            self._read(subject)
+    def read(self, prepared: PreparedModel) -> None:
+        """Take in what *prepared*, the model opened, tells."""
+        with naming_invalid_models(self.model):
+            self._read(prepared)
 
-    def _read(self, subject: Subject) -> None:
-        graph, self.image, self.asked = subject.model.graph, subject.image, subject.asked
-        self.others = [value for value in graph.inputs if value is not subject.image]
+    def _read(self, prepared: PreparedModel) -> None:
+        graph, self.image, self.asked = prepared.model.graph, prepared.image, prepared.asked
+        self.others = [value for value in graph.inputs if value is not prepared.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
-        self.names = Names(self.labels, path, dict(subject.model.metadata_props))
-        self.tasks = find_tasks(graph, subject.image, self.names)
+        self.names = Names(self.labels, path, dict(prepared.model.metadata_props))
+        self.tasks = find_tasks(graph, prepared.image, self.names)
         self._plain: dict[tuple[str, ...], Session] = {}
 
     @property
@@ -120,20 +120,20 @@ class Network:
         return found
 
     @cached_property
-    def medium(self) -> Medium:
+    def modality(self) -> Modality:
         """What the model looks at."""
         layout = self.layout
         if layout is None or len(layout.space) != 3:
-            return Pictures(lambda: self.preprocessing)
+            return ImageModality(lambda: self.preprocessing)
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
-        return Volumes(layout, dtype, self.preprocess or self.names.card.preprocess, self.warnings.append)
+        return VolumeModality(layout, dtype, self.preprocess or self.names.card.preprocess, self.warnings.append)
 
     @cached_property
     def companions(self) -> dict[str, NDArray[Any]]:
         """The other inputs as far as they are given, [1, …] by name."""
         return self.read_inputs(self.given)
 
-    def read_inputs(self, given: Mapping[str, Given]) -> dict[str, NDArray[Any]]:
+    def read_inputs(self, given: Mapping[str, InputValue]) -> dict[str, NDArray[Any]]:
         """Return *given* for other inputs as arrays, [1, …] by name."""
         return others.read(given, self.others, self.names.card.vocabulary, self._prepare_other)
 
@@ -156,8 +156,8 @@ class Network:
         """Return the look at one *tensor* [1, …], made of *picture*, if of any."""
         layout = self.layout
         space = layout.space if layout is not None else tuple(range(1, tensor.ndim))
-        frame = None if picture is None else self.medium.frame(picture)
-        size = tuple(tensor.shape[axis] for axis in space) if picture is None else self.medium.size(picture)
+        frame = None if picture is None else self.modality.frame(picture)
+        size = tuple(tensor.shape[axis] for axis in space) if picture is None else self.modality.size(picture)
         known = {**self.companions, **extra}
         blank = {
             value.name or "": np.zeros([d if isinstance(d, int) else 1 for d in value.shape or ()], value.dtype.numpy())
@@ -165,23 +165,23 @@ class Network:
             if value.dtype is not None and value.name not in known and value.dtype.is_integer()
         }
         feeds = {self.picture: tensor, **blank, **known}
-        return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.medium.array)
+        return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the plain model: its own outputs, or tensors inside it."""
         others.missing(feeds, self.others)
         key = tuple(names or ())
         if key not in self._plain:
-            subject = self.open()
+            prepared = self.open()
             if names:
-                tensors = all_tensors(subject.model.graph)
-                subject.model.graph.outputs[:] = [tensors[name] for name in names]
-            self._plain[key] = Session(subject.model, self.provider)
+                tensors = all_tensors(prepared.model.graph)
+                prepared.model.graph.outputs[:] = [tensors[name] for name in names]
+            self._plain[key] = Session(prepared.model, self.provider)
         session = self._plain[key]
         return session.run({name: feeds[name] for name in session.inputs})
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
-        return self.medium.tensor(self.medium.read(picture))
+        return self.modality.tensor(self.modality.read(picture))
 
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
         return self._preprocessing(value)[0](pictures.read(picture))

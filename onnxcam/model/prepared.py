@@ -15,7 +15,7 @@ from onnxcam.structure.layout import picture_input, picture_layout
 
 
 @dataclass(frozen=True)
-class Subject:
+class PreparedModel:
     """A canonical model, which may be edited, its picture input, and the one that maps are asked of."""
 
     model: ir.Model
@@ -23,12 +23,12 @@ class Subject:
     asked: ir.Value  # the picture itself, or words, or numbers
 
     @classmethod
-    def open(cls, source: ModelLike, asked: str | None = None) -> Subject:
+    def open(cls, source: ModelLike, asked: str | None = None) -> PreparedModel:
         """Open *source*; ModelError where no input is a picture, or none is called *asked*."""
         return cls.of(canonical(load_bare(source), STANDARD), asked)
 
     @classmethod
-    def of(cls, model: ir.Model, asked: str | None = None) -> Subject:
+    def of(cls, model: ir.Model, asked: str | None = None) -> PreparedModel:
         """Find the picture in *model*, a canonical one: the input *asked*, unless that is none and another one is."""
         wanted = picture_input(model.graph, asked)
         if picture_layout(wanted) is None and any(picture_layout(x) is not None for x in model.graph.inputs):
@@ -40,9 +40,9 @@ class Subject:
         """Return how many pictures a run takes, an int where that is fixed."""
         return self.image.shape[0] if self.image.shape is not None and len(self.image.shape) else None
 
-    def twin(self) -> Subject:
+    def twin(self) -> PreparedModel:
         """Return a copy, to be edited by itself."""
-        return Subject.of(self.model.clone(), self.asked.name)
+        return PreparedModel.of(self.model.clone(), self.asked.name)
 
     def differentiable(self) -> ir.Value:
         """Return what stands for the asked input where gradients flow: itself, or the vectors of its words.
