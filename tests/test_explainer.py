@@ -15,7 +15,7 @@ import onnx_ir as ir
 import pytest
 
 from onnxcam import Explainer, explain
-from onnxcam.errors import MethodError
+from onnxcam.errors import MethodError, ModelError
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import load
 from tests.networks import HAND_X, hand_model
@@ -140,3 +140,9 @@ def test_a_model_of_onnx_ir_stays_the_callers() -> None:
     model = load(hand_model())
     assert isinstance(model, ir.Model)
     assert Explainer(model).model is model
+
+
+@pytest.mark.parametrize("x", [HAND_X[0], np.float32(1), HAND_X[None]])
+def test_a_tensor_of_another_rank_is_refused(x: np.ndarray) -> None:
+    with pytest.raises(ModelError, match=r"the model takes 'x' \[n,1,2,2\], not an array \[.*\]; give a batch"):
+        Explainer(hand_model()).attribute(x, 0)

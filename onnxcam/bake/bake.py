@@ -102,7 +102,6 @@ def bake(
     with building():
         network = ModelDescription(model, "cpu", preprocess, labels)
         subject = network.open()
-        network.read(subject)
         index = _class(network.task, target)
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
         made = subject.twin()

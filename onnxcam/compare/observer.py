@@ -80,7 +80,6 @@ class Observer:
         method = find_method(self.method)
         self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
         subject = self.network.open()
-        self.network.read(subject)
         layout = self.network.layout
         if not isinstance(self.network.task, Classes) or layout is None or len(layout.space) != 2:
             what = self.network.task.name if layout is None or len(layout.space) == 2 else "a network of volumes"

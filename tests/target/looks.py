@@ -23,7 +23,6 @@ class Opened:
         self.model = model
         self.network = ModelDescription(model, **settings)
         self.subject = PreparedModel.open(model, settings.get("wrt"))
-        self.network.read(self.subject)
 
     def look(self, x: Array, picture: Array | None = None, **others: Array) -> Look:
         """Return the look at the tensor *x* [1, …]."""
