@@ -82,7 +82,7 @@ MODULES = {
     "manifest": "explainer.manifest",
     "medium": "model.modality",
     "methods.graph": "methods.explanation_graph",
-    "methods.passes": "methods.loop",
+    "methods.passes": "methods.queries",
     "network": "model.description",
     "passes.lower": "bake.lower",
     "runner": "explainer.runner",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam import text
 from onnxcam.errors import EngineError, ProviderError, nearest
-from onnxcam.graph.io import first_line, to_bytes
+from onnxcam.graph.io import to_bytes
 from onnxcam.graph.weights import weights_folder
 
 SHORT = {
@@ -86,7 +88,7 @@ class Session:
         try:
             session = self._runtime.InferenceSession(data, options, providers=providers)
         except Exception as error:
-            raise EngineError(f"ONNX Runtime refuses the model: {_reason(error)}") from error
+            raise EngineError(f"ONNX Runtime refuses the model: {_refusal(error)}") from error
         if session.get_providers()[0] != wanted and provider != "auto":
             raise ProviderError(
                 f"{wanted} is in this onnxruntime but could not start; check its driver and libraries "
@@ -108,7 +110,7 @@ class Session:
                 else:
                     results = self._run_bound(feeds, names, how)
         except Exception as error:
-            raise EngineError(f"ONNX Runtime failed: {_reason(error)}") from error
+            raise EngineError(f"ONNX Runtime failed: {_failure(error, self._session.get_inputs())}") from error
         return dict(zip(names, results, strict=True))
 
     def run_in_pieces(
@@ -182,7 +184,9 @@ def register_custom_ops(library: str | os.PathLike[str]) -> None:
     try:
         _onnxruntime().SessionOptions().register_custom_ops_library(path)
     except Exception as error:
-        raise EngineError(f"ONNX Runtime cannot load the operators of '{path}': {_reason(error)}") from error
+        raise EngineError(
+            f"ONNX Runtime cannot load the operators of '{path}': {_reason(error)}; build it for this onnxruntime"
+        ) from error
     if path not in _LIBRARIES:
         _LIBRARIES.append(path)
 
@@ -218,7 +222,50 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
+_NOISE = (
+    (r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
+    (r"\s*Stacktrace:(?s:.*)", ""),
+    (r"Please fix either the inputs/outputs or the model\.", ""),
+    (r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message:", r"\1 node '\2':"),
+    (r"[^\s'\"]+\.(?:cc|cpp|cuh?|h|hpp):\d+ ", ""),  # the line of its source, and the function
+    (r"(?:[\w:<>&*]+ )?onnxruntime::[\w:~<>]+\(.*?\)(?: const)?(?: \[with [^\]]*\])? ", ""),
+)
+"""What a message of ONNX Runtime holds that its user cannot use, and what stands in its place."""
+
+_LONGEST = 600  # characters of a message
+
+_FEEDS = r"dimensions for input|rank for input|input data type|Required inputs|Invalid input name|Invalid Feed"
+_ADVICE = (
+    (r"terminate flag", ""),
+    (r"memory|bad_alloc|Arena", "; use a smaller batch_size, or --provider cpu"),
+    (r"not a registered function/op|Could not find an implementation|No Op registered|NOT_IMPLEMENTED",
+     "; use a newer onnxruntime, or register the library that has the operator (onnxcam.engine.register_custom_ops)"),
+    (r"Unsupported model IR version|under development|opset \d+ is|guarantees? support for models stamped",
+     "; use a newer onnxruntime, or export the model for an older opset"),
+)  # fmt: skip
+"""What to do about messages that match."""
+
+
+def _refusal(error: Exception) -> str:
+    """Return why ONNX Runtime does not open a model, and what to do."""
+    return f"{_reason(error)}{_advice(error, '; export the model again')}"
+
+
+def _failure(error: Exception, inputs: Sequence[Any]) -> str:
+    """Return why a run failed, and what to do; *inputs* are what the session takes."""
+    taken = ", ".join(f"{x.name!r} {x.type} [{', '.join(map(str, x.shape))}]" for x in inputs)
+    takes = f"; the model takes {text.plain(taken, _LONGEST)}"
+    other = takes if re.search(_FEEDS, str(error)) else "; check the input's shape and values, or take another provider"
+    return f"{_reason(error)}{_advice(error, other)}"
+
+
+def _advice(error: Exception, other: str) -> str:
+    return next((advice for pattern, advice in _ADVICE if re.search(pattern, str(error))), other)
+
+
 def _reason(error: Exception) -> str:
-    """Return ONNX Runtime's message without its error code prefix."""
-    text = first_line(error)
-    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text
+    """Return ONNX Runtime's message on one line, without its error code and the place in its source."""
+    found = str(error)
+    for pattern, instead in _NOISE:
+        found = re.sub(pattern, instead, found)
+    return text.plain(found, _LONGEST).rstrip(". ") or type(error).__name__

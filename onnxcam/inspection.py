@@ -19,9 +19,9 @@ from onnxcam.media.volume import KINDS
 from onnxcam.metadata.labels import Names
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
-from onnxcam.model.blame import blaming
+from onnxcam.model.blame import naming_invalid_models
 from onnxcam.model.diagnose import choose_layer
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.structure.layout import picture_input, picture_layout
@@ -57,7 +57,7 @@ class Survey:
 
 def survey(path: str | os.PathLike[str]) -> Survey:
     """Look at the model at *path*. What cannot be found out is a warning; ModelError only for no valid model."""
-    with blaming(path):
+    with naming_invalid_models(path):
         return _survey(path)
 
 
@@ -77,7 +77,7 @@ def _survey(path: str | os.PathLike[str]) -> Survey:
     found.outputs = [_tensor(value) for value in model.graph.outputs]
     try:
         _look_at_the_input(found, model, Path(path))
-        _look_at_the_methods(found, Subject.of(model), Path(path))
+        _look_at_the_methods(found, PreparedModel.of(model), Path(path))
     except OnnxcamError as error:
         found.warnings.append(str(error))
         found.methods = dict.fromkeys(METHODS, "see the warning")
@@ -103,8 +103,8 @@ def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
     found.preprocess, found.warnings = str(taken), warnings
 
 
-def _look_at_the_methods(found: Survey, subject: Subject, path: Path) -> None:
-    tasks = find_tasks(subject.model.graph, subject.image, Names(None, path, dict(subject.model.metadata_props)))
+def _look_at_the_methods(found: Survey, prepared: PreparedModel, path: Path) -> None:
+    tasks = find_tasks(prepared.model.graph, prepared.image, Names(None, path, dict(prepared.model.metadata_props)))
     found.task, aim = tasks[0].name, tasks[0].aim
     found.targets = [f"{task.name}: {task.examples}" for task in tasks]
     if isinstance(tasks[0], Classes):
@@ -114,22 +114,22 @@ def _look_at_the_methods(found: Survey, subject: Subject, path: Path) -> None:
         return
     choice, why = None, ""
     try:
-        choice = choose_layer(subject, aim, None)
+        choice = choose_layer(prepared, aim, None)
         found.layers, found.reason = [_row(layer) for layer in (choice.layer, *choice.others)], choice.reason
     except OnnxcamError as error:
         why = str(error)
-    if subject.model.graph.num_nodes() > TRIED:
+    if prepared.model.graph.num_nodes() > TRIED:
         found.warnings.append(f"the model has more than {TRIED} nodes: which methods apply was not tried")
         return
     found.methods = {
-        method.id: why if method.uses_layer and choice is None else _refusal(subject, method, choice, aim)
+        method.id: why if method.uses_layer and choice is None else _refusal(prepared, method, choice, aim)
         for method in METHODS.values()
     }
 
 
-def _refusal(subject: Subject, method: Method, choice: Choice | None, aim: Aim) -> str:
+def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim: Aim) -> str:
     """Return why *method* does not apply, or nothing."""
-    twin = subject.twin()
+    twin = prepared.twin()
     try:
         explanation_graph(
             twin, method, [choice.layer.twin(twin.model.graph)] if choice and method.uses_layer else [], aim

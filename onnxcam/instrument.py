@@ -17,7 +17,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import ModelLike, save
 from onnxcam.metadata.reserved import CHOSEN, SCORE, load_bare
 from onnxcam.model.diagnose import choose_layer
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import candidates, find, module_outputs
@@ -117,7 +117,7 @@ def _tensors(model: ir.Model, name: str) -> list[ir.Value]:
 def _best(model: ir.Model) -> ir.Value:
     """Return the layer that explanations look at; of a model that scores no classes the last with spatial extent."""
     try:
-        return choose_layer(Subject.of(model), ClassAim(), None).layer.value
+        return choose_layer(PreparedModel.of(model), ClassAim(), None).layer.value
     except (ModelError, TargetError):
         image, target = _picture(model.graph), _target(model.graph)
         layers = candidates(model.graph, image, target, STANDARD)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 
 from onnxcam import Explainer
-from onnxcam.engine import Session, provider_name
+from onnxcam.engine import Session, _failure, provider_name
 from onnxcam.errors import EngineError, ProviderError
 from onnxcam.graph.io import load
 from tests.networks import HAND_X, hand_model
@@ -53,10 +55,68 @@ def test_a_refused_model_is_told_in_one_line() -> None:
     assert "\n" not in str(error.value)
 
 
+def of_text(body: str) -> ir.Model:
+    opsets = '"" : 17, "unknown" : 1'
+    return ir.serde.deserialize_model(onnx.parser.parse_model(f"<ir_version: 8, opset_import: [{opsets}]> g {body}"))
+
+
+def test_a_refused_model_says_what_to_do() -> None:
+    with pytest.raises(EngineError) as error:
+        Session(of_text("(float[2, 3] x, float[4, 5] z) => (float[n, k] y) { a = Identity(x) y = MatMul(a, z) }"))
+    assert "Incompatible dimensions for matrix multiplication" in str(error.value)
+    assert str(error.value).endswith("; export the model again")
+
+
+def test_an_unknown_operator_says_how_to_register_it() -> None:
+    with pytest.raises(EngineError, match=r"unknown:Op.*register_custom_ops\)$"):
+        Session(of_text("(float[n] x) => (float[n] y) { y = unknown.Op(x) }"))
+
+
 def test_a_failed_run_is_told_in_one_line() -> None:
     with pytest.raises(EngineError, match="ONNX Runtime failed: ") as error:
         Session(load(hand_model())).run({"x": HAND_X[:, :, :1]})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "says"),
+    [
+        ({"x": HAND_X[:, :0]}, "index: 1 Got: 0 Expected: 1; the model takes 'x' tensor(float) [n, 1, 2, 2]"),
+        ({"x": HAND_X[:, :, :1]}, "index: 2 Got: 1 Expected: 2; the model takes 'x'"),
+        ({"x": HAND_X[0]}, "Invalid rank for input: x Got: 3 Expected: 4; the model takes 'x'"),
+        ({"x": HAND_X.astype(np.float64)}, "tensor(double)) , expected: (tensor(float)); the model takes 'x'"),
+        ({}, "Required inputs (['x']) are missing from input feed ([]); the model takes 'x'"),
+    ],
+)
+def test_a_failed_run_says_what_was_given_and_what_is_taken(feeds: dict[str, np.ndarray], says: str) -> None:
+    with pytest.raises(EngineError) as error:
+        Session(load(hand_model()), "cpu").run(feeds)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+RESHAPE = "(float[n, k] x, int64[m] i) => (float[a, b] y) { z = Identity(x) y = Reshape(z, i) }"
+
+
+def test_a_failed_node_keeps_its_reason_and_loses_onnx_runtimes_source() -> None:
+    feeds = {"x": np.zeros((2, 2), np.float32), "i": np.asarray([1, 3])}
+    with pytest.raises(EngineError, match="Reshape node ") as error:
+        Session(of_text(RESHAPE), "cpu").run(feeds)
+    assert "cannot be reshaped to the requested shape. Input shape:{2,2}, requested shape:{1,3}" in str(error.value)
+    assert not any(word in str(error.value) for word in ("onnxruntime::", ".h:", "Non-zero status", "\n"))
+
+
+def test_out_of_memory_says_what_to_do() -> None:
+    error = RuntimeError(
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. "
+        "Name:'c1' Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* "
+        "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory "
+        "for requested buffer of size 9\nStacktrace:\n#0 there\n"
+    )
+    assert _failure(error, ()) == (
+        "Conv node 'c1': Failed to allocate memory for requested buffer of size 9; use a smaller batch_size, or "
+        "--provider cpu"
+    )
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from onnxcam.errors import ModelError, TargetError
-from onnxcam.model.description import Network
+from onnxcam.model.description import ModelDescription
 from onnxcam.structure.layout import Grid
 from onnxcam.targets.classes import Classes
 
@@ -30,10 +30,8 @@ X = np.array([[[[1, -2], [3, -4]]]], np.float32)
 Q = np.array([[1, 2]], np.int64)
 
 
-def opened(**settings: object) -> Network:
-    network = Network(onnx.parser.parse_model(TWO_INPUTS), "cpu", **settings)  # type: ignore[arg-type]
-    network.read(network.open())
-    return network
+def opened(**settings: object) -> ModelDescription:
+    return ModelDescription(onnx.parser.parse_model(TWO_INPUTS), "cpu", **settings)  # type: ignore[arg-type]
 
 
 def test_what_the_model_tells() -> None:

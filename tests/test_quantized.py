@@ -17,7 +17,7 @@ from onnxcam.autodiff import vjp
 from onnxcam.graph.io import load
 from onnxcam.graph.quantisation import units
 from onnxcam.media.heatmap import peak
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import TensorSpec, parse
 from onnxcam.preprocess.guess import guess
 from onnxcam.targets import find_scores
@@ -127,7 +127,7 @@ def test_units_of_input_and_output() -> None:
 
 def test_the_explained_score_is_the_one_before_rounding() -> None:
     """Quantised logits are clipped at ±2.56: there is no gradient behind. What is told is what the model puts out."""
-    scores = find_scores(Subject.open(qdq(integer=True)).model.graph)
+    scores = find_scores(PreparedModel.open(qdq(integer=True)).model.graph)
     assert (scores.value.name, scores.shown.name) == ("l", "qy")
     explanation = Explainer(qdq(), preprocess="unit,mean=0.5,std=0.2")(RNG.integers(0, 255, (8, 8, 3), np.uint8))
     assert explanation.score == explanation.outputs["y"][0, explanation.target]

@@ -17,7 +17,7 @@ from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.graph.io import ModelLike, building, oldest_ir, save
 from onnxcam.methods import METHODS, find_method, read_settings
-from onnxcam.model.description import Network
+from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.preprocess import Spec
 from onnxcam.structure.layer import Choice
@@ -100,9 +100,8 @@ def bake(
     if overlay and not inside:
         raise PreprocessError("the overlay lies over the picture: bake the preprocessing too, inside=True")
     with building():
-        network = Network(model, "cpu", preprocess, labels)
+        network = ModelDescription(model, "cpu", preprocess, labels)
         subject = network.open()
-        network.read(subject)
         index = _class(network.task, target)
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
         made = subject.twin()

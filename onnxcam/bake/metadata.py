@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxcam import __version__
 from onnxcam.errors import PreprocessError
 from onnxcam.metadata.reserved import BAKED
-from onnxcam.model.description import Network
+from onnxcam.model.description import ModelDescription
 from onnxcam.preprocess import CallablePreprocess, Preprocess
 from onnxcam.targets.classes import Classes
 from onnxcam.targets.scores import Scores
@@ -20,7 +20,7 @@ SCHEMA = 1
 
 
 def stamp(
-    model: ir.Model, network: Network, *, method: str, layer: str | None, target: int | str, index: int | None
+    model: ir.Model, network: ModelDescription, *, method: str, layer: str | None, target: int | str, index: int | None
 ) -> None:
     """Write the stamp of what was baked of *network* into the metadata of *model* (docs/web.md), labels to its card.
 
@@ -35,7 +35,7 @@ def stamp(
     model.metadata_props[BAKED] = json.dumps(told)
 
 
-def _picture(network: Network) -> dict[str, Any] | None:
+def _picture(network: ModelDescription) -> dict[str, Any] | None:
     """Return how a picture becomes the model's own tensor; None where only a function of Python's could say it."""
     try:
         how = network.preprocessing

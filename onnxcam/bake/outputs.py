@@ -15,7 +15,7 @@ from onnxcam.graph.subgraph import prune
 from onnxcam.media import heatmap
 from onnxcam.metadata.reserved import CHOSEN, CLASS, HEATMAP, MAP, OVERLAY, PICTURE, SCORE
 from onnxcam.methods import Method, explanation_graph
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import Grid, picture_layout
@@ -28,7 +28,7 @@ Size = Literal["input", "layer"]
 
 
 def explained(
-    subject: Subject,
+    subject: PreparedModel,
     method: Method,
     choice: Choice | None,
     index: int | None = TOP,
@@ -72,7 +72,7 @@ def _explanation(graph: ir.Graph) -> dict[str, ir.Value]:
     return {name or "": value for name, value in found.items()}
 
 
-def _flat(op: Emitter, subject: Subject, raw: ir.Value, at_layer: bool) -> ir.Value:
+def _flat(op: Emitter, subject: PreparedModel, raw: ir.Value, at_layer: bool) -> ir.Value:
     """Return the map as the method gives it, float32 [N, h, w]: of a signed one the largest |value| over channels."""
     flat, shape, layout = op.Cast(raw, to=int(ir.DataType.FLOAT)), raw.shape, _pictures(subject)
     if not at_layer:
@@ -82,7 +82,7 @@ def _flat(op: Emitter, subject: Subject, raw: ir.Value, at_layer: bool) -> ir.Va
     return flat
 
 
-def _heat(op: Emitter, subject: Subject, flat: ir.Value, size: Size) -> ir.Value:
+def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: Size) -> ir.Value:
     """Return ReLU(map) / max of each picture, float32 [N, h, w] in [0, 1]."""
     layout, known = _pictures(subject), flat.shape
     maps = op.Unsqueeze(flat, [1])
@@ -97,7 +97,7 @@ def _heat(op: Emitter, subject: Subject, flat: ir.Value, size: Size) -> ir.Value
     return heat
 
 
-def _pictures(subject: Subject) -> Grid:
+def _pictures(subject: PreparedModel) -> Grid:
     layout = picture_layout(subject.image)
     if layout is None:
         raise ModelError(f"the input {subject.image.name!r} {subject.image.shape} is no picture; nothing to bake")
@@ -110,7 +110,7 @@ def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
     return made
 
 
-def _take_pictures(op: Emitter, subject: Subject, how: Preprocess) -> tuple[ir.Value, ir.Value]:
+def _take_pictures(op: Emitter, subject: PreparedModel, how: Preprocess) -> tuple[ir.Value, ir.Value]:
     """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor, so named."""
     image, layout, graph = subject.image, _pictures(subject), op.graph
     lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
@@ -149,7 +149,7 @@ def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value
     return op.Transpose(values, perm=[0, 3, 1, 2]) if how.layout == "nchw" else values
 
 
-def _overlay(op: Emitter, subject: Subject, heat: ir.Value, picture: ir.Value) -> ir.Value:
+def _overlay(op: Emitter, subject: PreparedModel, heat: ir.Value, picture: ir.Value) -> ir.Value:
     """Return the picture with the colours of *heat* over it, uint8 [N, h, w, 3], as `heatmap.overlay` draws it."""
     table = heatmap.colorize(np.linspace(0, 1, 256, dtype=np.float32)[None])[0].astype(np.float32)
     size = op.Concat(op.Shape(heat, start=0, end=1), op.const(np.array([1])), op.Shape(picture, start=1, end=3), axis=0)

@@ -25,7 +25,7 @@ from onnxcam.graph.subgraph import prune
 from onnxcam.metadata.reserved import CLASS, HEATMAP, OVERLAY
 from onnxcam.methods import METHODS
 from onnxcam.model.diagnose import choose_layer
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
@@ -247,11 +247,11 @@ def _explained(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
     """
     with building():
         plain = canonical(_plain(model), STANDARD)
-        image = Subject.of(plain).image
+        image = PreparedModel.of(plain).image
         if image.shape is not None and not isinstance(image.shape[0], int):
             image.shape = ir.Shape([1, *image.shape[1:]])
             infer_shapes(plain, STANDARD.compositions, anew=True)
-        subject = Subject.of(plain)
+        subject = PreparedModel.of(plain)
         find_scores(subject.model.graph)
         choice = choose_layer(subject, ClassAim(), None)
     for method in METHODS.values():

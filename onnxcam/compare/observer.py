@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import Outcome, Side
 from onnxcam.errors import MetricError
-from onnxcam.explainer.runner import Asked, Runner
+from onnxcam.explainer.request import ExplanationRequest
+from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike, load, to_bytes
 from onnxcam.graph.weights import is_beside, weights
 from onnxcam.media import heatmap
@@ -26,8 +27,8 @@ from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import CHOSEN, MAP
 from onnxcam.methods import find_method, read_settings
-from onnxcam.model.description import Network
-from onnxcam.model.inputs import Given
+from onnxcam.model.description import ModelDescription
+from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
@@ -73,13 +74,12 @@ class Observer:
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     provider: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, Given] = field(default_factory=dict)
+    inputs: Mapping[str, InputValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         method = find_method(self.method)
-        self.network = Network(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
+        self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
         subject = self.network.open()
-        self.network.read(subject)
         layout = self.network.layout
         if not isinstance(self.network.task, Classes) or layout is None or len(layout.space) != 2:
             what = self.network.task.name if layout is None or len(layout.space) == 2 else "a network of volumes"
@@ -155,7 +155,7 @@ class Observer:
 
     def _batch(self, pairs: Sequence[tuple[Shot, int]]) -> Iterator[Outcome]:
         goals = [Goal(ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
-        asked = Asked(stack(shot.tensor for shot, _ in pairs), goals)
+        asked = ExplanationRequest(stack(shot.tensor for shot, _ in pairs), goals)
         for (shot, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
             yield self._outcome(shot, found)
 

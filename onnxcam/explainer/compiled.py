@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from onnxcam.engine import Session
+from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.io import building
-from onnxcam.metadata.reserved import AROUND, SCORE
+from onnxcam.metadata.reserved import AROUND, CHOSEN, SCORE, load_bare
 from onnxcam.methods import Method, explanation_graph, head_graph
-from onnxcam.model.prepared import Subject
+from onnxcam.model.description import ModelDescription
+from onnxcam.model.diagnose import why_not_finite
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.targets import Aim
 
@@ -20,38 +23,39 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledExplanation:
     """The explanation graph for all targets of one kind, and the head behind the layer where a method asks for it."""
 
+    network: ModelDescription
     aim: Aim
     choices: Sequence[Choice]
     session: Session
     head: Session | None
-    batch: int | None  # how many pictures a run takes, where that is fixed
+    batch: int | None  # the batch size of a run, where it is fixed
 
     @classmethod
-    def of(
+    def build(
         cls,
-        subject: Subject,
+        network: ModelDescription,
+        prepared: PreparedModel,
         method: Method,
         aim: Aim,
         choices: Sequence[Choice],
         settings: Mapping[str, Any],
-        provider: str,
         *,
         signed: bool = False,
         spin: bool = True,
-    ) -> Compiled:
-        """Make *subject*, which is used up, explain itself."""
+    ) -> CompiledExplanation:
+        """Make *prepared*, which is used up, explain itself."""
         layers = [choice.layer for choice in choices]
-        fixed = subject.batch if isinstance(subject.batch, int) else 1 if aim.single else None
+        fixed = prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
         with building():
-            twin = subject.twin() if method.uses_head else None
-            explanation_graph(subject, method, layers, aim, settings, signed=signed)
+            twin = prepared.twin() if method.uses_head else None
+            explanation_graph(prepared, method, layers, aim, settings, signed=signed)
             if twin is not None and layers:
                 head_graph(twin, layers[0].twin(twin.model.graph), aim)
-        head = Session(twin.model, provider, spin=spin) if twin is not None else None
-        return cls(aim, choices, Session(subject.model, provider, spin=spin), head, fixed)
+        head = Session(twin.model, network.provider, spin=spin) if twin is not None else None
+        return cls(network, aim, choices, Session(prepared.model, network.provider, spin=spin), head, fixed)
 
     @property
     def layers(self) -> list[Layer]:
@@ -64,13 +68,27 @@ class Compiled:
         return [name for name in self.head.inputs if name.startswith(AROUND)] if self.head is not None else []
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
-        """Return the outputs for a batch of any size."""
-        return self._run(self.session, dict(feeds), outputs)
+        """Return the outputs for a batch of any size; ModelError where the scores are not finite, or not one each."""
+        found = self._run(self.session, dict(feeds), outputs)
+        if SCORE in found and not np.isfinite(found[SCORE]).all():
+            raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
+        self._require_one_score_each(found, len(feeds[self.aim.input]))
+        return found
 
     def run_head(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the scores of changed activations, [B]."""
-        assert self.head is not None
+        if self.head is None:
+            raise MethodError("this method runs the head of the network; enter it with uses_head=True")
         return self._run(self.head, {name: feeds[name] for name in self.head.inputs}, None)[SCORE]
+
+    def _require_one_score_each(self, found: Arrays, count: int) -> None:
+        scores, chosen = found.get(SCORE), found.get(CHOSEN)
+        wrong = chosen if chosen is not None and chosen.shape != (count,) else scores
+        if wrong is not None and (wrong is chosen or wrong.size != count):
+            raise ModelError(
+                f"the model gives scores {list(wrong.shape)} for {count} pictures, other axes than it declares; "
+                "correct its declared outputs"
+            )
 
     def _run(self, session: Session, feeds: Arrays, outputs: Sequence[str] | None) -> Arrays:
         if self.batch in (None, len(feeds[self.aim.input])):

@@ -1,28 +1,28 @@
-"""The pipeline, top to bottom: model, layer, target, explanation graph, picture, map."""
+"""`Explainer`: from a model, images and targets to explanations."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, overload
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeAlias, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import GradientError, MethodError, TargetError
-from onnxcam.explainer.compiled import Compiled
+from onnxcam.errors import MethodError, ModelError, TargetError
+from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.explanation import Explanation
-from onnxcam.explainer.runner import Asked, Runner, of_rows
+from onnxcam.explainer.options import Options, brief, picklable
+from onnxcam.explainer.request import ExplanationRequest, select_rows
+from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
-from onnxcam.media import heatmap
-from onnxcam.media.volume import Volume
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
-from onnxcam.model.description import Network
-from onnxcam.model.diagnose import gradient_flows
-from onnxcam.model.inputs import Given
+from onnxcam.model.description import ModelDescription
+from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
@@ -34,34 +34,40 @@ from onnxcam.targets.kinds import WISHES
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
-BATCH = 8  # pictures a run, where the model leaves the batch open
+BATCH = 8
+"""The number of images in a run, where the model's batch size is open."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Explainer:
-    """A model that explains itself: built once, asked many times.
+    """A model that explains its decisions: built once, called for any number of images.
+
+    The arguments are fixed once it is built; `replace` returns another explainer. Two explainers are equal only if
+    they are the same object. A pickled one builds its session again where it is loaded.
 
     Args:
         model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
         method: The method's id, such as ``"gradcam"``.
-        layer: The layer that CAM methods look at: a tensor, a node, the framework's layer name; None chooses. The maps
-            of several, a list or ``"a,b"``, are fused.
-        target: What to explain where a call does not say: a class index, a label, ``"top"`` or other words
-            (`onnxcam.targets.parser` lists them); None takes what the model puts first.
-        provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another of `onnxcam.engine.SHORT`.
-        preprocess: How a picture becomes the model's tensor: a spelling such as ``"imagenet"`` (docs/preprocess.md),
-            a `Preprocess`, a function from uint8 [H, W, 3] to the tensor; None asks the file, then guesses.
-        labels: A file of class names, or the names; None asks the file.
-        settings: The method's own, such as ``{"samples": 50, "batch_size": 16}``; see its docstring.
-        smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter pictures, ``"eigen"`` takes
-            the principal component in place of the sum over channels, ``"aug+eigen"`` does both.
-        signed: Whether what speaks against the target stays in the maps, which then go from −1 to 1.
-        inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, a picture or an array.
-        wrt: Which input is explained, where several are pictures; or one that is none, such as a question.
-        progress: Wraps the samples of such a method and their number, to show how far it is.
+        layer: The layer of CAM methods: the name of a tensor, a node or a layer of the framework; None chooses one.
+            The maps of several layers, a list or ``"a,b"``, are fused.
+        target: The default target of calls: a class index, a label, ``"top"`` or another form
+            (`onnxcam.targets.parser` lists them); None is the model's top class, object or text.
+        provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another name of `onnxcam.engine.SHORT`.
+        preprocess: How an image becomes the model's tensor: text such as ``"imagenet"`` (docs/preprocess.md), a
+            `Preprocess`, or a function from uint8 [H, W, 3] RGB to the tensor [1, …]; None reads it from the file,
+            else guesses.
+        labels: A file of class names, or the names; None reads them from the model's file.
+        settings: The method's settings, such as ``{"samples": 50, "batch_size": 16}``; see the method's docstring.
+        smooth: For CAMs of one pass: ``"aug"`` averages over mirrored, darker and brighter images, ``"eigen"`` takes
+            the principal component instead of the sum over channels, ``"aug+eigen"`` does both.
+        signed: Keep the evidence against the target; the maps then have values from −1 to 1.
+        inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, an image or an array.
+        wrt: The name of the input to explain, where several are images, or where it is no image, such as a question.
+        progress: A function (iterable, total) -> iterable that shows progress over the samples of methods of many
+            passes.
 
     Raises:
-        OnnxcamError: with one line that says what is wrong (see `onnxcam.errors`).
+        OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
 
     Example:
         >>> ex = Explainer("resnet50.onnx", preprocess="imagenet")
@@ -78,55 +84,101 @@ class Explainer:
     settings: Mapping[str, Any] = field(default_factory=dict)
     smooth: str = NONE
     signed: bool = False
-    inputs: Mapping[str, Given] = field(default_factory=dict)
+    inputs: Mapping[str, InputValue] = field(default_factory=dict)
     wrt: str | None = None
     progress: Progress = quiet
 
     def __post_init__(self) -> None:
+        self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
-        self.network = Network(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
-        subject = self.network.open()
-        self.network.read(subject)
+        self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
         self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
+        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
             self._check_class(self.target)
-        if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need a picture
-            self._runner.compile(subject, self.network.task.aim)
+        if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image
+            self._runner.compile(self.network.open(), self.network.task.aim)
+        self._built = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_built" in vars(self):
+            self._refuse(name, f"explainer.replace({name}=…)")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name, "explainer.replace(…)")
+
+    def _refuse(self, name: str, instead: str) -> NoReturn:
+        raise FrozenInstanceError(f"Explainer.{name} is fixed once it is built; use {instead} to get another explainer")
+
+    def __repr__(self) -> str:
+        return brief("Explainer", self._arguments(), {one.name: one.default for one in fields(self)})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _build, (type(self), picklable(self._arguments()))
+
+    def replace(self, **options: Unpack[Options]) -> Explainer:
+        """Return another explainer of the same model: the arguments of this one, but for *options*.
+
+        Example:
+            >>> Explainer("model.onnx").replace(method="layercam", signed=True)
+        """
+        return type(self)(**{**self._arguments(), **options})
+
+    def _arguments(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @overload
     def __call__(
-        self, images: Image, target: Target = None, inputs: Mapping[str, Given] | None = None
+        self, images: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> Explanation: ...
     @overload
     def __call__(
-        self, images: list[Image], target: Target = None, inputs: Mapping[str, Given] | None = None
+        self, images: list[Image], target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> list[Explanation]: ...
     def __call__(
-        self, images: Image | list[Image], target: Target = None, inputs: Mapping[str, Given] | None = None
+        self, images: Image | list[Image], target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> Explanation | list[Explanation]:
-        """Explain one picture (a file, or uint8 [H, W, 3] RGB), or a list; *inputs* stand above those given before."""
+        """Explain one image, or each of a list.
+
+        Args:
+            images: An image file, an array uint8 [H, W, 3] RGB, or a list of these; of a model of volumes a file or an
+                array [D, H, W].
+            target: What to explain; None is the default target of this explainer.
+            inputs: The model's other inputs; they override those of this explainer.
+
+        Raises:
+            ImageError: an image cannot be read.
+            TargetError: the target means nothing for the model or the image.
+            GradientError: the gradient is zero everywhere.
+        """
         extra = self.network.read_inputs(inputs or {})
         if isinstance(images, list):
             return list(self._explain(images, target, extra))
         return next(self._explain([images], target, extra))
 
-    def each(self, image: Image, target: Target = None, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
-        """Explain one picture: what *target* means, which for ``top=5`` is five explanations, else one."""
+    def each(
+        self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
+    ) -> list[Explanation]:
+        """Explain one image for *target*: for ``top=5`` five explanations, else one. Raises as a call does."""
         wish = parse(self.target if target is None else target, self.class_names)
         count = wish.count if isinstance(wish, Top) else 1
         return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
 
-    def best(self, image: Image, count: int, inputs: Mapping[str, Given] | None = None) -> list[Explanation]:
-        """Explain what the model puts first, *count* of it, the best first: classes, or the objects it detects."""
+    def best(self, image: Image, count: int, inputs: Mapping[str, InputValue] | None = None) -> list[Explanation]:
+        """Explain the *count* classes, or detected objects, with the highest scores, in their order.
+
+        TargetError where the model is neither a classifier nor a detector.
+        """
         if not isinstance(self.network.task, Classes | Detections):
             raise TargetError(
-                f"the {count} best are asked of classifiers and detectors; this is {self.network.task.name}"
+                f"only classifiers and detectors have {count} best targets; this is {self.network.task.name}"
             )
-        picture = self.network.medium.read(image)
+        picture = self.network.modality.read(image)
         first = self(picture, "top", inputs)
-        tensor = self.network.medium.tensor(picture)
+        tensor = self.network.modality.tensor(picture)
         look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
         order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(picture, wish, inputs) for wish in order[1:count])]
@@ -135,29 +187,36 @@ class Explainer:
         """Return the raw maps of preprocessed tensors.
 
         Args:
-            x: The model's input [N, …], or a dict with it, and its other inputs, under their names.
-            target: What to explain, for all or one each. Places are in the tensor's pixels.
+            x: The image input [N, …], or a dict of the image input and other inputs by name.
+            target: The target of all, or a list of N. Boxes and points are in pixels of the tensor.
 
         Returns:
-            For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for the gradient methods
-            float32 in the input's own shape, signed. Neither scaled nor enlarged.
+            For CAM methods float32 [N, h, w] at the layer's size (volumes [N, d, h, w]); for gradient methods float32
+            in the input's shape, signed. Neither normalised nor enlarged.
+
+        Raises:
+            ModelError: *x* does not have the rank of the model's input, or another input is missing.
+            TargetError: a target means nothing for the model.
         """
-        found = self._runner.run(self._asked(x, target))
+        found = self._runner.run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
-        """Return the score [N] of *target* for preprocessed tensors, as `attribute` takes them."""
-        return self._runner.outputs(self._asked(x, target), [SCORE])[SCORE].astype(np.float64)
+        """Return the score of *target*, before softmax or sigmoid, float64 [N]. The arguments are `attribute`'s."""
+        return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
-        """Return the class index [N] that *target* stands for: the model's own top class for None and ``"top"``.
+        """Return the class index of *target*, int64 [N]: the model's top class for None and ``"top"``.
 
         TargetError where the target is no class.
         """
         return self._about_classes(x, target, [])[CHOSEN]
 
     def probabilities(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
-        """Return the probability [N] of the class *target*; MethodError where the model's scores tell none."""
+        """Return the probability of the class *target*, float64 [N].
+
+        MethodError where the model's scores are integers of unknown scale, TargetError where the target is no class.
+        """
         outputs = self._about_classes(x, target, self.network.probability_outputs or [])
         found = self.network.probabilities(outputs, outputs[CHOSEN])
         if found is None:
@@ -166,88 +225,54 @@ class Explainer:
 
     @property
     def class_count(self) -> int | None:
-        """How many classes the model has; None where it is no classifier."""
+        """The number of classes; None where the model is no classifier."""
         task = self.network.task
         return task.scores.classes if isinstance(task, Classes) else None
 
     def _about_classes(
         self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
     ) -> Arrays:
-        """Return which classes are meant, and *outputs*, in one pass; TargetError where a target is no class."""
-        asked = self._asked(x, target)
-        if not all(isinstance(goal.aim, ClassAim) for goal in asked.goals):
-            raise TargetError(f"target {asked.goals[0].words!r} is no class of a classifier; give an index or a label")
-        return self._runner.outputs(asked, [CHOSEN, *outputs])
+        """Return the class indices and *outputs*, of one pass; TargetError where a target is no class."""
+        request = self._request(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
+            raise TargetError(
+                f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
+            )
+        return self._runner.outputs(request, [CHOSEN, *outputs])
 
-    def _asked(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> Asked:
-        """Return the batch of tensors *x*, and what *target* means in each of them."""
+    def _request(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> ExplanationRequest:
+        """Return the batch of tensors *x*, with what *target* means for each."""
         given = dict(x) if isinstance(x, Mapping) else {self.network.picture: x}
-        tensor = np.asarray(given.pop(self.network.picture))
+        tensor = self._checked(np.asarray(given.pop(self.network.picture)))
         each = self._each(target, len(tensor))
         looks = (
-            self.network.look(tensor[row : row + 1], None, of_rows(given, [row], len(tensor)))
+            self.network.look(tensor[row : row + 1], None, select_rows(given, [row], len(tensor)))
             for row in range(len(tensor))
         )
-        return Asked(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
+        return ExplanationRequest(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
+
+    def _checked(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return *tensor*; ModelError where its rank is not that of the model's input."""
+        shape = self.network.image.shape
+        if tensor.ndim == 0 or (shape is not None and tensor.ndim != len(shape)):
+            raise ModelError(
+                f"the model takes {self.network.picture!r} {shape}, not an array {list(tensor.shape)}; "
+                "give a batch of preprocessed tensors"
+            )
+        return tensor
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
-        medium = self.network.medium
+        modality = self.network.modality
         for start in range(0, len(images), BATCH):
-            batch = [medium.read(source) for source in images[start : start + BATCH]]
-            tensors = [medium.tensor(picture) for picture in batch]
+            batch = [modality.read(source) for source in images[start : start + BATCH]]
+            tensors = [modality.tensor(picture) for picture in batch]
             looks = [self.network.look(t, picture, extra) for t, picture in zip(tensors, batch, strict=True)]
             goals = [self._goal(wanted, look) for look in looks]
             same = len({tensor.shape for tensor in tensors}) == 1
             for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                asked = Asked(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
-                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(asked), strict=True)):
-                    yield self._explanation(batch[i], asked.of([row]), compiled, one)
-
-    def _explanation(self, picture: Any, asked: Asked, compiled: Compiled, results: Arrays) -> Explanation:
-        (goal,), raw = asked.goals, results[MAP][0]
-        index = int(results[CHOSEN][0]) if CHOSEN in results else goal.index
-        names = self.class_names
-        label = names[index] if CHOSEN in results and names and index is not None else goal.label
-        parts = self.network.parts(asked.feeds(self.network))
-        channel = None if self._runner.method.at_layer else self._channel()
-        if parts is not None:
-            channel = 1 if raw.ndim > 1 else None
-            raw = raw if raw.ndim > 1 else np.abs(raw)
-        flat = heatmap.flat(raw, channel, signed=self.signed)
-        warnings = list(self.warnings)
-        if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
-            warnings.append(self._why_blank(asked, index, compiled))
-        if goal.box is not None and self._runner.pooled:
-            warnings.append(
-                f"{self.method} averages gradients over the whole layer, which may lose the place of one box or patch; "
-                "layercam and hirescam keep it"
-            )
-        placed = flat if parts is not None else self.network.medium.enlarge(flat, picture)
-        outputs = {name: results[name] for name in self.network.outputs}
-        return Explanation(
-            image=picture.data if isinstance(picture, Volume) else picture,
-            affine=picture.affine if isinstance(picture, Volume) else None,
-            map=heatmap.normalize(placed, signed=self.signed),
-            raw=raw,
-            target=index,
-            label=label,
-            words=goal.words if CHOSEN not in results else label or str(index),
-            score=float(results[SCORE][0]),
-            probability=self._probability(goal, outputs, index),
-            layer=", ".join(layer.name for layer in compiled.layers) or None,
-            method=self.method,
-            outputs=outputs,
-            detection=goal.box,
-            note=goal.note,
-            parts=tuple(parts) if parts is not None else None,
-            warnings=tuple(warnings),
-        )
-
-    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
-        if goal.probability is not None or index is None or self.network.probability_outputs is None:
-            return goal.probability
-        found = self.network.probabilities(outputs, np.asarray([index]))
-        return None if found is None else float(found[0])
+                request = ExplanationRequest(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
+                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(request), strict=True)):
+                    yield self._assembler.explanation(batch[i], request.of([row]), compiled, one)
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
         wish = parse(self.target if wanted is None else wanted, self.class_names)
@@ -265,19 +290,19 @@ class Explainer:
         return each
 
     def _check_class(self, target: Target) -> None:
-        """TargetError at once for a class that the model does not have."""
+        """Raise TargetError for a class that the model does not have."""
         wish, task = parse(target, self.class_names), self.network.task
         if isinstance(task, Classes) and isinstance(wish, task.wishes) and not isinstance(wish, Top):
             task.goal(wish)
 
     @property
     def choice(self) -> Choice | None:
-        """The layer that was chosen, and why; None for methods that need none, or before a target says it."""
+        """The layer, and why it was chosen; None for methods without one, or before the first target needs one."""
         return self._runner.choice
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """The names of the model's classes, None where nobody names them."""
+        """The names of the model's classes; None where they are not known."""
         return self.network.class_names
 
     @property
@@ -287,41 +312,14 @@ class Explainer:
 
     @property
     def preprocessing(self) -> Preprocess:
-        """How pictures become tensors; read when the first picture comes."""
+        """How images become tensors; found out at the first use."""
         return self.network.preprocessing
 
-    def _channel(self) -> int:
-        return self.network.layout.channel - 1 if self.network.layout is not None else 0
 
-    def _why_blank(self, asked: Asked, index: int | None, compiled: Compiled) -> str:
-        """Return a warning for a map without a positive value; GradientError where it has no gradient at all."""
-        (goal,) = asked.goals
-        is_class = isinstance(goal.aim, ClassAim)
-        label = self.class_names[index] if is_class and self.class_names and index is not None else str(index)
-        name = f"class {label!r}" if is_class else f"target {goal.words!r}"
-        if self._runner.method.emit is None:
-            return f"the map is blank: nowhere does covering the picture lower the score of {name}"
-        value, where = self.network.picture, "the input"
-        if compiled.layers:
-            value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
-        if self._runner.method.blind:
-            return f"the map is blank: nothing stands out at {where}, whatever the target; choose another layer"
-        feeds = asked.feeds(self.network)
-        if is_class:
-            feeds[goal.aim.input] = np.asarray([index])
-        if not gradient_flows(self.network.open(), goal.aim, feeds, value):
-            raise GradientError(
-                f"the gradient of {name} at {where} is zero everywhere for this picture: the units on the way "
-                f"are saturated or dead; choose another layer (`onnxcam inspect` lists them) or another "
-                + ("class" if is_class else "target")
-            )
-        return (
-            f"the map is blank: at {where} everything speaks against {name}; signed=True (--signed) shows what does"
-            + (f", and so does the target 'not {label}'" if is_class else "")
-            + "; or try another class or layer"
-        )
+def explain(model: ModelLike, image: Image, **options: Unpack[Options]) -> Explanation:
+    """Explain one image: ``Explainer(model, **options)(image)``."""
+    return Explainer(model, **options)(image)
 
 
-def explain(model: ModelLike, image: Image, **settings: Any) -> Explanation:
-    """Explain one picture: ``Explainer(model, **settings)(image)``."""
-    return Explainer(model, **settings)(image)
+def _build(kind: type[Explainer], arguments: Mapping[str, Any]) -> Explainer:
+    return kind(**arguments)

@@ -8,6 +8,9 @@ passes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from onnxcam.methods import _old_names
 from onnxcam.methods import activation as _activation  # the families enter their methods into the registry
 from onnxcam.methods import attention as _attention
 from onnxcam.methods import composite as _composite
@@ -18,21 +21,33 @@ from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
 from onnxcam.methods import superpixels as _superpixels
-from onnxcam.methods.base import METHODS, Method, Scene, find_method
+from onnxcam.methods.base import METHODS, GraphMethod, Method, ProcedureMethod, find_method, method, procedure
+from onnxcam.methods.context import MapContext
 from onnxcam.methods.explanation_graph import explanation_graph, head_graph
-from onnxcam.methods.loop import Passes, Pictures, read_settings
+from onnxcam.methods.queries import ModelQueries
+from onnxcam.methods.settings import ImageSet, read_settings
 
 __all__ = [
     "METHODS",
+    "GraphMethod",
+    "ImageSet",
+    "MapContext",
     "Method",
-    "Passes",
-    "Pictures",
-    "Scene",
+    "ModelQueries",
+    "ProcedureMethod",
     "explanation_graph",
     "find_method",
     "head_graph",
+    "method",
+    "procedure",
     "read_settings",
 ]
 
 del _activation, _attention, _composite, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling
 del _superpixels
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        return _old_names.found(__name__, name)

@@ -15,8 +15,9 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, dependents
 from onnxcam.errors import MethodError
 from onnxcam.graph.infer import infer_nodes
-from onnxcam.methods.base import Scene, method
+from onnxcam.methods.base import method
 from onnxcam.methods.component import principal_map
+from onnxcam.methods.context import MapContext
 
 _LINEAR = frozenset(
     (
@@ -27,24 +28,24 @@ _LINEAR = frozenset(
 """What may stand between the layer and the scores for CAM: pooling over space, then a linear layer."""
 
 
-def weighted(scene: Scene, weights: ir.Value) -> ir.Value:
+def weighted(context: MapContext, weights: ir.Value) -> ir.Value:
     """Return Σ_k w_k A_k, for weights [N, K, 1, …]: a product of matrices, space in one axis."""
-    op, a = scene.op, scene.activation()
-    if scene.eigen:
-        return summed(scene, op.Mul(weights, a))
-    return scene.unfolded(op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1])))
+    op, a = context.op, context.activation()
+    if context.eigen:
+        return summed(context, op.Mul(weights, a))
+    return context.unfolded(op.MatMul(op.Reshape(weights, [0, 1, -1]), op.Reshape(a, [0, 0, -1])))
 
 
-def summed(scene: Scene, maps: ir.Value) -> ir.Value:
+def summed(context: MapContext, maps: ir.Value) -> ir.Value:
     """Return Σ_k of *maps* [N, K, *space]; with ``smooth=eigen`` their projection on their principal component.
 
     So pytorch-grad-cam takes noise out of a map (its ``eigen_smooth``). The sign is the one that goes along with Σ_k.
     """
-    return principal_map(scene, maps) if scene.eigen else scene.op.ReduceSum(maps, [1], keepdims=0)
+    return principal_map(context, maps) if context.eigen else context.op.ReduceSum(maps, [1], keepdims=0)
 
 
 @method("cam", at_layer=True, summed=True, pooled=True)
-def cam(scene: Scene) -> ir.Value:
+def cam(context: MapContext) -> ir.Value:
     """M = Σ_k w_k A_k, w the class's weights in the linear layer that follows global average pooling.
 
     Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150. It needs a head of global average
@@ -54,12 +55,12 @@ def cam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("resnet18.onnx", "cat.jpg", method="cam")
     """
-    _require_linear_head(scene)
-    return weighted(scene, scene.op.ReduceSum(scene.activation_gradient(), scene.space(), keepdims=1))
+    _require_linear_head(context)
+    return weighted(context, context.op.ReduceSum(context.activation_gradient(), context.space(), keepdims=1))
 
 
-@method("gradcam", at_layer=True, summed=True, pooled=True)
-def gradcam(scene: Scene) -> ir.Value:
+@method("gradcam", at_layer=True, summed=True, pooled=True, gradient_cam=True)
+def gradcam(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k α_k A_k), α_k the mean of ∂_k over all positions.
 
     Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, 1610.02391.
@@ -67,13 +68,13 @@ def gradcam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradcam", target=281)
     """
-    op = scene.op
-    weights = op.ReduceMean(scene.activation_gradient(), scene.space(), keepdims=1)
-    return scene.positive(weighted(scene, weights))
+    op = context.op
+    weights = op.ReduceMean(context.activation_gradient(), context.space(), keepdims=1)
+    return context.positive(weighted(context, weights))
 
 
-@method("gradcam++", at_layer=True, summed=True, pooled=True)
-def gradcam_plus_plus(scene: Scene) -> ir.Value:
+@method("gradcam++", at_layer=True, summed=True, pooled=True, gradient_cam=True)
+def gradcam_plus_plus(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k = Σ_ij α_k ReLU(∂_k), α_k = ∂_k² / (2 ∂_k² + ∂_k³ Σ_ij A_k).
 
     Chattopadhay et al., Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks, 1710.11063, in the
@@ -83,16 +84,16 @@ def gradcam_plus_plus(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "dogs.jpg", method="gradcam++")
     """
-    op, a, g = scene.op, scene.activation(), scene.activation_gradient()
+    op, a, g = context.op, context.activation(), context.activation_gradient()
     g2 = op.Mul(g, g)
-    below = op.Add(op.Add(g2, g2), op.Mul(op.Mul(g2, g), op.ReduceSum(a, scene.space(), keepdims=1)))
+    below = op.Add(op.Add(g2, g2), op.Mul(op.Mul(g2, g), op.ReduceSum(a, context.space(), keepdims=1)))
     zero = op.Equal(below, 0.0)
     alpha = op.Div(op.Where(zero, 0.0, g2), op.Where(zero, 1.0, below))
-    return scene.positive(weighted(scene, op.ReduceSum(op.Mul(alpha, op.Relu(g)), scene.space(), keepdims=1)))
+    return context.positive(weighted(context, op.ReduceSum(op.Mul(alpha, op.Relu(g)), context.space(), keepdims=1)))
 
 
-@method("xgradcam", at_layer=True, summed=True, pooled=True)
-def xgradcam(scene: Scene) -> ir.Value:
+@method("xgradcam", at_layer=True, summed=True, pooled=True, gradient_cam=True)
+def xgradcam(context: MapContext) -> ir.Value:
     """M = Σ_k w_k A_k, w_k = Σ_ij ∂_k A_k / Σ_ij A_k.
 
     Fu et al., Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs, 2008.02312. There is no
@@ -101,15 +102,15 @@ def xgradcam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="xgradcam")
     """
-    op, a, space = scene.op, scene.activation(), scene.space()
+    op, a, space = context.op, context.activation(), context.space()
     total = op.ReduceSum(a, space, keepdims=1)
     zero = op.Equal(total, 0.0)
-    above = op.ReduceSum(op.Mul(scene.activation_gradient(), a), space, keepdims=1)
-    return weighted(scene, op.Div(op.Where(zero, 0.0, above), op.Where(zero, 1.0, total)))
+    above = op.ReduceSum(op.Mul(context.activation_gradient(), a), space, keepdims=1)
+    return weighted(context, op.Div(op.Where(zero, 0.0, above), op.Where(zero, 1.0, total)))
 
 
-@method("hirescam", at_layer=True, summed=True)
-def hirescam(scene: Scene) -> ir.Value:
+@method("hirescam", at_layer=True, summed=True, gradient_cam=True)
+def hirescam(context: MapContext) -> ir.Value:
     """M = Σ_k ∂_k A_k, position by position.
 
     Draelos & Carin, Use HiResCAM instead of Grad-CAM for Faithful Explanations of Convolutional Neural Networks,
@@ -119,11 +120,11 @@ def hirescam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="hirescam")
     """
-    return summed(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
+    return summed(context, context.op.Mul(context.activation_gradient(), context.activation()))
 
 
-@method("gradcam-elementwise", at_layer=True, summed=True)
-def gradcam_elementwise(scene: Scene) -> ir.Value:
+@method("gradcam-elementwise", at_layer=True, summed=True, gradient_cam=True)
+def gradcam_elementwise(context: MapContext) -> ir.Value:
     """L = Σ_k ReLU(∂_k A_k): what speaks for the class, without what speaks against it at the same place.
 
     A variant of Grad-CAM (1610.02391) without the mean over positions that pytorch-grad-cam introduced; it has no
@@ -132,11 +133,11 @@ def gradcam_elementwise(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradcam-elementwise")
     """
-    return summed(scene, scene.positive(scene.op.Mul(scene.activation_gradient(), scene.activation())))
+    return summed(context, context.positive(context.op.Mul(context.activation_gradient(), context.activation())))
 
 
-@method("layercam", at_layer=True, summed=True)
-def layercam(scene: Scene) -> ir.Value:
+@method("layercam", at_layer=True, summed=True, gradient_cam=True)
+def layercam(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k ReLU(∂_k) A_k): each position weighs its channels itself, which serves early layers too.
 
     Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 30, 2021.
@@ -144,12 +145,12 @@ def layercam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="layercam", layer="layer2")
     """
-    op = scene.op
-    return scene.positive(summed(scene, op.Mul(op.Relu(scene.activation_gradient()), scene.activation())))
+    op = context.op
+    return context.positive(summed(context, op.Mul(op.Relu(context.activation_gradient()), context.activation())))
 
 
-@method("shapleycam", at_layer=True, summed=True, pooled=True)
-def shapleycam(scene: Scene) -> ir.Value:
+@method("shapleycam", at_layer=True, summed=True, pooled=True, gradient_cam=True)
+def shapleycam(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k the mean of (∂ − ½ H A)_k over all positions, H the Hessian of y by A.
 
     Cai, CAMs as Shapley Value-based Explainers, 2501.06261: y(A) − y(0) to the second order. Where y is piecewise
@@ -158,15 +159,15 @@ def shapleycam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="shapleycam", layer="layer3")
     """
-    op, g = scene.op, scene.activation_gradient()
-    curvature = _hessian_product(scene)
+    op, g = context.op, context.activation_gradient()
+    curvature = _hessian_product(context)
     if curvature is not None:
         g = op.Sub(g, op.Mul(curvature, 0.5))
-    return scene.positive(weighted(scene, op.ReduceMean(g, scene.space(), keepdims=1)))
+    return context.positive(weighted(context, op.ReduceMean(g, context.space(), keepdims=1)))
 
 
 @method("fem", at_layer=True, summed=True, blind=True)
-def fem(scene: Scene) -> ir.Value:
+def fem(context: MapContext) -> ir.Value:
     """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
 
     Fuad et al., Features Understanding in 3D CNNs for Actions Recognition in Video, IPTA 2020. The feature
@@ -176,19 +177,18 @@ def fem(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="fem")
     """
-    op, a, space = scene.op, scene.activation(), scene.space()
+    op, a, space = context.op, context.activation(), context.space()
     mean = op.ReduceMean(a, space, keepdims=1)
     apart = op.Sub(a, mean)
     deviation = op.Sqrt(op.ReduceMean(op.Mul(apart, apart), space, keepdims=1))
     unusual = op.flag(op.Greater(apart, op.Add(deviation, deviation)), a)
-    return summed(scene, op.Mul(mean, unusual))
+    return summed(context, op.Mul(mean, unusual))
 
 
-def _hessian_product(scene: Scene) -> ir.Value | None:
+def _hessian_product(context: MapContext) -> ir.Value | None:
     """Return H A: the gradient of ⟨∂, A⟩ for a constant A, of the layer's layout; None where H is zero throughout."""
-    op, layer = scene.op, scene.layer
-    assert layer is not None
-    g = scene.gradient(layer.value)
+    op, layer = context.op, context.layer
+    g = context.gradient(layer.value)
     first = op.pending((), [g])
     infer_nodes(first, op.opset)
     (product,) = backward(op, {g: layer.real(op)}, [layer.value], STANDARD, [*op.graph, *first])
@@ -197,12 +197,11 @@ def _hessian_product(scene: Scene) -> ir.Value | None:
     return layer.layout.maps(op, layer.real_gradient(op, layer.real_gradient(op, product)))
 
 
-def _require_linear_head(scene: Scene) -> None:
+def _require_linear_head(context: MapContext) -> None:
     """MethodError unless only pooling over space and a linear layer stand between the layer and the scores."""
-    layer = scene.layer
-    assert layer is not None
-    active = dependents(scene.op.graph, [layer.value], STANDARD)
-    seen, stack = {layer.value}, [scene.target.value]
+    layer = context.layer
+    active = dependents(context.op.graph, [layer.value], STANDARD)
+    seen, stack = {layer.value}, [context.target.value]
     while stack:
         value = stack.pop()
         node = value.producer()

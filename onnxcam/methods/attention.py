@@ -12,7 +12,8 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected, dependents
 from onnxcam.errors import MethodError
 from onnxcam.graph.subgraph import bodies, used_values
-from onnxcam.methods.base import Scene, method
+from onnxcam.methods.base import method
+from onnxcam.methods.context import MapContext
 from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import Tokens, layouts
@@ -30,7 +31,7 @@ _BETWEEN = frozenset("Identity Cast Dropout Where QuantizeLinear DequantizeLinea
 
 
 @dataclass(frozen=True)
-class Attended:
+class AttentionBlock:
     """A block of a transformer: its attention probabilities [N, heads, T, T] or [N · heads, T, T], and its output."""
 
     probabilities: ir.Value
@@ -38,8 +39,8 @@ class Attended:
     layout: Tokens  # of the output
 
 
-@method("legrad", at_layer=True, uses_layer=False)
-def legrad(scene: Scene, first: int = 0) -> ir.Value:
+@method("legrad", at_layer=True, uses_layer=False, needs_attention=True)
+def legrad(context: MapContext, first: int = 0) -> ir.Value:
     """M = mean over blocks l, heads h and rows i of ReLU(∂s^l / ∂A^l_hi), at the cells' columns.
 
     Bousselham et al., LeGrad: An Explainability Method for Vision Transformers via Feature Formation Sensitivity,
@@ -52,35 +53,35 @@ def legrad(scene: Scene, first: int = 0) -> ir.Value:
     Example:
         >>> onnxcam.explain("vit.onnx", "cat.jpg", method="legrad", settings={"first": 6})
     """
-    found = attended(scene)
+    found = attended(context)
     if first >= len(found):
         raise MethodError(f"the setting first of legrad is below the number of blocks, {len(found)}, not {first}")
-    maps = [_sensitivity(scene, block, found[-1].output) for block in found[first:]]
-    total = scene.op.Div(scene.op.total(*maps), float(len(maps)))
+    maps = [_sensitivity(context, block, found[-1].output) for block in found[first:]]
+    total = context.op.Div(context.op.total(*maps), float(len(maps)))
     total.shape = ir.Shape([None, *found[-1].layout.grid])
     return total
 
 
-def _sensitivity(scene: Scene, block: Attended, last: ir.Value) -> ir.Value:
+def _sensitivity(context: MapContext, block: AttentionBlock, last: ir.Value) -> ir.Value:
     """Return the mean of ReLU(∂s / ∂A) over heads and rows, at the cells: [N, *grid]."""
-    op, a, layout = scene.op, block.probabilities, block.layout
+    op, a, layout = context.op, block.probabilities, block.layout
     mean = op.Expand(op.ReduceMean(block.output, [layout.token], keepdims=1), op.Shape(block.output))
     mean.shape, mean.type = block.output.shape, block.output.type
-    y = _head(scene, last, mean)
-    seeds = {y: scene.target.seed}
+    y = _head(context, last, mean)
+    seeds = {y: context.target.seed}
     (found,) = backward(op, seeds, [a], STANDARD, [*op.graph, *op.pending((), [y])])
     g = op.Relu(connected(a, found, seeds, STANDARD))
     if len(a.shape or ()) == 3:
         rows = op.ReduceMean(g, [1], keepdims=0)
-        g = op.ReduceMean(op.Reshape(rows, op.Concat(op.dim(scene.image, 0), [-1], op.dim(a, -1), axis=0)), [1])
+        g = op.ReduceMean(op.Reshape(rows, op.Concat(op.dim(context.image, 0), [-1], op.dim(a, -1), axis=0)), [1])
     else:
         g = op.ReduceMean(g, [1, 2], keepdims=0)
     return op.Reshape(op.Slice(g, [layout.offset], [layout.offset + layout.cells], [-1]), [-1, *layout.grid])
 
 
-def _head(scene: Scene, last: ir.Value, given: ir.Value) -> ir.Value:
+def _head(context: MapContext, last: ir.Value, given: ir.Value) -> ir.Value:
     """Return the scores that the network behind *last* gives for *given* in its place."""
-    op, before = scene.op, ancestors(scene.target.value)
+    op, before = context.op, ancestors(context.target.value)
     twins = {last: given}
     for node in op.graph:
         if before.isdisjoint(node.outputs) or twins.keys().isdisjoint(used_values(node)):
@@ -97,13 +98,13 @@ def _head(scene: Scene, last: ir.Value, given: ir.Value) -> ir.Value:
             twin.shape = y.shape if twin.shape is None else twin.shape
             twin.type = twin.type or y.type
             twins[y] = twin
-    return twins[scene.target.value]
+    return twins[context.target.value]
 
 
-def attended(scene: Scene) -> list[Attended]:
+def attended(context: MapContext) -> list[AttentionBlock]:
     """Return the blocks in which all tokens attend to each other; MethodError where there are none."""
-    tokens, active = _tokens(scene), dependents(scene.op.graph, [scene.image], STANDARD)
-    found = list(_stretches(scene, tokens, active))
+    tokens, active = _tokens(context), dependents(context.op.graph, [context.image], STANDARD)
+    found = list(_stretches(context, tokens, active))
     if not found or not found[-1].behind:
         raise MethodError(
             "legrad needs a transformer in which all tokens attend to each other; between the picture and the scores "
@@ -112,7 +113,9 @@ def attended(scene: Scene) -> list[Attended]:
     ends = [stretch.behind[-1] for stretch in found]
     summed = len(ends) == 1 or _is_residual(ends[0], active)  # else blocks end with a normalisation
     ends[-1] = next((y for y in reversed(found[-1].behind) if _is_residual(y, active) == summed), ends[-1])
-    return [Attended(a, y, tokens[y]) for stretch, y in zip(found, ends, strict=True) for a in stretch.probabilities]
+    return [
+        AttentionBlock(a, y, tokens[y]) for stretch, y in zip(found, ends, strict=True) for a in stretch.probabilities
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,10 @@ class _Stretch:
     behind: list[ir.Value] = field(default_factory=list)
 
 
-def _stretches(scene: Scene, tokens: Mapping[ir.Value, Tokens], active: set[ir.Value]) -> Iterator[_Stretch]:
+def _stretches(context: MapContext, tokens: Mapping[ir.Value, Tokens], active: set[ir.Value]) -> Iterator[_Stretch]:
     lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
-    before, stretch = ancestors(scene.target.value), _Stretch()
-    for node in scene.op.graph:
+    before, stretch = ancestors(context.target.value), _Stretch()
+    for node in context.op.graph:
         y = node.outputs[0]
         if y not in before or y not in active:
             continue
@@ -147,11 +150,11 @@ def _stretches(scene: Scene, tokens: Mapping[ir.Value, Tokens], active: set[ir.V
         yield stretch
 
 
-def _tokens(scene: Scene) -> dict[ir.Value, Tokens]:
-    """Return the tensors of real tokens through which everything passes, with their layout."""
-    graph, image = scene.op.graph, scene.image
+def _tokens(context: MapContext) -> dict[ir.Value, Tokens]:
+    """Return the tensors of real tokens through which everything queries, with their layout."""
+    graph, image = context.op.graph, context.image
     found = layouts(graph, image, STANDARD)
-    passed = cuts(graph, [image], scene.target.value, STANDARD)
+    passed = cuts(graph, [image], context.target.value, STANDARD)
     return {
         y: layout
         for y, layout in found.items()

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from onnxcam.errors import MethodError
-from onnxcam.methods.loop import Array, as_dtype
+from onnxcam.methods.queries import Array, as_dtype
 from onnxcam.structure.layout import Grid
 
 FACTORS = (0.9, 1.0, 1.1)

@@ -1,8 +1,7 @@
-"""What a method is, and the registry of all.
+"""The registry of methods, and what it says of each.
 
-Most methods are a graph: one function emits the map. A procedure asks the network many times (`methods.passes`); what
-its explanation graph gives is what it needs of one pass: the map of another method, the layer's activation, or nothing
-but the score.
+A graph method is one function that emits the map. A procedure runs the model many times (`onnxcam.methods.queries`);
+its explanation graph gives what it needs of one pass: another method's map, the layer's activation, or only the score.
 """
 
 from __future__ import annotations
@@ -11,144 +10,141 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.autodiff.core import backward, connected
-from onnxcam.autodiff.rulesets import ruleset
-from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
-from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.infer import gradient_dtype
-from onnxcam.metadata.reserved import CHOSEN
-from onnxcam.structure.layer import Layer
-from onnxcam.targets.aim import Aimed
-from onnxcam.targets.scores import Scores
+from onnxcam.methods import _old_names
 
-
-@dataclass(frozen=True)
-class Scene:
-    """What a method works on: the picture, the layer and the score that is explained, in a graph that may grow."""
-
-    op: Emitter
-    image: ir.Value
-    layer: Layer | None
-    target: Aimed
-    eigen: bool = False  # sums over channels give way to their principal component
-    signed: bool = False  # what speaks against the target stays in the map
-
-    @property
-    def scores(self) -> Scores:
-        """Return the scores of the classes; MethodError where something else is explained."""
-        if self.target.scores is None:
-            raise MethodError("this method compares classes; it applies to classifiers only: use --method gradcam")
-        return self.target.scores
-
-    @property
-    def index(self) -> ir.Value:
-        """Return the index of the class, int64 [N]; MethodError where no single class is explained."""
-        if CHOSEN not in self.target.outputs:
-            raise MethodError("this method needs one class of a classifier as its target: use --method gradcam")
-        return self.target.outputs[CHOSEN]
-
-    def positive(self, maps: ir.Value) -> ir.Value:
-        """Return ReLU(*maps*), the last step of many methods; *maps* as they are where both signs are asked for."""
-        return maps if self.signed else self.op.Relu(maps)
-
-    def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
-        """Return the gradient of the score with respect to *value*."""
-        table, seeds = ruleset(rules), {self.target.value: self.target.seed}
-        (found,) = backward(self.op, seeds, [value], table)
-        gradient = connected(value, found, seeds, table)
-        gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))
-        return gradient
-
-    def activation(self) -> ir.Value:
-        """Return the layer's activation A, [N, K, *space]."""
-        layer = self._layer()
-        return layer.layout.maps(self.op, layer.real(self.op))
-
-    def activation_gradient(self) -> ir.Value:
-        """Return the gradient of the score with respect to A, [N, K, *space]."""
-        layer = self._layer()
-        return layer.layout.maps(self.op, layer.real_gradient(self.op, self.gradient(layer.value)))
-
-    def size(self) -> tuple[Any, ...]:
-        """Return the lengths of the axes of space of A, ints where they are known."""
-        layer = self._layer()
-        return layer.layout.size(layer.value)
-
-    def space(self) -> list[int]:
-        """Return the axes of space of A."""
-        return list(range(2, 2 + len(self.size())))
-
-    def unfolded(self, flat: ir.Value) -> ir.Value:
-        """Return *flat*, a number for each picture and position of A, as [N, *space]."""
-        op, lengths = self.op, self.size()
-        if all(isinstance(length, int) for length in lengths):
-            return op.Reshape(flat, [-1, *lengths])
-        a = self.activation()
-        return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
-
-    def _layer(self) -> Layer:
-        if self.layer is None:
-            raise MethodError("this method looks at a layer; name one")
-        return self.layer
-
+__all__ = [
+    "BATCH_SIZE",
+    "COMMON",
+    "METHODS",
+    "NONE",
+    "SMOOTH",
+    "SMOOTHINGS",
+    "Emit",
+    "GraphMethod",
+    "Method",
+    "MethodsWith",
+    "ProcedureMethod",
+    "Run",
+    "find_method",
+    "method",
+    "offering_black_boxes",
+    "procedure",
+]
 
 SMOOTH, NONE = "smooth", "none"
 SMOOTHINGS = (NONE, "aug", "eigen", "aug+eigen")
-"""The setting of every CAM of one pass, and its values: `augment` has what they mean, and `activation.summed`."""
+"""The setting of every CAM of one pass, and its values: see `augment` and `activation.summed`."""
 
 Emit: TypeAlias = Callable[..., ir.Value]
-"""From a scene, and a method's settings, to a tensor of the graph."""
-Procedure: TypeAlias = Callable[..., NDArray[Any]]
+"""A function from a context, and a method's settings, to a tensor of the graph."""
+Run: TypeAlias = Callable[..., NDArray[Any]]
+"""A function from `ModelQueries`, and a method's settings, to a map."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to explain: its id, how its map is emitted or computed, and where the map lies."""
+@dataclass(frozen=True, kw_only=True)
+class _Method:
+    """What the registry says of every method."""
 
     id: str
-    emit: Emit | None  # the map; for a procedure what it needs of one pass, None if only scores
-    at_layer: bool  # the map is [N, *space of the layer, or of the input if it uses none]; else the input's, signed
-    uses_layer: bool
     summary: str
-    run: Procedure | None = None  # the loop over passes, of one picture
-    uses_head: bool = False  # it asks for scores of changed activations
-    summed: bool = False  # the map is a sum over channels, for which their principal component may stand
-    blind: bool = False  # the map is the same whatever the target
-    pooled: bool = False  # a channel has one weight for the whole layer, made of the gradient at all its positions
+    at_layer: bool
+    """The map is [N, *space of the layer, or of the input if the method uses none]; else the input's, signed."""
+    uses_layer: bool
+    sensitivity: bool = False
+    """The map is a gradient: the effect of a change of the input, not the input's contribution to the score."""
+    needs_attention: bool = False
+    """The method applies to transformers only, whose graph holds the attention probabilities."""
+    extra: str | None = None
+    """The extra of onnxcam that installs the libraries that the method needs."""
 
-    @property
-    def in_graph(self) -> bool:
-        """Whether the explanation graph gives the map itself, in one pass."""
-        return self.run is None
+
+@dataclass(frozen=True, kw_only=True)
+class GraphMethod(_Method):
+    """A method whose map one graph computes, in one pass: ``emit(context, **settings)`` emits the map."""
+
+    emit: Emit
+    summed: bool = False
+    """The map is a sum over channels, for which their principal component may stand."""
+    blind: bool = False
+    """The map is the same for every target."""
+    pooled: bool = False
+    """A channel has one weight for the whole layer, from the gradient at all its positions."""
+    gradient_cam: bool = False
+    """A CAM of the gradient of any score; composite methods build on it."""
+
+    in_graph = True
+    uses_head = False
+    black_box = False
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings by name, with their defaults: what the function takes beyond the scene, or the passes."""
-        parameters = list(inspect.signature(self._function).parameters.values())[1:]
-        own = {parameter.name: parameter.default for parameter in parameters}
-        return {**own, SMOOTH: NONE} if self.in_graph and self.at_layer else own
+        """The settings by name, with their defaults."""
+        own = _settings(self.emit)
+        return {**own, SMOOTH: NONE} if self.at_layer else own
 
     def choices(self, setting: str) -> tuple[str, ...]:
         """Return the words that *setting* may be; none for a number."""
         if setting == SMOOTH:
             return SMOOTHINGS if self.summed else SMOOTHINGS[:2]
-        return get_args(get_type_hints(self._function)[setting])
+        return _choices(self.emit, setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcedureMethod(_Method):
+    """A method that runs the model many times: ``run(passes, **settings)`` returns the map of one image.
+
+    ``emit(context)`` emits what it needs of each pass; without, the method is a black-box one, which needs scores only.
+    """
+
+    run: Run
+    emit: Emit | None
+    uses_head: bool = False
+    """It needs the scores of changed activations."""
+
+    in_graph = False
+    summed = blind = pooled = gradient_cam = False
 
     @property
-    def _function(self) -> Callable[..., Any]:
-        function = self.run or self.emit
-        assert function is not None
-        return function
+    def black_box(self) -> bool:
+        """Whether the method needs nothing of the model but its scores."""
+        return self.emit is None
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings by name, with their defaults."""
+        return {**_settings(self.run), **COMMON}
+
+    def choices(self, setting: str) -> tuple[str, ...]:
+        """Return the words that *setting* may be; none for a number."""
+        return _choices(self.run, setting)
+
+
+Method: TypeAlias = GraphMethod | ProcedureMethod
+
+BATCH_SIZE = "batch_size"
+COMMON = {BATCH_SIZE: 8}
+"""The settings of every procedure: the number of samples in a pass."""
 
 METHODS: dict[str, Method] = {}
 """Every method by its id. The command line, the documentation and the tests read it."""
+
+
+@dataclass(frozen=True)
+class MethodsWith:
+    """The type of a setting that is the id of a method with a trait: ``Annotated[str, MethodsWith("blind")]``."""
+
+    trait: str
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the methods with the trait, in the registry's order."""
+        return tuple(method.id for method in METHODS.values() if getattr(method, self.trait))
 
 
 def method(
@@ -159,28 +155,70 @@ def method(
     summed: bool = False,
     blind: bool = False,
     pooled: bool = False,
+    gradient_cam: bool = False,
+    sensitivity: bool = False,
+    needs_attention: bool = False,
 ) -> Callable[[Emit], Emit]:
-    """Enter the function below, which emits the map, into the registry as method *id*."""
+    """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
 
     def enter(function: Emit) -> Emit:
-        looks = at_layer if uses_layer is None else uses_layer
-        summary = _summary(function)
-        METHODS[id] = Method(id, function, at_layer, looks, summary, summed=summed, blind=blind, pooled=pooled)
+        METHODS[id] = GraphMethod(
+            id=id,
+            summary=_summary(function),
+            at_layer=at_layer,
+            uses_layer=at_layer if uses_layer is None else uses_layer,
+            emit=function,
+            summed=summed,
+            blind=blind,
+            pooled=pooled,
+            gradient_cam=gradient_cam,
+            sensitivity=sensitivity,
+            needs_attention=needs_attention,
+        )
         return function
 
     return enter
 
 
 def procedure(
-    id: str, *, around: Emit | None, at_layer: bool, uses_layer: bool = False, uses_head: bool = False
-) -> Callable[[Procedure], Procedure]:
-    """Enter the function below, a loop over passes that each emit *around*, into the registry as method *id*."""
+    id: str,
+    *,
+    around: Emit | None,
+    at_layer: bool,
+    uses_layer: bool = False,
+    uses_head: bool = False,
+    sensitivity: bool = False,
+    extra: str | None = None,
+) -> Callable[[Run], Run]:
+    """Enter the function below into the registry as method *id*; each pass emits *around*. See `ProcedureMethod`."""
 
-    def enter(function: Procedure) -> Procedure:
-        METHODS[id] = Method(id, around, at_layer, uses_layer, _summary(function), function, uses_head)
+    def enter(function: Run) -> Run:
+        METHODS[id] = ProcedureMethod(
+            id=id,
+            summary=_summary(function),
+            at_layer=at_layer,
+            uses_layer=uses_layer,
+            run=function,
+            emit=around,
+            uses_head=uses_head,
+            sensitivity=sensitivity,
+            extra=extra,
+        )
         return function
 
     return enter
+
+
+def _settings(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the parameters of *function* after the first one, with their defaults."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _choices(function: Callable[..., Any], setting: str) -> tuple[str, ...]:
+    kind = get_type_hints(function, include_extras=True)[setting]
+    found = get_args(kind)
+    return found[1].ids if get_origin(kind) is Annotated else found
 
 
 def _summary(function: Callable[..., Any]) -> str:
@@ -196,12 +234,18 @@ def find_method(id: str) -> Method:
 
 @contextmanager
 def offering_black_boxes() -> Iterator[None]:
-    """Where no gradient passes, have the error name the methods that ask the network for its scores only."""
+    """Where no gradient passes, name the black-box methods in the error."""
     try:
         yield
     except (MissingRuleError, GradientError) as error:
-        *most, last = (method.id for method in METHODS.values() if method.emit is None)
+        *most, last = MethodsWith("black_box").ids
         raise type(error)(
             f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
             "all that apply)"
         ) from error
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        return _old_names.found(__name__, name)

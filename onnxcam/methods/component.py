@@ -10,7 +10,7 @@ from math import prod
 import onnx_ir as ir
 
 from onnxcam.graph.emitter import Emitter
-from onnxcam.methods.base import Scene
+from onnxcam.methods.context import MapContext
 
 SQUARINGS = 12
 """Squared so often, a matrix is its 4096th power: an eigenvalue 1 % below the largest is 1e-18 of it."""
@@ -21,19 +21,19 @@ STEPS = 24
 TINY = 1e-30
 
 
-def principal_map(scene: Scene, maps: ir.Value) -> ir.Value:
+def principal_map(context: MapContext, maps: ir.Value) -> ir.Value:
     """Return the projection of *maps* [N, K, *space] on their principal component, with the sign of their sum."""
-    return signed(scene, projected(scene, maps), maps)
+    return signed(context, projected(context, maps), maps)
 
 
-def projected(scene: Scene, maps: ir.Value) -> ir.Value:
+def projected(context: MapContext, maps: ir.Value) -> ir.Value:
     """Return the projection of *maps* [N, K, *space] on their principal component, [N, P], of either sign."""
-    op = scene.op
+    op = context.op
     x = centred(op, flattened(op, maps))  # [N, K, P]
     largest = op.ReduceMax(op.Abs(x), [1, 2], keepdims=1)
     scaled = op.Div(x, op.Max(largest, TINY))  # whose squares neither overflow nor vanish
     turned = op.Transpose(scaled, perm=[0, 2, 1])
-    if _fewer_positions(scene):
+    if _fewer_positions(context):
         v = _unit(op, op.MatMul(scaled, leading(op, op.MatMul(turned, scaled))))
     else:
         v = leading(op, op.MatMul(scaled, turned))
@@ -74,29 +74,29 @@ def dominant(op: Emitter, matrix: ir.Value) -> ir.Value:
     return _unit(op, op.MatMul(basis, leading(op, inside)))
 
 
-def signed(scene: Scene, flat: ir.Value, maps: ir.Value) -> ir.Value:
+def signed(context: MapContext, flat: ir.Value, maps: ir.Value) -> ir.Value:
     """Return *flat* [N, P] as [N, *space], with the sign of its product with the sum of *maps* over the channels."""
-    op = scene.op
+    op = context.op
     total = op.ReduceSum(flattened(op, maps), [1], keepdims=0)
-    return _turned(scene, flat, op.Mul(flat, total))
+    return _turned(context, flat, op.Mul(flat, total))
 
 
-def outstanding(scene: Scene, flat: ir.Value) -> ir.Value:
+def outstanding(context: MapContext, flat: ir.Value) -> ir.Value:
     """Return *flat* [N, P], of mean zero, as [N, *space], with the sign that makes its third moment positive.
 
     So what stands out is what few positions have, an object say, not the many of the ground. The sum of the channels
     tells as much behind a rectifier only: that of normalised tokens is the same everywhere, but for rounding.
     """
-    op = scene.op
+    op = context.op
     scaled = op.Div(flat, op.Max(op.ReduceMax(op.Abs(flat), [1], keepdims=1), TINY))
-    return _turned(scene, flat, op.Mul(op.Mul(scaled, scaled), scaled))
+    return _turned(context, flat, op.Mul(op.Mul(scaled, scaled), scaled))
 
 
-def _turned(scene: Scene, flat: ir.Value, signs: ir.Value) -> ir.Value:
+def _turned(context: MapContext, flat: ir.Value, signs: ir.Value) -> ir.Value:
     """Return *flat* [N, P] as [N, *space], negated where the sum of *signs* [N, P] is negative."""
-    op = scene.op
+    op = context.op
     along = op.ReduceSum(signs, [1], keepdims=1)
-    return scene.unfolded(op.Where(op.Less(along, 0.0), op.Neg(flat), flat))
+    return context.unfolded(op.Where(op.Less(along, 0.0), op.Neg(flat), flat))
 
 
 def flattened(op: Emitter, maps: ir.Value) -> ir.Value:
@@ -113,10 +113,9 @@ def _unit(op: Emitter, v: ir.Value) -> ir.Value:
     return op.Div(v, op.Max(op.ReduceL2(v, [1], keepdims=1), TINY))
 
 
-def _fewer_positions(scene: Scene) -> bool:
+def _fewer_positions(context: MapContext) -> bool:
     """Whether the layer is known to have fewer positions than channels."""
-    layer, lengths = scene.layer, scene.size()
-    assert layer is not None
+    layer, lengths = context.layer, context.size()
     channels = None if layer.value.shape is None else layer.value.shape[layer.layout.channel]
     known = isinstance(channels, int) and all(isinstance(length, int) for length in lengths)
     return known and prod(lengths) < channels

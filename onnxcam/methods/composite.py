@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import groupby
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -15,20 +15,18 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dense
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.methods.base import METHODS, Emit, Scene, method
+from onnxcam.methods.base import METHODS, Emit, GraphMethod, MethodsWith, method
+from onnxcam.methods.context import MapContext
 from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import Layer, ancestors
-from onnxcam.structure.layout import picture_layout
 
-Base: TypeAlias = Literal[
-    "gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam", "eigengradcam"
-]
-"""The CAMs of the gradient of a score."""
+Base: TypeAlias = Annotated[str, MethodsWith("gradient_cam")]
+"""A CAM of the gradient of a score."""
 
 
 @method("finercam", at_layer=True, summed=True)
-def finercam(scene: Scene, alpha: float = 0.6, classes: int = 3, base: Base = "gradcam") -> ir.Value:
+def finercam(context: MapContext, alpha: float = 0.6, classes: int = 3, base: Base = "gradcam") -> ir.Value:
     """L = the map of *base* for y − α mean_d y_d, d the *classes* whose scores are closest to y: the finer details.
 
     Zhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation, 2501.11309, with the
@@ -38,17 +36,17 @@ def finercam(scene: Scene, alpha: float = 0.6, classes: int = 3, base: Base = "g
     Example:
         >>> onnxcam.explain("birds.onnx", "wren.jpg", method="finercam", settings={"alpha": 1, "classes": 1})
     """
-    return _emit(base, replace(scene, target=replace(scene.target, seed=_difference(scene, alpha, classes))))
+    return _emit(base, replace(context, target=replace(context.target, seed=_difference(context, alpha, classes))))
 
 
-def _difference(scene: Scene, alpha: float, classes: int) -> ir.Value:
+def _difference(context: MapContext, alpha: float, classes: int) -> ir.Value:
     """Return the cotangent of the scores for y − α mean_d y_d."""
-    op, scores = scene.op, scene.scores
+    op, scores = context.op, context.scores
     if scores.classes < 2:
         raise MethodError("finercam compares a class with others, but the model has only one; use --method gradcam")
     count = min(classes, scores.classes - 1)
-    nearest = _nearest(scene, count)
-    seeds = [dense(op, scene.target.seed, scores.value)]
+    nearest = _nearest(context, count)
+    seeds = [dense(op, context.target.seed, scores.value)]
     for rank in range(count):
         other = scores.seed(op, op.Gather(nearest, np.asarray(rank), axis=1))
         seeds.append(op.Mul(dense(op, other, scores.value), -alpha / count))
@@ -57,11 +55,11 @@ def _difference(scene: Scene, alpha: float, classes: int) -> ir.Value:
     return difference
 
 
-def _nearest(scene: Scene, count: int) -> ir.Value:
+def _nearest(context: MapContext, count: int) -> ir.Value:
     """Return the *count* other classes with the scores closest to that of the class, int64 [N, count]."""
-    op, classes = scene.op, scene.scores.classes
-    flat = op.Cast(op.Reshape(scene.scores.value, [-1, classes]), to=int(ir.DataType.FLOAT))
-    index = op.Unsqueeze(scene.index, [1])
+    op, classes = context.op, context.scores.classes
+    flat = op.Cast(op.Reshape(context.scores.value, [-1, classes]), to=int(ir.DataType.FLOAT))
+    index = op.Unsqueeze(context.index, [1])
     own = op.Unsqueeze(op.GatherND(flat, index, batch_dims=1), [1])
     itself = op.Equal(index, op.Range(0, classes, 1))
     distance = op.Where(itself, float("inf"), op.Abs(op.Sub(flat, own)))
@@ -70,7 +68,7 @@ def _nearest(scene: Scene, count: int) -> ir.Value:
 
 
 @method("refinecam", at_layer=True, summed=True)
-def refinecam(scene: Scene, stages: int = 4, base: Base = "gradcam++") -> ir.Value:
+def refinecam(context: MapContext, stages: int = 4, base: Base = "gradcam++") -> ir.Value:
     """M = Π_l U(N(ReLU L_l)), L_l the map of *base* at the end of each stage, N: to [0, 1], U: to the picture's size.
 
     Domeniconi et al., How to Evaluate and Refine your CAM, 2605.14641. A stage is what lies between two changes of
@@ -80,34 +78,32 @@ def refinecam(scene: Scene, stages: int = 4, base: Base = "gradcam++") -> ir.Val
     Example:
         >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="refinecam", settings={"base": "layercam"})
     """
-    maps = [_emit(base, replace(scene, layer=layer)) for layer in _ends(scene, stages)]
-    return _at_the_picture(scene, maps, lambda op, large: reduce(op.Mul, large))
+    maps = [_emit(base, replace(context, chosen_layer=layer)) for layer in _ends(context, stages)]
+    return _at_the_picture(context, maps, lambda op, large: reduce(op.Mul, large))
 
 
-def fused(scene: Scene, emit: Emit, layers: Sequence[Layer], **settings: Any) -> ir.Value:
+def fused(context: MapContext, emit: Emit, layers: Sequence[Layer], **settings: Any) -> ir.Value:
     """Return M = mean_l U(N(ReLU L_l)), L_l the map of *emit* at each of *layers*: as pytorch-grad-cam fuses layers."""
-    maps = [emit(replace(scene, layer=layer, signed=False), **settings) for layer in layers]
-    return _at_the_picture(scene, maps, lambda op, large: op.Div(op.total(*large), float(len(large))))
+    maps = [emit(replace(context, chosen_layer=layer, signed=False), **settings) for layer in layers]
+    return _at_the_picture(context, maps, lambda op, large: op.Div(op.total(*large), float(len(large))))
 
 
 def _at_the_picture(
-    scene: Scene, maps: Sequence[ir.Value], join: Callable[[Emitter, Sequence[ir.Value]], ir.Value]
+    context: MapContext, maps: Sequence[ir.Value], join: Callable[[Emitter, Sequence[ir.Value]], ir.Value]
 ) -> ir.Value:
     """Return *maps* of several sizes joined: each in [0, 1] and at the picture's size."""
-    op, image, layout = scene.op, scene.image, picture_layout(scene.image)
-    assert layout is not None
+    op, image, layout = context.op, context.image, context.image_layout
     scaled = [op.Unsqueeze(_scaled(op, op.Relu(one)), [1]) for one in maps]
     joined = op.Squeeze(join(op, [enlarged(op, one, image, layout) for one in scaled]), [1])
     joined.shape = ir.Shape([None, *layout.size(image)])
     return joined
 
 
-def _ends(scene: Scene, stages: int) -> Sequence[Layer]:
-    """Return the layers that end the last *stages*, the layer of *scene* among them as the last."""
-    last = scene.layer
-    assert last is not None
+def _ends(context: MapContext, stages: int) -> Sequence[Layer]:
+    """Return the layers that end the last *stages*, the layer of *context* among them as the last."""
+    last = context.layer
     before = ancestors(last.value) - {last.value}
-    found = blocks(scene.op.graph, scene.image, scene.target.value, STANDARD)
+    found = blocks(context.op.graph, context.image, context.target.value, STANDARD)
     ends = [*(layer for layer in found if layer.value in before), last]
     runs = groupby(ends, key=lambda layer: tuple(map(str, layer.layout.size(layer.value))))  # lengths may be symbols
     return [list(run)[-1] for _, run in runs][-stages:]
@@ -121,7 +117,7 @@ def _scaled(op: Emitter, maps: ir.Value) -> ir.Value:
     return op.Div(above, op.Where(op.Equal(top, 0.0), 1.0, top))
 
 
-def _emit(base: str, scene: Scene) -> ir.Value:
-    emit = METHODS[base].emit
-    assert emit is not None
-    return emit(scene)
+def _emit(base: str, context: MapContext) -> ir.Value:
+    method = METHODS[base]
+    assert isinstance(method, GraphMethod)
+    return method.emit(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -13,16 +14,17 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
 from onnxcam.graph.subgraph import prune, used_values
 from onnxcam.metadata.reserved import ACTIVATION, AROUND, MAP, SCORE
-from onnxcam.methods.base import NONE, SMOOTH, Method, Scene
+from onnxcam.methods.base import NONE, SMOOTH, GraphMethod, Method
 from onnxcam.methods.composite import fused
-from onnxcam.model.prepared import Subject
+from onnxcam.methods.context import MapContext
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Layer, ancestors
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import Aim, Aimed
 
 
 def explanation_graph(
-    subject: Subject,
+    prepared: PreparedModel,
     method: Method,
     layers: Sequence[Layer],
     aim: Aim,
@@ -30,38 +32,35 @@ def explanation_graph(
     *,
     signed: bool = False,
 ) -> None:
-    """Make the model of *subject* explain itself, in place.
+    """Make the model of *prepared* explain itself, in place.
 
     It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
     what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
     layer, or of the picture, unless it says itself what shape it is; the maps of several *layers* are fused. For a
     method that uses the head, the tensors that go around the layer are outputs too.
     """
-    image, op = subject.differentiable(), Emitter(subject.model.graph)
-    if subject.asked is not subject.image and (method.at_layer or method.uses_layer or not method.in_graph):
+    image, op = prepared.differentiable(), Emitter(prepared.model.graph)
+    if prepared.explained is not prepared.image and (method.at_layer or method.uses_layer or not method.in_graph):
         raise MethodError(
-            f"{method.id} makes maps of pictures; what the input {subject.asked.name!r} contributes "
+            f"{method.id} makes maps of pictures; what the input {prepared.explained.name!r} contributes "
             "say --method gradient-x-input and --method gradient"
         )
-    target = aim.emit(op, subject.batch)
+    target = aim.emit(op, prepared.batch)
     if method.uses_head and layers:
-        op.graph.outputs.extend(x for x in _ways_around(op, subject, layers[0], target) if x not in op.graph.outputs)
-    if method.emit is not None:
-        raw = _map(op, image, method, layers, target, settings or {}, signed)
-        raw = _wide(op, raw) if method.in_graph else raw
-        layout = layers[0].layout if layers else picture_layout(image)
-        if not method.in_graph:
-            add_output(op, raw, MAP)
-        elif method.at_layer and layout is not None:
-            size = raw.shape[1:] if raw.shape is not None else layout.size(layers[0].value if layers else image)
-            add_output(op, raw, MAP, shape=[subject.batch, *size])
-        else:
-            add_output(op, raw, MAP, shape=None if image.shape is None else list(image.shape))
-    _finish(op, {**target.outputs, SCORE: target.score}, subject.batch)
+        op.graph.outputs.extend(x for x in _ways_around(op, prepared, layers[0], target) if x not in op.graph.outputs)
+    context = MapContext(op, image, layers[0] if layers else None, target, signed=signed)
+    if isinstance(method, GraphMethod):
+        raw = _float32(op, _map(context, method, layers, settings or {}))
+        add_output(op, raw, MAP, shape=_shape(raw, prepared, method, layers, image))
+    else:
+        _require_one_layer(method, layers)
+        if method.emit is not None:
+            add_output(op, method.emit(context), MAP)
+    _finish(op, {**target.outputs, SCORE: target.score}, prepared.batch)
 
 
-def _wide(op: Emitter, raw: ir.Value) -> ir.Value:
-    """Return a map of half precision in float32: its values are often below what float16 tells from zero."""
+def _float32(op: Emitter, raw: ir.Value) -> ir.Value:
+    """Return a map of half precision in float32: float16 rounds many of its values to zero."""
     if raw.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
         return raw
     wide = op.Cast(raw, to=int(ir.DataType.FLOAT))
@@ -69,54 +68,61 @@ def _wide(op: Emitter, raw: ir.Value) -> ir.Value:
     return wide
 
 
-def _map(
-    op: Emitter,
-    image: ir.Value,
-    method: Method,
-    layers: Sequence[Layer],
-    target: Aimed,
-    settings: Mapping[str, Any],
-    signed: bool,
-) -> ir.Value:
-    """Return what *method* emits, of all *layers* together."""
-    assert method.emit is not None
-    own = dict(settings) if method.in_graph else {}
-    scene = Scene(op, image, layers[0] if layers else None, target, "eigen" in own.pop(SMOOTH, NONE), signed)
+def _map(context: MapContext, method: GraphMethod, layers: Sequence[Layer], settings: Mapping[str, Any]) -> ir.Value:
+    """Return what *method* emits; of several *layers* the maps fused."""
+    own = dict(settings)
+    context = replace(context, eigen="eigen" in own.pop(SMOOTH, NONE))
     if len(layers) < 2:
-        return method.emit(scene, **own)
-    if not (method.in_graph and method.at_layer):
+        return method.emit(context, **own)
+    if not method.at_layer:
+        _require_one_layer(method, layers)
+    return fused(context, method.emit, layers, **own)
+
+
+def _require_one_layer(method: Method, layers: Sequence[Layer]) -> None:
+    if len(layers) > 1:
         raise MethodError(f"{method.id} does not look at several layers; name one, or use --method gradcam")
-    return fused(scene, method.emit, layers, **own)
 
 
-def head_graph(subject: Subject, layer: Layer, aim: Aim) -> None:
-    """Cut the model of *subject* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
+def _shape(
+    raw: ir.Value, prepared: PreparedModel, method: GraphMethod, layers: Sequence[Layer], image: ir.Value
+) -> list[Any] | None:
+    """Return the shape of a map: at a layer [N, *space], else the input's; None where it is not known."""
+    layout = layers[0].layout if layers else picture_layout(image)
+    if not method.at_layer or layout is None:
+        return None if image.shape is None else list(image.shape)
+    size = raw.shape[1:] if raw.shape is not None else layout.size(layers[0].value if layers else image)
+    return [prepared.batch, *size]
+
+
+def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:
+    """Cut the model of *prepared* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
 
     What goes around the layer is an input too, named `AROUND` and the tensor; the picture, and other inputs, stay where
     more of them is asked for, such as a shape.
     """
-    graph = subject.model.graph
+    graph = prepared.model.graph
     op, own = Emitter(graph), list(graph.inputs)
-    target = aim.emit(op, subject.batch)
-    cut = {x: f"{AROUND}{x.name}" for x in _ways_around(op, subject, layer, target)}
+    target = aim.emit(op, prepared.batch)
+    cut = {x: f"{AROUND}{x.name}" for x in _ways_around(op, prepared, layer, target)}
     for value, name in {**cut, layer.value: ACTIVATION}.items():
         given = ir.Value(name=name, shape=value.shape, type=value.type)
         value.replace_all_uses_with(given, replace_graph_outputs=True)
         graph.inputs.append(given)
     graph.outputs.clear()
-    _finish(op, {SCORE: target.score}, subject.batch)
+    _finish(op, {SCORE: target.score}, prepared.batch)
     for value in own:
         if not value.uses():
             graph.inputs.remove(value)
 
 
-def _ways_around(op: Emitter, subject: Subject, layer: Layer, target: Aimed) -> list[ir.Value]:
+def _ways_around(op: Emitter, prepared: PreparedModel, layer: Layer, target: Aimed) -> list[ir.Value]:
     """Return the real tensors of the picture, [N, …], that what lies between *layer* and the score takes besides it."""
     nodes = [*op.graph, *op.pending((), [target.score])]
-    seen, behind, needed = _reached(nodes, subject.image), _reached(nodes, layer.value), ancestors(target.score)
+    seen, behind, needed = _reached(nodes, prepared.image), _reached(nodes, layer.value), ancestors(target.score)
     between = [node for node in nodes if any(y in behind and y in needed for y in node.outputs)]
     taken = dict.fromkeys(x for node in between for x in used_values(node) if x in seen and x not in behind)
-    return [x for x in taken if x is not None and x is not subject.image and _is_real_batch(x, subject.batch)]
+    return [x for x in taken if x is not None and x is not prepared.image and _is_real_batch(x, prepared.batch)]
 
 
 def _reached(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value | None]:

@@ -11,7 +11,8 @@ from onnxcam.autodiff.core import backward, connected, dependents
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
-from onnxcam.methods.base import Scene, method
+from onnxcam.methods.base import method
+from onnxcam.methods.context import MapContext
 from onnxcam.structure.layout import Grid, Layout, layouts, picture_layout
 
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
@@ -19,7 +20,7 @@ _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormaliz
 
 
 @method("fullgrad", at_layer=True, uses_layer=False)
-def fullgrad(scene: Scene) -> ir.Value:
+def fullgrad(context: MapContext) -> ir.Value:
     """M = Σ_c ψ(∂y/∂x x)_c + Σ_layers Σ_k ψ(∂y/∂z b)_k, ψ: |·|, scaled to [0, 1], enlarged to the input's size.
 
     Srinivas & Fleuret, Full-Gradient Representation for Neural Network Visualization, 1905.00780. z is any tensor with
@@ -30,7 +31,7 @@ def fullgrad(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="fullgrad")
     """
-    op, image = scene.op, scene.image
+    op, image = context.op, context.image
     layout = picture_layout(image)
     if layout is None or image.dtype is None or not image.dtype.is_floating_point():
         raise MethodError(
@@ -39,7 +40,7 @@ def fullgrad(scene: Scene) -> ir.Value:
         )
     biases = list(_biases(op, image))
     wanted = [image, *(z for z, _, _ in biases)]
-    seeds = {scene.target.value: scene.target.seed}
+    seeds = {context.target.value: context.target.seed}
     gradients = backward(op, seeds, wanted, STANDARD)
     if not any(gradients):
         connected(image, None, seeds, STANDARD)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxcam.methods.activation import gradcam, gradcam_plus_plus
-from onnxcam.methods.base import Scene, method
+from onnxcam.methods.base import method
+from onnxcam.methods.context import MapContext
 from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.structure.layout import Grid
 
 
-@method("gradient", at_layer=False)
-def gradient(scene: Scene) -> ir.Value:
+@method("gradient", at_layer=False, sensitivity=True)
+def gradient(context: MapContext) -> ir.Value:
     """G = ∂y/∂x: which pixels change the score most.
 
     Simonyan et al., Deep Inside Convolutional Networks, 1312.6034.
@@ -20,11 +21,11 @@ def gradient(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient")
     """
-    return scene.gradient(scene.image)
+    return context.gradient(context.image)
 
 
 @method("gradient-x-input", at_layer=False)
-def gradient_x_input(scene: Scene) -> ir.Value:
+def gradient_x_input(context: MapContext) -> ir.Value:
     """x ⊙ ∂y/∂x: what each value contributes to y to first order, seen from zero.
 
     Shrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences,
@@ -33,13 +34,13 @@ def gradient_x_input(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient-x-input")
     """
-    op, image = scene.op, scene.image
+    op, image = context.op, context.image
     picture = Layer(image, Grid(1, ()))  # for its units
-    return op.Mul(picture.real(op), picture.real_gradient(op, gradient(scene)))
+    return op.Mul(picture.real(op), picture.real_gradient(op, gradient(context)))
 
 
-@method("deconvnet", at_layer=False)
-def deconvnet(scene: Scene) -> ir.Value:
+@method("deconvnet", at_layer=False, sensitivity=True)
+def deconvnet(context: MapContext) -> ir.Value:
     """The gradient with every rectifier applied on the way back instead: R_in = ReLU(R_out).
 
     Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 1311.2901.
@@ -47,11 +48,11 @@ def deconvnet(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="deconvnet")
     """
-    return scene.gradient(scene.image, "deconvnet")
+    return context.gradient(context.image, "deconvnet")
 
 
-@method("guided-backprop", at_layer=False)
-def guided_backprop(scene: Scene) -> ir.Value:
+@method("guided-backprop", at_layer=False, sensitivity=True)
+def guided_backprop(context: MapContext) -> ir.Value:
     """The gradient with every rectifier applied both ways: R_in = [f > 0] ReLU(R_out).
 
     Springenberg et al., Striving for Simplicity: The All Convolutional Net, 1412.6806.
@@ -59,11 +60,11 @@ def guided_backprop(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="guided-backprop")
     """
-    return scene.gradient(scene.image, "guided")
+    return context.gradient(context.image, "guided")
 
 
-@method("guided-gradcam", at_layer=False, uses_layer=True)
-def guided_gradcam(scene: Scene) -> ir.Value:
+@method("guided-gradcam", at_layer=False, uses_layer=True, sensitivity=True)
+def guided_gradcam(context: MapContext) -> ir.Value:
     """Guided backpropagation times Grad-CAM, enlarged bilinearly: fine, and of the class.
 
     Selvaraju et al., 1610.02391.
@@ -71,11 +72,11 @@ def guided_gradcam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="guided-gradcam", layer="layer4")
     """
-    return _guided(scene, gradcam(scene))
+    return _guided(context, gradcam(context))
 
 
-@method("guided-gradcam++", at_layer=False, uses_layer=True)
-def guided_gradcam_plus_plus(scene: Scene) -> ir.Value:
+@method("guided-gradcam++", at_layer=False, uses_layer=True, sensitivity=True)
+def guided_gradcam_plus_plus(context: MapContext) -> ir.Value:
     """Guided backpropagation times Grad-CAM++, enlarged bilinearly.
 
     Chattopadhay et al., 1710.11063.
@@ -83,17 +84,11 @@ def guided_gradcam_plus_plus(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "dogs.jpg", method="guided-gradcam++")
     """
-    return _guided(scene, gradcam_plus_plus(scene))
+    return _guided(context, gradcam_plus_plus(context))
 
 
-def _guided(scene: Scene, coarse: ir.Value) -> ir.Value:
+def _guided(context: MapContext, coarse: ir.Value) -> ir.Value:
     """Return guided backpropagation ⊙ *coarse*, a map [N, *space of the layer], at the picture's size."""
-    op, image, layout = scene.op, scene.image, _picture(scene)
+    op, image, layout = context.op, context.image, context.image_layout
     fine = op.Squeeze(enlarged(op, op.Unsqueeze(coarse, [1]), image, layout), [1])
-    return op.Mul(guided_backprop(scene), op.Unsqueeze(fine, [layout.channel]))
-
-
-def _picture(scene: Scene) -> Grid:
-    layout = picture_layout(scene.image)
-    assert layout is not None
-    return layout
+    return op.Mul(guided_backprop(context), op.Unsqueeze(fine, [layout.channel]))

@@ -11,14 +11,15 @@ import onnx_ir as ir
 
 from onnxcam.errors import MethodError
 from onnxcam.media.resample import resized
-from onnxcam.methods.base import Scene, procedure
-from onnxcam.methods.loop import Array, Passes
+from onnxcam.methods.base import procedure
+from onnxcam.methods.context import MapContext
+from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.numbers import MANY
 from onnxcam.structure.layout import Blocked
 
 
 @procedure("occlusion", around=None, at_layer=True)
-def occlusion(passes: Passes, patch: float = 0.2, stride: float = 0.1, baseline: float = 0.0) -> Array:
+def occlusion(queries: ModelQueries, patch: float = 0.2, stride: float = 0.1, baseline: float = 0.0) -> Array:
     """M = at each pixel the mean of y(x) − y(x covered), over the patches that cover the pixel.
 
     Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 1311.2901. *patch* and *stride* are shares of
@@ -29,12 +30,12 @@ def occlusion(passes: Passes, patch: float = 0.2, stride: float = 0.1, baseline:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="occlusion", settings={"patch": 0.1, "stride": 0.05})
     """
     _share("occlusion", patch=patch, stride=stride)
-    windows = [_windows(length, patch, stride) for length in passes.space]
+    windows = [_windows(length, patch, stride) for length in queries.space]
     if (count := prod(map(len, windows))) > MANY:
         raise MethodError(f"the setting stride of occlusion makes {count} patches, more than {MANY}; take a larger one")
     patches = list(product(*windows))
-    drops = passes.score - passes.scores((_covered(passes, where, baseline) for where in patches), len(patches))
-    total, covering = np.zeros(passes.space), np.zeros(passes.space)
+    drops = queries.score - queries.scores((_covered(queries, where, baseline) for where in patches), len(patches))
+    total, covering = np.zeros(queries.space), np.zeros(queries.space)
     for where, drop in zip(patches, drops, strict=True):
         total[where] += drop
         covering[where] += 1
@@ -48,14 +49,14 @@ def _windows(length: int, patch: float, stride: float) -> list[slice]:
     return [slice(start, start + size) for start in starts]
 
 
-def _covered(passes: Passes, where: tuple[slice, ...], baseline: float) -> Array:
-    mask = np.ones(passes.space, np.float32)
+def _covered(queries: ModelQueries, where: tuple[slice, ...], baseline: float) -> Array:
+    mask = np.ones(queries.space, np.float32)
     mask[where] = 0
-    return passes.masked(mask, baseline)
+    return queries.masked(mask, baseline)
 
 
 @procedure("rise", around=None, at_layer=True)
-def rise(passes: Passes, samples: int = 1000, cells: int = 7, keep: float = 0.5, seed: int = 0) -> Array:
+def rise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: float = 0.5, seed: int = 0) -> Array:
     """M = Σ_i p(x ⊙ M_i) M_i / (samples · keep), p the class's probability, M_i random masks.
 
     Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, 1806.07421. A mask is a grid of
@@ -66,10 +67,10 @@ def rise(passes: Passes, samples: int = 1000, cells: int = 7, keep: float = 0.5,
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="rise", settings={"samples": 4000})
     """
     _share("rise", keep=keep)
-    masked = (passes.masked(mask) for mask in _random_masks(passes.space, samples, cells, keep, seed))
-    weights = passes.probabilities(masked, samples)
-    total = np.zeros(passes.space)
-    for weight, mask in zip(weights, _random_masks(passes.space, samples, cells, keep, seed), strict=True):
+    masked = (queries.masked(mask) for mask in _random_masks(queries.space, samples, cells, keep, seed))
+    weights = queries.probabilities(masked, samples)
+    total = np.zeros(queries.space)
+    for weight, mask in zip(weights, _random_masks(queries.space, samples, cells, keep, seed), strict=True):
         total += weight * mask  # made anew: so many masks need not be kept
     return total / (samples * keep)
 
@@ -84,13 +85,13 @@ def _random_masks(space: tuple[int, ...], samples: int, cells: int, keep: float,
         yield large[tuple(slice(at, at + length) for at, length in zip(corner, space, strict=True))]
 
 
-def _activation(scene: Scene) -> ir.Value:
+def _activation(context: MapContext) -> ir.Value:
     """Emit A, [N, K, *space]."""
-    return scene.activation()
+    return context.activation()
 
 
 @procedure("scorecam", around=_activation, at_layer=True, uses_layer=True)
-def scorecam(passes: Passes) -> Array:
+def scorecam(queries: ModelQueries) -> Array:
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of y(x ⊙ H_k) − y(0), H_k = A_k enlarged and scaled to [0, 1].
 
     Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279,
@@ -100,13 +101,13 @@ def scorecam(passes: Passes) -> Array:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="scorecam", settings={"batch_size": 32})
     """
-    a = passes.value
-    scores = passes.scores((passes.masked(_mask(channel, passes.space)) for channel in a), len(a))
+    a = queries.value
+    scores = queries.scores((queries.masked(_mask(channel, queries.space)) for channel in a), len(a))
     return _weighted(_softmax(scores), a)
 
 
 @procedure("sscam", around=_activation, at_layer=True, uses_layer=True)
-def sscam(passes: Passes, samples: int = 10, noise: float = 2.0, seed: int = 0) -> Array:
+def sscam(queries: ModelQueries, samples: int = 10, noise: float = 2.0, seed: int = 0) -> Array:
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of the mean of y(x ⊙ (H_k + ε)) − y(0), ε normal with σ = noise.
 
     Wang et al., SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization, 2006.14255; H_k as in Score-CAM, ε
@@ -115,19 +116,19 @@ def sscam(passes: Passes, samples: int = 10, noise: float = 2.0, seed: int = 0) 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="sscam", settings={"samples": 35, "batch_size": 32})
     """
-    a, rng = passes.value, np.random.default_rng(seed)
+    a, rng = queries.value, np.random.default_rng(seed)
 
     def noisy() -> Iterator[Array]:
         for channel in a:
-            mask = _mask(channel, passes.space)
+            mask = _mask(channel, queries.space)
             for _ in range(samples):
-                yield passes.masked(mask + noise * rng.standard_normal(mask.shape, np.float32))
+                yield queries.masked(mask + noise * rng.standard_normal(mask.shape, np.float32))
 
-    return _weighted(_softmax(_means(passes, noisy(), len(a), samples)), a)
+    return _weighted(_softmax(_means(queries, noisy(), len(a), samples)), a)
 
 
 @procedure("iscam", around=_activation, at_layer=True, uses_layer=True)
-def iscam(passes: Passes, samples: int = 10) -> Array:
+def iscam(queries: ModelQueries, samples: int = 10) -> Array:
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of the mean over i of y(M_ki) − y(0), M_ki = Σ_{j<i} j / N H_k ⊙ x.
 
     Naidu et al., IS-CAM: Integrated Score-CAM for axiomatic-based explanations, 2010.03023; H_k as in Score-CAM, i from
@@ -136,15 +137,15 @@ def iscam(passes: Passes, samples: int = 10) -> Array:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="iscam", settings={"batch_size": 32})
     """
-    a, shares = passes.value, [i * (i - 1) / (2 * samples) for i in range(1, samples + 1)]
-    masks = (_mask(channel, passes.space) for channel in a)
-    parts = (passes.masked(share * mask) for mask in masks for share in shares)
-    return _weighted(_softmax(_means(passes, parts, len(a), samples)), a)
+    a, shares = queries.value, [i * (i - 1) / (2 * samples) for i in range(1, samples + 1)]
+    masks = (_mask(channel, queries.space) for channel in a)
+    parts = (queries.masked(share * mask) for mask in masks for share in shares)
+    return _weighted(_softmax(_means(queries, parts, len(a), samples)), a)
 
 
-def _means(passes: Passes, pictures: Iterator[Array], channels: int, samples: int) -> Array:
+def _means(queries: ModelQueries, pictures: Iterator[Array], channels: int, samples: int) -> Array:
     """Return the mean score of the *samples* pictures of each channel."""
-    return passes.scores(pictures, channels * samples).reshape(channels, samples).mean(axis=1)
+    return queries.scores(pictures, channels * samples).reshape(channels, samples).mean(axis=1)
 
 
 def _mask(channel: Array, size: tuple[int, ...]) -> Array:
@@ -162,10 +163,9 @@ def _weighted(weights: Array, a: Array) -> Array:
     return np.maximum(np.tensordot(weights, a, 1), 0)
 
 
-def _layer_value(scene: Scene) -> ir.Value:
+def _layer_value(context: MapContext) -> ir.Value:
     """Emit the layer's own tensor; MethodError where its channels cannot be set to zero."""
-    layer = scene.layer
-    assert layer is not None
+    layer = context.layer
     value = layer.value
     if isinstance(layer.layout, Blocked) or value.dtype is None or not value.dtype.is_floating_point():
         form = "is in the blocked layout" if isinstance(layer.layout, Blocked) else f"holds {value.dtype}".lower()
@@ -177,7 +177,7 @@ def _layer_value(scene: Scene) -> ir.Value:
 
 
 @procedure("ablationcam", around=_layer_value, at_layer=True, uses_layer=True, uses_head=True)
-def ablationcam(passes: Passes) -> Array:
+def ablationcam(queries: ModelQueries) -> Array:
     """L = ReLU(Σ_k w_k A_k), w_k = (y − y_k) / |y|, y_k the score with A_k set to zero.
 
     Desai & Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization,
@@ -187,8 +187,8 @@ def ablationcam(passes: Passes) -> Array:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="ablationcam", layer="layer4")
     """
-    a, y = passes.activation, passes.score
-    ablated = passes.head_scores((_without(channel, a.shape) for channel in range(len(a))), len(a))
+    a, y = queries.activation, queries.score
+    ablated = queries.head_scores((_without(channel, a.shape) for channel in range(len(a))), len(a))
     return _weighted((y - ablated) / (abs(y) or 1), a)
 
 
@@ -199,7 +199,7 @@ def _without(channel: int, shape: tuple[int, ...]) -> Array:
 
 
 @procedure("recipro-cam", around=_layer_value, at_layer=True, uses_layer=True, uses_head=True)
-def recipro_cam(passes: Passes, kernel: int = 3) -> Array:
+def recipro_cam(queries: ModelQueries, kernel: int = 3) -> Array:
     """M = y(A ⊙ m_n) − min over all n, at cell n: m_n is a Gaussian of *kernel* cells a side around n, and 0 elsewhere.
 
     Byun & Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks, 2209.14074; for
@@ -212,9 +212,9 @@ def recipro_cam(passes: Passes, kernel: int = 3) -> Array:
     """
     if not kernel % 2:
         raise MethodError(f"the setting kernel of recipro-cam is odd, so that a cell can be its centre, not {kernel}")
-    space = passes.activation.shape[1:]
+    space = queries.activation.shape[1:]
     cells = list(np.ndindex(*space))
-    scores = passes.head_scores((_around(cell, space, kernel)[None] for cell in cells), len(cells))
+    scores = queries.head_scores((_around(cell, space, kernel)[None] for cell in cells), len(cells))
     return (scores - scores.min()).reshape(space)
 
 

@@ -8,8 +8,9 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
-from onnxcam.methods.base import Scene, method
+from onnxcam.methods.base import method
 from onnxcam.methods.component import TINY, centred, dominant, flattened, outstanding, principal_map, projected
+from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer, candidates
 
 MOST = 4096
@@ -17,7 +18,7 @@ MOST = 4096
 
 
 @method("eigencam", at_layer=True, blind=True)
-def eigencam(scene: Scene) -> ir.Value:
+def eigencam(context: MapContext) -> ir.Value:
     """M = X v, v the first right singular vector of X: the channels' principal component, whatever the class.
 
     Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, 2008.00299. As in pytorch-grad-cam,
@@ -27,11 +28,11 @@ def eigencam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="eigencam")
     """
-    return outstanding(scene, projected(scene, scene.activation()))
+    return outstanding(context, projected(context, context.activation()))
 
 
-@method("eigengradcam", at_layer=True)
-def eigengradcam(scene: Scene) -> ir.Value:
+@method("eigengradcam", at_layer=True, gradient_cam=True)
+def eigengradcam(context: MapContext) -> ir.Value:
     """M = X v, v the first right singular vector of X, X being ∂ A: Eigen-CAM of the class.
 
     Eigen-CAM (Muhammad & Yeasin, 2008.00299) of the activations times their gradients, as pytorch-grad-cam introduced
@@ -40,11 +41,11 @@ def eigengradcam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="eigengradcam")
     """
-    return principal_map(scene, scene.op.Mul(scene.activation_gradient(), scene.activation()))
+    return principal_map(context, context.op.Mul(context.activation_gradient(), context.activation()))
 
 
 @method("kpcacam", at_layer=True, blind=True)
-def kpcacam(scene: Scene) -> ir.Value:
+def kpcacam(context: MapContext) -> ir.Value:
     """M = √λ u, λ and u the first eigenvalue and vector of the centred kernel matrix tanh(X Xᵀ / K + 1).
 
     Karmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA, 2410.00267, with
@@ -55,8 +56,8 @@ def kpcacam(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="kpcacam")
     """
-    _require_few_positions(scene)
-    op, a = scene.op, scene.activation()
+    _require_few_positions(context)
+    op, a = context.op, context.activation()
     x = centred(op, flattened(op, a))  # [N, K, P]
     channels = op.Cast(op.dim(a, 1), to=int(ir.DataType.FLOAT))
     t = op.Tanh(op.Div(op.MatMul(op.Transpose(x, perm=[0, 2, 1]), x), channels))
@@ -67,17 +68,16 @@ def kpcacam(scene: Scene) -> ir.Value:
     u = dominant(op, kernel)
     stretched = op.MatMul(kernel, u)  # λ u
     scale = op.Sqrt(op.Max(op.ReduceL2(stretched, [1], keepdims=1), TINY))
-    return outstanding(scene, op.Squeeze(op.Mul(u, scale), [2]))
+    return outstanding(context, op.Squeeze(op.Mul(u, scale), [2]))
 
 
-def _require_few_positions(scene: Scene) -> None:
+def _require_few_positions(context: MapContext) -> None:
     """MethodError, naming a layer that would do, where the layer has too many positions to compare them all."""
-    layer, graph = scene.layer, scene.op.graph
-    assert layer is not None
+    layer, graph = context.layer, context.op.graph
     count = _positions(layer)
     if count is None or count <= MOST:
         return
-    others = candidates(graph, scene.image, scene.target.value, STANDARD)
+    others = candidates(graph, context.image, context.target.value, STANDARD)
     small = next((other for other in others if (_positions(other) or MOST + 1) <= MOST), None)
     instead = "" if small is None else f"name a smaller layer, --layer {small.name} say, or "
     raise MethodError(

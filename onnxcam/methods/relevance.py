@@ -10,28 +10,29 @@ from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
 from onnxcam.autodiff.table import RuleSet
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.quantisation import real
-from onnxcam.methods.base import Scene, method
+from onnxcam.methods.base import method
+from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import Grid
 
 
-def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
+def shared_out(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
     """Return the relevance of each entry of *wanted*, *seed* being that of the scores."""
-    seeds = {scene.target.value: seed}
-    (found,) = backward(scene.op, seeds, [wanted], rules)
+    seeds = {context.target.value: seed}
+    (found,) = backward(context.op, seeds, [wanted], rules)
     relevance = connected(wanted, found, seeds, rules)
     relevance.shape, relevance.type = wanted.shape, ir.TensorType(gradient_dtype(wanted))
     return relevance
 
 
-def _of_the_score(scene: Scene, rules: RuleSet) -> ir.Value:
+def _of_the_score(context: MapContext, rules: RuleSet) -> ir.Value:
     """Return the relevance of the picture, that of the class being its score, that of the others zero."""
-    op, value = scene.op, scene.target.value
-    return shared_out(scene, op.Mul(dense(op, scene.target.seed, value), value), scene.image, rules)
+    op, value = context.op, context.target.value
+    return shared_out(context, op.Mul(dense(op, context.target.seed, value), value), context.image, rules)
 
 
 @method("lrp", at_layer=False)
-def lrp(scene: Scene) -> ir.Value:
+def lrp(context: MapContext) -> ir.Value:
     """R_x = Σ (x w)⁺ R_y / Σ (x w)⁺ at convolutions, LRP-ε at dense layers, R_y spread evenly at the first one.
 
     Layer-wise relevance propagation, Bach et al., PLOS ONE 10(7), 2015, as the composite that is the usual choice for
@@ -42,11 +43,11 @@ def lrp(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp")
     """
-    return _of_the_score(scene, LRP)
+    return _of_the_score(context, LRP)
 
 
 @method("lrp-epsilon", at_layer=False)
-def lrp_epsilon(scene: Scene) -> ir.Value:
+def lrp_epsilon(context: MapContext) -> ir.Value:
     """R_x = x Σ w R_y / (y + ε sign y), at every layer.
 
     Bach et al., PLOS ONE 10(7), 2015. ε is as small as rounding allows, 1e-7 in float32; then, on a network of ReLUs,
@@ -55,11 +56,11 @@ def lrp_epsilon(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-epsilon")
     """
-    return _of_the_score(scene, LRP_EPSILON)
+    return _of_the_score(context, LRP_EPSILON)
 
 
 @method("lrp-gamma", at_layer=False)
-def lrp_gamma(scene: Scene) -> ir.Value:
+def lrp_gamma(context: MapContext) -> ir.Value:
     """R_x = Σ (x w + γ (x w)⁺) R_y / Σ (x w + γ (x w)⁺), γ = ¼, at convolutions; else as `lrp`.
 
     Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; where activations or y are negative, Andéol
@@ -68,11 +69,11 @@ def lrp_gamma(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-gamma")
     """
-    return _of_the_score(scene, LRP_GAMMA)
+    return _of_the_score(context, LRP_GAMMA)
 
 
 @method("deeplift", at_layer=False)
-def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
+def deeplift(context: MapContext, baseline: float = 0.0) -> ir.Value:
     """M = m (x − x₀), m the multipliers Δy/Δx of each activation against the reference x₀; its sum is y(x) − y(x₀).
 
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
@@ -83,15 +84,15 @@ def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})
     """
-    op, image = scene.op, scene.image
+    op, image = context.op, context.image
     rules = rescale_rules(op, image, baseline)
     picture, reference = Layer(image, Grid(1, ())), rules.twin(image)
-    multipliers = picture.real_gradient(op, scene.gradient(image, rules))
+    multipliers = picture.real_gradient(op, context.gradient(image, rules))
     return op.Mul(multipliers, op.Sub(picture.real(op), real(op, reference, image)))
 
 
 @method("excitation-backprop", at_layer=True)
-def excitation_backprop(scene: Scene) -> ir.Value:
+def excitation_backprop(context: MapContext) -> ir.Value:
     """M = Σ_k P(A_k), P(x) = Σ_y x⁺ w⁺ / (Σ x⁺ w⁺) P(y), the probability that x is a winner behind the class.
 
     Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507. The paper looks at a layer in the middle
@@ -100,8 +101,7 @@ def excitation_backprop(scene: Scene) -> ir.Value:
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="excitation-backprop", layer="features.23")
     """
-    layer = scene.layer
-    assert layer is not None
-    seed = dense(scene.op, scene.target.seed, scene.target.value)
-    winners = shared_out(scene, seed, layer.value, EXCITATION)
-    return scene.op.ReduceSum(layer.layout.maps(scene.op, winners), [1], keepdims=0)
+    layer = context.layer
+    seed = dense(context.op, context.target.seed, context.target.value)
+    winners = shared_out(context, seed, layer.value, EXCITATION)
+    return context.op.ReduceSum(layer.layout.maps(context.op, winners), [1], keepdims=0)

@@ -16,14 +16,16 @@ import numpy as np
 
 from onnxcam.errors import MethodError
 from onnxcam.methods.base import procedure
-from onnxcam.methods.loop import Array, Passes
+from onnxcam.methods.queries import Array, ModelQueries
 
 COMPACTNESS = 0.3
 """How much a superpixel's shape counts beside its colours, which lie in [0, 1]."""
 
 
-@procedure("kernelshap", around=None, at_layer=True)
-def kernelshap(passes: Passes, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0) -> Array:
+@procedure("kernelshap", around=None, at_layer=True, extra="perturbation")
+def kernelshap(
+    queries: ModelQueries, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0
+) -> Array:
     """M = φ_j on superpixel j: the φ that best fit y(x_z) ≈ y(x_0) + Σ φ_j z_j, each z weighted by the Shapley kernel.
 
     Lundberg & Lee, A Unified Approach to Interpreting Model Predictions, 1705.07874, π(z) = (d − 1) / (C(d, |z|) |z|
@@ -34,7 +36,7 @@ def kernelshap(passes: Passes, samples: int = 1000, segments: int = 50, baseline
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="kernelshap", settings={"segments": 30})
     """
     shap = _library("kernelshap", "shap")
-    cells, count = superpixels("kernelshap", passes, segments)
+    cells, count = superpixels("kernelshap", queries, segments)
     if samples < min(2 * count, 2**count - 2):
         raise MethodError(
             f"kernelshap cannot fit {count} superpixels to {samples} samples; take samples={2 * count} or more, or "
@@ -42,14 +44,14 @@ def kernelshap(passes: Passes, samples: int = 1000, segments: int = 50, baseline
         )
     with _numpys_own_seed(seed):
         explainer = shap.KernelExplainer(
-            lambda z: passes.scores(_covered(passes, cells, z, baseline), len(z)), _zero(count)
+            lambda z: queries.scores(_covered(queries, cells, z, baseline), len(z)), _zero(count)
         )
         values = explainer.shap_values(_zero(count) + 1, nsamples=samples, l1_reg=False, silent=True)
     return np.asarray(values).reshape(-1)[cells]
 
 
-@procedure("lime", around=None, at_layer=True)
-def lime(passes: Passes, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0) -> Array:
+@procedure("lime", around=None, at_layer=True, extra="perturbation")
+def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0) -> Array:
     """M = w_j on superpixel j: w of the ridge regression (α = 1) of p(x_z) on z, each z weighted by π(z).
 
     Ribeiro et al., "Why Should I Trust You?": Explaining the Predictions of Any Classifier, 1602.04938, by the library
@@ -60,10 +62,10 @@ def lime(passes: Passes, samples: int = 1000, segments: int = 50, baseline: floa
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="lime", settings={"samples": 2000, "seed": 1})
     """
     base = _library("lime", "lime.lime_base")
-    cells, count = superpixels("lime", passes, segments)
+    cells, count = superpixels("lime", queries, segments)
     z = np.random.default_rng(seed).integers(0, 2, (samples, count))
     z[0] = 1
-    p = passes.probabilities(_covered(passes, cells, z, baseline), samples)
+    p = queries.probabilities(_covered(queries, cells, z, baseline), samples)
     explainer = base.LimeBase(lambda distance: np.sqrt(np.exp(-((distance / 0.25) ** 2))), random_state=seed)
     distances = 1 - np.sqrt(z.mean(1))  # from all ones, by the cosine
     _, found, _, _ = explainer.explain_instance_with_data(z, p[:, None], distances, 0, count, feature_selection="none")
@@ -71,10 +73,10 @@ def lime(passes: Passes, samples: int = 1000, segments: int = 50, baseline: floa
     return np.asarray([weights[j] for j in range(count)])[cells]
 
 
-def superpixels(method: str, passes: Passes, segments: int) -> tuple[Array, int]:
+def superpixels(method: str, queries: ModelQueries, segments: int) -> tuple[Array, int]:
     """Return the superpixel of each pixel, int [*space] from 0, and how many there are: SLIC's, on the tensor."""
     segmentation = _library(method, "skimage.segmentation")
-    x = passes.channels_last
+    x = queries.channels_last
     low, high = x.min(), x.max()
     scaled = (x - low) / (high - low) if high > low else np.zeros_like(x)
     settings = {"n_segments": segments, "compactness": COMPACTNESS, "sigma": 1, "start_label": 0}
@@ -82,10 +84,10 @@ def superpixels(method: str, passes: Passes, segments: int) -> tuple[Array, int]
     return cells, int(cells.max()) + 1
 
 
-def _covered(passes: Passes, cells: Array, z: Array, baseline: float) -> Iterator[Array]:
+def _covered(queries: ModelQueries, cells: Array, z: Array, baseline: float) -> Iterator[Array]:
     """Yield x_z for each row of *z*."""
     for row in z:
-        yield passes.masked(np.asarray(row, np.float32)[cells], baseline)
+        yield queries.masked(np.asarray(row, np.float32)[cells], baseline)
 
 
 def _zero(count: int) -> Array:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from onnxcam.errors import MethodError, MetricError, nearest
 from onnxcam.methods import METHODS, find_method
-from onnxcam.methods.loop import read_settings as read_method_settings
+from onnxcam.methods.settings import read_settings as read_method_settings
 from onnxcam.metrics.base import METRICS, Metric, read_settings
 from onnxcam.metrics.sanity import CHECKS, Check
 

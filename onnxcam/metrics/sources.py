@@ -23,11 +23,6 @@ BASELINES = ("random", "centre")
 CELLS = 7
 """A side of the random map: as coarse as a CAM, else its noise would break any network."""
 
-_SENSITIVITIES = frozenset(
-    "gradient deconvnet guided-backprop guided-gradcam guided-gradcam++ smoothgrad vargrad".split()
-)
-"""Methods whose map is what a change of the picture would do, not what the picture did."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -41,7 +36,7 @@ class Source:
     @property
     def sensitivity(self) -> bool:
         """Whether the map is a gradient."""
-        return self.id in _SENSITIVITIES
+        return self.explainer is not None and find_method(self.id).sensitivity
 
     def flat(self, raw: Array) -> Array:
         """Return *raw* as a map [h, w]: of one of the input's shape the largest magnitude over the channels."""

@@ -11,7 +11,7 @@ from onnxcam.graph.io import ModelLike, load
 
 
 @contextmanager
-def blaming(model: ModelLike) -> Iterator[None]:
+def naming_invalid_models(model: ModelLike) -> Iterator[None]:
     """Turn an unforeseen error into ModelError where ONNX Runtime refuses *model* too; it says what is wrong."""
     try:
         yield

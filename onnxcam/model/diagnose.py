@@ -15,7 +15,7 @@ from onnxcam.engine import Session
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.subgraph import prune
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim
 
@@ -24,7 +24,7 @@ _OPEN = 224  # the height and width to try where the model leaves them open
 Feeds = Mapping[str, np.ndarray]
 
 
-def choose_layer(subject: Subject, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
+def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
     """Return the layer called *name*, or the best one for *aim*; LayerError where there is none.
 
     *feeds* are a picture's and the aim's; where none are known yet, a random picture tells through which tokens the
@@ -33,22 +33,22 @@ def choose_layer(subject: Subject, aim: Aim, name: str | None, feeds: Feeds | No
 
     def probe(layers: Sequence[Layer]) -> list[float]:
         one = ScoresAim() if feeds is None and isinstance(aim, ClassAim) else aim
-        given = _random(subject, one) if feeds is None else feeds
-        return GradientProbe(subject, one, layers).shares(given)
+        given = _random(prepared, one) if feeds is None else feeds
+        return GradientProbe(prepared, one, layers).shares(given)
 
-    target = aim.locate(subject.model.graph)
-    return choose(subject.model.graph, subject.image, target, STANDARD, name, probe)
+    target = aim.locate(prepared.model.graph)
+    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe)
 
 
 class GradientProbe:
     """The gradients of *aim*'s score at several layers, on the CPU: built once, asked for many pictures."""
 
-    def __init__(self, subject: Subject, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
+    def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
-            graph = subject.model.graph
-            layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)
+            graph = prepared.model.graph
+            layers = candidates(graph, prepared.image, aim.locate(graph), STANDARD)
         self.layers = layers
-        self._gradients = Gradients(subject, aim, [layer.tensor for layer in layers])
+        self._gradients = Gradients(prepared, aim, [layer.tensor for layer in layers])
 
     def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
         """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
@@ -63,8 +63,8 @@ class GradientProbe:
 class Gradients:
     """The gradients of *aim*'s score at the tensors *wanted*, on the CPU."""
 
-    def __init__(self, subject: Subject, aim: Aim, wanted: Sequence[str]) -> None:
-        self._names, self._session = _gradients(subject, aim, wanted)
+    def __init__(self, prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> None:
+        self._names, self._session = _gradients(prepared, aim, wanted)
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
         """Return them for one picture; None where nothing connects."""
@@ -73,12 +73,12 @@ class Gradients:
         return [found.get(name) for name in self._names]
 
 
-def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> tuple[list[str], Session | None]:
+def _gradients(prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> tuple[list[str], Session | None]:
     """Return the outputs that are the gradients at the tensors *wanted*, and their session.
 
     An output is empty where nothing connects; there is no session where that is so of all.
     """
-    twin = subject.twin()
+    twin = prepared.twin()
     graph = twin.model.graph
     op = Emitter(graph)
     aimed = aim.emit(op, twin.batch)
@@ -93,9 +93,9 @@ def _gradients(subject: Subject, aim: Aim, wanted: Sequence[str]) -> tuple[list[
     return [name or "" for name in added], session
 
 
-def gradient_flows(subject: Subject, aim: Aim, feeds: Feeds, wanted: str) -> bool:
+def gradient_flows(prepared: PreparedModel, aim: Aim, feeds: Feeds, wanted: str) -> bool:
     """Tell whether the gradient of *aim*'s score at tensor *wanted* is anywhere other than zero for one picture."""
-    (found,) = Gradients(subject, aim, [wanted])(feeds)
+    (found,) = Gradients(prepared, aim, [wanted])(feeds)
     return found is not None and bool(np.abs(found).max(initial=0) > 0)
 
 
@@ -124,10 +124,10 @@ def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None)
     return float(alive[inside].mean()) if inside.any() else float(alive.any())
 
 
-def _random(subject: Subject, aim: Aim) -> dict[str, np.ndarray]:
+def _random(prepared: PreparedModel, aim: Aim) -> dict[str, np.ndarray]:
     """Return random values for every input of the model and of *aim*."""
     rng = np.random.default_rng(0)
-    twin = subject.twin()
+    twin = prepared.twin()
     op = Emitter(twin.model.graph)
     aim.emit(op, twin.batch)
     found: dict[str, np.ndarray] = {}

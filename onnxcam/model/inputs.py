@@ -19,12 +19,12 @@ from onnxcam.media.image import SUFFIXES
 from onnxcam.paths import shown
 from onnxcam.structure.layout import picture_layout
 
-Given: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
+InputValue: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
 """What a user gives for an input: a sentence, numbers, an .npy file or a picture's, an array."""
 
 
 def read(
-    given: Mapping[str, Given],
+    given: Mapping[str, InputValue],
     inputs: Sequence[ir.Value],
     vocabulary: Mapping[str, Sequence[str]],
     prepare: Callable[[ir.Value, Any], NDArray[Any]],
@@ -54,7 +54,7 @@ def missing(given: Mapping[str, Any], inputs: Sequence[ir.Value]) -> None:
 
 
 def _one(
-    value: ir.Value, given: Given, words: Sequence[str] | None, prepare: Callable[[ir.Value, Any], NDArray[Any]]
+    value: ir.Value, given: InputValue, words: Sequence[str] | None, prepare: Callable[[ir.Value, Any], NDArray[Any]]
 ) -> NDArray[Any]:
     dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
     if isinstance(given, str) and words and not given.lower().endswith((".npy", *SUFFIXES)):

@@ -1,4 +1,4 @@
-"""What a model looks at, pictures or volumes: how they are read, become tensors, and maps lie over them."""
+"""Modalities, images and volumes: how they are read, preprocessed, and how maps are enlarged to their size."""
 
 from __future__ import annotations
 
@@ -10,55 +10,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.media import heatmap, volume
-from onnxcam.media import image as pictures
+from onnxcam.media import image as images
 from onnxcam.media.frame import Frame
 from onnxcam.media.resample import resized
 from onnxcam.media.volume import Scaling, Volume
 from onnxcam.preprocess import Preprocess
 from onnxcam.structure.layout import Grid
 
+__all__ = ["ImageModality", "Modality", "VolumeModality"]
+
 Array = NDArray[Any]
 
 
-class Medium(Protocol):
-    """One kind of thing to look at."""
+class Modality(Protocol):
+    """One kind of input: *seen* is what `read` returned."""
 
     def read(self, source: Any) -> Any:
-        """Return what is in a file, or an array, as it is shown to people."""
+        """Return the content of a file, or of an array; ImageError where it is of another kind."""
 
     def array(self, source: Any) -> Array:
-        """Return the numbers in a file."""
+        """Return the pixels or voxels of a file or an array."""
 
     def tensor(self, seen: Any) -> Array:
-        """Return the model's tensor [1, …] of it."""
+        """Return the model's input tensor, [1, …]."""
+
+    def pixels(self, seen: Any) -> Array:
+        """Return the pixels [H, W, 3] or voxels [D, H, W]."""
+
+    def affine(self, seen: Any) -> NDArray[np.float64] | None:
+        """Return the position in the scanner, [4, 4]; None where it is not known."""
 
     def size(self, seen: Any) -> tuple[int, ...]:
-        """Return the lengths of its axes of space."""
+        """Return the lengths of the spatial axes."""
 
     def frame(self, seen: Any) -> Frame | None:
-        """Return which part of it the tensor shows, None where that is all."""
+        """Return the part that the tensor covers; None for all of it."""
 
     def enlarge(self, flat: Array, seen: Any) -> NDArray[np.float32]:
-        """Return a map of the tensor over all of it, at its size."""
+        """Return a map of the tensor's size, resized to `size`."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures, uint8 [H, W, 3]."""
+class ImageModality:
+    """Images, uint8 [H, W, 3] RGB; *preprocessing* is called when the first one is preprocessed."""
 
-    preprocessing: Callable[[], Preprocess]  # found when the first one comes
+    preprocessing: Callable[[], Preprocess]
 
     def read(self, source: Any) -> NDArray[np.uint8]:
-        """Return the picture; ImageError where it is none."""
-        return pictures.read(source)
+        """Return the image; ImageError where it cannot be read."""
+        return images.read(source)
 
     def array(self, source: Any) -> NDArray[np.uint8]:
-        """Return the picture."""
-        return pictures.read(source)
+        """Return the image."""
+        return images.read(source)
 
     def tensor(self, seen: NDArray[np.uint8]) -> Array:
-        """Preprocess the picture."""
+        """Preprocess the image."""
         return self.preprocessing()(seen)
+
+    def pixels(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the image."""
+        return seen
+
+    def affine(self, seen: NDArray[np.uint8]) -> None:
+        """Images have no position in a scanner."""
 
     def size(self, seen: NDArray[np.uint8]) -> tuple[int, ...]:
         """Return height and width."""
@@ -69,13 +84,20 @@ class Pictures:
         return self.preprocessing().frame(*seen.shape[:2])
 
     def enlarge(self, flat: Array, seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the map bilinearly enlarged, zero where the tensor shows nothing."""
+        """Return the map resized bilinearly, zero outside the tensor's rectangle."""
         return heatmap.enlarge(flat, self.frame(seen), (seen.shape[0], seen.shape[1]))
 
 
 @dataclass
-class Volumes:
-    """Volumes, [D, H, W]."""
+class VolumeModality:
+    """Volumes, [D, H, W].
+
+    Attributes:
+        layout: The layout of the model's input.
+        dtype: Its dtype.
+        spec: How volumes are scaled; None guesses from the first one.
+        warn: Takes the warning about a guess.
+    """
 
     layout: Grid
     dtype: np.dtype[Any]
@@ -83,7 +105,7 @@ class Volumes:
     warn: Callable[[str], None]
 
     def read(self, source: Any) -> Volume:
-        """Return the volume; ImageError where it is none."""
+        """Return the volume; ImageError where it cannot be read."""
         return volume.read(source)
 
     def array(self, source: Any) -> Array:
@@ -91,21 +113,29 @@ class Volumes:
         return volume.read(source).data
 
     def tensor(self, seen: Volume) -> Array:
-        """Scale the volume; how is guessed by the first one, and said."""
+        """Scale the voxels; without a given scaling guess it from this volume, and warn."""
         scaling = volume.scaling(self.spec, self.dtype, self.layout.channel)
         if scaling is None:
             scaling = self._guess(seen)
         return scaling(seen.data)
+
+    def pixels(self, seen: Volume) -> Array:
+        """Return the voxels."""
+        return seen.data
+
+    def affine(self, seen: Volume) -> NDArray[np.float64] | None:
+        """Return the position in the scanner, from a NIfTI file."""
+        return seen.affine
 
     def size(self, seen: Volume) -> tuple[int, ...]:
         """Return depth, height and width."""
         return seen.data.shape
 
     def frame(self, seen: Volume) -> None:
-        """The tensor shows all of a volume."""
+        """The tensor covers the whole volume."""
 
     def enlarge(self, flat: Array, seen: Volume) -> NDArray[np.float32]:
-        """Return the map trilinearly enlarged."""
+        """Return the map resized trilinearly."""
         large: NDArray[np.float32] = resized(flat.astype(np.float32), seen.data.shape).astype(np.float32)
         return large
 

@@ -1,4 +1,4 @@
-"""A model opened to be explained: in canonical form, with its picture found, and the input that is asked about."""
+"""A model in canonical form, with its image input and the input that is explained."""
 
 from __future__ import annotations
 
@@ -13,55 +13,65 @@ from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import picture_input, picture_layout
 
+__all__ = ["PreparedModel"]
+
 
 @dataclass(frozen=True)
-class Subject:
-    """A canonical model, which may be edited, its picture input, and the one that maps are asked of."""
+class PreparedModel:
+    """A canonical model that its owner may edit.
+
+    Attributes:
+        model: The model.
+        image: Its image input.
+        explained: The input that maps explain: *image*, or one of words or numbers.
+    """
 
     model: ir.Model
     image: ir.Value
-    asked: ir.Value  # the picture itself, or words, or numbers
+    explained: ir.Value
 
     @classmethod
-    def open(cls, source: ModelLike, asked: str | None = None) -> Subject:
-        """Open *source*; ModelError where no input is a picture, or none is called *asked*."""
-        return cls.of(canonical(load_bare(source), STANDARD), asked)
+    def open(cls, source: ModelLike, explained: str | None = None) -> PreparedModel:
+        """Open *source*; ModelError where no input is an image, or none is named *explained*."""
+        return cls.of(canonical(load_bare(source), STANDARD), explained)
 
     @classmethod
-    def of(cls, model: ir.Model, asked: str | None = None) -> Subject:
-        """Find the picture in *model*, a canonical one: the input *asked*, unless that is none and another one is."""
-        wanted = picture_input(model.graph, asked)
+    def of(cls, model: ir.Model, explained: str | None = None) -> PreparedModel:
+        """Find the image input of a canonical *model*: *explained*, unless only another input has spatial axes."""
+        wanted = picture_input(model.graph, explained)
         if picture_layout(wanted) is None and any(picture_layout(x) is not None for x in model.graph.inputs):
             return cls(model, picture_input(model.graph), wanted)
         return cls(model, wanted, wanted)
 
     @property
     def batch(self) -> int | ir.SymbolicDim | None:
-        """Return how many pictures a run takes, an int where that is fixed."""
+        """The batch size: an int where it is fixed, None for an input without axes."""
         return self.image.shape[0] if self.image.shape is not None and len(self.image.shape) else None
 
-    def twin(self) -> Subject:
-        """Return a copy, to be edited by itself."""
-        return Subject.of(self.model.clone(), self.asked.name)
+    def twin(self) -> PreparedModel:
+        """Return a copy that can be edited by itself."""
+        return PreparedModel.of(self.model.clone(), self.explained.name)
 
     def differentiable(self) -> ir.Value:
-        """Return what stands for the asked input where gradients flow: itself, or the vectors of its words.
+        """Return the tensor by which the score is differentiated: the explained input, or the embeddings of its words.
 
-        ModelError where it holds integers of which no table of vectors is made.
+        ModelError where the input holds integers that no Gather turns into embeddings.
         """
-        dtype = self.asked.dtype
-        if self.asked is self.image or dtype is None or dtype.is_floating_point():
-            return self.asked
-        ways = [self.asked]
-        while ways:
-            for node, position in ways.pop().uses():
+        dtype = self.explained.dtype
+        if self.explained is self.image or dtype is None or dtype.is_floating_point():
+            return self.explained
+        open_values = [self.explained]
+        while open_values:
+            for node, position in open_values.pop().uses():
                 if node.op_type == "Gather" and position == 1:
                     return node.outputs[0]
                 if node.op_type in _MOVED and position == 0:
-                    ways.append(node.outputs[0])
+                    open_values.append(node.outputs[0])
         raise ModelError(
-            f"input {self.asked.name!r} holds integers that no table turns into vectors: nothing to differentiate by"
+            f"input {self.explained.name!r} holds integers that no table turns into vectors, so it has no gradient; "
+            "name another input (wrt=, --wrt)"
         )
 
 
 _MOVED = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice")
+"""Operators that pass indices on to the Gather that embeds them."""

@@ -17,7 +17,7 @@ from onnxcam.engine import Session
 from onnxcam.errors import MethodError
 from onnxcam.graph.io import load, to_bytes
 from onnxcam.methods import explanation_graph, find_method
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets import ClassAim
 from tests.autodiff.test_relevance import BODIES, X, network
 
@@ -120,7 +120,7 @@ def test_where_nothing_differs_the_multiplier_is_the_gradient() -> None:
 
 def test_a_constant_reference_is_computed_once_by_the_runtime(tmp_path) -> None:
     """ONNX Runtime folds it when it loads the model: no convolution of the reference is left."""
-    subject = Subject.open(network("b = Conv<pads = [1, 1, 1, 1]>(a, w2) d = Relu(b) z = Add(a, d)"))
+    subject = PreparedModel.open(network("b = Conv<pads = [1, 1, 1, 1]>(a, w2) d = Relu(b) z = Add(a, d)"))
     explanation_graph(subject, find_method("deeplift"), [], ClassAim())
     counts = []
     for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC"):

@@ -17,7 +17,7 @@ from onnxcam.errors import ImageError, MethodError
 from onnxcam.graph.io import load
 from onnxcam.media.image import write
 from onnxcam.media.resample import resized
-from onnxcam.methods import METHODS, Method, Scene
+from onnxcam.methods import METHODS, GraphMethod, MapContext
 from onnxcam.structure.layout import Grid, Tokens
 from tests.networks import HAND_X, hand_model
 
@@ -60,11 +60,13 @@ def test_wrong_settings(method: str, settings: dict[str, object], says: str) -> 
 
 
 def test_a_method_that_is_a_graph_may_have_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    def scaled(scene: Scene, factor: float = 2.0) -> ir.Value:
+    def scaled(scene: MapContext, factor: float = 2.0) -> ir.Value:
         """M = factor Σ_k A_k."""
         return scene.op.Mul(scene.op.ReduceSum(scene.activation(), [1], keepdims=0), factor)
 
-    monkeypatch.setitem(METHODS, "scaled", Method("scaled", scaled, at_layer=True, uses_layer=True, summary=""))
+    monkeypatch.setitem(
+        METHODS, "scaled", GraphMethod(id="scaled", emit=scaled, at_layer=True, uses_layer=True, summary="")
+    )
     for settings, factor in (({}, 2), ({"factor": "0.5"}, 0.5)):
         explainer = Explainer(hand_model(), method="scaled", settings=settings)
         np.testing.assert_allclose(explainer.attribute(HAND_X), [[[factor, 2 * factor], [3 * factor, 4 * factor]]])

@@ -13,7 +13,7 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.errors import MethodError
 from onnxcam.methods.explanation_graph import head_graph
 from onnxcam.methods.perturbation import _around
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import candidates, named
 from onnxcam.targets import ClassAim, find_scores
 from tests.methods.test_replicas import Transformer
@@ -29,7 +29,7 @@ def test_recipro_cam_keeps_the_class_token(kernel: int) -> None:
     torch.manual_seed(0)
     net, x = Transformer(class_token=True).eval(), torch.rand(1, 3, 15, 15)
     model = export(net, x)
-    subject = Subject.open(model)
+    subject = PreparedModel.open(model)
     layers = candidates(subject.model.graph, subject.image, find_scores(subject.model.graph).value, STANDARD)
     sums = [layer.tensor for layer in layers if layer.value.producer().op_type == "Add"]
     z, _ = net.block(net.blocks[0], net.embedded(x))
@@ -77,7 +77,7 @@ def test_what_goes_around_the_layer_is_computed_once(free: bool) -> None:
     raw = explainer.attribute(x.numpy(), target=2)
     np.testing.assert_allclose(raw[0], expected.clamp(min=0).numpy(), rtol=1e-3, atol=1e-5)
 
-    subject = Subject.open(model)
+    subject = PreparedModel.open(model)
     graph = subject.model.graph
     head_graph(subject, named(graph, subject.image, explainer.choice.layer.tensor, STANDARD), ClassAim())
     names = {value.name for value in graph.inputs}

@@ -7,9 +7,9 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
-from onnxcam.model.description import Network
+from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import Gradients
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets import Goal, Look, Target
 from onnxcam.testing import run
 
@@ -21,9 +21,8 @@ class Opened:
 
     def __init__(self, model: onnx.ModelProto, **settings: Any) -> None:
         self.model = model
-        self.network = Network(model, **settings)
-        self.subject = Subject.open(model, settings.get("wrt"))
-        self.network.read(self.subject)
+        self.network = ModelDescription(model, **settings)
+        self.subject = PreparedModel.open(model, settings.get("wrt"))
 
     def look(self, x: Array, picture: Array | None = None, **others: Array) -> Look:
         """Return the look at the tensor *x* [1, …]."""

@@ -17,7 +17,7 @@ from onnxcam.autodiff.core import backward
 from onnxcam.autodiff.differentiate import add_output
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import to_proto
-from onnxcam.model.prepared import Subject
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets.aim import Aim, ClassAim, DirectionAim, ScoresAim, WeightsAim
 from onnxcam.testing import run
 
@@ -50,7 +50,7 @@ def mixed(x: torch.Tensor) -> torch.Tensor:
 
 def asked(model: onnx.ModelProto, aim: Aim, feed: Array, x: Array = X) -> tuple[Array, Array]:
     """Return score [N] and input gradient."""
-    subject = Subject.open(model)
+    subject = PreparedModel.open(model)
     graph = subject.model.graph
     assert isinstance(aim.locate(graph), ir.Value)
     op = Emitter(graph)

@@ -1,0 +1,137 @@
+"""One image's raw map and outputs -> an `Explanation`, with its warnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxcam.errors import GradientError
+from onnxcam.explainer.compiled import CompiledExplanation
+from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
+from onnxcam.media import heatmap
+from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
+from onnxcam.methods import Method
+from onnxcam.model.description import ModelDescription
+from onnxcam.model.diagnose import gradient_flows
+from onnxcam.targets import ClassAim, Goal
+
+__all__ = ["Assembler"]
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Makes explanations of the results of one method on one model.
+
+    Attributes:
+        network: The model.
+        method: The method.
+        pooled: The method has one weight for each channel of the whole layer.
+        signed: The maps keep the evidence against the target.
+    """
+
+    network: ModelDescription
+    method: Method
+    pooled: bool
+    signed: bool
+
+    def explanation(
+        self, picture: Any, request: ExplanationRequest, compiled: CompiledExplanation, results: Arrays
+    ) -> Explanation:
+        """Return the explanation of *picture*; *request* and *results* are of that image alone, [1, …].
+
+        GradientError where the gradient is zero everywhere.
+        """
+        (goal,), modality = request.goals, self.network.modality
+        index, label, words = self._target(goal, results)
+        parts = self.network.parts(request.feeds(self.network))
+        raw, flat = self._flat(results[MAP][0], parts is not None)
+        outputs = {name: results[name] for name in self.network.outputs}
+        placed = flat if parts is not None else modality.enlarge(flat, picture)
+        return Explanation(
+            image=modality.pixels(picture),
+            affine=modality.affine(picture),
+            map=heatmap.normalize(placed, signed=self.signed),
+            raw=raw,
+            target=index,
+            label=label,
+            words=words,
+            score=float(results[SCORE][0]),
+            probability=self._probability(goal, outputs, index),
+            layer=", ".join(layer.name for layer in compiled.layers) or None,
+            method=self.method.id,
+            outputs=outputs,
+            detection=goal.box,
+            note=goal.note,
+            parts=tuple(parts) if parts is not None else None,
+            warnings=self._warnings(request, compiled, index, flat),
+        )
+
+    def _target(self, goal: Goal, results: Arrays) -> tuple[int | None, str | None, str]:
+        """Return the index, the label and the words of the target."""
+        if CHOSEN not in results:
+            return goal.index, goal.label, goal.words
+        index, names = int(results[CHOSEN][0]), self.network.class_names
+        label = names[index] if names else goal.label
+        return index, label, label or str(index)
+
+    def _flat(self, raw: Array, has_parts: bool) -> tuple[Array, Array]:
+        """Return the raw map, and the map without channels."""
+        layout = self.network.layout
+        channel = None if self.method.at_layer else layout.channel - 1 if layout is not None else 0
+        if has_parts:
+            channel = 1 if raw.ndim > 1 else None
+            raw = raw if raw.ndim > 1 else np.abs(raw)
+        return raw, heatmap.flat(raw, channel, signed=self.signed)
+
+    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
+        if goal.probability is not None or index is None or self.network.probability_outputs is None:
+            return goal.probability
+        found = self.network.probabilities(outputs, np.asarray([index]))
+        return None if found is None else float(found[0])
+
+    def _warnings(
+        self, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array
+    ) -> tuple[str, ...]:
+        warnings = list(self.network.warnings)
+        if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
+            warnings.append(self._why_blank(request, index, compiled))
+        if request.goals[0].box is not None and self.pooled:
+            warnings.append(
+                f"{self.method.id} averages gradients over the whole layer, which may lose the place of one box or "
+                "patch; layercam and hirescam keep it"
+            )
+        return tuple(warnings)
+
+    def _why_blank(self, request: ExplanationRequest, index: int | None, compiled: CompiledExplanation) -> str:
+        """Return a warning for a map without a positive value; GradientError where the gradient is zero."""
+        (goal,), names = request.goals, self.network.class_names
+        is_class = isinstance(goal.aim, ClassAim)
+        label = names[index] if is_class and names and index is not None else str(index)
+        name = f"class {label!r}" if is_class else f"target {goal.words!r}"
+        if self.method.black_box:
+            return f"the map is blank: nowhere does covering the picture lower the score of {name}"
+        value, where = self.network.picture, "the input"
+        if compiled.layers:
+            value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
+        if self.method.blind:
+            return f"the map is blank: nothing stands out at {where}, whatever the target; choose another layer"
+        self._require_gradient(request, index, value, f"the gradient of {name} at {where}")
+        return (
+            f"the map is blank: at {where} everything speaks against {name}; signed=True (--signed) shows what does"
+            + (f", and so does the target 'not {label}'" if is_class else "")
+            + "; or try another class or layer"
+        )
+
+    def _require_gradient(self, request: ExplanationRequest, index: int | None, value: str, gradient: str) -> None:
+        (goal,), feeds = request.goals, request.feeds(self.network)
+        is_class = isinstance(goal.aim, ClassAim)
+        if is_class:
+            feeds[goal.aim.input] = np.asarray([index])
+        if not gradient_flows(self.network.open(), goal.aim, feeds, value):
+            raise GradientError(
+                f"{gradient} is zero everywhere for this picture: the units on the way are saturated or dead; choose "
+                f"another layer (`onnxcam inspect` lists them) or another {'class' if is_class else 'target'}"
+            )
