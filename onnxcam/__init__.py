@@ -28,7 +28,7 @@ __all__ = ["Explainer", "Explanation", "autodiff", "converters", "errors", "expl
 _HOMES = {
     "Explainer": "onnxcam.explainer",
     "explain": "onnxcam.explainer",
-    "Explanation": "onnxcam.explanation",
+    "Explanation": "onnxcam.explainer.explanation",
 }
 
 

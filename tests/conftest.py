@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+pytest_plugins = ["tests.browser"]
+
 hypothesis.settings.register_profile("onnxcam", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("onnxcam")
 
