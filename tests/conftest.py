@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.command import Ran
 
 pytest_plugins = ["tests.browser"]
 
@@ -25,15 +26,6 @@ def real() -> Path:
     if not (REAL / "INDEX.md").is_file():
         pytest.skip(f"no real models and photos at {REAL}")
     return REAL
-
-
-@dataclass
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

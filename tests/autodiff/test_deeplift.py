@@ -19,7 +19,7 @@ from onnxcam.graph.io import load, to_bytes
 from onnxcam.methods import explanation_graph, find_method
 from onnxcam.model.prepared import Subject
 from onnxcam.targets import ClassAim
-from tests.autodiff.test_relevance import BODIES, X, network
+from tests.autodiff.relevance_networks import BODIES, X, network
 
 BETWEEN = {
     **{name: body for name, body in BODIES.items() if name != "fused"},

@@ -23,9 +23,9 @@ from onnxcam.autodiff import vjp
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
 from onnxcam.testing import run
-from tests.autodiff import test_networks
 from tests.autodiff.cases import normal
-from tests.autodiff.test_fused import LEVELS, optimised
+from tests.autodiff.networks import exported
+from tests.autodiff.optimised import LEVELS, optimised
 from tests.networks import export
 
 X = normal(2, 3, 16, 16)
@@ -70,7 +70,7 @@ class ViT(nn.Module):
 @cache
 def plain(name: str) -> onnx.ModelProto:
     torch.manual_seed(0)
-    module = ViT() if name == "vit" else test_networks.network(name).float()
+    module = ViT() if name == "vit" else exported.network(name).float()
     return export(module, torch.from_numpy(X), dynamo=False, opset_version=17)
 
 

@@ -15,7 +15,7 @@ from onnxcam.autodiff import vjp
 from onnxcam.testing import run
 from tests.autodiff.networks.attention import ViT
 from tests.autodiff.networks.convolutional import Classifier, conv
-from tests.autodiff.test_networks import exported
+from tests.autodiff.networks.exported import exported
 
 NETWORKS = {
     "cnn": lambda: Classifier(

@@ -6,37 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
-import onnxcam
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
-from onnxcam.media import heatmap, image
+from onnxcam.media import heatmap
+from onnxcam.media.frame import Frame
 from onnxcam.methods import METHODS
-from tests.autodiff.test_quantized import qdq
-from tests.autodiff.test_types import network as half
+from tests.bake.baked import SHAPES, SIZE, picture, session, tensor
 from tests.networks import HAND_X, hand_model
-
-ASSETS = Path(onnxcam.__file__).parent / "assets"
-SHAPES = ASSETS / "shapes.onnx"
-SIZE = 96
-
-
-def session(model: Any) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model))
-
-
-def picture() -> np.ndarray:
-    import cv2
-
-    return cv2.resize(image.read(ASSETS / "shapes_1.png"), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-
-
-def tensor(pictures: int = 1) -> np.ndarray:
-    x = np.float32(picture()).transpose(2, 0, 1)[None] / 255
-    return np.concatenate([x * (1 - 0.2 * i) for i in range(pictures)])
+from tests.precision import network as half
+from tests.quantized import qdq
 
 
 @pytest.mark.parametrize("method", [id for id, each in METHODS.items() if each.in_graph and id != "legrad"])
@@ -95,7 +76,7 @@ def test_the_class_is_the_models_own_an_input_or_fixed(target: Any, tmp_path: Pa
     wanted = [3, 0] if target == "input" else target
     raw = Explainer(SHAPES).attribute(tensor(2), target=wanted)
     for one, expected in zip(found, raw, strict=True):
-        size = heatmap.enlarge(expected, onnxcam.preprocess.Frame(0, 0, SIZE, SIZE), (SIZE, SIZE))
+        size = heatmap.enlarge(expected, Frame(0, 0, SIZE, SIZE), (SIZE, SIZE))
         np.testing.assert_allclose(one, heatmap.normalize(size), atol=1e-4)
 
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from onnxcam.bake.bake import bake
-from tests.bake.test_bake import SHAPES, SIZE, session, tensor
+from tests.bake.baked import SHAPES, SIZE, session, tensor
 
 PROGRAM = Path(__file__).parents[2] / "docs" / "explain.cc"
 PACKAGE = "com.github.asus4.onnxruntime@0.4.9"  # of npm: the only package of the registries here that has the headers

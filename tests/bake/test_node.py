@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from onnxcam.bake.bake import bake
-from tests.bake.test_bake import SHAPES, picture, tensor
+from tests.bake.baked import SHAPES, in_python, picture, tensor
 
 RUN = """
 const ort = require("onnxruntime-node");
@@ -45,13 +44,6 @@ def in_node(node: str, npm: Path, file: Path, x: np.ndarray, index: int | None =
     )
     found = json.loads(ran.stdout)
     return np.array(found["data"], found["type"]).reshape(found["dims"])
-
-
-def in_python(file: Path, x: np.ndarray, index: int | None = None) -> np.ndarray:
-    session = onnxruntime.InferenceSession(str(file))
-    image = next(value.name for value in session.get_inputs() if value.name != "onnxcam.class")
-    feeds = {image: x} | ({} if index is None else {"onnxcam.class": np.array([index])})
-    return session.run(["heatmap"], feeds)[0]
 
 
 @pytest.mark.parametrize(

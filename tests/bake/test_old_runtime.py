@@ -17,7 +17,7 @@ from onnxcam.bake.bake import bake
 from onnxcam.errors import ModelError
 from onnxcam.media import heatmap
 from onnxcam.methods import METHODS
-from tests.bake.test_bake import SHAPES, session, tensor
+from tests.bake.baked import SHAPES, session, tensor
 
 MODELS = Path(__file__).parents[2] / "models"
 OLD = "1.16.3"  # November 2023: opset 19 and IR version 9 at most

@@ -12,8 +12,8 @@ import pytest
 from onnxcam.bake.bake import bake
 from onnxcam.bake.ort_build import write_operators
 from onnxcam.errors import ModelError, OutputError
-from tests.autodiff.test_quantized import qdq
-from tests.bake.test_bake import SHAPES
+from tests.bake.baked import SHAPES
+from tests.quantized import qdq
 
 
 def parsed(file: Path) -> tuple[dict[str, dict[int, set[str]]], set[str]]:

@@ -20,7 +20,7 @@ from onnxcam.bake.providers import inspect, named, providers
 from onnxcam.errors import ModelError, ProviderError
 from onnxcam.media import heatmap
 from onnxcam.methods import METHODS
-from tests.bake.test_bake import SHAPES, session, tensor
+from tests.bake.baked import SHAPES, session, tensor
 
 ROOT = Path(__file__).parents[2]
 WANTED = ("cpu", "cuda", "tensorrt", "coreml", "nnapi", "qnn", "web", "openvino")

@@ -15,8 +15,8 @@ import pytest
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
 from onnxcam.media import image
-from tests.conftest import Ran
-from tests.networks import hand_model
+from tests.command import Ran
+from tests.networks import classifier, hand_model, saved
 
 Run = Callable[..., Ran]
 
@@ -31,27 +31,6 @@ def model(tmp_path: Path) -> Path:
 def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
     image.write(path, np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
-    return path
-
-
-def classifier(channels: int = 3, declare: str = "") -> onnx.ModelProto:
-    weights = ", ".join(["0.5", "-0.25"] * channels)
-    return onnx.parser.parse_model(f"""
-    <ir_version: 8, opset_import: ["" : 17]>
-    net (float[n, {channels}, 8, 8] x{declare}) => (float[n, 2] logits)
-    <float[2, {channels}, 1, 1] w = {{{weights}}}, float[2, 2] v = {{2, -1, 0, 3}}>
-    {{
-        c = Conv(x, w)
-        a = Relu(c)
-        p = GlobalAveragePool(a)
-        f = Flatten(p)
-        logits = MatMul(f, v)
-    }}
-    """)
-
-
-def saved(path: Path, proto: onnx.ModelProto) -> Path:
-    path.write_bytes(proto.SerializeToString())
     return path
 
 

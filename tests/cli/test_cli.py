@@ -18,7 +18,7 @@ import pytest
 from onnxcam import __version__
 from onnxcam.media import image
 from onnxcam.methods import METHODS
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.networks import HAND_X, hand_model
 
 Run = Callable[..., Ran]

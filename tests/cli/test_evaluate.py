@@ -19,8 +19,8 @@ from onnxcam.cli import show
 from onnxcam.media import image
 from onnxcam.metrics import METRICS, base, selection
 from onnxcam.metrics.selection import DEFAULT, all_metrics
-from tests.conftest import Ran
-from tests.converters.test_pages import follow
+from tests.command import Ran
+from tests.docs_pages import follow
 
 pytest.importorskip("matplotlib")
 Run = Callable[..., Ran]

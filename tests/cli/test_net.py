@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from onnxcam.text import plain, to_json
-from tests.conftest import Ran
+from tests.command import Ran
 
 Run = Callable[..., Ran]
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))

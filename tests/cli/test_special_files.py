@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from onnxcam.media import image
-from tests.cli.test_bad_input import classifier, saved
-from tests.conftest import Ran
+from tests.command import Ran
+from tests.networks import classifier, saved
 
 SECONDS = 20
 PREPARED = ("-p", "unit,resize=8x8", "-o", "out")

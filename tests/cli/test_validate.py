@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from onnxcam.cli import show
+from tests.command import Ran
 from tests.compare.twins import PICTURES, SHAPES, TRUTH, noisy, photos
-from tests.conftest import Ran
 
 Run = Callable[..., Ran]
 

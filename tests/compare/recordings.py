@@ -76,3 +76,15 @@ def written(
     change(told)
     (folder / "recording.json").write_bytes(sealed(told))
     return folder
+
+
+def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what sets ``a.b.c`` in a recording to *value*."""
+
+    def apply(told: dict[str, Any]) -> None:
+        *path, last = key.split(".")
+        for part in path:
+            told = told[int(part) if part.isdigit() else part]  # type: ignore[call-overload]
+        told[last] = value
+
+    return apply

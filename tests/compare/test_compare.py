@@ -18,9 +18,8 @@ from onnxcam.compare.record import record
 from onnxcam.compare.report.html import html
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError, OutputError, RecordingError
-from tests.compare.recordings import HEADER, SHAPES, photos, sha, written
-from tests.compare.test_recordings import change
-from tests.conftest import Ran
+from tests.command import Ran
+from tests.compare.recordings import HEADER, SHAPES, change, photos, sha, written
 
 
 def test_two_steps_say_what_one_says(tmp_path: Path) -> None:

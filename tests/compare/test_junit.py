@@ -9,7 +9,7 @@ import pytest
 
 from onnxcam.compare.report.junit import junit
 from onnxcam.text import visible
-from tests.compare.test_report import HOSTILE
+from tests.compare.hostile import HOSTILE
 from tests.compare.validations import SIDES, pair, validation
 
 COUNTS = {"name", "tests", "failures", "errors", "time"}

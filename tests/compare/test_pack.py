@@ -24,9 +24,9 @@ from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, MethodError, OutputError, PreprocessError, RecordingError
 from onnxcam.media import image
-from tests.autodiff.test_quantized import qdq
+from tests.command import Ran
 from tests.compare.recordings import SHAPES, photos
-from tests.conftest import Ran
+from tests.quantized import qdq
 
 RUN = """
 import sys

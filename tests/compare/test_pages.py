@@ -17,8 +17,8 @@ import onnxcam as package
 from onnxcam.compare.pairs import METRICS
 from onnxcam.compare.thresholds import DEFAULTS, parse
 from onnxcam.media import image
+from tests.command import Ran
 from tests.compare.twins import SHAPES, photos
-from tests.conftest import Ran
 
 DOCS = Path(__file__).parents[2] / "docs"
 CASE = (DOCS / "worked-case.md").read_text("utf-8")

@@ -19,9 +19,9 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.record import _add, record
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import EngineError, ImageError, OutputError, RecordingError, TargetError
-from tests.autodiff.test_quantized import qdq
+from tests.command import Ran
 from tests.compare.recordings import SHAPES, photos, room
-from tests.conftest import Ran
+from tests.quantized import qdq
 
 FILES = ("recording.json", "scores.bin", "maps.bin", "classes.bin")
 

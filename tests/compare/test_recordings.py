@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from onnxcam.compare.device_runner import DiskTrouble, Trouble, Writer, entry_of, line_of, sealed
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import RecordingError
-from tests.compare.recordings import HEADER, photos, room, sha, written
+from tests.compare.recordings import HEADER, change, photos, room, sha, written
 
 DOCS = Path(__file__).parents[2] / "docs" / "recording.md"
 
@@ -84,18 +84,6 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
         Recording(tmp_path / "run")
     path.write_bytes(whole)
     Recording(tmp_path / "run")
-
-
-def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    """Return what sets ``a.b.c`` in a recording to *value*."""
-
-    def apply(told: dict[str, Any]) -> None:
-        *path, last = key.split(".")
-        for part in path:
-            told = told[int(part) if part.isdigit() else part]  # type: ignore[call-overload]
-        told[last] = value
-
-    return apply
 
 
 @pytest.mark.parametrize(

@@ -24,28 +24,12 @@ from onnxcam.compare.report.panel import SIDE, panel
 from onnxcam.errors import MetricError, OutputError
 from onnxcam.media import image
 from onnxcam.text import visible
-from tests.compare.validations import SIDES, blob, pair, validation
+from tests.compare.hostile import HOSTILE
+from tests.compare.validations import PHOTO, SIDES, blob, pair, validation
 
 pytest.importorskip("jinja2", reason="no Jinja: pip install 'onnxcam[edge]'")
 
 ASSETS = Path(onnxcam.__file__).parent / "assets"
-SHAPES = str(ASSETS / "shapes_1.png")
-HOSTILE = {
-    "script": "<script>window.taken = 1</script>.png",
-    "image": "<img src=x onerror=window.taken=1>.png",
-    "end": "</script><script>window.taken = 1</script>.png",
-    "comment": "<!--<script>.png",
-    "quotes": "\"'><b onmouseover='window.taken=1'>`${1}`{{ 7*7 }}.png",
-    "title": "</title></style></textarea><svg onload=window.taken=1>.png",
-    "link": "javascript:window.taken=1;document.title='taken'//.png",
-    "attribute": "x' autofocus onfocus='document.title=1' x=\" autofocus onfocus=window.taken=1 \".png",
-    "lines": "two\nlines\r\u2028and\x1b[31m colour.png",
-    "bidi": "photo\u202egpj.exe",
-    "surrogate": os.fsdecode(b"caf\xe9\xff.png") if sys.platform != "win32" else "caf\udce9\udcff.png",
-    "nul": "a\0b.png",
-    "long": "x" * 5000 + ".png",
-}
-"""File names and labels that somebody else chose."""
 
 
 class Tags(HTMLParser):
@@ -80,7 +64,7 @@ def rows(page: str) -> dict[str, Any]:
 
 
 def test_the_verdict_and_every_number_are_told() -> None:
-    pairs = [pair(SHAPES, 0.1), pair("b.png", 0.7), pair("c.png", 0.3)]
+    pairs = [pair(PHOTO, 0.1), pair("b.png", 0.7), pair("c.png", 0.3)]
     page = html(validation(pairs, required=("iou >= 0.7", "peak <= 0.5")))
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.replace("<wbr>", "")))
     assert page.startswith("<!doctype html>")
@@ -109,11 +93,11 @@ def test_where_the_two_begin_to_look_elsewhere() -> None:
 
 
 def test_nothing_required_nothing_failed() -> None:
-    assert "Nothing was required of 1 picture." in html(validation([pair(SHAPES)], required=()))
+    assert "Nothing was required of 1 picture." in html(validation([pair(PHOTO)], required=()))
 
 
 def test_a_file_that_holds_all_that_it_shows() -> None:
-    page = html(validation([pair(SHAPES)]))
+    page = html(validation([pair(PHOTO)]))
     found = Tags(page)
     for tag, attributes in found.tags:
         for name, value in attributes.items():
@@ -131,7 +115,7 @@ def test_a_file_that_holds_all_that_it_shows() -> None:
 def test_the_policy_allows_the_one_style_and_the_one_script() -> None:
     import hashlib
 
-    page = html(validation([pair(SHAPES)]))
+    page = html(validation([pair(PHOTO)]))
     policy = next(one["content"] for one in Tags(page).all("meta") if "http-equiv" in one)
     assert policy is not None
     assert policy.startswith("default-src 'none';")
@@ -179,7 +163,7 @@ def test_pictures_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> Non
 
 
 def test_a_side_without_a_map() -> None:
-    blank = pair(SHAPES, maps=(blob(0.5, 0.5), None), notes=("the candidate map is blank: nothing speaks for class 0",))
+    blank = pair(PHOTO, maps=(blob(0.5, 0.5), None), notes=("the candidate map is blank: nothing speaks for class 0",))
     page = html(validation([blank]))
     assert "the candidate has no map" in page
     assert "no difference without both maps" in page
@@ -290,7 +274,7 @@ def test_no_picture_at_all() -> None:
 def test_without_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(OutputError, match=r"made by Jinja, which is not installed; pip install 'onnxcam\[edge\]'"):
-        html(validation([pair(SHAPES)]))
+        html(validation([pair(PHOTO)]))
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +383,7 @@ def test_from_files_of_hostile_names_to_the_reports(tmp_path: Path) -> None:
     folder.mkdir()
     names = [os.fsencode(name.replace("/", "")) for key, name in HOSTILE.items() if key not in ("nul", "long")]
     for name in names:
-        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(Path(SHAPES).read_bytes())
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(Path(PHOTO).read_bytes())
     model = ASSETS / "shapes.onnx"
     found = validate(model, model, folder, tmp_path / "out", require="iou>=0.99")
     found.save(tmp_path / "out")

@@ -17,8 +17,8 @@ from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tflite import Interpreter
 from onnxcam.errors import ConversionError, ModelError, PreprocessError
 from onnxcam.media import image
+from tests.command import Ran
 from tests.compare.recordings import photos
-from tests.conftest import Ran
 
 MAPS = "the maps come from the file converted to ONNX, as the interpreter has no gradients"
 

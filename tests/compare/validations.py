@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+import onnxcam
 from onnxcam.compare.outcome import Side
 from onnxcam.compare.pairs import METRICS, Pair
 from onnxcam.compare.validation import Summary, Validation, Verdict
 
+PHOTO = str(Path(onnxcam.__file__).parent / "assets" / "shapes_1.png")
 SIDES = (
     Side("net.onnx", "a" * 64, "float32", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),
     Side("net_int8.onnx", "b" * 64, "int8", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),

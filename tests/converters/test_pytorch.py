@@ -19,7 +19,7 @@ from onnxcam import Explainer, converters
 from onnxcam.converters import Conversion, from_file, from_pytorch
 from onnxcam.errors import ConversionError
 from onnxcam.metadata.card import Card
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import torchnets
 
 Run = Callable[..., Ran]

@@ -15,7 +15,7 @@ from onnxcam_converters import verify
 from onnxcam.converters import from_pytorch
 from onnxcam.errors import ConversionError, OnnxcamError, OutputError
 from onnxcam.graph.io import load
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import torchnets
 
 Run = Callable[..., Ran]

@@ -17,7 +17,7 @@ from onnxcam_converters.torchfiles import load_weights, opened
 from onnxcam_converters.trust_program import lengths
 
 from onnxcam.converters import from_file
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import torchnets
 from tests.converters.untrusted import refused, untrusted
 

@@ -15,9 +15,9 @@ from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from onnxcam.inspection import survey
 from onnxcam.metadata.reserved import BAKED, PICTURE, load_bare
-from tests.autodiff.test_quantized import qdq
-from tests.bake.test_bake import ASSETS, SHAPES
-from tests.conftest import Ran
+from tests.bake.baked import ASSETS, SHAPES
+from tests.command import Ran
+from tests.quantized import qdq
 
 PHOTO = ASSETS / "shapes_1.png"
 CARD = {"schema": 1, "preprocess": "imagenet,order=bgr,resize=110,crop=96"}

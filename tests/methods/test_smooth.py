@@ -11,7 +11,7 @@ from onnxcam.errors import MethodError
 from onnxcam.methods import METHODS
 from onnxcam.methods.augment import augmented
 from onnxcam.structure.layout import Grid
-from tests.methods.test_replicas import REPLICAS, Net, eigen, layer_gradient
+from tests.methods.replicas import REPLICAS, Net, eigen, layer_gradient
 from tests.networks import HAND_X, export, hand_model
 
 torch = pytest.importorskip("torch")

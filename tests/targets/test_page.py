@@ -16,8 +16,8 @@ from models.family import FOLDER, HELD_OUT
 from models.tasks import task
 from onnxcam.media import image
 from onnxcam.targets.parser import parse
-from tests.conftest import Ran
-from tests.converters.test_pages import DOCS, follow
+from tests.command import Ran
+from tests.docs_pages import DOCS, follow
 
 FILES = {
     "classifier_fc": "scene.png",

@@ -25,10 +25,9 @@ from onnxcam.compare.report.html import html
 from onnxcam.media import image
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.text import visible
-from tests.bake.test_bake import SHAPES, picture
-from tests.compare.test_report import HOSTILE
-from tests.compare.test_report import SHAPES as PHOTO
-from tests.compare.validations import pair, validation
+from tests.bake.baked import SHAPES, picture
+from tests.compare.hostile import HOSTILE
+from tests.compare.validations import PHOTO, pair, validation
 from tests.web.visitor import Visitor
 
 ODD = "photo\u202egpj.exe\x1b[31m\x00 two\nlines\u2028"

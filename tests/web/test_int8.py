@@ -19,7 +19,7 @@ from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from onnxcam.bake.dequantise import dequantise
 from onnxcam.media import image
-from tests.bake.test_node import in_python
+from tests.bake.baked import in_python
 from tests.web import wasm
 from tests.web.visitor import Visitor
 

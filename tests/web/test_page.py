@@ -20,8 +20,7 @@ from onnxcam.bake.bake import bake
 from onnxcam.media import heatmap, image
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.preprocess import parse
-from tests.bake.test_bake import ASSETS, SHAPES, picture
-from tests.bake.test_node import in_python
+from tests.bake.baked import ASSETS, SHAPES, in_python, picture
 from tests.web.visitor import Visitor
 
 PICTURE = ASSETS / "shapes_1.png"

@@ -23,7 +23,7 @@ from onnxcam.errors import ModelError, OutputError, RuntimeFilesError
 from onnxcam.web import runtime as webruntime
 from onnxcam.web import site as sites
 from onnxcam.web.server import HEADERS
-from tests.bake.test_bake import SHAPES
+from tests.bake.baked import SHAPES
 
 
 @pytest.fixture
