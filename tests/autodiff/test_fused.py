@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
@@ -18,6 +17,7 @@ from onnxcam.testing import node_model, run
 from tests.autodiff.cases import distinct, normal
 from tests.autodiff.networks.exported import CASES, exported, network
 from tests.autodiff.optimised import LEVELS, optimised
+from tests.optional import torch
 
 
 @pytest.mark.parametrize(("name", "exporter"), CASES)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import evaluate, run
 from tests.autodiff.networks import NETWORKS, SHAPES, SINGLE
 from tests.autodiff.networks.exported import EXPORTERS, exported, network
+from tests.optional import torch
 
 RTOL = {"float64": 1e-6, "float32": 1e-4}  # exporters write some constants in float32
 

@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
@@ -27,6 +24,7 @@ from tests.autodiff.cases import normal
 from tests.autodiff.networks import exported
 from tests.autodiff.optimised import LEVELS, optimised
 from tests.networks import export
+from tests.optional import functional, nn, torch
 
 X = normal(2, 3, 16, 16)
 U = normal(2, 3)
@@ -41,7 +39,7 @@ class Block(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(16, 16) for _ in range(4))
         self.up, self.down, self.before, self.after = nn.Linear(16, 32), nn.Linear(32, 16), Norm(), Norm()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, t, c = x.shape
         y = self.before(x)
         q, k, v = (part(y).view(n, t, 2, 8) for part in (self.q, self.k, self.v))
@@ -61,7 +59,7 @@ class ViT(nn.Module):
         self.token, self.places = nn.Parameter(torch.randn(2, 1, 16)), nn.Parameter(torch.randn(1, 17, 16))
         self.norm, self.head = Norm(), nn.Linear(16, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = self.blocks(torch.cat([self.token, x], 1) + self.places)
         return self.head(self.norm(x)[:, 0])

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
@@ -20,6 +18,8 @@ from onnxcam.preprocess import TensorSpec, parse
 from onnxcam.preprocess.guess import guess
 from onnxcam.targets import find_scores
 from onnxcam.testing import run
+from tests.optional import functional as F
+from tests.optional import torch
 from tests.quantized import RNG, S_W1, SCALES, W1, W2, qdq
 from tests.real import OBJECTS
 

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.docs_pages import DOCS, PICTURE, Run, follow
 from tests.networks import export
+from tests.optional import torch
 
 
 def two_classes() -> torch.nn.Module:

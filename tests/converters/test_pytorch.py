@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 from onnxcam import Explainer, converters
 from onnxcam.converters import Conversion, from_file, from_pytorch
@@ -21,6 +20,7 @@ from onnxcam.errors import ConversionError
 from onnxcam.metadata.card import Card
 from tests.command import Ran
 from tests.converters import torchnets
+from tests.optional import torch
 
 Run = Callable[..., Ran]
 PICTURE = Path(str(resources.files("onnxcam") / "assets" / "shapes_1.png"))

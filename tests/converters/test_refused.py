@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnxcam_converters import verify
 
 from onnxcam.converters import from_pytorch
@@ -17,6 +16,7 @@ from onnxcam.errors import ConversionError, OnnxcamError, OutputError
 from onnxcam.graph.io import load
 from tests.command import Ran
 from tests.converters import torchnets
+from tests.optional import torch
 
 Run = Callable[..., Ran]
 NETS = "tests.converters.torchnets"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from onnxcam_converters.torchfiles import load_weights, opened
 from onnxcam_converters.trust_program import lengths
 
@@ -20,6 +19,7 @@ from onnxcam.converters import from_file
 from tests.command import Ran
 from tests.converters import torchnets
 from tests.converters.untrusted import refused, untrusted
+from tests.optional import torch
 
 TRACE = "trace.txt"
 CODE = f"__import__('pathlib').Path('{TRACE}').touch()"

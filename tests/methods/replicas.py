@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from skimage.segmentation import slic
 
-torch = pytest.importorskip("torch")
+from tests.optional import torch
+
 nn, F = torch.nn, torch.nn.functional
 
 
@@ -511,7 +511,8 @@ def superpixels(x, segments):
     """SLIC of the picture in [0, 1]."""
     low, high = x.min(), x.max()
     scaled = ((x[0] - low) / (high - low)).permute(1, 2, 0).double().numpy()
-    return slic(
+    segmentation = pytest.importorskip("skimage.segmentation")
+    return segmentation.slic(
         scaled, n_segments=segments, compactness=0.3, sigma=1, start_label=0, channel_axis=-1, convert2lab=False
     )
 

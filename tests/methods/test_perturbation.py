@@ -18,8 +18,7 @@ from onnxcam.structure.layer import candidates, named
 from onnxcam.targets import ClassAim, find_scores
 from tests.methods.replicas import Transformer
 from tests.networks import HAND_X, export, hand_model
-
-torch = pytest.importorskip("torch")
+from tests.optional import torch
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from onnxcam.methods.augment import augmented
 from onnxcam.structure.layout import Grid
 from tests.methods.replicas import REPLICAS, Net, eigen, layer_gradient
 from tests.networks import HAND_X, export, hand_model
+from tests.optional import torch
 
-torch = pytest.importorskip("torch")
 X = torch.randn(3, 3, 15, 15, generator=torch.Generator().manual_seed(1))
 TARGET = [4, 0, 2]
 

@@ -9,6 +9,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from onnxcam.graph.io import load
+from onnxcam.media.image import read
+from onnxcam.metadata.card import Card
+from onnxcam.preprocess import TensorSpec, resolve
+from onnxcam.structure.layer import module_outputs
+from onnxcam.structure.layout import picture_input
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
 from models import letters, world3d
 from models.family import FOLDER, HELD_OUT, Sample, Task, real
 from models.pictures import Pictures
@@ -17,12 +25,6 @@ from models.tasks.answerer import NUMBERS
 from models.tasks.captioner import END, START
 from models.train import main, runner
 from models.world import PALETTE, Object
-from onnxcam.graph.io import load
-from onnxcam.media.image import read
-from onnxcam.metadata.card import Card
-from onnxcam.preprocess import TensorSpec, resolve
-from onnxcam.structure.layer import module_outputs
-from onnxcam.structure.layout import picture_input
 
 COUNT = 32
 

@@ -14,8 +14,8 @@ from onnxcam.passes import canonical
 from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import Grid, Tokens, layouts
 from tests.networks import export
+from tests.optional import torch
 
-torch = pytest.importorskip("torch")
 nn = torch.nn
 
 

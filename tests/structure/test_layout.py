@@ -12,8 +12,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from tests.optional import torch
+
 pytest.importorskip("transformers")
-import torch
 
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD

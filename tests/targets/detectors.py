@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
+
+from tests.optional import nn, torch
 
 Array = NDArray[Any]
 SIZE = 64

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
@@ -20,6 +19,7 @@ from onnxcam.graph.io import to_proto
 from onnxcam.model.prepared import Subject
 from onnxcam.targets.aim import Aim, ClassAim, DirectionAim, ScoresAim, WeightsAim
 from onnxcam.testing import run
+from tests.optional import torch
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.heads import Final, Pair, Table, Yolo
 from tests.networks import export
+from tests.optional import torch
 from tests.targets.detectors import (
     COUNT,
     NAMES,

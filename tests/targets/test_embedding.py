@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam.errors import TargetError
 from onnxcam.media import image
 from onnxcam.targets.classes import Classes
 from onnxcam.targets.embedding import Embedding
+from tests.optional import torch
 from tests.targets.opened import Opened
 
 RNG = np.random.default_rng(0)

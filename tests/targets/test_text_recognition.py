@@ -7,10 +7,10 @@ import json
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.text_recognition import Reading, _occupancy
+from tests.optional import torch
 from tests.targets.opened import Opened
 
 RNG = np.random.default_rng(0)

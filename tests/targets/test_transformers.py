@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.heads import Pair
 from tests.networks import export
+from tests.optional import nn, torch
 from tests.targets.detectors import (
     SIZE,
     Array,

@@ -7,10 +7,9 @@ import io
 import warnings
 
 import onnx
-import torch
-from torch import Tensor, nn
 
 from tests.autodiff.networks import NETWORKS, SINGLE
+from tests.optional import nn, torch
 
 EXPORTERS = ("dynamo", "torchscript")
 CASES = [(name, exporter) for name in list(NETWORKS)[:9] for exporter in EXPORTERS]
@@ -28,7 +27,7 @@ def network(name: str) -> nn.Module:
     return model
 
 
-def exported(model: nn.Module, x: Tensor, exporter: str, folded: bool = True) -> onnx.ModelProto:
+def exported(model: nn.Module, x: torch.Tensor, exporter: str, folded: bool = True) -> onnx.ModelProto:
     """Return *model* as PyTorch exports it: batch normalisation *folded* into kernels, the batch axis symbolic."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
