@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.command import Ran
+
+pytest_plugins = ["tests.browser"]
 
 hypothesis.settings.register_profile("onnxcam", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("onnxcam")
@@ -23,15 +27,6 @@ def real() -> Path:
     if not (REAL / "INDEX.md").is_file():
         pytest.skip(f"no real models and photos at {REAL}")
     return REAL
-
-
-@dataclass
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -50,3 +45,28 @@ def onnxcam(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         return Ran(int(exit.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Attribute a skip during import to the test file, not to the helper that it imports: xdist drops repetitions."""
+    report = yield
+    if report.skipped:
+        _, line, reason = report.longrepr
+        report.longrepr = (str(collector.path), line, reason)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why tests were skipped, and how many for each reason."""
+    tests, files = Counter[str](), Counter[str]()
+    for report in terminalreporter.stats.get("skipped", []):
+        kind = files if isinstance(report, pytest.CollectReport) else tests
+        kind[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    if tests or files:
+        terminalreporter.section(f"skipped: {tests.total()} tests, {files.total()} files")
+    for kind, name in ((files, "file"), (tests, "test")):
+        for reason, count in kind.most_common():
+            terminalreporter.line(f"{count:6} {name}{'s' * (count > 1)}: {reason}")

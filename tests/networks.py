@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,24 @@ def export(module: Any, *examples: Any, **settings: Any) -> onnx.ModelProto:
         buffer = io.BytesIO()
         torch.onnx.export(module.eval(), examples, buffer, dynamo=False, **names)
     return onnx.load_from_string(buffer.getvalue())
+
+
+def classifier(channels: int = 3, declare: str = "") -> onnx.ModelProto:
+    weights = ", ".join(["0.5", "-0.25"] * channels)
+    return onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[n, {channels}, 8, 8] x{declare}) => (float[n, 2] logits)
+    <float[2, {channels}, 1, 1] w = {{{weights}}}, float[2, 2] v = {{2, -1, 0, 3}}>
+    {{
+        c = Conv(x, w)
+        a = Relu(c)
+        p = GlobalAveragePool(a)
+        f = Flatten(p)
+        logits = MatMul(f, v)
+    }}
+    """)
+
+
+def saved(path: Path, proto: onnx.ModelProto) -> Path:
+    path.write_bytes(proto.SerializeToString())
+    return path

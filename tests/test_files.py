@@ -16,7 +16,7 @@ import pytest
 
 from onnxcam import files
 from onnxcam.errors import OutputError
-from tests.conftest import Ran
+from tests.command import Ran
 
 Run = Callable[..., Ran]
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))

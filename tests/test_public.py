@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
+from types import ModuleType
+
+import pytest
 
 import onnxcam
 from onnxcam import errors
@@ -18,6 +22,36 @@ def test_public_names_exist_and_are_all_there_is() -> None:
     assert callable(onnxcam.explain)
     importlib.import_module("onnxcam.explainer")
     assert callable(onnxcam.explain)  # still the function
+
+
+MODULES = ["onnxcam", *(info.name for info in pkgutil.walk_packages(onnxcam.__path__, "onnxcam."))]
+
+
+def defined(module: ModuleType) -> set[str]:
+    """Return the public names that *module* defines; a package also those that it imports from its own files."""
+    names = set[str]()
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and hasattr(module, "__path__") and _inside(node.module, module):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return {name for name in names if not name.startswith("_")}
+
+
+def _inside(name: str | None, package: ModuleType) -> bool:
+    return f"{name}.".startswith(f"{package.__name__}.")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_lists_every_public_name(name: str) -> None:
+    module = importlib.import_module(name)
+    if listed := getattr(module, "__all__", None):
+        assert len(listed) == len(set(listed))
+        assert defined(module) - set(listed) == set()
+        assert [name for name in listed if not hasattr(module, name)] == []
 
 
 def test_every_module_says_its_charter_and_every_public_thing_what_it_does() -> None:

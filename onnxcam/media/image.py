@@ -19,7 +19,7 @@ from onnxcam.media import headers
 from onnxcam.media.listing import SUFFIXES, files
 from onnxcam.stderr import silence
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
 
 MAX_PIXELS = 2**28
 """Larger pictures are refused before they are unpacked: a file of a few kilobytes can ask for gigabytes."""

@@ -48,7 +48,7 @@ from onnxcam.targets.kinds import (
 )
 from onnxcam.text import pointed
 
-__all__ = ["WISHES", "parse", "quoted"]
+__all__ = ["MAX_WORDS", "WISHES", "parse", "quoted"]
 
 MAX_WORDS = 4096
 """Longer targets are refused: they take long to parse."""

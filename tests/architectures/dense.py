@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from tests.architectures.classifiers import DINO, FIVE, PATCHES, PYRAMID, QUERIES, RESNET, SMALL, SWIN, TOWER
 from tests.architectures.encoders import SAM, SAM2
 from tests.architectures.network import PICTURE, SIZE, Maker, network
+from tests.optional import torch
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 BACKBONE = {"model_type": "resnet", **RESNET, "out_features": STAGES}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from tests.architectures.classifiers import DINO, FIVE, PATCHES, QUERIES, RESNET, SMALL, SWIN
 from tests.architectures.network import SIZE, Maker, network
+from tests.optional import torch
 
 LATE = {"model_type": "resnet", **RESNET, "out_features": ["stage2", "stage3", "stage4"]}
 DETR: dict[str, Any] = {

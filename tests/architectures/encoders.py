@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from tests.architectures.classifiers import DINO, PATCHES, RESNET, SMALL, SWIN, TOWER
 from tests.architectures.network import SIZE, Maker, network
+from tests.optional import torch
 
 POOLED = "pooler_output"
 HIDDEN = "last_hidden_state"

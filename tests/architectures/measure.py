@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import torch
-from torch import Tensor
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import run
 from tests.architectures.network import Maker, Wrapped, lively
 from tests.networks import export
+from tests.optional import torch
 
 EXPORTERS = {"dynamo": {}, "torchscript": {"dynamo": False, "opset_version": 18}}
 
@@ -70,7 +69,7 @@ class ExportError(Exception):
     """PyTorch's exporter refuses the network, or what it writes is another one."""
 
 
-def _exported(network: Wrapped, inputs: list[Tensor], exporter: str) -> onnx.ModelProto | Exception:
+def _exported(network: Wrapped, inputs: list[torch.Tensor], exporter: str) -> onnx.ModelProto | Exception:
     try:
         with _silence():  # in which the older exporter would print its graph
             return export(network, *inputs, input_names=network.names, **EXPORTERS[exporter])
@@ -92,7 +91,7 @@ def _silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _faithful(model: onnx.ModelProto, inputs: list[Tensor], y: Tensor) -> None:
+def _faithful(model: onnx.ModelProto, inputs: list[torch.Tensor], y: torch.Tensor) -> None:
     """Raise ExportError unless ONNX Runtime computes of *model* what PyTorch computes."""
     try:
         actual = run(model, _feeds(model, inputs))[model.graph.output[0].name]
@@ -102,12 +101,12 @@ def _faithful(model: onnx.ModelProto, inputs: list[Tensor], y: Tensor) -> None:
         raise ExportError("exported as another function")
 
 
-def _feeds(model: onnx.ModelProto, inputs: list[Tensor]) -> dict[str, np.ndarray]:
+def _feeds(model: onnx.ModelProto, inputs: list[torch.Tensor]) -> dict[str, np.ndarray]:
     return {value.name: x.numpy() for value, x in zip(model.graph.input, inputs, strict=True)}
 
 
 def _compare(
-    model: onnx.ModelProto, inputs: list[Tensor], seed: Tensor, oracle: list[tuple[np.ndarray, str]]
+    model: onnx.ModelProto, inputs: list[torch.Tensor], seed: torch.Tensor, oracle: list[tuple[np.ndarray, str]]
 ) -> Gradient:
     output, feeds, times = model.graph.output[0].name, _feeds(model, inputs), []
     for _ in range(3):
@@ -132,7 +131,9 @@ def _direction(shape: Sequence[int]) -> np.ndarray:
     return direction / np.linalg.norm(direction)
 
 
-def _oracle(network: Wrapped, inputs: list[Tensor], seed: Tensor, y: Tensor) -> list[tuple[np.ndarray, str]]:
+def _oracle(
+    network: Wrapped, inputs: list[torch.Tensor], seed: torch.Tensor, y: torch.Tensor
+) -> list[tuple[np.ndarray, str]]:
     """Return for each input the gradient by autograd, or the slope along a direction where autograd itself is wrong.
 
     In double precision, but for networks that hold some tensors to single, or that decide otherwise in double.
@@ -144,7 +145,9 @@ def _oracle(network: Wrapped, inputs: list[Tensor], seed: Tensor, y: Tensor) -> 
         return [(gradient, f"{kind} in single") for gradient, kind in found]
 
 
-def _differentiated(network: Wrapped, inputs: list[Tensor], seed: Tensor, y: Tensor) -> list[tuple[np.ndarray, str]]:
+def _differentiated(
+    network: Wrapped, inputs: list[torch.Tensor], seed: torch.Tensor, y: torch.Tensor
+) -> list[tuple[np.ndarray, str]]:
     leaves = [x.detach().requires_grad_() for x in inputs]
     output = network(*leaves)
     if (output - y).norm() > 1e-3 * y.norm():
@@ -154,7 +157,9 @@ def _differentiated(network: Wrapped, inputs: list[Tensor], seed: Tensor, y: Ten
     return [_checked(network, inputs, i, seed, dx) for i, dx in enumerate(found)]
 
 
-def _checked(network: Wrapped, inputs: list[Tensor], i: int, seed: Tensor, found: Tensor) -> tuple[np.ndarray, str]:
+def _checked(
+    network: Wrapped, inputs: list[torch.Tensor], i: int, seed: torch.Tensor, found: torch.Tensor
+) -> tuple[np.ndarray, str]:
     """Return *found*, or the slope where the two steps that agree best tell another one than *found* does."""
     direction = torch.from_numpy(_direction(found.shape)).to(found.dtype)
     slopes = [_slope(network, inputs, i, seed, step * direction) / step for step in (1e-3, 1e-4, 1e-5, 1e-6)]
@@ -164,7 +169,7 @@ def _checked(network: Wrapped, inputs: list[Tensor], i: int, seed: Tensor, found
     return np.atleast_1d(slope), "difference"
 
 
-def _slope(network: Wrapped, inputs: list[Tensor], i: int, seed: Tensor, move: Tensor) -> float:
+def _slope(network: Wrapped, inputs: list[torch.Tensor], i: int, seed: torch.Tensor, move: torch.Tensor) -> float:
     with torch.no_grad():
         ends = [network(*inputs[:i], inputs[i] + sign * move, *inputs[i + 1 :]) for sign in (1, -1)]
     return ((ends[0] - ends[1]) * seed).sum().item() / 2

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from tests.architectures.classifiers import FIVE, SMALL, SWIN, TOWER
 from tests.architectures.network import SIZE, Maker, Network, network
+from tests.optional import nn, torch
 
 WORDS = torch.tensor([[1, 7, 3, 2]])
 MASK = torch.ones_like(WORDS)
@@ -45,7 +43,7 @@ class Patches(nn.Module):
         self.network = network
         self.register_buffer("places", torch.tensor([[[1.0, 1], [1, 2], [2, 1], [2, 2]]]))
 
-    def forward(self, pixels: Tensor) -> Any:
+    def forward(self, pixels: torch.Tensor) -> Any:
         patches = torch.cat([self.places, pixels], -1)
         mask = torch.ones_like(pixels[..., 0])
         return self.network(patches, attention_mask=mask, decoder_input_ids=WORDS, use_cache=False)

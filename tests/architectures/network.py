@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import torch
-import transformers as hf
-from torch import Tensor, nn
+import pytest
+
+from tests.optional import nn, torch
+
+hf = pytest.importorskip("transformers")
 
 SIZE = 64
 PICTURE = (1, 3, SIZE, SIZE)
@@ -57,16 +59,16 @@ class Wrapped(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.module, self.output, self.names = network.module, network.output.split("."), list(network.inputs)
-        self.settings = {name: x for name, x in network.constants.items() if not isinstance(x, Tensor)}
+        self.settings = {name: x for name, x in network.constants.items() if not isinstance(x, torch.Tensor)}
         self.constants = [name for name in network.constants if name not in self.settings]
         for name in self.constants:  # buffers, to change dtype with the weights
             self.register_buffer(name, network.constants[name])
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the output tensor."""
         constants = {name: getattr(self, name) for name in self.constants}
         found = self.module(**dict(zip(self.names, inputs, strict=True)), **constants, **self.settings)
-        for name in self.output if not isinstance(found, Tensor) else ():
+        for name in self.output if not isinstance(found, torch.Tensor) else ():
             found = found[int(name)] if name.isdigit() else getattr(found, name)
         return found
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import node_model, run
+from tests.optional import functional, torch
 
 KINKS = np.asarray([-6, -3, -1, -0.5, 0, 0.5, 1, 3, 6], np.float32)
 LARGE = np.asarray([-1e4, -100, -30, -10, 10, 30, 100, 1e4], np.float32)

@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-import torch
 
 from onnxcam.autodiff import STANDARD, vjp
 from onnxcam.autodiff.core import OneHot, backward
@@ -13,6 +12,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import to_proto
 from onnxcam.testing import node_model, run
 from tests.autodiff.cases import normal
+from tests.optional import torch
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam.autodiff import STANDARD, vjp
 from onnxcam.graph.io import load
 from onnxcam.passes import canonical
 from onnxcam.testing import run
+from tests.optional import torch
 
 X = np.asarray([[0.5, -1, 2]], np.float32)
 

@@ -8,32 +8,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-import torch
 
 from onnxcam import Explainer
 from onnxcam.autodiff import vjp
 from onnxcam.errors import MissingRuleError
 from onnxcam.testing import node_model, run
 from tests.autodiff.cases import distinct, normal
-from tests.autodiff.test_networks import CASES, exported, network
-
-LEVELS = {
-    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "layout": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_LAYOUT,
-    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
-
-
-def optimised(model: onnx.ModelProto, level: str, folder: Path) -> onnx.ModelProto:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 4
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return onnx.load(folder / "optimised.onnx")
+from tests.autodiff.networks.exported import CASES, exported, network
+from tests.autodiff.optimised import LEVELS, optimised
+from tests.optional import torch
 
 
 @pytest.mark.parametrize(("name", "exporter"), CASES)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import check_grads, node_model, run
 from tests.autodiff.cases import distinct, ints, normal
+from tests.optional import torch
 
 Inputs = dict[str, np.ndarray]
 

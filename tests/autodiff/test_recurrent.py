@@ -6,11 +6,10 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-import torch
-from torch import nn
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import run
+from tests.optional import nn, torch
 
 
 def exported(model: nn.Module, x: torch.Tensor) -> onnx.ModelProto:

@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import check_grads, node_model, run
 from tests.autodiff.cases import ints, normal
+from tests.optional import torch
 
 TIES = np.asarray([[1, 3, 3, 2], [5, 0, -1, 5], [2, 2, 2, 2]], np.float32)
 ZEROS = np.asarray([[1, 0, 3, 2], [5, 0, 0, 5], [2, -2, 2, 2]], np.float32)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import run
 from tests.autodiff.networks.attention import ViT
 from tests.autodiff.networks.convolutional import Classifier, conv
-from tests.autodiff.test_networks import exported
+from tests.autodiff.networks.exported import exported
+from tests.optional import nn, torch
 
 NETWORKS = {
     "cnn": lambda: Classifier(
@@ -26,7 +24,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@sdpa_kernel(SDPBackend.MATH)  # PyTorch's other ones can be differentiated once
+@torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)  # PyTorch's other ones can be differentiated once
 def test_gradient_of_a_gradient(name: str) -> None:
     """d⟨v, x.gradient⟩ / dx, and by the cotangent of the output."""
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tests.converters.keras_networks import keras
-from tests.converters.test_pages import PICTURE, Run, follow
+from tests.docs_pages import PICTURE, Run, follow
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),

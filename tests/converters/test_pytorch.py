@@ -13,14 +13,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 from onnxcam import Explainer, converters
 from onnxcam.converters import Conversion, from_file, from_pytorch
 from onnxcam.errors import ConversionError
 from onnxcam.metadata.card import Card
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import torchnets
+from tests.optional import torch
 
 Run = Callable[..., Ran]
 PICTURE = Path(str(resources.files("onnxcam") / "assets" / "shapes_1.png"))

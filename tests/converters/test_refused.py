@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnxcam_converters import verify
 
 from onnxcam.converters import from_pytorch
 from onnxcam.errors import ConversionError, OnnxcamError, OutputError
 from onnxcam.graph.io import load
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import torchnets
+from tests.optional import torch
 
 Run = Callable[..., Ran]
 NETS = "tests.converters.torchnets"

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from onnxcam_converters.torchfiles import load_weights, opened
 from onnxcam_converters.trust_program import lengths
 
 from onnxcam.converters import from_file
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import torchnets
 from tests.converters.untrusted import refused, untrusted
+from tests.optional import torch
 
 TRACE = "trace.txt"
 CODE = f"__import__('pathlib').Path('{TRACE}').touch()"

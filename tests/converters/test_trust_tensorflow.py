@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from onnxcam.converters import from_file
-from tests.conftest import Ran
+from tests.command import Ran
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, tf
 from tests.converters.untrusted import refused, untrusted

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-from torch.nn import functional as F
+from tests.optional import functional as F
+from tests.optional import nn, torch
 
 
 class Block(nn.Module):

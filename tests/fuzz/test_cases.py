@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz.test_short import campaign
+from tests.fuzz.campaign import campaign
 
 PARTS = 4
 

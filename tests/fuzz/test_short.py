@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.fuzz.place import ROOT
+from tests.fuzz.campaign import campaign
 
 COUNTS = {"models": 200, "pictures": 100, "companions": 60, "recordings": 60, "words": 80, "others": 40}
 PARTS = 8
-
-
-def campaign(*words: str) -> None:
-    """Run cases in processes forked from a fresh one: here ONNX Runtime may have threads, which no fork outlives."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", *words, "--jobs", "1"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr[-2000:]}\npython -m tests.fuzz KIND SEED runs one again"
 
 
 @pytest.mark.parametrize("part", range(1, PARTS + 1))

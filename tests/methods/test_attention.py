@@ -8,10 +8,10 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import MethodError
-from tests.methods.test_replicas import Transformer, legrad
+from tests.methods.replicas import Transformer, legrad
 from tests.networks import export, hand_model, hand_transformer
+from tests.optional import torch
 
-torch = pytest.importorskip("torch")
 nn = torch.nn
 X = torch.randn(2, 3, 15, 15, generator=torch.Generator().manual_seed(1))
 

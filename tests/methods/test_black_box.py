@@ -10,7 +10,7 @@ from onnxcam import Explainer
 from onnxcam.errors import GradientError, MethodError, MissingRuleError
 from onnxcam.inspection import survey
 from onnxcam.methods import METHODS
-from tests.methods.test_by_hand import BY_HAND, SETTINGS
+from tests.methods.by_hand import BY_HAND, SETTINGS
 from tests.networks import HAND_X, hand_model
 
 BLACK_BOXES = [method.id for method in METHODS.values() if method.emit is None]

@@ -9,8 +9,8 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.errors import MethodError
 from tests.networks import HAND_X, export, hand_model
+from tests.optional import torch
 
-torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
 
 

@@ -16,10 +16,9 @@ from onnxcam.methods.perturbation import _around
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import candidates, named
 from onnxcam.targets import ClassAim, find_scores
-from tests.methods.test_replicas import Transformer
+from tests.methods.replicas import Transformer
 from tests.networks import HAND_X, export, hand_model
-
-torch = pytest.importorskip("torch")
+from tests.optional import torch
 
 
 @torch.no_grad()

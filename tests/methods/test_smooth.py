@@ -11,10 +11,10 @@ from onnxcam.errors import MethodError
 from onnxcam.methods import METHODS
 from onnxcam.methods.augment import augmented
 from onnxcam.structure.layout import Grid
-from tests.methods.test_replicas import REPLICAS, Net, eigen, layer_gradient
+from tests.methods.replicas import REPLICAS, Net, eigen, layer_gradient
 from tests.networks import HAND_X, export, hand_model
+from tests.optional import torch
 
-torch = pytest.importorskip("torch")
 X = torch.randn(3, 3, 15, 15, generator=torch.Generator().manual_seed(1))
 TARGET = [4, 0, 2]
 

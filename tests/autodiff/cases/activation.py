@@ -1,10 +1,10 @@
 """Cases for onnxcam.autodiff.rules.activation."""
 
 import numpy as np
-import torch
 
 from tests.autodiff.cases import case, distinct, normal, uniform
 from tests.autodiff.cases.special import AgainstTorch, special
+from tests.optional import torch
 
 X = distinct(2, 3, 4)  # -1.15, -1.05, … 1.15
 WIDE = distinct(2, 3, 4, gap=0.41)  # -4.7 … 4.7

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import torch
-
 from tests.autodiff.cases import case, distinct, normal, uniform
 from tests.autodiff.cases.special import AgainstTorch, special
+from tests.optional import torch
 
 IMAGE = normal(2, 4, 3, 2)
 STATISTICS = {

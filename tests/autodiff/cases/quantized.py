@@ -13,13 +13,13 @@ import ml_dtypes
 import numpy as np
 import onnx
 import onnx_ir as ir
-import torch
-from torch.nn import functional as F
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import run
 from tests.autodiff.cases import Case, normal
 from tests.autodiff.cases.on_runtime import runnable
+from tests.optional import functional as F
+from tests.optional import torch
 
 U8, I8 = (0, 255), (-128, 127)
 T = torch.Tensor

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from tests.autodiff.cases import normal
 from tests.autodiff.cases.quantized import Quantised, T, f32, fq, i8, integers, quantised, u8
+from tests.optional import functional as F
+from tests.optional import torch
 
 SCALES = {"S": f32(0.02), "Z": u8(120), "O": f32(0.03), "P": u8(100)}
 IMAGE = normal(1, 4, 5, 5)

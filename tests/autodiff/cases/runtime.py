@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch.nn import functional as F
 
 from tests.autodiff.cases import distinct, ints, normal, uniform
 from tests.autodiff.cases.on_runtime import microsoft, on_runtime
 from tests.autodiff.cases.quantized import f32, fq, quantised, u8
 from tests.autodiff.cases.quantized_ops import channels_last
+from tests.optional import functional as F
 
 GRID = uniform(2, 3, 2, 2, low=-1.2, high=1.2, seed=2)
 IMAGE = distinct(2, 2, 4, 5)

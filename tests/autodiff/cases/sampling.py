@@ -6,7 +6,6 @@ The reference evaluator computes where it samples in float32, too coarsely for d
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from onnxcam.autodiff import vjp
 from onnxcam.graph.io import load
@@ -14,6 +13,7 @@ from onnxcam.testing import _renamed, check_grads, run, widen, widen_array
 from tests.autodiff.cases import Case, case, ints, normal, uniform
 from tests.autodiff.cases.on_runtime import on_runtime
 from tests.autodiff.cases.special import AgainstTorch, special
+from tests.optional import torch
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 
 from onnxcam.autodiff import vjp
 from onnxcam.testing import run
 from tests.autodiff.cases import Case
+from tests.optional import torch
 
 
 @dataclass(frozen=True)

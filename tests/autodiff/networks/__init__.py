@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-from torch.nn.utils import parametrizations
-
 from tests.autodiff.networks.attention import (
     ChannelsLast,
     Einsum,
@@ -47,6 +44,9 @@ from tests.autodiff.networks.images import (
     Volume,
     Yolo,
 )
+from tests.optional import nn
+
+parametrizations = nn.utils.parametrizations
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet": lambda: Classifier(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from tests.optional import functional, nn, torch
 
 
 class Attention(nn.Module):
@@ -12,7 +10,7 @@ class Attention(nn.Module):
         super().__init__()
         self.qkv, self.out, self.heads = nn.Linear(width, 3 * width), nn.Linear(width, width), heads
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, t, c = x.shape
         q, k, v = self.qkv(x).reshape(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         y = functional.scaled_dot_product_attention(q, k, v)
@@ -26,7 +24,7 @@ class Block(nn.Module):
         self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.before(x)
         h = self.attention(h) if isinstance(self.attention, Attention) else self.attention(h, h, h)[0]
         x = x + h
@@ -41,7 +39,7 @@ class ViT(nn.Module):
         self.blocks = nn.Sequential(Block(width, own=True), Block(width, own=False))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.place
         return self.head(self.norm(self.blocks(x))[:, 0])
@@ -55,7 +53,7 @@ class Windows(nn.Module):
         self.patches, self.block = nn.Conv2d(3, width, 2, 2), Block(width, own=True)
         self.norm, self.merge, self.head = nn.LayerNorm(4 * width), nn.Linear(4 * width, width), nn.Linear(width, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(x).permute(0, 2, 3, 1)
         n, h, w, c = x.shape
         x = torch.roll(x, (-1, -1), (1, 2)).view(n, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5)
@@ -75,7 +73,7 @@ class Mixer(nn.Module):
         self.places = nn.Sequential(nn.Linear(places, 6), nn.GELU(), nn.Linear(6, places))
         self.channels = nn.Sequential(nn.Linear(width, 16), nn.GELU(approximate="tanh"), nn.Linear(16, width))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(x).flatten(2).transpose(-2, -1)
         x = x + self.places(self.before(x).transpose(-2, -1)).transpose(-2, -1)
         return self.head((x + self.channels(self.after(x))).mean(1))
@@ -94,7 +92,7 @@ class Gated(nn.Module):
             nn.Conv1d(places, places, 1),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(x).flatten(2).transpose(-2, -1)
         u, v = functional.gelu(self.wide(self.norm(x))).chunk(2, -1)
         return self.head((x + self.narrow(u * self.places(self.gate(v)))).mean(1))
@@ -110,7 +108,7 @@ class ChannelsLast(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.head = nn.Linear(width, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
         y = (self.scale * self.mlp(self.norm(self.place(x).permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)
         return self.head((x + y).mean((-2, -1)))
@@ -124,7 +122,7 @@ class Einsum(nn.Module):
         self.patches, self.qkv = nn.Conv2d(3, width, 2, 2), nn.Conv2d(width, 3 * width, 1, bias=False)
         self.high, self.wide = nn.Parameter(torch.randn(4, 4, 4)), nn.Parameter(torch.randn(4, 4, 4))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = self.qkv(self.patches(x)).unflatten(1, (3, 2, 4)).unbind(1)
         scores = torch.einsum("nhcij,nhckl->nhijkl", q, k)
         scores = scores + torch.einsum("nhcij,ikc->nhijk", q, self.high)[..., None]
@@ -140,7 +138,7 @@ class GlobalFilter(nn.Module):
         super().__init__()
         self.patches, self.filter = nn.Conv2d(3, width, 2, 2), nn.Parameter(torch.randn(width, 4, 3, 2) / 2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.patches(x)
         spectrum = torch.fft.rfft2(x, norm="ortho") * torch.view_as_complex(self.filter)
         return x + torch.fft.irfft2(spectrum, s=(4, 4), norm="ortho")
@@ -154,7 +152,7 @@ class LinearAttention(nn.Module):
         self.patches, self.qkv = nn.Conv2d(3, width, 2, 2), nn.Linear(width, 3 * width)
         self.temperature = nn.Parameter(torch.ones(2, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = self.qkv(self.patches(x).flatten(2).transpose(-2, -1)).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 4, 1)
         across = (
             functional.normalize(q, dim=-1) @ functional.normalize(k, dim=-1).transpose(-2, -1) * self.temperature

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from tests.optional import functional, nn, torch
 
 
 def conv(a: int, b: int, k: int = 3, stride: int = 1, groups: int = 1, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -26,7 +24,7 @@ class Residual(nn.Module):
         )
         self.skip = nn.Sequential(nn.Conv2d(a, b, 1, stride, bias=False), nn.BatchNorm2d(b)) if stride > 1 else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.body(x) + (x if self.skip is None else self.skip(x)))
 
 
@@ -35,7 +33,7 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         self.down, self.up = nn.Conv2d(a, 2, 1), nn.Conv2d(2, a, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * functional.hardsigmoid(self.up(functional.relu(self.down(x.mean((2, 3), keepdim=True)))))
 
 
@@ -51,7 +49,7 @@ class Inverted(nn.Module):
             nn.BatchNorm2d(a),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.body(x)
 
 
@@ -63,7 +61,7 @@ class Dense(nn.Module):
             for i in range(layers)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
             x = torch.cat([x, layer(x)], 1)
         return x
@@ -76,7 +74,7 @@ class Branches(nn.Module):
         self.peak = nn.Sequential(nn.MaxPool2d(3, 1, 1), conv(a, 2, 1))
         self.wide = nn.Sequential(conv(a, 2, 1), conv(2, 3, 5))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.pool(x), self.peak(x), self.wide(x)], 1)
 
 
@@ -90,7 +88,7 @@ class Shuffled(nn.Module):
             conv(half, half, 1), conv(half, half, groups=half, act=nn.Identity), conv(half, half, 1)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         left, right = x.chunk(2, 1)
         n, c, h, w = x.shape
         x = torch.cat([left, self.body(right)], 1).view(n, 2, c // 2, h, w)
@@ -105,7 +103,7 @@ class Ghost(nn.Module):
         self.width, half = b, (b + 1) // 2
         self.own, self.cheap = conv(a, half, 1), conv(half, half, groups=half)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.own(x)
         return torch.cat([x, self.cheap(x)], 1)[:, : self.width]
 
@@ -118,7 +116,7 @@ class Reparametrised(nn.Module):
         self.wide, self.narrow = conv(a, a, act=nn.Identity), conv(a, a, 1, act=nn.Identity)
         self.norm = nn.BatchNorm2d(a)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.wide(x) + self.narrow(x) + self.norm(x))
 
 
@@ -130,7 +128,7 @@ class ChannelAndPlace(nn.Module):
         self.mlp = nn.Sequential(nn.Conv2d(a, 2, 1), nn.ReLU(), nn.Conv2d(2, a, 1))
         self.place = nn.Conv2d(2, 1, 7, padding=3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x * (self.mlp(x.mean((2, 3), keepdim=True)) + self.mlp(x.amax((2, 3), keepdim=True))).sigmoid()
         return x * self.place(torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], 1)).sigmoid()
 
@@ -143,7 +141,7 @@ class Selective(nn.Module):
         self.branches = nn.ModuleList([conv(a, a, 3), conv(a, a, 5)])
         self.weigh = nn.Linear(a, 2 * a)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         ys = torch.stack([branch(x) for branch in self.branches], 1)
         weights = self.weigh(ys.sum(1).mean((2, 3))).unflatten(1, (2, -1)).softmax(1)
         return (ys * weights[..., None, None]).sum(1)
@@ -157,7 +155,7 @@ class BlurPool(nn.Module):
         row = torch.tensor([1.0, 2.0, 1.0]) / 4
         self.register_buffer("kernel", (row[:, None] * row).expand(a, 1, 3, 3).clone())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.conv2d(functional.pad(x, (1, 1, 1, 1), "reflect"), self.kernel, stride=2, groups=x.shape[1])
 
 
@@ -170,11 +168,11 @@ class Capsules(nn.Module):
         self.votes = nn.Parameter(torch.randn(3, 18, 4, 4) / 2)
 
     @staticmethod
-    def squash(v: Tensor) -> Tensor:
+    def squash(v: torch.Tensor) -> torch.Tensor:
         square = (v**2).sum(-1, keepdim=True)
         return square / (1 + square) * v / (square + 1e-8).sqrt()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         u = self.squash(self.primary(x).unflatten(1, (2, 4)).permute(0, 1, 3, 4, 2).flatten(1, 3))
         votes = torch.einsum("nid,kide->nkie", u, self.votes)
         b = torch.zeros_like(votes[..., :1])
@@ -187,6 +185,6 @@ class Capsules(nn.Module):
 class Standardised(nn.Conv2d):
     """A kernel of mean 0 and variance 1, as in BiT and NFNets."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         variance, mean = torch.var_mean(self.weight, (1, 2, 3), keepdim=True, unbiased=False)
         return functional.conv2d(x, (self.weight - mean) / (variance + 1e-5).sqrt(), self.bias, padding=1)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from tests.autodiff.networks.convolutional import conv
+from tests.optional import functional, nn, torch
 
 
 class UNet(nn.Module):
@@ -15,7 +12,7 @@ class UNet(nn.Module):
         self.top, self.middle, self.bottom = conv(3, 4), conv(4, 6), conv(6, 8)
         self.up, self.join, self.head = nn.ConvTranspose2d(8, 6, 2, 2), conv(12, 4), nn.Conv2d(8, 2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = self.top(x)
         b = self.middle(functional.max_pool2d(a, 2))
         c = self.bottom(functional.avg_pool2d(b, 2))
@@ -33,7 +30,7 @@ class Shuffle(nn.Module):
         self.norms = nn.Sequential(nn.GroupNorm(2, 8), nn.PReLU(8), nn.InstanceNorm2d(8, affine=True))
         self.head = nn.Conv2d(2, 1, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         left, right = self.conv(functional.pad(x, (1, 1, 1, 1), mode="reflect")).chunk(2, 1)
         x = torch.cat([left, self.own(right)], 1)
         n, c, h, w = x.shape
@@ -53,7 +50,7 @@ class Volume(nn.Module):
         )
         self.head = nn.Conv3d(8, 2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = functional.elu(self.stem(x) + x)
         b = functional.elu(self.down(a))
         return self.head(torch.cat([a, self.up(b + self.body(b))], 1)).softmax(1)
@@ -67,7 +64,7 @@ class SuperResolution(nn.Module):
         self.stem, self.tail = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 12, 3, padding=1)
         self.body = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(8, 8, 3, padding=1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.stem(x)
         y = functional.pixel_shuffle(self.tail(y + 0.1 * self.body(y)), 2)
         return y + functional.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
@@ -87,7 +84,7 @@ class Yolo(nn.Module):
         self.join = conv(12, 6, 1, act=nn.SiLU)
         self.heads = nn.ModuleList(nn.Conv2d(6, 4 * bins + classes, 1) for _ in range(2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = self.fine(x)
         b = self.coarse(a)
         b = b + self.pool(b)
@@ -95,7 +92,7 @@ class Yolo(nn.Module):
         found = [self.decode(head(y), stride) for head, y, stride in zip(self.heads, (a, b), (8, 16), strict=True)]
         return torch.cat(found, 2)
 
-    def decode(self, y: Tensor, stride: int) -> Tensor:
+    def decode(self, y: torch.Tensor, stride: int) -> torch.Tensor:
         h, w = y.shape[-2:]
         rows, columns = torch.arange(h, dtype=y.dtype) + 0.5, torch.arange(w, dtype=y.dtype) + 0.5
         centres = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
@@ -114,7 +111,7 @@ class Pyramid(nn.Module):
         self.down = nn.ModuleList([conv(3, 4), conv(4, 6, stride=2), conv(6, 8, stride=2)])
         self.side, self.out = nn.ModuleList(nn.Conv2d(a, 4, 1) for a in (4, 6, 8)), nn.Conv2d(4, 2, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         maps = []
         for layer in self.down:
             x = layer(x)
@@ -133,7 +130,7 @@ class SpatialTransformer(nn.Module):
         self.locate = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 6))
         self.body = nn.Conv2d(3, 4, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         turn = 0.1 * self.locate(x).view(-1, 2, 3) + torch.tensor([[0.9, 0.1, 0.05], [-0.1, 0.9, 0.02]], dtype=x.dtype)
         place = torch.linspace(-0.875, 0.875, 8, dtype=x.dtype)
         rows, columns = torch.meshgrid(place, place, indexing="ij")
@@ -162,7 +159,7 @@ class Style(nn.Module):
             nn.Tanh(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.up(self.down(x))
 
 
@@ -174,7 +171,7 @@ class Reader(nn.Module):
         self.body = nn.Sequential(conv(3, 4), nn.MaxPool2d((2, 1)), conv(4, 6))
         self.read, self.head = nn.LSTM(24, 5, bidirectional=True, batch_first=True), nn.Linear(10, 7)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         columns = self.body(x).flatten(1, 2).transpose(-2, -1)
         return self.head(self.read(columns)[0]).log_softmax(-1)
 
@@ -188,7 +185,7 @@ class ContextPooling(nn.Module):
         self.dilated = nn.ModuleList(nn.Conv2d(4, 2, 3, padding=rate, dilation=rate) for rate in (1, 2, 3))
         self.pooled, self.head = nn.ModuleList(nn.Conv2d(4, 2, 1) for _ in range(3)), nn.Conv2d(12, 2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
         maps = [layer(x) for layer in self.dilated]
         for layer, cells in zip(self.pooled, (1, 2, 4), strict=True):
@@ -205,5 +202,5 @@ class Unpooling(nn.Module):
         self.down, self.up = nn.Conv2d(3, 4, 3, 2, 1), nn.ConvTranspose2d(4, 4, 3, 2, 1, output_padding=1, groups=2)
         self.act, self.head = nn.GLU(1), nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.act(self.up(functional.mish(self.down(x)))))

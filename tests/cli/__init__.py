@@ -1,0 +1,1 @@
+"""Tests of onnxcam.cli, as a user runs it."""

@@ -1,0 +1,110 @@
+"""docs/validate.md and docs/worked-case.md are true: their commands and Python run, their table has what comes out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxcam as package
+from onnxcam.compare.pairs import METRICS
+from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.media import image
+from tests.command import Ran
+from tests.compare.twins import SHAPES, photos
+
+DOCS = Path(__file__).parents[2] / "docs"
+CASE = (DOCS / "worked-case.md").read_text("utf-8")
+PAGE = (DOCS / "validate.md").read_text("utf-8")
+
+
+def follow(page: str, onnxcam: Callable[..., Ran]) -> dict[str, Ran]:
+    """Do what *page* says, in order, in the current folder; return what came of each command, by its folder."""
+    ran = {}
+    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if kind == "python":
+            exec(compile(block, "page", "exec"), {})
+        elif kind == "":
+            for words in map(shlex.split, block.splitlines()):
+                ran[words[words.index("-o") + 1]] = onnxcam(*words[1:])
+    return ran
+
+
+def table(page: str) -> dict[str, dict[str, str]]:
+    """Return the table whose head names folders: its cells by column and row."""
+    lines = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    head, *rows = (line for line in lines if not set("".join(line)) <= set("-"))
+    return {
+        name: {row[0]: row[at] for row in rows if row[0]} | {"": rows[-1][at]} for at, name in enumerate(head) if at
+    }
+
+
+def test_the_worked_case(real: Path, onnxcam: Callable[..., Ran]) -> None:
+    Path("real").symlink_to(real, target_is_directory=True)
+    ran = follow(CASE, onnxcam)
+    told = table(CASE)
+    assert set(ran) == set(told)
+    for name, column in told.items():
+        data = json.loads(Path(name, "validation.json").read_text("utf-8"))
+        found = {row["metric"]: row["mean"] for row in data["summary"]}
+        for metric in METRICS:
+            if metric in column:  # rounding differs a little from processor to processor
+                assert float(column[metric]) == pytest.approx(found[metric], abs=0.025, rel=0.1), (name, metric)
+        assert (column[""], ran[name].code) in {("passed", 0), ("failed", 1)}
+        assert data["passed"] is (ran[name].code == 0)
+        assert len(data["pictures"]) == 17
+        assert Path(name, "report.html").stat().st_size > 500_000
+
+
+@pytest.fixture
+def folder(onnxcam: Callable[..., Ran]) -> Path:
+    """A float and an int8 network, and photos, under the names that the page gives them."""
+    shutil.copy(SHAPES, "float.onnx")
+    quantize(Path("float.onnx"), Path("int8.onnx"), photos(Path("photos"), 8))
+    return Path.cwd()
+
+
+def quantize(path: Path, made: Path, pictures: Path) -> None:
+    """Write the int8 twin of *path* in QDQ form, as ONNX Runtime makes it of what it sees in *pictures*."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    network = package.Explainer(path)
+    name = onnx.load(path).graph.input[0].name
+    seen = iter([{name: network.preprocessing(image.read(file))} for file in sorted(pictures.iterdir())])
+
+    class Seen(CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+            return next(seen, None)
+
+    quantize_static(path, made, Seen())
+    model = onnx.load(made)
+    model.metadata_props.extend(onnx.load(path).metadata_props)  # the card, which the quantiser drops
+    onnx.save(model, made)
+
+
+def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
+    ran = follow(PAGE, onnxcam)
+    assert {name: each.code for name, each in ran.items()} == dict.fromkeys(
+        ("out", "strict", "layers", "resumed", "weights", "activations"), 0
+    ), {name: each.err for name, each in ran.items()}
+    assert {file.name for file in Path("out").iterdir()} == set(
+        re.findall(r"^\| `([a-z]+\.\w+)` \|", PAGE, re.MULTILINE)
+    )
+
+
+def test_each_metric_is_told_with_its_better_way() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([↑↓]) \|", PAGE, re.MULTILINE))
+    assert rows == {id: "↑" if metric.better == "higher" else "↓" for id, metric in METRICS.items()}
+
+
+def test_what_is_required_by_default_is_told() -> None:
+    assert DEFAULTS in re.sub(r"\s+", " ", PAGE)
+    for words in re.findall(r'-r "(.*?)"', PAGE):
+        parse(words)

@@ -1,0 +1,1 @@
+"""Tests of the networks and pictures that models/ trains and draws."""

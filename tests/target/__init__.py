@@ -1,1 +1,0 @@
-"""Targets: words, what they mean for each kind of model, and how the scalar stands in the graph."""
