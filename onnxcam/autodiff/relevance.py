@@ -25,36 +25,32 @@ from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype
+from onnxcam.graph.operators import Trait, operators
 
 Shares: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its relevance
 
-MOVES = frozenset(
-    (
-        "Identity Cast CastLike Dropout Reshape Flatten Squeeze Unsqueeze Transpose Expand Tile Concat Split Slice "
-        "Gather GatherElements GatherND Compress Pad DepthToSpace SpaceToDepth Trilu ReverseSequence Where"
-    ).split()
-)
+MOVES = operators(Trait.MOVES)
 """Operators that move elements: relevance goes where they came from."""
 
-WINNERS = frozenset("Max Min MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+WINNERS = operators(Trait.SELECTS) | {"Max", "Min"}
 """Operators that choose elements: the winner takes all."""
 
-ACTIVATIONS = frozenset(
-    (
-        "Relu LeakyRelu PRelu ThresholdedRelu Shrink Clip Elu Selu Celu Sigmoid HardSigmoid HardSwish Swish Softsign "
-        "Mish Gelu Softplus Tanh Erf LRN QuantizeLinear DequantizeLinear"
-    ).split()
-)
+ACTIVATIONS = operators(Trait.ACTIVATES | Trait.QUANTISES) | {"LRN"}
 """Operators that map each neuron by itself (or scale it, as LRN): it keeps its relevance."""
 
-PRODUCTS = frozenset("Conv ConvTranspose Gemm MatMul".split())
+PRODUCTS = operators(Trait.MULTIPLIES)
 """Layers: products of an activation and weights."""
 
-SUMS = frozenset("Add Sum Mean GlobalAveragePool AveragePool ReduceSum ReduceMean Resize".split())
+SUMS = operators(Trait.AVERAGES) | {"Add", "Sum", "Mean", "Resize"}
 """Weighted sums without weights of their own."""
 
-GATES = frozenset("Sigmoid HardSigmoid Softmax Tanh Erf".split())
+GATES = operators(Trait.GATES)
 """What a signal is multiplied with, in squeeze-and-excitation blocks and in activations that are spelt out."""
+
+_SCALING = operators(Trait.MOVES | Trait.ARITHMETIC | Trait.QUANTISES)
+_NONNEGATIVE = operators(Trait.NONNEGATIVE)
+# Pad and Resize may make negative numbers; of Where, Max and Min the first input says nothing of the others.
+_KEEPS_SIGN = (MOVES | WINNERS | SUMS | operators(Trait.QUANTISES)) - {"Pad", "Resize", "Where", "Max", "Min"}
 
 
 class RelevanceRules(RuleSet):
@@ -122,7 +118,7 @@ def is_gate(x: V, scope: core.Scope) -> bool:
         before = varying[0].producer()
         if node.op_type == "Clip":
             return before is not None and before.op_type == "Add" and sum(i in scope.active for i in before.inputs) == 1
-        if node.op_type not in MOVES | {"Add", "Sub", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"}:
+        if node.op_type not in _SCALING:
             return False
         node = before
     return node is not None
@@ -264,12 +260,11 @@ def nonnegative(x: V | None) -> bool:
     if node.op_type == "Clip":
         low = constant(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else None
         return low is not None and bool((low >= 0).all())
-    if node.op_type in ("Relu", "Sigmoid", "HardSigmoid", "Softmax"):
+    if node.op_type in _NONNEGATIVE:
         return True
     if node.op_type in ("Add", "Sum", "Concat"):
         return all(map(nonnegative, node.inputs))
-    kept = (MOVES | WINNERS | SUMS | {"QuantizeLinear", "DequantizeLinear"}) - {"Pad", "Where", "Max", "Min", "Resize"}
-    return node.op_type in kept and nonnegative(node.inputs[0])
+    return node.op_type in _KEEPS_SIGN and nonnegative(node.inputs[0])
 
 
 def _times(op: Emitter, x: V, gradient: Any) -> V:
@@ -285,7 +280,7 @@ def _is_first(node: ir.Node, scope: core.Scope) -> bool:
         maker = None if before is None else before.producer()
         if maker is None:
             continue
-        if maker.op_type not in MOVES | {"Add", "Sub", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"}:
+        if maker.op_type not in _SCALING:
             return False
         stack += [x for x in maker.inputs if x in scope.active]
     return True
@@ -304,7 +299,7 @@ def rules(name: str, rows: dict[str, Callable[..., Shares]]) -> RelevanceRules:
     """Return the rule set called *name*: LRP-ε, with *rows* in place of its own."""
     table: dict[Key, Rule | None] = {key: row for key, row in STANDARD.items() if row is None}
     table.update({("", key): STANDARD["", key] for key in MOVES | WINNERS})
-    table.update({key: STANDARD[key] for key in STANDARD if key[1] in ("ReorderInput", "ReorderOutput")})
+    table.update({key: STANDARD[key] for key in STANDARD if key[1] in operators(Trait.REORDERS)})
     table.update({key: Rule(composition, many=True, inner=True) for key in COMPOSITIONS})
     functions: dict[str, Callable[..., Shares]] = dict.fromkeys(ACTIVATIONS, keep)
     functions |= dict.fromkeys(PRODUCTS | SUMS | {"Sub", "BatchNormalization"}, proportional)

@@ -17,11 +17,9 @@ from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.operators import Trait, operators
 
-RECTIFIERS = (
-    *(("", name) for name in ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")),
-    ("onnxcam", "Clamp"),
-)
+RECTIFIERS = (*(("", name) for name in sorted(operators(Trait.RECTIFIES))), ("onnxcam", "Clamp"))
 """Operators that stand for the papers' ReLU; Clip is the ReLU6 of mobile networks, Clamp that of a fused operator."""
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.graph.operators import Trait, operators
+
 FOLD_LIMIT = 4096  # elements; larger constants are left to the runtime's own folding
 
 
@@ -173,7 +175,8 @@ FOLDS: dict[str, Callable[..., Any]] = {
 }
 """Operators that are computed at once when all their inputs are small constants."""
 
-BROADCAST = frozenset("Add Sub Mul Div Mod Max Min Equal Less Greater GreaterOrEqual LessOrEqual And Where".split())
+BROADCAST = operators(Trait.ARITHMETIC | Trait.COMPARES) | {"Mod", "Max", "Min", "And", "Where"}
+"""Operators of `FOLDS` that broadcast their inputs."""
 
 SIZES: dict[str, Callable[..., int]] = {
     "Range": _length_of_range,

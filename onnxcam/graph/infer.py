@@ -11,15 +11,18 @@ from onnx.defs import onnx_opset_version
 
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import call_onnx
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.sequence_shapes import inferred_by_onnx, shared_lengths, without
 from onnxcam.graph.subgraph import bodies, captured
 
-_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf OptionalHasElement".split())
-_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero SequenceLength".split())
+_BOOL = operators(Trait.COMPARES | Trait.LOGIC) | {"IsNaN", "IsInf", "OptionalHasElement"}
+_INT64 = operators(Trait.MEASURES) | {"ArgMax", "ArgMin", "NonZero", "SequenceLength"}
 _HOLDERS = frozenset("If Loop Scan SequenceMap".split())
 _SEQUENCES = frozenset("SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SplitToSequence".split())
 _SAME = frozenset("Identity OptionalGetElement".split())
-_POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
+_SCALED = operators(Trait.QUANTISES)  # their other inputs are scales and zero points
+# Those that rules emit; others are left to onnx.
+_POINTWISE = operators(Trait.ARITHMETIC) | set("Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
 
 LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
 """Operators of other domains whose output is like their input."""
@@ -70,7 +73,7 @@ def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[s
     if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
         axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
         return ir.Shape([len(axes)])
-    if op_type in {"DequantizeLinear", "QuantizeLinear"}:
+    if op_type in _SCALED:
         return None if inputs[0] is None else inputs[0].shape
     shapes = [None if x is None else x.shape for x in inputs]
     if op_type not in _POINTWISE or None in shapes:

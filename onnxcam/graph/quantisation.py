@@ -13,10 +13,9 @@ import onnx_ir as ir
 
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
+from onnxcam.graph.operators import Trait, operators
 
-_MOVES = frozenset(
-    "Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather Pad MaxPool DepthToSpace SpaceToDepth".split()
-)
+_MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Pad"}
 _WRITES = {
     "QuantizeLinear": 1,
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), 6),

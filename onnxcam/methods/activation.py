@@ -15,15 +15,12 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, dependents
 from onnxcam.errors import MethodError
 from onnxcam.graph.infer import infer_nodes
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.methods.base import Scene, method
 from onnxcam.methods.component import principal_map
 
-_LINEAR = frozenset(
-    (
-        "GlobalAveragePool ReduceMean ReduceSum AveragePool Flatten Reshape Squeeze Unsqueeze Transpose Identity Cast "
-        "Dropout Gemm MatMul Add Mul Div"
-    ).split()
-)
+_LINEAR = operators(Trait.AVERAGES | Trait.COPIES | Trait.RESHAPES)
+_LINEAR |= {"Dropout", "Transpose", "Gemm", "MatMul", "Add", "Mul", "Div"}
 """What may stand between the layer and the scores for CAM: pooling over space, then a linear layer."""
 
 

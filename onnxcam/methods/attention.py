@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected, dependents
 from onnxcam.errors import MethodError
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import bodies, used_values
 from onnxcam.methods.base import Scene, method
 from onnxcam.structure.blocks import cuts
@@ -25,7 +26,7 @@ _FUSED = frozenset(
 )
 """Operators that keep the probabilities of attention to themselves."""
 
-_BETWEEN = frozenset("Identity Cast Dropout Where QuantizeLinear DequantizeLinear".split())
+_BETWEEN = operators(Trait.COPIES | Trait.QUANTISES) | {"Dropout", "Where"}
 """What may stand between the softmax and the product with the values."""
 
 

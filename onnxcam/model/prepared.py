@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import picture_input, picture_layout
@@ -64,4 +65,4 @@ class Subject:
         )
 
 
-_MOVED = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice")
+_MOVED = operators(Trait.COPIES | Trait.RESHAPES) | {"Slice"}

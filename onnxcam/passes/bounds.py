@@ -12,13 +12,14 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant, size_of
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import graphs
 from onnxcam.passes.constants import MORE
 
 MADE = 2**31  # bytes that are made of constants: the runtime computes them while it opens the model
 TRIPS = 10**8
 """Trips of a Loop, minutes of which do nothing."""
-MAKERS = frozenset(("Range", "ConstantOfShape", "Expand", "Tile", "Pad"))
+MAKERS = operators(Trait.REPEATS) | {"Range", "ConstantOfShape", "Pad"}
 """Operators that make much of little: a number in the file says how much."""
 
 
@@ -128,7 +129,7 @@ def _small(x: ir.Value, known: dict[ir.Value, np.ndarray]) -> np.ndarray | None:
 
 def _check_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
     """Return how many elements *node* makes, 0 where nobody knows; ModelError where these are too many."""
-    data = np.zeros(1) if node.op_type in {"Expand", "Tile"} and arrays and arrays[0] is None else None
+    data = np.zeros(1) if node.op_type in operators(Trait.REPEATS) and arrays and arrays[0] is None else None
     operands = [data if data is not None and place == 0 else array for place, array in enumerate(arrays)]
     if any(x is not None and array is None for x, array in zip(node.inputs, operands, strict=True)):
         return 0

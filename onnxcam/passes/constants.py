@@ -10,6 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant
+from onnxcam.graph.operators import Trait, operators
+
+_MEASURES = operators(Trait.MEASURES)
 
 
 def fold_shapes(model: ir.Model) -> bool:
@@ -49,7 +52,7 @@ def fold_constants(graph: ir.Graph) -> bool:
 
 def _value(node: ir.Node) -> np.ndarray | None:
     """Return the output of *node* if it is known before the model runs."""
-    if node.op_type in {"Shape", "Size"}:
+    if node.op_type in _MEASURES:
         return _whole(_lengths(node))
     function = MORE.get(node.op_type) or FOLDS.get(node.op_type)
     if function is None or not node.inputs:

@@ -17,6 +17,7 @@ from onnxcam.errors import LayerError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import real, units
 from onnxcam.metadata.literals import literal
 from onnxcam.passes.names import LAYER
@@ -29,23 +30,18 @@ RUNNERS_UP = 4
 NESTED = 64  # modules inside modules; a name that tells of more is none of a framework
 PROBED = 12  # so many layers of tokens are looked at, the last ones
 
-PASSIVE = frozenset(
-    (
-        "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile "
-        "Resize Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool "
-        "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool "
-        "QLinearGlobalAveragePool QLinearReduceMean ReorderInput ReorderOutput SequenceAt ConcatFromSequence "
-        "OptionalGetElement"
-    ).split()
-)
-"""Operators that move, pool or re-type an activation but make none."""
+_PASSIVE = operators(
+    Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.REPEATS | Trait.INTERLEAVES | Trait.REORDERS
+) | operators(Trait.RESIZES | Trait.QUANTISES | Trait.POOLS)
+# Concat is missing, as it joins branches to an activation of its own.
+_PASSIVE |= {"Dropout", "Transpose", "Pad", "ReduceMean", "ReduceMax", "ReduceSum", "QLinearReduceMean"}
+_PASSIVE |= {"SequenceAt", "ConcatFromSequence", "OptionalGetElement"}
+"""Operators that move, pool or convert an activation but do not make one."""
 
-_TAIL = frozenset(
-    (
-        "Identity Cast Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Concat Resize DepthToSpace "
-        "QuantizeLinear DequantizeLinear Sigmoid Softmax Tanh Clip"
-    ).split()
-)
+# Gather and SpaceToDepth are missing: behind them are rather features than scores.
+_TAIL = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Transpose", "Pad", "Slice", "Split", "Concat"}
+_TAIL |= {"Resize", "DepthToSpace", "Sigmoid", "Softmax", "Tanh", "Clip"}
+"""Operators between the last layer of scores and the output."""
 
 _TOKEN_MAKERS = frozenset(
     ("LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization")
@@ -288,7 +284,7 @@ def _dotted(parts: Sequence[str]) -> list[str]:
 
 def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool:
     if isinstance(layout, Grid):
-        return node.op_type not in PASSIVE
+        return node.op_type not in _PASSIVE
     residual = node.op_type == "Add" and all(x in active for x in node.inputs)
     return residual or node.op_type in _TOKEN_MAKERS
 

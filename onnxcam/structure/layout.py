@@ -23,6 +23,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.operators import Trait, operators
 
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
@@ -340,13 +341,8 @@ FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]]
     "Split": _sliced,
     **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
     **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # cells lie elsewhere in the picture behind them
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
-    **dict.fromkeys(
-        (
-            "Conv ConvTranspose FusedConv ConvInteger QLinearConv MaxPool AveragePool LpPool GlobalAveragePool "
-            "GlobalMaxPool GlobalLpPool QLinearAveragePool QLinearGlobalAveragePool DepthToSpace SpaceToDepth"
-        ).split(),
-        _channels_first,
-    ),
+    **dict.fromkeys(operators(Trait.RESHAPES), _reshaped),
+    **dict.fromkeys(operators(Trait.POOLS | Trait.INTERLEAVES), _channels_first),
+    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "ConvInteger", "QLinearConv"), _channels_first),
 }
 """How each operator carries a layout on; what is not listed works point by point."""

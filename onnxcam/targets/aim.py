@@ -17,9 +17,12 @@ from onnxcam.autodiff.core import Cotangent
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.io import all_tensors
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import real
 from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
 from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
+
+_TRANSPARENT = operators(Trait.COPIES | Trait.QUANTISES)  # no reshapes: axes are followed here
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class WeightsAim:
             if node.op_type == "Transpose":
                 order = list(node.attributes.get_ints("perm", list(range(len(perm)))[::-1]) or ())
                 perm = [order[axis] for axis in perm]
-            elif node.op_type not in ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear"):
+            elif node.op_type not in _TRANSPARENT:
                 break
             value = node.inputs[0]
             node = value.producer()

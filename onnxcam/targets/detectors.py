@@ -15,6 +15,7 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.layout import Grid
 from onnxcam.targets.heads import Final, Head, Pair, Table, Yolo
 
@@ -23,10 +24,8 @@ Length: TypeAlias = "int | None"  # None: open
 _COCO = 80
 _PYTORCH = ("main_graph", "torch_jit", "torch-jit-export")  # what its exporters call a graph
 _SELECTS = ("NonMaxSuppression", "TopK")
-_SHAPES = frozenset(
-    "Concat Slice Split Gather ScatterND Reshape Transpose Squeeze Unsqueeze Flatten Cast Identity QuantizeLinear "
-    "DequantizeLinear QLinearConcat".split()
-)
+_SHAPES = operators(Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.QUANTISES)
+_SHAPES |= {"Transpose", "Concat", "QLinearConcat", "ScatterND"}
 
 
 @dataclass(frozen=True)

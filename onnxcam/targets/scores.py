@@ -14,6 +14,7 @@ from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, no_numbers
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import Units, real, units
 
 TOP = -1
@@ -26,17 +27,7 @@ HEADS = {
     "QLinearSoftmax": "softmax",
     "QLinearSigmoid": "sigmoid",
 }
-_TRANSPARENT = {
-    "Identity",
-    "Cast",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Dropout",
-    "QuantizeLinear",
-    "DequantizeLinear",
-}
+_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Dropout"}
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from onnxcam.autodiff.table import Rule, RuleSet, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import bodies, used_values
 
-_NUMBERLESS = frozenset("Shape Size".split())
+_NUMBERLESS = operators(Trait.MEASURES)
 
 
 class ReferenceRules(RuleSet):

@@ -30,30 +30,25 @@ from onnxcam.autodiff.table import COMPOSITIONS, Rule, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, infer_nodes
+from onnxcam.graph.operators import Trait, operators
 
 Pairs: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplier
 
 NAME = "deeplift"
-FUNCTIONS = frozenset(
-    (
-        "Relu LeakyRelu PRelu ThresholdedRelu Shrink Clip Elu Selu Celu Sigmoid HardSigmoid HardSwish Swish Softsign "
-        "Mish Gelu Pow QuantizeLinear"
-    ).split()
-) | {*SLOPES, *DIVISORS}
+# DequantizeLinear is linear; QuantizeLinear rounds.
+FUNCTIONS = operators(Trait.ACTIVATES) | {"Pow", "QuantizeLinear", *SLOPES, *DIVISORS}
 """Operators that map each number by itself, given the others that they take."""
 
-POINTWISE = FUNCTIONS | frozenset(
-    "Add Sub Mul Div Neg Where Cast Not And Or Xor Less LessOrEqual Greater GreaterOrEqual Equal Max Min".split()
-)
+POINTWISE = FUNCTIONS | operators(Trait.ARITHMETIC | Trait.COMPARES | Trait.LOGIC)
+POINTWISE |= {"Neg", "Where", "Cast", "Max", "Min"}
 """Operators whose every number depends on those at its own place."""
 
-PRODUCTS = frozenset("Mul Conv ConvTranspose Gemm MatMul Einsum".split())
+PRODUCTS = operators(Trait.MULTIPLIES) | {"Mul", "Einsum"}
 """Operators that are linear in each of two inputs."""
 
-LINEAR = (
-    PRODUCTS | MOVES | SUMS | frozenset("Sub Neg CumSum BatchNormalization DequantizeLinear ScatterElements".split())
-)
-WINNERS = frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+LINEAR = PRODUCTS | MOVES | SUMS
+LINEAR |= {"Sub", "Neg", "CumSum", "BatchNormalization", "DequantizeLinear", "ScatterElements"}
+WINNERS = operators(Trait.SELECTS)  # Max and Min of several tensors have a rule of their own, `larger`
 
 
 def differences(op: Emitter, scope: core.Scope, x: V) -> V:
@@ -276,7 +271,7 @@ def _table() -> dict[Key, Rule | None]:
         own = STANDARD["", name]
         assert own is not None
         table["", name] = Rule(function, own.broadcast, own.many, own.sparse, inner=True)
-    table.update({key: STANDARD[key] for key in STANDARD if key[1] in ("ReorderInput", "ReorderOutput")})
+    table.update({key: STANDARD[key] for key in STANDARD if key[1] in operators(Trait.REORDERS)})
     table.update({key: Rule(composition, many=True, inner=True) for key in COMPOSITIONS})
     table["onnxcam", "Clamp"] = Rule(rescale, inner=True)
     return table
