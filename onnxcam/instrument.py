@@ -10,7 +10,7 @@ from typing import NoReturn
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import backward, connected
+from onnxcam.autodiff.core import connected
 from onnxcam.autodiff.differentiate import add_output
 from onnxcam.errors import LayerError, ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
@@ -23,6 +23,7 @@ from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import candidates, find, module_outputs
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets import ClassAim, find_scores
+from onnxcam.targets.aim import emit_gradients
 
 AUTO, ALL_BLOCKS = "auto", "all-blocks"
 
@@ -92,11 +93,10 @@ def expose(model: ir.Model, wanted: Sequence[Tap], *, gradients: bool, input_gra
 def _add_gradients(graph: ir.Graph, wanted: Sequence[ir.Value]) -> Iterator[tuple[str, str]]:
     op = Emitter(graph)
     first = graph.inputs[0].shape
-    aimed = ClassAim().emit(op, first[0] if first is not None and len(first) else None)
-    seeds = {aimed.value: aimed.seed}
-    for value, gradient in zip(wanted, backward(op, seeds, wanted, STANDARD), strict=True):
-        found = connected(value, gradient, seeds, STANDARD)
-        add_output(op, found, f"{value.name}.gradient", like=value)
+    aimed, found = emit_gradients(op, ClassAim(), first[0] if first is not None and len(first) else None, wanted)
+    for value, gradient in zip(wanted, found, strict=True):
+        dx = connected(value, gradient, [aimed.value], STANDARD)
+        add_output(op, dx, f"{value.name}.gradient", like=value)
         yield f"{value.name}.gradient", f"gradient of the class score at {value.name}"
     for value, name, meaning in ((aimed.outputs[CHOSEN], CHOSEN, "the class"), (aimed.score, SCORE, "its score")):
         add_output(op, value, name, shape=[None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -16,6 +16,7 @@ from onnxcam.errors import GradientError, ModelError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import ModelLike, all_tensors, building, load, to_proto
+from onnxcam.graph.subgraph import prune
 from onnxcam.passes import canonical
 
 
@@ -94,6 +95,22 @@ def add_output(
         output.shape = ir.Shape(shape)
     op.graph.outputs.append(output)
     return output
+
+
+def set_outputs(
+    op: Emitter, outputs: Mapping[str, ir.Value], *, shape: Sequence[Any] | None = None, replace: bool = False
+) -> list[str]:
+    """Add *outputs* to the graph's outputs, by name, place their nodes, and remove what no output needs.
+
+    All of them have *shape*, if given. *replace*: the graph loses its other outputs. Return their names in the graph,
+    which differ where a name is taken.
+    """
+    if replace:
+        op.graph.outputs.clear()
+    added = [add_output(op, value, name, shape=shape) for name, value in outputs.items()]
+    op.place(op.graph.outputs)
+    prune(op.graph)
+    return [value.name or "" for value in added]
 
 
 def _tensors(graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.Value], kind: str) -> list[ir.Value]:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.core import Cotangent
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import Cotangent, backward
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.io import all_tensors
@@ -52,6 +53,14 @@ class Aim(Protocol):
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Add the input, [*batch*, …], to the emitter's graph, and emit score and cotangent."""
+
+
+def emit_gradients(
+    op: Emitter, aim: Aim, batch: Any, wanted: Sequence[ir.Value]
+) -> tuple[Aimed, list[ir.Value | None]]:
+    """Emit the score of *aim* and its gradients at the tensors *wanted*, None where nothing connects."""
+    aimed = aim.emit(op, batch)
+    return aimed, backward(op, {aimed.value: aimed.seed}, wanted, STANDARD)
 
 
 @dataclass(frozen=True)
