@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.cotangents import Element, gradient_type, total, zeros_like
+from onnxcam.autodiff.cotangents import ElementCotangent, gradient_type, total, zeros_like
 from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import GradientError, ModelError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
@@ -61,7 +61,7 @@ class Repeated:
         return op.Expand(self.value, op.Shape(y))
 
 
-Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | Element"
+Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | ElementCotangent"
 
 
 def backward(
@@ -162,11 +162,11 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
     if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
         return parts[0]
     whole = any(isinstance(part, ir.Value) for part in parts)
-    elements = [part for part in parts if isinstance(part, Element)]
+    elements = [part for part in parts if isinstance(part, ElementCotangent)]
     tensors = [
         part.value if whole and isinstance(part, Repeated) else dense(op, part, y)
         for part in parts
-        if not isinstance(part, Element)
+        if not isinstance(part, ElementCotangent)
     ]
     found = total(op, *tensors) if tensors else zeros_like(op, y)
     for element in elements:

@@ -66,7 +66,7 @@ def _held(op: Emitter, x: ir.Value) -> ir.Value:
 
 
 @dataclass(frozen=True)
-class Element:
+class ElementCotangent:
     """The cotangent of a sequence that is *value* for the element at *position*, and zero for the others."""
 
     position: ir.Value  # int64 [], not negative

@@ -51,7 +51,7 @@ class Sounding:
             aimed, found = emit_gradients(op, aim, subject.batch, [layer.value for layer in self.layers])
             outputs = {CHOSEN: aimed.outputs[CHOSEN]}
             for number, (layer, gradient) in enumerate(zip(self.layers, found, strict=True)):
-                a = op.Cast(layer.layout.maps(op, layer.real(op)), to=int(ir.DataType.FLOAT))
+                a = op.Cast(layer.layout.maps(op, layer.dequantised(op)), to=int(ir.DataType.FLOAT))
                 outputs[f"{number}.activation"] = a
                 if gradient is not None:
                     outputs[f"{number}.map"] = _map(op, layer, gradient, a)
@@ -70,7 +70,7 @@ class Sounding:
 def _map(op: Emitter, layer: Layer, gradient: ir.Value, a: ir.Value) -> ir.Value:
     """LayerCAM: ReLU(Σ_k ReLU(∂_k) A_k)."""
     gradient.shape, gradient.type = layer.value.shape, ir.TensorType(gradient_dtype(layer.value))
-    real = op.Cast(layer.layout.maps(op, layer.real_gradient(op, gradient)), to=int(ir.DataType.FLOAT))
+    real = op.Cast(layer.layout.maps(op, layer.dequantised_gradient(op, gradient)), to=int(ir.DataType.FLOAT))
     return op.Relu(op.ReduceSum(op.Mul(op.Relu(real), a), [1], keepdims=0))
 
 

@@ -49,7 +49,7 @@ class Compiled:
             twin = subject.twin() if method.uses_head else None
             explanation_graph(subject, method, layers, aim, settings, signed=signed)
             if twin is not None and layers:
-                head_graph(twin, layers[0].twin(twin.model.graph), aim)
+                head_graph(twin, layers[0].in_graph(twin.model.graph), aim)
         head = Session(twin.model, provider, spin=spin) if twin is not None else None
         return cls(aim, choices, Session(subject.model, provider, spin=spin), head, fixed)
 

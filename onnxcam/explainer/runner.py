@@ -162,7 +162,7 @@ class Runner:
         if known is not None:
             return known
         subject = self.network.open()
-        layer = choice.layer.twin(subject.model.graph)
+        layer = choice.layer.in_graph(subject.model.graph)
         return self.compile(subject, goal.aim, [replace(choice, layer=layer)])
 
     def _choose(self, subject: Subject, aim: Aim, feeds: Arrays | None) -> list[Choice]:

@@ -48,16 +48,16 @@ class Compositions(dict[Key, Forward]):
             if key in self.shapes and node.inputs[0] is not None:
                 y.shape, y.type = self.shapes[key](node), node.inputs[0].type
             elif key in self:
-                for own, twin in zip(node.outputs, self._twins(op, node), strict=False):
-                    if twin is not None:
-                        own.shape, own.type = twin.shape, own.type or twin.type
+                for own, copy in zip(node.outputs, self._composed(op, node), strict=False):
+                    if copy is not None:
+                        own.shape, own.type = copy.shape, own.type or copy.type
             elif node.domain == "":
                 infer_nodes([node], graph.opset_imports.get(""))
             found = found or y.shape is not None
         op.place(())
         return found
 
-    def _twins(self, op: Emitter, node: ir.Node) -> list[ir.Value | None]:
+    def _composed(self, op: Emitter, node: ir.Node) -> list[ir.Value | None]:
         """Return the outputs of what *node* is composed of; none in a refused form, as it may lie off the path."""
         try:
             return self.compose(op, node)[1]

@@ -144,14 +144,14 @@ def infer_model(model: ir.Model, values: bool = True) -> None:
 
 def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
     """Infer the outputs of *nodes*, which stand in order, from what is known of their inputs."""
-    twins: dict[ir.Value | None, ir.Value | None] = {None: None}
+    stand_ins: dict[ir.Value | None, ir.Value | None] = {None: None}
     for value in (value for node in nodes for value in (*node.inputs, *captured(*bodies(node)), *node.outputs)):
-        if value not in twins and value is not None:
+        if value not in stand_ins and value is not None:
             small = value.const_value if value.const_value is not None and value.const_value.size <= SMALL else None
-            twins[value] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=small)
+            stand_ins[value] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=small)
     made = {y for node in nodes for y in node.outputs}
-    given = [twin for value, twin in twins.items() if twin is not None and value not in made]
-    copies = [_copy(node, twins) for node in nodes]
+    given = [copy for value, copy in stand_ins.items() if copy is not None and value not in made]
+    copies = [_copy(node, stand_ins) for node in nodes]
     graph = ir.Graph(
         [value for value in given if value.const_value is None],
         [],
@@ -160,15 +160,15 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
         name="emitted",
     )
-    infer_model(ir.Model(graph, ir_version=10), all(_is_short(value) for value in twins))
-    symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
+    infer_model(ir.Model(graph, ir_version=10), all(_is_short(value) for value in stand_ins))
+    symbols = {str(dim) for copy in given for dim in copy.shape or () if not isinstance(dim, int)}
     for value in made:
-        twin = twins[value]
-        if twin is None:
+        copy = stand_ins[value]
+        if copy is None:
             continue
-        value.type = value.type or twin.type
-        if value.shape is None and twin.shape is not None:  # symbols that onnx made up are not unique
-            value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in twin.shape])
+        value.type = value.type or copy.type
+        if value.shape is None and copy.shape is not None:  # symbols that onnx made up are not unique
+            value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in copy.shape])
 
 
 def _is_short(value: ir.Value | None) -> bool:
@@ -176,13 +176,13 @@ def _is_short(value: ir.Value | None) -> bool:
     return shape is None or len(shape) != 1 or not isinstance(shape[0], int) or shape[0] <= LONG
 
 
-def _copy(node: ir.Node, twins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:
-    outputs = [twin for y in node.outputs if (twin := twins[y]) is not None]
+def _copy(node: ir.Node, stand_ins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:
+    outputs = [copy for y in node.outputs if (copy := stand_ins[y]) is not None]
     like = (node.domain, node.op_type) in LIKE
     return ir.Node(
         "" if like else node.domain,
         "Identity" if like else node.op_type,
-        [twins[x] for x in node.inputs],
+        [stand_ins[x] for x in node.inputs],
         [] if like else list(node.attributes.values()),
         outputs=outputs,
         name=node.name,

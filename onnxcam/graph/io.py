@@ -26,7 +26,7 @@ from onnxcam.graph import limits
 from onnxcam.graph.weights import (
     HEAVY,
     LIMIT,
-    Inside,
+    EmbeddedTensor,
     arranged,
     is_beside,
     loaded,
@@ -298,7 +298,7 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
     length = tensor.length or tensor.nbytes
     if size < (tensor.offset or 0) + length:
         raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
-    kind = Inside if file == path.resolve() else ir.ExternalTensor
+    kind = EmbeddedTensor if file == path.resolve() else ir.ExternalTensor
     place = file.relative_to(home).as_posix()
     return kind(place, tensor.offset, length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
 

@@ -22,8 +22,8 @@ CALLS = 5000  # of one function
 RESERVED = "onnxcam"
 """The domain of operators that stand for others while a graph is built."""
 
-Graph: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
-Key: TypeAlias = "tuple[str, str, str]"
+_Graph: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
+_FunctionKey: TypeAlias = "tuple[str, str, str]"
 
 
 def check(proto: onnx.ModelProto, where: str) -> None:
@@ -64,7 +64,7 @@ def _is_text(data: str | bytes) -> bool:
         return False
 
 
-def _graphs(graph: Graph, where: str) -> Iterator[Graph]:
+def _graphs(graph: _Graph, where: str) -> Iterator[_Graph]:
     """Yield *graph* and the bodies inside."""
     stack = [(graph, 0)]
     while stack:
@@ -78,7 +78,7 @@ def _graphs(graph: Graph, where: str) -> Iterator[Graph]:
                     stack += [(body, depth + 1) for body in (attribute.g, *attribute.graphs)]
 
 
-def _check_graph(graph: Graph, where: str) -> None:
+def _check_graph(graph: _Graph, where: str) -> None:
     for tensor in getattr(graph, "initializer", ()):
         _check_tensor(tensor, f"initializer {tensor.name!r} of {where}")
     for node in graph.node:
@@ -176,9 +176,11 @@ def _check_calls(proto: onnx.ModelProto, where: str) -> None:
         raise ModelError(f"{where} has {nodes} nodes, those of its functions included; onnxcam works on {NODES}")
 
 
-def _counted(graph: Graph, functions: dict[Key, onnx.FunctionProto], where: str) -> tuple[int, Counter[Key]]:
+def _counted(
+    graph: _Graph, functions: dict[_FunctionKey, onnx.FunctionProto], where: str
+) -> tuple[int, Counter[_FunctionKey]]:
     """Return the number of nodes in *graph*, those inside included, and how often it calls each function."""
-    count, calls = 0, Counter[Key]()
+    count, calls = 0, Counter[_FunctionKey]()
     for inner in _graphs(graph, where):
         count += len(inner.node)
         for node in inner.node if functions else ():
@@ -198,5 +200,5 @@ def _check_arity(node: onnx.NodeProto, function: onnx.FunctionProto, where: str)
             )
 
 
-def _key(function: onnx.FunctionProto) -> Key:
+def _key(function: onnx.FunctionProto) -> _FunctionKey:
     return function.domain, function.name, function.overload

@@ -55,7 +55,7 @@ def units(x: ir.Value) -> Units | None:
     return _written(x) or _read(x)
 
 
-def real(op: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:
+def dequantised(op: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:
     """Return the real numbers that *x* stands for, whose units are those of *like*; raw integers where nobody tells."""
     if like.dtype is None or like.dtype.is_floating_point():
         return x

@@ -33,13 +33,13 @@ def _open_lists(graph: onnx.GraphProto, inferred: onnx.GraphProto, types: dict[s
     given = [*inferred.input, *inferred.value_info, *inferred.output]
     types = {**types, **{value.name: value.type for value in given}}
     lists: list[onnx.ValueInfoProto] = []
-    for node, twin in zip(graph.node, inferred.node, strict=True):
+    for node, copy in zip(graph.node, inferred.node, strict=True):
         for k, name in enumerate(node.input if node.op_type == "Loop" else ()):
             if name in types and types[name].sequence_type.elem_type.tensor_type.HasField("shape"):
                 lists.append(onnx.ValueInfoProto(name=f"{name}.{len(lists)}.{graph.name}", type=types[name]))
                 lists[-1].type.sequence_type.elem_type.tensor_type.ClearField("shape")
                 node.input[k] = lists[-1].name
-        for mine, theirs in zip(node.attribute, twin.attribute, strict=True):
+        for mine, theirs in zip(node.attribute, copy.attribute, strict=True):
             if mine.HasField("g"):
                 lists += _open_lists(mine.g, theirs.g, types)
     return lists

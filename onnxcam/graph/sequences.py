@@ -42,13 +42,13 @@ def each(op: Emitter, name: str, function: Callable[..., ir.Value], *sequences: 
     """
 
     def emit() -> ir.Value:
-        (made,) = over(op, body(op, function, *sequences), *sequences)
+        (made,) = loop_over(op, body(op, function, *sequences), *sequences)
         return made
 
     return op.once((name, *map(id, sequences)), emit)
 
 
-def over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
+def loop_over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
     """Return the sequences of what *graph* makes of the elements of *xs*, one after another, as a Loop.
 
     The first of *xs* is a sequence; tensors among them are given to each step. *graph* becomes the Loop's body.

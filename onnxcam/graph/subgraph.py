@@ -51,7 +51,7 @@ def captured(*subgraphs: ir.Graph) -> list[ir.Value]:
     return list(found)
 
 
-def twin(graph: ir.Graph, prefix: str) -> ir.Graph:
+def copy_graph(graph: ir.Graph, prefix: str) -> ir.Graph:
     """Return a copy of *graph* that takes the same values from outside and names its own under *prefix*."""
     copy = graph.clone(allow_outer_scope_values=True)
     copy.name = prefix

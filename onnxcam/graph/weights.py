@@ -17,7 +17,7 @@ HEAVY = 1024  # bytes; what is not above stands in the message in any case
 PAGE = 4096  # bytes; a weight begins at a page of its file, so that it can be mapped
 
 
-class Inside(ir.ExternalTensor):
+class EmbeddedTensor(ir.ExternalTensor):
     """A weight that lies inside an ``.onnx`` file, and is mapped from there."""
 
 
@@ -42,7 +42,7 @@ def weight_files(model: ir.Model) -> list[Path]:
 
 def is_beside(tensor: object) -> bool:
     """Whether *tensor* lies in a file beside the model."""
-    return isinstance(tensor, ir.ExternalTensor) and not isinstance(tensor, Inside)
+    return isinstance(tensor, ir.ExternalTensor) and not isinstance(tensor, EmbeddedTensor)
 
 
 def require_room(values: list[ir.Value]) -> None:
@@ -90,7 +90,7 @@ def arranged(model: ir.Model, folder: Path, name: str, data: Path) -> dict[ir.Va
     home, far = folder.resolve(), [] if fits else inside
     for value in values:
         tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor) or isinstance(tensor, Inside):
+        if not isinstance(tensor, ir.ExternalTensor) or isinstance(tensor, EmbeddedTensor):
             continue
         file = Path(tensor.base_dir, tensor.location).resolve()
         if file.is_relative_to(home):

@@ -188,10 +188,10 @@ def _hessian_product(scene: Scene) -> ir.Value | None:
     g = scene.gradient(layer.value)
     first = op.pending((), [g])
     infer_nodes(first, op.opset)
-    (product,) = backward(op, {g: layer.real(op)}, [layer.value], STANDARD, [*op.graph, *first])
+    (product,) = backward(op, {g: layer.dequantised(op)}, [layer.value], STANDARD, [*op.graph, *first])
     if product is None:
         return None
-    return layer.layout.maps(op, layer.real_gradient(op, layer.real_gradient(op, product)))
+    return layer.layout.maps(op, layer.dequantised_gradient(op, layer.dequantised_gradient(op, product)))
 
 
 def _require_linear_head(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from onnxcam.graph.subgraph import bodies, used_values
 from onnxcam.methods.base import Scene, method
 from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
-from onnxcam.structure.layout import Tokens, layouts
+from onnxcam.structure.layout import TokenLayout, layouts
 
 _FUSED = frozenset(
     (
@@ -36,7 +36,7 @@ class Attended:
 
     probabilities: ir.Value
     output: ir.Value
-    layout: Tokens  # of the output
+    layout: TokenLayout  # of the output
 
 
 @method("legrad", at_layer=True, uses_layer=False)
@@ -124,7 +124,7 @@ class _Stretch:
     behind: list[ir.Value] = field(default_factory=list)
 
 
-def _stretches(scene: Scene, tokens: Mapping[ir.Value, Tokens], active: set[ir.Value]) -> Iterator[_Stretch]:
+def _stretches(scene: Scene, tokens: Mapping[ir.Value, TokenLayout], active: set[ir.Value]) -> Iterator[_Stretch]:
     lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
     before, stretch = ancestors(scene.target.value), _Stretch()
     for node in scene.op.graph:
@@ -148,7 +148,7 @@ def _stretches(scene: Scene, tokens: Mapping[ir.Value, Tokens], active: set[ir.V
         yield stretch
 
 
-def _tokens(scene: Scene) -> dict[ir.Value, Tokens]:
+def _tokens(scene: Scene) -> dict[ir.Value, TokenLayout]:
     """Return the tensors of real tokens through which everything passes, with their layout."""
     graph, image = scene.op.graph, scene.image
     found = layouts(graph, image, STANDARD)
@@ -156,7 +156,7 @@ def _tokens(scene: Scene) -> dict[ir.Value, Tokens]:
     return {
         y: layout
         for y, layout in found.items()
-        if isinstance(layout, Tokens) and y in passed and y.dtype is not None and y.dtype.is_floating_point()
+        if isinstance(layout, TokenLayout) and y in passed and y.dtype is not None and y.dtype.is_floating_point()
     }
 
 

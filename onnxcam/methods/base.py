@@ -68,12 +68,12 @@ class Scene:
     def activation(self) -> ir.Value:
         """Return the layer's activation A, [N, K, *space]."""
         layer = self._layer()
-        return layer.layout.maps(self.op, layer.real(self.op))
+        return layer.layout.maps(self.op, layer.dequantised(self.op))
 
     def activation_gradient(self) -> ir.Value:
         """Return the gradient of the score with respect to A, [N, K, *space]."""
         layer = self._layer()
-        return layer.layout.maps(self.op, layer.real_gradient(self.op, self.gradient(layer.value)))
+        return layer.layout.maps(self.op, layer.dequantised_gradient(self.op, self.gradient(layer.value)))
 
     def size(self) -> tuple[Any, ...]:
         """Return the lengths of the axes of space of A, ints where they are known."""

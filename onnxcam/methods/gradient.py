@@ -8,7 +8,7 @@ from onnxcam.methods.activation import gradcam, gradcam_plus_plus
 from onnxcam.methods.base import Scene, method
 from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
 
 
 @method("gradient", at_layer=False)
@@ -34,8 +34,8 @@ def gradient_x_input(scene: Scene) -> ir.Value:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient-x-input")
     """
     op, image = scene.op, scene.image
-    picture = Layer(image, Grid(1, ()))  # for its units
-    return op.Mul(picture.real(op), picture.real_gradient(op, gradient(scene)))
+    picture = Layer(image, GridLayout(1, ()))  # for its units
+    return op.Mul(picture.dequantised(op), picture.dequantised_gradient(op, gradient(scene)))
 
 
 @method("deconvnet", at_layer=False)
@@ -93,7 +93,7 @@ def _guided(scene: Scene, coarse: ir.Value) -> ir.Value:
     return op.Mul(guided_backprop(scene), op.Unsqueeze(fine, [layout.channel]))
 
 
-def _picture(scene: Scene) -> Grid:
+def _picture(scene: Scene) -> GridLayout:
     layout = picture_layout(scene.image)
     assert layout is not None
     return layout

@@ -16,7 +16,7 @@ from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.methods.base import Method
 from onnxcam.paths import shown
 from onnxcam.progress import Progress, quiet
-from onnxcam.structure.layout import Grid, Layout
+from onnxcam.structure.layout import GridLayout, Layout
 
 Array: TypeAlias = NDArray[Any]
 
@@ -48,7 +48,7 @@ class Passes:
 
     picture: Array  # the tensor, as the model takes it
     here: Mapping[str, Array]  # what the explanation graph gives for it, [1, …]
-    layout: Grid | None  # of [1, *picture]
+    layout: GridLayout | None  # of [1, *picture]
     layer: Layout | None
     ask: Callable[[Array, Sequence[str]], Mapping[str, Array]]  # (batch, names of outputs)
     ask_head: Callable[[Array], Array]  # activations, [B, …] as the layer has them, to scores [B]
@@ -133,7 +133,7 @@ class Passes:
     def _fed(self, batch: Sequence[Array]) -> Array:
         return as_dtype(np.stack(batch), self.picture.dtype)
 
-    def _picture_layout(self) -> Grid:
+    def _picture_layout(self) -> GridLayout:
         if self.layout is None:
             raise MethodError(
                 f"this method covers parts of a picture, but the model's input {self.picture.shape} has no axes of "

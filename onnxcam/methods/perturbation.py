@@ -14,7 +14,7 @@ from onnxcam.media.resample import resized
 from onnxcam.methods.base import Scene, procedure
 from onnxcam.methods.loop import Array, Passes
 from onnxcam.numbers import MANY
-from onnxcam.structure.layout import Blocked
+from onnxcam.structure.layout import BlockedLayout
 
 
 @procedure("occlusion", around=None, at_layer=True)
@@ -167,8 +167,8 @@ def _layer_value(scene: Scene) -> ir.Value:
     layer = scene.layer
     assert layer is not None
     value = layer.value
-    if isinstance(layer.layout, Blocked) or value.dtype is None or not value.dtype.is_floating_point():
-        form = "is in the blocked layout" if isinstance(layer.layout, Blocked) else f"holds {value.dtype}".lower()
+    if isinstance(layer.layout, BlockedLayout) or value.dtype is None or not value.dtype.is_floating_point():
+        form = "is in the blocked layout" if isinstance(layer.layout, BlockedLayout) else f"holds {value.dtype}".lower()
         raise MethodError(
             f"this method changes an activation in floating point, but {layer.tensor!r} {form}; name another --layer, "
             "or use --method scorecam"

@@ -9,10 +9,10 @@ from onnxcam.autodiff.deeplift.rules import rescale_rules
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
 from onnxcam.autodiff.table import RuleSet
 from onnxcam.graph.infer import gradient_dtype
-from onnxcam.graph.quantisation import real
+from onnxcam.graph.quantisation import dequantised
 from onnxcam.methods.base import Scene, method
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 
 
 def shared_out(scene: Scene, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
@@ -85,9 +85,9 @@ def deeplift(scene: Scene, baseline: float = 0.0) -> ir.Value:
     """
     op, image = scene.op, scene.image
     rules = rescale_rules(op, image, baseline)
-    picture, reference = Layer(image, Grid(1, ())), rules.twin(image)
-    multipliers = picture.real_gradient(op, scene.gradient(image, rules))
-    return op.Mul(multipliers, op.Sub(picture.real(op), real(op, reference, image)))
+    picture, reference = Layer(image, GridLayout(1, ())), rules.reference_of(image)
+    multipliers = picture.dequantised_gradient(op, scene.gradient(image, rules))
+    return op.Mul(multipliers, op.Sub(picture.dequantised(op), dequantised(op, reference, image)))
 
 
 @method("excitation-backprop", at_layer=True)

@@ -25,7 +25,7 @@ from onnxcam.model.inputs import Given
 from onnxcam.model.modality import Medium, Pictures, Volumes
 from onnxcam.model.prepared import Subject
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
-from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classes import Classes
 
@@ -108,7 +108,7 @@ class Network:
         return self.names.card.task == "multi-label"
 
     @property
-    def layout(self) -> Grid | None:
+    def layout(self) -> GridLayout | None:
         """Return the layout of the picture's tensor."""
         return picture_layout(self.image)
 

@@ -15,7 +15,7 @@ from onnxcam.media.frame import Frame
 from onnxcam.media.resample import resized
 from onnxcam.media.volume import Scaling, Volume
 from onnxcam.preprocess import Preprocess
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 
 Array = NDArray[Any]
 
@@ -77,7 +77,7 @@ class Pictures:
 class Volumes:
     """Volumes, [D, H, W]."""
 
-    layout: Grid
+    layout: GridLayout
     dtype: np.dtype[Any]
     spec: object
     warn: Callable[[str], None]

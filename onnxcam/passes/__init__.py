@@ -29,7 +29,7 @@ from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
 
 
-class Operators(Protocol):
+class DifferentiableOperators(Protocol):
     """The operators that have a gradient rule: a `RuleSet`, say."""
 
     def __contains__(self, key: object) -> bool:
@@ -40,7 +40,7 @@ class Operators(Protocol):
         """What operators compute that onnx does not know."""
 
 
-def canonical(model: ir.Model, known: Operators) -> ir.Model:
+def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
     """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited."""
     name_layers(model)
     fix_inputs(model)

@@ -18,10 +18,10 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.operators import Trait, operators
-from onnxcam.graph.quantisation import real, units
+from onnxcam.graph.quantisation import dequantised, units
 from onnxcam.metadata.literals import literal
 from onnxcam.passes.names import LAYER
-from onnxcam.structure.layout import Grid, Layout, Tokens, layouts
+from onnxcam.structure.layout import GridLayout, Layout, TokenLayout, layouts
 
 Probe = Callable[[Sequence["Layer"]], "list[float]"]
 """Tells for each layer in which share of its cells the gradient is not zero."""
@@ -67,15 +67,15 @@ class Layer:
         names = module_names((self.origin or self.value).producer())
         return names[-1] if names else (self.origin or self.value).name or ""
 
-    def twin(self, graph: ir.Graph) -> Layer:
+    def in_graph(self, graph: ir.Graph) -> Layer:
         """Return the same layer in *graph*, a copy of its own."""
         return Layer(all_tensors(graph)[self.tensor], self.layout)
 
-    def real(self, op: Emitter) -> ir.Value:
+    def dequantised(self, op: Emitter) -> ir.Value:
         """Return the activation as real numbers: dequantised where the graph keeps integers."""
-        return real(op, self.value, self.value)
+        return dequantised(op, self.value, self.value)
 
-    def real_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
+    def dequantised_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
         """Return the gradient with respect to `real`, given that with respect to the integers."""
         integers = self.value.dtype is not None and not self.value.dtype.is_floating_point()
         known = units(self.value) if integers else None
@@ -89,7 +89,7 @@ class Layer:
 
     def __str__(self) -> str:
         label = self.tensor if self.name == self.tensor else f"{self.name} ({self.tensor})"
-        return f"{label}, {self.size}" + (" patches" if isinstance(self.layout, Tokens) else "")
+        return f"{label}, {self.size}" + (" patches" if isinstance(self.layout, TokenLayout) else "")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def choose(
             "use --method gradient, which needs none"
         )
     if probe is not None and (
-        isinstance(layers[0].layout, Tokens) or _is_bypassed(layers[0], graph, image, scores, rules)
+        isinstance(layers[0].layout, TokenLayout) or _is_bypassed(layers[0], graph, image, scores, rules)
     ):
         return _alive(layers[:PROBED], probe)
     return Choice(
@@ -173,10 +173,10 @@ def _alive(layers: Sequence[Layer], probe: Probe) -> Choice:
     Behind the last attention a transformer may pass a few tokens on; in a grid the target may be a place.
     """
     pairs = zip(layers, probe(layers), strict=True)
-    alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, Tokens) else 0)]
+    alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, TokenLayout) else 0)]
     if not alive:
         raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
-    what = "tokens whose patches" if isinstance(alive[0].layout, Tokens) else "activation with spatial extent that"
+    what = "tokens whose patches" if isinstance(alive[0].layout, TokenLayout) else "activation with spatial extent that"
     return Choice(alive[0], f"the last {what} the target depends on", tuple(alive[1 : RUNNERS_UP + 1]))
 
 
@@ -283,7 +283,7 @@ def _dotted(parts: Sequence[str]) -> list[str]:
 
 
 def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool:
-    if isinstance(layout, Grid):
+    if isinstance(layout, GridLayout):
         return node.op_type not in _PASSIVE
     residual = node.op_type == "Add" and all(x in active for x in node.inputs)
     return residual or node.op_type in _TOKEN_MAKERS

@@ -1,8 +1,7 @@
-"""Which axes of a tensor are channels and which are space: followed through the graph from the picture.
+"""Layouts: which axes of a tensor are channels and which are space, followed through the graph from the image.
 
-A `Grid` is a tensor with an axis for each axis of space, whatever its order (NCHW, NHWC, NCDHW). `Tokens` is a
-sequence in which the cells of a grid stand one after the other, behind or before tokens that are no cells: class
-and register tokens.
+A `GridLayout` has one axis for each spatial axis, in any order (NCHW, NHWC, NCDHW). A `TokenLayout` has one axis of
+tokens: the cells of a grid in row-major order, with class and register tokens before or after them.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 
 @dataclass(frozen=True)
-class Grid:
+class GridLayout:
     """Axes of a tensor [N, …]: one of channels, the others of space, in order."""
 
     channel: int
@@ -53,13 +52,13 @@ class Grid:
         """Return the lengths of the axes of space, None where they are not known."""
         return tuple(None if x.shape is None else x.shape[axis] for axis in self.space)
 
-    def permuted(self, perm: Sequence[int]) -> Grid:
+    def permuted(self, perm: Sequence[int]) -> GridLayout:
         """Return the layout after a transpose."""
-        return Grid(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
+        return GridLayout(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
 
 
 @dataclass(frozen=True)
-class Blocked(Grid):
+class BlockedLayout(GridLayout):
     """A grid in the blocked layout of ONNX Runtime's convolutions: declared as [N, K, *space], otherwise in memory."""
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
@@ -68,7 +67,7 @@ class Blocked(Grid):
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenLayout:
     """Axes of a tensor [N, …] of rank 3, and the cells among its tokens: ``offset`` to ``offset + prod(grid)``."""
 
     channel: int
@@ -106,12 +105,12 @@ class Tokens:
         """Return the lengths of the grid's axes."""
         return self.grid
 
-    def permuted(self, perm: Sequence[int]) -> Tokens:
+    def permuted(self, perm: Sequence[int]) -> TokenLayout:
         """Return the layout after a transpose."""
         return replace(self, channel=perm.index(self.channel), token=perm.index(self.token))
 
 
-Layout: TypeAlias = Grid | Tokens
+Layout: TypeAlias = GridLayout | TokenLayout
 
 
 def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
@@ -141,15 +140,15 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
     return chosen
 
 
-def picture_layout(image: ir.Value) -> Grid | None:
+def picture_layout(image: ir.Value) -> GridLayout | None:
     """Return the layout of a model's input: channels are the axis of length 1, 3 or 4, first or last."""
     if image.shape is None or len(image.shape) not in (4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
     first, last = image.shape[1], image.shape[-1]
     if last in (1, 3, 4) and first not in (1, 3, 4):
-        return Grid(axes[-1], axes[:-1])
-    return Grid(1, axes[1:])
+        return GridLayout(axes[-1], axes[:-1])
+    return GridLayout(1, axes[1:])
 
 
 def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
@@ -187,7 +186,7 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
         if layout is None or (shape is not None and len(shape) != layout.rank):
             continue
         if (
-            isinstance(layout, Grid)
+            isinstance(layout, GridLayout)
             or shape is None
             or _same_tokens(layout, _length(x, layout.token), shape[layout.token])
         ):
@@ -195,7 +194,7 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
     return None
 
 
-def _same_tokens(layout: Tokens, before: Dim, now: Dim) -> bool:
+def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
     """Whether an axis of tokens is as long as it was; where that is not known, whether all cells are there still."""
     return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
 
@@ -207,13 +206,15 @@ def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.V
         return None
     rank = source[1].rank
     if node.attributes.get_int("channels_last", 0):  # ONNX Runtime's own
-        return Grid(rank - 1, tuple(range(1, rank - 1)))
-    return Grid(1, tuple(range(2, rank)))
+        return GridLayout(rank - 1, tuple(range(1, rank - 1)))
+    return GridLayout(1, tuple(range(2, rank)))
 
 
 def _in_blocks(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """All but the reorder at the end give blocked tensors."""
-    return Blocked(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
+    return (
+        BlockedLayout(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
+    )
 
 
 def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
@@ -238,28 +239,28 @@ def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value])
     """A grid flattened into tokens, or tokens folded into a grid, the channels untouched."""
     source = _source(node, found)
     y = node.outputs[position]
-    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], Blocked):
+    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
         return None
     (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
     if old == new:
         return layout
     channel = old[layout.channel - 1]
     last = layout.channel == len(old)
-    if isinstance(layout, Grid) and channel == 1 and 1 in new and _long(new) == _long(old):
+    if isinstance(layout, GridLayout) and channel == 1 and 1 in new and _long(new) == _long(old):
         free = 1 + new.index(1)
         rest = (axis for axis in range(1, len(new) + 1) if axis != free)
-        return Grid(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
-    if isinstance(layout, Grid) and len(new) == 2:
+        return GridLayout(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
+    if isinstance(layout, GridLayout) and len(new) == 2:
         grid = layout.size(x)
         if all(isinstance(length, int) for length in grid):
-            tokens = Tokens(2 if last else 1, 1 if last else 2, grid)
+            tokens = TokenLayout(2 if last else 1, 1 if last else 2, grid)
             if new[tokens.channel - 1] == channel and new[tokens.token - 1] == tokens.cells:
                 return tokens
-    if isinstance(layout, Tokens) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
+    if isinstance(layout, TokenLayout) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
         space = new[:-1] if last else new[1:]
         if tuple(space) == layout.grid and new[-1 if last else 0] == channel:
             axes = tuple(range(1, len(new) + 1))
-            return Grid(axes[-1], axes[:-1]) if last else Grid(1, axes[1:])
+            return GridLayout(axes[-1], axes[:-1]) if last else GridLayout(1, axes[1:])
     return None
 
 
@@ -274,7 +275,7 @@ def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
         return None
     x, layout = source
     axis = node.attributes.get_int("axis", 0) % len(x.shape or (1,))
-    if isinstance(layout, Grid):
+    if isinstance(layout, GridLayout):
         return None if axis in layout.space and _rolled(node) else layout
     if axis != layout.token:
         return layout
@@ -316,7 +317,7 @@ def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     if source is None or y.shape is None or source[0].shape is None or len(y.shape) != len(source[0].shape):
         return None
     x, layout = source
-    if isinstance(layout, Grid) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
+    if isinstance(layout, GridLayout) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
         return layout
     starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
     kept = y.shape[layout.token]

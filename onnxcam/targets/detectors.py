@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.operators import Trait, operators
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.heads import Final, Head, Pair, Table, Yolo
 
 Length: TypeAlias = "int | None"  # None: open
@@ -54,7 +54,7 @@ class Asked:
         return not noted and self.graph.name not in _PYTORCH
 
 
-def find_head(graph: ir.Graph, layout: Grid, image: ir.Value, labels: int | None, known: bool) -> Head | None:
+def find_head(graph: ir.Graph, layout: GridLayout, image: ir.Value, labels: int | None, known: bool) -> Head | None:
     """Return where *graph* holds detections; None where it does not look like a detector.
 
     *labels* is the number of class names, *known* that the file says it is one.

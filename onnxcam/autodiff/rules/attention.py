@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules.compose import composed, length, unsupported
-from onnxcam.autodiff.rules.quantized import ends, real
+from onnxcam.autodiff.rules.quantized import dequantize, ends
 from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
@@ -60,7 +60,7 @@ def qattention(
     past: V | None = None,
 ) -> tuple[V, V]:
     """Attention of integers x and w."""
-    return attention(op, node, real(op, x, sx, zx), real(op, w, sw, zw, axis=-1), b, mask, past)
+    return attention(op, node, dequantize(op, x, sx, zx), dequantize(op, w, sw, zw, axis=-1), b, mask, past)
 
 
 @composed("MultiHeadAttention")

@@ -12,7 +12,7 @@ from onnxcam.autodiff.rules.compose import composed, unsupported
 from onnxcam.autodiff.table import ROWS, V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import FOLD_LIMIT, constant
-from onnxcam.graph.subgraph import bodies, captured, graphs, twin
+from onnxcam.graph.subgraph import bodies, captured, copy_graph, graphs
 
 
 def by_body(op: Emitter, node: ir.Node, *inputs: V | None) -> tuple[V | None, ...]:
@@ -89,7 +89,7 @@ def _plain(op: Emitter, attribute: ir.Attr, places: Mapping[V | None, V | None])
     """Return an attribute as the emitter takes it; in a graph what it takes from outside is put in its place."""
     if attribute.type is not ir.AttributeType.GRAPH:
         return list(attribute.value) if isinstance(attribute.value, tuple) else attribute.value
-    copy = twin(attribute.as_graph(), op.name("onnxcam.body"))
+    copy = copy_graph(attribute.as_graph(), op.name("onnxcam.body"))
     new = {x: _inside(op, copy, places[x]) for x in captured(copy)}
     for graph in graphs(copy):
         for node in graph:

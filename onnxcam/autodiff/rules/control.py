@@ -1,7 +1,8 @@
 """Operators that hold graphs: If, Loop, Scan.
 
-The gradient of a body is a twin of it, continued by its own gradient. Its outputs are the gradients of its inputs and
-of what it takes from outside; the latter are no inputs of the node, so these rules return pairs (`Rule.inner`).
+The gradient of a body is a copy of the body that goes on with its own gradient. Its outputs are the gradients of the
+body's inputs and of the values that the body captures. Captured values are not inputs of the node, so these rules
+return pairs of a value and its gradient (`Rule.inner`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
 from onnxcam.graph.sequences import is_plain
-from onnxcam.graph.subgraph import captured, prune, twin
+from onnxcam.graph.subgraph import captured, copy_graph, prune
 
 if TYPE_CHECKING:
     from onnxcam.autodiff.core import Scope
@@ -34,7 +35,7 @@ def if_(op: Emitter, node: ir.Node, dys: Cotangents, condition: V, *, scope: Sco
     """An If of the gradients of the branches; zeros for what the branch taken does not use."""
     forward = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     outside = [x for x in captured(*forward) if x in scope.active and _floating(x)]
-    branches = [Twin(op, body) for body in forward]
+    branches = [BodyCopy(op, body) for body in forward]
     each = [scope.backward(b.op, b.graph, zip(b.outputs, dys, strict=True), outside) for b in branches]
     found = [x for x, *dxs in zip(outside, *each, strict=True) if any(dx is not None for dx in dxs)]
     if not found:
@@ -49,7 +50,7 @@ def if_(op: Emitter, node: ir.Node, dys: Cotangents, condition: V, *, scope: Sco
 def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> Pairs:
     """A Scan from the last slices to the first, carrying the cotangents of the states.
 
-    The states before each step are collected by a twin of the node; the step is computed again from them.
+    The states before each step are collected by a copy of the node; the step is computed again from them.
     """
     body, count = node.attributes["body"].as_graph(), node.attributes.get_int("num_scan_inputs")
     carried = len(xs) - count
@@ -57,14 +58,14 @@ def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> P
     axes, ways, out_axes, out_ways = (
         list(node.attributes.get_ints(f"scan_{name}", [0] * length)) for name, length in zip(WAYS, lengths, strict=True)
     )
-    again = Twin(op, body)
+    again = BodyCopy(op, body)
     again.close([*again.outputs[:carried], *again.inputs[:carried]])
     settings = {"num_scan_inputs": count, "scan_input_axes": axes, "scan_input_directions": ways}
     stacks = _tuple(op.Scan(*xs, body=again.graph, outputs=2 * carried, **settings))[carried:] if carried else ()
     _annotate(stacks, body.inputs[:carried], stacked=True)
 
     states, outside = _active(body, xs, [(i, i) for i in range(carried)], scope)
-    step = Reverse(op, body)
+    step = ReverseStep(op, body)
     collected = [k for k, dy in enumerate(dys[carried:]) if dy is not None and _floating(step.outputs[carried + k])]
     seeds = [(step.outputs[carried + k], step.cotangent(step.outputs[carried + k])) for k in collected]
     slices = [i for i in range(carried, len(xs)) if xs[i] in scope.active and _floating(xs[i])]
@@ -101,7 +102,7 @@ def loop(
     """
     body, carried = node.attributes["body"].as_graph(), len(xs)
     states, outside = _active(body, (None, None, *xs), [(i, i - 1) for i in range(2, carried + 2)], scope)
-    step = Reverse(op, body)
+    step = ReverseStep(op, body)
     at = step.inputs[0]
     scans = zip(step.outputs[1 + carried :], dys[carried:], strict=True)
     seeds = [(y, step.op.Gather(dy, at, axis=0)) for y, dy in scans if dy is not None and _floating(y)]
@@ -123,11 +124,11 @@ def loop(
     return _pairs(wanted, op.Loop(history.count, None, *ds, *sums, body=step.graph, outputs=len(wanted)))
 
 
-class Twin:
+class BodyCopy:
     """A copy of a body, with an emitter that continues it."""
 
     def __init__(self, op: Emitter, body: ir.Graph) -> None:
-        self.graph = twin(body, op.name("onnxcam.body"))
+        self.graph = copy_graph(body, op.name("onnxcam.body"))
         self.op = op.inner(self.graph)
         self.inputs, self.outputs = list(self.graph.inputs), list(self.graph.outputs)
         self.graph.outputs.clear()
@@ -144,7 +145,7 @@ class Twin:
         return ir.Value(name=self.op.name(f"{self.graph.name}.in"), shape=shape, type=kind)
 
 
-class Reverse(Twin):
+class ReverseStep(BodyCopy):
     """One step back of a loop."""
 
     carried: list[V]  # inputs: the cotangents of the states, the sums for what lies outside
@@ -198,15 +199,15 @@ class Reverse(Twin):
 
 
 class History:
-    """What a Loop carries before each of its steps, as twins of it tell.
+    """The states of a Loop before each iteration, computed by copies of the Loop.
 
-    A twin stacks the states whose shape stays, and keeps other tensors in a sequence. Sequences and optionals, of which
-    there are no sequences, are computed again from the start.
+    A copy stacks the states of constant shape and collects other tensors in a sequence. A sequence cannot hold
+    sequences or optionals: those states are computed again from the first iteration.
     """
 
     def __init__(self, op: Emitter, node: ir.Node, read: Sequence[int]) -> None:
         self.node, self.xs = node, node.inputs[2:]
-        again, carried = Twin(op, node.attributes["body"].as_graph()), len(self.xs)
+        again, carried = BodyCopy(op, node.attributes["body"].as_graph()), len(self.xs)
         states, after = again.inputs[2:], again.outputs[1:]
         self.stacked = [k for k in read if is_plain(states[k]) and _stays(states[k], after[k])]
         self.listed = [k for k in read if is_plain(states[k]) and not _stays(states[k], after[k])]
@@ -229,7 +230,7 @@ class History:
         states = {k: op.Gather(stack, at, axis=0) for k, stack in zip(self.stacked, self.stacks, strict=False)}
         states.update((k, op.SequenceAt(s, at)) for k, s in zip(self.listed, self.lists, strict=True))
         if self.others:
-            again, carried = Twin(op, self.node.attributes["body"].as_graph()), len(self.xs)
+            again, carried = BodyCopy(op, self.node.attributes["body"].as_graph()), len(self.xs)
             again.close(again.outputs[: 1 + carried])
             made = _tuple(op.Loop(at, *self.node.inputs[1:], body=again.graph, outputs=carried))
             _annotate(made, again.graph.outputs[1:])

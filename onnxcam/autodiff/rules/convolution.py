@@ -27,7 +27,7 @@ NARROW = 8  # channels a group
 def conv(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, w: V, b: V | None = None) -> Gradients:
     """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx = wᵀ ⋆ dy, dw = Σ x dy, db = Σ dy."""
     g = core.dense(op, dy, node.outputs[0])
-    window = Window.of(op, node, w, x, g)
+    window = ConvolutionWindow.of(op, node, w, x, g)
     row = dy if isinstance(dy, core.OneHot) and window.is_whole(x) else None
     return (
         window.spread(op, g, w, x) if row is None else one_hot_rows(op, row, w),
@@ -39,7 +39,7 @@ def conv(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, w: V, b: V | None
 @rule("ConvTranspose")
 def conv_transpose(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
     """Conv with x and y exchanged: dx = w ⋆ dy, dw = Σ dy x, db = Σ dy."""
-    window = Window.of(op, node, w, dy, x, transposed=True)
+    window = ConvolutionWindow.of(op, node, w, dy, x, transposed=True)
     return (
         window.gather(op, dy, w),
         lambda: window.kernel(op, dy, x),
@@ -47,12 +47,12 @@ def conv_transpose(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = 
     )
 
 
-def _bias(op: Emitter, dy: V, window: Window) -> V:
+def _bias(op: Emitter, dy: V, window: ConvolutionWindow) -> V:
     return op.ReduceSum(dy, [0, *window.axes], keepdims=0)
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvolutionWindow:
     """How a kernel slides over the large tensor. What depends on sizes is int64 [n], constant where known."""
 
     strides: list[int]
@@ -64,7 +64,7 @@ class Window:
     rest: V  # positions of the large tensor behind the last window
 
     @classmethod
-    def of(cls, op: Emitter, node: ir.Node, w: V, large: V, small: V, transposed: bool = False) -> Window:
+    def of(cls, op: Emitter, node: ir.Node, w: V, large: V, small: V, transposed: bool = False) -> ConvolutionWindow:
         """Read *node*'s window; *large* and *small* have the sizes of Conv's input and output."""
         n = rank(w) - 2
         strides = list(node.attributes.get_ints("strides", [1] * n))

@@ -63,7 +63,7 @@ def global_average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 @rule("AveragePool")
 def average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = Σ x / n over each window, n = n₁ n₂ … axis by axis: dx gathers dy / n from the windows."""
-    windows = Windows(op, node, x)
+    windows = PoolingWindows(op, node, x)
     if windows.is_one():
         return (core.Repeated(op.Div(dy, float(np.prod(windows.kernel)))),)
     return (windows.spread(dy, windows.mean),)
@@ -73,7 +73,7 @@ def average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def lp_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = (Σ |x|^p)^(1/p): dx = sign(x) |x|^(p-1) Σ dy / y^(p-1) over the windows with x in them."""
     power = node.attributes.get_int("p", 2)
-    windows = Windows(op, node, x)
+    windows = PoolingWindows(op, node, x)
     return (_powered(op, x, windows.spread(_unpowered(op, node, dy, power), windows.sum), power),)
 
 
@@ -105,7 +105,7 @@ def _power(op: Emitter, x: V, power: int) -> V:
     return x if power == 1 else op.Pow(x, float(power))
 
 
-class Windows:
+class PoolingWindows:
     """The windows of a pooling *node* over *x*, axis by axis."""
 
     def __init__(self, op: Emitter, node: ir.Node, x: V) -> None:

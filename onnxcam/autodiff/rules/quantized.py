@@ -118,7 +118,7 @@ def as_float(op: Emitter, x: V, like: V) -> V:
     return x if x.dtype == wanted else op.Cast(x, to=int(wanted))
 
 
-def real(op: Emitter, x: V | None, scale: V, zero: V | None = None, axis: int = 0) -> Any:
+def dequantize(op: Emitter, x: V | None, scale: V, zero: V | None = None, axis: int = 0) -> Any:
     """Return the real values of the integers *x*; scale and zero point are one number, or one an index of *axis*."""
     if x is None:
         return None
@@ -137,16 +137,18 @@ def qlinear_conv(
 ) -> V:
     """y = quantised (w ⋆ x + b), b in units of sx sw."""
     last = node.attributes.get_int("channels_last", 0)
-    image = channels_first(op, real(op, x, sx, zx), last)
+    image = channels_first(op, dequantize(op, x, sx, zx), last)
     bias = None if b is None else op.Mul(op.Cast(b, to=int(gradient_dtype(sx))), op.Mul(sx, sw))
-    y = op.Conv(image, real(op, w, sw, zw), bias, **copied(node, *WINDOW))
+    y = op.Conv(image, dequantize(op, w, sw, zw), bias, **copied(node, *WINDOW))
     return op.QuantizeLinear(channels_back(op, y, rank(x), last), sy, zy)
 
 
 @composed("QLinearMatMul", domain="")
 def qlinear_matmul(op: Emitter, node: ir.Node, a: V, sa: V, za: V, b: V, sb: V, zb: V, sy: V, zy: V) -> V:
     """y = quantised (a b); scales of a are one, or one a row, those of b one a column."""
-    return op.QuantizeLinear(op.MatMul(real(op, a, sa, za, axis=-2), real(op, b, sb, zb, axis=-1)), sy, zy, axis=-2)
+    return op.QuantizeLinear(
+        op.MatMul(dequantize(op, a, sa, za, axis=-2), dequantize(op, b, sb, zb, axis=-1)), sy, zy, axis=-2
+    )
 
 
 @composed("ConvInteger", domain="")

@@ -74,7 +74,7 @@ def spelt_out(
     alive = None if lengths is None else _alive(op, lengths, op.Shape(x, end=1), [t, n, 1])
     each = []
     for d, way in enumerate(ways):
-        cell = Cell(op, node, d, len(ways), [t, n, hidden], w, r, b, p)
+        cell = RecurrentCell(op, node, d, len(ways), [t, n, hidden], w, r, b, p)
         states = [cell.initial(s, x) for s in ((h, c) if node.op_type == "LSTM" else (h,))]
         each.append(cell.scan(x, states, alive, way))
     ys, *lasts = (
@@ -114,7 +114,7 @@ def _shaped(x: V, shape: Dims) -> V:
     return x
 
 
-class Cell:
+class RecurrentCell:
     """One direction: its weights and what a step does."""
 
     def __init__(
@@ -263,12 +263,12 @@ def activations(node: ir.Node) -> list[Callable[[Emitter, V], V]]:
         alpha, beta = PARAMETERS.get(name.lower(), (None, None))
         alpha = alphas.pop(0) if alpha is not None and alphas else alpha
         beta = betas.pop(0) if beta is not None and betas else beta
-        made.append(Activation(name.lower(), alpha, beta))
+        made.append(GateFunction(name.lower(), alpha, beta))
     return made
 
 
 @dataclass(frozen=True)
-class Activation:
+class GateFunction:
     """A function of the gates; names are known in any case."""
 
     name: str

@@ -9,7 +9,7 @@ from functools import partial
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.cotangents import Element, zeros_like
+from onnxcam.autodiff.cotangents import ElementCotangent, zeros_like
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.sequences import at, lengths
@@ -39,7 +39,7 @@ def sequence_erase(op: Emitter, node: ir.Node, dy: V, s: V, position: V | None =
 @rule("SequenceAt")
 def sequence_at(op: Emitter, node: ir.Node, dy: V, s: V, position: V) -> Gradients:
     """y = s[i]: ds is dy at i, zeros elsewhere."""
-    return Element(at(op, s, position), dy), None
+    return ElementCotangent(at(op, s, position), dy), None
 
 
 @rule("SplitToSequence")
