@@ -29,7 +29,7 @@ Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 @dataclass(frozen=True)
 class GridLayout:
-    """Axes of a tensor [N, …]: one of channels, the others of space, in order."""
+    """Axes of a tensor [N, …]: one of channels, the others spatial, in order."""
 
     channel: int
     space: tuple[int, ...]
@@ -40,7 +40,7 @@ class GridLayout:
         return x if order == sorted(order) else op.Transpose(x, perm=order)
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return *x* as [N, K, *space], the same memory."""
+        """Return *x* as [N, K, *space], a view."""
         return x.transpose(0, self.channel, *self.space)
 
     @property
@@ -49,7 +49,7 @@ class GridLayout:
         return 2 + len(self.space)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
-        """Return the lengths of the axes of space, None where they are not known."""
+        """Return the lengths of the spatial axes, None where unknown."""
         return tuple(None if x.shape is None else x.shape[axis] for axis in self.space)
 
     def permuted(self, perm: Sequence[int]) -> GridLayout:
@@ -59,16 +59,16 @@ class GridLayout:
 
 @dataclass(frozen=True)
 class BlockedLayout(GridLayout):
-    """A grid in the blocked layout of ONNX Runtime's convolutions: declared as [N, K, *space], otherwise in memory."""
+    """A grid in ONNX Runtime's blocked memory layout for convolutions (NCHWc), declared as [N, K, *space]."""
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
-        """Return *x* as [N, K, *space], with the channels that pad it."""
+        """Return *x* as [N, K, *space], padding channels included."""
         return plain(op, x, compose.length(x, 1))
 
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Axes of a tensor [N, …] of rank 3, and the cells among its tokens: ``offset`` to ``offset + prod(grid)``."""
+    """Axes of a tensor [N, …] of rank 3; its tokens ``offset`` to ``offset + prod(grid)`` are the cells of a grid."""
 
     channel: int
     token: int
@@ -78,7 +78,7 @@ class TokenLayout:
 
     @property
     def cells(self) -> int:
-        """Return how many tokens are cells of the grid."""
+        """Return the number of tokens that are cells of the grid."""
         count = 1
         for length in self.grid:
             count *= length
@@ -86,7 +86,7 @@ class TokenLayout:
 
     @property
     def end(self) -> int:
-        """Return the place behind the last cell."""
+        """Return the index after the last cell."""
         return self.offset + self.cells
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
@@ -97,7 +97,7 @@ class TokenLayout:
         return op.Reshape(cells, [0, 0, *self.grid])
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the cells of *x* as [N, K, *grid], the same memory."""
+        """Return the cells of *x* as [N, K, *grid], a view."""
         cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.end]
         return cells.reshape(*cells.shape[:2], *self.grid)
 
@@ -114,9 +114,9 @@ Layout: TypeAlias = GridLayout | TokenLayout
 
 
 def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
-    """Return the input of *graph* called *name*, or the one that takes the picture: the only one, or the only grid.
+    """Return the input of *graph* called *name*; without a name the only input, or the only one with an image's shape.
 
-    ModelError where it is no tensor of numbers, or nobody can tell.
+    ModelError if several inputs could be the image, or the input is not a tensor of numbers.
     """
     inputs = list(graph.inputs)
     shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
@@ -141,7 +141,10 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
 
 
 def picture_layout(image: ir.Value) -> GridLayout | None:
-    """Return the layout of a model's input: channels are the axis of length 1, 3 or 4, first or last."""
+    """Return the layout of a model's input [N, …] of rank 4 or 5; None for other ranks.
+
+    The channel axis is the first or last one, whichever has length 1, 3 or 4; the first if both or neither has.
+    """
     if image.shape is None or len(image.shape) not in (4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
@@ -152,7 +155,7 @@ def picture_layout(image: ir.Value) -> GridLayout | None:
 
 
 def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
-    """Return the layout of every tensor that depends on *image* and in which space can be followed."""
+    """Return the layouts of the tensors that depend on *image*; without those whose spatial axes cannot be followed."""
     active = dependents(graph, [image], rules)
     start = picture_layout(image)
     found: dict[ir.Value, Layout] = {} if start is None else {image: start}
@@ -179,7 +182,7 @@ def _length(x: ir.Value | None, axis: int) -> Dim:
 
 
 def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Pointwise operators and normalisations: the output has the layout of an input of its rank."""
+    """Pointwise operators and normalisations: the output has the layout of an input of the same rank."""
     shape = node.outputs[position].shape
     for x in node.inputs:
         layout = found.get(x) if x is not None else None
@@ -195,17 +198,17 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
 
 
 def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
-    """Whether an axis of tokens is as long as it was; where that is not known, whether all cells are there still."""
+    """Whether the axis of tokens keeps its length; if that is unknown, whether it still has room for all cells."""
     return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
 
 
 def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Convolutions and pools: the standard has their channels at axis 1."""
+    """Convolutions and pools have their channels at axis 1."""
     source = _source(node, found)
     if source is None or source[1].rank < 4:
         return None
     rank = source[1].rank
-    if node.attributes.get_int("channels_last", 0):  # ONNX Runtime's own
+    if node.attributes.get_int("channels_last", 0):  # an extension of ONNX Runtime
         return GridLayout(rank - 1, tuple(range(1, rank - 1)))
     return GridLayout(1, tuple(range(2, rank)))
 
@@ -228,7 +231,7 @@ def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value
 
 
 def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """A product with weights mixes the last axis; a product of two activations (attention) mixes space."""
+    """A product with weights keeps space; a product of two activations (attention) mixes it."""
     x, w = node.inputs[0], node.inputs[3 if node.op_type in _QUANTISED_PRODUCTS else 1]
     if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
         return None
@@ -236,7 +239,7 @@ def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) 
 
 
 def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """A grid flattened into tokens, or tokens folded into a grid, the channels untouched."""
+    """A reshape may flatten a grid into tokens, or fold tokens into a grid; the channels stay."""
     source = _source(node, found)
     y = node.outputs[position]
     if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
@@ -269,7 +272,7 @@ def _long(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Concatenation: tokens that are no cells shift the grid; a rolled grid (shifted windows) is none any more."""
+    """Concatenated tokens shift the grid; a rolled grid (shifted windows) has no layout any more."""
     source = _source(node, found)
     if source is None or source[0].shape is None:
         return None
@@ -279,7 +282,7 @@ def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
         return None if axis in layout.space and _rolled(node) else layout
     if axis != layout.token:
         return layout
-    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # there with scales and zeros
+    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # (tensor, scale, zero point) each
     lengths = [_length(part, axis) for part in parts]
     place = list(parts).index(x)
     before, after = lengths[:place], lengths[place + 1 :]
@@ -293,10 +296,10 @@ def _known(lengths: Sequence[Dim]) -> bool:
 
 
 def _whole(node: ir.Node, axis: int) -> Dim:
-    """Return the length of what *node* joins; None where nobody knows.
+    """Return the length of the output of *node*, None where unknown.
 
-    PyTorch's older exporter repeats class tokens by a shape computed at run time. The places, which are added to all
-    tokens, tell how many there are.
+    PyTorch's older exporter repeats class tokens by a shape computed at run time. The position embedding, which is
+    added to all tokens, has a known length.
     """
     y = node.outputs[0]
     wholes = (_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add")))
@@ -304,14 +307,14 @@ def _whole(node: ir.Node, axis: int) -> Dim:
 
 
 def _rolled(node: ir.Node) -> bool:
-    """Whether all that *node* joins was cut off the same tensor."""
+    """Whether *node* joins slices of one tensor."""
     makers = [x.producer() if x is not None else None for x in node.inputs]
     cut = [maker.inputs[0] for maker in makers if maker is not None and maker.op_type in ("Slice", "Split")]
     return len(cut) == len(makers) > 1 and len(set(cut)) == 1
 
 
 def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """A slice of the channels keeps the layout; a slice of the tokens must keep all cells."""
+    """A slice of the channels keeps the layout; a slice of the tokens keeps it if all cells remain."""
     source = _source(node, found)
     y = node.outputs[position]
     if source is None or y.shape is None or source[0].shape is None or len(y.shape) != len(source[0].shape):
@@ -341,9 +344,9 @@ FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]]
     "Slice": _sliced,
     "Split": _sliced,
     **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
-    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # cells lie elsewhere in the picture behind them
+    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # their cells are not in image order
     **dict.fromkeys(operators(Trait.RESHAPES), _reshaped),
     **dict.fromkeys(operators(Trait.POOLS | Trait.INTERLEAVES), _channels_first),
     **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "ConvInteger", "QLinearConv"), _channels_first),
 }
-"""How each operator carries a layout on; what is not listed works point by point."""
+"""How each operator changes a layout; operators that are not listed work point by point."""
