@@ -1,4 +1,4 @@
-"""The vector-Jacobian product of a model, as a model."""
+"""Add the vector-Jacobian product, or other outputs, to a model."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ def vjp(
     Returns:
         A model with the inputs of *model*, plus ``<output>.cotangent``, of the output's shape and dtype, for each
         output; and the outputs of *model*, plus ``<input>.gradient``, of the input's shape and dtype, for each input.
-        Its weights are inside; but where they exceed 2 GB, it refers to the file of *model* that holds them, and is to
-        be saved into that file's folder.
+        It holds its weights. If they exceed 2 GB, it refers to the weight files of *model*: save it into their folder.
 
     Raises:
         ModelError: the model is invalid, or has no tensor of that name.
         MissingRuleError: an operator between inputs and outputs has no rule.
-        GradientError: an input that was asked for is not connected with any output.
+        GradientError: a requested input is not connected with any output.
 
     Example:
         >>> gradient = vjp("model.onnx", ["logits"], ["image"])
@@ -58,7 +57,7 @@ def vjp(
 
 
 def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str] | None, rules: RuleSet) -> None:
-    """Add cotangent inputs and gradient outputs to *model*, a canonical one, in place."""
+    """Add cotangent inputs and gradient outputs to *model*, which is canonical, in place."""
     graph = model.graph
     sources = _tensors(graph, outputs, graph.outputs, "output")
     wanted = _tensors(graph, inputs, graph.inputs, "input")
@@ -84,9 +83,9 @@ def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
 def add_output(
     op: Emitter, value: ir.Value, name: str, like: ir.Value | None = None, shape: Sequence[Any] | None = None
 ) -> ir.Value:
-    """Add *value* to the graph's outputs under a name of its own; return that output.
+    """Add *value* to the graph's outputs under *name*, numbered if it is taken; return that output.
 
-    It has the type of the cotangent of the tensor *like*, or at least that *shape*.
+    Declare the type of the cotangent of *like*, if given, else *shape*.
     """
     output = op.call(value, name)
     if like is not None:
@@ -100,10 +99,10 @@ def add_output(
 def set_outputs(
     op: Emitter, outputs: Mapping[str, ir.Value], *, shape: Sequence[Any] | None = None, replace: bool = False
 ) -> list[str]:
-    """Add *outputs* to the graph's outputs, by name, place their nodes, and remove what no output needs.
+    """Add *outputs* to the graph by name, place their nodes, and remove nodes and weights that no output needs.
 
-    All of them have *shape*, if given. *replace*: the graph loses its other outputs. Return their names in the graph,
-    which differ where a name is taken.
+    Declare *shape* for all of them, if given. *replace*: remove the other outputs. Return the names in the graph: a
+    name that is taken gets a number.
     """
     if replace:
         op.graph.outputs.clear()

@@ -20,7 +20,8 @@ class Compositions(dict[Key, Forward]):
     """A table of operators expressed by standard operators.
 
     Attributes:
-        shapes: Functions for operators without composition, from a node to its output's shape; the dtype is the input's.
+        shapes: For operators without composition, the function from a node to its output's shape. The dtype is that of
+            the input.
     """
 
     def __init__(self) -> None:

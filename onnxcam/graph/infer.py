@@ -1,4 +1,4 @@
-"""Dtype and shape of what is emitted, as far as rules and methods ask for them."""
+"""Infer dtypes and shapes of emitted nodes, as far as rules and methods need them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _SCALED = operators(Trait.QUANTISES)  # their other inputs are scales and zero p
 _POINTWISE = operators(Trait.ARITHMETIC) | set("Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
 
 LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
-"""Operators of other domains whose output is like their input."""
+"""Operators of other domains whose output has the shape and dtype of their input."""
 
-LONG = 2**21  # elements; onnx keeps a record, of 130 bytes, of each element of any vector that could be a shape
+LONG = 2**21  # elements; onnx keeps 130 bytes for each element of a vector that could be a shape
 
-SMALL = 1024  # elements; constants of this size may be shapes, axes or pads
+SMALL = 1024  # elements; larger constants are not shapes, axes or pads
 
 
 def type_of(
     op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
 ) -> ir.TypeProtocol | None:
-    """Return the type of an operator's output at *position*, None where its inputs do not tell."""
+    """Return the type of an operator's output at *position*, None if its inputs do not determine it."""
     if op_type in _SAME and inputs[0] is not None:
         kind = inputs[0].type
         return content(kind) if op_type == "OptionalGetElement" else kind
@@ -48,7 +48,7 @@ def type_of(
 def dtype_of(
     op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
 ) -> ir.DataType | None:
-    """Return the dtype of an operator's output at *position*, None where its inputs do not tell."""
+    """Return the dtype of an operator's output at *position*, None if its inputs do not determine it."""
     if op_type in _HOLDERS:
         return None
     if op_type in _BOOL:
@@ -56,7 +56,7 @@ def dtype_of(
     if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
         return ir.DataType.INT64
     if op_type == "LayerNormalization" and position > 0:
-        return ir.DataType.FLOAT  # the statistics, whatever the data
+        return ir.DataType.FLOAT  # the statistics
     if op_type == "SequenceEmpty":
         return ir.DataType(attributes.get("dtype", ir.DataType.FLOAT))
     if op_type == "Cast":
@@ -69,7 +69,7 @@ def dtype_of(
 
 
 def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Shape | None:
-    """Return the shape of an operator's output where it is that of an operand, all others being single numbers."""
+    """Return the shape of an operator's output if it is the shape of one operand and all others are single numbers."""
     if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
         axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
         return ir.Shape([len(axes)])
@@ -84,17 +84,17 @@ def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[s
 
 
 def gradient_dtype(x: ir.Value) -> ir.DataType:
-    """Return the dtype of the cotangent of *x*: its own, but float32 for integers and where it is not known."""
+    """Return the dtype of the cotangent of *x*: its own; float32 for integers and unknown dtypes."""
     return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
 
 
 def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
-    """Return the type that an optional of type *kind* holds; *kind* itself if it is none."""
+    """Return the type of the content of an optional of type *kind*; *kind* itself if it is not an optional."""
     return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
 
 
 def no_numbers(x: ir.Value) -> str | None:
-    """Say what *x* is if it is no tensor of numbers, and which node makes it; None if it is one."""
+    """Describe *x* and its node if it is not a tensor of numbers; None if it is."""
     if isinstance(content(x.type), ir.SequenceType):
         what = "a sequence"
     elif x.dtype == ir.DataType.STRING:
@@ -106,12 +106,12 @@ def no_numbers(x: ir.Value) -> str | None:
 
 
 def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
-    """Whether two lengths are known to be equal; nothing is known of one without a name."""
+    """Whether two lengths are known to be equal; an unnamed symbolic length is unknown."""
     return a == b and (isinstance(a, int) or a.value is not None)
 
 
 def rank(x: ir.Value) -> int:
-    """Return the number of axes of *x*; ModelError where it is not known."""
+    """Return the number of axes of *x*; ModelError if it is unknown."""
     if x.shape is None:
         node = x.producer()
         raise ModelError(
@@ -123,10 +123,13 @@ def rank(x: ir.Value) -> int:
 
 
 def infer_model(model: ir.Model, values: bool = True) -> None:
-    """Have onnx infer what it can, from *values* of shapes too; it leaves *model* as it is where it fails."""
+    """Infer shapes and dtypes by onnx, in place; nothing changes if it fails.
+
+    *values*: also from the values of computed shapes.
+    """
     try:
         proto = call_onnx(partial(inferred_by_onnx, values=values), model)
-    except Exception:  # whatever onnx's C++ raises on what it does not know
+    except Exception:  # onnx's C++ raises errors of many types
         return
     pairs = zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True)
     mappings = [tuple(map(ir.convenience.create_value_mapping, graphs)) for graphs in pairs]
@@ -137,13 +140,13 @@ def infer_model(model: ir.Model, values: bool = True) -> None:
                 value.type = found[name].type or value.type
                 value.shape = value.shape if found[name].shape is None else without(found[name].shape, shared)
     for node in model.graph.all_nodes():
-        if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
+        if node.op_type == "Attention" and node.domain == "":  # onnx infers 0 for unknown lengths
             for y in node.outputs:
                 y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
 
 
 def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
-    """Infer the outputs of *nodes*, which stand in order, from what is known of their inputs."""
+    """Infer the outputs of *nodes*, in topological order, from their inputs."""
     stand_ins: dict[ir.Value | None, ir.Value | None] = {None: None}
     for value in (value for node in nodes for value in (*node.inputs, *captured(*bodies(node)), *node.outputs)):
         if value not in stand_ins and value is not None:
@@ -167,7 +170,7 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         if copy is None:
             continue
         value.type = value.type or copy.type
-        if value.shape is None and copy.shape is not None:  # symbols that onnx made up are not unique
+        if value.shape is None and copy.shape is not None:  # symbols made up by onnx are not unique
             value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in copy.shape])
 
 

@@ -100,9 +100,7 @@ def _slice(
     where = [slice(None)] * data.ndim
     axes = np.arange(len(starts)) if axes is None else axes
     for axis, begin, end, step in zip(axes, starts, ends, [1] * len(starts) if steps is None else steps, strict=True):
-        low = (
-            -data.shape[axis] - 1
-        )  # numpy reads -1 as the last element; ONNX reaches the first element by a large negative end
+        low = -data.shape[axis] - 1  # ONNX: down to the first element; numpy needs None
         stop = None if step < 0 and end <= low + 1 else int(end)
         where[axis] = slice(int(begin), stop, int(step))
     return data[tuple(where)]
