@@ -1,7 +1,7 @@
 """Convolutions and their transposes.
 
-Both join three tensors, a large x, a kernel w and a small y, in ⟨y, w ⋆ x⟩; each gradient is a product of two of
-the three. In a transposed convolution x and y are exchanged.
+Both are the trilinear form ⟨y, w ⋆ x⟩ of a large x, a kernel w and a small y; each gradient is a product of two of the
+three. In a transposed convolution x and y are exchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import rank
 
-TO_THE_FRONT = -(2**63)  # the end of a Slice that runs backwards through a whole axis
+TO_THE_FRONT = -(2**63)  # the end of a Slice that reverses a whole axis
 NARROW = 8  # channels a group
 
 
@@ -53,7 +53,7 @@ def _bias(op: Emitter, dy: V, window: ConvolutionWindow) -> V:
 
 @dataclass(frozen=True)
 class ConvolutionWindow:
-    """How a kernel slides over the large tensor. What depends on sizes is int64 [n], constant where known."""
+    """The geometry of a kernel on the large tensor; values are int64 [n], constant where known."""
 
     strides: list[int]
     dilations: list[int]
@@ -61,7 +61,7 @@ class ConvolutionWindow:
     kernel_shape: V
     extents: V  # of the dilated kernel
     pads: V  # begins, then ends: [2 n]
-    rest: V  # positions of the large tensor behind the last window
+    rest: V  # positions of the large tensor after the last window
 
     @classmethod
     def of(cls, op: Emitter, node: ir.Node, w: V, large: V, small: V, transposed: bool = False) -> ConvolutionWindow:
@@ -93,7 +93,7 @@ class ConvolutionWindow:
         return list(range(2, 2 + len(self.strides)))
 
     def is_whole(self, x: V) -> bool:
-        """Whether it is known to lie over *x* exactly once: a linear layer, each row of which is a whole kernel."""
+        """Whether the kernel is known to cover *x* exactly: then the convolution is a linear layer."""
         kernel, pads = constant(self.kernel_shape), constant(self.pads)
         if kernel is None or pads is None or x.shape is None or self.group > 1:
             return False
@@ -105,7 +105,7 @@ class ConvolutionWindow:
         return op.Conv(x, w, pads=pads, strides=self.strides, dilations=self.dilations, group=self.group)
 
     def spread(self, op: Emitter, y: V, w: V, x: V) -> V:
-        """Return what ⟨y, w ⋆ x⟩ is multiplied with, in the shape of *x*: the transpose of `gather`.
+        """Return the transpose of `gather` applied to *y*, in the shape of *x*.
 
         ConvTranspose says so directly. A Conv with the kernel turned round over y, zeros put between its positions
         where windows move by more than one, is as fast as the forward Conv on ONNX Runtime's CPU provider: 0.09 ms
@@ -132,7 +132,7 @@ class ConvolutionWindow:
         return self._cut(op, whole, op.Gather(self.pads, list(range(len(self.axes)))), x)
 
     def _apart(self, op: Emitter, y: V) -> V:
-        """Return *y* with zeros between its positions, and behind the last: repeated, and masked."""
+        """Return *y* with zeros after each position, by repetition and a mask."""
         if max(self.strides) == 1:
             return y
         scales = np.asarray([1, 1, *self.strides], np.float32)
@@ -144,7 +144,7 @@ class ConvolutionWindow:
         return op.Mul(repeated, op.Tile(first, op.Concat([1, 1], op.Shape(y, start=2), axis=0)))
 
     def _cut(self, op: Emitter, whole: V, begins: Any, x: V) -> V:
-        """Return the part of *whole* from *begins* on that is as large as *x*."""
+        """Return the part of *whole* that starts at *begins* and has the size of *x*."""
         return op.Slice(whole, begins, op.Add(begins, op.Shape(x, start=2)), self.axes)
 
     def kernel(self, op: Emitter, x: V, y: V) -> V:
@@ -171,7 +171,7 @@ class ConvolutionWindow:
         return op.Transpose(product, perm=exchange)
 
     def _padded(self, op: Emitter, x: V) -> tuple[V, list[int]]:
-        """Return *x* and the pads that a Conv is to add: none where they are only known when the model runs."""
+        """Return *x* and the pads for a Conv; pads that are unknown before the run are applied to *x* instead."""
         pads = constant(self.pads)
         if pads is not None:
             return x, pads.tolist()

@@ -127,7 +127,7 @@ def matmul_integer_to_float(
 
 @composed("DynamicQuantizeLSTM")
 def dynamic_quantize_lstm(op: Emitter, node: ir.Node, x: V, w: V, r: V, *rest: Any) -> tuple[V, V, V]:
-    """LSTM of integer weights, which stand turned: [directions, columns, 4 hidden]."""
+    """LSTM with integer weights, transposed: [directions, columns, 4 hidden]."""
     states, (sw, zw, sr, zr) = rest[:5], rest[5:]
     weights = []
     for codes, scale, zero in ((w, sw, zw), (r, sr, zr)):
@@ -140,7 +140,7 @@ def dynamic_quantize_lstm(op: Emitter, node: ir.Node, x: V, w: V, r: V, *rest: A
 
 
 def _a_column(op: Emitter, x: V, dims: int) -> V:
-    """Return *x*, one number a direction, or one a direction and column, as [directions, 1, columns or 1]."""
+    """Return *x*, a number for each direction, or for each direction and column, as [directions, 1, columns or 1]."""
     return op.Unsqueeze(x, [1] if dims == 2 else [1, 2])
 
 
@@ -150,12 +150,12 @@ _NF4 = (
     *(0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0),
 )
 BNB4 = ((*_FP4, *(-x for x in _FP4)), _NF4)
-"""What the codes of 4 bits stand for: FP4, a float of one sign, two exponent and one mantissa bit, and NF4."""
+"""The values of 4-bit codes: FP4, a float of one sign, two exponent and one mantissa bit, and NF4."""
 
 
 @composed("MatMulBnb4")
 def matmul_bnb4(op: Emitter, node: ir.Node, a: V, b: V, largest: V) -> V:
-    """y = a wᵀ; w [N, K] is coded in 4 bits, the highest first, in shares of the largest number of its block."""
+    """y = a wᵀ; w [N, K] has 4-bit codes, high bits first, relative to the largest magnitude of the block."""
     k, n, block, kind = (node.attributes.get_int(name) for name in ("K", "N", "block_size", "quant_type"))
     if not node.attributes.get_int("transB", 1):
         raise unsupported(node, "transB 0")
@@ -184,13 +184,13 @@ def matmul_nbits(
     steps: Any = op.Reshape(_unpacked(op, b, bits), [n, -1, block])
     if zeros is None:
         shift: Any = float(2 ** (bits - 1))
-    elif zeros.dtype == ir.DataType.UINT8:  # packed too, each row filled up to whole bytes
+    elif zeros.dtype == ir.DataType.UINT8:  # packed too, each row padded to whole bytes
         shift = op.Slice(op.Reshape(_unpacked(op, zeros, bits), [n, -1]), [0], [count], [1])
         shift = op.Reshape(op.Cast(shift, to=float_), [n, count, 1])
     else:
         shift = op.Reshape(zeros, [n, count, 1])
     scales = op.Reshape(scales, [n, count, 1])
-    if order is not None:  # which block each row of the matrix goes by
+    if order is not None:  # the block of each row of the matrix
         if zeros is not None:
             raise unsupported(node, "zero points beside g_idx, which ONNX Runtime's providers take differently")
         steps, scales = op.Slice(op.Reshape(steps, [n, -1, 1]), [0], [k], [1]), op.Gather(scales, order, axis=1)
