@@ -132,7 +132,7 @@ def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim
     twin = prepared.twin()
     try:
         explanation_graph(
-            twin, method, [choice.layer.twin(twin.model.graph)] if choice and method.uses_layer else [], aim
+            twin, method, [choice.layer.in_graph(twin.model.graph)] if choice and method.uses_layer else [], aim
         )
     except OnnxcamError as error:
         return str(error)

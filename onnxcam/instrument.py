@@ -1,4 +1,4 @@
-"""A model with activations and gradients as extra outputs, for any runtime to read."""
+"""Instrumentation: add activations and gradients to a model's outputs, for any runtime to read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import backward, connected
+from onnxcam.autodiff.core import connected
 from onnxcam.autodiff.differentiate import add_output
 from onnxcam.errors import LayerError, ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
@@ -23,13 +23,14 @@ from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import candidates, find, module_outputs
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets import ClassAim, find_scores
+from onnxcam.targets.aim import emit_gradients
 
 AUTO, ALL_BLOCKS = "auto", "all-blocks"
 
 
 @dataclass(frozen=True)
 class Tap:
-    """A tensor to expose, and which of the framework's layers has it as its output, where that can be said."""
+    """A tensor to expose, and the framework's layer whose output it is, if known."""
 
     value: ir.Value
     layer: str | None = None
@@ -52,14 +53,27 @@ def instrument(
     input_gradient: bool = False,
     overwrite: bool = False,
 ) -> list[tuple[str, str]]:
-    """Write *model* to *path* with more outputs; return their names and meanings.
+    """Write *model* with additional outputs to *path*; return the name and meaning of each.
 
-    For each layer (a name, ``"auto"`` or ``"all-blocks"``) its activation, under the tensor's own name, and with
-    *gradients* ``<tensor>.gradient``, that of the score of the class in the new input ``onnxcam.class`` (int64 [N];
-    −1: the model's own top class); with *input_gradient* also that of the floating inputs; and which class it was,
-    and its score. LayerError for a layer that is not there, TargetError for gradients of a model without class scores,
-    OutputError where *path* cannot be written, is the model or its weights, or, without *overwrite*, is a file of other
-    origin.
+    Args:
+        model: The model; it is not changed.
+        path: The file to write.
+        layers: Names of tensors, nodes or framework layers, ``"auto"`` or ``"all-blocks"``. The activation of each
+            becomes an output under the name of its tensor.
+        gradients: Add ``<tensor>.gradient`` for each layer, of the tensor's shape: the gradient of one class score.
+            The new input ``onnxcam.class``, int64 [N], selects the class; −1 is the model's top class. The class and
+            its score, [N], become outputs too.
+        input_gradient: Add the gradient at each floating input as well.
+        overwrite: Replace a file that onnxcam did not write.
+
+    Raises:
+        LayerError: the model has no such layer.
+        TargetError: gradients are requested and the model has no class scores.
+        OutputError: *path* cannot be written, is the model itself or its weights, or is a file that onnxcam did not
+            write, without *overwrite*.
+
+    Example:
+        >>> instrument("model.onnx", "instrumented.onnx", ["layer4"])
     """
     opened = canonical(load_bare(model), STANDARD)
     added = expose(opened, taps(opened, layers), gradients=gradients, input_gradient=input_gradient)
@@ -68,9 +82,9 @@ def instrument(
 
 
 def taps(model: ir.Model, layers: Sequence[str]) -> list[Tap]:
-    """Return what the names, ``auto`` and ``all-blocks`` in *layers* mean in *model*, a canonical one."""
+    """Return the tensors that *layers* (names, ``auto``, ``all-blocks``) select in *model*, which is canonical."""
     outputs = module_outputs(model.graph)
-    by_tensor = {value: name for name, value in outputs.items()}  # the innermost module stands last
+    by_tensor = {value: name for name, value in outputs.items()}  # the innermost module comes last
     found: dict[ir.Value, Tap] = {}
     for name in layers:
         for value in _tensors(model, name):
@@ -80,7 +94,7 @@ def taps(model: ir.Model, layers: Sequence[str]) -> list[Tap]:
 
 
 def expose(model: ir.Model, wanted: Sequence[Tap], *, gradients: bool, input_gradient: bool) -> list[tuple[str, str]]:
-    """Make the tensors of *wanted* outputs of *model*, a canonical one, with their gradients; see `instrument`."""
+    """Make the tensors of *wanted* outputs of *model*, which is canonical, with their gradients; see `instrument`."""
     graph, inputs = model.graph, list(model.graph.inputs)
     sources = [x for x in inputs if x.dtype is not None and x.dtype.is_floating_point()] if input_gradient else []
     after = [*(tap.value for tap in wanted if gradients), *sources]
@@ -92,11 +106,10 @@ def expose(model: ir.Model, wanted: Sequence[Tap], *, gradients: bool, input_gra
 def _add_gradients(graph: ir.Graph, wanted: Sequence[ir.Value]) -> Iterator[tuple[str, str]]:
     op = Emitter(graph)
     first = graph.inputs[0].shape
-    aimed = ClassAim().emit(op, first[0] if first is not None and len(first) else None)
-    seeds = {aimed.value: aimed.seed}
-    for value, gradient in zip(wanted, backward(op, seeds, wanted, STANDARD), strict=True):
-        found = connected(value, gradient, seeds, STANDARD)
-        add_output(op, found, f"{value.name}.gradient", like=value)
+    aimed, found = emit_gradients(op, ClassAim(), first[0] if first is not None and len(first) else None, wanted)
+    for value, gradient in zip(wanted, found, strict=True):
+        dx = connected(value, gradient, [aimed.value], STANDARD)
+        add_output(op, dx, f"{value.name}.gradient", like=value)
         yield f"{value.name}.gradient", f"gradient of the class score at {value.name}"
     for value, name, meaning in ((aimed.outputs[CHOSEN], CHOSEN, "the class"), (aimed.score, SCORE, "its score")):
         add_output(op, value, name, shape=[None])
@@ -115,7 +128,7 @@ def _tensors(model: ir.Model, name: str) -> list[ir.Value]:
 
 
 def _best(model: ir.Model) -> ir.Value:
-    """Return the layer that explanations look at; of a model that scores no classes the last with spatial extent."""
+    """Return the layer that explanations use; without class scores the last one with spatial axes."""
     try:
         return choose_layer(PreparedModel.of(model), ClassAim(), None).layer.value
     except (ModelError, TargetError):
@@ -132,13 +145,13 @@ def _none(name: str, image: ir.Value, target: ir.Value) -> NoReturn:
 
 
 def _picture(graph: ir.Graph) -> ir.Value:
-    """Return the first input that can be a picture."""
+    """Return the first input that can be an image, else the first input."""
     inputs = list(graph.inputs)
     return next((value for value in inputs if picture_layout(value) is not None), inputs[0])
 
 
 def _target(graph: ir.Graph) -> ir.Value:
-    """Return the class scores; the first output of a model that has none."""
+    """Return the class scores, else the first output."""
     try:
         return find_scores(graph).value
     except TargetError:

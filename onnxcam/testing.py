@@ -1,8 +1,7 @@
-"""Check gradients, as onnxcam's own tests do: for people who write rules.
+"""Gradient checks for authors of rules.
 
-`check_grads` differentiates a model and compares with central differences, first in float64 on the ONNX reference
-evaluator (whose noise is near 1e-9), then holds ONNX Runtime's float32 against that. `model` builds a small model
-from one node or a few lines of ONNX's text form.
+`check_grads` compares the gradients of a model with central differences in float64 on the ONNX reference evaluator
+(noise near 1e-9), then compares ONNX Runtime's float32 gradients with them. `node_model` builds a model of one node.
 """
 
 from __future__ import annotations
@@ -38,19 +37,19 @@ def check_grads(
     runtime: bool = True,
     runtime_rtol: float = 1e-4,
 ) -> None:
-    """Assert that the vector-Jacobian product of *model* is right at *feeds*.
+    """Assert that the vector-Jacobian product of *model* is correct at *feeds*.
 
-    For a random cotangent u and a random direction v, ⟨v, Jᵀu⟩ is compared with the central difference of ⟨u, f⟩
-    along v, in float64; then the same for the gradient of the gradient, *order* times in all. Float32 models are
-    widened first. Last, ONNX Runtime computes the gradients in float32, which must agree with the float64 ones.
+    For a random cotangent u and a random direction v, compare ⟨v, Jᵀu⟩ with the central difference of ⟨u, f⟩ along v,
+    in float64. Repeat with the gradient of the gradient, up to *order*. A float32 model is converted to float64 first.
+    The float32 gradients of ONNX Runtime must agree with the float64 ones.
 
     Args:
-        model: What to differentiate; outputs and inputs as `onnxcam.autodiff.vjp` takes them.
+        model: The model; outputs and inputs as in `onnxcam.autodiff.vjp`.
         feeds: An array for each input, a list of arrays for a sequence, away from kinks and ties.
         outputs: Names of the differentiated tensors.
         inputs: Names of the tensors to differentiate with respect to; they must be inputs of the graph.
         rules: The rule set.
-        order: How often to differentiate.
+        order: Number of differentiations: 2 also checks the gradient of the gradient.
         seed: Seed of the random directions.
         rtol: Tolerance in float64, relative to |u| |f'|.
         runtime: Whether to compare with ONNX Runtime too.
@@ -102,12 +101,12 @@ def node_model(
 
     Args:
         op_type: The operator.
-        inputs: Its inputs in order, by name, as examples of dtype and shape; None leaves an optional one out.
-        constants: Which of them are initializers rather than inputs of the graph (values as given here).
-        outputs: How many outputs the node has, called ``y``, ``y1``, …; or their names, empty for one left out.
+        inputs: Its inputs in order, by name, as examples of dtype and shape; None omits an optional input.
+        constants: The inputs that are initializers of the graph, by name, with their values.
+        outputs: The number of outputs, named ``y``, ``y1``, …; or their names, an empty one for an omitted output.
         opset: The opset.
-        shapes: Shapes to declare instead of the examples' own, to make axes symbolic.
-        domain: The operator's domain; its version is 1 if it is not the default one.
+        shapes: Shapes to declare instead of the examples' own, for symbolic axes.
+        domain: The operator's domain; version 1 unless it is the default domain.
         attributes: The node's attributes.
     """
     constants, shapes = constants or {}, shapes or {}
@@ -141,24 +140,24 @@ def node_model(
 
 
 def each(function: Callable[..., Any], x: Array, *others: Array) -> Any:
-    """Return what *function* gives for arrays, or as a list what it gives for each element of sequences."""
+    """Return ``function(x, *others)`` for arrays; for sequences the list of results, one for each element."""
     if isinstance(x, list):
         return [function(*elements) for elements in zip(x, *others, strict=True)]
     return function(x, *others)
 
 
 def product(u: Array, v: Array) -> float:
-    """Return the sum of the products of the elements of two arrays, or of all arrays of two sequences."""
+    """Return the inner product of two arrays, or of two sequences of arrays."""
     return float(np.sum(each(np.vdot, u, v)))
 
 
 def widen_array(x: Array) -> Array:
-    """Return *x* in float64 if it is float32, else as it is."""
+    """Return a float32 *x* as float64; others unchanged."""
     return each(lambda x: x.astype(np.float64) if x.dtype == np.float32 else np.asarray(x), x)
 
 
 def widen(model: ir.Model) -> onnx.ModelProto:
-    """Return *model* with every float32 tensor, constant and cast in float64."""
+    """Return *model* with every float32 tensor, constant and cast changed to float64."""
     for graph in model.graphs():
         for value in [*graph.inputs, *graph.outputs, *graph.initializers.values()]:
             _widen_value(value)
@@ -197,7 +196,7 @@ def _suffixed(values: Any, suffix: str) -> list[str]:
 
 
 def _renamed(gradient: onnx.ModelProto, depth: int) -> onnx.ModelProto:
-    """Make room for the names of the next order's cotangents and gradients."""
+    """Rename cotangents and gradients, so that the next order can use these names."""
     model = load(gradient)
     for value in [*model.graph.inputs, *model.graph.outputs]:
         name = value.name or ""
@@ -208,7 +207,7 @@ def _renamed(gradient: onnx.ModelProto, depth: int) -> onnx.ModelProto:
 def _cotangents(
     gradient: onnx.ModelProto, wide: onnx.ModelProto, feeds: Feeds, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Return a random cotangent for each new input of *gradient*, of the shape its tensor takes at *feeds*."""
+    """Return a random cotangent for each new input of *gradient*, of the shape of its tensor at *feeds*."""
     known = {value.name for value in wide.graph.input}
     names = [value.name for value in gradient.graph.input if value.name not in known]
     values = evaluate(tapped(wide, [name.removesuffix(".cotangent") for name in names]), feeds)
@@ -216,17 +215,17 @@ def _cotangents(
 
 
 def normal(rng: np.random.Generator, like: Array) -> Array:
-    """Return normally distributed numbers in the shape of *like*."""
+    """Return normally distributed numbers of the shape of *like*."""
     return each(lambda x: np.asarray(rng.standard_normal(np.shape(x))), like)
 
 
 def tapped(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     """Return *model* with the tensors *names* as its outputs."""
-    twin = load(model)
-    tensors = {value.name: value for node in twin.graph for value in node.outputs}
-    tensors.update({value.name: value for value in twin.graph.inputs})
-    twin.graph.outputs[:] = [tensors[name] for name in names]
-    return to_proto(twin)
+    copy = load(model)
+    tensors = {value.name: value for node in copy.graph for value in node.outputs}
+    tensors.update({value.name: value for value in copy.graph.inputs})
+    copy.graph.outputs[:] = [tensors[name] for name in names]
+    return to_proto(copy)
 
 
 def _check_directional(

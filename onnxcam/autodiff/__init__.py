@@ -1,6 +1,7 @@
 """Reverse-mode differentiation of ONNX graphs, into plain ONNX operators.
 
-`vjp` gives a model its gradient; `register` teaches it an operator. `core` is the driver, `rules` is the table.
+`vjp` adds the gradient to a model; `register` adds a rule for an operator. `core` is the driver; `rules` hold the
+operators.
 """
 
 from onnxcam.autodiff.differentiate import vjp

@@ -1,8 +1,8 @@
-"""The reverse pass. It names no operator.
+"""The reverse pass. It knows no operator.
 
-`backward` walks the nodes between the seeded and the wanted values once, last to first. It asks each node's rule for
-the gradients of its inputs and does what all rules share: it prunes, checks arity, undoes broadcasting, adds up the
-contributions, and makes sparse cotangents dense where a rule does not take them.
+`backward` visits the nodes between the seeded and the wanted values once, last to first, and calls each node's rule for
+the gradients of its inputs. It does the common work: it prunes, checks arity, undoes broadcasting, adds up the
+contributions, and makes sparse cotangents dense for rules that do not accept them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.cotangents import Element, gradient_type, total, zeros_like
+from onnxcam.autodiff.cotangents import ElementCotangent, gradient_type, total, zeros_like
 from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import GradientError, ModelError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
@@ -24,9 +24,9 @@ from onnxcam.graph.subgraph import between, used_values
 
 @dataclass(frozen=True)
 class OneHot:
-    """The cotangent [N, C], or [N, C, 1, …], of one entry a row: zero but for *value* at ``[n, index[n]]``.
+    """A cotangent [N, C] or [N, C, 1, …] with one nonzero entry a row: *value* at ``[n, index[n]]``.
 
-    Through a linear layer it is a row of the weights: a Gather in place of a matrix product.
+    Its gradient through a linear layer is a row of the weights: a Gather in place of a matrix product.
     """
 
     index: ir.Value  # int64 [N]
@@ -41,7 +41,7 @@ class OneHot:
 
 
 def is_column(y: ir.Value, channels: int | None = None) -> bool:
-    """Whether *y* is known to be [N, C] or [N, C, 1, …], of as many *channels*: a cotangent may be a `OneHot`."""
+    """Whether *y* is [N, C] or [N, C, 1, …] with C = *channels*, if given, so that a `OneHot` fits."""
     if y.shape is None or len(y.shape) < 2 or any(dim != 1 for dim in y.shape[2:]):
         return False
     return channels is None or y.shape[1] == channels
@@ -49,10 +49,7 @@ def is_column(y: ir.Value, channels: int | None = None) -> bool:
 
 @dataclass(frozen=True)
 class Repeated:
-    """The cotangent that is *value* all along the axes in which this has length 1, or which it lacks.
-
-    Where it is added to another one, that repeats it by itself.
-    """
+    """A cotangent that broadcasts *value* to the shape of its tensor; additions to others broadcast it anyway."""
 
     value: ir.Value
 
@@ -61,7 +58,7 @@ class Repeated:
         return op.Expand(self.value, op.Shape(y))
 
 
-Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | Element"
+Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | ElementCotangent"
 
 
 def backward(
@@ -73,8 +70,8 @@ def backward(
 ) -> list[ir.Value | None]:
     """Emit the gradients of *wanted*, given the cotangents *seeds*; None where nothing connects.
 
-    Any values of one graph may be seeded or wanted, also in its middle. MissingRuleError names the first operator on
-    the way that has no rule. *nodes*, in their order: those of the emitter's graph, if not given.
+    Any values of one graph may be seeded or wanted, inner ones included. *nodes* are in topological order; by default
+    those of the emitter's graph. MissingRuleError for an operator on the path that has no rule.
     """
     nodes = op.graph if nodes is None else nodes
     scope = Scope(dependents(nodes, wanted, rules), rules)
@@ -113,9 +110,9 @@ def dependents(nodes: Iterable[ir.Node], sources: Iterable[ir.Value], rules: Rul
 
 @dataclass(frozen=True)
 class Scope:
-    """What a rule for nodes that hold graphs, or are spelt in other operators, asks of the driver."""
+    """The driver, as seen by rules for nodes with bodies and for composed operators."""
 
-    active: set[ir.Value]  # what a gradient is asked of
+    active: set[ir.Value]  # the values that depend on the wanted ones
     rules: RuleSet
 
     def backward(
@@ -140,7 +137,7 @@ class Scope:
 def _apply(
     op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None], scope: Scope
 ) -> Iterable[tuple[ir.Value | None, Any]]:
-    """Yield each input with its gradient; a rule may give more, for optional inputs left out."""
+    """Yield each input with its gradient; a rule may return more gradients, for omitted optional inputs."""
     cotangents = dys if row.many else dys[0]
     if row.inner:
         yield from row.function(op, node, cotangents, *node.inputs, scope=scope)
@@ -155,18 +152,18 @@ def _apply(
 
 
 def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool) -> Cotangent | None:
-    """Return the sum of the contributions to the cotangent of *y*, and keep it."""
+    """Return the sum of the contributions to the cotangent of *y*, and store it in *cotangents*."""
     parts = cotangents.get(y)
     if not parts:
         return None
     if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
         return parts[0]
     whole = any(isinstance(part, ir.Value) for part in parts)
-    elements = [part for part in parts if isinstance(part, Element)]
+    elements = [part for part in parts if isinstance(part, ElementCotangent)]
     tensors = [
         part.value if whole and isinstance(part, Repeated) else dense(op, part, y)
         for part in parts
-        if not isinstance(part, Element)
+        if not isinstance(part, ElementCotangent)
     ]
     found = total(op, *tensors) if tensors else zeros_like(op, y)
     for element in elements:
@@ -189,7 +186,7 @@ def dense(op: Emitter, dy: Cotangent, y: ir.Value) -> ir.Value:
 
 
 def unbroadcast(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Sum *dx*, of the shape of *y*, over the axes along which *x* was repeated."""
+    """Sum *dx*, of the shape of *y*, over the axes along which *x* was broadcast."""
     if x.shape is None or y.shape is None:
         return _unbroadcast_at_run_time(op, dx, x, y)
     missing = rank(y) - rank(x)
@@ -218,7 +215,7 @@ def _unbroadcast_at_run_time(op: Emitter, dx: ir.Value, x: ir.Value, y: ir.Value
 
 
 def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Value], rules: RuleSet) -> ir.Value:
-    """Return *gradient*; GradientError, saying where the path breaks, where there is none."""
+    """Return *gradient*; if it is None, raise GradientError with the node at which the path ends."""
     if gradient is not None:
         return gradient
     seeds = list(seeds)
@@ -233,14 +230,14 @@ def connected(value: ir.Value, gradient: ir.Value | None, seeds: Iterable[ir.Val
 
 
 def _break(graph: ir.Graph, value: ir.Value, seeds: Sequence[ir.Value], rules: RuleSet) -> ir.Node | None:
-    """Return the node on a way from *value* to *seeds* at which no gradient passes; None where there is no way.
+    """Return the node on a path from *value* to *seeds* that passes no gradient; None if there is no path.
 
-    Of several ways the one of numbers is meant, rather than that of shapes and indices.
+    Prefer a path of floating tensors to one of shapes and indices.
     """
     active = dependents(graph, [value], rules)
     way = between(list(graph), (), seeds)
     stops = [node for node in way if not active.isdisjoint(used_values(node)) and rules.blocks(node)]
-    if not active.isdisjoint(seeds):  # some rule gives none
+    if not active.isdisjoint(seeds):  # some rule returned None
         op = Emitter(graph)
         cotangents = {y: ir.Value(name="", shape=y.shape, type=ir.TensorType(gradient_dtype(y))) for y in seeds}
         values = [x for x in active if x is not value]

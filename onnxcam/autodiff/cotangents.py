@@ -1,7 +1,7 @@
 """Cotangents of tensors, sequences and optionals: their types, zeros and sums.
 
-The cotangent of a sequence is a sequence, as long, of tensors of the same shapes. That of an optional is the cotangent
-of what it holds; where it holds nothing, it is an empty tensor or sequence.
+The cotangent of a sequence is a sequence of the same length, of tensors of the same shapes. The cotangent of an
+optional is that of its content; an empty tensor or sequence if the optional is empty.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def gradient_type(x: ir.Value) -> ir.TypeProtocol:
 
 
 def full_like(op: Emitter, x: ir.Value, value: float) -> ir.Value:
-    """Return a tensor of the shape and dtype of *x*'s cotangent filled with *value*."""
+    """Return a tensor filled with *value*, of the shape and dtype of the cotangent of *x*."""
     fill = ir.tensor(np.asarray([value], gradient_dtype(x).numpy()))
     filled: ir.Value = op.ConstantOfShape(op.Shape(x), value=fill)
     filled.shape = x.shape
@@ -32,7 +32,7 @@ def full_like(op: Emitter, x: ir.Value, value: float) -> ir.Value:
 
 
 def zeros_like(op: Emitter, x: ir.Value) -> ir.Value:
-    """Return zeros for the cotangent of *x*."""
+    """Return a zero cotangent of *x*."""
     if is_plain(x):
         return full_like(op, x, 0.0)
     return _held(op, x) if isinstance(x.type, ir.OptionalType) else each(op, "zeros", zeros_like, x)
@@ -46,7 +46,7 @@ def total(op: Emitter, *parts: ir.Value) -> ir.Value:
 
 
 def _held(op: Emitter, x: ir.Value) -> ir.Value:
-    """Return zeros for what the optional *x* holds."""
+    """Return a zero cotangent of the content of the optional *x*."""
     kind, dtype = gradient_type(x), gradient_dtype(x)
 
     def something(inner: Emitter) -> ir.Value:
@@ -66,8 +66,8 @@ def _held(op: Emitter, x: ir.Value) -> ir.Value:
 
 
 @dataclass(frozen=True)
-class Element:
-    """The cotangent of a sequence that is *value* for the element at *position*, and zero for the others."""
+class ElementCotangent:
+    """A cotangent of a sequence: *value* for the element at *position*, zero for the others."""
 
     position: ir.Value  # int64 [], not negative
     value: ir.Value

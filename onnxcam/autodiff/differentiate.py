@@ -1,8 +1,8 @@
-"""The vector-Jacobian product of a model, as a model."""
+"""Add the vector-Jacobian product, or other outputs, to a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -16,6 +16,7 @@ from onnxcam.errors import GradientError, ModelError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import ModelLike, all_tensors, building, load, to_proto
+from onnxcam.graph.subgraph import prune
 from onnxcam.passes import canonical
 
 
@@ -38,13 +39,12 @@ def vjp(
     Returns:
         A model with the inputs of *model*, plus ``<output>.cotangent``, of the output's shape and dtype, for each
         output; and the outputs of *model*, plus ``<input>.gradient``, of the input's shape and dtype, for each input.
-        Its weights are inside; but where they exceed 2 GB, it refers to the file of *model* that holds them, and is to
-        be saved into that file's folder.
+        It holds its weights. If they exceed 2 GB, it refers to the weight files of *model*: save it into their folder.
 
     Raises:
         ModelError: the model is invalid, or has no tensor of that name.
         MissingRuleError: an operator between inputs and outputs has no rule.
-        GradientError: an input that was asked for is not connected with any output.
+        GradientError: a requested input is not connected with any output.
 
     Example:
         >>> gradient = vjp("model.onnx", ["logits"], ["image"])
@@ -57,7 +57,7 @@ def vjp(
 
 
 def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str] | None, rules: RuleSet) -> None:
-    """Add cotangent inputs and gradient outputs to *model*, a canonical one, in place."""
+    """Add cotangent inputs and gradient outputs to *model*, which is canonical, in place."""
     graph = model.graph
     sources = _tensors(graph, outputs, graph.outputs, "output")
     wanted = _tensors(graph, inputs, graph.inputs, "input")
@@ -83,9 +83,9 @@ def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:
 def add_output(
     op: Emitter, value: ir.Value, name: str, like: ir.Value | None = None, shape: Sequence[Any] | None = None
 ) -> ir.Value:
-    """Add *value* to the graph's outputs under a name of its own; return that output.
+    """Add *value* to the graph's outputs under *name*, numbered if it is taken; return that output.
 
-    It has the type of the cotangent of the tensor *like*, or at least that *shape*.
+    Declare the type of the cotangent of *like*, if given, else *shape*.
     """
     output = op.call(value, name)
     if like is not None:
@@ -94,6 +94,22 @@ def add_output(
         output.shape = ir.Shape(shape)
     op.graph.outputs.append(output)
     return output
+
+
+def set_outputs(
+    op: Emitter, outputs: Mapping[str, ir.Value], *, shape: Sequence[Any] | None = None, replace: bool = False
+) -> list[str]:
+    """Add *outputs* to the graph by name, place their nodes, and remove nodes and weights that no output needs.
+
+    Declare *shape* for all of them, if given. *replace*: remove the other outputs. Return the names in the graph: a
+    name that is taken gets a number.
+    """
+    if replace:
+        op.graph.outputs.clear()
+    added = [add_output(op, value, name, shape=shape) for name, value in outputs.items()]
+    op.place(op.graph.outputs)
+    prune(op.graph)
+    return [value.name or "" for value in added]
 
 
 def _tensors(graph: ir.Graph, names: Sequence[str] | None, default: Sequence[ir.Value], kind: str) -> list[ir.Value]:

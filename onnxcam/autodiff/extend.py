@@ -1,4 +1,4 @@
-"""The door for other people's operators."""
+"""Registration of rules for further operators."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def register(operator: str, function: Callable[..., Any], *, domain: str = "", *
     """Make *function* the gradient rule of *operator*, in the standard table and all that derive from it.
 
     *function* is ``rule(op, node, dy, *inputs)`` (see `onnxcam.autodiff.rules`); *traits* are the fields of `Rule`.
-    It holds for this process. To change one explanation only, pass a `RuleSet` (``STANDARD.replace(...)``) as
-    ``rules=``.
+    The registration applies to this process. To change the rules of one explanation only, pass a `RuleSet`
+    (``STANDARD.replace(...)``) as ``rules=``.
 
     Example:
         >>> register("Scale", lambda op, node, dy, x: (op.Mul(dy, node.attributes.get_float("by")),), domain="my.ops")

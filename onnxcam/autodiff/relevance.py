@@ -25,36 +25,32 @@ from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype
+from onnxcam.graph.operators import Trait, operators
 
 Shares: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its relevance
 
-MOVES = frozenset(
-    (
-        "Identity Cast CastLike Dropout Reshape Flatten Squeeze Unsqueeze Transpose Expand Tile Concat Split Slice "
-        "Gather GatherElements GatherND Compress Pad DepthToSpace SpaceToDepth Trilu ReverseSequence Where"
-    ).split()
-)
+MOVES = operators(Trait.MOVES)
 """Operators that move elements: relevance goes where they came from."""
 
-WINNERS = frozenset("Max Min MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+WINNERS = operators(Trait.SELECTS) | {"Max", "Min"}
 """Operators that choose elements: the winner takes all."""
 
-ACTIVATIONS = frozenset(
-    (
-        "Relu LeakyRelu PRelu ThresholdedRelu Shrink Clip Elu Selu Celu Sigmoid HardSigmoid HardSwish Swish Softsign "
-        "Mish Gelu Softplus Tanh Erf LRN QuantizeLinear DequantizeLinear"
-    ).split()
-)
+ACTIVATIONS = operators(Trait.ACTIVATES | Trait.QUANTISES) | {"LRN"}
 """Operators that map each neuron by itself (or scale it, as LRN): it keeps its relevance."""
 
-PRODUCTS = frozenset("Conv ConvTranspose Gemm MatMul".split())
+PRODUCTS = operators(Trait.MULTIPLIES)
 """Layers: products of an activation and weights."""
 
-SUMS = frozenset("Add Sum Mean GlobalAveragePool AveragePool ReduceSum ReduceMean Resize".split())
+SUMS = operators(Trait.AVERAGES) | {"Add", "Sum", "Mean", "Resize"}
 """Weighted sums without weights of their own."""
 
-GATES = frozenset("Sigmoid HardSigmoid Softmax Tanh Erf".split())
+GATES = operators(Trait.GATES)
 """What a signal is multiplied with, in squeeze-and-excitation blocks and in activations that are spelt out."""
+
+_SCALING = operators(Trait.MOVES | Trait.ARITHMETIC | Trait.QUANTISES)
+_NONNEGATIVE = operators(Trait.NONNEGATIVE)
+# Pad and Resize may make negative numbers; of Where, Max and Min the first input says nothing of the others.
+_KEEPS_SIGN = (MOVES | WINNERS | SUMS | operators(Trait.QUANTISES)) - {"Pad", "Resize", "Where", "Max", "Min"}
 
 
 class RelevanceRules(RuleSet):
@@ -88,7 +84,7 @@ def keep(op: Emitter, node: ir.Node, r: V, x: V, *others: V | None, scope: core.
 def proportional(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """R_x = x ⊙ Wᵀ(R_y / (y + ε sign y)) for y = Σ W x + b: LRP-ε (Bach et al., 2015). What b contributes is lost."""
     layer_input(node, xs, scope)  # refuses a product of activations
-    shares = over(op, r, node.outputs[0])
+    shares = stabilised_ratio(op, r, node.outputs[0])
     gradients = STANDARD.find(node).function(op, node, shares, *xs)
     return [(x, lambda x=x, g=g: _times(op, x, g)) for x, g in zip(xs, gradients, strict=False) if x in scope.active]
 
@@ -99,7 +95,7 @@ def excited(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) 
         return [(x, r) for x in xs]  # a bias wins nothing
     parts = [positive_part(op, x) if x in scope.active and x is not None else x for x in xs]
     z = op.emit(node.op_type, parts, attributes=copied(node, *node.attributes))
-    gradients = STANDARD.find(node).function(op, node, over(op, r, z), *xs)
+    gradients = STANDARD.find(node).function(op, node, stabilised_ratio(op, r, z), *xs)
     return [(x, lambda p=p, g=g: _times(op, p, g)) for x, p, g in zip(xs, parts, gradients, strict=False)]
 
 
@@ -122,14 +118,14 @@ def is_gate(x: V, scope: core.Scope) -> bool:
         before = varying[0].producer()
         if node.op_type == "Clip":
             return before is not None and before.op_type == "Add" and sum(i in scope.active for i in before.inputs) == 1
-        if node.op_type not in MOVES | {"Add", "Sub", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"}:
+        if node.op_type not in _SCALING:
             return False
         node = before
     return node is not None
 
 
 @dataclass(frozen=True)
-class Layer:
+class LinearLayer:
     """A product y = x ⋆ w + b, and its parts by sign."""
 
     op: Emitter
@@ -140,7 +136,7 @@ class Layer:
     b: V | None
 
     @classmethod
-    def of(cls, op: Emitter, node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> Layer:
+    def of(cls, op: Emitter, node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> LinearLayer:
         """Read *node*, whose inputs are *xs*; MethodError where its weights are an activation too."""
         at = layer_input(node, xs, scope)
         x, w, b = (xs[at], xs[1 - at], *xs[2:], None)[:3]
@@ -185,10 +181,10 @@ def layer_input(node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> int
 
 def z_plus(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """R_x = Σ (x w)⁺ c with c = R_y / (Σ (x w)⁺ + b⁺): only what speaks for y (Bach et al., 2015: α = 1, β = 0)."""
-    layer = Layer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, scope)
     up, down = op.Relu(layer.w), negative_part(op, layer.w)
     z = layer.signed_forward(up, down, None if layer.b is None else op.Relu(layer.b))
-    return [(layer.x, layer.signed_back(over(op, r, z), up, down))]
+    return [(layer.x, layer.signed_back(stabilised_ratio(op, r, z), up, down))]
 
 
 def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, strength: float = 0.25) -> Shares:
@@ -196,7 +192,7 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
 
     Montavon et al., 2019; for activations of both signs Andéol et al., 2021.
     """
-    layer = Layer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, scope)
     (y,) = node.outputs
     up = op.Add(layer.w, op.Mul(op.Relu(layer.w), strength))
     down = op.Add(layer.w, op.Mul(negative_part(op, layer.w), strength))
@@ -206,7 +202,7 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
         b = None if layer.b is None else op.Add(layer.b, op.Mul(part(op, layer.b), strength))
         z = layer.signed_forward(above, below, b)
         chosen = op.Greater(y, 0.0) if sign > 0 else op.Less(y, 0.0)
-        share = layer.signed_back(op.mask(over(op, r, z), chosen), above, below)
+        share = layer.signed_back(op.mask(stabilised_ratio(op, r, z), chosen), above, below)
         total = share if total is None else op.Add(total, share)
         if all(user.op_type == "Relu" for user in y.consumers()) and y.consumers():
             break  # what is negative became zero, and has no relevance
@@ -215,17 +211,17 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
 
 def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """R_x = Σ R_y / n: the same for each of the n inputs of y, whatever they are (Lapuschkin et al., 2019)."""
-    layer = Layer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, scope)
     ones = full_like(op, layer.w, 1.0)
     count = layer.forward(full_like(op, layer.x, 1.0), ones)
-    return [(layer.x, layer.back(over(op, r, count), ones))]
+    return [(layer.x, layer.back(stabilised_ratio(op, r, count), ones))]
 
 
 def excite(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """P_x = x⁺ ⊙ w⁺ᵀ(P_y / Σ w⁺ x⁺): the winner's probability, over what excites it (Zhang et al., 1608.00507)."""
-    layer = Layer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, scope)
     x, up = positive_part(op, layer.x), op.Relu(layer.w)
-    return [(layer.x, op.Mul(x, layer.back(over(op, r, layer.forward(x, up)), up)))]
+    return [(layer.x, op.Mul(x, layer.back(stabilised_ratio(op, r, layer.forward(x, up)), up)))]
 
 
 def composition(op: Emitter, node: ir.Node, rs: list[Any], *xs: V | None, scope: core.Scope) -> Shares:
@@ -236,7 +232,7 @@ def composition(op: Emitter, node: ir.Node, rs: list[Any], *xs: V | None, scope:
         raise refusal(scope.rules.name, node) from error
 
 
-def over(op: Emitter, r: V, z: V) -> V:
+def stabilised_ratio(op: Emitter, r: V, z: V) -> V:
     """Return R / (z + ε sign z), ε the rounding of the dtype (1e-7 in float32): zero where nothing was shared out."""
     dtype = gradient_dtype(z)
     epsilon = float(np.finfo(dtype.numpy()).eps)
@@ -264,12 +260,11 @@ def nonnegative(x: V | None) -> bool:
     if node.op_type == "Clip":
         low = constant(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else None
         return low is not None and bool((low >= 0).all())
-    if node.op_type in ("Relu", "Sigmoid", "HardSigmoid", "Softmax"):
+    if node.op_type in _NONNEGATIVE:
         return True
     if node.op_type in ("Add", "Sum", "Concat"):
         return all(map(nonnegative, node.inputs))
-    kept = (MOVES | WINNERS | SUMS | {"QuantizeLinear", "DequantizeLinear"}) - {"Pad", "Where", "Max", "Min", "Resize"}
-    return node.op_type in kept and nonnegative(node.inputs[0])
+    return node.op_type in _KEEPS_SIGN and nonnegative(node.inputs[0])
 
 
 def _times(op: Emitter, x: V, gradient: Any) -> V:
@@ -285,7 +280,7 @@ def _is_first(node: ir.Node, scope: core.Scope) -> bool:
         maker = None if before is None else before.producer()
         if maker is None:
             continue
-        if maker.op_type not in MOVES | {"Add", "Sub", "Mul", "Div", "QuantizeLinear", "DequantizeLinear"}:
+        if maker.op_type not in _SCALING:
             return False
         stack += [x for x in maker.inputs if x in scope.active]
     return True
@@ -300,11 +295,11 @@ def convolutions(first: Callable[..., Shares], others: Callable[..., Shares]) ->
     return {"Conv": layer, "ConvTranspose": layer}
 
 
-def rules(name: str, rows: dict[str, Callable[..., Shares]]) -> RelevanceRules:
+def relevance_rules(name: str, rows: dict[str, Callable[..., Shares]]) -> RelevanceRules:
     """Return the rule set called *name*: LRP-ε, with *rows* in place of its own."""
     table: dict[Key, Rule | None] = {key: row for key, row in STANDARD.items() if row is None}
     table.update({("", key): STANDARD["", key] for key in MOVES | WINNERS})
-    table.update({key: STANDARD[key] for key in STANDARD if key[1] in ("ReorderInput", "ReorderOutput")})
+    table.update({key: STANDARD[key] for key in STANDARD if key[1] in operators(Trait.REORDERS)})
     table.update({key: Rule(composition, many=True, inner=True) for key in COMPOSITIONS})
     functions: dict[str, Callable[..., Shares]] = dict.fromkeys(ACTIVATIONS, keep)
     functions |= dict.fromkeys(PRODUCTS | SUMS | {"Sub", "BatchNormalization"}, proportional)
@@ -316,10 +311,10 @@ def rules(name: str, rows: dict[str, Callable[..., Shares]]) -> RelevanceRules:
     return RelevanceRules(name, table)
 
 
-LRP = rules("lrp", convolutions(first=flat, others=z_plus))
-LRP_EPSILON = rules("lrp-epsilon", {})
-LRP_GAMMA = rules("lrp-gamma", convolutions(first=flat, others=gamma))
-EXCITATION = rules(
+LRP = relevance_rules("lrp", convolutions(first=flat, others=z_plus))
+LRP_EPSILON = relevance_rules("lrp-epsilon", {})
+LRP_GAMMA = relevance_rules("lrp-gamma", convolutions(first=flat, others=gamma))
+EXCITATION = relevance_rules(
     "excitation-backprop",
     {**dict.fromkeys(PRODUCTS, excite), **dict.fromkeys(SUMS, excited), "Sub": keep, "BatchNormalization": keep},
 )

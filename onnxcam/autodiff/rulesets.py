@@ -1,6 +1,6 @@
-"""The rule sets by name: the true gradient, guided backpropagation, the deconvolutional network.
+"""Rule sets by name: the gradient, guided backpropagation, the deconvolutional network.
 
-The last two differ from the first in what a rectifier lets back through. With ``f`` the forward input's sign and
+The last two change the gradient of rectifiers only. With ``f`` the forward input's sign and
 ``b`` the cotangent's: the gradient passes where ``f > 0``, the deconvnet where ``b > 0`` (Zeiler & Fergus, 1311.2901),
 guided backpropagation where both hold (Springenberg et al., 1412.6806).
 """
@@ -17,21 +17,19 @@ from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.operators import Trait, operators
 
-RECTIFIERS = (
-    *(("", name) for name in ("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip")),
-    ("onnxcam", "Clamp"),
-)
-"""Operators that stand for the papers' ReLU; Clip is the ReLU6 of mobile networks, Clamp that of a fused operator."""
+RECTIFIERS = (*(("", name) for name in sorted(operators(Trait.RECTIFIES))), ("onnxcam", "Clamp"))
+"""The ReLU of the papers. Clip is the ReLU6 of mobile networks; Clamp is the Clip of fused operators."""
 
 
 def guided(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None) -> Any:
-    """R_in = (f > 0) (R_out > 0) R_out: the operator's own gradient of the positive part of the cotangent."""
+    """R_in = (f > 0) (R_out > 0) R_out: the operator's gradient of the positive part of the cotangent."""
     return STANDARD.find(node).function(op, node, op.Relu(dy), *inputs)
 
 
 def deconvnet(op: Emitter, node: ir.Node, dy: ir.Value, *inputs: ir.Value | None) -> Any:
-    """R_in = (R_out > 0) R_out: the forward input is not asked."""
+    """R_in = (R_out > 0) R_out, whatever the forward input."""
     return (op.Relu(dy), *[None] * (len(inputs) - 1))
 
 
@@ -46,7 +44,7 @@ NAMED = {rules.name: rules for rules in (STANDARD, GUIDED, DECONVNET)}
 
 
 def ruleset(rules: str | RuleSet) -> RuleSet:
-    """Return the rule set called *rules*, or *rules* itself if it is one."""
+    """Return the rule set called *rules*, or *rules* itself; MethodError for an unknown name."""
     if isinstance(rules, RuleSet):
         return rules
     if rules not in NAMED:

@@ -1,4 +1,4 @@
-"""A table of gradient rules by operator: its rows, and how a rule enters it."""
+"""Tables of gradient rules by operator, and the decorator that adds rules to the standard table."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Gradients: TypeAlias = tuple[Any, ...]  # what a rule returns
 
 @dataclass(frozen=True)
 class Rule:
-    """One row: how an operator carries the cotangent from its outputs to its inputs."""
+    """A gradient rule: the function from the cotangents of an operator's outputs to those of its inputs."""
 
     function: Callable[..., Any]
     broadcast: bool = False  # inputs broadcast to the output's shape: the driver sums each gradient back
     many: bool = False  # dy is a list, one cotangent or None for each output
-    sparse: bool = False  # takes a `OneHot` as it is; elsewhere the driver makes it dense
-    inner: bool = False  # also takes ``scope``, and returns pairs: a value used inside or an input, its gradient
+    sparse: bool = False  # accepts a `OneHot`; for other rules the driver makes it dense
+    inner: bool = False  # also takes ``scope``; returns pairs of an input or captured value and its gradient
 
 
 class RuleSet(Mapping[Key, Rule | None]):
-    """A table of rules by (domain, operator). The row None says that an operator has no gradient."""
+    """A table of rules by (domain, operator). None marks an operator without gradient."""
 
     def __init__(self, name: str, *rows: MutableMapping[Key, Rule | None]) -> None:
         self.name = name
@@ -48,14 +48,14 @@ class RuleSet(Mapping[Key, Rule | None]):
 
     @property
     def compositions(self) -> Compositions:
-        """What operators compute whose rule is a composition; all tables share it."""
+        """The compositions of operators whose rule is a composition; all tables share them."""
         return COMPOSITIONS
 
     def replace(self, name: str, rows: Mapping[str | Key, Callable[..., Any] | Rule | None]) -> RuleSet:
-        """Return a table called *name* in which *rows* stand in place of, or beside, those of this one.
+        """Return a table called *name* with *rows* added to the rows of this one, or replacing them.
 
-        A key without a domain means the default domain; a bare function becomes a `Rule` of one output without
-        broadcasting. What this table learns later the new one learns too.
+        A key without a domain means the default domain; a function becomes a `Rule` for one output, without broadcast.
+        Rows that are added to this table later appear in the new one too.
         """
         new = {
             (key if isinstance(key, tuple) else ("", key)): Rule(row) if callable(row) else row
@@ -64,7 +64,7 @@ class RuleSet(Mapping[Key, Rule | None]):
         return RuleSet(name, new, *self._rows.maps)
 
     def blocks(self, node: ir.Node) -> bool:
-        """Whether nothing differentiable passes through *node*."""
+        """Whether *node* is known to have no gradient."""
         return self._rows.get((node.domain, node.op_type), ...) is None
 
     def find(self, node: ir.Node) -> Rule:
@@ -76,7 +76,7 @@ class RuleSet(Mapping[Key, Rule | None]):
 
 
 def missing_rule(node: ir.Node) -> str:
-    """Say which operator lacks a rule, where it lies, and how to add one."""
+    """Return the error message for an operator without rule: its node, and how to add a rule."""
     opset = node.version or (node.graph.opset_imports.get(node.domain) if node.graph is not None else None)
     operator = f"{node.domain or 'ai.onnx'}::{node.op_type}"
     into = next((x.name for x in node.inputs if x is not None), "?")
@@ -91,11 +91,11 @@ ROWS: dict[Key, Rule | None] = {}
 """The rows of the standard table."""
 
 COMPOSITIONS = Compositions()
-"""What the operators compute whose rule is a composition (`compose`)."""
+"""The operators whose rule is a composition (`rules.compose`)."""
 
 
 def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter the function below as the standard rule of *operators*; *traits* are the fields of `Rule`."""
+    """Make the decorated function the standard rule of *operators*; *traits* are the fields of `Rule`."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         for operator in operators:

@@ -10,10 +10,11 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxcam.errors import ModelError
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, load
+from onnxcam.graph.operators import Trait, operators
 
-_MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather MaxPool Concat".split())
+_MOVES = operators(Trait.KEEPS_UNITS) | {"Concat"}
 """What stands between a QuantizeLinear and its DequantizeLinear, and does to numbers what it does to integers."""
-_CUTTING = frozenset("Relu Clip Sigmoid HardSigmoid Softmax".split())
+_CUTTING = operators(Trait.NONNEGATIVE) | {"Clip"}
 """After these nothing is left to cut that is the network's own."""
 _CURE = "give a model in QDQ form (quant_format=QuantFormat.QDQ in onnxruntime.quantization)"
 

@@ -18,7 +18,7 @@ from onnxcam.methods import Method, explanation_graph
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess
 from onnxcam.structure.layer import Choice
-from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import TOP, ClassAim
 
 TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
@@ -45,7 +45,7 @@ def explained(
     *index*: the class, `TOP` for the model's own, None for a run-time input. *inside*: the preprocessing to bake.
     """
     graph = subject.model.graph
-    layers = [choice.layer.twin(graph)] if choice else []
+    layers = [choice.layer.in_graph(graph)] if choice else []
     explanation_graph(subject, method, layers, ClassAim(fixed=None if index in (None, TOP) else index), settings)
     own = _explanation(graph)
     op = Emitter(graph)
@@ -97,7 +97,7 @@ def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: Size) -> ir
     return heat
 
 
-def _pictures(subject: PreparedModel) -> Grid:
+def _pictures(subject: PreparedModel) -> GridLayout:
     layout = picture_layout(subject.image)
     if layout is None:
         raise ModelError(f"the input {subject.image.name!r} {subject.image.shape} is no picture; nothing to bake")

@@ -17,8 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import backward
-from onnxcam.autodiff.differentiate import add_output
+from onnxcam.autodiff.differentiate import set_outputs
 from onnxcam.compare.layer_results import Level
 from onnxcam.compare.observer import Observer, Shot
 from onnxcam.compare.outcome import Outcome
@@ -29,10 +28,10 @@ from onnxcam.errors import MetricError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.io import building
-from onnxcam.graph.subgraph import prune
 from onnxcam.metadata.reserved import CHOSEN
 from onnxcam.structure.layer import Layer, candidates
 from onnxcam.targets import ClassAim
+from onnxcam.targets.aim import emit_gradients
 from onnxcam.targets.scores import TOP
 
 PICTURES = 16
@@ -49,18 +48,14 @@ class Sounding:
         with building():
             self.layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)[::-1]
             op = Emitter(graph)
-            aimed = aim.emit(op, subject.batch)
-            values = [layer.value for layer in self.layers]
-            gradients = backward(op, {aimed.value: aimed.seed}, values, STANDARD)
-            graph.outputs.clear()
-            for number, (layer, gradient) in enumerate(zip(self.layers, gradients, strict=True)):
-                a = op.Cast(layer.layout.maps(op, layer.real(op)), to=int(ir.DataType.FLOAT))
-                add_output(op, a, f"{number}.activation")
+            aimed, found = emit_gradients(op, aim, subject.batch, [layer.value for layer in self.layers])
+            outputs = {CHOSEN: aimed.outputs[CHOSEN]}
+            for number, (layer, gradient) in enumerate(zip(self.layers, found, strict=True)):
+                a = op.Cast(layer.layout.maps(op, layer.dequantised(op)), to=int(ir.DataType.FLOAT))
+                outputs[f"{number}.activation"] = a
                 if gradient is not None:
-                    add_output(op, _map(op, layer, gradient, a), f"{number}.map")
-            add_output(op, aimed.outputs[CHOSEN], CHOSEN)
-            op.place(graph.outputs)
-            prune(graph)
+                    outputs[f"{number}.map"] = _map(op, layer, gradient, a)
+            set_outputs(op, outputs, replace=True)
         self._class, self._batch = aim.input, subject.batch if isinstance(subject.batch, int) else 1
         self._session = Session(subject.model, observer.provider)
 
@@ -75,7 +70,7 @@ class Sounding:
 def _map(op: Emitter, layer: Layer, gradient: ir.Value, a: ir.Value) -> ir.Value:
     """LayerCAM: ReLU(Σ_k ReLU(∂_k) A_k)."""
     gradient.shape, gradient.type = layer.value.shape, ir.TensorType(gradient_dtype(layer.value))
-    real = op.Cast(layer.layout.maps(op, layer.real_gradient(op, gradient)), to=int(ir.DataType.FLOAT))
+    real = op.Cast(layer.layout.maps(op, layer.dequantised_gradient(op, gradient)), to=int(ir.DataType.FLOAT))
     return op.Relu(op.ReduceSum(op.Mul(op.Relu(real), a), [1], keepdims=0))
 
 

@@ -53,7 +53,7 @@ class CompiledExplanation:
             twin = prepared.twin() if method.uses_head else None
             explanation_graph(prepared, method, layers, aim, settings, signed=signed)
             if twin is not None and layers:
-                head_graph(twin, layers[0].twin(twin.model.graph), aim)
+                head_graph(twin, layers[0].in_graph(twin.model.graph), aim)
         head = Session(twin.model, network.provider, spin=spin) if twin is not None else None
         return cls(network, aim, choices, Session(prepared.model, network.provider, spin=spin), head, fixed)
 

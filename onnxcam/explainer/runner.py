@@ -112,7 +112,7 @@ class Runner:
         if known is not None:
             return known
         prepared = self.network.open()
-        layer = choice.layer.twin(prepared.model.graph)
+        layer = choice.layer.in_graph(prepared.model.graph)
         return self.compile(prepared, goal.aim, [replace(choice, layer=layer)])
 
     def _choose(self, prepared: PreparedModel, aim: Aim, feeds: Arrays | None) -> list[Choice]:

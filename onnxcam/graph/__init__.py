@@ -1,4 +1,4 @@
-"""ONNX files and their nodes: read, written, checked, emitted and folded; nothing here knows a derivative."""
+"""ONNX files and nodes: read, write, check, emit and fold them. Nothing here differentiates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Find what ``onnxcam.graph`` held in 0.1 where it is now."""
+    """Return a name of version 0.1's ``onnxcam.graph`` from its new module."""
     from onnxcam import _moved
 
     io = importlib.import_module("onnxcam.graph.io")

@@ -1,4 +1,4 @@
-"""Operators as compositions of others: what each computes, and the shapes that follow from it."""
+"""Compositions: operators expressed by others, and the shapes that follow."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Forward: TypeAlias = Callable[..., Any]  # (op, node, *inputs) -> a value, or a 
 
 
 class Compositions(dict[Key, Forward]):
-    """What operators compute, in standard operators.
+    """A table of operators expressed by standard operators.
 
     Attributes:
-        shapes: The shape that an operator gives which is no composition; its dtype is its input's.
+        shapes: For operators without composition, the function from a node to its output's shape. The dtype is that of
+            the input.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Compositions(dict[Key, Forward]):
         self.shapes: dict[Key, Callable[[ir.Node], ir.Shape | None]] = {}
 
     def compose(self, op: Emitter, node: ir.Node) -> tuple[list[ir.Node], list[ir.Value | None]]:
-        """Emit what *node* computes: return the nodes in order, and a value for each output, None if not given."""
+        """Emit the composition of *node*; return its nodes in order, and a value or None for each output."""
         made = self[node.domain, node.op_type](op, node, *node.inputs)
         ys = list(made) if isinstance(made, tuple) else [made]
         ys = [*ys, *[None] * len(node.outputs)][: len(node.outputs)]
@@ -37,7 +38,7 @@ class Compositions(dict[Key, Forward]):
         return nodes, ys
 
     def infer(self, graph: ir.Graph) -> bool:
-        """Infer the outputs of composed operators, and of those behind them; tell whether anything was found."""
+        """Infer the outputs of composed operators and of the nodes after them; return whether anything was found."""
         if not any((node.domain, node.op_type) in keys for node in graph for keys in (self, self.shapes)):
             return False
         op, found = Emitter(graph), False
@@ -48,17 +49,17 @@ class Compositions(dict[Key, Forward]):
             if key in self.shapes and node.inputs[0] is not None:
                 y.shape, y.type = self.shapes[key](node), node.inputs[0].type
             elif key in self:
-                for own, twin in zip(node.outputs, self._twins(op, node), strict=False):
-                    if twin is not None:
-                        own.shape, own.type = twin.shape, own.type or twin.type
+                for own, copy in zip(node.outputs, self._composed(op, node), strict=False):
+                    if copy is not None:
+                        own.shape, own.type = copy.shape, own.type or copy.type
             elif node.domain == "":
                 infer_nodes([node], graph.opset_imports.get(""))
             found = found or y.shape is not None
         op.place(())
         return found
 
-    def _twins(self, op: Emitter, node: ir.Node) -> list[ir.Value | None]:
-        """Return the outputs of what *node* is composed of; none in a refused form, as it may lie off the path."""
+    def _composed(self, op: Emitter, node: ir.Node) -> list[ir.Value | None]:
+        """Return the outputs of the composition of *node*; none if it is refused, as the node may be off the path."""
         try:
             return self.compose(op, node)[1]
         except MissingRuleError:
@@ -66,7 +67,7 @@ class Compositions(dict[Key, Forward]):
 
 
 def _between(ys: Sequence[ir.Value | None], xs: Sequence[ir.Value | None]) -> list[ir.Node]:
-    """Return the nodes from *xs* to *ys*, each behind those that it reads."""
+    """Return the nodes from *xs* to *ys* in topological order."""
     ends, seen, ordered = set(xs), set(), []
 
     def visit(value: ir.Value | None) -> None:

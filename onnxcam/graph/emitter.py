@@ -1,9 +1,9 @@
-"""Create nodes. The emitter never walks a graph and knows no gradient.
+"""The emitter: create nodes. It never walks a graph and does not differentiate.
 
-``op.Mul(dy, b)`` makes one node and returns its output. What is known when the graph is built is computed then:
-``op.Shape`` of a static tensor is a constant, and small arithmetic on constants folds, so a rule is written once,
-for run-time shapes, and comes out static wherever shapes are static. Nothing is emitted twice, and nodes that
-nobody asked for are never placed (`Emitter.place`).
+``op.Mul(dy, b)`` makes one node and returns its output. Known values are computed at once: ``op.Shape`` of a static
+tensor is a constant, and small arithmetic on constants is folded. So a rule is written once, for run-time shapes, and
+its nodes become static where shapes are static. Equal nodes are emitted once, and unused ones are never placed
+(`Emitter.place`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from onnxcam.graph.subgraph import between, detach, used_values, values
 
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
 """An emitted operator's input. A Python float takes the dtype of the first floating operand; an int or a sequence
-of ints becomes int64; an array is taken as it is; None leaves an optional input out."""
+of ints becomes int64; an array keeps its dtype; None omits an optional input."""
 
 
-STEEP = 2.0**120
+STEEP = 2.0**120  # the slope of `Emitter.step`
 
 
 class Emitter:
@@ -68,7 +68,7 @@ class Emitter:
         domain: str = "",
         attributes: dict[str, Any] | None = None,
     ) -> Any:
-        """Return the output values of one operator: folded, found among those emitted before, or new."""
+        """Return the outputs of one operator: folded, reused from an equal node, or new."""
         attributes = attributes or {}
         operands = list(operands)
         dtypes = [x.dtype for x in operands if isinstance(x, ir.Value) and x.dtype is not None]
@@ -121,16 +121,16 @@ class Emitter:
         return self.const(np.asarray(dims, np.int64)) if all(isinstance(d, int) for d in dims) else None
 
     def inner(self, graph: ir.Graph) -> Emitter:
-        """Return an emitter into *graph*, which will be an attribute of a node emitted here: no name occurs in both."""
+        """Return an emitter into *graph*, an attribute of a node emitted here; names are unique across both."""
         return Emitter(graph, graph.name or self._prefix, self._taken, self.opset)
 
     def pending(self, sources: Iterable[ir.Value], targets: Iterable[ir.Value]) -> list[ir.Node]:
-        """Return the nodes, emitted but not placed yet, between *sources* and *targets*."""
+        """Return the emitted, unplaced nodes between *sources* and *targets*."""
         return between(self._nodes, sources, targets)
 
     def const(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Return an initializer holding *array*; equal arrays share one."""
-        array = np.array(array, dtype.numpy() if dtype else None, order="C")  # not a view of a mapped file
+        array = np.array(array, dtype.numpy() if dtype else None, order="C")  # a copy, as the file may be mapped
         key = (array.dtype, array.shape, array.tobytes())
         if key not in self._known:
             name = self.name(f"{self._prefix}.const")
@@ -147,13 +147,13 @@ class Emitter:
         return self.Add(*parts) if len(parts) == 2 else self.Sum(*parts)
 
     def once(self, key: tuple[Any, ...], emit: Callable[[], ir.Value]) -> ir.Value:
-        """Return what *emit* returned when it was called with *key* first."""
+        """Return the result of *emit*; later calls with the same *key* return it again."""
         if key not in self._known:
             self._known[key] = emit()
         return self._known[key]
 
     def flag(self, condition: ir.Value, like: ir.Value) -> ir.Value:
-        """Return 1 where *condition* holds, else 0, in the dtype of *like*, or float32 for one of integers."""
+        """Return 1 where *condition* holds, else 0, in the dtype of *like*; float32 if that is an integer type."""
         if like.dtype is None:
             return self.CastLike(condition, like)
         return self.Cast(condition, to=int(gradient_dtype(like)))
@@ -161,8 +161,8 @@ class Emitter:
     def step(self, y: ir.Value, slope: float = 1.0, offset: float = 0.0) -> ir.Value:
         """Return 1 where slope y + offset > 0, else 0, in the dtype of *y*.
 
-        In float32 it is a hard sigmoid so steep that all numbers above 1e-36 saturate it: one node in place of two, and
-        one that ONNX Runtime's CPU provider keeps in the blocked layout of its convolutions.
+        In float32 it is one hard sigmoid in place of two nodes, so steep that all numbers above 1e-36 saturate it. ONNX
+        Runtime's CPU provider keeps it in the blocked layout of its convolutions.
         """
         if y.dtype == ir.DataType.FLOAT:
             return self.HardSigmoid(y, alpha=slope * STEEP, beta=offset * STEEP)
@@ -175,7 +175,7 @@ class Emitter:
     def scatter_add(self, base: ir.Value, places: ir.Value, parts: ir.Value, axis: int = 0) -> ir.Value:
         """Return *base* with *parts* added at *places* along *axis*.
 
-        Sums of halves are taken in float32: ONNX Runtime's CPU provider has no others, and they are the better ones.
+        16-bit floats are summed in float32: more exact, and ONNX Runtime's CPU provider has no other kernel.
         """
         if base.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
             return self.ScatterElements(base, places, parts, axis=axis, reduction="add")
@@ -188,16 +188,16 @@ class Emitter:
         return self.Range(start, self.Add(self.Squeeze(self.Shape(self.Shape(x)), [0]), stop), 1)
 
     def dim(self, x: ir.Value, axis: int) -> ir.Value:
-        """Return the length of *x* along *axis* as int64 [1]."""
+        """Return the length of *x* along *axis*, int64 [1]."""
         if x.shape is not None:
             axis %= rank(x)
         return self.Shape(x, start=-1) if axis == -1 else self.Shape(x, start=axis, end=axis + 1)
 
     def pad(self, x: ir.Value, pads: Operand, axes: ir.Value | Sequence[int], dims: int | None) -> ir.Value:
-        """Return *x*, of *dims* axes, with zeros put before and behind it along *axes*: *pads*, begins then ends.
+        """Return *x*, of rank *dims*, zero-padded along *axes* by *pads*, begins then ends.
 
-        Spelt without Pad's own input for the axes where they are known: ONNX Runtime (1.32) fails when it moves a
-        Transpose through a Pad that has one.
+        Pad's input for axes is avoided if these are known: ONNX Runtime 1.32 fails when it moves a Transpose through a
+        Pad with that input.
         """
         known = constant(axes) if isinstance(axes, ir.Value) else np.asarray(axes)
         if known is None or dims is None:
@@ -208,7 +208,7 @@ class Emitter:
         return self.Pad(x, self.Concat(*lengths, axis=0))
 
     def reshape_like(self, dy: ir.Value, x: ir.Value) -> ir.Value:
-        """Return *dy* in the shape of *x*, which has as many elements."""
+        """Return *dy* in the shape of *x*, which has the same number of elements."""
         if x.shape is not None and dy.shape == x.shape and x.shape.is_static():
             return dy
         dims = [] if x.shape is None else [d if isinstance(d, int) else -1 for d in x.shape]
@@ -217,7 +217,7 @@ class Emitter:
         return self.Reshape(dy, self.Shape(x), allowzero=1)
 
     def call(self, x: ir.Value, name: str) -> ir.Value:
-        """Return *x* under *name*: itself if it was emitted here and is still unnamed, else a value that equals it."""
+        """Return *x* under *name*: itself if it was emitted here and has no given name yet, else an alias."""
         node = x.producer()
         if node is None or node.graph is not None or x in self._called:
             x = self.alias(x)
@@ -226,13 +226,13 @@ class Emitter:
         return x
 
     def alias(self, x: ir.Value) -> ir.Value:
-        """Return a new value that equals *x*."""
+        """Return a new value equal to *x*."""
         (y,) = self._node("Identity", [x], 1, "", {})
         y.shape = x.shape
         return y
 
     def name(self, wish: str) -> str:
-        """Return *wish*, numbered where the graph has it already."""
+        """Return *wish*, with a number appended if the graph already has that name."""
         count, name = 0, wish
         if wish in self._taken:
             count = self._known.get(("name", wish), 0)
@@ -244,7 +244,7 @@ class Emitter:
         return name
 
     def place(self, wanted: Iterable[ir.Value]) -> None:
-        """Append to the graph the emitted nodes that *wanted* depends on, and the constants these use."""
+        """Append to the graph the emitted nodes that *wanted* depends on and their constants; discard the others."""
         wanted = list(wanted)
         kept = between(self._nodes, (), wanted)
         placed = set(map(id, kept))
@@ -260,7 +260,7 @@ class Emitter:
 
 
 def _attribute(name: str, value: Any) -> ir.Attr:
-    """Return an attribute by the type of *value*: onnx_ir's own conversion takes most of the time to make a node."""
+    """Return an attribute by the type of *value*: onnx_ir's own conversion is slow."""
     if isinstance(value, int):
         return ir.AttrInt64(name, value)
     if isinstance(value, float):

@@ -1,6 +1,6 @@
-"""What is computed when the graph is built: small arithmetic on constants, and sums that cancel.
+"""Constant folding while a graph is built: small arithmetic, and means that cancel a repetition.
 
-`computed` is the one place where that happens: it asks first how large the result will be.
+`computed` does all of it, and checks first how large the result will be.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.graph.operators import Trait, operators
+
 FOLD_LIMIT = 4096  # elements; larger constants are left to the runtime's own folding
 
 
 def fold(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> np.ndarray | None:
-    """Return the output of an operator whose inputs are small constants, else None."""
+    """Return the output of an operator if all its inputs are small constants, else None."""
     if op_type not in FOLDS or not inputs or not all(_is_small(x) for x in inputs):
         return None
     arrays = [constant(x) for x in inputs if x is not None]
@@ -29,9 +31,9 @@ def fold(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, 
 def computed(
     op_type: str, function: Callable[..., Any], arrays: Sequence[Any], attributes: Mapping[str, Any]
 ) -> np.ndarray | None:
-    """Return ``function(*arrays, **attributes)``; None where it would be large, or the operands are wrong.
+    """Return ``function(*arrays, **attributes)``; None if it would be large or the operands are wrong.
 
-    Whoever runs the model says what is wrong with them.
+    The runtime reports wrong operands.
     """
     try:
         if size_of(op_type, arrays, attributes) > FOLD_LIMIT:
@@ -44,14 +46,14 @@ def computed(
 
 
 def size_of(op_type: str, arrays: Sequence[Any], attributes: Mapping[str, Any]) -> int:
-    """Return how many elements an operator makes; 0 for one that gives no more than it takes."""
+    """Return the number of elements of an operator's output; 0 if it is not larger than the inputs."""
     if op_type in SIZES:
         return SIZES[op_type](*arrays, **attributes)
     return prod(np.broadcast_shapes(*map(np.shape, arrays))) if op_type in BROADCAST else 0
 
 
 def _length_of_range(start: Any, limit: Any, delta: Any) -> int:
-    """Return the number of steps from *start* to *limit*, as exactly as integers are."""
+    """Return the number of steps from *start* to *limit*, exact for integers."""
     first, last, step = (np.asarray(value).item() for value in (start, limit, delta))
     return max(0, -int((first - last) // step))
 
@@ -68,9 +70,9 @@ def _product(shape: Any) -> int:
 
 
 def cancel(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Value | None:
-    """Return x for the mean of x over axes along which it was only repeated, else None.
+    """Return x for the mean of a repeated x over the axes of repetition, else None.
 
-    Global average pooling makes this the common case of Grad-CAM's weights.
+    Grad-CAM's weights have this form in networks with global average pooling.
     """
     if op_type != "ReduceMean" or len(inputs) < 2 or not attributes.get("keepdims", 1) or inputs[0] is None:
         return None
@@ -86,7 +88,7 @@ def cancel(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str
 
 
 def constant(x: ir.Value) -> np.ndarray | None:
-    """Return the value of *x* where it is known before the model runs, else None."""
+    """Return the value of *x* if it is known before the model runs, else None."""
     if x.const_value is not None and not x.is_graph_input():
         return x.const_value.numpy()
     node = x.producer()
@@ -133,7 +135,7 @@ def _modulo(a: np.ndarray, b: np.ndarray, fmod: int = 0) -> np.ndarray:
 
 
 def _divisor(b: np.ndarray) -> np.ndarray:
-    """Return *b*; ZeroDivisionError where it is an integer zero."""
+    """Return *b*; ZeroDivisionError if it holds an integer zero."""
     if not np.issubdtype(b.dtype, np.floating) and not b.all():
         raise ZeroDivisionError
     return b
@@ -171,9 +173,10 @@ FOLDS: dict[str, Callable[..., Any]] = {
     "ReduceSum": _reduce(np.sum),
     "Cast": lambda data, to, **_: data.astype(ir.DataType(to).numpy()),
 }
-"""Operators that are computed at once when all their inputs are small constants."""
+"""Operators that are folded if all their inputs are small constants."""
 
-BROADCAST = frozenset("Add Sub Mul Div Mod Max Min Equal Less Greater GreaterOrEqual LessOrEqual And Where".split())
+BROADCAST = operators(Trait.ARITHMETIC | Trait.COMPARES) | {"Mod", "Max", "Min", "And", "Where"}
+"""Operators of `FOLDS` that broadcast their inputs."""
 
 SIZES: dict[str, Callable[..., int]] = {
     "Range": _length_of_range,
@@ -183,4 +186,4 @@ SIZES: dict[str, Callable[..., int]] = {
     "Pad": lambda data, pads, *rest: _padded(np.shape(data), pads, *rest[1:]),
     "Tile": lambda data, repeats: np.size(data) * _product(repeats),
 }
-"""How many elements the operators give that make much of little."""
+"""The number of output elements of operators whose output may be much larger than their inputs."""

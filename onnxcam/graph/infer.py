@@ -1,4 +1,4 @@
-"""Dtype and shape of what is emitted, as far as rules and methods ask for them."""
+"""Infer dtypes and shapes of emitted nodes, as far as rules and methods need them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ from onnx.defs import onnx_opset_version
 
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import call_onnx
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.sequence_shapes import inferred_by_onnx, shared_lengths, without
 from onnxcam.graph.subgraph import bodies, captured
 
-_BOOL = frozenset("Greater GreaterOrEqual Less LessOrEqual Equal Not And Or Xor IsNaN IsInf OptionalHasElement".split())
-_INT64 = frozenset("Shape Size ArgMax ArgMin NonZero SequenceLength".split())
+_BOOL = operators(Trait.COMPARES | Trait.LOGIC) | {"IsNaN", "IsInf", "OptionalHasElement"}
+_INT64 = operators(Trait.MEASURES) | {"ArgMax", "ArgMin", "NonZero", "SequenceLength"}
 _HOLDERS = frozenset("If Loop Scan SequenceMap".split())
 _SEQUENCES = frozenset("SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SplitToSequence".split())
 _SAME = frozenset("Identity OptionalGetElement".split())
-_POINTWISE = frozenset("Add Sub Mul Div Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
+_SCALED = operators(Trait.QUANTISES)  # their other inputs are scales and zero points
+# Those that rules emit; others are left to onnx.
+_POINTWISE = operators(Trait.ARITHMETIC) | set("Neg Abs Relu Sigmoid Tanh Exp Sqrt Cast HardSigmoid Sign".split())
 
 LIKE = frozenset((("com.microsoft.nchwc", "ReorderInput"), ("onnxcam", "Clamp")))
-"""Operators of other domains whose output is like their input."""
+"""Operators of other domains whose output has the shape and dtype of their input."""
 
-LONG = 2**21  # elements; onnx keeps a record, of 130 bytes, of each element of any vector that could be a shape
+LONG = 2**21  # elements; onnx keeps 130 bytes for each element of a vector that could be a shape
 
-SMALL = 1024  # elements; constants of this size may be shapes, axes or pads
+SMALL = 1024  # elements; larger constants are not shapes, axes or pads
 
 
 def type_of(
     op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
 ) -> ir.TypeProtocol | None:
-    """Return the type of an operator's output at *position*, None where its inputs do not tell."""
+    """Return the type of an operator's output at *position*, None if its inputs do not determine it."""
     if op_type in _SAME and inputs[0] is not None:
         kind = inputs[0].type
         return content(kind) if op_type == "OptionalGetElement" else kind
@@ -45,7 +48,7 @@ def type_of(
 def dtype_of(
     op_type: str, position: int, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]
 ) -> ir.DataType | None:
-    """Return the dtype of an operator's output at *position*, None where its inputs do not tell."""
+    """Return the dtype of an operator's output at *position*, None if its inputs do not determine it."""
     if op_type in _HOLDERS:
         return None
     if op_type in _BOOL:
@@ -53,7 +56,7 @@ def dtype_of(
     if op_type in _INT64 or (op_type in {"MaxPool", "TopK"} and position == 1):
         return ir.DataType.INT64
     if op_type == "LayerNormalization" and position > 0:
-        return ir.DataType.FLOAT  # the statistics, whatever the data
+        return ir.DataType.FLOAT  # the statistics
     if op_type == "SequenceEmpty":
         return ir.DataType(attributes.get("dtype", ir.DataType.FLOAT))
     if op_type == "Cast":
@@ -66,11 +69,11 @@ def dtype_of(
 
 
 def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, Any]) -> ir.Shape | None:
-    """Return the shape of an operator's output where it is that of an operand, all others being single numbers."""
+    """Return the shape of an operator's output if it is the shape of one operand and all others are single numbers."""
     if op_type == "Shape" and inputs[0] is not None and inputs[0].shape is not None:
         axes = range(rank(inputs[0]))[attributes.get("start", 0) : attributes.get("end")]
         return ir.Shape([len(axes)])
-    if op_type in {"DequantizeLinear", "QuantizeLinear"}:
+    if op_type in _SCALED:
         return None if inputs[0] is None else inputs[0].shape
     shapes = [None if x is None else x.shape for x in inputs]
     if op_type not in _POINTWISE or None in shapes:
@@ -81,17 +84,17 @@ def shape_of(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[s
 
 
 def gradient_dtype(x: ir.Value) -> ir.DataType:
-    """Return the dtype of the cotangent of *x*: its own, but float32 for integers and where it is not known."""
+    """Return the dtype of the cotangent of *x*: its own; float32 for integers and unknown dtypes."""
     return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
 
 
 def content(kind: ir.TypeProtocol | None) -> ir.TypeProtocol | None:
-    """Return the type that an optional of type *kind* holds; *kind* itself if it is none."""
+    """Return the type of the content of an optional of type *kind*; *kind* itself if it is not an optional."""
     return kind.elem_type if isinstance(kind, ir.OptionalType) else kind
 
 
 def no_numbers(x: ir.Value) -> str | None:
-    """Say what *x* is if it is no tensor of numbers, and which node makes it; None if it is one."""
+    """Describe *x* and its node if it is not a tensor of numbers; None if it is."""
     if isinstance(content(x.type), ir.SequenceType):
         what = "a sequence"
     elif x.dtype == ir.DataType.STRING:
@@ -103,12 +106,12 @@ def no_numbers(x: ir.Value) -> str | None:
 
 
 def same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
-    """Whether two lengths are known to be equal; nothing is known of one without a name."""
+    """Whether two lengths are known to be equal; an unnamed symbolic length is unknown."""
     return a == b and (isinstance(a, int) or a.value is not None)
 
 
 def rank(x: ir.Value) -> int:
-    """Return the number of axes of *x*; ModelError where it is not known."""
+    """Return the number of axes of *x*; ModelError if it is unknown."""
     if x.shape is None:
         node = x.producer()
         raise ModelError(
@@ -120,10 +123,13 @@ def rank(x: ir.Value) -> int:
 
 
 def infer_model(model: ir.Model, values: bool = True) -> None:
-    """Have onnx infer what it can, from *values* of shapes too; it leaves *model* as it is where it fails."""
+    """Infer shapes and dtypes by onnx, in place; nothing changes if it fails.
+
+    *values*: also from the values of computed shapes.
+    """
     try:
         proto = call_onnx(partial(inferred_by_onnx, values=values), model)
-    except Exception:  # whatever onnx's C++ raises on what it does not know
+    except Exception:  # onnx's C++ raises errors of many types
         return
     pairs = zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True)
     mappings = [tuple(map(ir.convenience.create_value_mapping, graphs)) for graphs in pairs]
@@ -134,21 +140,21 @@ def infer_model(model: ir.Model, values: bool = True) -> None:
                 value.type = found[name].type or value.type
                 value.shape = value.shape if found[name].shape is None else without(found[name].shape, shared)
     for node in model.graph.all_nodes():
-        if node.op_type == "Attention" and node.domain == "":  # onnx takes lengths of it that it does not know for 0
+        if node.op_type == "Attention" and node.domain == "":  # onnx infers 0 for unknown lengths
             for y in node.outputs:
                 y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
 
 
 def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
-    """Infer the outputs of *nodes*, which stand in order, from what is known of their inputs."""
-    twins: dict[ir.Value | None, ir.Value | None] = {None: None}
+    """Infer the outputs of *nodes*, in topological order, from their inputs."""
+    stand_ins: dict[ir.Value | None, ir.Value | None] = {None: None}
     for value in (value for node in nodes for value in (*node.inputs, *captured(*bodies(node)), *node.outputs)):
-        if value not in twins and value is not None:
+        if value not in stand_ins and value is not None:
             small = value.const_value if value.const_value is not None and value.const_value.size <= SMALL else None
-            twins[value] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=small)
+            stand_ins[value] = ir.Value(name=value.name, shape=value.shape, type=value.type, const_value=small)
     made = {y for node in nodes for y in node.outputs}
-    given = [twin for value, twin in twins.items() if twin is not None and value not in made]
-    copies = [_copy(node, twins) for node in nodes]
+    given = [copy for value, copy in stand_ins.items() if copy is not None and value not in made]
+    copies = [_copy(node, stand_ins) for node in nodes]
     graph = ir.Graph(
         [value for value in given if value.const_value is None],
         [],
@@ -157,15 +163,15 @@ def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:
         opset_imports={"": opset or onnx_opset_version(), **{node.domain: 1 for node in nodes if node.domain}},
         name="emitted",
     )
-    infer_model(ir.Model(graph, ir_version=10), all(_is_short(value) for value in twins))
-    symbols = {str(dim) for twin in given for dim in twin.shape or () if not isinstance(dim, int)}
+    infer_model(ir.Model(graph, ir_version=10), all(_is_short(value) for value in stand_ins))
+    symbols = {str(dim) for copy in given for dim in copy.shape or () if not isinstance(dim, int)}
     for value in made:
-        twin = twins[value]
-        if twin is None:
+        copy = stand_ins[value]
+        if copy is None:
             continue
-        value.type = value.type or twin.type
-        if value.shape is None and twin.shape is not None:  # symbols that onnx made up are not unique
-            value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in twin.shape])
+        value.type = value.type or copy.type
+        if value.shape is None and copy.shape is not None:  # symbols made up by onnx are not unique
+            value.shape = ir.Shape([d if isinstance(d, int) or str(d) in symbols else None for d in copy.shape])
 
 
 def _is_short(value: ir.Value | None) -> bool:
@@ -173,13 +179,13 @@ def _is_short(value: ir.Value | None) -> bool:
     return shape is None or len(shape) != 1 or not isinstance(shape[0], int) or shape[0] <= LONG
 
 
-def _copy(node: ir.Node, twins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:
-    outputs = [twin for y in node.outputs if (twin := twins[y]) is not None]
+def _copy(node: ir.Node, stand_ins: dict[ir.Value | None, ir.Value | None]) -> ir.Node:
+    outputs = [copy for y in node.outputs if (copy := stand_ins[y]) is not None]
     like = (node.domain, node.op_type) in LIKE
     return ir.Node(
         "" if like else node.domain,
         "Identity" if like else node.op_type,
-        [twins[x] for x in node.inputs],
+        [stand_ins[x] for x in node.inputs],
         [] if like else list(node.attributes.values()),
         outputs=outputs,
         name=node.name,

@@ -1,7 +1,7 @@
-"""Load and save models: the door to protobuf, with `wire`; elsewhere only onnx's own functions speak it.
+"""Load and save models. Only this module, `onnxcam.wire` and functions of onnx read and write protobuf.
 
-Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in the file that they came in and are mapped from there
-(`onnxcam.wire`); `call_onnx` hands onnx's own C++ functions a twin without them.
+Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in their file and are mapped from it (`onnxcam.wire`);
+`call_onnx` calls onnx's C++ functions with a copy without these weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from onnxcam.graph import limits
 from onnxcam.graph.weights import (
     HEAVY,
     LIMIT,
-    Inside,
+    EmbeddedTensor,
     arranged,
     is_beside,
     loaded,
@@ -42,18 +42,20 @@ T = TypeVar("T")
 
 _NO_MODEL = "is no ONNX model, truncated, or nested too deep to be read; download or export it again"
 RUNTIME_ONLY = frozenset(("SimplifiedLayerNormalization",))
-"""Operators that ONNX Runtime has in the default domain, and writes, and onnx knows nothing of."""
+"""Operators that ONNX Runtime writes in the default domain and that onnx does not know."""
 
 RUNTIME = "onnxruntime"
-FUNCTIONS = 8  # the IR version since which a model may have functions of its own
+FUNCTIONS = 8  # the first IR version with model-local functions
 
 
 def load(source: ModelLike) -> ir.Model:
-    """Return a checked model that the caller may edit: nothing of *source* is changed by it.
+    """Return a checked model that the caller may edit; *source* is not changed.
 
-    *source* is a path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`. Raises ModelError for a file
-    that is missing, no ONNX, truncated, invalid (cyclic, say), or whose external data is missing or lies outside
-    the model's folder.
+    *source* is a path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
+
+    Raises:
+        ModelError: the file is missing, not ONNX, truncated or invalid (such as cyclic), or its external data is
+            missing or outside the model's folder.
     """
     if isinstance(source, ir.Model):
         return source.clone()
@@ -68,11 +70,14 @@ def load(source: ModelLike) -> ir.Model:
 def save(
     model: ir.Model, path: str | os.PathLike[str], source: ModelLike | None = None, *, overwrite: bool = False
 ) -> None:
-    """Write *model* to *path*, whole or not at all; see `onnxcam.files.staged`.
+    """Write *model* to *path*, completely or not at all; see `onnxcam.files.staged`.
 
-    Weights that it holds itself are inside. Those that lie in a file beside it stay in that file where *path* is in its
-    folder; else they are copied, piece by piece, to ``<path>.data``. *source* is what the model was read from:
-    neither it nor a file that it refers to is written onto. OutputError where that cannot be done.
+    Weights in memory are written into the file. External data stays in its file if *path* is in the same folder; else
+    it is copied to ``<path>.data``. *source* is the origin of the model: neither it nor its files are overwritten.
+
+    Raises:
+        OutputError: *path* cannot be written, is *source* or one of its files, or is a file that onnxcam did not write,
+            without *overwrite*.
     """
     target, data = Path(path), Path(f"{os.fspath(path)}.data")
     files.require_writable(target, overwrite=True)
@@ -88,7 +93,7 @@ def save(
 
 
 def files_of(source: ModelLike | None) -> list[Path]:
-    """Return the file of a model and the files beside it that it refers to; none of a model in memory."""
+    """Return the file of a model and the files of its external data; nothing for a model in memory."""
     if not isinstance(source, str | os.PathLike):
         return []
     path = Path(source)
@@ -107,7 +112,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
-    """Return *model* as protobuf, with its weights inside, but for those beside it if all together exceed 2 GB."""
+    """Return *model* as protobuf with its weights; external data stays in its files if all weights exceed 2 GB."""
     values = weights(model)
     if sum(value.const_value.nbytes for value in values if value.const_value is not None) > LIMIT:
         values = [value for value in values if not is_beside(value.const_value)]
@@ -117,13 +122,13 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 
 
 def to_bytes(model: ir.Model) -> bytes:
-    """Return *model* as the content of an ``.onnx`` file. Weights that lie in files stay there (`weights_folder`)."""
+    """Return *model* as the content of an ``.onnx`` file. Weights in files stay there (`weights_folder`)."""
     require_room([value for value in weights(model) if not isinstance(value.const_value, ir.ExternalTensor)])
     return ir.serde.serialize_model(model).SerializeToString()
 
 
 def oldest_ir(model: ir.Model) -> int:
-    """Return the oldest IR version that has the opsets of *model*: the one that most runtimes read."""
+    """Return the oldest IR version with the opsets of *model*, which most runtimes read."""
     opsets = [onnx.OperatorSetIdProto(domain=name, version=version) for name, version in model.opset_imports.items()]
     implied = onnx.helper.find_min_ir_version_for(opsets, ignore_unknown=True)  # noqa: TID251
     return max(implied, FUNCTIONS) if model.functions else implied
@@ -137,7 +142,7 @@ def all_tensors(graph: ir.Graph) -> dict[str, ir.Value]:
 
 @contextmanager
 def building() -> Iterator[None]:
-    """Pause the cyclic garbage collector: a graph that grows is all cycles, and none of them is garbage."""
+    """Pause the cyclic garbage collector: a growing graph has many cycles, none of them garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -148,10 +153,9 @@ def building() -> Iterator[None]:
 
 
 def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
-    """Return ``function(proto)`` for a twin of *model* whose large initializers became inputs.
+    """Return ``function(proto)`` for a copy of *model* in which large initializers are inputs.
 
-    In the twin, operators that only ONNX Runtime knows stand in a domain of their own (`RUNTIME`): onnx takes those of
-    other domains as they are.
+    Operators that only ONNX Runtime knows have the domain `RUNTIME` in the copy: onnx does not check other domains.
     """
     graph = model.graph
     inputs, weights = list(graph.inputs), dict(graph.initializers)
@@ -173,7 +177,7 @@ def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
 
 
 def give_back_domain(model: ir.Model, nodes: Iterable[ir.Node]) -> None:
-    """Put those of *nodes* that stand in `RUNTIME` back into the default domain."""
+    """Move the *nodes* of the domain `RUNTIME` back into the default domain."""
     for node in nodes:
         node.domain = "" if node.domain == RUNTIME else node.domain
     model.opset_imports.pop(RUNTIME, None)
@@ -193,7 +197,7 @@ def _read(path: Path) -> bytes:
 
 
 def _is_utf8(name: str) -> bool:
-    """Whether protobuf can hold the name, so that weights can be mapped from the file of that name."""
+    """Whether protobuf can hold *name*, so that weights can be mapped from the file of that name."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
@@ -226,7 +230,7 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
 
 
 def _attach(model: ir.Model, where: str, path: Path | None) -> None:
-    """Point tensors in files at these; small ones, and those that are attributes of nodes, are read."""
+    """Attach external tensors to their files; read small ones and those in attributes."""
     for value in (weight for graph in model.graphs() for weight in graph.initializers.values()):
         if isinstance(value.const_value, ir.ExternalTensor):
             value.const_value = _attached(value.const_value, where, path)
@@ -243,7 +247,7 @@ def _read_in(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
 
 
 def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
-    """Refuse maps from class to score, which no node of the default domain makes or takes."""
+    """Raise ModelError for outputs that map classes to scores: nodes of the default domain cannot read them."""
     for output in graph.output:
         node = next((node for node in graph.node if output.name in node.output), None)
         if node is not None and output.type.sequence_type.elem_type.HasField("map_type"):
@@ -254,9 +258,9 @@ def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    """Check *proto*, but for inputs and outputs that declare no shape, and outputs of no type: runtimes infer them.
+    """Check *proto* by onnx, but accept undeclared shapes and output types, as runtimes infer them.
 
-    Nor do they ask of files before IR version 4 that weights be inputs; ONNX Runtime itself saves such.
+    Accept also files before IR version 4 whose weights are not inputs: ONNX Runtime writes such files.
     """
     proto.ir_version = max(proto.ir_version, 4)
     for value in [*proto.graph.input, *proto.graph.output]:
@@ -269,9 +273,9 @@ def _check(proto: onnx.ModelProto) -> None:
 
 
 def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.ExternalTensor:
-    """Return *tensor* pointed at its file, which must be there and lie in the model's folder.
+    """Return *tensor* attached to its file; ModelError unless it is in the model's folder and complete.
 
-    Where the model is a link, as in the caches of Hugging Face, the folder that it leads to is the model's too.
+    If the model is a link, as in the caches of Hugging Face, the folder of its target counts too.
     """
     if path is None:
         raise ModelError(
@@ -282,7 +286,7 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
         homes = (path.parent.resolve(), path.resolve().parent)
         home = next((home for home in homes if file.is_relative_to(home)), None)
         size = file.stat().st_size if home is not None and file.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # too long a name, no name, a ring of links
+    except (OSError, ValueError, RuntimeError):  # too long a name, no name, or a cycle of links
         raise ModelError(
             f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{os.fspath(tensor.location)[:80]}'"
         ) from None
@@ -298,19 +302,19 @@ def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.Ex
     length = tensor.length or tensor.nbytes
     if size < (tensor.offset or 0) + length:
         raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
-    kind = Inside if file == path.resolve() else ir.ExternalTensor
+    kind = EmbeddedTensor if file == path.resolve() else ir.ExternalTensor
     place = file.relative_to(home).as_posix()
     return kind(place, tensor.offset, length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the error that *error* came from in the first place."""
+    """Return the original cause of *error*."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def first_line(error: BaseException) -> str:
-    """Return what *error* says first, on one line."""
+    """Return the first nonempty line of *error*'s message; its type if there is none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,6 +1,6 @@
-"""Limits of a model, checked before it is opened: depth, length, complete tensors, calls that end.
+"""Limits of a model, checked before it is opened: depth, number of nodes, complete tensors, no recursion.
 
-ONNX Runtime refuses most of these models too, but onnxcam would fail first, after minutes or without memory.
+ONNX Runtime refuses most of these models too, but onnxcam would fail before it, after minutes or out of memory.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from google.protobuf.message import Message
 
 from onnxcam.errors import ModelError
 
-DEPTH = 30  # bodies inside bodies; protobuf reads messages of 100 levels, and a body takes three
-NODES = 200_000  # the functions' in the place of each call
+DEPTH = 30  # nested bodies; protobuf reads 100 levels of messages, three for each body
+NODES = 200_000  # after inlining of functions
 CALLS = 5000  # of one function
 RESERVED = "onnxcam"
-"""The domain of operators that stand for others while a graph is built."""
+"""The domain of temporary operators while a graph is built."""
 
-Graph: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
-Key: TypeAlias = "tuple[str, str, str]"
+_Graph: TypeAlias = "onnx.GraphProto | onnx.FunctionProto"
+_FunctionKey: TypeAlias = "tuple[str, str, str]"
 
 
 def check(proto: onnx.ModelProto, where: str) -> None:
-    """Raise ModelError for what no model may be, however it is to be used; drop outputs without a name at the end."""
+    """Raise ModelError if *proto* exceeds a limit; *where* names it in the message."""
     for place, graph in enumerate((proto.graph, *proto.functions)):
         for inner in _graphs(graph, where):
             _check_graph(inner, where, inside=place > 0)
@@ -35,14 +35,14 @@ def check(proto: onnx.ModelProto, where: str) -> None:
 
 
 def check_ends(model: ir.Model, where: str) -> None:
-    """Raise ModelError for a model that takes or gives nothing."""
+    """Raise ModelError for a model without inputs or without outputs."""
     for values, what in ((model.graph.inputs, "inputs"), (model.graph.outputs, "outputs")):
         if not any(what == "outputs" or not value.is_initializer() for value in values):
             raise ModelError(f"{where} has no {what}; export the model again")
 
 
 def not_text(message: Message, path: str = "") -> str:
-    """Return where in *message* a string is no UTF-8, such as ``graph.node[3].op_type``; nothing where all are."""
+    """Return the field of *message* with a string that is not UTF-8, such as ``graph.node[3].op_type``, or ``""``."""
     for field, value in message.ListFields():
         many = not isinstance(value, str | bytes | int | float | Message)
         for place, part in enumerate(value if many else [value]):
@@ -64,8 +64,8 @@ def _is_text(data: str | bytes) -> bool:
         return False
 
 
-def _graphs(graph: Graph, where: str) -> Iterator[Graph]:
-    """Yield *graph* and the bodies inside."""
+def _graphs(graph: _Graph, where: str) -> Iterator[_Graph]:
+    """Yield *graph* and its bodies at any depth."""
     stack = [(graph, 0)]
     while stack:
         inner, depth = stack.pop()
@@ -78,7 +78,7 @@ def _graphs(graph: Graph, where: str) -> Iterator[Graph]:
                     stack += [(body, depth + 1) for body in (attribute.g, *attribute.graphs)]
 
 
-def _check_graph(graph: Graph, where: str, inside: bool) -> None:
+def _check_graph(graph: _Graph, where: str, inside: bool) -> None:
     for tensor in getattr(graph, "initializer", ()):
         _check_tensor(tensor, f"initializer {tensor.name!r} of {where}")
     for node in graph.node:
@@ -108,7 +108,7 @@ _CHECKED = frozenset((onnx.AttributeProto.STRING, onnx.AttributeProto.TENSOR, on
 
 
 def _check_tensor(tensor: onnx.TensorProto, what: str) -> None:
-    """Raise ModelError where *tensor* does not hold as much as its type and shape say."""
+    """Raise ModelError unless *tensor* holds as many values as its type and shape require."""
     try:
         dtype = ir.DataType(tensor.data_type)
     except ValueError:
@@ -140,7 +140,7 @@ def _held(tensor: onnx.TensorProto) -> int:
 
 
 def _needed(size: int, dtype: ir.DataType) -> int:
-    """Return how many entries of a typed field hold *size* numbers: parts of complex ones, bytes of packed ones."""
+    """Return the entries of a typed field for *size* numbers: two for a complex one, bytes for packed ones."""
     if dtype in (ir.DataType.COMPLEX64, ir.DataType.COMPLEX128):
         return 2 * size
     packed = dtype != ir.DataType.STRING and dtype.bitwidth < 8
@@ -148,7 +148,7 @@ def _needed(size: int, dtype: ir.DataType) -> int:
 
 
 def _external_bytes(tensor: onnx.TensorProto, what: str) -> int | None:
-    """Return the length that *tensor* declares for its part of the file, in bytes; None where it declares none."""
+    """Return the declared length of *tensor* in its file, in bytes; None if it is not declared."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if not entries.get("location"):
         raise ModelError(f"{what} names no file for its external data; export the model again")
@@ -160,7 +160,7 @@ def _external_bytes(tensor: onnx.TensorProto, what: str) -> int | None:
 
 
 def _check_calls(proto: onnx.ModelProto, where: str) -> None:
-    """Raise ModelError for functions that call themselves or fit no call, and for more nodes than can be worked on."""
+    """Raise ModelError for recursive functions, calls of the wrong arity, and too many nodes."""
     functions = {_key(function): function for function in proto.functions}
     bodies = {key: _counted(function, functions, where) for key, function in functions.items()}
     nodes, times = _counted(proto.graph, functions, where)
@@ -183,9 +183,11 @@ def _check_calls(proto: onnx.ModelProto, where: str) -> None:
         raise ModelError(f"{where} has {nodes} nodes, those of its functions included; onnxcam works on {NODES}")
 
 
-def _counted(graph: Graph, functions: dict[Key, onnx.FunctionProto], where: str) -> tuple[int, Counter[Key]]:
-    """Return the number of nodes in *graph*, those inside included, and how often it calls each function."""
-    count, calls = 0, Counter[Key]()
+def _counted(
+    graph: _Graph, functions: dict[_FunctionKey, onnx.FunctionProto], where: str
+) -> tuple[int, Counter[_FunctionKey]]:
+    """Return the number of nodes in *graph* and its bodies, and the number of calls of each function."""
+    count, calls = 0, Counter[_FunctionKey]()
     for inner in _graphs(graph, where):
         count += len(inner.node)
         for node in inner.node if functions else ():
@@ -205,5 +207,5 @@ def _check_arity(node: onnx.NodeProto, function: onnx.FunctionProto, where: str)
             )
 
 
-def _key(function: onnx.FunctionProto) -> Key:
+def _key(function: onnx.FunctionProto) -> _FunctionKey:
     return function.domain, function.name, function.overload

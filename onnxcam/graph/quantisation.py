@@ -1,6 +1,7 @@
-"""What the integers of a quantised tensor mean: real value = (integer − zero point) · scale.
+"""Units of quantised tensors: real value = (integer − zero point) · scale.
 
-A tensor does not say it; the operators that write or read it do, also through operators that only move elements.
+A tensor does not hold its units. The operators that write or read it do, also through operators that only move
+elements.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import onnx_ir as ir
 
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
+from onnxcam.graph.operators import Trait, operators
 
-_MOVES = frozenset(
-    "Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather Pad MaxPool DepthToSpace SpaceToDepth".split()
-)
+_MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Pad"}
 _WRITES = {
     "QuantizeLinear": 1,
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), 6),
@@ -26,23 +26,23 @@ _WRITES = {
     "QLinearWhere": 7,
     "QGemm": 7,
 }
-"""At which input of the operator that writes a tensor its scale stands; its zero point is the next."""
+"""For operators that write a quantised tensor: the input with its scale; the zero point is the next input."""
 _READS = {"DequantizeLinear": (0,), "QLinearConv": (0,), "QLinearMatMul": (0, 3), "QGemm": (0,)}
 _READS |= dict.fromkeys(("QLinearAdd", "QLinearMul"), (0, 3))
 _READS |= {name: (0,) for name, at in _WRITES.items() if at == 3}
-"""At which inputs an operator reads quantised tensors; scale and zero point are the next two."""
+"""For operators that read quantised tensors: these inputs; scale and zero point are the next two."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """Scale and zero point of a tensor: one number each."""
+    """Scale and zero point of a tensor, one number each."""
 
     scale: ir.Value
     zero: ir.Value | None
 
     @property
     def known(self) -> tuple[float, int] | None:
-        """Return both as numbers, where they are constants."""
+        """Return scale and zero point if they are constants and valid, else None."""
         scale = constant(self.scale)
         zero = np.zeros(1, np.int64) if self.zero is None else constant(self.zero)
         if scale is None or zero is None or scale.size != 1 or zero.size != 1:
@@ -52,12 +52,12 @@ class Units:
 
 
 def units(x: ir.Value) -> Units | None:
-    """Return what the integers *x* mean, None where no operator tells."""
+    """Return the units of the integers *x*, None if no operator holds them."""
     return _written(x) or _read(x)
 
 
-def real(op: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:
-    """Return the real numbers that *x* stands for, whose units are those of *like*; raw integers where nobody tells."""
+def dequantised(op: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:
+    """Return *x* dequantised by the units of *like*; without known units, cast to float32."""
     if like.dtype is None or like.dtype.is_floating_point():
         return x
     known = units(like)

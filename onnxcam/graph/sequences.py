@@ -1,4 +1,4 @@
-"""Sequences: what is emitted for their elements, one after another."""
+"""Emit operators for each element of a sequence."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def is_plain(x: ir.Value) -> bool:
-    """Whether *x* is a tensor, no sequence nor optional."""
+    """Whether *x* is a tensor, rather than a sequence or an optional."""
     return not isinstance(x.type, ir.SequenceType | ir.OptionalType)
 
 
 def at(op: Emitter, s: ir.Value, position: ir.Value) -> ir.Value:
-    """Return *position* in the sequence *s* counted from its start."""
+    """Return the index *position* of the sequence *s*, which may be negative, as an index from the start."""
     known = constant(position)
     if known is not None and known >= 0:
         return position
@@ -36,22 +36,22 @@ def lengths(op: Emitter, s: ir.Value, axis: int) -> ir.Value:
 
 
 def each(op: Emitter, name: str, function: Callable[..., ir.Value], *sequences: ir.Value) -> ir.Value:
-    """Return the sequence of what *function*, called *name*, emits for the elements of *sequences*, one after another.
+    """Return the sequence of the results of *function* for the elements of *sequences*.
 
-    It is emitted once for the same sequences.
+    *name* identifies the function: it is emitted once for the same sequences.
     """
 
     def emit() -> ir.Value:
-        (made,) = over(op, body(op, function, *sequences), *sequences)
+        (made,) = loop_over(op, body(op, function, *sequences), *sequences)
         return made
 
     return op.once((name, *map(id, sequences)), emit)
 
 
-def over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
-    """Return the sequences of what *graph* makes of the elements of *xs*, one after another, as a Loop.
+def loop_over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
+    """Return the sequences of the outputs of *graph* for the elements of *xs*, computed by a Loop.
 
-    The first of *xs* is a sequence; tensors among them are given to each step. *graph* becomes the Loop's body.
+    The first of *xs* is a sequence; every iteration reads the tensors among *xs*. *graph* becomes the Loop's body.
     """
     inner = op.inner(graph)
     number, going = (
@@ -79,7 +79,7 @@ def over(op: Emitter, graph: ir.Graph, *xs: ir.Value) -> tuple[ir.Value, ...]:
 
 
 def body(op: Emitter, function: Callable[..., ir.Value], *likes: ir.Value) -> ir.Graph:
-    """Return a graph of what *function* emits for the elements of sequences *likes*."""
+    """Return a graph of *function*, with one input for an element of each of the sequences *likes*."""
     graph = ir.Graph([], [], nodes=[], name=op.name("onnxcam.body"))
     inner = op.inner(graph)
     for s in likes:

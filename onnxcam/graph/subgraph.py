@@ -1,4 +1,4 @@
-"""Subgraphs: what they take from outside, and twins of them to be continued."""
+"""Subgraphs: the values that they capture, copies of them, and the nodes that a set of outputs needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 
 def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
-    """Yield *graph* and the graphs inside, at any depth."""
+    """Yield *graph* and its subgraphs at any depth."""
     yield graph
     for node in graph:
         for inner in bodies(node):
@@ -16,13 +16,13 @@ def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
 
 
 def bodies(node: ir.Node) -> list[ir.Graph]:
-    """Return the graphs that *node* holds itself."""
+    """Return the graphs among the attributes of *node*."""
     attributes = node.attributes.values()
     return [attribute.as_graph() for attribute in attributes if attribute.type is ir.AttributeType.GRAPH]
 
 
 def values(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Yield what *graph* and the graphs inside define."""
+    """Yield the values that *graph* and its subgraphs define."""
     for inner in graphs(graph):
         yield from inner.inputs
         yield from inner.initializers.values()
@@ -31,7 +31,7 @@ def values(graph: ir.Graph) -> Iterator[ir.Value]:
 
 
 def used_values(node: ir.Node) -> Iterable[ir.Value | None]:
-    """Yield the node's inputs and what its subgraphs use."""
+    """Yield the inputs of *node* and the values that its subgraphs use."""
     yield from node.inputs
     for body in bodies(node):
         for graph in graphs(body):
@@ -41,7 +41,7 @@ def used_values(node: ir.Node) -> Iterable[ir.Value | None]:
 
 
 def captured(*subgraphs: ir.Graph) -> list[ir.Value]:
-    """Return, each once, the values that *subgraphs* take from outside."""
+    """Return the values that *subgraphs* capture from outside, each once."""
     found: dict[ir.Value, None] = {}
     for subgraph in subgraphs:
         own = set(values(subgraph))
@@ -51,15 +51,15 @@ def captured(*subgraphs: ir.Graph) -> list[ir.Value]:
     return list(found)
 
 
-def twin(graph: ir.Graph, prefix: str) -> ir.Graph:
-    """Return a copy of *graph* that takes the same values from outside and names its own under *prefix*."""
+def copy_graph(graph: ir.Graph, prefix: str) -> ir.Graph:
+    """Return a copy of *graph* that captures the same values; its own names begin with *prefix*."""
     copy = graph.clone(allow_outer_scope_values=True)
     copy.name = prefix
     for value in list(values(copy)):
-        if not value.name:  # an optional output that is left out
+        if not value.name:  # an omitted optional output
             continue
         name, tensor = f"{prefix}.{value.name}", value.const_value
-        value.const_value = None  # the tensor is that of the other graph, and would be renamed with the value
+        value.const_value = None  # shared with the other graph, it would be renamed too
         value.name = name
         if tensor is not None:
             value.const_value = ir.Tensor(tensor.numpy(), tensor.dtype, name=name)
@@ -69,7 +69,7 @@ def twin(graph: ir.Graph, prefix: str) -> ir.Graph:
 
 
 def between(nodes: Sequence[ir.Node], sources: Iterable[ir.Value], targets: Iterable[ir.Value]) -> list[ir.Node]:
-    """Return those of *nodes*, in order, on which *targets* depend, up to *sources*."""
+    """Return the *nodes*, in order, on which *targets* depend, without those before *sources*."""
     stop, needed, kept = set(sources), set(targets), []
     for node in reversed(nodes):
         if not needed.isdisjoint(node.outputs):
@@ -79,7 +79,7 @@ def between(nodes: Sequence[ir.Node], sources: Iterable[ir.Value], targets: Iter
 
 
 def prune(graph: ir.Graph) -> None:
-    """Take out of *graph* the nodes and constants on which no output depends."""
+    """Remove the nodes and constants of *graph* on which no output depends."""
     kept = set(between(list(graph), (), graph.outputs))
     for node in [node for node in graph if node not in kept]:
         detach(node)
@@ -91,7 +91,7 @@ def prune(graph: ir.Graph) -> None:
 
 
 def detach(node: ir.Node) -> None:
-    """Take a node that is not placed, and those inside it, out of their inputs' lists of uses."""
+    """Remove *node*, which is not in a graph, and the nodes of its bodies from the uses of their inputs."""
     for i in range(len(node.inputs)):
         node.replace_input_with(i, None)
     for body in bodies(node):

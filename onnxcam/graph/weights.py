@@ -1,4 +1,4 @@
-"""Where the weights of a model lie: in memory, inside its own file, or in a file beside it."""
+"""Storage of weights: in memory, inside the model's file, or as external data in another file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 
-LIMIT = 2**31 - 2**24  # bytes of weights in one protobuf message: it ends at 2 GiB, and the graph needs room
-HEAVY = 1024  # bytes; what is not above stands in the message in any case
-PAGE = 4096  # bytes; a weight begins at a page of its file, so that it can be mapped
+LIMIT = 2**31 - 2**24  # bytes of weights in one protobuf message of 2 GiB, less room for the graph
+HEAVY = 1024  # bytes; smaller weights are always in the message
+PAGE = 4096  # bytes; weights are aligned to pages of their file, for mapping
 
 
-class Inside(ir.ExternalTensor):
-    """A weight that lies inside an ``.onnx`` file, and is mapped from there."""
+class EmbeddedTensor(ir.ExternalTensor):
+    """A weight inside an ``.onnx`` file, mapped from it."""
 
 
 def weights(model: ir.Model) -> list[ir.Value]:
@@ -28,7 +28,7 @@ def weights(model: ir.Model) -> list[ir.Value]:
 
 
 def weights_folder(model: ir.Model) -> str | None:
-    """Return the folder in which the files with the weights of *model* lie, None where it holds them itself."""
+    """Return the folder of the files with the weights of *model*, None if all are in memory."""
     tensors = [value.const_value for value in weights(model)]
     return next((str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)), None)
 
@@ -41,12 +41,12 @@ def weight_files(model: ir.Model) -> list[Path]:
 
 
 def is_beside(tensor: object) -> bool:
-    """Whether *tensor* lies in a file beside the model."""
-    return isinstance(tensor, ir.ExternalTensor) and not isinstance(tensor, Inside)
+    """Whether *tensor* is external data, in a file other than the model's."""
+    return isinstance(tensor, ir.ExternalTensor) and not isinstance(tensor, EmbeddedTensor)
 
 
 def require_room(values: list[ir.Value]) -> None:
-    """Raise ModelError where *values* do not fit into one protobuf message."""
+    """Raise ModelError if *values* do not fit into one protobuf message."""
     size = sum(value.const_value.nbytes for value in values if value.const_value is not None)
     if size > LIMIT:
         raise ModelError(
@@ -57,7 +57,7 @@ def require_room(values: list[ir.Value]) -> None:
 
 @contextmanager
 def replaced(model: ir.Model, tensors: dict[ir.Value, ir.TensorProtocol]) -> Iterator[None]:
-    """Have *model* hold *tensors* for as long as it lasts."""
+    """Replace the values of weights of *model* by *tensors* inside the context."""
     before = {value: value.const_value for value in tensors}
     try:
         for value, tensor in tensors.items():
@@ -69,7 +69,7 @@ def replaced(model: ir.Model, tensors: dict[ir.Value, ir.TensorProtocol]) -> Ite
 
 
 def loaded(values: list[ir.Value]) -> dict[ir.Value, ir.TensorProtocol]:
-    """Return those of *values* that lie in a file, in memory."""
+    """Return the *values* that are in files, read into memory."""
     return {
         value: ir.Tensor(value.const_value.numpy(), value.const_value.dtype, name=value.name)
         for value in values
@@ -78,10 +78,10 @@ def loaded(values: list[ir.Value]) -> dict[ir.Value, ir.TensorProtocol]:
 
 
 def arranged(model: ir.Model, folder: Path, name: str, data: Path) -> dict[ir.Value, ir.TensorProtocol]:
-    """Return the weights of *model* as a file in *folder* is to refer to them.
+    """Return the weights of *model* as a model file in *folder* shall refer to them.
 
-    What lies in a file in *folder*, or below, stays there. What lies elsewhere is copied to *data*, which will be
-    called *name*, and so is what stands in the model itself where it is too much for one message.
+    Weights in files in or below *folder* stay there. Others in files are copied to the file *data*, whose final name is
+    *name*; so are the model's own weights if they exceed one message.
     """
     values = weights(model)
     inside = [value for value in values if not is_beside(value.const_value)]
@@ -90,7 +90,7 @@ def arranged(model: ir.Model, folder: Path, name: str, data: Path) -> dict[ir.Va
     home, far = folder.resolve(), [] if fits else inside
     for value in values:
         tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor) or isinstance(tensor, Inside):
+        if not isinstance(tensor, ir.ExternalTensor) or isinstance(tensor, EmbeddedTensor):
             continue
         file = Path(tensor.base_dir, tensor.location).resolve()
         if file.is_relative_to(home):
@@ -105,7 +105,7 @@ def arranged(model: ir.Model, folder: Path, name: str, data: Path) -> dict[ir.Va
 
 
 def _copied(value: ir.Value, name: str, out: IO[bytes]) -> ir.TensorProtocol:
-    """Append *value* to the file *out*, piece by piece; return a reference to it in the file called *name*."""
+    """Append *value* to the file *out* in pieces; return a reference to it in the file called *name*."""
     tensor = value.const_value
     assert tensor is not None
     if tensor.nbytes <= HEAVY:

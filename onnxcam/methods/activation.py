@@ -15,16 +15,13 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, dependents
 from onnxcam.errors import MethodError
 from onnxcam.graph.infer import infer_nodes
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.methods.base import method
 from onnxcam.methods.component import principal_map
 from onnxcam.methods.context import MapContext
 
-_LINEAR = frozenset(
-    (
-        "GlobalAveragePool ReduceMean ReduceSum AveragePool Flatten Reshape Squeeze Unsqueeze Transpose Identity Cast "
-        "Dropout Gemm MatMul Add Mul Div"
-    ).split()
-)
+_LINEAR = operators(Trait.AVERAGES | Trait.COPIES | Trait.RESHAPES)
+_LINEAR |= {"Dropout", "Transpose", "Gemm", "MatMul", "Add", "Mul", "Div"}
 """What may stand between the layer and the scores for CAM: pooling over space, then a linear layer."""
 
 
@@ -191,10 +188,10 @@ def _hessian_product(context: MapContext) -> ir.Value | None:
     g = context.gradient(layer.value)
     first = op.pending((), [g])
     infer_nodes(first, op.opset)
-    (product,) = backward(op, {g: layer.real(op)}, [layer.value], STANDARD, [*op.graph, *first])
+    (product,) = backward(op, {g: layer.dequantised(op)}, [layer.value], STANDARD, [*op.graph, *first])
     if product is None:
         return None
-    return layer.layout.maps(op, layer.real_gradient(op, layer.real_gradient(op, product)))
+    return layer.layout.maps(op, layer.dequantised_gradient(op, layer.dequantised_gradient(op, product)))
 
 
 def _require_linear_head(context: MapContext) -> None:

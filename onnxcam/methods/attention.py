@@ -11,12 +11,13 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected, dependents
 from onnxcam.errors import MethodError
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import bodies, used_values
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
-from onnxcam.structure.layout import Tokens, layouts
+from onnxcam.structure.layout import TokenLayout, layouts
 
 _FUSED = frozenset(
     (
@@ -26,7 +27,7 @@ _FUSED = frozenset(
 )
 """Operators that keep the probabilities of attention to themselves."""
 
-_BETWEEN = frozenset("Identity Cast Dropout Where QuantizeLinear DequantizeLinear".split())
+_BETWEEN = operators(Trait.COPIES | Trait.QUANTISES) | {"Dropout", "Where"}
 """What may stand between the softmax and the product with the values."""
 
 
@@ -36,7 +37,7 @@ class AttentionBlock:
 
     probabilities: ir.Value
     output: ir.Value
-    layout: Tokens  # of the output
+    layout: TokenLayout  # of the output
 
 
 @method("legrad", at_layer=True, uses_layer=False, needs_attention=True)
@@ -126,7 +127,9 @@ class _Stretch:
     behind: list[ir.Value] = field(default_factory=list)
 
 
-def _stretches(context: MapContext, tokens: Mapping[ir.Value, Tokens], active: set[ir.Value]) -> Iterator[_Stretch]:
+def _stretches(
+    context: MapContext, tokens: Mapping[ir.Value, TokenLayout], active: set[ir.Value]
+) -> Iterator[_Stretch]:
     lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
     before, stretch = ancestors(context.target.value), _Stretch()
     for node in context.op.graph:
@@ -150,7 +153,7 @@ def _stretches(context: MapContext, tokens: Mapping[ir.Value, Tokens], active: s
         yield stretch
 
 
-def _tokens(context: MapContext) -> dict[ir.Value, Tokens]:
+def _tokens(context: MapContext) -> dict[ir.Value, TokenLayout]:
     """Return the tensors of real tokens through which everything queries, with their layout."""
     graph, image = context.op.graph, context.image
     found = layouts(graph, image, STANDARD)
@@ -158,7 +161,7 @@ def _tokens(context: MapContext) -> dict[ir.Value, Tokens]:
     return {
         y: layout
         for y, layout in found.items()
-        if isinstance(layout, Tokens) and y in passed and y.dtype is not None and y.dtype.is_floating_point()
+        if isinstance(layout, TokenLayout) and y in passed and y.dtype is not None and y.dtype.is_floating_point()
     }
 
 

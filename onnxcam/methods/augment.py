@@ -9,12 +9,12 @@ import numpy as np
 
 from onnxcam.errors import MethodError
 from onnxcam.methods.queries import Array, as_dtype
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 
 FACTORS = (0.9, 1.0, 1.1)
 
 
-def augmented(x: Array, layout: Grid | None, maps: Callable[[Array], Array]) -> Array:
+def augmented(x: Array, layout: GridLayout | None, maps: Callable[[Array], Array]) -> Array:
     """Return M = mean of *maps* over x, 0.9 x, 1.1 x and their mirror images, mirrored back: ``smooth=aug``.
 
     As pytorch-grad-cam's ``aug_smooth``, but that the maps are not scaled before they are averaged. *x* is a batch,

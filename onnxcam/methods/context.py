@@ -15,7 +15,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.metadata.reserved import CHOSEN
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import Aimed
 from onnxcam.targets.scores import Scores
 
@@ -64,7 +64,7 @@ class MapContext:
         return self.target.outputs[CHOSEN]
 
     @property
-    def image_layout(self) -> Grid:
+    def image_layout(self) -> GridLayout:
         """The layout of the image; MethodError where the input has no spatial axes."""
         layout = picture_layout(self.image)
         if layout is None:
@@ -87,12 +87,12 @@ class MapContext:
 
     def activation(self) -> ir.Value:
         """Return the layer's activation A, [N, K, *space]."""
-        return self.layer.layout.maps(self.op, self.layer.real(self.op))
+        return self.layer.layout.maps(self.op, self.layer.dequantised(self.op))
 
     def activation_gradient(self) -> ir.Value:
         """Return the gradient of the score with respect to A, [N, K, *space]."""
         layer = self.layer
-        return layer.layout.maps(self.op, layer.real_gradient(self.op, self.gradient(layer.value)))
+        return layer.layout.maps(self.op, layer.dequantised_gradient(self.op, self.gradient(layer.value)))
 
     def size(self) -> tuple[Any, ...]:
         """Return the lengths of the axes of space of A, ints where they are known."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.differentiate import add_output
+from onnxcam.autodiff.differentiate import add_output, set_outputs
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
-from onnxcam.graph.subgraph import prune, used_values
+from onnxcam.graph.subgraph import used_values
 from onnxcam.metadata.reserved import ACTIVATION, AROUND, MAP, SCORE
 from onnxcam.methods.base import NONE, SMOOTH, GraphMethod, Method
 from onnxcam.methods.composite import fused
@@ -56,7 +56,7 @@ def explanation_graph(
         _require_one_layer(method, layers)
         if method.emit is not None:
             add_output(op, method.emit(context), MAP)
-    _finish(op, {**target.outputs, SCORE: target.score}, prepared.batch)
+    set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
 
 
 def _float32(op: Emitter, raw: ir.Value) -> ir.Value:
@@ -109,8 +109,7 @@ def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:
         given = ir.Value(name=name, shape=value.shape, type=value.type)
         value.replace_all_uses_with(given, replace_graph_outputs=True)
         graph.inputs.append(given)
-    graph.outputs.clear()
-    _finish(op, {SCORE: target.score}, prepared.batch)
+    set_outputs(op, {SCORE: target.score}, shape=[prepared.batch], replace=True)
     for value in own:
         if not value.uses():
             graph.inputs.remove(value)
@@ -138,11 +137,3 @@ def _is_real_batch(x: ir.Value, batch: int | ir.SymbolicDim | None) -> bool:
     node, real = x.producer(), x.dtype is not None and x.dtype.is_floating_point()
     placed = node is not None and node.graph is not None
     return placed and real and batch is not None and bool(x.shape) and same(x.shape[0], batch)  # type: ignore[index]
-
-
-def _finish(op: Emitter, outputs: Mapping[str, ir.Value], batch: Any) -> None:
-    """Make *outputs*, [N] each, the last outputs of the graph, and take out what no output needs."""
-    for name, value in outputs.items():
-        add_output(op, value, name, shape=[batch])
-    op.place(op.graph.outputs)
-    prune(op.graph)

@@ -13,7 +13,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
-from onnxcam.structure.layout import Grid, Layout, layouts, picture_layout
+from onnxcam.structure.layout import GridLayout, Layout, layouts, picture_layout
 
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
 """Operators that add their third input."""
@@ -51,7 +51,7 @@ def fullgrad(context: MapContext) -> ir.Value:
     return op.Squeeze(op.total(*parts), [1])
 
 
-def enlarged(op: Emitter, maps: ir.Value, image: ir.Value, layout: Grid) -> ir.Value:
+def enlarged(op: Emitter, maps: ir.Value, image: ir.Value, layout: GridLayout) -> ir.Value:
     """Return *maps* [N, K, *space] at the size of *image*, bilinearly."""
     size = op.Concat(op.Shape(maps, start=0, end=2), *[op.dim(image, axis) for axis in layout.space], axis=0)
     return op.Resize(maps, None, None, size, mode="linear")

@@ -9,7 +9,7 @@ from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
 from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 
 
 @method("gradient", at_layer=False, sensitivity=True)
@@ -35,8 +35,8 @@ def gradient_x_input(context: MapContext) -> ir.Value:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient-x-input")
     """
     op, image = context.op, context.image
-    picture = Layer(image, Grid(1, ()))  # for its units
-    return op.Mul(picture.real(op), picture.real_gradient(op, gradient(context)))
+    picture = Layer(image, GridLayout(1, ()))  # for its units
+    return op.Mul(picture.dequantised(op), picture.dequantised_gradient(op, gradient(context)))
 
 
 @method("deconvnet", at_layer=False, sensitivity=True)

@@ -15,7 +15,7 @@ from onnxcam.methods.base import procedure
 from onnxcam.methods.context import MapContext
 from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.numbers import MANY
-from onnxcam.structure.layout import Blocked
+from onnxcam.structure.layout import BlockedLayout
 
 
 @procedure("occlusion", around=None, at_layer=True)
@@ -167,8 +167,8 @@ def _layer_value(context: MapContext) -> ir.Value:
     """Emit the layer's own tensor; MethodError where its channels cannot be set to zero."""
     layer = context.layer
     value = layer.value
-    if isinstance(layer.layout, Blocked) or value.dtype is None or not value.dtype.is_floating_point():
-        form = "is in the blocked layout" if isinstance(layer.layout, Blocked) else f"holds {value.dtype}".lower()
+    if isinstance(layer.layout, BlockedLayout) or value.dtype is None or not value.dtype.is_floating_point():
+        form = "is in the blocked layout" if isinstance(layer.layout, BlockedLayout) else f"holds {value.dtype}".lower()
         raise MethodError(
             f"this method changes an activation in floating point, but {layer.tensor!r} {form}; name another --layer, "
             "or use --method scorecam"

@@ -15,7 +15,7 @@ from onnxcam.errors import EngineError, MethodError
 from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.methods import _old_names
 from onnxcam.progress import Progress, quiet
-from onnxcam.structure.layout import Grid, Layout
+from onnxcam.structure.layout import GridLayout, Layout
 
 __all__ = ["Array", "ModelQueries", "as_dtype"]
 
@@ -40,7 +40,7 @@ class ModelQueries(ABC):
 
     picture: Array
     outputs: Mapping[str, Array]
-    layout: Grid | None
+    layout: GridLayout | None
     layer_layout: Layout | None
     batch_size: int = 8
     progress: Progress = quiet
@@ -132,7 +132,7 @@ class ModelQueries(ABC):
     def _tensor(self, batch: Sequence[Array]) -> Array:
         return as_dtype(np.stack(batch), self.picture.dtype)
 
-    def _layout(self) -> Grid:
+    def _layout(self) -> GridLayout:
         if self.layout is None:
             raise MethodError(
                 f"this method covers parts of a picture, but the model's input {self.picture.shape} has no axes of "

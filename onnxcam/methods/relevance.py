@@ -9,11 +9,11 @@ from onnxcam.autodiff.deeplift.rules import rescale_rules
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
 from onnxcam.autodiff.table import RuleSet
 from onnxcam.graph.infer import gradient_dtype
-from onnxcam.graph.quantisation import real
+from onnxcam.graph.quantisation import dequantised
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 
 
 def shared_out(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
@@ -86,9 +86,9 @@ def deeplift(context: MapContext, baseline: float = 0.0) -> ir.Value:
     """
     op, image = context.op, context.image
     rules = rescale_rules(op, image, baseline)
-    picture, reference = Layer(image, Grid(1, ())), rules.twin(image)
-    multipliers = picture.real_gradient(op, context.gradient(image, rules))
-    return op.Mul(multipliers, op.Sub(picture.real(op), real(op, reference, image)))
+    picture, reference = Layer(image, GridLayout(1, ())), rules.reference_of(image)
+    multipliers = picture.dequantised_gradient(op, context.gradient(image, rules))
+    return op.Mul(multipliers, op.Sub(picture.dequantised(op), dequantised(op, reference, image)))
 
 
 @method("excitation-backprop", at_layer=True)

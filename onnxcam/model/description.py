@@ -25,7 +25,7 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
-from onnxcam.structure.layout import Grid, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classes import Classes
 
@@ -131,7 +131,7 @@ class ModelDescription:
         return self.names.card.task == "multi-label"
 
     @property
-    def layout(self) -> Grid | None:
+    def layout(self) -> GridLayout | None:
         """The layout of the image's tensor; None where it has no spatial axes."""
         return picture_layout(self.image)
 

@@ -9,15 +9,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import backward
-from onnxcam.autodiff.differentiate import add_output
+from onnxcam.autodiff.differentiate import set_outputs
 from onnxcam.engine import Session
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
-from onnxcam.graph.subgraph import prune
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
-from onnxcam.targets.aim import Aim, ClassAim, ScoresAim
+from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, emit_gradients
 
 _OPEN = 224  # the height and width to try where the model leaves them open
 
@@ -74,23 +72,18 @@ class Gradients:
 
 
 def _gradients(prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> tuple[list[str], Session | None]:
-    """Return the outputs that are the gradients at the tensors *wanted*, and their session.
+    """Return the names of the outputs with the gradients at the tensors *wanted*, and their session.
 
-    An output is empty where nothing connects; there is no session where that is so of all.
+    A name is empty where nothing connects; the session is None where nothing connects at all.
     """
     twin = prepared.twin()
-    graph = twin.model.graph
-    op = Emitter(graph)
-    aimed = aim.emit(op, twin.batch)
-    tensors = all_tensors(graph)
-    found = backward(op, {aimed.value: aimed.seed}, [tensors[name] for name in wanted], STANDARD)
-    graph.outputs.clear()
-    pairs = list(zip(wanted, found, strict=True))
-    added = [None if dx is None else add_output(op, dx, f"{name}.gradient").name for name, dx in pairs]
-    op.place(graph.outputs)
-    prune(graph)
-    session = Session(twin.model, "cpu", optimize=False) if graph.outputs else None
-    return [name or "" for name in added], session
+    op, tensors = Emitter(twin.model.graph), all_tensors(twin.model.graph)
+    _, found = emit_gradients(op, aim, twin.batch, [tensors[name] for name in wanted])
+    connected = {name: dx for name, dx in zip(wanted, found, strict=True) if dx is not None}
+    added = set_outputs(op, {f"{name}.gradient": dx for name, dx in connected.items()}, replace=True)
+    outputs = dict(zip(connected, added, strict=True))
+    session = Session(twin.model, "cpu", optimize=False) if outputs else None
+    return [outputs.get(name, "") for name in wanted], session
 
 
 def gradient_flows(prepared: PreparedModel, aim: Aim, feeds: Feeds, wanted: str) -> bool:

@@ -15,7 +15,7 @@ from onnxcam.media.frame import Frame
 from onnxcam.media.resample import resized
 from onnxcam.media.volume import Scaling, Volume
 from onnxcam.preprocess import Preprocess
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 
 __all__ = ["ImageModality", "Modality", "VolumeModality"]
 
@@ -99,7 +99,7 @@ class VolumeModality:
         warn: Takes the warning about a guess.
     """
 
-    layout: Grid
+    layout: GridLayout
     dtype: np.dtype[Any]
     spec: object
     warn: Callable[[str], None]

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import picture_input, picture_layout
@@ -73,5 +74,5 @@ class PreparedModel:
         )
 
 
-_MOVED = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice")
+_MOVED = operators(Trait.COPIES | Trait.RESHAPES) | {"Slice"}
 """Operators that pass indices on to the Gather that embeds them."""

@@ -1,15 +1,14 @@
-"""One canonical form, one pass a file, in this order.
+"""Passes: bring a model into its canonical form. One pass a file, in this order.
 
-1. `names`: the layer names of the model's card are put beside the nodes.
-2. `inputs`: weights that are also listed as inputs become constants, open dimensions of -1 become unknown ones.
-3. `inline`: model-local functions are replaced by their bodies, but those that a rule differentiates.
-4. `bounds`: what no memory holds is refused, where constants tell it; again when the shapes are known.
-5. `opset`: the default domain is raised to opset 18 if it is older. Rules speak 18 and newer.
-6. `shapes`: shapes and dtypes are inferred, of what loops carry by induction (`loops`), with the help of `constants`
-   where onnx does not tell how many axes.
-7. `branches`: an If whose condition is known is replaced by the branch that it takes (`constants` tells).
+1. `names`: copy the layer names of the model's card into the nodes.
+2. `inputs`: make constants of weights that are listed as inputs; make dimensions of -1 unknown.
+3. `inline`: replace model-local functions by their bodies, except functions that have a rule.
+4. `bounds`: refuse tensors that do not fit into memory, as far as constants show it; again after shape inference.
+5. `opset`: raise the default domain to opset 18 if it is older. Rules support opset 18 and newer.
+6. `shapes`: infer shapes and dtypes. `loops` infers the states of loops; `constants` helps if the rank is unknown.
+7. `branches`: replace an If of known condition (`constants`) by its branch.
 
-The graph computes what it did before: names of tensors, inputs and outputs, and metadata stay.
+The graph computes the same function; the names of tensors, inputs and outputs, and the metadata are kept.
 """
 
 from __future__ import annotations
@@ -29,19 +28,23 @@ from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
 
 
-class Operators(Protocol):
-    """The operators that have a gradient rule: a `RuleSet`, say."""
+class DifferentiableOperators(Protocol):
+    """The operators that have a gradient rule, such as a `RuleSet`."""
 
     def __contains__(self, key: object) -> bool:
         """Whether the operator (domain, name) has a rule."""
 
     @property
     def compositions(self) -> Compositions:
-        """What operators compute that onnx does not know."""
+        """The operators that onnx does not know, as compositions of operators that it knows."""
 
 
-def canonical(model: ir.Model, known: Operators) -> ir.Model:
-    """Return *model* in the form that `onnxcam.autodiff` works on. *model* itself may be edited."""
+def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
+    """Return *model* in canonical form; *model* itself may be edited.
+
+    Raises:
+        ModelError: the model exceeds the memory, or onnx cannot convert or inline it.
+    """
     name_layers(model)
     fix_inputs(model)
     inline_functions(model, known)

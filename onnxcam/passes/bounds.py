@@ -1,4 +1,4 @@
-"""Tensors that no memory holds are refused by name, before onnx or ONNX Runtime computes them."""
+"""Refuse models whose tensors exceed the memory, before onnx or ONNX Runtime computes them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant, size_of
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import graphs
 from onnxcam.passes.constants import MORE
 
-MADE = 2**31  # bytes that are made of constants: the runtime computes them while it opens the model
+MADE = 2**31  # bytes computed from constants: the runtime computes these when it opens the model
 TRIPS = 10**8
-"""Trips of a Loop, minutes of which do nothing."""
-MAKERS = frozenset(("Range", "ConstantOfShape", "Expand", "Tile", "Pad"))
-"""Operators that make much of little: a number in the file says how much."""
+"""The most iterations of a Loop: an empty body takes minutes for these."""
+MAKERS = operators(Trait.REPEATS) | {"Range", "ConstantOfShape", "Pad"}
+"""Operators whose output may be much larger than their inputs: a number in the file sets its size."""
 
 
 @dataclass
 class _Seen:
-    """What is known of the tensors of a model: small ones whole, of vectors how long they are at most."""
+    """Known facts about a model's tensors: the values of small ones, the greatest lengths of vectors."""
 
     known: dict[ir.Value, np.ndarray] = field(default_factory=dict)
     lengths: dict[ir.Value, int] = field(default_factory=dict)
 
 
 def refuse_giants(model: ir.Model) -> int:
-    """Return how long the longest vector is, as far as constants tell.
+    """Return the length of the longest vector, as far as constants show it.
 
-    ModelError for a node that constants tell to make more than `MADE` bytes.
+    ModelError for a node whose output has more than `MADE` bytes by these constants.
     """
     seen = _Seen()
     for graph in graphs(model.graph):
@@ -50,7 +51,7 @@ def refuse_giants(model: ir.Model) -> int:
 
 
 def _refuse_endless(node: ir.Node, seen: _Seen) -> None:
-    """Raise ModelError for a Loop with more than `TRIPS` trips that no condition ends earlier."""
+    """Raise ModelError for a Loop of more than `TRIPS` iterations that no condition ends earlier."""
     body, (trips, first) = node.attributes["body"].as_graph(), (*node.inputs, None, None)[:2]
     condition = _source(body.outputs[0]) if body.outputs else None
     kept = condition in body.inputs[1:2]
@@ -78,7 +79,7 @@ def _see(value: ir.Value, seen: _Seen) -> None:
 
 
 def refuse_giant_shapes(model: ir.Model) -> None:
-    """Raise ModelError for tensors, their shapes inferred, that exceed the memory that there is."""
+    """Raise ModelError for a tensor that exceeds the memory; call it after shape inference."""
     room = _memory()
     for graph in graphs(model.graph):
         for value in (*graph.inputs, *(y for node in graph for y in node.outputs)):
@@ -91,7 +92,7 @@ def refuse_giant_shapes(model: ir.Model) -> None:
 
 
 def _follow(node: ir.Node, seen: _Seen) -> None:
-    """Put the output of *node* into *seen* if it follows from what is there."""
+    """Add the output of *node* to *seen* if its inputs determine it."""
     if node.op_type not in MAKERS and node.op_type not in FOLDS and node.op_type not in MORE:
         return
     arrays = [None if x is None else _small(x, seen.known) for x in node.inputs]
@@ -127,14 +128,14 @@ def _small(x: ir.Value, known: dict[ir.Value, np.ndarray]) -> np.ndarray | None:
 
 
 def _check_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
-    """Return how many elements *node* makes, 0 where nobody knows; ModelError where these are too many."""
-    data = np.zeros(1) if node.op_type in {"Expand", "Tile"} and arrays and arrays[0] is None else None
+    """Return the number of elements that *node* makes, 0 if unknown; ModelError if there are too many."""
+    data = np.zeros(1) if node.op_type in operators(Trait.REPEATS) and arrays and arrays[0] is None else None
     operands = [data if data is not None and place == 0 else array for place, array in enumerate(arrays)]
     if any(x is not None and array is None for x, array in zip(node.inputs, operands, strict=True)):
         return 0
     try:
         size = size_of(node.op_type, operands, {})
-    except (ArithmeticError, IndexError, TypeError, ValueError):  # whoever runs the model says what is wrong
+    except (ArithmeticError, IndexError, TypeError, ValueError):  # the runtime reports wrong operands
         return 0
     like = operands[0].dtype.itemsize if node.op_type != "ConstantOfShape" and operands[0] is not None else 4
     if size * like > MADE and (data is None or size * like > _memory()):
@@ -160,7 +161,7 @@ def _width(value: ir.Value) -> float:
 
 
 def _memory() -> int:
-    """Return how many bytes this process may hold at most."""
+    """Return the memory limit of this process in bytes."""
     try:
         import resource
 

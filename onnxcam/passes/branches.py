@@ -1,6 +1,6 @@
-"""An If whose condition is known before the model runs is replaced by the branch that it takes.
+"""Replace an If whose condition is known before the model runs by its branch.
 
-PyTorch's older exporter writes such ones: ``squeeze`` and local response normalisation ask for a length that is known.
+PyTorch's older exporter writes such nodes: ``squeeze`` and local response normalisation test a known length.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from onnxcam.passes.shapes import infer_shapes
 
 
 def take_branches(model: ir.Model, compositions: Compositions) -> bool:
-    """Replace every If of a known condition by its branch, in place; tell whether there was one.
+    """Replace every If of known condition by its branch, in place; return whether there was one.
 
-    A condition may become known behind a branch that was taken: call it again, shapes inferred anew.
+    A replacement may make further conditions known: infer the shapes again and call it again until it returns False.
     """
     if not any(node.op_type == "If" for node in model.graph.all_nodes()):
         return False
@@ -63,7 +63,7 @@ def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, branch: str) -> Non
 
 
 def _make_unique(model: ir.Model, body: ir.Graph) -> None:
-    """Rename what *body* defines where a name stands elsewhere too."""
+    """Rename the values of *body* whose names occur elsewhere too."""
     taken = Counter(value.name for value in values(model.graph))
     for value in values(body):
         if not value.name or taken[value.name] < 2:

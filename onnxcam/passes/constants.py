@@ -1,4 +1,4 @@
-"""What follows from constants and static shapes is computed, as far as it is small."""
+"""Compute the small values that follow from constants and static shapes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant
+from onnxcam.graph.operators import Trait, operators
+
+_MEASURES = operators(Trait.MEASURES)
 
 
 def fold_shapes(model: ir.Model) -> bool:
-    """Compute, in place, what is known where the number of a tensor's axes is not; tell whether there was any.
+    """Fold constants, in place, in a model with tensors of unknown rank; return whether anything was folded.
 
-    PyTorch's older exporter writes ``unflatten`` as a Reshape to slices of a shape at computed places: onnx's own
-    inference knows the shape, but not where it is cut. Infer the shapes anew, and call it again.
+    PyTorch's older exporter writes ``unflatten`` as a Reshape to slices of a shape, with computed bounds. onnx's
+    inference knows the shape but not the bounds. Infer the shapes again and call it again until it returns False.
     """
     graphs = list(model.graphs())
     if all(y.shape is not None or not y.name for graph in graphs for node in graph for y in node.outputs):
@@ -25,9 +28,9 @@ def fold_shapes(model: ir.Model) -> bool:
 
 
 def fold_constants(graph: ir.Graph) -> bool:
-    """Replace nodes of *graph*, subgraphs excluded, whose outputs are small and known, by constants, in place.
+    """Replace nodes of *graph*, not of its subgraphs, by their outputs if these are small and known, in place.
 
-    Tell whether there were any.
+    Return whether there were any.
     """
     folded = False
     for node in list(graph):
@@ -49,7 +52,7 @@ def fold_constants(graph: ir.Graph) -> bool:
 
 def _value(node: ir.Node) -> np.ndarray | None:
     """Return the output of *node* if it is known before the model runs."""
-    if node.op_type in {"Shape", "Size"}:
+    if node.op_type in _MEASURES:
         return _whole(_lengths(node))
     function = MORE.get(node.op_type) or FOLDS.get(node.op_type)
     if function is None or not node.inputs:
@@ -62,7 +65,7 @@ def _value(node: ir.Node) -> np.ndarray | None:
 
 
 def _known(x: ir.Value, user: ir.Node) -> np.ndarray | None:
-    """Return the value of *x*; to operators that pick from it, also a shape of which not all is known."""
+    """Return the value of *x* if it is known. Gather and Slice may also read a shape of which only a part is known."""
     node = x.producer()
     if node is not None and node.op_type == "Shape" and user.op_type in {"Gather", "Slice"}:
         return _lengths(node)
@@ -76,7 +79,7 @@ def _whole(array: np.ndarray | None) -> np.ndarray | None:
 
 
 def _lengths(node: ir.Node) -> np.ndarray | None:
-    """Return the lengths that a Shape, or Size, tells, as objects; those that are not known are no ints."""
+    """Return the output of a Shape or Size as an array of objects; known lengths are ints."""
     shape = None if node.inputs[0] is None else node.inputs[0].shape
     if shape is None:
         return None
@@ -97,7 +100,7 @@ def _slice(
     where = [slice(None)] * data.ndim
     axes = np.arange(len(starts)) if axes is None else axes
     for axis, begin, end, step in zip(axes, starts, ends, [1] * len(starts) if steps is None else steps, strict=True):
-        low = -data.shape[axis] - 1  # numpy takes -1 for the last element, ONNX a large negative end for "to the first"
+        low = -data.shape[axis] - 1  # ONNX: down to the first element; numpy needs None
         stop = None if step < 0 and end <= low + 1 else int(end)
         where[axis] = slice(int(begin), stop, int(step))
     return data[tuple(where)]
@@ -111,4 +114,4 @@ MORE: dict[str, Callable[..., Any]] = {
         shape, np.float32(0) if value is None else value.numpy().item(), np.float32 if value is None else None
     ).astype(np.float32 if value is None else value.dtype.numpy()),
 }
-"""Operators that models compute shapes and pads with, and rules do not."""
+"""Further operators by which models, but not rules, compute shapes and pads."""

@@ -1,4 +1,4 @@
-"""Model-local functions are replaced by their bodies."""
+"""Replace model-local functions by their bodies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnxcam.graph.io import first_line
 
 
 def inline_functions(model: ir.Model, known: Container[tuple[str, str]]) -> None:
-    """Inline every function of *model* that is not *known* by (domain, name), in place."""
+    """Inline the functions of *model* in place, except those whose (domain, name) is in *known*."""
     if not model.functions:
         return
     try:

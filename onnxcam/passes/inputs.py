@@ -1,4 +1,4 @@
-"""What the graph takes from outside: weights are no inputs, and an open dimension is spelt as the standard has it."""
+"""Remove weights from the graph's inputs, and mark open dimensions as the standard does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import onnx_ir as ir
 
 
 def fix_inputs(model: ir.Model) -> None:
-    """Take initializers out of the graph's inputs and open dimensions of -1, in place.
+    """Remove initializers from the graph's inputs, make dimensions of -1 unknown, and raise the IR version, in place.
 
-    Files before IR version 4 had to list their weights as inputs; a runtime then takes them for variable. The version
-    is raised to the one that goes with opset 18.
+    Files before IR version 4 had to list their weights as inputs, so that a runtime treats them as variable. The new
+    version is 8, the one of opset 18.
     """
     model.ir_version = max(model.ir_version, 8)
     inputs = model.graph.inputs

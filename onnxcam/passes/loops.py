@@ -1,4 +1,4 @@
-"""The shapes of what loops carry: onnx takes it that they may change, and tells nothing of them."""
+"""Infer the shapes of loop states: onnx assumes that they may change, and infers nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from onnxcam.graph.subgraph import values
 
 
 def doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:
-    """Forget shapes that are declared for what loops carry, where they are not the same before and after a step.
+    """Remove the declared shapes of loop states that an iteration changes.
 
-    PyTorch declares the shapes of the first step. Return what the shapes before and after a step have in common.
+    PyTorch declares the shapes of the first iteration. Return the common part of the shapes before and after an
+    iteration.
     """
     declared = {}
     for node in [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]:
@@ -24,7 +25,7 @@ def doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:
 
 
 def declare(shapes: dict[ir.Value, ir.Shape | None]) -> bool:
-    """Give those values *shapes* which have none; tell whether there were any."""
+    """Set *shapes* on the values that have none; return whether there were any."""
     open_ = [value for value, shape in shapes.items() if shape is not None and value.shape is None]
     for value in open_:
         value.shape = shapes[value]
@@ -32,17 +33,17 @@ def declare(shapes: dict[ir.Value, ir.Shape | None]) -> bool:
 
 
 def fill_loops(model: ir.Model) -> bool:
-    """Give what loops carry the shape that it keeps on the way; tell whether anything was found."""
+    """Set the shapes that loop states keep in every iteration; return whether any was found."""
     loops = [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]
     settled = [_settle(node, model.opset_imports.get("")) for node in loops]
     return any(settled)
 
 
 def _settle(node: ir.Node, opset: int | None) -> bool:
-    """Find the shapes of what a Loop carries: onnx takes it that these may change, and tells nothing.
+    """Infer the shapes of the states of a Loop; return whether any was found.
 
-    A state has the shape that it starts with if a step leaves it so; an axis that a step changes is open. Of a state of
-    which onnx cannot tell what a step makes, only the number of axes is taken to stay.
+    A state keeps its initial shape if an iteration keeps it; an axis that an iteration changes is open. If onnx cannot
+    infer the shape after an iteration, only the rank is kept.
     """
     body = node.attributes["body"].as_graph()
     carried = zip(node.inputs[2:], body.inputs[2:], body.outputs[1:], strict=False)
@@ -63,7 +64,7 @@ def _settle(node: ir.Node, opset: int | None) -> bool:
 
 
 def _common(before: ir.Shape | None, after: ir.Shape | None) -> ir.Shape | None:
-    """Return what two shapes have in common, None where their numbers of axes differ."""
+    """Return the common part of two shapes, None if their ranks differ."""
     if before is None or (after is not None and len(after) != len(before)):
         return None
     dims = list(before)

@@ -1,4 +1,4 @@
-"""The layer names of the model's card are put beside the nodes, where `onnxcam.layer` reads them."""
+"""Copy the layer names of the model's card into the nodes, where `onnxcam.structure.layer` reads them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import onnx_ir as ir
 from onnxcam.metadata.card import Card
 
 LAYER = "onnxcam.layer"
-"""The key in a node's metadata: the framework's name of the innermost layer that the node is of; empty for none."""
+"""The key in a node's metadata: the framework's name of the innermost layer around the node, or an empty string."""
 
 
 def name_layers(model: ir.Model) -> None:
-    """Write the card's name of each tensor's layer into the metadata of the node that makes it, in place.
+    """Write the card's layer name of each tensor into the metadata of its node, in place.
 
-    Where there is a card, names of nodes say nothing: converters move operators from one layer into another.
+    If a model has a card, the names of its nodes are not used: converters move operators between layers.
     """
     layers = Card.of(model.metadata_props).layers
     for node in model.graph.all_nodes() if layers else ():

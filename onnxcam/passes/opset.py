@@ -1,4 +1,4 @@
-"""The default domain is raised to the opset that the rules speak."""
+"""Raise the default domain to the oldest opset that the rules support."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import call_onnx, first_line, give_back_domain
 
 OPSET = 18
-HALF_PIXEL = 11  # the opset since which Resize counts from the middles of pixels, if it is not told otherwise
+HALF_PIXEL = 11  # the first opset whose Resize uses half-pixel coordinates by default
 
 
 def raise_opset(model: ir.Model) -> ir.Model:
-    """Return *model* at opset 18 at least, or as it is when it is newer; names, weights and metadata are kept.
+    """Return *model* at opset 18 or newer; names, weights and metadata are kept.
 
-    onnx's own converter does it. It works on a twin without the weights, and forgets metadata: both are put back.
+    onnx's converter works on a copy without the weights and drops the metadata; both are restored. ModelError if it
+    fails.
     """
     version = model.opset_imports.get("")
     if version is None or version >= OPSET:
@@ -35,9 +36,9 @@ def raise_opset(model: ir.Model) -> ir.Model:
 def converted(model: ir.Model, version: int) -> ir.Model:
     """Return *model* at opset *version*, as onnx's converter writes it; names, weights and metadata are kept.
 
-    It raises whatever that converter does.
+    It raises the errors of that converter.
     """
-    proto = call_onnx(lambda twin: version_converter.convert_version(twin, version), model)
+    proto = call_onnx(lambda light: version_converter.convert_version(light, version), model)
     changed = ir.serde.deserialize_model(proto)
     give_back_domain(changed, changed.graph.all_nodes())
     _restore_weights(changed, model)
@@ -65,9 +66,9 @@ def _restore_metadata(raised: ir.Model, model: ir.Model) -> None:
 
 
 def _restore_sampling(raised: ir.Model, model: ir.Model) -> None:
-    """Have Resize count from the corners of pixels, as it did; onnx's converter forgets to say so.
+    """Set the coordinates of Resize to asymmetric, their meaning before opset 11; onnx's converter omits this.
 
-    ONNX Runtime's nearest pixel of that age is the one before where the picture grows, the one behind where it shrinks.
+    For such opsets ONNX Runtime's nearest pixel is the previous one when enlarging and the next one when shrinking.
     """
     old = {y.name for node in model.graph.all_nodes() if node.op_type in {"Resize", "Upsample"} for y in node.outputs}
     for node in raised.graph.all_nodes():

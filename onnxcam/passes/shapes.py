@@ -1,4 +1,4 @@
-"""Shapes and dtypes of every tensor are inferred, as far as they are known before the model runs."""
+"""Infer the shapes and dtypes of all tensors, as far as they are known before the model runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from onnxcam.passes.bounds import refuse_giants
 from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
-"""Operators whose output is like their input, which onnx cannot infer."""
+"""Operators whose output has the shape and dtype of their input, which onnx cannot infer."""
 
 
 def infer_shapes(model: ir.Model, compositions: Compositions | None = None, anew: bool = False) -> None:
-    """Infer shapes and dtypes in place; tensors behind operators of unknown domains stay unknown.
+    """Infer shapes and dtypes in place; tensors after operators of unknown domains stay unknown.
 
-    *compositions* tell the shapes of operators that onnx does not know. *anew*: also where all of them are known, as
-    the graph has changed.
+    *compositions* give the shapes of operators that onnx does not know. *anew*: infer also if all are known, as the
+    graph has changed.
     """
     declared = doubt_loops(model)
     known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
@@ -37,7 +37,7 @@ def _is_known(value: ir.Value) -> bool:
 
 
 def _fill(graph: ir.Graph) -> bool:
-    """Give outputs that onnx could not infer the shape and dtype that they must have; tell whether there were any."""
+    """Set shapes and dtypes that onnx cannot infer; return whether there were any."""
     filled = False
     for node in graph:
         if node.op_type == "Reshape" and node.domain == "":
@@ -51,9 +51,9 @@ def _fill(graph: ir.Graph) -> bool:
 
 
 def _complete(x: ir.Value | None, y: ir.Value) -> bool:
-    """Fill in the one length that a reshape leaves open and the number of elements tells; tell whether there was one.
+    """Compute the one unknown length of a reshape from the number of elements; return whether there was one.
 
-    PyTorch's older exporter flattens to a shape computed at run time; onnx does not divide by a batch that is open.
+    PyTorch's older exporter flattens to a shape computed at run time; onnx does not divide by an open batch size.
     """
     if x is None or x.shape is None or y.shape is None:
         return False

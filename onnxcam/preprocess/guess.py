@@ -8,24 +8,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.preprocess.spelling import PRESETS
 from onnxcam.preprocess.tensor import TensorSpec
 
 # What may stand between the input and its normalisation without changing the size of the numbers.
-_TRANSPARENT = {
-    "Cast",
-    "Transpose",
-    "Identity",
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Gather",
-    "Slice",
-    "Pad",
-    "Resize",
-}
-_TRANSPARENT |= {"QuantizeLinear", "DequantizeLinear"}
-_SIDE = {"Shape", "Size"}  # look at the input without touching its numbers
+_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the picture
+_TRANSPARENT |= {"Transpose", "Gather", "Slice", "Pad", "Resize"}
+_SIDE = operators(Trait.MEASURES)  # read the input's shape only
 
 _BIG, _SMALL = 10.0, 0.1
 """Offsets and divisors above, or factors below, are for 0..255: 127.5, 58.4, 1/255 against 0.485, 0.229."""
@@ -94,7 +84,7 @@ def _expects_raw(node: ir.Node, value: ir.Value) -> bool | None:
         if mean is None or variance is None:
             return None
         return bool(np.abs(mean).max() > _BIG or np.sqrt(np.abs(variance)).max() > _BIG)
-    if node.op_type not in {"Sub", "Add", "Mul", "Div"}:
+    if node.op_type not in operators(Trait.ARITHMETIC):
         return None
     other = _constant(next((each for each in node.inputs if each is not value), None))
     if other is None:

@@ -1,1 +1,1 @@
-"""What the graph of a network means: which axes are channels and space, which layers it has, where its blocks end."""
+"""Structure of a network, read from its graph: layouts of axes, layers, and blocks."""

@@ -1,9 +1,9 @@
-"""The activations at the ends of a network's blocks, found from the graph alone: what ``all-blocks`` means.
+"""Blocks: the activations that ``all-blocks`` selects, found from the graph alone.
 
-A *cut* is a tensor through which everything passes on its way from the inputs to the target: the output of a residual
-block, of a transformer's residual sum, of a layer in a plain chain. In each stretch without branches and without a
-change of resolution the last activation ends a block. Where a skip connection goes across other resolutions than those
-at its ends, as in a U-Net, the last activation at each of these ends one too.
+A *cut* is a tensor through which every path from the inputs to the target passes: the output of a residual block, of a
+transformer's residual sum, or of a layer in a plain chain. In each unbranched run of cuts of one resolution, the last
+activation ends a block. If a skip connection spans resolutions other than those at its ends, as in a U-Net, the last
+activation of each of these resolutions ends a block too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnxcam.structure.layer import Layer, ancestors, candidates
 
 
 def blocks(graph: ir.Graph, image: ir.Value, target: ir.Value, rules: RuleSet) -> list[Layer]:
-    """Return the activations that end a block between *image* and *target*, in their order."""
+    """Return the activations that end a block between *image* and *target*, in graph order."""
     layers = candidates(graph, image, target, rules)[::-1]
     passed = cuts(graph, list(graph.inputs), target, rules)
     ends: list[Layer] = []
@@ -37,7 +37,7 @@ def blocks(graph: ir.Graph, image: ir.Value, target: ir.Value, rules: RuleSet) -
 
 
 def cuts(graph: ir.Graph, sources: Sequence[ir.Value], target: ir.Value, rules: RuleSet) -> set[ir.Value]:
-    """Return the tensors through which everything passes from *sources* to *target*."""
+    """Return the tensors through which every path from *sources* to *target* passes."""
     between = dependents(graph, sources, rules) & ancestors(target)
     nodes = [node for node in graph if not between.isdisjoint(node.outputs)]
     readers = Counter(x for node in nodes for x in set(node.inputs) if x in between)
@@ -58,12 +58,12 @@ def _source(layer: Layer) -> ir.Value:
 
 
 def _size(layer: Layer) -> tuple[str, ...]:
-    """Return the resolution, lengths that are not numbers by their names, such as ``height//2``."""
+    """Return the resolution; a symbolic length gives its name, such as ``height//2``."""
     return tuple(map(str, layer.layout.size(layer.value)))
 
 
 def _continues(before: Layer, after: Layer) -> bool:
-    """Tell whether *after* lies behind *before* in one stretch: no branch between, the same resolution."""
+    """Whether *after* follows *before* without a branch and at the same resolution."""
     value = before.value
     while value is not _source(after):
         users = list(dict.fromkeys(value.consumers()))
@@ -74,7 +74,7 @@ def _continues(before: Layer, after: Layer) -> bool:
 
 
 def _across(before: Sequence[Layer], inside: Sequence[Layer], after: Layer) -> Iterator[Layer]:
-    """Yield the last activation of each run of a resolution that neither end of a skip connection has."""
+    """Yield the last activation of each run whose resolution differs from both ends of the skip connection."""
     known = {_size(after), *map(_size, before)}
     for size, run in groupby(inside, key=_size):
         if before and size not in known:

@@ -1,7 +1,7 @@
-"""Which activation the CAM methods look at, and what people call it.
+"""Layers: the activations that CAM methods can explain, their names, and the choice that ``auto`` makes.
 
-`auto` takes the last activation with spatial extent that the target depends on with a gradient that is not zero: the
-last rectified convolution of a CNN, the last normalised tokens of a transformer that still reach its class token.
+``auto`` chooses the last activation with spatial axes at which the target's gradient is not zero: in a CNN the last
+rectified convolution, in a transformer the last normalised tokens that still influence the class token.
 """
 
 from __future__ import annotations
@@ -17,35 +17,31 @@ from onnxcam.errors import LayerError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors
-from onnxcam.graph.quantisation import real, units
+from onnxcam.graph.operators import Trait, operators
+from onnxcam.graph.quantisation import dequantised, units
 from onnxcam.metadata.literals import literal
 from onnxcam.passes.names import LAYER
-from onnxcam.structure.layout import Grid, Layout, Tokens, layouts
+from onnxcam.structure.layout import GridLayout, Layout, TokenLayout, layouts
 
 Probe = Callable[[Sequence["Layer"]], "list[float]"]
-"""Tells for each layer in which share of its cells the gradient is not zero."""
+"""Returns for each layer the share of its cells, 0 to 1, in which the gradient is not zero."""
 
 RUNNERS_UP = 4
-NESTED = 64  # modules inside modules; a name that tells of more is none of a framework
-PROBED = 12  # so many layers of tokens are looked at, the last ones
+NESTED = 64  # a name with more nested modules does not come from a framework
+PROBED = 12  # `auto` examines this many token layers, from the last one backwards
 
-PASSIVE = frozenset(
-    (
-        "Identity Cast Dropout Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Gather Expand Tile "
-        "Resize Upsample DepthToSpace SpaceToDepth QuantizeLinear DequantizeLinear MaxPool AveragePool LpPool "
-        "GlobalAveragePool GlobalMaxPool GlobalLpPool ReduceMean ReduceMax ReduceSum QLinearAveragePool "
-        "QLinearGlobalAveragePool QLinearReduceMean ReorderInput ReorderOutput SequenceAt ConcatFromSequence "
-        "OptionalGetElement"
-    ).split()
-)
-"""Operators that move, pool or re-type an activation but make none."""
+_PASSIVE = operators(
+    Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.REPEATS | Trait.INTERLEAVES | Trait.REORDERS
+) | operators(Trait.RESIZES | Trait.QUANTISES | Trait.POOLS)
+# Not Concat: it joins branches to a new activation.
+_PASSIVE |= {"Dropout", "Transpose", "Pad", "ReduceMean", "ReduceMax", "ReduceSum", "QLinearReduceMean"}
+_PASSIVE |= {"SequenceAt", "ConcatFromSequence", "OptionalGetElement"}
+"""Operators that move, pool or convert an activation but do not make one."""
 
-_TAIL = frozenset(
-    (
-        "Identity Cast Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Concat Resize DepthToSpace "
-        "QuantizeLinear DequantizeLinear Sigmoid Softmax Tanh Clip"
-    ).split()
-)
+# Not Gather or SpaceToDepth: their inputs are features rather than scores.
+_TAIL = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Transpose", "Pad", "Slice", "Split", "Concat"}
+_TAIL |= {"Resize", "DepthToSpace", "Sigmoid", "Softmax", "Tanh", "Clip"}
+"""Operators between the last layer of scores and the output."""
 
 _TOKEN_MAKERS = frozenset(
     ("LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization")
@@ -58,7 +54,7 @@ class Layer:
 
     value: ir.Value
     layout: Layout
-    origin: ir.Value | None = None  # the tensor whose maker names the layer, if not `value`
+    origin: ir.Value | None = None  # the tensor whose node names the layer, if not `value`
 
     @property
     def tensor(self) -> str:
@@ -67,20 +63,20 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """Return the framework's name of the layer where the file carries one, else the tensor's."""
+        """Return the framework's name of the layer if the file has one, else the name of the tensor."""
         names = module_names((self.origin or self.value).producer())
         return names[-1] if names else (self.origin or self.value).name or ""
 
-    def twin(self, graph: ir.Graph) -> Layer:
-        """Return the same layer in *graph*, a copy of its own."""
+    def in_graph(self, graph: ir.Graph) -> Layer:
+        """Return the same layer in *graph*, a copy of the layer's graph."""
         return Layer(all_tensors(graph)[self.tensor], self.layout)
 
-    def real(self, op: Emitter) -> ir.Value:
-        """Return the activation as real numbers: dequantised where the graph keeps integers."""
-        return real(op, self.value, self.value)
+    def dequantised(self, op: Emitter) -> ir.Value:
+        """Return the activation, dequantised if the graph holds it as integers."""
+        return dequantised(op, self.value, self.value)
 
-    def real_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
-        """Return the gradient with respect to `real`, given that with respect to the integers."""
+    def dequantised_gradient(self, op: Emitter, gradient: ir.Value) -> ir.Value:
+        """Return the gradient with respect to `dequantised`, given the gradient with respect to the stored tensor."""
         integers = self.value.dtype is not None and not self.value.dtype.is_floating_point()
         known = units(self.value) if integers else None
         return gradient if known is None else op.Div(gradient, known.scale)
@@ -93,12 +89,12 @@ class Layer:
 
     def __str__(self) -> str:
         label = self.tensor if self.name == self.tensor else f"{self.name} ({self.tensor})"
-        return f"{label}, {self.size}" + (" patches" if isinstance(self.layout, Tokens) else "")
+        return f"{label}, {self.size}" + (" patches" if isinstance(self.layout, TokenLayout) else "")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The layer that was taken, why, and what else could have been."""
+    """The chosen layer, the reason, and other candidates."""
 
     layer: Layer
     reason: str
@@ -106,7 +102,7 @@ class Choice:
 
 
 def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> list[Layer]:
-    """Return the activations with spatial extent between *image* and *scores*, the last first."""
+    """Return the activations with spatial axes between *image* and *scores*, last first."""
     found = layouts(graph, image, rules)
     before, own = ancestors(scores), tail(scores)
     active = dependents(graph, [image], rules)
@@ -126,9 +122,10 @@ def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSe
 
 
 def _rounded(y: ir.Value, found: Mapping[ir.Value, Layout], before: set[ir.Value]) -> ir.Value:
-    """Return what the network goes on with where *y* is only rounded to integers and back.
+    """Return the output of QuantizeLinear and DequantizeLinear if these two alone read *y*, else *y*.
 
-    An integer model runs on these; and ONNX Runtime fuses the operators before only if nobody else reads *y*.
+    The rest of an integer model reads that output, and ONNX Runtime fuses the operators before it only while *y* has
+    no other reader.
     """
     z = y
     for operator in ("QuantizeLinear", "DequantizeLinear"):
@@ -147,10 +144,10 @@ def choose(
     name: str | None = None,
     probe: Probe | None = None,
 ) -> Choice:
-    """Return the layer called *name*, or the one that suits best for None and ``"auto"``.
+    """Return the layer called *name*; for None and ``"auto"`` the last suitable one.
 
-    *probe* is asked where the last layer may show too little: the last blocks of a transformer may pass only the class
-    token on. LayerError where there is no such layer.
+    *probe* measures gradients if the last layer may see too little of them, as in a transformer whose last blocks pass
+    on the class token only. LayerError if there is no such layer.
     """
     if name is not None and name != "auto":
         return Choice(named(graph, image, name, rules), "by name")
@@ -161,7 +158,7 @@ def choose(
             "use --method gradient, which needs none"
         )
     if probe is not None and (
-        isinstance(layers[0].layout, Tokens) or _is_bypassed(layers[0], graph, image, scores, rules)
+        isinstance(layers[0].layout, TokenLayout) or _is_bypassed(layers[0], graph, image, scores, rules)
     ):
         return _alive(layers[:PROBED], probe)
     return Choice(
@@ -172,15 +169,15 @@ def choose(
 
 
 def _alive(layers: Sequence[Layer], probe: Probe) -> Choice:
-    """Return the last of *layers* that has a gradient: tokens in most of their cells, grids in any.
+    """Return the last of *layers* with a nonzero gradient: in most cells for tokens, in any cell for a grid.
 
-    Behind the last attention a transformer may pass a few tokens on; in a grid the target may be a place.
+    After its last attention a transformer may pass on a few tokens only; in a grid the target may be a single position.
     """
     pairs = zip(layers, probe(layers), strict=True)
-    alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, Tokens) else 0)]
+    alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, TokenLayout) else 0)]
     if not alive:
         raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
-    what = "tokens whose patches" if isinstance(alive[0].layout, Tokens) else "activation with spatial extent that"
+    what = "tokens whose patches" if isinstance(alive[0].layout, TokenLayout) else "activation with spatial extent that"
     return Choice(alive[0], f"the last {what} the target depends on", tuple(alive[1 : RUNNERS_UP + 1]))
 
 
@@ -191,9 +188,9 @@ def _is_bypassed(layer: Layer, graph: ir.Graph, image: ir.Value, scores: ir.Valu
 
 
 def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
-    """Return the last layer in which the target looks at most of its own place, such as a detection's box.
+    """Return the last layer whose gradient covers most of the target's own region, such as a detection's box.
 
-    *shares* says for each of *layers*, the last first, at which share of that place. LayerError where it is none.
+    *shares* holds the covered share of that region for each of *layers*, last first. LayerError if all are zero.
     """
     enough = min(0.5, max(shares, default=0))
     wide = [layer for layer, share in zip(layers, shares, strict=True) if share >= enough]
@@ -204,7 +201,7 @@ def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
 
 
 def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
-    """Return the layer that *name* means: a tensor, a node, or a layer of the framework the file came from."""
+    """Return the layer called *name*: the name of a tensor, of a node, or of a layer of the source framework."""
     value = find(graph, name)
     what = no_numbers(value)
     if what is not None:
@@ -219,7 +216,7 @@ def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
 
 
 def find(graph: ir.Graph, name: str) -> ir.Value:
-    """Return the tensor that *name* means; LayerError, offering the nearest, where there is none."""
+    """Return the tensor called *name*; LayerError with the nearest names if there is none."""
     tensors = all_tensors(graph)
     if name in tensors:
         return tensors[name]
@@ -233,7 +230,7 @@ def find(graph: ir.Graph, name: str) -> ir.Value:
 
 
 def module_outputs(graph: ir.Graph) -> dict[str, ir.Value]:
-    """Return the output of each module by the framework's name: the last tensor of it that is used outside."""
+    """Return the output of each module by the framework's name: its last tensor that is used outside the module."""
     members: dict[str, dict[ir.Node, None]] = {}
     for node in graph:
         for name in module_names(node):
@@ -248,10 +245,10 @@ def _leaving(nodes: Mapping[ir.Node, None]) -> ir.Value:
 
 
 def module_names(node: ir.Node | None) -> list[str]:
-    """Return the framework's names of the modules around *node*, the outermost first.
+    """Return the framework's names of the modules around *node*, outermost first.
 
-    The model's card has them (`passes.names` puts them here); PyTorch's exporter writes them into the node's metadata,
-    its older one and tf2onnx into the node's name.
+    They come from the model's card (`passes.names` copies them into the node), from the metadata that PyTorch's
+    exporter writes, or from node names as PyTorch's older exporter and tf2onnx write them.
     """
     if node is None:
         return []
@@ -260,11 +257,11 @@ def module_names(node: ir.Node | None) -> list[str]:
     scopes = literal(node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
     if isinstance(scopes, list) and all(isinstance(scope, str) for scope in scopes):
         return [scope for scope in scopes[:-1] if scope]
-    path = (node.name or "").split(";")[0]  # TFLite joins the names of the layers it fused
+    path = (node.name or "").split(";")[0]  # TFLite joins the names of fused layers
     parts = [part for part in path.split("/") if part][:-1]
     if len(parts) > NESTED:
         return []
-    return _dotted(parts) if path.startswith("/") else parts  # Keras layer names are unique by themselves
+    return _dotted(parts) if path.startswith("/") else parts  # Keras layer names are unique
 
 
 def _enclosing(layer: str) -> list[str]:
@@ -278,7 +275,7 @@ def _enclosing(layer: str) -> list[str]:
 
 
 def _dotted(parts: Sequence[str]) -> list[str]:
-    """Return PyTorch's module paths for ``layer4, layer4.2, conv3``: the last is ``layer4.2.conv3``."""
+    """Return PyTorch's module paths: ``layer4, layer4.2, conv3`` gives ``layer4, layer4.2, layer4.2.conv3``."""
     names: list[str] = []
     for part in parts:
         nested = names and part.startswith(f"{names[-1]}.")
@@ -287,8 +284,8 @@ def _dotted(parts: Sequence[str]) -> list[str]:
 
 
 def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool:
-    if isinstance(layout, Grid):
-        return node.op_type not in PASSIVE
+    if isinstance(layout, GridLayout):
+        return node.op_type not in _PASSIVE
     residual = node.op_type == "Add" and all(x in active for x in node.inputs)
     return residual or node.op_type in _TOKEN_MAKERS
 
@@ -298,9 +295,9 @@ def _spatial(value: ir.Value, layout: Layout) -> bool:
 
 
 def tail(scores: ir.Value) -> set[ir.Value]:
-    """Return *scores* and the tensors that only are moved, or bent point by point, to become them.
+    """Return *scores* and the tensors before it that differ only by movement, resizing or a final activation.
 
-    A grid of scores, such as a segmentation before it is enlarged, is what is explained, not a layer that explains.
+    A grid of scores, such as a segmentation before its upsampling, is the target and not a layer.
     """
     seen, stack = {scores}, [scores]
     while stack:
@@ -313,7 +310,7 @@ def tail(scores: ir.Value) -> set[ir.Value]:
 
 
 def ancestors(value: ir.Value) -> set[ir.Value]:
-    """Return *value* and all that it is computed from."""
+    """Return *value* and every tensor that it is computed from."""
     seen, stack = {value}, [value]
     while stack:
         node = stack.pop().producer()

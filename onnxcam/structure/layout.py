@@ -1,8 +1,7 @@
-"""Which axes of a tensor are channels and which are space: followed through the graph from the picture.
+"""Layouts: which axes of a tensor are channels and which are space, followed through the graph from the image.
 
-A `Grid` is a tensor with an axis for each axis of space, whatever its order (NCHW, NHWC, NCDHW). `Tokens` is a
-sequence in which the cells of a grid stand one after the other, behind or before tokens that are no cells: class
-and register tokens.
+A `GridLayout` has one axis for each spatial axis, in any order (NCHW, NHWC, NCDHW). A `TokenLayout` has one axis of
+tokens: the cells of a grid in row-major order, with class and register tokens before or after them.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.operators import Trait, operators
 
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Axes of a tensor [N, …]: one of channels, the others of space, in order."""
+class GridLayout:
+    """Axes of a tensor [N, …]: one of channels, the others spatial, in order."""
 
     channel: int
     space: tuple[int, ...]
@@ -40,7 +40,7 @@ class Grid:
         return x if order == sorted(order) else op.Transpose(x, perm=order)
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return *x* as [N, K, *space], the same memory."""
+        """Return *x* as [N, K, *space], a view."""
         return x.transpose(0, self.channel, *self.space)
 
     @property
@@ -49,26 +49,26 @@ class Grid:
         return 2 + len(self.space)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
-        """Return the lengths of the axes of space, None where they are not known."""
+        """Return the lengths of the spatial axes, None where unknown."""
         return tuple(None if x.shape is None else x.shape[axis] for axis in self.space)
 
-    def permuted(self, perm: Sequence[int]) -> Grid:
+    def permuted(self, perm: Sequence[int]) -> GridLayout:
         """Return the layout after a transpose."""
-        return Grid(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
+        return GridLayout(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
 
 
 @dataclass(frozen=True)
-class Blocked(Grid):
-    """A grid in the blocked layout of ONNX Runtime's convolutions: declared as [N, K, *space], otherwise in memory."""
+class BlockedLayout(GridLayout):
+    """A grid in ONNX Runtime's blocked memory layout for convolutions (NCHWc), declared as [N, K, *space]."""
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
-        """Return *x* as [N, K, *space], with the channels that pad it."""
+        """Return *x* as [N, K, *space], padding channels included."""
         return plain(op, x, compose.length(x, 1))
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Axes of a tensor [N, …] of rank 3, and the cells among its tokens: ``offset`` to ``offset + prod(grid)``."""
+class TokenLayout:
+    """Axes of a tensor [N, …] of rank 3; its tokens ``offset`` to ``offset + prod(grid)`` are the cells of a grid."""
 
     channel: int
     token: int
@@ -78,7 +78,7 @@ class Tokens:
 
     @property
     def cells(self) -> int:
-        """Return how many tokens are cells of the grid."""
+        """Return the number of tokens that are cells of the grid."""
         count = 1
         for length in self.grid:
             count *= length
@@ -86,7 +86,7 @@ class Tokens:
 
     @property
     def end(self) -> int:
-        """Return the place behind the last cell."""
+        """Return the index after the last cell."""
         return self.offset + self.cells
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
@@ -97,7 +97,7 @@ class Tokens:
         return op.Reshape(cells, [0, 0, *self.grid])
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the cells of *x* as [N, K, *grid], the same memory."""
+        """Return the cells of *x* as [N, K, *grid], a view."""
         cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.end]
         return cells.reshape(*cells.shape[:2], *self.grid)
 
@@ -105,18 +105,18 @@ class Tokens:
         """Return the lengths of the grid's axes."""
         return self.grid
 
-    def permuted(self, perm: Sequence[int]) -> Tokens:
+    def permuted(self, perm: Sequence[int]) -> TokenLayout:
         """Return the layout after a transpose."""
         return replace(self, channel=perm.index(self.channel), token=perm.index(self.token))
 
 
-Layout: TypeAlias = Grid | Tokens
+Layout: TypeAlias = GridLayout | TokenLayout
 
 
 def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
-    """Return the input of *graph* called *name*, or the one that takes the picture: the only one, or the only grid.
+    """Return the input of *graph* called *name*; without a name the only input, or the only one with an image's shape.
 
-    ModelError where it is no tensor of numbers, or nobody can tell.
+    ModelError if several inputs could be the image, or the input is not a tensor of numbers.
     """
     inputs = list(graph.inputs)
     shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
@@ -140,19 +140,22 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
     return chosen
 
 
-def picture_layout(image: ir.Value) -> Grid | None:
-    """Return the layout of a model's input: channels are the axis of length 1, 3 or 4, first or last."""
+def picture_layout(image: ir.Value) -> GridLayout | None:
+    """Return the layout of a model's input [N, …] of rank 4 or 5; None for other ranks.
+
+    The channel axis is the first or last one, whichever has length 1, 3 or 4; the first if both or neither has.
+    """
     if image.shape is None or len(image.shape) not in (4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
     first, last = image.shape[1], image.shape[-1]
     if last in (1, 3, 4) and first not in (1, 3, 4):
-        return Grid(axes[-1], axes[:-1])
-    return Grid(1, axes[1:])
+        return GridLayout(axes[-1], axes[:-1])
+    return GridLayout(1, axes[1:])
 
 
 def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
-    """Return the layout of every tensor that depends on *image* and in which space can be followed."""
+    """Return the layouts of the tensors that depend on *image*; without those whose spatial axes cannot be followed."""
     active = dependents(graph, [image], rules)
     start = picture_layout(image)
     found: dict[ir.Value, Layout] = {} if start is None else {image: start}
@@ -179,14 +182,14 @@ def _length(x: ir.Value | None, axis: int) -> Dim:
 
 
 def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Pointwise operators and normalisations: the output has the layout of an input of its rank."""
+    """Pointwise operators and normalisations: the output has the layout of an input of the same rank."""
     shape = node.outputs[position].shape
     for x in node.inputs:
         layout = found.get(x) if x is not None else None
         if layout is None or (shape is not None and len(shape) != layout.rank):
             continue
         if (
-            isinstance(layout, Grid)
+            isinstance(layout, GridLayout)
             or shape is None
             or _same_tokens(layout, _length(x, layout.token), shape[layout.token])
         ):
@@ -194,25 +197,27 @@ def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> 
     return None
 
 
-def _same_tokens(layout: Tokens, before: Dim, now: Dim) -> bool:
-    """Whether an axis of tokens is as long as it was; where that is not known, whether all cells are there still."""
+def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
+    """Whether the axis of tokens keeps its length; if that is unknown, whether it still has room for all cells."""
     return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
 
 
 def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Convolutions and pools: the standard has their channels at axis 1."""
+    """Convolutions and pools have their channels at axis 1."""
     source = _source(node, found)
     if source is None or source[1].rank < 4:
         return None
     rank = source[1].rank
-    if node.attributes.get_int("channels_last", 0):  # ONNX Runtime's own
-        return Grid(rank - 1, tuple(range(1, rank - 1)))
-    return Grid(1, tuple(range(2, rank)))
+    if node.attributes.get_int("channels_last", 0):  # an extension of ONNX Runtime
+        return GridLayout(rank - 1, tuple(range(1, rank - 1)))
+    return GridLayout(1, tuple(range(2, rank)))
 
 
 def _in_blocks(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """All but the reorder at the end give blocked tensors."""
-    return Blocked(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
+    return (
+        BlockedLayout(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
+    )
 
 
 def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
@@ -226,7 +231,7 @@ def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value
 
 
 def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """A product with weights mixes the last axis; a product of two activations (attention) mixes space."""
+    """A product with weights keeps space; a product of two activations (attention) mixes it."""
     x, w = node.inputs[0], node.inputs[3 if node.op_type in _QUANTISED_PRODUCTS else 1]
     if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
         return None
@@ -234,31 +239,31 @@ def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) 
 
 
 def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """A grid flattened into tokens, or tokens folded into a grid, the channels untouched."""
+    """A reshape may flatten a grid into tokens, or fold tokens into a grid; the channels stay."""
     source = _source(node, found)
     y = node.outputs[position]
-    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], Blocked):
+    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
         return None
     (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
     if old == new:
         return layout
     channel = old[layout.channel - 1]
     last = layout.channel == len(old)
-    if isinstance(layout, Grid) and channel == 1 and 1 in new and _long(new) == _long(old):
+    if isinstance(layout, GridLayout) and channel == 1 and 1 in new and _long(new) == _long(old):
         free = 1 + new.index(1)
         rest = (axis for axis in range(1, len(new) + 1) if axis != free)
-        return Grid(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
-    if isinstance(layout, Grid) and len(new) == 2:
+        return GridLayout(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
+    if isinstance(layout, GridLayout) and len(new) == 2:
         grid = layout.size(x)
         if all(isinstance(length, int) for length in grid):
-            tokens = Tokens(2 if last else 1, 1 if last else 2, grid)
+            tokens = TokenLayout(2 if last else 1, 1 if last else 2, grid)
             if new[tokens.channel - 1] == channel and new[tokens.token - 1] == tokens.cells:
                 return tokens
-    if isinstance(layout, Tokens) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
+    if isinstance(layout, TokenLayout) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
         space = new[:-1] if last else new[1:]
         if tuple(space) == layout.grid and new[-1 if last else 0] == channel:
             axes = tuple(range(1, len(new) + 1))
-            return Grid(axes[-1], axes[:-1]) if last else Grid(1, axes[1:])
+            return GridLayout(axes[-1], axes[:-1]) if last else GridLayout(1, axes[1:])
     return None
 
 
@@ -267,17 +272,17 @@ def _long(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """Concatenation: tokens that are no cells shift the grid; a rolled grid (shifted windows) is none any more."""
+    """Concatenated tokens shift the grid; a rolled grid (shifted windows) has no layout any more."""
     source = _source(node, found)
     if source is None or source[0].shape is None:
         return None
     x, layout = source
     axis = node.attributes.get_int("axis", 0) % len(x.shape or (1,))
-    if isinstance(layout, Grid):
+    if isinstance(layout, GridLayout):
         return None if axis in layout.space and _rolled(node) else layout
     if axis != layout.token:
         return layout
-    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # there with scales and zeros
+    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # (tensor, scale, zero point) each
     lengths = [_length(part, axis) for part in parts]
     place = list(parts).index(x)
     before, after = lengths[:place], lengths[place + 1 :]
@@ -291,10 +296,10 @@ def _known(lengths: Sequence[Dim]) -> bool:
 
 
 def _whole(node: ir.Node, axis: int) -> Dim:
-    """Return the length of what *node* joins; None where nobody knows.
+    """Return the length of the output of *node*, None where unknown.
 
-    PyTorch's older exporter repeats class tokens by a shape computed at run time. The places, which are added to all
-    tokens, tell how many there are.
+    PyTorch's older exporter repeats class tokens by a shape computed at run time. The position embedding, which is
+    added to all tokens, has a known length.
     """
     y = node.outputs[0]
     wholes = (_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add")))
@@ -302,20 +307,20 @@ def _whole(node: ir.Node, axis: int) -> Dim:
 
 
 def _rolled(node: ir.Node) -> bool:
-    """Whether all that *node* joins was cut off the same tensor."""
+    """Whether *node* joins slices of one tensor."""
     makers = [x.producer() if x is not None else None for x in node.inputs]
     cut = [maker.inputs[0] for maker in makers if maker is not None and maker.op_type in ("Slice", "Split")]
     return len(cut) == len(makers) > 1 and len(set(cut)) == 1
 
 
 def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
-    """A slice of the channels keeps the layout; a slice of the tokens must keep all cells."""
+    """A slice of the channels keeps the layout; a slice of the tokens keeps it if all cells remain."""
     source = _source(node, found)
     y = node.outputs[position]
     if source is None or y.shape is None or source[0].shape is None or len(y.shape) != len(source[0].shape):
         return None
     x, layout = source
-    if isinstance(layout, Grid) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
+    if isinstance(layout, GridLayout) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
         return layout
     starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
     kept = y.shape[layout.token]
@@ -339,14 +344,9 @@ FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]]
     "Slice": _sliced,
     "Split": _sliced,
     **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
-    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # cells lie elsewhere in the picture behind them
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
-    **dict.fromkeys(
-        (
-            "Conv ConvTranspose FusedConv ConvInteger QLinearConv MaxPool AveragePool LpPool GlobalAveragePool "
-            "GlobalMaxPool GlobalLpPool QLinearAveragePool QLinearGlobalAveragePool DepthToSpace SpaceToDepth"
-        ).split(),
-        _channels_first,
-    ),
+    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # their cells are not in image order
+    **dict.fromkeys(operators(Trait.RESHAPES), _reshaped),
+    **dict.fromkeys(operators(Trait.POOLS | Trait.INTERLEAVES), _channels_first),
+    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "ConvInteger", "QLinearConv"), _channels_first),
 }
-"""How each operator carries a layout on; what is not listed works point by point."""
+"""How each operator changes a layout; operators that are not listed work point by point."""

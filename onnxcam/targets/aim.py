@@ -13,13 +13,17 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.core import Cotangent
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import Cotangent, backward
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.io import all_tensors
-from onnxcam.graph.quantisation import real
+from onnxcam.graph.operators import Trait, operators
+from onnxcam.graph.quantisation import dequantised
 from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
 from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
+
+_TRANSPARENT = operators(Trait.COPIES | Trait.QUANTISES)  # no reshapes: axes are followed here
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,14 @@ class Aim(Protocol):
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Add the input, [*batch*, …], to the emitter's graph, and emit score and cotangent."""
+
+
+def emit_gradients(
+    op: Emitter, aim: Aim, batch: Any, wanted: Sequence[ir.Value]
+) -> tuple[Aimed, list[ir.Value | None]]:
+    """Emit the score of *aim* and its gradients at the tensors *wanted*, None where nothing connects."""
+    aimed = aim.emit(op, batch)
+    return aimed, backward(op, {aimed.value: aimed.seed}, wanted, STANDARD)
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ class ScoresAim:
         """Weigh the scores of each picture."""
         scores = find_scores(op.graph, op)
         weights = _add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
-        shown = real(op, scores.flat(op, scores.shown), scores.shown)
+        shown = dequantised(op, scores.flat(op, scores.shown), scores.shown)
         return Aimed(scores.value, scores.weighed(op, weights), _weighted_sum(op, shown, weights), {}, scores)
 
 
@@ -127,7 +139,7 @@ class WeightsAim:
         if perm != sorted(perm):
             weights = op.Transpose(weights, perm=[perm.index(axis) for axis in range(len(perm))])
         weights.shape = value.shape
-        product = op.Mul(op.Cast(real(op, value, value), to=int(ir.DataType.FLOAT)), weights)
+        product = op.Mul(op.Cast(dequantised(op, value, value), to=int(ir.DataType.FLOAT)), weights)
         axes = list(range(rank(value)))
         kept = None if self.batch is None else perm[self.batch]
         score = op.ReduceSum(product, [axis for axis in axes if axis != kept], keepdims=0)
@@ -153,7 +165,7 @@ class WeightsAim:
             if node.op_type == "Transpose":
                 order = list(node.attributes.get_ints("perm", list(range(len(perm)))[::-1]) or ())
                 perm = [order[axis] for axis in perm]
-            elif node.op_type not in ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear"):
+            elif node.op_type not in _TRANSPARENT:
                 break
             value = node.inputs[0]
             node = value.producer()
@@ -180,7 +192,7 @@ class DirectionAim:
         value = self.locate(op.graph)
         length = value.shape[-1] if value.shape is not None else None
         d = _add_input(op.graph, self.input, [batch, length], ir.DataType.FLOAT)
-        y = op.Cast(op.Reshape(real(op, value, value), op.Shape(d)), to=int(ir.DataType.FLOAT))
+        y = op.Cast(op.Reshape(dequantised(op, value, value), op.Shape(d)), to=int(ir.DataType.FLOAT))
         norm = op.Max(op.ReduceL2(y, [1], keepdims=1), op.const(1e-12, ir.DataType.FLOAT))
         unit = op.Div(y, norm)
         score = op.ReduceSum(op.Mul(unit, d), [1], keepdims=1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classes import class_index
 from onnxcam.targets.kinds import Class, Patch, Picture, Region, Top, Wish
@@ -28,7 +28,7 @@ class Segmentation:
     """
 
     output: str
-    layout: Grid
+    layout: GridLayout
     classes: int
     labels: Sequence[str] | None
     name: str = "a segmentation"
@@ -84,7 +84,7 @@ class Pictures:
     """
 
     output: str
-    layout: Grid
+    layout: GridLayout
     name: str = "an image-to-image model"
     wishes = (Top, Patch)
     examples = "patch=10,20,90,80"

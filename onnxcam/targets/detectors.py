@@ -15,7 +15,8 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from onnxcam.graph.infer import no_numbers
-from onnxcam.structure.layout import Grid
+from onnxcam.graph.operators import Trait, operators
+from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.heads import Final, Head, Pair, Table, Yolo
 
 Length: TypeAlias = "int | None"  # None: open
@@ -23,10 +24,8 @@ Length: TypeAlias = "int | None"  # None: open
 _COCO = 80
 _PYTORCH = ("main_graph", "torch_jit", "torch-jit-export")  # what its exporters call a graph
 _SELECTS = ("NonMaxSuppression", "TopK")
-_SHAPES = frozenset(
-    "Concat Slice Split Gather ScatterND Reshape Transpose Squeeze Unsqueeze Flatten Cast Identity QuantizeLinear "
-    "DequantizeLinear QLinearConcat".split()
-)
+_SHAPES = operators(Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.QUANTISES)
+_SHAPES |= {"Transpose", "Concat", "QLinearConcat", "ScatterND"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Asked:
         return not noted and self.graph.name not in _PYTORCH
 
 
-def find_head(graph: ir.Graph, layout: Grid, image: ir.Value, labels: int | None, known: bool) -> Head | None:
+def find_head(graph: ir.Graph, layout: GridLayout, image: ir.Value, labels: int | None, known: bool) -> Head | None:
     """Return where *graph* holds detections; None where it does not look like a detector.
 
     *labels* is the number of class names, *known* that the file says it is one.

@@ -14,7 +14,8 @@ from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, no_numbers
-from onnxcam.graph.quantisation import Units, real, units
+from onnxcam.graph.operators import Trait, operators
+from onnxcam.graph.quantisation import Units, dequantised, units
 
 TOP = -1
 """The class index that stands for the model's own top class."""
@@ -26,17 +27,7 @@ HEADS = {
     "QLinearSoftmax": "softmax",
     "QLinearSigmoid": "sigmoid",
 }
-_TRANSPARENT = {
-    "Identity",
-    "Cast",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Dropout",
-    "QuantizeLinear",
-    "DequantizeLinear",
-}
+_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Dropout"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class Scores:
         else:
             index = op.Where(op.Less(wanted, 0), op.ArgMax(flat, axis=1, keepdims=0), wanted)
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
-        return index, real(op, score, self.shown)
+        return index, dequantised(op, score, self.shown)
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""

@@ -12,7 +12,7 @@ from onnxcam.errors import TargetError
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors, first_line
 from onnxcam.metadata.labels import Names
-from onnxcam.structure.layout import Grid, layouts, picture_layout
+from onnxcam.structure.layout import GridLayout, layouts, picture_layout
 from onnxcam.targets.captions import Captions
 from onnxcam.targets.classes import Classes
 from onnxcam.targets.dense import Pictures, Segmentation
@@ -155,7 +155,7 @@ def _labels(names: Names, count: object, known: bool) -> Sequence[str] | None:
         return None
 
 
-def _grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, Grid, int]]:
+def _grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, GridLayout, int]]:
     """Yield the outputs that are grids over the picture, their layouts and numbers of channels."""
     own = picture_layout(image)
     if own is None:
@@ -163,7 +163,7 @@ def _grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, Grid, i
     known = layouts(graph, image, STANDARD)
     for y in _tensors(graph, own.rank):
         layout = known.get(y)
-        layout = layout if isinstance(layout, Grid) and type(layout) is Grid else own
+        layout = layout if isinstance(layout, GridLayout) and type(layout) is GridLayout else own
         count = _length(y, layout.channel)
         if isinstance(count, int) and y.dtype is not None and y.dtype != ir.DataType.BOOL:
             yield y, layout, count

@@ -18,7 +18,7 @@ from onnxcam.graph.io import load
 from onnxcam.media.image import write
 from onnxcam.media.resample import resized
 from onnxcam.methods import METHODS, GraphMethod, MapContext
-from onnxcam.structure.layout import Grid, Tokens
+from onnxcam.structure.layout import GridLayout, TokenLayout
 from tests.networks import HAND_X, hand_model
 
 
@@ -213,7 +213,7 @@ def test_samples_of_integers_are_rounded_and_clipped() -> None:
 
 
 def test_the_view_of_an_activation_is_the_same_memory() -> None:
-    for layout, shape in ((Grid(3, (1, 2)), (2, 4, 5, 3)), (Tokens(2, 1, (4, 5), 1), (2, 22, 3))):
+    for layout, shape in ((GridLayout(3, (1, 2)), (2, 4, 5, 3)), (TokenLayout(2, 1, (4, 5), 1), (2, 22, 3))):
         x = np.ones(shape)
         view = layout.view(x)
         assert view.shape == (2, 3, 4, 5)

@@ -10,7 +10,7 @@ from onnxcam import Explainer
 from onnxcam.errors import MethodError
 from onnxcam.methods import METHODS
 from onnxcam.methods.augment import augmented
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 from tests.methods.replicas import REPLICAS, Net, eigen, layer_gradient
 from tests.networks import HAND_X, export, hand_model
 from tests.optional import torch
@@ -115,7 +115,7 @@ def test_integers_are_rounded_and_clipped() -> None:
         return x[:, 0].astype(np.float32)
 
     x = np.array([[[[10, 250]]]], np.uint8)
-    found = augmented(x, Grid(1, (2, 3)), maps)
+    found = augmented(x, GridLayout(1, (2, 3)), maps)
     assert [one.ravel().tolist() for one in seen[:3]] == [[9, 225], [10, 250], [11, 255]]
     assert [one.ravel().tolist() for one in seen[3:]] == [[225, 9], [250, 10], [255, 11]]
     assert all(one.dtype == np.uint8 for one in seen)

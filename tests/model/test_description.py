@@ -8,7 +8,7 @@ import pytest
 
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.model.description import ModelDescription
-from onnxcam.structure.layout import Grid
+from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.classes import Classes
 
 TWO_INPUTS = """
@@ -37,7 +37,7 @@ def opened(**settings: object) -> ModelDescription:
 def test_what_the_model_tells() -> None:
     network = opened(labels=["no", "yes"])
     assert network.picture == "picture"
-    assert network.layout == Grid(1, (2, 3))
+    assert network.layout == GridLayout(1, (2, 3))
     assert [value.name for value in network.others] == ["question"]
     assert network.outputs == ["logits", "likely"]
     assert isinstance(network.task, Classes)

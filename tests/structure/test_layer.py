@@ -12,7 +12,7 @@ from onnxcam.errors import LayerError
 from onnxcam.graph.io import load
 from onnxcam.passes import canonical
 from onnxcam.structure.layer import module_names
-from onnxcam.structure.layout import Grid, Tokens, layouts
+from onnxcam.structure.layout import GridLayout, TokenLayout, layouts
 from tests.networks import export
 from tests.optional import torch
 
@@ -69,7 +69,7 @@ def test_a_transformer_is_read_before_its_last_attention(vit: onnx.ModelProto) -
     choice = Explainer(vit).choice
     assert choice is not None
     assert choice.layer.name == "blocks.1.norm1"  # behind it only the class token counts
-    assert choice.layer.layout == Tokens(channel=2, token=1, grid=(4, 6), offset=5)
+    assert choice.layer.layout == TokenLayout(channel=2, token=1, grid=(4, 6), offset=5)
     assert "the target depends on" in choice.reason
     assert choice.others
 
@@ -96,7 +96,7 @@ def test_a_transformer_of_the_older_exporter_is_read_by_patches_too() -> None:
     for explainer in (new, old):
         assert explainer.choice is not None
         layout = explainer.choice.layer.layout
-        assert isinstance(layout, Tokens)
+        assert isinstance(layout, TokenLayout)
         assert (layout.grid, layout.offset) == ((4, 4), 1)
     assert old.choice is not None
     assert old.choice.layer.name == "vit.vit.layers.1"  # the older one spells the normalisation out
@@ -111,7 +111,7 @@ def test_a_transformer_with_a_mean_head_is_read_at_its_end() -> None:
     choice = Explainer(export(ViT(before=0, after=2, mean=True), torch.rand(1, 3, 32, 48))).choice
     assert choice is not None
     assert choice.layer.name == "norm"
-    assert choice.layer.layout == Tokens(channel=2, token=1, grid=(4, 6), offset=0)
+    assert choice.layer.layout == TokenLayout(channel=2, token=1, grid=(4, 6), offset=0)
 
 
 def test_the_map_of_a_transformer_lies_on_the_patch_grid(vit: onnx.ModelProto) -> None:
@@ -148,7 +148,7 @@ def test_volumes() -> None:
     explainer = Explainer(export(Volume(), torch.rand(1, 1, 4, 5, 6)))
     x = np.random.default_rng(0).standard_normal((1, 1, 4, 5, 6)).astype(np.float32)
     assert explainer.choice is not None
-    assert explainer.choice.layer.layout == Grid(1, (2, 3, 4))
+    assert explainer.choice.layer.layout == GridLayout(1, (2, 3, 4))
     assert explainer.attribute(x).shape == (1, 4, 5, 6)
     assert Explainer(export(Volume(), torch.rand(1, 1, 4, 5, 6)), method="gradient").attribute(x).shape == x.shape
 
@@ -171,7 +171,7 @@ def test_channels_last_activations() -> None:
     net, x = ChannelsLast().eval(), torch.randn(2, 3, 16, 24)
     explainer = Explainer(export(net, x))
     assert explainer.choice is not None
-    assert explainer.choice.layer.layout == Grid(3, (1, 2))
+    assert explainer.choice.layer.layout == GridLayout(3, (1, 2))
     with torch.no_grad():
         a = nn.functional.gelu(net.mix(net.norm(net.conv(x).permute(0, 2, 3, 1))))
         expected = (a @ net.linear.weight[2] / 24).clamp(min=0)

@@ -21,7 +21,7 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.errors import LayerError
 from onnxcam.graph.io import load, to_proto
 from onnxcam.passes import canonical
-from onnxcam.structure.layout import Grid, Layout, Tokens, layouts
+from onnxcam.structure.layout import GridLayout, Layout, TokenLayout, layouts
 from onnxcam.testing import run, tapped
 from tests.architectures import NETWORKS
 from tests.architectures.network import PICTURE, Wrapped, lively
@@ -83,7 +83,7 @@ def test_a_cell_lies_where_its_patch_is(case: str) -> None:
     choice = Explainer(model).choice
     assert choice is not None
     assert choice.layer.layout.size(choice.layer.value) == CELLS[name]
-    assert isinstance(choice.layer.layout, Tokens)
+    assert isinstance(choice.layer.layout, TokenLayout)
 
     twin, found = followed(model)
     whole = {
@@ -129,4 +129,4 @@ def joined(parts: str) -> onnx.ModelProto:
 @pytest.mark.parametrize(("parts", "kept"), [("rest, first", False), ("last, r, first", True)])
 def test_a_roll_moves_cells_and_a_circular_padding_leaves_them(parts: str, kept: bool) -> None:
     twin, found = followed(joined(parts))
-    assert found.get(twin.graph.outputs[0]) == (Grid(1, (2, 3)) if kept else None)
+    assert found.get(twin.graph.outputs[0]) == (GridLayout(1, (2, 3)) if kept else None)

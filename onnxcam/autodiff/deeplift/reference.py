@@ -19,9 +19,10 @@ from onnxcam.autodiff.table import Rule, RuleSet, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import bodies, used_values
 
-_NUMBERLESS = frozenset("Shape Size".split())
+_NUMBERLESS = operators(Trait.MEASURES)
 
 
 class ReferenceRules(RuleSet):
@@ -36,9 +37,9 @@ class ReferenceRules(RuleSet):
         self._varying = core.dependents(_with_numbers(op.graph), [image], RuleSet("", {}))
         self.whole = not _batch_stands_alone(image, core.dependents(op.graph, [image], STANDARD))
         reference = self._reference(image, baseline)
-        self._twins = {image: reference, reference: reference}
+        self._references = {image: reference, reference: reference}
         for node in op.graph:
-            if not bodies(node) and not self._twins.keys().isdisjoint(node.inputs):
+            if not bodies(node) and not self._references.keys().isdisjoint(node.inputs):
                 self._copy(node)
 
     def find(self, node: ir.Node) -> Rule:
@@ -48,28 +49,28 @@ class ReferenceRules(RuleSet):
             raise refusal(self.name, node)
         return row
 
-    def twin(self, x: V) -> V:
+    def reference_of(self, x: V) -> V:
         """Return what *x* is for the reference: *x* itself where it does not depend on the picture."""
         node = x.producer()
-        if x in self._twins or node is None:
-            return self._twins.get(x, x)
+        if x in self._references or node is None:
+            return self._references.get(x, x)
         if node.graph is None:  # emitted by a rule
-            if any(self.twin(operand) is not operand for operand in node.inputs if operand is not None):
+            if any(self.reference_of(operand) is not operand for operand in node.inputs if operand is not None):
                 self._copy(node)
-        elif bodies(node) and not self._twins.keys().isdisjoint(used_values(node)):
+        elif bodies(node) and not self._references.keys().isdisjoint(used_values(node)):
             raise refusal(self.name, node)
-        return self._twins.get(x, x)
+        return self._references.get(x, x)
 
     def varies(self, x: V) -> bool:
         """Whether *x* depends on the numbers of the picture, not on its shape alone."""
         node = x.producer()
-        if node is None or node.graph is not None or self._twins.get(x) is x:
+        if node is None or node.graph is not None or self._references.get(x) is x:
             return x in self._varying
         return node.op_type not in _NUMBERLESS and any(self.varies(z) for z in node.inputs if z is not None)
 
     def settle(self, x: V) -> None:
         """Have *x* be the same for picture and reference, and no way for multipliers."""
-        self._twins[x] = x
+        self._references[x] = x
         self.settled.append(x)
 
     def _reference(self, image: V, baseline: float) -> V:
@@ -81,7 +82,7 @@ class ReferenceRules(RuleSet):
         return reference
 
     def _copy(self, node: ir.Node) -> None:
-        inputs = [x if x is None else self.twin(x) for x in node.inputs]
+        inputs = [x if x is None else self.reference_of(x) for x in node.inputs]
         made: Any
         if node.domain == "onnxcam":  # a Clamp, which stands for a Clip and is never placed
             bounds = (float(node.attributes.get_float(name) or 0) for name in ("low", "high"))
@@ -91,7 +92,7 @@ class ReferenceRules(RuleSet):
             made = self._op.emit(node.op_type, inputs, len(node.outputs), node.domain, attributes)
         for y, y0 in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=True):
             y0.type = y0.type or y.type
-            self._twins.update({y: y0, y0: y0})
+            self._references.update({y: y0, y0: y0})
 
 
 def _with_numbers(graph: ir.Graph) -> list[ir.Node]:

@@ -30,35 +30,30 @@ from onnxcam.autodiff.table import COMPOSITIONS, Rule, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, infer_nodes
+from onnxcam.graph.operators import Trait, operators
 
 Pairs: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplier
 
 NAME = "deeplift"
-FUNCTIONS = frozenset(
-    (
-        "Relu LeakyRelu PRelu ThresholdedRelu Shrink Clip Elu Selu Celu Sigmoid HardSigmoid HardSwish Swish Softsign "
-        "Mish Gelu Pow QuantizeLinear"
-    ).split()
-) | {*SLOPES, *DIVISORS}
+# DequantizeLinear is linear; QuantizeLinear rounds.
+FUNCTIONS = operators(Trait.ACTIVATES) | {"Pow", "QuantizeLinear", *SLOPES, *DIVISORS}
 """Operators that map each number by itself, given the others that they take."""
 
-POINTWISE = FUNCTIONS | frozenset(
-    "Add Sub Mul Div Neg Where Cast Not And Or Xor Less LessOrEqual Greater GreaterOrEqual Equal Max Min".split()
-)
+POINTWISE = FUNCTIONS | operators(Trait.ARITHMETIC | Trait.COMPARES | Trait.LOGIC)
+POINTWISE |= {"Neg", "Where", "Cast", "Max", "Min"}
 """Operators whose every number depends on those at its own place."""
 
-PRODUCTS = frozenset("Mul Conv ConvTranspose Gemm MatMul Einsum".split())
+PRODUCTS = operators(Trait.MULTIPLIES) | {"Mul", "Einsum"}
 """Operators that are linear in each of two inputs."""
 
-LINEAR = (
-    PRODUCTS | MOVES | SUMS | frozenset("Sub Neg CumSum BatchNormalization DequantizeLinear ScatterElements".split())
-)
-WINNERS = frozenset("MaxPool GlobalMaxPool ReduceMax ReduceMin".split())
+LINEAR = PRODUCTS | MOVES | SUMS
+LINEAR |= {"Sub", "Neg", "CumSum", "BatchNormalization", "DequantizeLinear", "ScatterElements"}
+WINNERS = operators(Trait.SELECTS)  # Max and Min of several tensors have a rule of their own, `larger`
 
 
 def differences(op: Emitter, scope: core.Scope, x: V) -> V:
     """Return Δx = x − x₀ as real numbers."""
-    d = op.Sub(_floats(op, x), _floats(op, rules_of(scope).twin(x)))
+    d = op.Sub(_floats(op, x), _floats(op, rules_of(scope).reference_of(x)))
     d.shape, d.type = x.shape, ir.TensorType(gradient_dtype(x))
     return d
 
@@ -102,7 +97,7 @@ def linear(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope
 
 def midpoint(op: Emitter, scope: core.Scope, x: V) -> V:
     """Return (x + x₀) / 2."""
-    middle = op.Mul(op.Add(x, rules_of(scope).twin(x)), 0.5)
+    middle = op.Mul(op.Add(x, rules_of(scope).reference_of(x)), 0.5)
     middle.shape, middle.type = x.shape, x.type
     return middle
 
@@ -144,7 +139,7 @@ def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope
     found = active_inputs(node, (a, b), scope)
     if found == [0]:
         return linear(op, node, dy, a, b, scope=scope)
-    b0 = rules_of(scope).twin(b)
+    b0 = rules_of(scope).reference_of(b)
     inverse = op.Mul(op.Add(op.Reciprocal(b), op.Reciprocal(b0)), 0.5)
     above = midpoint(op, scope, a) if 0 in found else a
     return [
@@ -185,7 +180,7 @@ def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: co
     """m_x Δx = m_y Δy where the larger of y and y₀ lies: in x, or in x₀ where y₀ is larger; for minima the smaller."""
     active_inputs(node, (x, *rest), scope)
     dy = dy[0] if isinstance(dy, list) else dy
-    x0 = rules_of(scope).twin(x)
+    x0 = rules_of(scope).reference_of(x)
     if not rules_of(scope).whole:
         x0 = op.Expand(x0, op.Shape(x))  # the places are counted over the whole batch
     x0.shape, x0.type = x.shape, x.type
@@ -225,7 +220,7 @@ def softmax(op: Emitter, node: ir.Node, scope: core.Scope, x: V) -> V:
     of the sum each x takes a share between 0 and 1.
     """
     axis = [node.attributes.get_int("axis", -1)]
-    tops = [op.ReduceMax(z, axis, keepdims=1) for z in (x, rules_of(scope).twin(x))]
+    tops = [op.ReduceMax(z, axis, keepdims=1) for z in (x, rules_of(scope).reference_of(x))]
     c = op.Mul(op.Add(*tops), 0.5)
     rules_of(scope).settle(c)
     u = op.Sub(x, c)
@@ -276,7 +271,7 @@ def _table() -> dict[Key, Rule | None]:
         own = STANDARD["", name]
         assert own is not None
         table["", name] = Rule(function, own.broadcast, own.many, own.sparse, inner=True)
-    table.update({key: STANDARD[key] for key in STANDARD if key[1] in ("ReorderInput", "ReorderOutput")})
+    table.update({key: STANDARD[key] for key in STANDARD if key[1] in operators(Trait.REORDERS)})
     table.update({key: Rule(composition, many=True, inner=True) for key in COMPOSITIONS})
     table["onnxcam", "Clamp"] = Rule(rescale, inner=True)
     return table

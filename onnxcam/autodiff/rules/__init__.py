@@ -1,13 +1,13 @@
-"""The gradient rules: one operator family a file, one row an operator.
+"""Gradient rules: one file for each family of operators, one function for each rule.
 
 A rule is ``rule(op, node, dy, *inputs)``: ``op`` emits (`onnxcam.graph.emitter.Emitter`), ``node`` is the forward
-node, ``dy`` the cotangent of its output, then the node's inputs, None where an optional one is left out. It returns
-one gradient for each input: a value of the input's shape, None where there is none, or a function without
-arguments where spelling the gradient is dear (it is called only if the gradient is wanted). Rules are written for
-opset 18 and newer; older models are raised before.
+node, ``dy`` the cotangent of its output, then the node's inputs, None for an omitted optional input. It returns one
+gradient for each input: a value of the input's shape, None for no gradient, or a function without arguments if the
+gradient takes many nodes (it is called only if the gradient is wanted). Rules support opset 18 and newer; older models
+are raised before.
 
-`STANDARD` is the table of true derivatives. `GUIDED` and `DECONVNET` are the same table with other rows for the
-rectifiers: springenberg2014 (1412.6806) and zeiler2013 (1311.2901).
+`STANDARD` is the table of true derivatives. `rulesets.GUIDED` (Springenberg et al., 1412.6806) and
+`rulesets.DECONVNET` (Zeiler & Fergus, 1311.2901) differ in the rules of rectifiers.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ FAMILIES = (
     "sampling",
     "sequences",
     "spectral",
-    "bodies",  # last: they are for operators without a row
+    "bodies",  # last, as it adds operators without a rule
 )
-"""The files of this folder, in which every rule of the standard table stands."""
+"""The files of this folder; together they hold every rule of the standard table."""
 
 NO_GRADIENT = (
     "And ArgMax ArgMin Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Ceil Constant "
@@ -62,7 +62,7 @@ STANDARD = RuleSet("standard", ROWS)
 
 
 def __getattr__(name: str) -> Any:
-    """Find what ``onnxcam.autodiff.rules`` held in 0.1 where it is now."""
+    """Return a name of version 0.1's ``onnxcam.autodiff.rules`` from its new module."""
     if name.startswith("_") or not hasattr(table, name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _moved.warn(f"{__name__}.{name}", f"onnxcam.autodiff.table.{name}")

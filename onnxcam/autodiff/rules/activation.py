@@ -1,4 +1,4 @@
-"""Pointwise functions of one tensor: rectifiers, sigmoids and their kin, elementary functions.
+"""Pointwise functions of one tensor: rectifiers, sigmoid-like and elementary functions.
 
 Rectifiers read their output rather than their input where either would do, so that ONNX Runtime still fuses
 them with the convolution before them.
@@ -59,9 +59,9 @@ def shrink(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("Clip", broadcast=True)
 def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V | None = None) -> Gradients:
-    """y = min(max(x, low), high): dx = dy [y = x], and each bound gets dy where it holds.
+    """y = min(max(x, low), high): dx = dy [y = x]; each bound gets dy where y equals it.
 
-    On the bounds themselves the gradient passes, as in PyTorch's clamp.
+    The gradient passes at x = low and x = high, as in PyTorch's clamp.
     """
 
     def d_low() -> V:
@@ -189,7 +189,7 @@ SLOPES: dict[str, Callable[[Emitter, V, V], V]] = {
     "Tan": lambda op, x, y: op.Add(op.Mul(y, y), 1.0),
     "Tanh": lambda op, x, y: op.Sub(1.0, op.Mul(y, y)),
 }
-"""Functions y = f(x) by their derivatives in terms of x and y."""
+"""Derivatives f'(x) of functions y = f(x), from x and y."""
 
 DIVISORS: dict[str, Callable[[Emitter, V, V], V]] = {
     "Acos": lambda op, x, y: op.Neg(op.Sqrt(op.Sub(1.0, op.Mul(x, x)))),
@@ -201,7 +201,7 @@ DIVISORS: dict[str, Callable[[Emitter, V, V], V]] = {
     "Log": lambda op, x, y: x,
     "Sqrt": lambda op, x, y: op.Mul(y, 2.0),
 }
-"""The same by 1 / f'."""
+"""Reciprocals 1 / f'(x) of further derivatives."""
 
 
 @rule(*SLOPES)

@@ -1,4 +1,4 @@
-"""Arithmetic of tensors that broadcast against each other, choices between them, the identity in its forms."""
+"""Broadcasting arithmetic, selection between tensors, and forms of the identity."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def mod(op: Emitter, node: ir.Node, dy: V, a: V, b: V) -> Gradients:
 
 @rule("Max", "Min", broadcast=True)
 def extremum(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
-    """y = max(a, b, …): dy goes to the largest; equal ones share it."""
+    """y = max(a, b, …): the largest input gets dy; equal ones share it."""
     (y,) = node.outputs
     if len(parts) == 1:
         return (dy,)
@@ -103,19 +103,19 @@ def extremum(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
 
 @rule("Sum", broadcast=True, sparse=True)
 def sum_(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
-    """y = a + b + …: each gets dy."""
+    """y = a + b + …: each input gets dy."""
     return (dy,) * len(parts)
 
 
 @rule("Mean", broadcast=True)
 def mean(op: Emitter, node: ir.Node, dy: V, *parts: V) -> Gradients:
-    """y = (a + b + …) / n: each gets dy / n."""
+    """y = (a + b + …) / n: each input gets dy / n."""
     return (op.Mul(dy, 1 / len(parts)) if len(parts) > 1 else dy,) * len(parts)
 
 
 @rule("Where", broadcast=True)
 def where(op: Emitter, node: ir.Node, dy: V, condition: V, a: V, b: V) -> Gradients:
-    """y = a where the condition holds, else b: so goes dy."""
+    """y = a where the condition holds, else b: da = dy there, db = dy elsewhere."""
     return None, lambda: op.mask(dy, condition), lambda: op.mask(dy, op.Not(condition))
 
 
@@ -127,7 +127,7 @@ def identity(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("Cast", "CastLike")
 def cast(op: Emitter, node: ir.Node, dy: V, x: V, like: V | None = None) -> Gradients:
-    """y = x in a floating dtype: dx = dy in that of x, or float32 if x are integers; to integers none passes."""
+    """y = x in another dtype: dx = dy in the dtype of x, float32 for integers; no gradient if y are integers."""
     return cast_to(op, dy, x) if _floating(node.outputs[0]) else None, None
 
 
@@ -140,7 +140,7 @@ def dropout(op: Emitter, node: ir.Node, dy: V, x: V, ratio: V | None = None, tra
 
 
 def training_mode(node: ir.Node) -> ModelError:
-    """Return the error to raise for a node that behaves as in training."""
+    """Return the error for a node in training mode."""
     return ModelError(
         f"node {node.name!r} ({node.op_type}) is in training mode, where its gradient "
         "depends on chance or on the batch; export the model in inference mode (PyTorch: model.eval())"

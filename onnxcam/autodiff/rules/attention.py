@@ -1,6 +1,6 @@
-"""Attention as ONNX Runtime spells it (domain com.microsoft): composed of products and Softmax.
+"""Attention operators of ONNX Runtime (domain com.microsoft), composed of products and Softmax.
 
-Everywhere q, k and v are [N, heads, L, C]; a mask is the flags of what may be seen, broadcast to [N, heads, L, T].
+q, k and v are [N, heads, L, C]. A mask is true for visible keys and broadcasts to [N, heads, L, T].
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules.compose import composed, length, unsupported
-from onnxcam.autodiff.rules.quantized import ends, real
+from onnxcam.autodiff.rules.quantized import dequantize, ends
 from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
@@ -31,7 +31,7 @@ def attention(
     bias: V | None = None,
     *more: V | None,
 ) -> tuple[V, V]:
-    """Self-attention with one matrix for queries, keys and values: q, k, v = x w + b; then the present keys, values."""
+    """Self-attention with one matrix, q, k, v = x w + b; returns y, the present keys and the present values."""
     joint = op.MatMul(x, w)
     joint = joint if b is None else op.Add(joint, b)
     _refuse(node, LATER, *more, node.attributes.get_int("past_present_share_buffer", 0))
@@ -60,7 +60,7 @@ def qattention(
     past: V | None = None,
 ) -> tuple[V, V]:
     """Attention of integers x and w."""
-    return attention(op, node, real(op, x, sx, zx), real(op, w, sw, zw, axis=-1), b, mask, past)
+    return attention(op, node, dequantize(op, x, sx, zx), dequantize(op, w, sw, zw, axis=-1), b, mask, past)
 
 
 @composed("MultiHeadAttention")
@@ -77,9 +77,10 @@ def multi_head_attention(
     past_v: V | None = None,
     *more: V | None,
 ) -> tuple[V, V, V]:
-    """Attention of queries to keys and values, each [N, L, C]; then the present keys and values.
+    """Attention of queries to keys and values; returns y, the present keys and the present values.
 
-    Also packed, [N, L, heads, 3, C] or keys and values [N, L, heads, 2, C], or keys and values in heads already.
+    Inputs are [N, L, C] each; packed as [N, L, heads, 3, C]; keys and values packed as [N, L, heads, 2, C]; or keys and
+    values already split into heads.
     """
     _refuse(node, LATER, *more)
     heads = node.attributes.get_int("num_heads")
@@ -109,14 +110,14 @@ def decoder_masked_multi_head_attention(
     bias: V | None = None,
     *past: V | None,
 ) -> tuple[V, V, V]:
-    """MultiHeadAttention of one query to keys and values that come in heads."""
+    """MultiHeadAttention of one query to keys and values that are split into heads."""
     b = past[5] if len(past) > 5 else None
     _refuse(node, LATER, *past[:5])
     return multi_head_attention(op, node, q, k, v, b, mask, bias)
 
 
 def _biased(op: Emitter, parts: Sequence[V], b: V, heads: int, given: Sequence[V]) -> list[V]:
-    """Return *parts* with their shares of *b* added, but those that came in heads: these have it already."""
+    """Return *parts* plus their parts of *b*, except those that were split into heads, which include it."""
     widths = [length(x, -1) * (heads if rank(x) > 3 else 1) for x in given for _ in range(_packed(x))]
     plain = [rank(x) != 4 for x in given for _ in range(_packed(x))]
     shares = op.Split(b, widths, axis=0, outputs=3)
@@ -141,7 +142,7 @@ def _refuse(node: ir.Node, what: str, *given: object) -> None:
 
 
 def _masks(op: Emitter, node: ir.Node, mask: V | None, q: V, k: V) -> list[V]:
-    """Return the flags of what may be seen, after the operator's *mask* and, if it is causal, the order of time."""
+    """Return the mask of visible keys: the operator's *mask*, joined with the causal mask if it is causal."""
     found = [] if mask is None else [_visible(op, node, mask, q, k)]
     if node.attributes.get_int("unidirectional", 0):
         places = op.Unsqueeze(op.Add(_range(op, q), op.Sub(op.dim(k, 2), op.dim(q, 2))), [1])
@@ -150,7 +151,7 @@ def _masks(op: Emitter, node: ir.Node, mask: V | None, q: V, k: V) -> list[V]:
 
 
 def _visible(op: Emitter, node: ir.Node, mask: V, q: V, k: V) -> V:
-    """Return which keys a mask [N, T] or [N, L, T] lets through, or the ends, and starts, of each sequence."""
+    """Return the visible keys by a mask [N, T] or [N, L, T], or by the ends, and starts, of each sequence."""
     if rank(mask) in (2, 3):
         return op.Greater(op.Unsqueeze(mask, [1, 2] if rank(mask) == 2 else [1]), op.const(0, mask.dtype))
     if rank(mask) != 1:
@@ -181,7 +182,7 @@ def _attended(
     low: float | None = None,
     sink: V | None = None,
 ) -> V:
-    """Return softmax(q kᵀ / √C + bias) v as [N, L, C]; *sink* is one more score, [1, heads, 1, 1], of no value."""
+    """Return softmax(q kᵀ / √C + bias) v as [N, L, C]; *sink* is one more score, [1, heads, 1, 1], with value zero."""
     dtype = gradient_dtype(q)
     given, cap = node.attributes.get_float("scale", 0.0), node.attributes.get_float("softcap", 0.0)
     scores = op.MatMul(q, op.Transpose(k, perm=[0, 1, 3, 2]))
@@ -220,7 +221,7 @@ def group_query_attention(
     sink: V | None = None,
     *more: V | None,
 ) -> tuple[V, V, V]:
-    """Causal attention in which several heads of queries share one of keys and values; the present keys and values.
+    """Causal attention in which several heads of queries share one head of keys and values.
 
     A sequence has *lasts* + 1 tokens, of which those of q are the newest; those before lie in the past.
     """
@@ -257,7 +258,7 @@ def group_query_attention(
 
 
 def _appended(op: Emitter, past: V, new: V, before: V, total: V) -> V:
-    """Return *total* tokens: the first *before* of the *past*, then the *new* ones, then zeros."""
+    """Return *total* tokens: the first *before* tokens of *past*, the *new* ones, and zeros."""
     total = op.Reshape(op.Cast(total, to=int(ir.DataType.INT64)), [1])
     places = op.Unsqueeze(op.Range(0, op.Squeeze(total, [0]), 1), [0])
     length_of_past, count = op.dim(past, 2), op.dim(new, 2)
@@ -270,7 +271,7 @@ def _appended(op: Emitter, past: V, new: V, before: V, total: V) -> V:
 
 @composed("RotaryEmbedding")
 def rotary_embedding(op: Emitter, node: ir.Node, x: V, positions: V, cos: V, sin: V) -> V:
-    """Pairs of channels turned by an angle that grows with the position."""
+    """Rotary embedding: rotate pairs of channels by angles proportional to the position."""
     get = node.attributes.get_int
     _refuse(node, "packed batches", get("is_packed_batching", 0))
     flat = rank(x) == 3
@@ -282,7 +283,7 @@ def rotary_embedding(op: Emitter, node: ir.Node, x: V, positions: V, cos: V, sin
 
 
 def rotated(op: Emitter, x: V, positions: V, cos: V, sin: V, interleaved: bool) -> V:
-    """Return *x*, [N, heads, L, C], its first channels turned in pairs by the angles at *positions*, [N or 1, L]."""
+    """Return *x*, [N, heads, L, C], with its first channels rotated by the angles at *positions*, [N or 1, L]."""
     half = length(cos, 1)
     turned = op.Slice(x, [0], [2 * half], [3])
     rest = op.Slice(x, [2 * half], [np.iinfo(np.int64).max], [3])

@@ -1,8 +1,8 @@
 """The blocked layout of ONNX Runtime's CPU convolutions (domain com.microsoft.nchwc).
 
-A tensor declared as [N, C, H, W] lies in memory as [N, C / B, H, W, B], C being padded to a multiple of B, the width
-of the processor's vectors. Cotangents of blocked tensors are blocked too, so that pointwise operators between them
-need nothing. The reorders bring tensors to the plain layout and back; B never has to be known.
+A tensor declared as [N, C, H, W] is stored as [N, C / B, H, W, B], with C padded to a multiple of B, the width of the
+processor's vectors. Cotangents of blocked tensors are blocked too, so that rules of pointwise operators apply as they
+are. ReorderInput and ReorderOutput convert from and to the plain layout; the rules do not need B.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnxcam.autodiff.table import COMPOSITIONS, Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 NCHWC = "com.microsoft.nchwc"
-NARROWEST, WIDEST = 8, 16  # blocks, on any processor
+NARROWEST, WIDEST = 8, 16  # channels of a block, over all processors
 
 
 def plain(op: Emitter, x: V, channels: int, channels_last: int = 0) -> V:
@@ -38,14 +38,14 @@ def blocked(op: Emitter, x: V, like: V | None = None, channels_last: int = 0) ->
 
 
 def takes_blocked(node: ir.Node, x: V, w: V) -> bool:
-    """Whether a convolution takes *x* blocked: it does where each group has a block of channels, or one channel."""
+    """Whether a convolution reads *x* blocked: if each group has a block of channels, or one channel."""
     if node.attributes.get_int("group", 1) > 1 or length(w, 1) >= WIDEST:
         return True
     return length(w, 1) % NARROWEST == 0 and is_blocked(x)
 
 
 def is_blocked(x: V) -> bool:
-    """Whether *x* is blocked: made by an operator of that domain, or point by point of such tensors."""
+    """Whether *x* is blocked: an output of that domain, or of pointwise operators on blocked tensors."""
     node = x.producer()
     if node is None or node.domain != NCHWC:
         return node is not None and node.op_type in POINTWISE and any(is_blocked(y) for y in node.inputs if y)
@@ -53,7 +53,7 @@ def is_blocked(x: V) -> bool:
 
 
 def _reordered(node: ir.Node) -> ir.Shape:
-    """Return the shape of a reorder's output; how far the channels of blocked ones are padded, their users tell."""
+    """Return the shape of a reorder's output; the convolutions that read it determine the padding of channels."""
     dims, last = list(node.inputs[0].shape or ()), node.attributes.get_int("channels_last", 0)  # type: ignore[union-attr]
     if node.op_type == "ReorderOutput":
         n, _, *space = dims
@@ -71,7 +71,7 @@ COMPOSITIONS.shapes.update(dict.fromkeys(((NCHWC, "ReorderInput"), (NCHWC, "Reor
 POINTWISE = frozenset(
     "Add Clip Concat Gelu HardSigmoid HardSwish Identity LeakyRelu Mul QuickGelu Relu Reshape Sigmoid Sum Tanh".split()
 )
-"""Operators of other domains that ONNX Runtime leaves between blocked tensors."""
+"""Operators of other domains that ONNX Runtime applies to blocked tensors."""
 
 
 @rule("ReorderInput", domain=NCHWC)
@@ -96,7 +96,7 @@ def reorder_output(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @composed("Conv", domain=NCHWC)
 def conv(op: Emitter, node: ir.Node, x: V, w: V, b: V | None = None, z: V | None = None) -> V:
-    """y = f(Conv(x, w, b) + z), all blocked, but x where it has fewer channels than a block."""
+    """y = f(Conv(x, w, b) + z), all blocked, except an x with fewer channels than a block."""
     attributes = copied(node, *WINDOW)
     if attributes.get("group", 1) > 1 and length(w, 1) == 1:
         attributes["group"] = length(w, 0)
@@ -108,7 +108,7 @@ def conv(op: Emitter, node: ir.Node, x: V, w: V, b: V | None = None, z: V | None
 
 
 def _kernel(op: Emitter, w: V, inner: bool) -> V:
-    """Return *w* as [M, C, *kernel]: it lies in memory as [M / B, C / B, *kernel, B, B] or [M / B, C, *kernel, B]."""
+    """Return *w* as [M, C, *kernel]; it is stored as [M / B, C / B, *kernel, B, B] or [M / B, C, *kernel, B]."""
     m, c, *kernel = (length(w, axis) for axis in range(4))
     w = op.Reshape(w, [1, m, c * kernel[0], kernel[1]])
     w.shape = ir.Shape([1, m, c * kernel[0], kernel[1]])

@@ -1,4 +1,4 @@
-"""Operators that have no rule, but that ONNX defines by a body of other operators: the body is their composition."""
+"""Operators without a rule that ONNX defines by a body of other operators: the body is their composition."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from onnxcam.autodiff.rules.compose import composed, unsupported
 from onnxcam.autodiff.table import ROWS, V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import FOLD_LIMIT, constant
-from onnxcam.graph.subgraph import bodies, captured, graphs, twin
+from onnxcam.graph.subgraph import bodies, captured, copy_graph, graphs
 
 
 def by_body(op: Emitter, node: ir.Node, *inputs: V | None) -> tuple[V | None, ...]:
     """Emit the body of *node*: return a value for each of its outputs, None for those left out."""
     body = _body(op, node)
     results = list(body.output)
-    del body.output[:]  # those that are left out in the node are not made, either
+    del body.output[:]  # omitted outputs are not computed
     outside = captured(*bodies(node))
     body.input.extend(x.name for x in outside)
     function = ir.serde.deserialize_function(body)
@@ -42,7 +42,7 @@ def by_body(op: Emitter, node: ir.Node, *inputs: V | None) -> tuple[V | None, ..
 
 
 def _body(op: Emitter, node: ir.Node) -> onnx.FunctionProto:
-    """Return the newest body of *node* up to the opset; it may depend on attributes and on the inputs' types."""
+    """Return the body of *node* in its opset; it may depend on attributes and on the types of inputs."""
     schema: Any = onnx.defs.get_schema(node.op_type, op.opset)  # whose stub lacks the bodies
     newest = _newest(schema.context_dependent_function_opset_versions, op.opset)
     if newest is not None:
@@ -63,7 +63,7 @@ def _newest(versions: list[int], opset: int) -> int | None:
 
 
 def _settings(inner: ir.Node, node: ir.Node, defaults: Mapping[str, Any]) -> dict[str, ir.Attr]:
-    """Return the attributes of *inner*; where it refers to one of *node* that is left out, that one's default."""
+    """Return the attributes of *inner*, with references to attributes of *node* resolved, defaults included."""
     settings = {}
     for key, attribute in inner.attributes.items():
         if not attribute.is_ref():
@@ -79,17 +79,17 @@ def _settings(inner: ir.Node, node: ir.Node, defaults: Mapping[str, Any]) -> dic
 
 
 def _value(inner: ir.Node, settings: Mapping[str, ir.Attr]) -> Any:
-    """Return what the Constant *inner* holds."""
+    """Return the value of the Constant *inner*."""
     ((name, attribute),) = settings.items()
     given = attribute if name == "value" else ir.Attr(name, attribute.type, attribute.value)
     return constant(ir.Node("", "Constant", [], [given]).outputs[0])
 
 
 def _plain(op: Emitter, attribute: ir.Attr, places: Mapping[V | None, V | None]) -> Any:
-    """Return an attribute as the emitter takes it; in a graph what it takes from outside is put in its place."""
+    """Return an attribute for the emitter; in a graph, replace the captured values by the given ones."""
     if attribute.type is not ir.AttributeType.GRAPH:
         return list(attribute.value) if isinstance(attribute.value, tuple) else attribute.value
-    copy = twin(attribute.as_graph(), op.name("onnxcam.body"))
+    copy = copy_graph(attribute.as_graph(), op.name("onnxcam.body"))
     new = {x: _inside(op, copy, places[x]) for x in captured(copy)}
     for graph in graphs(copy):
         for node in graph:
@@ -101,7 +101,7 @@ def _plain(op: Emitter, attribute: ir.Attr, places: Mapping[V | None, V | None])
 
 
 def _inside(op: Emitter, graph: ir.Graph, x: V | None) -> V | None:
-    """Return *x*; of a small constant a copy in *graph*: shape inference does not see those outside."""
+    """Return *x*; a copy in *graph* if it is a small constant, as shape inference ignores outer constants."""
     tensor = None if x is None or x.producer() is not None else x.const_value
     if x is None or tensor is None or tensor.size > FOLD_LIMIT:
         return x

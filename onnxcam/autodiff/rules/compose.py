@@ -1,8 +1,8 @@
-"""Operators that stand for several others: rules by composition.
+"""Rules by composition, for operators that combine several others.
 
-``@composed("FusedConv")`` enters a function that emits the operator's forward pass in standard operators. The driver
-differentiates that. The node itself stays as it is: its outputs serve in place of those of the composition, and what
-of this nobody reads is never placed.
+``@composed("FusedConv")`` registers a function that emits the operator's forward pass in standard operators. The driver
+differentiates these. The node itself stays: its outputs replace those of the composition, and unused nodes of the
+composition are never placed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
 def composed(*operators: str, domain: str = "com.microsoft") -> Callable[[Forward], Forward]:
-    """Enter the function below as what *operators* compute."""
+    """Register the decorated function as the composition of *operators*."""
 
     def enter(forward: Forward) -> Forward:
         for operator in operators:
@@ -39,7 +39,7 @@ def composed(*operators: str, domain: str = "com.microsoft") -> Callable[[Forwar
 def _through(
     op: Emitter, node: ir.Node, dys: list[Any], *inputs: V | None, scope: core.Scope
 ) -> Iterable[tuple[V | None, Any]]:
-    """Differentiate what *node* is composed of."""
+    """Differentiate the composition of *node*."""
     nodes, ys = COMPOSITIONS.compose(op, node)
     used = dict.fromkeys((*inputs, *captured(*bodies(node))))
     wanted = [x for x in used if x is not None and x in scope.active]
@@ -55,23 +55,23 @@ def _through(
 
 
 def copied(node: ir.Node, *names: str) -> dict[str, Any]:
-    """Return those of the node's attributes *names* that it has, as the emitter takes them."""
+    """Return the attributes *names* of *node*, as far as it has them, for the emitter."""
     values = {name: node.attributes[name].value for name in names if name in node.attributes}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v not in ((), [])}
 
 
 def channels_first(op: Emitter, x: V, last: int = 1) -> V:
-    """Return *x* with its channels at axis 1, where it has them *last*."""
+    """Return *x* with its channels at axis 1; they are at the last axis if *last*."""
     return op.Transpose(x, perm=[0, rank(x) - 1, *range(1, rank(x) - 1)]) if last else x
 
 
 def channels_back(op: Emitter, y: V, dims: int, last: int = 1) -> V:
-    """Return *y*, of *dims* axes and its channels at axis 1, with these where they were."""
+    """Return *y*, of rank *dims* with channels at axis 1, with its channels last if *last*."""
     return op.Transpose(y, perm=[0, *range(2, dims), 1]) if last else y
 
 
 def length(x: V, axis: int) -> int:
-    """Return the length of *x* along *axis*, which must be known before the model runs."""
+    """Return the length of *x* along *axis*; MissingRuleError if it is unknown before the model runs."""
     known = None if x.shape is None else x.shape[axis]
     if not isinstance(known, int):
         raise unsupported(x.producer() or x.consumers()[0], f"an unknown length of {x.name!r} along axis {axis}")
@@ -79,5 +79,5 @@ def length(x: V, axis: int) -> int:
 
 
 def unsupported(node: ir.Node, what: str) -> MissingRuleError:
-    """Return the error that *node* has no gradient in this form."""
+    """Return the error that *node* has no gradient rule for *what*."""
     return MissingRuleError(f"node {node.name!r} ({node.domain}::{node.op_type}) has no gradient rule with {what}")

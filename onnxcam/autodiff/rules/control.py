@@ -1,7 +1,8 @@
-"""Operators that hold graphs: If, Loop, Scan.
+"""Operators with bodies: If, Loop, Scan.
 
-The gradient of a body is a twin of it, continued by its own gradient. Its outputs are the gradients of its inputs and
-of what it takes from outside; the latter are no inputs of the node, so these rules return pairs (`Rule.inner`).
+The gradient of a body is a copy of the body that goes on with its own gradient. Its outputs are the gradients of the
+body's inputs and of the values that the body captures. Captured values are not inputs of the node, so these rules
+return pairs of a value and its gradient (`Rule.inner`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
 from onnxcam.graph.sequences import is_plain
-from onnxcam.graph.subgraph import captured, prune, twin
+from onnxcam.graph.subgraph import captured, copy_graph, prune
 
 if TYPE_CHECKING:
     from onnxcam.autodiff.core import Scope
@@ -31,10 +32,10 @@ WAYS = ("input_axes", "input_directions", "output_axes", "output_directions")
 
 @rule("If", many=True, inner=True)
 def if_(op: Emitter, node: ir.Node, dys: Cotangents, condition: V, *, scope: Scope) -> Pairs:
-    """An If of the gradients of the branches; zeros for what the branch taken does not use."""
+    """The gradient is an If of the gradients of both branches; a branch gives zeros for values that it does not use."""
     forward = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
     outside = [x for x in captured(*forward) if x in scope.active and _floating(x)]
-    branches = [Twin(op, body) for body in forward]
+    branches = [BodyCopy(op, body) for body in forward]
     each = [scope.backward(b.op, b.graph, zip(b.outputs, dys, strict=True), outside) for b in branches]
     found = [x for x, *dxs in zip(outside, *each, strict=True) if any(dx is not None for dx in dxs)]
     if not found:
@@ -47,9 +48,9 @@ def if_(op: Emitter, node: ir.Node, dys: Cotangents, condition: V, *, scope: Sco
 
 @rule("Scan", many=True, inner=True)
 def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> Pairs:
-    """A Scan from the last slices to the first, carrying the cotangents of the states.
+    """The gradient is a Scan from the last slice to the first, whose states are the cotangents of the states.
 
-    The states before each step are collected by a twin of the node; the step is computed again from them.
+    A copy of the node collects the states before each step; the gradient computes the step again from them.
     """
     body, count = node.attributes["body"].as_graph(), node.attributes.get_int("num_scan_inputs")
     carried = len(xs) - count
@@ -57,14 +58,14 @@ def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> P
     axes, ways, out_axes, out_ways = (
         list(node.attributes.get_ints(f"scan_{name}", [0] * length)) for name, length in zip(WAYS, lengths, strict=True)
     )
-    again = Twin(op, body)
+    again = BodyCopy(op, body)
     again.close([*again.outputs[:carried], *again.inputs[:carried]])
     settings = {"num_scan_inputs": count, "scan_input_axes": axes, "scan_input_directions": ways}
     stacks = _tuple(op.Scan(*xs, body=again.graph, outputs=2 * carried, **settings))[carried:] if carried else ()
     _annotate(stacks, body.inputs[:carried], stacked=True)
 
     states, outside = _active(body, xs, [(i, i) for i in range(carried)], scope)
-    step = Reverse(op, body)
+    step = ReverseStep(op, body)
     collected = [k for k, dy in enumerate(dys[carried:]) if dy is not None and _floating(step.outputs[carried + k])]
     seeds = [(step.outputs[carried + k], step.cotangent(step.outputs[carried + k])) for k in collected]
     slices = [i for i in range(carried, len(xs)) if xs[i] in scope.active and _floating(xs[i])]
@@ -95,13 +96,13 @@ def scan(op: Emitter, node: ir.Node, dys: Cotangents, *xs: V, scope: Scope) -> P
 def loop(
     op: Emitter, node: ir.Node, dys: Cotangents, trips: V | None, condition: V | None, *xs: V, scope: Scope
 ) -> Pairs:
-    """A Loop from the last step to the first, carrying the cotangents of what the loop carries.
+    """The gradient is a Loop from the last iteration to the first, whose states are the cotangents of the states.
 
-    Each step is computed again, from what stood before it (`History`).
+    Each iteration is computed again from the states before it (`History`).
     """
     body, carried = node.attributes["body"].as_graph(), len(xs)
     states, outside = _active(body, (None, None, *xs), [(i, i - 1) for i in range(2, carried + 2)], scope)
-    step = Reverse(op, body)
+    step = ReverseStep(op, body)
     at = step.inputs[0]
     scans = zip(step.outputs[1 + carried :], dys[carried:], strict=True)
     seeds = [(y, step.op.Gather(dy, at, axis=0)) for y, dy in scans if dy is not None and _floating(y)]
@@ -123,43 +124,43 @@ def loop(
     return _pairs(wanted, op.Loop(history.count, None, *ds, *sums, body=step.graph, outputs=len(wanted)))
 
 
-class Twin:
-    """A copy of a body, with an emitter that continues it."""
+class BodyCopy:
+    """A copy of a body, with an emitter that extends it."""
 
     def __init__(self, op: Emitter, body: ir.Graph) -> None:
-        self.graph = twin(body, op.name("onnxcam.body"))
+        self.graph = copy_graph(body, op.name("onnxcam.body"))
         self.op = op.inner(self.graph)
         self.inputs, self.outputs = list(self.graph.inputs), list(self.graph.outputs)
         self.graph.outputs.clear()
 
     def close(self, outputs: Iterable[V]) -> None:
-        """Make these the graph's outputs, and leave out what they do not need."""
+        """Make *outputs* the graph's outputs, and remove what they do not need."""
         self.graph.outputs[:] = [self.op.alias(y) for y in outputs]
         self.op.place(self.graph.outputs)
         self.graph.sort()
         prune(self.graph)
 
     def input(self, kind: ir.TypeProtocol | None, shape: ir.Shape | None = None) -> V:
-        """Return a new input, not yet listed."""
+        """Return a new input, not yet in the graph's list."""
         return ir.Value(name=self.op.name(f"{self.graph.name}.in"), shape=shape, type=kind)
 
 
-class Reverse(Twin):
-    """One step back of a loop."""
+class ReverseStep(BodyCopy):
+    """One reverse step of a loop."""
 
-    carried: list[V]  # inputs: the cotangents of the states, the sums for what lies outside
-    results: list[V]  # what becomes of these, then the gradients of the slices
+    carried: list[V]  # inputs: the cotangents of the states, the running gradients of captured values
+    results: list[V]  # their new values, then the gradients of the slices
 
     def cotangent(self, y: V) -> V:
-        """Return a new input, not yet listed, for the cotangent of *y*."""
+        """Return a new input, not yet in the graph's list, for the cotangent of *y*."""
         return self.input(gradient_type(y), y.shape if is_plain(y) else None)
 
     def reads(self, x: V) -> bool:
-        """Whether any node reads *x*, one of the inputs of old."""
+        """Whether any node reads *x*, an input of the original body."""
         return bool(x.uses())
 
     def feed(self, places: Mapping[V, V]) -> None:
-        """Put other values in the places of the inputs of old."""
+        """Replace inputs of the original body by other values."""
         for old, new in places.items():
             new.type, new.shape = new.type or old.type, old.shape if new.shape is None else new.shape
         self.op.place(places.values())
@@ -176,9 +177,9 @@ class Reverse(Twin):
         slices: Sequence[int],
         outside: Sequence[V],
     ) -> tuple[list[V], list[int]]:
-        """Emit the gradients, given where each state stands among inputs and outputs.
+        """Emit the gradients; *states* are pairs of the indices of a state among the inputs and the outputs.
 
-        Return those values outside, and those slices, that have one.
+        Return the captured values and the slices that have a gradient.
         """
         op = self.op
         before, after = [self.inputs[i] for i, _ in states], [self.outputs[o] for _, o in states]
@@ -198,15 +199,15 @@ class Reverse(Twin):
 
 
 class History:
-    """What a Loop carries before each of its steps, as twins of it tell.
+    """The states of a Loop before each iteration, computed by copies of the Loop.
 
-    A twin stacks the states whose shape stays, and keeps other tensors in a sequence. Sequences and optionals, of which
-    there are no sequences, are computed again from the start.
+    A copy stacks the states of constant shape and collects other tensors in a sequence. A sequence cannot hold
+    sequences or optionals: those states are computed again from the first iteration.
     """
 
     def __init__(self, op: Emitter, node: ir.Node, read: Sequence[int]) -> None:
         self.node, self.xs = node, node.inputs[2:]
-        again, carried = Twin(op, node.attributes["body"].as_graph()), len(self.xs)
+        again, carried = BodyCopy(op, node.attributes["body"].as_graph()), len(self.xs)
         states, after = again.inputs[2:], again.outputs[1:]
         self.stacked = [k for k in read if is_plain(states[k]) and _stays(states[k], after[k])]
         self.listed = [k for k in read if is_plain(states[k]) and not _stays(states[k], after[k])]
@@ -225,11 +226,11 @@ class History:
         self.count = op.Size(self.stacks[-1])
 
     def before(self, op: Emitter, at: V) -> dict[int, V]:
-        """Return the states before step *at*, for those that are read."""
+        """Return the states before iteration *at*, by their index, as far as they are read."""
         states = {k: op.Gather(stack, at, axis=0) for k, stack in zip(self.stacked, self.stacks, strict=False)}
         states.update((k, op.SequenceAt(s, at)) for k, s in zip(self.listed, self.lists, strict=True))
         if self.others:
-            again, carried = Twin(op, self.node.attributes["body"].as_graph()), len(self.xs)
+            again, carried = BodyCopy(op, self.node.attributes["body"].as_graph()), len(self.xs)
             again.close(again.outputs[: 1 + carried])
             made = _tuple(op.Loop(at, *self.node.inputs[1:], body=again.graph, outputs=carried))
             _annotate(made, again.graph.outputs[1:])
@@ -240,9 +241,9 @@ class History:
 def _active(
     body: ir.Graph, xs: Sequence[V | None], states: Sequence[tuple[int, int]], scope: Scope
 ) -> tuple[list[tuple[int, int]], list[V]]:
-    """Return those of *states*, and of the values from outside, of which a gradient is asked.
+    """Return the *states* and the captured values that need a gradient.
 
-    It is asked of a state that starts as a value of which it is, or comes to depend on one on the way.
+    A loop state needs a gradient if its initial value does, or if an iteration makes it depend on a value that does.
     """
     outside = [x for x in captured(body) if x in scope.active and _floating(x)]
     places = {i for i, x in enumerate(xs) if x in scope.active and _floating(body.inputs[i])}
@@ -280,7 +281,7 @@ def _tuple(made: V | tuple[V, ...]) -> tuple[V, ...]:
 
 
 def _annotate(made: Sequence[V], likes: Sequence[V], stacked: bool = False) -> None:
-    """Give what was *made* the types and shapes of *likes*, or of a stack of these."""
+    """Set the types and shapes of *made* to those of *likes*, or of a stack of these."""
     for y, like in zip(made, likes, strict=True):
         y.type = like.type
         y.shape = ir.Shape([None, *like.shape]) if stacked and like.shape is not None else like.shape

@@ -1,7 +1,7 @@
 """Convolutions and their transposes.
 
-Both join three tensors, a large x, a kernel w and a small y, in ⟨y, w ⋆ x⟩; each gradient is a product of two of
-the three. In a transposed convolution x and y are exchanged.
+Both are the trilinear form ⟨y, w ⋆ x⟩ of a large x, a kernel w and a small y; each gradient is a product of two of the
+three. In a transposed convolution x and y are exchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import rank
 
-TO_THE_FRONT = -(2**63)  # the end of a Slice that runs backwards through a whole axis
+TO_THE_FRONT = -(2**63)  # the end of a Slice that reverses a whole axis
 NARROW = 8  # channels a group
 
 
@@ -27,7 +27,7 @@ NARROW = 8  # channels a group
 def conv(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, w: V, b: V | None = None) -> Gradients:
     """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx = wᵀ ⋆ dy, dw = Σ x dy, db = Σ dy."""
     g = core.dense(op, dy, node.outputs[0])
-    window = Window.of(op, node, w, x, g)
+    window = ConvolutionWindow.of(op, node, w, x, g)
     row = dy if isinstance(dy, core.OneHot) and window.is_whole(x) else None
     return (
         window.spread(op, g, w, x) if row is None else one_hot_rows(op, row, w),
@@ -39,7 +39,7 @@ def conv(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, w: V, b: V | None
 @rule("ConvTranspose")
 def conv_transpose(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = None) -> Gradients:
     """Conv with x and y exchanged: dx = w ⋆ dy, dw = Σ dy x, db = Σ dy."""
-    window = Window.of(op, node, w, dy, x, transposed=True)
+    window = ConvolutionWindow.of(op, node, w, dy, x, transposed=True)
     return (
         window.gather(op, dy, w),
         lambda: window.kernel(op, dy, x),
@@ -47,13 +47,13 @@ def conv_transpose(op: Emitter, node: ir.Node, dy: V, x: V, w: V, b: V | None = 
     )
 
 
-def _bias(op: Emitter, dy: V, window: Window) -> V:
+def _bias(op: Emitter, dy: V, window: ConvolutionWindow) -> V:
     return op.ReduceSum(dy, [0, *window.axes], keepdims=0)
 
 
 @dataclass(frozen=True)
-class Window:
-    """How a kernel slides over the large tensor. What depends on sizes is int64 [n], constant where known."""
+class ConvolutionWindow:
+    """The geometry of a kernel on the large tensor; values are int64 [n], constant where known."""
 
     strides: list[int]
     dilations: list[int]
@@ -61,10 +61,10 @@ class Window:
     kernel_shape: V
     extents: V  # of the dilated kernel
     pads: V  # begins, then ends: [2 n]
-    rest: V  # positions of the large tensor behind the last window
+    rest: V  # positions of the large tensor after the last window
 
     @classmethod
-    def of(cls, op: Emitter, node: ir.Node, w: V, large: V, small: V, transposed: bool = False) -> Window:
+    def of(cls, op: Emitter, node: ir.Node, w: V, large: V, small: V, transposed: bool = False) -> ConvolutionWindow:
         """Read *node*'s window; *large* and *small* have the sizes of Conv's input and output."""
         n = rank(w) - 2
         strides = list(node.attributes.get_ints("strides", [1] * n))
@@ -93,7 +93,7 @@ class Window:
         return list(range(2, 2 + len(self.strides)))
 
     def is_whole(self, x: V) -> bool:
-        """Whether it is known to lie over *x* exactly once: a linear layer, each row of which is a whole kernel."""
+        """Whether the kernel is known to cover *x* exactly: then the convolution is a linear layer."""
         kernel, pads = constant(self.kernel_shape), constant(self.pads)
         if kernel is None or pads is None or x.shape is None or self.group > 1:
             return False
@@ -105,7 +105,7 @@ class Window:
         return op.Conv(x, w, pads=pads, strides=self.strides, dilations=self.dilations, group=self.group)
 
     def spread(self, op: Emitter, y: V, w: V, x: V) -> V:
-        """Return what ⟨y, w ⋆ x⟩ is multiplied with, in the shape of *x*: the transpose of `gather`.
+        """Return the transpose of `gather` applied to *y*, in the shape of *x*.
 
         ConvTranspose says so directly. A Conv with the kernel turned round over y, zeros put between its positions
         where windows move by more than one, is as fast as the forward Conv on ONNX Runtime's CPU provider: 0.09 ms
@@ -132,7 +132,7 @@ class Window:
         return self._cut(op, whole, op.Gather(self.pads, list(range(len(self.axes)))), x)
 
     def _apart(self, op: Emitter, y: V) -> V:
-        """Return *y* with zeros between its positions, and behind the last: repeated, and masked."""
+        """Return *y* with zeros after each position, by repetition and a mask."""
         if max(self.strides) == 1:
             return y
         scales = np.asarray([1, 1, *self.strides], np.float32)
@@ -144,7 +144,7 @@ class Window:
         return op.Mul(repeated, op.Tile(first, op.Concat([1, 1], op.Shape(y, start=2), axis=0)))
 
     def _cut(self, op: Emitter, whole: V, begins: Any, x: V) -> V:
-        """Return the part of *whole* from *begins* on that is as large as *x*."""
+        """Return the part of *whole* that starts at *begins* and has the size of *x*."""
         return op.Slice(whole, begins, op.Add(begins, op.Shape(x, start=2)), self.axes)
 
     def kernel(self, op: Emitter, x: V, y: V) -> V:
@@ -171,7 +171,7 @@ class Window:
         return op.Transpose(product, perm=exchange)
 
     def _padded(self, op: Emitter, x: V) -> tuple[V, list[int]]:
-        """Return *x* and the pads that a Conv is to add: none where they are only known when the model runs."""
+        """Return *x* and the pads for a Conv; pads that are unknown before the run are applied to *x* instead."""
         pads = constant(self.pads)
         if pads is not None:
             return x, pads.tolist()

@@ -1,7 +1,6 @@
-"""What ONNX Runtime's optimiser writes in place of several standard operators (domain com.microsoft).
+"""Operators by which ONNX Runtime's optimiser fuses several standard ones (domain com.microsoft).
 
-Each is spelt as what it computes. Where the last operator of a composition is newer than the model's opset, that is
-no harm: it is never placed.
+Each rule is a composition. Its last operator may be newer than the model's opset, as it is never placed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from onnxcam.graph.infer import gradient_dtype, rank
 
 @composed("FusedConv", "NhwcConv", "NhwcFusedConv")
 def fused_conv(op: Emitter, node: ir.Node, x: V, w: V, b: V | None = None, z: V | None = None) -> V:
-    """y = f(Conv(x, w, b) + z); channels may be last, those of the kernel are not."""
+    """y = f(Conv(x, w, b) + z); channels may be last, except those of the kernel."""
     last = int(node.op_type.startswith("Nhwc"))
     y = channels_back(op, op.Conv(channels_first(op, x, last), w, b, **copied(node, *WINDOW)), rank(x), last)
     return activated(op, node, y if z is None else op.Add(y, z), *node.attributes.get_floats("activation_params", ()))
@@ -34,7 +33,7 @@ def fused_gemm(op: Emitter, node: ir.Node, a: V, b: V, c: V | None = None) -> V:
 
 
 def activated(op: Emitter, node: ir.Node, x: V, *params: float) -> V:
-    """Return the node's activation function of *x*."""
+    """Return the activation function of *node* at *x*."""
     name = node.attributes.get_string("activation", "") or ""
     if name == "":
         return x
@@ -51,7 +50,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("Elu", "LeakyRelu", "ThresholdedRelu"), ("alpha",)),
     "HardSigmoid": ("alpha", "beta"),
 }
-"""Activation functions by the names of their parameters."""
+"""The activation functions, with the names of their parameters."""
 
 
 @rule("Clamp", domain="onnxcam")
@@ -77,7 +76,7 @@ def fused_matmul(op: Emitter, node: ir.Node, a: V, b: V) -> V:
 
 
 def _operand(op: Emitter, node: ir.Node, x: V, side: str) -> V:
-    """Return *x* with its first axis put before the last, if the batch is transposed, then the last two exchanged."""
+    """Return *x* with its first axis moved before the last if the batch is transposed, then the last two exchanged."""
     batch = node.attributes.get_int(f"transBatch{side}", 0)
     across = node.attributes.get_int(f"trans{side}", 0)
     if not (batch or across) or rank(x) < 2:
@@ -179,7 +178,7 @@ def group_norm(op: Emitter, node: ir.Node, x: V, scale: V, shift: V) -> V:
 def skip_group_norm(
     op: Emitter, node: ir.Node, x: V, scale: V, shift: V, skip: V, bias: V | None = None
 ) -> tuple[V, V]:
-    """GroupNorm of s = x + skip + bias, and s; skip may be one number a channel."""
+    """GroupNorm of s = x + skip + bias, and s; skip may be one number for each channel."""
     last = node.attributes.get_int("channels_last", 1)
     if rank(skip) == 2:
         skip = op.Unsqueeze(skip, [1, 2] if last else [2, 3])
@@ -204,7 +203,7 @@ def embed_layer_normalization(
     mask: V | None = None,
     places: V | None = None,
 ) -> tuple[V | None, ...]:
-    """y = LayerNormalization(s), s the sum of the embeddings of words, places and segments: the third output."""
+    """y = LayerNormalization(s), s the sum of word, position and segment embeddings, the third output."""
     if places is None:
         places = op.Range(0, op.Squeeze(op.dim(words, 1), [0]), 1)
     total = op.Add(op.Gather(word_table, words), op.Gather(place_table, places))

@@ -1,6 +1,6 @@
 """Matrix products: MatMul, Gemm, and Einsum.
 
-A classifier's cotangent is often one-hot (`OneHot`): through a matrix it is one of its rows or columns, a Gather.
+A classifier's cotangent is often one-hot (`OneHot`): its product with a matrix is a row or column, by Gather.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def matmul(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V) -> Gradie
 
 
 def _batched_matmul(op: Emitter, dy: V, y: V, a: V, b: V) -> Gradients:
-    """A vector a is a row, a vector b a column; gradients add up over batch axes along which a or b was repeated."""
+    """A vector a is a row, a vector b a column; gradients are summed over batch axes along which a or b broadcasts."""
     row, column = rank(a) == 1, rank(b) == 1
     batch = [] if y.shape is None else y.shape[: rank(y) - 2 + row + column]
     left, right = op.Unsqueeze(a, [0]) if row else a, op.Unsqueeze(b, [1]) if column else b
@@ -91,7 +91,7 @@ def one_hot_rows(op: Emitter, dy: core.OneHot, w: V) -> V:
 
 
 def _gathered(op: Emitter, w: V, index: V, axis: int) -> V:
-    """Return the entries *index* of *w* along *axis*; of a quantised one, no others are made real."""
+    """Return the entries *index* of *w* along *axis*; of a quantised *w* only these are dequantised."""
     node = w.producer()
     if node is None or node.op_type != "DequantizeLinear":
         return op.Gather(w, index, axis=axis)
@@ -126,7 +126,7 @@ def einsum(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
     return tuple(lambda i=i: to(i) for i in range(len(xs)))
 
 
-Operand: TypeAlias = tuple[str, V]  # the letters of its axes, and itself
+Operand: TypeAlias = tuple[str, V]  # the letters of its axes, and the tensor
 
 
 def _equation(equation: str, xs: tuple[V, ...]) -> tuple[list[str], str, str]:
@@ -171,14 +171,14 @@ def _to_operand(op: Emitter, product: Operand, operand: Operand, others: list[Op
 
 
 def _diagonal(op: Emitter, x: V, first: int, second: int) -> V:
-    """Return where two indices of *x* are equal, in a shape that broadcasts to its own."""
+    """Return a mask of the diagonal of two axes of *x*, which broadcasts to *x*."""
     index = op.Range(0, op.Squeeze(op.dim(x, first), [0]), 1)
     along = [op.Reshape(index, [-1] + [1] * (rank(x) - 1 - axis)) for axis in (first, second)]
     return op.Equal(*along)
 
 
 def _length(letter: str, own: Any, others: list[Operand]) -> Any:
-    """Return the length of the product's axis, which is that of another operand where *own*, this one's, may be 1."""
+    """Return the length of the product's axis: that of another operand if *own*, this operand's, may be 1."""
     lengths = [d for term, x in others for each, d in zip(term, x.shape or (), strict=False) if each == letter]
     return next((d for d in lengths if d not in (1, own)), own)
 

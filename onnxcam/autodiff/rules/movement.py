@@ -15,14 +15,14 @@ from onnxcam.graph.emitter import Emitter
 
 @rule("Reshape", "Flatten", sparse=True)
 def reshape(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, shape: V | None = None) -> Gradients:
-    """Y holds the elements of x in order: so does dx those of dy."""
+    """The elements keep their order: dx is dy in the shape of x."""
     (y,) = node.outputs
     return dy if _still_one_hot(dy, x, y) else op.reshape_like(core.dense(op, dy, y), x), None
 
 
 @rule("Squeeze", sparse=True)
 def squeeze(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, axes: V | None = None) -> Gradients:
-    """Put back the axes of length 1."""
+    """Dx is dy with the axes of length 1 inserted."""
     (y,) = node.outputs
     if _still_one_hot(dy, x, y):
         return dy, None
@@ -31,14 +31,14 @@ def squeeze(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, axes: V | None
 
 
 def _still_one_hot(dy: core.Cotangent, x: V, y: V) -> bool:
-    """Whether *dy* of y says as much of x: both are [N, C, 1, …], with or without the ones."""
+    """Whether *dy*, one-hot for y, is one-hot for x too: both are [N, C, 1, …], with or without the ones."""
     channels = y.shape[1] if y.shape is not None and core.is_column(y) else None
     return isinstance(dy, core.OneHot) and isinstance(channels, int) and core.is_column(x, channels)
 
 
 @rule("Unsqueeze")
 def unsqueeze(op: Emitter, node: ir.Node, dy: V, x: V, axes: V) -> Gradients:
-    """Take out the axes of length 1."""
+    """Dx is dy without the axes of length 1."""
     return op.Squeeze(dy, axes), None
 
 
@@ -51,7 +51,7 @@ def transpose(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("Expand", broadcast=True)
 def expand(op: Emitter, node: ir.Node, dy: V, x: V, shape: V) -> Gradients:
-    """Sum dy over the axes along which x was repeated: as for every operator that broadcasts."""
+    """Sum dy over the axes along which x was repeated, as for every broadcasting operator."""
     return dy, None
 
 
@@ -75,7 +75,7 @@ def concat(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
 
 @rule("Split", many=True)
 def split(op: Emitter, node: ir.Node, dys: Sequence[V | None], x: V, sizes: V | None = None) -> Gradients:
-    """Join the parts; those that nothing depends on are zeros."""
+    """Join the cotangents of the parts; zeros for unused parts."""
     parts = [zeros_like(op, y) if dy is None else dy for dy, y in zip(dys, node.outputs, strict=True)]
     return op.Concat(*parts, axis=node.attributes.get_int("axis", 0)), None
 

@@ -1,4 +1,4 @@
-"""Normalisations: by running statistics, over groups of axes, by neighbours; softmax."""
+"""Normalisation by running statistics, over axes, groups or neighbouring channels; softmax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxcam.graph.emitter import Emitter
 
 @rule("BatchNormalization")
 def batch_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V, mean: V, var: V) -> Gradients:
-    """y = f (x - mean) + b with f = scale / √(var + ε), a channel each: dx = dy f."""
+    """y = f (x - mean) + b with f = scale / √(var + ε), one number for each channel: dx = dy f."""
     if node.attributes.get_int("training_mode", 0):
         raise training_mode(node)
     shifted = op.Add(var, node.attributes.get_float("epsilon", 1e-5))
@@ -171,7 +171,7 @@ def lrn(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 
 def _neighbours(op: Emitter, z: V, x: V, before: int, after: int) -> V:
-    """Return the average of *z*, of the shape of *x*, over neighbouring channels; zeros lie beyond the edges."""
+    """Return the average of *z*, of the shape of *x*, over neighbouring channels, zero-padded."""
     flat = op.Reshape(z, op.Concat([0, 1], op.Shape(x, start=1, end=2), [-1], axis=0))
     kernel = [before + 1 + after, 1]
     window = op.AveragePool(flat, kernel_shape=kernel, pads=[before, 0, after, 0], count_include_pad=1)
@@ -187,7 +187,7 @@ def softmax(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 
 def _guarded(y: V) -> bool:
-    """Whether the model itself replaces what a softmax of nothing but -∞ gives, as attention with masks does."""
+    """Whether the model replaces the NaN of a softmax whose inputs are all -∞, as masked attention does."""
     users = {use.node.op_type: use.node for use in y.uses()}
     return bool(users.keys() & {"Where", "IsNaN"}) or ("Cast" in users and _guarded(users["Cast"].outputs[0]))
 

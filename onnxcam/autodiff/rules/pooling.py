@@ -1,6 +1,6 @@
 """Pooling over windows and over all positions.
 
-Sums over windows are separable: along each axis a matrix with a row of ones for each window.
+A sum over windows is separable: along each axis it is a product with a matrix of zeros and ones, one row a window.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from onnxcam.graph.infer import gradient_dtype
 
 @rule("MaxPool")
 def max_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = x[i], i the place of the window's first maximum: dx[i] += dy."""
+    """y = x[i], i the index of the window's first maximum: dx[i] += dy."""
     column_major = node.attributes.get_int("storage_order", 0)
     if len(node.outputs) > 1 and not column_major:
         places = node.outputs[1]
-    else:  # a second MaxPool: with indices ONNX Runtime takes a slower one, which the model itself is spared
+    else:  # a second MaxPool, as ONNX Runtime's MaxPool with indices is slower
         settings = {name: a.value for name, a in node.attributes.items() if name != "storage_order"}
         _, places = op.MaxPool(x, outputs=2, **settings)
     zeros = _zeros(op, op.ReduceProd(op.Shape(x), keepdims=1), x)
@@ -35,13 +35,13 @@ def max_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("MaxUnpool")
 def max_unpool(op: Emitter, node: ir.Node, dy: V, x: V, places: V, shape: V | None = None) -> Gradients:
-    """y[i] = x, the places i counted in y: dx = dy[i]."""
+    """y[i] = x at the indices i into y: dx = dy[i]."""
     return op.Gather(op.Reshape(dy, [-1]), places), None, None
 
 
 @rule("GlobalMaxPool")
 def global_max_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = x[i], i the place of the first maximum: dx[i] = dy."""
+    """y = x[i], i the index of the first maximum: dx[i] = dy."""
     flat = op.Concat(op.Shape(x, end=2), op.ReduceProd(op.Shape(x, start=2), keepdims=1), axis=0)
     place = op.ArgMax(op.Reshape(x, flat), axis=2, keepdims=1)
     placed = op.ScatterElements(_zeros(op, flat, x), place, op.Reshape(dy, [0, 0, 1]), axis=2)
@@ -63,7 +63,7 @@ def global_average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 @rule("AveragePool")
 def average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = Σ x / n over each window, n = n₁ n₂ … axis by axis: dx gathers dy / n from the windows."""
-    windows = Windows(op, node, x)
+    windows = PoolingWindows(op, node, x)
     if windows.is_one():
         return (core.Repeated(op.Div(dy, float(np.prod(windows.kernel)))),)
     return (windows.spread(dy, windows.mean),)
@@ -73,7 +73,7 @@ def average_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def lp_pool(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = (Σ |x|^p)^(1/p): dx = sign(x) |x|^(p-1) Σ dy / y^(p-1) over the windows with x in them."""
     power = node.attributes.get_int("p", 2)
-    windows = Windows(op, node, x)
+    windows = PoolingWindows(op, node, x)
     return (_powered(op, x, windows.spread(_unpowered(op, node, dy, power), windows.sum), power),)
 
 
@@ -105,7 +105,7 @@ def _power(op: Emitter, x: V, power: int) -> V:
     return x if power == 1 else op.Pow(x, float(power))
 
 
-class Windows:
+class PoolingWindows:
     """The windows of a pooling *node* over *x*, axis by axis."""
 
     def __init__(self, op: Emitter, node: ir.Node, x: V) -> None:
@@ -120,19 +120,19 @@ class Windows:
         self.counts_pads = bool(node.attributes.get_int("count_include_pad", 0))
 
     def is_one(self) -> bool:
-        """Whether there is known to be one window, which is all of x."""
+        """Whether there is one window, known to cover all of x."""
         pads, x, y = constant(self.pads), self.x.shape, self.y.shape
         if pads is None or pads.any() or x is None or y is None:
             return False
         return list(x[2:]) == self.kernel and all(dim == 1 for dim in y[2:])
 
     def spread(self, dy: V, matrix: Any) -> V:
-        """Return for each position the sum of *dy* over the windows with it in them, weighted by *matrix*."""
+        """Return for each position the sum of *dy* over the windows that contain it, weighted by *matrix*."""
         n = len(self.kernel)
         return contract(self.op, dy, range(2, 2 + n), matrix, 2 + n)
 
     def sum(self, axis: int, left: bool) -> V:
-        """Return the matrix of sums along *axis*: 1 where the window, a row, has the position, a column, in it."""
+        """Return the matrix of sums along *axis*: 1 where the window (row) contains the position (column)."""
         op, i = self.op, axis - 2
         positions = op.Range(0, op.Squeeze(op.dim(self.x, axis), [0]), 1)
         offset = op.Sub(
@@ -156,7 +156,7 @@ class Windows:
         return op.Sub(op.Mul(windows, self.strides[i]), op.Gather(self.pads, i))
 
     def _counts(self, axis: int) -> V:
-        """Return how many taps of each window count: those on x, or on x and its pads, never those beyond."""
+        """Return the number of taps of each window on x, or on x and its padding."""
         op, i = self.op, axis - 2
         k, d = self.kernel[i], self.dilations[i]
         starts, end = self._starts(axis), op.Squeeze(op.dim(self.x, axis), [0])

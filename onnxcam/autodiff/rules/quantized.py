@@ -1,8 +1,7 @@
-"""Quantised tensors: real value = (integer − zero point) · scale. Rounding passes the gradient straight through.
+"""Quantised tensors: real value = (integer − zero point) · scale. The straight-through estimator.
 
-That is the straight-through estimator: a value that rounds into the range of its type passes the gradient on, one
-that is clipped does not. Cotangents of integer tensors are floats. Operators on integers are composed of their
-dequantised operands, the float operator, and QuantizeLinear.
+A value that rounds into the range of its type passes the gradient on; a clipped value does not. Cotangents of integer
+tensors are floats. Operators on integers are compositions: dequantised operands, the float operator, QuantizeLinear.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V |
 
 
 def _in_range(op: Emitter, node: ir.Node, steps: V, zero: V | None, dtype: ir.DataType, x: V) -> V:
-    """Tell where steps + zero point needs no clipping to *dtype*."""
+    """Return a mask of the elements whose steps + zero point is in the range of *dtype*."""
     low, high = ends(dtype)
     if zero is None:
         return op.Equal(steps, op.Clip(steps, low, high))
@@ -54,7 +53,7 @@ def ends(dtype: ir.DataType) -> tuple[float, float]:
 
 
 def _divided(op: Emitter, dy: V, scale: V) -> V:
-    """Return dy / s: where the cotangent was multiplied by that very scale behind, what it was before."""
+    """Return dy / s; if *dy* is a product with s, its other factor."""
     node = dy.producer()
     if node is not None and node.op_type == "Mul" and node.graph is None and node.inputs[0] is not None:
         ours, theirs = constant(scale), None if node.inputs[1] is None else constant(node.inputs[1])
@@ -93,7 +92,7 @@ def dynamic_quantize_linear(op: Emitter, node: ir.Node, dys: Sequence[V | None],
 
 
 def like_axes(op: Emitter, node: ir.Node, scale: V, x: V) -> V:
-    """Return a scale or zero point, one number, or one an index of an axis or a block, so that it broadcasts to *x*."""
+    """Return a scale or zero point, for the tensor, an axis or blocks of it, so that it broadcasts to *x*."""
     if rank(scale) == 0 or scale.shape == ir.Shape([1]):
         return scale
     if node.attributes.get_int("block_size", 0):
@@ -107,7 +106,7 @@ def _axis(node: ir.Node, x: V) -> int:
 
 
 def _blocks(op: Emitter, node: ir.Node, x: V) -> V:
-    """Return in which block each index of the axis is."""
+    """Return the block of each index of the axis."""
     size = node.attributes.get_int("block_size")
     return op.Div(op.Range(0, op.Squeeze(op.dim(x, _axis(node, x)), [0]), 1), size)
 
@@ -118,8 +117,8 @@ def as_float(op: Emitter, x: V, like: V) -> V:
     return x if x.dtype == wanted else op.Cast(x, to=int(wanted))
 
 
-def real(op: Emitter, x: V | None, scale: V, zero: V | None = None, axis: int = 0) -> Any:
-    """Return the real values of the integers *x*; scale and zero point are one number, or one an index of *axis*."""
+def dequantize(op: Emitter, x: V | None, scale: V, zero: V | None = None, axis: int = 0) -> Any:
+    """Return the integers *x* dequantised; scale and zero point are one number, or one for each index of *axis*."""
     if x is None:
         return None
     if zero is not None and zero.shape != scale.shape:
@@ -137,16 +136,18 @@ def qlinear_conv(
 ) -> V:
     """y = quantised (w ⋆ x + b), b in units of sx sw."""
     last = node.attributes.get_int("channels_last", 0)
-    image = channels_first(op, real(op, x, sx, zx), last)
+    image = channels_first(op, dequantize(op, x, sx, zx), last)
     bias = None if b is None else op.Mul(op.Cast(b, to=int(gradient_dtype(sx))), op.Mul(sx, sw))
-    y = op.Conv(image, real(op, w, sw, zw), bias, **copied(node, *WINDOW))
+    y = op.Conv(image, dequantize(op, w, sw, zw), bias, **copied(node, *WINDOW))
     return op.QuantizeLinear(channels_back(op, y, rank(x), last), sy, zy)
 
 
 @composed("QLinearMatMul", domain="")
 def qlinear_matmul(op: Emitter, node: ir.Node, a: V, sa: V, za: V, b: V, sb: V, zb: V, sy: V, zy: V) -> V:
-    """y = quantised (a b); scales of a are one, or one a row, those of b one a column."""
-    return op.QuantizeLinear(op.MatMul(real(op, a, sa, za, axis=-2), real(op, b, sb, zb, axis=-1)), sy, zy, axis=-2)
+    """y = quantised (a b); a has one scale or one for each row, b one for each column."""
+    return op.QuantizeLinear(
+        op.MatMul(dequantize(op, a, sa, za, axis=-2), dequantize(op, b, sb, zb, axis=-1)), sy, zy, axis=-2
+    )
 
 
 @composed("ConvInteger", domain="")
@@ -157,12 +158,12 @@ def conv_integer(op: Emitter, node: ir.Node, x: V, w: V, zx: V | None = None, zw
 
 @composed("MatMulInteger", domain="")
 def matmul_integer(op: Emitter, node: ir.Node, a: V, b: V, za: V | None = None, zb: V | None = None) -> V:
-    """y = (a - za) (b - zb); za is one number, or one a row, zb one a column."""
+    """y = (a - za) (b - zb); za is one number or one for each row, zb one for each column."""
     return op.MatMul(shifted(op, a, za, -2), shifted(op, b, zb, -1))
 
 
 def shifted(op: Emitter, x: V, zero: V | None, axis: int) -> V:
-    """Return x - z as float; z is one number, or one an index of *axis*."""
+    """Return x - z as float; z is one number, or one for each index of *axis*."""
     steps = op.Cast(x, to=int(ir.DataType.FLOAT))
     if zero is None:
         return steps

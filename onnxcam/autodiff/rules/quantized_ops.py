@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
-from onnxcam.autodiff.rules.quantized import real, shifted
+from onnxcam.autodiff.rules.quantized import dequantize, shifted
 from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
@@ -20,14 +20,14 @@ def qlinear_binary(
 ) -> V:
     """y = quantised (a + b), or (a b)."""
     function = op.Add if node.op_type == "QLinearAdd" else op.Mul
-    return op.QuantizeLinear(function(real(op, a, sa, za), real(op, b, sb, zb)), sy, zy)
+    return op.QuantizeLinear(function(dequantize(op, a, sa, za), dequantize(op, b, sb, zb)), sy, zy)
 
 
 @composed("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax")
 def qlinear_unary(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, zy: V | None = None) -> V:
     """y = quantised f(x)."""
     operator = node.op_type.removeprefix("QLinear")
-    x = real(op, x, sx, zx)
+    x = dequantize(op, x, sx, zx)
     if operator == "Softmax" and node.attributes.get_int("opset", 13) < 13:  # over all axes from that one on
         axis = node.attributes.get_int("axis", 1)
         y = op.Reshape(op.Softmax(op.Flatten(x, axis=axis), axis=-1), op.Shape(x))
@@ -40,7 +40,7 @@ def qlinear_unary(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, 
 def qlinear_pool(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, zy: V | None = None) -> V:
     """y = quantised mean of x over windows, or over all positions."""
     last = node.attributes.get_int("channels_last", 0)
-    image = channels_first(op, real(op, x, sx, zx), last)
+    image = channels_first(op, dequantize(op, x, sx, zx), last)
     y = op.emit(
         node.op_type.removeprefix("QLinear"),
         [image],
@@ -53,7 +53,7 @@ def qlinear_pool(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, z
 def qlinear_reduce_mean(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, sy: V, zy: V | None = None) -> V:
     """y = quantised mean of x over axes."""
     axes = node.attributes.get_ints("axes", None)
-    y = op.ReduceMean(real(op, x, sx, zx), axes, keepdims=node.attributes.get_int("keepdims", 1))
+    y = op.ReduceMean(dequantize(op, x, sx, zx), axes, keepdims=node.attributes.get_int("keepdims", 1))
     return op.QuantizeLinear(y, sy, zy)
 
 
@@ -61,7 +61,7 @@ def qlinear_reduce_mean(op: Emitter, node: ir.Node, x: V, sx: V, zx: V | None, s
 def qlinear_concat(op: Emitter, node: ir.Node, sy: V, zy: V, *parts: V) -> V:
     """y = quantised parts, each with a scale and a zero point, joined."""
     joined = op.Concat(
-        *[real(op, parts[i], parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)],
+        *[dequantize(op, parts[i], parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)],
         axis=node.attributes.get_int("axis"),
     )
     return op.QuantizeLinear(joined, sy, zy)
@@ -70,7 +70,7 @@ def qlinear_concat(op: Emitter, node: ir.Node, sy: V, zy: V, *parts: V) -> V:
 @composed("QLinearWhere")
 def qlinear_where(op: Emitter, node: ir.Node, condition: V, a: V, sa: V, za: V, b: V, sb: V, zb: V, sy: V, zy: V) -> V:
     """y = quantised a where the condition holds, else quantised b."""
-    return op.QuantizeLinear(op.Where(condition, real(op, a, sa, za), real(op, b, sb, zb)), sy, zy)
+    return op.QuantizeLinear(op.Where(condition, dequantize(op, a, sa, za), dequantize(op, b, sb, zb)), sy, zy)
 
 
 @composed("QGemm")
@@ -95,7 +95,7 @@ def qgemm(
         units = op.Mul(op.Mul(sa, sb), alpha)
         bias = op.Mul(op.Cast(c, to=int(gradient_dtype(sa))), units)
     columns = 0 if across["transB"] else 1
-    y = op.Gemm(real(op, a, sa, za), real(op, b, sb, zb, axis=columns), bias, alpha=alpha, **across)
+    y = op.Gemm(dequantize(op, a, sa, za), dequantize(op, b, sb, zb, axis=columns), bias, alpha=alpha, **across)
     return y if sy is None else op.QuantizeLinear(y, sy, zy)
 
 
@@ -104,7 +104,7 @@ def dynamic_quantize_matmul(
     op: Emitter, node: ir.Node, a: V, b: V, sb: V, zb: V | None = None, bias: V | None = None
 ) -> V:
     """y = a b + bias, a quantised over its own range."""
-    y = op.MatMul(a, real(op, b, sb, zb, axis=-1))
+    y = op.MatMul(a, dequantize(op, b, sb, zb, axis=-1))
     return y if bias is None else op.Add(y, bias)
 
 
@@ -127,7 +127,7 @@ def matmul_integer_to_float(
 
 @composed("DynamicQuantizeLSTM")
 def dynamic_quantize_lstm(op: Emitter, node: ir.Node, x: V, w: V, r: V, *rest: Any) -> tuple[V, V, V]:
-    """LSTM of integer weights, which stand turned: [directions, columns, 4 hidden]."""
+    """LSTM with integer weights, transposed: [directions, columns, 4 hidden]."""
     states, (sw, zw, sr, zr) = rest[:5], rest[5:]
     weights = []
     for codes, scale, zero in ((w, sw, zw), (r, sr, zr)):
@@ -140,7 +140,7 @@ def dynamic_quantize_lstm(op: Emitter, node: ir.Node, x: V, w: V, r: V, *rest: A
 
 
 def _a_column(op: Emitter, x: V, dims: int) -> V:
-    """Return *x*, one number a direction, or one a direction and column, as [directions, 1, columns or 1]."""
+    """Return *x*, a number for each direction, or for each direction and column, as [directions, 1, columns or 1]."""
     return op.Unsqueeze(x, [1] if dims == 2 else [1, 2])
 
 
@@ -150,12 +150,12 @@ _NF4 = (
     *(0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0),
 )
 BNB4 = ((*_FP4, *(-x for x in _FP4)), _NF4)
-"""What the codes of 4 bits stand for: FP4, a float of one sign, two exponent and one mantissa bit, and NF4."""
+"""The values of 4-bit codes: FP4, a float of one sign, two exponent and one mantissa bit, and NF4."""
 
 
 @composed("MatMulBnb4")
 def matmul_bnb4(op: Emitter, node: ir.Node, a: V, b: V, largest: V) -> V:
-    """y = a wᵀ; w [N, K] is coded in 4 bits, the highest first, in shares of the largest number of its block."""
+    """y = a wᵀ; w [N, K] has 4-bit codes, high bits first, relative to the largest magnitude of the block."""
     k, n, block, kind = (node.attributes.get_int(name) for name in ("K", "N", "block_size", "quant_type"))
     if not node.attributes.get_int("transB", 1):
         raise unsupported(node, "transB 0")
@@ -184,13 +184,13 @@ def matmul_nbits(
     steps: Any = op.Reshape(_unpacked(op, b, bits), [n, -1, block])
     if zeros is None:
         shift: Any = float(2 ** (bits - 1))
-    elif zeros.dtype == ir.DataType.UINT8:  # packed too, each row filled up to whole bytes
+    elif zeros.dtype == ir.DataType.UINT8:  # packed too, each row padded to whole bytes
         shift = op.Slice(op.Reshape(_unpacked(op, zeros, bits), [n, -1]), [0], [count], [1])
         shift = op.Reshape(op.Cast(shift, to=float_), [n, count, 1])
     else:
         shift = op.Reshape(zeros, [n, count, 1])
     scales = op.Reshape(scales, [n, count, 1])
-    if order is not None:  # which block each row of the matrix goes by
+    if order is not None:  # the block of each row of the matrix
         if zeros is not None:
             raise unsupported(node, "zero points beside g_idx, which ONNX Runtime's providers take differently")
         steps, scales = op.Slice(op.Reshape(steps, [n, -1, 1]), [0], [k], [1]), op.Gather(scales, order, axis=1)

@@ -1,7 +1,7 @@
 """RNN, GRU and LSTM: their gradient is that of a Scan that computes the same.
 
-The input's product with the weights is one matrix product for all steps; a Scan a direction does the rest. The node
-itself stays as it was: of its twin only what the gradient needs is placed.
+The product of inputs and weights is one matrix product for all steps; one Scan for each direction does the rest. The
+node itself stays: only the parts of the Scan that the gradient needs are placed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def spelt_out(
     c: V | None = None,
     p: V | None = None,
 ) -> list[V]:
-    """Emit what *node* computes, by Scan: y, the last h and, of an LSTM, the last c."""
+    """Emit *node* as Scans: y, the last h and, for an LSTM, the last c."""
     batched = node.attributes.get_int("layout", 0)
     t, n, size = (None, None, None) if x.shape is None else x.shape
     t, n = (n, t) if batched else (t, n)
@@ -74,7 +74,7 @@ def spelt_out(
     alive = None if lengths is None else _alive(op, lengths, op.Shape(x, end=1), [t, n, 1])
     each = []
     for d, way in enumerate(ways):
-        cell = Cell(op, node, d, len(ways), [t, n, hidden], w, r, b, p)
+        cell = RecurrentCell(op, node, d, len(ways), [t, n, hidden], w, r, b, p)
         states = [cell.initial(s, x) for s in ((h, c) if node.op_type == "LSTM" else (h,))]
         each.append(cell.scan(x, states, alive, way))
     ys, *lasts = (
@@ -95,7 +95,7 @@ def _joined(op: Emitter, parts: list[V], axis: int) -> V:
 
 
 def _alive(op: Emitter, lengths: V, steps: V, shape: Dims) -> V:
-    """Return which steps of which rows are within the row's length."""
+    """Return a mask of the steps within the length of each row."""
     number = op.Unsqueeze(op.Range(0, op.Squeeze(steps, [0]), 1), [1, 2])
     return _shaped(op.Less(number, op.Unsqueeze(op.Cast(lengths, to=int(ir.DataType.INT64)), [1])), shape)
 
@@ -114,8 +114,8 @@ def _shaped(x: V, shape: Dims) -> V:
     return x
 
 
-class Cell:
-    """One direction: its weights and what a step does."""
+class RecurrentCell:
+    """One direction of a recurrent node: its weights and its step."""
 
     def __init__(
         self, op: Emitter, node: ir.Node, d: int, count: int, dims: Dims, w: V, r: V, b: V | None, p: V | None
@@ -225,7 +225,7 @@ class Cell:
         return [op.Mul(show, self._act(op, 2, cell, clip=False)), cell]
 
     def _again(self, op: Emitter, h: V, r: V, b: V | None = None) -> V:
-        """Return h r, and the bias that goes with it."""
+        """Return h r plus the recurrent bias."""
         past = _shaped(op.MatMul(h, r), [self.dims[1], _length(r, 1)])
         b = self.b[1] if self.b is not None and b is None else b
         return past if b is None else self._add(op, past, b)
@@ -254,7 +254,7 @@ def parts(op: Emitter, x: V, sizes: list[int], axis: int) -> list[V]:
 
 
 def activations(node: ir.Node) -> list[Callable[[Emitter, V], V]]:
-    """Return the functions of *node*: those of the one direction, then those of the other."""
+    """Return the activation functions of *node*, direction after direction."""
     names = node.attributes.get_strings("activations", None) or ACTIVATIONS[node.op_type] * 2
     alphas = list(node.attributes.get_floats("activation_alpha", ()))
     betas = list(node.attributes.get_floats("activation_beta", ()))
@@ -263,13 +263,13 @@ def activations(node: ir.Node) -> list[Callable[[Emitter, V], V]]:
         alpha, beta = PARAMETERS.get(name.lower(), (None, None))
         alpha = alphas.pop(0) if alpha is not None and alphas else alpha
         beta = betas.pop(0) if beta is not None and betas else beta
-        made.append(Activation(name.lower(), alpha, beta))
+        made.append(GateFunction(name.lower(), alpha, beta))
     return made
 
 
 @dataclass(frozen=True)
-class Activation:
-    """A function of the gates; names are known in any case."""
+class GateFunction:
+    """An activation function of gates; *name* is in lower case."""
 
     name: str
     alpha: float | None

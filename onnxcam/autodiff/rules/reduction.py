@@ -1,4 +1,4 @@
-"""Reductions, running sums and the largest entries along axes."""
+"""Reductions, cumulative sums and products, and the largest entries along axes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnxcam.graph.fold import constant
 def keepdims(op: Emitter, node: ir.Node, z: V, axes: V | None) -> V:
     """Return *z*, of the shape of the reduction's output, so that it broadcasts against its input.
 
-    Without axes it does so already: all were reduced, and the output is a scalar, or none was.
+    Without axes it does already: the output is a scalar, or nothing was reduced.
     """
     if node.attributes.get_int("keepdims", 1) or axes is None:
         return z
@@ -25,7 +25,7 @@ def keepdims(op: Emitter, node: ir.Node, z: V, axes: V | None) -> V:
 
 
 def again(op: Emitter, node: ir.Node, op_type: str, z: V, axes: V | None) -> V:
-    """Return the reduction *op_type* of *z*, an input's like, over the node's axes, which are kept."""
+    """Return the reduction *op_type* of *z*, of the input's shape, over the node's axes, with keepdims."""
     noop = node.attributes.get_int("noop_with_empty_axes", 0)
     return op.emit(op_type, [z, axes], attributes={"keepdims": 1, "noop_with_empty_axes": noop})
 
@@ -44,7 +44,7 @@ def reduce_mean(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) 
 
 
 def _count(op: Emitter, node: ir.Node, x: V, axes: V | None) -> V:
-    """Return how many entries of *x* each entry of the output is made of, as int64 that broadcasts."""
+    """Return the number of entries of *x* in each entry of the output, int64, for broadcasting."""
     known = None if axes is None else constant(axes)
     if known is not None and known.size and x.shape is not None:
         return reduce(op.Mul, [op.dim(x, int(axis)) for axis in known.ravel()])
@@ -54,7 +54,7 @@ def _count(op: Emitter, node: ir.Node, x: V, axes: V | None) -> V:
 
 @rule("ReduceMax", "ReduceMin")
 def reduce_extremum(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) -> Gradients:
-    """y = max x: dy goes to the largest; equal ones share it."""
+    """y = max x: the largest entry gets dy; equal ones share it."""
     dy, y = (keepdims(op, node, z, axes) for z in (dy, node.outputs[0]))
     wins = op.flag(op.Equal(x, y), x)
     return op.Mul(wins, op.Div(dy, again(op, node, "ReduceSum", wins, axes))), None
@@ -121,6 +121,6 @@ def _reversed_sum(op: Emitter, node: ir.Node, z: V, axis: V) -> V:
 
 @rule("TopK")
 def top_k(op: Emitter, node: ir.Node, dy: V, x: V, k: V) -> Gradients:
-    """The k largest entries and where they stood: there dy goes."""
+    """The k largest entries and their indices: dx is dy at these indices."""
     axis = node.attributes.get_int("axis", -1)
     return op.ScatterElements(zeros_like(op, x), node.outputs[1], dy, axis=axis), None

@@ -1,4 +1,4 @@
-"""Convolution at places that move, and pooling of regions: DeformConv, RoiAlign. Both sample between elements."""
+"""Deformable convolution and pooling of regions (DeformConv, RoiAlign), which sample between elements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnxcam.graph.emitter import Emitter
 def deform_conv(
     op: Emitter, node: ir.Node, dy: V, x: V, w: V, offset: V, b: V | None = None, mask: V | None = None
 ) -> Gradients:
-    """y = w columns + b, the columns being samples of x at the kernel's places plus offsets, times the mask."""
+    """y = w columns + b; columns are samples of x at the kernel's positions plus offsets, times the mask."""
     group, parts = node.attributes.get_int("group", 1), node.attributes.get_int("offset_group", 1)
     planes = op.Concat(op.Mul(op.dim(x, 0), parts), op.Div(op.dim(x, 1), parts), axis=0)  # these share offsets
     image = op.Reshape(x, op.Concat(planes, op.Shape(x, start=2), axis=0))
@@ -74,7 +74,7 @@ def _deformed(op: Emitter, node: ir.Node, x: V, w: V, offset: V, size: V, parts:
 
 @rule("RoiAlign")
 def roi_align(op: Emitter, node: ir.Node, dy: V, x: V, rois: V, images: V) -> Gradients:
-    """y: means, or maxima, of samples of x on a grid in each bin of a region, which is not differentiated."""
+    """y: means or maxima of samples of x on a grid in each bin of a region; regions have no gradient."""
     near, share = _aligned(op, node, x, rois, images)
     flat = op.Reshape(op.Transpose(x, perm=[1, 0, 2, 3]), op.Concat([1], op.dim(x, 1), [-1], axis=0))
     rows = op.Reshape(op.Transpose(dy, perm=[1, 0, 2, 3]), op.Concat([1], op.dim(x, 1), [-1, 1], axis=0))
@@ -92,7 +92,7 @@ def roi_align(op: Emitter, node: ir.Node, dy: V, x: V, rois: V, images: V) -> Gr
 
 
 def _aligned(op: Emitter, node: ir.Node, x: V, rois: V, images: V) -> tuple[Samples, V]:
-    """Return the neighbours of all samples [1, P, 4] in all images, and what share of its bin each is, [1, 1, B, S]."""
+    """Return the neighbours of all samples [1, P, 4] in all images, and their shares of the bin, [1, 1, B, S]."""
     corners = op.Split(rois, axis=1, num_outputs=4, outputs=4)
     bins = [_bins(op, node, x, corners[1 - i], corners[3 - i], i) for i in (0, 1)]
     others = [2, 4], [1, 3]  # the axes of the result that belong to the other axis of the image
@@ -109,7 +109,7 @@ def _aligned(op: Emitter, node: ir.Node, x: V, rois: V, images: V) -> tuple[Samp
 
 
 def _bins(op: Emitter, node: ir.Node, x: V, start: V, end: V, i: int) -> tuple[V, V]:
-    """Return where along an axis samples lie, and what share of its bin's extent each is, [regions, bins, samples]."""
+    """Return the samples' coordinates along an axis and their shares of the bin, [regions, bins, samples]."""
     attributes = node.attributes
     bins = attributes.get_int(("output_height", "output_width")[i], 1)
     ratio, scale = attributes.get_int("sampling_ratio", 0), attributes.get_float("spatial_scale", 1.0)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's operators that are no fusions: of domain com.microsoft, and one in the default domain."""
+"""Operators of ONNX Runtime other than fusions: of domain com.microsoft, and one of the default domain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 
 MICROSOFT = "com.microsoft"
-LINEAR = 20  # the opset since which GridSample calls bilinear sampling so
+LINEAR = 20  # the first opset whose GridSample calls bilinear sampling "linear"
 
 
 @composed("SimplifiedLayerNormalization", domain="")
@@ -23,7 +23,7 @@ def simplified_layer_normalization(op: Emitter, node: ir.Node, x: V, scale: V) -
 
 @composed("DequantizeLinear", "GridSample", "QuantizeLinear", "Trilu")
 def renamed(op: Emitter, node: ir.Node, *inputs: V | None) -> V:
-    """y is what the standard operator of that name gives."""
+    """y is the output of the standard operator of the same name."""
     return op.emit(node.op_type, inputs, attributes=copied(node, *node.attributes))
 
 
@@ -48,7 +48,7 @@ def pad(op: Emitter, node: ir.Node, x: V, pads: V, value: V | None = None) -> V:
 
 @composed("ConvTransposeWithDynamicPads")
 def conv_transpose_with_dynamic_pads(op: Emitter, node: ir.Node, x: V, w: V, pads: V, b: V | None = None) -> V:
-    """y = ConvTranspose(x, w, b), of which the *pads*, known at run time, are cut off."""
+    """y = ConvTranspose(x, w, b) cropped by *pads*, known at run time."""
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     if auto != "NOTSET":
         raise unsupported(node, f"auto_pad {auto!r}")
@@ -60,7 +60,7 @@ def conv_transpose_with_dynamic_pads(op: Emitter, node: ir.Node, x: V, w: V, pad
 
 @composed("CropAndResize")
 def crop_and_resize(op: Emitter, node: ir.Node, x: V, boxes: V, images: V, size: V) -> V:
-    """y[r] is the part of picture images[r] in boxes[r] = (y1, x1, y2, x2), in shares of it, corner on corner."""
+    """y[r] is the crop boxes[r] = (y1, x1, y2, x2) of image images[r], in relative coordinates, corners aligned."""
     dtype = gradient_dtype(x)
     axes = []
     for axis in (0, 1):  # y, then x
@@ -107,7 +107,7 @@ def cdist(op: Emitter, node: ir.Node, a: V, b: V) -> V:
 
 @composed("UnfoldTensor")
 def unfold_tensor(op: Emitter, node: ir.Node, x: V) -> V:
-    """y is all windows of `size` along axis `dim`, a step apart; what is in a window comes last."""
+    """y is all windows of `size` along axis `dim`, a step apart; the last axis is that of a window."""
     get, dims = node.attributes.get_int, rank(x)
     axis, size = get("dim", -1) % dims, get("size")
     firsts = op.Range(0, op.Sub(op.Squeeze(op.dim(x, axis), [0]), size - 1), get("step", 1))

@@ -1,7 +1,7 @@
 """Sampling of images between their elements: GridSample, AffineGrid.
 
-A sample is a sum over the neighbours of a point, each weighted by a polynomial of where the point lies between them,
-axis by axis.
+A sample is a weighted sum over the neighbours of a point. Along each axis the weights are polynomials of the point's
+position between them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 
-Polynomials = tuple[tuple[float, ...], ...]  # one for each neighbour, the highest power first
+Polynomials = tuple[tuple[float, ...], ...]  # one for each neighbour, highest power first
 
 LINEAR: Polynomials = ((-1.0, 1.0), (1.0, 0.0))
 CUBIC: Polynomials = (
@@ -33,11 +33,11 @@ NEAREST: Polynomials = ((1.0,),)
 
 @dataclass(frozen=True)
 class Coordinate:
-    """Where points lie along one axis of an image, in pixels."""
+    """Coordinates of points along one axis of an image, in pixels."""
 
     at: V  # [N, P]
     length: V  # of the axis, int64 [1]
-    slope: V | float = 1.0  # its derivative by what it is made of
+    slope: V | float = 1.0  # its derivative with respect to the operator's input
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Samples:
     """The K neighbours of each of the P points in each of N images."""
 
     op: Emitter
-    places: V  # int64 [N, P K], counted in the flattened image
+    places: V  # int64 [N, P K], indices into the flattened image
     weights: Sequence[V]  # [N, P, K] along each axis
     slopes: Sequence[V]  # their derivatives
 
@@ -58,7 +58,7 @@ class Samples:
         return self.op.Unsqueeze(reduce(self.op.Mul, self.weights), [1])
 
     def add_up(self, parts: V, x: V) -> V:
-        """Return the sums of what each neighbour gets, *parts* [N, C, P, K], in the shape of *x*."""
+        """Return the sums of *parts* [N, C, P, K] at their neighbours, in the shape of *x*."""
         op = self.op
         parts = op.Reshape(parts, op.Concat(op.Shape(x, end=2), [-1], axis=0))
         flat = op.Reshape(zeros_like(op, x), [0, 0, -1])
@@ -70,7 +70,7 @@ class Samples:
         return op.ReduceSum(op.Mul(op.Unsqueeze(dy, [3]), self.neighbours(x)), [1], keepdims=0)
 
     def neighbours(self, x: V) -> V:
-        """Return the neighbours themselves, [N, C, P, K]."""
+        """Return the values of the neighbours, [N, C, P, K]."""
         op = self.op
         picked = op.GatherElements(op.Reshape(x, [0, 0, -1]), self._spread(x), axis=2)
         return op.Reshape(picked, op.Concat([0, 0], op.Shape(self.weights[0], start=1), axis=0))
@@ -133,7 +133,7 @@ def _polynomial(op: Emitter, table: np.ndarray, t: V, dtype: ir.DataType) -> V:
 
 @rule("GridSample")
 def grid_sample(op: Emitter, node: ir.Node, dy: V, x: V, grid: V) -> Gradients:
-    """y: samples of x [N, C, ...] at the points of grid, which reaches from -1 to 1 and lists its axes backwards."""
+    """y: samples of x [N, C, ...] at the points of grid, in coordinates from -1 to 1, last spatial axis first."""
     mode = node.attributes.get_string("mode", "linear")
     padding = node.attributes.get_string("padding_mode", "zeros")
     align = node.attributes.get_int("align_corners", 0)
@@ -181,7 +181,7 @@ def _denormalised(op: Emitter, g: V, length: V, padding: str, align: int, mode: 
 
 @rule("AffineGrid")
 def affine_grid(op: Emitter, node: ir.Node, dy: V, theta: V, size: V) -> Gradients:
-    """y = [p 1] thetaᵀ at the points p of a grid, which the identity gives: dtheta = dyᵀ [p 1]."""
+    """y = [p 1] thetaᵀ at the points p of the grid of the identity: dtheta = dyᵀ [p 1]."""
     align = node.attributes.get_int("align_corners", 0)
     length = None if size.shape is None else size.shape[0]
     axes = (length if isinstance(length, int) else rank(node.outputs[0])) - 2

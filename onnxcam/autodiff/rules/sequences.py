@@ -1,6 +1,6 @@
-"""Sequences and optionals: what makes, joins and picks them.
+"""Operators that make, join and read sequences and optionals.
 
-The cotangent of a sequence is a sequence, that of an optional the cotangent of what it holds (`autodiff.sequence`).
+The cotangent of a sequence is a sequence, that of an optional the cotangent of its content (`autodiff.cotangents`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import partial
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.cotangents import Element, zeros_like
+from onnxcam.autodiff.cotangents import ElementCotangent, zeros_like
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.sequences import at, lengths
@@ -23,14 +23,14 @@ def sequence_construct(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
 
 @rule("SequenceInsert")
 def sequence_insert(op: Emitter, node: ir.Node, dy: V, s: V, x: V, position: V | None = None) -> Gradients:
-    """y is s with x at a position, or behind it: ds is dy without that element, dx is it."""
+    """y is s with x inserted at a position: ds is dy without that element, dx is that element."""
     place = () if position is None else (at(op, s, position),)
     return op.SequenceErase(dy, *place), op.SequenceAt(dy, *place or (-1,)), None
 
 
 @rule("SequenceErase")
 def sequence_erase(op: Emitter, node: ir.Node, dy: V, s: V, position: V | None = None) -> Gradients:
-    """y is s without one element, or without the last: ds is dy with zeros there."""
+    """y is s without one element, the last by default: ds is dy with zeros there."""
     place = () if position is None else (at(op, s, position),)
     erased = op.SequenceAt(s, *place or (-1,))
     return op.SequenceInsert(dy, zeros_like(op, erased), *place), None
@@ -39,12 +39,12 @@ def sequence_erase(op: Emitter, node: ir.Node, dy: V, s: V, position: V | None =
 @rule("SequenceAt")
 def sequence_at(op: Emitter, node: ir.Node, dy: V, s: V, position: V) -> Gradients:
     """y = s[i]: ds is dy at i, zeros elsewhere."""
-    return Element(at(op, s, position), dy), None
+    return ElementCotangent(at(op, s, position), dy), None
 
 
 @rule("SplitToSequence")
 def split_to_sequence(op: Emitter, node: ir.Node, dy: V, x: V, split: V | None = None) -> Gradients:
-    """y are the parts of x along an axis, which they may lack: dx is dy joined."""
+    """y are the parts of x along an axis, kept or not: dx is dy joined."""
     lacking = split is None and not node.attributes.get_int("keepdims", 1)
     return op.ConcatFromSequence(dy, axis=node.attributes.get_int("axis", 0), new_axis=int(lacking)), None
 
@@ -60,11 +60,11 @@ def concat_from_sequence(op: Emitter, node: ir.Node, dy: V, s: V) -> Gradients:
 
 @rule("Optional")
 def optional(op: Emitter, node: ir.Node, dy: V, *held: V) -> Gradients:
-    """y holds x, or nothing: dx = dy."""
+    """y contains x, or is empty: dx = dy."""
     return (dy,) * len(held)
 
 
 @rule("OptionalGetElement")
 def optional_get_element(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y is what x holds, or x itself if it is no optional: dx = dy."""
+    """y is the content of x, or x itself if it is not an optional: dx = dy."""
     return (dy,)

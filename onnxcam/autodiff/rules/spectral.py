@@ -13,7 +13,7 @@ from onnxcam.graph.emitter import Emitter
 def dft(op: Emitter, node: ir.Node, dy: V, x: V, length: V | None = None, axis: V | None = None) -> Gradients:
     """y = F x: dx = F* dy, and n F⁻¹ = F* for a transform of length n.
 
-    Of a onesided spectrum the forward transform drops the bins that mirror others, and the inverse counts them twice.
+    For a onesided spectrum the forward transform omits the mirrored bins, and the inverse counts them twice.
     """
     inverse, onesided = node.attributes.get_int("inverse", 0), node.attributes.get_int("onesided", 0)
     (y,) = node.outputs
@@ -57,7 +57,7 @@ def _fit(op: Emitter, z: V, length: V, axis: V) -> V:
 
 
 def _multiplicity(op: Emitter, length: V, axis: V, like: V) -> V:
-    """Return how often each bin of half a spectrum occurs in the whole: twice, but for the first and the middle."""
+    """Return the multiplicity of each bin of half a spectrum: 2, except 1 for the first and the middle bin."""
     bins = op.Range(0, op.Squeeze(op.Add(op.Div(length, 2), 1), [0]), 1)
     alone = op.Or(op.Equal(bins, 0), op.Equal(op.Mul(bins, 2), length))
     ones = op.Expand(1, op.Shape(op.Shape(like)))
