@@ -26,7 +26,7 @@ from onnxcam.passes import canonical
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.structure.layout import picture_input, picture_layout
 from onnxcam.targets import Aim, Scores, find_tasks
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 
 Row = tuple[str, str, str]
 

@@ -13,7 +13,7 @@ from onnxcam.errors import PreprocessError
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.model.description import Network
 from onnxcam.preprocess import CallablePreprocess, Preprocess
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.scores import Scores
 
 SCHEMA = 1

@@ -31,9 +31,9 @@ from onnxcam.model.inputs import Given
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
-from onnxcam.targets.classes import Classes, class_index
+from onnxcam.targets.classification import Classes, class_index
+from onnxcam.targets.goal import Goal
 from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
-from onnxcam.targets.task import Goal
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from onnxcam.model.prepared import Subject
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.structure.layout import Grid, picture_layout
 from onnxcam.targets import Goal, Look, Target, Task, find_tasks, probability, resolve
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 
 
 @dataclass

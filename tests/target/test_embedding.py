@@ -11,7 +11,7 @@ import torch
 
 from onnxcam.errors import TargetError
 from onnxcam.media import image
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.embedding import Embedding
 from tests.target.looks import Opened
 
