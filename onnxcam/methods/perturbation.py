@@ -15,6 +15,7 @@ from onnxcam.methods.base import Scene, procedure
 from onnxcam.methods.loop import Array, Passes
 from onnxcam.numbers import MANY
 from onnxcam.structure.layout import Blocked
+from onnxcam.targets.scores import softmax
 
 
 @procedure("occlusion", around=None, at_layer=True)
@@ -102,7 +103,7 @@ def scorecam(passes: Passes) -> Array:
     """
     a = passes.value
     scores = passes.scores((passes.masked(_mask(channel, passes.space)) for channel in a), len(a))
-    return _weighted(_softmax(scores), a)
+    return _weighted(softmax(scores), a)
 
 
 @procedure("sscam", around=_activation, at_layer=True, uses_layer=True)
@@ -123,7 +124,7 @@ def sscam(passes: Passes, samples: int = 10, noise: float = 2.0, seed: int = 0) 
             for _ in range(samples):
                 yield passes.masked(mask + noise * rng.standard_normal(mask.shape, np.float32))
 
-    return _weighted(_softmax(_means(passes, noisy(), len(a), samples)), a)
+    return _weighted(softmax(_means(passes, noisy(), len(a), samples)), a)
 
 
 @procedure("iscam", around=_activation, at_layer=True, uses_layer=True)
@@ -139,7 +140,7 @@ def iscam(passes: Passes, samples: int = 10) -> Array:
     a, shares = passes.value, [i * (i - 1) / (2 * samples) for i in range(1, samples + 1)]
     masks = (_mask(channel, passes.space) for channel in a)
     parts = (passes.masked(share * mask) for mask in masks for share in shares)
-    return _weighted(_softmax(_means(passes, parts, len(a), samples)), a)
+    return _weighted(softmax(_means(passes, parts, len(a), samples)), a)
 
 
 def _means(passes: Passes, pictures: Iterator[Array], channels: int, samples: int) -> Array:
@@ -151,11 +152,6 @@ def _mask(channel: Array, size: tuple[int, ...]) -> Array:
     large = resized(channel, size)
     low, high = large.min(), large.max()
     return (large - low) / (high - low) if high > low else np.zeros_like(large)
-
-
-def _softmax(scores: Array) -> Array:
-    exponentials = np.exp(scores - scores.max())
-    return exponentials / exponentials.sum()
 
 
 def _weighted(weights: Array, a: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array
+from onnxcam.targets.scores import sigmoid, softmax
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,4 @@ def _are_probabilities(scores: Array) -> bool:
 def _probabilities(scores: Array, exclusive: bool) -> Array:
     if _are_probabilities(scores):
         return scores.copy()
-    if not exclusive:
-        return np.asarray(1 / (1 + np.exp(-scores)))
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return softmax(scores) if exclusive else sigmoid(scores)
