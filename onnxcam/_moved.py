@@ -14,7 +14,7 @@ from typing import Any
 
 PACKAGES = {"edge": "compare", "edge.report": "compare.report", "target": "targets"}
 MODULES = {
-    "arrays": "media.arrays",
+    "arrays": "media.numpy_files",
     "autodiff.emit": "graph.emitter",
     "autodiff.fold": "graph.fold",
     "autodiff.infer": "graph.infer",
@@ -69,7 +69,7 @@ MODULES = {
     "edge.webserver": "web.server",
     "explanation": "explainer.explanation",
     "extras": "metadata.reserved",
-    "headers": "media.headers",
+    "headers": "media.image_headers",
     "heatmap": "media.heatmap",
     "image": "media.image",
     "inputs": "model.inputs",
@@ -77,7 +77,7 @@ MODULES = {
     "layer": "structure.layer",
     "layout": "structure.layout",
     "limits": "graph.limits",
-    "listing": "media.listing",
+    "listing": "media.image_files",
     "literals": "metadata.literals",
     "manifest": "explainer.manifest",
     "medium": "model.modality",

@@ -18,7 +18,7 @@ from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as pictures
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.model import inputs as others
 from onnxcam.model.blame import blaming
 from onnxcam.model.inputs import Given
@@ -57,7 +57,7 @@ class Network:
         self.others = [value for value in graph.inputs if value is not subject.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
-        self.names = Names(self.labels, path, dict(subject.model.metadata_props))
+        self.names = ClassNames(self.labels, path, dict(subject.model.metadata_props))
         self.tasks = find_tasks(graph, subject.image, self.names)
         self._plain: dict[tuple[str, ...], Session] = {}
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
@@ -40,7 +40,7 @@ class Captions(Task):
     cards = ("caption",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield a captioner for each output [N, L, V] beside an input of integers, if its words are known."""
         words = next((x for x in graph.inputs if x is not image and x.dtype is not None and x.dtype.is_integer()), None)
         for y in numeric_outputs(graph, 3) if words is not None else ():

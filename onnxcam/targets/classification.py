@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxcam.errors import TargetError
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.card import CLASSIFIERS
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import ClassAim, ScoresAim
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.kinds import Against, Class, Contrast, Top
@@ -31,7 +31,7 @@ class Classes(Task):
     aim = ClassAim()
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield a classifier for the first output that is a vector of scores."""
         try:
             scores = find_scores(graph)

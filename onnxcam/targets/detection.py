@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
@@ -42,7 +42,7 @@ class Detections(Task):
     cards = ("detection",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield a detector if the outputs have one of the layouts of `onnxcam.targets.detection_layouts`."""
         layout = picture_layout(image)
         if layout is None or len(layout.space) != 2:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import DirectionAim
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import length, numeric_outputs
@@ -27,7 +27,7 @@ class Embedding(Task):
     cards = ("embedding",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield an embedding for the first output [N, D] of floats that the graph divides by its norm, or *known*."""
         for y in numeric_outputs(graph, 2):
             floats = y.dtype is not None and y.dtype.is_floating_point()

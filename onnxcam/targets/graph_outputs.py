@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import TargetError
 from onnxcam.graph.infer import no_numbers
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import Grid, layouts, picture_layout
 
 __all__ = ["channels", "class_names", "grids", "length", "numeric_outputs"]
@@ -45,7 +45,7 @@ def grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, Grid, in
             yield y, layout, count
 
 
-def class_names(names: Names, count: object, known: bool) -> Sequence[str] | None:
+def class_names(names: ClassNames, count: object, known: bool) -> Sequence[str] | None:
     """Return *count* class names; None if the user gave another number and the task is not *known* from the card."""
     try:
         return names.of(count if isinstance(count, int) else None)

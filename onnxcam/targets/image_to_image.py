@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import Grid
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
@@ -30,7 +30,7 @@ class ImageToImage(Task):
     cards = ("image",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield the task for each grid in two dimensions with as many channels as the image."""
         for y, layout, count in grids(graph, image):
             if (known or count == channels(image)) and len(layout.space) == 2:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxcam.errors import TargetError
 from onnxcam.graph.io import all_tensors, first_line
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
@@ -29,7 +29,7 @@ for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segment
     register_task(_task)
 
 
-def find_tasks(graph: ir.Graph, image: ir.Value, names: Names) -> list[Task]:
+def find_tasks(graph: ir.Graph, image: ir.Value, names: ClassNames) -> list[Task]:
     """Return the tasks of the model. The first one resolves the default target; the last one is `Tensors`."""
     card = names.card.task
     said = [task for task in TASKS if card in task.cards]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import onnx_ir as ir
 
 from onnxcam.metadata import card
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.goal import Goal, Look
 
@@ -123,7 +123,7 @@ class Task:
         cls.resolvers = {kind: method for method in methods for kind in getattr(method, "kinds", ())}
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield the task for each output of *graph* that fits; *known*: the card says that the model does it."""
         raise NotImplementedError
 

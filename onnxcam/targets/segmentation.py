@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import Grid, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
@@ -41,7 +41,7 @@ class Segmentation(Task):
     cards = ("segmentation",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield a segmentation for each grid of scores: fine, and of another number of channels than the image."""
         for y, layout, count in grids(graph, image):
             if known or (count != channels(image) and _is_fine(layout.size(y), image)):

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
@@ -37,7 +37,7 @@ class TextRecognition(Task):
     cards = ("text",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: Names, known: bool) -> Iterator[Task]:
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
         """Yield a text recogniser for each output of rank 3 behind a recurrent layer, if its letters are known."""
         for y in numeric_outputs(graph, 3) if known or _is_recurrent(graph) else ():
             labels = class_names(names, length(y, 2), known)
