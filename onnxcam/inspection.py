@@ -16,7 +16,7 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import OnnxcamError
 from onnxcam.media.volume import KINDS
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
 from onnxcam.model.blame import naming_invalid_models
@@ -26,7 +26,7 @@ from onnxcam.passes import canonical
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.structure.layout import picture_input, picture_layout
 from onnxcam.targets import Aim, Scores, find_tasks
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 
 Row = tuple[str, str, str]
 
@@ -104,7 +104,9 @@ def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
 
 
 def _look_at_the_methods(found: Survey, prepared: PreparedModel, path: Path) -> None:
-    tasks = find_tasks(prepared.model.graph, prepared.image, Names(None, path, dict(prepared.model.metadata_props)))
+    tasks = find_tasks(
+        prepared.model.graph, prepared.image, ClassNames(None, path, dict(prepared.model.metadata_props))
+    )
     found.task, aim = tasks[0].name, tasks[0].aim
     found.targets = [f"{task.name}: {task.examples}" for task in tasks]
     if isinstance(tasks[0], Classes):

@@ -10,7 +10,7 @@ import pytest
 
 from onnxcam import paths
 from onnxcam.errors import ImageError, TargetError
-from onnxcam.media import listing
+from onnxcam.media import image_files
 from onnxcam.metadata import sidecar as companions
 from onnxcam.metadata.literals import literal
 
@@ -27,7 +27,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refusal(*sources: str) -> str:
     with pytest.raises(ImageError) as caught:
-        listing.files(sources)
+        image_files.files(sources)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -83,28 +83,28 @@ def test_text_without_its_mark(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_patterns(photos: Path) -> None:
-    assert listing.files(["."]) == [".hidden.png", "a.png", "b.JPG", "in/c.png"]
-    assert listing.files(["*.png", "in/*"]) == ["a.png", "in/c.png"]
-    assert listing.files(["**/*.png"]) == ["a.png", "in/c.png"]
-    assert listing.files(["**/**/*.png"]) == ["a.png", "in/c.png"]
-    assert listing.files([f"{photos}/**/c*"]) == [f"{photos}/in/c.png"]
-    assert listing.files(["i?/**"]) == ["in/c.png"]
-    assert listing.files([".h*"]) == [".hidden.png"]
+    assert image_files.files(["."]) == [".hidden.png", "a.png", "b.JPG", "in/c.png"]
+    assert image_files.files(["*.png", "in/*"]) == ["a.png", "in/c.png"]
+    assert image_files.files(["**/*.png"]) == ["a.png", "in/c.png"]
+    assert image_files.files(["**/**/*.png"]) == ["a.png", "in/c.png"]
+    assert image_files.files([f"{photos}/**/c*"]) == [f"{photos}/in/c.png"]
+    assert image_files.files(["i?/**"]) == ["in/c.png"]
+    assert image_files.files([".h*"]) == [".hidden.png"]
 
 
 def test_folders_that_links_lead_to_for_ever(photos: Path) -> None:
     for name in "xyz":
         os.symlink(".", name)
-    assert listing.files(["**/*.png"]) == ["a.png", "in/c.png"]
-    assert listing.files(["*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/c.png"])[0].endswith("in/c.png")
-    assert len(listing.files(["."])) == 4
+    assert image_files.files(["**/*.png"]) == ["a.png", "in/c.png"]
+    assert image_files.files(["*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/c.png"])[0].endswith("in/c.png")
+    assert len(image_files.files(["."])) == 4
 
 
 def test_a_list_beside_its_pictures(photos: Path) -> None:
     Path("in/list.txt").write_text("c.png\n\n  a.png\ngone.png\n")
-    assert listing.files(["@in/list.txt"]) == ["in/c.png", "a.png", "gone.png"]
+    assert image_files.files(["@in/list.txt"]) == ["in/c.png", "a.png", "gone.png"]
     Path("lists.txt").write_text("in/list.txt\n@in/list.txt\n")
-    assert len(listing.files(["lists.txt"])) == 6
+    assert len(image_files.files(["lists.txt"])) == 6
 
 
 def test_a_list_that_names_itself(photos: Path) -> None:
@@ -120,9 +120,9 @@ def test_lists_of_lists_are_read_once(photos: Path, monkeypatch: pytest.MonkeyPa
     for number in range(12):
         Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 10)
     Path("12.txt").write_text("a.png\n")
-    monkeypatch.setattr(listing, "MAX_FILES", 10**4)
+    monkeypatch.setattr(image_files, "MAX_FILES", 10**4)
     assert refusal("0.txt") == "7.txt: more than 10000 pictures are named; name fewer at a time"
-    assert len(listing.files(["9.txt"])) == 1000
+    assert len(image_files.files(["9.txt"])) == 1000
     Path("12.txt").write_text("")
     assert "no picture is named" in refusal("0.txt")
 
@@ -134,7 +134,7 @@ def test_lists_too_deep(photos: Path) -> None:
 
 
 def test_more_files_than_are_taken(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MAX_FILES", 1)
+    monkeypatch.setattr(image_files, "MAX_FILES", 1)
     for source in (".", "*"):
         assert refusal(source) == f"{source}: more than 1 pictures are named; name fewer at a time"
 
@@ -148,7 +148,7 @@ def test_a_list_that_is_no_file(photos: Path) -> None:
     assert "no file is called like this" in refusal("x" * 5000 + "*")
     assert "no such file or folder" in refusal("nul\0.png")
     Path("odd.txt").write_text("x" * 5000 + "\n")
-    assert listing.files(["odd.txt"]) == ["x" * 5000]
+    assert image_files.files(["odd.txt"]) == ["x" * 5000]
     Path("odd.txt").write_text("nul\0.png\n")
     assert refusal("odd.txt") == "odd.txt: is no list of pictures, which is text with a file name a line"
 

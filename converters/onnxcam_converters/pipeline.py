@@ -26,7 +26,7 @@ from onnxcam.metadata.card import CLASSIFIERS, TASKS, Card
 from onnxcam.passes import canonical
 from onnxcam.preprocess import TensorSpec
 from onnxcam.preprocess import resolve as resolve_preprocess
-from onnxcam.preprocess.spelling import fields_of
+from onnxcam.preprocess.parser import fields_of
 from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import picture_input
 from onnxcam.targets import find_scores

@@ -22,7 +22,7 @@ from onnxcam.model.diagnose import choose_layer
 from onnxcam.preprocess import Spec
 from onnxcam.structure.layer import Choice
 from onnxcam.targets import TOP, ClassAim, Task, parse
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.kinds import Class, Top
 
 

@@ -13,8 +13,8 @@ from onnxcam.errors import PreprocessError
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.model.description import ModelDescription
 from onnxcam.preprocess import CallablePreprocess, Preprocess
-from onnxcam.targets.classes import Classes
-from onnxcam.targets.scores import Scores
+from onnxcam.targets.classification import Classes
+from onnxcam.targets.scores import Scores, are_exclusive, missing_head
 
 SCHEMA = 1
 
@@ -67,9 +67,8 @@ def _arithmetic(how: Preprocess) -> dict[str, Any]:
 
 
 def _scores(scores: Scores, multi_label: bool) -> dict[str, Any]:
-    """Return where the scores are, and what makes probabilities of them, as `target.scores.probability` does."""
+    """Return the output of the scores, and the function from them to probabilities."""
     units = None if scores.output_units is None else scores.output_units.known
-    behind = {"softmax": "none", "sigmoid": "none", "logsoftmax": "exp"}  # what is there already
-    plain = "sigmoid" if multi_label or scores.classes == 1 else "softmax"
-    head = behind.get(scores.head or "", plain)
+    exclusive = are_exclusive(scores.head, multi_label)
+    head = missing_head(scores.head, scores.classes, exclusive=exclusive)
     return {"name": scores.output, "units": units, "probabilities": head}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
 from onnxcam.metrics.truth import Label, Region, Truth
-from onnxcam.targets.classes import class_index
+from onnxcam.targets.classification import class_index
 
 
 class Known(NamedTuple):

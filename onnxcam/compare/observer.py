@@ -32,9 +32,9 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
-from onnxcam.targets.classes import Classes, class_index
-from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
-from onnxcam.targets.task import Goal
+from onnxcam.targets.classification import Classes, class_index
+from onnxcam.targets.goal import Goal
+from onnxcam.targets.scores import TOP, Scores, are_exclusive, probabilities, real_scores
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Observer:
     @property
     def exclusive(self) -> bool:
         """Whether one class excludes the others."""
-        return not self.network.multi_label and self.scores.head != "sigmoid"
+        return are_exclusive(self.scores.head, self.network.multi_label)
 
     @cached_property
     def side(self) -> Side:

@@ -19,7 +19,7 @@ from onnxcam.compare.device_runner import DONE, FORMAT, PART, SEAL, TENSORS, VER
 from onnxcam.compare.outcome import Outcome, Side
 from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
-from onnxcam.targets.scores import meant
+from onnxcam.targets.scores import to_probabilities
 
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = ("softmax", "logsoftmax", "sigmoid")
@@ -74,7 +74,7 @@ class Recording:
         shape, frame = picture.get("map"), picture.get("frame")
         flat = None if shape is None else self._tensors["maps"][self._starts[row] : self._starts[row + 1]]
         with np.errstate(all="ignore"):  # scores may be infinite
-            means = meant(scores, self.head, exclusive=self.exclusive) if self.known else None
+            means = to_probabilities(scores, self.head, exclusive=self.exclusive) if self.known else None
         return Outcome(
             picture=picture["name"],
             sha256=picture["sha256"],

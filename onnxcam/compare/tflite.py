@@ -23,7 +23,7 @@ from onnxcam.graph.io import first_line
 from onnxcam.media import image as pictures
 from onnxcam.metadata import labels as labelling
 from onnxcam.preprocess import Spec, TensorSpec, layout_of
-from onnxcam.targets.scores import TOP, meant
+from onnxcam.targets.scores import TOP, are_exclusive, to_probabilities
 
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
@@ -67,7 +67,7 @@ class TFLiteObserver:
         """What the scores are, as recordings say it."""
         seen = self.interpreter
         known = seen.units is not None or not seen.integers
-        return {"head": seen.head, "exclusive": seen.head != "sigmoid", "known": known}
+        return {"head": seen.head, "exclusive": are_exclusive(seen.head), "known": known}
 
     def index(self, target: int | str) -> int:
         """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
@@ -92,7 +92,7 @@ class TFLiteObserver:
             sha256=shot.sha256,
             size=shot.size,
             scores=scores.astype(np.float32),
-            probabilities=meant(scores, head, exclusive=exclusive) if known else None,
+            probabilities=to_probabilities(scores, head, exclusive=exclusive) if known else None,
             target=target,
             map=flat,
             why=self._why,

@@ -71,8 +71,8 @@ def validate(
         reference: The model to be measured by: a path, bytes, an `onnx.ModelProto`; or an `Observer`, for what it has
             of its own, such as another layer or preprocessing.
         candidate: The model that is measured, likewise; its classes have the same order.
-        images: Pictures: files, folders, patterns or lists, see `onnxcam.media.listing.files`. One named twice counts
-            once.
+        images: Pictures: files, folders, patterns or lists, see `onnxcam.media.image_files.files`. One named twice
+            counts once.
         directory: Where pairs are kept as they come, so that a run that was killed goes on from there: the same call
             again. None keeps them until the end of the program.
         target: ``"top"``, a class index or a label.

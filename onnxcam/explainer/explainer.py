@@ -27,9 +27,9 @@ from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
 from onnxcam.targets import ClassAim, Goal, Look, Target, Top, parse
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.kinds import WISHES
+from onnxcam.targets.registry import TargetKind
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
@@ -283,7 +283,7 @@ class Explainer:
         return self.network.resolve(wish, look)
 
     def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
-        alone = wanted is None or isinstance(wanted, (str, int, np.integer, *WISHES))
+        alone = wanted is None or isinstance(wanted, (str, int, np.integer, TargetKind))
         each: list[Any] = [wanted] * count if alone else list(wanted)  # type: ignore[arg-type]
         if len(each) != count:
             raise TargetError(f"{len(each)} targets for {count} pictures; give one for all, or one each")
@@ -291,9 +291,9 @@ class Explainer:
 
     def _check_class(self, target: Target) -> None:
         """Raise TargetError for a class that the model does not have."""
-        wish, task = parse(target, self.class_names), self.network.task
-        if isinstance(task, Classes) and isinstance(wish, task.wishes) and not isinstance(wish, Top):
-            task.goal(wish)
+        task = self.network.task
+        if isinstance(task, Classes):
+            task.check(parse(target, self.class_names))
 
     @property
     def choice(self) -> Choice | None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnxcam import files as writing
 from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError
-from onnxcam.media import headers
-from onnxcam.media.listing import SUFFIXES, files
+from onnxcam.media import image_headers
+from onnxcam.media.image_files import SUFFIXES, files
 from onnxcam.stderr import silence
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
@@ -29,7 +29,7 @@ MAX_BYTES = 2**31 - 1
 
 _ACCEPTED = "give a file name, or a uint8 array [H, W, 3] in RGB order or [H, W] in grey"
 
-# OpenCV reads this once, when it is loaded. `headers.size` covers the case that somebody loaded it before.
+# OpenCV reads this once, when it is loaded. `image_headers.size` covers the case that somebody loaded it before.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
@@ -126,7 +126,7 @@ def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
     import cv2
 
     upright = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV obeys EXIF but drops transparency
-    picture = None if headers.is_jpeg(data) else _imdecode(data, cv2.IMREAD_UNCHANGED, path)
+    picture = None if image_headers.is_jpeg(data) else _imdecode(data, cv2.IMREAD_UNCHANGED, path)
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
         return _to_rgb(_to_uint8(_imdecode(data, upright, path)))
     return _turn(_over_white(_to_uint8(picture)), _orientation(data))
@@ -147,10 +147,10 @@ def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
 
 
 def _check_size(data: bytes, path: Path) -> None:
-    size = headers.size(data)
+    size = image_headers.size(data)
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise ImageError(_too_large(path, f" of {size[0]} x {size[1]} pixels"))
-    if headers.is_png(data) and b"IEND" not in data[-64:]:
+    if image_headers.is_png(data) and b"IEND" not in data[-64:]:
         raise ImageError(f"{path}: the PNG file is cut off; copy the picture again")
 
 

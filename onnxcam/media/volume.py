@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
-from onnxcam.media import arrays, heatmap
+from onnxcam.media import heatmap, numpy_files
 
-Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
+VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 
 NIFTI = (".nii", ".nii.gz")
 _MAX_START = 2**26  # bytes of notes between a NIfTI header and the numbers
@@ -33,7 +33,7 @@ class Volume:
     affine: NDArray[np.float64] | None = None  # 4 × 4, of NIfTI files
 
 
-def read(source: Source) -> Volume:
+def read(source: VolumeSource) -> Volume:
     """Return the volume in a file or an array; ImageError for what is none."""
     if isinstance(source, Volume):
         return source
@@ -43,8 +43,8 @@ def read(source: Source) -> Volume:
     paths.check_file(path, ImageError, "volume")
     if path.name.lower().endswith(NIFTI):
         return _read_nifti(path)
-    if path.suffix.lower() in arrays.SUFFIXES:
-        return Volume(_checked(arrays.read(path, ImageError), str(path)))
+    if path.suffix.lower() in numpy_files.SUFFIXES:
+        return Volume(_checked(numpy_files.read(path, ImageError), str(path)))
     raise ImageError(f"{path}: the model takes volumes; {_ACCEPTED}")
 
 
@@ -63,7 +63,7 @@ def _read_nifti(path: Path) -> Volume:
     try:
         _check_start(path)
         image = nibabel.load(path)
-        arrays.check_size(image.shape, path, ImageError)
+        numpy_files.check_size(image.shape, path, ImageError)
         with np.errstate(all="ignore"):
             data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
     except ImageError:
@@ -106,7 +106,7 @@ def _nibabel() -> Any:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class VolumeScaling:
     """How a volume becomes the model's tensor [1, 1, D, H, W].
 
     ``unit``: 0..255 to 0..1; ``minmax``: its own least and largest value to 0..1; ``zscore``: less its mean, by its
@@ -132,21 +132,21 @@ class Scaling:
 KINDS = ("unit", "minmax", "zscore", "raw")
 
 
-def scaling(spec: object, dtype: np.dtype[Any], channel: int) -> Scaling | None:
+def scaling(spec: object, dtype: np.dtype[Any], channel: int) -> VolumeScaling | None:
     """Return what *spec* means, None for None; PreprocessError for an unknown one."""
     if spec is None:
         return None
     if spec not in KINDS:
         known = ", ".join(KINDS)
         raise PreprocessError(f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), KINDS)}")
-    return Scaling(str(spec), dtype, channel)
+    return VolumeScaling(str(spec), dtype, channel)
 
 
-def guess(data: NDArray[Any], dtype: np.dtype[Any], channel: int) -> Scaling:
+def guess(data: NDArray[Any], dtype: np.dtype[Any], channel: int) -> VolumeScaling:
     """Return the scaling that the numbers of a volume suggest."""
     if dtype.kind in "iu" or (data.dtype.kind == "f" and data.min() >= -1 and data.max() <= 1):
-        return Scaling("raw", dtype, channel)
-    return Scaling("unit" if data.dtype == np.uint8 else "zscore", dtype, channel)
+        return VolumeScaling("raw", dtype, channel)
+    return VolumeScaling("unit" if data.dtype == np.uint8 else "zscore", dtype, channel)
 
 
 def overlay(data: NDArray[Any], heat: NDArray[np.float32], alpha: float, colormap: str) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ KEY = "onnxcam"
 SCHEMA = 1
 
 CLASSIFIERS = ("multi-class", "multi-label")  # the latter where classes do not exclude each other
-TASKS = (*CLASSIFIERS, "detection", "segmentation", "embedding", "text", "caption", "answer", "image")
+TASKS = [*CLASSIFIERS, "detection", "segmentation", "embedding", "text", "caption", "answer", "image"]
 """What a model does (docs/card.md says what its output is)."""
 
 

@@ -43,7 +43,7 @@ def resolve(
 
 
 @dataclass(frozen=True)
-class Names:
+class ClassNames:
     """What a model's classes are called: what the user says, else what travels with the file."""
 
     spec: str | os.PathLike[str] | Sequence[str] | None = None

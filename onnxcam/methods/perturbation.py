@@ -16,6 +16,7 @@ from onnxcam.methods.context import MapContext
 from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.numbers import MANY
 from onnxcam.structure.layout import BlockedLayout
+from onnxcam.targets.scores import softmax
 
 
 @procedure("occlusion", around=None, at_layer=True)
@@ -103,7 +104,7 @@ def scorecam(queries: ModelQueries) -> Array:
     """
     a = queries.value
     scores = queries.scores((queries.masked(_mask(channel, queries.space)) for channel in a), len(a))
-    return _weighted(_softmax(scores), a)
+    return _weighted(softmax(scores), a)
 
 
 @procedure("sscam", around=_activation, at_layer=True, uses_layer=True)
@@ -124,7 +125,7 @@ def sscam(queries: ModelQueries, samples: int = 10, noise: float = 2.0, seed: in
             for _ in range(samples):
                 yield queries.masked(mask + noise * rng.standard_normal(mask.shape, np.float32))
 
-    return _weighted(_softmax(_means(queries, noisy(), len(a), samples)), a)
+    return _weighted(softmax(_means(queries, noisy(), len(a), samples)), a)
 
 
 @procedure("iscam", around=_activation, at_layer=True, uses_layer=True)
@@ -140,7 +141,7 @@ def iscam(queries: ModelQueries, samples: int = 10) -> Array:
     a, shares = queries.value, [i * (i - 1) / (2 * samples) for i in range(1, samples + 1)]
     masks = (_mask(channel, queries.space) for channel in a)
     parts = (queries.masked(share * mask) for mask in masks for share in shares)
-    return _weighted(_softmax(_means(queries, parts, len(a), samples)), a)
+    return _weighted(softmax(_means(queries, parts, len(a), samples)), a)
 
 
 def _means(queries: ModelQueries, pictures: Iterator[Array], channels: int, samples: int) -> Array:
@@ -152,11 +153,6 @@ def _mask(channel: Array, size: tuple[int, ...]) -> Array:
     large = resized(channel, size)
     low, high = large.min(), large.max()
     return (large - low) / (high - low) if high > low else np.zeros_like(large)
-
-
-def _softmax(scores: Array) -> Array:
-    exponentials = np.exp(scores - scores.max())
-    return exponentials / exponentials.sum()
 
 
 def _weighted(weights: Array, a: Array) -> Array:

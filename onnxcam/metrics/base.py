@@ -12,12 +12,11 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import numbers as values
-from onnxcam.errors import MetricError, nearest
+from onnxcam import numbers
+from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
 from onnxcam.metrics.truth import Region
-from onnxcam.paths import shown
 
 Array: TypeAlias = NDArray[Any]
 Ask: TypeAlias = Callable[[Iterable[Array]], Array]
@@ -160,12 +159,7 @@ def summary(function: Callable[..., Any]) -> str:
 
 def read_settings(id: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of *function*: *given*, words or values, else the defaults; MetricError for a wrong one."""
-    known = _settings(function)
-    for name in given:
-        if name not in known:
-            there = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
-            raise MetricError(f"{id} has no setting {name!r}; there are {there}.{nearest(name, known)}")
-    return {name: _read(id, name, given.get(name, default), default) for name, default in known.items()}
+    return numbers.read_settings(id, _settings(function), given, _read_setting, MetricError)
 
 
 def _settings(function: Callable[..., Any]) -> dict[str, Any]:
@@ -174,12 +168,8 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in keywords if parameter.name != "seed"}
 
 
-def _read(id: str, name: str, value: Any, default: Any) -> Any:
-    low = 1 if isinstance(default, int) and name != "tolerance" else 0
-    read, words = values.setting(name, value, default, low)
-    if read is None:
-        raise MetricError(f"the setting {name} of {id} is {words}, not {shown(repr(value))}")
-    return read
+def _read_setting(name: str, value: Any, default: Any) -> tuple[float | None, str]:
+    return numbers.setting(name, value, default, 1 if isinstance(default, int) and name != "tolerance" else 0)
 
 
 def order(heat: Array, seed: int) -> Array:

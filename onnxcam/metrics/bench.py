@@ -19,7 +19,7 @@ from onnxcam.metrics.base import Array, Case, Network
 from onnxcam.metrics.sources import Source
 from onnxcam.metrics.truth import Label, Region, Truth
 from onnxcam.targets import Target
-from onnxcam.targets.classes import class_index
+from onnxcam.targets.classification import class_index
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.errors import TruthError
-from onnxcam.media import headers
 from onnxcam.media import image as pictures
+from onnxcam.media import image_headers
 from onnxcam.numbers import real
 from onnxcam.paths import shown
 
@@ -121,7 +121,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_mask(path: Path) -> NDArray[np.uint8]:
     """Return the numbers [H, W] of the mask at *path*: of a palette, as PASCAL VOC has it, the places in it."""
     data = pictures.load(path)
-    if not headers.is_png(data):
+    if not image_headers.is_png(data):
         raise TruthError(f"{path}: a mask is a PNG, which this file is not; save it as a grey PNG of 8 bits")
     picture = pictures.decode(data, path)
     depth, kind = data[24], data[25]  # of the header, which every PNG that could be read has
@@ -137,7 +137,7 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
 
 def _places(picture: NDArray[np.uint8], data: bytes, path: Path) -> NDArray[np.uint8]:
     """Return for each pixel the place of its colour in the palette of the PNG file *data*."""
-    palette = next((body for kind, body in headers.png_chunks(data) if kind == b"PLTE"), b"")
+    palette = next((body for kind, body in image_headers.png_chunks(data) if kind == b"PLTE"), b"")
     colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
     codes, first = np.unique(_codes(colours), return_index=True)
     wanted = _codes(picture)

@@ -18,7 +18,7 @@ from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
-from onnxcam.metadata.labels import Names
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.model import inputs as other_inputs
 from onnxcam.model.blame import naming_invalid_models
 from onnxcam.model.inputs import InputValue
@@ -27,7 +27,7 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import Goal, Look, Target, Task, find_tasks, probability, resolve
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 
 __all__ = ["ModelDescription"]
 
@@ -67,7 +67,7 @@ class ModelDescription:
         self.others = [value for value in graph.inputs if value is not prepared.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
-        self.names = Names(self.labels, path, dict(prepared.model.metadata_props))
+        self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props))
         with naming_invalid_models(self.model):
             self.tasks = find_tasks(graph, prepared.image, self.names)
 

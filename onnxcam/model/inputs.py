@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import ModelError, nearest
-from onnxcam.media import arrays
+from onnxcam.media import numpy_files
 from onnxcam.media.image import SUFFIXES
 from onnxcam.paths import shown
 from onnxcam.structure.layout import picture_layout
@@ -100,7 +100,7 @@ def _padded(indices: NDArray[np.int64], value: ir.Value) -> NDArray[np.int64]:
 
 def _array(value: ir.Value, path: Path) -> NDArray[Any]:
     try:
-        return arrays.read(path, ModelError)
+        return numpy_files.read(path, ModelError)
     except ModelError as error:
         raise ModelError(f"--input {value.name}: {error}") from None
 

@@ -13,7 +13,7 @@ from onnxcam.media import heatmap, volume
 from onnxcam.media import image as images
 from onnxcam.media.frame import Frame
 from onnxcam.media.resample import resized
-from onnxcam.media.volume import Scaling, Volume
+from onnxcam.media.volume import Volume, VolumeScaling
 from onnxcam.preprocess import Preprocess
 from onnxcam.structure.layout import GridLayout
 
@@ -139,7 +139,7 @@ class VolumeModality:
         large: NDArray[np.float32] = resized(flat.astype(np.float32), seen.data.shape).astype(np.float32)
         return large
 
-    def _guess(self, seen: Volume) -> Scaling:
+    def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)
         self.spec = guessed.kind
         self.warn(

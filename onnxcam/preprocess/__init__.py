@@ -9,9 +9,9 @@
     guess       … or the graph
 """
 
+from onnxcam.preprocess.parser import PRESETS, parse
 from onnxcam.preprocess.sources import Spec, resolve
-from onnxcam.preprocess.spelling import PRESETS, parse
-from onnxcam.preprocess.tensor import TensorSpec, layout_of
+from onnxcam.preprocess.tensor_spec import TensorSpec, layout_of
 from onnxcam.preprocess.transform import CallablePreprocess, Preprocess, stack
 
 __all__ = [

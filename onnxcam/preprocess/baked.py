@@ -1,4 +1,4 @@
-"""Read what `bake` wrote of the preprocessing into a model (docs/web.md), into the fields of `spelling.build`."""
+"""Read what `bake` wrote of the preprocessing into a model (docs/web.md), into the fields of `parser.build`."""
 
 from __future__ import annotations
 

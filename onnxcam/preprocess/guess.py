@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.graph.operators import Trait, operators
-from onnxcam.preprocess.spelling import PRESETS
-from onnxcam.preprocess.tensor import TensorSpec
+from onnxcam.preprocess.parser import PRESETS
+from onnxcam.preprocess.tensor_spec import TensorSpec
 
 # What may stand between the input and its normalisation without changing the size of the numbers.
 _TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the picture
@@ -22,7 +22,7 @@ _BIG, _SMALL = 10.0, 0.1
 
 
 def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], str]:
-    """Return the fields for `spelling.build`, and in a few words what speaks for them."""
+    """Return the fields for `parser.build`, and in a few words what speaks for them."""
     if tensor.dtype.kind in "iu":
         return _by_units(tensor) or (PRESETS["raw"], f"the input is {tensor.dtype}")
     inside = None if value is None else _takes_raw_values(value)

@@ -16,10 +16,10 @@ from onnxcam.metadata import sidecar as companions
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.reserved import BAKED, stamp_of
 from onnxcam.preprocess.baked import baked
-from onnxcam.preprocess.ecosystem import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.guess import guess
-from onnxcam.preprocess.spelling import PRESETS, build, check, fields_of, parse
-from onnxcam.preprocess.tensor import TensorSpec
+from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
+from onnxcam.preprocess.tensor_spec import TensorSpec
+from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.transform import CallablePreprocess, Picture, Preprocess
 
 Spec = str | Preprocess | Callable[[Picture], NDArray[Any]]

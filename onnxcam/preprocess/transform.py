@@ -14,7 +14,7 @@ from onnxcam.media.frame import Frame
 from onnxcam.media.image import MAX_PIXELS
 from onnxcam.numbers import HUGE, real
 from onnxcam.paths import shown
-from onnxcam.preprocess.tensor import Layout
+from onnxcam.preprocess.tensor_spec import Layout
 
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]

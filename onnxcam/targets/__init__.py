@@ -1,25 +1,42 @@
-"""Which scalar is explained. Targets are data, not code: words, resolved for a picture by the model's task."""
+"""Targets: the scalar to explain. A target is data, resolved for an image by one of the model's tasks."""
 
 from onnxcam.targets.aim import Aim, ClassAim
+from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.kinds import Target, Top
 from onnxcam.targets.parser import parse
+from onnxcam.targets.recognition import find_tasks, resolve
+from onnxcam.targets.registry import (
+    KINDS,
+    TASKS,
+    KindEntry,
+    TargetKind,
+    Task,
+    register_kind,
+    register_task,
+    resolves,
+)
 from onnxcam.targets.scores import TOP, Scores, find_scores, probability
-from onnxcam.targets.task import Goal, Look, Task
-from onnxcam.targets.tasks import find_tasks, resolve
 
 __all__ = [
+    "KINDS",
+    "TASKS",
     "TOP",
     "Aim",
     "ClassAim",
     "Goal",
+    "KindEntry",
     "Look",
     "Scores",
     "Target",
+    "TargetKind",
     "Task",
     "Top",
     "find_scores",
     "find_tasks",
     "parse",
     "probability",
+    "register_kind",
+    "register_task",
     "resolve",
+    "resolves",
 ]

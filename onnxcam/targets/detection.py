@@ -1,89 +1,123 @@
-"""Detectors: the score of one detection, named by its place or its rank."""
+"""Detection: the score of one detection, selected by place, rank or class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxcam.errors import TargetError
+from onnxcam.metadata.labels import ClassNames
+from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.classes import class_index
-from onnxcam.targets.heads import Candidates, Head
-from onnxcam.targets.kinds import Box, Class, Detection, Label, Top, Wish
-from onnxcam.targets.parser import quoted
-from onnxcam.targets.task import Array, Goal, Look, ruler
+from onnxcam.targets.classification import class_index
+from onnxcam.targets.detection_decoders import Candidates, Decoder
+from onnxcam.targets.detection_layouts import find_decoder
+from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.kinds import Box, Class, Detection, Top
+from onnxcam.targets.notation import Label, quoted, rectangle
+from onnxcam.targets.registry import TargetKind, Task, resolves
 
-LEAST = 0.25  # the probability from which a candidate is a detection
-SAME = 0.5  # the overlap from which two boxes are of one object
-NEAR = 0.1  # the overlap under which a box matches nothing
+MIN_PROBABILITY = 0.25
+"""A candidate of at least this probability is a detection."""
+SAME_OBJECT = 0.5
+"""Boxes of the same object overlap by at least this intersection over union."""
+MIN_OVERLAP = 0.1
+"""A box with a smaller intersection over union with every candidate matches none."""
 
-Found: TypeAlias = "tuple[int, int]"  # the candidate and its class
+Found: TypeAlias = "tuple[int, int]"
+"""A candidate and its class."""
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(Task):
     """A detector."""
 
-    head: Head
+    decoder: Decoder
     labels: Sequence[str] | None
     name: str = "a detector"
-    wishes = (Top, Box, Detection, Class)
-    examples = "detection=0, box=10,20,90,80, box=10,20,90,80 class=dog"
+    cards = ("detection",)
+
+    @classmethod
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+        """Yield a detector if the outputs have one of the layouts of `onnxcam.targets.detection_layouts`."""
+        layout = picture_layout(image)
+        if layout is None or len(layout.space) != 2:
+            return
+        labels = names.of(None)
+        decoder = find_decoder(graph, layout, image, len(labels) if labels else None, known)
+        if decoder is not None:
+            yield cls(decoder, labels)
 
     @property
     def aim(self) -> WeightsAim:
         """Return weights over the tensor of scores."""
-        return self.head.aim
+        return self.decoder.aim
 
-    def goal(self, wish: Wish, look: Look) -> Goal:
-        """Resolve *wish*; TargetError where there is no such detection."""
-        seen = self.head.read(look.tensors(self.head.tensors), look.size)
-        note = ""
-        match wish:
-            case Box(corners, label):
-                found = self._at(seen, look.to_tensor(corners), self._class(label, seen), look)
-            case Detection(number, label):
-                found = self._ranked(seen, number, self._class(label, seen), look)
-            case Class(label):
-                found = self._ranked(seen, 0, self._class(label, seen), look)
-            case _:
-                found = self._ranked(seen, 0, None, look)
-                note = f"the best detection: {self._said(seen, found, look)}"
+    @resolves(Detection)
+    def by_rank(self, target: Detection, look: Look) -> Goal:
+        """The score of the detection of a rank, of all or of one class."""
+        seen = self._candidates(look)
+        found = self._ranked(seen, target.number, self._class(target.label, seen), look)
+        return self._goal(seen, found, look)
+
+    @resolves(Box)
+    def by_place(self, target: Box, look: Look) -> Goal:
+        """The score of the candidate at a place."""
+        seen = self._candidates(look)
+        corners = look.to_tensor(target.corners)
+        return self._goal(seen, self._at(seen, corners, self._class(target.label, seen), look), look)
+
+    @resolves(Class)
+    def by_class(self, target: Class, look: Look) -> Goal:
+        """The score of the best detection of a class."""
+        seen = self._candidates(look)
+        return self._goal(seen, self._ranked(seen, 0, self._class(target.label, seen), look), look)
+
+    @resolves(Top)
+    def top(self, target: Top, look: Look) -> Goal:
+        """The score of the best detection."""
+        seen = self._candidates(look)
+        found = self._ranked(seen, 0, None, look)
+        return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
+
+    def _candidates(self, look: Look) -> Candidates:
+        return self.decoder.read(look.tensors(self.decoder.tensors), look.size)
+
+    def _goal(self, seen: Candidates, found: Found, look: Look) -> Goal:
         candidate, category = found
         box = look.to_picture(seen.corners[candidate])
         label = self._label(category)
         return Goal(
             self.aim,
             seen.weights(candidate, category).astype(np.float32),
-            f"box={ruler(box)} class={quoted(label or category)}",
+            f"box={rectangle(box)} class={quoted(label or category)}",
             category,
             label,
             float(seen.scores[candidate, category]),
             box=box,
             region=_inside(seen.corners[candidate], look.size),
-            note=note,
         )
 
-    def ranked(self, look: Look) -> list[Wish]:
-        """Return the detections, the best first."""
-        seen = self.head.read(look.tensors(self.head.tensors), look.size)
-        return [Detection(number) for number in range(len(detections(seen)))]
+    def ranked(self, look: Look) -> list[TargetKind]:
+        """Return a target for each detection, the best first."""
+        return [Detection(number) for number in range(len(detections(self._candidates(look))))]
 
     def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> Found:
-        """Return the candidate of the best score among those that overlap *corners*, or else the nearest one."""
+        """Return the candidate with the best score among those that overlap *corners* enough, or else most."""
         scores = _of_class(seen.scores, category)
         overlaps = np.where(scores.max(axis=1, initial=0) > 0, _overlap(seen.corners, np.asarray(corners)), 0)
         best = float(overlaps.max(initial=0))
-        if best < NEAR:
+        if best < MIN_OVERLAP:
             what = "" if category is None else f" as class {self._label(category) or category!r}"
             raise TargetError(
-                f"the box {ruler(look.to_picture(corners))} matches nothing that the model proposes{what}; "
+                f"the box {rectangle(look.to_picture(corners))} matches nothing that the model proposes{what}; "
                 f"it detects {self._all(seen, look)}"
             )
-        close = np.where(overlaps >= min(SAME, best), scores.max(axis=1), -1)
+        close = np.where(overlaps >= min(SAME_OBJECT, best), scores.max(axis=1), -1)
         candidate = int(np.argmax(close))
         return candidate, int(np.argmax(scores[candidate]))
 
@@ -92,8 +126,9 @@ class Detections:
         if number >= len(found):
             what = "objects" if category is None else f"objects of class {self._label(category) or category!r}"
             raise TargetError(
-                f"there is no detection {number}: the model detects {len(found)} {what} in this picture (counted from "
-                f"0, from {LEAST:.0%} on); in all {self._all(seen, look)}. A box=x1,y1,x2,y2 may name any place"
+                f"there is no detection {number}: the model detects {len(found)} {what} in this picture (counted "
+                f"from 0, from {MIN_PROBABILITY:.0%} on); in all {self._all(seen, look)}. "
+                "A box=x1,y1,x2,y2 may name any place"
             )
         return found[number]
 
@@ -109,14 +144,14 @@ class Detections:
     def _said(self, seen: Candidates, found: Found, look: Look) -> str:
         candidate, category = found
         name = self._label(category) or f"class {category}"
-        return f"{name} {seen.scores[found]:.0%} at {ruler(look.to_picture(seen.corners[candidate]))}"
+        return f"{name} {seen.scores[found]:.0%} at {rectangle(look.to_picture(seen.corners[candidate]))}"
 
     def _all(self, seen: Candidates, look: Look) -> str:
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
 
 
 def detections(seen: Candidates, category: int | None = None) -> list[Found]:
-    """Return the candidates that are detections, the best first; of those that overlap only the best of a class."""
+    """Return the candidates that are detections, the best first, after non-maximum suppression in each class."""
     import cv2
 
     scores = _of_class(seen.scores, category)
@@ -124,8 +159,10 @@ def detections(seen: Candidates, category: int | None = None) -> list[Found]:
     tops = scores.max(axis=1)
     x1, y1, x2, y2 = seen.corners.T
     boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-    likely = np.flatnonzero(tops >= LEAST)
-    kept = cv2.dnn.NMSBoxesBatched(boxes[likely].tolist(), tops[likely].tolist(), best[likely].tolist(), LEAST, SAME)
+    likely = np.flatnonzero(tops >= MIN_PROBABILITY)
+    kept = cv2.dnn.NMSBoxesBatched(
+        boxes[likely].tolist(), tops[likely].tolist(), best[likely].tolist(), MIN_PROBABILITY, SAME_OBJECT
+    )
     order = sorted((int(likely[i]) for i in np.asarray(kept, int).reshape(-1)), key=lambda i: -tops[i])
     return [(i, int(best[i])) for i in order]
 

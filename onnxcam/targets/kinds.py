@@ -1,114 +1,221 @@
-"""What may be asked for: each kind of target as data; `onnxcam.targets.parser` reads them from words."""
+"""Kinds of targets. Each is a dataclass, entered with its notation; a task's methods resolve it (`resolves`)."""
 
 from __future__ import annotations
 
-import os
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from numpy.typing import NDArray
+from onnxcam import _moved
+from onnxcam.metadata import labels as labelling
+from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
+from onnxcam.targets.registry import TargetKind, register_kind
 
-Label: TypeAlias = "int | str"
-Picture: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
-Corners: TypeAlias = tuple[float, float, float, float]
 
-
+@register_kind("top", help="the model's first choice; `top=5`: its first five, one map each", keys={"top": count})
 @dataclass(frozen=True)
-class Top:
-    """What the model itself puts first; the *count* that it puts first are several targets."""
+class Top(TargetKind):
+    """The model's first choice; a *count* above 1 asks for several targets."""
 
     count: int = 1
 
 
+@register_kind("281", "a label", help="the score of a class, by index or name")
 @dataclass(frozen=True)
-class Class:
+class Class(TargetKind):
     """The score of a class."""
 
     label: Label
 
 
+def _contrast(words: str, names: Collection[str]) -> Contrast | None:
+    """Read ``A-B``: two numbers, or two class names, which may contain hyphens."""
+    for place in (match.start() for match in re.finditer("-", words)):
+        pair = words[:place].strip(), words[place + 1 :].strip()
+        if all(part.isdigit() or part == "top" or labelling.folded(part) in names for part in pair):
+            return Contrast(label(words, 0, pair[0]), label(words, place + 1, pair[1]))
+    return None
+
+
+def _against(words: str, names: Collection[str]) -> Against | None:
+    return Against(label(words, 4, words[4:].strip())) if words.startswith("not ") else None
+
+
+@register_kind("not 281", help="the negative score of a class: the evidence against it", read=_against)
 @dataclass(frozen=True)
-class Contrast:
-    """The score of a class less that of another."""
-
-    label: Label
-    against: Label
-
-
-@dataclass(frozen=True)
-class Against:
+class Against(TargetKind):
     """The negative score of a class."""
 
     label: Label
 
 
+@register_kind("281-285", help="the score of a class minus that of another", read=_contrast)
 @dataclass(frozen=True)
-class Element:
-    """Elements of a tensor, their sum or mean. The first axis is the picture's, of length 1, if the tensor has one."""
+class Contrast(TargetKind):
+    """The score of a class minus that of another."""
+
+    label: Label
+    against: Label
+
+
+@register_kind(
+    "box=10,20,90,80",
+    "box=10,20,90,80 class=dog",
+    help="the score of the detection at x1,y1,x2,y2, in pixels of the image",
+    keys={"box": corners},
+    options={"class": label},
+)
+@dataclass(frozen=True)
+class Box(TargetKind):
+    """The detection at (x1, y1, x2, y2), in pixels of the image."""
+
+    corners: Corners
+    label: Label | None = None
+
+
+@register_kind(
+    "detection=0",
+    help="the score of a detection by rank, the best is 0; `class=dog` counts one class only",
+    keys={"detection": number},
+    options={"class": label},
+)
+@dataclass(frozen=True)
+class Detection(TargetKind):
+    """The detection of rank *number*, the best is 0, among all detections or those of one class."""
+
+    number: int = 0
+    label: Label | None = None
+
+
+@register_kind(
+    "class=3",
+    "mask=FILE",
+    "class=3 mask=FILE",
+    help="the mean score of a class over its region, or over a mask of the image's size",
+    keys={"class": label, "mask": text},
+)
+@dataclass(frozen=True)
+class ClassRegion(TargetKind):
+    """The score of a class over *mask*, or where the model predicts the class."""
+
+    label: Label | None = None
+    mask: Picture | None = None
+
+
+@register_kind(
+    "like=FILE",
+    "like=FILE unlike=FILE",
+    help="the cosine similarity to another image, minus that to a third",
+    keys={"like": text, "unlike": text},
+)
+@dataclass(frozen=True)
+class Like(TargetKind):
+    """The cosine similarity to *picture*, minus that to *unlike*."""
+
+    picture: Picture | None = None
+    unlike: Picture | None = None
+
+
+@register_kind(
+    "text=AB12",
+    'text="A B" at=0',
+    help="a text of a text recogniser, or its character number `at` alone",
+    keys={"text": text},
+    options={"at": number},
+)
+@dataclass(frozen=True)
+class Text(TargetKind):
+    """The recognition of *text*, or of its character number *at* alone."""
+
+    text: str
+    at: int | None = None
+
+
+@register_kind(
+    'word=red after="a small"',
+    "word=red step=2",
+    help="a word of a caption, after given words or at a place of the model's own caption",
+    keys={"word": text, "after": text, "step": number},
+    exclusive=("after", "step"),
+)
+@dataclass(frozen=True)
+class Word(TargetKind):
+    """The next word *word* after the words *after*, or at place *step* of the model's own caption."""
+
+    word: str | None = None
+    after: str | None = None
+    step: int | None = None
+
+
+@register_kind(
+    "patch=10,20,90,80",
+    help="the edges in a part of the output image, in its pixels",
+    keys={"patch": corners},
+)
+@dataclass(frozen=True)
+class Patch(TargetKind):
+    """A part (x1, y1, x2, y2) of the output image, in its pixels."""
+
+    corners: Corners
+
+
+_ELEMENT = re.compile(r"(?P<tensor>.+?)\[(?P<index>[^\]]*)\](?P<tail>.*)")
+
+
+def _element(words: str, names: Collection[str]) -> TensorElement | None:
+    found = _ELEMENT.fullmatch(words)
+    if found is None or "=" in words.split("[")[0]:
+        return None
+    start, parts = found.start("index"), []
+    for part in found["index"].split(","):
+        parts.append(_index(words, start, part))
+        start += len(part) + 1
+    tail, single = found["tail"].strip(), all(isinstance(part, int) for part in parts)
+    if tail not in ("", ".sum()", ".mean()"):
+        fail(words, found.start("tail"), "only .sum() or .mean() may follow the brackets")
+    if not tail and not single:
+        fail(words, len(words), "several elements need .sum() or .mean()")
+    return TensorElement(found["tensor"].strip(), tuple(parts), mean=tail == ".mean()")
+
+
+def _index(words: str, start: int, part: str) -> int | slice:
+    ends = [end.strip() for end in part.split(":")]
+    if all(NUMBER.fullmatch(end) or (not end and len(ends) > 1) for end in ends):
+        numbers = [int(end) if end else None for end in ends]
+        if len(ends) == 1:
+            return int(ends[0])
+        if len(ends) == 2 or (len(ends) == 3 and numbers[2] != 0):
+            return slice(*numbers)
+    why = "is out of range" if part.strip().lstrip("-").isdecimal() else "is no index"
+    return fail(words, start + len(part) - len(part.lstrip()), f"{part.strip()!r} {why}")
+
+
+@register_kind(
+    "NAME[0, 3]",
+    "NAME[0, 3, :, :].sum()",
+    "NAME[:, 3].mean()",
+    help="an element of any tensor, or the sum or mean of several",
+    read=_element,
+)
+@dataclass(frozen=True)
+class TensorElement(TargetKind):
+    """Elements of a tensor, their sum or mean. The first axis is the batch, of length 1, if the tensor has one."""
 
     tensor: str
     index: tuple[int | slice, ...]
     mean: bool = False
 
 
-@dataclass(frozen=True)
-class Box:
-    """The detection at (x1, y1, x2, y2), in pixels of the picture."""
+Target: TypeAlias = "int | str | TargetKind | None"
+"""What a user may pass: a class index, words, one of the kinds above, or None for the model's first choice."""
 
-    corners: Corners
-    label: Label | None = None
+_RENAMED: dict[str, Any] = {"Region": ClassRegion, "Element": TensorElement, "Wish": TargetKind}
 
 
-@dataclass(frozen=True)
-class Detection:
-    """The detection of this number, the best is 0; of those of a class, if one is named."""
-
-    number: int = 0
-    label: Label | None = None
-
-
-@dataclass(frozen=True)
-class Region:
-    """The score of a class over a region: that of *mask*, or where the model itself sees the class."""
-
-    label: Label | None = None
-    mask: Picture | None = None
-
-
-@dataclass(frozen=True)
-class Like:
-    """The cosine between the embedding and that of *picture*, less that with *unlike*."""
-
-    picture: Picture | None
-    unlike: Picture | None = None
-
-
-@dataclass(frozen=True)
-class Text:
-    """That *text* is read; only its character number *at*."""
-
-    text: str
-    at: int | None = None
-
-
-@dataclass(frozen=True)
-class Word:
-    """That the caption goes on with *word*, after the words *after* or at place *step* of the model's own caption."""
-
-    word: str | None
-    after: str | None = None
-    step: int | None = None
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A part (x1, y1, x2, y2) of the picture that is put out."""
-
-    corners: Corners
-
-
-Wish: TypeAlias = (
-    "Top | Class | Contrast | Against | Element | Box | Detection | Region | Like | Text | Word | Patch"  #
-)
-WISHES = (Top, Class, Contrast, Against, Element, Box, Detection, Region, Like, Text, Word, Patch)
-Target: TypeAlias = "int | str | Wish | None"
+def __getattr__(name: str) -> Any:
+    """Return a kind under its name of 0.1, with a warning."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _moved.warn(f"{__name__}.{name}", f"{__name__}.{_RENAMED[name].__name__}")
+    return _RENAMED[name]

@@ -1,8 +1,8 @@
-"""The scores of classes: which output holds them, where they are linear, and what probability they mean."""
+"""Class scores: the output that holds them, the tensor where they are linear, and their probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import Units, dequantised, units
 
 TOP = -1
-"""The class index that stands for the model's own top class."""
+"""The class index that means the class with the highest score."""
 
 HEADS = {
     "Softmax": "softmax",
@@ -32,17 +32,17 @@ _TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Dr
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of the classes, where they are linear: behind them come only softmax or sigmoid and reshapes."""
+    """The class scores before softmax or sigmoid: only these and reshapes follow."""
 
     value: ir.Value  # what is differentiated
-    shown: ir.Value  # the same as the model goes on with it: rounded, where it rounds them
-    output: str  # the graph output that they become
-    head: str | None  # "softmax", "logsoftmax", "sigmoid", or None where nothing comes behind
+    shown: ir.Value  # the same value after rounding, in a quantised model
+    output: str  # the graph output
+    head: str | None  # the function that follows: "softmax", "logsoftmax", "sigmoid", or None
     classes: int
-    output_units: Units | None = None  # of `output`, where that holds integers
+    output_units: Units | None = None  # scale and zero point of an output of integers
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the model's own choice."""
+        """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the highest score."""
         flat, known = self.flat(op, self.shown), constant(wanted)
         if known is not None and (known >= 0).all():
             index = wanted
@@ -78,10 +78,10 @@ class Scores:
 
 
 def find_scores(graph: ir.Graph, op: Emitter | None = None) -> Scores:
-    """Return the class scores of *graph*: its first output [N, classes], followed back through softmax or sigmoid.
+    """Return the class scores of *graph*: its first output [N, classes], traced back through softmax or sigmoid.
 
-    What a fused operator computes before it rounds is added to the graph: by *op*, where another emitter is at work and
-    names must stay apart. TargetError where no output is a vector of scores.
+    The value of a fused operator before rounding is added to the graph by *op*, or by an emitter of its own; pass the
+    emitter that is in use, so that names stay unique. TargetError if no output is a vector of scores.
     """
     tensors = [output for output in graph.outputs if no_numbers(output) is None]
     for output in tensors:
@@ -98,7 +98,7 @@ def find_scores(graph: ir.Graph, op: Emitter | None = None) -> Scores:
 
 
 def _classes(output: ir.Value) -> int | None:
-    """Return the number of classes if all axes of *output* but the batch and one are of length 1."""
+    """Return the number of classes, if at most one axis of *output* besides the batch is longer than 1; else None."""
     if output.shape is None or len(output.shape) == 0:
         return None
     dims = list(output.shape[1:] if len(output.shape) > 1 else output.shape)
@@ -109,14 +109,14 @@ def _classes(output: ir.Value) -> int | None:
 
 
 def _of_candidates(output: ir.Value, outputs: Sequence[ir.Value]) -> bool:
-    """Whether *output* is [N, B, 1] beside boxes [N, B, 4]: one score for each candidate of a detector."""
+    """Return whether *output* is [N, B, 1] beside boxes [N, B, 4]: a score for each candidate of a detector."""
     shapes = [list(y.shape) for y in outputs if y.shape is not None and len(y.shape) == 3]
     own = list(output.shape or ())
     return len(own) == 3 and own[2] == 1 and any(shape[1:] == [own[1], 4] for shape in shapes)
 
 
 def of_pictures(output: ir.Value, graph: ir.Graph) -> bool:
-    """Whether the first axis of *output* may be that of pictures: not so where its fixed length is that of no input."""
+    """Return whether the first axis of *output* may be the batch: not if its fixed length is that of no input."""
     first = output.shape[0] if output.shape is not None and len(output.shape) > 1 else 1
     lengths = [x.shape[0] for x in graph.inputs if x.shape is not None and len(x.shape)]
     return not isinstance(first, int) or first == 1 or any(not isinstance(n, int) or n == first for n in lengths)
@@ -135,10 +135,10 @@ def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
 
 
 def _before_rounding(output: ir.Value, op: Emitter | None) -> ir.Value:
-    """Return the real scores that were quantised to *output*, where there are any; else *output*.
+    """Return the real scores that were quantised to *output*; *output* itself if it is not quantised.
 
-    Quantised logits are often clipped where the network is sure: there no gradient passes. Where an operator such as
-    QGemm rounds by itself, what it computes before is added to the graph.
+    Quantised logits are often clipped where the network is confident, and clipping stops the gradient. If an operator
+    such as QGemm rounds by itself, its value before rounding is added to the graph.
     """
     value: ir.Value | None = output
     while value is not None and (node := value.producer()) is not None:
@@ -155,7 +155,7 @@ def _before_rounding(output: ir.Value, op: Emitter | None) -> ir.Value:
 
 
 def _composed(node: ir.Node, op: Emitter | None) -> ir.Value | None:
-    """Add to the graph of *node* what it computes before it rounds; None where it does not round."""
+    """Add the value of *node* before rounding to its graph; None if it does not round."""
     if node.graph is None:
         return None
     op = Emitter(node.graph) if op is None else op
@@ -167,15 +167,12 @@ def _composed(node: ir.Node, op: Emitter | None) -> ir.Value | None:
 
 
 def integer_units(x: ir.Value) -> Units | None:
-    """Return what the integers *x* mean; None where it holds none, or nobody tells."""
+    """Return the scale and zero point of the integers *x*; None for floats, or where they are unknown."""
     return None if x.dtype is None or x.dtype.is_floating_point() else units(x)
 
 
 def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
-    """Return the numbers, float64 [K], that one picture's *values* of the output stand for.
-
-    None for integers of unknown meaning.
-    """
+    """Return one image's *values* of the output as real numbers, float64 [K]; None for integers of unknown scale."""
     known = scores.output_units.known if scores.output_units is not None else None
     if np.issubdtype(values.dtype, np.integer) and known is None:
         return None
@@ -184,30 +181,55 @@ def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
     return real
 
 
-def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.ndarray | None:
-    """Return the probabilities, float64 [K], in one picture's *values* of the output.
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return exp(x) / Σ exp(x) along *axis*, without overflow."""
+    exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=axis, keepdims=True))
 
-    The graph's own where it ends in softmax or sigmoid. Where it ends in plain scores it is their softmax, or their
-    sigmoid if the classes do not exclude each other; None for scores that are integers of unknown meaning.
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(−x)), without overflow."""
+    return np.asarray(np.exp(-np.logaddexp(0, -x)))
+
+
+def are_exclusive(head: str | None, multi_label: bool = False) -> bool:
+    """Return whether classes exclude each other: not behind a sigmoid, and not if the card says *multi_label*."""
+    return head != "sigmoid" and not multi_label
+
+
+def missing_head(head: str | None, classes: int, *, exclusive: bool) -> str:
+    """Return the function from scores behind *head* to probabilities: "none", "exp", "sigmoid" or "softmax"."""
+    if head in ("softmax", "sigmoid", "logsoftmax"):
+        return "exp" if head == "logsoftmax" else "none"
+    return "softmax" if exclusive and classes > 1 else "sigmoid"
+
+
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": np.asarray,
+    "exp": np.exp,
+    "sigmoid": sigmoid,
+    "softmax": softmax,
+}
+
+
+def to_probabilities(real: np.ndarray, head: str | None, *, exclusive: bool) -> np.ndarray:
+    """Return the probabilities, float64 [K], of real scores [K] behind *head*, for *exclusive* classes or not."""
+    function = _FUNCTIONS[missing_head(head, len(real), exclusive=exclusive)]
+    return np.asarray(function(real.astype(np.float64)))
+
+
+def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.ndarray | None:
+    """Return the probabilities, float64 [K], in one image's *values* of the output.
+
+    They are the values themselves where the graph ends in softmax or sigmoid; else the softmax of the scores, or their
+    sigmoid if classes do not exclude each other. None for integers of unknown scale.
     """
     real = real_scores(scores, values)
-    return None if real is None else meant(real, scores.head, exclusive=not multi_label)
-
-
-def meant(real: np.ndarray, head: str | None, *, exclusive: bool) -> np.ndarray:
-    """Return the probabilities, float64 [K], that scores [K] behind *head* mean, *exclusive* classes or not."""
-    real = real.astype(np.float64)
-    if head in ("softmax", "sigmoid"):
-        return real
-    if head == "logsoftmax":
-        return np.exp(real)
-    if not exclusive or len(real) == 1:
-        return np.exp(-np.logaddexp(0, -real))  # 1 / (1 + e^-x), which overflows
-    exponentials = np.exp(real - real.max())
-    return exponentials / exponentials.sum()
+    exclusive = are_exclusive(scores.head, multi_label)
+    return None if real is None else to_probabilities(real, scores.head, exclusive=exclusive)
 
 
 def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:
-    """Return the probability of class *index* for one picture, as `probabilities` has it."""
+    """Return the probability of class *index* for one image, as `probabilities` does."""
     found = probabilities(scores, outputs[scores.output], multi_label)
     return None if found is None else float(found[index])

@@ -1,26 +1,32 @@
-"""Text recognisers trained by CTC: that a text is read, and each character of it."""
+"""Text recognition trained by CTC: a text, or one of its characters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
+from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.kinds import Text, Top, Wish
-from onnxcam.targets.parser import quoted
-from onnxcam.targets.task import Array, Goal, Look
+from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
+from onnxcam.targets.kinds import Text, Top
+from onnxcam.targets.notation import quoted
+from onnxcam.targets.registry import Task, resolves
+
+_BLANKS = ("", "blank", "<blank>", "[blank]")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A recogniser that puts out scores of an alphabet for each frame, [N, T, A] or [T, N, A]; one letter is the blank.
+class TextRecognition(Task):
+    """A text recogniser: scores of an alphabet for each frame, [N, T, A] or [T, N, A]; one letter is the blank.
 
-    log p(text) is a sum over all ways to spread the text over the frames. Its derivative by log y_t(k) is γ_t(k), how
-    probable it is that frame t stands for letter k (Graves et al., 2006). What is explained is Σ γ_t(k) y_t(k) over the
-    letters of the text, or those frames alone that stand for one of them, with γ held at this picture's.
+    p(text) is the sum of the probabilities of all alignments of the text with the frames. The derivative of log p(text)
+    with respect to log y_t(k) is γ_t(k), the probability that frame t aligns with letter k (Graves et al., 2006). The
+    explained scalar is Σ γ_t(k) y_t(k) over the letters of the text, or over one of them, with γ fixed at this image's.
     """
 
     output: str
@@ -28,24 +34,41 @@ class Reading:
     labels: Sequence[str]  # the alphabet; the blank is ""
     blank: int
     name: str = "a text recogniser"
-    wishes = (Top, Text)
-    examples = 'text=AB12, text="A B" at=0'
+    cards = ("text",)
+
+    @classmethod
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+        """Yield a text recogniser for each output of rank 3 behind a recurrent layer, if its letters are known."""
+        for y in numeric_outputs(graph, 3) if known or _is_recurrent(graph) else ():
+            labels = class_names(names, length(y, 2), known)
+            if labels:
+                blank = next((i for i, letter in enumerate(labels) if letter in _BLANKS), 0)
+                yield cls(y.name or "", _batch_axis(y, image), labels, blank)
 
     @property
     def aim(self) -> WeightsAim:
         """Return weights over the output."""
         return WeightsAim(self.output, self.batch)
 
-    def goal(self, wish: Wish, look: Look) -> Goal:
-        """Resolve *wish*; TargetError for a letter that is not in the alphabet, or a text too long for the frames."""
+    @resolves(Text)
+    def text(self, target: Text, look: Look) -> Goal:
+        """The recognition of a text, or of one of its characters."""
+        if not target.text:
+            raise TargetError("there is no letter in the text; name some with text=…")
+        return self._goal(self._logs(look), target.text, target.at)
+
+    @resolves(Top)
+    def top(self, target: Top, look: Look) -> Goal:
+        """The recognition of the text that the model reads."""
         logs = self._logs(look)
-        text = wish.text if isinstance(wish, Text) else self._read(logs)
-        at = wish.at if isinstance(wish, Text) else None
-        letters = [self._index(letter, text) for letter in text]
-        if not letters:
-            if isinstance(wish, Text):
-                raise TargetError("there is no letter in the text; name some with text=…")
+        text = self._read(logs)
+        if not text:
             raise TargetError("the model reads no letter in this picture; name one with text=…")
+        return replace(self._goal(logs, text), note=f"what the model reads, {text!r}")
+
+    def _goal(self, logs: Array, text: str, at: int | None = None) -> Goal:
+        """Return the goal for *text*; TargetError for a letter outside the alphabet, or more letters than frames."""
+        letters = [self._index(letter, text) for letter in text]
         if at is not None and at >= len(letters):
             raise TargetError(f"text {text!r} has no character {at}; they are counted from 0")
         states = _occupancy(logs, letters, self.blank)
@@ -58,8 +81,7 @@ class Reading:
             if at in (None, place):
                 weights[:, letter] += states[:, 2 * place + 1]
         words = f"text={quoted(text)}"
-        note = "" if isinstance(wish, Text) else f"what the model reads, {text!r}"
-        return Goal(self.aim, weights, words if at is None else f"{words} at={at}", label=text, note=note)
+        return Goal(self.aim, weights, words if at is None else f"{words} at={at}", label=text)
 
     def _logs(self, look: Look) -> Array:
         """Return the logarithms of the probabilities [T, A]."""
@@ -71,7 +93,7 @@ class Reading:
         return y - top - np.log(np.exp(y - top).sum(axis=1, keepdims=True))
 
     def _read(self, logs: Array) -> str:
-        """Return the text along the best letter of each frame: repeated ones count once, blanks not at all."""
+        """Return the text of the best letter of each frame; repeated letters count once, blanks not at all."""
         best = logs.argmax(axis=1)
         kept = best[np.flatnonzero(np.diff(best, prepend=-1))]
         return "".join(self.labels[i] for i in kept if i != self.blank)
@@ -85,8 +107,20 @@ class Reading:
         return list(self.labels).index(letter)
 
 
+def _is_recurrent(graph: ir.Graph) -> bool:
+    return any(node.op_type in ("LSTM", "GRU") for node in graph)
+
+
+def _batch_axis(y: ir.Value, image: ir.Value) -> int:
+    """Return the batch axis of *y*: 1 where that axis has the length of the image's batch, else 0."""
+    if y.shape is None or image.shape is None:
+        return 0
+    own, batch = y.shape[1], image.shape[0]
+    return int(own == 1 if isinstance(batch, int) else str(own) == str(batch))
+
+
 def _occupancy(logs: Array, letters: Sequence[int], blank: int) -> Array | None:
-    """Return γ [T, S]: how probable each state is in each frame, given the text; None where it does not fit.
+    """Return γ [T, S], the probability of each state in each frame, given the text; None where the text does not fit.
 
     The states are the letters with blanks around them: S = 2 L + 1. Forward and backward recursion of CTC.
     """

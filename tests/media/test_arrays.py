@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from onnxcam.errors import ImageError, ModelError
-from onnxcam.media import arrays, volume
+from onnxcam.media import numpy_files, volume
 
 VOXELS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -51,7 +51,7 @@ def test_arrays_come_back(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", array)
     np.savez_compressed(tmp_path / "a.npz", only=array)
     for name in ("a.npy", "a.npz"):
-        found = arrays.read(tmp_path / name, ModelError)
+        found = numpy_files.read(tmp_path / name, ModelError)
         np.testing.assert_array_equal(found, array)
         assert found.dtype == array.dtype
         assert found.flags.writeable
@@ -84,7 +84,7 @@ def test_what_is_no_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.npy").write_bytes(data)
     with pytest.raises(ModelError) as caught:
-        arrays.read(Path("bad.npy"), ModelError)
+        numpy_files.read(Path("bad.npy"), ModelError)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path("opened").exists()

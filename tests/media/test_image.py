@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from onnxcam.errors import ImageError, OutputError
-from onnxcam.media import headers, image
+from onnxcam.media import image, image_headers
 from onnxcam.stderr import silence
 
 # Four quarters that tell all eight orientations apart, in RGB, large enough to survive JPEG.
@@ -287,7 +287,7 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp", ".gif", ".ppm"])
 def test_the_size_in_the_header(suffix: str) -> None:
-    assert headers.size(cv2.imencode(suffix, np.zeros((20, 30, 3), np.uint8))[1].tobytes()) == (30, 20)
+    assert image_headers.size(cv2.imencode(suffix, np.zeros((20, 30, 3), np.uint8))[1].tobytes()) == (30, 20)
 
 
 def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
@@ -300,7 +300,7 @@ def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
 
 def _mended(data: bytes) -> bytes:
     """Return a PNG with right check sums, so that the damage is found further inside."""
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in headers.png_chunks(data))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in image_headers.png_chunks(data))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp", ".tiff", ".ppm"])

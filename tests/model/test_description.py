@@ -9,7 +9,7 @@ import pytest
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.model.description import ModelDescription
 from onnxcam.structure.layout import GridLayout
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 
 TWO_INPUTS = """
 <ir_version: 8, opset_import: ["" : 18]>

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnxcam import preprocess as pre
 from onnxcam.errors import PreprocessError
 from onnxcam.media.frame import Frame
-from onnxcam.preprocess import Preprocess, TensorSpec, parse, resolve, spelling
+from onnxcam.preprocess import Preprocess, TensorSpec, parse, parser, resolve
 
 F32 = np.dtype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -397,7 +397,7 @@ def test_the_page_for_users() -> None:
     for text in stated:
         parse(text)
     table = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    assert sorted(table) == sorted([*pre.PRESETS, *spelling._KEYS])
+    assert sorted(table) == sorted([*pre.PRESETS, *parser._KEYS])
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from onnxcam.errors import TargetError
-from onnxcam.targets.captions import Captions
+from onnxcam.targets.captioning import Captions
 from tests.targets.opened import Opened
 
 WORDS = ["", "<start>", "a", "small", "red", "circle", "<end>"]

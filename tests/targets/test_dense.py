@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
 from onnxcam.media import image
-from onnxcam.targets.dense import Pictures, Segmentation
+from onnxcam.targets.image_to_image import ImageToImage
+from onnxcam.targets.segmentation import Segmentation
 from tests.targets.opened import Opened
 
 Array = NDArray[Any]
@@ -157,7 +158,7 @@ def test_the_edges_of_a_patch() -> None:
     model = grid("float[n, 3, 8, 12]", last)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "sizes"))
     opened, x = Opened(model), RNG.standard_normal((1, 3, 4, 6)).astype(np.float32)
-    assert isinstance(opened.network.task, Pictures)
+    assert isinstance(opened.network.task, ImageToImage)
     y = opened.outputs(x)["y"][0].astype(np.float64)
     y += 1e-3 * RNG.standard_normal(y.shape)  # no two neighbours are equal
     look = opened.look(x)

@@ -9,7 +9,7 @@ import pytest
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.heads import Final, Pair, Table, Yolo
+from onnxcam.targets.detection_decoders import ScoresAndBoxes, Suppressed, SuppressedTable, Yolo
 from tests.networks import export
 from tests.optional import torch
 from tests.targets.detectors import (
@@ -40,12 +40,12 @@ LAYOUTS: dict[str, tuple[type[Detector], type, dict[str, Any], str]] = {
     "yolov8, in parts": (YoloV8Parts, Yolo, {}, "sigmoid"),
     "yolov8, masks": (YoloV8Masks, Yolo, {"output_names": ["output0", "output1"]}, "sigmoid"),
     "yolov5": (YoloV5, Yolo, {}, "objectness"),
-    "yolov10": (YoloV10, Table, {}, "sigmoid"),
-    "ssd": (Ssd, Pair, PAIRED, "background"),
-    "detr": (Detr, Pair, LOGITS, "logit"),
-    "rt-detr": (RtDetr, Pair, LOGITS, "logit"),
-    "torchvision": (Torchvision, Final, {"output_names": ["boxes", "labels", "scores"]}, "sigmoid"),
-    "labels, boxes, scores": (Triple, Final, {"output_names": ["labels", "boxes", "scores"]}, "sigmoid"),
+    "yolov10": (YoloV10, SuppressedTable, {}, "sigmoid"),
+    "ssd": (Ssd, ScoresAndBoxes, PAIRED, "background"),
+    "detr": (Detr, ScoresAndBoxes, LOGITS, "logit"),
+    "rt-detr": (RtDetr, ScoresAndBoxes, LOGITS, "logit"),
+    "torchvision": (Torchvision, Suppressed, {"output_names": ["boxes", "labels", "scores"]}, "sigmoid"),
+    "labels, boxes, scores": (Triple, Suppressed, {"output_names": ["labels", "boxes", "scores"]}, "sigmoid"),
 }
 
 
@@ -68,7 +68,7 @@ def test_it_is_found_and_read(layout: str, made: dict[str, tuple[Detector, Opene
     _, opened = made[layout]
     task = opened.network.task
     assert isinstance(task, Detections)
-    assert isinstance(task.head, LAYOUTS[layout][1])
+    assert isinstance(task.decoder, LAYOUTS[layout][1])
     best, second = (opened.goal(f"detection={number}", X) for number in range(2))
     for goal, (box, category, _) in ((best, OBJECTS[0]), (second, OBJECTS[1])):
         assert goal.box == pytest.approx(box, abs=1e-3)

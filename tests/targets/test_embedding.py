@@ -10,7 +10,7 @@ import pytest
 
 from onnxcam.errors import TargetError
 from onnxcam.media import image
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.embedding import Embedding
 from tests.optional import torch
 from tests.targets.opened import Opened

@@ -10,7 +10,7 @@ import pytest
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.heads import Pair, Yolo
+from onnxcam.targets.detection_decoders import ScoresAndBoxes, Yolo
 from tests.targets.detectors import (
     NAMES,
     SIZE,
@@ -87,18 +87,18 @@ RULES: dict[str, tuple[list[str], dict[str, Any], Any]] = {
     "boxes by their name": (
         ["float[1, 20, 4] scores", "float[1, 20, 4] boxes"],
         {},
-        Pair("scores", "boxes"),
+        ScoresAndBoxes("scores", "boxes"),
     ),
     "scores by their name": (
         ["float[1, 20, 32] hidden", "float[1, 20, 6] logits", "float[1, 20, 4] pred_boxes"],
         {},
-        Pair("logits", "pred_boxes", centred=True),
+        ScoresAndBoxes("logits", "pred_boxes", centred=True),
     ),
-    "nameless": (["float[1, 20, 4] a", "float[1, 20, 6] b"], {}, Pair("b", "a")),
+    "nameless": (["float[1, 20, 4] a", "float[1, 20, 6] b"], {}, ScoresAndBoxes("b", "a")),
     "a class more than names": (
         ["float[1, 20, 4] a", "float[1, 20, 4] boxes"],
         {"labels": NAMES},
-        Pair("a", "boxes", exclusive=True, labels=3),
+        ScoresAndBoxes("a", "boxes", exclusive=True, labels=3),
     ),
 }
 
@@ -109,7 +109,7 @@ def test_every_rule(name: str) -> None:
     model = outputs_only(*outputs, sigmoid=True, size=settings.get("size", SIZE))
     task = Opened(model, labels=settings.get("labels")).network.task
     assert isinstance(task, Detections)
-    assert task.head == head
+    assert task.decoder == head
 
 
 def test_a_file_that_says_so_needs_no_sigmoid() -> None:
@@ -120,10 +120,10 @@ def test_a_file_that_says_so_needs_no_sigmoid() -> None:
     onnx.helper.set_model_props(model, {"onnxcam": json.dumps({"schema": 1, "task": "detection"})})
     task = Opened(model).network.task
     assert isinstance(task, Detections)
-    assert task.head == Yolo("y", True, False)
+    assert task.decoder == Yolo("y", True, False)
 
 
-def read(pair: Pair, scores: Array, boxes: Array) -> tuple[Array, Array]:
+def read(pair: ScoresAndBoxes, scores: Array, boxes: Array) -> tuple[Array, Array]:
     found = pair.read([scores[None], boxes[None]], (SIZE, SIZE))
     return found.scores, found.weights(0, 0)
 
@@ -133,27 +133,29 @@ FAR = np.tile(np.array([[0.1, 0.1, 0.4, 0.4]]), (6, 1))
 
 def test_no_object_is_seen_from_the_numbers() -> None:
     scores = np.full((6, 3), -5.0)
-    np.testing.assert_allclose(read(Pair("s", "b"), scores, FAR)[0], 1 / (1 + np.exp(5)))  # independent, all unlikely
+    np.testing.assert_allclose(
+        read(ScoresAndBoxes("s", "b"), scores, FAR)[0], 1 / (1 + np.exp(5))
+    )  # independent, all unlikely
     scores[1:, 2] = 5
     scores[0, 0] = 5
-    found, _ = read(Pair("s", "b"), scores, FAR)
+    found, _ = read(ScoresAndBoxes("s", "b"), scores, FAR)
     assert not found[:, 2].any()
     assert found[0, 0] == pytest.approx(1, abs=1e-3)
-    turned, _ = read(Pair("s", "b"), scores[:, ::-1], FAR)
+    turned, _ = read(ScoresAndBoxes("s", "b"), scores[:, ::-1], FAR)
     assert not turned[:, 0].any()
 
 
 def test_no_object_is_none_of_the_names() -> None:
     scores = np.full((6, 3), -5.0)
     scores[1:, 0], scores[0, 1] = 5, 5
-    found, weights = read(Pair("s", "b", exclusive=True, labels=2), scores, FAR)
+    found, weights = read(ScoresAndBoxes("s", "b", exclusive=True, labels=2), scores, FAR)
     assert found.shape == (6, 2)
     assert found[0].argmax() == 0
     assert weights[0].tolist() == [0, 1, 0]
-    found, weights = read(Pair("s", "b", labels=3), scores, FAR)
+    found, weights = read(ScoresAndBoxes("s", "b", labels=3), scores, FAR)
     assert found.shape == (6, 3)
     assert weights[0].tolist() == [1, 0, 0]
 
 
 def test_one_class_alone_is_an_object() -> None:
-    assert read(Pair("s", "b"), np.full((6, 1), 5.0), FAR)[0].min() > 0.9
+    assert read(ScoresAndBoxes("s", "b"), np.full((6, 1), 5.0), FAR)[0].min() > 0.9

@@ -15,21 +15,21 @@ from onnxcam.targets.kinds import (
     Against,
     Box,
     Class,
+    ClassRegion,
     Contrast,
     Detection,
-    Element,
     Like,
     Patch,
-    Region,
+    TensorElement,
     Text,
     Top,
-    Wish,
     Word,
 )
 from onnxcam.targets.parser import parse, quoted
+from onnxcam.targets.registry import TargetKind
 
 LABELS = ["tabby, tabby cat", "t-shirt", "traffic light", "not a cat", "box=1"]
-SPELT: list[tuple[Any, Wish]] = [
+SPELT: list[tuple[Any, TargetKind]] = [
     (None, Top()),
     ("top", Top()),
     ("top=5", Top(5)),
@@ -46,19 +46,19 @@ SPELT: list[tuple[Any, Wish]] = [
     ("t-shirt - tabby cat", Contrast("t-shirt", "tabby cat")),
     ("not 281", Against(281)),
     ("not t-shirt", Against("t-shirt")),
-    ("y[0, 281]", Element("y", (0, 281))),
-    ("y[0,-1]", Element("y", (0, -1))),
-    ("a/b:0[:, 3].sum()", Element("a/b:0", (slice(None), 3))),
-    ("y[0, 1:5:2, :].mean()", Element("y", (0, slice(1, 5, 2), slice(None)), mean=True)),
-    ("y[0, 3].sum()", Element("y", (0, 3))),
+    ("y[0, 281]", TensorElement("y", (0, 281))),
+    ("y[0,-1]", TensorElement("y", (0, -1))),
+    ("a/b:0[:, 3].sum()", TensorElement("a/b:0", (slice(None), 3))),
+    ("y[0, 1:5:2, :].mean()", TensorElement("y", (0, slice(1, 5, 2), slice(None)), mean=True)),
+    ("y[0, 3].sum()", TensorElement("y", (0, 3))),
     ("box=10,20,90,80", Box((10, 20, 90, 80))),
     ("box=-1.5,20,90,8e1 class=dog", Box((-1.5, 20, 90, 80), "dog")),
     ('class="traffic light" box=1,2,3,4', Box((1, 2, 3, 4), "traffic light")),
     ("detection=2", Detection(2)),
     ("detection=0 class=3", Detection(0, 3)),
-    ("class=3", Region(3)),
-    ("mask=m.png", Region(None, "m.png")),
-    ("mask='my mask.png' class=3", Region(3, "my mask.png")),
+    ("class=3", ClassRegion(3)),
+    ("mask=m.png", ClassRegion(None, "m.png")),
+    ("mask='my mask.png' class=3", ClassRegion(3, "my mask.png")),
     ("like=a.png", Like("a.png")),
     ("unlike=b.png", Like(None, "b.png")),
     ("like=a[1].png unlike=b.png", Like("a[1].png", "b.png")),
@@ -74,10 +74,10 @@ SPELT: list[tuple[Any, Wish]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "wish"), SPELT, ids=[str(words) for words, _ in SPELT])
-def test_every_spelling(words: Any, wish: Wish) -> None:
-    assert parse(words, LABELS) == wish
-    assert parse(wish) is wish
+@pytest.mark.parametrize(("words", "target"), SPELT, ids=[str(words) for words, _ in SPELT])
+def test_every_spelling(words: Any, target: TargetKind) -> None:
+    assert parse(words, LABELS) == target
+    assert parse(target) is target
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -90,7 +90,7 @@ ERRORS = [
     ("top=²", "'²' is no number above 0", 4),
     ("detection=-1", "'-1' is no number; count from 0", 10),
     ("text=AB at=x", "'x' is no number; count from 0", 11),
-    ("at=2", "at= stands beside text=", 0),
+    ("at=2", "at= needs text=", 0),
     ("box=1,2,3", "four numbers, not 3", 9),
     ("box=1,2,3,4,5", "four numbers, not 5", 13),
     ("box=1,2,x,4", "'x' is no number; a rectangle is x1,y1,x2,y2", 8),
@@ -98,15 +98,15 @@ ERRORS = [
     ("box=1,2,nan,4", "'nan' is no number", 8),
     ("box=3,2,1,4", "the rectangle is empty; x1 < x2 and y1 < y2", 4),
     ("patch=1,1,2,1", "the rectangle is empty", 6),
-    ("box=1,2,3,4 word=red", "beside box= may stand class=, not word=", 12),
-    ("box=1,2,3,4 class=3 detection=1", "beside box= and class= may stand nothing, not detection=", 20),
-    ("word=a after=b step=1", "beside word= and after= may stand nothing, not step=", 15),
-    ("top=1 class=3", "beside top= may stand nothing, not class=", 6),
-    ("box=1,2,3,4 box=1,2,3,4", "box= stands twice", 12),
-    ("box=1,2,3,4   dog", "here stands no key=value", 14),
+    ("box=1,2,3,4 word=red", "with box= you may give class=, not word=", 12),
+    ("box=1,2,3,4 class=3 detection=1", "with box= and class= you may give nothing else, not detection=", 20),
+    ("word=a after=b step=1", "with word= and after= you may give nothing else, not step=", 15),
+    ("top=1 class=3", "with top= you may give nothing else, not class=", 6),
+    ("box=1,2,3,4 box=1,2,3,4", "box= is given twice", 12),
+    ("box=1,2,3,4   dog", "a key=value is missing here", 14),
     ("bax=1,2,3,4", "there is no bax=; there are top, box, ", 0),
     ("text=A att=1", "there is no att=; .* Did you mean 'at'", 7),
-    ("text=", "here stands no key=value", 0),
+    ("text=", "a key=value is missing here", 0),
     ("y[0, a]", "'a' is no index", 5),
     ("y[]", "'' is no index", 2),
     ("y[0, " + "9" * 19 + "]", f"'{'9' * 19}' is out of range", 5),
@@ -114,7 +114,7 @@ ERRORS = [
     ("y[0, ::0].sum()", "'::0' is no index", 5),
     ("y[0, 1:2:3:4]", "'1:2:3:4' is no index", 5),
     ("y[0, :]", r"several elements need .sum\(\) or .mean\(\)", 7),
-    ("y[0, 1].max()", r"after the brackets stands nothing, .sum\(\) or .mean\(\)", 7),
+    ("y[0, 1].max()", r"only .sum\(\) or .mean\(\) may follow the brackets", 7),
 ]
 
 

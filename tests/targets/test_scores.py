@@ -10,7 +10,7 @@ from onnxcam import Explainer
 from onnxcam.errors import TargetError
 from onnxcam.graph.io import load
 from onnxcam.targets import TOP, find_scores, parse
-from onnxcam.targets.classes import Classes
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.scores import probabilities
 from tests.networks import HAND_X, hand_model
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.heads import Final
+from onnxcam.targets.detection_decoders import Suppressed
 from tests.targets.detectors import (
     COUNT,
     NAMES,
@@ -111,7 +111,7 @@ def test_suppression_one_class_at_a_time(style: str) -> None:
     opened = Opened(one_class_at_a_time(outputs, last, y_first), labels=NAMES)
     task = opened.network.task
     assert isinstance(task, Detections)
-    assert isinstance(task.head, Final)
+    assert isinstance(task.decoder, Suppressed)
     goal = opened.goal("detection=1", X)
     assert goal.box == pytest.approx(OBJECTS[1][0])
     assert goal.label == "dog"

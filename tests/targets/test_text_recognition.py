@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from onnxcam.errors import TargetError
-from onnxcam.targets.text_recognition import Reading, _occupancy
+from onnxcam.targets.text_recognition import TextRecognition, _occupancy
 from tests.optional import torch
 from tests.targets.opened import Opened
 
@@ -89,7 +89,7 @@ def written(path: str, letters: list[str] | None = None) -> np.ndarray:
 @pytest.mark.parametrize("time_first", [False, True])
 def test_what_is_read_is_explained(time_first: bool, softmax: bool) -> None:
     opened, x = Opened(reader(time_first, softmax)), written("A.BB.B C")
-    assert isinstance(opened.network.task, Reading)
+    assert isinstance(opened.network.task, TextRecognition)
     goal = opened.goal(None, x)
     assert (goal.label, goal.words, goal.note) == ("ABB C", 'text="ABB C"', "what the model reads, 'ABB C'")
     np.testing.assert_array_equal(opened.goal(goal.words, x).feed, goal.feed)
@@ -103,7 +103,7 @@ def test_what_is_read_is_explained(time_first: bool, softmax: bool) -> None:
 def test_the_blank_is_where_the_alphabet_has_it() -> None:
     letters = ["A", "B", "C", " ", ""]
     opened = Opened(reader(False, letters=letters))
-    assert isinstance(opened.network.task, Reading)
+    assert isinstance(opened.network.task, TextRecognition)
     assert opened.network.task.blank == 4
     assert opened.goal(None, written("A.BB.B C", letters)).label == "ABB C"
 

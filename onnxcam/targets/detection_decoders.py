@@ -1,7 +1,7 @@
-"""Detectors: how boxes and scores are read from the tensors that hold them (`onnxcam.targets.detectors` finds these).
+"""Detection: decode boxes and scores from the tensors that hold them (`onnxcam.targets.detection_layouts` finds these).
 
-A head gives every candidate's corners (x1, y1, x2, y2) in the tensor's pixels and its scores, and, to be explained,
-the weights over one tensor whose weighted sum is a candidate's score.
+A decoder gives the corners (x1, y1, x2, y2) of each candidate in the tensor's pixels, its scores, and the weights over
+one tensor whose weighted sum is the score that is explained.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.task import Array
+from onnxcam.targets.goal import Array
+from onnxcam.targets.scores import sigmoid, softmax
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Candidates:
 
     corners: Array  # [B, 4] in the tensor's pixels
     scores: Array  # [B, C], probabilities
-    weights: Callable[[int, int], Array]  # of a candidate and class: over the head's tensor, without the picture's axis
+    weights: Callable[
+        [int, int], Array
+    ]  # of a candidate and class: over the tensor of `Decoder.aim`, without the batch axis
     complete: bool = True  # the columns are all classes that there are
 
 
-class Head(Protocol):
-    """Where a detector's boxes and scores stand."""
+class Decoder(Protocol):
+    """The tensors of a detector's boxes and scores, and how they are decoded."""
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -42,8 +45,8 @@ class Head(Protocol):
 
 
 @dataclass(frozen=True)
-class _Alone:
-    """A head in one output."""
+class _OneOutput:
+    """A decoder of one output."""
 
     output: str
 
@@ -59,7 +62,7 @@ class _Alone:
 
 
 @dataclass(frozen=True)
-class Yolo(_Alone):
+class Yolo(_OneOutput):
     """One tensor of cx, cy, w, h, perhaps objectness, and scores: [N, 4 + C, B] (v8 to v11), [N, B, 5 + C] (v5, v7).
 
     What stands behind the *classes* scores (masks, keypoints, an angle) is passed over; None: nothing does.
@@ -88,7 +91,7 @@ class Yolo(_Alone):
 
 
 @dataclass(frozen=True)
-class Pair:
+class ScoresAndBoxes:
     """Scores [N, B, C] and boxes [N, B, 4]: SSD, Ultraface, DETR; before NonMaxSuppression [N, C, B] and y, x first.
 
     One of the classes, SSD's first or DETR's last, may be "no object" (*exclusive*): scores are softmax's then, else
@@ -138,7 +141,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Final:
+class Suppressed:
     """What comes out of a graph that ends in its own suppression: boxes [N, K, 4], scores [N, K] and classes [N, K].
 
     The axis of pictures may be missing (*batch* None).
@@ -174,7 +177,7 @@ class Final:
 
 
 @dataclass(frozen=True)
-class Table(_Alone):
+class SuppressedTable(_OneOutput):
     """The same as columns of one tensor: x1, y1, x2, y2, score, class: [N, K, 6] (YOLOv10 and later)."""
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
@@ -237,7 +240,4 @@ def _are_probabilities(scores: Array) -> bool:
 def _probabilities(scores: Array, exclusive: bool) -> Array:
     if _are_probabilities(scores):
         return scores.copy()
-    if not exclusive:
-        return np.asarray(1 / (1 + np.exp(-scores)))
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return softmax(scores) if exclusive else sigmoid(scores)

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.layout import GridLayout
-from onnxcam.targets.heads import Final, Head, Pair, Table, Yolo
+from onnxcam.targets.detection_decoders import Decoder, ScoresAndBoxes, Suppressed, SuppressedTable, Yolo
 
 Length: TypeAlias = "int | None"  # None: open
 
@@ -29,7 +29,7 @@ _SHAPES |= {"Transpose", "Concat", "QLinearConcat", "ScatterND"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class _Clues:
     """What the rules look at."""
 
     graph: ir.Graph
@@ -54,53 +54,55 @@ class Asked:
         return not noted and self.graph.name not in _PYTORCH
 
 
-def find_head(graph: ir.Graph, layout: GridLayout, image: ir.Value, labels: int | None, known: bool) -> Head | None:
+def find_decoder(
+    graph: ir.Graph, layout: GridLayout, image: ir.Value, labels: int | None, known: bool
+) -> Decoder | None:
     """Return where *graph* holds detections; None where it does not look like a detector.
 
     *labels* is the number of class names, *known* that the file says it is one.
     """
     size = tuple(length if isinstance(length, int) else None for length in layout.size(image))
-    asked = Asked(graph, size, labels, known)
+    clues = _Clues(graph, size, labels, known)
     rules = (_suppressed, _table, _final, _pair, _yolo)
-    return next((head for rule in rules if (head := rule(asked)) is not None), None)
+    return next((decoder for rule in rules if (decoder := rule(clues)) is not None), None)
 
 
-def _suppressed(asked: Asked) -> Head | None:
+def _suppressed(clues: _Clues) -> Decoder | None:
     """Boxes and scores as NonMaxSuppression takes them.
 
     Not where it takes one class: there they may have been made for the node, one class after another or, as
     torchvision does it, with boxes moved apart by their class.
     """
-    for node in asked.graph:
+    for node in clues.graph:
         if node.op_type != "NonMaxSuppression" or node.inputs[0] is None or node.inputs[1] is None:
             continue
         boxes, scores = node.inputs[0], node.inputs[1]
         if len(_dims(scores)) == 3 and _dims(scores)[1] != 1:
             centred = bool(node.attributes.get_int("center_point_box", 0))
-            y_first = asked.y_first and not centred
-            return Pair(_name(scores), _name(boxes), True, y_first, centred, labels=asked.labels)
+            y_first = clues.y_first and not centred
+            return ScoresAndBoxes(_name(scores), _name(boxes), True, y_first, centred, labels=clues.labels)
     return None
 
 
-def _table(asked: Asked) -> Head | None:
+def _table(clues: _Clues) -> Decoder | None:
     """The only output is [N, K, 6]: x1, y1, x2, y2, score, class."""
-    outputs = asked.outputs(3)
-    if len(asked.graph.outputs) == 1 and outputs and _dims(outputs[0])[2] == 6 and asked.selects:
-        return Table(_name(outputs[0]))
+    outputs = clues.outputs(3)
+    if len(clues.graph.outputs) == 1 and outputs and _dims(outputs[0])[2] == 6 and clues.selects:
+        return SuppressedTable(_name(outputs[0]))
     return None
 
 
-def _final(asked: Asked) -> Head | None:
+def _final(clues: _Clues) -> Decoder | None:
     """Boxes [N, K, 4] beside scores and classes [N, K]; or [K, 4], [K] and [K]."""
-    if not asked.selects:
+    if not clues.selects:
         return None
     for rank, batch in ((3, 0), (2, None)):
-        for boxes in asked.outputs(rank):
-            rows = [y for y in asked.outputs(rank - 1) if _alike(_dims(y)[-1], _dims(boxes)[-2])]
+        for boxes in clues.outputs(rank):
+            rows = [y for y in clues.outputs(rank - 1) if _alike(_dims(y)[-1], _dims(boxes)[-2])]
             found = _scores_and_classes(rows) if _dims(boxes)[-1] == 4 else None
             if found is not None:
                 scores, classes = found
-                return Final(_name(boxes), _name(scores), _name(classes), batch == 0 and asked.y_first, batch)
+                return Suppressed(_name(boxes), _name(scores), _name(classes), batch == 0 and clues.y_first, batch)
     return None
 
 
@@ -117,12 +119,12 @@ def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value] |
     return (scores, classes) if scores is not None and classes is not None else None
 
 
-def _pair(asked: Asked) -> Head | None:
+def _pair(clues: _Clues) -> Decoder | None:
     """Scores and boxes of as many candidates; a detector with such a pair for each of several grids is none of these.
 
     Boxes are called boxes, or are what has 4 columns; scores are called scores, or what stands first.
     """
-    values = asked.outputs(3)
+    values = clues.outputs(3)
     four = [y for y in values if _dims(y)[2] == 4]
     boxes = [y for y in four if _named([y], "box", "loc")] or four
     pairs = [(scores, one) for one in boxes for scores in _beside(one, values, boxes)]
@@ -132,50 +134,52 @@ def _pair(asked: Asked) -> Head | None:
     beside = [scores for scores, other in pairs if other is one]
     scores = _named(beside, "logit", "score", "class", "cls", "conf") or beside[0]
     centred = True if "pred_boxes" in _name(one) else None  # DETR and its kin
-    return Pair(_name(scores), _name(one), centred=centred, exclusive=_is_exclusive(scores, asked), labels=asked.labels)
+    return ScoresAndBoxes(
+        _name(scores), _name(one), centred=centred, exclusive=_is_exclusive(scores, clues), labels=clues.labels
+    )
 
 
 def _beside(one: ir.Value, values: Sequence[ir.Value], boxes: Sequence[ir.Value]) -> Iterator[ir.Value]:
     return (y for y in values if y not in boxes and _alike(_dims(one)[1], _dims(y)[1]))
 
 
-def _is_exclusive(scores: ir.Value, asked: Asked) -> bool:
+def _is_exclusive(scores: ir.Value, clues: _Clues) -> bool:
     """Whether one class is "no object" for certain: behind softmax, or where there is a class more than names."""
     node, count = scores.producer(), _dims(scores)[2]
-    return (node is not None and node.op_type == "Softmax") or (count is not None and asked.labels == count - 1)
+    return (node is not None and node.op_type == "Softmax") or (count is not None and clues.labels == count - 1)
 
 
-def _yolo(asked: Asked) -> Head | None:
+def _yolo(clues: _Clues) -> Decoder | None:
     """One tensor of boxes and scores, and as many candidates as the picture has cells, or as many columns as names.
 
     Nothing else is taken for it: the scores must come from a sigmoid, unless the file says that it is a detector.
     """
-    for y in asked.outputs(3):
-        if not (asked.known or _has_sigmoid(y)):
+    for y in clues.outputs(3):
+        if not (clues.known or _has_sigmoid(y)):
             continue
         _, one, other = _dims(y)
         for last, columns, count in ((True, one, other), (False, other, one)):
-            if columns is not None and _is_yolo(columns, count, asked):
-                objectness = _has_objectness(columns, count, last, asked)
-                return Yolo(_name(y), last, objectness, asked.labels)
+            if columns is not None and _is_yolo(columns, count, clues):
+                objectness = _has_objectness(columns, count, last, clues)
+                return Yolo(_name(y), last, objectness, clues.labels)
     return None
 
 
-def _is_yolo(columns: int, count: Length, asked: Asked) -> bool:
-    if columns < 4 + (asked.labels or 1):
+def _is_yolo(columns: int, count: Length, clues: _Clues) -> bool:
+    if columns < 4 + (clues.labels or 1):
         return False
-    if count in _cells(asked.size, 1) | _cells(asked.size, 3):
+    if count in _cells(clues.size, 1) | _cells(clues.size, 3):
         return True
-    if asked.labels is not None and columns in (4 + asked.labels, 5 + asked.labels):
+    if clues.labels is not None and columns in (4 + clues.labels, 5 + clues.labels):
         return count != columns
-    return asked.known and (count is None or count > columns)
+    return clues.known and (count is None or count > columns)
 
 
-def _has_objectness(columns: int, count: Length, last: bool, asked: Asked) -> bool:
+def _has_objectness(columns: int, count: Length, last: bool, clues: _Clues) -> bool:
     """By the number of names; three boxes a cell have it (v5, v7); else by COCO's classes; else by the layout."""
-    if asked.labels is not None:
-        return columns == 5 + asked.labels
-    if count in _cells(asked.size, 3):
+    if clues.labels is not None:
+        return columns == 5 + clues.labels
+    if count in _cells(clues.size, 3):
         return True
     return columns == 5 + _COCO if columns in (4 + _COCO, 5 + _COCO) else not last
 

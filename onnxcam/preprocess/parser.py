@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from onnxcam.errors import PreprocessError, nearest
-from onnxcam.preprocess.tensor import DEFAULT_SIZE, Layout, TensorSpec, shape_text
+from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, Layout, TensorSpec, shape_text
 from onnxcam.preprocess.transform import Interpolation, Order, Preprocess, Size
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"

@@ -1,11 +1,11 @@
-"""What a model does, and from a target in words to what is explained in one picture."""
+"""A target resolved for one image (`Goal`), and the image as its resolver sees it (`Look`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from onnxcam.errors import TargetError
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
 from onnxcam.targets.aim import Aim
-from onnxcam.targets.kinds import Corners, Picture, Wish
+from onnxcam.targets.notation import Corners, Picture
 
 Array: TypeAlias = NDArray[Any]
 
@@ -117,33 +117,3 @@ class Look:
         (height, width), f = self.size, self.frame
         x, y = (f.x1 - f.x0) / width, (f.y1 - f.y0) / height
         return x1 * x + f.x0, y1 * y + f.y0, x2 * x + f.x0, y2 * y + f.y0
-
-
-class Task(Protocol):
-    """What one kind of model does: which targets make sense, and which is meant where nothing is said."""
-
-    @property
-    def name(self) -> str:
-        """Return what the model is called: "a classifier"."""
-
-    @property
-    def wishes(self) -> tuple[type[Any], ...]:
-        """Return the kinds of target that it takes."""
-
-    @property
-    def examples(self) -> str:
-        """Return targets in words, for messages."""
-
-    @property
-    def aim(self) -> Aim | None:
-        """Return the aim of the target that is meant where nothing is said, if any is."""
-
-    def goal(self, wish: Wish, look: Look) -> Goal:
-        """Resolve *wish*, one of `wishes`; TargetError where there is no such thing."""
-
-
-def ruler(corners: Sequence[float]) -> str:
-    """Return the rectangle in words: whole pixels, unless it has few."""
-    x1, y1, x2, y2 = corners
-    digits = 0 if min(x2 - x1, y2 - y1) >= 4 else 2
-    return ",".join(f"{x:.{digits}f}" for x in corners)

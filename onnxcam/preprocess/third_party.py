@@ -1,4 +1,4 @@
-"""Read what Hugging Face, timm and Ultralytics write about a model, into the fields of `spelling.build`.
+"""Read what Hugging Face, timm and Ultralytics write about a model, into the fields of `parser.build`.
 
 Their files are JSON of any shape, so a reader may raise PreprocessError for what no `Preprocess` can express,
 or whatever Python raises for a file of another form; `sources` passes both over.
@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxcam.errors import PreprocessError
 from onnxcam.metadata.literals import literal
-from onnxcam.preprocess.tensor import TensorSpec
+from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.transform import Size
 
 Fields = dict[str, Any]

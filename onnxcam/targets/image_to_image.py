@@ -1,0 +1,91 @@
+"""Image to image: a patch of the output, such as that of an upscaler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.errors import TargetError
+from onnxcam.metadata.labels import ClassNames
+from onnxcam.structure.layout import GridLayout
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.graph_outputs import channels, grids
+from onnxcam.targets.kinds import Patch, Top
+from onnxcam.targets.registry import Task, resolves
+
+
+@dataclass(frozen=True)
+class ImageToImage(Task):
+    """A model from image to image. A patch of its output is explained by its edges: D = Σ |∂y|, the sum of the
+    differences between neighbouring pixels (local attribution maps, arXiv 2011.11036).
+    """
+
+    output: str
+    layout: GridLayout
+    name: str = "an image-to-image model"
+    cards = ("image",)
+
+    @classmethod
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+        """Yield the task for each grid in two dimensions with as many channels as the image."""
+        for y, layout, count in grids(graph, image):
+            if (known or count == channels(image)) and len(layout.space) == 2:
+                yield cls(y.name or "", layout)
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the output."""
+        return WeightsAim(self.output)
+
+    @resolves(Patch)
+    def patch(self, target: Patch, look: Look) -> Goal:
+        """The edges in a part of the output."""
+        y = self._output(look)
+        x1, y1, x2, y2 = map(round, target.corners)
+        return self._goal(y, (x1, y1, x2, y2), look)
+
+    @resolves(Top)
+    def top(self, target: Top, look: Look) -> Goal:
+        """The edges in the middle of the output."""
+        y = self._output(look)
+        goal = self._goal(y, _middle(*y.shape[-2:]), look)
+        return replace(goal, note=f"the middle of what the model puts out, {goal.words}")
+
+    def _output(self, look: Look) -> Array:
+        (y,) = look.tensors([self.output])
+        return self.layout.view(y)[0].astype(np.float64)
+
+    def _goal(self, picture: Array, corners: tuple[int, int, int, int], look: Look) -> Goal:
+        """Return the edges in a patch of *picture* [C, h, w]; TargetError for a patch that is not inside it."""
+        height, width = picture.shape[-2:]
+        x1, y1, x2, y2 = corners
+        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+            raise TargetError(
+                f"the patch {x1},{y1},{x2},{y2} does not lie in what the model puts out, {width} × {height} pixels"
+            )
+        weights = np.zeros_like(picture, np.float32)
+        weights[..., y1:y2, x1:x2] = _edges(picture[..., y1:y2, x1:x2])
+        feed = np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
+        words = f"patch={x1},{y1},{x2},{y2}"
+        h, w = look.size[-2:]
+        box = look.to_picture((x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height))
+        return Goal(self.aim, feed, words, box=box)
+
+
+def _edges(patch: Array) -> Array:
+    """Return ∂D/∂y of a patch [C, …, h, w]; D is Σ y · ∂D/∂y as well, since it grows with y."""
+    slope = np.zeros_like(patch)
+    for axis in range(1, patch.ndim):
+        steps = np.sign(np.diff(patch, axis=axis))
+        before, after = [(0, 0)] * patch.ndim, [(0, 0)] * patch.ndim
+        before[axis], after[axis] = (1, 0), (0, 1)
+        slope += np.pad(steps, before) - np.pad(steps, after)
+    return slope
+
+
+def _middle(height: int, width: int) -> tuple[int, int, int, int]:
+    return width * 3 // 8, height * 3 // 8, max(width * 5 // 8, 1), max(height * 5 // 8, 1)

@@ -1,0 +1,67 @@
+"""Find the tasks of a model by its card or its outputs, and resolve a target by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import onnx_ir as ir
+
+from onnxcam.errors import TargetError
+from onnxcam.graph.io import all_tensors, first_line
+from onnxcam.metadata.labels import ClassNames
+from onnxcam.targets.captioning import Captions
+from onnxcam.targets.classification import Classes
+from onnxcam.targets.detection import Detections
+from onnxcam.targets.embedding import Embedding
+from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.image_to_image import ImageToImage
+from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
+from onnxcam.targets.parser import parse
+from onnxcam.targets.registry import TASKS, TargetKind, Task, register_task
+from onnxcam.targets.segmentation import Segmentation
+from onnxcam.targets.tensors import Tensors
+from onnxcam.targets.text_recognition import TextRecognition
+
+__all__ = ["find_tasks", "resolve"]
+
+for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segmentation, ImageToImage):
+    register_task(_task)
+
+
+def find_tasks(graph: ir.Graph, image: ir.Value, names: ClassNames) -> list[Task]:
+    """Return the tasks of the model. The first one resolves the default target; the last one is `Tensors`."""
+    card = names.card.task
+    said = [task for task in TASKS if card in task.cards]
+    found = list(islice((one for task in said or TASKS for one in task.find(graph, image, names, bool(said))), 1))
+    if not found or isinstance(found[0], Classes):
+        found += Embedding.find(graph, image, names, True)
+    return [*found, Tensors.of(graph, {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}})]
+
+
+def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None, look: Look) -> Goal:
+    """Return *target* resolved for the image of *look* by the first of *tasks* that takes it; else TargetError."""
+    wanted = parse(target, labels)
+    if isinstance(wanted, ClassRegion) and wanted.mask is None and not any(ClassRegion in task.kinds for task in tasks):
+        wanted = Class(wanted.label if wanted.label is not None else "top")  # class=3 of a model without regions
+    for task in tasks:
+        if isinstance(wanted, task.kinds):
+            return _goal(task, wanted, look, tasks[-1].examples)
+    offers = "; ".join(f"as {task.name} {task.examples}" for task in tasks)
+    if isinstance(wanted, Top):
+        shown = next(task.shown for task in tasks if isinstance(task, Tensors))
+        raise TargetError(
+            f"no output of the model is a vector of class scores: {shown}; nor is it a detector, a segmentation or "
+            f"another model with a default target (docs/targets.md): name what to explain, {offers}"
+        )
+    raise TargetError(f"target {str(target)!r} does not apply to {tasks[0].name}; what does: {offers}")
+
+
+def _goal(task: Task, target: TargetKind, look: Look, elements: str) -> Goal:
+    try:
+        return task.goal(target, look)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise TargetError(
+            f"the model was taken for {task.name}, and its outputs are not those of one ({first_line(error)}); "
+            f"name an element of an output, such as {elements}"
+        ) from error

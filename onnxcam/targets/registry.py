@@ -1,0 +1,160 @@
+"""The registries: each kind of target with its notation, and each task with the kinds that it resolves.
+
+The parser, the error messages, `onnxcam inspect` and the table in docs/targets.md read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import onnx_ir as ir
+
+from onnxcam.metadata import card
+from onnxcam.metadata.labels import ClassNames
+from onnxcam.targets.aim import Aim
+from onnxcam.targets.goal import Goal, Look
+
+__all__ = ["KINDS", "TASKS", "KindEntry", "TargetKind", "Task", "register_kind", "register_task", "resolves"]
+
+ReadValue: TypeAlias = Callable[[str, int, str], Any]
+"""From all words, the value's place in them and the value to what it means (`onnxcam.targets.notation`)."""
+ReadWords: TypeAlias = "Callable[[str, Collection[str]], TargetKind | None]"
+"""From all words and the folded class names to a target; None where the words are of another kind."""
+Resolver: TypeAlias = "Callable[[Any, Any, Any], Goal]"
+"""From a task, a target and a `Look` at the image to the resolved target."""
+K = TypeVar("K", bound="type[TargetKind]")
+M = TypeVar("M", bound=Callable[..., Goal])
+
+
+class TargetKind:
+    """Base of every kind of target. A kind is a frozen dataclass: what the user asks for, as data."""
+
+
+@dataclass(frozen=True)
+class KindEntry:
+    """One kind of target and its notation, as `register_kind` takes it."""
+
+    type: type[TargetKind]
+    examples: tuple[str, ...]
+    help: str
+    keys: Mapping[str, ReadValue] = field(default_factory=dict)
+    options: Mapping[str, ReadValue] = field(default_factory=dict)
+    exclusive: frozenset[str] = frozenset()
+    read: ReadWords | None = None
+
+    @property
+    def readers(self) -> dict[str, ReadValue]:
+        """Return all keys and their readers."""
+        return {**self.keys, **self.options}
+
+    def allows(self, given: Collection[str]) -> bool:
+        """Return whether the keys *given* may be given together."""
+        both = bool(self.exclusive) and self.exclusive <= set(given)
+        return set(given) <= self.readers.keys() and not both
+
+    def make(self, values: Mapping[str, Any]) -> TargetKind:
+        """Return the target with *values* by key; a missing key takes the default of its field."""
+        names = {key: part.name for key, part in zip(self.readers, fields(self.type), strict=True)}  # type: ignore[arg-type]
+        return self.type(**{names[key]: value for key, value in values.items()})
+
+
+KINDS: dict[type[TargetKind], KindEntry] = {}
+"""Every kind of target."""
+
+
+def register_kind(
+    *examples: str,
+    help: str,
+    keys: Mapping[str, ReadValue] | None = None,
+    options: Mapping[str, ReadValue] | None = None,
+    exclusive: Collection[str] = (),
+    read: ReadWords | None = None,
+    tasks: Mapping[type[Task], Resolver] | None = None,
+) -> Callable[[K], K]:
+    """Register the decorated dataclass as a kind of target.
+
+    Args:
+        examples: Targets of this kind as the user writes them, for messages and documentation.
+        help: One line for the documentation: the explained scalar.
+        keys: Readers of the ``key=value`` pairs that select this kind, in the order of the dataclass's fields.
+        options: Readers of the pairs that may follow, for the remaining fields.
+        exclusive: Keys that cannot be given together.
+        read: A reader of words that are not ``key=value`` pairs.
+        tasks: Resolvers by task, for tasks defined elsewhere. A task's own methods use `resolves`.
+    """
+
+    def enter(kind: K) -> K:
+        KINDS[kind] = KindEntry(kind, examples, help, keys or {}, options or {}, frozenset(exclusive), read)
+        for task, resolver in (tasks or {}).items():
+            task.resolvers[kind] = resolver
+        return kind
+
+    return enter
+
+
+def resolves(*kinds: type[TargetKind]) -> Callable[[M], M]:
+    """Mark a method of a task as the resolver of *kinds*: it takes the target and the `Look`, and returns a `Goal`."""
+
+    def mark(method: M) -> M:
+        method.kinds = kinds  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+class Task:
+    """What a model does, such as classification. A subclass is a dataclass that holds where the model puts it out.
+
+    The method `find` recognises the task in a graph; each method marked by `resolves` resolves kinds of targets.
+    """
+
+    name: str
+    """The model in words, for messages: "a classifier"."""
+    cards: ClassVar[tuple[str, ...]] = ()
+    """The values of `task` in a model's card that mean this task."""
+    resolvers: ClassVar[dict[type[TargetKind], Resolver]] = {}
+    """Every kind of target that the task resolves, and how."""
+
+    def __init_subclass__(cls) -> None:
+        """Collect the methods marked by `resolves`."""
+        methods = list(vars(cls).values())
+        cls.resolvers = {kind: method for method in methods for kind in getattr(method, "kinds", ())}
+
+    @classmethod
+    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+        """Yield the task for each output of *graph* that fits; *known*: the card says that the model does it."""
+        raise NotImplementedError
+
+    @property
+    def aim(self) -> Aim | None:
+        """Return the aim of the default target; None where the user has to name one."""
+        return None
+
+    @property
+    def kinds(self) -> tuple[type[TargetKind], ...]:
+        """Return the kinds of targets that the task resolves."""
+        return tuple(self.resolvers)
+
+    @property
+    def examples(self) -> str:
+        """Return targets in words, for messages."""
+        return ", ".join(example for kind in self.resolvers for example in self._examples(kind))
+
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        return KINDS[kind].examples
+
+    def goal(self, target: TargetKind, look: Look) -> Goal:
+        """Resolve *target*, of one of `kinds`; TargetError where the image has no such thing."""
+        return self.resolvers[type(target)](self, target, look)
+
+
+TASKS: list[type[Task]] = []
+"""Every task, in the order in which a graph is searched for them."""
+
+
+def register_task(task: type[Task], before: type[Task] | None = None) -> None:
+    """Register *task*: it is searched for before the task *before*, else after all others."""
+    TASKS.insert(len(TASKS) if before is None else TASKS.index(before), task)
+    card.TASKS.extend(id for id in task.cards if id not in card.TASKS)
