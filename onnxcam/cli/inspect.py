@@ -1,4 +1,4 @@
-"""``onnxcam inspect``: what a model is, and what onnxcam would do with it."""
+"""``onnxcam inspect``: describe a model, its layers and the methods that apply."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def command(
         str | None,
         typer.Option(
             "--for",
-            help="Only which nodes the operator lists of execution providers lack: cpu,cuda,nnapi,… or all.",
+            help="List only the nodes that execution providers do not support: cpu,cuda,nnapi,… or all.",
             show_default=False,
         ),
     ] = None,
     operators: Annotated[
         Path | None,
         typer.Option(
-            help="Only write the operators that a custom build of ONNX Runtime needs, to this file.",
+            help="Write only the operator list for a custom build of ONNX Runtime to this file.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Show what MODEL is. Inputs, outputs, layers, the methods that apply; or what a device's operator list lacks."""
+    """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for)."""
     from onnxcam.cli import show
 
     if operators is not None:

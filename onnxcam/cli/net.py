@@ -1,4 +1,4 @@
-"""What holds for every command: one line for whatever goes wrong, signals, a time limit, and clean streams."""
+"""Process handling of every command: one-line errors, signals, a time limit, clean output streams."""
 
 from __future__ import annotations
 

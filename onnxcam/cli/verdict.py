@@ -1,4 +1,4 @@
-"""What `onnxcam validate` and `onnxcam compare` end with: reports, a table, warnings, the verdict, the exit code."""
+"""End of `onnxcam validate` and `onnxcam compare`: write the reports, print the results, set the exit code."""
 
 from __future__ import annotations
 
