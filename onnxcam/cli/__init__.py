@@ -22,8 +22,8 @@ from onnxcam.cli import (
     export,
     inspect,
     instrument,
-    net,
     pack,
+    process,
     record,
     serve,
     validate,
@@ -67,7 +67,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 def main() -> None:
     """Run the command line. Bad input ends with one line, ``error: …``, and exit code 2."""
     words = sys.argv[1:]
-    net.run(lambda: _run(words), words, debug="--debug" in words, timeout=_seconds(words))
+    process.run(lambda: _run(words), words, debug="--debug" in words, timeout=_seconds(words))
 
 
 def _run(words: list[str]) -> int | None:

@@ -43,7 +43,7 @@ def command(
     Make recordings with `onnxcam record`, on a device with `onnxcam pack`, or in firmware (docs/recording.md).
     """
     from onnxcam.cli import show
-    from onnxcam.compare.compare import compare_recordings
+    from onnxcam.compare.compare_recordings import compare_recordings
     from onnxcam.compare.thresholds import DEFAULTS
     from onnxcam.metrics.truth import Truth
 

@@ -56,9 +56,9 @@ def command(
         strict=strict,
         progress=show.recording,
     )
-    side = made.side
-    rows = [("pictures", str(made.pictures)), ("method", side.method), ("layer", side.layer or "")]
-    show.table(("", ""), [*rows, ("preprocess", side.preprocess), ("provider", side.provider)])
+    info = made.info
+    rows = [("pictures", str(made.pictures)), ("method", info.method), ("layer", info.layer or "")]
+    show.table(("", ""), [*rows, ("preprocess", info.preprocess), ("provider", info.provider)])
     show.where(output)
     show.warnings([*filter(None, [made.damaged]), *(f"left out: {why}" for _, why in made.unreadable)])
     show.warnings(made.warnings)

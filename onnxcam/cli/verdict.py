@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from onnxcam.compare.validation import Summary, Validation, Verdict
+    from onnxcam.compare.validation import Statistics, Validation, Verdict
 
 SHOWN = 3  # pictures that could not be read
 
@@ -61,7 +61,7 @@ def _print_layers(found: Validation) -> None:
     show.table(("layer", "size", "# cosine of activations", "# pearson", "# iou"), rows)
 
 
-def _line(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
+def _line(row: Statistics, asked: Sequence[Verdict]) -> tuple[str, ...]:
     """Return metric, mean, low, high, worst, its picture, how many pictures, what is required, whether it holds."""
     numbers = ("" if value is None else f"{value:.4f}" for value in (row.mean, row.low, row.high, row.worst))
     words = ", ".join(each.words for each in asked)
@@ -69,10 +69,10 @@ def _line(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
     return row.metric, *numbers, row.worst_picture, str(row.count), words, holds
 
 
-def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
-    from onnxcam.compare.pairs import METRICS
+def _row(row: Statistics, asked: Sequence[Verdict]) -> tuple[str, ...]:
+    from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 
-    arrow = "↑" if METRICS[row.metric].better == "higher" else "↓"
+    arrow = "↑" if AGREEMENT_METRICS[row.metric].better == "higher" else "↓"
     interval = "" if row.low is None or row.high is None else f"[{row.low:.3f}, {row.high:.3f}]"
     even = row.worst == row.median == row.mean
     worst = ("", "") if even else (f"{row.worst:.3f}", Path(row.worst_picture).name)
@@ -83,14 +83,14 @@ def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
 def _note(found: Validation) -> None:
     """Print what the user should know, and the verdict in one line."""
     from onnxcam.cli import show
-    from onnxcam.compare import layer_results as levels
+    from onnxcam.compare import layer_agreement
 
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*found.damaged, *left, *found.warnings])
     if found.levels:
-        show.tell(f"layers: {levels.told(found.levels)}")
+        show.tell(f"layers: {layer_agreement.sentence(found.levels)}")
     style = "green" if found.passed else "red"
     show.tell(_verdict(found), style)
 

@@ -1,4 +1,4 @@
-"""A recording: what one model said of many pictures, in a folder, from any machine (docs/recording.md)."""
+"""Read and check a recording: scores and maps of one model, made on any machine (docs/recording.md)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.compare.device_runner import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
-from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import meant
 
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = ("softmax", "logsoftmax", "sigmoid")
-_SIDE_LENGTH, _PIXELS = 2**20, 2**30  # of a picture, at most: what OpenCV reads
-_BYTES = 2**31  # of recording.json, at most: some million pictures
-_FINEST = 2**14  # cells of a map over a picture's side, at most
-_SIDE = ("name", "sha256", "kind", "method", "preprocess", "provider")
+_SIDE_LENGTH, _PIXELS = 2**20, 2**30  # limits of OpenCV for one image
+_BYTES = 2**31  # maximum size of recording.json, enough for some million images
+_FINEST = 2**14  # maximum cells of a map along one side of the image
+_INFO = ("name", "sha256", "kind", "method", "preprocess", "provider")
 
 
 class Recording:
-    """A recording that was read and checked; its outcomes come from the disk as they are asked for.
+    """A checked recording. Outcomes are read from disk on access.
 
     Args:
-        folder: The folder with ``recording.json``.
+        folder: Folder with ``recording.json``.
 
     Raises:
-        RecordingError: it is not there, not whole, of another version, or not as it was written.
+        RecordingError: the recording is missing, incomplete, damaged, or of another version.
 
     Example:
         >>> [outcome.target for outcome in Recording("run")]
@@ -45,7 +45,7 @@ class Recording:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._says = _read(self.folder)
-        self.side = self._side()
+        self.info = self._info()
         self.class_names = self._texts("labels")
         self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
         self.unreadable = self._left_out()
@@ -68,7 +68,7 @@ class Recording:
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, row: int) -> Outcome:
-        """Return the outcome of the picture at place *row*."""
+        """Return the outcome of image number *row*."""
         picture = self.pictures[row]
         scores = np.array(self._tensors["scores"][row])
         shape, frame = picture.get("map"), picture.get("frame")
@@ -90,38 +90,38 @@ class Recording:
         )
 
     def target(self, row: int) -> int:
-        """Return the class that was explained of the picture at place *row*."""
+        """Return the explained class of image number *row*."""
         return int(self._tensors["classes"][row])
 
     @property
     def name(self) -> str:
-        """What people call it: its folder."""
+        """Name for messages: the folder."""
         return str(self.folder)
 
     @property
     def seal(self) -> str:
-        """The hash of all that it says, the hashes of its tensors among that."""
+        """Hash of the whole recording; it covers the hashes of the tensors."""
         return str(self._says["seal"])
 
     @property
     def has_maps(self) -> bool:
-        """Whether any picture has a map."""
+        """Whether any image has a map."""
         return bool(self._starts[-1])
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return int(self._shapes["scores"][1])
 
     @property
     def explained(self) -> dict[str, int]:
-        """The class that was explained of each picture, by the hash of its file."""
+        """Explained class of each image, by the hash of its file."""
         return {one["sha256"]: int(index) for one, index in zip(self.pictures, self._tensors["classes"], strict=True)}
 
-    def _side(self) -> Side:
+    def _info(self) -> ModelInfo:
         model = self._part(self._says, "model", dict)
-        words = {name: self._part(model, name, str) for name in _SIDE}
-        return Side(layer=self._part(model, "layer", str, optional=True), **words)
+        words = {name: self._part(model, name, str) for name in _INFO}
+        return ModelInfo(layer=self._part(model, "layer", str, optional=True), **words)
 
     def _texts(self, name: str) -> Sequence[str] | None:
         found: Sequence[str] | None = self._part(self._says, name, list, optional=True)
@@ -177,7 +177,7 @@ class Recording:
         return shape
 
     def _tensor(self, name: str) -> NDArray[Any]:
-        """Return a tensor, mapped from its file, after all its bytes were checked."""
+        """Return a memory-mapped tensor, after a check of its size and hash."""
         says, shape = self._says_of(name), self._shapes[name]
         file = self._part(says, "file", str)
         path, dtype = self.folder / file, np.dtype(TENSORS[name])
@@ -208,7 +208,7 @@ class Recording:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what ``recording.json`` says, after its seal was checked."""
+    """Return the content of ``recording.json``, after a check of its seal."""
     where, file = f"recording '{folder}'", folder / DONE
     if paths.kind(folder) != "folder":
         raise RecordingError(f"recording '{paths.shown(folder)}' does not exist; `onnxcam record` makes one")
@@ -241,7 +241,7 @@ def _is_picture(one: Mapping[str, Any]) -> bool:
 
 
 def _is_framed(one: Mapping[str, Any]) -> bool:
-    """Whether the frame is a rectangle on which the map, enlarged to the picture, stays of a size that memory holds."""
+    """Whether the frame is a valid rectangle, not so small that the enlarged map would exhaust memory."""
     frame = one.get("frame")
     if frame is None:
         return True
@@ -252,7 +252,7 @@ def _is_framed(one: Mapping[str, Any]) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a file can be called so."""
+    """Whether *text* can be a file name."""
     try:
         return "\0" not in text and bool(text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:

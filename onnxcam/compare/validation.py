@@ -1,4 +1,4 @@
-"""What came of a validation: two sides, every pair, a summary of each metric, and the verdicts."""
+"""Result of a validation: the two models, all image comparisons, statistics of each metric, and verdicts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 import onnxcam
 from onnxcam import files
-from onnxcam.compare.layer_results import Level
-from onnxcam.compare.outcome import Side
-from onnxcam.compare.pairs import Pair
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.outcome import ModelInfo
 from onnxcam.errors import OutputError
 from onnxcam.text import to_json
 
 JOURNAL, FILE = "journal.jsonl", "validation.json"
 PAGE, JUNIT = "report.html", "junit.xml"
-"""What a folder of a validation holds: the pairs, from the first on, and the result, once all are done."""
+"""Files in the folder of a validation: the journal from the start, the others once it is finished."""
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One metric over all pictures that have it: the mean, and its 95 % bootstrap interval."""
+class Statistics:
+    """Statistics of one metric over all images that have it; *low* and *high* bound the 95 % bootstrap interval."""
 
     metric: str
     mean: float
@@ -38,7 +38,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One requirement: what the words ask for, the mean that was found (None: no picture has it), whether it holds."""
+    """Result of one requirement: its text, the measured value (None: no image has it), and whether it holds."""
 
     metric: str
     words: str
@@ -48,20 +48,20 @@ class Verdict:
 
 @dataclass
 class Validation:
-    """What `validate` found."""
+    """Result of `validate` or `compare_recordings`."""
 
-    reference: Side
-    candidate: Side
-    journal: Sequence[Pair]  # read from disk as they are asked for
-    summaries: Mapping[str, Summary]
+    reference: ModelInfo
+    candidate: ModelInfo
+    journal: Sequence[ImageComparison]  # read from disk on access
+    summaries: Mapping[str, Statistics]
     verdicts: Sequence[Verdict]
-    unreadable: Sequence[tuple[str, str]]  # picture, why
+    unreadable: Sequence[tuple[str, str]]  # image, reason
     warnings: Sequence[str]
     labels: Sequence[str] | None
     seconds: float
-    levels: Sequence[Level] = ()  # of each layer, where that was asked for
-    folders: Sequence[str] | None = None  # the report opens pictures in these alone; None: in all
-    damaged: Sequence[str] = ()  # a warning of each line of the journal that was, and whose picture was done again
+    levels: Sequence[LayerAgreement] = ()  # with --layers
+    folders: Sequence[str] | None = None  # the report opens images only in these folders; None: anywhere
+    damaged: Sequence[str] = ()  # one warning per damaged line of the journal
 
     @property
     def passed(self) -> bool:
@@ -69,7 +69,7 @@ class Validation:
         return all(verdict.holds for verdict in self.verdicts)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield what JSON has of each picture: all of its pair but the maps."""
+        """Yield each comparison as a JSON object, without maps."""
         for pair in self.journal:
             yield {
                 "picture": pair.picture,
@@ -86,7 +86,7 @@ class Validation:
         return {"index": index, "label": self.labels[index] if self.labels else None}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON has: all that depends on models and pictures alone, so not how long it took."""
+        """Return the content of validation.json. It depends on models and images only, so it has no timings."""
         return {
             "onnxcam": onnxcam.__version__,
             "passed": self.passed,

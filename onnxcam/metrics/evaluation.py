@@ -10,11 +10,11 @@ from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.metrics.base import Case, Curve, Metric
-from onnxcam.metrics.bench import Bench, Item, PathLike
+from onnxcam.metrics.dataset import Bench, Item, PathLike
+from onnxcam.metrics.lookup import Settings, choose, choose_methods, sort_settings
+from onnxcam.metrics.map_sources import BASELINES, Source, baseline, of_method
 from onnxcam.metrics.report import Evaluation, Measured
 from onnxcam.metrics.sanity import Check, Subject, require
-from onnxcam.metrics.selection import Settings, choose, choose_methods, sort_settings
-from onnxcam.metrics.sources import BASELINES, Source, baseline, of_method
 from onnxcam.metrics.truth import Truth
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet

@@ -12,11 +12,11 @@ import numpy as np
 
 import onnxcam
 from onnxcam.files import Folder, write, writing
-from onnxcam.metrics import drawing
+from onnxcam.metrics import curve_plots
 from onnxcam.metrics.base import Curve
+from onnxcam.metrics.bootstrap import Interval, interval
+from onnxcam.metrics.lookup import Settings
 from onnxcam.metrics.sanity import Outcome
-from onnxcam.metrics.selection import Settings
-from onnxcam.metrics.summary import Interval, interval
 from onnxcam.text import to_json
 
 FILE, PICTURE = "evaluation.json", "curves.png"
@@ -168,14 +168,14 @@ class Report(Folder):
         super().__init__(directory, FILE, overwrite=overwrite)
 
     def __enter__(self) -> Self:
-        drawing.require()
+        curve_plots.require()
         return super().__enter__()
 
     def write(self, evaluation: Evaluation) -> list[Path]:
         """Stage the files of *evaluation*; return what their paths will be."""
         text = to_json(evaluation.to_dict()) + "\n"
         with writing(self.path):
-            drawn = drawing.draw(evaluation, self.staging / PICTURE) if drawing.drawable(evaluation) else []
+            drawn = curve_plots.draw(evaluation, self.staging / PICTURE) if curve_plots.drawable(evaluation) else []
         write(self.staging / FILE, text)
         return [self.path / FILE, *(self.path / file.name for file in drawn)]
 

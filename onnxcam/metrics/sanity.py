@@ -12,8 +12,8 @@ from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.metrics.base import Array, summary
+from onnxcam.metrics.map_sources import Source, of_method
 from onnxcam.metrics.randomise import Randomised, Weighted
-from onnxcam.metrics.sources import Source, of_method
 from onnxcam.progress import Progress
 
 Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]

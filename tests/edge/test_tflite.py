@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from onnxcam.compare import tflite
-from onnxcam.compare.compare import compare_recordings
+from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tflite import Interpreter
@@ -84,8 +84,8 @@ def test_scores_are_the_interpreters(name: str, models: dict[str, Path], tmp_pat
     made = record(models[name], pictures, tmp_path / "run", preprocess="unit")
     assert any(MAPS in warning for warning in made.warnings)
     recording = Recording(tmp_path / "run")
-    assert recording.side.kind == f"tflite {'float32' if name == 'float' else 'int8'}"
-    assert (recording.side.method, recording.head) == ("gradcam", "softmax")
+    assert recording.info.kind == f"tflite {'float32' if name == 'float' else 'int8'}"
+    assert (recording.info.method, recording.head) == ("gradcam", "softmax")
     for path, outcome in zip(pictures, recording, strict=True):
         expected = reference(models[name], image.read(path)[None] / np.float32(255))
         np.testing.assert_allclose(outcome.scores, expected, atol=1e-5)
@@ -117,7 +117,7 @@ def test_without_a_conversion_there_are_scores_only(
     made = record(models["int8"], pictures, tmp_path / "b", preprocess="unit")
     assert "scores only, no maps: the custom operator 'Twirl' has no ONNX" in made.warnings
     recording = Recording(tmp_path / "b")
-    assert (recording.side.method, recording.has_maps) == ("none", False)
+    assert (recording.info.method, recording.has_maps) == ("none", False)
     assert recording[0].why == "the file cannot be converted: the custom operator 'Twirl' has no ONNX"
     np.testing.assert_array_equal(recording[0].scores, Recording(tmp_path / "a")[0].scores)
     found = compare_recordings(tmp_path / "a", tmp_path / "b")

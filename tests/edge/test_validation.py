@@ -26,7 +26,7 @@ from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import EngineError, ImageError, MetricError, OnnxcamError, OutputError, TargetError
 from onnxcam.media import heatmap, image
-from onnxcam.metrics.summary import interval
+from onnxcam.metrics.bootstrap import interval
 from onnxcam.metrics.truth import Truth
 from tests.edge.recordings import room
 from tests.edge.twins import PICTURES, SHAPES, TRUTH, noisy, photos
@@ -85,7 +85,7 @@ def test_other_methods(models: tuple[Path, Path], method: str) -> None:
     found = validate(SHAPES, models[0], [PICTURES[0]], method=method)
     assert found.summaries["pearson"].mean > 0.8
     raw = Observer(SHAPES, method=method)
-    (outcome,) = raw.outcomes([raw.shot(PICTURES[0])])
+    (outcome,) = raw.outcomes([raw.prepare(PICTURES[0])])
     assert outcome.map is not None
     assert outcome.map.ndim == 2
     explained = Explainer(SHAPES, method=method)(PICTURES[0])
@@ -329,7 +329,7 @@ def of_two_classes(path: Path) -> Path:
         (None, {"images": "none/*.png"}, ImageError, r"none/\*\.png: no file is called like this; check the name"),
         (None, {"images": "none.png"}, ImageError, r"none\.png: no such file or folder; check the name"),
         (None, {"require": "energy>=0.3"}, MetricError, r"'energy >= 0\.3' needs to know where the objects are; give"),
-        (None, {"require": "iou=3"}, MetricError, r"the requirement does not parse: after iou stands one of"),
+        (None, {"require": "iou=3"}, MetricError, r"the requirement does not parse: after iou comes one of"),
         (None, {"method": "gradcamm"}, OnnxcamError, r"the reference '.*': no method is called 'gradcamm'"),
     ],
 )
@@ -437,7 +437,7 @@ def test_an_interval_in_pieces_is_the_interval_in_one(monkeypatch: pytest.Monkey
     rng = np.random.default_rng(1)
     cases, names = rng.random((50, 3)), rng.integers(0, 17, 50).tolist()
     whole = interval(cases, names)
-    monkeypatch.setattr("onnxcam.metrics.summary.CHUNK", 100)
+    monkeypatch.setattr("onnxcam.metrics.bootstrap.CHUNK", 100)
     pieces = interval(cases, names)
     assert whole.low is not None
     assert np.allclose(whole.low, pieces.low, atol=1e-12)

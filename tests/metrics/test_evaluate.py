@@ -15,7 +15,7 @@ from onnxcam import Explainer
 from onnxcam.errors import ImageError, MethodError, MetricError, OnnxcamError, TargetError, TruthError
 from onnxcam.media import heatmap, image
 from onnxcam.metrics import CHECKS, METRICS, Evaluation, Truth, evaluate, faithfulness, localisation
-from onnxcam.metrics.selection import DEFAULT, GROUPS, all_metrics
+from onnxcam.metrics.lookup import DEFAULT, GROUPS, all_metrics
 from tests.networks import HAND_X, hand_model
 
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxcam.errors import OutputError
-from onnxcam.metrics.sources import BASELINES
+from onnxcam.metrics.map_sources import BASELINES
 
 if TYPE_CHECKING:
+    from onnxcam.metrics.bootstrap import Interval
     from onnxcam.metrics.report import Evaluation
     from onnxcam.metrics.sanity import Outcome
-    from onnxcam.metrics.summary import Interval
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which people of any colour vision tell apart."""

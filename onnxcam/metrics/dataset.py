@@ -16,7 +16,7 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, Network
-from onnxcam.metrics.sources import Source
+from onnxcam.metrics.map_sources import Source
 from onnxcam.metrics.truth import Label, Region, Truth
 from onnxcam.targets import Target
 from onnxcam.targets.classes import class_index
