@@ -113,9 +113,9 @@ def _print(found: Evaluation) -> None:
             _table(found, rows, found.methods[start : start + across])
             show.out.print()
         show.out.print(_counts(rows[0]), style="dim", markup=False)
-    for outcome in found.outcomes:
-        style = "green" if outcome.passed else "red"
-        show.tell(f"{outcome.method}: {outcome.verdict}", style)
+    for result in found.checks:
+        style = "green" if result.passed else "red"
+        show.tell(f"{result.method}: {result.verdict}", style)
 
 
 def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:

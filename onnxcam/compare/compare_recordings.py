@@ -78,7 +78,7 @@ def compare_recordings(
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
-    journal = journal_in(directory, identity | _told(known), overwrite, names)
+    journal = journal_in(directory, identity | _truth_identity(known), overwrite, names)
     try:
         for number, (row, other) in enumerate(progress(rows, len(rows))):
             if number not in journal.done:
@@ -101,7 +101,7 @@ def compare_recordings(
     return found
 
 
-def _told(truth: Truth | None) -> dict[str, str | None]:
+def _truth_identity(truth: Truth | None) -> dict[str, str | None]:
     return {"truth": None} if truth is None else {"truth": str(truth.path), "mask values": truth.values}
 
 
@@ -135,15 +135,17 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
     places = [{one["sha256"]: row for row, one in reversed([*enumerate(seen.pictures)])} for seen in (first, second)]
     both = [sha256 for sha256 in dict.fromkeys(one["sha256"] for one in first.pictures) if sha256 in places[1]]
     only = [_names(seen, own.keys() - set(both)) for seen, own in zip((first, second), places, strict=True)]
-    told = [
+    only_in_one = [
         f"{len(names)} only in '{seen.name}' ({', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''})"
         for seen, names in zip((first, second), only, strict=True)
         if names
     ]
     if not both:
         raise RecordingError(f"'{first.name}' and '{second.name}' have no picture in common (by the files' hashes)")
-    if told and not common:
-        raise RecordingError(f"the pictures differ: {', '.join(told)}; --common compares the {len(both)} of both")
+    if only_in_one and not common:
+        raise RecordingError(
+            f"the pictures differ: {', '.join(only_in_one)}; --common compares the {len(both)} of both"
+        )
     rows = [(places[0][sha256], places[1][sha256]) for sha256 in both]
     for row, other in rows:
         sizes = [tuple(seen.pictures[at]["size"]) for seen, at in ((first, row), (second, other))]
@@ -152,7 +154,9 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
                 f"{first.pictures[row]['name']} is {sizes[0][0]} × {sizes[0][1]} (H × W) in '{first.name}' and "
                 f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of them tells its size wrongly"
             )
-    return rows, [f"the pictures differ: {', '.join(told)}; compared are the {len(both)} of both"] if told else []
+    return rows, [
+        f"the pictures differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
+    ] if only_in_one else []
 
 
 def _names(recording: Recording, hashes: Collection[str]) -> Sequence[str]:

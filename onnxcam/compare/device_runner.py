@@ -208,8 +208,8 @@ class RecordingWriter:
             self.sync()
             bad = [{"name": name, "why": why} for name, why in unreadable]
             with self._writing():
-                told = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
-                _replace(self.folder / DONE, sealed(dict(self.header, **told, warnings=list(warnings))))
+                body = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
+                _replace(self.folder / DONE, sealed(dict(self.header, **body, warnings=list(warnings))))
         finally:
             self._shut()
         with contextlib.suppress(OSError):  # another run may hold it open

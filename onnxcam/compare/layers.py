@@ -63,9 +63,9 @@ class LayerProbe:
         self._class, self._batch = aim.input, subject.batch if isinstance(subject.batch, int) else 1
         self._session = Session(subject.model, observer.provider)
 
-    def ask(self, shot: PreparedImage, index: int) -> tuple[int, dict[str, NDArray[Any]]]:
+    def ask(self, prepared: PreparedImage, index: int) -> tuple[int, dict[str, NDArray[Any]]]:
         """Return the explained class, and the activation and map of each layer for one image."""
-        feeds = self.observer.network.feeds(np.repeat(shot.tensor, self._batch, axis=0), {})
+        feeds = self.observer.network.feeds(np.repeat(prepared.tensor, self._batch, axis=0), {})
         given = {**feeds, self._class: np.full(self._batch, index)}
         found = self._session.run({name: given[name] for name in self._session.inputs})
         return int(found.pop(CHOSEN)[0]), {name: array[0] for name, array in found.items()}
@@ -135,16 +135,16 @@ def _picture(
     first: LayerProbe, second: LayerProbe, pairs: Sequence[tuple[int, int]], image: str, target: int
 ) -> NDArray[np.float64]:
     """Return cosine, Pearson correlation and IoU at each common layer for one image, [layers, 3]."""
-    shots = first.observer.prepare(image), second.observer.prepare(image)
-    index, own = first.ask(shots[0], target)
-    _, other = second.ask(shots[1], index)
+    prepared = first.observer.prepare(image), second.observer.prepare(image)
+    index, own = first.ask(prepared[0], target)
+    _, other = second.ask(prepared[1], index)
     rows = np.full((len(pairs), 3), np.nan)
     for row, (i, j) in enumerate(pairs):
         a, b = own[f"{i}.activation"], other[f"{j}.activation"]
         if a.shape == b.shape:
             rows[row, 0] = cosine(a.ravel(), b.ravel())
         maps = own.get(f"{i}.map"), other.get(f"{j}.map")
-        values = compare_outcomes(_outcome(shots[0], maps[0], index), _outcome(shots[1], maps[1], index)).values
+        values = compare_outcomes(_outcome(prepared[0], maps[0], index), _outcome(prepared[1], maps[1], index)).values
         rows[row, 1:] = values.get("pearson", np.nan), values.get("iou", np.nan)
     return rows
 
@@ -152,7 +152,7 @@ def _picture(
 _NOTHING = Outcome("", "", (1, 1), np.zeros(1, np.float32), np.ones(1), 0, None)
 
 
-def _outcome(shot: PreparedImage, heat: NDArray[Any] | None, index: int) -> Outcome:
+def _outcome(prepared: PreparedImage, heat: NDArray[Any] | None, index: int) -> Outcome:
     """Return an outcome that holds only a map."""
-    told = {"picture": shot.picture, "sha256": shot.sha256, "size": shot.size, "frame": shot.frame}
-    return replace(_NOTHING, **told, map=heat, target=index)  # type: ignore[arg-type]
+    fields = {"picture": prepared.picture, "sha256": prepared.sha256, "size": prepared.size, "frame": prepared.frame}
+    return replace(_NOTHING, **fields, map=heat, target=index)  # type: ignore[arg-type]

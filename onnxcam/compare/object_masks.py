@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
-from onnxcam.metrics.truth import Label, Region, Truth
+from onnxcam.metrics.truth import Annotation, Label, Truth
 from onnxcam.targets.classes import class_index
 
 
@@ -26,7 +26,7 @@ class ClassMask(NamedTuple):
 class ImageObjects:
     """Annotated objects in one image; ``why`` is the reason if there are none."""
 
-    regions: Mapping[Label, Region] = field(default_factory=dict)
+    regions: Mapping[Label, Annotation] = field(default_factory=dict)
     why: str = ""
 
     @classmethod

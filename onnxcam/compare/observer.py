@@ -141,37 +141,37 @@ class Observer:
         """Preprocess a decoded image, uint8 [H, W, 3]."""
         return PreparedImage.of(self.network.preprocessing, path, picture, sha256)
 
-    def outcomes(self, shots: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
         """Return the outcome for each image, with the map of one class each; without *classes*, of the top class.
 
         Raises:
             EngineError: the model cannot be run.
         """
-        wanted = [TOP] * len(shots) if classes is None else classes
+        wanted = [TOP] * len(prepared_images) if classes is None else classes
         return [
             outcome
-            for _, group in groupby(zip(shots, wanted, strict=True), lambda pair: pair[0].tensor.shape)
+            for _, group in groupby(zip(prepared_images, wanted, strict=True), lambda pair: pair[0].tensor.shape)
             for outcome in self._batch(list(group))
         ]
 
     def _batch(self, pairs: Sequence[tuple[PreparedImage, int]]) -> Iterator[Outcome]:
         goals = [Goal(ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
-        asked = Asked(stack(shot.tensor for shot, _ in pairs), goals)
-        for (shot, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
-            yield self._outcome(shot, found)
+        asked = Asked(stack(prepared.tensor for prepared, _ in pairs), goals)
+        for (prepared, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
+            yield self._outcome(prepared, found)
 
-    def _outcome(self, shot: PreparedImage, found: Mapping[str, NDArray[Any]]) -> Outcome:
+    def _outcome(self, prepared: PreparedImage, found: Mapping[str, NDArray[Any]]) -> Outcome:
         values = found[self.scores.output][0]
         real = real_scores(self.scores, values)
         return Outcome(
-            picture=shot.picture,
-            sha256=shot.sha256,
-            size=shot.size,
+            picture=prepared.picture,
+            sha256=prepared.sha256,
+            size=prepared.size,
             scores=np.asarray(values.reshape(-1) if real is None else real, np.float32),
             probabilities=probabilities(self.scores, values, self.network.multi_label),
             target=int(found[CHOSEN][0]),
             map=heatmap.flat(found[MAP][0], self._channel).astype(np.float32),
-            frame=shot.frame,
+            frame=prepared.frame,
             head=self.scores.head,
             exclusive=self.exclusive,
         )

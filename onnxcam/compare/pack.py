@@ -18,7 +18,7 @@ from onnxcam import files
 from onnxcam.bake.bake import bake
 from onnxcam.compare import device_runner as device
 from onnxcam.compare.observer import Observer
-from onnxcam.compare.record import described, header, meaning_of, shots
+from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.files import PathLike
@@ -136,16 +136,16 @@ def _prepare(
     pictures: list[dict[str, Any]] = []
     shape: tuple[int, ...] = ()
     with path.open("wb") as file:
-        for shot in shots(observer, images, bad):
-            tensor = shot.tensor[0]
+        for prepared in prepare_images(observer, images, bad):
+            tensor = prepared.tensor[0]
             if tensor.shape != (shape or tensor.shape):
                 raise PreprocessError(
-                    f"{shot.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
+                    f"{prepared.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
                     "add crop=HxW to the preprocessing"
                 )
             shape = tensor.shape
             file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
-            pictures.append(described(shot))
+            pictures.append(described(prepared))
     if not pictures:
         raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
     dtype = tensor.dtype.newbyteorder("<").str

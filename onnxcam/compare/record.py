@@ -39,7 +39,7 @@ class Recordable(Protocol):
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image."""
 
-    def outcomes(self, shots: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
         """Return the outcome for each image."""
 
 
@@ -136,8 +136,8 @@ def open_model(
 
         lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
         return lite, lite.meaning, lite.warnings
-    told = baked(model)
-    method, layer = method or told.get("method", "gradcam"), layer or told.get("layer")
+    stamp = baked(model)
+    method, layer = method or stamp.get("method", "gradcam"), layer or stamp.get("layer")
     observer = Observer(model, method, layer, preprocess, labels, provider, settings)
     return observer, meaning_of(observer), observer.network.warnings
 
@@ -179,29 +179,29 @@ def _chooser(
         raise TargetError("--target and --classes-from exclude each other; give one")
     explained = Recording(classes_from).explained
 
-    def choose(shot: PreparedImage) -> int:
-        if shot.sha256 not in explained:
+    def choose(prepared: PreparedImage) -> int:
+        if prepared.sha256 not in explained:
             raise RecordingError(
-                f"'{classes_from}' has no picture like {shot.picture}; give the pictures that it was made of"
+                f"'{classes_from}' has no picture like {prepared.picture}; give the pictures that it was made of"
             )
-        return explained[shot.sha256]
+        return explained[prepared.sha256]
 
     return choose
 
 
-def shots(
+def prepare_images(
     observer: Recordable, images: Iterable[str | os.PathLike[str]], bad: list[tuple[str, str]] | None
 ) -> Iterator[PreparedImage]:
     """Yield the preprocessed images. Unreadable ones are added to *bad*; without it, they raise ImageError."""
     for image in images:
         try:
-            shot = observer.prepare(image)
+            prepared = observer.prepare(image)
         except ImageError as error:
             if bad is None:
                 raise
             bad.append((os.fspath(image), str(error)))
         else:
-            yield shot
+            yield prepared
 
 
 def _run(
@@ -219,9 +219,9 @@ def _run(
     """
     rest = iter(progress(images, len(images)))
     for _ in range(0, len(images), BATCH):
-        batch = list(shots(observer, islice(rest, BATCH), bad))
-        there = [writer.already(described(shot)) for shot in batch]
-        outcomes = [] if all(there) else observer.outcomes(batch, [choose(shot) for shot in batch])
+        batch = list(prepare_images(observer, islice(rest, BATCH), bad))
+        there = [writer.already(described(prepared)) for prepared in batch]
+        outcomes = [] if all(there) else observer.outcomes(batch, [choose(prepared) for prepared in batch])
         for outcome, known in zip(outcomes, there, strict=False):
             if not known:
                 _add(writer, outcome)

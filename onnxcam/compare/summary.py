@@ -12,7 +12,7 @@ from onnxcam.compare.outcome import ModelInfo
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.compare.validation import Statistics, Validation
 from onnxcam.metrics.base import Array
-from onnxcam.metrics.bootstrap import interval
+from onnxcam.metrics.bootstrap import bootstrap_interval
 
 
 def conclude(
@@ -67,7 +67,7 @@ def _statistics(metrics: Sequence[str], columns: Array, names: Sequence[str]) ->
     """Yield statistics of *metrics*, values [metrics, images], all measured on the same images."""
     there = np.flatnonzero(np.isfinite(columns[0]))
     values = columns[:, there]
-    found = interval(values.T, there.tolist())
+    found = bootstrap_interval(values.T, there.tolist())
     for row, metric in enumerate(metrics):
         at = int((np.argmin if AGREEMENT_METRICS[metric].better == "higher" else np.argmax)(values[row]))
         yield Statistics(

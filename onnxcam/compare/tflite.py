@@ -77,26 +77,26 @@ class TFLiteObserver:
         """Read and preprocess an image; raise ImageError if it cannot be read."""
         return PreparedImage.of(self._how, os.fspath(path), *pictures.read_hashed(path))
 
-    def outcomes(self, shots: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
         """Return the outcome for each image, with the map of one class each; without *classes*, of the top class."""
-        wanted = [TOP] * len(shots) if classes is None else classes
-        return [self._outcome(shot, index) for shot, index in zip(shots, wanted, strict=True)]
+        wanted = [TOP] * len(prepared_images) if classes is None else classes
+        return [self._outcome(prepared, index) for prepared, index in zip(prepared_images, wanted, strict=True)]
 
-    def _outcome(self, shot: PreparedImage, index: int) -> Outcome:
-        scores = self.interpreter.scores(shot.tensor)
+    def _outcome(self, prepared: PreparedImage, index: int) -> Outcome:
+        scores = self.interpreter.scores(prepared.tensor)
         target = int(np.argmax(scores)) if index == TOP else index
-        flat = None if self._maps is None else self._maps.outcomes([shot], [target])[0].map
+        flat = None if self._maps is None else self._maps.outcomes([prepared], [target])[0].map
         head, exclusive, known = (self.meaning[name] for name in ("head", "exclusive", "known"))
         return Outcome(
-            picture=shot.picture,
-            sha256=shot.sha256,
-            size=shot.size,
+            picture=prepared.picture,
+            sha256=prepared.sha256,
+            size=prepared.size,
             scores=scores.astype(np.float32),
             probabilities=meant(scores, head, exclusive=exclusive) if known else None,
             target=target,
             map=flat,
             why=self._why,
-            frame=shot.frame,
+            frame=prepared.frame,
             head=head,
             exclusive=exclusive,
         )

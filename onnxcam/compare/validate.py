@@ -164,9 +164,13 @@ class _Task:
     def ask(self, batch: Sequence[_Loaded]) -> list[tuple[Outcome, Outcome]]:
         """Return the outcomes of both models for *batch*; the candidate explains the class of the reference."""
         wanted = None if self.target == TOP else [self.target] * len(batch)
-        first = _named("reference", self.reference, lambda own: own.outcomes([x.shots[0] for x in batch], wanted))
+        first = _named(
+            "reference", self.reference, lambda own: own.outcomes([x.prepared_images[0] for x in batch], wanted)
+        )
         classes = [outcome.target for outcome in first]
-        second = _named("candidate", self.candidate, lambda own: own.outcomes([x.shots[1] for x in batch], classes))
+        second = _named(
+            "candidate", self.candidate, lambda own: own.outcomes([x.prepared_images[1] for x in batch], classes)
+        )
         return list(zip(first, second, strict=True))
 
     def compare(self, loaded: _Loaded, reference: Outcome, candidate: Outcome) -> ImageComparison:
@@ -181,7 +185,7 @@ class _Task:
 class _Loaded:
     """One image, preprocessed for both models, and its annotated objects."""
 
-    shots: tuple[PreparedImage, PreparedImage]
+    prepared_images: tuple[PreparedImage, PreparedImage]
     objects: ImageObjects
 
 

@@ -24,13 +24,13 @@ class Interval:
 
 
 @np.errstate(invalid="ignore")  # a value may be infinite
-def interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Interval:
+def bootstrap_interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Interval:
     """Return the mean of *values* [cases, …] with its percentile bootstrap interval (Efron 1979), 2,000 resamples.
 
     What is drawn anew are the *pictures* [cases], with all cases of each: the classes of one picture hang together.
 
     Example:
-        >>> float(interval(np.array([0.0, 1.0, 0.5, 0.5]), ["a.png", "a.png", "b.png", "c.png"]).mean)
+        >>> float(bootstrap_interval(np.array([0.0, 1.0, 0.5, 0.5]), ["a.png", "a.png", "b.png", "c.png"]).mean)
         0.5
     """
     values = np.asarray(values, np.float64)

@@ -1,4 +1,4 @@
-"""Does the map lie on the object? Measured at the picture's own size, against a mask or boxes."""
+"""Does the map lie on the object? Measurement at the picture's own size, against a mask or boxes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
 def energy_pointing(heat: Array, mask: Array) -> float:
     """E = Σ_{object} L / Σ L: the share of the map that lies on the object.
 
-    Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279: the
+    Wang et al., Score-CAM: Score-WeightedLayer Visual Explanations for Convolutional Neural Networks, 1910.01279: the
     energy-based pointing game. A map that is zero everywhere has no share: 0.
 
     Args:

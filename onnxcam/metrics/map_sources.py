@@ -30,7 +30,7 @@ _SENSITIVITIES = frozenset(
 
 
 @dataclass(frozen=True)
-class Source:
+class MapSource:
     """Maps under one id, and how they lie on the tensor."""
 
     id: str
@@ -56,17 +56,17 @@ class Source:
         return resized(raw, size)[None] if self.channel is None else np.moveaxis(raw, self.channel, 0)
 
 
-def of_method(explainer: Explainer, channel: int) -> Source:
+def of_method(explainer: Explainer, channel: int) -> MapSource:
     """Return the maps of *explainer*; *channel* is the axis of channels of its input, without the batch."""
     at_layer = find_method(explainer.method).at_layer
 
     def maps(x: Array, targets: Array) -> Array:
         return explainer.attribute(x, targets.tolist())
 
-    return Source(explainer.method, maps, None if at_layer else channel, explainer)
+    return MapSource(explainer.method, maps, None if at_layer else channel, explainer)
 
 
-def baseline(id: str, channel: int, seed: int) -> Source:
+def baseline(id: str, channel: int, seed: int) -> MapSource:
     """Return the maps of the baseline *id* of `BASELINES`.
 
     ``random``: a grid of 7 × 7 uniform numbers, another one for each picture, enlarged linearly. ``centre``: a Gaussian
@@ -82,7 +82,7 @@ def baseline(id: str, channel: int, seed: int) -> Source:
     def centre(x: Array, targets: Array) -> Array:
         return np.stack([centred(size(tensor)) for tensor in x])
 
-    return Source(id, {"random": random, "centre": centre}[id])
+    return MapSource(id, {"random": random, "centre": centre}[id])
 
 
 def _random(size: list[int], seed: list[int]) -> Array:

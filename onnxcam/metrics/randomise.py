@@ -23,7 +23,7 @@ _WORDS = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum",
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedLayer:
     """A layer with weights: its name, and the names of the constants that it multiplies or adds."""
 
     name: str
@@ -31,14 +31,14 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Randomised:
+class RandomisedModel:
     """A model whose layers can be made random; it stays as it is itself."""
 
     model: ir.Model
-    layers: tuple[Weighted, ...]  # from the output down
+    layers: tuple[WeightedLayer, ...]  # from the output down
 
     @classmethod
-    def of(cls, source: ModelLike) -> Randomised:
+    def of(cls, source: ModelLike) -> RandomisedModel:
         """Find the layers of *source*; MetricError where none has weights."""
         model = canonical(load_bare(source), STANDARD)
         layers = tuple(_layers(model.graph))
@@ -46,12 +46,12 @@ class Randomised:
             raise MetricError("the model has no layer with weights, such as a convolution, that could be made random")
         return cls(model, layers)
 
-    def stages(self, count: int) -> list[tuple[Weighted, ...]]:
+    def stages(self, count: int) -> list[tuple[WeightedLayer, ...]]:
         """Return the layers in at most *count* groups of about as many, from the output down."""
         parts = np.array_split(np.arange(len(self.layers)), min(count, len(self.layers)))
         return [tuple(self.layers[i] for i in part) for part in parts]
 
-    def shuffled(self, layers: Iterable[Weighted], seed: int) -> ir.Model:
+    def shuffled(self, layers: Iterable[WeightedLayer], seed: int) -> ir.Model:
         """Return a copy in which the elements of each weight tensor of *layers* changed places at random.
 
         So the values stay what they were, in number, range and type, whether they are floats or integers, and what was
@@ -64,7 +64,7 @@ class Randomised:
         return copy
 
 
-def _layers(graph: ir.Graph) -> Iterable[Weighted]:
+def _layers(graph: ir.Graph) -> Iterable[WeightedLayer]:
     moving = {picture_input(graph)}
     found = []
     for node in graph:
@@ -75,7 +75,7 @@ def _layers(graph: ir.Graph) -> Iterable[Weighted]:
             still = [x for x in node.inputs if x is not None and x not in moving]
             weights = [weight for x in still if (weight := _weight(x, moving)) is not None]
             if weights:
-                found.append(Weighted(_name(node, weights), tuple(weight.name or "" for weight in weights)))
+                found.append(WeightedLayer(_name(node, weights), tuple(weight.name or "" for weight in weights)))
     return reversed(found)
 
 

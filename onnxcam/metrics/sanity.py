@@ -12,8 +12,8 @@ from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.metrics.base import Array, summary
-from onnxcam.metrics.map_sources import Source, of_method
-from onnxcam.metrics.randomise import Randomised, Weighted
+from onnxcam.metrics.map_sources import MapSource, of_method
+from onnxcam.metrics.randomise import RandomisedModel, WeightedLayer
 from onnxcam.progress import Progress
 
 Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
@@ -21,7 +21,7 @@ Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """How alike the maps stayed: at each stage, and for each case."""
 
     check: str
@@ -38,17 +38,17 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckContext:
     """What a check works on: a source of maps, the model and the pictures."""
 
-    source: Source
+    source: MapSource
     model: ModelLike
     batches: Batches
     classes: int
     seed: int
     progress: Progress
 
-    def remade(self, model: ModelLike) -> Source:
+    def remade(self, model: ModelLike) -> MapSource:
         """Return the same source of maps on another model; a baseline has none, and stays."""
         own = self.source.explainer
         if own is None:
@@ -57,18 +57,18 @@ class Subject:
         other = Explainer(model, own.method, layer, provider=own.provider, settings=own.settings)
         return of_method(other, self.source.channel or 0)
 
-    def maps(self, source: Source) -> list[Array]:
+    def maps(self, source: MapSource) -> list[Array]:
         """Return the map [h, w] of every case, at its own size."""
         return [source.flat(raw) for batch in self.batches() for raw in source.maps(*batch)]
 
 
 @dataclass(frozen=True)
 class Check:
-    """A way to check a method: a function from a subject to what was changed, and how alike the maps stayed."""
+    """A way to check a method: a function from a context to what was changed, and how alike the maps stayed."""
 
     id: str
     summary: str
-    function: Callable[..., Outcome]
+    function: Callable[..., CheckResult]
     value: Callable[[Array], Array]
     group: str = "sanity"
     higher: bool = False
@@ -79,10 +79,12 @@ CHECKS: dict[str, Check] = {}
 """Every check of a method by its id."""
 
 
-def check(id: str, value: Callable[[Array], Array]) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
+def check(
+    id: str, value: Callable[[Array], Array]
+) -> Callable[[Callable[..., CheckResult]], Callable[..., CheckResult]]:
     """Enter the function below into the registry as check *id*; *value* makes [cases] of [stages, cases]."""
 
-    def enter(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    def enter(function: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
         CHECKS[id] = Check(id, summary(function), function, value)
         return function
 
@@ -90,7 +92,7 @@ def check(id: str, value: Callable[[Array], Array]) -> Callable[[Callable[..., O
 
 
 @check("sanity-cascading", value=lambda similarity: similarity[-1])
-def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outcome:
+def cascading(context: CheckContext, *, stages: int = 10, limit: float = 0.5) -> CheckResult:
     """The rank correlation of the map with that of the network whose weights are all random.
 
     Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: the layers are made random one after the other, from
@@ -98,18 +100,18 @@ def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outc
     layers. Passed if on average over the pictures the correlation ends below *limit*.
 
     Example:
-        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).outcomes[0].verdict
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).checks[0].verdict
     """
-    randomised = Randomised.of(subject.model)
+    randomised = RandomisedModel.of(context.model)
     groups = randomised.stages(stages)
     models = (
-        (group[-1].name, randomised.shuffled(sum(groups[: i + 1], ()), subject.seed)) for i, group in enumerate(groups)
+        (group[-1].name, randomised.shuffled(sum(groups[: i + 1], ()), context.seed)) for i, group in enumerate(groups)
     )
-    names, similarity = _compared(subject, models, len(groups))
+    names, similarity = _compared(context, models, len(groups))
     end = float(similarity[-1].mean())
-    return _outcome(
+    return _result(
         "sanity-cascading",
-        subject,
+        context,
         names,
         similarity,
         end < limit,
@@ -119,7 +121,7 @@ def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outc
 
 
 @check("sanity-independent", value=lambda similarity: similarity.mean(0))
-def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> Outcome:
+def independent(context: CheckContext, *, stages: int = 10, limit: float = 0.95) -> CheckResult:
     """The mean rank correlation of the map with those of networks in which one layer is random.
 
     Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is made random
@@ -127,18 +129,18 @@ def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> O
     it is.
 
     Example:
-        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).outcomes[0].passed
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).checks[0].passed
     """
-    randomised = Randomised.of(subject.model)
+    randomised = RandomisedModel.of(context.model)
     groups = randomised.stages(stages)
-    models = ((_span(group), randomised.shuffled(group, subject.seed)) for group in groups)
-    names, similarity = _compared(subject, models, len(groups))
+    models = ((_span(group), randomised.shuffled(group, context.seed)) for group in groups)
+    names, similarity = _compared(context, models, len(groups))
     means = similarity.mean(1)
     deaf = [f"{name} ({mean:.2f})" for name, mean in zip(names, means, strict=True) if mean >= limit]
     more = f" and {len(deaf) - 3} more" if len(deaf) > 3 else ""
-    return _outcome(
+    return _result(
         "sanity-independent",
-        subject,
+        context,
         names,
         similarity,
         not deaf,
@@ -148,27 +150,27 @@ def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> O
 
 
 @check("sanity-target", value=lambda similarity: similarity[-1])
-def target(subject: Subject, *, limit: float = 0.95) -> Outcome:
+def target(context: CheckContext, *, limit: float = 0.95) -> CheckResult:
     """The rank correlation of the map with that of another class, drawn at random.
 
     Sixt et al., When Explanations Lie: Why Many Modified BP Attributions Fail, 1912.09818: the random logit test.
     Passed if on average over the pictures the correlation is below *limit*.
 
     Example:
-        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).outcomes[0].passed
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).checks[0].passed
     """
-    rng = np.random.default_rng(subject.seed)
-    own = subject.source
+    rng = np.random.default_rng(context.seed)
+    own = context.source
 
     def other(x: Array, targets: Array) -> Array:
-        return own.maps(x, (targets + rng.integers(1, subject.classes, len(targets))) % subject.classes)
+        return own.maps(x, (targets + rng.integers(1, context.classes, len(targets))) % context.classes)
 
-    there = subject.maps(Source(own.id, other, own.channel))
-    similarity = np.array([[rank_correlation(a, b) for a, b in zip(subject.maps(own), there, strict=True)]])
+    there = context.maps(MapSource(own.id, other, own.channel))
+    similarity = np.array([[rank_correlation(a, b) for a, b in zip(context.maps(own), there, strict=True)]])
     mean = float(similarity.mean())
-    return _outcome(
+    return _result(
         "sanity-target",
-        subject,
+        context,
         ["another class"],
         similarity,
         mean < limit,
@@ -208,26 +210,26 @@ def require(checks: Iterable[Check], model: ModelLike, classes: int) -> None:
     """Raise MetricError where one of *checks* cannot be made of *model*, before anything is measured."""
     for check in checks:
         if check.function is not target:
-            Randomised.of(model)
+            RandomisedModel.of(model)
         elif classes < 2:
             raise MetricError(f"{check.id} compares with another class, but the model has only one; leave it out")
 
 
-def _compared(subject: Subject, models: Iterable[tuple[str, ModelLike]], total: int) -> tuple[list[str], Array]:
-    first, names, rows = subject.maps(subject.source), [], []
-    for name, model in subject.progress(models, total):
-        maps = subject.maps(subject.remade(model))
+def _compared(context: CheckContext, models: Iterable[tuple[str, ModelLike]], total: int) -> tuple[list[str], Array]:
+    first, names, rows = context.maps(context.source), [], []
+    for name, model in context.progress(models, total):
+        maps = context.maps(context.remade(model))
         names.append(name)
         rows.append([rank_correlation(a, b) for a, b in zip(first, maps, strict=True)])
     return names, np.array(rows)
 
 
-def _span(group: Sequence[Weighted]) -> str:
+def _span(group: Sequence[WeightedLayer]) -> str:
     return group[0].name if len(group) == 1 else f"{group[0].name} … {group[-1].name}"
 
 
-def _outcome(
-    id: str, subject: Subject, names: Sequence[str], similarity: Array, passed: bool, good: str, bad: str
-) -> Outcome:
+def _result(
+    id: str, context: CheckContext, names: Sequence[str], similarity: Array, passed: bool, good: str, bad: str
+) -> CheckResult:
     verdict = f"{good}: passed" if passed else f"{bad}: FAILED"
-    return Outcome(id, subject.source.id, tuple(names), similarity, passed, verdict)
+    return CheckResult(id, context.source.id, tuple(names), similarity, passed, verdict)

@@ -32,7 +32,7 @@ _FORMS = '{"img.jpg": [[x1, y1, x2, y2], …]} or {"img.jpg": [{"label": …, "b
 
 
 @dataclass(frozen=True)
-class Region:
+class Annotation:
     """Where the objects of one class are in one picture: a mask bool [H, W], and boxes (x1, y1, x2, y2)."""
 
     mask: NDArray[np.bool_]
@@ -79,7 +79,7 @@ class Truth:
         """Whether there is one mask, which is of one picture."""
         return self._boxes is None and self._kind == "file"
 
-    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Region]:
+    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Annotation]:
         """Return where the objects of each class are in *picture*, which has *size* (H, W)."""
         if self._boxes is not None:
             return _of_boxes(self._entry(Path(picture)), size, f"{self.path}: {Path(picture).name}")
@@ -151,7 +151,7 @@ def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
     return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
 
 
-def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label, Region]:
+def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label, Annotation]:
     if mask.shape != size:
         raise TruthError(
             f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the picture {size[1]} × {size[0]}; "
@@ -164,7 +164,7 @@ def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values:
         found = {int(value) - shift: mask == value for value in np.unique(mask) if value not in (0, VOID)}
     if not found or not any(part.any() for part in found.values()):
         raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this picture out")
-    return {label: Region(part, _boxes_around(part)) for label, part in found.items()}
+    return {label: Annotation(part, _boxes_around(part)) for label, part in found.items()}
 
 
 def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
@@ -175,7 +175,7 @@ def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
     return tuple((float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, _ in stats[1:count])
 
 
-def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label, Region]:
+def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label, Annotation]:
     found: dict[Label, list[Box]] = {}
     for thing in entry:
         labelled = isinstance(thing, Mapping)
@@ -183,7 +183,7 @@ def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label
         if labelled and not isinstance(label, int | str):
             raise TruthError(f"{where}: an object has no label; it is {_FORMS}")
         found.setdefault(label, []).append(_box(thing.get("box") if labelled else thing, size, where))
-    return {label: Region(_filled(boxes, size), tuple(boxes)) for label, boxes in found.items()}
+    return {label: Annotation(_filled(boxes, size), tuple(boxes)) for label, boxes in found.items()}
 
 
 def _box(value: Any, size: tuple[int, int], where: str) -> Box:

@@ -26,7 +26,7 @@ from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import EngineError, ImageError, MetricError, OnnxcamError, OutputError, TargetError
 from onnxcam.media import heatmap, image
-from onnxcam.metrics.bootstrap import interval
+from onnxcam.metrics.bootstrap import bootstrap_interval
 from onnxcam.metrics.truth import Truth
 from tests.edge.recordings import room
 from tests.edge.twins import PICTURES, SHAPES, TRUTH, noisy, photos
@@ -436,9 +436,9 @@ def test_the_summary_by_hand(models: tuple[Path, Path], folder: Path) -> None:
 def test_an_interval_in_pieces_is_the_interval_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     cases, names = rng.random((50, 3)), rng.integers(0, 17, 50).tolist()
-    whole = interval(cases, names)
+    whole = bootstrap_interval(cases, names)
     monkeypatch.setattr("onnxcam.metrics.bootstrap.CHUNK", 100)
-    pieces = interval(cases, names)
+    pieces = bootstrap_interval(cases, names)
     assert whole.low is not None
     assert np.allclose(whole.low, pieces.low, atol=1e-12)
     assert np.allclose(whole.high, pieces.high, atol=1e-12)

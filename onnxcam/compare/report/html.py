@@ -69,10 +69,10 @@ def html(validation: Validation, worst_pictures: int = WORST, by: str | None = N
         undefined=jinja2.StrictUndefined,
     )
     style, script = ((templates / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    told = _told(validation, result_table(validation.journal, by), worst_pictures)
-    told |= {"style": Markup(style), "script": Markup(script), "rows": Markup(_embedded(told["rows"]))}
+    variables = _template_variables(validation, result_table(validation.journal, by), worst_pictures)
+    variables |= {"style": Markup(style), "script": Markup(script), "rows": Markup(_embedded(variables["rows"]))}
     return environment.get_template("report.html").render(
-        told, style_hash=_hash(style), script_hash=_hash(script), ordered_by=_ordered_by(by)
+        variables, style_hash=_hash(style), script_hash=_hash(script), ordered_by=_ordered_by(by)
     )
 
 
@@ -86,7 +86,7 @@ def _embedded(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _told(validation: Validation, listed: ResultTable, count: int) -> dict[str, Any]:
+def _template_variables(validation: Validation, listed: ResultTable, count: int) -> dict[str, Any]:
     """Return the variables of the template."""
     names = ClassLabels(validation.labels)
     shown = list(enumerate(listed.order[:count], 1))
@@ -164,11 +164,11 @@ def _sides(reference: ModelInfo, candidate: ModelInfo) -> list[tuple[str, str, s
         "Preprocessing": "preprocess",
         "Provider": "provider",
     }
-    return [(title, _of(reference, name), _of(candidate, name)) for title, name in rows.items()]
+    return [(title, _field(reference, name), _field(candidate, name)) for title, name in rows.items()]
 
 
-def _of(side: ModelInfo, name: str) -> str:
-    return visible(str(getattr(side, name) or "–"), 400)
+def _field(model: ModelInfo, name: str) -> str:
+    return visible(str(getattr(model, name) or "–"), 400)
 
 
 def _summary(summary: Statistics, listed: ResultTable, bounds: list[float], anchors: dict[str, int]) -> dict[str, Any]:

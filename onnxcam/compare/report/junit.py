@@ -48,18 +48,18 @@ def junit(validation: Validation) -> str:
 
 
 def _add_properties(suite: Element, validation: Validation) -> None:
-    said = {"onnxcam": onnxcam.__version__, "pictures": str(len(validation.journal))}
-    said["unreadable"] = str(len(validation.unreadable))
-    for which, side in (("reference", validation.reference), ("candidate", validation.candidate)):
-        said |= {f"{which}.{name}": text for name, text in _told(side).items()}
-    said |= {f"warning.{i}": warning for i, warning in enumerate(validation.warnings, 1)}
+    entries = {"onnxcam": onnxcam.__version__, "pictures": str(len(validation.journal))}
+    entries["unreadable"] = str(len(validation.unreadable))
+    for which, model in (("reference", validation.reference), ("candidate", validation.candidate)):
+        entries |= {f"{which}.{name}": text for name, text in _model_properties(model).items()}
+    entries |= {f"warning.{i}": warning for i, warning in enumerate(validation.warnings, 1)}
     properties = SubElement(suite, "properties")
-    for name, text in said.items():
+    for name, text in entries.items():
         SubElement(properties, "property", {"name": name, "value": _legal(text)})
 
 
-def _told(side: ModelInfo) -> dict[str, str]:
-    return {name: str(told) for name, told in vars(side).items() if told is not None}
+def _model_properties(model: ModelInfo) -> dict[str, str]:
+    return {name: str(value) for name, value in vars(model).items() if value is not None}
 
 
 def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: ranking.Columns) -> None:
