@@ -12,7 +12,7 @@ import typer
 from onnxcam.cli import options
 
 if TYPE_CHECKING:
-    from onnxcam.bake.providers import Support
+    from onnxcam.bake.providers import ProviderSupport
 
 SHOWN = 3  # names of nodes in a row
 
@@ -88,7 +88,7 @@ def command(
     show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
 
 
-def _tell(found: Support) -> None:
+def _tell(found: ProviderSupport) -> None:
     """Print what one provider's operator list lacks."""
     from onnxcam.cli import show
 

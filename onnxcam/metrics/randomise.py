@@ -1,4 +1,4 @@
-"""The weights of a model, layer by layer from the output down, and copies of it in which some are random."""
+"""Weight randomisation: find the layers with weights, and make copies of the model with shuffled weights."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import picture_input
 
 _WORDS = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum", "Bilinear")
-"""What the names of operators with weights hold: ``FusedConv``, ``QLinearMatMul``, ``DynamicQuantizeLSTM`` …"""
+"""Name parts of operators with weights, also ``FusedConv``, ``QLinearMatMul``, ``DynamicQuantizeLSTM`` …"""
 
 
 @dataclass(frozen=True)
 class WeightedLayer:
-    """A layer with weights: its name, and the names of the constants that it multiplies or adds."""
+    """Layer with weights: its name, and the names of its weight tensors."""
 
     name: str
     weights: tuple[str, ...]
@@ -32,14 +32,14 @@ class WeightedLayer:
 
 @dataclass(frozen=True)
 class RandomisedModel:
-    """A model whose layers can be made random; it stays as it is itself."""
+    """Model with layers to randomise. The model itself is not changed."""
 
     model: ir.Model
-    layers: tuple[WeightedLayer, ...]  # from the output down
+    layers: tuple[WeightedLayer, ...]  # from output to input
 
     @classmethod
     def of(cls, source: ModelLike) -> RandomisedModel:
-        """Find the layers of *source*; MetricError where none has weights."""
+        """Find the layers of *source*; raise MetricError if none has weights."""
         model = canonical(load_bare(source), STANDARD)
         layers = tuple(_layers(model.graph))
         if not layers:
@@ -47,15 +47,15 @@ class RandomisedModel:
         return cls(model, layers)
 
     def stages(self, count: int) -> list[tuple[WeightedLayer, ...]]:
-        """Return the layers in at most *count* groups of about as many, from the output down."""
+        """Return the layers in at most *count* groups of about equal size, from output to input."""
         parts = np.array_split(np.arange(len(self.layers)), min(count, len(self.layers)))
         return [tuple(self.layers[i] for i in part) for part in parts]
 
     def shuffled(self, layers: Iterable[WeightedLayer], seed: int) -> ir.Model:
-        """Return a copy in which the elements of each weight tensor of *layers* changed places at random.
+        """Return a copy of the model in which the elements of each weight tensor of *layers* are shuffled.
 
-        So the values stay what they were, in number, range and type, whether they are floats or integers, and what was
-        learnt is gone. A tensor is shuffled alike in every copy of one *seed*.
+        Shuffling keeps the distribution, range and dtype of the values, floats or integers, and destroys what was
+        learnt. A tensor is shuffled in the same way in every copy with one *seed*.
         """
         copy = self.model.clone()
         tensors = all_tensors(copy.graph)
@@ -80,9 +80,9 @@ def _layers(graph: ir.Graph) -> Iterable[WeightedLayer]:
 
 
 def _weight(x: ir.Value, moving: set[ir.Value]) -> ir.Value | None:
-    """Return the largest constant that *x* is made of, None where it is a single number.
+    """Return the largest constant from which *x* is computed; None if it is a scalar.
 
-    Weights pass through DequantizeLinear, Transpose, Cast, or a Gather from a codebook before they reach their layer.
+    Weights can pass through DequantizeLinear, Transpose, Cast, or a Gather from a codebook before they reach the layer.
     """
     leaves = [leaf for leaf in _leaves([x]) if leaf not in moving]
     sizes = {leaf: array.size for leaf in leaves if (array := constant(leaf)) is not None}
@@ -91,7 +91,7 @@ def _weight(x: ir.Value, moving: set[ir.Value]) -> ir.Value | None:
 
 
 def _leaves(values: Sequence[ir.Value | None]) -> Iterable[ir.Value]:
-    """Yield what *values* are made of, the first input of each node first: its data, before scale and zero point."""
+    """Yield the leaves from which *values* are computed, the first input of a node (the data) before scale and zero."""
     seen: set[ir.Value] = set()
     rest = [value for value in values if value is not None]
     while rest:

@@ -1,4 +1,4 @@
-"""Does the map depend on the network at all? It is compared with the map of a network that learnt nothing."""
+"""Sanity checks: does the map depend on the weights of the model and on the class?"""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from onnxcam.metrics.randomise import RandomisedModel, WeightedLayer
 from onnxcam.progress import Progress
 
 Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
-"""Makes anew the tensors [N, …] and the classes [N] of all cases, batch by batch."""
+"""Function that yields the tensors [N, …] and classes [N] of all cases, batch by batch."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How alike the maps stayed: at each stage, and for each case."""
+    """Result of a sanity check: similarity of the maps at each stage and for each case, and the verdict."""
 
     check: str
     method: str
@@ -33,13 +33,13 @@ class CheckResult:
 
     @property
     def values(self) -> Array:
-        """The check's value of each case [cases]."""
+        """Value of the check for each case, [cases]."""
         return CHECKS[self.check].value(self.similarity)
 
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What a check works on: a source of maps, the model and the pictures."""
+    """Input of a check: source of maps, model and images."""
 
     source: MapSource
     model: ModelLike
@@ -49,7 +49,7 @@ class CheckContext:
     progress: Progress
 
     def remade(self, model: ModelLike) -> MapSource:
-        """Return the same source of maps on another model; a baseline has none, and stays."""
+        """Return the source of maps for another model; a baseline, which has no model, is returned as is."""
         own = self.source.explainer
         if own is None:
             return self.source
@@ -58,13 +58,13 @@ class CheckContext:
         return of_method(other, self.source.channel or 0)
 
     def maps(self, source: MapSource) -> list[Array]:
-        """Return the map [h, w] of every case, at its own size."""
+        """Return the map [h, w] of every case at its own resolution."""
         return [source.flat(raw) for batch in self.batches() for raw in source.maps(*batch)]
 
 
 @dataclass(frozen=True)
 class Check:
-    """A way to check a method: a function from a context to what was changed, and how alike the maps stayed."""
+    """Sanity check of a method: a function from a context to a result."""
 
     id: str
     summary: str
@@ -76,13 +76,13 @@ class Check:
 
 
 CHECKS: dict[str, Check] = {}
-"""Every check of a method by its id."""
+"""Registry of checks by id."""
 
 
 def check(
     id: str, value: Callable[[Array], Array]
 ) -> Callable[[Callable[..., CheckResult]], Callable[..., CheckResult]]:
-    """Enter the function below into the registry as check *id*; *value* makes [cases] of [stages, cases]."""
+    """Register a function as check *id*; *value* reduces similarities [stages, cases] to values [cases]."""
 
     def enter(function: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
         CHECKS[id] = Check(id, summary(function), function, value)
@@ -93,11 +93,11 @@ def check(
 
 @check("sanity-cascading", value=lambda similarity: similarity[-1])
 def cascading(context: CheckContext, *, stages: int = 10, limit: float = 0.5) -> CheckResult:
-    """The rank correlation of the map with that of the network whose weights are all random.
+    """Rank correlation of the map with the map of the model with all weights randomised.
 
-    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: the layers are made random one after the other, from
-    the output down, each on top of those before, in the ONNX file itself; in *stages* groups where there are more
-    layers. Passed if on average over the pictures the correlation ends below *limit*.
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: layers are randomised cumulatively from output to
+    input, in the ONNX model itself; in *stages* groups if there are more layers. Passed if the final correlation,
+    averaged over the images, is below *limit*.
 
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).checks[0].verdict
@@ -122,11 +122,10 @@ def cascading(context: CheckContext, *, stages: int = 10, limit: float = 0.5) ->
 
 @check("sanity-independent", value=lambda similarity: similarity.mean(0))
 def independent(context: CheckContext, *, stages: int = 10, limit: float = 0.95) -> CheckResult:
-    """The mean rank correlation of the map with those of networks in which one layer is random.
+    """Mean rank correlation of the map with the maps of models in which one layer is randomised.
 
-    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is made random
-    by itself, the others stay. Passed if on average over the pictures the correlation is below *limit* whichever layer
-    it is.
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is
+    randomised alone. Passed if the correlation, averaged over the images, is below *limit* for every layer.
 
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).checks[0].passed
@@ -151,10 +150,10 @@ def independent(context: CheckContext, *, stages: int = 10, limit: float = 0.95)
 
 @check("sanity-target", value=lambda similarity: similarity[-1])
 def target(context: CheckContext, *, limit: float = 0.95) -> CheckResult:
-    """The rank correlation of the map with that of another class, drawn at random.
+    """Rank correlation of the map with the map of another, random class.
 
     Sixt et al., When Explanations Lie: Why Many Modified BP Attributions Fail, 1912.09818: the random logit test.
-    Passed if on average over the pictures the correlation is below *limit*.
+    Passed if the correlation, averaged over the images, is below *limit*.
 
     Example:
         >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).checks[0].passed
@@ -180,7 +179,7 @@ def target(context: CheckContext, *, limit: float = 0.95) -> CheckResult:
 
 
 def rank_correlation(a: Array, b: Array) -> float:
-    """Return Spearman's rank correlation of two maps; 0 where one of them is the same everywhere and the other not.
+    """Return Spearman's rank correlation of two maps; 1 if they are equal, 0 if only one is constant.
 
     Example:
         >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]))
@@ -194,12 +193,12 @@ def rank_correlation(a: Array, b: Array) -> float:
 
 
 def _centred_ranks(x: Array) -> Array:
-    """Return the rank of each of *x* [n], less the mean rank: equal ones share theirs, as in `scipy.stats.rankdata`.
+    """Return the ranks of *x* [n] minus their mean; ties get their mean rank.
 
-    That takes four times as long, most of what comparing two maps would cost.
+    Equals `scipy.stats.rankdata` minus the mean, at a quarter of its time.
     """
     order = np.argsort(x)
-    ends = np.append(np.flatnonzero(np.diff(x[order])), len(x) - 1)  # the last of each run of equal ones
+    ends = np.append(np.flatnonzero(np.diff(x[order])), len(x) - 1)  # last index of each run of equal values
     starts = np.append(0, ends[:-1] + 1)
     ranks = np.empty(len(x))
     ranks[order] = np.repeat((starts + ends - (len(x) - 1)) / 2, ends - starts + 1)
@@ -207,7 +206,7 @@ def _centred_ranks(x: Array) -> Array:
 
 
 def require(checks: Iterable[Check], model: ModelLike, classes: int) -> None:
-    """Raise MetricError where one of *checks* cannot be made of *model*, before anything is measured."""
+    """Raise MetricError if one of *checks* does not apply to *model*."""
     for check in checks:
         if check.function is not target:
             RandomisedModel.of(model)

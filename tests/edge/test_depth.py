@@ -13,7 +13,7 @@ from onnxcam.compare.layer_agreement import LayerAgreement, first_disagreeing, s
 from onnxcam.compare.layers import compare_layers, matched
 from onnxcam.compare.observer import Observer
 from onnxcam.errors import MetricError
-from tests.edge.twins import MAX_IMAGES, SHAPES
+from tests.edge.twins import PICTURES, SHAPES
 from tests.networks import hand_model
 
 
@@ -33,7 +33,7 @@ def broken_at(path: Path, number: int) -> Path:
 def test_where_two_networks_part_is_found(tmp_path: Path) -> None:
     reference = Observer(SHAPES)
     path = broken_at(tmp_path / "broken.onnx", -1)
-    images = [str(picture) for picture in MAX_IMAGES]
+    images = [str(picture) for picture in PICTURES]
     same = compare_layers(reference, reference, images)
     assert len(same) > 3
     assert all(level.activations == pytest.approx(1) and level.iou == pytest.approx(1) for level in same)
@@ -58,8 +58,8 @@ def test_what_is_mended_on_the_way_does_not_count() -> None:
     assert sentence(levels) == "they look at the same place up to the last layer, c (IoU 0.90)"
     levels += [level("d", 0.4), level("e", 0.1)]
     assert first_disagreeing(levels) == levels[3]
-    assert sentence(levels) == "they first_disagreeing to look elsewhere at d (IoU 0.40), after c"
-    assert sentence(levels[3:]) == "they first_disagreeing to look elsewhere at d (IoU 0.40), the first layer"
+    assert sentence(levels) == "they begin to look elsewhere at d (IoU 0.40), after c"
+    assert sentence(levels[3:]) == "they begin to look elsewhere at d (IoU 0.40), the first layer"
 
 
 def test_layers_are_matched_across_files_of_other_names(real: Path) -> None:
