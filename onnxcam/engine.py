@@ -12,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import EngineError, ProviderError, nearest
-from onnxcam.graph.io import first_line, to_bytes
+from onnxcam.graph.io import to_bytes
 from onnxcam.graph.weights import weights_folder
+from onnxcam.text import first_line
 
 SHORT = {
     "cpu": "CPUExecutionProvider",

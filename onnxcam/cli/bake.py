@@ -82,4 +82,4 @@ def command(
     show.table(("", "name", "type and shape"), rows)
     show.notes(made.choice, [])
     for warning in made.warnings:
-        show.tell(f"warning: {warning}", "yellow")
+        show.print_err(f"warning: {warning}", "yellow")

@@ -59,4 +59,4 @@ def command(
         images=images or (),
         progress=show.comparing,
     )
-    verdict.tell(found, output, overwrite=overwrite, as_json=as_json)
+    verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

@@ -12,7 +12,7 @@ from onnxcam.cli import options
 if TYPE_CHECKING:
     from onnxcam.metrics import Evaluation, Summary
 
-_CELL = 22  # characters of a mean with its interval, and the space beside it
+_CELL = 22  # width of a mean with its interval
 
 
 def command(
@@ -94,11 +94,11 @@ def command(
         _print(found)
         show.where(output)
     for warning in dict.fromkeys(found.warnings):
-        show.tell(f"warning: {warning}", "yellow")
+        show.print_err(f"warning: {warning}", "yellow")
 
 
 def _print(found: Evaluation) -> None:
-    """Print a table of metrics × methods for a person, the best in bold, and verdicts; a row each when piped."""
+    """Print a table of metrics × methods with the best in bold, and verdicts; one row per mean when piped."""
     from onnxcam.cli import show
 
     rows = found.summary()
@@ -115,7 +115,7 @@ def _print(found: Evaluation) -> None:
         show.out.print(_counts(rows[0]), style="dim", markup=False)
     for result in found.checks:
         style = "green" if result.passed else "red"
-        show.tell(f"{result.method}: {result.verdict}", style)
+        show.print_err(f"{result.method}: {result.verdict}", style)
 
 
 def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:

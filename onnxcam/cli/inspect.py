@@ -14,7 +14,7 @@ from onnxcam.cli import options
 if TYPE_CHECKING:
     from onnxcam.bake.providers import ProviderSupport
 
-SHOWN = 3  # names of nodes in a row
+SHOWN = 3  # maximum node names per row
 
 
 def command(
@@ -57,7 +57,7 @@ def command(
             show.json([each.as_dict() for each in lists])
             return
         for each in lists:
-            _tell(each)
+            _print_support(each)
         return
     from onnxcam.inspection import survey
 
@@ -65,7 +65,7 @@ def command(
     if as_json:
         show.json(asdict(found))
         return
-    say = show.say
+    say = show.print_out
     say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
     if found.baked:
         say(f"baked by onnxcam: {found.baked}; what follows is the network inside")
@@ -88,11 +88,11 @@ def command(
     show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
 
 
-def _tell(found: ProviderSupport) -> None:
-    """Print what one provider's operator list lacks."""
+def _print_support(found: ProviderSupport) -> None:
+    """Print the nodes that one provider does not support."""
     from onnxcam.cli import show
 
-    say, known = show.say, found.provider
+    say, known = show.print_out, found.provider
     lacking = sum(len(lack.nodes) for lack in found.lacks)
     listed = f"{lacking} of {found.nodes} nodes are not in its list" if lacking else f"has all {found.nodes} nodes"
     say(f"{known.title} ({known.version}, {known.date}): {listed}")
@@ -105,7 +105,7 @@ def _tell(found: ProviderSupport) -> None:
             ],
         )
         if not known.fallback:
-            say("they fall back to the CPU, and each place where they stand cuts the graph in one more part")
+            say("these nodes run on the CPU; each group of them splits the graph once more")
     for operator, note in found.limits.items():
         say(f"limit: {operator}: {note}")
     for warning in [known.note, *found.warnings]:
@@ -113,11 +113,11 @@ def _tell(found: ProviderSupport) -> None:
             say(f"note: {warning}")
     if found.methods:
         say(
-            f"{', '.join(found.methods)} would need no other than the model itself"
-            " (one picture a run, --map-size layer, a fixed --target)"
+            f"methods that need no further operators: {', '.join(found.methods)}"
+            " (batch size 1, --map-size layer, a fixed --target)"
         )
     elif not any("methods" in warning for warning in found.warnings):
-        say("every method needs more than the model itself")
+        say("every method needs further operators")
     say(f"source: {known.source}\n")
 
 

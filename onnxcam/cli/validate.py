@@ -99,4 +99,4 @@ def command(
         layers=layers,
         progress=show.comparing,
     )
-    verdict.tell(found, output, overwrite=overwrite, as_json=as_json)
+    verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

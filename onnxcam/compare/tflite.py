@@ -19,11 +19,11 @@ from onnxcam.compare.device_runner import digest
 from onnxcam.compare.observer import Observer, PreparedImage, class_of
 from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
-from onnxcam.graph.io import first_line
 from onnxcam.media import image as pictures
 from onnxcam.metadata import labels as labelling
 from onnxcam.preprocess import Spec, TensorSpec, layout_of
 from onnxcam.targets.scores import TOP, meant
+from onnxcam.text import first_line
 
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")

@@ -11,7 +11,7 @@ from typing import NoReturn
 from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 from onnxcam.compare.validation import Statistics, Verdict
 from onnxcam.errors import MetricError, nearest
-from onnxcam.numbers import HUGE, real
+from onnxcam.numbers import HUGE, parse_float
 from onnxcam.text import pointed
 
 DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
@@ -96,7 +96,7 @@ def _turned(sign: str) -> str:
 def _number(words: str, at: int, text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", text):
         _fail(words, at, f"{text!r} is no number" if text else "here a number is missing")
-    read = real(text)
+    read = parse_float(text)
     return _fail(words, at, f"a number is at most {HUGE:g}") if read is None else read
 
 

@@ -34,7 +34,7 @@ from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
-from onnxcam.numbers import most, whole
+from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets.scores import TOP
 
@@ -130,8 +130,11 @@ def validate(
 
 def _counts(batch_size: int, jobs: int | None) -> None:
     """Raise MetricError if either number is out of range."""
-    for name, count, high in (("batch size", batch_size, most("batch_size")), ("number of jobs", jobs, MAX_JOBS)):
-        if count is not None and whole(count, 1, high) is None:
+    for name, count, high in (
+        ("batch size", batch_size, largest_setting("batch_size")),
+        ("number of jobs", jobs, MAX_JOBS),
+    ):
+        if count is not None and parse_int(count, 1, high) is None:
             raise MetricError(f"the {name} is a whole number from 1 to {high}, not {count}")
 
 

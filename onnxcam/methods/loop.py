@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import numbers as values
+from onnxcam import numbers
 from onnxcam.errors import EngineError, MethodError, nearest
 from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.methods.base import Method
@@ -181,7 +181,7 @@ def _read(method: Method, name: str, value: Any, default: Any) -> Any:
         return _word(method, name, value)
     if kind is Pictures:
         return value if isinstance(value, Pictures) else Pictures(value)
-    read, words = values.setting(name, value, default, min(default, 1) if kind is int else -values.HUGE)
+    read, words = numbers.parse_setting(name, value, default, min(default, 1) if kind is int else -numbers.HUGE)
     if read is None:
         raise MethodError(f"the setting {name} of {method.id} is {words}, not {shown(repr(value))}")
     return read

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import numbers as values
+from onnxcam import numbers
 from onnxcam.errors import MetricError, nearest
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
@@ -180,7 +180,7 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _read(id: str, name: str, value: Any, default: Any) -> Any:
     low = 1 if isinstance(default, int) and name != "tolerance" else 0
-    read, words = values.setting(name, value, default, low)
+    read, words = numbers.parse_setting(name, value, default, low)
     if read is None:
         raise MetricError(f"the setting {name} of {id} is {words}, not {shown(repr(value))}")
     return read

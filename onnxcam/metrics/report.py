@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from onnxcam.files import Folder, write, writing
+from onnxcam.files import StagedFolder, write, writing
 from onnxcam.metrics import curve_plots
 from onnxcam.text import to_json
 
@@ -22,7 +22,7 @@ def save(evaluation: Evaluation, directory: str | os.PathLike[str]) -> list[Path
         return report.write(evaluation)
 
 
-class Report(Folder):
+class Report(StagedFolder):
     """Folder of an evaluation. It is created before the measurement, so that an error shows at once."""
 
     def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:

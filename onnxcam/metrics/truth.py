@@ -16,7 +16,7 @@ from onnxcam import paths
 from onnxcam.errors import TruthError
 from onnxcam.media import headers
 from onnxcam.media import image as pictures
-from onnxcam.numbers import real
+from onnxcam.numbers import parse_float
 from onnxcam.paths import shown
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -203,7 +203,7 @@ def _box(value: Any, size: tuple[int, int], where: str) -> Box:
 def _corners(value: Any) -> Box | None:
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(each, int | float) for each in value):
         return None
-    x1, y1, x2, y2 = map(real, value)
+    x1, y1, x2, y2 = map(parse_float, value)
     return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
 
 

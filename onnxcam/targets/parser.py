@@ -26,7 +26,7 @@ import numpy as np
 
 from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata import labels as labelling
-from onnxcam.numbers import real
+from onnxcam.numbers import parse_float
 from onnxcam.targets.kinds import (
     WISHES,
     Against,
@@ -219,7 +219,7 @@ def _corners(words: str, at: int, text: str) -> Corners:
     parts = text.split(",")
     numbers: list[float] = []
     for part in parts:
-        number = real(part)
+        number = parse_float(part)
         if number is None:
             _fail(words, at, f"{part.strip()!r} is no number; a rectangle is x1,y1,x2,y2")
         numbers.append(number)

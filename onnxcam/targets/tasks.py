@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import TargetError
 from onnxcam.graph.infer import no_numbers
-from onnxcam.graph.io import all_tensors, first_line
+from onnxcam.graph.io import all_tensors
 from onnxcam.metadata.labels import Names
 from onnxcam.structure.layout import Grid, layouts, picture_layout
 from onnxcam.targets.captions import Captions
@@ -25,6 +25,7 @@ from onnxcam.targets.scores import find_scores, of_pictures
 from onnxcam.targets.task import Goal, Look, Task
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import Reading
+from onnxcam.text import first_line
 
 _COARSEST = 8  # a segmentation has at least a cell for so many pixels along an axis
 

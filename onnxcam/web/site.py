@@ -49,7 +49,7 @@ def build(
     folder = Path(directory)
     given = None if model is None else _baked(Path(model))
     engine = webruntime.files(runtime)
-    with files.Folder(folder, INDEX, overwrite=overwrite) as new:
+    with files.StagedFolder(folder, INDEX, overwrite=overwrite) as new:
         _write(new.staging, _page())
         (new.staging / RUNTIME).mkdir()
         _write(new.staging / RUNTIME, engine)
