@@ -12,10 +12,11 @@ from onnxcam.compare import checks
 from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import DEFAULTS, parse
 from onnxcam.compare.validate import journal_in
-from onnxcam.compare.validation import Validation, refuse_finished
+from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth

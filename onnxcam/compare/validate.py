@@ -25,9 +25,10 @@ from onnxcam.compare.layers import MAX_IMAGES, compare_layers
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
+from onnxcam.compare.report.folder import JOURNAL, refuse_finished
 from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import DEFAULTS, parse
-from onnxcam.compare.validation import JOURNAL, Validation, refuse_finished
+from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
 from onnxcam.files import writing
 from onnxcam.graph.io import ModelLike

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnxcam
-from onnxcam import files
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.layer_agreement import LayerAgreement
 from onnxcam.compare.outcome import ModelInfo
-from onnxcam.errors import OutputError
-from onnxcam.text import to_json
-
-JOURNAL, FILE = "journal.jsonl", "validation.json"
-PAGE, JUNIT = "report.html", "junit.xml"
-"""Files in the folder of a validation: the journal from the start, the others once it is finished."""
 
 
 @dataclass(frozen=True)
@@ -101,39 +94,7 @@ class Validation:
         }
 
     def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
-        """Write validation.json, report.html and junit.xml into *directory*; return their paths.
+        """Write validation.json, report.html and junit.xml to *directory*, see `report.folder.save`."""
+        from onnxcam.compare.report.folder import save
 
-        Each file appears whole or not at all, validation.json last. Raises OutputError where that cannot be done, and,
-        without *overwrite*, where the folder holds a validation, or files of these names and other origin.
-        """
-        folder = Path(directory)
-        refuse_finished(folder, overwrite)
-        makers = {**_reports(), FILE: _json}
-        with files.writing(folder, "into "):
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, make in makers.items():
-                with files.drafted(folder / name, name) as draft:
-                    draft.write_text(make(self), "utf-8", "backslashreplace")
-        return [folder / name for name in makers]
-
-
-def refuse_finished(folder: Path, overwrite: bool) -> None:
-    """Raise OutputError where *folder* holds a finished validation, or reports of other origin, unless *overwrite*."""
-    if os.path.exists(folder / FILE) and not overwrite:
-        raise OutputError(
-            f"'{folder}' holds a finished validation; choose another folder with -o, or --overwrite that one"
-        )
-    for name in (PAGE, JUNIT):
-        files.require_writable(folder / name, overwrite=overwrite)
-
-
-def _json(validation: Validation) -> str:
-    return to_json(validation.as_dict()) + "\n"
-
-
-def _reports() -> dict[str, Callable[[Validation], str]]:
-    """Return what makes the reports for people and for CI systems, by the name of the file."""
-    from onnxcam.compare.report.html import html
-    from onnxcam.compare.report.junit import junit
-
-    return {PAGE: html, JUNIT: junit}
+        return save(self, directory, overwrite)
