@@ -337,12 +337,13 @@ def sealed(whole: dict[str, Any]) -> bytes:
     return body + SEAL + b': "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of the file as hexadecimal digits."""
+def digest(*paths: Path) -> str:
+    """Return the SHA-256 of the files, one after the other, as hexadecimal digits."""
     found = hashlib.sha256()
-    with path.open("rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            found.update(piece)
+    for path in paths:
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                found.update(piece)
     return found.hexdigest()
 
 

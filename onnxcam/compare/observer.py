@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from onnxcam.compare.device_runner import digest
 from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import MetricError
 from onnxcam.explainer.runner import Asked, Runner
@@ -190,12 +191,7 @@ def _hash(source: ModelLike, model: ir.Model) -> str:
     if not isinstance(source, str | os.PathLike):
         return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
     beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
-    digest = hashlib.sha256()
-    for path in [Path(source), *map(Path, sorted(beside))]:
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(2**20), b""):
-                digest.update(block)
-    return digest.hexdigest()
+    return digest(Path(source), *map(Path, sorted(beside)))
 
 
 def _kind(model: ir.Model) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +22,7 @@ from onnxcam.metadata import labels as labelling
 from onnxcam.preprocess import Spec, TensorSpec, layout_of
 from onnxcam.targets.scores import TOP, meant
 from onnxcam.text import first_line
+from onnxcam.tflite_runtime import find_runtime
 
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
@@ -123,9 +122,12 @@ class Interpreter:
     def __init__(self, path: Path) -> None:
         self.path = path
         paths.check_file(path, ModelError, "model")
-        make, self.name = _interpreter()
+        runtime = find_runtime()
+        if runtime is None:
+            raise ModelError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")
+        self.name = runtime.name
         try:
-            self._interpreter = make(model_path=str(path), num_threads=1)
+            self._interpreter = runtime.interpreter(model_path=str(path), num_threads=1)
             self._ops: list[dict[str, Any]] = getattr(
                 self._interpreter, "_get_ops_details", list
             )()  # of the file: a delegate replaces them
@@ -201,12 +203,3 @@ class Interpreter:
                 return details[0]
         shapes = ", ".join(f"{one['name']!r} {list(map(int, one['shape']))}" for one in details)
         raise ModelError(f"'{self.path}' {verb} {shapes}; recordings are of classifiers, with {wanted}")
-
-
-def _interpreter() -> tuple[Any, str]:
-    """Return the interpreter class and its name: LiteRT if installed, otherwise TensorFlow Lite."""
-    if importlib.util.find_spec("ai_edge_litert") is not None:
-        return importlib.import_module("ai_edge_litert.interpreter").Interpreter, "LiteRT"
-    if importlib.util.find_spec("tensorflow") is not None:
-        return importlib.import_module("tensorflow").lite.Interpreter, "TensorFlow Lite"
-    raise ModelError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -133,19 +134,17 @@ def test_what_is_refused(models: dict[str, Path], tmp_path: Path, monkeypatch: p
         Interpreter(tmp_path / "bad.tflite")
     with pytest.raises(PreprocessError, match="takes 32x32"):
         record(models["int8"], photos(tmp_path / "p", 1), tmp_path / "run", preprocess="unit,crop=96x96")
-    monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"TFLite files need their interpreter; pip install 'onnxcam\[tflite\]'"):
         Interpreter(models["int8"])
 
 
 def test_tensorflows_interpreter_is_the_second_choice(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
     find = importlib.util.find_spec
     hidden: Callable[..., Any] = lambda name, *rest: None if name == "ai_edge_litert" else find(name, *rest)  # noqa: E731
     x = np.random.default_rng(0).integers(-128, 128, (1, 32, 32, 3)).astype(np.int8)
     first = Interpreter(models["int8"]).scores(x)
-    monkeypatch.setattr(tflite.importlib.util, "find_spec", hidden)
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         second = Interpreter(models["int8"])
