@@ -161,6 +161,7 @@ def _is_between(file: str) -> bool:
 def _package(name: str, new: ModuleType) -> ModuleType:
     """Return a package called *name* whose names are those of *new*, and its old modules."""
     package = ModuleType(name, new.__doc__)
+    package.__path__ = []  # otherwise `found` gives the path of *new*, whose files would be loaded a second time
 
     def found(attribute: str) -> Any:
         if f"{name}.{attribute}".removeprefix("onnxcam.") in MODULES | PACKAGES:
