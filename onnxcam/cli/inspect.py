@@ -68,7 +68,7 @@ def command(
     say = show.print_out
     say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
     if found.baked:
-        say(f"baked by onnxcam: {found.baked}; what follows is the network inside")
+        say(f"baked by onnxcam: {found.baked}; the rest describes the model inside")
     show.table(
         ("", "name", "type", "shape"),
         [(kind, *row) for kind, rows in (("input", found.inputs), ("output", found.outputs)) for row in rows],
@@ -82,7 +82,7 @@ def command(
     for warning in found.warnings:
         say(f"warning: {warning}", style="yellow")
     if found.layers:
-        say(f"\nlayers, the one that auto takes first ({found.reason}):")
+        say(f"\nlayers, the automatic choice first ({found.reason}):")
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
     show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])

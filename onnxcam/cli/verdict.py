@@ -101,7 +101,7 @@ def _verdict(found: Validation) -> str:
     count = len(found.journal)
     on = f"on {count} picture{'s' if count != 1 else ''}"
     failing = [_failing(verdict) for verdict in found.verdicts if not verdict.holds]
-    return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all that was required holds"
+    return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all requirements hold"
 
 
 def _failing(verdict: Verdict) -> str:

@@ -52,7 +52,7 @@ def require_comparable(
             )
     for requirement in requirements:
         if requirement.metric.startswith(("energy", "accuracy")) and truth is None:
-            raise MetricError(f"'{requirement}' needs to know where the objects are; give --truth, masks or boxes")
+            raise MetricError(f"'{requirement}' needs ground truth; give --truth, masks or boxes")
         if requirement.metric == "top5" and counts[0] <= 5:
             raise MetricError(f"'{requirement}' says nothing of {counts[0]} classes; leave it out")
 
@@ -64,8 +64,8 @@ def preprocessing_warnings(reference: Observer, candidate: Observer) -> list[str
     if numbers[0] == numbers[1]:
         return []
     return [
-        f"the two models get different numbers of one picture: the reference by {pair[0]}, the candidate by {pair[1]}; "
-        "if that is not meant, give one --preprocess for both"
+        f"the two models preprocess pictures differently: the reference by {pair[0]}, the candidate by {pair[1]}; "
+        "if this is not intended, give one --preprocess for both"
     ]
 
 

@@ -122,7 +122,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
         differing.append(f"pictures are cut and scaled otherwise, {cuts}")
     if differing and not force:
-        raise RecordingError(f"{'; '.join(differing)}; record one of them anew, or --force")
+        raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing
 
 
@@ -153,7 +153,7 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
         if sizes[0] != sizes[1]:
             raise RecordingError(
                 f"{first.pictures[row]['name']} is {sizes[0][0]} × {sizes[0][1]} (H × W) in '{first.name}' and "
-                f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of them tells its size wrongly"
+                f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of the two sizes is wrong"
             )
     return rows, [
         f"the pictures differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"

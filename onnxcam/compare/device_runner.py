@@ -435,14 +435,14 @@ class DevicePack:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.says = json.loads((folder / "pack.json").read_text("utf-8"))
+            self.manifest = json.loads((folder / "pack.json").read_text("utf-8"))
         except (OSError, ValueError):
             raise RunnerError(f"no pack.json in '{folder}'; unpack the whole zip and run its run.py") from None
-        if not isinstance(self.says, dict) or not isinstance(self.says.get("files"), dict):
+        if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("files"), dict):
             raise RunnerError(f"'{folder / 'pack.json'}' is damaged; unpack the zip again")
-        if self.says.get("format") != PACK or self.says.get("version") != VERSION:
+        if self.manifest.get("format") != PACK or self.manifest.get("version") != VERSION:
             raise RunnerError(f"'{folder / 'pack.json'}' is of another version; make the pack again")
-        for name, sha256 in self.says["files"].items():
+        for name, sha256 in self.manifest["files"].items():
             if not (folder / name).is_file() or digest(folder / name) != sha256:
                 raise RunnerError(f"'{folder / name}' is missing or damaged; unpack the zip again")
 
@@ -462,17 +462,17 @@ class DevicePack:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 4, threads
         try:
-            return onnxruntime.InferenceSession(str(self.folder / self.says["model"]), options, providers=wanted)
+            return onnxruntime.InferenceSession(str(self.folder / self.manifest["model"]), options, providers=wanted)
         except Exception as error:  # of any kind
             raise RunnerError(f"ONNX Runtime refuses the model: {_first(error)}") from error
 
     def count(self, paths: list[Path]) -> int:
         """Return the number of images; raise RunnerError if the arguments do not fit the pack."""
-        if paths and self.says["tensors"]:
-            raise RunnerError("the pack brings its pictures along, prepared; give none")
-        if not paths and not self.says["tensors"]:
+        if paths and self.manifest["tensors"]:
+            raise RunnerError("the pack contains its pictures; give none")
+        if not paths and not self.manifest["tensors"]:
             raise RunnerError("give pictures of the model's input size: .npy, .ppm or .pgm")
-        return len(paths or self.says["pictures"])
+        return len(paths or self.manifest["pictures"])
 
     def each(
         self, paths: list[Path], already: Callable[[dict[str, Any]], bool], bad: list[tuple[str, str]]
@@ -480,11 +480,11 @@ class DevicePack:
         """Yield each image that is not recorded *already* and its tensor [1, ...]; add unreadable ones to *bad*."""
         import numpy as np
 
-        if self.says["tensors"]:
-            kind = self.says["tensors"]
+        if self.manifest["tensors"]:
+            kind = self.manifest["tensors"]
             shape = tuple(kind["shape"])
             tensors = np.memmap(str(self.folder / kind["file"]), np.dtype(kind["dtype"]), "r", shape=shape)
-            for row, picture in enumerate(self.says["pictures"]):
+            for row, picture in enumerate(self.manifest["pictures"]):
                 if not already(picture):
                     yield picture, np.array(tensors[row : row + 1])
         for path in paths:
@@ -499,7 +499,7 @@ class DevicePack:
                 yield picture, pixels[None]
 
     def _fit(self, pixels: Any, path: Path) -> None:
-        wanted = self.says["size"]
+        wanted = self.manifest["size"]
         if any(isinstance(length, int) and length != have for length, have in zip(wanted, pixels.shape)):  # noqa: B905
             have = f"{pixels.shape[1]} x {pixels.shape[0]}"
             raise RunnerError(f"{path}: is {have} pixels, the model takes {wanted[1]} x {wanted[0]}; scale it first")
@@ -509,21 +509,23 @@ def record(pack: DevicePack, asked: argparse.Namespace) -> int:
     """Run the model on the images and write a recording; return the number of images in it."""
     import numpy as np
 
-    says, total = pack.says, pack.count(asked.pictures)
+    manifest, total = pack.manifest, pack.count(asked.pictures)
     session = pack.session(asked.provider, asked.threads)
-    model = dict(says["header"]["model"], provider=session.get_providers()[0])
-    writer = RecordingWriter(asked.output, dict(says["header"], model=model))
+    model = dict(manifest["header"]["model"], provider=session.get_providers()[0])
+    writer = RecordingWriter(asked.output, dict(manifest["header"], model=model))
     batch = session.get_inputs()[0].shape[0]
     bad: list[tuple[str, str]] = []
     try:
         for picture, tensor in pack.each(asked.pictures, writer.already, bad):
-            feeds = {says["input"]: np.repeat(tensor, batch, 0) if isinstance(batch, int) else tensor}
-            if says["wanted"]:
-                feeds[says["wanted"]] = np.array([says["classes"].get(picture["sha256"], asked.class_)] * len(tensor))
-            scores, heat, chosen = _ask(session, says["outputs"], feeds, picture["name"])
+            feeds = {manifest["input"]: np.repeat(tensor, batch, 0) if isinstance(batch, int) else tensor}
+            if manifest["wanted"]:
+                feeds[manifest["wanted"]] = np.array(
+                    [manifest["classes"].get(picture["sha256"], asked.class_)] * len(tensor)
+                )
+            scores, heat, chosen = _ask(session, manifest["outputs"], feeds, picture["name"])
             real = np.asarray(scores, np.float64).reshape(-1)
-            if says["units"]:
-                real = (real - says["units"][1]) * says["units"][0]
+            if manifest["units"]:
+                real = (real - manifest["units"][1]) * manifest["units"][0]
             writer.add(picture, real, heat, int(chosen))
             _show(f"{len(writer.pictures)} / {total}")
         if not writer.pictures:
@@ -531,7 +533,7 @@ def record(pack: DevicePack, asked: argparse.Namespace) -> int:
     except BaseException:
         writer.leave()
         raise
-    writer.close(bad, says["warnings"])
+    writer.close(bad, manifest["warnings"])
     for why in [*filter(None, [writer.damaged]), *(why for _, why in bad)]:
         print(f"warning: {why}", file=sys.stderr)
     return len(writer.pictures)
@@ -541,7 +543,7 @@ def _ask(session: Any, outputs: list[str], feeds: dict[str, Any], name: str) -> 
     try:
         return [output[0] for output in session.run(outputs, feeds)]
     except Exception as error:
-        raise RunnerError(f"{name}: ONNX Runtime failed: {_first(error)}; run again to go on behind it") from error
+        raise RunnerError(f"{name}: ONNX Runtime failed: {_first(error)}; run again to continue after it") from error
 
 
 def _show(text: str) -> None:
@@ -575,7 +577,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run again to go on", file=sys.stderr)
+        print("stopped; run again to resume", file=sys.stderr)
         return 130
     except Exception as error:  # a damaged pack can raise anything
         print(f"error: {type(error).__name__}: {_first(error)}; unpack the zip again", file=sys.stderr)

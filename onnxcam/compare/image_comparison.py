@@ -160,7 +160,7 @@ def _compare_scores(reference: Outcome, candidate: Outcome) -> tuple[dict[str, f
         values["kl"] = similarity.kl(p, q, reference.exclusive)
     else:
         whose = "reference" if p is None else "candidate"
-        notes.append(f"no KL: the {whose}'s scores are integers of unknown meaning, which tell no probabilities")
+        notes.append(f"no KL: the {whose}'s scores are integers without known units, which give no probabilities")
     return values, notes
 
 
@@ -211,7 +211,7 @@ def _why_blank(outcome: Outcome) -> str:
         return f" has no map: {outcome.why or 'none was recorded'}"
     if not np.isfinite(outcome.map).all():
         return "'s map holds NaN or infinity"
-    return "" if outcome.map.max(initial=0) > 0 else f"'s map is blank: nothing speaks for class {outcome.target}"
+    return "" if outcome.map.max(initial=0) > 0 else f"'s map is blank: no positive evidence for class {outcome.target}"
 
 
 def _kept(first: Evidence | None, second: Evidence | None, shared: bool) -> tuple[Kept, Kept]:

@@ -97,7 +97,7 @@ def pack(
             if picture["sha256"] not in classes:
                 raise RecordingError(f"'{classes_from}' has no picture like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
-        says = {
+        manifest = {
             "format": device.PACK,
             "version": device.VERSION,
             "header": header(observer, meaning_of(observer)),
@@ -109,7 +109,7 @@ def pack(
             "warnings": warnings,
             **_ends(observer, inside=not images, asks=aim == "input"),
         }
-        (folder / "pack.json").write_text(json.dumps(says, indent=1) + "\n", "utf-8")
+        (folder / "pack.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
         _zip(sorted(folder.iterdir()), Path(path), inputs, overwrite=overwrite)
     return Packed(Path(path), len(pictures), observer.info.layer, bad, warnings)

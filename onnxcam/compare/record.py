@@ -231,7 +231,7 @@ def _run(
 def _kept(writer: RecordingWriter, total: int) -> str:
     """Return the end of an error message: how many images are kept."""
     count = len(writer.pictures)
-    return f"; {count} of {total} pictures are kept in '{writer.folder}': the same command goes on" if count else ""
+    return f"; {count} of {total} pictures are kept in '{writer.folder}': repeat the command to resume" if count else ""
 
 
 def _add(writer: RecordingWriter, outcome: Outcome) -> None:

@@ -44,14 +44,14 @@ class Recording:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._says = _read(self.folder)
+        self._content = _read(self.folder)
         self.info = self._info()
         self.class_names = self._texts("labels")
-        self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
+        self.pictures: Sequence[Mapping[str, Any]] = self._part(self._content, "pictures", list)
         self.unreadable = self._left_out()
         self.warnings = self._texts("warnings") or []
         self._check_pictures()
-        meaning = self._part(self._says, "scores", dict)
+        meaning = self._part(self._content, "scores", dict)
         self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
         self.known = bool(meaning.get("known", True))
         if not (self.head is None or self.head in _HEADS):
@@ -101,7 +101,7 @@ class Recording:
     @property
     def seal(self) -> str:
         """Hash of the whole recording; it covers the hashes of the tensors."""
-        return str(self._says["seal"])
+        return str(self._content["seal"])
 
     @property
     def has_maps(self) -> bool:
@@ -119,18 +119,18 @@ class Recording:
         return {one["sha256"]: int(index) for one, index in zip(self.pictures, self._tensors["classes"], strict=True)}
 
     def _info(self) -> ModelInfo:
-        model = self._part(self._says, "model", dict)
+        model = self._part(self._content, "model", dict)
         words = {name: self._part(model, name, str) for name in _INFO}
         return ModelInfo(layer=self._part(model, "layer", str, optional=True), **words)
 
     def _texts(self, name: str) -> Sequence[str] | None:
-        found: Sequence[str] | None = self._part(self._says, name, list, optional=True)
+        found: Sequence[str] | None = self._part(self._content, name, list, optional=True)
         if found is not None and not _are_texts(found):
             raise self._wrong(f"{name} is a list of texts, or null")
         return found
 
     def _left_out(self) -> list[tuple[str, str]]:
-        found = self._part(self._says, "unreadable", list, optional=True) or []
+        found = self._part(self._content, "unreadable", list, optional=True) or []
         if not all(isinstance(one, dict) and _are_texts([one.get("name"), one.get("why")]) for one in found):
             raise self._wrong('unreadable is a list of {"name": …, "why": …}')
         return [(one["name"], one["why"]) for one in found]
@@ -163,23 +163,25 @@ class Recording:
         if found.min() < 0 or found.max() >= self.classes:
             raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
 
-    def _says_of(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._part(self._part(self._says, "tensors", dict), name, dict)
+    def _tensor_entry(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._part(self._part(self._content, "tensors", dict), name, dict)
         return found
 
     def _shape(self, name: str) -> list[int]:
-        says = self._says_of(name)
-        shape: list[int] = self._part(says, "shape", list)
-        if says.get("dtype") != _DTYPES[name] or says.get("order") != "little":
-            raise self._wrong(f"{name} is {says.get('dtype')} {says.get('order')}; it is little-endian {_DTYPES[name]}")
+        entry = self._tensor_entry(name)
+        shape: list[int] = self._part(entry, "shape", list)
+        if entry.get("dtype") != _DTYPES[name] or entry.get("order") != "little":
+            raise self._wrong(
+                f"{name} is {entry.get('dtype')} {entry.get('order')}; it is little-endian {_DTYPES[name]}"
+            )
         if len(shape) > 2 or not all(length == 0 or _is_length(length, 2**62) for length in shape):
             raise self._wrong(f"the shape of {name} is {shape}; it is a list of lengths")
         return shape
 
     def _tensor(self, name: str) -> NDArray[Any]:
         """Return a memory-mapped tensor, after a check of its size and hash."""
-        says, shape = self._says_of(name), self._shapes[name]
-        file = self._part(says, "file", str)
+        entry, shape = self._tensor_entry(name), self._shapes[name]
+        file = self._part(entry, "file", str)
         path, dtype = self.folder / file, np.dtype(TENSORS[name])
         if Path(file).name != file or paths.kind(path) != "file":
             raise self._wrong(f"{file} is missing; copy the whole folder again")
@@ -190,7 +192,7 @@ class Recording:
                 raise self._wrong(
                     f"{file} has {there} bytes in place of {wanted}: it was cut off; copy the folder again"
                 )
-            if digest(path) != says.get("sha256"):
+            if digest(path) != entry.get("sha256"):
                 raise self._wrong(f"{file} is not as it was written (its hash differs); copy the folder again")
             return np.memmap(path, dtype, "r", shape=tuple(shape)) if wanted else np.zeros(0, dtype)
         except OSError as error:
@@ -215,7 +217,9 @@ def _read(folder: Path) -> dict[str, Any]:
     if paths.kind(file) == "missing":
         if paths.kind(folder / PART) == "file":
             done = max(len(paths.read_bytes(folder / PART, RecordingError, limit=_BYTES).splitlines()) - 1, 0)
-            raise RecordingError(f"{where} is not complete, it ends after {done} pictures; record again to go on")
+            raise RecordingError(
+                f"{where} is not complete, it ends after {done} pictures; repeat the command to resume"
+            )
         raise RecordingError(f"{where} has no {DONE}; give the folder that `onnxcam record` or run.py wrote")
     data = paths.read_bytes(file, RecordingError, "recording", _BYTES)
     try:

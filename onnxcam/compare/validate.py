@@ -199,7 +199,7 @@ def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
     once = {os.path.realpath(name): name for name in reversed(found)}
     names = [name for name in dict.fromkeys(found) if once[os.path.realpath(name)] == name]
     twice = len(found) - len(names)
-    return names, [f"{twice} of the {len(found)} pictures named are named before; each counts once"] if twice else []
+    return names, [f"{twice} of the {len(found)} pictures are duplicates; each counts once"] if twice else []
 
 
 def observing(side: str, model: ModelLike, **options: Any) -> Observer:
@@ -327,6 +327,4 @@ def _kept(journal: Journal, total: int, directory: PathLike | None) -> str:
     """Return the end of an error message: how many images are kept."""
     if not len(journal) or directory is None:
         return ""
-    return (
-        f"; {len(journal)} of {total} pictures are done and kept in '{directory}': the same command goes on from there"
-    )
+    return f"; {len(journal)} of {total} pictures are done and kept in '{directory}': repeat the command to resume"

@@ -123,7 +123,7 @@ def _cases(dataset: Dataset, sources: Iterator[MapSource], found: Evaluation) ->
             yield source, item, case
         if blank:
             found.warnings.append(
-                f"{source.id}: {blank} of {len(dataset.items)} maps are blank: nothing speaks for the class there"
+                f"{source.id}: {blank} of {len(dataset.items)} maps are blank: no positive evidence for the class"
             )
 
 

@@ -48,7 +48,7 @@ def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
         found = {id: thing for id, thing in known.items() if word in (id, thing.group, EVERYTHING)}
         unmeasurable = [id for id, thing in found.items() if thing.needs_truth and not has_truth]
         if unmeasurable and words and word != EVERYTHING:
-            raise MetricError(f"{unmeasurable[0]} needs to know where the objects are; give --truth, masks or boxes")
+            raise MetricError(f"{unmeasurable[0]} needs ground truth; give --truth, masks or boxes")
         chosen |= {id: thing for id, thing in found.items() if id not in unmeasurable}
     return [thing for id, thing in known.items() if id in chosen]
 

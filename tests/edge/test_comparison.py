@@ -57,7 +57,9 @@ def test_integers_of_unknown_meaning_have_no_scale_and_no_kl() -> None:
     assert "strength" not in pair.values
     assert "kl" not in pair.values
     assert pair.confidence == (0.7, None)
-    assert pair.notes == ("no KL: the candidate's scores are integers of unknown meaning, which tell no probabilities",)
+    assert pair.notes == (
+        "no KL: the candidate's scores are integers without known units, which give no probabilities",
+    )
 
 
 def test_a_map_of_fewer_cells_holds_as_much_evidence() -> None:
@@ -88,7 +90,7 @@ def test_crops_are_compared_where_both_see_the_picture() -> None:
 @pytest.mark.parametrize(
     ("candidate", "note"),
     [
-        (outcome(-heat()), "the candidate's map is blank: nothing speaks for class 1"),
+        (outcome(-heat()), "the candidate's map is blank: no positive evidence for class 1"),
         (outcome(None, why="the gradient is zero"), "the candidate has no map: the gradient is zero"),
         (outcome(heat() * np.nan), "the candidate's map holds NaN or infinity"),
     ],

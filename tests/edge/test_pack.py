@@ -208,7 +208,7 @@ def test_a_damaged_pack_is_refused(bare: Path, tmp_path: Path) -> None:
         assert f"{file}' is missing or damaged; unpack the zip again" in ran.err
         (folder / file).write_bytes(whole)
     ran = runner(bare, folder / "run.py", "a.ppm")
-    assert ran.err == "error: the pack brings its pictures along, prepared; give none\n"
+    assert ran.err == "error: the pack contains its pictures; give none\n"
     (folder / "pack.json").unlink()
     assert "unpack the whole zip and run its run.py" in runner(bare, folder / "run.py").err
 

@@ -75,7 +75,7 @@ record.record({str(SHAPES)!r}, {pictures!r}, {str(tmp_path / "run")!r}, progress
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True)
     assert done.returncode == -9
-    with pytest.raises(RecordingError, match="is not complete, it ends after 4 pictures; record again to go on"):
+    with pytest.raises(RecordingError, match="is not complete, it ends after 4 pictures; repeat the command to resume"):
         Recording(tmp_path / "run")
     seen: list[Any] = []
     record(SHAPES, pictures, tmp_path / "run", progress=lambda items, _: (seen.append(item) or item for item in items))
@@ -200,7 +200,7 @@ def test_a_model_that_fails_on_the_way_keeps_what_is_done(tmp_path: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(Observer, "outcomes", failing)
-        message = r"out of memory; 8 of 10 pictures are kept in '.*run': the same command goes on"
+        message = r"out of memory; 8 of 10 pictures are kept in '.*run': repeat the command to resume"
         with pytest.raises(EngineError, match=message):
             record(SHAPES, pictures, tmp_path / "run")
     record(SHAPES, pictures, tmp_path / "run")

@@ -199,7 +199,7 @@ def test_a_beginning_is_refused_and_gone_on_with(tmp_path: Path) -> None:
         picture = {"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}
         writer.add(picture, rng.standard_normal(3), heat, number % 3)
     writer.leave()
-    with pytest.raises(RecordingError, match="is not complete, it ends after 2 pictures; record again to go on"):
+    with pytest.raises(RecordingError, match="is not complete, it ends after 2 pictures; repeat the command to resume"):
         Recording(tmp_path / "run")
     with (tmp_path / "run" / "recording.part").open("a") as part:
         part.write('{"name": "3.png", "sh')  # as a kill leaves it

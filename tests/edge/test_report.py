@@ -179,11 +179,13 @@ def test_pictures_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> Non
 
 
 def test_a_side_without_a_map() -> None:
-    blank = pair(SHAPES, maps=(blob(0.5, 0.5), None), notes=("the candidate map is blank: nothing speaks for class 0",))
+    blank = pair(
+        SHAPES, maps=(blob(0.5, 0.5), None), notes=("the candidate map is blank: no positive evidence for class 0",)
+    )
     page = html(validation([blank]))
     assert "the candidate has no map" in page
     assert "no difference without both maps" in page
-    assert "1 picture: <bdi>the candidate map is blank: nothing speaks for class 0" in page
+    assert "1 picture: <bdi>the candidate map is blank: no positive evidence for class 0" in page
 
 
 def decoded(uri: str | None) -> np.ndarray:
