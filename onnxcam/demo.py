@@ -14,6 +14,8 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.media import heatmap, image
 
+__all__ = ["PICTURES", "DemoResult", "demonstrate"]
+
 PICTURES = ("shapes_1", "shapes_2")
 
 

@@ -18,6 +18,23 @@ from typing import Self
 
 from onnxcam.errors import OutputError
 
+__all__ = [
+    "OPERATORS",
+    "OURS",
+    "WRITTEN",
+    "PathLike",
+    "StagedFolder",
+    "abandon",
+    "drafted",
+    "is_ours",
+    "is_same",
+    "require_writable",
+    "staged",
+    "temporary",
+    "write",
+    "writing",
+]
+
 OURS = "onnxcam."
 """Prefix of metadata keys in each ``.onnx`` file that onnxcam wrote."""
 WRITTEN = OURS + "version"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import IO, Any
 
+__all__ = ["lock", "unlock"]
+
 if sys.platform == "win32":
     import msvcrt
 

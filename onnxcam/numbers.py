@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+__all__ = ["HUGE", "MANY", "largest_setting", "parse_float", "parse_int", "parse_setting"]
+
 HUGE = 1e9
 """Largest number in a preprocessing, setting or requirement; sums and squares stay finite."""
 

@@ -11,6 +11,20 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from onnxcam.errors import OnnxcamError
 
+__all__ = [
+    "MAX_TEXT",
+    "Kind",
+    "PathLike",
+    "below",
+    "check_file",
+    "entries",
+    "kind",
+    "opened",
+    "read_bytes",
+    "read_text",
+    "shown",
+]
+
 Kind: TypeAlias = Literal["file", "folder", "missing", "special"]
 PathLike: TypeAlias = "str | os.PathLike[str]"
 

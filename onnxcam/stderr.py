@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
+__all__ = ["silence"]
+
 _lock = Lock()
 _inside = 0
 _kept: int | None = None

@@ -8,6 +8,8 @@ import re
 import unicodedata
 from typing import Any
 
+__all__ = ["AROUND", "LONGEST", "finite", "first_line", "plain", "pointed", "to_json", "visible"]
+
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories of invisible characters and of direction marks: U+202E shows `exe.jpg` as `gpj.exe`."""
 _JOINERS = "\u200c\u200d"

@@ -25,6 +25,8 @@ from onnxcam.targets import TOP, ClassAim, Task, parse
 from onnxcam.targets.classes import Classes
 from onnxcam.targets.kinds import Class, Top
 
+__all__ = ["Baked", "bake"]
+
 
 @dataclass(frozen=True)
 class Baked:

@@ -11,6 +11,8 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, load
 
+__all__ = ["dequantise"]
+
 _MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Transpose Slice Gather MaxPool Concat".split())
 """Operators allowed between QuantizeLinear and DequantizeLinear: they act alike on integers and floats."""
 _BOUNDED = frozenset("Relu Clip Sigmoid HardSigmoid Softmax".split())

@@ -21,6 +21,8 @@ from onnxcam.graph.subgraph import graphs, prune
 from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.shapes import infer_shapes
 
+__all__ = ["OLDEST", "lower_opset"]
+
 OLDEST = 13  # before it, Softmax has another meaning, and all axes are attributes
 
 

@@ -16,6 +16,8 @@ from onnxcam.preprocess import CallablePreprocess, Preprocess
 from onnxcam.targets.classes import Classes
 from onnxcam.targets.scores import Scores
 
+__all__ = ["SCHEMA", "stamp"]
+
 SCHEMA = 1
 
 

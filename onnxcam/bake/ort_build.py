@@ -21,6 +21,8 @@ from onnxcam.graph.subgraph import graphs, values
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
 
+__all__ = ["TYPES", "require_operators", "write_operators"]
+
 TYPES = {
     "FLOAT": "float",
     "DOUBLE": "double",

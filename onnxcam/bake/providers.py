@@ -31,6 +31,19 @@ from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam.targets import ClassAim, find_scores
 
+__all__ = [
+    "FOLDED",
+    "TABLE",
+    "Kernel",
+    "Provider",
+    "ProviderSupport",
+    "Unsupported",
+    "inspect",
+    "named",
+    "providers",
+    "support",
+]
+
 TABLE = Path(__file__).with_name("providers.json")
 FOLDED = frozenset(("Constant",))  # runtimes fold these before they ask a provider
 

@@ -226,20 +226,20 @@ def _limited(timeout: float | None) -> Iterator[None]:
         yield
         return
     message = f"the command took longer than {timeout:g} s; give a longer --timeout, or a smaller task"
-    over = threading.Event()
-    timer = threading.Timer(timeout, _time_out, (over, message))
+    expired = threading.Event()
+    timer = threading.Timer(timeout, _time_out, (expired, message))
     timer.daemon = True
     timer.start()
     try:
         yield
     except Exception:
-        if not over.is_set():
+        if not expired.is_set():
             raise
         raise OnnxcamError(message) from None
     finally:
         timer.cancel()
 
 
-def _time_out(over: threading.Event, message: str) -> None:
-    over.set()
+def _time_out(expired: threading.Event, message: str) -> None:
+    expired.set()
     _end_soon(2, message)

@@ -24,6 +24,8 @@ from onnxcam.compare.outcome import Outcome
 from onnxcam.media import heatmap
 from onnxcam.media.frame import Frame
 
+__all__ = ["SIDE", "ComparisonGrid", "Evidence", "Heat", "common_grid"]
+
 SIDE = 56
 """Minimum side of the grid, and longer side of the stored maps, in pixels."""
 

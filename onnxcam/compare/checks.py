@@ -13,6 +13,8 @@ from onnxcam.compare.validation import Statistics
 from onnxcam.errors import MetricError
 from onnxcam.metrics.truth import Truth
 
+__all__ = ["FEW", "Comparable", "preprocessing_warnings", "require_comparable", "result_warnings"]
+
 FEW = 5
 """With this many images or fewer, a constant prediction or no correct prediction is no cause for a warning."""
 

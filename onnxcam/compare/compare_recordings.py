@@ -22,6 +22,8 @@ from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.progress import Progress, quiet
 
+__all__ = ["PathLike", "Rows", "compare_recordings"]
+
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Rows: TypeAlias = list[tuple[int, int]]
 

@@ -20,6 +20,8 @@ from onnxcam.errors import MetricError
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.localisation import energy_pointing
 
+__all__ = ["AGREEMENT_METRICS", "AgreementMetric", "ImageComparison", "Kept", "compare_outcomes"]
+
 Kept: TypeAlias = "NDArray[np.float16] | None"
 
 

@@ -25,6 +25,8 @@ from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.errors import OutputError
 from onnxcam.locks import lock, unlock
 
+__all__ = ["SCHEMA", "SYNC", "Journal"]
+
 SCHEMA = 2
 SYNC = 1.0  # seconds between syncs to disk
 T = TypeVar("T")

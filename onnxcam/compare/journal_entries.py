@@ -11,6 +11,8 @@ import numpy as np
 
 from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison, Kept
 
+__all__ = ["read", "written"]
+
 _LONGEST = 4096  # maximum side of a map in cells; stored maps are far smaller
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+__all__ = ["DISAGREEMENT", "LayerAgreement", "first_disagreeing", "sentence"]
+
 DISAGREEMENT = 0.5
 """Two maps disagree if the IoU of their top fifth is below this value, as in the default requirements."""
 

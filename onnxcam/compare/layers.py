@@ -34,6 +34,8 @@ from onnxcam.structure.layer import Layer, candidates
 from onnxcam.targets import ClassAim
 from onnxcam.targets.scores import TOP
 
+__all__ = ["MAX_IMAGES", "LayerProbe", "compare_layers", "matched"]
+
 MAX_IMAGES = 16
 """Number of images compared. A few are enough, because a faulty layer usually shows on every image."""
 

@@ -13,6 +13,8 @@ from onnxcam.errors import TruthError
 from onnxcam.metrics.truth import Annotation, Label, Truth
 from onnxcam.targets.classes import class_index
 
+__all__ = ["ClassMask", "ImageObjects"]
+
 
 class ClassMask(NamedTuple):
     """Ground truth for one class in one image: mask bool [H, W], classes of the image, reason for a missing mask."""

@@ -36,6 +36,8 @@ from onnxcam.targets.classes import Classes, class_index
 from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
 from onnxcam.targets.task import Goal
 
+__all__ = ["Observer", "PreparedImage", "class_of"]
+
 
 @dataclass(frozen=True)
 class PreparedImage:

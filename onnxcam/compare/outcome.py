@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from onnxcam.media.frame import Frame
 
+__all__ = ["ModelInfo", "Outcome"]
+
 
 @dataclass(frozen=True)
 class ModelInfo:

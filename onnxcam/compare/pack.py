@@ -26,6 +26,8 @@ from onnxcam.graph.io import files_of
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
 from onnxcam.preprocess import Spec
 
+__all__ = ["Packed", "pack"]
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # fixed time stamp, so that equal packs have equal bytes
 
 

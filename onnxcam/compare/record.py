@@ -19,6 +19,19 @@ from onnxcam.metadata.reserved import stamp_of
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet
 
+__all__ = [
+    "BATCH",
+    "Recordable",
+    "Recorded",
+    "baked",
+    "described",
+    "header",
+    "meaning_of",
+    "open_model",
+    "prepare_images",
+    "record",
+]
+
 BATCH = 8  # images per pass
 
 

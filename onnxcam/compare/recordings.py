@@ -21,6 +21,8 @@ from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import meant
 
+__all__ = ["Recording"]
+
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = ("softmax", "logsoftmax", "sigmoid")
 _SIDE_LENGTH, _PIXELS = 2**20, 2**30  # limits of OpenCV for one image

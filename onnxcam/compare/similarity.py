@@ -9,6 +9,21 @@ import numpy as np
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.sanity import rank_correlation
 
+__all__ = [
+    "FLOOR",
+    "SHARE",
+    "cosine",
+    "iou",
+    "is_constant",
+    "kl",
+    "mass_shift",
+    "peak_distance",
+    "pearson",
+    "spearman",
+    "ssim",
+    "strength",
+]
+
 FLOOR = 1e-6
 """Lower bound of the candidate's probabilities in KL; an int8 softmax rounds all below 1/512 to 0."""
 SHARE = 0.2

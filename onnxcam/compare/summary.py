@@ -14,6 +14,8 @@ from onnxcam.compare.validation import Statistics, Validation
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.bootstrap import bootstrap_interval
 
+__all__ = ["conclude", "summarise"]
+
 
 def conclude(
     reference: ModelInfo,

@@ -24,6 +24,8 @@ from onnxcam.targets.scores import TOP, meant
 from onnxcam.text import first_line
 from onnxcam.tflite_runtime import find_runtime
 
+__all__ = ["Interpreter", "TFLiteObserver"]
+
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 

@@ -14,6 +14,8 @@ from onnxcam.errors import MetricError, nearest
 from onnxcam.numbers import HUGE, parse_float
 from onnxcam.text import pointed
 
+__all__ = ["DEFAULTS", "STATISTICS", "Requirement", "parse"]
+
 DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
 """Default requirements, for a quantised model against its float reference.
 

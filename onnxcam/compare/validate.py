@@ -39,6 +39,8 @@ from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets.scores import TOP
 
+__all__ = ["BATCH", "MAX_JOBS", "PathLike", "journal_in", "observing", "validate"]
+
 PathLike: TypeAlias = "str | os.PathLike[str]"
 T = TypeVar("T")
 U = TypeVar("U")

@@ -13,6 +13,8 @@ from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.layer_agreement import LayerAgreement
 from onnxcam.compare.outcome import ModelInfo
 
+__all__ = ["Statistics", "Validation", "Verdict"]
+
 
 @dataclass(frozen=True)
 class Statistics:

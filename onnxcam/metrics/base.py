@@ -19,6 +19,21 @@ from onnxcam.media import heatmap
 from onnxcam.metrics.truth import Annotation
 from onnxcam.paths import shown
 
+__all__ = [
+    "METRICS",
+    "Array",
+    "Ask",
+    "Case",
+    "ClassPredictor",
+    "Curve",
+    "Measure",
+    "Metric",
+    "docstring_summary",
+    "metric",
+    "order",
+    "read_settings",
+]
+
 Array: TypeAlias = NDArray[Any]
 Ask: TypeAlias = Callable[[Iterable[Array]], Array]
 """Function from an iterable of M input tensors [C, h, w] to the model's answers [M]."""
@@ -147,13 +162,13 @@ def metric(
     def enter(function: F) -> F:
         group = function.__module__.rpartition(".")[2]
         seeded = "seed" in inspect.signature(function).parameters
-        METRICS[id] = Metric(id, group, higher, summary(function), function, takes, needs_truth, seeded)
+        METRICS[id] = Metric(id, group, higher, docstring_summary(function), function, takes, needs_truth, seeded)
         return function
 
     return enter
 
 
-def summary(function: Callable[..., Any]) -> str:
+def docstring_summary(function: Callable[..., Any]) -> str:
     """Return the first line of the docstring of *function*."""
     return (function.__doc__ or "").strip().splitlines()[0]
 

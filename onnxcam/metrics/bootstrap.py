@@ -9,6 +9,8 @@ import numpy as np
 
 from onnxcam.metrics.base import Array
 
+__all__ = ["CHUNK", "CONFIDENCE", "RESAMPLES", "Interval", "bootstrap_interval"]
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 CHUNK = 2**18  # random draws in memory at a time

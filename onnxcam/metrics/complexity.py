@@ -6,6 +6,8 @@ import numpy as np
 
 from onnxcam.metrics.base import Array, Case, metric
 
+__all__ = ["sparseness"]
+
 
 def _heat(case: Case) -> tuple[Array]:
     return (case.heat,)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onnxcam.metrics.results import Evaluation
     from onnxcam.metrics.sanity import CheckResult
 
+__all__ = ["ACROSS", "COLOURS", "DPI", "GREY", "LEGEND", "PANEL", "STYLE", "draw", "drawable", "require"]
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe-Ito palette, safe for colour-blind readers."""
 GREY = "#8c8c8c"

@@ -21,6 +21,8 @@ from onnxcam.metrics.truth import Annotation, Label, Truth
 from onnxcam.targets import Target
 from onnxcam.targets.classes import class_index
 
+__all__ = ["Dataset", "Item", "LoadedItem", "PathLike"]
+
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 

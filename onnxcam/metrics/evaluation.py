@@ -20,6 +20,8 @@ from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets import Target
 
+__all__ = ["GRADIENT_FREE", "evaluate", "require_scipy"]
+
 GRADIENT_FREE = "rise"
 """Method without gradients: opening it adds nothing to the model, so a prediction costs one inference."""
 

@@ -8,6 +8,17 @@ import numpy as np
 
 from onnxcam.metrics.base import Array, Ask, Case, Curve, metric, order
 
+__all__ = [
+    "BLUR_SIGMA",
+    "BLUR_SIZE",
+    "average_drop",
+    "average_gain",
+    "average_increase",
+    "blurred",
+    "deletion",
+    "insertion",
+]
+
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
 """Kernel size and σ of the blur in RISE's code, in pixels of the tensor."""
 

@@ -9,6 +9,8 @@ import numpy as np
 from onnxcam.media import heatmap
 from onnxcam.metrics.base import Array, Case, metric
 
+__all__ = ["Box", "box_error", "box_iou", "energy_pointing", "pointing_game"]
+
 Box = tuple[float, float, float, float]
 
 

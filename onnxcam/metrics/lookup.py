@@ -11,6 +11,8 @@ from onnxcam.methods.loop import read_settings as read_method_settings
 from onnxcam.metrics.base import METRICS, Metric, read_settings
 from onnxcam.metrics.sanity import CHECKS, Check
 
+__all__ = ["DEFAULT", "EVERYTHING", "GROUPS", "Settings", "all_metrics", "choose", "choose_methods", "sort_settings"]
+
 Settings: TypeAlias = dict[str, dict[str, Any]]
 """Settings by id of their method, metric or check."""
 

@@ -18,6 +18,8 @@ from onnxcam.passes import canonical
 from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import picture_input
 
+__all__ = ["RandomisedModel", "WeightedLayer"]
+
 _WORDS = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum", "Bilinear")
 """Name parts of operators with weights, also ``FusedConv``, ``QLinearMatMul``, ``DynamicQuantizeLSTM`` …"""
 

@@ -13,6 +13,8 @@ from onnxcam.text import to_json
 if TYPE_CHECKING:
     from onnxcam.metrics.results import Evaluation
 
+__all__ = ["FILE", "PLOT", "Report", "save"]
+
 FILE, PLOT = "evaluation.json", "curves.png"
 
 

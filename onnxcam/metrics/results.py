@@ -17,6 +17,8 @@ from onnxcam.metrics.lookup import Settings
 from onnxcam.metrics.sanity import CheckResult
 from onnxcam.text import finite
 
+__all__ = ["Evaluation", "Measurement", "Summary"]
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -8,6 +8,8 @@ import numpy as np
 
 from onnxcam.metrics.base import Array, Ask, Case, metric
 
+__all__ = ["infidelity", "max_sensitivity", "relative_error"]
+
 
 def _remade(case: Case) -> tuple[Array, Array, Array, Callable[[Iterable[Array]], Array]]:
     return case.x, case.raw, case.unit, case.remade

@@ -11,10 +11,24 @@ import numpy as np
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
-from onnxcam.metrics.base import Array, summary
+from onnxcam.metrics.base import Array, docstring_summary
 from onnxcam.metrics.map_sources import MapSource, of_method
 from onnxcam.metrics.randomise import RandomisedModel, WeightedLayer
 from onnxcam.progress import Progress
+
+__all__ = [
+    "CHECKS",
+    "Batches",
+    "Check",
+    "CheckContext",
+    "CheckResult",
+    "cascading",
+    "check",
+    "independent",
+    "rank_correlation",
+    "require",
+    "target",
+]
 
 Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
 """Function that yields the tensors [N, …] and classes [N] of all cases, batch by batch."""
@@ -85,7 +99,7 @@ def check(
     """Register a function as check *id*; *value* reduces similarities [stages, cases] to values [cases]."""
 
     def enter(function: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
-        CHECKS[id] = Check(id, summary(function), function, value)
+        CHECKS[id] = Check(id, docstring_summary(function), function, value)
         return function
 
     return enter

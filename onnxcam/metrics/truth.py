@@ -19,6 +19,8 @@ from onnxcam.media import image as pictures
 from onnxcam.numbers import parse_float
 from onnxcam.paths import shown
 
+__all__ = ["MASK_VALUES", "VOID", "Annotation", "Box", "Label", "Truth"]
+
 Box: TypeAlias = tuple[float, float, float, float]
 Label: TypeAlias = "int | str | None"
 """Class of an object: index, name, or None if unknown."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from onnxcam import files as writing
 from onnxcam.errors import OutputError, RuntimeFilesError
 
+__all__ = ["BYTES", "FILES", "INTEGRITY", "LONGEST", "REGISTRY", "TIMEOUT", "VERSION", "cache", "files", "integrity"]
+
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")

@@ -24,6 +24,8 @@ from urllib.parse import unquote
 from onnxcam.errors import OutputError
 from onnxcam.text import visible
 
+__all__ = ["CONNECTIONS", "GOODBYE", "HEADERS", "HOST", "PATIENCE", "REQUEST_BYTES", "server"]
+
 HOST = "127.0.0.1"
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -20,6 +20,8 @@ from onnxcam.media import heatmap
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.web import runtime as webruntime
 
+__all__ = ["EXAMPLE", "INDEX", "MODEL", "RUNTIME", "build"]
+
 EXAMPLE = {"model": "example.onnx", "picture": "example.png"}
 MODEL = "model.onnx"
 INDEX, RUNTIME = "site.json", "runtime"

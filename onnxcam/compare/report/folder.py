@@ -15,6 +15,8 @@ from onnxcam.text import to_json
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Validation
 
+__all__ = ["JOURNAL", "JUNIT", "PAGE", "RESULT", "refuse_finished", "save"]
+
 JOURNAL, RESULT, PAGE, JUNIT = "journal.jsonl", "validation.json", "report.html", "junit.xml"
 """Files of a validation: the journal from the start, the others once it is finished."""
 

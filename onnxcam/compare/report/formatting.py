@@ -10,6 +10,8 @@ from onnxcam.text import visible
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Statistics, Verdict
 
+__all__ = ["ClassLabels", "count", "digits", "interval", "number", "single", "value"]
+
 
 class ClassLabels:
     """Printable labels of classes, by class index."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["BINS", "HEIGHT", "WIDTH", "Bar", "Histogram", "histogram"]
+
 WIDTH, HEIGHT = 240, 64
 """Size of the drawing in SVG units."""
 BINS = 24

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from onnxcam.compare.outcome import ModelInfo
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
+__all__ = ["LISTED", "WORST", "html", "require"]
+
 WORST = 24
 """Number of images shown, the worst first."""
 LISTED = 50

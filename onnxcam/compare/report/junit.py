@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onnxcam.compare.outcome import ModelInfo
     from onnxcam.compare.validation import Validation, Verdict
 
+__all__ = ["SUITE", "WORST", "junit"]
+
 SUITE = "onnxcam.validate"
 WORST = 5
 """Number of images listed in a failure."""

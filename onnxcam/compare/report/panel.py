@@ -17,6 +17,8 @@ from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
 
+__all__ = ["COLORMAP", "QUALITY", "SIDE", "Panel", "Picture", "panel", "ramps", "uri"]
+
 Picture = NDArray[np.uint8]
 
 SIDE = 320

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 from onnxcam.errors import MetricError, nearest
 
+__all__ = ["Columns", "columns", "order"]
+
 Columns = Mapping[str, NDArray[np.float64]]
 
 

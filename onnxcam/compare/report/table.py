@@ -17,6 +17,8 @@ from onnxcam.compare.report import ranking
 from onnxcam.compare.report.formatting import ClassLabels, digits
 from onnxcam.text import visible
 
+__all__ = ["ROWS", "ResultTable", "TableRow", "result_table"]
+
 ROWS = 20_000
 """Maximum rows: a browser sorts them in a tenth of a second, and the file stays at a few MB."""
 
