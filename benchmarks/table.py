@@ -30,7 +30,7 @@ PACKAGES = (
 def written(rows: Iterable[Row]) -> str:
     """Return the table, with the date, the machine and the versions above it."""
     lines = [
-        f"Measured {datetime.date.today()} on {machine()}, Python {platform.python_version()}, {versions()}.",
+        f"Measurement {datetime.date.today()} on {machine()}, Python {platform.python_version()}, {versions()}.",
         "",
         "| | on | goal | measured | | medians |",
         "|---|---|---:|---:|---|---|",

@@ -32,7 +32,7 @@ MODULES = {
     "diagnose": "model.diagnose",
     "edge.bake": "bake.bake",
     "edge.cautions": "compare.checks",
-    "edge.comparison": "compare.pairs",
+    "edge.comparison": "compare.image_comparison",
     "edge.conclusion": "compare.summary",
     "edge.depth": "compare.layers",
     "edge.dequantise": "bake.dequantise",
@@ -41,8 +41,8 @@ MODULES = {
     "edge.grid": "compare.alignment",
     "edge.inside": "bake.outputs",
     "edge.journal": "compare.journal",
-    "edge.levels": "compare.layer_results",
-    "edge.matching": "compare.compare",
+    "edge.levels": "compare.layer_agreement",
+    "edge.matching": "compare.compare_recordings",
     "edge.objects": "compare.object_masks",
     "edge.observer": "compare.observer",
     "edge.operators": "bake.ort_build",
@@ -53,10 +53,10 @@ MODULES = {
     "edge.report.histogram": "compare.report.histogram",
     "edge.report.html": "compare.report.html",
     "edge.report.junit": "compare.report.junit",
-    "edge.report.listing": "compare.report.listing",
+    "edge.report.listing": "compare.report.table",
     "edge.report.panel": "compare.report.panel",
-    "edge.report.printed": "compare.report.printed",
-    "edge.report.worst": "compare.report.worst",
+    "edge.report.printed": "compare.report.formatting",
+    "edge.report.worst": "compare.report.ranking",
     "edge.similarity": "compare.similarity",
     "edge.site": "web.site",
     "edge.stamp": "bake.metadata",
@@ -161,6 +161,7 @@ def _is_between(file: str) -> bool:
 def _package(name: str, new: ModuleType) -> ModuleType:
     """Return a package called *name* whose names are those of *new*, and its old modules."""
     package = ModuleType(name, new.__doc__)
+    package.__path__ = []  # otherwise `found` gives the path of *new*, whose files would be loaded a second time
 
     def found(attribute: str) -> Any:
         if f"{name}.{attribute}".removeprefix("onnxcam.") in MODULES | PACKAGES:

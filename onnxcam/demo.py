@@ -1,4 +1,4 @@
-"""The demonstration: a small network of our own, two pictures whose truth is known, two classes in each."""
+"""Demonstration: a small model that comes with onnxcam, and two sample images with known object masks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.media import heatmap, image
 
+__all__ = ["PICTURES", "DemoResult", "demonstrate"]
+
 PICTURES = ("shapes_1", "shapes_2")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One explanation of the demonstration, and whether its peak lies on an object of its class."""
+class DemoResult:
+    """Explanation of a sample image; *hit* says whether its peak lies on an object of its class."""
 
     picture: Path
     explanation: Explanation
     hit: bool
 
 
-def demonstrate(method: str = "gradcam", provider: str = "auto") -> Iterator[Shown]:
-    """Explain two classes in each sample picture."""
+def demonstrate(method: str = "gradcam", provider: str = "auto") -> Iterator[DemoResult]:
+    """Explain two classes in each sample image."""
     assets = Path(str(resources.files("onnxcam") / "assets"))
     truth = json.loads((assets / "shapes_truth.json").read_text("utf-8"))
     explainer = Explainer(assets / "shapes.onnx", method=method, provider=provider)
@@ -39,4 +41,4 @@ def demonstrate(method: str = "gradcam", provider: str = "auto") -> Iterator[Sho
             explanation = explainer(picture, target=label)
             x, y = heatmap.peak(explanation.map)
             own = [k for k, entry in enumerate(objects, start=1) if entry["label"] == label]
-            yield Shown(picture, explanation, bool(np.isin(masks[y, x], own)))
+            yield DemoResult(picture, explanation, bool(np.isin(masks[y, x], own)))

@@ -1,7 +1,7 @@
-"""Write results: staged beside the target, then moved into place; never onto an input or a file of other origin.
+"""Write files atomically; never overwrite an input or, unless asked, a file that onnxcam did not write.
 
-All files are written here, except by `onnxcam.compare.device_runner`, which runs alone on a device, and by the journal,
-which appends.
+All files are written here, except those of `onnxcam.compare.device_runner`, which runs without onnxcam, and of the
+journal, which appends.
 """
 
 from __future__ import annotations
@@ -18,26 +18,43 @@ from typing import Self
 
 from onnxcam.errors import OutputError
 
+__all__ = [
+    "OPERATORS",
+    "OURS",
+    "WRITTEN",
+    "PathLike",
+    "StagedFolder",
+    "abandon",
+    "drafted",
+    "is_ours",
+    "is_same",
+    "require_writable",
+    "staged",
+    "temporary",
+    "write",
+    "writing",
+]
+
 OURS = "onnxcam."
-"""The metadata of each ``.onnx`` file that onnxcam wrote have a key that begins with this."""
+"""Prefix of metadata keys in each ``.onnx`` file that onnxcam wrote."""
 WRITTEN = OURS + "version"
 OPERATORS = "# Written by onnxcam"
-"""The first line of a list of operators."""
+"""First line of an operator list."""
 
 PathLike = str | os.PathLike[str]
 _INTO = "into output folder "
 _drafts: set[Path] = set()
-_folders: set[Folder] = set()
+_folders: set[StagedFolder] = set()
 
 
 @contextmanager
 def staged(path: PathLike, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a draft beside *path*, which takes the place of *path* when the block ends well, and else is removed.
+    """Yield a draft file next to *path*. It replaces *path* if the block succeeds; otherwise it is removed.
 
     Args:
-        path: The file to write.
-        inputs: Files that are read; *path* is none of them, under any name.
-        overwrite: Whether a file that onnxcam did not write (`is_ours`) may be replaced.
+        path: File to write.
+        inputs: Files that are read; *path* must not be one of them, under any name.
+        overwrite: Also replace a file that onnxcam did not write (`is_ours`).
 
     Raises:
         OutputError: *path* is an input, a folder or a file of other origin, or it cannot be written.
@@ -54,31 +71,31 @@ def staged(path: PathLike, inputs: Iterable[PathLike] = (), *, overwrite: bool =
 
 @contextmanager
 def drafted(target: Path, name: str = "") -> Iterator[Path]:
-    """Yield a draft as `staged` does, with no question asked about *target*; OSError where it cannot be written.
+    """Yield a draft as `staged` does, without checks of *target*; errors are raised as OSError.
 
-    A draft with a *name* that a kill leaves behind is replaced by the next run.
+    A fixed *name* lets the next run replace a draft that a killed run left behind.
     """
     draft = target.with_name(
         f".onnxcam-{name or uuid.uuid4().hex[:8]}"
-    )  # not tempfile's, which only the owner can read
+    )  # a file of tempfile would be readable by its owner only
     with temporary(draft):
         yield draft
         os.replace(draft, target)
 
 
 def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
-    """Write *data* to *path*, whole or not at all; see `staged`."""
+    """Write *data* to *path* atomically, see `staged`."""
     with staged(path, inputs, overwrite=overwrite) as draft:
         draft.write_bytes(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
 
 
 def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
-    """Raise OutputError where *path* is one of *inputs*, a folder, no plain file, or a file of other origin."""
+    """Raise OutputError if *path* is one of *inputs*, a folder, a special file, or a file of other origin."""
     if any(is_same(path, read) for read in inputs):
         raise OutputError(f"'{path}' is read by this command, so it cannot be its output; choose another name with -o")
     if os.path.isdir(path) or not path.name:
         raise OutputError(f"'{path}' is a folder; name the file to write with -o")
-    there = os.path.exists(path)  # unlike Path.exists no error where the name is too long
+    there = os.path.exists(path)  # unlike Path.exists, no error for a name that is too long
     if there and not os.path.isfile(path):
         raise OutputError(f"'{path}' is no plain file; choose another name with -o")
     if there and not overwrite and not is_ours(path):
@@ -87,7 +104,7 @@ def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: 
 
 @contextmanager
 def writing(path: PathLike, what: str = "") -> Iterator[None]:
-    """Raise OutputError in place of OSError; *what* stands before *path* in the message."""
+    """Turn OSError into OutputError; *what* precedes *path* in the message."""
     try:
         yield
     except OSError as error:
@@ -97,7 +114,7 @@ def writing(path: PathLike, what: str = "") -> Iterator[None]:
 
 @contextmanager
 def temporary(draft: Path) -> Iterator[None]:
-    """Remove the file or folder *draft* at the end of the block, also when a signal ends the process."""
+    """Remove the file or folder *draft* at the end of the block, also if a signal ends the process."""
     _drafts.add(draft)
     try:
         yield
@@ -107,7 +124,7 @@ def temporary(draft: Path) -> Iterator[None]:
 
 
 def abandon() -> None:
-    """Remove all drafts, before the process ends at once."""
+    """Remove all drafts, before the process exits without cleanup."""
     for folder in list(_folders):
         folder.clear()
     for draft in list(_drafts):
@@ -122,19 +139,19 @@ def _remove(draft: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-class Folder:
-    """A folder whose new files appear together when the ``with`` block ends well, and else not at all.
+class StagedFolder:
+    """Folder whose new files appear together if the ``with`` block succeeds, otherwise not at all.
 
-    Files are staged in ``staging``, inside the folder. They replace files of the same names if onnxcam wrote the
-    folder's *index*. Other files in the folder are never touched.
+    Files are staged in the subfolder ``staging``. They replace files with the same names if onnxcam wrote the folder's
+    *index*. Other files in the folder are kept.
 
     Args:
-        path: The folder; made where there is none.
-        index: The file that is moved into place last.
-        overwrite: Whether files of the same names are replaced in any folder.
+        path: Folder; created if missing.
+        index: File that is moved into place last.
+        overwrite: Replace files with the same names in any folder.
 
     Raises:
-        OutputError: the folder cannot be written, or holds files of the same names and other origin.
+        OutputError: the folder cannot be written, or holds files of other origin with the same names.
     """
 
     def __init__(self, path: PathLike, index: str, *, overwrite: bool = False) -> None:
@@ -160,7 +177,7 @@ class Folder:
             self.clear()
 
     def clear(self) -> None:
-        """Remove the staged files, and the folders that were made here and are empty."""
+        """Remove the staged files, and the empty folders created here."""
         _remove(self.staging)
         for folder in self._made:
             with suppress(OSError):
@@ -182,7 +199,7 @@ class Folder:
 
 
 def _move(new: Path, target: Path) -> None:
-    """Move a file, or the files of a folder, into place."""
+    """Move a file, or the files of a folder, to *target*."""
     if not new.is_dir():
         os.replace(new, target)
         return
@@ -192,7 +209,7 @@ def _move(new: Path, target: Path) -> None:
 
 
 def is_same(one: PathLike, other: PathLike) -> bool:
-    """Whether two paths lead to the same file, also through links."""
+    """Whether two paths are the same file, also through links."""
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):
@@ -200,7 +217,7 @@ def is_same(one: PathLike, other: PathLike) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether onnxcam wrote the file: by the mark that each kind of its files carries."""
+    """Whether onnxcam wrote the file, by the mark in each kind of its files."""
     try:
         return path.is_file() and _MARKS.get(path.suffix.lower(), _is_our_text)(path)
     except (OSError, ValueError, RecursionError, zipfile.BadZipFile):
@@ -219,12 +236,12 @@ def _is_our_pack(path: Path) -> bool:
 
 
 def _is_our_data(path: Path) -> bool:
-    """Whether it is ``x.onnx.data`` beside an ``x.onnx`` that onnxcam wrote."""
+    """Whether *path* is ``x.onnx.data`` of an ``x.onnx`` that onnxcam wrote."""
     return is_ours(path.with_suffix(""))
 
 
 def _is_our_json(path: Path) -> bool:
-    """Whether it is a manifest, or a result that says which onnxcam made it."""
+    """Whether *path* is a manifest, or a result with the version of onnxcam."""
     found = json.loads(path.read_text("utf-8"))
     if isinstance(found, dict):
         return "onnxcam" in found or str(found.get("format", "")).startswith("onnxcam")
@@ -232,7 +249,7 @@ def _is_our_json(path: Path) -> bool:
 
 
 def _is_our_report(path: Path) -> bool:
-    """Whether the page or the JUnit file of a validation says so near its beginning."""
+    """Whether *path* names onnxcam near its beginning, as report.html and junit.xml do."""
     with path.open("rb") as file:
         return b"onnxcam" in file.read(2048)
 

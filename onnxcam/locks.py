@@ -1,17 +1,19 @@
-"""Locks on open files: one process writes; a lock goes with its process, however that ends."""
+"""Locks on open files, so that one process writes at a time. A lock ends with its process."""
 
 from __future__ import annotations
 
 import sys
 from typing import IO, Any
 
+__all__ = ["lock", "unlock"]
+
 if sys.platform == "win32":
     import msvcrt
 
-    _FAR = 2**30  # of the byte that is locked: what is written stays readable
+    _FAR = 2**30  # offset of the locked byte, behind the content, which stays readable
 
     def lock(file: IO[Any]) -> bool:
-        """Keep other processes from locking *file* until it is closed; False where another did."""
+        """Lock *file* until it is closed; return False if another process holds the lock."""
         file.seek(_FAR)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -20,7 +22,7 @@ if sys.platform == "win32":
         return True
 
     def unlock(file: IO[Any]) -> None:
-        """Let others lock *file*."""
+        """Unlock *file*."""
         file.seek(_FAR)
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
 
@@ -28,7 +30,7 @@ else:
     import fcntl
 
     def lock(file: IO[Any]) -> bool:
-        """Keep others from locking *file* until it is closed; False where another did."""
+        """Lock *file* until it is closed; return False if another process holds the lock."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -36,5 +38,5 @@ else:
         return True
 
     def unlock(file: IO[Any]) -> None:
-        """Let others lock *file*."""
+        """Unlock *file*."""
         fcntl.flock(file, fcntl.LOCK_UN)

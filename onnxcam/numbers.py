@@ -1,4 +1,4 @@
-"""Read numbers and settings from a user: each number is finite and within bounds, else the error says which bounds."""
+"""Parse numbers given by the user: finite, and within bounds."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 from onnxcam.errors import OnnxcamError, nearest
 from onnxcam.text import visible
 
-__all__ = ["HUGE", "MANY", "most", "read_settings", "real", "setting", "whole"]
+__all__ = ["HUGE", "MANY", "largest_setting", "parse_float", "parse_int", "parse_setting", "read_settings"]
 
 HUGE = 1e9
-"""The largest real number that is read: sums and squares stay finite."""
+"""Largest number in a preprocessing, setting or requirement; sums and squares stay finite."""
+
 MANY = 10**6
-"""The largest whole number that a setting may be, except those of `_MOST`."""
+"""Largest whole number in a setting, except those in `_MOST`."""
 _MOST = {"cells": 256, "kernel": 255, "segments": 4096, "batch_size": 4096, "seed": 2**32 - 1}
 
 
-def most(setting: str) -> int:
-    """Return the largest whole number that the setting *setting* may be."""
+def largest_setting(setting: str) -> int:
+    """Return the largest whole number allowed for a setting."""
     return _MOST.get(setting, MANY)
 
 
@@ -33,7 +34,7 @@ def read_settings(
     """Return the settings of *owner*, a method or metric: *given* by name, as words or values, else the *defaults*.
 
     Args:
-        read: From name, value and default to the setting, or None, and what it must be (such as `setting`).
+        read: From name, value and default to the setting, or None, and what it must be (such as `parse_setting`).
         error: Raised for an unknown name or a wrong value.
     """
     for name in given:
@@ -49,15 +50,17 @@ def read_settings(
     return settings
 
 
-def setting(name: str, value: Any, default: float, low: float) -> tuple[float | None, str]:
-    """Return the setting *name* as a number of the type of *default*, or None if it is not; and its bounds in words."""
+def parse_setting(name: str, value: Any, default: float, low: float) -> tuple[float | None, str]:
+    """Parse the setting *name*, an integer or float like *default*; return None if invalid, and the allowed range."""
     if isinstance(default, int):
-        return whole(value, int(low), most(name)), f"a whole number from {low:g} to {most(name)}"
-    return real(value, low), f"a number from {low:g} to {HUGE:g}"
+        return parse_int(
+            value, int(low), largest_setting(name)
+        ), f"a whole number from {low:g} to {largest_setting(name)}"
+    return parse_float(value, low), f"a number from {low:g} to {HUGE:g}"
 
 
-def real(value: Any, low: float = -HUGE, high: float = HUGE) -> float | None:
-    """Return *value*, a number or its digits; None if it is not a number from *low* to *high*."""
+def parse_float(value: Any, low: float = -HUGE, high: float = HUGE) -> float | None:
+    """Return *value*, a number or its text, as float; None if it is invalid or not from *low* to *high*."""
     try:
         read = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -65,8 +68,8 @@ def real(value: Any, low: float = -HUGE, high: float = HUGE) -> float | None:
     return read if math.isfinite(read) and low <= read <= high else None
 
 
-def whole(value: Any, low: int, high: int) -> int | None:
-    """Return *value*, a whole number or its digits; None if it is not a whole number from *low* to *high*."""
+def parse_int(value: Any, low: int, high: int) -> int | None:
+    """Return *value*, a whole number or its text, as int; None if it is invalid or not from *low* to *high*."""
     try:
         read = int(value)
     except (TypeError, ValueError, OverflowError):

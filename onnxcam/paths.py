@@ -1,4 +1,4 @@
-"""Read files: what kind of file a path names, and its bytes up to a limit. Pipes and devices are never opened."""
+"""Read files safely: kind of a path, and its content up to a size limit. Pipes and devices are never opened."""
 
 from __future__ import annotations
 
@@ -11,18 +11,32 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from onnxcam.errors import OnnxcamError
 
+__all__ = [
+    "MAX_TEXT",
+    "Kind",
+    "PathLike",
+    "below",
+    "check_file",
+    "entries",
+    "kind",
+    "opened",
+    "read_bytes",
+    "read_text",
+    "shown",
+]
+
 Kind: TypeAlias = Literal["file", "folder", "missing", "special"]
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 MAX_TEXT = 2**28
-"""Bytes that a text (labels, a list, JSON) may have."""
+"""Maximum size in bytes of a text file (labels, a list, JSON)."""
 
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _SHOWN = 200
 
 
 def kind(path: PathLike) -> Kind:
-    """Return what lies at *path*: ``missing`` also for a name that no file can have, or that may not be looked at."""
+    """Return the kind of *path*; ``"missing"`` also for invalid names and without permission."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -31,13 +45,13 @@ def kind(path: PathLike) -> Kind:
 
 
 def shown(path: PathLike) -> str:
-    """Return the name for a message: its two ends where it is very long."""
+    """Return the name for a message; a very long name is cut in the middle."""
     name = os.fspath(path)
     return name if len(name) <= _SHOWN else f"{name[:120]}…{name[-60:]}"
 
 
 def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") -> None:
-    """Raise *error* where no readable regular file lies at *path*; the message names *what* it should be."""
+    """Raise *error* if *path* is no readable regular file; the message calls it *what*."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as found:
@@ -53,7 +67,7 @@ def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") ->
 
 @contextmanager
 def opened(path: PathLike, error: type[OnnxcamError], what: str = "file") -> Iterator[BinaryIO]:
-    """Yield the regular file at *path*, open for reading; *error* where there is none, or reading fails."""
+    """Open the regular file at *path* for reading; raise *error* if there is none, or reading fails."""
     check_file(path, error, what)
     try:
         with open(os.open(path, _FLAGS), "rb") as file:
@@ -63,7 +77,7 @@ def opened(path: PathLike, error: type[OnnxcamError], what: str = "file") -> Ite
 
 
 def read_bytes(path: PathLike, error: type[OnnxcamError], what: str = "file", limit: int = MAX_TEXT) -> bytes:
-    """Return what the file at *path* holds; *error* where there is none, or one of more than *limit* bytes."""
+    """Return the content of a file; raise *error* if it is no readable file or larger than *limit* bytes."""
     with opened(path, error, what) as file:
         size = os.fstat(file.fileno()).st_size
         try:
@@ -76,11 +90,11 @@ def read_bytes(path: PathLike, error: type[OnnxcamError], what: str = "file", li
 
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""A file that became a pipe since it was looked at does not block."""
+"""Flags for opening; a file that was replaced by a pipe after the check does not block."""
 
 
 def read_text(path: PathLike, error: type[OnnxcamError], what: str = "file", limit: int = MAX_TEXT) -> str:
-    """Return the text in the file at *path*, as `read_bytes` does; *error* where it is not UTF-8."""
+    """Return the text of a file, see `read_bytes`; raise *error* if it is not UTF-8."""
     try:
         return read_bytes(path, error, what, limit).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -88,7 +102,7 @@ def read_text(path: PathLike, error: type[OnnxcamError], what: str = "file", lim
 
 
 def entries(folder: PathLike) -> list[str]:
-    """Return the paths of what lies in *folder*, "" being where one is; none where it cannot be listed."""
+    """Return the paths of the entries of *folder* ("" is the current one); empty if it cannot be listed."""
     try:
         return [os.path.join(folder, name) for name in os.listdir(folder or ".")]
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Lines that C libraries print on stderr by themselves, kept back while they work."""
+"""Suppress messages that C libraries print to stderr."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
+__all__ = ["silence"]
+
 _lock = Lock()
 _inside = 0
 _kept: int | None = None
@@ -17,10 +19,10 @@ _level = 0
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Discard what C libraries write to ``stderr``, and OpenCV's log. What Python prints appears, from any thread.
+    """Discard messages of C libraries on ``stderr``, and OpenCV's log. Output of Python still appears.
 
-    libpng and libjpeg report damage there, and no setting of OpenCV keeps them from it. The variable is swapped and not
-    the file descriptor, which belongs to Python too. Where that is not possible, nothing is discarded.
+    libpng and libjpeg report damaged images there, and OpenCV has no option against it. This swaps the C variable
+    ``stderr``, not the file descriptor, which Python uses too. On other C libraries, nothing is discarded.
     """
     _enter()
     try:
@@ -58,12 +60,12 @@ def _leave() -> None:
 
 @cache
 def _streams() -> tuple[ctypes.c_void_p, int] | None:
-    """Return C's variable ``stderr``, and a stream that leads nowhere."""
+    """Return the C variable ``stderr``, and a stream to /dev/null; None if the variable cannot be set."""
     name = {"linux": "stderr", "darwin": "__stderrp"}.get(sys.platform)
     if name is None:
         return None
     libc = ctypes.CDLL(None)
-    if name == "stderr" and not hasattr(libc, "gnu_get_libc_version"):  # of other libraries it is a constant
+    if name == "stderr" and not hasattr(libc, "gnu_get_libc_version"):  # a constant in other C libraries
         return None
     libc.fopen.restype = ctypes.c_void_p
     nowhere = libc.fopen(b"/dev/null", b"we")

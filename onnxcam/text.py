@@ -1,4 +1,4 @@
-"""Text of unknown origin → text that a terminal, a report or a JSON file can hold."""
+"""Make text of unknown origin safe for a terminal, a report or a JSON file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import re
 import unicodedata
 from typing import Any
 
+__all__ = ["AROUND", "LONGEST", "finite", "first_line", "plain", "pointed", "to_json", "visible"]
+
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode's categories of what is not seen, or turns what follows around: U+202E makes `gpj.exe` of `exe.jpg`."""
+"""Unicode categories of invisible characters and of direction marks: U+202E shows `exe.jpg` as `gpj.exe`."""
 _JOINERS = "\u200c\u200d"
-"""Format characters that spell words and emoji, and turn nothing around."""
+"""Harmless format characters, needed in words and emoji."""
 LONGEST = 120
 AROUND = 100
-"""Characters that an error shows on each side of a place."""
+"""Characters that an error shows on each side of a position."""
 _UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What JSON may hold as it is, and a terminal should not get: C1 controls, marks of direction, lone surrogates."""
+"""Characters allowed in JSON but unsafe in a terminal: C1 controls, direction marks, lone surrogates."""
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
-    r"""Return *text* with what a reader would not see written out, cut in the middle to *longest* characters.
+    r"""Return *text* with invisible characters escaped, cut in the middle to *longest* characters.
 
-    Control characters, line breaks, marks of direction and bytes that are not UTF-8 (surrogates, as `os.fsdecode`
-    leaves them) become ``\n``, ``\u202e``, ``\xff``. A backslash stays as it is. What comes out can be encoded.
+    Control characters, line breaks, direction marks and bytes that are not UTF-8 (surrogates of `os.fsdecode`) become
+    ``\n``, ``\u202e``, ``\xff``. Backslashes are kept. The result can be encoded.
 
     >>> visible("a\u202egpj.exe")
     'a\\u202egpj.exe'
@@ -45,12 +47,12 @@ def _shown(character: str) -> str:
 
 
 def plain(text: str, longest: int = 2000) -> str:
-    """Return *text* on one line, control characters written out, cut in the middle to *longest* characters."""
+    """Return *text* on one line, invisible characters escaped, cut in the middle to *longest* characters."""
     return visible(" ".join(text.split()), longest)
 
 
 def pointed(words: str, at: int) -> str:
-    r"""Return two more lines for an error: what stands around place *at* of *words*, and a mark under that place.
+    r"""Return two more lines for an error message: *words* around position *at*, and a mark under it.
 
     >>> pointed("a=?", 2)
     '\n  a=?\n    ^'
@@ -63,15 +65,22 @@ def pointed(words: str, at: int) -> str:
     return f"\n  {before}{after}\n  {' ' * len(before)}^"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of *error*, or the name of its type if the message is empty."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def to_json(value: Any) -> str:
-    """Return *value* as JSON: numbers that are not finite become null, unsafe characters are escaped."""
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    """Return *value* as JSON; numbers that are not finite become null, unsafe characters are escaped."""
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return *value* with None for each number that is not finite, also in dicts, lists and tuples."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: finite(one) for key, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list | tuple) else value

@@ -130,7 +130,7 @@ def test_weights_beside_the_output_stay(onnxcam: Run, tmp_path: Path) -> None:
 
 def test_a_failed_run_removes_only_its_own(tmp_path: Path) -> None:
     def fail() -> None:
-        with files.Folder(tmp_path / "a" / "out", "index.json") as folder:
+        with files.StagedFolder(tmp_path / "a" / "out", "index.json") as folder:
             (folder.staging / "mine").write_text("")
             (tmp_path / "a" / "out" / "theirs").write_bytes(THEIRS)
             raise RuntimeError
@@ -138,7 +138,7 @@ def test_a_failed_run_removes_only_its_own(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert [file.name for file in (tmp_path / "a" / "out").iterdir()] == ["theirs"]
-    with pytest.raises(RuntimeError), files.Folder(tmp_path / "b" / "out", "index.json"):
+    with pytest.raises(RuntimeError), files.StagedFolder(tmp_path / "b" / "out", "index.json"):
         raise RuntimeError
     assert not (tmp_path / "b").exists()
 

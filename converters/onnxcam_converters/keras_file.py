@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError
-from onnxcam.graph.io import first_line
+from onnxcam.text import first_line
 from onnxcam_converters.tf2onnx_bridge import quiet
 from onnxcam_converters.trust import members, refuse_code
 from onnxcam_converters.trust_keras import LAMBDA, code_in_keras, needs

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import ConversionError
-from onnxcam.graph.io import first_line
+from onnxcam.text import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
 from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places

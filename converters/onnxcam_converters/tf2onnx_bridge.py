@@ -14,7 +14,8 @@ import onnx_ir as ir
 from onnx.defs import get_schema, onnx_opset_version
 
 from onnxcam.errors import ConversionError
-from onnxcam.graph.io import first_line, save
+from onnxcam.graph.io import save
+from onnxcam.text import first_line
 from onnxcam_converters.silence import muted, silenced
 
 OPSETS = range(13, 19)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import ConversionError
-from onnxcam.graph.io import first_line
+from onnxcam.text import first_line
+from onnxcam.tflite_runtime import find_runtime
 from onnxcam_converters import tf2onnx_bridge as bridge
 from onnxcam_converters.feeds import kept, random_feed
 from onnxcam_converters.places import Place, layer_of_tensor, places
@@ -96,17 +95,14 @@ class TFLiteModel:
 
 
 def _interpreter(path: Path) -> Any:
-    """Return an interpreter that keeps all activations: LiteRT's where it is installed, as TensorFlow's will go."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        lite = importlib.import_module("tensorflow").lite
-        make, resolvers = lite.Interpreter, lite.experimental.OpResolverType
-    else:
-        lite = importlib.import_module("ai_edge_litert.interpreter")
-        make, resolvers = lite.Interpreter, lite.OpResolverType
-    plain = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate runs several operators as one
+    """Return an interpreter that keeps all activations."""
+    runtime = find_runtime()
+    if runtime is None:
+        raise ConversionError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")
+    plain = runtime.op_resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate runs several operators as one
     with bridge.quiet():
         try:
-            return make(
+            return runtime.interpreter(
                 str(path), experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True, num_threads=1
             )
         except (ValueError, RuntimeError) as error:

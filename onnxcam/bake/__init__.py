@@ -1,1 +1,1 @@
-"""A map baked into a model: one more ONNX file, for any runtime."""
+"""Bake an explanation into a model: an ONNX file with a heat map as output, for any runtime."""

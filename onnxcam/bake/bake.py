@@ -1,4 +1,4 @@
-"""Bake the explanation into the model: its own outputs, and `heatmap` beside them, in plain operators."""
+"""Bake the explanation into the model: add the output `heatmap`, computed by standard operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxcam.bake.lower import lower_opset
 from onnxcam.bake.metadata import stamp
-from onnxcam.bake.outputs import Size, explained
+from onnxcam.bake.outputs import MapSize, explained
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.graph.io import ModelLike, building, oldest_ir, save
@@ -25,14 +25,16 @@ from onnxcam.targets import TOP, ClassAim, Task, parse
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.kinds import Class, Top
 
+__all__ = ["Baked", "bake"]
+
 
 @dataclass(frozen=True)
 class Baked:
-    """What `bake` wrote."""
+    """Result of `bake`."""
 
     path: Path
-    inputs: Mapping[str, str]  # name: type and shape, of all inputs
-    outputs: Mapping[str, str]  # of those that the model gained
+    inputs: Mapping[str, str]  # name: type and shape of all inputs
+    outputs: Mapping[str, str]  # name: type and shape of the new outputs
     choice: Choice | None
     opset: int
     warnings: tuple[str, ...] = field(default=())
@@ -45,7 +47,7 @@ def bake(
     *,
     layer: str | None = None,
     target: int | str = "top",
-    map_size: Size = "input",
+    map_size: MapSize = "input",
     uint8: bool = False,
     overlay: bool = False,
     preprocess: Spec | None = None,
@@ -58,34 +60,32 @@ def bake(
 ) -> Baked:
     """Write *model* with its explanation inside to *path*.
 
-    The file has the model's own outputs, unchanged, and ``heatmap``: ReLU(map) / max of each picture, float32 in
-    [0, 1], or with *uint8* 0 to 255, [N, h, w] at the size of the input or of the *layer*. It runs wherever the model
-    runs.
+    The new model keeps its outputs and gains ``heatmap``: ReLU(map) / max per image, float32 in [0, 1] (with *uint8*, 0
+    to 255), [N, h, w] at the resolution of the input or of the *layer*. It runs wherever the model runs.
 
     Args:
-        model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
-        path: The file to write.
-        method: A method that is a graph.
+        model: Path, bytes, `onnx.ModelProto` or `onnx_ir.Model`.
+        path: File to write.
+        method: Explanation method; it must need one pass only.
         layer: As for `Explainer`.
-        target: ``"top"`` for the class that the model puts first, ``"input"`` for one more input, ``onnxcam.class``
-            (int64 [N]; −1: the model's own), or a fixed class, by index or label.
-        map_size: ``"input"`` or ``"layer"``.
-        uint8: Whether the heat map is uint8.
-        overlay: Whether ``overlay``, uint8 [N, h, w, 3], is an output too: the picture with the colours over it. It
-            needs the preprocessing *inside*.
-        preprocess: As for `Explainer`; only its arithmetic is baked: pictures come in at the input's size.
-        inside: Whether the model takes ``picture``, uint8 RGB [N, h, w, 3], in place of its tensor.
-        raw: Whether ``onnxcam.map``, the flat map as the method gives it, float32 [N, h, w], and its class,
-            ``onnxcam.class.chosen``, int64 [N], are outputs too.
-        settings: Of the method.
+        target: ``"top"`` for the top class; ``"input"`` for a new input, ``onnxcam.class`` (int64 [N]; −1: the top
+            class); or a fixed class, by index or label.
+        map_size: Resolution of the heat map, ``"input"`` or ``"layer"``.
+        uint8: Write the heat map as uint8.
+        overlay: Add the output ``overlay``, uint8 [N, h, w, 3]: the heat map drawn over the image; requires *inside*.
+        preprocess: As for `Explainer`. Only the arithmetic is baked: images must have the input's size.
+        inside: Add the preprocessing to the model: the input becomes ``picture``, uint8 RGB [N, h, w, 3].
+        raw: Add the outputs ``onnxcam.map``, the raw map, float32 [N, h, w], and ``onnxcam.class.chosen``, its class,
+            int64 [N].
+        settings: Settings of the method.
         labels: As for `Explainer`.
-        opset: An older opset to write, for an older runtime.
-        overwrite: Whether a file that onnxcam did not write may be replaced.
+        opset: Older opset to write, for an older runtime.
+        overwrite: Also replace a file that onnxcam did not write.
 
     Raises:
         OutputError: *path* is the model or its weights, a file of other origin, or cannot be written.
-        MethodError: the method is a loop over passes; which can be baked, the message says.
-        OnnxcamError: what `Explainer` raises.
+        MethodError: the method needs several passes; the message lists those that can be baked.
+        OnnxcamError: as for `Explainer`.
 
     Example:
         >>> bake("model.onnx", "explained.onnx", "gradcam", uint8=True)
@@ -125,7 +125,7 @@ def bake(
 
 
 def _class(task: Task, target: int | str) -> int | None:
-    """Return the fixed class, `TOP` for the model's own, None for a run-time input."""
+    """Return the fixed class; `TOP` for the top class, None for a run-time input."""
     if target == "input":
         return None
     if not isinstance(task, Classes):
@@ -139,14 +139,14 @@ def _class(task: Task, target: int | str) -> int | None:
 
 
 def _forget(model: ir.Model) -> None:
-    """Forget whose machine the file comes from."""
+    """Remove stack traces and paths of the exporting machine."""
     for node in model.graph.all_nodes():
         node.doc_string = None
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
 
 
 def _lower(model: ir.Model, opset: int | None) -> None:
-    """Write *model* in *opset*, if that is older, and in the oldest IR version that has it."""
+    """Lower *model* to *opset*, if that is older, and to the oldest IR version that supports it."""
     now = model.opset_imports[""]
     if opset is not None and opset < now:
         try:
@@ -159,7 +159,7 @@ def _lower(model: ir.Model, opset: int | None) -> None:
 
 
 def _prove(model: ir.Model) -> None:
-    """EngineError where ONNX Runtime would not take the baked model."""
+    """Raise EngineError if ONNX Runtime does not load the baked model."""
     Session(model.clone(), "cpu")
 
 

@@ -1,4 +1,4 @@
-"""A quantised model → the same network in float: where the two differ, it is by the rounding of activations."""
+"""Quantised model → the same model in float, which differs only by the rounding of activations."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.operators import Trait, operators
 
+__all__ = ["dequantise"]
+
 _MOVES = operators(Trait.KEEPS_UNITS) | {"Concat"}
-"""What stands between a QuantizeLinear and its DequantizeLinear, and does to numbers what it does to integers."""
-_CUTTING = operators(Trait.NONNEGATIVE) | {"Clip"}
-"""After these nothing is left to cut that is the network's own."""
+"""Operators allowed between QuantizeLinear and DequantizeLinear: they act alike on integers and floats."""
+_BOUNDED = operators(Trait.NONNEGATIVE) | {"Clip"}
+"""Operators that already limit their output, so that no Clip is needed."""
 _CURE = "give a model in QDQ form (quant_format=QuantFormat.QDQ in onnxruntime.quantization)"
 
 
 def dequantise(model: ModelLike) -> ir.Model:
     """Return *model* in float: x for each DequantizeLinear(QuantizeLinear(x)).
 
-    Quantisers drop a ReLU or ReLU6 where the integers begin at zero and cut by themselves: where that may be, x is cut
-    to their range. Weights become the real numbers that their integers stand for, inputs stay as they are, and an
-    output that was quantised is float32, in real units. A quantised model held against its twin shows what its
-    activations cost, the twin held against a float original what the rest does.
+    Quantisers drop a ReLU or ReLU6 if the range of the integers starts at zero, which clips the same way. In that case
+    x is clipped to this range. Weights are dequantised, inputs are kept, and a quantised output becomes float32.
+    Compare the quantised model with the result to see the effect of activation rounding, and the result with the float
+    original to see the effect of everything else.
 
     Raises:
-        ModelError: no activation is quantised by QuantizeLinear; integer operators, such as QLinearConv, read one; or
-            one has a scale for each channel, or one that is worked out by the run.
+        ModelError: no activation is quantised by QuantizeLinear; an integer operator such as QLinearConv reads one; or
+            an activation has a scale per channel or a scale computed at run time.
 
     Example:
         >>> onnxcam.graph.io.save(dequantise("int8.onnx"), "twin.onnx")
@@ -61,7 +63,7 @@ def dequantise(model: ModelLike) -> ir.Model:
 
 
 def _check(node: ir.Node) -> None:
-    """Raise ModelError where an operator computes with the integers that *node* writes."""
+    """Raise ModelError if an operator computes with the integers that *node* writes."""
     for reader in node.outputs[0].consumers():
         if reader.op_type not in _MOVES | {"DequantizeLinear"}:
             raise ModelError(
@@ -71,10 +73,10 @@ def _check(node: ir.Node) -> None:
 
 
 def _cut(node: ir.Node, x: ir.Value) -> ir.Value:
-    """Return *x* for a DequantizeLinear of it, cut where its integers begin at zero and nothing before did so."""
+    """Return *x*, clipped if the integers of *node* start at zero and no operator before it limits the range."""
     low, high = _range(node)
     maker = x.producer()
-    if low != 0 or (maker is not None and maker.op_type in _CUTTING):
+    if low != 0 or (maker is not None and maker.op_type in _BOUNDED):
         return x
     name = node.outputs[0].name
     bounds = [_constant(node, np.float32(end), f"{name}.{which}") for end, which in ((low, "low"), (high, "high"))]
@@ -85,7 +87,7 @@ def _cut(node: ir.Node, x: ir.Value) -> ir.Value:
 
 
 def _range(node: ir.Node) -> tuple[float, float]:
-    """Return the least and the largest real number that the integers of *node* stand for."""
+    """Return the smallest and largest float that the integers of *node* represent."""
     scale, zero = (None if each is None else constant(each) for each in (node.inputs[1], (*node.inputs, None)[2]))
     if scale is None or scale.size != 1 or (zero is None and len(node.inputs) > 2):
         raise ModelError(
@@ -99,7 +101,7 @@ def _range(node: ir.Node) -> tuple[float, float]:
 
 
 def _replace(node: ir.Node, x: ir.Value) -> None:
-    """Let *x* stand for what *node* makes, and take the name of a graph's output."""
+    """Replace the output of *node* by *x*; *x* takes over the name of a graph output."""
     y = node.outputs[0]
     name = y.name if y.is_graph_output() else None
     y.replace_all_uses_with(x, replace_graph_outputs=True)
@@ -109,7 +111,7 @@ def _replace(node: ir.Node, x: ir.Value) -> None:
 
 
 def _weight(node: ir.Node) -> ir.Value:
-    """Return what a DequantizeLinear makes of a constant: (q − zero) · scale, along its axis where it has one."""
+    """Return the dequantised constant of a DequantizeLinear: (q − zero) · scale, along its axis if it has one."""
     arrays = [None if x is None else constant(x) for x in node.inputs]
     q, scale = arrays[0], arrays[1]
     if q is None or scale is None or "block_size" in node.attributes:
@@ -120,14 +122,14 @@ def _weight(node: ir.Node) -> ir.Value:
 
 
 def _constant(node: ir.Node, array: NDArray[np.float32] | np.float32, name: str) -> ir.Value:
-    """Return a new constant of the graph of *node*."""
+    """Add a constant to the graph of *node* and return it."""
     made = ir.val(name, const_value=ir.tensor(np.asarray(array), name=name))
     _graph(node).register_initializer(made)
     return made
 
 
 def _along(node: ir.Node, of: NDArray[np.generic], rank: int) -> NDArray[np.float64]:
-    """Return one number, or one for each place along the node's axis, so that it meets a tensor of *rank*."""
+    """Reshape a scalar, or one number per index of the node's axis, to broadcast to a tensor of *rank*."""
     if of.size == 1:
         return of.astype(np.float64).reshape(())
     shape = [1] * rank

@@ -1,8 +1,8 @@
-"""The default domain is lowered to an older opset, for an older runtime.
+"""Lower the default domain of a model to an older opset, for an older runtime.
 
-onnx's own converter goes down for few operators. Here a node stays as it is where the older definition takes it, the
-few that changed are spelt as they were, and newer operators by what ONNX defines them by. What an older opset cannot
-say is an error, never a different meaning.
+onnx's converter lowers few operators. Here, a node is kept if the older definition accepts it, the few operators that
+changed are rewritten, and newer operators are expanded to their ONNX function bodies. A node that an older opset cannot
+express is an error; its meaning never changes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from onnxcam.graph.subgraph import graphs, prune
 from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.shapes import infer_shapes
 
-OLDEST = 13  # below it Softmax means another thing, and axes are attributes everywhere
+__all__ = ["OLDEST", "lower_opset"]
+
+OLDEST = 13  # before it, Softmax has another meaning, and all axes are attributes
 
 
 def lower_opset(model: ir.Model, version: int) -> None:
     """Lower *model* to opset *version*, in place; names, weights and metadata are kept.
 
-    ModelError where a node cannot be said in it, or it is older than 13.
+    Raises:
+        ModelError: a node cannot be expressed in this opset, or it is older than 13.
     """
     if version < OLDEST:
         raise ModelError(f"{OLDEST} is the oldest")
@@ -38,7 +41,7 @@ def lower_opset(model: ir.Model, version: int) -> None:
     for graph in list(graphs(model.graph)):
         while newer := [node for node in graph if node.domain == "" and _is_new(node, now, version)]:
             for node in newer:
-                _spell_out(graph, node, now, version)
+                _expand(graph, node, now, version)
             graph.sort()
         for node in [node for node in graph if node.domain == ""]:
             _lower(graph, node, now, version)
@@ -50,13 +53,13 @@ def _is_new(node: ir.Node, now: int, version: int) -> bool:
     return _schema(node, now) is not None and _schema(node, version) is None
 
 
-def _spell_out(graph: ir.Graph, node: ir.Node, now: int, version: int) -> None:
-    """Put what an operator that the older opset lacks is made of in its place."""
+def _expand(graph: ir.Graph, node: ir.Node, now: int, version: int) -> None:
+    """Replace an operator that the older opset lacks by its function body."""
     op = Emitter(graph, "onnxcam.older", opset=now)
     try:
         made = by_body(op, node, *node.inputs)
     except MissingRuleError:
-        raise _unsaid(node, f"it came with opset {_came(node, version, now)}") from None
+        raise _inexpressible(node, f"it came with opset {_came(node, version, now)}") from None
     pairs = [(own, op.alias(y)) for own, y in zip(node.outputs, made, strict=False) if y is not None and own.name]
     op.place(y for _, y in pairs)
     for own, y in pairs:
@@ -78,19 +81,19 @@ def _lower(graph: ir.Graph, node: ir.Node, now: int, version: int) -> None:
 
 
 def _drop_defaults(node: ir.Node, newer: OpSchema, older: OpSchema) -> None:
-    """Take away attributes that the older definition lacks, which must say what it always meant."""
+    """Remove attributes that the older definition lacks; they must have their default values."""
     for name in [name for name in node.attributes if name not in older.attributes]:
         given = ir.serde.serialize_attribute(node.attributes[name])
         usual = newer.attributes[name].default_value if name in newer.attributes else None
         if usual is None or (given.i, given.f, given.s) != (usual.i, usual.f, usual.s):
-            raise _unsaid(node, f"its attribute {name!r} is newer")
+            raise _inexpressible(node, f"its attribute {name!r} is newer")
         node.attributes.pop(name)
 
 
 def _check_inputs(node: ir.Node, older: OpSchema) -> None:
     given = [value for value in node.inputs if value is not None]
     if len(given) > older.max_input:
-        raise _unsaid(node, f"it has {len(given)} inputs, of which the older definition knows {older.max_input}")
+        raise _inexpressible(node, f"it has {len(given)} inputs, of which the older definition knows {older.max_input}")
     allowed = {each.type_param_str: each.allowed_type_strs for each in older.type_constraints}
     for value, formal in zip(node.inputs, older.inputs, strict=False):
         kind = f"tensor({str(value.dtype).lower()})" if value is not None and value.dtype is not None else ""
@@ -99,36 +102,38 @@ def _check_inputs(node: ir.Node, older: OpSchema) -> None:
             and isinstance(value and value.type, ir.TensorType)
             and kind not in allowed.get(formal.type_str, [kind])
         ):
-            raise _unsaid(node, f"it did not take {kind} yet")
+            raise _inexpressible(node, f"it did not take {kind} yet")
 
 
 def _reduce(graph: ir.Graph, node: ir.Node) -> None:
-    """The axes were an attribute."""
+    """Reduce operators: the axes were an attribute."""
     axes = _constant(node, 1)
     if axes is not None:
         node.attributes["axes"] = ir.AttrInt64s("axes", axes.reshape(-1).tolist())
     elif len(node.inputs) > 1 and node.inputs[1] is not None:
-        raise _unsaid(node, "its axes are known at run time only")
+        raise _inexpressible(node, "its axes are known at run time only")
     _keep_inputs(node, 1)
 
 
 def _reshape(graph: ir.Graph, node: ir.Node) -> None:
-    """A zero always meant the length that was."""
+    """Reshape: a zero always kept the length of the axis."""
     shape = _constant(node, 1)
     if "allowzero" in node.attributes and (shape is None or (shape != 0).all()):
         if shape is None and node.attributes["allowzero"].as_int():
-            raise _unsaid(node, "a zero in its shape, which is known at run time only, meant the length that was")
+            raise _inexpressible(
+                node, "a zero in its shape, which is known at run time only, meant the length that was"
+            )
         node.attributes.pop("allowzero")
 
 
 def _pad(graph: ir.Graph, node: ir.Node) -> None:
-    """All axes had their pads."""
+    """Pad: pads were given for all axes."""
     axes, pads, x = _constant(node, 3), _constant(node, 1), node.inputs[0]
     if len(node.inputs) < 4 or node.inputs[3] is None:
         _keep_inputs(node, 3)
         return
     if axes is None or pads is None or x is None or x.shape is None:
-        raise _unsaid(node, "which axes it pads, and how far, is known at run time only")
+        raise _inexpressible(node, "which axes it pads, and how far, is known at run time only")
     whole = np.zeros((2, len(x.shape)), np.int64)
     whole[:, axes.reshape(-1)] = pads.reshape(2, -1)
     node.replace_input_with(1, _initializer(graph, node, "pads", whole.reshape(-1)))
@@ -136,7 +141,7 @@ def _pad(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _shape(graph: ir.Graph, node: ir.Node) -> None:
-    """All lengths came, of which some are taken here."""
+    """Shape: it gave all lengths; a Slice takes some of them."""
     cuts = {name: node.attributes.pop(name).as_int() for name in ("start", "end") if name in node.attributes}
     if not cuts:
         return
@@ -153,32 +158,32 @@ def _shape(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _split(graph: ir.Graph, node: ir.Node) -> None:
-    """The number of parts was that of the outputs, all of equal length."""
+    """Split: the number of parts was the number of outputs, all of equal length."""
     parts = node.attributes.pop("num_outputs", None)
     x, axis = node.inputs[0], node.attributes.get_int("axis", 0)
     length = x.shape[axis] if x is not None and x.shape is not None else None
     if parts is None or (len(node.inputs) > 1 and node.inputs[1] is not None):
         return
     if not isinstance(length, int) or length % parts.as_int():
-        raise _unsaid(node, "its parts may be unequal")
+        raise _inexpressible(node, "its parts may be unequal")
 
 
 def _grid_sample(graph: ir.Graph, node: ir.Node) -> None:
-    """The modes had other names."""
+    """GridSample: the modes had other names."""
     names = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}
     mode = node.attributes.get_string("mode", "linear")
     node.attributes["mode"] = ir.AttrString("mode", names.get(mode, mode))
 
 
 def _roi_align(graph: ir.Graph, node: ir.Node) -> None:
-    """Regions were never shifted by half a pixel."""
+    """RoiAlign: regions were never shifted by half a pixel."""
     mode = node.attributes.pop("coordinate_transformation_mode", None)
     if mode is None or mode.as_string() != "output_half_pixel":
-        raise _unsaid(node, "regions were not shifted by half a pixel yet")
+        raise _inexpressible(node, "regions were not shifted by half a pixel yet")
 
 
 def _meaning(graph: ir.Graph, node: ir.Node) -> None:
-    raise _unsaid(node, "it meant another thing")
+    raise _inexpressible(node, "it meant another thing")
 
 
 _CHANGED: Sequence[tuple[frozenset[str], int, Callable[[ir.Graph, ir.Node], None]]] = (
@@ -224,5 +229,5 @@ def _came(node: ir.Node, version: int, now: int) -> int:
     return next(at for at in range(version, now + 1) if _schema(node, at) is not None)
 
 
-def _unsaid(node: ir.Node, why: str) -> ModelError:
+def _inexpressible(node: ir.Node, why: str) -> ModelError:
     return ModelError(f"node {node.name!r} ({node.op_type}): {why}")

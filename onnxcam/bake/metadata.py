@@ -1,4 +1,4 @@
-"""What a baked model says of itself to its host: how a picture becomes its input, what its outputs mean."""
+"""Metadata of a baked model for its host application: preprocessing, and meaning of the outputs."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from onnxcam.preprocess import CallablePreprocess, Preprocess
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.scores import Scores, are_exclusive, missing_head
 
+__all__ = ["SCHEMA", "stamp"]
+
 SCHEMA = 1
 
 
 def stamp(
     model: ir.Model, network: ModelDescription, *, method: str, layer: str | None, target: int | str, index: int | None
 ) -> None:
-    """Write the stamp of what was baked of *network* into the metadata of *model* (docs/web.md), labels to its card.
+    """Write the metadata of a baked *model* (docs/web.md), and the labels to its card.
 
-    *index* is the fixed class, −1 for the model's own, None for a run-time input.
+    *index* is the fixed class, −1 for the top class, None for a run-time input.
     """
-    told: dict[str, Any] = {"schema": SCHEMA, "onnxcam": __version__, "method": method, "layer": layer}
-    told |= {"target": str(target), "class": index, "picture": _picture(network)}
+    values: dict[str, Any] = {"schema": SCHEMA, "onnxcam": __version__, "method": method, "layer": layer}
+    values |= {"target": str(target), "class": index, "picture": _picture(network)}
     if isinstance(network.task, Classes):
-        told["scores"] = _scores(network.task.scores, network.multi_label)
+        values["scores"] = _scores(network.task.scores, network.multi_label)
         if network.task.labels:
             replace(network.names.card, labels=list(network.task.labels)).put(model)
-    model.metadata_props[BAKED] = json.dumps(told)
+    model.metadata_props[BAKED] = json.dumps(values)
 
 
 def _picture(network: ModelDescription) -> dict[str, Any] | None:
-    """Return how a picture becomes the model's own tensor; None where only a function of Python's could say it."""
+    """Return the preprocessing as JSON; None if it is a Python function."""
     try:
         how = network.preprocessing
-    except PreprocessError:  # no picture of one or three channels; whoever runs the model makes its tensor
+    except PreprocessError:  # no image of one or three channels; the host must prepare the tensor
         return None
     return (
         None
@@ -67,7 +69,7 @@ def _arithmetic(how: Preprocess) -> dict[str, Any]:
 
 
 def _scores(scores: Scores, multi_label: bool) -> dict[str, Any]:
-    """Return the output of the scores, and the function from them to probabilities."""
+    """Return the output with the scores, and the function that turns them into probabilities."""
     units = None if scores.output_units is None else scores.output_units.known
     exclusive = are_exclusive(scores.head, multi_label)
     head = missing_head(scores.head, scores.classes, exclusive=exclusive)

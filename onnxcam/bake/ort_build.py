@@ -1,7 +1,7 @@
-"""The operators that a custom build of ONNX Runtime needs for one model, as its build reads them.
+"""Write the operator list that a custom build of ONNX Runtime needs for one model.
 
-The file is what ``build.sh --include_ops_by_config FILE`` of ONNX Runtime takes: a line ``domain;opset;Op,Op,…`` for
-each domain, and with the types of all tensors, which count with ``--enable_reduced_operator_type_support``.
+The file is the argument of ``build.sh --include_ops_by_config FILE`` of ONNX Runtime: a line ``domain;opset;Op,Op,…``
+per domain, and the types of all tensors, which apply with ``--enable_reduced_operator_type_support``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from onnxcam.graph.subgraph import graphs, values
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
 
+__all__ = ["TYPES", "require_operators", "write_operators"]
+
 TYPES = {
     "FLOAT": "float",
     "DOUBLE": "double",
@@ -34,18 +36,18 @@ TYPES = {
     "FLOAT8E5M2": "Float8E5M2",
     "FLOAT8E5M2FNUZ": "Float8E5M2FNUZ",
 }
-"""What ONNX Runtime's build calls the types that it can leave out."""
+"""Names of optional tensor types in ONNX Runtime's build."""
 
 
 def write_operators(source: ModelLike, path: PathLike, *, overwrite: bool = False) -> dict[tuple[str, int], list[str]]:
-    """Write the operators that a model needs to *path*; return them by domain and opset.
+    """Write the operators of a model to *path*; return them by domain and opset.
 
-    They are those of the file as it is, and those of the graph that ONNX Runtime's optimisers make of it, so that the
-    build runs it with and without them, and after conversion to ORT format.
+    They include the operators of the file itself and of the graph optimised by ONNX Runtime, so that the build runs the
+    model with and without optimisation, and after conversion to ORT format.
 
     Raises:
-        ModelError: it is no valid model.
-        EngineError: ONNX Runtime refuses it.
+        ModelError: the model is invalid.
+        EngineError: ONNX Runtime cannot load it.
         OutputError: the file cannot be written.
 
     Example:
@@ -68,7 +70,7 @@ def write_operators(source: ModelLike, path: PathLike, *, overwrite: bool = Fals
 
 
 def require_operators(path: PathLike, model: ModelLike, others: Iterable[PathLike], *, overwrite: bool) -> None:
-    """OutputError where *path* is the model, its weights, one of *others*, or a file that may not be replaced."""
+    """Raise OutputError if *path* is the model, its weights, one of *others*, or a file of other origin."""
     files.require_writable(Path(path), [*files_of(model), *others], overwrite=overwrite)
 
 

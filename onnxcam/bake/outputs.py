@@ -1,4 +1,4 @@
-"""What a baked model computes beside its own outputs: the heat map, the overlay, the picture's arithmetic."""
+"""Graph of a baked model: heat map, overlay and preprocessing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import TOP, ClassAim
 
-TINY = float(np.finfo(np.float32).tiny)  # the top of a blank map, by which it is divided
-ALPHA = 0.5  # the weight of the colours in the overlay
+__all__ = ["ALPHA", "TINY", "MapSize", "explained"]
 
-Size = Literal["input", "layer"]
+TINY = float(np.finfo(np.float32).tiny)  # lower bound of the divisor, for maps of zeros
+ALPHA = 0.5  # opacity of the heat map in the overlay
+
+MapSize = Literal["input", "layer"]
 
 
 def explained(
@@ -32,7 +34,7 @@ def explained(
     method: Method,
     choice: Choice | None,
     index: int | None = TOP,
-    map_size: Size = "layer",
+    map_size: MapSize = "layer",
     settings: Mapping[str, Any] | None = None,
     *,
     uint8: bool = False,
@@ -40,9 +42,9 @@ def explained(
     overlay: bool = False,
     raw: bool = False,
 ) -> None:
-    """Give the model of *subject* the outputs that `bake` tells of, in place.
+    """Add the outputs of a baked model to *subject*, in place; arguments as for `bake`.
 
-    *index*: the class, `TOP` for the model's own, None for a run-time input. *inside*: the preprocessing to bake.
+    *index* is the class, `TOP` for the top class, None for a run-time input; *inside* is the preprocessing to bake.
     """
     graph = subject.model.graph
     layers = [choice.layer.in_graph(graph)] if choice else []
@@ -64,7 +66,7 @@ def explained(
 
 
 def _explanation(graph: ir.Graph) -> dict[str, ir.Value]:
-    """Take the explanation's own outputs out of the graph and return them by name; the names are free again."""
+    """Remove the outputs of the explanation from the graph and return them by their former names."""
     found = {value.name: value for value in graph.outputs if value.name in (MAP, CHOSEN, SCORE)}
     graph.outputs[:] = [value for value in graph.outputs if value not in found.values()]
     for name, value in found.items():
@@ -73,7 +75,7 @@ def _explanation(graph: ir.Graph) -> dict[str, ir.Value]:
 
 
 def _flat(op: Emitter, subject: PreparedModel, raw: ir.Value, at_layer: bool) -> ir.Value:
-    """Return the map as the method gives it, float32 [N, h, w]: of a signed one the largest |value| over channels."""
+    """Return the raw map, float32 [N, h, w]; for maps of the input's shape, the largest magnitude over channels."""
     flat, shape, layout = op.Cast(raw, to=int(ir.DataType.FLOAT)), raw.shape, _pictures(subject)
     if not at_layer:
         flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
@@ -82,8 +84,8 @@ def _flat(op: Emitter, subject: PreparedModel, raw: ir.Value, at_layer: bool) ->
     return flat
 
 
-def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: Size) -> ir.Value:
-    """Return ReLU(map) / max of each picture, float32 [N, h, w] in [0, 1]."""
+def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: MapSize) -> ir.Value:
+    """Return ReLU(map) / max per image, float32 [N, h, w] in [0, 1]."""
     layout, known = _pictures(subject), flat.shape
     maps = op.Unsqueeze(flat, [1])
     if size == "input":
@@ -91,7 +93,7 @@ def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: Size) -> ir
         large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
         maps = op.Resize(maps, None, None, large, mode="linear")
     positive = op.Relu(maps)
-    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # operators that accelerators have, unlike ReduceMax and Where
+    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # supported by accelerators, unlike ReduceMax and Where
     heat = op.Squeeze(op.Div(positive, top), [1])
     heat.shape = ir.Shape([subject.batch, *(layout.size(subject.image) if size == "input" or not known else known[1:])])
     return heat
@@ -111,7 +113,7 @@ def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
 
 
 def _take_pictures(op: Emitter, subject: PreparedModel, how: Preprocess) -> tuple[ir.Value, ir.Value]:
-    """Replace the input by uint8 RGB [N, h, w, 3] and its arithmetic; return that input, and the tensor, so named."""
+    """Replace the input by uint8 RGB [N, h, w, 3] and preprocessing; return the new input and the old tensor."""
     image, layout, graph = subject.image, _pictures(subject), op.graph
     lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
     picture = ir.Value(
@@ -125,7 +127,7 @@ def _take_pictures(op: Emitter, subject: PreparedModel, how: Preprocess) -> tupl
 
 
 def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value) -> ir.Value:
-    """Return the model's tensor of uint8 RGB [N, h, w, 3], as `Preprocess` makes it of a picture of its size."""
+    """Return the input tensor computed from uint8 RGB [N, h, w, 3], as `Preprocess` does without resizing."""
     pixels = op.Cast(picture, to=int(ir.DataType.FLOAT))
     if how.order == "gray":
         luma = np.array([0.299, 0.587, 0.114], np.float32)
@@ -150,7 +152,7 @@ def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value
 
 
 def _overlay(op: Emitter, subject: PreparedModel, heat: ir.Value, picture: ir.Value) -> ir.Value:
-    """Return the picture with the colours of *heat* over it, uint8 [N, h, w, 3], as `heatmap.overlay` draws it."""
+    """Return *heat* drawn over the image, uint8 [N, h, w, 3], as by `heatmap.overlay`."""
     table = heatmap.colorize(np.linspace(0, 1, 256, dtype=np.float32)[None])[0].astype(np.float32)
     size = op.Concat(op.Shape(heat, start=0, end=1), op.const(np.array([1])), op.Shape(picture, start=1, end=3), axis=0)
     large = op.Squeeze(op.Resize(op.Unsqueeze(heat, [1]), None, None, size, mode="linear"), [1])
@@ -163,9 +165,9 @@ def _overlay(op: Emitter, subject: PreparedModel, heat: ir.Value, picture: ir.Va
 
 
 def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.Value], index: int | None) -> None:
-    """Make *outputs* the graph's last ones, and fix the class.
+    """Add *outputs* to the graph, place the new nodes, and fix the class.
 
-    *tensors* are others that the graph uses by now.
+    *tensors* are further new values that the graph uses.
     """
     graph = op.graph
     for name, value in outputs.items():

@@ -1,6 +1,6 @@
-"""Which nodes of a model an execution provider's published operator list lacks, and which methods need no others.
+"""Find the nodes of a model that execution providers do not support, by their published operator lists.
 
-The lists are in ``providers.json`` (docs/providers.md tells where each is from).
+The lists are in ``providers.json``; docs/providers.md gives their sources.
 """
 
 from __future__ import annotations
@@ -31,39 +31,52 @@ from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam.targets import ClassAim, find_scores
 
+__all__ = [
+    "FOLDED",
+    "TABLE",
+    "Kernel",
+    "Provider",
+    "ProviderSupport",
+    "Unsupported",
+    "inspect",
+    "named",
+    "providers",
+    "support",
+]
+
 TABLE = Path(__file__).with_name("providers.json")
-FOLDED = frozenset(("Constant",))  # runtimes make initializers of these before any provider is asked
+FOLDED = frozenset(("Constant",))  # runtimes fold these before they ask a provider
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One entry of a list: an operator as it was defined at the opsets *first* to *last* (None: at all later ones)."""
+    """Entry of a list: an operator as defined in the opsets *first* to *last* (None: all later ones)."""
 
     first: int
     last: int | None
-    types: Mapping[str, frozenset[str]]  # of a type variable of the operator, or of an input by its index
+    types: Mapping[str, frozenset[str]]  # allowed types, by type variable or input index
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A published list of operators."""
+    """Execution provider with its published operator list."""
 
     id: str
     title: str
     version: str
     source: str
     date: str
-    kernels: Mapping[str, Sequence[Kernel]]  # by operator, "domain:name" outside the default domain
+    kernels: Mapping[str, Sequence[Kernel]]  # by operator; "domain:name" outside the default domain
     note: str = ""
-    static: bool = False  # whether all shapes must be fixed
-    fallback: bool = False  # whether it splits operators that have a definition by others, and casts float16
+    static: bool = False  # whether all shapes must be static
+    fallback: bool = False  # whether it expands operators with a function body and casts float16
     opsets: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
-class Lack:
-    """Nodes of one operator, opset and dtype that a list lacks, and why."""
+class Unsupported:
+    """Unsupported nodes of one operator, opset and dtype, and the reason."""
 
     operator: str
     opset: int
@@ -73,18 +86,18 @@ class Lack:
 
 
 @dataclass
-class Support:
-    """What one provider's list says of a model."""
+class ProviderSupport:
+    """Support of a model by one provider."""
 
     provider: Provider
     nodes: int
-    lacks: list[Lack]
-    limits: dict[str, str]  # of listed operators that the model has, in words
+    lacks: list[Unsupported]
+    limits: dict[str, str]  # notes on listed operators of the model
     warnings: list[str] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)  # those whose baked map needs no more than the model itself
+    methods: list[str] = field(default_factory=list)  # methods whose baked map needs no further support
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it."""
+        """Return the content of the JSON output."""
         known = self.provider
         return {
             "provider": known.id,
@@ -101,7 +114,7 @@ class Support:
 
 @cache
 def providers(path: Path = TABLE) -> Mapping[str, Provider]:
-    """Return the table, by id; ProviderError where it does not hold what it should."""
+    """Return all providers by id; raise ProviderError if the table is invalid."""
     try:
         entries = json.loads(paths.read_text(path, ProviderError, "table of providers"))
         return {name: _provider(name, entry, entries) for name, entry in entries.items()}
@@ -110,7 +123,7 @@ def providers(path: Path = TABLE) -> Mapping[str, Provider]:
 
 
 def named(words: str) -> list[Provider]:
-    """Return the providers in ``"cpu,nnapi"``, or all for ``"all"``; ProviderError for one that has no list."""
+    """Return the providers in ``"cpu,nnapi"``, or all for ``"all"``; raise ProviderError for an unknown one."""
     table = providers()
     names = list(table) if words == "all" else [word.strip().lower() for word in words.split(",") if word.strip()]
     for name in names or [""]:
@@ -121,11 +134,11 @@ def named(words: str) -> list[Provider]:
     return [table[name] for name in dict.fromkeys(names)]
 
 
-def inspect(source: ModelLike, chosen: Iterable[Provider]) -> list[Support]:
-    """Return what the lists of the *chosen* providers say of a model, and of the maps that it could be given.
+def inspect(source: ModelLike, chosen: Iterable[Provider]) -> list[ProviderSupport]:
+    """Return the support of a model by the *chosen* providers, and the methods whose maps they support too.
 
     Raises:
-        ModelError: it is no valid model.
+        ModelError: the model is invalid.
 
     Example:
         >>> for found in inspect("explained.onnx", named("nnapi,qnn")):
@@ -147,8 +160,8 @@ def inspect(source: ModelLike, chosen: Iterable[Provider]) -> list[Support]:
     return found
 
 
-def support(model: ir.Model, provider: Provider) -> Support:
-    """Return what the list of *provider* says of *model*, whose shapes and dtypes are inferred."""
+def support(model: ir.Model, provider: Provider) -> ProviderSupport:
+    """Return the support of *model* by *provider*; shapes and dtypes must be inferred."""
     lacking: dict[tuple[str, int, str, str], list[str]] = defaultdict(list)
     limits: dict[str, str] = {}
     nodes = [node for node in model.graph.all_nodes() if node.op_type not in FOLDED]
@@ -160,8 +173,8 @@ def support(model: ir.Model, provider: Provider) -> Support:
             lacking[name, version, _dtype(node), why].append(node.name or node.outputs[0].name or "?")
         elif kernel is not None and kernel.note:
             limits[name] = kernel.note
-    lacks = [Lack(*key, tuple(names)) for key, names in sorted(lacking.items())]
-    return Support(provider, len(nodes), lacks, dict(sorted(limits.items())), list(_warnings(model, provider)))
+    lacks = [Unsupported(*key, tuple(names)) for key, names in sorted(lacking.items())]
+    return ProviderSupport(provider, len(nodes), lacks, dict(sorted(limits.items())), list(_warnings(model, provider)))
 
 
 def _warnings(model: ir.Model, provider: Provider) -> Iterator[str]:
@@ -176,9 +189,9 @@ def _warnings(model: ir.Model, provider: Provider) -> Iterator[str]:
 def _kernel(
     provider: Provider, name: str, version: int, node: ir.Node, schema: OpSchema | None
 ) -> tuple[Kernel | None, str]:
-    """Return the entry for *node*, or why there is none."""
+    """Return the entry for *node*, or the reason if there is none."""
     kernels = provider.kernels.get(name, ())
-    split: Any = schema  # whose stub does not tell of bodies
+    split: Any = schema  # its stub lacks function bodies
     if provider.fallback and split and (split.has_function or split.has_context_dependent_function):
         return None, ""
     if not kernels:
@@ -192,7 +205,7 @@ def _kernel(
 
 
 def _wrong(kernel: Kernel, node: ir.Node, schema: OpSchema | None, casts: bool) -> str:
-    """Return which dtype of *node* the entry lacks, or nothing."""
+    """Return the reason why the entry does not accept a dtype of *node*, or ""."""
     for key, types in kernel.types.items():
         for value in _of(key, node, schema):
             dtype = str(value.dtype).lower() if value is not None and isinstance(value.type, ir.TensorType) else ""
@@ -202,7 +215,7 @@ def _wrong(kernel: Kernel, node: ir.Node, schema: OpSchema | None, casts: bool) 
 
 
 def _of(key: str, node: ir.Node, schema: OpSchema | None) -> Iterator[ir.Value | None]:
-    """Yield the inputs and outputs of *node* that the type variable *key* is of, or the input of that index."""
+    """Yield the inputs and outputs of *node* with the type variable *key*, or the input with this index."""
     if key.isdigit():
         yield from node.inputs[int(key) : int(key) + 1]
         return
@@ -230,7 +243,7 @@ def _dtype(node: ir.Node) -> str:
 
 
 def _plain(model: ir.Model) -> ir.Model:
-    """Return a copy of *model* without what `bake` gave it."""
+    """Return a copy of *model* without the outputs of `bake`."""
     copy = model.clone()
     graph = copy.graph
     graph.outputs[:] = [value for value in graph.outputs if value.name not in (HEATMAP, OVERLAY)]
@@ -241,9 +254,9 @@ def _plain(model: ir.Model) -> ir.Model:
 
 
 def _explained(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
-    """Yield the model, with one picture a run, with the map of a fixed class by each method that applies.
+    """Yield the model baked with each method that applies, for batch size 1 and a fixed class.
 
-    The map has the layer's size: nothing that could be had by less is asked of a device.
+    The map has the layer's size, which needs the fewest operators.
     """
     with building():
         plain = canonical(_plain(model), STANDARD)

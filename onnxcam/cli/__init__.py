@@ -22,8 +22,8 @@ from onnxcam.cli import (
     export,
     inspect,
     instrument,
-    net,
     pack,
+    process,
     record,
     serve,
     validate,
@@ -47,11 +47,13 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "timeout": (
         Annotated[
             float | None,
-            typer.Option("--timeout", min=0.001, help="End after this many seconds, exit code 2.", show_default=False),
+            typer.Option(
+                "--timeout", min=0.001, help="Stop after this many seconds, with exit code 2.", show_default=False
+            ),
         ],
         None,
     ),
-    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")], False),
 }
 
 
@@ -65,31 +67,31 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 def main() -> None:
     """Run the command line. Bad input ends with one line, ``error: …``, and exit code 2."""
     words = sys.argv[1:]
-    net.run(lambda: _run(words), words, debug="--debug" in words, timeout=_seconds(words))
+    process.run(lambda: _run(words), words, debug="--debug" in words, timeout=_seconds(words))
 
 
 def _run(words: list[str]) -> int | None:
     try:
         return app(words, standalone_mode=False)
     except _UsageError as error:
-        raise OnnxcamError(f"{error.format_message()} (onnxcam --help tells more)") from error
+        raise OnnxcamError(f"{error.format_message()} (see onnxcam --help)") from error
     except typer.Abort:
         return 130
 
 
 def _seconds(words: list[str]) -> float | None:
-    """Return what ``--timeout`` says, so that it covers the import of all that a command needs."""
+    """Return the value of ``--timeout``, read early so that it also limits the time of imports."""
     found = [word.partition("=")[2] for word in words if word.startswith("--timeout=")]
     found += [after for word, after in pairwise(words) if word == "--timeout"]
     try:
         seconds = float(found[-1]) if found else None
     except ValueError:
-        return None  # Typer says it
+        return None  # Typer reports it
     return seconds if seconds is not None and 0 < seconds < threading.TIMEOUT_MAX else None
 
 
 def _with_common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return *command* with the options that all commands share; `main` reads them."""
+    """Return *command* with the options of all commands; `main` reads their values."""
 
     @functools.wraps(command)
     def wrapped(**options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``onnxcam bake``: the model that explains itself."""
+"""``onnxcam bake``: write a model with its explanation inside."""
 
 from __future__ import annotations
 
@@ -12,20 +12,32 @@ from onnxcam.cli import options
 
 def command(
     model: options.Model,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
-    method: Annotated[str, typer.Option("--method", "-m", help="A method of one pass.")] = "gradcam",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.onnx).", show_default=False)],
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="Explanation method; it must need one pass only.")
+    ] = "gradcam",
     target: Annotated[
-        str, typer.Option("--target", "-t", help="top, input (one more input, onnxcam.class), or a class.")
+        str,
+        typer.Option(
+            "--target", "-t", help="Class to explain: top, input (adds the input onnxcam.class), an index or a label."
+        ),
     ] = "top",
     layer: options.Layer = "auto",
-    map_size: Annotated[str, typer.Option("--map-size", help="Size of the heat map: input or layer.")] = "input",
-    uint8: Annotated[bool, typer.Option("--uint8", help="The heat map from 0 to 255 in place of 0 to 1.")] = False,
+    map_size: Annotated[str, typer.Option("--map-size", help="Resolution of the heat map: input or layer.")] = "input",
+    uint8: Annotated[
+        bool, typer.Option("--uint8", help="Write the heat map as uint8, 0 to 255, instead of float, 0 to 1.")
+    ] = False,
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="Also the coloured picture; the preprocessing comes inside.")
+        bool,
+        typer.Option(
+            "--overlay", help="Add an output with the heat map drawn over the image; implies --preprocess-inside."
+        ),
     ] = False,
     inside: Annotated[
         bool,
-        typer.Option("--preprocess-inside", help="Take uint8 RGB pictures [N, h, w, 3] of the input's size."),
+        typer.Option(
+            "--preprocess-inside", help="Add the preprocessing to the model: its input becomes uint8 RGB [N, h, w, 3]."
+        ),
     ] = False,
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
@@ -33,11 +45,13 @@ def command(
     opset: options.Opset = None,
     operators: Annotated[
         Path | None,
-        typer.Option(help="Also write the operators that a custom build of ONNX Runtime needs.", show_default=False),
+        typer.Option(
+            help="Also write the operator list for a custom build of ONNX Runtime to this file.", show_default=False
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Bake the heat map into MODEL. The file that is written explains itself."""
+    """Add the heat map to MODEL as an output. The new ONNX file needs no onnxcam to run."""
     from onnxcam.bake.bake import bake
     from onnxcam.bake.ort_build import require_operators, write_operators
     from onnxcam.cli import show
@@ -68,4 +82,4 @@ def command(
     show.table(("", "name", "type and shape"), rows)
     show.notes(made.choice, [])
     for warning in made.warnings:
-        show.tell(f"warning: {warning}", "yellow")
+        show.print_err(f"warning: {warning}", "yellow")

@@ -1,4 +1,4 @@
-"""``onnxcam compare``: two recordings, made wherever; does the second still look where the first does?"""
+"""``onnxcam compare``: compare two recordings, image by image."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from onnxcam.cli import options, verdict
 
 
 def command(
-    reference: Annotated[Path, typer.Argument(help="The recording to be measured by, a folder.", show_default=False)],
-    candidate: Annotated[Path, typer.Argument(help="The recording that is measured.", show_default=False)],
+    reference: Annotated[Path, typer.Argument(help="Reference recording (a folder).", show_default=False)],
+    candidate: Annotated[
+        Path, typer.Argument(help="Recording to check against the reference (a folder).", show_default=False)
+    ],
     truth: options.Truth = None,
     mask_values: options.MaskValues = "object",
     require: options.Require = None,
     common: Annotated[
-        bool, typer.Option("--common", help="Leave out pictures that only one has, in place of an error.")
+        bool, typer.Option("--common", help="Compare only the images that both have, instead of an error.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare though methods, or how pictures are cut and scaled, differ.")
+        bool,
+        typer.Option("--force", help="Compare even if the methods, or the cropping and scaling of images, differ."),
     ] = False,
     images: Annotated[
         list[str] | None,
         typer.Option(
             "--images",
             "-i",
-            help="A folder of pictures: the report shows those in it; give it several times for more.",
+            help="Folder with the images, to show them in the report; repeatable.",
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("onnxcam-validation"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
-    """Compare two recordings picture by picture. Exit code 0: it holds, 1: not.
+    """Compare two recordings image by image. Exit code 0: all requirements are met, 1: at least one fails.
 
-    `onnxcam record` makes them, and on a device what `onnxcam pack` writes; or a firmware (docs/recording.md).
+    Make recordings with `onnxcam record`, on a device with `onnxcam pack`, or in firmware (docs/recording.md).
     """
     from onnxcam.cli import show
-    from onnxcam.compare.compare import compare_recordings
+    from onnxcam.compare.compare_recordings import compare_recordings
     from onnxcam.compare.thresholds import DEFAULTS
     from onnxcam.metrics.truth import Truth
 
@@ -56,4 +59,4 @@ def command(
         images=images or (),
         progress=show.comparing,
     )
-    verdict.tell(found, output, overwrite=overwrite, as_json=as_json)
+    verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

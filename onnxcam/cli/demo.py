@@ -1,4 +1,4 @@
-"""``onnxcam demo``: two classes in one picture, explained by a small network that onnxcam brings along."""
+"""``onnxcam demo``: explain two sample images with a small model that comes with onnxcam."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from onnxcam.cli import options
 
 
 def command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("onnxcam-demo"),
-    method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-demo"),
+    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "gradcam",
     provider: options.Provider = "auto",
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Explain two sample pictures. Their truth is known."""
+    """Explain two sample images. The correct regions are known, so each map is checked."""
     from onnxcam.cli import show
     from onnxcam.demo import demonstrate
     from onnxcam.explainer.manifest import Folder

@@ -1,4 +1,4 @@
-"""``onnxcam evaluate``: is the map right?"""
+"""``onnxcam evaluate``: measure the quality of explanations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnxcam.cli import options
 if TYPE_CHECKING:
     from onnxcam.metrics import Evaluation, Summary
 
-_CELL = 22  # characters of a mean with its interval, and the space beside it
+_CELL = 22  # width of a mean with its interval
 
 
 def command(
@@ -20,14 +20,14 @@ def command(
     images: options.Images,
     methods: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", help="A method's id; repeatable. Without it: gradcam.", show_default=False),
+        typer.Option("--method", "-m", help="Explanation method; repeatable. Default: gradcam.", show_default=False),
     ] = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
             "--metric",
-            help="A metric's id, a group (localisation, faithfulness, road, robustness, complexity, sanity) or all; "
-            "repeatable. Without it: all but robustness and sanity.",
+            help="Metric, group of metrics (localisation, faithfulness, road, robustness, complexity, sanity) or all; "
+            "repeatable. Default: all but robustness and sanity.",
             show_default=False,
         ),
     ] = None,
@@ -38,18 +38,18 @@ def command(
         typer.Option(
             "--target",
             "-t",
-            help="Class index, label or top. Without it: the classes that the truth names, else top.",
+            help="Class to explain: an index, a label or top. Default: the classes named in --truth, otherwise top.",
             show_default=False,
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also measure a random map and a centre prior.")
+        bool, typer.Option("--baselines", help="Also measure two baselines: a random map and a centre prior.")
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="ID.name=value, of a method or metric, such as rise.samples=500; repeatable.",
+            help="Setting of a method or metric, ID.name=value, for example rise.samples=500; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -57,15 +57,13 @@ def command(
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
     provider: options.Provider = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures, or versions of one, a pass holds.")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is left to chance.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images, or perturbed copies of one image, per pass.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path(
-        "onnxcam-evaluation"
-    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-evaluation"),
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Measure whether maps are right. Do they lie on the object, does the network use what they show?"""
+    """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks."""
     from onnxcam.cli import show
     from onnxcam.media import image
     from onnxcam.metrics import Truth, evaluate
@@ -96,11 +94,11 @@ def command(
         _print(found)
         show.where(output)
     for warning in dict.fromkeys(found.warnings):
-        show.tell(f"warning: {warning}", "yellow")
+        show.print_err(f"warning: {warning}", "yellow")
 
 
 def _print(found: Evaluation) -> None:
-    """Print a table of metrics × methods for a person, the best in bold, and verdicts; a row each when piped."""
+    """Print a table of metrics × methods with the best in bold, and verdicts; one row per mean when piped."""
     from onnxcam.cli import show
 
     rows = found.summary()
@@ -115,9 +113,9 @@ def _print(found: Evaluation) -> None:
             _table(found, rows, found.methods[start : start + across])
             show.out.print()
         show.out.print(_counts(rows[0]), style="dim", markup=False)
-    for outcome in found.outcomes:
-        style = "green" if outcome.passed else "red"
-        show.tell(f"{outcome.method}: {outcome.verdict}", style)
+    for result in found.checks:
+        style = "green" if result.passed else "red"
+        show.print_err(f"{result.method}: {result.verdict}", style)
 
 
 def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:

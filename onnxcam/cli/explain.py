@@ -1,4 +1,4 @@
-"""``onnxcam explain``: which pixels spoke for the class."""
+"""``onnxcam explain``: write a heat map for each image and target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from onnxcam.cli import options
 def command(
     model: options.Model,
     images: options.Images,
-    method: Annotated[str, typer.Option("--method", "-m", help="The method's id.")] = "gradcam",
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="Explanation method; `onnxcam inspect` lists them.")
+    ] = "gradcam",
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -26,11 +28,16 @@ def command(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option("--top", "-k", min=1, help="Explain the k best, classes or detections.", show_default=False),
+        typer.Option(
+            "--top", "-k", min=1, help="Explain the k highest-scoring classes or detections.", show_default=False
+        ),
     ] = None,
     settings: options.Settings = None,
     smooth: Annotated[
-        str, typer.Option(help="aug (mirrored, darker, brighter pictures), eigen (principal component), aug+eigen.")
+        str,
+        typer.Option(
+            help="Smoothing: none, aug (average over augmented images), eigen (first principal component) or aug+eigen."
+        ),
     ] = "none",
     layer: options.Layer = "auto",
     preprocess: options.Preprocess = None,
@@ -38,15 +45,20 @@ def command(
     inputs: options.Inputs = None,
     wrt: options.Wrt = None,
     provider: options.Provider = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("onnxcam-out"),
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Weight of the map in the overlay.")] = 0.5,
-    colormap: Annotated[str, typer.Option(help="jet, turbo, viridis, inferno, hot or gray.")] = "jet",
-    signed: Annotated[bool, typer.Option("--signed", help="Show what speaks against the target too, in blue.")] = False,
-    boxes: Annotated[bool, typer.Option("--boxes", help="Draw the boxes of the map, and of the detection.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the heat map in the overlay.")] = 0.5,
+    colormap: Annotated[str, typer.Option(help="Colour map: jet, turbo, viridis, inferno, hot or gray.")] = "jet",
+    signed: Annotated[bool, typer.Option("--signed", help="Also show negative evidence, in blue.")] = False,
+    boxes: Annotated[
+        bool,
+        typer.Option(
+            "--boxes", help="Draw a box around the highlighted region, and the box of an explained detection."
+        ),
+    ] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Explain pictures. Overlays, maps and manifest.json go into a folder."""
+    """Explain images. Writes overlays, heat maps and manifest.json to a folder."""
     from onnxcam.cli import show
     from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.manifest import Folder

@@ -1,4 +1,4 @@
-"""``onnxcam export``: a model of another framework becomes an .onnx file that explains itself, proven equal."""
+"""``onnxcam export``: convert a model of another framework to ONNX and verify the result."""
 
 from __future__ import annotations
 
@@ -16,71 +16,82 @@ def command(
         str,
         typer.Argument(
             help="A .pt2, .pt (TorchScript), .keras, .h5, .pb or .tflite file, a SavedModel folder, "
-            "or package.module:callable that makes the model.",
+            "or package.module:callable that returns the model.",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.onnx).", show_default=False)],
     argument: Annotated[
         list[str] | None,
-        typer.Option("--arg", help="key=value for the callable; repeatable.", metavar="KEY=VALUE", show_default=False),
+        typer.Option("--arg", help="Argument of the callable; repeatable.", metavar="KEY=VALUE", show_default=False),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Its weights: .pt, .pth or .safetensors.", show_default=False)
+        Path | None, typer.Option(help="Weights of the model: .pt, .pth or .safetensors.", show_default=False)
     ] = None,
     unsafe_pickle: Annotated[
-        bool, typer.Option("--unsafe-pickle", help="Read pickled objects and Lambda layers, which may run any code.")
+        bool,
+        typer.Option("--unsafe-pickle", help="Load pickled objects and Lambda layers; they can run arbitrary code."),
     ] = False,
     example: Annotated[
         list[str] | None,
         typer.Option(
             "--input",
-            help="What a PyTorch model takes, such as image=1x3x224x224:float32 (name and type may be left out); "
+            help="Input of a PyTorch model, for example image=1x3x224x224:float32 (name and type are optional); "
             "repeatable.",
             metavar="SPEC",
             show_default=False,
         ),
     ] = None,
-    dynamic: Annotated[str, typer.Option(help="Open axes: none, batch, or size (batch, height, width).")] = "batch",
+    dynamic: Annotated[
+        str, typer.Option(help="Dynamic axes: none, batch, or size (batch, height and width).")
+    ] = "batch",
     inputs: Annotated[
         str | None,
-        typer.Option(help="Names of the inputs, separated by commas (of a .pb: which they are).", show_default=False),
+        typer.Option(help="Comma-separated input names (for a .pb: its input tensors).", show_default=False),
     ] = None,
     outputs: Annotated[
         str | None,
-        typer.Option(help="Names of the outputs (of a .pb or a dict: which to keep).", show_default=False),
+        typer.Option(help="Comma-separated output names (for a .pb or a dict: outputs to keep).", show_default=False),
     ] = None,
-    signature: Annotated[str | None, typer.Option(help="Which signature of a SavedModel.", show_default=False)] = None,
-    opset: Annotated[int | None, typer.Option(help="The opset; else the exporter's.", show_default=False)] = None,
+    signature: Annotated[str | None, typer.Option(help="Signature of a SavedModel.", show_default=False)] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX opset. Default: the one of the exporter.", show_default=False)
+    ] = None,
     preprocess: options.Preprocess = None,
     labels: options.Labels = None,
     task: Annotated[
-        str | None, typer.Option(help="What it does: multi-class, multi-label, … (docs/card.md).", show_default=False)
+        str | None,
+        typer.Option(help="Task of the model: multi-class, multi-label, … (docs/card.md).", show_default=False),
     ] = None,
     expose: Annotated[
         str | None,
         typer.Option(
-            help="Layers whose activations become outputs: names separated by commas, auto, all-blocks.",
+            help="Layers whose activations become outputs: comma-separated names, auto or all-blocks.",
             show_default=False,
         ),
     ] = None,
     gradients: Annotated[
-        bool, typer.Option("--gradients", help="Also the gradient of a class's score at these layers.")
+        bool,
+        typer.Option("--gradients", help="Also output the gradient of the class score with respect to these layers."),
     ] = False,
-    input_gradient: Annotated[bool, typer.Option("--input-gradient", help="Also the gradient at the input.")] = False,
-    precision: Annotated[str, typer.Option(help="float32, fp16 or int8.")] = "float32",
+    input_gradient: Annotated[
+        bool, typer.Option("--input-gradient", help="Also output the gradient with respect to the input.")
+    ] = False,
+    precision: Annotated[str, typer.Option(help="Precision of the exported model: float32, fp16 or int8.")] = "float32",
     calibrate: Annotated[
-        Path | None, typer.Option(help="For int8: a folder of pictures to measure ranges on.", show_default=False)
+        Path | None, typer.Option(help="Folder of calibration images for int8.", show_default=False)
     ] = None,
     verify_on: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="PICTURE", help="A picture to compare on, beside random numbers; repeatable.", show_default=False
+            metavar="IMAGE",
+            help="Image to verify the conversion on, besides random inputs; repeatable.",
+            show_default=False,
         ),
     ] = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Convert PyTorch or TensorFlow to ONNX. SOURCE may be Keras or TFLite too; it is proven that nothing changed."""
+    """Convert a PyTorch, TensorFlow, Keras or TFLite model to ONNX. The outputs of both are compared."""
     from onnxcam.cli import show
     from onnxcam.converters import from_file
 

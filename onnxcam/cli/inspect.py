@@ -1,4 +1,4 @@
-"""``onnxcam inspect``: what a model is, and what onnxcam would do with it."""
+"""``onnxcam inspect``: describe a model, its layers and the methods that apply."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import typer
 from onnxcam.cli import options
 
 if TYPE_CHECKING:
-    from onnxcam.bake.providers import Support
+    from onnxcam.bake.providers import ProviderSupport
 
-SHOWN = 3  # names of nodes in a row
+SHOWN = 3  # maximum node names per row
 
 
 def command(
@@ -23,21 +23,21 @@ def command(
         str | None,
         typer.Option(
             "--for",
-            help="Only which nodes the operator lists of execution providers lack: cpu,cuda,nnapi,… or all.",
+            help="List only the nodes that execution providers do not support: cpu,cuda,nnapi,… or all.",
             show_default=False,
         ),
     ] = None,
     operators: Annotated[
         Path | None,
         typer.Option(
-            help="Only write the operators that a custom build of ONNX Runtime needs, to this file.",
+            help="Write only the operator list for a custom build of ONNX Runtime to this file.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Show what MODEL is. Inputs, outputs, layers, the methods that apply; or what a device's operator list lacks."""
+    """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for)."""
     from onnxcam.cli import show
 
     if operators is not None:
@@ -57,7 +57,7 @@ def command(
             show.json([each.as_dict() for each in lists])
             return
         for each in lists:
-            _tell(each)
+            _print_support(each)
         return
     from onnxcam.inspection import survey
 
@@ -65,10 +65,10 @@ def command(
     if as_json:
         show.json(asdict(found))
         return
-    say = show.say
+    say = show.print_out
     say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
     if found.baked:
-        say(f"baked by onnxcam: {found.baked}; what follows is the network inside")
+        say(f"baked by onnxcam: {found.baked}; the rest describes the model inside")
     show.table(
         ("", "name", "type", "shape"),
         [(kind, *row) for kind, rows in (("input", found.inputs), ("output", found.outputs)) for row in rows],
@@ -82,17 +82,17 @@ def command(
     for warning in found.warnings:
         say(f"warning: {warning}", style="yellow")
     if found.layers:
-        say(f"\nlayers, the one that auto takes first ({found.reason}):")
+        say(f"\nlayers, the automatic choice first ({found.reason}):")
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
     show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
 
 
-def _tell(found: Support) -> None:
-    """Print what one provider's operator list lacks."""
+def _print_support(found: ProviderSupport) -> None:
+    """Print the nodes that one provider does not support."""
     from onnxcam.cli import show
 
-    say, known = show.say, found.provider
+    say, known = show.print_out, found.provider
     lacking = sum(len(lack.nodes) for lack in found.lacks)
     listed = f"{lacking} of {found.nodes} nodes are not in its list" if lacking else f"has all {found.nodes} nodes"
     say(f"{known.title} ({known.version}, {known.date}): {listed}")
@@ -105,7 +105,7 @@ def _tell(found: Support) -> None:
             ],
         )
         if not known.fallback:
-            say("they fall back to the CPU, and each place where they stand cuts the graph in one more part")
+            say("these nodes run on the CPU; each group of them splits the graph once more")
     for operator, note in found.limits.items():
         say(f"limit: {operator}: {note}")
     for warning in [known.note, *found.warnings]:
@@ -113,11 +113,11 @@ def _tell(found: Support) -> None:
             say(f"note: {warning}")
     if found.methods:
         say(
-            f"{', '.join(found.methods)} would need no other than the model itself"
-            " (one picture a run, --map-size layer, a fixed --target)"
+            f"methods that need no further operators: {', '.join(found.methods)}"
+            " (batch size 1, --map-size layer, a fixed --target)"
         )
     elif not any("methods" in warning for warning in found.warnings):
-        say("every method needs more than the model itself")
+        say("every method needs further operators")
     say(f"source: {known.source}\n")
 
 

@@ -1,4 +1,4 @@
-"""``onnxcam instrument``: activations and gradients as extra outputs."""
+"""``onnxcam instrument``: add activations and gradients as outputs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from onnxcam.cli import options
 
 def command(
     model: options.Model,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.onnx).", show_default=False)],
     layer: Annotated[
         list[str] | None,
         typer.Option(
             "--layer",
             "-l",
-            help="Layer to expose; repeatable. auto chooses one, all-blocks takes the end of every block.",
+            help="Layer to expose; repeatable. auto chooses one, all-blocks takes the last layer of every block.",
             show_default=False,
         ),
     ] = None,
     gradients: Annotated[
-        bool, typer.Option("--gradients/--no-gradients", help="The gradient of a class's score at each layer.")
+        bool,
+        typer.Option(
+            "--gradients/--no-gradients", help="Output the gradient of the class score with respect to each layer."
+        ),
     ] = True,
-    input_gradient: Annotated[bool, typer.Option("--input-gradient", help="Also the gradient at the input.")] = False,
+    input_gradient: Annotated[
+        bool, typer.Option("--input-gradient", help="Also output the gradient with respect to the input.")
+    ] = False,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Put activations and gradients out. MODEL is written anew with them as extra outputs."""
+    """Add activations and gradients of MODEL as outputs. Writes a new ONNX file."""
     from onnxcam.cli import show
     from onnxcam.instrument import instrument
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options shared by several commands."""
 
 from __future__ import annotations
 
@@ -8,66 +8,75 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Argument(help="The model, an .onnx file.", show_default=False)]
-Layer = Annotated[str, typer.Option("--layer", "-l", help="The layer: auto, or a tensor's, node's or module's name.")]
+Model = Annotated[Path, typer.Argument(help="Model (.onnx).", show_default=False)]
+Layer = Annotated[
+    str, typer.Option("--layer", "-l", help="Layer to explain: auto, or the name of a tensor, node or module.")
+]
 Preprocess = Annotated[
     str | None,
     typer.Option(
         "--preprocess",
         "-p",
-        help="How a picture becomes the tensor: a preset (imagenet, inception, caffe, unit, raw) or key=value,… "
-        "Without it: what the file says, or an announced guess.",
+        help="Preprocessing: a preset (imagenet, inception, caffe, unit, raw) or key=value,… "
+        "Default: from the model's metadata, otherwise guessed with a warning.",
         show_default=False,
     ),
 ]
-Labels = Annotated[str | None, typer.Option("--labels", help="File of class names, one a line.", show_default=False)]
+Labels = Annotated[
+    str | None, typer.Option("--labels", help="Text file of class names, one per line.", show_default=False)
+]
 Baked = Annotated[
-    Path | None, typer.Option("--model", help="A baked model that the page opens at once.", show_default=False)
+    Path | None, typer.Option("--model", help="Baked model to open when the page loads.", show_default=False)
 ]
 Runtime = Annotated[
     Path | None,
     typer.Option(
-        help="The npm package onnxruntime-web, a folder or .tgz; without it: fetched once from the npm registry.",
+        help="npm package onnxruntime-web, a folder or .tgz. Default: download it once from the npm registry.",
         show_default=False,
     ),
 ]
-Provider = Annotated[str, typer.Option("--provider", help="auto, cpu, cuda, or another of ONNX Runtime's.")]
+Provider = Annotated[str, typer.Option("--provider", help="Execution provider of ONNX Runtime: auto, cpu, cuda, …")]
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that onnxcam did not write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also replace files that onnxcam did not write.")]
 Images = Annotated[
     list[str],
-    typer.Argument(help="Pictures: files, folders, patterns in quotes, or lists (.txt, @list).", show_default=False),
+    typer.Argument(help="Images: files, folders, quoted glob patterns, or lists (.txt, @list).", show_default=False),
 ]
 OwnLayer = Annotated[
     str | None,
-    typer.Option("--layer", "-l", help="The layer: a tensor's, node's or module's name.", show_default=False),
+    typer.Option(
+        "--layer",
+        "-l",
+        help="Layer to explain: the name of a tensor, node or module. Default: chosen automatically.",
+        show_default=False,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="name=value, a setting of the method; repeatable.", show_default=False),
+    typer.Option("--set", help="Setting of the method, name=value; repeatable.", show_default=False),
 ]
 Opset = Annotated[
     int | None,
-    typer.Option("--opset", help="An older opset, 13 at least, for an older runtime.", show_default=False),
+    typer.Option("--opset", help="Write an older opset (13 or later), for an older runtime.", show_default=False),
 ]
 ClassesFrom = Annotated[
     Path | None,
-    typer.Option(
-        "--classes-from", help="A recording: of each picture explain the class that it explained.", show_default=False
-    ),
+    typer.Option("--classes-from", help="Explain each image for the class used in this recording.", show_default=False),
 ]
 Truth = Annotated[
     Path | None,
     typer.Option(
-        "--truth", help="Where the objects are: a folder of masks (PNG), or a JSON of boxes.", show_default=False
+        "--truth",
+        help="Ground truth: a folder of masks (PNG) or a JSON file of boxes (docs/truth.md).",
+        show_default=False,
     ),
 ]
 MaskValues = Annotated[
     str,
     typer.Option(
         "--mask-values",
-        help="What k in a mask means: object (any but 0), class (class k, 0 is none), class+1 (class k-1).",
+        help="Meaning of k in a mask: object (any k but 0), class (class k, 0 is background), class+1 (class k-1).",
     ),
 ]
 Require = Annotated[
@@ -75,8 +84,8 @@ Require = Annotated[
     typer.Option(
         "--require",
         "-r",
-        help='What must hold, in place of the default: "iou>=0.6,top1>=0.99"; iou.low is the lower end of the '
-        "interval, iou.worst the worst picture.",
+        help='Requirements to pass, for example "iou>=0.6,top1>=0.99"; iou.low is the lower bound of the '
+        "confidence interval, iou.worst the worst image. They replace the defaults.",
         show_default=False,
     ),
 ]
@@ -84,18 +93,18 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
-        help="name=value, another input of the model: words, numbers, an .npy file or a picture; repeatable.",
+        help="Another input of the model, name=value: text, numbers, an .npy file or an image; repeatable.",
         show_default=False,
     ),
 ]
 Wrt = Annotated[
     str | None,
-    typer.Option("--wrt", help="Which input to explain: one of several pictures, or a question.", show_default=False),
+    typer.Option("--wrt", help="Input to explain, for a model with several images or with text.", show_default=False),
 ]
 
 
 def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:
-    """Return ``name=value`` *words* as a dict; a usage error for any other."""
+    """Return ``name=value`` *words* as a dict; raise a usage error for any other word."""
     words = words or []
     for word in words:
         if "=" not in word.strip("="):

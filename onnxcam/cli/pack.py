@@ -1,4 +1,4 @@
-"""``onnxcam pack``: a zip that records on a device with Python, NumPy and ONNX Runtime alone."""
+"""``onnxcam pack``: write a zip that records on a device with Python, NumPy and ONNX Runtime alone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from onnxcam.cli import options
 
 def command(
     model: options.Model,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .zip file to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.zip).", show_default=False)],
     images: Annotated[
         list[str] | None,
         typer.Option(
             "--images",
             "-i",
-            help="Pictures to bring along, preprocessed: files, folders, patterns or lists; repeatable. Without any "
-            "the device gives pictures of the input's size.",
+            help="Images to include, preprocessed: files, folders, glob patterns or lists; repeatable. Without "
+            "this option, the device supplies images of the input's size.",
             show_default=False,
         ),
     ] = None,
-    method: Annotated[str, typer.Option("--method", "-m", help="A method of one pass.")] = "gradcam",
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="Explanation method; it must need one pass only.")
+    ] = "gradcam",
     target: Annotated[
-        str, typer.Option("--target", "-t", help="top, input (run.py --class says it), or a class.")
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Class to explain: top, input (set on the device by run.py --class), an index or a label.",
+        ),
     ] = "top",
     classes_from: options.ClassesFrom = None,
     layer: options.OwnLayer = None,
@@ -35,9 +42,9 @@ def command(
     opset: options.Opset = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Pack MODEL for a device. The zip has its explanation baked in, and run.py, which records it there.
+    """Pack MODEL for a device. The zip holds the model with its explanation baked in, and run.py to record it.
 
-    There: unzip it, python run.py -o run. Here: onnxcam compare reference run.
+    On the device: unzip, then `python run.py -o run`. Back here: `onnxcam compare reference run`.
     """
     from onnxcam.cli import show
     from onnxcam.compare.pack import pack

@@ -1,4 +1,4 @@
-"""``onnxcam record``: what a model says of pictures, in a folder, to be compared later."""
+"""``onnxcam record``: write scores and maps of a model to a folder, for a later comparison."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from onnxcam.cli import options
 
 
 def command(
-    model: Annotated[
-        Path, typer.Argument(help="The model: an .onnx file, also a baked one, or a .tflite file.", show_default=False)
-    ],
+    model: Annotated[Path, typer.Argument(help="Model: .onnx (also baked) or .tflite.", show_default=False)],
     images: options.Images,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the recording.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Recording folder.", show_default=False)],
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", "-m", help="A method's id. Without it: what is baked in, else gradcam.", show_default=False
+            "--method", "-m", help="Explanation method. Default: the baked one, otherwise gradcam.", show_default=False
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option("--target", "-t", help="top (each picture's own), a class index or a label.")
+        str, typer.Option("--target", "-t", help="Class to explain: top (per image), an index or a label.")
     ] = "top",
     classes_from: options.ClassesFrom = None,
     layer: options.OwnLayer = None,
@@ -31,11 +29,13 @@ def command(
     labels: options.Labels = None,
     settings: options.Settings = None,
     provider: options.Provider = "auto",
-    strict: Annotated[bool, typer.Option("--strict", help="End at a picture that cannot be read.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
+    ] = False,
 ) -> None:
-    """Record what MODEL says of pictures. Scores and raw maps go into a folder, for `onnxcam compare`.
+    """Record scores and raw maps of MODEL for each image. `onnxcam compare` compares two recordings.
 
-    What is killed on the way goes on where it was when the same command is given again.
+    An interrupted run resumes when you repeat the command.
     """
     from onnxcam.cli import show
     from onnxcam.compare.record import record
@@ -56,9 +56,9 @@ def command(
         strict=strict,
         progress=show.recording,
     )
-    side = made.side
-    rows = [("pictures", str(made.pictures)), ("method", side.method), ("layer", side.layer or "")]
-    show.table(("", ""), [*rows, ("preprocess", side.preprocess), ("provider", side.provider)])
+    info = made.info
+    rows = [("pictures", str(made.pictures)), ("method", info.method), ("layer", info.layer or "")]
+    show.table(("", ""), [*rows, ("preprocess", info.preprocess), ("provider", info.provider)])
     show.where(output)
     show.warnings([*filter(None, [made.damaged]), *(f"left out: {why}" for _, why in made.unreadable)])
     show.warnings(made.warnings)

@@ -1,4 +1,4 @@
-"""``onnxcam serve``: the page, on this machine."""
+"""``onnxcam serve``: run the web page on this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from onnxcam.cli import options
 
 def command(
     model: options.Baked = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
     runtime: options.Runtime = None,
-    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Show baked models in the browser. The page is served to this machine alone."""
+    """Show baked models in the browser. The page is served on localhost only."""
     import webbrowser
 
     from onnxcam.web.server import server

@@ -1,4 +1,4 @@
-"""What the commands print: tables for a person at a terminal, plain lines when piped; notes go to stderr."""
+"""Output of the commands: tables at a terminal, tab-separated lines when piped; notes go to stderr."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from onnxcam.converters import Conversion
 
 T = TypeVar("T")
-LONGEST = 4000  # characters of a line
+LONGEST = 4000  # maximum characters of a line
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Print *rows* as a table, or separated by tabs when piped. A column ``"# …"`` is aligned to the right."""
+    """Print *rows* as a table, or tab-separated when piped. A column named ``"# …"`` is right-aligned."""
     if not out.is_terminal:
         for row in rows:
             print("\t".join(map(plain, row)))
@@ -50,18 +50,18 @@ def json(value: Any) -> None:
     sys.stdout.write(to_json(value) + "\n")
 
 
-def say(text: str, style: str | None = None) -> None:
-    """Print a line on stdout."""
+def print_out(text: str, style: str | None = None) -> None:
+    """Print a line to stdout."""
     out.print(plain(text, LONGEST), style=style, markup=False, soft_wrap=True)
 
 
-def tell(text: str, style: str | None = None) -> None:
-    """Print a line on stderr."""
+def print_err(text: str, style: str | None = None) -> None:
+    """Print a line to stderr."""
     err.print(plain(text, LONGEST), style=style, markup=False, soft_wrap=True)
 
 
 def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Print one row an explanation, its files by name at a terminal and by path when piped."""
+    """Print one row per explanation, with file names at a terminal and paths when piped."""
 
     def path(text: str) -> str:
         return Path(text).name if out.is_terminal else text
@@ -80,58 +80,58 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
     table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
     for entry in entries:
         if entry["parts"] is not None:
-            say(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
+            print_out(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
 
 
 def where(folder: Path) -> None:
-    """Tell a person where the files are."""
+    """At a terminal, print the folder of the files."""
     if out.is_terminal:
         out.print()
-        say(f"in {folder}{os.sep}")
+        print_out(f"in {folder}{os.sep}")
 
 
 def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
-    """Print which layer was taken and why, and each warning once, to stderr."""
+    """Print the chosen layer with its reason, and each warning once, to stderr."""
     if choice is not None and err.is_terminal:
-        tell(f"layer: {choice.layer}: {choice.reason}", "dim")
+        print_err(f"layer: {choice.layer}: {choice.reason}", "dim")
         if choice.others:
             others = "; ".join(str(layer) for layer in choice.others)
-            tell(f"runners-up: {others}", "dim")
+            print_err(f"runners-up: {others}", "dim")
     for note in dict.fromkeys(entry["note"] for entry in entries if entry["note"]):
-        tell(f"target: {note}", "dim")
+        print_err(f"target: {note}", "dim")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry["warnings"]):
-        tell(f"warning: {warning}", "yellow")
+        print_err(f"warning: {warning}", "yellow")
 
 
 def progress(items: Sequence[T]) -> Iterable[T]:
-    """Yield *items* behind a progress bar, if there is more than one and a person looks on."""
+    """Yield *items* with a progress bar, if there are several and stderr is a terminal."""
     return _tracked(items, "explaining", len(items)) if len(items) > 1 else items
 
 
 def passes(samples: Iterable[T], total: int) -> Iterable[T]:
-    """Yield the *samples* of a method of several passes behind a progress bar, if a person looks on."""
+    """Yield the *samples* of a method with a progress bar, if stderr is a terminal."""
     return _tracked(samples, "asking the network", total)
 
 
 def measuring(items: Iterable[T], total: int) -> Iterable[T]:
-    """Yield the *items* of an evaluation behind a progress bar, if a person looks on."""
+    """Yield the *items* of an evaluation with a progress bar, if stderr is a terminal."""
     return _tracked(items, "measuring", total)
 
 
 def recording(items: Iterable[T], total: int) -> Iterable[T]:
-    """Yield the pictures of a recording behind a progress bar, if a person looks on."""
+    """Yield the images of a recording with a progress bar, if stderr is a terminal."""
     return _tracked(items, "recording", total)
 
 
 def warnings(texts: Iterable[str]) -> None:
     """Print each warning once, to stderr."""
     for text in dict.fromkeys(texts):
-        tell(f"warning: {text}", "yellow")
+        print_err(f"warning: {text}", "yellow")
 
 
 def comparing(items: Iterable[T], total: int) -> Iterable[T]:
-    """Yield the pictures of a validation behind a progress bar, if a person looks on."""
+    """Yield the images of a validation with a progress bar, if stderr is a terminal."""
     return _tracked(items, "comparing", total)
 
 
@@ -144,12 +144,12 @@ def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
 
 
 def waiting(text: str) -> AbstractContextManager[Any]:
-    """Show a person that something goes on."""
+    """Show a spinner, if stderr is a terminal."""
     return err.status(text) if err.is_terminal else nullcontext()
 
 
 def conversion(made: Conversion) -> None:
-    """Print what a conversion made, the proof, and how to go on."""
+    """Print the result of a conversion, its verification, and the next command."""
     rows = [
         (
             row.kind if row.precision == "float32" else f"{row.kind} ({row.precision})",
@@ -170,7 +170,7 @@ def conversion(made: Conversion) -> None:
             out.print()
         table(("new output", "meaning"), made.outputs)
     for warning in made.warnings:
-        tell(f"warning: {warning}", "yellow")
+        print_err(f"warning: {warning}", "yellow")
     if out.is_terminal:
         out.print(f"\n{made.path}: written by {made.exporter}", markup=False, soft_wrap=True)
         out.print(f"onnxcam explain {made.path} img.jpg", style="bold", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``onnxcam validate``: does the candidate still look where the reference does?"""
+"""``onnxcam validate``: compare the predictions and explanations of two models."""
 
 from __future__ import annotations
 
@@ -15,50 +15,56 @@ def _own(*names: str, help: str) -> typer.models.OptionInfo:
 
 
 def command(
-    reference: Annotated[Path, typer.Argument(help="The model to be measured by, an .onnx file.", show_default=False)],
+    reference: Annotated[Path, typer.Argument(help="Reference model (.onnx).", show_default=False)],
     candidate: Annotated[
-        Path, typer.Argument(help="The model that is measured: quantised, pruned, converted, …", show_default=False)
+        Path,
+        typer.Argument(
+            help="Model to check against the reference: quantised, pruned, converted, …", show_default=False
+        ),
     ],
     images: options.Images,
-    method: Annotated[str, typer.Option("--method", "-m", help="A method's id.")] = "gradcam",
+    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "gradcam",
     target: Annotated[
-        str, typer.Option("--target", "-t", help="top (the reference's own), a class index or a label.")
+        str, typer.Option("--target", "-t", help="Class to explain: top (of the reference), an index or a label.")
     ] = "top",
     truth: options.Truth = None,
     mask_values: options.MaskValues = "object",
     require: options.Require = None,
     layer: options.Layer = "auto",
     candidate_layer: Annotated[
-        str | None, _own("--candidate-layer", help="The candidate's, where it has another name.")
+        str | None, _own("--candidate-layer", help="Layer of the candidate. Default: --layer.")
     ] = None,
     preprocess: options.Preprocess = None,
     reference_preprocess: Annotated[
-        str | None, _own("--reference-preprocess", help="The reference's own, in place of --preprocess.")
+        str | None, _own("--reference-preprocess", help="Preprocessing of the reference. Default: --preprocess.")
     ] = None,
     candidate_preprocess: Annotated[
-        str | None, _own("--candidate-preprocess", help="The candidate's own, in place of --preprocess.")
+        str | None, _own("--candidate-preprocess", help="Preprocessing of the candidate. Default: --preprocess.")
     ] = None,
     labels: options.Labels = None,
     settings: options.Settings = None,
     provider: options.Provider = "auto",
     candidate_provider: Annotated[
-        str | None, _own("--candidate-provider", help="The candidate's, where it is another.")
+        str | None, _own("--candidate-provider", help="Execution provider of the candidate. Default: --provider.")
     ] = None,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Also tell at which layer the two begin to look elsewhere.")
+        bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that a run holds.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 8,
     jobs: Annotated[
-        int | None, _own("--jobs", "-j", help="Threads that read pictures; else one a core, at most 4.")
+        int | None, _own("--jobs", "-j", help="Threads that read images. Default: one per core, at most 4.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="End at a picture that cannot be read.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("onnxcam-validation"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
-    """Compare two models picture by picture. Their answers, and where they look. Exit code 0: it holds, 1: not.
+    """Compare the predictions and explanations of two models. Exit code 0: all requirements are met, 1: at least one
+    fails.
 
-    What is killed on the way goes on where it was when the same command is given again.
+    An interrupted run resumes when you repeat the command.
     """
     from onnxcam.cli import show
     from onnxcam.compare.observer import Observer
@@ -93,4 +99,4 @@ def command(
         layers=layers,
         progress=show.comparing,
     )
-    verdict.tell(found, output, overwrite=overwrite, as_json=as_json)
+    verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

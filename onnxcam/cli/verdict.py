@@ -1,4 +1,4 @@
-"""What `onnxcam validate` and `onnxcam compare` end with: reports, a table, warnings, the verdict, the exit code."""
+"""End of `onnxcam validate` and `onnxcam compare`: write the reports, print the results, set the exit code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from onnxcam.compare.validation import Summary, Validation, Verdict
+    from onnxcam.compare.validation import Statistics, Validation, Verdict
 
-SHOWN = 3  # pictures that could not be read
+SHOWN = 3  # maximum unreadable images listed
 
 
-def tell(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> None:
-    """Write the reports, print what was found, and exit with code 1 where it did not pass."""
+def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Write the reports, print the results, and exit with code 1 if a requirement fails."""
     from onnxcam.cli import show
 
     found.save(output, overwrite)
@@ -32,7 +32,7 @@ def tell(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> 
 
 
 def _print(found: Validation) -> None:
-    """Print a row a metric: the mean and its interval, the worst picture, and what was asked for."""
+    """Print one row per metric: mean and interval, worst image, and requirements."""
     from onnxcam.cli import show
 
     asked: dict[str, list[Verdict]] = {}
@@ -46,7 +46,7 @@ def _print(found: Validation) -> None:
 
 
 def _print_layers(found: Validation) -> None:
-    """Print a row a layer that both have, from the input on."""
+    """Print one row per common layer, from input to output."""
     from onnxcam.cli import show
 
     def number(value: float | None) -> str:
@@ -61,45 +61,47 @@ def _print_layers(found: Validation) -> None:
     show.table(("layer", "size", "# cosine of activations", "# pearson", "# iou"), rows)
 
 
-def _line(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
-    """Return metric, mean, low, high, worst, its picture, how many pictures, what is required, whether it holds."""
+def _line(row: Statistics, asked: Sequence[Verdict]) -> tuple[str, ...]:
+    """Return metric, mean, low, high, worst, worst image, number of images, requirements, and whether they hold."""
     numbers = ("" if value is None else f"{value:.4f}" for value in (row.mean, row.low, row.high, row.worst))
     words = ", ".join(each.words for each in asked)
     holds = ("holds" if all(each.holds for each in asked) else "FAILS") if asked else ""
     return row.metric, *numbers, row.worst_picture, str(row.count), words, holds
 
 
-def _row(row: Summary, asked: Sequence[Verdict]) -> tuple[str, ...]:
-    from onnxcam.compare.pairs import METRICS
+def _row(row: Statistics, asked: Sequence[Verdict]) -> tuple[str, ...]:
+    from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 
-    arrow = "↑" if METRICS[row.metric].better == "higher" else "↓"
+    arrow = "↑" if AGREEMENT_METRICS[row.metric].better == "higher" else "↓"
     interval = "" if row.low is None or row.high is None else f"[{row.low:.3f}, {row.high:.3f}]"
     even = row.worst == row.median == row.mean
     worst = ("", "") if even else (f"{row.worst:.3f}", Path(row.worst_picture).name)
-    told = ", ".join(f"{one.words.removeprefix(row.metric).strip()} {'✓' if one.holds else '✗'}" for one in asked)
-    return f"{row.metric} {arrow}", f"{row.mean:.3f}", interval, *worst, told
+    requirements = ", ".join(
+        f"{one.words.removeprefix(row.metric).strip()} {'✓' if one.holds else '✗'}" for one in asked
+    )
+    return f"{row.metric} {arrow}", f"{row.mean:.3f}", interval, *worst, requirements
 
 
 def _note(found: Validation) -> None:
-    """Print what the user should know, and the verdict in one line."""
+    """Print warnings, and the verdict in one line."""
     from onnxcam.cli import show
-    from onnxcam.compare import layer_results as levels
+    from onnxcam.compare import layer_agreement
 
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*found.damaged, *left, *found.warnings])
     if found.levels:
-        show.tell(f"layers: {levels.told(found.levels)}")
+        show.print_err(f"layers: {layer_agreement.sentence(found.levels)}")
     style = "green" if found.passed else "red"
-    show.tell(_verdict(found), style)
+    show.print_err(_verdict(found), style)
 
 
 def _verdict(found: Validation) -> str:
     count = len(found.journal)
     on = f"on {count} picture{'s' if count != 1 else ''}"
     failing = [_failing(verdict) for verdict in found.verdicts if not verdict.holds]
-    return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all that was required holds"
+    return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all requirements hold"
 
 
 def _failing(verdict: Verdict) -> str:

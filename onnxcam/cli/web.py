@@ -1,4 +1,4 @@
-"""``onnxcam web``: the page as a folder of static files."""
+"""``onnxcam web``: write the web page as static files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from onnxcam.cli import options
 
 
 def command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("site"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("site"),
     model: options.Baked = None,
     runtime: options.Runtime = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write the page for baked models. It runs them in the browser; nothing leaves the device that shows it."""
+    """Write the web page for baked models. The browser runs them; no data leaves it."""
     from onnxcam.web.site import build
 
     folder = build(output, model=model, runtime=runtime, overwrite=overwrite)
-    typer.echo(f"{folder}: any web server can give it out, `python -m http.server -d {folder}` too")
+    typer.echo(f"{folder}: serve it with any web server, for example `python -m http.server -d {folder}`")

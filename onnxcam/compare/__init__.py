@@ -1,1 +1,1 @@
-"""Two models on the same pictures, here or on a device: recorded, compared, judged, reported."""
+"""Compare two models on the same images, here or on a device: record, compare, check requirements, report."""

@@ -1,15 +1,15 @@
-"""Two raw maps -> one grid and one scale, on which they can be compared.
+"""Align two raw maps: one grid and one scale, so that they can be compared.
 
-**Grid.** It lies over the part of the picture that both models see. It is as fine as the finer of the two maps, and has
-at least `SIDE` pixels a side: the windows of SSIM and the top fifth of the pixels say little of 3 × 3 cells. Maps come
-onto it as onto the picture, bilinearly (`heatmap.enlarge`).
+**Grid.** It covers the part of the image that both models see. It has the resolution of the finer map, and at least
+`SIDE` pixels per side, because SSIM windows and the top fifth of the pixels need more than 3 × 3 cells. Maps are
+resampled to it bilinearly (`heatmap.enlarge`).
 
-**Scale.** Of both maps the positive part, in the units of the score, real ones for quantised networks too. A cell of a
-map says what its place adds to the score, so that a map of fewer cells has larger ones: each map is multiplied by the
-number of its cells that a picture holds, evidence per area in place of per cell. Then both are divided by their
-*common* maximum. A candidate that looks at the same place with a tenth of the evidence is told by SSIM and strength,
-which depend on the scale; the correlations, IoU, distances and energy do not. Where scores are integers of unknown
-meaning there is no shared scale: each map is divided by its own maximum.
+**Scale.** Only the positive part of a map counts, in units of the score (dequantised for quantised models). A cell
+holds the evidence of its area, so cells of a coarser map are larger: each map is multiplied by the number of its cells
+per image, which gives evidence per area. Then both maps are divided by their *common* maximum. SSIM and strength depend
+on this scale and detect a candidate that has the same map at a tenth of the strength; the correlations, IoU, distances
+and energy do not. If the scores are integers without known units, there is no common scale: each map is divided by its
+own maximum.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from onnxcam.compare.outcome import Outcome
 from onnxcam.media import heatmap
 from onnxcam.media.frame import Frame
 
+__all__ = ["SIDE", "ComparisonGrid", "Evidence", "Heat", "common_grid"]
+
 SIDE = 56
-"""The least side of the grid, and the longer side of the maps that a pair keeps."""
+"""Minimum side of the grid, and longer side of the stored maps, in pixels."""
 
 Heat = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The positive part of a map, per area [h, w], and the rectangle of the picture, (H, W), that it covers."""
+    """Positive part of a map per area, float32 [h, w], and the rectangle it covers in an image of *size* (H, W)."""
 
     heat: Heat
     frame: Frame
@@ -40,7 +42,7 @@ class Evidence:
 
     @classmethod
     def of(cls, outcome: Outcome) -> Evidence:
-        """Return what the map of *outcome*, which has one, says."""
+        """Return the evidence in the map of *outcome*; the map must not be None."""
         assert outcome.map is not None
         height, width = outcome.size
         frame = outcome.frame or Frame(0, 0, width, height)
@@ -48,7 +50,7 @@ class Evidence:
         return cls(np.maximum(outcome.map, 0) * np.float32(cells), frame, outcome.size)
 
     def on(self, rectangle: Frame, shape: tuple[int, int]) -> Heat:
-        """Return the map over a *rectangle* of the picture as pixels [*shape]."""
+        """Return the map over a *rectangle* of the image, resampled to *shape* (h, w)."""
         y, x = (_span(rectangle, axis) / length for axis, length in enumerate(shape))
         own, first = self.frame, rectangle
         frame = Frame(
@@ -57,47 +59,47 @@ class Evidence:
         return heatmap.enlarge(self.heat, frame, shape)
 
     def over_picture(self) -> Heat:
-        """Return the map at the picture's size."""
+        """Return the map at the size of the image, [H, W]."""
         return heatmap.enlarge(self.heat, self.frame, self.size)
 
-    def drawn(self) -> Heat:
-        """Return the map over the whole picture, `SIDE` pixels along the longer side."""
+    def thumbnail(self) -> Heat:
+        """Return the map over the whole image, with `SIDE` pixels along the longer side."""
         height, width = self.size
         scale = SIDE / max(self.size)
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         return _shrunk(self.on(Frame(0, 0, width, height), self._fine(shape)), shape)
 
     def _fine(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return a whole multiple of *shape* that is no coarser than the map, so that no cell falls between pixels."""
+        """Return an integer multiple of *shape* that is at least as fine as the map, so that no cell is skipped."""
         lengths = (self.heat.shape[axis] * self.size[axis] / _span(self.frame, axis) / shape[axis] for axis in (0, 1))
         y, x = (max(1, math.ceil(length)) for length in lengths)
         return shape[0] * y, shape[1] * x
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Pixels over a rectangle of a picture."""
+class ComparisonGrid:
+    """Pixel grid of *shape* (h, w) over a rectangle of an image of *size* (H, W)."""
 
     rectangle: Frame
     shape: tuple[int, int]
-    size: tuple[int, int]  # of the picture
+    size: tuple[int, int]
 
     @property
     def spacing(self) -> tuple[float, float]:
-        """Return how far pixels are apart, (y, x), as shares of the picture's diagonal."""
+        """Distance of neighbouring pixels, (y, x), as a fraction of the image diagonal."""
         y, x = (_span(self.rectangle, axis) / self.shape[axis] / math.hypot(*self.size) for axis in (0, 1))
         return y, x
 
-    def laid(self, first: Evidence, second: Evidence, *, shared: bool) -> tuple[Heat, Heat]:
-        """Return both on the grid, in [0, 1]: by their common maximum, or each by its own where not *shared*."""
+    def align(self, first: Evidence, second: Evidence, *, shared: bool) -> tuple[Heat, Heat]:
+        """Return both maps on the grid, in [0, 1]: divided by their common maximum if *shared*, else by their own."""
         a, b = (one.on(self.rectangle, self.shape) for one in (first, second))
         tops = float(a.max()), float(b.max())
         own, other = (max(tops),) * 2 if shared else tops
         return a / np.float32(own or 1), b / np.float32(other or 1)
 
 
-def common_grid(first: Evidence, second: Evidence) -> Grid | None:
-    """Return the grid for two maps; None where the models see nothing in common."""
+def common_grid(first: Evidence, second: Evidence) -> ComparisonGrid | None:
+    """Return the grid for two maps; None if the models see no common part of the image."""
     (height, width), frames = first.size, (first.frame, second.frame)
     x0, y0 = (max(0.0, *(getattr(frame, name) for frame in frames)) for name in ("x0", "y0"))
     x1 = min(float(width), *(frame.x1 for frame in frames))
@@ -111,7 +113,7 @@ def common_grid(first: Evidence, second: Evidence) -> Grid | None:
         )
         for axis in (0, 1)
     )
-    return Grid(seen, (rows, columns), first.size)
+    return ComparisonGrid(seen, (rows, columns), first.size)
 
 
 def _span(frame: Frame, axis: int) -> float:

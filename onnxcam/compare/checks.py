@@ -1,4 +1,4 @@
-"""What makes a validation void, or doubtful: models that do not belong together, a reference that knows nothing."""
+"""Checks of a comparison: errors for models that cannot be compared, warnings for results that say little."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.observer import Observer
-from onnxcam.compare.pairs import Pair
 from onnxcam.compare.thresholds import Requirement
-from onnxcam.compare.validation import Summary
+from onnxcam.compare.validation import Statistics
 from onnxcam.errors import MetricError
 from onnxcam.metrics.truth import Truth
 
+__all__ = ["FEW", "Comparable", "preprocessing_warnings", "require_comparable", "result_warnings"]
+
 FEW = 5
-"""So few pictures may all be hard, or all of one class, without anything being wrong."""
+"""With this many images or fewer, a constant prediction or no correct prediction is no cause for a warning."""
 
 
-class Compared(Protocol):
-    """What is compared: two models here and now, or their recordings."""
+class Comparable(Protocol):
+    """Model or recording that can be compared."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for messages."""
 
     @property
     def classes(self) -> int:
-        """How many classes it has."""
+        """Number of classes."""
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """What they are called."""
+        """Names of the classes."""
 
 
-def check(reference: Compared, candidate: Compared, requirements: Sequence[Requirement], truth: Truth | None) -> None:
-    """MetricError where the two cannot be compared, or what is required cannot be measured."""
+def require_comparable(
+    reference: Comparable, candidate: Comparable, requirements: Sequence[Requirement], truth: Truth | None
+) -> None:
+    """Raise MetricError if the two cannot be compared, or if a requirement cannot be measured."""
     counts = reference.classes, candidate.classes
     if counts[0] != counts[1]:
         raise MetricError(
@@ -50,32 +54,35 @@ def check(reference: Compared, candidate: Compared, requirements: Sequence[Requi
             )
     for requirement in requirements:
         if requirement.metric.startswith(("energy", "accuracy")) and truth is None:
-            raise MetricError(f"'{requirement}' needs to know where the objects are; give --truth, masks or boxes")
+            raise MetricError(f"'{requirement}' needs ground truth; give --truth, masks or boxes")
         if requirement.metric == "top5" and counts[0] <= 5:
             raise MetricError(f"'{requirement}' says nothing of {counts[0]} classes; leave it out")
 
 
-def differing(reference: Observer, candidate: Observer) -> list[str]:
-    """Return a warning where one picture becomes different real numbers in the two models: most often a slip."""
+def preprocessing_warnings(reference: Observer, candidate: Observer) -> list[str]:
+    """Return a warning if the two models preprocess pixel values differently, which is usually a mistake."""
     pair = reference.network.preprocessing, candidate.network.preprocessing
     numbers = [tuple(getattr(how, name, None) for name in ("range", "mean", "std", "order")) for how in pair]
     if numbers[0] == numbers[1]:
         return []
     return [
-        f"the two models get different numbers of one picture: the reference by {pair[0]}, the candidate by {pair[1]}; "
-        "if that is not meant, give one --preprocess for both"
+        f"the two models preprocess pictures differently: the reference by {pair[0]}, the candidate by {pair[1]}; "
+        "if this is not intended, give one --preprocess for both"
     ]
 
 
 def _plain(label: str) -> str:
-    """Return the first synonym, in lower case."""
+    """Return the first synonym of *label*, in lower case."""
     return label.split(",")[0].replace("_", " ").strip().casefold()
 
 
-def about(pairs: Sequence[Pair], summaries: Mapping[str, Summary], labels: Sequence[str] | None) -> list[str]:
-    """Return what the user should know before believing the numbers.
+def result_warnings(
+    pairs: Sequence[ImageComparison], summaries: Mapping[str, Statistics], labels: Sequence[str] | None
+) -> list[str]:
+    """Return warnings about results that say little.
 
-    MetricError where the truth says that the reference is wrong on all of more than a `FEW` pictures.
+    Raises:
+        MetricError: the reference is wrong on all images, by the ground truth, and there are more than `FEW`.
     """
     warnings, count = [], len(pairs)
     tops, confident, blank = Counter[int](), [], 0

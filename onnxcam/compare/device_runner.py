@@ -1,7 +1,7 @@
-"""The runner: a packed model over pictures on the device, into a recording. One file that stands alone.
+"""Runner for devices: run a packed model on images and write a recording. This file imports nothing of onnxcam.
 
-It needs Python 3.8, NumPy and ONNX Runtime, and nothing of onnxcam: `onnxcam pack` copies it, as ``run.py``, beside the
-model. `Writer`, by which recordings are written (docs/recording.md), is here for that reason; onnxcam uses it too.
+It needs Python 3.8, NumPy and ONNX Runtime. `onnxcam pack` copies it as ``run.py`` next to the model. Therefore
+`RecordingWriter` (docs/recording.md), which onnxcam uses too, is defined here.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ DONE, PART = "recording.json", "recording.part"
 SEAL = b'"seal"'
 CRC = b', "crc32": "'
 TENSORS = {"scores": "<f4", "maps": "<f4", "classes": "<i8"}
-EVERY = 2.0  # seconds between two syncs to the disk
+EVERY = 2.0  # seconds between syncs to disk
 
 
-class Trouble(Exception):
-    """What goes wrong, in one line."""
+class RunnerError(Exception):
+    """Error with a one-line message."""
 
 
-class DiskTrouble(Trouble):
-    """The disk is full, fails, or refuses."""
+class DiskError(RunnerError):
+    """Error of the disk: full, failing, or no permission."""
 
 
-class Writer:
-    """A recording that grows: each picture is appended, and `close` completes it.
+class RecordingWriter:
+    """Write a recording image by image; `close` completes it.
 
-    What was written before the process died is found again, where *header* (all of ``recording.json`` but pictures and
-    tensors) is the same; `already` tells which pictures those are, ``damaged`` is a warning where some were not as
-    they were written, "" else. Trouble for a folder that holds a whole recording, the beginning of another, or one that
-    another run writes; DiskTrouble from all methods.
+    An unfinished recording with the same *header* (the content of ``recording.json`` except images and tensors) is
+    resumed: `already` says which images it has, ``damaged`` is a warning if some were damaged, otherwise "".
+
+    Raises:
+        RunnerError: the folder holds a finished or another recording, or another run writes it.
+        DiskError: writing fails; raised by all methods.
     """
 
     def __init__(self, folder: str | os.PathLike[str], header: dict[str, Any]) -> None:
@@ -66,27 +68,29 @@ class Writer:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn errors of the disk into DiskTrouble."""
+        """Turn OSError into DiskError."""
         try:
             yield
         except OSError as error:
-            raise DiskTrouble(
+            raise DiskError(
                 f"cannot write into '{self.folder}': {error.strerror}; make room there, or choose another folder"
             ) from None
 
     def _refuse_whole(self) -> None:
         if os.path.exists(str(self.folder / DONE)):
-            raise Trouble(f"'{self.folder}' holds a recording; choose another folder, or delete it")
+            raise RunnerError(f"'{self.folder}' holds a recording; choose another folder, or delete it")
 
     def _refuse_others(self) -> None:
-        """Raise Trouble where a recording would begin with tensors that it did not write."""
+        """Raise RunnerError if the folder holds tensors of no known recording."""
         for name in TENSORS:
             file = self.folder / f"{name}.bin"
             if file.exists() and file.stat().st_size:
-                raise Trouble(f"'{file}' belongs to no recording that was begun; choose another folder, or delete it")
+                raise RunnerError(
+                    f"'{file}' belongs to no recording that was begun; choose another folder, or delete it"
+                )
 
     def _take_up(self) -> None:
-        """Read what is whole in the files, and cut off what is not."""
+        """Read the intact part of the files and cut off the rest."""
         first, lines = self._lines()
         self._seed = zlib.crc32(first)
         self._end = len(first)
@@ -107,7 +111,7 @@ class Writer:
             file.truncate(self._ends[name])
 
     def _lines(self) -> tuple[bytes, list[bytes]]:
-        """Return the first line, which is written where there is none, and the others; half a line is none."""
+        """Return the first line (written if missing) and the others, without an incomplete last line."""
         lines = self._part.read().splitlines(True)
         if lines and not lines[-1].endswith(b"\n") and (lines[1:] or _begins(lines[0])):
             lines.pop()
@@ -118,18 +122,20 @@ class Writer:
         try:
             found = entry_of(lines[0])
         except ValueError:
-            raise Trouble(
+            raise RunnerError(
                 f"'{self.folder}' is damaged: {PART} does not begin as this version begins it; delete the folder, and "
                 "start again"
             ) from None
         header = json.loads(json.dumps(self.header))
         if found != header:
             parts = ", ".join(differing(found, header))
-            raise Trouble(f"'{self.folder}' holds the beginning of another recording ({parts}); choose another folder")
+            raise RunnerError(
+                f"'{self.folder}' holds the beginning of another recording ({parts}); choose another folder"
+            )
         return lines[0], lines[1:]
 
     def _read(self, line: bytes) -> dict[str, Any] | None:
-        """Return the picture that a line says, None where the line or its numbers are damaged."""
+        """Return the image entry of a line; None if the line or its tensors are damaged."""
         try:
             picture = entry_of(line, self._seed)
             ends, sum_ = picture.pop("ends"), picture.pop("sum")
@@ -143,7 +149,7 @@ class Writer:
         for name, length in lengths.items():
             there = os.fstat(self._files[name].fileno()).st_size
             if ends[name] > there:
-                raise Trouble(
+                raise RunnerError(
                     f"'{self.folder}' is damaged: {name}.bin is too short; delete the folder, and start again"
                 )
             self._files[name].seek(self._ends[name])
@@ -154,15 +160,15 @@ class Writer:
         return picture
 
     def already(self, picture: dict[str, Any]) -> bool:
-        """Whether the *picture* (name, sha256) was written before the process died; as often as it was."""
+        """Whether the resumed recording holds the *picture* (name, sha256); each recorded copy counts once."""
         key = (picture["name"], picture["sha256"])
         self._before[key] -= 1
         return self._before[key] >= 0
 
     def add(self, picture: dict[str, Any], scores: Any, map: Any, chosen: int) -> None:
-        """Append a *picture* (name, sha256, size, frame, why): its *scores* [K], the *map* [h, w] of class *chosen*.
+        """Append a *picture* (name, sha256, size, frame, why): its *scores* [K] and the *map* [h, w] of class *chosen*.
 
-        Without a map, None, ``why`` says why.
+        If *map* is None, ``why`` gives the reason.
         """
         import numpy as np
 
@@ -182,7 +188,7 @@ class Writer:
             self.sync()
 
     def sync(self) -> None:
-        """Have all that was added on the disk: tensors first, so that a line never promises what is not there."""
+        """Sync to disk: tensors first, so that a line never refers to missing data."""
         lines = b"".join(self._pending)
         with self._writing():
             for file in self._files.values():
@@ -194,23 +200,23 @@ class Writer:
         self._synced = time.monotonic()
 
     def close(self, unreadable: Any = (), warnings: Any = ()) -> None:
-        """Complete the recording: ``recording.json`` appears, whole. There is at least one picture.
+        """Complete the recording, which has at least one image: write ``recording.json`` atomically.
 
-        *unreadable* are (picture, why) of those left out, *warnings* what whoever compares should know.
+        *unreadable* are (path, reason) of skipped images; *warnings* are shown when the recording is compared.
         """
         try:
             self.sync()
             bad = [{"name": name, "why": why} for name, why in unreadable]
             with self._writing():
-                told = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
-                _replace(self.folder / DONE, sealed(dict(self.header, **told, warnings=list(warnings))))
+                body = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
+                _replace(self.folder / DONE, sealed(dict(self.header, **body, warnings=list(warnings))))
         finally:
             self._shut()
-        with contextlib.suppress(OSError):  # another run looks whether it may write
+        with contextlib.suppress(OSError):  # another run may hold it open
             (self.folder / PART).unlink()
 
     def _tensors(self) -> dict[str, Any]:
-        """Return what ``recording.json`` says of the tensors."""
+        """Return the tensor entries of ``recording.json``."""
         count = len(self.pictures)
         shapes = {"scores": [count, self._ends["scores"] // 4 // count], "maps": [self._ends["maps"] // 4]}
         shapes["classes"] = [count]
@@ -227,7 +233,7 @@ class Writer:
         }
 
     def leave(self) -> None:
-        """Leave off, with all that was added on the disk: a writer of the same header goes on from here."""
+        """Stop and sync; a writer with the same header resumes from here."""
         try:
             if not self._part.closed:
                 self.sync()
@@ -241,13 +247,13 @@ class Writer:
 
 
 def line_of(entry: dict[str, Any], seed: int = 0) -> bytes:
-    """Return *entry* as a line of JSON that ends in its checksum; *seed* is that of what the line belongs to."""
+    """Return *entry* as a line of JSON with a checksum at its end; *seed* starts the checksum."""
     body = json.dumps(entry, allow_nan=False)[:-1].encode()
     return body + CRC + b'%08x"}\n' % zlib.crc32(body, seed)
 
 
 def entry_of(line: bytes, seed: int = 0) -> dict[str, Any]:
-    """Return what `line_of` made a line of; ValueError where one bit of it is another."""
+    """Return the entry in a line, the inverse of `line_of`; raise ValueError if the line is damaged."""
     body, _, end = line.rpartition(CRC)
     if end != b'%08x"}\n' % zlib.crc32(body, seed):
         raise ValueError("the checksum differs")
@@ -261,31 +267,33 @@ def entry_of(line: bytes, seed: int = 0) -> dict[str, Any]:
 
 
 def _begins(line: bytes) -> bool:
-    """Whether it can be the beginning of a first line."""
+    """Whether *line* is the beginning of a first line."""
     begin = b'{"format": "' + FORMAT.encode()
     return line.startswith(begin) or begin.startswith(line)
 
 
 def _locked(part: Path) -> Any:
-    """Return the file *part*, which no other process locks until this one closes it or ends."""
+    """Open and lock the file *part* until it is closed or this process ends."""
     while True:
         file = _opened(part)
         if not _lock(file):
             file.close()
-            raise Trouble(f"another run writes '{part.parent}'; wait until it ends, or choose another folder")
+            raise RunnerError(f"another run writes '{part.parent}'; wait until it ends, or choose another folder")
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.stat(str(part)), os.fstat(file.fileno())):  # else it was deleted meanwhile
+            if os.path.samestat(
+                os.stat(str(part)), os.fstat(file.fileno())
+            ):  # otherwise it was deleted in the meantime
                 return file
         file.close()
 
 
 def _lock(file: Any) -> bool:
-    """Keep other processes from locking *file* until it is closed, where the disk can; False where another did."""
+    """Lock *file* until it is closed, if the file system can; return False if another process holds the lock."""
     try:
         if sys.platform == "win32":
             import msvcrt
 
-            file.seek(2**30)  # what is written stays readable
+            file.seek(2**30)  # far behind the content, which stays readable
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
             file.seek(0)
         else:
@@ -298,7 +306,7 @@ def _lock(file: Any) -> bool:
 
 
 def _opened(path: Path) -> Any:
-    """Return the file, which is made where it is not there, without a buffer: what is written is written."""
+    """Open the file unbuffered; create it if missing."""
     return os.fdopen(os.open(str(path), os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b", 0)
 
 
@@ -309,7 +317,7 @@ def _put(file: Any, data: bytes, place: int) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write *data* to *path*, whole or not at all."""
+    """Write *data* to *path* atomically."""
     draft = path.with_name(path.name + ".draft")
     try:
         with draft.open("wb") as file:
@@ -324,22 +332,23 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def sealed(whole: dict[str, Any]) -> bytes:
-    """Return *whole* as the text of ``recording.json``: at its end the hash of all that stands before it."""
+    """Return *whole* as the text of ``recording.json``; it ends with the hash of the text before."""
     body = json.dumps(whole, indent=1)[:-2].encode() + b",\n "
     return body + SEAL + b': "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of the file."""
+def digest(*paths: Path) -> str:
+    """Return the SHA-256 of the files, one after the other, as hexadecimal digits."""
     found = hashlib.sha256()
-    with path.open("rb") as file:
-        for piece in iter(lambda: file.read(1 << 20), b""):
-            found.update(piece)
+    for path in paths:
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                found.update(piece)
     return found.hexdigest()
 
 
 def differing(one: dict[str, Any], other: dict[str, Any], where: str = "") -> list[str]:
-    """Return the paths of what differs between two JSON objects."""
+    """Return the paths of the keys that differ between two JSON objects."""
     found: list[str] = []
     for key in sorted({*one, *other}):
         a, b = one.get(key), other.get(key)
@@ -351,29 +360,31 @@ def differing(one: dict[str, Any], other: dict[str, Any], where: str = "") -> li
 
 
 def read_picture(path: Path) -> Any:
-    """Return the picture, uint8 [H, W, 3] RGB: .npy, binary .ppm or .pgm, or, where it is there, what PIL reads."""
+    """Read an image as uint8 RGB [H, W, 3]: .npy, binary .ppm or .pgm, and with Pillow its formats."""
     import numpy as np
 
     if not os.path.isfile(str(path)):
-        raise Trouble(f"{path}: no such file; check the name")
+        raise RunnerError(f"{path}: no such file; check the name")
     try:
         with path.open("rb") as file:
             data = file.read() if file.peek(2)[:2] in (b"P5", b"P6") else b""
     except OSError as error:
-        raise Trouble(f"{path}: cannot be read: {error.strerror}; check the file") from None
+        raise RunnerError(f"{path}: cannot be read: {error.strerror}; check the file") from None
     if data:
         picture = _netpbm(data, path)
     elif path.suffix.lower() == ".npy":
         try:
             picture = np.array(np.lib.format.open_memmap(str(path), mode="r"))
-        except Exception:  # of many kinds, as files can be damaged
-            raise Trouble(f"{path}: is no .npy file, or is cut off") from None
+        except Exception:  # damaged files raise many kinds of errors
+            raise RunnerError(f"{path}: is no .npy file, or is cut off") from None
     else:
         picture = _by_pil(path)
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise Trouble(f"{path}: is {picture.dtype} {list(picture.shape)}; a picture is uint8 [H, W, 3] in RGB order")
+        raise RunnerError(
+            f"{path}: is {picture.dtype} {list(picture.shape)}; a picture is uint8 [H, W, 3] in RGB order"
+        )
     return picture
 
 
@@ -393,11 +404,11 @@ def _netpbm(data: bytes, path: Path) -> Any:
             words.append(data[at:end])
         at = end + 1
     if len(words) < 4 or not all(word.isdigit() and len(word) < 7 for word in words[1:]) or words[3] != b"255":
-        raise Trouble(f"{path}: is no PPM or PGM of 8 bits; save it as one of 0 to 255")
+        raise RunnerError(f"{path}: is no PPM or PGM of 8 bits; save it as one of 0 to 255")
     shape = [int(words[2]), int(words[1]), 3 if words[0] == b"P6" else 1]
     count = shape[0] * shape[1] * shape[2]
     if len(data) - at < count:
-        raise Trouble(f"{path}: the picture is cut off; copy it again")
+        raise RunnerError(f"{path}: the picture is cut off; copy it again")
     pixels = np.frombuffer(data, np.uint8, count, at).reshape(shape)
     return pixels if shape[2] == 3 else pixels[..., 0]
 
@@ -408,33 +419,35 @@ def _by_pil(path: Path) -> Any:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise Trouble(f"{path}: without Pillow only .npy, .ppm and .pgm are read; save it as one of these") from None
+        raise RunnerError(
+            f"{path}: without Pillow only .npy, .ppm and .pgm are read; save it as one of these"
+        ) from None
     try:
         with Image.open(str(path)) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except Exception:  # of many kinds, as files can be damaged
-        raise Trouble(f"{path}: is no picture that Pillow reads, or is damaged") from None
+    except Exception:  # damaged files raise many kinds of errors
+        raise RunnerError(f"{path}: is no picture that Pillow reads, or is damaged") from None
 
 
-class Pack:
-    """What `onnxcam pack` put beside this file: ``pack.json``, the model, and perhaps prepared tensors."""
+class DevicePack:
+    """Content of a pack: ``pack.json``, the model, and optional preprocessed images."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.says = json.loads((folder / "pack.json").read_text("utf-8"))
+            self.manifest = json.loads((folder / "pack.json").read_text("utf-8"))
         except (OSError, ValueError):
-            raise Trouble(f"no pack.json in '{folder}'; unpack the whole zip and run its run.py") from None
-        if not isinstance(self.says, dict) or not isinstance(self.says.get("files"), dict):
-            raise Trouble(f"'{folder / 'pack.json'}' is damaged; unpack the zip again")
-        if self.says.get("format") != PACK or self.says.get("version") != VERSION:
-            raise Trouble(f"'{folder / 'pack.json'}' is of another version; make the pack again")
-        for name, sha256 in self.says["files"].items():
+            raise RunnerError(f"no pack.json in '{folder}'; unpack the whole zip and run its run.py") from None
+        if not isinstance(self.manifest, dict) or not isinstance(self.manifest.get("files"), dict):
+            raise RunnerError(f"'{folder / 'pack.json'}' is damaged; unpack the zip again")
+        if self.manifest.get("format") != PACK or self.manifest.get("version") != VERSION:
+            raise RunnerError(f"'{folder / 'pack.json'}' is of another version; make the pack again")
+        for name, sha256 in self.manifest["files"].items():
             if not (folder / name).is_file() or digest(folder / name) != sha256:
-                raise Trouble(f"'{folder / name}' is missing or damaged; unpack the zip again")
+                raise RunnerError(f"'{folder / name}' is missing or damaged; unpack the zip again")
 
     def session(self, provider: str, threads: int) -> Any:
-        """Return the model on ONNX Runtime."""
+        """Open the model in ONNX Runtime."""
         import onnxruntime  # noqa: TID251 - this file runs where onnxcam is not
 
         there = onnxruntime.get_available_providers()
@@ -444,41 +457,41 @@ class Pack:
         else:
             found = [name for name in there if name.lower().startswith(provider.lower())]
             if not found:
-                raise Trouble(f"no provider {provider!r} in this onnxruntime; there is {', '.join(there)}")
+                raise RunnerError(f"no provider {provider!r} in this onnxruntime; there is {', '.join(there)}")
             wanted = list(dict.fromkeys(found[:1] + wanted))
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 4, threads
         try:
-            return onnxruntime.InferenceSession(str(self.folder / self.says["model"]), options, providers=wanted)
-        except Exception as error:  # of many kinds
-            raise Trouble(f"ONNX Runtime refuses the model: {_first(error)}") from error
+            return onnxruntime.InferenceSession(str(self.folder / self.manifest["model"]), options, providers=wanted)
+        except Exception as error:  # of any kind
+            raise RunnerError(f"ONNX Runtime refuses the model: {_first(error)}") from error
 
     def count(self, paths: list[Path]) -> int:
-        """Return how many pictures there will be; Trouble where there are none, or too many."""
-        if paths and self.says["tensors"]:
-            raise Trouble("the pack brings its pictures along, prepared; give none")
-        if not paths and not self.says["tensors"]:
-            raise Trouble("give pictures of the model's input size: .npy, .ppm or .pgm")
-        return len(paths or self.says["pictures"])
+        """Return the number of images; raise RunnerError if the arguments do not fit the pack."""
+        if paths and self.manifest["tensors"]:
+            raise RunnerError("the pack contains its pictures; give none")
+        if not paths and not self.manifest["tensors"]:
+            raise RunnerError("give pictures of the model's input size: .npy, .ppm or .pgm")
+        return len(paths or self.manifest["pictures"])
 
     def each(
         self, paths: list[Path], already: Callable[[dict[str, Any]], bool], bad: list[tuple[str, str]]
     ) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Yield each picture that is not there *already*, and its tensor [1, ...]; note unreadable ones in *bad*."""
+        """Yield each image that is not recorded *already* and its tensor [1, ...]; add unreadable ones to *bad*."""
         import numpy as np
 
-        if self.says["tensors"]:
-            kind = self.says["tensors"]
+        if self.manifest["tensors"]:
+            kind = self.manifest["tensors"]
             shape = tuple(kind["shape"])
             tensors = np.memmap(str(self.folder / kind["file"]), np.dtype(kind["dtype"]), "r", shape=shape)
-            for row, picture in enumerate(self.says["pictures"]):
+            for row, picture in enumerate(self.manifest["pictures"]):
                 if not already(picture):
                     yield picture, np.array(tensors[row : row + 1])
         for path in paths:
             try:
                 pixels = read_picture(path)
                 self._fit(pixels, path)
-            except Trouble as error:
+            except RunnerError as error:
                 bad.append((str(path), str(error)))
                 continue
             picture = {"name": str(path), "sha256": digest(path), "size": list(pixels.shape[:2])}
@@ -486,39 +499,41 @@ class Pack:
                 yield picture, pixels[None]
 
     def _fit(self, pixels: Any, path: Path) -> None:
-        wanted = self.says["size"]
+        wanted = self.manifest["size"]
         if any(isinstance(length, int) and length != have for length, have in zip(wanted, pixels.shape)):  # noqa: B905
             have = f"{pixels.shape[1]} x {pixels.shape[0]}"
-            raise Trouble(f"{path}: is {have} pixels, the model takes {wanted[1]} x {wanted[0]}; scale it first")
+            raise RunnerError(f"{path}: is {have} pixels, the model takes {wanted[1]} x {wanted[0]}; scale it first")
 
 
-def record(pack: Pack, asked: argparse.Namespace) -> int:
-    """Run the model over the pictures, into a recording; return how many there are."""
+def record(pack: DevicePack, asked: argparse.Namespace) -> int:
+    """Run the model on the images and write a recording; return the number of images in it."""
     import numpy as np
 
-    says, total = pack.says, pack.count(asked.pictures)
+    manifest, total = pack.manifest, pack.count(asked.pictures)
     session = pack.session(asked.provider, asked.threads)
-    model = dict(says["header"]["model"], provider=session.get_providers()[0])
-    writer = Writer(asked.output, dict(says["header"], model=model))
+    model = dict(manifest["header"]["model"], provider=session.get_providers()[0])
+    writer = RecordingWriter(asked.output, dict(manifest["header"], model=model))
     batch = session.get_inputs()[0].shape[0]
     bad: list[tuple[str, str]] = []
     try:
         for picture, tensor in pack.each(asked.pictures, writer.already, bad):
-            feeds = {says["input"]: np.repeat(tensor, batch, 0) if isinstance(batch, int) else tensor}
-            if says["wanted"]:
-                feeds[says["wanted"]] = np.array([says["classes"].get(picture["sha256"], asked.class_)] * len(tensor))
-            scores, heat, chosen = _ask(session, says["outputs"], feeds, picture["name"])
+            feeds = {manifest["input"]: np.repeat(tensor, batch, 0) if isinstance(batch, int) else tensor}
+            if manifest["wanted"]:
+                feeds[manifest["wanted"]] = np.array(
+                    [manifest["classes"].get(picture["sha256"], asked.class_)] * len(tensor)
+                )
+            scores, heat, chosen = _ask(session, manifest["outputs"], feeds, picture["name"])
             real = np.asarray(scores, np.float64).reshape(-1)
-            if says["units"]:
-                real = (real - says["units"][1]) * says["units"][0]
+            if manifest["units"]:
+                real = (real - manifest["units"][1]) * manifest["units"][0]
             writer.add(picture, real, heat, int(chosen))
             _show(f"{len(writer.pictures)} / {total}")
         if not writer.pictures:
-            raise Trouble(f"none of the {total} pictures can be read; the first: {bad[0][1]}")
+            raise RunnerError(f"none of the {total} pictures can be read; the first: {bad[0][1]}")
     except BaseException:
         writer.leave()
         raise
-    writer.close(bad, says["warnings"])
+    writer.close(bad, manifest["warnings"])
     for why in [*filter(None, [writer.damaged]), *(why for _, why in bad)]:
         print(f"warning: {why}", file=sys.stderr)
     return len(writer.pictures)
@@ -528,7 +543,7 @@ def _ask(session: Any, outputs: list[str], feeds: dict[str, Any], name: str) -> 
     try:
         return [output[0] for output in session.run(outputs, feeds)]
     except Exception as error:
-        raise Trouble(f"{name}: ONNX Runtime failed: {_first(error)}; run again to go on behind it") from error
+        raise RunnerError(f"{name}: ONNX Runtime failed: {_first(error)}; run again to continue after it") from error
 
 
 def _show(text: str) -> None:
@@ -541,24 +556,30 @@ def _first(error: BaseException) -> str:
 
 
 def main() -> int:
-    """Parse, record, say it. Bad input ends with one line and exit code 2."""
-    parser = argparse.ArgumentParser("run.py", description="Run the packed model over pictures, into a recording.")
-    parser.add_argument("pictures", nargs="*", type=Path, help="pictures, if the pack has none: .npy, .ppm, .pgm")
-    parser.add_argument("-o", "--output", type=Path, default=Path("run"), help="folder of the recording (run)")
-    parser.add_argument("--provider", default="auto", help="auto, cpu, cuda, or another of ONNX Runtime's")
-    parser.add_argument("--threads", type=int, default=0, help="threads of one operator; 0: ONNX Runtime's choice")
-    parser.add_argument("--class", dest="class_", type=int, default=-1, help="if the class is an input: its index")
+    """Parse the command line and record. Invalid input ends with one line and exit code 2."""
+    parser = argparse.ArgumentParser("run.py", description="Run the packed model on images and write a recording.")
+    parser.add_argument("pictures", nargs="*", type=Path, help="images, if the pack has none: .npy, .ppm, .pgm")
+    parser.add_argument("-o", "--output", type=Path, default=Path("run"), help="recording folder (run)")
+    parser.add_argument("--provider", default="auto", help="execution provider of ONNX Runtime: auto, cpu, cuda, ...")
+    parser.add_argument("--threads", type=int, default=0, help="threads per operator; 0: chosen by ONNX Runtime")
+    parser.add_argument(
+        "--class",
+        dest="class_",
+        type=int,
+        default=-1,
+        help="index of the class to explain, if the pack was made with --target input",
+    )
     asked = parser.parse_args()
     start = time.monotonic()
     try:
-        count = record(Pack(Path(__file__).resolve().parent), asked)
-    except Trouble as error:
+        count = record(DevicePack(Path(__file__).resolve().parent), asked)
+    except RunnerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run again to go on", file=sys.stderr)
+        print("stopped; run again to resume", file=sys.stderr)
         return 130
-    except Exception as error:  # whatever a damaged pack may lead to
+    except Exception as error:  # a damaged pack can raise anything
         print(f"error: {type(error).__name__}: {_first(error)}; unpack the zip again", file=sys.stderr)
         return 2
     print(f"{count} pictures in {asked.output}{os.sep} ({time.monotonic() - start:.1f} s)")

@@ -1,10 +1,9 @@
-"""Pairs on disk, a line of JSON each, appended as they come: what was done outlives a kill, and memory holds none.
+"""Journal of image comparisons on disk: one line of JSON per image, appended, so that an interrupted run can resume.
 
-The first line says what is compared, each other line is one picture's `Pair`, under its number in the list of pictures.
-A line ends in its checksum, `onnxcam.compare.device_runner.line_of`, which the first line is part of. A kill in the
-middle of a line leaves half a line at the end, which is dropped when the journal is opened again; its picture is done
-once more. So is that of a damaged line, which becomes blank. Lines are synced to the disk in batches. One run at a time
-writes: the file is locked until the run ends, however it ends.
+The first line identifies what is compared. Each other line holds one `ImageComparison` and the number of its image. A
+line ends in a checksum that also covers the first line (`onnxcam.compare.device_runner.line_of`). When a journal is
+opened again, an incomplete last line is dropped and a damaged line is blanked; their images are compared again. Lines
+are synced to disk in batches. The file is locked while a run writes it.
 """
 
 from __future__ import annotations
@@ -22,12 +21,14 @@ from typing import Any, TypeVar, overload
 
 from onnxcam.compare import journal_entries as entries
 from onnxcam.compare.device_runner import CRC, entry_of, line_of
-from onnxcam.compare.pairs import Pair
+from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.errors import OutputError
 from onnxcam.locks import lock, unlock
 
+__all__ = ["SCHEMA", "SYNC", "Journal"]
+
 SCHEMA = 2
-SYNC = 1.0  # seconds between two syncs to the disk
+SYNC = 1.0  # seconds between syncs to disk
 T = TypeVar("T")
 
 _KEY = "onnxcam.validation"
@@ -35,21 +36,21 @@ _BEGIN = b'{"onnxcam.validation": '
 _ANEW = "choose another folder with -o, or --overwrite it"
 
 
-class Journal(Sequence[Pair]):
-    """The pairs of one validation, in the order of its pictures; each is read from disk when it is asked for.
+class Journal(Sequence[ImageComparison]):
+    """Image comparisons of one validation, in the order of the images. Each is read from disk on access.
 
     Args:
-        path: The file; begun where there is none, taken up where there is one. None: a file that goes with the object.
-        identity: What is compared, by name: all that must be the same for pairs to belong together.
-        overwrite: Whether what is in the file makes way.
-        names: The pictures: a line that names another one under its number is damaged. None: unknown.
+        path: Journal file; created if missing, resumed if present. None: a temporary file.
+        identity: Identity of the validation. A journal resumes only if its identity is the same.
+        overwrite: Discard the contents of the file.
+        names: Paths of the images; a line with another path for its number counts as damaged. None: not checked.
 
     Attributes:
-        damaged: A warning of each line that was damaged.
+        damaged: One warning per damaged line.
 
     Raises:
-        OutputError: the file is a journal of something else (the message says what differs), its first line is damaged,
-            another run writes it, or it cannot be written.
+        OutputError: the file is the journal of another validation, its first line is damaged, another run writes it, or
+            it cannot be written.
 
     Example:
         >>> journal = Journal("out/journal.jsonl", {"reference": "float.onnx", "candidate": "int8.onnx"})
@@ -66,7 +67,7 @@ class Journal(Sequence[Pair]):
         self.path = None if path is None else Path(path)
         self.damaged: list[str] = []
         self._names = names
-        self._places: dict[int, tuple[int, int]] = {}  # where the line of each picture begins, and its length
+        self._places: dict[int, tuple[int, int]] = {}  # offset and length of the line of each image
         self._order: list[int] | None = None
         self._seed = self._end = 0
         self._file = self._on_disk(lambda: _opened(path))
@@ -81,7 +82,7 @@ class Journal(Sequence[Pair]):
         self._synced = time.monotonic()
 
     def _on_disk(self, act: Callable[[], T]) -> T:
-        """Return what *act* returns; OutputError where the disk fails."""
+        """Return the result of *act*; turn OSError into OutputError."""
         try:
             return act()
         except OSError as error:
@@ -90,7 +91,7 @@ class Journal(Sequence[Pair]):
             ) from None
 
     def _take_up(self, header: dict[str, Any], overwrite: bool) -> None:
-        """Read which pictures are done; begin the file where it is new, and drop half a line at its end."""
+        """Read the finished images, drop an incomplete last line, and write the first line of a new file."""
         if overwrite:
             self._file.truncate(0)
         self._file.seek(0)
@@ -107,7 +108,7 @@ class Journal(Sequence[Pair]):
         self._sync()
 
     def _take(self, number: int, line: bytes, header: dict[str, Any]) -> tuple[int, int] | None:
-        """Take in one line of the file; return where it stands if it is damaged."""
+        """Process one line of the file; return its offset and length if it is damaged."""
         place = self._end, len(line)
         if not line.endswith(b"\n") and (number > 1 or _is_half(line)):
             return None
@@ -124,8 +125,8 @@ class Journal(Sequence[Pair]):
             return place
         return None
 
-    def _parsed(self, line: bytes) -> tuple[int, Pair]:
-        """Return the number and the pair that a line says; ValueError where it is damaged."""
+    def _parsed(self, line: bytes) -> tuple[int, ImageComparison]:
+        """Return the image number and comparison of a line; raise ValueError if it is damaged."""
         entry = entry_of(line, self._seed)
         number, pair = entry.get("number"), entries.read(entry)
         if not isinstance(number, int) or number < 0:
@@ -136,11 +137,11 @@ class Journal(Sequence[Pair]):
 
     @property
     def done(self) -> Collection[int]:
-        """The numbers of the pictures that have a pair."""
+        """Numbers of the finished images."""
         return self._places.keys()
 
-    def add(self, number: int, pair: Pair) -> None:
-        """Append the *pair* of picture *number*: at once it outlives the process, after the next `sync` the machine."""
+    def add(self, number: int, pair: ImageComparison) -> None:
+        """Append the comparison of image *number*. It survives a kill at once, and a power failure after `sync`."""
         line = line_of({"number": number, **entries.written(pair)}, self._seed)
         place = self._on_disk(lambda: self._append(line))
         self._places.setdefault(number, (place, len(line)))
@@ -149,7 +150,7 @@ class Journal(Sequence[Pair]):
             self.sync()
 
     def _append(self, line: bytes) -> int:
-        """Write *line* behind what is whole in the file, and return where; half of it is no part of the file."""
+        """Append *line* after the last complete line and return its offset."""
         place = self._end
         self._put(line, place)
         self._end += len(line)
@@ -161,7 +162,7 @@ class Journal(Sequence[Pair]):
             data = data[self._file.write(data) :]
 
     def sync(self) -> None:
-        """Have all lines on the disk."""
+        """Sync all lines to disk."""
         self._on_disk(self._sync)
 
     def _sync(self) -> None:
@@ -169,7 +170,7 @@ class Journal(Sequence[Pair]):
         self._synced = time.monotonic()
 
     def release(self) -> None:
-        """Sync, and let other runs write the file; its pairs can still be read."""
+        """Sync and unlock the file; it can still be read."""
         self.sync()
         unlock(self._file)
 
@@ -183,20 +184,20 @@ class Journal(Sequence[Pair]):
         return len(self._places)
 
     @overload
-    def __getitem__(self, index: int) -> Pair: ...
+    def __getitem__(self, index: int) -> ImageComparison: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+    def __getitem__(self, index: slice) -> list[ImageComparison]: ...
+    def __getitem__(self, index: int | slice) -> ImageComparison | list[ImageComparison]:
         if self._order is None:
             self._order = sorted(self._places)
         if isinstance(index, slice):
             return [self._read(number) for number in self._order[index]]
         return self._read(self._order[index])
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[ImageComparison]:
         return (self[index] for index in range(len(self)))
 
-    def _read(self, number: int) -> Pair:
+    def _read(self, number: int) -> ImageComparison:
         place, length = self._places[number]
         try:
             self._file.seek(place)
@@ -206,7 +207,7 @@ class Journal(Sequence[Pair]):
 
 
 def _opened(path: str | os.PathLike[str] | None) -> io.FileIO:
-    """Return the file, which is made where it is not there, without a buffer: what is written is written."""
+    """Open the file unbuffered; create it if missing. None: a temporary file."""
     if path is None:
         return tempfile.TemporaryFile("w+b", buffering=0)
     number = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
@@ -214,12 +215,12 @@ def _opened(path: str | os.PathLike[str] | None) -> io.FileIO:
 
 
 def _is_half(line: bytes) -> bool:
-    """Whether it can be the beginning of a first line."""
+    """Whether *line* is the beginning of a first line."""
     return line.startswith(_BEGIN) or _BEGIN.startswith(line)
 
 
 def _seed_of(line: bytes, header: dict[str, Any], path: Path | None) -> int:
-    """Return the checksum of the first line; OutputError where it is damaged or of another validation."""
+    """Return the checksum of the first line; raise OutputError if it is damaged or of another validation."""
     if not line.startswith(_BEGIN):
         raise OutputError(f"'{path}' is no journal of a validation; {_ANEW}")
     if not line.startswith(_BEGIN + b"%d," % SCHEMA) and CRC not in line:

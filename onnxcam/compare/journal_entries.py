@@ -1,4 +1,4 @@
-"""Pairs as JSON, for the lines of a journal. What is damaged is a ValueError."""
+"""Image comparisons ↔ JSON, for the lines of a journal. Damaged JSON raises ValueError."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.compare.pairs import METRICS, Kept, Pair
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison, Kept
 
-_LONGEST = 4096  # cells of a map along a side: far more than are kept
+__all__ = ["read", "written"]
+
+_LONGEST = 4096  # maximum side of a map in cells; stored maps are far smaller
 
 
-def written(pair: Pair) -> dict[str, Any]:
-    """Return *pair* as JSON has it."""
-    plain = {name: getattr(pair, name) for name in Pair.__dataclass_fields__ if name != "maps"}
+def written(pair: ImageComparison) -> dict[str, Any]:
+    """Return *pair* as a JSON object."""
+    plain = {name: getattr(pair, name) for name in ImageComparison.__dataclass_fields__ if name != "maps"}
     return {**plain, "maps": [_packed(heat) for heat in pair.maps]}
 
 
-def read(entry: Mapping[str, Any]) -> Pair:
-    """Return the pair that `written` made *entry* of; ValueError where it is none."""
+def read(entry: Mapping[str, Any]) -> ImageComparison:
+    """Return the image comparison in *entry*, the inverse of `written`; raise ValueError if it is invalid."""
     try:
-        found = {name: entry[name] for name in Pair.__dataclass_fields__}
+        found = {name: entry[name] for name in ImageComparison.__dataclass_fields__}
         wrong = [name for name, holds in _checks(found).items() if not holds]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{error}") from None
     if wrong:
         raise ValueError(f"{wrong[0]} is none")
     lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
-    return Pair(**{**found, **lists, "maps": tuple(_unpacked(heat) for heat in found["maps"])})
+    return ImageComparison(**{**found, **lists, "maps": tuple(_unpacked(heat) for heat in found["maps"])})
 
 
 def _checks(found: Mapping[str, Any]) -> dict[str, bool]:
-    """Return what must hold of each part of a pair."""
+    """Return for each field whether it is valid."""
     return {
         "picture": isinstance(found["picture"], str),
         "sha256": isinstance(found["sha256"], str),
@@ -43,7 +45,7 @@ def _checks(found: Mapping[str, Any]) -> dict[str, bool]:
         "tops": _is_pair(found["tops"]) and all(map(_is_whole, found["tops"])),
         "confidence": _is_pair(found["confidence"]) and all(x is None or _is_number(x) for x in found["confidence"]),
         "values": isinstance(found["values"], dict)
-        and all(name in METRICS and _is_number(value) for name, value in found["values"].items()),
+        and all(name in AGREEMENT_METRICS and _is_number(value) for name, value in found["values"].items()),
         "notes": isinstance(found["notes"], list) and all(isinstance(note, str) for note in found["notes"]),
         "maps": _is_pair(found["maps"]),
     }
@@ -62,7 +64,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _packed(heat: Kept) -> dict[str, Any] | None:
-    """Return a map in 255 steps, compressed."""
+    """Return a map quantised to 255 steps and compressed."""
     if heat is None:
         return None
     steps = np.round(255 * heat.astype(np.float32)).astype(np.uint8)
@@ -70,7 +72,7 @@ def _packed(heat: Kept) -> dict[str, Any] | None:
 
 
 def _unpacked(packed: Any) -> Kept:
-    """Return the map again; ValueError where it is none."""
+    """Return the map, the inverse of `_packed`; raise ValueError if it is invalid."""
     if packed is None:
         return None
     try:

@@ -1,8 +1,7 @@
-"""Down the network: at which layer does the candidate begin to look elsewhere?
+"""Compare two models layer by layer: at which layer does the candidate begin to disagree?
 
-At every layer that both have, two things are compared: the activations themselves (what was computed up to here), and
-the maps of LayerCAM, which serves early layers too (what of it the score rests on). The gradients of all layers come of
-one backward pass.
+At every common layer, two things are compared: the activations (what was computed so far), and the LayerCAM maps (what
+the score depends on; LayerCAM also suits early layers). One backward pass gives the gradients at all layers.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.compare.layer_results import Level
-from onnxcam.compare.observer import Observer, Shot
+from onnxcam.compare.image_comparison import compare_outcomes
+from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
-from onnxcam.compare.pairs import compare
 from onnxcam.compare.similarity import cosine
 from onnxcam.engine import Session
 from onnxcam.errors import MetricError
@@ -34,12 +33,14 @@ from onnxcam.targets import ClassAim
 from onnxcam.targets.aim import emit_gradients
 from onnxcam.targets.scores import TOP
 
-PICTURES = 16
-"""So many pictures are enough: a layer is off for all, or it is not."""
+__all__ = ["MAX_IMAGES", "LayerProbe", "compare_layers", "matched"]
+
+MAX_IMAGES = 16
+"""Number of images compared. A few are enough, because a faulty layer usually shows on every image."""
 
 
-class Sounding:
-    """The activations and maps of all layers of one model."""
+class LayerProbe:
+    """Activations and LayerCAM maps at all layers of one model."""
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
@@ -59,9 +60,9 @@ class Sounding:
         self._class, self._batch = aim.input, subject.batch if isinstance(subject.batch, int) else 1
         self._session = Session(subject.model, observer.provider)
 
-    def ask(self, shot: Shot, index: int) -> tuple[int, dict[str, NDArray[Any]]]:
-        """Return the class that is explained, and the first picture's activation and map of each layer."""
-        feeds = self.observer.network.feeds(np.repeat(shot.tensor, self._batch, axis=0), {})
+    def ask(self, prepared: PreparedImage, index: int) -> tuple[int, dict[str, NDArray[Any]]]:
+        """Return the explained class, and the activation and map of each layer for one image."""
+        feeds = self.observer.network.feeds(np.repeat(prepared.tensor, self._batch, axis=0), {})
         given = {**feeds, self._class: np.full(self._batch, index)}
         found = self._session.run({name: given[name] for name in self._session.inputs})
         return int(found.pop(CHOSEN)[0]), {name: array[0] for name, array in found.items()}
@@ -74,16 +75,21 @@ def _map(op: Emitter, layer: Layer, gradient: ir.Value, a: ir.Value) -> ir.Value
     return op.Relu(op.ReduceSum(op.Mul(op.Relu(real), a), [1], keepdims=0))
 
 
-def sound(reference: Observer, candidate: Observer, images: Sequence[str], target: int = TOP) -> list[Level]:
-    """Return how far the two agree at each layer that both have, from the input on, over *images*.
+def compare_layers(
+    reference: Observer, candidate: Observer, images: Sequence[str], target: int = TOP
+) -> list[LayerAgreement]:
+    """Return the agreement at each common layer, from input to output, averaged over *images*.
 
-    Layers are the same if they have the same name, or else, in the same order, the same channels and size, or the same
-    channels. MetricError where there are none.
+    Layers correspond if they have the same name; otherwise, in order, if they have the same channels and size, or the
+    same channels.
+
+    Raises:
+        MetricError: the models have no common layer.
 
     Example:
-        >>> [level.iou for level in sound(Observer("float.onnx"), Observer("int8.onnx"), ["cat.jpg"])]
+        >>> [level.iou for level in compare_layers(Observer("float.onnx"), Observer("int8.onnx"), ["cat.jpg"])]
     """
-    first, second = Sounding(reference), Sounding(candidate)
+    first, second = LayerProbe(reference), LayerProbe(candidate)
     pairs = matched(first.layers, second.layers)
     if not pairs:
         raise MetricError("--layers finds no layer that both networks have, neither by name nor by channels and size")
@@ -92,7 +98,7 @@ def sound(reference: Observer, candidate: Observer, images: Sequence[str], targe
         counts = np.isfinite(rows).sum(0)
         means = np.where(counts > 0, np.nansum(rows, 0) / np.maximum(counts, 1), np.nan)
     return [
-        Level(first.layers[i].name, second.layers[j].name, first.layers[i].size, *_known(means[row]))
+        LayerAgreement(first.layers[i].name, second.layers[j].name, first.layers[i].size, *_known(means[row]))
         for row, (i, j) in enumerate(pairs)
     ]
 
@@ -102,7 +108,7 @@ def _known(values: NDArray[np.float64]) -> list[float | None]:
 
 
 def matched(first: Sequence[Layer], second: Sequence[Layer]) -> list[tuple[int, int]]:
-    """Return the places of the layers that both have, by the description that finds most of them."""
+    """Return the indices of corresponding layers, by the criterion that finds the most."""
     ways = (
         [[layer.name for layer in layers] for layers in (first, second)],
         [[(_channels(layer), layer.size) for layer in layers] for layers in (first, second)],
@@ -117,25 +123,25 @@ def _aligned(first: Sequence[Any], second: Sequence[Any]) -> list[tuple[int, int
 
 
 def _channels(layer: Layer) -> Any:
-    """Return the number of channels, the last axis for tokens."""
+    """Return the number of channels; for tokens, the length of the last axis."""
     axis = getattr(layer.layout, "channel", -1)
     return layer.value.shape[axis] if layer.value.shape is not None else None
 
 
 def _picture(
-    first: Sounding, second: Sounding, pairs: Sequence[tuple[int, int]], image: str, target: int
+    first: LayerProbe, second: LayerProbe, pairs: Sequence[tuple[int, int]], image: str, target: int
 ) -> NDArray[np.float64]:
-    """Return cosine, Pearson and IoU of each pair of layers, [layers, 3], for one picture."""
-    shots = first.observer.shot(image), second.observer.shot(image)
-    index, own = first.ask(shots[0], target)
-    _, other = second.ask(shots[1], index)
+    """Return cosine, Pearson correlation and IoU at each common layer for one image, [layers, 3]."""
+    prepared = first.observer.prepare(image), second.observer.prepare(image)
+    index, own = first.ask(prepared[0], target)
+    _, other = second.ask(prepared[1], index)
     rows = np.full((len(pairs), 3), np.nan)
     for row, (i, j) in enumerate(pairs):
         a, b = own[f"{i}.activation"], other[f"{j}.activation"]
         if a.shape == b.shape:
             rows[row, 0] = cosine(a.ravel(), b.ravel())
         maps = own.get(f"{i}.map"), other.get(f"{j}.map")
-        values = compare(_outcome(shots[0], maps[0], index), _outcome(shots[1], maps[1], index)).values
+        values = compare_outcomes(_outcome(prepared[0], maps[0], index), _outcome(prepared[1], maps[1], index)).values
         rows[row, 1:] = values.get("pearson", np.nan), values.get("iou", np.nan)
     return rows
 
@@ -143,7 +149,7 @@ def _picture(
 _NOTHING = Outcome("", "", (1, 1), np.zeros(1, np.float32), np.ones(1), 0, None)
 
 
-def _outcome(shot: Shot, heat: NDArray[Any] | None, index: int) -> Outcome:
-    """Return an outcome of which the map alone counts."""
-    told = {"picture": shot.picture, "sha256": shot.sha256, "size": shot.size, "frame": shot.frame}
-    return replace(_NOTHING, **told, map=heat, target=index)  # type: ignore[arg-type]
+def _outcome(prepared: PreparedImage, heat: NDArray[Any] | None, index: int) -> Outcome:
+    """Return an outcome that holds only a map."""
+    fields = {"picture": prepared.picture, "sha256": prepared.sha256, "size": prepared.size, "frame": prepared.frame}
+    return replace(_NOTHING, **fields, map=heat, target=index)  # type: ignore[arg-type]

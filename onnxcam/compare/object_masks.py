@@ -1,4 +1,4 @@
-"""Where the objects of one picture are, as comparing asks for it."""
+"""Ground-truth masks and classes of one image, for a comparison."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
-from onnxcam.metrics.truth import Label, Region, Truth
+from onnxcam.metrics.truth import Annotation, Label, Truth
 from onnxcam.targets.classification import class_index
 
+__all__ = ["ClassMask", "ImageObjects"]
 
-class Known(NamedTuple):
-    """What the truth knows of one class in one picture: its mask, the picture's classes, why there is no mask."""
+
+class ClassMask(NamedTuple):
+    """Ground truth for one class in one image: mask bool [H, W], classes of the image, reason for a missing mask."""
 
     mask: NDArray[np.bool_] | None
     classes: Collection[int] | None
@@ -23,29 +25,29 @@ class Known(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Objects:
-    """The objects in one picture; none, and ``why``, where the truth does not tell."""
+class ImageObjects:
+    """Annotated objects in one image; ``why`` is the reason if there are none."""
 
-    regions: Mapping[Label, Region] = field(default_factory=dict)
+    regions: Mapping[Label, Annotation] = field(default_factory=dict)
     why: str = ""
 
     @classmethod
-    def of(cls, truth: Truth | None, picture: str, size: tuple[int, int]) -> Objects:
-        """Return what *truth*, if there is any, says of a picture of *size* (H, W)."""
+    def of(cls, truth: Truth | None, picture: str, size: tuple[int, int]) -> ImageObjects:
+        """Return the objects of an image of *size* (H, W) in *truth*; without truth, no objects."""
         try:
             return cls({} if truth is None else truth.regions(picture, size))
         except TruthError as error:
             return cls(why=f"no energy: {error}")
 
-    def known(self, target: int, count: int, names: Sequence[str] | None) -> Known:
-        """Return what is known of class *target* among *count*, called *names*."""
+    def of_class(self, target: int, count: int, names: Sequence[str] | None) -> ClassMask:
+        """Return the mask of class *target*, one of *count* classes with *names*."""
         if not self.regions:
-            return Known(None, None, self.why)
+            return ClassMask(None, None, self.why)
         named = [label for label in self.regions if label is not None]
         if not named:
-            return Known(self.regions[None].mask, None, "")
+            return ClassMask(self.regions[None].mask, None, "")
         indices = {label: class_index(label, count, names) for label in named}
         masks = [self.regions[label].mask for label, index in indices.items() if index == target]
         if not masks:
-            return Known(None, set(indices.values()), f"no energy: the truth has no object of class {target}")
-        return Known(np.logical_or.reduce(masks), set(indices.values()), "")
+            return ClassMask(None, set(indices.values()), f"no energy: the truth has no object of class {target}")
+        return ClassMask(np.logical_or.reduce(masks), set(indices.values()), "")

@@ -1,4 +1,4 @@
-"""One model that says an outcome of each picture: its scores and its map, in one pass."""
+"""Run one ONNX classifier on images: scores and map of each image, in one pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.compare.device_runner import digest
+from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import MetricError
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.explainer.runner import Runner
@@ -36,10 +37,12 @@ from onnxcam.targets.classification import Classes, class_index
 from onnxcam.targets.goal import Goal
 from onnxcam.targets.scores import TOP, Scores, are_exclusive, probabilities, real_scores
 
+__all__ = ["Observer", "PreparedImage", "class_of"]
+
 
 @dataclass(frozen=True)
-class Shot:
-    """One picture, ready for one model: the tensor [1, …], and which part of the picture it shows."""
+class PreparedImage:
+    """One image, preprocessed for one model: the tensor [1, …], and the rectangle of the image that it covers."""
 
     picture: str
     sha256: str
@@ -48,23 +51,23 @@ class Shot:
     frame: Frame
 
     @classmethod
-    def of(cls, how: Preprocess, path: str, picture: NDArray[np.uint8], sha256: str) -> Shot:
-        """Preprocess a *picture* that was read."""
+    def of(cls, how: Preprocess, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
+        """Preprocess a decoded image, uint8 [H, W, 3]."""
         size = (picture.shape[0], picture.shape[1])
         return cls(path, sha256, size, how(picture), how.frame(*size))
 
 
 @dataclass
 class Observer:
-    """A classifier, and how it is looked at; the arguments are those of `onnxcam.Explainer`.
+    """An image classifier with an explanation method. Arguments as for `onnxcam.Explainer`.
 
     Raises:
-        MetricError: it is no classifier of pictures.
-        OnnxcamError: what `onnxcam.Explainer` raises.
+        MetricError: the model is no image classifier.
+        OnnxcamError: as for `onnxcam.Explainer`.
 
     Example:
         >>> observer = Observer("int8.onnx", preprocess="imagenet")
-        >>> observer.outcomes([observer.shot("cat.jpg")])
+        >>> observer.outcomes([observer.prepare("cat.jpg")])
     """
 
     model: ModelLike
@@ -97,29 +100,29 @@ class Observer:
 
     @property
     def name(self) -> str:
-        """What people call the model: its file, as far as it has one."""
+        """Name for messages: the path of the model, if it has one."""
         return os.fspath(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return self.scores.classes
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """The names of the classes, None where nobody names them."""
+        """Names of the classes; None if unknown."""
         return self.network.class_names
 
     @property
     def exclusive(self) -> bool:
-        """Whether one class excludes the others."""
+        """Whether the classes exclude each other."""
         return are_exclusive(self.scores.head, self.network.multi_label)
 
     @cached_property
-    def side(self) -> Side:
-        """The model, as reports print it."""
+    def info(self) -> ModelInfo:
+        """Description of the model for reports."""
         model = load(self.model)
-        return Side(
+        return ModelInfo(
             name=self.name,
             sha256=_hash(self.model, model),
             kind=_kind(model),
@@ -130,54 +133,55 @@ class Observer:
         )
 
     def index(self, target: int | str) -> int:
-        """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
+        """Return the index of class *target*, an index or label; `TOP` for ``"top"``. Raise TargetError for others."""
         return class_of(target, self.scores.classes, self.class_names)
 
-    def shot(self, path: str | os.PathLike[str]) -> Shot:
-        """Read and preprocess a picture; ImageError where it is none."""
-        return self.shot_of(os.fspath(path), *pictures.read_hashed(path))
+    def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
+        """Read and preprocess an image; raise ImageError if it cannot be read."""
+        return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path))
 
-    def shot_of(self, path: str, picture: NDArray[np.uint8], sha256: str) -> Shot:
-        """Preprocess a *picture* that was read."""
-        return Shot.of(self.network.preprocessing, path, picture, sha256)
+    def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
+        """Preprocess a decoded image, uint8 [H, W, 3]."""
+        return PreparedImage.of(self.network.preprocessing, path, picture, sha256)
 
-    def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
-        """Return what the model says of each of *shots*, with the maps of *classes*, one each; None: its own top one.
+    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+        """Return the outcome for each image, with the map of one class each; without *classes*, of the top class.
 
-        EngineError where it cannot be run.
+        Raises:
+            EngineError: the model cannot be run.
         """
-        wanted = [TOP] * len(shots) if classes is None else classes
+        wanted = [TOP] * len(prepared_images) if classes is None else classes
         return [
             outcome
-            for _, group in groupby(zip(shots, wanted, strict=True), lambda pair: pair[0].tensor.shape)
+            for _, group in groupby(zip(prepared_images, wanted, strict=True), lambda pair: pair[0].tensor.shape)
             for outcome in self._batch(list(group))
         ]
 
-    def _batch(self, pairs: Sequence[tuple[Shot, int]]) -> Iterator[Outcome]:
+    def _batch(self, pairs: Sequence[tuple[PreparedImage, int]]) -> Iterator[Outcome]:
         goals = [Goal(ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
-        asked = ExplanationRequest(stack(shot.tensor for shot, _ in pairs), goals)
-        for (shot, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
-            yield self._outcome(shot, found)
+        asked = ExplanationRequest(stack(prepared.tensor for prepared, _ in pairs), goals)
+        for (prepared, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
+            yield self._outcome(prepared, found)
 
-    def _outcome(self, shot: Shot, found: Mapping[str, NDArray[Any]]) -> Outcome:
+    def _outcome(self, prepared: PreparedImage, found: Mapping[str, NDArray[Any]]) -> Outcome:
         values = found[self.scores.output][0]
         real = real_scores(self.scores, values)
         return Outcome(
-            picture=shot.picture,
-            sha256=shot.sha256,
-            size=shot.size,
+            picture=prepared.picture,
+            sha256=prepared.sha256,
+            size=prepared.size,
             scores=np.asarray(values.reshape(-1) if real is None else real, np.float32),
             probabilities=probabilities(self.scores, values, self.network.multi_label),
             target=int(found[CHOSEN][0]),
             map=heatmap.flat(found[MAP][0], self._channel).astype(np.float32),
-            frame=shot.frame,
+            frame=prepared.frame,
             head=self.scores.head,
             exclusive=self.exclusive,
         )
 
 
 def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
-    """Return which of *count* classes, called *names*, is meant; `TOP` for ``"top"``. TargetError for none."""
+    """Return the index of *target* among *count* classes; `TOP` for ``"top"``. Raise TargetError if it is unknown."""
     if target == "top":
         return TOP
     number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
@@ -185,20 +189,15 @@ def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
 
 
 def _hash(source: ModelLike, model: ir.Model) -> str:
-    """Return the SHA-256 of the model's file, or bytes, and of the files beside it that hold its weights."""
+    """Return the SHA-256 of the model file, or bytes, together with its external weight files."""
     if not isinstance(source, str | os.PathLike):
         return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
     beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
-    digest = hashlib.sha256()
-    for path in [Path(source), *map(Path, sorted(beside))]:
-        with path.open("rb") as file:
-            for block in iter(lambda: file.read(2**20), b""):
-                digest.update(block)
-    return digest.hexdigest()
+    return digest(Path(source), *map(Path, sorted(beside)))
 
 
 def _kind(model: ir.Model) -> str:
-    """Return the type that most of the weights have, such as float32 or int8."""
+    """Return the most common data type of the weights, such as float32 or int8."""
     counts: Counter[str] = Counter()
     for tensor in (value.const_value for value in weights(model)):
         if tensor is not None and tensor.dtype not in (ir.DataType.INT64, ir.DataType.BOOL):

@@ -1,4 +1,4 @@
-"""A model, and what it says of one picture: scores, and the map of one class. All that is compared is one of these."""
+"""Outcome of one model for one image: scores, and the map of one class."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from onnxcam.media.frame import Frame
 
+__all__ = ["ModelInfo", "Outcome"]
+
 
 @dataclass(frozen=True)
-class Side:
-    """One model, as reports print it."""
+class ModelInfo:
+    """Description of one model for reports."""
 
     name: str
     sha256: str
-    kind: str  # "float32", "int8", …: what its weights, or a recording, say
+    kind: str  # data type of the weights: "float32", "int8", …
     method: str
     layer: str | None
     preprocess: str
@@ -25,22 +27,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one model said of one picture, here and now or in a recording.
+    """Outcome of one model for one image, computed now or read from a recording.
 
     Attributes:
-        picture: The path as it was given; its id in reports.
-        sha256: Of the file's bytes.
-        size: (H, W) of the picture.
-        scores: float32 [K], as the model's output gives them; integers in the real units they stand for, (q − zero) ·
-            scale, where the file tells these, else as they are.
-        probabilities: float64 [K]; None where scores are integers of unknown meaning.
-        target: The class whose map it is.
-        map: The raw map, float32 [h, w]: neither normalised nor enlarged, of the gradient methods the largest magnitude
-            over the channels. None where there is none.
-        why: Why there is none.
-        frame: The rectangle of the picture that the map covers; None for all of it.
-        head: What the scores come out of: ``"softmax"``, ``"logsoftmax"``, ``"sigmoid"``, or None for plain scores.
-        exclusive: Whether one class excludes the others, so that the probabilities add up to 1.
+        picture: Path of the image, as given; its id in reports.
+        sha256: SHA-256 of the image file.
+        size: (H, W) of the image.
+        scores: Output of the model, float32 [K]; integers are dequantised, (q − zero) · scale, if the units are known.
+        probabilities: float64 [K]; None if the scores are integers without known units.
+        target: Explained class.
+        map: Raw map, float32 [h, w], neither normalised nor enlarged; for maps of the input's shape, the largest
+            magnitude over the channels. None if there is no map.
+        why: Reason for a missing map.
+        frame: Rectangle of the image that the map covers; None for the whole image.
+        head: Last operator of the model: ``"softmax"``, ``"logsoftmax"``, ``"sigmoid"``, or None for plain scores.
+        exclusive: Whether the classes exclude each other, so that the probabilities sum to 1.
     """
 
     picture: str

@@ -1,4 +1,4 @@
-"""Pack what a device needs to record: the baked model, perhaps the pictures, and a runner, in one zip."""
+"""Write a zip for recording on a device: the baked model, optional preprocessed images, and a runner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnxcam import files
 from onnxcam.bake.bake import bake
 from onnxcam.compare import device_runner as device
 from onnxcam.compare.observer import Observer
-from onnxcam.compare.record import described, header, meaning_of, shots
+from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.files import PathLike
@@ -26,15 +26,17 @@ from onnxcam.graph.io import files_of
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
 from onnxcam.preprocess import Spec
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip files: two packs of the same things are the same bytes
+__all__ = ["Packed", "pack"]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # fixed time stamp, so that equal packs have equal bytes
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What `pack` wrote."""
+    """Result of `pack`."""
 
     path: Path
-    pictures: int  # how many are inside, prepared
+    pictures: int  # number of images inside, preprocessed
     layer: str | None
     unreadable: Sequence[tuple[str, str]] = field(default=())
     warnings: Sequence[str] = field(default=())
@@ -55,31 +57,33 @@ def pack(
     opset: int | None = None,
     overwrite: bool = False,
 ) -> Packed:
-    """Write a zip with *model* baked, and ``run.py``, which records it where only NumPy and ONNX Runtime are.
+    """Write a zip with the baked *model* and ``run.py``, which records it with only NumPy and ONNX Runtime installed.
 
     Args:
-        model: The .onnx file.
-        path: The zip to write.
-        images: Pictures to bring along, preprocessed; without any the model takes uint8 pictures of its input's size.
-        method: A method that is a graph.
+        model: Path of the .onnx file.
+        path: Zip file to write.
+        images: Images to include, preprocessed; without any, the baked model takes uint8 images of its input's size.
+        method: Explanation method; it must need one pass only.
         layer: As for `Explainer`.
-        target: ``"top"``, ``"input"`` (what ``run.py --class`` says), or a class, as for `bake`.
-        classes_from: A recording: of each picture the class is explained that it explained.
+        target: ``"top"``, ``"input"`` (set by ``run.py --class``), or a class, as for `bake`.
+        classes_from: Recording; explain each image for the class used in it.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
-        settings: Of the method.
-        opset: An older opset to write, for an older runtime.
-        overwrite: Whether a file that onnxcam did not write may be replaced.
+        settings: Settings of the method.
+        opset: Older opset to write, for an older runtime.
+        overwrite: Also replace a file that onnxcam did not write.
 
     Raises:
-        OnnxcamError: what `bake` raises; ImageError where no picture can be read; RecordingError for *classes_from*.
+        ImageError: no image can be read.
+        RecordingError: *classes_from* cannot be read or lacks an image.
+        OnnxcamError: as for `bake`.
 
     Example:
         >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
     """
     classes = {} if classes_from is None else Recording(classes_from).explained
     aim: int | str = target if classes_from is None else "input"
-    watched = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
+    observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
     bad: list[tuple[str, str]] = []
     inputs: list[PathLike] = [*files_of(model), *images]
     files.require_writable(Path(path), inputs, overwrite=overwrite)
@@ -90,32 +94,32 @@ def pack(
         made = bake(
             model, file, method, target=aim, map_size="layer", inside=not images, raw=True, opset=opset, **words
         )
-        pictures, tensors = _prepare(watched, images, folder / "tensors.bin", bad) if images else ([], None)
+        pictures, tensors = _prepare(observer, images, folder / "tensors.bin", bad) if images else ([], None)
         for picture in pictures if classes_from else ():
             if picture["sha256"] not in classes:
                 raise RecordingError(f"'{classes_from}' has no picture like {picture['name']}; record it there too")
-        warnings = [*dict.fromkeys([*watched.network.warnings, *made.warnings])]
-        says = {
+        warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
+        manifest = {
             "format": device.PACK,
             "version": device.VERSION,
-            "header": header(watched, meaning_of(watched)),
+            "header": header(observer, meaning_of(observer)),
             "files": {each.name: device.digest(each) for each in sorted(folder.iterdir())},
             "model": file.name,
             "tensors": tensors,
             "pictures": pictures,
             "classes": classes,
             "warnings": warnings,
-            **_ends(watched, inside=not images, asks=aim == "input"),
+            **_ends(observer, inside=not images, asks=aim == "input"),
         }
-        (folder / "pack.json").write_text(json.dumps(says, indent=1) + "\n", "utf-8")
+        (folder / "pack.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
         _zip(sorted(folder.iterdir()), Path(path), inputs, overwrite=overwrite)
-    return Packed(Path(path), len(pictures), watched.side.layer, bad, warnings)
+    return Packed(Path(path), len(pictures), observer.info.layer, bad, warnings)
 
 
-def _ends(watched: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
-    """Return what the baked model's inputs and outputs are called, and what they are."""
-    network, scores = watched.network, watched.scores
+def _ends(observer: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
+    """Return names and properties of the inputs and outputs of the baked model."""
+    network, scores = observer.network, observer.scores
     assert network.layout is not None
     lengths = [network.image.shape[axis] if network.image.shape is not None else None for axis in network.layout.space]
     return {
@@ -128,22 +132,22 @@ def _ends(watched: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
 
 
 def _prepare(
-    watched: Observer, images: Sequence[str | os.PathLike[str]], path: Path, bad: list[tuple[str, str]]
+    observer: Observer, images: Sequence[str | os.PathLike[str]], path: Path, bad: list[tuple[str, str]]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Write the pictures' tensors to *path*, one behind the other; return what is to be known of each, and of all."""
+    """Write the input tensors of all images to *path*; return the entries of the images and of the file."""
     pictures: list[dict[str, Any]] = []
     shape: tuple[int, ...] = ()
     with path.open("wb") as file:
-        for shot in shots(watched, images, bad):
-            tensor = shot.tensor[0]
+        for prepared in prepare_images(observer, images, bad):
+            tensor = prepared.tensor[0]
             if tensor.shape != (shape or tensor.shape):
                 raise PreprocessError(
-                    f"{shot.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
+                    f"{prepared.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
                     "add crop=HxW to the preprocessing"
                 )
             shape = tensor.shape
             file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
-            pictures.append(described(shot))
+            pictures.append(described(prepared))
     if not pictures:
         raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
     dtype = tensor.dtype.newbyteorder("<").str
@@ -156,7 +160,7 @@ def _prepare(
 
 
 def _zip(members: Sequence[Path], path: Path, inputs: Sequence[PathLike], *, overwrite: bool) -> None:
-    """Write *members* as a zip, whole or not at all; equal files make equal bytes."""
+    """Write *members* to a zip atomically; equal files give equal bytes."""
     with files.staged(path, inputs, overwrite=overwrite) as draft, zipfile.ZipFile(draft, "w") as made:
         for file in members:
             entry = zipfile.ZipInfo(file.name, _EPOCH)

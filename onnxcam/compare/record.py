@@ -1,4 +1,4 @@
-"""Record what one model says of pictures, into a folder that `onnxcam compare` reads."""
+"""Record scores and raw maps of one model in a folder that `onnxcam compare` reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from onnxcam.compare.device_runner import FORMAT, VERSION, DiskTrouble, Trouble, Writer
-from onnxcam.compare.observer import Observer, Shot
-from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.compare.device_runner import FORMAT, VERSION, DiskError, RecordingWriter, RunnerError
+from onnxcam.compare.observer import Observer, PreparedImage
+from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
@@ -19,40 +19,53 @@ from onnxcam.metadata.reserved import stamp_of
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet
 
-BATCH = 8  # pictures a run
+__all__ = [
+    "BATCH",
+    "Recordable",
+    "Recorded",
+    "baked",
+    "described",
+    "header",
+    "meaning_of",
+    "open_model",
+    "prepare_images",
+    "record",
+]
+
+BATCH = 8  # images per pass
 
 
-class Watched(Protocol):
-    """A model that says an outcome of each picture: an `Observer`, or a TFLite file's."""
+class Recordable(Protocol):
+    """Model that can be recorded: an `Observer` or a `TFLiteObserver`."""
 
     @property
-    def side(self) -> Side:
-        """The model, as reports print it."""
+    def info(self) -> ModelInfo:
+        """Description of the model for reports."""
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """The names of its classes."""
+        """Names of the classes."""
 
     def index(self, target: int | str) -> int:
-        """Return the class that *target* means."""
+        """Return the index of class *target*."""
 
-    def shot(self, path: str | os.PathLike[str]) -> Shot:
-        """Read and preprocess a picture."""
+    def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
+        """Read and preprocess an image."""
 
-    def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
-        """Return what it says of each of *shots*."""
+    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+        """Return the outcome for each image."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What `record` wrote."""
+    """Result of `record`."""
 
     path: Path
-    side: Side
+    info: ModelInfo
     pictures: int
     unreadable: Sequence[tuple[str, str]] = field(default=())
     warnings: Sequence[str] = field(default=())
-    damaged: str = ""  # a warning where an unfinished recording was gone on with that was not as it was written
+    damaged: str = ""  # warning if the resumed recording was damaged
 
 
 def record(
@@ -71,38 +84,39 @@ def record(
     strict: bool = False,
     progress: Progress = quiet,
 ) -> Recorded:
-    """Write what *model* says of *images*, scores and raw maps, into the folder *output*.
+    """Record scores and raw maps of *model* for *images* in the folder *output*.
 
-    A folder with the beginning of the same recording is gone on with.
+    An unfinished recording in *output* is resumed.
 
     Args:
-        model: An .onnx file, also one that `bake` wrote; or a .tflite file (see `onnxcam.compare.tflite`).
-        images: Pictures.
-        output: The folder; docs/recording.md says what will be in it.
-        method: The method's id; None: what was baked into the model, else gradcam.
+        model: Path of an .onnx file (also baked) or of a .tflite file (`onnxcam.compare.tflite`).
+        images: Paths of images.
+        output: Recording folder (docs/recording.md).
+        method: Explanation method; None: the baked one, otherwise gradcam.
         layer: As for `Explainer`.
-        target: The class of the maps: ``"top"`` for each picture's own, an index or a label.
-        classes_from: A recording: of each picture the class is explained that it explained.
+        target: Class to explain: ``"top"`` (per image), an index or a label.
+        classes_from: Recording; explain each image for the class used in it.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
         provider: As for `Explainer`.
-        settings: Of the method.
-        strict: Whether a picture that cannot be read is an error, in place of a note.
-        progress: Wraps the pictures and their number.
+        settings: Settings of the method.
+        strict: Raise on an unreadable image; otherwise skip it and report it.
+        progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
-        OnnxcamError: what `Explainer` raises; RecordingError for *output* or *classes_from*.
+        RecordingError: *output* holds another recording, or *classes_from* cannot be used.
+        OnnxcamError: as for `Explainer`.
 
     Example:
         >>> record("int8.onnx", ["cat.jpg"], "run", classes_from="reference")
     """
-    watched, meaning, warnings = watch(model, method, layer, preprocess, labels, provider, settings or {})
-    choose = _chooser(watched, target, classes_from)
+    observer, meaning, warnings = open_model(model, method, layer, preprocess, labels, provider, settings or {})
+    choose = _chooser(observer, target, classes_from)
     bad: list[tuple[str, str]] = []
     try:
-        writer = Writer(output, header(watched, meaning))
+        writer = RecordingWriter(output, header(observer, meaning))
         try:
-            _run(watched, images, writer, choose, None if strict else bad, progress)
+            _run(observer, images, writer, choose, None if strict else bad, progress)
             if not writer.pictures:
                 raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
         except OnnxcamError as error:
@@ -113,14 +127,14 @@ def record(
             raise
         warnings = [*dict.fromkeys(warnings)]
         writer.close(bad, warnings)
-    except DiskTrouble as error:
+    except DiskError as error:
         raise OutputError(str(error)) from None
-    except Trouble as error:
+    except RunnerError as error:
         raise RecordingError(str(error)) from None
-    return Recorded(Path(output), watched.side, len(writer.pictures), bad, warnings, writer.damaged)
+    return Recorded(Path(output), observer.info, len(writer.pictures), bad, warnings, writer.damaged)
 
 
-def watch(
+def open_model(
     model: str | os.PathLike[str],
     method: str | None,
     layer: str | None,
@@ -128,26 +142,26 @@ def watch(
     labels: Any,
     provider: str,
     settings: Mapping[str, Any],
-) -> tuple[Watched, dict[str, Any], list[str]]:
-    """Return *model*, ready to be recorded; what its scores are, and the list to which its warnings come."""
+) -> tuple[Recordable, dict[str, Any], list[str]]:
+    """Open *model*; return it, the meaning of its scores, and its list of warnings."""
     if Path(model).suffix.lower() == ".tflite":
         from onnxcam.compare.tflite import TFLiteObserver
 
         lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
         return lite, lite.meaning, lite.warnings
-    told = baked(model)
-    method, layer = method or told.get("method", "gradcam"), layer or told.get("layer")
+    stamp = baked(model)
+    method, layer = method or stamp.get("method", "gradcam"), layer or stamp.get("layer")
     observer = Observer(model, method, layer, preprocess, labels, provider, settings)
     return observer, meaning_of(observer), observer.network.warnings
 
 
 def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what `bake` wrote into the model's metadata; nothing where it is not baked."""
+    """Return the metadata that `bake` wrote into the model; empty if it is not baked."""
     return stamp_of(load(model).metadata_props)
 
 
 def meaning_of(observer: Observer) -> dict[str, Any]:
-    """Return what the scores are, as recordings say it."""
+    """Return the meaning of the scores, in the form of a recording."""
     scores = observer.scores
     dtype = next(y.dtype for y in load(observer.model).graph.outputs if y.name == scores.output)
     integer = dtype is not None and dtype.is_integer()
@@ -155,87 +169,89 @@ def meaning_of(observer: Observer) -> dict[str, Any]:
     return {"head": scores.head, "exclusive": observer.exclusive, "known": known}
 
 
-def header(watched: Watched, meaning: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``recording.json`` says beside pictures and tensors."""
-    names = watched.class_names
+def header(observer: Recordable, meaning: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``recording.json`` except images and tensors."""
+    names = observer.class_names
     return {
         "format": FORMAT,
         "version": VERSION,
-        "model": asdict(watched.side),
+        "model": asdict(observer.info),
         "scores": dict(meaning),
         "labels": None if names is None else list(names),
     }
 
 
-def _chooser(watched: Watched, target: int | str, classes_from: str | os.PathLike[str] | None) -> Callable[[Shot], int]:
-    """Return which class is explained of a shot."""
+def _chooser(
+    observer: Recordable, target: int | str, classes_from: str | os.PathLike[str] | None
+) -> Callable[[PreparedImage], int]:
+    """Return a function that gives the class to explain for an image."""
     if classes_from is None:
-        index = watched.index(target)
+        index = observer.index(target)
         return lambda _: index
     if target != "top":
         raise TargetError("--target and --classes-from exclude each other; give one")
     explained = Recording(classes_from).explained
 
-    def choose(shot: Shot) -> int:
-        if shot.sha256 not in explained:
+    def choose(prepared: PreparedImage) -> int:
+        if prepared.sha256 not in explained:
             raise RecordingError(
-                f"'{classes_from}' has no picture like {shot.picture}; give the pictures that it was made of"
+                f"'{classes_from}' has no picture like {prepared.picture}; give the pictures that it was made of"
             )
-        return explained[shot.sha256]
+        return explained[prepared.sha256]
 
     return choose
 
 
-def shots(
-    watched: Watched, images: Iterable[str | os.PathLike[str]], bad: list[tuple[str, str]] | None
-) -> Iterator[Shot]:
-    """Yield the pictures; those that cannot be read go to *bad*, ImageError where that is None."""
+def prepare_images(
+    observer: Recordable, images: Iterable[str | os.PathLike[str]], bad: list[tuple[str, str]] | None
+) -> Iterator[PreparedImage]:
+    """Yield the preprocessed images. Unreadable ones are added to *bad*; without it, they raise ImageError."""
     for image in images:
         try:
-            shot = watched.shot(image)
+            prepared = observer.prepare(image)
         except ImageError as error:
             if bad is None:
                 raise
             bad.append((os.fspath(image), str(error)))
         else:
-            yield shot
+            yield prepared
 
 
 def _run(
-    watched: Watched,
+    observer: Recordable,
     images: Sequence[str | os.PathLike[str]],
-    writer: Writer,
-    choose: Callable[[Shot], int],
+    writer: RecordingWriter,
+    choose: Callable[[PreparedImage], int],
     bad: list[tuple[str, str]] | None,
     progress: Progress,
 ) -> None:
-    """Write what *watched* says of *images*.
+    """Write the outcomes of *observer* for *images*.
 
-    The pictures of a run are always the same ones, those that were written before among them: what a model says of one
-    may depend on the others by a rounding, or by more where it is quantised on the way.
+    A resumed run forms the same batches as the first one, because the outcome for an image may depend slightly on the
+    other images of its batch (rounding, dynamic quantisation).
     """
     rest = iter(progress(images, len(images)))
     for _ in range(0, len(images), BATCH):
-        batch = list(shots(watched, islice(rest, BATCH), bad))
-        there = [writer.already(described(shot)) for shot in batch]
-        outcomes = [] if all(there) else watched.outcomes(batch, [choose(shot) for shot in batch])
+        batch = list(prepare_images(observer, islice(rest, BATCH), bad))
+        there = [writer.already(described(prepared)) for prepared in batch]
+        outcomes = [] if all(there) else observer.outcomes(batch, [choose(prepared) for prepared in batch])
         for outcome, known in zip(outcomes, there, strict=False):
             if not known:
                 _add(writer, outcome)
     next(rest, None)
 
 
-def _kept(writer: Writer, total: int) -> str:
-    """Return what became of the pictures done before an error."""
+def _kept(writer: RecordingWriter, total: int) -> str:
+    """Return the end of an error message: how many images are kept."""
     count = len(writer.pictures)
-    return f"; {count} of {total} pictures are kept in '{writer.folder}': the same command goes on" if count else ""
+    return f"; {count} of {total} pictures are kept in '{writer.folder}': repeat the command to resume" if count else ""
 
 
-def _add(writer: Writer, outcome: Outcome) -> None:
+def _add(writer: RecordingWriter, outcome: Outcome) -> None:
     writer.add({**described(outcome), "why": outcome.why}, outcome.scores, outcome.map, outcome.target)
 
 
-def described(seen: Shot | Outcome) -> dict[str, Any]:
-    """Return what a recording says of the picture itself."""
+def described(seen: PreparedImage | Outcome) -> dict[str, Any]:
+    """Return the entry of an image in a recording."""
     found: dict[str, Any] = {"name": seen.picture, "sha256": seen.sha256, "size": list(seen.size)}
     return found if seen.frame is None else {**found, "frame": list(astuple(seen.frame))}

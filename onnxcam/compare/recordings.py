@@ -1,4 +1,4 @@
-"""A recording: what one model said of many pictures, in a folder, from any machine (docs/recording.md)."""
+"""Read and check a recording: scores and maps of one model, made on any machine (docs/recording.md)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.compare.device_runner import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
-from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import to_probabilities
 
+__all__ = ["Recording"]
+
 _DTYPES = {"scores": "float32", "maps": "float32", "classes": "int64"}
 _HEADS = ("softmax", "logsoftmax", "sigmoid")
-_SIDE_LENGTH, _PIXELS = 2**20, 2**30  # of a picture, at most: what OpenCV reads
-_BYTES = 2**31  # of recording.json, at most: some million pictures
-_FINEST = 2**14  # cells of a map over a picture's side, at most
-_SIDE = ("name", "sha256", "kind", "method", "preprocess", "provider")
+_SIDE_LENGTH, _PIXELS = 2**20, 2**30  # limits of OpenCV for one image
+_BYTES = 2**31  # maximum size of recording.json, enough for some million images
+_FINEST = 2**14  # maximum cells of a map along one side of the image
+_INFO = ("name", "sha256", "kind", "method", "preprocess", "provider")
 
 
 class Recording:
-    """A recording that was read and checked; its outcomes come from the disk as they are asked for.
+    """A checked recording. Outcomes are read from disk on access.
 
     Args:
-        folder: The folder with ``recording.json``.
+        folder: Folder with ``recording.json``.
 
     Raises:
-        RecordingError: it is not there, not whole, of another version, or not as it was written.
+        RecordingError: the recording is missing, incomplete, damaged, or of another version.
 
     Example:
         >>> [outcome.target for outcome in Recording("run")]
@@ -44,14 +46,14 @@ class Recording:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._says = _read(self.folder)
-        self.side = self._side()
+        self._content = _read(self.folder)
+        self.info = self._info()
         self.class_names = self._texts("labels")
-        self.pictures: Sequence[Mapping[str, Any]] = self._part(self._says, "pictures", list)
+        self.pictures: Sequence[Mapping[str, Any]] = self._part(self._content, "pictures", list)
         self.unreadable = self._left_out()
         self.warnings = self._texts("warnings") or []
         self._check_pictures()
-        meaning = self._part(self._says, "scores", dict)
+        meaning = self._part(self._content, "scores", dict)
         self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
         self.known = bool(meaning.get("known", True))
         if not (self.head is None or self.head in _HEADS):
@@ -68,7 +70,7 @@ class Recording:
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, row: int) -> Outcome:
-        """Return the outcome of the picture at place *row*."""
+        """Return the outcome of image number *row*."""
         picture = self.pictures[row]
         scores = np.array(self._tensors["scores"][row])
         shape, frame = picture.get("map"), picture.get("frame")
@@ -90,47 +92,47 @@ class Recording:
         )
 
     def target(self, row: int) -> int:
-        """Return the class that was explained of the picture at place *row*."""
+        """Return the explained class of image number *row*."""
         return int(self._tensors["classes"][row])
 
     @property
     def name(self) -> str:
-        """What people call it: its folder."""
+        """Name for messages: the folder."""
         return str(self.folder)
 
     @property
     def seal(self) -> str:
-        """The hash of all that it says, the hashes of its tensors among that."""
-        return str(self._says["seal"])
+        """Hash of the whole recording; it covers the hashes of the tensors."""
+        return str(self._content["seal"])
 
     @property
     def has_maps(self) -> bool:
-        """Whether any picture has a map."""
+        """Whether any image has a map."""
         return bool(self._starts[-1])
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return int(self._shapes["scores"][1])
 
     @property
     def explained(self) -> dict[str, int]:
-        """The class that was explained of each picture, by the hash of its file."""
+        """Explained class of each image, by the hash of its file."""
         return {one["sha256"]: int(index) for one, index in zip(self.pictures, self._tensors["classes"], strict=True)}
 
-    def _side(self) -> Side:
-        model = self._part(self._says, "model", dict)
-        words = {name: self._part(model, name, str) for name in _SIDE}
-        return Side(layer=self._part(model, "layer", str, optional=True), **words)
+    def _info(self) -> ModelInfo:
+        model = self._part(self._content, "model", dict)
+        words = {name: self._part(model, name, str) for name in _INFO}
+        return ModelInfo(layer=self._part(model, "layer", str, optional=True), **words)
 
     def _texts(self, name: str) -> Sequence[str] | None:
-        found: Sequence[str] | None = self._part(self._says, name, list, optional=True)
+        found: Sequence[str] | None = self._part(self._content, name, list, optional=True)
         if found is not None and not _are_texts(found):
             raise self._wrong(f"{name} is a list of texts, or null")
         return found
 
     def _left_out(self) -> list[tuple[str, str]]:
-        found = self._part(self._says, "unreadable", list, optional=True) or []
+        found = self._part(self._content, "unreadable", list, optional=True) or []
         if not all(isinstance(one, dict) and _are_texts([one.get("name"), one.get("why")]) for one in found):
             raise self._wrong('unreadable is a list of {"name": …, "why": …}')
         return [(one["name"], one["why"]) for one in found]
@@ -163,23 +165,25 @@ class Recording:
         if found.min() < 0 or found.max() >= self.classes:
             raise self._wrong(f"classes.bin names a class that is none of the {self.classes}")
 
-    def _says_of(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._part(self._part(self._says, "tensors", dict), name, dict)
+    def _tensor_entry(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._part(self._part(self._content, "tensors", dict), name, dict)
         return found
 
     def _shape(self, name: str) -> list[int]:
-        says = self._says_of(name)
-        shape: list[int] = self._part(says, "shape", list)
-        if says.get("dtype") != _DTYPES[name] or says.get("order") != "little":
-            raise self._wrong(f"{name} is {says.get('dtype')} {says.get('order')}; it is little-endian {_DTYPES[name]}")
+        entry = self._tensor_entry(name)
+        shape: list[int] = self._part(entry, "shape", list)
+        if entry.get("dtype") != _DTYPES[name] or entry.get("order") != "little":
+            raise self._wrong(
+                f"{name} is {entry.get('dtype')} {entry.get('order')}; it is little-endian {_DTYPES[name]}"
+            )
         if len(shape) > 2 or not all(length == 0 or _is_length(length, 2**62) for length in shape):
             raise self._wrong(f"the shape of {name} is {shape}; it is a list of lengths")
         return shape
 
     def _tensor(self, name: str) -> NDArray[Any]:
-        """Return a tensor, mapped from its file, after all its bytes were checked."""
-        says, shape = self._says_of(name), self._shapes[name]
-        file = self._part(says, "file", str)
+        """Return a memory-mapped tensor, after a check of its size and hash."""
+        entry, shape = self._tensor_entry(name), self._shapes[name]
+        file = self._part(entry, "file", str)
         path, dtype = self.folder / file, np.dtype(TENSORS[name])
         if Path(file).name != file or paths.kind(path) != "file":
             raise self._wrong(f"{file} is missing; copy the whole folder again")
@@ -190,7 +194,7 @@ class Recording:
                 raise self._wrong(
                     f"{file} has {there} bytes in place of {wanted}: it was cut off; copy the folder again"
                 )
-            if digest(path) != says.get("sha256"):
+            if digest(path) != entry.get("sha256"):
                 raise self._wrong(f"{file} is not as it was written (its hash differs); copy the folder again")
             return np.memmap(path, dtype, "r", shape=tuple(shape)) if wanted else np.zeros(0, dtype)
         except OSError as error:
@@ -208,14 +212,16 @@ class Recording:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """Return what ``recording.json`` says, after its seal was checked."""
+    """Return the content of ``recording.json``, after a check of its seal."""
     where, file = f"recording '{folder}'", folder / DONE
     if paths.kind(folder) != "folder":
         raise RecordingError(f"recording '{paths.shown(folder)}' does not exist; `onnxcam record` makes one")
     if paths.kind(file) == "missing":
         if paths.kind(folder / PART) == "file":
             done = max(len(paths.read_bytes(folder / PART, RecordingError, limit=_BYTES).splitlines()) - 1, 0)
-            raise RecordingError(f"{where} is not complete, it ends after {done} pictures; record again to go on")
+            raise RecordingError(
+                f"{where} is not complete, it ends after {done} pictures; repeat the command to resume"
+            )
         raise RecordingError(f"{where} has no {DONE}; give the folder that `onnxcam record` or run.py wrote")
     data = paths.read_bytes(file, RecordingError, "recording", _BYTES)
     try:
@@ -241,7 +247,7 @@ def _is_picture(one: Mapping[str, Any]) -> bool:
 
 
 def _is_framed(one: Mapping[str, Any]) -> bool:
-    """Whether the frame is a rectangle on which the map, enlarged to the picture, stays of a size that memory holds."""
+    """Whether the frame is a valid rectangle, not so small that the enlarged map would exhaust memory."""
     frame = one.get("frame")
     if frame is None:
         return True
@@ -252,7 +258,7 @@ def _is_framed(one: Mapping[str, Any]) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a file can be called so."""
+    """Whether *text* can be a file name."""
     try:
         return "\0" not in text and bool(text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Two vectors of scores, or two maps, to one number. NaN where the number is not defined."""
+"""Similarity of two score vectors or of two maps, as one number; NaN if undefined."""
 
 from __future__ import annotations
 
@@ -9,14 +9,29 @@ import numpy as np
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.sanity import rank_correlation
 
+__all__ = [
+    "FLOOR",
+    "SHARE",
+    "cosine",
+    "iou",
+    "is_constant",
+    "kl",
+    "mass_shift",
+    "peak_distance",
+    "pearson",
+    "spearman",
+    "ssim",
+    "strength",
+]
+
 FLOOR = 1e-6
-"""The least probability that KL takes of a candidate: an int8 softmax writes 0 for all below 1/512."""
+"""Lower bound of the candidate's probabilities in KL; an int8 softmax rounds all below 1/512 to 0."""
 SHARE = 0.2
-"""The share of the pixels that `iou` looks at."""
+"""Fraction of the pixels that `iou` compares."""
 
 
 def cosine(a: Array, b: Array) -> float:
-    """a · b / (|a| |b|) of two vectors [K]; NaN where one of them is zero.
+    """Cosine similarity a · b / (|a| |b|) of two vectors [K]; NaN if one is zero.
 
     Example:
         >>> cosine(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
@@ -28,11 +43,11 @@ def cosine(a: Array, b: Array) -> float:
 
 
 def kl(p: Array, q: Array, exclusive: bool = True) -> float:
-    """KL(p ‖ q) = Σ p ln(p / q) of two vectors of probabilities [K], in nats: what q fails to say of p.
+    """Kullback-Leibler divergence KL(p ‖ q) = Σ p ln(p / q) of two probability vectors [K], in nats.
 
-    p is the reference's. q is taken as at least `FLOOR`, and both as adding up to 1, which rounding to integers
-    undoes. Where classes do not exclude each other, it is the sum over the classes of the divergence of each, yes
-    against no.
+    p is the reference, q the candidate. q is clipped to at least `FLOOR`, and both are normalised to a sum of 1, which
+    integer rounding can break. If the classes do not exclude each other, the result is the sum of the binary
+    divergences of all classes.
 
     Example:
         >>> round(kl(np.array([0.5, 0.5]), np.array([0.25, 0.75])), 4)
@@ -50,7 +65,7 @@ def _divergence(p: Array, q: Array) -> float:
 
 
 def pearson(a: Array, b: Array) -> float:
-    """Pearson's correlation of two maps [h, w]; NaN where one of them is the same everywhere.
+    """Pearson correlation of two maps [h, w]; NaN if one is constant.
 
     Example:
         >>> round(pearson(np.array([[1.0, 2.0, 3.0]]), np.array([[2.0, 4.0, 6.0]])), 12)
@@ -63,7 +78,7 @@ def pearson(a: Array, b: Array) -> float:
 
 
 def spearman(a: Array, b: Array) -> float:
-    """Spearman's correlation of two maps [h, w], of ranks: equal pixels share their mean rank. NaN as for `pearson`.
+    """Spearman rank correlation of two maps [h, w]; equal pixels get their mean rank. NaN if one is constant.
 
     Example:
         >>> spearman(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 4.0, 9.0]]))
@@ -73,11 +88,11 @@ def spearman(a: Array, b: Array) -> float:
 
 
 def ssim(a: Array, b: Array, data_range: float) -> float:
-    """The mean structural similarity of two maps [h, w] whose values span *data_range*.
+    """Mean structural similarity (SSIM) of two maps [h, w] whose values span *data_range*.
 
     Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004, equation 13: in
-    Gaussian windows of 11 × 11 pixels, σ = 1.5, K₁ = 0.01, K₂ = 0.03; windows that reach over the border are left out.
-    NaN for maps smaller than a window.
+    Gaussian windows of 11 × 11 pixels, σ = 1.5, K₁ = 0.01, K₂ = 0.03; windows that cross the border are ignored. NaN
+    for maps smaller than a window.
 
     Example:
         >>> ssim(np.eye(16), np.eye(16), 1.0)
@@ -103,9 +118,9 @@ def ssim(a: Array, b: Array, data_range: float) -> float:
 
 
 def iou(a: Array, b: Array, share: float = SHARE) -> float:
-    """|A ∩ B| / |A ∪ B|, A and B the top *share* of the pixels of two maps [h, w] ≥ 0; NaN where one map is zero.
+    """Intersection over union of the top *share* of pixels of two maps [h, w] ≥ 0; NaN if one map is zero.
 
-    Pixels as large as the last of them count too, pixels of zero never.
+    Pixels that tie with the smallest selected one are included; zero pixels never are.
 
     Example:
         >>> iou(np.array([[4.0, 3.0, 2.0, 1.0]]), np.array([[4.0, 2.0, 3.0, 1.0]]), share=0.5)
@@ -125,9 +140,9 @@ def _top(heat: Array, share: float) -> Array:
 
 
 def peak_distance(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> float:
-    """The distance of the largest pixels of two maps [h, w], *spacing* (y, x) apart from pixel to pixel.
+    """Distance of the peaks of two maps [h, w], in units of *spacing* (y, x), the distance of neighbouring pixels.
 
-    Where several are the largest, the distance of the nearest two.
+    If a map has several equal peaks, the nearest two count.
 
     Example:
         >>> peak_distance(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 0.0, 1.0]]))
@@ -140,7 +155,7 @@ def peak_distance(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> 
 
 
 def mass_shift(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> float:
-    """The distance of the centres of mass of two maps [h, w] ≥ 0, as `peak_distance`; NaN where one map is zero.
+    """Distance of the centres of mass of two maps [h, w] ≥ 0, in units of *spacing*; NaN if one map is zero.
 
     Example:
         >>> mass_shift(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 1.0]]))
@@ -159,7 +174,7 @@ def _centre(heat: Array) -> tuple[float, float]:
 
 
 def strength(a: Array, b: Array) -> float:
-    """min(Σa, Σb) / max(Σa, Σb) of two maps [h, w] ≥ 0: 1 where they hold as much evidence; NaN where both are zero.
+    """Ratio min(Σa, Σb) / max(Σa, Σb) of the total evidence of two maps [h, w] ≥ 0; NaN if both are zero.
 
     Example:
         >>> strength(np.array([[1.0, 3.0]]), np.array([[1.0, 0.0]]))
@@ -170,5 +185,5 @@ def strength(a: Array, b: Array) -> float:
 
 
 def is_constant(heat: Array) -> bool:
-    """Whether a map is the same everywhere."""
+    """Whether a map is constant."""
     return bool(heat.size == 0 or heat.min() == heat.max())

@@ -1,4 +1,4 @@
-"""Pairs -> a summary of each metric, and what must be said of them: the end of `validate` and of `compare`."""
+"""Image comparisons → statistics, verdicts and warnings: the last step of `validate` and `compare`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from onnxcam.compare.checks import about
-from onnxcam.compare.outcome import Side
-from onnxcam.compare.pairs import METRICS, Pair
+from onnxcam.compare.checks import result_warnings
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
+from onnxcam.compare.outcome import ModelInfo
 from onnxcam.compare.thresholds import Requirement
-from onnxcam.compare.validation import Summary, Validation
+from onnxcam.compare.validation import Statistics, Validation
 from onnxcam.metrics.base import Array
-from onnxcam.metrics.summary import interval
+from onnxcam.metrics.bootstrap import bootstrap_interval
+
+__all__ = ["conclude", "summarise"]
 
 
 def conclude(
-    reference: Side,
-    candidate: Side,
-    journal: Sequence[Pair],
+    reference: ModelInfo,
+    candidate: ModelInfo,
+    journal: Sequence[ImageComparison],
     requirements: Sequence[Requirement],
     unreadable: Sequence[tuple[str, str]] = (),
     warnings: Sequence[str] = (),
     labels: Sequence[str] | None = None,
 ) -> Validation:
-    """Return the validation of *journal*, held against *requirements* (`thresholds.parse`).
+    """Return the validation of the comparisons in *journal* against *requirements* (`thresholds.parse`).
 
-    MetricError where the reference itself is wrong on everything, as far as the truth tells.
+    Raises:
+        MetricError: the reference is wrong on all images, by the ground truth.
     """
     summaries = summarise(journal)
     return Validation(
@@ -36,40 +39,40 @@ def conclude(
         summaries=summaries,
         verdicts=[requirement.verdict(summaries) for requirement in requirements],
         unreadable=list(unreadable),
-        warnings=[*warnings, *about(journal, summaries, labels)],
+        warnings=[*warnings, *result_warnings(journal, summaries, labels)],
         labels=labels,
         seconds=0,
     )
 
 
-def summarise(pairs: Sequence[Pair]) -> Mapping[str, Summary]:
-    """Return the summary of each metric that any of *pairs* has, in the order of `METRICS`."""
-    columns, names = np.full((len(METRICS), len(pairs)), np.nan), list[str]()
-    rows = {name: row for row, name in enumerate(METRICS)}
+def summarise(pairs: Sequence[ImageComparison]) -> Mapping[str, Statistics]:
+    """Return statistics of each metric measured on any image, in the order of `AGREEMENT_METRICS`."""
+    columns, names = np.full((len(AGREEMENT_METRICS), len(pairs)), np.nan), list[str]()
+    rows = {name: row for row, name in enumerate(AGREEMENT_METRICS)}
     for at, pair in enumerate(pairs):
         names.append(pair.picture)
         for name, value in pair.values.items():
             columns[rows[name], at] = value
-    alike: dict[bytes, list[str]] = {}  # metrics that the same pictures have: their intervals come of the same draws
+    alike: dict[bytes, list[str]] = {}  # metrics measured on the same images share bootstrap draws
     for name, row in rows.items():
         if np.isfinite(columns[row]).any():
             alike.setdefault(np.isfinite(columns[row]).tobytes(), []).append(name)
     found = {
         one.metric: one
         for group in alike.values()
-        for one in _summaries(group, columns[[rows[name] for name in group]], names)
+        for one in _statistics(group, columns[[rows[name] for name in group]], names)
     }
-    return {name: found[name] for name in METRICS if name in found}
+    return {name: found[name] for name in AGREEMENT_METRICS if name in found}
 
 
-def _summaries(metrics: Sequence[str], columns: Array, names: Sequence[str]) -> Iterator[Summary]:
-    """Yield the summaries of *metrics*, [metrics, pictures], which are there for the same pictures."""
+def _statistics(metrics: Sequence[str], columns: Array, names: Sequence[str]) -> Iterator[Statistics]:
+    """Yield statistics of *metrics*, values [metrics, images], all measured on the same images."""
     there = np.flatnonzero(np.isfinite(columns[0]))
     values = columns[:, there]
-    found = interval(values.T, there.tolist())
+    found = bootstrap_interval(values.T, there.tolist())
     for row, metric in enumerate(metrics):
-        at = int((np.argmin if METRICS[metric].better == "higher" else np.argmax)(values[row]))
-        yield Summary(
+        at = int((np.argmin if AGREEMENT_METRICS[metric].better == "higher" else np.argmax)(values[row]))
+        yield Statistics(
             metric=metric,
             mean=float(found.mean[row]),
             low=None if found.low is None else float(found.low[row]),

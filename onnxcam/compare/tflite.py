@@ -1,9 +1,7 @@
-"""TFLite files: scores by their own interpreter, maps by the converted graph. The interpreter is an extra."""
+"""Run a TFLite classifier: scores from its interpreter (optional dependency), maps from its ONNX conversion."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import tempfile
 from collections.abc import Sequence
@@ -16,24 +14,27 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam import preprocess as preparing
 from onnxcam.compare.device_runner import digest
-from onnxcam.compare.observer import Observer, Shot, class_of
-from onnxcam.compare.outcome import Outcome, Side
+from onnxcam.compare.observer import Observer, PreparedImage, class_of
+from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
-from onnxcam.graph.io import first_line
 from onnxcam.media import image as pictures
 from onnxcam.metadata import labels as labelling
 from onnxcam.preprocess import Spec, TensorSpec, layout_of
 from onnxcam.targets.scores import TOP, are_exclusive, to_probabilities
+from onnxcam.text import first_line
+from onnxcam.tflite_runtime import find_runtime
+
+__all__ = ["Interpreter", "TFLiteObserver"]
 
 _HEADS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "logsoftmax", "LOGISTIC": "sigmoid"}
 _TRANSPARENT = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 
 
 class TFLiteObserver:
-    """A TFLite classifier: scores by its interpreter; maps by its copy in ONNX, as interpreters have no gradients.
+    """A TFLite classifier: scores from its interpreter, maps from its ONNX conversion (interpreters give no gradients).
 
-    The arguments are those of `onnxcam.compare.observer.Observer`. Where the file cannot be converted there are scores
-    only. ``warnings`` say which of the two it is.
+    Arguments as for `onnxcam.compare.observer.Observer`. If the file cannot be converted, there are scores but no maps.
+    ``warnings`` says which applies.
     """
 
     def __init__(
@@ -55,55 +56,55 @@ class TFLiteObserver:
             self.warnings.append(f"scores only, no maps: {error}")
 
     @property
-    def side(self) -> Side:
-        """The model, as reports print it."""
+    def info(self) -> ModelInfo:
+        """Description of the model for reports."""
         seen = self.interpreter
         method = "none" if self._maps is None else self._maps.method
-        layer = None if self._maps is None else self._maps.side.layer
-        return Side(str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name)
+        layer = None if self._maps is None else self._maps.info.layer
+        return ModelInfo(str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name)
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """What the scores are, as recordings say it."""
+        """Meaning of the scores, in the form of a recording."""
         seen = self.interpreter
         known = seen.units is not None or not seen.integers
         return {"head": seen.head, "exclusive": are_exclusive(seen.head), "known": known}
 
     def index(self, target: int | str) -> int:
-        """Return the class that *target*, an index or label, means; `TOP` for ``"top"``. TargetError for others."""
+        """Return the index of class *target*, an index or label; `TOP` for ``"top"``. Raise TargetError for others."""
         return class_of(target, self.interpreter.classes, self.class_names)
 
-    def shot(self, path: str | os.PathLike[str]) -> Shot:
-        """Read and preprocess a picture; ImageError where it is none."""
-        return Shot.of(self._how, os.fspath(path), *pictures.read_hashed(path))
+    def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
+        """Read and preprocess an image; raise ImageError if it cannot be read."""
+        return PreparedImage.of(self._how, os.fspath(path), *pictures.read_hashed(path))
 
-    def outcomes(self, shots: Sequence[Shot], classes: Sequence[int] | None = None) -> list[Outcome]:
-        """Return what the model says of each of *shots*, with the maps of *classes*; None: of its top ones."""
-        wanted = [TOP] * len(shots) if classes is None else classes
-        return [self._outcome(shot, index) for shot, index in zip(shots, wanted, strict=True)]
+    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+        """Return the outcome for each image, with the map of one class each; without *classes*, of the top class."""
+        wanted = [TOP] * len(prepared_images) if classes is None else classes
+        return [self._outcome(prepared, index) for prepared, index in zip(prepared_images, wanted, strict=True)]
 
-    def _outcome(self, shot: Shot, index: int) -> Outcome:
-        scores = self.interpreter.scores(shot.tensor)
+    def _outcome(self, prepared: PreparedImage, index: int) -> Outcome:
+        scores = self.interpreter.scores(prepared.tensor)
         target = int(np.argmax(scores)) if index == TOP else index
-        flat = None if self._maps is None else self._maps.outcomes([shot], [target])[0].map
+        flat = None if self._maps is None else self._maps.outcomes([prepared], [target])[0].map
         head, exclusive, known = (self.meaning[name] for name in ("head", "exclusive", "known"))
         return Outcome(
-            picture=shot.picture,
-            sha256=shot.sha256,
-            size=shot.size,
+            picture=prepared.picture,
+            sha256=prepared.sha256,
+            size=prepared.size,
             scores=scores.astype(np.float32),
             probabilities=to_probabilities(scores, head, exclusive=exclusive) if known else None,
             target=target,
             map=flat,
             why=self._why,
-            frame=shot.frame,
+            frame=prepared.frame,
             head=head,
             exclusive=exclusive,
         )
 
 
 def _converted(path: Path) -> bytes:
-    """Return the file as ONNX, proven equal to it; ConversionError where that cannot be done."""
+    """Return the file converted to ONNX and verified; raise ConversionError if that fails."""
     from onnxcam.converters import from_tensorflow
 
     with tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
@@ -111,21 +112,24 @@ def _converted(path: Path) -> bytes:
 
 
 class Interpreter:
-    """A TFLite classifier in TensorFlow Lite's interpreter.
+    """TFLite classifier in its interpreter.
 
     Args:
-        path: The .tflite file: one picture in, one vector of scores out, floats or integers.
+        path: The .tflite file; its input is one image, its output one score vector, of floats or integers.
 
     Raises:
-        ModelError: there is no interpreter, the file is no TFLite model, or no such classifier.
+        ModelError: no interpreter is installed, or the file is no such classifier.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         paths.check_file(path, ModelError, "model")
-        make, self.name = _interpreter()
+        runtime = find_runtime()
+        if runtime is None:
+            raise ModelError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")
+        self.name = runtime.name
         try:
-            self._interpreter = make(model_path=str(path), num_threads=1)
+            self._interpreter = runtime.interpreter(model_path=str(path), num_threads=1)
             self._ops: list[dict[str, Any]] = getattr(
                 self._interpreter, "_get_ops_details", list
             )()  # of the file: a delegate replaces them
@@ -138,7 +142,7 @@ class Interpreter:
 
     @property
     def spec(self) -> TensorSpec:
-        """The input as a picture sees it; the units of integers are those of the file."""
+        """Specification of the input tensor, with the quantisation in the file."""
         signature = self._input["shape_signature"]
         lengths = signature if len(signature) else self._input["shape"]
         shape = tuple(int(length) if length > 0 else None for length in lengths)
@@ -148,7 +152,7 @@ class Interpreter:
 
     @property
     def units(self) -> tuple[float, int] | None:
-        """Scale and zero point of the scores; None where they are floats, or integers of unknown meaning."""
+        """Scale and zero point of the scores; None for floats, and for integers without known units."""
         scale, zero = self._output["quantization"]
         return (float(scale), int(zero)) if scale else None
 
@@ -159,14 +163,14 @@ class Interpreter:
 
     @property
     def kind(self) -> str:
-        """What the numbers inside are."""
+        """Data type of the weights."""
         details = self._interpreter.get_tensor_details()
         quantised = any(len(one["quantization_parameters"]["scales"]) and one["dtype"] == np.int8 for one in details)
         return "tflite int8" if quantised else "tflite float32"
 
     @property
     def head(self) -> str | None:
-        """What the scores come out of: softmax, logsoftmax, sigmoid, or None where they are plain."""
+        """Last operator: ``"softmax"``, ``"logsoftmax"``, ``"sigmoid"``, or None for plain scores."""
         makers = {int(y): op for op in self._ops for y in op["outputs"]}
         op = makers.get(self._output["index"])
         while op is not None and op["op_name"] in _TRANSPARENT:
@@ -174,7 +178,7 @@ class Interpreter:
         return None if op is None else _HEADS.get(op["op_name"])
 
     def scores(self, tensor: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the scores [K] of one prepared picture [1, …], in real units where the file tells them."""
+        """Return the scores, float64 [K], of one preprocessed image [1, …]; dequantised if the units are known."""
         index = self._input["index"]
         if tuple(self._input["shape"]) != tensor.shape:
             try:
@@ -194,19 +198,10 @@ class Interpreter:
         return real
 
     def _only(self, details: Sequence[dict[str, Any]], rank: int, verb: str, wanted: str) -> dict[str, Any]:
-        """Return the one tensor of *details* that is of *rank* but for axes of length 1."""
+        """Return the only tensor in *details*; raise ModelError unless it has *rank* (axes of length 1 ignored)."""
         if len(details) == 1:
             long = [length for length in details[0]["shape"][1:] if length != 1]
             if len(details[0]["shape"]) == 4 if rank == 4 else len(long) <= 1:
                 return details[0]
         shapes = ", ".join(f"{one['name']!r} {list(map(int, one['shape']))}" for one in details)
         raise ModelError(f"'{self.path}' {verb} {shapes}; recordings are of classifiers, with {wanted}")
-
-
-def _interpreter() -> tuple[Any, str]:
-    """Return the interpreter, and its name: LiteRT's where it is there, else TensorFlow's."""
-    if importlib.util.find_spec("ai_edge_litert") is not None:
-        return importlib.import_module("ai_edge_litert.interpreter").Interpreter, "LiteRT"
-    if importlib.util.find_spec("tensorflow") is not None:
-        return importlib.import_module("tensorflow").lite.Interpreter, "TensorFlow Lite"
-    raise ModelError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")

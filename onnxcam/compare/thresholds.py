@@ -1,4 +1,4 @@
-"""What a validation must reach: ``"iou>=0.6, top1>=0.99"``, read, and held against what was found."""
+"""Requirements such as ``"iou>=0.6, top1>=0.99"``: parse them, and check them against statistics."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from onnxcam.compare.pairs import METRICS
-from onnxcam.compare.validation import Summary, Verdict
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS
+from onnxcam.compare.validation import Statistics, Verdict
 from onnxcam.errors import MetricError, nearest
-from onnxcam.numbers import HUGE, real
+from onnxcam.numbers import HUGE, parse_float
 from onnxcam.text import pointed
 
-DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
-"""What is asked for where nobody says.
+__all__ = ["DEFAULTS", "STATISTICS", "Requirement", "parse"]
 
-They are for a quantised network beside its float reference. Post-training int8 keeps a sound classifier within about
-1 % of its accuracy (2004.09602); a top class that changes in more than a picture of ten is no rounding. Two maps whose
-Pearson correlation is 0.8 share 64 % of their variance; with an IoU of 0.5 the hot spots share two thirds of their
-pixels, where those of two random maps share a fifth. A candidate whose gradient dies shows nothing: `mapped` tells.
+DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
+"""Default requirements, for a quantised model against its float reference.
+
+Post-training int8 quantisation of a sound classifier costs about 1 % accuracy (2004.09602); a top class that changes on
+more than one image in ten is not rounding. Two maps with a Pearson correlation of 0.8 share 64 % of their variance;
+with an IoU of 0.5 the hot spots share two thirds of their pixels, those of two random maps a fifth. `mapped` detects a
+candidate whose gradient vanishes, so that it has no map.
 """
 
 STATISTICS = ("mean", "median", "low", "high", "worst")
-"""What of a metric may be asked for: ``iou`` is the mean, ``iou.low`` the lower end of its 95 % interval."""
+"""Statistics in requirements: ``iou`` is the mean, ``iou.low`` the lower bound of its 95 % interval."""
 
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -37,7 +39,7 @@ _CLAUSE = re.compile(r"\s*(?P<metric>\w*)(?:\.(?P<statistic>\w*))?\s*(?P<sign>[<
 
 @dataclass(frozen=True)
 class Requirement:
-    """One of them: a statistic of a metric, how it is compared, and with what."""
+    """Requirement: statistic of a metric, comparison sign and bound."""
 
     metric: str
     statistic: str
@@ -48,8 +50,8 @@ class Requirement:
         tail = "" if self.statistic == "mean" else f".{self.statistic}"
         return f"{self.metric}{tail} {self.sign} {self.bound:g}"
 
-    def verdict(self, summaries: Mapping[str, Summary]) -> Verdict:
-        """Return whether it holds; it does not where no picture has the metric."""
+    def verdict(self, summaries: Mapping[str, Statistics]) -> Verdict:
+        """Check the requirement; it fails if no image has the metric."""
         found = summaries.get(self.metric)
         value = None if found is None else getattr(found, self.statistic)
         holds = value is not None and _COMPARISONS[self.sign](value, self.bound)
@@ -57,7 +59,7 @@ class Requirement:
 
 
 def parse(words: str) -> list[Requirement]:
-    """Return what *words* ask for; MetricError with a mark under the place where they do not parse.
+    """Parse requirements; raise MetricError, with a mark under the position, if *words* are invalid.
 
     Example:
         >>> [str(each) for each in parse("iou>=0.6, top1.low>0.9")]
@@ -75,15 +77,15 @@ def _requirement(words: str, start: int, clause: str) -> Requirement:
     if match is None:
         _fail(words, start + len(clause) - len(clause.lstrip()), "a requirement is metric>=number, such as iou>=0.6")
     metric, statistic, sign = match["metric"], match["statistic"], match["sign"]
-    if metric not in METRICS:
+    if metric not in AGREEMENT_METRICS:
         what = f"no metric is called {metric!r}" if metric else "here is no metric"
-        known = f"there are {', '.join(METRICS)}.{nearest(metric, METRICS)}"
+        known = f"there are {', '.join(AGREEMENT_METRICS)}.{nearest(metric, AGREEMENT_METRICS)}"
         _fail(words, start + match.start("metric"), f"{what}; {known}")
     if statistic is not None and statistic not in STATISTICS:
         _fail(words, start + match.start("statistic"), f"{statistic!r} is none of {', '.join(STATISTICS)}")
     if sign not in _COMPARISONS:
-        _fail(words, start + match.start("sign"), f"after {metric} stands one of {' '.join(_COMPARISONS)}")
-    better = METRICS[metric].better
+        _fail(words, start + match.start("sign"), f"after {metric} comes one of {' '.join(_COMPARISONS)}")
+    better = AGREEMENT_METRICS[metric].better
     if (sign[0] == ">") != (better == "higher"):
         _fail(words, start + match.start("sign"), f"{metric} is the better the {better}: write {_turned(sign)}")
     return Requirement(metric, statistic or "mean", sign, _number(words, start + match.start("bound"), match["bound"]))
@@ -96,7 +98,7 @@ def _turned(sign: str) -> str:
 def _number(words: str, at: int, text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", text):
         _fail(words, at, f"{text!r} is no number" if text else "here a number is missing")
-    read = real(text)
+    read = parse_float(text)
     return _fail(words, at, f"a number is at most {HUGE:g}") if read is None else read
 
 

@@ -1,7 +1,7 @@
-"""Reference, candidate and pictures -> a validation: decoding, inference and comparing side by side.
+"""Validate a candidate model against a reference model: decode, run and compare in parallel.
 
-Pictures are read and preprocessed by a few threads ahead of the models, which run batch after batch; what they say is
-compared in one more thread. At any time memory holds a few batches.
+A few threads read and preprocess images ahead of the models, which run batch by batch; one more thread compares the
+outcomes. Memory holds a few batches at a time.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from onnxcam.compare import checks as cautions
-from onnxcam.compare import layers as depth
+from onnxcam.compare import checks
+from onnxcam.compare.image_comparison import ImageComparison, compare_outcomes
 from onnxcam.compare.journal import Journal
-from onnxcam.compare.object_masks import Objects
-from onnxcam.compare.observer import Observer, Shot
+from onnxcam.compare.layers import MAX_IMAGES, compare_layers
+from onnxcam.compare.object_masks import ImageObjects
+from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
-from onnxcam.compare.pairs import Pair, compare
+from onnxcam.compare.report.folder import JOURNAL, refuse_finished
 from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import DEFAULTS, parse
-from onnxcam.compare.validation import JOURNAL, Validation, refuse_finished
+from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
 from onnxcam.files import writing
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
-from onnxcam.numbers import most, whole
+from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets.scores import TOP
+
+__all__ = ["BATCH", "MAX_JOBS", "PathLike", "journal_in", "observing", "validate"]
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 T = TypeVar("T")
@@ -63,34 +66,31 @@ def validate(
     progress: Progress = quiet,
     **options: Any,
 ) -> Validation:
-    """Run two models over pictures, and say whether the *candidate* still looks where the *reference* does.
+    """Compare the predictions and explanations of two models on images.
 
-    Both explain the same class: the reference's top one, unless *target* names another.
+    Both models explain the same class: the top class of the reference, unless *target* names another.
 
     Args:
-        reference: The model to be measured by: a path, bytes, an `onnx.ModelProto`; or an `Observer`, for what it has
-            of its own, such as another layer or preprocessing.
-        candidate: The model that is measured, likewise; its classes have the same order.
-        images: Pictures: files, folders, patterns or lists, see `onnxcam.media.image_files.files`. One named twice
-            counts once.
-        directory: Where pairs are kept as they come, so that a run that was killed goes on from there: the same call
-            again. None keeps them until the end of the program.
-        target: ``"top"``, a class index or a label.
-        truth: Where the objects are, see `onnxcam.metrics.Truth`: adds ``energy`` and, where it names the classes,
-            ``accuracy``.
-        require: What must hold, see `onnxcam.compare.thresholds`.
-        strict: Whether a picture that cannot be read ends it; else it is told.
-        overwrite: Whether what is in *directory* makes way.
-        batch_size: Pictures a run holds.
-        jobs: Threads that read pictures, from 1; None takes one for each core, at most four.
-        layers: Whether to compare layer by layer too, on the first pictures, see `onnxcam.compare.layers`.
-        progress: Wraps the pictures that are still to do, and their number.
-        options: Of both models: `Observer`'s ``method``, ``layer``, ``preprocess``, ``labels``, ``provider``, …
+        reference: Reference model: a path, bytes or an `onnx.ModelProto`; or an `Observer`, for options of its own such
+            as another layer or preprocessing.
+        candidate: Model to check against the reference, likewise; its classes have the same order.
+        images: Files, folders, glob patterns or lists, see `onnxcam.media.image_files.files`. Duplicates count once.
+        directory: Folder for the journal; the same call resumes an interrupted run there. None: a temporary journal.
+        target: Class to explain: ``"top"``, a class index or a label.
+        truth: Ground truth, see `onnxcam.metrics.Truth`. Adds ``energy`` and, if it names classes, ``accuracy``.
+        require: Requirements, see `onnxcam.compare.thresholds`.
+        strict: Raise on an unreadable image; otherwise skip it and report it.
+        overwrite: Replace the contents of *directory*.
+        batch_size: Images per pass.
+        jobs: Threads that read images, at least 1. None: one per core, at most four.
+        layers: Also compare layer by layer on the first images, see `onnxcam.compare.layers`.
+        progress: Progress callback, see `onnxcam.progress`.
+        options: Options of both models, as for `Observer`: ``method``, ``layer``, ``preprocess``, ``labels``, …
 
     Raises:
-        MetricError: the models cannot be compared, or *require* does not parse.
-        ImageError: there is no picture.
-        OnnxcamError: what `Observer` raises; where a model fails on the way, what was done is kept in *directory*.
+        MetricError: the models cannot be compared, or *require* cannot be parsed.
+        ImageError: no image can be read.
+        OnnxcamError: as for `Observer`. If a model fails during the run, finished images are kept in *directory*.
 
     Example:
         >>> found = validate("float.onnx", "int8.onnx", "photos", "out", preprocess="imagenet")
@@ -108,7 +108,7 @@ def validate(
         given if isinstance(given, Observer) else observing(side, given, **options)
         for side, given in (("reference", reference), ("candidate", candidate))
     )
-    cautions.check(first, second, requirements, known)
+    checks.require_comparable(first, second, requirements, known)
     task = _Task(first, second, known, first.index(target), strict)
     journal = journal_in(directory, _identity(task, names, target), overwrite, names)
     try:
@@ -120,26 +120,30 @@ def validate(
     if not len(journal):
         raise ImageError(f"none of the {len(names)} pictures could be read; the first: {task.unreadable[0][1]}")
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
-    warnings += cautions.differing(first, second)
+    warnings += checks.preprocessing_warnings(first, second)
     labels = first.class_names or second.class_names
-    found = conclude(first.side, second.side, journal, requirements, task.unreadable, warnings, labels)
+    found = conclude(first.info, second.info, journal, requirements, task.unreadable, warnings, labels)
     if layers:
-        found.levels = depth.sound(first, second, [pair.picture for pair in journal[: depth.PICTURES]], task.target)
+        first_images = [pair.picture for pair in journal[:MAX_IMAGES]]
+        found.levels = compare_layers(first, second, first_images, task.target)
     found.damaged = journal.damaged
     found.seconds = time.monotonic() - start
     return found
 
 
 def _counts(batch_size: int, jobs: int | None) -> None:
-    """MetricError where there are too few of either, or too many."""
-    for name, count, high in (("batch size", batch_size, most("batch_size")), ("number of jobs", jobs, MAX_JOBS)):
-        if count is not None and whole(count, 1, high) is None:
+    """Raise MetricError if either number is out of range."""
+    for name, count, high in (
+        ("batch size", batch_size, largest_setting("batch_size")),
+        ("number of jobs", jobs, MAX_JOBS),
+    ):
+        if count is not None and parse_int(count, 1, high) is None:
             raise MetricError(f"the {name} is a whole number from 1 to {high}, not {count}")
 
 
 @dataclass
 class _Task:
-    """The two models, and what is asked of them."""
+    """Two models, and what to compare."""
 
     reference: Observer
     candidate: Observer
@@ -153,49 +157,55 @@ class _Task:
         return [("reference", self.reference), ("candidate", self.candidate)]
 
     def load(self, path: str) -> _Loaded | ImageError:
-        """Read a picture for both models."""
+        """Read and preprocess an image for both models."""
         try:
             picture, sha256 = pictures.read_hashed(path)
         except ImageError as error:
             return error
-        first = self.reference.shot_of(path, picture, sha256)
+        first = self.reference.prepare_decoded(path, picture, sha256)
         same = self.reference.network.preprocessing == self.candidate.network.preprocessing
-        second = first if same else self.candidate.shot_of(path, picture, sha256)
-        return _Loaded((first, second), Objects.of(self.truth, path, first.size))
+        second = first if same else self.candidate.prepare_decoded(path, picture, sha256)
+        return _Loaded((first, second), ImageObjects.of(self.truth, path, first.size))
 
     def ask(self, batch: Sequence[_Loaded]) -> list[tuple[Outcome, Outcome]]:
-        """Return what both say of *batch*, the candidate of the reference's class."""
+        """Return the outcomes of both models for *batch*; the candidate explains the class of the reference."""
         wanted = None if self.target == TOP else [self.target] * len(batch)
-        first = _named("reference", self.reference, lambda own: own.outcomes([x.shots[0] for x in batch], wanted))
+        first = _named(
+            "reference", self.reference, lambda own: own.outcomes([x.prepared_images[0] for x in batch], wanted)
+        )
         classes = [outcome.target for outcome in first]
-        second = _named("candidate", self.candidate, lambda own: own.outcomes([x.shots[1] for x in batch], classes))
+        second = _named(
+            "candidate", self.candidate, lambda own: own.outcomes([x.prepared_images[1] for x in batch], classes)
+        )
         return list(zip(first, second, strict=True))
 
-    def compare(self, loaded: _Loaded, reference: Outcome, candidate: Outcome) -> Pair:
-        """Return the pair of two outcomes, held against the truth."""
+    def compare(self, loaded: _Loaded, reference: Outcome, candidate: Outcome) -> ImageComparison:
+        """Compare two outcomes with each other and with the ground truth."""
         own = self.reference
-        return compare(reference, candidate, *loaded.objects.known(reference.target, own.classes, own.class_names))
+        return compare_outcomes(
+            reference, candidate, *loaded.objects.of_class(reference.target, own.classes, own.class_names)
+        )
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A picture as both models take it, and where its objects are."""
+    """One image, preprocessed for both models, and its annotated objects."""
 
-    shots: tuple[Shot, Shot]
-    objects: Objects
+    prepared_images: tuple[PreparedImage, PreparedImage]
+    objects: ImageObjects
 
 
 def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
-    """Return the files, each once, and what to say of them."""
+    """Return the image files without duplicates, and a warning about duplicates."""
     found = pictures.files(images)
     once = {os.path.realpath(name): name for name in reversed(found)}
     names = [name for name in dict.fromkeys(found) if once[os.path.realpath(name)] == name]
     twice = len(found) - len(names)
-    return names, [f"{twice} of the {len(found)} pictures named are named before; each counts once"] if twice else []
+    return names, [f"{twice} of the {len(found)} pictures are duplicates; each counts once"] if twice else []
 
 
 def observing(side: str, model: ModelLike, **options: Any) -> Observer:
-    """Return the `Observer` of *model*, whose errors say that it is the *side* "reference" or "candidate"."""
+    """Open *model*; errors name its *side*, "reference" or "candidate"."""
     try:
         return Observer(model, **options)
     except OnnxcamError as error:
@@ -203,7 +213,7 @@ def observing(side: str, model: ModelLike, **options: Any) -> Observer:
 
 
 def _named(side: str, observer: Observer, ask: Callable[[Observer], T]) -> T:
-    """Return what *ask* returns; its errors say whose they are."""
+    """Return the result of *ask*; errors name the side of the model."""
     try:
         return ask(observer)
     except OnnxcamError as error:
@@ -216,12 +226,12 @@ def _of_side(side: str, model: ModelLike, error: OnnxcamError) -> OnnxcamError:
 
 
 def _identity(task: _Task, names: Sequence[str], target: int | str) -> dict[str, Any]:
-    """Return what must be the same for pairs to belong together."""
+    """Return the identity of the validation: a journal resumes only if it is the same."""
     found: dict[str, Any] = {"target": str(target), "truth": None if task.truth is None else str(task.truth.path)}
     if task.truth is not None:
         found["mask values"] = task.truth.values
     for side, seen in task.sides:
-        of = seen.side
+        of = seen.info
         found |= {
             f"{side} {name}": getattr(of, name) for name in ("sha256", "method", "layer", "preprocess", "provider")
         }
@@ -231,7 +241,7 @@ def _identity(task: _Task, names: Sequence[str], target: int | str) -> dict[str,
 
 
 def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: bool, names: Sequence[str]) -> Journal:
-    """Return the journal of *names* in *directory*, if any; what is there makes way where that is to be."""
+    """Open the journal in *directory*; without one, a temporary journal."""
     if directory is None:
         return Journal(None, identity)
     path = Path(directory) / JOURNAL
@@ -241,10 +251,10 @@ def journal_in(directory: PathLike | None, identity: dict[str, Any], overwrite: 
 
 
 def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, jobs: int, progress: Progress) -> None:
-    """Bring all pictures that are not in *journal* into it.
+    """Compare all images that are not in *journal* yet, and add them.
 
-    The pictures of a run are always the same ones, those that are done already among them: what a model says of one may
-    depend on the others by a rounding, or by more where it is quantised on the way.
+    A resumed run forms the same batches as the first one, because the outcome for an image may depend slightly on the
+    other images of its batch (rounding, dynamic quantisation).
     """
     done = frozenset(journal.done)
     batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
@@ -277,7 +287,7 @@ def _run(task: _Task, names: Sequence[str], journal: Journal, batch_size: int, j
 
 
 def _ticked(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-    """Yield *items*; advance *ticks*, a progress bar, for each that is not *done*."""
+    """Yield *items*; advance *ticks*, a progress bar, for each item that is not *done*."""
     steps = iter(ticks)
     for number, item in items:
         if number not in done:
@@ -289,7 +299,7 @@ def _ticked(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[i
 def _ahead(
     pool: ThreadPoolExecutor, function: Callable[[T], U], items: Iterable[T], count: int
 ) -> Generator[U, None, None]:
-    """Yield *function* of each of *items* in order, worked out by *pool* for *count* of them ahead."""
+    """Yield *function* of each item in order; *pool* computes up to *count* results ahead."""
     rest = iter(items)
     waiting = deque(pool.submit(function, item) for item in islice(rest, count))
     try:
@@ -305,7 +315,7 @@ def _ahead(
 def _readable(
     task: _Task, names: Sequence[str], loaded: Iterable[tuple[int, _Loaded | ImageError]]
 ) -> Iterator[tuple[int, _Loaded]]:
-    """Yield the pictures that can be read, and note the others; the error itself where that is strict."""
+    """Yield the readable images and collect the others; raise the error of one if *task* is strict."""
     for number, one in loaded:
         if not isinstance(one, ImageError):
             yield number, one
@@ -316,9 +326,7 @@ def _readable(
 
 
 def _kept(journal: Journal, total: int, directory: PathLike | None) -> str:
-    """Return what became of the pictures done before an error."""
+    """Return the end of an error message: how many images are kept."""
     if not len(journal) or directory is None:
         return ""
-    return (
-        f"; {len(journal)} of {total} pictures are done and kept in '{directory}': the same command goes on from there"
-    )
+    return f"; {len(journal)} of {total} pictures are done and kept in '{directory}': repeat the command to resume"

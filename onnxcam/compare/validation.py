@@ -1,29 +1,24 @@
-"""What came of a validation: two sides, every pair, a summary of each metric, and the verdicts."""
+"""Result of a validation: the two models, all image comparisons, statistics of each metric, and verdicts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnxcam
-from onnxcam import files
-from onnxcam.compare.layer_results import Level
-from onnxcam.compare.outcome import Side
-from onnxcam.compare.pairs import Pair
-from onnxcam.errors import OutputError
-from onnxcam.text import to_json
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.outcome import ModelInfo
 
-JOURNAL, FILE = "journal.jsonl", "validation.json"
-PAGE, JUNIT = "report.html", "junit.xml"
-"""What a folder of a validation holds: the pairs, from the first on, and the result, once all are done."""
+__all__ = ["Statistics", "Validation", "Verdict"]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One metric over all pictures that have it: the mean, and its 95 % bootstrap interval."""
+class Statistics:
+    """Statistics of one metric over all images that have it; *low* and *high* bound the 95 % bootstrap interval."""
 
     metric: str
     mean: float
@@ -38,7 +33,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One requirement: what the words ask for, the mean that was found (None: no picture has it), whether it holds."""
+    """Result of one requirement: its text, the measured value (None: no image has it), and whether it holds."""
 
     metric: str
     words: str
@@ -48,20 +43,20 @@ class Verdict:
 
 @dataclass
 class Validation:
-    """What `validate` found."""
+    """Result of `validate` or `compare_recordings`."""
 
-    reference: Side
-    candidate: Side
-    journal: Sequence[Pair]  # read from disk as they are asked for
-    summaries: Mapping[str, Summary]
+    reference: ModelInfo
+    candidate: ModelInfo
+    journal: Sequence[ImageComparison]  # read from disk on access
+    summaries: Mapping[str, Statistics]
     verdicts: Sequence[Verdict]
-    unreadable: Sequence[tuple[str, str]]  # picture, why
+    unreadable: Sequence[tuple[str, str]]  # image, reason
     warnings: Sequence[str]
     labels: Sequence[str] | None
     seconds: float
-    levels: Sequence[Level] = ()  # of each layer, where that was asked for
-    folders: Sequence[str] | None = None  # the report opens pictures in these alone; None: in all
-    damaged: Sequence[str] = ()  # a warning of each line of the journal that was, and whose picture was done again
+    levels: Sequence[LayerAgreement] = ()  # with --layers
+    folders: Sequence[str] | None = None  # the report opens images only in these folders; None: anywhere
+    damaged: Sequence[str] = ()  # one warning per damaged line of the journal
 
     @property
     def passed(self) -> bool:
@@ -69,7 +64,7 @@ class Validation:
         return all(verdict.holds for verdict in self.verdicts)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield what JSON has of each picture: all of its pair but the maps."""
+        """Yield each comparison as a JSON object, without maps."""
         for pair in self.journal:
             yield {
                 "picture": pair.picture,
@@ -86,7 +81,7 @@ class Validation:
         return {"index": index, "label": self.labels[index] if self.labels else None}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what JSON has: all that depends on models and pictures alone, so not how long it took."""
+        """Return the content of validation.json. It depends on models and images only, so it has no timings."""
         return {
             "onnxcam": onnxcam.__version__,
             "passed": self.passed,
@@ -101,39 +96,7 @@ class Validation:
         }
 
     def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
-        """Write validation.json, report.html and junit.xml into *directory*; return their paths.
+        """Write validation.json, report.html and junit.xml to *directory*, see `report.folder.save`."""
+        from onnxcam.compare.report.folder import save
 
-        Each file appears whole or not at all, validation.json last. Raises OutputError where that cannot be done, and,
-        without *overwrite*, where the folder holds a validation, or files of these names and other origin.
-        """
-        folder = Path(directory)
-        refuse_finished(folder, overwrite)
-        makers = {**_reports(), FILE: _json}
-        with files.writing(folder, "into "):
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, make in makers.items():
-                with files.drafted(folder / name, name) as draft:
-                    draft.write_text(make(self), "utf-8", "backslashreplace")
-        return [folder / name for name in makers]
-
-
-def refuse_finished(folder: Path, overwrite: bool) -> None:
-    """Raise OutputError where *folder* holds a finished validation, or reports of other origin, unless *overwrite*."""
-    if os.path.exists(folder / FILE) and not overwrite:
-        raise OutputError(
-            f"'{folder}' holds a finished validation; choose another folder with -o, or --overwrite that one"
-        )
-    for name in (PAGE, JUNIT):
-        files.require_writable(folder / name, overwrite=overwrite)
-
-
-def _json(validation: Validation) -> str:
-    return to_json(validation.as_dict()) + "\n"
-
-
-def _reports() -> dict[str, Callable[[Validation], str]]:
-    """Return what makes the reports for people and for CI systems, by the name of the file."""
-    from onnxcam.compare.report.html import html
-    from onnxcam.compare.report.junit import junit
-
-    return {PAGE: html, JUNIT: junit}
+        return save(self, directory, overwrite)

@@ -13,8 +13,8 @@ from onnxcam.text import to_json
 MANIFEST = "manifest.json"
 
 
-class Folder(files.Folder):
-    """A folder of explanations, which appear together with their manifest or not at all; see `onnxcam.files.Folder`."""
+class Folder(files.StagedFolder):
+    """A folder of explanations, which appear together with their manifest or not at all; see `files.StagedFolder`."""
 
     def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         super().__init__(directory, MANIFEST, overwrite=overwrite)

@@ -35,6 +35,7 @@ from onnxcam.graph.weights import (
     weight_files,
     weights,
 )
+from onnxcam.text import first_line
 from onnxcam.wire import WireError, light
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
@@ -312,9 +313,3 @@ def _cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first nonempty line of *error*'s message; its type if there is none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

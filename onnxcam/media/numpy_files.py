@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.errors import OnnxcamError
+from onnxcam.text import first_line
 
 SUFFIXES = (".npy", ".npz")
 MAX_NUMBERS = 2**28
@@ -30,7 +31,7 @@ def read(path: Path, error: type[OnnxcamError]) -> NDArray[Any]:
     except OnnxcamError:
         raise
     except Exception as found:  # zip, zlib and NumPy raise what their readers happen to
-        why = (str(found).splitlines() or [type(found).__name__])[0]
+        why = first_line(found)
         raise error(f"{path}: cannot be read as an array ({why}); save it with numpy.save again") from None
 
 

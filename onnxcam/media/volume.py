@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
 from onnxcam.media import heatmap, numpy_files
+from onnxcam.text import first_line
 
 VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 
@@ -69,7 +70,7 @@ def _read_nifti(path: Path) -> Volume:
     except ImageError:
         raise
     except Exception as error:  # nibabel raises what its readers happen to
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         raise ImageError(f"{path}: no NIfTI file, or a damaged one ({why})") from None
     return Volume(_checked(data, str(path)), affine)
 

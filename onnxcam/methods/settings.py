@@ -36,6 +36,8 @@ def read_settings(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
             return value if value in words else None, f"{', '.join(most)} or {last}"
         if isinstance(default, ImageSet):
             return value if isinstance(value, ImageSet) else ImageSet(value), ""
-        return numbers.setting(name, value, default, min(default, 1) if isinstance(default, int) else -numbers.HUGE)
+        return numbers.parse_setting(
+            name, value, default, min(default, 1) if isinstance(default, int) else -numbers.HUGE
+        )
 
     return numbers.read_settings(method.id, method.settings, given, read, MethodError)

@@ -1,25 +1,28 @@
-"""Is the map right: does it lie on the object, does the network use what it shows, does it depend on the network?
+"""Measure the quality of explanations (docs/evaluate.md).
 
-One charter a file: `localisation`, `faithfulness`, `road`, `robustness`, `complexity`, `sanity`. Each metric is a
-function over arrays, entered into a registry; `evaluate` measures methods on pictures with them. See docs/evaluate.md.
+One file per group of metrics: `localisation`, `faithfulness`, `road`, `robustness`, `complexity`, `sanity`. A metric is
+a registered function over arrays; `evaluate` applies the metrics to methods and images.
 """
 
+from typing import Any
+
+from onnxcam._moved import warn
 from onnxcam.metrics import complexity, faithfulness, localisation, road, robustness
 from onnxcam.metrics.base import METRICS, Curve, Metric
 from onnxcam.metrics.evaluation import evaluate
-from onnxcam.metrics.report import Evaluation, Summary
-from onnxcam.metrics.sanity import CHECKS, Check, Outcome
-from onnxcam.metrics.truth import Region, Truth
+from onnxcam.metrics.results import Evaluation, Summary
+from onnxcam.metrics.sanity import CHECKS, Check, CheckResult
+from onnxcam.metrics.truth import Annotation, Truth
 
 __all__ = [
     "CHECKS",
     "METRICS",
+    "Annotation",
     "Check",
+    "CheckResult",
     "Curve",
     "Evaluation",
     "Metric",
-    "Outcome",
-    "Region",
     "Summary",
     "Truth",
     "complexity",
@@ -29,3 +32,14 @@ __all__ = [
     "road",
     "robustness",
 ]
+
+
+_FORMER = {"Outcome": "CheckResult", "Region": "Annotation"}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a class under its name of 0.1, with a DeprecationWarning."""
+    if name not in _FORMER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn(f"onnxcam.metrics.{name}", f"onnxcam.metrics.{_FORMER[name]}")
+    return globals()[_FORMER[name]]

@@ -1,4 +1,4 @@
-"""What a metric is (id, which way is better, settings), and what it looks at: one picture, one class, one map."""
+"""Metrics: their registry, their settings, and the case (image, class, map) that they measure."""
 
 from __future__ import annotations
 
@@ -16,46 +16,61 @@ from onnxcam import numbers
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
-from onnxcam.metrics.truth import Region
+from onnxcam.metrics.truth import Annotation
+
+__all__ = [
+    "METRICS",
+    "Array",
+    "Ask",
+    "Case",
+    "ClassPredictor",
+    "Curve",
+    "Measure",
+    "Metric",
+    "docstring_summary",
+    "metric",
+    "order",
+    "read_settings",
+]
 
 Array: TypeAlias = NDArray[Any]
 Ask: TypeAlias = Callable[[Iterable[Array]], Array]
-"""What the network says [M] of M versions [C, h, w] of a picture, which are made as they are used."""
+"""Function from an iterable of M input tensors [C, h, w] to the model's answers [M]."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What becomes of the class as more and more pixels come or go; *value* is what the metric makes of it."""
+    """Answer of the model as pixels are inserted or removed step by step; *value* is the metric."""
 
-    share: Array  # of the pixels that came or went, from 0 to 1
+    share: Array  # fraction of changed pixels at each step, 0 to 1
     value: float
     probability: Array
-    accuracy: Array | None = None  # whether the class is still the one that the model puts first
+    accuracy: Array | None = None  # whether the class is still the top class
 
 
 @dataclass(frozen=True)
-class Network:
-    """What the network says of versions [C, h, w] of one picture about one class, batch by batch.
+class ClassPredictor:
+    """Scores of one class for input tensors [C, h, w], computed in batches.
 
-    A version is real. Where the model takes integers it is rounded, and clipped to their range.
+    Tensors are floats. For a model with integer input they are rounded and clipped to the range of its dtype.
     """
 
     explainer: Explainer
     target: int
-    channel: int  # the axis of channels of the model's input, without the batch
+    channel: int  # channel axis of the model's input, without the batch axis
     dtype: np.dtype
     batch_size: int = 16
 
     def probabilities(self, samples: Iterable[Array]) -> Array:
-        """Return the probability of the class for each of *samples*."""
+        """Return the probability of the class for each sample, float64 [M]."""
         return _joined(self.explainer.probabilities(batch, self.target) for batch in self._batches(samples))
 
     def scores(self, samples: Iterable[Array]) -> Array:
-        """Return the score of the class, before softmax or sigmoid, for each of *samples*."""
+        """Return the score of the class before softmax or sigmoid for each sample, float64 [M]."""
         return _joined(self.explainer.scores(batch, self.target) for batch in self._batches(samples))
 
     def answers(self, samples: Iterable[Array]) -> tuple[Array, Array]:
-        """Return the probability of the class for each of *samples*, and whether the model puts it first."""
+        """Return the probability of the class for each sample, and whether it is the top class, both [M]."""
         pairs = [
             (self.explainer.probabilities(batch, self.target), self.explainer.classes(batch) == self.target)
             for batch in self._batches(samples)
@@ -63,7 +78,7 @@ class Network:
         return _joined(pair[0] for pair in pairs), _joined(pair[1] for pair in pairs)
 
     def maps(self, maker: Callable[[Array, Array], Array], samples: Iterable[Array]) -> Array:
-        """Return the raw map that *maker* makes of each of *samples*."""
+        """Return the raw map by *maker* of each sample."""
         return _joined(maker(batch, np.full(len(batch), self.target)) for batch in self._batches(samples))
 
     def _batches(self, samples: Iterable[Array]) -> Iterator[Array]:
@@ -77,32 +92,32 @@ class Network:
 
 @dataclass(frozen=True)
 class Case:
-    """One picture, one class and the map of it: what a metric looks at."""
+    """One image, one class and its map: the input of a metric."""
 
-    x: Array  # the tensor in real numbers, [C, h, w]
-    heat: Array  # the map at the tensor's size [h, w]; signed, but for maps of the input's shape their magnitude
-    attribution: Array  # the map at the tensor's size, [C, h, w] or [1, h, w], signed
-    raw: Array  # the map as the method gives it
-    sensitivity: bool  # whether the map is a gradient: what a change of x does, not what x did
-    shown: Array  # the map at the picture's size [H, W], in [0, 1]
-    unit: Array  # what black and white differ by in the tensor, [C, 1, 1]
-    network: Network
-    maker: Callable[[Array, Array], Array]  # tensors [N, …] and classes [N] to raw maps
-    truth: Region | None = None
+    x: Array  # input tensor, float32 [C, h, w]
+    heat: Array  # map at the tensor's size [h, w]; signed, except that maps of the input's shape give their magnitude
+    attribution: Array  # signed map at the tensor's size, [C, h, w] or [1, h, w]
+    raw: Array  # raw map of the method
+    sensitivity: bool  # whether the map is a gradient (effect of a change of x), not an attribution (effect of x)
+    shown: Array  # map at the image's size [H, W], in [0, 1]
+    unit: Array  # difference of white and black in the tensor, [C, 1, 1]
+    network: ClassPredictor
+    maker: Callable[[Array, Array], Array]  # function from tensors [N, …] and classes [N] to raw maps
+    truth: Annotation | None = None
     seed: int = 0
 
     @cached_property
     def probability(self) -> float:
-        """The probability of the class for the picture."""
+        """Probability of the class for the image."""
         return float(self.network.probabilities([self.x])[0])
 
     @cached_property
     def explained(self) -> float:
-        """The probability of the class for the explanation map alone: the picture times the map in [0, 1]."""
+        """Probability of the class for the image multiplied by its map, normalised to [0, 1]."""
         return float(self.network.probabilities([self.x * heatmap.normalize(self.heat)])[0])
 
     def remade(self, samples: Iterable[Array]) -> Array:
-        """Return the raw maps of *samples*, versions of the picture."""
+        """Return the raw maps of *samples*, perturbed copies of the image."""
         return self.network.maps(self.maker, samples)
 
 
@@ -112,11 +127,11 @@ F = TypeVar("F", bound=Measure)
 
 @dataclass(frozen=True)
 class Metric:
-    """A way to measure a map: a function over arrays, and which arrays of a case it takes."""
+    """Metric of one map: a function over arrays, and a selector of its arrays from a case."""
 
     id: str
     group: str
-    higher: bool  # whether higher is better
+    higher: bool  # whether a higher value is better
     summary: str
     function: Measure
     takes: Callable[[Case], tuple[Any, ...]]
@@ -125,40 +140,44 @@ class Metric:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings by name, with their defaults: the function's keyword arguments, but the seed."""
+        """Settings and their defaults: the keyword arguments of the function except the seed."""
         return _settings(self.function)
 
     def measure(self, case: Case, settings: Mapping[str, Any]) -> float | Curve:
-        """Return the metric of *case*."""
+        """Measure *case*."""
         seed = {"seed": case.seed} if self.seeded else {}
         return self.function(*self.takes(case), **settings, **seed)
 
 
 METRICS: dict[str, Metric] = {}
-"""Every metric of one map by its id. The command line, the documentation and the tests read it."""
+"""Registry of metrics by id. The command line, the documentation and the tests use it."""
 
 
 def metric(
     id: str, *, higher: bool, takes: Callable[[Case], tuple[Any, ...]], needs_truth: bool = False
 ) -> Callable[[F], F]:
-    """Enter the function below into the registry as metric *id*; its group is the file that it is in."""
+    """Register a function as metric *id*; its group is the name of its file."""
 
     def enter(function: F) -> F:
         group = function.__module__.rpartition(".")[2]
         seeded = "seed" in inspect.signature(function).parameters
-        METRICS[id] = Metric(id, group, higher, summary(function), function, takes, needs_truth, seeded)
+        METRICS[id] = Metric(id, group, higher, docstring_summary(function), function, takes, needs_truth, seeded)
         return function
 
     return enter
 
 
-def summary(function: Callable[..., Any]) -> str:
+def docstring_summary(function: Callable[..., Any]) -> str:
     """Return the first line of the docstring of *function*."""
     return (function.__doc__ or "").strip().splitlines()[0]
 
 
 def read_settings(id: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of *function*: *given*, words or values, else the defaults; MetricError for a wrong one."""
+    """Return the settings of *function*: *given* values (or their text), otherwise the defaults.
+
+    Raises:
+        MetricError: a setting is unknown or out of range.
+    """
     return numbers.read_settings(id, _settings(function), given, _read_setting, MetricError)
 
 
@@ -169,13 +188,14 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _read_setting(name: str, value: Any, default: Any) -> tuple[float | None, str]:
-    return numbers.setting(name, value, default, 1 if isinstance(default, int) and name != "tolerance" else 0)
+    low = 1 if isinstance(default, int) and name != "tolerance" else 0
+    return numbers.parse_setting(name, value, default, low)
 
 
 def order(heat: Array, seed: int) -> Array:
-    """Return the pixels of *heat*, as places in the flat map, from the largest value to the least.
+    """Return the indices of the pixels of *heat*, flattened, in descending order.
 
-    Where pixels are equal, as all are that a ReLU cut off, chance decides.
+    Ties, such as all pixels that a ReLU set to 0, are in random order.
     """
     chance = np.random.default_rng(seed).random(heat.size)
     return np.lexsort((chance, -heat.ravel().astype(np.float64)))

@@ -1,10 +1,12 @@
-"""Is the map short? A person can look at a few places, not at all of them."""
+"""Complexity: does the map concentrate on few pixels?"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from onnxcam.metrics.base import Array, Case, metric
+
+__all__ = ["sparseness"]
 
 
 def _heat(case: Case) -> tuple[Array]:
@@ -16,10 +18,10 @@ def sparseness(heat: Array) -> float:
     """The Gini index G = Σ_k (2 k − d − 1) v_k / (d Σ v), v the d values |L| in ascending order.
 
     Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training, 1810.06583. 0: all
-    pixels count alike; near 1: a single one counts. 0 for a map that is zero everywhere.
+    pixels are equal; near 1: one pixel holds everything. 0 for a map of zeros.
 
     Args:
-        heat: The map [h, w], at the tensor's size.
+        heat: Map [h, w] at the tensor's size.
 
     Example:
         >>> sparseness(np.array([[0.0, 0.0, 0.0, 1.0]]))

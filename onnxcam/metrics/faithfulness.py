@@ -1,4 +1,4 @@
-"""Does the network use what the map shows? Pixels come or go in the map's order, or only what it shows is left."""
+"""Faithfulness: does the model use the highlighted pixels? Insert, remove or keep them and measure the class."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ import numpy as np
 
 from onnxcam.metrics.base import Array, Ask, Case, Curve, metric, order
 
+__all__ = [
+    "BLUR_SIGMA",
+    "BLUR_SIZE",
+    "average_drop",
+    "average_gain",
+    "average_increase",
+    "blurred",
+    "deletion",
+    "insertion",
+]
+
 BLUR_SIZE, BLUR_SIGMA = 11, 5.0
-"""The blur of RISE's authors, in pixels of the tensor."""
+"""Kernel size and σ of the blur in RISE's code, in pixels of the tensor."""
 
 
 def _ask(case: Case) -> tuple[Array, Array, Ask]:
@@ -22,17 +33,17 @@ def _alone(case: Case) -> tuple[float, float]:
 
 @metric("insertion", higher=True, takes=_ask)
 def insertion(x: Array, heat: Array, ask: Ask, *, steps: int = 224, seed: int = 0) -> Curve:
-    """The area under p(share) as pixels return to the blurred picture, the most important first.
+    """Area under the curve p(share) as pixels are inserted into the blurred image, most important first.
 
     Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, 1806.07421, algorithm 1. The
-    start is blurred as the authors' code does, with a Gaussian of σ = 5 cut at 11 pixels.
+    start is blurred as in the authors' code, with a Gaussian of σ = 5 and 11 × 11 pixels.
 
     Args:
-        x: The picture's tensor [C, h, w].
-        heat: The map [h, w] whose order counts.
-        ask: Gives the class's probability for versions of *x*.
-        steps: How many: 224 of 224 pixels each in the paper, whose pictures are 224 × 224.
-        seed: Decides among pixels that the map finds equal.
+        x: Input tensor [C, h, w].
+        heat: Map [h, w]; only the order of its pixels counts.
+        ask: Function from perturbed copies of *x* to the probability of the class.
+        steps: Number of steps; the paper has 224 steps of 224 pixels for images of 224 × 224.
+        seed: Random seed for the order of equal pixels.
 
     Example:
         >>> insertion(x, heat, lambda samples: np.array([sample.mean() for sample in samples])).value
@@ -42,10 +53,10 @@ def insertion(x: Array, heat: Array, ask: Ask, *, steps: int = 224, seed: int = 
 
 @metric("deletion", higher=False, takes=_ask)
 def deletion(x: Array, heat: Array, ask: Ask, *, steps: int = 224, seed: int = 0) -> Curve:
-    """The area under p(share) as pixels become 0, in the tensor's own units, the most important first.
+    """Area under the curve p(share) as pixels are set to 0 in the tensor, most important first.
 
     Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, 1806.07421, algorithm 1.
-    Arguments as of `insertion`.
+    Arguments as for `insertion`.
 
     Example:
         >>> deletion(x, heat, lambda samples: np.array([sample.mean() for sample in samples])).value
@@ -54,7 +65,7 @@ def deletion(x: Array, heat: Array, ask: Ask, *, steps: int = 224, seed: int = 0
 
 
 def _exchange(start: Array, end: Array, heat: Array, ask: Ask, steps: int, seed: int) -> Curve:
-    """Return what becomes of the class as the pixels of *start* are exchanged for those of *end*, in equal steps."""
+    """Return the curve of the class as pixels of *start* are replaced by those of *end*, in equal steps."""
     places, total = order(heat, seed), heat.size
     counts = np.rint(np.linspace(0, total, min(steps, total) + 1)).astype(int)
 
@@ -70,7 +81,7 @@ def _exchange(start: Array, end: Array, heat: Array, ask: Ask, steps: int, seed:
 
 
 def blurred(x: Array) -> Array:
-    """Return *x* [C, h, w] blurred as RISE's authors do: beyond the edge is 0."""
+    """Return *x* [C, h, w] blurred as in RISE's code, with zero padding."""
     from scipy.ndimage import correlate1d, gaussian_filter1d
 
     kernel = gaussian_filter1d(np.eye(BLUR_SIZE)[BLUR_SIZE // 2], BLUR_SIGMA)
@@ -81,10 +92,10 @@ def blurred(x: Array) -> Array:
 
 @metric("average-drop", higher=False, takes=_alone)
 def average_drop(p: float, o: float) -> float:
-    """max(0, p − o) / p, p the class's probability for the picture, o for the picture times the map in [0, 1].
+    """max(0, p − o) / p; p and o are the probabilities of the class for the image and for image × map in [0, 1].
 
-    Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1. Where the map is 0, the picture is 0 in the tensor's own
-    units. A class of probability 0 can lose nothing.
+    Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1. Where the map is 0, the tensor is 0. The result is 0 if
+    p is 0.
 
     Example:
         >>> average_drop(0.5, 0.25)
@@ -95,7 +106,7 @@ def average_drop(p: float, o: float) -> float:
 
 @metric("average-increase", higher=True, takes=_alone)
 def average_increase(p: float, o: float) -> float:
-    """1 if o > p, else 0: how often the explanation alone convinces more than the picture.
+    """1 if o > p, else 0: whether the highlighted region alone scores higher than the image.
 
     Chattopadhay et al., Grad-CAM++, 1710.11063, section 5.1; p and o as in `average_drop`.
 
@@ -108,10 +119,10 @@ def average_increase(p: float, o: float) -> float:
 
 @metric("average-gain", higher=True, takes=_alone)
 def average_gain(p: float, o: float) -> float:
-    """max(0, o − p) / (1 − p): what the explanation alone adds, of what could be added.
+    """max(0, o − p) / (1 − p): gain of the highlighted region alone, relative to the possible gain.
 
     Zhang et al., Opti-CAM: Optimizing saliency maps for interpretability, 2301.07002; p and o as in
-    `average_drop`. A class of probability 1 can gain nothing.
+    `average_drop`. The result is 0 if p is 1.
 
     Example:
         >>> average_gain(0.5, 0.75)

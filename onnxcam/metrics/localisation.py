@@ -1,4 +1,4 @@
-"""Does the map lie on the object? Measured at the picture's own size, against a mask or boxes."""
+"""Localisation: does the map lie on the object? Measured at the size of the image, against a mask or boxes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 
 from onnxcam.media import heatmap
 from onnxcam.metrics.base import Array, Case, metric
+
+__all__ = ["Box", "box_error", "box_iou", "energy_pointing", "pointing_game"]
 
 Box = tuple[float, float, float, float]
 
@@ -24,15 +26,15 @@ def _on_boxes(case: Case) -> tuple[Array, Sequence[Box]]:
 
 @metric("pointing-game", higher=True, takes=_on_mask, needs_truth=True)
 def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
-    """1 if the peak of the map is less than *tolerance* pixels from the object, else 0.
+    """1 if the peak of the map is closer than *tolerance* pixels to the object, else 0.
 
-    Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507; the tolerance of 15 pixels as TorchRay
-    has it. A tolerance of 0 or 1 asks for the pixel itself. A map that is zero everywhere points nowhere: 0.
+    Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507; the tolerance of 15 pixels is
+    TorchRay's. With a tolerance of 0 or 1 the peak must lie on the object. 0 for a map of zeros.
 
     Args:
-        heat: The map [H, W], at the picture's size.
-        mask: Where the object is, bool [H, W].
-        tolerance: In pixels of the picture.
+        heat: Map [H, W] at the size of the image.
+        mask: Mask of the object, bool [H, W].
+        tolerance: Tolerance in pixels of the image.
 
     Example:
         >>> pointing_game(np.array([[0.0, 1.0]]), np.array([[False, True]]))
@@ -48,14 +50,14 @@ def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
 
 @metric("energy-pointing", higher=True, takes=_on_mask, needs_truth=True)
 def energy_pointing(heat: Array, mask: Array) -> float:
-    """E = Σ_{object} L / Σ L: the share of the map that lies on the object.
+    """E = Σ_{object} L / Σ L: fraction of the map on the object.
 
-    Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279: the
-    energy-based pointing game. A map that is zero everywhere has no share: 0.
+    Wang et al., Score-CAM: Score-WeightedLayer Visual Explanations for Convolutional Neural Networks, 1910.01279: the
+    energy-based pointing game. 0 for a map of zeros.
 
     Args:
-        heat: The map L ≥ 0 [H, W], at the picture's size.
-        mask: Where the object is, bool [H, W].
+        heat: Map L ≥ 0 [H, W] at the size of the image.
+        mask: Mask of the object, bool [H, W].
 
     Example:
         >>> energy_pointing(np.array([[1.0, 3.0]]), np.array([[False, True]]))
@@ -67,16 +69,16 @@ def energy_pointing(heat: Array, mask: Array) -> float:
 
 @metric("box-iou", higher=True, takes=_on_boxes, needs_truth=True)
 def box_iou(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15) -> float:
-    """IoU = |B ∩ T| / |B ∪ T|, B the box around the map's largest part, T the truth's box that fits best.
+    """IoU = |B ∩ T| / |B ∪ T|; B is the box of the map, T the best matching ground-truth box.
 
-    Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150, section 3.2: the box around the
-    largest connected part above a share of the map's maximum, 20 % there, 15 % in Grad-CAM's paper (1610.02391) and
-    here. Of masks, T is the box around a connected part.
+    Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150, section 3.2: B surrounds
+    the largest connected component above a fraction of the map's maximum (20 % in that paper; 15 % here and in
+    Grad-CAM's, 1610.02391). For masks, T is the box around a connected component.
 
     Args:
-        heat: The map [H, W], at the picture's size.
-        boxes: The truth's boxes (x1, y1, x2, y2), x2 and y2 one past the last pixel.
-        threshold: The share of the maximum.
+        heat: Map [H, W] at the size of the image.
+        boxes: Ground-truth boxes (x1, y1, x2, y2) in pixels; x2 and y2 are exclusive.
+        threshold: Threshold as a fraction of the maximum.
 
     Example:
         >>> box_iou(np.array([[0.0, 1.0, 1.0]]), [(1, 0, 2, 1)])
@@ -88,10 +90,10 @@ def box_iou(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15) -> fl
 
 @metric("box-error", higher=False, takes=_on_boxes, needs_truth=True)
 def box_error(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15, overlap: float = 0.5) -> float:
-    """1 unless the box around the map's largest part has IoU > *overlap* with a box of the truth, else 0.
+    """0 if the box of the map has IoU > *overlap* with a ground-truth box, else 1.
 
-    The localisation error of ILSVRC (1409.0575), as Zhou et al., 1512.04150, measure CAM with it. The class is taken as
-    known: whether the network names it right is not part of the error.
+    The localisation error of ILSVRC (1409.0575), as Zhou et al., 1512.04150, measure CAM with it. Only the
+    position counts, not whether the model predicts the right class.
 
     Example:
         >>> box_error(np.array([[0.0, 1.0, 1.0]]), [(1, 0, 3, 1)])

@@ -1,4 +1,4 @@
-"""The weights of a model, layer by layer from the output down, and copies of it in which some are random."""
+"""Weight randomisation: find the layers with weights, and make copies of the model with shuffled weights."""
 
 from __future__ import annotations
 
@@ -18,44 +18,46 @@ from onnxcam.passes import canonical
 from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import picture_input
 
+__all__ = ["RandomisedModel", "WeightedLayer"]
+
 _WORDS = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum", "Bilinear")
-"""What the names of operators with weights hold: ``FusedConv``, ``QLinearMatMul``, ``DynamicQuantizeLSTM`` …"""
+"""Name parts of operators with weights, also ``FusedConv``, ``QLinearMatMul``, ``DynamicQuantizeLSTM`` …"""
 
 
 @dataclass(frozen=True)
-class Weighted:
-    """A layer with weights: its name, and the names of the constants that it multiplies or adds."""
+class WeightedLayer:
+    """Layer with weights: its name, and the names of its weight tensors."""
 
     name: str
     weights: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Randomised:
-    """A model whose layers can be made random; it stays as it is itself."""
+class RandomisedModel:
+    """Model with layers to randomise. The model itself is not changed."""
 
     model: ir.Model
-    layers: tuple[Weighted, ...]  # from the output down
+    layers: tuple[WeightedLayer, ...]  # from output to input
 
     @classmethod
-    def of(cls, source: ModelLike) -> Randomised:
-        """Find the layers of *source*; MetricError where none has weights."""
+    def of(cls, source: ModelLike) -> RandomisedModel:
+        """Find the layers of *source*; raise MetricError if none has weights."""
         model = canonical(load_bare(source), STANDARD)
         layers = tuple(_layers(model.graph))
         if not layers:
             raise MetricError("the model has no layer with weights, such as a convolution, that could be made random")
         return cls(model, layers)
 
-    def stages(self, count: int) -> list[tuple[Weighted, ...]]:
-        """Return the layers in at most *count* groups of about as many, from the output down."""
+    def stages(self, count: int) -> list[tuple[WeightedLayer, ...]]:
+        """Return the layers in at most *count* groups of about equal size, from output to input."""
         parts = np.array_split(np.arange(len(self.layers)), min(count, len(self.layers)))
         return [tuple(self.layers[i] for i in part) for part in parts]
 
-    def shuffled(self, layers: Iterable[Weighted], seed: int) -> ir.Model:
-        """Return a copy in which the elements of each weight tensor of *layers* changed places at random.
+    def shuffled(self, layers: Iterable[WeightedLayer], seed: int) -> ir.Model:
+        """Return a copy of the model in which the elements of each weight tensor of *layers* are shuffled.
 
-        So the values stay what they were, in number, range and type, whether they are floats or integers, and what was
-        learnt is gone. A tensor is shuffled alike in every copy of one *seed*.
+        Shuffling keeps the distribution, range and dtype of the values, floats or integers, and destroys what was
+        learnt. A tensor is shuffled in the same way in every copy with one *seed*.
         """
         copy = self.model.clone()
         tensors = all_tensors(copy.graph)
@@ -64,7 +66,7 @@ class Randomised:
         return copy
 
 
-def _layers(graph: ir.Graph) -> Iterable[Weighted]:
+def _layers(graph: ir.Graph) -> Iterable[WeightedLayer]:
     moving = {picture_input(graph)}
     found = []
     for node in graph:
@@ -75,14 +77,14 @@ def _layers(graph: ir.Graph) -> Iterable[Weighted]:
             still = [x for x in node.inputs if x is not None and x not in moving]
             weights = [weight for x in still if (weight := _weight(x, moving)) is not None]
             if weights:
-                found.append(Weighted(_name(node, weights), tuple(weight.name or "" for weight in weights)))
+                found.append(WeightedLayer(_name(node, weights), tuple(weight.name or "" for weight in weights)))
     return reversed(found)
 
 
 def _weight(x: ir.Value, moving: set[ir.Value]) -> ir.Value | None:
-    """Return the largest constant that *x* is made of, None where it is a single number.
+    """Return the largest constant from which *x* is computed; None if it is a scalar.
 
-    Weights pass through DequantizeLinear, Transpose, Cast, or a Gather from a codebook before they reach their layer.
+    Weights can pass through DequantizeLinear, Transpose, Cast, or a Gather from a codebook before they reach the layer.
     """
     leaves = [leaf for leaf in _leaves([x]) if leaf not in moving]
     sizes = {leaf: array.size for leaf in leaves if (array := constant(leaf)) is not None}
@@ -91,7 +93,7 @@ def _weight(x: ir.Value, moving: set[ir.Value]) -> ir.Value | None:
 
 
 def _leaves(values: Sequence[ir.Value | None]) -> Iterable[ir.Value]:
-    """Yield what *values* are made of, the first input of each node first: its data, before scale and zero point."""
+    """Yield the leaves from which *values* are computed, the first input of a node (the data) before scale and zero."""
     seen: set[ir.Value] = set()
     rest = [value for value in values if value is not None]
     while rest:

@@ -1,4 +1,4 @@
-"""ROAD: pixels are removed so that what is put in their place does not give away where they were."""
+"""ROAD: remove pixels by imputation, so that the shape of the removed region does not leak into the image."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 
 from onnxcam.metrics.base import Array, Case, Curve, metric, order
 
+__all__ = ["NEIGHBOURS", "Answers", "noisy_linear_imputation", "road_lerf", "road_morf"]
+
 Answers: TypeAlias = Callable[[Iterable[Array]], tuple[Array, Array]]
-"""Versions of a picture to the class's probability, and whether the network puts the class first."""
+"""Function from perturbed images to the probability of the class, and whether it is the top class."""
 
 NEIGHBOURS = {
     (dy, dx): 1 / 6 if dy == 0 or dx == 0 else 1 / 12 for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)
 }
-"""How much each of the eight pixels around one counts."""
+"""Weights of the eight neighbours of a pixel, by offset (y, x)."""
 
 
 def _answers(case: Case) -> tuple[Array, Array, Array, Answers]:
@@ -26,21 +28,20 @@ def _answers(case: Case) -> tuple[Array, Array, Array, Answers]:
 def road_morf(
     x: Array, heat: Array, unit: Array, answers: Answers, *, steps: int = 9, noise: float = 0.01, seed: int = 0
 ) -> Curve:
-    """The mean of p as 10 to 90 % of the pixels are imputed, the most relevant first.
+    """Mean of p as 10 to 90 % of the pixels are imputed, most relevant first.
 
     Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, 2202.00449: the removed pixels
-    are imputed by `noisy_linear_imputation`. The paper's curve is the accuracy, whether the class stays the first; its
-    code gives the probability too, which tells more of few pictures and is what the value is made of. The curve has
-    both.
+    are imputed by `noisy_linear_imputation`. The value is the mean probability, which the authors' code reports too and
+    which is more precise on few images than the accuracy in the paper. The curve has both.
 
     Args:
-        x: The picture's tensor [C, h, w].
-        heat: The map [h, w] whose order counts.
-        unit: What black and white differ by in the tensor, [C, 1, 1].
-        answers: Gives the class's probability, and whether it is the first, for versions of *x*.
-        steps: How many shares, evenly between none and all of the pixels.
-        noise: The deviation of the noise, in *unit*.
-        seed: Decides among pixels that the map finds equal, and makes the noise.
+        x: Input tensor [C, h, w].
+        heat: Map [h, w]; only the order of its pixels counts.
+        unit: Difference of white and black in the tensor, [C, 1, 1].
+        answers: Function from perturbed copies of *x* to the probability of the class and whether it is the top class.
+        steps: Number of fractions, spaced evenly between none and all pixels.
+        noise: Standard deviation of the noise, in *unit*.
+        seed: Random seed for the order of equal pixels and for the noise.
 
     Example:
         >>> road_morf(x, heat, np.ones((3, 1, 1)), lambda samples: model(samples)).value
@@ -52,9 +53,9 @@ def road_morf(
 def road_lerf(
     x: Array, heat: Array, unit: Array, answers: Answers, *, steps: int = 9, noise: float = 0.01, seed: int = 0
 ) -> Curve:
-    """The mean of p as 10 to 90 % of the pixels are imputed, the least relevant first.
+    """Mean of p as 10 to 90 % of the pixels are imputed, least relevant first.
 
-    Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, 2202.00449. Arguments as of
+    Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, 2202.00449. Arguments as for
     `road_morf`.
 
     Example:
@@ -78,16 +79,16 @@ def _removed(x: Array, places: Array, noise: Array, answers: Answers, steps: int
 
 
 def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.random.Generator) -> Array:
-    """Return *x* with each missing pixel the weighted mean of the eight around it, missing ones included, plus noise.
+    """Replace each missing pixel by the weighted mean of its eight neighbours (also missing ones), plus noise.
 
-    x_i = Σ_n w_n x_n / Σ_n w_n + ε, n the neighbours in the picture, w = 1/6 beside and 1/12 at the corners: a sparse
+    x_i = Σ_n w_n x_n / Σ_n w_n + ε, with w = 1/6 for horizontal and vertical and 1/12 for diagonal neighbours: a sparse
     linear system (2202.00449, noisy linear imputation).
 
     Args:
-        x: [C, h, w].
-        missing: Which pixels, bool [h, w]; not all.
-        noise: The deviation of ε, [C, 1, 1].
-        rng: Makes the noise.
+        x: Tensor [C, h, w].
+        missing: Mask of missing pixels, bool [h, w]; not all.
+        noise: Standard deviation of ε, [C, 1, 1].
+        rng: Random generator for the noise.
 
     Example:
         >>> noisy_linear_imputation(x, heat > 0.5, np.full((3, 1, 1), 0.01), np.random.default_rng(0))
@@ -98,7 +99,7 @@ def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.rand
     matrix, right = _system(x.astype(np.float64), missing)
     if not len(right):
         return x
-    # The matrix is symmetric, and each pivot on the diagonal is as good as any.
+    # The matrix is symmetric and diagonally dominant, so pivoting is not needed.
     solver = splu(csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
     imputed = solver.solve(right).T
     filled = x.astype(np.float32)
@@ -107,7 +108,7 @@ def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.rand
 
 
 def _system(x: Array, missing: Array) -> tuple[tuple[Array, tuple[Array, Array]], Array]:
-    """Return the equations of the missing pixels: (values, (rows, columns)), and the right side [M, C]."""
+    """Return the linear system of the M missing pixels: (values, (rows, columns)) and the right-hand side [M, C]."""
     rows, columns = np.nonzero(missing)
     number = np.full(missing.shape, -1)
     number[rows, columns] = np.arange(len(rows))

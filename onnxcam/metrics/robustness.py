@@ -1,4 +1,4 @@
-"""Does the map hold still when the picture hardly moves, and does it foretell what the score does when it moves?"""
+"""Robustness: does the map change under small perturbations, and does it predict changes of the score?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from onnxcam.metrics.base import Array, Ask, Case, metric
+
+__all__ = ["infidelity", "max_sensitivity", "relative_error"]
 
 
 def _remade(case: Case) -> tuple[Array, Array, Array, Callable[[Iterable[Array]], Array]]:
@@ -28,20 +30,20 @@ def max_sensitivity(
     samples: int = 10,
     seed: int = 0,
 ) -> float:
-    """max_y ‖Φ(y) − Φ(x)‖ / ‖Φ(x)‖, y within *radius* of x: by how much the map can change.
+    """max_y ‖Φ(y) − Φ(x)‖ / ‖Φ(x)‖ for y within *radius* of x: largest relative change of the map.
 
-    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, section 3, by Monte Carlo. The norms
-    are Euclidean, and relative, so that maps of different units compare; y is uniform in the cube around x. A map
-    that is zero everywhere has nothing to compare with: 0 if it stays so, else infinite; here the norm below is then 1.
+    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, section 3, by Monte Carlo. The norm
+    is Euclidean, and relative, so that maps with different units are comparable; y is uniform in the cube around x. For
+    a map of zeros the denominator is 1.
 
     Args:
-        x: The picture's tensor [C, h, w].
+        x: Input tensor [C, h, w].
         raw: Its map Φ(x), of any shape.
-        unit: What black and white differ by in the tensor, [C, 1, 1].
-        remade: Gives the maps of versions of *x*.
-        radius: Half of the cube's side, in *unit*.
-        samples: How many y.
-        seed: Makes the y.
+        unit: Difference of white and black in the tensor, [C, 1, 1].
+        remade: Function from perturbed copies of *x* to their maps.
+        radius: Half of the side of the cube, in *unit*.
+        samples: Number of samples y.
+        seed: Random seed.
 
     Example:
         >>> max_sensitivity(x, explainer.attribute(x[None])[0], np.ones((3, 1, 1)), lambda ys: attribute(ys))
@@ -56,42 +58,42 @@ def max_sensitivity(
 def infidelity(
     x: Array, attribution: Array, ask: Ask, sensitivity: bool = True, *, samples: int = 200, seed: int = 0
 ) -> float:
-    """min_β E_I[(β IᵀΦ − (y(x) − y(x − I)))²] / E_I[(y(x) − y(x − I))²], I a square of random size and place.
+    """min_β E_I[(β IᵀΦ − (y(x) − y(x − I)))²] / E_I[(y(x) − y(x − I))²] for random squares I.
 
-    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, section 2, after their square removal:
-    x − I is the picture with a square set to 0. Maps such as CAM's have no unit, so each is taken at its
-    best scale β, and the error as a share of what there is to explain: 1 is what a map of nothing has.
+    Yeh et al., On the (In)fidelity and Sensitivity of Explanations, 1901.09392, section 2, with their square removal:
+    x − I is the image with a square set to 0. CAM maps have no unit, so the map is used at its best scale β, and the
+    error is relative to the variation of the score: a map of zeros has 1.
 
     Args:
-        x: The picture's tensor [C, h, w].
-        attribution: The map Φ, signed, [C, h, w] or [1, h, w].
-        ask: Gives the class's score y for versions of *x*.
-        sensitivity: Whether Φ is a gradient, which I = x multiplies; else it is a share of the score at each pixel, and
-            IᵀΦ its sum over the square.
-        samples: How many squares.
-        seed: Places the squares.
+        x: Input tensor [C, h, w].
+        attribution: Signed map Φ, [C, h, w] or [1, h, w].
+        ask: Function from perturbed copies of *x* to the score y of the class.
+        sensitivity: Whether Φ is a gradient, which is multiplied by I = x; otherwise Φ is an attribution per pixel, and
+            IᵀΦ is its sum over the square.
+        samples: Number of squares.
+        seed: Random seed.
 
     Example:
         >>> infidelity(x, gradient, lambda samples: scores(samples), samples=1000)
     """
     squares = list(_squares(x.shape[1:], samples, np.random.default_rng(seed)))
     shares = (attribution * x if sensitivity else attribution).sum(0, dtype=np.float64)
-    foretold = np.array([shares[square].sum() for square in squares])
+    predicted = np.array([shares[square].sum() for square in squares])
     asked = ask(_versions(x, squares))
     drops = asked[0] - asked[1:]
-    return relative_error(foretold, drops)
+    return relative_error(predicted, drops)
 
 
-def relative_error(foretold: Array, found: Array) -> float:
-    """Return min_β Σ (β foretold − found)² / Σ found²; 0 where there is nothing to foretell.
+def relative_error(predicted: Array, found: Array) -> float:
+    """Return min_β Σ (β predicted − found)² / Σ found²; 0 if *found* is zero.
 
     Example:
         >>> relative_error(np.array([1.0, 0.0]), np.array([3.0, 4.0]))
         0.64
     """
-    power, total = (foretold**2).sum(), (found**2).sum()
-    scale = (foretold * found).sum() / power if power > 0 else 0.0
-    return float(((scale * foretold - found) ** 2).sum() / total) if total > 0 else 0.0
+    power, total = (predicted**2).sum(), (found**2).sum()
+    scale = (predicted * found).sum() / power if power > 0 else 0.0
+    return float(((scale * predicted - found) ** 2).sum() / total) if total > 0 else 0.0
 
 
 def _squares(size: tuple[int, ...], samples: int, rng: np.random.Generator) -> Iterator[tuple[slice, slice]]:

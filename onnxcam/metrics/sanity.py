@@ -1,4 +1,4 @@
-"""Does the map depend on the network at all? It is compared with the map of a network that learnt nothing."""
+"""Sanity checks: does the map depend on the weights of the model and on the class?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,32 @@ import numpy as np
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
-from onnxcam.metrics.base import Array, summary
-from onnxcam.metrics.randomise import Randomised, Weighted
-from onnxcam.metrics.sources import Source, of_method
+from onnxcam.metrics.base import Array, docstring_summary
+from onnxcam.metrics.map_sources import MapSource, of_method
+from onnxcam.metrics.randomise import RandomisedModel, WeightedLayer
 from onnxcam.progress import Progress
 
+__all__ = [
+    "CHECKS",
+    "Batches",
+    "Check",
+    "CheckContext",
+    "CheckResult",
+    "cascading",
+    "check",
+    "independent",
+    "rank_correlation",
+    "require",
+    "target",
+]
+
 Batches: TypeAlias = Callable[[], Iterable[tuple[Array, Array]]]
-"""Makes anew the tensors [N, …] and the classes [N] of all cases, batch by batch."""
+"""Function that yields the tensors [N, …] and classes [N] of all cases, batch by batch."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How alike the maps stayed: at each stage, and for each case."""
+class CheckResult:
+    """Result of a sanity check: similarity of the maps at each stage and for each case, and the verdict."""
 
     check: str
     method: str
@@ -33,23 +47,23 @@ class Outcome:
 
     @property
     def values(self) -> Array:
-        """The check's value of each case [cases]."""
+        """Value of the check for each case, [cases]."""
         return CHECKS[self.check].value(self.similarity)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What a check works on: a source of maps, the model and the pictures."""
+class CheckContext:
+    """Input of a check: source of maps, model and images."""
 
-    source: Source
+    source: MapSource
     model: ModelLike
     batches: Batches
     classes: int
     seed: int
     progress: Progress
 
-    def remade(self, model: ModelLike) -> Source:
-        """Return the same source of maps on another model; a baseline has none, and stays."""
+    def remade(self, model: ModelLike) -> MapSource:
+        """Return the source of maps for another model; a baseline, which has no model, is returned as is."""
         own = self.source.explainer
         if own is None:
             return self.source
@@ -57,18 +71,18 @@ class Subject:
         other = Explainer(model, own.method, layer, provider=own.provider, settings=own.settings)
         return of_method(other, self.source.channel or 0)
 
-    def maps(self, source: Source) -> list[Array]:
-        """Return the map [h, w] of every case, at its own size."""
+    def maps(self, source: MapSource) -> list[Array]:
+        """Return the map [h, w] of every case at its own resolution."""
         return [source.flat(raw) for batch in self.batches() for raw in source.maps(*batch)]
 
 
 @dataclass(frozen=True)
 class Check:
-    """A way to check a method: a function from a subject to what was changed, and how alike the maps stayed."""
+    """Sanity check of a method: a function from a context to a result."""
 
     id: str
     summary: str
-    function: Callable[..., Outcome]
+    function: Callable[..., CheckResult]
     value: Callable[[Array], Array]
     group: str = "sanity"
     higher: bool = False
@@ -76,40 +90,42 @@ class Check:
 
 
 CHECKS: dict[str, Check] = {}
-"""Every check of a method by its id."""
+"""Registry of checks by id."""
 
 
-def check(id: str, value: Callable[[Array], Array]) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
-    """Enter the function below into the registry as check *id*; *value* makes [cases] of [stages, cases]."""
+def check(
+    id: str, value: Callable[[Array], Array]
+) -> Callable[[Callable[..., CheckResult]], Callable[..., CheckResult]]:
+    """Register a function as check *id*; *value* reduces similarities [stages, cases] to values [cases]."""
 
-    def enter(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-        CHECKS[id] = Check(id, summary(function), function, value)
+    def enter(function: Callable[..., CheckResult]) -> Callable[..., CheckResult]:
+        CHECKS[id] = Check(id, docstring_summary(function), function, value)
         return function
 
     return enter
 
 
 @check("sanity-cascading", value=lambda similarity: similarity[-1])
-def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outcome:
-    """The rank correlation of the map with that of the network whose weights are all random.
+def cascading(context: CheckContext, *, stages: int = 10, limit: float = 0.5) -> CheckResult:
+    """Rank correlation of the map with the map of the model with all weights randomised.
 
-    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: the layers are made random one after the other, from
-    the output down, each on top of those before, in the ONNX file itself; in *stages* groups where there are more
-    layers. Passed if on average over the pictures the correlation ends below *limit*.
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: layers are randomised cumulatively from output to
+    input, in the ONNX model itself; in *stages* groups if there are more layers. Passed if the final correlation,
+    averaged over the images, is below *limit*.
 
     Example:
-        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).outcomes[0].verdict
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-cascading"]).checks[0].verdict
     """
-    randomised = Randomised.of(subject.model)
+    randomised = RandomisedModel.of(context.model)
     groups = randomised.stages(stages)
     models = (
-        (group[-1].name, randomised.shuffled(sum(groups[: i + 1], ()), subject.seed)) for i, group in enumerate(groups)
+        (group[-1].name, randomised.shuffled(sum(groups[: i + 1], ()), context.seed)) for i, group in enumerate(groups)
     )
-    names, similarity = _compared(subject, models, len(groups))
+    names, similarity = _compared(context, models, len(groups))
     end = float(similarity[-1].mean())
-    return _outcome(
+    return _result(
         "sanity-cascading",
-        subject,
+        context,
         names,
         similarity,
         end < limit,
@@ -119,26 +135,25 @@ def cascading(subject: Subject, *, stages: int = 10, limit: float = 0.5) -> Outc
 
 
 @check("sanity-independent", value=lambda similarity: similarity.mean(0))
-def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> Outcome:
-    """The mean rank correlation of the map with those of networks in which one layer is random.
+def independent(context: CheckContext, *, stages: int = 10, limit: float = 0.95) -> CheckResult:
+    """Mean rank correlation of the map with the maps of models in which one layer is randomised.
 
-    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is made random
-    by itself, the others stay. Passed if on average over the pictures the correlation is below *limit* whichever layer
-    it is.
+    Adebayo et al., Sanity Checks for Saliency Maps, 1810.03292: each layer (or each of *stages* groups) is
+    randomised alone. Passed if the correlation, averaged over the images, is below *limit* for every layer.
 
     Example:
-        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).outcomes[0].passed
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-independent"]).checks[0].passed
     """
-    randomised = Randomised.of(subject.model)
+    randomised = RandomisedModel.of(context.model)
     groups = randomised.stages(stages)
-    models = ((_span(group), randomised.shuffled(group, subject.seed)) for group in groups)
-    names, similarity = _compared(subject, models, len(groups))
+    models = ((_span(group), randomised.shuffled(group, context.seed)) for group in groups)
+    names, similarity = _compared(context, models, len(groups))
     means = similarity.mean(1)
     deaf = [f"{name} ({mean:.2f})" for name, mean in zip(names, means, strict=True) if mean >= limit]
     more = f" and {len(deaf) - 3} more" if len(deaf) > 3 else ""
-    return _outcome(
+    return _result(
         "sanity-independent",
-        subject,
+        context,
         names,
         similarity,
         not deaf,
@@ -148,27 +163,27 @@ def independent(subject: Subject, *, stages: int = 10, limit: float = 0.95) -> O
 
 
 @check("sanity-target", value=lambda similarity: similarity[-1])
-def target(subject: Subject, *, limit: float = 0.95) -> Outcome:
-    """The rank correlation of the map with that of another class, drawn at random.
+def target(context: CheckContext, *, limit: float = 0.95) -> CheckResult:
+    """Rank correlation of the map with the map of another, random class.
 
     Sixt et al., When Explanations Lie: Why Many Modified BP Attributions Fail, 1912.09818: the random logit test.
-    Passed if on average over the pictures the correlation is below *limit*.
+    Passed if the correlation, averaged over the images, is below *limit*.
 
     Example:
-        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).outcomes[0].passed
+        >>> evaluate("model.onnx", ["cat.jpg"], metrics=["sanity-target"]).checks[0].passed
     """
-    rng = np.random.default_rng(subject.seed)
-    own = subject.source
+    rng = np.random.default_rng(context.seed)
+    own = context.source
 
     def other(x: Array, targets: Array) -> Array:
-        return own.maps(x, (targets + rng.integers(1, subject.classes, len(targets))) % subject.classes)
+        return own.maps(x, (targets + rng.integers(1, context.classes, len(targets))) % context.classes)
 
-    there = subject.maps(Source(own.id, other, own.channel))
-    similarity = np.array([[rank_correlation(a, b) for a, b in zip(subject.maps(own), there, strict=True)]])
+    there = context.maps(MapSource(own.id, other, own.channel))
+    similarity = np.array([[rank_correlation(a, b) for a, b in zip(context.maps(own), there, strict=True)]])
     mean = float(similarity.mean())
-    return _outcome(
+    return _result(
         "sanity-target",
-        subject,
+        context,
         ["another class"],
         similarity,
         mean < limit,
@@ -178,7 +193,7 @@ def target(subject: Subject, *, limit: float = 0.95) -> Outcome:
 
 
 def rank_correlation(a: Array, b: Array) -> float:
-    """Return Spearman's rank correlation of two maps; 0 where one of them is the same everywhere and the other not.
+    """Return Spearman's rank correlation of two maps; 1 if they are equal, 0 if only one is constant.
 
     Example:
         >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 9.0]))
@@ -192,12 +207,12 @@ def rank_correlation(a: Array, b: Array) -> float:
 
 
 def _centred_ranks(x: Array) -> Array:
-    """Return the rank of each of *x* [n], less the mean rank: equal ones share theirs, as in `scipy.stats.rankdata`.
+    """Return the ranks of *x* [n] minus their mean; ties get their mean rank.
 
-    That takes four times as long, most of what comparing two maps would cost.
+    Equals `scipy.stats.rankdata` minus the mean, at a quarter of its time.
     """
     order = np.argsort(x)
-    ends = np.append(np.flatnonzero(np.diff(x[order])), len(x) - 1)  # the last of each run of equal ones
+    ends = np.append(np.flatnonzero(np.diff(x[order])), len(x) - 1)  # last index of each run of equal values
     starts = np.append(0, ends[:-1] + 1)
     ranks = np.empty(len(x))
     ranks[order] = np.repeat((starts + ends - (len(x) - 1)) / 2, ends - starts + 1)
@@ -205,29 +220,29 @@ def _centred_ranks(x: Array) -> Array:
 
 
 def require(checks: Iterable[Check], model: ModelLike, classes: int) -> None:
-    """Raise MetricError where one of *checks* cannot be made of *model*, before anything is measured."""
+    """Raise MetricError if one of *checks* does not apply to *model*."""
     for check in checks:
         if check.function is not target:
-            Randomised.of(model)
+            RandomisedModel.of(model)
         elif classes < 2:
             raise MetricError(f"{check.id} compares with another class, but the model has only one; leave it out")
 
 
-def _compared(subject: Subject, models: Iterable[tuple[str, ModelLike]], total: int) -> tuple[list[str], Array]:
-    first, names, rows = subject.maps(subject.source), [], []
-    for name, model in subject.progress(models, total):
-        maps = subject.maps(subject.remade(model))
+def _compared(context: CheckContext, models: Iterable[tuple[str, ModelLike]], total: int) -> tuple[list[str], Array]:
+    first, names, rows = context.maps(context.source), [], []
+    for name, model in context.progress(models, total):
+        maps = context.maps(context.remade(model))
         names.append(name)
         rows.append([rank_correlation(a, b) for a, b in zip(first, maps, strict=True)])
     return names, np.array(rows)
 
 
-def _span(group: Sequence[Weighted]) -> str:
+def _span(group: Sequence[WeightedLayer]) -> str:
     return group[0].name if len(group) == 1 else f"{group[0].name} … {group[-1].name}"
 
 
-def _outcome(
-    id: str, subject: Subject, names: Sequence[str], similarity: Array, passed: bool, good: str, bad: str
-) -> Outcome:
+def _result(
+    id: str, context: CheckContext, names: Sequence[str], similarity: Array, passed: bool, good: str, bad: str
+) -> CheckResult:
     verdict = f"{good}: passed" if passed else f"{bad}: FAILED"
-    return Outcome(id, subject.source.id, tuple(names), similarity, passed, verdict)
+    return CheckResult(id, context.source.id, tuple(names), similarity, passed, verdict)

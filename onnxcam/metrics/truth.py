@@ -1,4 +1,4 @@
-"""Where the objects are: masks in a folder, or boxes in a JSON file, checked against each picture."""
+"""Ground truth: masks in a folder, or boxes in a JSON file, checked against each image."""
 
 from __future__ import annotations
 
@@ -16,42 +16,44 @@ from onnxcam import paths
 from onnxcam.errors import TruthError
 from onnxcam.media import image as pictures
 from onnxcam.media import image_headers
-from onnxcam.numbers import real
+from onnxcam.numbers import parse_float
 from onnxcam.paths import shown
+
+__all__ = ["MASK_VALUES", "VOID", "Annotation", "Box", "Label", "Truth"]
 
 Box: TypeAlias = tuple[float, float, float, float]
 Label: TypeAlias = "int | str | None"
-"""A class: its index, its name, or None where the truth does not say which."""
+"""Class of an object: index, name, or None if unknown."""
 
 MASK_VALUES = ("object", "class", "class+1")
 VOID = 255
-"""What label maps write where nobody knows, as PASCAL VOC does."""
+"""Value of unlabelled pixels in a mask, as in PASCAL VOC."""
 
 _ENDS = ("", "_mask", "_masks")
 _FORMS = '{"img.jpg": [[x1, y1, x2, y2], …]} or {"img.jpg": [{"label": …, "box": [x1, y1, x2, y2]}, …]}'
 
 
 @dataclass(frozen=True)
-class Region:
-    """Where the objects of one class are in one picture: a mask bool [H, W], and boxes (x1, y1, x2, y2)."""
+class Annotation:
+    """Objects of one class in one image: a mask bool [H, W], and boxes (x1, y1, x2, y2) in pixels."""
 
     mask: NDArray[np.bool_]
     boxes: tuple[Box, ...]
 
 
 class Truth:
-    """The objects in each picture.
+    """Ground truth of images.
 
     Args:
-        source: A folder of masks, each a PNG of the picture's size called as the picture (``img.png``, ``img_mask.png``
-            or ``img_masks.png`` for ``img.jpg``); one such PNG; or a JSON file of boxes, ``{"img.jpg": [[x1, y1, x2,
-            y2], …]}`` or, with classes, ``{"img.jpg": [{"label": "cat", "box": [x1, y1, x2, y2]}, …]}``, in pixels of
-            the picture, x2 and y2 one past the last.
-        values: What the numbers in masks mean: ``"object"``, everything but 0 is the object, whatever its class;
-            ``"class"``, k is class k, but 0, which is none; ``"class+1"``, k is class k − 1. 255 is no class.
+        source: A folder of masks, PNG files of the image's size (``img.png``, ``img_mask.png`` or ``img_masks.png`` for
+            ``img.jpg``); a single mask; or a JSON file of boxes, ``{"img.jpg": [[x1, y1, x2, y2], …]}`` or, with
+            classes, ``{"img.jpg": [{"label": "cat", "box": [x1, y1, x2, y2]}, …]}``, in pixels of the image; x2 and y2
+            are exclusive.
+        values: Meaning of value k in a mask: ``"object"``, the object for any k but 0; ``"class"``, class k, 0 is
+            background; ``"class+1"``, class k − 1, 0 is background. 255 is unlabelled.
 
     Raises:
-        TruthError: it is not there, cannot be read, or does not fit a picture.
+        TruthError: the file is missing, unreadable, or does not fit an image.
 
     Example:
         >>> Truth("masks").regions("img.jpg", (480, 640))[None].boxes
@@ -79,8 +81,8 @@ class Truth:
         """Whether there is one mask, which is of one picture."""
         return self._boxes is None and self._kind == "file"
 
-    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Region]:
-        """Return where the objects of each class are in *picture*, which has *size* (H, W)."""
+    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Annotation]:
+        """Return the objects of each class in *picture*, an image of *size* (H, W)."""
         if self._boxes is not None:
             return _of_boxes(self._entry(Path(picture)), size, f"{self.path}: {Path(picture).name}")
         path = self._mask(Path(picture))
@@ -119,12 +121,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_mask(path: Path) -> NDArray[np.uint8]:
-    """Return the numbers [H, W] of the mask at *path*: of a palette, as PASCAL VOC has it, the places in it."""
+    """Return the values of the mask at *path*, uint8 [H, W]; for a PNG with palette (PASCAL VOC), the indices."""
     data = pictures.load(path)
     if not image_headers.is_png(data):
         raise TruthError(f"{path}: a mask is a PNG, which this file is not; save it as a grey PNG of 8 bits")
     picture = pictures.decode(data, path)
-    depth, kind = data[24], data[25]  # of the header, which every PNG that could be read has
+    depth, kind = data[24], data[25]  # header fields; every PNG that decodes has them
     if depth == 16 or kind in (4, 6):
         what = "16 bits" if depth == 16 else "transparency"
         raise TruthError(f"{path}: a mask with {what}; save it as a grey PNG of 8 bits")
@@ -132,11 +134,11 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
         return _places(picture, data, path)
     if kind == 2:
         return np.asarray(picture.max(2), np.uint8)
-    return np.asarray(picture[..., 0] // (255 // (2**depth - 1)), np.uint8)  # few bits are read as shares of 255
+    return np.asarray(picture[..., 0] // (255 // (2**depth - 1)), np.uint8)  # OpenCV scales low bit depths to 255
 
 
 def _places(picture: NDArray[np.uint8], data: bytes, path: Path) -> NDArray[np.uint8]:
-    """Return for each pixel the place of its colour in the palette of the PNG file *data*."""
+    """Return for each pixel the index of its colour in the palette of the PNG *data*."""
     palette = next((body for kind, body in image_headers.png_chunks(data) if kind == b"PLTE"), b"")
     colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
     codes, first = np.unique(_codes(colours), return_index=True)
@@ -151,7 +153,7 @@ def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
     return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
 
 
-def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label, Region]:
+def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label, Annotation]:
     if mask.shape != size:
         raise TruthError(
             f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the picture {size[1]} × {size[0]}; "
@@ -164,18 +166,18 @@ def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values:
         found = {int(value) - shift: mask == value for value in np.unique(mask) if value not in (0, VOID)}
     if not found or not any(part.any() for part in found.values()):
         raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this picture out")
-    return {label: Region(part, _boxes_around(part)) for label, part in found.items()}
+    return {label: Annotation(part, _boxes_around(part)) for label, part in found.items()}
 
 
 def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
-    """Return the box around each connected part of *mask*."""
+    """Return the bounding box of each connected component of *mask*."""
     import cv2
 
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     return tuple((float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, _ in stats[1:count])
 
 
-def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label, Region]:
+def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label, Annotation]:
     found: dict[Label, list[Box]] = {}
     for thing in entry:
         labelled = isinstance(thing, Mapping)
@@ -183,7 +185,7 @@ def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label
         if labelled and not isinstance(label, int | str):
             raise TruthError(f"{where}: an object has no label; it is {_FORMS}")
         found.setdefault(label, []).append(_box(thing.get("box") if labelled else thing, size, where))
-    return {label: Region(_filled(boxes, size), tuple(boxes)) for label, boxes in found.items()}
+    return {label: Annotation(_filled(boxes, size), tuple(boxes)) for label, boxes in found.items()}
 
 
 def _box(value: Any, size: tuple[int, int], where: str) -> Box:
@@ -203,12 +205,12 @@ def _box(value: Any, size: tuple[int, int], where: str) -> Box:
 def _corners(value: Any) -> Box | None:
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(each, int | float) for each in value):
         return None
-    x1, y1, x2, y2 = map(real, value)
+    x1, y1, x2, y2 = map(parse_float, value)
     return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
 
 
 def _filled(boxes: list[Box], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels, each by its centre, that lie in one of *boxes*; the one nearest to a box of none."""
+    """Return the mask of pixels whose centre lies in one of *boxes*; a box without any marks its nearest pixel."""
     mask = np.zeros(size, bool)
     for x1, y1, x2, y2 in boxes:
         left, top = (min(round(low), full - 1) for low, full in ((x1, size[1]), (y1, size[0])))

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from onnxcam.errors import ModelError
-from onnxcam.graph.io import first_line
+from onnxcam.text import first_line
 
 
 def inline_functions(model: ir.Model, known: Container[tuple[str, str]]) -> None:

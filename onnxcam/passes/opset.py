@@ -6,7 +6,8 @@ import onnx_ir as ir
 from onnx import version_converter
 
 from onnxcam.errors import ModelError
-from onnxcam.graph.io import call_onnx, first_line, give_back_domain
+from onnxcam.graph.io import call_onnx, give_back_domain
+from onnxcam.text import first_line
 
 OPSET = 18
 HALF_PIXEL = 11  # the first opset whose Resize uses half-pixel coordinates by default

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxcam.errors import PreprocessError
 from onnxcam.media.frame import Frame
 from onnxcam.media.image import MAX_PIXELS
-from onnxcam.numbers import HUGE, real
+from onnxcam.numbers import HUGE, parse_float
 from onnxcam.paths import shown
 from onnxcam.preprocess.tensor_spec import Layout
 
@@ -60,7 +60,7 @@ class Preprocess:
             if not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in sides):
                 raise PreprocessError(f"preprocess {key} is {_told(sides, 'x')}; a side is 1 to {MAX_SIDE} pixels")
         for key, numbers in (("range", self.range), ("mean", self.mean), ("std", self.std)):
-            if not all(real(number) is not None for number in numbers):
+            if not all(parse_float(number) is not None for number in numbers):
                 raise PreprocessError(f"preprocess {key} is {_told(numbers, '/')}; numbers are at most {HUGE:g}")
         if any(abs(number) * HUGE < 1 for number in self.std):
             raise PreprocessError(f"preprocess std is {_told(self.std, '/')}; it divides, and is at least {1 / HUGE:g}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
-from onnxcam.numbers import real
+from onnxcam.numbers import parse_float
 from onnxcam.text import pointed
 
 __all__ = ["Corners", "Label", "Picture", "corners", "count", "fail", "label", "number", "quoted", "rectangle", "text"]
@@ -55,7 +55,7 @@ def corners(words: str, at: int, value: str) -> Corners:
     """Read a rectangle, ``x1,y1,x2,y2`` with x1 < x2 and y1 < y2."""
     numbers: list[float] = []
     for part in value.split(","):
-        found = real(part)
+        found = parse_float(part)
         if found is None:
             fail(words, at, f"{part.strip()!r} is no number; a rectangle is x1,y1,x2,y2")
         numbers.append(found)

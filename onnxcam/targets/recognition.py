@@ -8,7 +8,7 @@ from itertools import islice
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError
-from onnxcam.graph.io import all_tensors, first_line
+from onnxcam.graph.io import all_tensors
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
@@ -22,6 +22,7 @@ from onnxcam.targets.registry import TASKS, TargetKind, Task, register_task
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
+from onnxcam.text import first_line
 
 __all__ = ["find_tasks", "resolve"]
 

@@ -1,1 +1,1 @@
-"""The page that explains a baked model in a browser: its files, its runtime, and a server for this machine."""
+"""Web page that runs a baked model in the browser: its files, its runtime, and a local server."""

@@ -1,4 +1,4 @@
-"""onnxruntime-web, which runs models in a browser: one pinned release of its npm package, fetched once and checked."""
+"""Get onnxruntime-web, the browser runtime: a pinned release of its npm package, downloaded once and verified."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ from pathlib import Path
 from onnxcam import files as writing
 from onnxcam.errors import OutputError, RuntimeFilesError
 
+__all__ = ["BYTES", "FILES", "INTEGRITY", "LONGEST", "REGISTRY", "TIMEOUT", "VERSION", "cache", "files", "integrity"]
+
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-"""Of the package's dist/: the interface, and the engine for the CPU in WebAssembly."""
+"""Files from dist/ of the package: the API, and the CPU engine in WebAssembly."""
 REGISTRY = "https://registry.npmjs.org"
-TIMEOUT = 60  # seconds without a byte
-LONGEST = 1800  # seconds for all of it
+TIMEOUT = 60  # seconds without data
+LONGEST = 1800  # seconds for the whole download
 BYTES = 2**27
-"""Of the package, and of each of the `FILES`, at most; the package has 32 MiB."""
+"""Maximum size of the package and of each file; the package has 32 MiB."""
 
 _BY_HAND = f"on a machine that can, run `npm pack onnxruntime-web@{VERSION}`, and give the file with --runtime"
 
 
 def files(source: str | os.PathLike[str] | None = None) -> dict[str, bytes]:
-    """Return the `FILES` by name: of *source*, the npm package as a folder or .tgz, else of the cache or the registry.
+    """Return the `FILES` by name, from *source* (the npm package as a folder or .tgz), the cache or the registry.
 
-    RuntimeFilesError where they cannot be had, or where a .tgz is not the release that is pinned here.
+    Raises:
+        RuntimeFilesError: the files are not available, or a .tgz is not the pinned release.
     """
     if source is None:
         return _unpacked(_cached())
@@ -54,7 +57,7 @@ def _of_folder(path: Path) -> dict[str, bytes]:
 
 
 def _given(path: Path, advice: str) -> bytes:
-    """Return what the regular file *path* holds; a device or a pipe could go on for ever."""
+    """Return the content of the regular file *path*; devices and pipes are refused, as they may never end."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ValueError("no regular file")
@@ -66,7 +69,7 @@ def _given(path: Path, advice: str) -> bytes:
 
 
 def _read(file: io.BufferedIOBase, where: str) -> bytes:
-    """Return all that *file* gives, or raise RuntimeFilesError where that is too much or takes too long."""
+    """Read *file* to its end; raise RuntimeFilesError if it is too large or too slow."""
     end, read = time.monotonic() + LONGEST, bytearray()
     while part := file.read1(2**20):
         read += part
@@ -86,7 +89,7 @@ def _unpacked(package: bytes) -> dict[str, bytes]:
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    """Return what the regular file *name* holds, in memory: no name of the archive's becomes a path."""
+    """Return the content of the member *name*, in memory: no name in the archive becomes a path."""
     member = archive.getmember(name)
     file = archive.extractfile(member) if member.isreg() and member.size <= BYTES else None
     if file is None:
@@ -95,7 +98,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _cached() -> bytes:
-    """Return the package, from the cache if it is there whole."""
+    """Return the package from the cache if it is intact, otherwise download it."""
     path = cache() / f"onnxruntime-web-{VERSION}.tgz"
     package = _kept(path)
     if package is not None:
@@ -140,12 +143,12 @@ def _checked(package: bytes, where: str) -> bytes:
 
 
 def integrity(package: bytes) -> str:
-    """Return the hash of *package* as npm writes it."""
+    """Return the SHA-512 of *package* in npm's format."""
     return "sha512-" + base64.b64encode(hashlib.sha512(package).digest()).decode()
 
 
 def cache() -> Path:
-    """Return the user's folder for what can be fetched again."""
+    """Return the user's cache folder of onnxcam."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or _caches(Path.home())) / "onnxcam"
     except RuntimeError:

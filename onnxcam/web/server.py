@@ -1,7 +1,7 @@
-"""A web server for the page on this machine alone, with the headers that let it use several threads.
+"""Web server of the page for this machine only, with the headers that allow multithreading in the browser.
 
-It gives out the regular files of one folder and nothing else, whatever the address says. What a client may take is
-bounded: connections (`CONNECTIONS`), the bytes of a request (`REQUEST_BYTES`), and the time to send it (`PATIENCE`).
+It serves the regular files of one folder and nothing else. Resources per client are limited: connections
+(`CONNECTIONS`), size of a request (`REQUEST_BYTES`), and time to send it (`PATIENCE`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from urllib.parse import unquote
 from onnxcam.errors import OutputError
 from onnxcam.text import visible
 
+__all__ = ["CONNECTIONS", "GOODBYE", "HEADERS", "HOST", "PATIENCE", "REQUEST_BYTES", "server"]
+
 HOST = "127.0.0.1"
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -36,22 +38,22 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-"""The first two isolate the page, for which browsers give it shared memory, and with it threads."""
+"""The first two isolate the page, which browsers require for shared memory and threads."""
 
 CONNECTIONS = 32
-"""At the same time; one more is closed at once. A browser opens six."""
+"""Maximum open connections; further ones are closed at once. A browser opens six."""
 REQUEST_BYTES = 2**17
-"""Of a request line and its headers together; Python's own limit of one line, 64 KiB, is below it."""
+"""Maximum size of a request line and its headers; Python limits one line to 64 KiB."""
 PATIENCE = 10.0
-"""Seconds that a client has to send its whole request, and to take each piece of the answer."""
+"""Time limit in seconds to send a whole request, and to receive each part of the response."""
 GOODBYE = 1.0
-"""Seconds that a client has to hang up after the answer. To close earlier could cost it the answer (RFC 9112, 9.6)."""
+"""Time limit in seconds to hang up after the response; closing earlier could lose it (RFC 9112, 9.6)."""
 
 _NAMES = re.compile(rf"(localhost|{re.escape(HOST)})(:\d+)?", re.IGNORECASE | re.ASCII)
 
 
 class _Request(io.RawIOBase):
-    """What a client sends: at most `REQUEST_BYTES`, within `PATIENCE` seconds however slowly they trickle in."""
+    """Request stream, limited to `REQUEST_BYTES` and `PATIENCE` seconds."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -75,7 +77,7 @@ class _Request(io.RawIOBase):
 class _Handler(SimpleHTTPRequestHandler):
     server_version, sys_version = "onnxcam", ""
     timeout = PATIENCE
-    extensions_map = {  # noqa: RUF012  # the machine's own list may say anything of these
+    extensions_map = {  # noqa: RUF012  # the system's list of types may be wrong
         **SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".mjs": "text/javascript",
@@ -86,23 +88,23 @@ class _Handler(SimpleHTTPRequestHandler):
     }
 
     def setup(self) -> None:
-        """Read through the limits."""
+        """Read requests through `_Request`."""
         super().setup()
         self.rfile = io.BufferedReader(_Request(self.connection))
 
     def send_head(self) -> Any:
-        """Answer by name only to this machine: a foreign name that leads here is a trick (DNS rebinding)."""
+        """Refuse foreign host names, which are a sign of DNS rebinding."""
         names = self.headers.get_all("Host", [])
         if len(names) != 1 or not _NAMES.fullmatch(names[0].strip()):
             return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
         try:
             found = self._finds_a_file()
-        except (OSError, ValueError):  # no file can have such a name
+        except (OSError, ValueError):  # invalid file name
             found = False
         return super().send_head() if found else self.send_error(HTTPStatus.NOT_FOUND)
 
     def _finds_a_file(self) -> bool:
-        """Whether the address leads to a regular file, and links on the way do not leave the folder."""
+        """Whether the address is a regular file inside the folder, also through links."""
         address = unquote(re.split(r"[?#]", self.path)[0])
         if ".." in re.split(r"[/\\]", address):
             return False
@@ -111,18 +113,18 @@ class _Handler(SimpleHTTPRequestHandler):
         return path.is_relative_to(os.path.realpath(self.directory)) and path.is_file()
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Begin with a status line, even where the client's version of HTTP was not understood."""
+        """Send a status line, even if the HTTP version of the client is unknown."""
         self.request_version = self.protocol_version
         super().send_response(code, message)
 
     def end_headers(self) -> None:
-        """Add ours."""
+        """Add `HEADERS`."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -133,7 +135,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*words)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread, or hang up where all are taken."""
+        """Start a thread, or hang up if the limit is reached."""
         if not self._free.acquire(blocking=False):
             return self.close_request(request)
         try:
@@ -143,14 +145,14 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Give the thread's place back in the end."""
+        """Free the connection at the end."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
     def shutdown_request(self, request: Any) -> None:
-        """Say that the answer is over, and wait until the client hangs up."""
+        """End the response and wait until the client hangs up."""
         end = time.monotonic() + GOODBYE
         try:
             request.shutdown(socket.SHUT_WR)
@@ -162,16 +164,17 @@ class _Server(ThreadingHTTPServer):
         self.close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up early."""
+        """Ignore clients that hang up early; print other errors."""
         error = sys.exception()
         if not isinstance(error, OSError):
             print(f"warning: a request failed: {visible(repr(error), 400)}", file=sys.stderr)
 
 
 def server(directory: str | os.PathLike[str], port: int = 0) -> ThreadingHTTPServer:
-    """Return a server of *directory* at 127.0.0.1, whose ``serve_forever`` runs it; *port* 0 takes a free one.
+    """Return a server of *directory* at 127.0.0.1; run it with ``serve_forever``. *port* 0 takes a free port.
 
-    OutputError where the port is taken.
+    Raises:
+        OutputError: the port is in use.
     """
     try:
         return _Server((HOST, port), partial(_Handler, directory=os.fspath(directory)))

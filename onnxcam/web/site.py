@@ -1,4 +1,4 @@
-"""The page as a folder of static files: onnxcam/web, onnxruntime-web, an example, and a model if one is given."""
+"""Write the web page as static files: the page, onnxruntime-web, an example, and optionally a model."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from onnxcam.media import heatmap
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.web import runtime as webruntime
 
+__all__ = ["EXAMPLE", "INDEX", "MODEL", "RUNTIME", "build"]
+
 EXAMPLE = {"model": "example.onnx", "picture": "example.png"}
 MODEL = "model.onnx"
 INDEX, RUNTIME = "site.json", "runtime"
@@ -32,24 +34,24 @@ def build(
     runtime: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the page to *directory*, and return that; any web server can give it out.
+    """Write the page to *directory*, to be served by any web server, and return the folder.
 
     Args:
-        directory: A folder; files of an older page are replaced, others stay.
-        model: A baked model for the page to open at once.
-        runtime: The npm package onnxruntime-web, as a folder or .tgz; without it the pinned release is fetched from the
-            npm registry once and kept in the user's cache.
-        overwrite: Whether files of the same names that onnxcam did not write may be replaced.
+        directory: Output folder; files of an older page are replaced, others are kept.
+        model: Baked model to open when the page loads.
+        runtime: npm package onnxruntime-web, as a folder or .tgz. Default: download the pinned release once from the
+            npm registry and cache it.
+        overwrite: Also replace files that onnxcam did not write.
 
     Raises:
         ModelError: *model* is not baked.
-        RuntimeFilesError: onnxruntime-web cannot be had.
+        RuntimeFilesError: onnxruntime-web is not available.
         OutputError: the folder cannot be written.
     """
     folder = Path(directory)
     given = None if model is None else _baked(Path(model))
     engine = webruntime.files(runtime)
-    with files.Folder(folder, INDEX, overwrite=overwrite) as new:
+    with files.StagedFolder(folder, INDEX, overwrite=overwrite) as new:
         _write(new.staging, _page())
         (new.staging / RUNTIME).mkdir()
         _write(new.staging / RUNTIME, engine)
@@ -74,14 +76,14 @@ def _page() -> dict[str, bytes]:
 
 
 def _example(folder: Path) -> None:
-    """Bake the network that onnxcam brings along, and lay a picture beside it."""
+    """Write the example: the model that comes with onnxcam, baked, and an image."""
     assets = resources.files("onnxcam").joinpath("assets")
     bake(assets.joinpath("shapes.onnx").read_bytes(), folder / EXAMPLE["model"], target="input", inside=True)
     _write(folder, {EXAMPLE["picture"]: assets.joinpath("shapes_1.png").read_bytes()})
 
 
 def _contents(model: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """Return what the page reads first: what lies beside it, and the colour maps, 256 × RGB in base64."""
+    """Return the index that the page reads first: its files, and the colour maps, 256 × RGB in base64."""
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
     colours = {name: heatmap.colorize(ramp, name).tobytes() for name in heatmap.COLORMAPS}
     return {

@@ -167,7 +167,7 @@ def test_the_command(onnxcam: Callable[..., Any], tmp_path: Path) -> None:
     shown = onnxcam("inspect", made.path, "--for", "nnapi,cpu")
     assert shown.code == 0
     assert "NNAPI (ONNX Runtime 1.32, 2026-11): 4 of 36 nodes are not in its list" in shown.out
-    assert "they fall back to the CPU, and each place where they stand cuts the graph in one more part" in shown.out
+    assert "these nodes run on the CPU; each group of them splits the graph once more" in shown.out
     assert "CPU (ONNX Runtime 1.32, 2026-11): has all 36 nodes" in shown.out
     entries = json.loads(onnxcam("inspect", made.path, "--for", "all", "--json").out)
     assert [each["provider"] for each in entries] == list(providers())

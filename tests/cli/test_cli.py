@@ -201,7 +201,7 @@ def test_a_gradient_that_is_zero_is_an_error(onnxcam: Run, tmp_path: Path) -> No
 def test_inspect(onnxcam: Run) -> None:
     ran = onnxcam("inspect", SHAPES)
     assert ran.code == 0
-    for word in ("image", "logits", "Conv", "layers, the one that auto takes first", "gradcam++"):
+    for word in ("image", "logits", "Conv", "layers, the automatic choice first", "gradcam++"):
         assert word in ran.out
     found = json.loads(onnxcam("inspect", SHAPES, "--json").out)
     refused = {method: why for method, why in found["methods"].items() if why}

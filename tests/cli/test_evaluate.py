@@ -17,8 +17,8 @@ from rich.console import Console
 from onnxcam import Explainer, __version__
 from onnxcam.cli import show
 from onnxcam.media import image
-from onnxcam.metrics import METRICS, base, selection
-from onnxcam.metrics.selection import DEFAULT, all_metrics
+from onnxcam.metrics import METRICS, base, lookup
+from onnxcam.metrics.lookup import DEFAULT, all_metrics
 from tests.command import Ran
 from tests.docs_pages import follow
 
@@ -211,7 +211,7 @@ def test_the_page(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         cv2.imwrite(f"labelmaps/{name}.png", classes[objects])
     Path("boxes.json").write_text(json.dumps({"cat.png": truth["shapes_1.png"], "dog.png": truth["shapes_2.png"]}))
     monkeypatch.setattr(base, "METRICS", registry := dict(METRICS))
-    monkeypatch.setattr(selection, "METRICS", registry)  # the page registers one more
+    monkeypatch.setattr(lookup, "METRICS", registry)  # the page registers one more
     assert {words[1] for words in follow("evaluate.md", onnxcam)} == {"evaluate"}
     assert Path("out/curves.pdf").is_file()
     (row,) = json.loads(Path("out/evaluation.json").read_text("utf-8"))["summary"]

@@ -29,7 +29,7 @@ def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     layers, verdict = ran.err.splitlines()
     assert layers == "layers: they look at the same place up to the last layer, layer5.2 (IoU 1.00)"
-    assert verdict == "passed on 4 pictures: all that was required holds"
+    assert verdict == "passed on 4 pictures: all requirements hold"
     rows = [line.split("\t") for line in ran.out.splitlines()]
     assert [row[0] for row in rows[:4]] == ["top1", "top5", "cosine", "kl"]
     iou = next(row for row in rows if row[0] == "iou")
@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_told(onnxcam: Run, tmp_path: Path) -> None:
     warnings = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
     assert len([line for line in warnings if "00000.png" in line or "00002.png" in line]) == 2
     assert "warning: left out: 2 more that cannot be read; the report names them" in warnings
-    assert "warning: 1 of the 9 pictures named are named before; each counts once" in warnings
+    assert "warning: 1 of the 9 pictures are duplicates; each counts once" in warnings
     strict = onnxcam("validate", SHAPES, SHAPES, folder, "-o", "other", "--strict")
     assert strict.code == 2
     assert "00000.png: is not a picture" in strict.err
@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_told(onnxcam: Run, tmp_path: Path) -> None:
 
 def test_a_folder_is_overwritten_only_if_told(onnxcam: Run, far: Path) -> None:
     for words, code, message in (
-        ([], 0, "passed on 1 picture: all that was required holds"),
+        ([], 0, "passed on 1 picture: all requirements hold"),
         ([], 2, "error: 'out' holds a finished validation; choose another folder with -o, or --overwrite that one"),
         (["--overwrite"], 0, "passed on 1 picture"),
     ):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import onnxcam
-from onnxcam.compare.device_runner import Writer, sealed
+from onnxcam.compare.device_runner import RecordingWriter, sealed
 from onnxcam.media import image
 
 ASSETS = Path(onnxcam.__file__).parent / "assets"
@@ -62,7 +62,7 @@ def written(
     folder: Path, numbers: Sequence[int] = (0, 1, 2), change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Path:
     """Write a recording of made-up pictures; picture 1 has no map. *change* what it says before it is sealed."""
-    writer = Writer(folder, json.loads(json.dumps(HEADER)))
+    writer = RecordingWriter(folder, json.loads(json.dumps(HEADER)))
     for number in numbers:
         rng = np.random.default_rng(number)
         picture = {"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}

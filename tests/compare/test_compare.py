@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.compare.compare import compare_recordings
-from onnxcam.compare.device_runner import Writer
+from onnxcam.compare.compare_recordings import compare_recordings
+from onnxcam.compare.device_runner import RecordingWriter
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.record import record
 from onnxcam.compare.report.html import html
@@ -97,7 +97,7 @@ def test_other_preprocessing_of_numbers_is_no_error(tmp_path: Path) -> None:
 
 
 def test_other_counts_of_classes(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "b", {**HEADER, "labels": None})
+    writer = RecordingWriter(tmp_path / "b", {**HEADER, "labels": None})
     writer.add({"name": "0.png", "sha256": sha(0), "size": [8, 10]}, [1, 2, 3, 4], np.ones((4, 5)), 0)
     writer.close()
     with pytest.raises(MetricError, match=r"'.*a' has 3 classes and '.*b' 4"):
@@ -156,7 +156,7 @@ def test_what_a_recording_names_is_not_opened(name: str, tmp_path: Path) -> None
 
 def test_scores_that_are_no_numbers(tmp_path: Path) -> None:
     for side in "ab":
-        writer = Writer(tmp_path / side, HEADER)
+        writer = RecordingWriter(tmp_path / side, HEADER)
         for number, scores in enumerate(([np.nan, 1, 2], [np.inf, 1, 2], [3, 1, 2])):
             writer.add({"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}, scores, np.ones((4, 5)), 0)
         writer.close()

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnxcam.compare.layer_results import Level, begin, told
-from onnxcam.compare.layers import matched, sound
+from onnxcam.compare.layer_agreement import LayerAgreement, first_disagreeing, sentence
+from onnxcam.compare.layers import compare_layers, matched
 from onnxcam.compare.observer import Observer
 from onnxcam.errors import MetricError
 from tests.compare.twins import PICTURES, SHAPES
@@ -34,11 +34,11 @@ def test_where_two_networks_part_is_found(tmp_path: Path) -> None:
     reference = Observer(SHAPES)
     path = broken_at(tmp_path / "broken.onnx", -1)
     images = [str(picture) for picture in PICTURES]
-    same = sound(reference, reference, images)
+    same = compare_layers(reference, reference, images)
     assert len(same) > 3
     assert all(level.activations == pytest.approx(1) and level.iou == pytest.approx(1) for level in same)
-    assert begin(same) is None
-    levels = sound(reference, Observer(path), images)
+    assert first_disagreeing(same) is None
+    levels = compare_layers(reference, Observer(path), images)
     assert [level.reference for level in levels] == [level.reference for level in same]
     agrees = [level.activations is not None and level.activations > 0.9999 for level in levels]
     parted = agrees.index(False)
@@ -48,18 +48,18 @@ def test_where_two_networks_part_is_found(tmp_path: Path) -> None:
     assert "layer5" not in {level.reference.split(".")[0] for level in levels[:parted]}
 
 
-def level(name: str, iou: float | None) -> Level:
-    return Level(name, name, "7 × 7", 1.0, 1.0, iou)
+def level(name: str, iou: float | None) -> LayerAgreement:
+    return LayerAgreement(name, name, "7 × 7", 1.0, 1.0, iou)
 
 
 def test_what_is_mended_on_the_way_does_not_count() -> None:
     levels = [level("a", 0.9), level("b", 0.2), level("c", 0.9)]
-    assert begin(levels) is None
-    assert told(levels) == "they look at the same place up to the last layer, c (IoU 0.90)"
+    assert first_disagreeing(levels) is None
+    assert sentence(levels) == "they look at the same place up to the last layer, c (IoU 0.90)"
     levels += [level("d", 0.4), level("e", 0.1)]
-    assert begin(levels) == levels[3]
-    assert told(levels) == "they begin to look elsewhere at d (IoU 0.40), after c"
-    assert told(levels[3:]) == "they begin to look elsewhere at d (IoU 0.40), the first layer"
+    assert first_disagreeing(levels) == levels[3]
+    assert sentence(levels) == "they begin to look elsewhere at d (IoU 0.40), after c"
+    assert sentence(levels[3:]) == "they begin to look elsewhere at d (IoU 0.40), the first layer"
 
 
 def test_layers_are_matched_across_files_of_other_names(real: Path) -> None:
@@ -68,10 +68,10 @@ def test_layers_are_matched_across_files_of_other_names(real: Path) -> None:
         Observer(real / "models" / f"vww_mobilenet_96_{kind}.onnx", preprocess="crop=96x96,range=0-1")
         for kind in ("f32", "qdq")
     )
-    levels = sound(first, second, [str(real / "images" / "grace_hopper.jpg")])
+    levels = compare_layers(first, second, [str(real / "images" / "grace_hopper.jpg")])
     assert len(levels) > 20
     assert all(level.activations is not None and level.activations > 0.98 for level in levels)
-    assert begin(levels) is None
+    assert first_disagreeing(levels) is None
 
 
 def test_nothing_in_common(tmp_path: Path) -> None:
@@ -79,4 +79,4 @@ def test_nothing_in_common(tmp_path: Path) -> None:
     reference, other = Observer(SHAPES), Observer(tmp_path / "hand.onnx")
     assert matched([], []) == []
     with pytest.raises(MetricError, match="--layers finds no layer that both networks have, neither by name nor by"):
-        sound(reference, other, [])
+        compare_layers(reference, other, [])

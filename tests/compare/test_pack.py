@@ -67,10 +67,10 @@ def unpacked(path: Path) -> Path:
 def same(first: Path, second: Path) -> None:
     """Assert that two recordings agree."""
     one, other = Recording(first), Recording(second)
-    assert (one.side.sha256, one.side.method, one.side.layer) == (
-        other.side.sha256,
-        other.side.method,
-        other.side.layer,
+    assert (one.info.sha256, one.info.method, one.info.layer) == (
+        other.info.sha256,
+        other.info.method,
+        other.info.layer,
     )
     assert one.class_names == other.class_names
     for a, b in zip(one, other, strict=True):
@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on(bare: Path, tmp_path: Path) -> None:
     assert runner(bare, folder / "run.py", "-o", tmp_path / "whole").code == 0
     told = json.loads((folder / "pack.json").read_text())
     model = {**told["header"]["model"], "provider": "CPUExecutionProvider"}
-    writer = device.Writer(tmp_path / "run", {**told["header"], "model": model})
+    writer = device.RecordingWriter(tmp_path / "run", {**told["header"], "model": model})
     for row, outcome in enumerate(Recording(tmp_path / "whole")):
         if row < 2:
             writer.add({**told["pictures"][row]}, outcome.scores, outcome.map, outcome.target)
@@ -208,7 +208,7 @@ def test_a_damaged_pack_is_refused(bare: Path, tmp_path: Path) -> None:
         assert f"{file}' is missing or damaged; unpack the zip again" in ran.err
         (folder / file).write_bytes(whole)
     ran = runner(bare, folder / "run.py", "a.ppm")
-    assert ran.err == "error: the pack brings its pictures along, prepared; give none\n"
+    assert ran.err == "error: the pack contains its pictures; give none\n"
     (folder / "pack.json").unlink()
     assert "unpack the whole zip and run its run.py" in runner(bare, folder / "run.py").err
 

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 import onnxcam as package
-from onnxcam.compare.pairs import METRICS
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 from onnxcam.compare.thresholds import DEFAULTS, parse
 from onnxcam.media import image
 from tests.command import Ran
@@ -54,7 +54,7 @@ def test_the_worked_case(real: Path, onnxcam: Callable[..., Ran]) -> None:
     for name, column in told.items():
         data = json.loads(Path(name, "validation.json").read_text("utf-8"))
         found = {row["metric"]: row["mean"] for row in data["summary"]}
-        for metric in METRICS:
+        for metric in AGREEMENT_METRICS:
             if metric in column:  # rounding differs a little from processor to processor
                 assert float(column[metric]) == pytest.approx(found[metric], abs=0.025, rel=0.1), (name, metric)
         assert (column[""], ran[name].code) in {("passed", 0), ("failed", 1)}
@@ -101,7 +101,7 @@ def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
 
 def test_each_metric_is_told_with_its_better_way() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([↑↓]) \|", PAGE, re.MULTILINE))
-    assert rows == {id: "↑" if metric.better == "higher" else "↓" for id, metric in METRICS.items()}
+    assert rows == {id: "↑" if metric.better == "higher" else "↓" for id, metric in AGREEMENT_METRICS.items()}
 
 
 def test_what_is_required_by_default_is_told() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxcam.compare.alignment import SIDE
-from onnxcam.compare.pairs import METRICS, compare
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS, compare_outcomes
 from onnxcam.errors import MetricError
 from onnxcam.media.frame import Frame
 from tests.compare.twins import outcome
@@ -20,9 +20,9 @@ def heat(seed: int = 0, side: int = 7) -> np.ndarray:
 
 def test_a_model_agrees_with_itself() -> None:
     own = outcome(heat(), scores=(0.05, 0.4, 0.2, 0.1, 0.1, 0.1, 0.05))
-    pair = compare(own, own, np.eye(64) > 0, {1})
-    assert set(pair.values) == set(METRICS)
-    for id, metric in METRICS.items():
+    pair = compare_outcomes(own, own, np.eye(64) > 0, {1})
+    assert set(pair.values) == set(AGREEMENT_METRICS)
+    for id, metric in AGREEMENT_METRICS.items():
         perfect = 1.0 if metric.better == "higher" else 0.0
         if id != "energy":
             assert pair.values[id] == pytest.approx(perfect, abs=1e-6), id
@@ -34,7 +34,7 @@ def test_a_model_agrees_with_itself() -> None:
 def test_a_candidate_that_looks_elsewhere() -> None:
     left, right = np.zeros((7, 7)), np.zeros((7, 7))
     left[3, 1] = right[3, 5] = 1
-    found = compare(outcome(left), outcome(right)).values
+    found = compare_outcomes(outcome(left), outcome(right)).values
     assert found["iou"] == 0
     assert found["pearson"] < 0
     assert found["strength"] == pytest.approx(1, rel=1e-5)
@@ -44,7 +44,7 @@ def test_a_candidate_that_looks_elsewhere() -> None:
 
 
 def test_a_tenth_of_the_evidence_at_the_same_place_is_told_by_ssim_and_strength_alone() -> None:
-    found = compare(outcome(heat()), outcome(heat() / 10)).values
+    found = compare_outcomes(outcome(heat()), outcome(heat() / 10)).values
     assert found["pearson"] == pytest.approx(1)
     assert found["iou"] == pytest.approx(1)
     assert found["strength"] == pytest.approx(0.1, rel=1e-4)
@@ -52,19 +52,21 @@ def test_a_tenth_of_the_evidence_at_the_same_place_is_told_by_ssim_and_strength_
 
 
 def test_integers_of_unknown_meaning_have_no_scale_and_no_kl() -> None:
-    pair = compare(outcome(heat()), outcome(heat() / 10, probabilities=None))
+    pair = compare_outcomes(outcome(heat()), outcome(heat() / 10, probabilities=None))
     assert pair.values["ssim"] == pytest.approx(1)
     assert "strength" not in pair.values
     assert "kl" not in pair.values
     assert pair.confidence == (0.7, None)
-    assert pair.notes == ("no KL: the candidate's scores are integers of unknown meaning, which tell no probabilities",)
+    assert pair.notes == (
+        "no KL: the candidate's scores are integers without known units, which give no probabilities",
+    )
 
 
 def test_a_map_of_fewer_cells_holds_as_much_evidence() -> None:
     """Cells of twice the side hold the sum of four."""
     fine = heat(side=8)
     coarse = fine.reshape(4, 2, 4, 2).sum((1, 3))
-    found = compare(outcome(fine), outcome(coarse)).values
+    found = compare_outcomes(outcome(fine), outcome(coarse)).values
     assert found["strength"] == pytest.approx(1, abs=0.03)
     assert found["pearson"] > 0.5
 
@@ -76,11 +78,11 @@ def test_crops_are_compared_where_both_see_the_picture() -> None:
     size = (64, 128)
     first = outcome(whole, size=size)
     second = outcome(whole[:, 8:], frame=Frame(64, 0, 128, 64), size=size)
-    found = compare(first, second).values
+    found = compare_outcomes(first, second).values
     assert found["iou"] > 0.9
     assert found["pearson"] > 0.95
     assert found["strength"] == pytest.approx(1, abs=0.05)
-    apart = compare(outcome(whole, frame=Frame(0, 0, 64, 64), size=size), second)
+    apart = compare_outcomes(outcome(whole, frame=Frame(0, 0, 64, 64), size=size), second)
     assert apart.notes == ("the two see no part of the picture in common",)
     assert not MAP_METRICS & set(apart.values)
 
@@ -88,31 +90,31 @@ def test_crops_are_compared_where_both_see_the_picture() -> None:
 @pytest.mark.parametrize(
     ("candidate", "note"),
     [
-        (outcome(-heat()), "the candidate's map is blank: nothing speaks for class 1"),
+        (outcome(-heat()), "the candidate's map is blank: no positive evidence for class 1"),
         (outcome(None, why="the gradient is zero"), "the candidate has no map: the gradient is zero"),
         (outcome(heat() * np.nan), "the candidate's map holds NaN or infinity"),
     ],
 )
 def test_a_candidate_without_a_map(candidate: object, note: str) -> None:
-    pair = compare(outcome(heat()), candidate)  # type: ignore[arg-type]
+    pair = compare_outcomes(outcome(heat()), candidate)  # type: ignore[arg-type]
     assert pair.notes == (note,)
     assert pair.values["mapped"] == 0
     assert not MAP_METRICS & set(pair.values)
     assert pair.maps[0] is not None
     assert pair.maps[1] is None
-    turned = compare(candidate, outcome(heat()))  # type: ignore[arg-type]
+    turned = compare_outcomes(candidate, outcome(heat()))  # type: ignore[arg-type]
     assert "mapped" not in turned.values
 
 
 def test_maps_that_are_the_same_everywhere_have_no_correlation() -> None:
-    pair = compare(outcome(heat()), outcome(np.ones((7, 7))))
+    pair = compare_outcomes(outcome(heat()), outcome(np.ones((7, 7))))
     assert {"pearson", "spearman"} & set(pair.values) == set()
     assert pair.notes == ("no correlation: the candidate's map is the same everywhere",)
     assert "iou" in pair.values
 
 
 def test_maps_of_different_classes_are_not_compared() -> None:
-    pair = compare(outcome(heat(), target=1), outcome(heat(), target=2))
+    pair = compare_outcomes(outcome(heat(), target=1), outcome(heat(), target=2))
     assert pair.notes == ("maps of different classes, 1 and 2, are not compared",)
     assert not (MAP_METRICS | {"mapped"}) & set(pair.values)
 
@@ -122,7 +124,7 @@ def test_energy_and_accuracy() -> None:
     left[:, :4] = right[:, 4:] = 1
     mask = np.zeros((64, 64), bool)
     mask[:, :32] = True
-    pair = compare(outcome(left), outcome(right, scores=(0.6, 0.3, 0.1)), mask, {1, 2})
+    pair = compare_outcomes(outcome(left), outcome(right, scores=(0.6, 0.3, 0.1)), mask, {1, 2})
     assert pair.values["energy"] < 0.1
     assert pair.values["energy"] + pair.values["energy_lost"] > 0.9
     assert pair.values["accuracy"] == 0
@@ -133,18 +135,20 @@ def test_energy_and_accuracy() -> None:
 def test_logits_beside_probabilities_are_compared_as_probabilities() -> None:
     own = outcome(heat())
     logits = outcome(heat(), scores=(0.1, 0.7, 0.2), head=None)
-    assert compare(own, logits).values["cosine"] == pytest.approx(1)
+    assert compare_outcomes(own, logits).values["cosine"] == pytest.approx(1)
 
 
 def test_top5_is_of_more_than_five_classes() -> None:
     scores = (0.4, 0.2, 0.1, 0.1, 0.1, 0.06, 0.04)
     turned = scores[::-1]
-    assert compare(outcome(heat(), scores), outcome(heat(), turned)).values["top5"] == 0
-    assert "top5" not in compare(outcome(heat()), outcome(heat())).values
+    assert compare_outcomes(outcome(heat(), scores), outcome(heat(), turned)).values["top5"] == 0
+    assert "top5" not in compare_outcomes(outcome(heat()), outcome(heat())).values
 
 
 def test_the_maps_that_are_kept_lie_over_the_picture() -> None:
-    pair = compare(outcome(heat(), size=(30, 60)), outcome(heat() / 2, size=(30, 60), frame=Frame(15, 0, 45, 30)))
+    pair = compare_outcomes(
+        outcome(heat(), size=(30, 60)), outcome(heat() / 2, size=(30, 60), frame=Frame(15, 0, 45, 30))
+    )
     first, second = pair.maps
     assert first is not None
     assert second is not None
@@ -170,4 +174,4 @@ def test_what_does_not_belong_together(other: dict[str, object], message: str) -
     if "sha256" in other:
         second = dataclasses.replace(second, sha256=str(other["sha256"]))
     with pytest.raises(MetricError, match=message):
-        compare(outcome(heat()), second)
+        compare_outcomes(outcome(heat()), second)

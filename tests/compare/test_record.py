@@ -14,7 +14,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
-from onnxcam.compare.device_runner import Writer
+from onnxcam.compare.device_runner import RecordingWriter
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.record import _add, record
 from onnxcam.compare.recordings import Recording
@@ -29,7 +29,7 @@ FILES = ("recording.json", "scores.bin", "maps.bin", "classes.bin")
 def test_a_recording_holds_what_the_explainer_says(tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 3)
     made = record(SHAPES, pictures, tmp_path / "run", "layercam")
-    assert (made.pictures, made.side.method) == (3, "layercam")
+    assert (made.pictures, made.info.method) == (3, "layercam")
     explainer = Explainer(SHAPES, method="layercam")
     for path, outcome in zip(pictures, Recording(tmp_path / "run"), strict=True):
         expected = explainer(path)
@@ -47,9 +47,9 @@ def test_outcomes_come_back_as_they_were_observed(tmp_path: Path) -> None:
         observer = Observer(model, preprocess=how)
         record(model, pictures, tmp_path / f"run-{Path(model).stem}", preprocess=how)
         recording = Recording(tmp_path / f"run-{Path(model).stem}")
-        assert recording.side == observer.side
+        assert recording.info == observer.info
         for path, found in zip(pictures, recording, strict=True):
-            (expected,) = observer.outcomes([observer.shot(path)])
+            (expected,) = observer.outcomes([observer.prepare(path)])
             for name, value in vars(expected).items():
                 if name == "probabilities":
                     np.testing.assert_allclose(found.probabilities, value, rtol=1e-5)
@@ -75,7 +75,7 @@ record.record({str(SHAPES)!r}, {pictures!r}, {str(tmp_path / "run")!r}, progress
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True)
     assert done.returncode == -9
-    with pytest.raises(RecordingError, match="is not complete, it ends after 4 pictures; record again to go on"):
+    with pytest.raises(RecordingError, match="is not complete, it ends after 4 pictures; repeat the command to resume"):
         Recording(tmp_path / "run")
     seen: list[Any] = []
     record(SHAPES, pictures, tmp_path / "run", progress=lambda items, _: (seen.append(item) or item for item in items))
@@ -94,16 +94,16 @@ def test_a_run_that_goes_on_asks_for_the_same_batches(tmp_path: Path, monkeypatc
     class Killed(BaseException):
         pass
 
-    def killed(self: Writer, *told: Any) -> None:
+    def killed(self: RecordingWriter, *told: Any) -> None:
         if len(self.pictures) == 5:
             raise Killed
         add(self, *told)
 
     monkeypatch.setattr(Observer, "outcomes", spying)
     record(SHAPES, pictures, tmp_path / "whole")
-    whole, add = asked[:], Writer.add
+    whole, add = asked[:], RecordingWriter.add
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "add", killed)
+        patch.setattr(RecordingWriter, "add", killed)
         with pytest.raises(Killed):
             record(SHAPES, pictures, tmp_path / "run")
     asked.clear()
@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_asks_for_the_same_batches(tmp_path: Path, monkeypatc
 def test_a_picture_named_twice_stands_there_twice(tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 2)
     record(SHAPES, [*pictures, *pictures], tmp_path / "whole")
-    writer = Writer(tmp_path / "run", record_header(tmp_path / "whole"))
+    writer = RecordingWriter(tmp_path / "run", record_header(tmp_path / "whole"))
     for outcome in Recording(tmp_path / "whole"):
         if len(writer.pictures) < 3:
             _add(writer, outcome)
@@ -172,7 +172,7 @@ def test_a_baked_model_is_recorded_by_its_own_method(settings: dict[str, Any], t
     record(tmp_path / "baked.onnx", pictures, tmp_path / "run")
     record(SHAPES, pictures, tmp_path / "plain", "layercam")
     found, expected = Recording(tmp_path / "run"), Recording(tmp_path / "plain")
-    assert (found.side.method, found.side.layer) == ("layercam", expected.side.layer)
+    assert (found.info.method, found.info.layer) == ("layercam", expected.info.layer)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
         np.testing.assert_allclose(one.map, other.map, atol=1e-4 * float(np.abs(other.map).max()))
@@ -200,7 +200,7 @@ def test_a_model_that_fails_on_the_way_keeps_what_is_done(tmp_path: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(Observer, "outcomes", failing)
-        message = r"out of memory; 8 of 10 pictures are kept in '.*run': the same command goes on"
+        message = r"out of memory; 8 of 10 pictures are kept in '.*run': repeat the command to resume"
         with pytest.raises(EngineError, match=message):
             record(SHAPES, pictures, tmp_path / "run")
     record(SHAPES, pictures, tmp_path / "run")
@@ -222,7 +222,7 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
 def test_the_command_says_what_was_damaged(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     photos(tmp_path / "p", 2)
     assert onnxcam("record", SHAPES, "p", "-o", "whole").code == 0
-    writer = Writer(tmp_path / "run", record_header(tmp_path / "whole"))
+    writer = RecordingWriter(tmp_path / "run", record_header(tmp_path / "whole"))
     _add(writer, Recording(tmp_path / "whole")[0])
     writer.leave()
     part = tmp_path / "run" / "recording.part"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.compare.device_runner import DiskTrouble, Trouble, Writer, entry_of, line_of, sealed
+from onnxcam.compare.device_runner import DiskError, RecordingWriter, RunnerError, entry_of, line_of, sealed
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import RecordingError
 from tests.compare.recordings import HEADER, change, photos, room, sha, written
@@ -30,7 +30,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert len(recording) == 3
     assert recording.classes == 3
     assert recording.class_names == ["cat", "dog", "bird"]
-    assert (recording.side.method, recording.side.layer) == ("gradcam", "conv")
+    assert (recording.info.method, recording.info.layer) == ("gradcam", "conv")
     assert recording.unreadable == [("bad.png", "bad.png: is no picture")]
     assert recording.explained == {sha(number): number for number in range(3)}
     for number, outcome in enumerate(recording):
@@ -57,7 +57,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     ],
 )
 def test_what_scores_mean(meaning: dict[str, Any], expected: list[float] | None, tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "run", {**HEADER, "scores": meaning, "labels": None})
+    writer = RecordingWriter(tmp_path / "run", {**HEADER, "scores": meaning, "labels": None})
     writer.add({"name": "a", "sha256": sha(0), "size": [4, 4]}, [0.2, 0.3], None, 0)
     writer.close()
     found = Recording(tmp_path / "run")[0].probabilities
@@ -180,42 +180,44 @@ def test_folders_that_are_no_recording(tmp_path: Path) -> None:
 
 def test_a_beginning_is_refused_and_gone_on_with(tmp_path: Path) -> None:
     whole = written(tmp_path / "whole", [0, 2, 3, 4])
-    writer = Writer(tmp_path / "run", HEADER)
+    writer = RecordingWriter(tmp_path / "run", HEADER)
     for number in (0, 2):
         rng = np.random.default_rng(number)
         heat = rng.uniform(-1, 1, (4, 5))
         picture = {"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}
         writer.add(picture, rng.standard_normal(3), heat, number % 3)
     writer.leave()
-    with pytest.raises(RecordingError, match="is not complete, it ends after 2 pictures; record again to go on"):
+    with pytest.raises(RecordingError, match="is not complete, it ends after 2 pictures; repeat the command to resume"):
         Recording(tmp_path / "run")
     with (tmp_path / "run" / "recording.part").open("a") as part:
         part.write('{"name": "3.png", "sh')  # as a kill leaves it
     with (tmp_path / "run" / "maps.bin").open("ab") as maps:
         maps.write(b"\x01\x02\x03")
-    with pytest.raises(Trouble, match=r"the beginning of another recording \(model.method\); choose another folder"):
-        Writer(tmp_path / "run", {**HEADER, "model": {**HEADER["model"], "method": "layercam"}})  # type: ignore[dict-item]
+    with pytest.raises(
+        RunnerError, match=r"the beginning of another recording \(model.method\); choose another folder"
+    ):
+        RecordingWriter(tmp_path / "run", {**HEADER, "model": {**HEADER["model"], "method": "layercam"}})  # type: ignore[dict-item]
     written(tmp_path / "run", [3, 4])
     for file in ("scores.bin", "maps.bin", "classes.bin"):
         assert (tmp_path / "run" / file).read_bytes() == (whole / file).read_bytes()
     assert [one.picture for one in Recording(tmp_path / "run")] == ["0.png", "2.png", "3.png", "4.png"]
     assert not (tmp_path / "run" / "recording.part").exists()
-    with pytest.raises(Trouble, match="holds a recording; choose another folder, or delete it"):
-        Writer(tmp_path / "run", HEADER)
+    with pytest.raises(RunnerError, match="holds a recording; choose another folder, or delete it"):
+        RecordingWriter(tmp_path / "run", HEADER)
 
 
 def test_a_beginning_whose_numbers_are_gone_is_refused(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "run", HEADER)
+    writer = RecordingWriter(tmp_path / "run", HEADER)
     writer.add({"name": "a", "sha256": sha(0), "size": [4, 4]}, [1, 2, 3], None, 0)
     writer.leave()
     (tmp_path / "run" / "scores.bin").write_bytes(b"")
-    with pytest.raises(Trouble, match=r"is damaged: scores.bin is too short; delete the folder, and start again"):
-        Writer(tmp_path / "run", HEADER)
+    with pytest.raises(RunnerError, match=r"is damaged: scores.bin is too short; delete the folder, and start again"):
+        RecordingWriter(tmp_path / "run", HEADER)
 
 
 def begun(folder: Path, numbers: Sequence[int] = (0, 1, 2, 3)) -> Path:
     """Write the beginning of a recording of made-up pictures, as a kill leaves it."""
-    writer = Writer(folder, HEADER)
+    writer = RecordingWriter(folder, HEADER)
     for number in numbers:
         rng = np.random.default_rng(number)
         heat = rng.uniform(-1, 1, (4, 5))
@@ -226,7 +228,7 @@ def begun(folder: Path, numbers: Sequence[int] = (0, 1, 2, 3)) -> Path:
 
 def ended(folder: Path) -> dict[str, bytes]:
     """Go on with a recording, and end it; return its files."""
-    writer = Writer(folder, HEADER)
+    writer = RecordingWriter(folder, HEADER)
     for number in range(4):
         picture = {"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}
         rng = np.random.default_rng(number)
@@ -251,7 +253,7 @@ def test_a_damaged_beginning_ends_in_the_same_bytes_or_is_refused(file: str, tmp
         if at < header:
             refused += 1
             message = r"is damaged: recording.part does not begin as .* begins it; delete the folder, and start again"
-            with pytest.raises(Trouble, match=message):
+            with pytest.raises(RunnerError, match=message):
                 ended(folder)
         else:
             assert ended(folder) == expected
@@ -262,13 +264,13 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     part = begun(tmp_path / "run") / "recording.part"
     lines = part.read_bytes().splitlines(True)
     part.write_bytes(b"".join([*lines[:2], lines[2].replace(b"1.png", b"7.png"), *lines[3:]]))
-    writer = Writer(tmp_path / "run", HEADER)
+    writer = RecordingWriter(tmp_path / "run", HEADER)
     assert writer.damaged == (
         f"'{part}' is damaged in line 3, or its numbers are: that picture and those after it are done again"
     )
     assert [picture["name"] for picture in writer.pictures] == ["0.png"]
     writer.leave()
-    again = Writer(tmp_path / "run", HEADER)
+    again = RecordingWriter(tmp_path / "run", HEADER)
     assert again.damaged == ""
     again.leave()
 
@@ -282,7 +284,7 @@ def test_a_line_of_another_kind_ends_the_beginning(change: dict[str, Any], tmp_p
     first, one, *_ = part.read_bytes().splitlines(True)
     seed = zlib.crc32(first)
     part.write_bytes(first + line_of({**entry_of(one, seed), **change}, seed))
-    writer = Writer(tmp_path / "run", HEADER)
+    writer = RecordingWriter(tmp_path / "run", HEADER)
     assert (bool(writer.damaged), writer.pictures) == (True, [])
     writer.leave()
 
@@ -290,15 +292,15 @@ def test_a_line_of_another_kind_ends_the_beginning(change: dict[str, Any], tmp_p
 def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
     for content in (b"mine", b"mine\n", json.dumps(HEADER).encode() + b"\n"):
         (tmp_path / "recording.part").write_bytes(content)
-        with pytest.raises(Trouble, match=r"recording.part does not begin as this version begins it"):
-            Writer(tmp_path, HEADER)
+        with pytest.raises(RunnerError, match=r"recording.part does not begin as this version begins it"):
+            RecordingWriter(tmp_path, HEADER)
         assert (tmp_path / "recording.part").read_bytes() == content
 
 
 def test_only_one_run_at_a_time_writes(tmp_path: Path) -> None:
     code = f"""
-from onnxcam.compare.device_runner import Writer
-writer = Writer({str(tmp_path / "run")!r}, {HEADER!r})
+from onnxcam.compare.device_runner import RecordingWriter
+writer = RecordingWriter({str(tmp_path / "run")!r}, {HEADER!r})
 print("locked", flush=True)
 input()
 """
@@ -306,8 +308,8 @@ input()
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(Trouble) as error:
-            Writer(tmp_path / "run", HEADER)
+        with pytest.raises(RunnerError) as error:
+            RecordingWriter(tmp_path / "run", HEADER)
         assert str(error.value) == (
             f"another run writes '{tmp_path / 'run'}'; wait until it ends, or choose another folder"
         )
@@ -319,7 +321,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     expected = ended(tmp_path / "whole")
     for size in (10, 300, 600, 900, 1200, 1500, 1600):
         folder = tmp_path / f"{size}"
-        with room(size), pytest.raises(DiskTrouble) as error:
+        with room(size), pytest.raises(DiskError) as error:
             ended(folder)
         assert str(error.value) == (
             f"cannot write into '{folder}': File too large; make room there, or choose another folder"

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 import onnxcam
-from onnxcam.compare.layer_results import Level
-from onnxcam.compare.report import worst
+from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.report import ranking
 from onnxcam.compare.report.histogram import WIDTH, histogram
 from onnxcam.compare.report.html import html
-from onnxcam.compare.report.listing import ROWS, listing
 from onnxcam.compare.report.panel import SIDE, panel
+from onnxcam.compare.report.table import ROWS, result_table
 from onnxcam.errors import MetricError, OutputError
 from onnxcam.media import image
 from onnxcam.text import visible
@@ -81,8 +81,8 @@ def test_the_verdict_and_every_number_are_told() -> None:
 
 def test_where_the_two_begin_to_look_elsewhere() -> None:
     levels = [
-        Level("conv_1", "conv_1", "32×32", 0.99, 0.95, 0.91),
-        Level("conv_2", "conv_2<b>", "16×16", 0.4, 0.2, 0.1),
+        LayerAgreement("conv_1", "conv_1", "32×32", 0.99, 0.95, 0.91),
+        LayerAgreement("conv_2", "conv_2<b>", "16×16", 0.4, 0.2, 0.1),
     ]
     page = html(validation([pair("a.png")], levels=levels))
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
@@ -163,11 +163,13 @@ def test_pictures_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> Non
 
 
 def test_a_side_without_a_map() -> None:
-    blank = pair(PHOTO, maps=(blob(0.5, 0.5), None), notes=("the candidate map is blank: nothing speaks for class 0",))
+    blank = pair(
+        PHOTO, maps=(blob(0.5, 0.5), None), notes=("the candidate map is blank: no positive evidence for class 0",)
+    )
     page = html(validation([blank]))
     assert "the candidate has no map" in page
     assert "no difference without both maps" in page
-    assert "1 picture: <bdi>the candidate map is blank: nothing speaks for class 0" in page
+    assert "1 picture: <bdi>the candidate map is blank: no positive evidence for class 0" in page
 
 
 def decoded(uri: str | None) -> np.ndarray:
@@ -205,11 +207,11 @@ def test_a_white_picture_stays_white_below_the_difference(tmp_path: Path) -> Non
 
 def test_the_worst_first() -> None:
     table = {"iou": np.array([0.9, 0.2, np.nan, 0.5]), "kl": np.array([0.1, 0.9, 0.2, 0.0])}
-    assert worst.order(table, "iou").tolist() == [2, 1, 3, 0]  # what has no value is the worst
-    assert worst.order(table, "kl").tolist() == [1, 2, 0, 3]
-    assert worst.order(table).tolist() == [1, 2, 0, 3]
+    assert ranking.order(table, "iou").tolist() == [2, 1, 3, 0]  # what has no value is the worst
+    assert ranking.order(table, "kl").tolist() == [1, 2, 0, 3]
+    assert ranking.order(table).tolist() == [1, 2, 0, 3]
     with pytest.raises(MetricError, match=r"no picture has a value of 'iuo' to sort by; there are iou, kl\. Did you"):
-        worst.order(table, "iuo")
+        ranking.order(table, "iuo")
 
 
 def test_histograms_by_hand() -> None:
@@ -259,10 +261,10 @@ def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
 
 
 def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
-    listed = listing([pair(f"{i}.jpg", 0.1, maps=(None, None)) for i in range(ROWS + 5)])
-    from onnxcam.compare.report.printed import Names
+    listed = result_table([pair(f"{i}.jpg", 0.1, maps=(None, None)) for i in range(ROWS + 5)])
+    from onnxcam.compare.report.formatting import ClassLabels
 
-    assert len(listed.data(Names(None), 0)["rows"]) == ROWS
+    assert len(listed.data(ClassLabels(None), 0)["rows"]) == ROWS
 
 
 def test_no_picture_at_all() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from onnxcam.compare import tflite
-from onnxcam.compare.compare import compare_recordings
+from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tflite import Interpreter
@@ -84,8 +85,8 @@ def test_scores_are_the_interpreters(name: str, models: dict[str, Path], tmp_pat
     made = record(models[name], pictures, tmp_path / "run", preprocess="unit")
     assert any(MAPS in warning for warning in made.warnings)
     recording = Recording(tmp_path / "run")
-    assert recording.side.kind == f"tflite {'float32' if name == 'float' else 'int8'}"
-    assert (recording.side.method, recording.head) == ("gradcam", "softmax")
+    assert recording.info.kind == f"tflite {'float32' if name == 'float' else 'int8'}"
+    assert (recording.info.method, recording.head) == ("gradcam", "softmax")
     for path, outcome in zip(pictures, recording, strict=True):
         expected = reference(models[name], image.read(path)[None] / np.float32(255))
         np.testing.assert_allclose(outcome.scores, expected, atol=1e-5)
@@ -117,7 +118,7 @@ def test_without_a_conversion_there_are_scores_only(
     made = record(models["int8"], pictures, tmp_path / "b", preprocess="unit")
     assert "scores only, no maps: the custom operator 'Twirl' has no ONNX" in made.warnings
     recording = Recording(tmp_path / "b")
-    assert (recording.side.method, recording.has_maps) == ("none", False)
+    assert (recording.info.method, recording.has_maps) == ("none", False)
     assert recording[0].why == "the file cannot be converted: the custom operator 'Twirl' has no ONNX"
     np.testing.assert_array_equal(recording[0].scores, Recording(tmp_path / "a")[0].scores)
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
@@ -133,19 +134,17 @@ def test_what_is_refused(models: dict[str, Path], tmp_path: Path, monkeypatch: p
         Interpreter(tmp_path / "bad.tflite")
     with pytest.raises(PreprocessError, match="takes 32x32"):
         record(models["int8"], photos(tmp_path / "p", 1), tmp_path / "run", preprocess="unit,crop=96x96")
-    monkeypatch.setattr(tflite.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"TFLite files need their interpreter; pip install 'onnxcam\[tflite\]'"):
         Interpreter(models["int8"])
 
 
 def test_tensorflows_interpreter_is_the_second_choice(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
     find = importlib.util.find_spec
     hidden: Callable[..., Any] = lambda name, *rest: None if name == "ai_edge_litert" else find(name, *rest)  # noqa: E731
     x = np.random.default_rng(0).integers(-128, 128, (1, 32, 32, 3)).astype(np.int8)
     first = Interpreter(models["int8"]).scores(x)
-    monkeypatch.setattr(tflite.importlib.util, "find_spec", hidden)
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         second = Interpreter(models["int8"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from onnxcam.compare.thresholds import DEFAULTS, parse
-from onnxcam.compare.validation import Summary
+from onnxcam.compare.validation import Statistics
 from onnxcam.errors import MetricError
 
-FOUND = {"iou": Summary("iou", 0.6, 0.5, 0.7, 0.61, 0.1, "a.png", 9, 1)}
+FOUND = {"iou": Statistics("iou", 0.6, 0.5, 0.7, 0.61, 0.1, "a.png", 9, 1)}
 
 
 def test_what_they_say() -> None:
@@ -40,8 +40,8 @@ def test_when_they_hold(words: str, value: float | None, holds: bool) -> None:
     ("words", "why", "at"),
     [
         ("iou>=0.6,topp1>=1", "no metric is called 'topp1'; there are top1, top5", 9),
-        ("iou", "after iou stands one of >= <= > <", 3),
-        ("iou=0.6", "after iou stands one of >= <= > <", 3),
+        ("iou", "after iou comes one of >= <= > <", 3),
+        ("iou=0.6", "after iou comes one of >= <= > <", 3),
         ("iou>=", "here a number is missing", 5),
         ("iou >= much", "'much' is no number", 7),
         ("iou>=nan", "'nan' is no number", 5),

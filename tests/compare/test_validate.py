@@ -26,7 +26,7 @@ from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import EngineError, ImageError, MetricError, OnnxcamError, OutputError, TargetError
 from onnxcam.media import heatmap, image
-from onnxcam.metrics.summary import interval
+from onnxcam.metrics.bootstrap import bootstrap_interval
 from onnxcam.metrics.truth import Truth
 from tests.compare.recordings import room
 from tests.compare.twins import PICTURES, SHAPES, TRUTH, noisy, photos
@@ -85,7 +85,7 @@ def test_other_methods(models: tuple[Path, Path], method: str) -> None:
     found = validate(SHAPES, models[0], [PICTURES[0]], method=method)
     assert found.summaries["pearson"].mean > 0.8
     raw = Observer(SHAPES, method=method)
-    (outcome,) = raw.outcomes([raw.shot(PICTURES[0])])
+    (outcome,) = raw.outcomes([raw.prepare(PICTURES[0])])
     assert outcome.map is not None
     assert outcome.map.ndim == 2
     explained = Explainer(SHAPES, method=method)(PICTURES[0])
@@ -129,7 +129,7 @@ def test_images_are_folders_patterns_and_lists_each_once(
         assert [Path(each).name for each in image.files([name])] == ["00001.png", "00000.png"]
     found = validate(SHAPES, models[0], [inside / "00001.png", str(tmp_path / "list.txt")])
     assert [Path(pair.picture).name for pair in found.journal] == ["00001.png", "00000.png"]
-    assert "1 of the 3 pictures named are named before; each counts once" in found.warnings
+    assert "1 of the 3 pictures are duplicates; each counts once" in found.warnings
 
 
 KILLED = """
@@ -275,7 +275,7 @@ def test_a_candidate_that_crashes_leaves_what_was_done(
         validate(SHAPES, candidate, folder, tmp_path / "out", batch_size=2)
     assert str(caught.value) == (
         f"the candidate '{models[0]}': ONNX Runtime failed: out of memory; 6 of 12 pictures are done and kept in "
-        f"'{tmp_path / 'out'}': the same command goes on from there"
+        f"'{tmp_path / 'out'}': repeat the command to resume"
     )
     calls.clear()
     found = validate(SHAPES, models[0], folder, tmp_path / "out", batch_size=2)
@@ -328,8 +328,8 @@ def of_two_classes(path: Path) -> Path:
         ),
         (None, {"images": "none/*.png"}, ImageError, r"none/\*\.png: no file is called like this; check the name"),
         (None, {"images": "none.png"}, ImageError, r"none\.png: no such file or folder; check the name"),
-        (None, {"require": "energy>=0.3"}, MetricError, r"'energy >= 0\.3' needs to know where the objects are; give"),
-        (None, {"require": "iou=3"}, MetricError, r"the requirement does not parse: after iou stands one of"),
+        (None, {"require": "energy>=0.3"}, MetricError, r"'energy >= 0\.3' needs ground truth; give"),
+        (None, {"require": "iou=3"}, MetricError, r"the requirement does not parse: after iou comes one of"),
         (None, {"method": "gradcamm"}, OnnxcamError, r"the reference '.*': no method is called 'gradcamm'"),
     ],
 )
@@ -381,7 +381,7 @@ def test_a_reference_that_always_says_the_same(tmp_path: Path, models: tuple[Pat
 
 def test_different_preprocessing_is_told(models: tuple[Path, Path]) -> None:
     found = validate(SHAPES, Observer(models[0], preprocess="imagenet"), [PICTURES[0]])
-    assert any("the two models get different numbers of one picture" in warning for warning in found.warnings)
+    assert any("the two models preprocess pictures differently" in warning for warning in found.warnings)
 
 
 def test_maps_that_are_blank_are_counted_and_not_fatal(tmp_path: Path) -> None:
@@ -436,9 +436,9 @@ def test_the_summary_by_hand(models: tuple[Path, Path], folder: Path) -> None:
 def test_an_interval_in_pieces_is_the_interval_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     cases, names = rng.random((50, 3)), rng.integers(0, 17, 50).tolist()
-    whole = interval(cases, names)
-    monkeypatch.setattr("onnxcam.metrics.summary.CHUNK", 100)
-    pieces = interval(cases, names)
+    whole = bootstrap_interval(cases, names)
+    monkeypatch.setattr("onnxcam.metrics.bootstrap.CHUNK", 100)
+    pieces = bootstrap_interval(cases, names)
     assert whole.low is not None
     assert np.allclose(whole.low, pieces.low, atol=1e-12)
     assert np.allclose(whole.high, pieces.high, atol=1e-12)

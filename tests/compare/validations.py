@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 import onnxcam
-from onnxcam.compare.outcome import Side
-from onnxcam.compare.pairs import METRICS, Pair
-from onnxcam.compare.validation import Summary, Validation, Verdict
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
+from onnxcam.compare.outcome import ModelInfo
+from onnxcam.compare.validation import Statistics, Validation, Verdict
 
 PHOTO = str(Path(onnxcam.__file__).parent / "assets" / "shapes_1.png")
 SIDES = (
-    Side("net.onnx", "a" * 64, "float32", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),
-    Side("net_int8.onnx", "b" * 64, "int8", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),
+    ModelInfo("net.onnx", "a" * 64, "float32", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),
+    ModelInfo("net_int8.onnx", "b" * 64, "int8", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),
 )
 
 
@@ -29,7 +29,7 @@ def blob(x: float, y: float, height: float = 1.0, shape: tuple[int, int] = (42, 
     return (height * np.exp(-far)).astype(np.float16)
 
 
-def pair(picture: str, moved: float = 0.1, **told: Any) -> Pair:
+def pair(picture: str, moved: float = 0.1, **told: Any) -> ImageComparison:
     """A pair whose candidate looks *moved* to the right; its metrics follow from that alone, so that tests can tell."""
     known = hashlib.sha256(Path(picture).read_bytes()).hexdigest() if os.path.isfile(picture) else "0" * 64
     values = {
@@ -50,25 +50,25 @@ def pair(picture: str, moved: float = 0.1, **told: Any) -> Pair:
         "notes": (),
         "maps": (blob(0.3, 0.5), blob(0.3 + moved / 2, 0.5, 0.8)),
     }
-    return Pair(**made | told)
+    return ImageComparison(**made | told)
 
 
-def summary(metric: str, pairs: Sequence[Pair]) -> Summary:
+def summary(metric: str, pairs: Sequence[ImageComparison]) -> Statistics:
     kept = [(one.values[metric], one.picture) for one in pairs if metric in one.values]
     values = [value for value, _ in kept]
-    worst = (min if METRICS[metric].better == "higher" else max)(kept)
+    worst = (min if AGREEMENT_METRICS[metric].better == "higher" else max)(kept)
     mean = float(np.mean(values))
-    return Summary(
+    return Statistics(
         metric, mean, mean - 0.01, mean + 0.01, float(np.median(values)), *worst, len(kept), len(pairs) - len(kept)
     )
 
 
 def validation(
-    pairs: Iterable[Pair], required: Sequence[str] = ("iou >= 0.6", "top1 >= 0.9"), **told: Any
+    pairs: Iterable[ImageComparison], required: Sequence[str] = ("iou >= 0.6", "top1 >= 0.9"), **told: Any
 ) -> Validation:
     """The validation of *pairs*, which must reach what is *required* on the mean."""
     pairs = list(pairs)
-    summaries = {id: summary(id, pairs) for id in METRICS if any(id in one.values for one in pairs)}
+    summaries = {id: summary(id, pairs) for id in AGREEMENT_METRICS if any(id in one.values for one in pairs)}
     verdicts = []
     for words in required:
         metric, sign, bound = words.split()

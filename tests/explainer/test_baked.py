@@ -72,7 +72,7 @@ def test_the_command_explains_and_inspects_it(inside: bool, onnxcam: Callable[..
     out = onnxcam("explain", str(made.path), str(PHOTO), "-o", str(tmp_path / "out"), "--json").out
     assert json.loads(out)[0]["target"]["label"] == "circle"
     told = onnxcam("inspect", str(made.path)).out
-    assert "baked by onnxcam: gradcam at layer5.2, target top; what follows is the network inside" in told
+    assert "baked by onnxcam: gradcam at layer5.2, target top; the rest describes the model inside" in told
     assert "preprocessing: resize=96x96,range=0-1,order=rgb,layout=nchw" in told
     assert survey(made.path).inputs == survey(SHAPES).inputs
     assert survey(SHAPES).baked == ""

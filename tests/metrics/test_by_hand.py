@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxcam.metrics import METRICS, complexity, faithfulness, localisation, road, robustness, sanity, summary
+from onnxcam.metrics import METRICS, bootstrap, complexity, faithfulness, localisation, road, robustness, sanity
 from onnxcam.metrics.base import order
 
 
@@ -140,17 +140,17 @@ def test_rank_correlation() -> None:
 
 def test_an_interval_draws_pictures_not_cases() -> None:
     """Of two pictures, with 0, 0, 0 and 1, both, one or the other is drawn: 0, 1/4, or 1."""
-    found = summary.interval(np.array([0, 0, 0, 1]), ["a", "a", "a", "b"])
+    found = bootstrap.bootstrap_interval(np.array([0, 0, 0, 1]), ["a", "a", "a", "b"])
     assert (found.mean, found.low, found.high) == (0.25, 0, 1)
-    assert summary.interval(np.array([0, 1]), ["a", "a"]).low is None
+    assert bootstrap.bootstrap_interval(np.array([0, 1]), ["a", "a"]).low is None
     many = np.random.default_rng(0).normal(5, 1, 400)
-    found = summary.interval(many, range(400))
+    found = bootstrap.bootstrap_interval(many, range(400))
     assert found.low is not None
     assert found.high is not None
     np.testing.assert_allclose(found.high - found.low, 2 * 1.96 / 20, rtol=0.1)  # 1.96 σ / √n to either side
 
 
-@pytest.mark.parametrize("module", [localisation, faithfulness, complexity, robustness, sanity, summary])
+@pytest.mark.parametrize("module", [localisation, faithfulness, complexity, robustness, sanity, bootstrap])
 def test_examples_in_docstrings(module: Any) -> None:
     """Those that end in a number, and need nothing but the function and NumPy."""
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()

@@ -15,7 +15,7 @@ from onnxcam import Explainer
 from onnxcam.errors import ImageError, MethodError, MetricError, OnnxcamError, TargetError, TruthError
 from onnxcam.media import heatmap, image
 from onnxcam.metrics import CHECKS, METRICS, Evaluation, Truth, evaluate, faithfulness, localisation
-from onnxcam.metrics.selection import DEFAULT, GROUPS, all_metrics
+from onnxcam.metrics.lookup import DEFAULT, GROUPS, all_metrics
 from tests.networks import HAND_X, hand_model
 
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))
@@ -159,7 +159,7 @@ def test_blank_maps_are_told_and_measured(tmp_path: Path) -> None:
     image.write(tmp_path / "white.png", np.full((2, 2, 3), 255, np.uint8))
     found = evaluate(hand_model(), [tmp_path / "white.png"], target=1, preprocess="unit", metrics=["sparseness"])
     assert found.rows[0].values["sparseness"] == 0
-    assert any("gradcam: 1 of 1 maps are blank: nothing speaks for the class" in text for text in found.warnings)
+    assert any("gradcam: 1 of 1 maps are blank: no positive evidence for the class" in text for text in found.warnings)
 
 
 def test_what_is_measured_by_default() -> None:
@@ -207,8 +207,8 @@ def test_every_metric_tells_its_paper_and_has_an_example() -> None:
     [
         (MetricError, "no metric is called 'insertoin'; there are pointing-game,", {"metrics": ["insertoin"]}),
         (MetricError, "Did you mean 'insertion' or", {"metrics": ["insertoin"]}),
-        (MetricError, "box-iou needs to know where the objects are; give --truth", {"metrics": ["box-iou"]}),
-        (MetricError, "pointing-game needs to know where the objects are", {"metrics": ["localisation"]}),
+        (MetricError, "box-iou needs ground truth; give --truth", {"metrics": ["box-iou"]}),
+        (MetricError, "pointing-game needs ground truth", {"metrics": ["localisation"]}),
         (MethodError, "no method is called 'gradkam'", {"methods": ["gradkam"]}),
         (MethodError, "no method to evaluate; there are cam,", {"methods": []}),
         (ImageError, "no picture to evaluate on; name some", {"images": []}),

@@ -9,7 +9,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.metrics import complexity, faithfulness, localisation, road, robustness, sanity
-from onnxcam.metrics.base import Network
+from onnxcam.metrics.base import ClassPredictor
 from tests.networks import export
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("default::pytest.PytestWarning")]
@@ -39,13 +39,13 @@ def net() -> Any:
 
 
 @pytest.fixture(scope="module")
-def network(net: Any) -> Network:
+def network(net: Any) -> ClassPredictor:
     import torch
 
     explainer = Explainer(
         export(net, torch.rand(1, 1, SIDE, SIDE), dynamo=False), "rise"
     )  # the newer one and TensorFlow clash
-    return Network(explainer, CLASS, 0, X.dtype, 1)
+    return ClassPredictor(explainer, CLASS, 0, X.dtype, 1)
 
 
 def test_sparseness(quantus: Any) -> None:
@@ -80,7 +80,7 @@ def test_noisy_linear_imputation(quantus: Any) -> None:
     np.testing.assert_allclose(own, found, rtol=1e-5, atol=1e-6)
 
 
-def test_deletion_is_pixel_flipping_to_zero(quantus: Any, net: Any, network: Network) -> None:
+def test_deletion_is_pixel_flipping_to_zero(quantus: Any, net: Any, network: ClassPredictor) -> None:
     metric = quantus.PixelFlipping(
         features_in_step=SIDE,
         perturb_baseline=0.0,
@@ -94,7 +94,7 @@ def test_deletion_is_pixel_flipping_to_zero(quantus: Any, net: Any, network: Net
         np.testing.assert_allclose(own[1:], curve, rtol=1e-4)  # Quantus leaves out the picture itself
 
 
-def test_road_is_accuracy(quantus: Any, net: Any, network: Network) -> None:
+def test_road_is_accuracy(quantus: Any, net: Any, network: ClassPredictor) -> None:
     shares = [10, 20, 30, 40, 50, 60, 70, 80, 90]
     metric = quantus.ROAD(percentages=shares, noise=0.0, abs=False, normalise=False, disable_warnings=True)
     found = metric(model=net, x_batch=X, y_batch=CLASSES, a_batch=HEAT, device="cpu", softmax=True)

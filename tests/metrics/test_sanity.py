@@ -17,7 +17,7 @@ from onnxcam import Explainer
 from onnxcam.errors import MetricError
 from onnxcam.graph.io import to_proto
 from onnxcam.metrics import evaluate
-from onnxcam.metrics.randomise import Randomised
+from onnxcam.metrics.randomise import RandomisedModel
 from tests.networks import hand_model
 
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))
@@ -30,7 +30,7 @@ def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def test_layers_from_the_output_down() -> None:
-    found = Randomised.of(SHAPES)
+    found = RandomisedModel.of(SHAPES)
     assert [layer.name for layer in found.layers] == LAYERS
     assert [len(layer.weights) for layer in found.layers] == [2] * 7  # weight and bias
     assert [[layer.name for layer in stage] for stage in found.stages(3)] == [LAYERS[:3], LAYERS[3:5], LAYERS[5:]]
@@ -38,7 +38,7 @@ def test_layers_from_the_output_down() -> None:
 
 
 def test_only_the_layers_that_are_named_are_shuffled() -> None:
-    found, before = Randomised.of(SHAPES), weights(onnx.load(SHAPES))
+    found, before = RandomisedModel.of(SHAPES), weights(onnx.load(SHAPES))
     after = weights(to_proto(found.shuffled(found.layers[:2], 0)))
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {name for layer in found.layers[:2] for name in layer.weights}
@@ -48,7 +48,7 @@ def test_only_the_layers_that_are_named_are_shuffled() -> None:
 
 
 def test_a_seed_gives_the_same_weights_alone_and_among_others() -> None:
-    found = Randomised.of(SHAPES)
+    found = RandomisedModel.of(SHAPES)
     alone, among = (weights(to_proto(found.shuffled(layers, 7))) for layers in (found.layers[1:2], found.layers))
     for name in found.layers[1].weights:
         np.testing.assert_array_equal(alone[name], among[name])
@@ -80,7 +80,7 @@ def test_weights_behind_other_operators() -> None:
         y = Add(y0, one)
     }
     """)
-    found = Randomised.of(model)
+    found = RandomisedModel.of(model)
     assert [layer.weights for layer in found.layers] == [("codes",), ("v",), ("w", "b")]
     copy = to_proto(found.shuffled(found.layers, 1))
     (v,) = (node for node in copy.graph.node if node.output[0] == "v")
@@ -95,17 +95,17 @@ def test_a_model_without_weights() -> None:
     g (float[1, 2, 4, 4] x) => (float[1, 2] y) { p = GlobalAveragePool(x) y = Flatten(p) }
     """)
     with pytest.raises(MetricError, match="no layer with weights, such as a convolution, that could be made random"):
-        Randomised.of(model)
+        RandomisedModel.of(model)
 
 
 def test_cascading_by_the_long_way() -> None:
     """Weights shuffled in protobuf, one layer more at a time; each file explained by itself; SciPy's correlation."""
     found = evaluate(SHAPES, [PICTURE], target="star", metrics=["sanity-cascading"], seed=3)
-    (outcome,) = found.outcomes
+    (result,) = found.checks
     explainer = Explainer(SHAPES)
     x = explainer.preprocessing(explainer(PICTURE).image)
     own, model, expected = explainer.attribute(x, "star"), onnx.load(SHAPES), []
-    for layer in Randomised.of(SHAPES).layers:
+    for layer in RandomisedModel.of(SHAPES).layers:
         for tensor in model.graph.initializer:
             if tensor.name in layer.weights:
                 array, rng = numpy_helper.to_array(tensor), np.random.default_rng([3, crc32(tensor.name.encode())])
@@ -114,27 +114,27 @@ def test_cascading_by_the_long_way() -> None:
                 )
         other = Explainer(model, layer="features").attribute(x, "star")
         expected.append(spearmanr(own.ravel(), other.ravel()).statistic if other.any() else 0)
-    np.testing.assert_allclose(outcome.similarity[:, 0], expected, atol=1e-6)
-    assert outcome.stages == tuple(LAYERS)
+    np.testing.assert_allclose(result.similarity[:, 0], expected, atol=1e-6)
+    assert result.stages == tuple(LAYERS)
     assert found.rows[0].values["sanity-cascading"] == pytest.approx(expected[-1], abs=1e-6)
 
 
 def test_verdicts() -> None:
     """Grad-CAM looks at weights and class; Eigen-CAM not at the class, nor behind its layer; random maps at nothing."""
     found = evaluate(SHAPES, [PICTURE], methods=["gradcam", "eigencam"], metrics=["sanity"], baselines=True)
-    verdicts = {(outcome.method, outcome.check): outcome for outcome in found.outcomes}
-    assert {key for key, outcome in verdicts.items() if outcome.passed} >= {
+    verdicts = {(result.method, result.check): result for result in found.checks}
+    assert {key for key, result in verdicts.items() if result.passed} >= {
         ("gradcam", "sanity-cascading"),
         ("gradcam", "sanity-independent"),
         ("gradcam", "sanity-target"),
     }
-    for outcome in found.outcomes:
-        assert outcome.verdict.endswith(": passed" if outcome.passed else ": FAILED")
+    for result in found.checks:
+        assert result.verdict.endswith(": passed" if result.passed else ": FAILED")
     assert "the map changes with the weights: rank correlation" in verdicts["gradcam", "sanity-cascading"].verdict
     assert "stays when a layer is random: head (1.00): FAILED" in verdicts["eigencam", "sanity-independent"].verdict
     assert "the same for another class: rank correlation 1.00" in verdicts["eigencam", "sanity-target"].verdict
     for id in ("random", "centre"):
-        assert not any(outcome.passed for (method, _), outcome in verdicts.items() if method == id)
+        assert not any(result.passed for (method, _), result in verdicts.items() if method == id)
         assert "though all are random: FAILED" in verdicts[id, "sanity-cascading"].verdict
         assert "and 4 more: FAILED" in verdicts[id, "sanity-independent"].verdict
 
@@ -144,8 +144,8 @@ def test_limits_and_stages_are_settings() -> None:
     found = evaluate(
         SHAPES, [PICTURE], methods=["eigencam"], metrics=["sanity-cascading"], settings=loose, baselines=True
     )
-    assert {outcome.stages for outcome in found.outcomes} == {("layer3.1", "stem.1")}
-    assert all(outcome.passed for outcome in found.outcomes)  # even the baselines, whose correlation is 1
+    assert {result.stages for result in found.checks} == {("layer3.1", "stem.1")}
+    assert all(result.passed for result in found.checks)  # even the baselines, whose correlation is 1
 
 
 def test_one_class_has_no_other() -> None:

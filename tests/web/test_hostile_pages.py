@@ -19,8 +19,8 @@ import onnx
 import pytest
 
 from onnxcam.bake.bake import bake
-from onnxcam.compare.layer_results import Level
-from onnxcam.compare.outcome import Side
+from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.outcome import ModelInfo
 from onnxcam.compare.report.html import html
 from onnxcam.media import image
 from onnxcam.metadata.reserved import BAKED
@@ -47,12 +47,15 @@ def untouched(page: Any) -> bool:
 def test_the_report_of_hostile_names(name: str, page: Any, tmp_path: Path) -> None:
     made = validation(
         [pair(PHOTO, notes=[name]), pair(name, 0.3, notes=[name])],
-        reference=Side(name, "0" * 64, name, name, name, name, name),
-        candidate=Side("other" + name, "1" * 64, name, name, name, name, name),
+        reference=ModelInfo(name, "0" * 64, name, name, name, name, name),
+        candidate=ModelInfo("other" + name, "1" * 64, name, name, name, name, name),
         labels=[name, name],
         warnings=[name],
         unreadable=[(name, name)],
-        levels=[Level(name, name, "1×1", 0.9, 0.9, 0.9), Level(name + "2", name, "1×1", 0.1, 0.1, 0.1)],
+        levels=[
+            LayerAgreement(name, name, "1×1", 0.9, 0.9, 0.9),
+            LayerAgreement(name + "2", name, "1×1", 0.1, 0.1, 0.1),
+        ],
     )
     (tmp_path / "report.html").write_text(html(made), "utf-8")
     page.goto((tmp_path / "report.html").as_uri())

@@ -1,1 +1,1 @@
-"""A validation, told: an HTML file for people, JUnit XML for CI systems."""
+"""Reports of a validation: JSON, an HTML page, JUnit XML for CI systems."""

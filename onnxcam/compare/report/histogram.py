@@ -1,4 +1,4 @@
-"""Values → the bars of a histogram, as an SVG draws them."""
+"""Histogram of values as bars of an SVG drawing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["BINS", "HEIGHT", "WIDTH", "Bar", "Histogram", "histogram"]
+
 WIDTH, HEIGHT = 240, 64
-"""Of the drawing, in its own units."""
+"""Size of the drawing in SVG units."""
 BINS = 24
-"""At most about so many, and fewer of few pictures: twice the root of their number."""
+"""Approximate maximum number of bars; with few images, twice the square root of their number."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """How many values lie in [low, high), and where that is drawn."""
+    """Number of values in [low, high), and the rectangle drawn for it."""
 
     x: float
     y: float
@@ -30,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bars from *low* to *high*; *bounds* are where thresholds stand, *mean* is where the mean does."""
+    """Bars from *low* to *high*; *bounds* and *mean* are the x positions of thresholds and of the mean."""
 
     low: float
     high: float
@@ -42,9 +44,9 @@ class Histogram:
 def histogram(
     values: NDArray[np.float64], bounds: Sequence[float] = (), *, yes_or_no: bool = False
 ) -> Histogram | None:
-    """Return the histogram of what is finite in *values*, its edges at round numbers; None where nothing is.
+    """Return the histogram of the finite *values*, with edges at round numbers; None if there are none.
 
-    The thresholds *bounds* lie within. What is *yes_or_no* has two bars.
+    It spans the thresholds *bounds* too. A *yes_or_no* metric has two bars.
     """
     values = values[np.isfinite(values)]
     if not len(values):
@@ -71,14 +73,14 @@ def histogram(
 
 
 def _edges(low: float, high: float, bins: int) -> NDArray[np.float64]:
-    least = 1e-12 * max(abs(low), abs(high))  # nearer edges are one floating-point number
+    least = 1e-12 * max(abs(low), abs(high))  # closer edges would be the same float
     step = _round_step(max(high - low, least) if high > low else 0, bins)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
 
 
 def _round_step(span: float, bins: int) -> float:
-    """Return 1, 2 or 5 times a power of ten, of which at most *bins* make *span*."""
+    """Return the smallest step of 1, 2 or 5 times a power of ten that covers *span* with at most *bins* steps."""
     if span <= 0:
         return 0.1
     power: float = 10.0 ** math.floor(math.log10(span / bins))

@@ -1,7 +1,7 @@
-"""Validation → one HTML file that holds all that it shows: no network, no framework, nothing run that is not its own.
+"""Validation → one self-contained HTML file: no network access, no framework.
 
-Its content security policy names the one style and the one script by their hashes, so whatever a file name or a label
-says is text. Jinja escapes all of it; what a reader would not see is written out (`onnxcam.text`).
+Its content security policy allows one style and one script, by their hashes, so file names and labels are always text.
+Jinja escapes them, and invisible characters are written out (`onnxcam.text`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import onnxcam
-from onnxcam.compare import layer_results as levels
-from onnxcam.compare.pairs import METRICS, Pair
+from onnxcam.compare import layer_agreement
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
+from onnxcam.compare.report.formatting import ClassLabels, digits, interval, number, single, value
+from onnxcam.compare.report.formatting import count as pictures_of
 from onnxcam.compare.report.histogram import Histogram, histogram
-from onnxcam.compare.report.listing import ROWS, Listing, listing
 from onnxcam.compare.report.panel import panel, ramps
-from onnxcam.compare.report.printed import Names, digits, interval, number, single, value
-from onnxcam.compare.report.printed import count as pictures_of
+from onnxcam.compare.report.table import ROWS, ResultTable, result_table
 from onnxcam.errors import OutputError
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
-    from onnxcam.compare.layer_results import Level
-    from onnxcam.compare.outcome import Side
-    from onnxcam.compare.validation import Summary, Validation, Verdict
+    from onnxcam.compare.layer_agreement import LayerAgreement
+    from onnxcam.compare.outcome import ModelInfo
+    from onnxcam.compare.validation import Statistics, Validation, Verdict
+
+__all__ = ["LISTED", "WORST", "html", "require"]
 
 WORST = 24
-"""Pictures that are shown, the worst ones."""
+"""Number of images shown, the worst first."""
 LISTED = 50
-"""Unreadable pictures, and kinds of notes, that are listed by name."""
+"""Maximum number of unreadable images, and of notes, that are listed."""
 
 
 def require() -> None:
-    """Raise OutputError where Jinja is not installed."""
+    """Raise OutputError if Jinja is not installed."""
     try:
         import jinja2  # noqa: F401
     except ImportError:
@@ -47,11 +49,14 @@ def require() -> None:
 
 
 def html(validation: Validation, worst_pictures: int = WORST, by: str | None = None) -> str:
-    """Return the report of *validation* as one HTML file, whose pictures are read anew from where they were.
+    """Return the report of *validation* as one HTML file. Images are read again from their files.
 
-    The *worst_pictures* worst by the metric *by*, or by all of them, are shown with both maps and their difference; a
-    table has them all. Pictures that are no longer there are said to be so. OutputError where Jinja is not installed,
-    MetricError where no picture has the metric *by*.
+    The *worst_pictures* worst images, by the metric *by* or by all metrics, are shown with both maps and their
+    difference; a table lists all images. Missing image files are reported.
+
+    Raises:
+        OutputError: Jinja is not installed.
+        MetricError: no image has the metric *by*.
     """
     require()
     import jinja2
@@ -66,10 +71,10 @@ def html(validation: Validation, worst_pictures: int = WORST, by: str | None = N
         undefined=jinja2.StrictUndefined,
     )
     style, script = ((templates / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    told = _told(validation, listing(validation.journal, by), worst_pictures)
-    told |= {"style": Markup(style), "script": Markup(script), "rows": Markup(_embedded(told["rows"]))}
+    variables = _template_variables(validation, result_table(validation.journal, by), worst_pictures)
+    variables |= {"style": Markup(style), "script": Markup(script), "rows": Markup(_embedded(variables["rows"]))}
     return environment.get_template("report.html").render(
-        told, style_hash=_hash(style), script_hash=_hash(script), ordered_by=_ordered_by(by)
+        variables, style_hash=_hash(style), script_hash=_hash(script), ordered_by=_ordered_by(by)
     )
 
 
@@ -78,14 +83,14 @@ def _hash(text: str) -> str:
 
 
 def _embedded(data: Any) -> str:
-    """Return JSON that no HTML parser can mistake for the end of its element."""
+    """Return JSON that is safe inside a script element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]:
-    """Return all that the template prints."""
-    names = Names(validation.labels)
+def _template_variables(validation: Validation, listed: ResultTable, count: int) -> dict[str, Any]:
+    """Return the variables of the template."""
+    names = ClassLabels(validation.labels)
     shown = list(enumerate(listed.order[:count], 1))
     cards = [_card(validation.journal[at], rank, names, listed, validation.folders) for rank, at in shown]
     anchors = {listed.lines[at].picture: rank for rank, at in shown}
@@ -103,11 +108,11 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
         "sides": _sides(validation.reference, validation.candidate),
         "summary": [
             _summary(validation.summaries[metric], listed, _bounds(validation.verdicts, metric), anchors)
-            for metric in METRICS
+            for metric in AGREEMENT_METRICS
             if metric in validation.summaries
         ],
         "layers": [_layer(level) for level in validation.levels],
-        "depth": visible(levels.told(validation.levels), 400) if validation.levels else "",
+        "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "cards": cards,
         "folder": visible(listed.folder),
         "count": len(listed.order),
@@ -120,7 +125,7 @@ def _told(validation: Validation, listed: Listing, count: int) -> dict[str, Any]
 
 
 def _bounds(verdicts: Sequence[Verdict], metric: str) -> list[float]:
-    """Return the numbers that *metric* must reach, the last words of its requirements: ``iou.low >= 0.6``."""
+    """Return the bounds of *metric*: the last word of each of its requirements, such as ``iou.low >= 0.6``."""
     return [float(verdict.words.split()[-1]) for verdict in verdicts if verdict.metric == metric]
 
 
@@ -135,9 +140,9 @@ def _sentence(validation: Validation, count: int) -> str:
     return f"{failed} of {total} requirements {'does' if failed == 1 else 'do'} not hold on {pictures}."
 
 
-def _verdict(verdict: Verdict, summary: Summary | None) -> dict[str, Any]:
+def _verdict(verdict: Verdict, summary: Statistics | None) -> dict[str, Any]:
     return {
-        "title": _capital(METRICS[verdict.metric].title),
+        "title": _capital(AGREEMENT_METRICS[verdict.metric].title),
         "words": verdict.words,
         "value": value(verdict),
         "interval": "" if summary is None else interval(summary),
@@ -146,12 +151,12 @@ def _verdict(verdict: Verdict, summary: Summary | None) -> dict[str, Any]:
 
 
 def _short_names(*paths: str) -> list[str]:
-    """Return the files' names, or their paths where the names are the same."""
+    """Return the file names, or the paths if the names are equal."""
     names = [re.split(r"[/\\]", path)[-1] for path in paths]
     return [visible(one) for one in (names if len(set(names)) == len(names) else paths)]
 
 
-def _sides(reference: Side, candidate: Side) -> list[tuple[str, str, str]]:
+def _sides(reference: ModelInfo, candidate: ModelInfo) -> list[tuple[str, str, str]]:
     rows = {
         "File": "name",
         "SHA-256": "sha256",
@@ -161,15 +166,15 @@ def _sides(reference: Side, candidate: Side) -> list[tuple[str, str, str]]:
         "Preprocessing": "preprocess",
         "Provider": "provider",
     }
-    return [(title, _of(reference, name), _of(candidate, name)) for title, name in rows.items()]
+    return [(title, _field(reference, name), _field(candidate, name)) for title, name in rows.items()]
 
 
-def _of(side: Side, name: str) -> str:
-    return visible(str(getattr(side, name) or "–"), 400)
+def _field(model: ModelInfo, name: str) -> str:
+    return visible(str(getattr(model, name) or "–"), 400)
 
 
-def _summary(summary: Summary, listed: Listing, bounds: list[float], anchors: dict[str, int]) -> dict[str, Any]:
-    metric = METRICS[summary.metric]
+def _summary(summary: Statistics, listed: ResultTable, bounds: list[float], anchors: dict[str, int]) -> dict[str, Any]:
+    metric = AGREEMENT_METRICS[summary.metric]
     drawn = histogram(listed.table[metric.id], bounds, yes_or_no=not digits(metric.id))
     return {
         "metric": metric.id,
@@ -188,8 +193,8 @@ def _summary(summary: Summary, listed: Listing, bounds: list[float], anchors: di
     }
 
 
-def _described(title: str, drawn: Histogram | None, summary: Summary, bounds: list[float]) -> str:
-    """Say in words what the histogram shows."""
+def _described(title: str, drawn: Histogram | None, summary: Statistics, bounds: list[float]) -> str:
+    """Return the text alternative of the histogram."""
     if drawn is None:
         return ""
     required = "".join(f", required {number(summary.metric, bound)}" for bound in bounds)
@@ -199,13 +204,15 @@ def _described(title: str, drawn: Histogram | None, summary: Summary, bounds: li
     )
 
 
-def _layer(level: Level) -> dict[str, Any]:
+def _layer(level: LayerAgreement) -> dict[str, Any]:
     names = dict.fromkeys(visible(name) for name in (level.reference, level.candidate))
     numbers = ("–" if one is None else f"{one:.3f}" for one in (level.activations, level.pearson, level.iou))
-    return {"names": list(names), "size": level.size, "numbers": list(numbers), "elsewhere": level.elsewhere}
+    return {"names": list(names), "size": level.size, "numbers": list(numbers), "disagrees": level.disagrees}
 
 
-def _card(pair: Pair, rank: int, names: Names, listed: Listing, folders: Sequence[str] | None) -> dict[str, Any]:
+def _card(
+    pair: ImageComparison, rank: int, names: ClassLabels, listed: ResultTable, folders: Sequence[str] | None
+) -> dict[str, Any]:
     views = panel(pair, folders)
     return {
         "rank": rank,
@@ -216,13 +223,13 @@ def _card(pair: Pair, rank: int, names: Names, listed: Listing, folders: Sequenc
         "tops": [names[top] for top in pair.tops],
         "differs": pair.tops[0] != pair.tops[1],
         "confidence": ["" if one is None else f"{one:.1%}" for one in pair.confidence],
-        "metrics": [(id, single(id, pair.values[id])) for id in METRICS if id in pair.values],
+        "metrics": [(id, single(id, pair.values[id])) for id in AGREEMENT_METRICS if id in pair.values],
         "notes": [visible(note, 400) for note in pair.notes],
     }
 
 
 def _ordered_by(by: str | None) -> str:
-    return "the mean of their ranks in all metrics" if by is None else METRICS[by].title
+    return "the mean of their ranks in all metrics" if by is None else AGREEMENT_METRICS[by].title
 
 
 def _capital(text: str) -> str:

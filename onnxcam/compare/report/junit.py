@@ -1,4 +1,4 @@
-"""Validation → JUnit XML, as Jenkins, GitLab and GitHub's actions read it: a test for each requirement."""
+"""Validation → JUnit XML for Jenkins, GitLab and GitHub Actions: one test case per requirement."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 import onnxcam
-from onnxcam.compare.report import printed, worst
+from onnxcam.compare.report import formatting, ranking
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
-    from onnxcam.compare.outcome import Side
+    from onnxcam.compare.outcome import ModelInfo
     from onnxcam.compare.validation import Validation, Verdict
+
+__all__ = ["SUITE", "WORST", "junit"]
 
 SUITE = "onnxcam.validate"
 WORST = 5
-"""Pictures that a failure names."""
+"""Number of images listed in a failure."""
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write (https://www.w3.org/TR/xml/#charsets)."""
+"""Characters that XML 1.0 cannot represent (https://www.w3.org/TR/xml/#charsets)."""
 
 
 def junit(validation: Validation) -> str:
     """Return *validation* as JUnit XML, in the form of Jenkins' junit-10.xsd.
 
-    One suite, whose properties are the two models; a requirement that does not hold is a failure that says what was
-    found and where it is worst; pictures that could not be read are its system-err. Characters that XML cannot hold are
-    written out.
+    One suite; its properties describe the two models. A requirement that does not hold is a failure with the measured
+    value and the worst images. Unreadable images are listed in system-err. Characters that XML cannot represent are
+    escaped.
     """
     failures = sum(not verdict.holds for verdict in validation.verdicts)
     counts = {"tests": str(len(validation.verdicts)), "failures": str(failures), "errors": "0"}
     suites = Element("testsuites", {"name": SUITE, **counts})
     suite = SubElement(suites, "testsuite", {"name": SUITE, **counts, "skipped": "0"})
     _add_properties(suite, validation)
-    table = worst.columns(pair.values for pair in validation.journal)
+    table = ranking.columns(pair.values for pair in validation.journal)
     for verdict in validation.verdicts:
         _add_case(suite, validation, verdict, table)
     if validation.unreadable:
@@ -48,39 +50,39 @@ def junit(validation: Validation) -> str:
 
 
 def _add_properties(suite: Element, validation: Validation) -> None:
-    said = {"onnxcam": onnxcam.__version__, "pictures": str(len(validation.journal))}
-    said["unreadable"] = str(len(validation.unreadable))
-    for which, side in (("reference", validation.reference), ("candidate", validation.candidate)):
-        said |= {f"{which}.{name}": text for name, text in _told(side).items()}
-    said |= {f"warning.{i}": warning for i, warning in enumerate(validation.warnings, 1)}
+    entries = {"onnxcam": onnxcam.__version__, "pictures": str(len(validation.journal))}
+    entries["unreadable"] = str(len(validation.unreadable))
+    for which, model in (("reference", validation.reference), ("candidate", validation.candidate)):
+        entries |= {f"{which}.{name}": text for name, text in _model_properties(model).items()}
+    entries |= {f"warning.{i}": warning for i, warning in enumerate(validation.warnings, 1)}
     properties = SubElement(suite, "properties")
-    for name, text in said.items():
+    for name, text in entries.items():
         SubElement(properties, "property", {"name": name, "value": _legal(text)})
 
 
-def _told(side: Side) -> dict[str, str]:
-    return {name: str(told) for name, told in vars(side).items() if told is not None}
+def _model_properties(model: ModelInfo) -> dict[str, str]:
+    return {name: str(value) for name, value in vars(model).items() if value is not None}
 
 
-def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: worst.Columns) -> None:
+def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: ranking.Columns) -> None:
     case = SubElement(suite, "testcase", {"classname": SUITE, "name": verdict.words})
     if verdict.holds:
         return
-    message = f"{verdict.words.split()[0]} is {printed.value(verdict)}, required is {verdict.words}"
+    message = f"{verdict.words.split()[0]} is {formatting.value(verdict)}, required is {verdict.words}"
     failure = SubElement(case, "failure", {"type": "requirement", "message": _legal(message)})
     failure.text = _legal("\n".join([message, *_where(validation, verdict.metric, table)]))
 
 
-def _where(validation: Validation, metric: str, table: worst.Columns) -> list[str]:
-    """Return where *metric* is worst, a line a picture."""
+def _where(validation: Validation, metric: str, table: ranking.Columns) -> list[str]:
+    """Return the worst images of *metric*, one line each."""
     if metric not in table:
         return ["no picture has a value"]
-    first = worst.order(table, metric)[:WORST]
+    first = ranking.order(table, metric)[:WORST]
     return [f"{_number(metric, table[metric][at])}\t{visible(validation.journal[at].picture)}" for at in first.tolist()]
 
 
 def _number(metric: str, value: float) -> str:
-    return "none" if np.isnan(value) else printed.single(metric, value)
+    return "none" if np.isnan(value) else formatting.single(metric, value)
 
 
 def _legal(text: str) -> str:

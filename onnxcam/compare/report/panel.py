@@ -1,4 +1,4 @@
-"""A pair → its pictures in a report: the picture, both maps over it, and their difference, as data URIs."""
+"""Image comparison → panel of a report: image, both overlays and their difference, as data URIs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import paths
-from onnxcam.compare.pairs import Pair
+from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
+
+__all__ = ["COLORMAP", "QUALITY", "SIDE", "Panel", "Picture", "panel", "ramps", "uri"]
 
 Picture = NDArray[np.uint8]
 
 SIDE = 320
-"""The longer side of a report's pictures, in pixels, at most."""
+"""Maximum longer side of images in a report, in pixels."""
 QUALITY = 82
 COLORMAP = "turbo"
-"""Even in lightness where jet has bands that are not in the map."""
+"""Colour map with even lightness; jet shows bands that are not in the map."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Data URIs, each None where there is nothing to show; *missing* says why there is no picture.
+    """Panel of one image as data URIs; None if there is nothing to show.
 
     Attributes:
-        picture: What both models saw.
-        reference: The reference's map over it, on the scale that both share.
-        candidate: The candidate's.
-        difference: Candidate less reference: red where the candidate looks more, blue where less.
-        width: Of all of them, in pixels.
-        height: Likewise.
+        picture: The image.
+        reference: Overlay of the reference's map, on the common scale.
+        candidate: Overlay of the candidate's map, on the common scale.
+        difference: Candidate minus reference: red is positive, blue negative.
+        width: Width of all images, in pixels.
+        height: Height of all images, in pixels.
+        missing: Reason if the image cannot be shown.
     """
 
     picture: str | None
@@ -48,10 +51,10 @@ class Panel:
     missing: str = ""
 
 
-def panel(pair: Pair, folders: Sequence[str] | None = None) -> Panel:
-    """Return the pictures of *pair*. Where its file is no longer there, or another one, its maps are drawn alone.
+def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
+    """Return the panel of *pair*. If its image file is missing or has changed, the maps are drawn on grey.
 
-    So they are where it lies in none of *folders*, and it is not opened then; None: it may lie anywhere.
+    Files outside *folders* are not opened and count as missing; None allows any folder.
     """
     height, width = _fitted(pair.size)
     try:
@@ -75,13 +78,13 @@ def panel(pair: Pair, folders: Sequence[str] | None = None) -> Panel:
 
 
 def ramps() -> tuple[str, str]:
-    """Return the colours of maps from 0 to 1, and of differences from -1 to 1, as data URIs one pixel high."""
+    """Return the colour bars of maps (0 to 1) and of differences (-1 to 1) as data URIs, one pixel high."""
     heat = np.linspace(0, 1, 128, dtype=np.float32)[None]
     return uri(heatmap.colorize(heat, COLORMAP), ".png"), uri(heatmap.colorize(2 * heat - 1), ".png")
 
 
 def uri(rgb: Picture, kind: str = ".jpg") -> str:
-    """Return *rgb* as a data URI."""
+    """Return *rgb*, uint8 [H, W, 3], as a data URI."""
     import cv2
 
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if kind == ".jpg" else []
@@ -90,7 +93,7 @@ def uri(rgb: Picture, kind: str = ".jpg") -> str:
     return f"data:image/{media};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
 
 
-def _read(pair: Pair) -> Picture:
+def _read(pair: ImageComparison) -> Picture:
     picture = image.read(pair.picture)
     data = paths.read_bytes(pair.picture, ImageError, "picture", image.MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != pair.sha256:
@@ -99,7 +102,7 @@ def _read(pair: Pair) -> Picture:
 
 
 def _require_inside(picture: str, folders: Sequence[str]) -> None:
-    """ImageError where *picture*, which a recording names, is no file in one of *folders*."""
+    """Raise ImageError if *picture*, a path from a recording, is no file in one of *folders*."""
     place = Path(os.path.realpath(picture))
     if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders) or not os.path.isfile(place):
         raise ImageError(f"{picture}: is not opened, as a recording names it; --images FOLDER, where it lies, shows it")
@@ -127,11 +130,11 @@ def _difference(reference: heatmap.Map | None, candidate: heatmap.Map | None) ->
     assert reference is not None
     assert candidate is not None
     difference = candidate - reference
-    difference.flat[0] = min(difference.flat[0], -1e-6)  # `overlay` tells a signed map by its negative values
+    difference.flat[0] = min(difference.flat[0], -1e-6)  # `overlay` recognises a signed map by its negative values
     return difference
 
 
 def _greyed(picture: Picture) -> Picture:
-    """Return *picture* in pale grey, so that the colours are the difference's alone."""
+    """Return *picture* in pale grey, so that only the difference has colour."""
     grey = picture.mean(axis=2, keepdims=True)
     return np.broadcast_to(np.round((255 + grey) / 2), picture.shape).astype(np.uint8)

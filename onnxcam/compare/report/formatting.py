@@ -1,4 +1,4 @@
-"""Numbers and classes as reports print them."""
+"""Format numbers and class labels for reports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
-    from onnxcam.compare.validation import Summary, Verdict
+    from onnxcam.compare.validation import Statistics, Verdict
+
+__all__ = ["ClassLabels", "count", "digits", "interval", "number", "single", "value"]
 
 
-class Names:
-    """Classes by number → as a person reads them."""
+class ClassLabels:
+    """Printable labels of classes, by class index."""
 
     def __init__(self, labels: Sequence[str] | None) -> None:
         self._labels = labels or ()
@@ -22,29 +24,29 @@ class Names:
 
 
 def digits(metric: str) -> int:
-    """Return how many decimals a value of *metric* has: none of yes or no, four of nats, else three."""
+    """Return the number of decimals of *metric*: 0 for yes or no, 4 for nats, otherwise 3."""
     return {"top1": 0, "top5": 0, "mapped": 0, "accuracy": 0, "kl": 4}.get(metric, 3)
 
 
 def number(metric: str, value: float) -> str:
-    """Return *value* of *metric* over many pictures; a mean of yes and no has three decimals, too."""
+    """Format *value* of *metric* over many images; a mean of yes and no has three decimals."""
     return f"{value:.{digits(metric) or 3}f}"
 
 
 def single(metric: str, value: float) -> str:
-    """Return *value* of *metric* of one picture: yes or no, or a number."""
+    """Format *value* of *metric* for one image: yes or no, or a number."""
     return number(metric, value) if digits(metric) else ("yes" if value else "no")
 
 
-def interval(summary: Summary) -> str:
-    """Return the interval of a mean, a dash where it has none."""
+def interval(summary: Statistics) -> str:
+    """Format the confidence interval, a dash if there is none."""
     if summary.low is None or summary.high is None:
         return "–"
     return f"{number(summary.metric, summary.low)} – {number(summary.metric, summary.high)}"
 
 
 def value(verdict: Verdict) -> str:
-    """Return what was found where something was required."""
+    """Format the measured value of a requirement."""
     return "not measured" if verdict.value is None else number(verdict.metric, verdict.value)
 
 

@@ -1,4 +1,4 @@
-"""The pictures on which all methods are measured alike: read, checked against the truth, and made cases."""
+"""Images and classes of an evaluation: read, checked against the ground truth, and turned into cases."""
 
 from __future__ import annotations
 
@@ -15,48 +15,55 @@ from onnxcam.errors import GradientError, ImageError, MetricError, TruthError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
-from onnxcam.metrics.base import Array, Case, Network
-from onnxcam.metrics.sources import Source
-from onnxcam.metrics.truth import Label, Region, Truth
+from onnxcam.metrics.base import Array, Case, ClassPredictor
+from onnxcam.metrics.map_sources import MapSource
+from onnxcam.metrics.truth import Annotation, Label, Truth
 from onnxcam.targets import Target
 from onnxcam.targets.classification import class_index
+
+__all__ = ["Dataset", "Item", "LoadedItem", "PathLike"]
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture and one class of it."""
+    """One image and one class in it."""
 
     number: int
     image: PathLike
     target: int
-    label: str | None  # the class's name, where it is known
-    keys: tuple[Label, ...]  # by which the truth knows it
+    label: str | None  # name of the class, if known
+    keys: tuple[Label, ...]  # labels of the class in the ground truth
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """An item, its picture, and the tensor [1, …]."""
+class LoadedItem:
+    """An item, its decoded image uint8 [H, W, 3], and the input tensor [1, …]."""
 
     item: Item
     picture: NDArray[np.uint8]
     tensor: Array
 
 
-class Bench:
-    """The pictures, and the classes that are explained in each.
+class Dataset:
+    """Images, and the classes to explain in each.
 
-    Every picture and its truth are read once before anything is measured, and again when they are needed, so that
-    memory holds one batch.
+    Every image and its ground truth are read once before the measurement, to find errors early, and again when needed,
+    so that memory holds one batch.
 
     Args:
-        network: Answers what is asked of the network.
-        truth: Where the objects are, None where nobody knows.
-        target: The class; None for every class that the truth names in a picture, else the network's top class.
-        images: Picture files.
-        batch_size: How many pictures, or versions of one, a pass holds.
-        seed: Of all that is left to chance.
+        network: Explainer that gives scores and probabilities.
+        truth: Ground truth, or None.
+        target: Class to explain; None: every class that the ground truth names in an image, otherwise the top class.
+        images: Image files.
+        batch_size: Images, or perturbed copies of one image, per pass.
+        seed: Random seed.
+
+    Raises:
+        ImageError: there is no image, or one cannot be read.
+        MetricError: the model is no classifier, or the batch size is below 1.
+        TruthError: the ground truth does not fit an image.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class Bench:
         ]
 
     def _classes(self, image: PathLike) -> dict[int, tuple[Label, ...]]:
-        """Return the classes to explain in *image*, and how the truth calls each."""
+        """Return the classes to explain in *image*, and the labels of each in the ground truth."""
         picture = pictures.read(image)
         regions = {} if self.truth is None else self.truth.regions(image, picture.shape[:2])
         named: dict[int, tuple[Label, ...]] = {}
@@ -112,23 +119,23 @@ class Bench:
 
     @cached_property
     def channel(self) -> int:
-        """The axis of channels of the model's input, without the batch."""
+        """Channel axis of the model's input, without the batch axis."""
         return 0 if self.network.preprocessing.layout == "nchw" else 2
 
     @cached_property
     def unit(self) -> Array:
-        """What black and white differ by in the tensor, [C, 1, 1]."""
+        """Difference of white and black in the tensor, [C, 1, 1]."""
         size = pictures.read(self.items[0].image).shape
         white, black = (self.network.preprocessing(np.full(size, value, np.uint8))[0] for value in (255, 0))
         difference = np.abs(white.astype(np.float64) - black)
         return np.moveaxis(difference, self.channel, 0).max((1, 2), keepdims=True)
 
-    def _load(self) -> Iterator[list[Loaded]]:
-        """Yield the items in batches of tensors of one shape."""
-        batch: list[Loaded] = []
+    def _load(self) -> Iterator[list[LoadedItem]]:
+        """Yield the items in batches of equal tensor shape."""
+        batch: list[LoadedItem] = []
         for item in self.items:
             picture = pictures.read(item.image)
-            loaded = Loaded(item, picture, self.network.preprocessing(picture))
+            loaded = LoadedItem(item, picture, self.network.preprocessing(picture))
             if batch and (len(batch) == self.batch_size or loaded.tensor.shape != batch[0].tensor.shape):
                 yield batch
                 batch = []
@@ -136,16 +143,16 @@ class Bench:
         yield batch
 
     def batches(self) -> Iterator[tuple[Array, Array]]:
-        """Yield the tensors [N, …] and the classes [N] of all items."""
+        """Yield the tensors [N, …] and classes [N] of all items, batch by batch."""
         return (_joined(batch) for batch in self._load())
 
-    def cases(self, source: Source) -> Iterator[tuple[Item, Case]]:
-        """Yield every item with the map that *source* makes of it."""
+    def cases(self, source: MapSource) -> Iterator[tuple[Item, Case]]:
+        """Yield every item and its case, with the map from *source*."""
         for batch in self._load():
             for one, raw in zip(batch, source.maps(*_joined(batch)), strict=True):
                 yield one.item, self._case(source, one, raw)
 
-    def _case(self, source: Source, one: Loaded, raw: Array) -> Case:
+    def _case(self, source: MapSource, one: LoadedItem, raw: Array) -> Case:
         if not np.isfinite(raw).all():
             raise GradientError(
                 f"the map of {source.id} for {os.fspath(one.item.image)} holds NaN or infinity; evaluate the model in "
@@ -162,20 +169,20 @@ class Bench:
             sensitivity=source.sensitivity,
             shown=heatmap.normalize(heatmap.enlarge(source.flat(raw), frame, (height, width))),
             unit=self.unit,
-            network=Network(self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size),
+            network=ClassPredictor(self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size),
             maker=source.maps,
             truth=self._region(one),
             seed=int(np.random.SeedSequence([self.seed, one.item.number]).generate_state(1)[0]),
         )
 
-    def _region(self, one: Loaded) -> Region | None:
+    def _region(self, one: LoadedItem) -> Annotation | None:
         if self.truth is None:
             return None
         regions = self.truth.regions(one.item.image, one.picture.shape[:2])
         own = [regions[key] for key in one.item.keys]
         mask = np.logical_or.reduce([region.mask for region in own])
-        return Region(mask, tuple(box for region in own for box in region.boxes))
+        return Annotation(mask, tuple(box for region in own for box in region.boxes))
 
 
-def _joined(batch: list[Loaded]) -> tuple[Array, Array]:
+def _joined(batch: list[LoadedItem]) -> tuple[Array, Array]:
     return np.concatenate([one.tensor for one in batch]), np.array([one.item.target for one in batch])

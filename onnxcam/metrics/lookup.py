@@ -1,4 +1,4 @@
-"""Words of the user -> metrics, checks and their settings."""
+"""Look up metrics, checks and settings by the ids and groups that a user names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ from onnxcam.methods.settings import read_settings as read_method_settings
 from onnxcam.metrics.base import METRICS, Metric, read_settings
 from onnxcam.metrics.sanity import CHECKS, Check
 
+__all__ = ["DEFAULT", "EVERYTHING", "GROUPS", "Settings", "all_metrics", "choose", "choose_methods", "sort_settings"]
+
 Settings: TypeAlias = dict[str, dict[str, Any]]
-"""Settings by the id of the method, metric or check that they belong to."""
+"""Settings by id of their method, metric or check."""
 
 EVERYTHING = "all"
 DEFAULT = ("localisation", "faithfulness", "road", "complexity")
-"""The groups that are measured where nobody says which: those that make each map once."""
+"""Default groups: those that compute each map once."""
 
 
 GROUPS = ("localisation", "faithfulness", "road", "robustness", "complexity", "sanity")
-"""In this order are metrics shown; those that others register come last."""
+"""Order of the groups in tables; groups registered by users come last."""
 
 
 def all_metrics() -> dict[str, Metric | Check]:
-    """Return every metric and check by its id, group by group."""
+    """Return all metrics and checks by id, in the order of their groups."""
     known: dict[str, Metric | Check] = {**METRICS, **CHECKS}
     groups = dict.fromkeys([*GROUPS, *(thing.group for thing in known.values())])
     return {id: thing for group in groups for id, thing in known.items() if thing.group == group}
 
 
 def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
-    """Return what *words* name: ids, groups, or ``all``; none: the groups of `DEFAULT`.
+    """Return the metrics and checks with the given ids or groups, or ``all``; without *words*, the `DEFAULT` groups.
 
-    Without truth, what needs it is left out of ``all`` and of the default. MetricError where it was asked for by name.
+    Without ground truth, ``all`` and the default omit the metrics that need it.
+
+    Raises:
+        MetricError: an id is unknown, or a metric named explicitly needs ground truth.
     """
     known = all_metrics()
     groups = list(dict.fromkeys(thing.group for thing in known.values()))
@@ -43,15 +48,15 @@ def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
             there = ", ".join([*known, *groups, EVERYTHING])
             raise MetricError(f"no metric is called {word!r}; there are {there}.{nearest(word, [*known, *groups])}")
         found = {id: thing for id, thing in known.items() if word in (id, thing.group, EVERYTHING)}
-        blind = [id for id, thing in found.items() if thing.needs_truth and not has_truth]
-        if blind and words and word != EVERYTHING:
-            raise MetricError(f"{blind[0]} needs to know where the objects are; give --truth, masks or boxes")
-        chosen |= {id: thing for id, thing in found.items() if id not in blind}
+        unmeasurable = [id for id, thing in found.items() if thing.needs_truth and not has_truth]
+        if unmeasurable and words and word != EVERYTHING:
+            raise MetricError(f"{unmeasurable[0]} needs ground truth; give --truth, masks or boxes")
+        chosen |= {id: thing for id, thing in found.items() if id not in unmeasurable}
     return [thing for id, thing in known.items() if id in chosen]
 
 
 def sort_settings(given: Mapping[str, Any], methods: Sequence[str], metrics: Sequence[Metric | Check]) -> Settings:
-    """Return *given*, ``{"ID.name": value}``, by id, read and checked; what is not given has its default."""
+    """Return the settings *given* as ``{"ID.name": value}``, checked and grouped by id; the others have defaults."""
     own = {thing.id: thing for thing in metrics}
     sorted_: Settings = {id: {} for id in (*methods, *own)}
     for key, value in given.items():
@@ -70,7 +75,7 @@ def sort_settings(given: Mapping[str, Any], methods: Sequence[str], metrics: Seq
 
 
 def choose_methods(ids: Sequence[str]) -> list[str]:
-    """Return *ids* once each; MethodError for one that is unknown."""
+    """Return *ids* without duplicates; raise MethodError if one is unknown."""
     if not ids:
         raise MethodError(f"no method to evaluate; there are {', '.join(METHODS)}")
     for id in ids:

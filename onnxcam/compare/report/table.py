@@ -1,4 +1,4 @@
-"""Validation → the rows of a report's table: one walk over all pairs, which keeps no map."""
+"""Table of all images in a report, collected in one pass over the journal without keeping maps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compare.pairs import METRICS, Pair
-from onnxcam.compare.report import worst
-from onnxcam.compare.report.printed import Names, digits
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
+from onnxcam.compare.report import ranking
+from onnxcam.compare.report.formatting import ClassLabels, digits
 from onnxcam.text import visible
 
+__all__ = ["ROWS", "ResultTable", "TableRow", "result_table"]
+
 ROWS = 20_000
-"""Pictures that the table lists; a browser sorts so many in a tenth of a second, and the file stays at some MB."""
+"""Maximum rows: a browser sorts them in a tenth of a second, and the file stays at a few MB."""
 
 _FIXED = (
-    {"kind": "number", "title": "#", "hint": "place among the worst"},
+    {"kind": "number", "title": "#", "hint": "rank, worst first"},
     {"kind": "name", "title": "picture", "hint": "its path"},
     {"kind": "class", "title": "reference", "hint": "the reference's top class"},
     {"kind": "number", "title": "p", "hint": "the reference's probability of it", "digits": 3},
@@ -31,8 +33,8 @@ _FIXED = (
 
 
 @dataclass(frozen=True)
-class Line:
-    """What a row says besides its metrics."""
+class TableRow:
+    """Row of the table without its metrics."""
 
     picture: str
     tops: tuple[int, int]
@@ -40,30 +42,33 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """All pairs without their maps: a line and a value of each metric a pair, how many say which note.
+class ResultTable:
+    """All image comparisons without maps: rows, metric values [N], and the count of each note.
 
-    *order* has the pairs' indices, the worst first; *folder* is where all pictures lie, "" where there is no such one.
+    *order* holds the indices of the rows, worst first; *folder* is the common folder of all images, or "".
     """
 
-    lines: list[Line]
+    lines: list[TableRow]
     table: dict[str, NDArray[np.float64]]
     notes: Counter[str]
     order: list[int]
     folder: str
 
     def short(self, picture: str) -> str:
-        """Return the path of *picture* from the folder on."""
+        """Return the path of *picture* relative to the common folder."""
         return picture.removeprefix(self.folder) if self.folder else picture
 
     @property
     def columns(self) -> list[dict[str, Any]]:
-        """The table's columns: title, hint, kind, and how many decimals a number has."""
-        of = ({"kind": "number", "title": id, "hint": METRICS[id].title, "digits": digits(id)} for id in self.table)
+        """Columns of the table: title, hint, kind, and number of decimals."""
+        of = (
+            {"kind": "number", "title": id, "hint": AGREEMENT_METRICS[id].title, "digits": digits(id)}
+            for id in self.table
+        )
         return [*_FIXED, *of]
 
-    def data(self, names: Names, cards: int) -> dict[str, Any]:
-        """Return the table as the page's script reads it: the worst first, classes by number and their names once."""
+    def data(self, names: ClassLabels, cards: int) -> dict[str, Any]:
+        """Return the table for the script of the page: worst row first, classes by index, and a list of their names."""
         rows = [self._row(rank, at) for rank, at in enumerate(self.order[:ROWS], 1)]
         shown = [{key: each[key] for key in ("kind", "digits") if key in each} for each in self.columns]
         classes = {top: names[top] for row in rows for top in (row[2], row[4])}
@@ -76,20 +81,20 @@ class Listing:
         return [rank, visible(self.short(line.picture)), first, _short(sure, 3), second, _short(unsure, 3), *values]
 
 
-def listing(pairs: Iterable[Pair], by: str | None = None) -> Listing:
-    """Return the *pairs* without their maps, in the order of the metric *by* or of all of them."""
+def result_table(pairs: Iterable[ImageComparison], by: str | None = None) -> ResultTable:
+    """Return the table of *pairs*, ranked by the metric *by* or by all metrics."""
     lines, values, notes = [], [], Counter[str]()
     for pair in pairs:
-        lines.append(Line(pair.picture, pair.tops, pair.confidence))
+        lines.append(TableRow(pair.picture, pair.tops, pair.confidence))
         values.append(pair.values)
         notes.update(pair.notes)
-    table = worst.columns(values)
-    order = worst.order(table, by).tolist() if lines else []
-    return Listing(lines, table, notes, order, _common([line.picture for line in lines]))
+    table = ranking.columns(values)
+    order = ranking.order(table, by).tolist() if lines else []
+    return ResultTable(lines, table, notes, order, _common([line.picture for line in lines]))
 
 
 def _common(pictures: Sequence[str]) -> str:
-    """Return the folder, with its last separator, that all *pictures* begin with."""
+    """Return the longest common folder of *pictures*, with its last separator."""
     ends = zip(min(pictures, default=""), max(pictures, default=""), strict=False)
     shared = "".join(one for one, _ in takewhile(lambda both: both[0] == both[1], ends))
     return shared[: max(shared.rfind("/"), shared.rfind("\\")) + 1]

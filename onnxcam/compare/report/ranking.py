@@ -1,4 +1,4 @@
-"""Pairs → the order in which a person should look at them: the worst first."""
+"""Rank image comparisons, worst first."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compare.pairs import METRICS
+from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 from onnxcam.errors import MetricError, nearest
+
+__all__ = ["Columns", "columns", "order"]
 
 Columns = Mapping[str, NDArray[np.float64]]
 
 
 def columns(values: Iterable[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
-    """Return each metric's *values* over all pairs, float64 [N], NaN where missing; without any, none."""
+    """Return the values of each measured metric, float64 [N], NaN where missing."""
     rows = list(values)
-    known = [metric for metric in METRICS if any(metric in row for row in rows)]
+    known = [metric for metric in AGREEMENT_METRICS if any(metric in row for row in rows)]
     return {metric: np.array([row.get(metric, np.nan) for row in rows], np.float64) for metric in known}
 
 
 def order(table: Columns, by: str | None = None) -> NDArray[np.int64]:
-    """Return the pairs' indices, the worst first, by the metric *by*, or by all: the mean of a pair's ranks.
+    """Return the indices of the images, worst first, by the metric *by*, or by the mean rank over all metrics.
 
-    Ranks make metrics of different units comparable. A value that is missing is the worst: a candidate without a map
-    looks nowhere. Equal pairs keep their order. MetricError where *by* was not measured.
+    Ranks make metrics with different units comparable. A missing value is the worst, as for a candidate without a map.
+    Ties keep their order.
+
+    Raises:
+        MetricError: *by* was not measured.
     """
     if by is not None and by not in table:
         raise MetricError(
@@ -37,12 +42,12 @@ def order(table: Columns, by: str | None = None) -> NDArray[np.int64]:
 
 
 def _badness(metric: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    worse = -values if METRICS[metric].better == "higher" else values
+    worse = -values if AGREEMENT_METRICS[metric].better == "higher" else values
     return np.where(np.isnan(worse), np.inf, worse)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ranks in [0, 1], equal values sharing the mean of theirs."""
+    """Return ranks in [0, 1]; equal values get their mean rank."""
     ordered = np.sort(values)
     below, upto = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
     return (below + upto) / (2 * max(1, len(values)))

@@ -1,4 +1,4 @@
-"""What holds for every command: one line for whatever goes wrong, signals, a time limit, and clean streams."""
+"""Process handling of every command: one-line errors, signals, a time limit, clean output streams."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from onnxcam.errors import OnnxcamError
 from onnxcam.text import plain
 
 ISSUES = "https://github.com/onnxcam/onnxcam/issues"
-LONGEST = 1500  # characters of an error
-GRACE = 3.0  # seconds that a command has to end by itself after a signal or its time limit
+LONGEST = 1500  # maximum characters of an error
+GRACE = 3.0  # seconds for a command to end by itself after a signal or its time limit
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Stopped(BaseException):
-    """The process was asked to end."""
+    """A signal asked the process to end."""
 
     def __init__(self, code: int) -> None:
         self.code = code
 
 
-class Output:
-    """A stream that ignores a reader that is gone, and keeps any other error of writing.
+class OutputStream:
+    """Output stream that ignores a closed pipe and keeps any other write error.
 
-    So a command ends with its own exit code also under ``| head``, and a full disk is an error.
+    A command ends with its own exit code also under ``| head``, and a full disk is an error.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -43,12 +43,12 @@ class Output:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write *text*; do nothing if the reader is gone."""
+        """Write *text*; do nothing after an error."""
         self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered."""
+        """Flush the buffer."""
         self._try(self._stream.flush)
 
     def _try(self, act: Callable[[], Any]) -> None:
@@ -62,7 +62,7 @@ class Output:
                 self.failure = error
 
     def close(self) -> None:
-        """Flush; let the interpreter find nothing to write at its end."""
+        """Flush; after an error, redirect to /dev/null, so that the interpreter's exit does not fail."""
         self.flush()
         if self._gone:
             with suppress(OSError, ValueError):
@@ -73,7 +73,7 @@ class Output:
 
 
 def run(command: Callable[[], Any], words: list[str], *, debug: bool, timeout: float | None) -> NoReturn:
-    """Run *command* and exit: 0 or its own code, 2 with one line for an error, 128 + n for a signal."""
+    """Run *command* and exit with 0 or its own code, 2 and one line for an error, 128 + n for a signal."""
     with _streams() as stdout, _quiet_libraries():
         code = _outcome(command, words, debug, timeout)
         stdout.close()
@@ -96,10 +96,10 @@ def _outcome(command: Callable[[], Any], words: list[str], debug: bool, timeout:
 
 
 @contextmanager
-def _streams() -> Iterator[Output]:
-    """Put an `Output` in place of both standard streams."""
+def _streams() -> Iterator[OutputStream]:
+    """Put an `OutputStream` in place of both standard streams."""
     before = sys.stdout, sys.stderr
-    stdout, stderr = Output(_lenient(sys.stdout)), Output(_lenient(sys.stderr))
+    stdout, stderr = OutputStream(_lenient(sys.stdout)), OutputStream(_lenient(sys.stderr))
     sys.stdout, sys.stderr = cast(TextIO, stdout), cast(TextIO, stderr)
     try:
         yield stdout
@@ -109,10 +109,10 @@ def _streams() -> Iterator[Output]:
 
 
 def fail(message: str, debug: bool = False) -> int:
-    """Print *message* as the one line of an error; return the exit code."""
+    """Print *message* as a one-line error; return the exit code."""
     if debug:
         traceback.print_exc()
-    first, *marked = message.split("\n  ")  # words that do not parse stand below, with a mark under the place
+    first, *marked = message.split("\n  ")  # further lines show a parse error with a mark
     sys.stderr.write("\n  ".join([f"error: {plain(first, LONGEST)}", *map(str.rstrip, marked)]) + "\n")
     return 2
 
@@ -133,13 +133,13 @@ def _unforeseen(error: Exception, words: list[str]) -> str:
 
 
 def _named(words: list[str]) -> str:
-    """Return the command and its first file: what the error is about."""
+    """Return the command and its first file, for an error message."""
     file = next((word for word in words[1:] if not word.startswith("-")), "")
     return f"onnxcam {' '.join(words[:1])}" + (f" '{plain(file, 200)}'" if file else "")
 
 
 def _step(error: BaseException) -> str:
-    """Return the innermost function of onnxcam that *error* passed."""
+    """Return the innermost function of onnxcam in the traceback of *error*."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     homes = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame in frames]
     own = [(home, name) for home, name in homes if home.split(".")[0] in ("onnxcam", "onnxcam_converters")]
@@ -148,7 +148,7 @@ def _step(error: BaseException) -> str:
 
 
 def _lenient(stream: Any) -> TextIO:
-    """Have *stream* write out what its encoding lacks, in place of an error."""
+    """Let *stream* escape characters that its encoding lacks."""
     with suppress(AttributeError, ValueError):
         stream.reconfigure(errors="backslashreplace")
     return cast(TextIO, stream)
@@ -156,7 +156,7 @@ def _lenient(stream: Any) -> TextIO:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keep lines of other libraries from the terminal: what matters of them is in our own errors and warnings."""
+    """Suppress logs and warnings of other libraries; onnxcam reports what matters itself."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     with warnings.catch_warnings():
@@ -170,10 +170,10 @@ def _quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the command, also while ONNX Runtime runs, with drafts removed.
+    """End the command on SIGINT and SIGTERM, also while ONNX Runtime runs, and remove drafts.
 
-    Python calls handlers only between its own instructions. So a thread waits for the signal's byte, ends the run of
-    ONNX Runtime, and after `GRACE` the process.
+    Python calls signal handlers only between its own instructions. Therefore a thread waits for the signal's byte,
+    terminates the run of ONNX Runtime, and after `GRACE` seconds the process.
     """
     if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
         yield
@@ -203,7 +203,7 @@ def _watch(reader: int) -> None:
 
 
 def _end_soon(code: int, message: str) -> None:
-    """End ONNX Runtime's runs, and the process where it does not end by itself."""
+    """Terminate runs of ONNX Runtime, and the process if it does not end within `GRACE` seconds."""
     engine = sys.modules.get("onnxcam.engine")
     if engine is not None:
         engine.terminate()
@@ -221,25 +221,25 @@ def _end_now(code: int, message: str) -> None:
 
 @contextmanager
 def _limited(timeout: float | None) -> Iterator[None]:
-    """Raise OnnxcamError where the block takes longer than *timeout* seconds."""
+    """Raise OnnxcamError if the block takes longer than *timeout* seconds."""
     if timeout is None:
         yield
         return
     message = f"the command took longer than {timeout:g} s; give a longer --timeout, or a smaller task"
-    over = threading.Event()
-    timer = threading.Timer(timeout, _time_out, (over, message))
+    expired = threading.Event()
+    timer = threading.Timer(timeout, _time_out, (expired, message))
     timer.daemon = True
     timer.start()
     try:
         yield
     except Exception:
-        if not over.is_set():
+        if not expired.is_set():
             raise
         raise OnnxcamError(message) from None
     finally:
         timer.cancel()
 
 
-def _time_out(over: threading.Event, message: str) -> None:
-    over.set()
+def _time_out(expired: threading.Event, message: str) -> None:
+    expired.set()
     _end_soon(2, message)

@@ -1,4 +1,4 @@
-"""Two recordings -> a validation: picture to picture, whatever their order, by the same steps as `validate`."""
+"""Compare two recordings. Images are matched by the hash of their file; the steps are those of `validate`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from onnxcam.compare import checks as cautions
-from onnxcam.compare.object_masks import Objects
-from onnxcam.compare.pairs import compare
+from onnxcam.compare import checks
+from onnxcam.compare.image_comparison import compare_outcomes
+from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import DEFAULTS, parse
 from onnxcam.compare.validate import journal_in
-from onnxcam.compare.validation import Validation, refuse_finished
+from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.progress import Progress, quiet
 
+__all__ = ["PathLike", "Rows", "compare_recordings"]
+
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Rows: TypeAlias = list[tuple[int, int]]
 
 _GEOMETRY = ("resize", "crop", "letterbox")
-_NAMED = 3  # pictures that a message names
+_NAMED = 3  # images listed in a message
 
 
 def compare_recordings(
@@ -41,24 +44,24 @@ def compare_recordings(
     images: Sequence[PathLike] = (),
     progress: Progress = quiet,
 ) -> Validation:
-    """Compare what two models were recorded to say of the same pictures.
+    """Compare two recordings of the same images.
 
     Args:
-        reference: The recording to be measured by.
-        candidate: The recording that is measured.
+        reference: Reference recording (a folder).
+        candidate: Recording to check against the reference (a folder).
         directory: As for `onnxcam.compare.validate.validate`.
-        common: Whether pictures that only one of them has are left out, in place of an error.
-        force: Whether other methods, or pictures cut and scaled otherwise, are a warning, in place of an error.
-        truth: Where the objects are, see `onnxcam.metrics.Truth`.
-        require: What must hold, see `onnxcam.compare.thresholds`.
-        overwrite: Whether what is in *directory* makes way.
-        images: Folders of pictures: those of the recordings that lie in them are shown in the report. Others are not
-            opened, whatever a recording calls them.
-        progress: Wraps the pictures and their number.
+        common: Compare only the images that both have; otherwise a difference raises RecordingError.
+        force: Warn if the methods, or the cropping and scaling, differ; otherwise raise RecordingError.
+        truth: Ground truth, see `onnxcam.metrics.Truth`.
+        require: Requirements, see `onnxcam.compare.thresholds`.
+        overwrite: Replace the contents of *directory*.
+        images: Folders with images. The report shows images in these folders; it opens no other file named in a
+            recording.
+        progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
-        RecordingError: one of them is not whole, or they do not belong together; the message says what differs.
-        MetricError: their classes differ, or *require* does not parse.
+        RecordingError: a recording is incomplete or damaged, or the two do not match.
+        MetricError: the classes differ, or *require* cannot be parsed.
 
     Example:
         >>> compare_recordings("host", "device", "out").passed
@@ -70,7 +73,7 @@ def compare_recordings(
         refuse_finished(Path(directory), overwrite)
     first, second = Recording(reference), Recording(candidate)
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
-    cautions.check(first, second, requirements, known)
+    checks.require_comparable(first, second, requirements, known)
     warnings = [
         f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
     ]
@@ -78,78 +81,85 @@ def compare_recordings(
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
-    journal = journal_in(directory, identity | _told(known), overwrite, names)
+    journal = journal_in(directory, identity | _truth_identity(known), overwrite, names)
     try:
         for number, (row, other) in enumerate(progress(rows, len(rows))):
             if number not in journal.done:
                 one = first[row]
-                objects = Objects.of(known, one.picture, one.size)
+                objects = ImageObjects.of(known, one.picture, one.size)
                 journal.add(
-                    number, compare(one, second[other], *objects.known(one.target, first.classes, first.class_names))
+                    number,
+                    compare_outcomes(
+                        one, second[other], *objects.of_class(one.target, first.classes, first.class_names)
+                    ),
                 )
     finally:
         journal.release()
     warnings += left + _other_classes(first, second, rows)
     labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
-    found = conclude(first.side, second.side, journal, requirements, unreadable, warnings, labels)
+    found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels)
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
     found.seconds = time.monotonic() - start
     return found
 
 
-def _told(truth: Truth | None) -> dict[str, str | None]:
+def _truth_identity(truth: Truth | None) -> dict[str, str | None]:
     return {"truth": None} if truth is None else {"truth": str(truth.path), "mask values": truth.values}
 
 
 def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list[str]:
-    """RecordingError where the two looked in other ways; warnings where that is to be."""
+    """Raise RecordingError if methods or image geometry differ; return warnings instead if *force*."""
     found = []
     if not (first.has_maps and second.has_maps):
         whose = ", ".join(f"'{one.name}'" for one in (first, second) if not one.has_maps)
         found.append(f"there are no maps in {whose}: scores only are compared")
     differing = []
-    if first.has_maps and second.has_maps and first.side.method != second.side.method:
+    if first.has_maps and second.has_maps and first.info.method != second.info.method:
         differing.append(
-            f"the methods differ, {first.side.method} in '{first.name}', {second.side.method} in '{second.name}'"
+            f"the methods differ, {first.info.method} in '{first.name}', {second.info.method} in '{second.name}'"
         )
-    ways = [_geometry(one.side.preprocess) for one in (first, second)]
+    ways = [_geometry(one.info.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
         differing.append(f"pictures are cut and scaled otherwise, {cuts}")
     if differing and not force:
-        raise RecordingError(f"{'; '.join(differing)}; record one of them anew, or --force")
+        raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing
 
 
 def _geometry(preprocess: str) -> str:
-    """Return what of a spelling (docs/preprocess.md) says how a picture is cut and scaled; "" where nothing does."""
+    """Return the cropping and scaling options of a preprocessing string (docs/preprocess.md), "" if it has none."""
     return ",".join(part for part in preprocess.split(",") if part.partition("=")[0] in _GEOMETRY)
 
 
 def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, list[str]]:
-    """Return the rows of the same picture in both, in the order of the first, and what to say of the others."""
+    """Return the rows of each common image, in the order of *first*, and warnings about the other images."""
     places = [{one["sha256"]: row for row, one in reversed([*enumerate(seen.pictures)])} for seen in (first, second)]
     both = [sha256 for sha256 in dict.fromkeys(one["sha256"] for one in first.pictures) if sha256 in places[1]]
     only = [_names(seen, own.keys() - set(both)) for seen, own in zip((first, second), places, strict=True)]
-    told = [
+    only_in_one = [
         f"{len(names)} only in '{seen.name}' ({', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''})"
         for seen, names in zip((first, second), only, strict=True)
         if names
     ]
     if not both:
         raise RecordingError(f"'{first.name}' and '{second.name}' have no picture in common (by the files' hashes)")
-    if told and not common:
-        raise RecordingError(f"the pictures differ: {', '.join(told)}; --common compares the {len(both)} of both")
+    if only_in_one and not common:
+        raise RecordingError(
+            f"the pictures differ: {', '.join(only_in_one)}; --common compares the {len(both)} of both"
+        )
     rows = [(places[0][sha256], places[1][sha256]) for sha256 in both]
     for row, other in rows:
         sizes = [tuple(seen.pictures[at]["size"]) for seen, at in ((first, row), (second, other))]
         if sizes[0] != sizes[1]:
             raise RecordingError(
                 f"{first.pictures[row]['name']} is {sizes[0][0]} × {sizes[0][1]} (H × W) in '{first.name}' and "
-                f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of them tells its size wrongly"
+                f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of the two sizes is wrong"
             )
-    return rows, [f"the pictures differ: {', '.join(told)}; compared are the {len(both)} of both"] if told else []
+    return rows, [
+        f"the pictures differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
+    ] if only_in_one else []
 
 
 def _names(recording: Recording, hashes: Collection[str]) -> Sequence[str]:
@@ -157,7 +167,7 @@ def _names(recording: Recording, hashes: Collection[str]) -> Sequence[str]:
 
 
 def _other_classes(first: Recording, second: Recording, rows: Rows) -> list[str]:
-    """Return a warning where maps of different classes were recorded, which are not compared."""
+    """Return a warning if some images were explained for different classes; their maps are not compared."""
     count = sum(first.target(row) != second.target(other) for row, other in rows)
     if not count or not (first.has_maps and second.has_maps):
         return []

@@ -1,6 +1,6 @@
-"""Two outcomes of one picture -> a pair: how far the candidate agrees with the reference.
+"""Compare the outcomes of reference and candidate for one image.
 
-Maps are compared on one grid and one scale: `onnxcam.compare.alignment` says which.
+Maps are compared on one grid and one scale (`onnxcam.compare.alignment`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from onnxcam.errors import MetricError
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.localisation import energy_pointing
 
+__all__ = ["AGREEMENT_METRICS", "AgreementMetric", "ImageComparison", "Kept", "compare_outcomes"]
+
 Kept: TypeAlias = "NDArray[np.float16] | None"
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A way to compare: its id, a title for people, which way is better, and its unit ("" for a plain number)."""
+class AgreementMetric:
+    """Measure of agreement: id, title, which direction is better, and unit ("" for a plain number)."""
 
     id: str
     title: str
@@ -33,28 +35,28 @@ class Metric:
     unit: str = ""
 
 
-METRICS: dict[str, Metric] = {
+AGREEMENT_METRICS: dict[str, AgreementMetric] = {
     one.id: one
     for one in (
-        Metric("top1", "same top class", "higher", "share"),
-        Metric("top5", "reference's top class among the candidate's first five", "higher", "share"),
-        Metric("cosine", "cosine of the scores", "higher"),
-        Metric("kl", "KL divergence of the probabilities", "lower", "nats"),
-        Metric("mapped", "candidate has a map where the reference has one", "higher", "share"),
-        Metric("pearson", "Pearson correlation of the maps", "higher"),
-        Metric("spearman", "Spearman correlation of the maps", "higher"),
-        Metric("ssim", "structural similarity of the maps", "higher"),
-        Metric("iou", "IoU of the top 20 % of the maps", "higher"),
-        Metric("peak", "distance of the peaks", "lower", "of the diagonal"),
-        Metric("shift", "shift of the centre of mass", "lower", "of the diagonal"),
-        Metric("strength", "evidence of the weaker map by the stronger", "higher"),
-        Metric("accuracy", "candidate's top class is one of the truth", "higher", "share"),
-        Metric("accuracy_lost", "reference right and candidate wrong, less the reverse", "lower", "share"),
-        Metric("energy", "candidate's share inside the object", "higher", "share"),
-        Metric("energy_lost", "share inside the object that the candidate lost", "lower", "share"),
+        AgreementMetric("top1", "same top class", "higher", "share"),
+        AgreementMetric("top5", "reference's top class among the candidate's first five", "higher", "share"),
+        AgreementMetric("cosine", "cosine of the scores", "higher"),
+        AgreementMetric("kl", "KL divergence of the probabilities", "lower", "nats"),
+        AgreementMetric("mapped", "candidate has a map where the reference has one", "higher", "share"),
+        AgreementMetric("pearson", "Pearson correlation of the maps", "higher"),
+        AgreementMetric("spearman", "Spearman correlation of the maps", "higher"),
+        AgreementMetric("ssim", "structural similarity of the maps", "higher"),
+        AgreementMetric("iou", "IoU of the top 20 % of the maps", "higher"),
+        AgreementMetric("peak", "distance of the peaks", "lower", "of the diagonal"),
+        AgreementMetric("shift", "shift of the centre of mass", "lower", "of the diagonal"),
+        AgreementMetric("strength", "evidence of the weaker map by the stronger", "higher"),
+        AgreementMetric("accuracy", "candidate's top class is one of the truth", "higher", "share"),
+        AgreementMetric("accuracy_lost", "reference right and candidate wrong, less the reverse", "lower", "share"),
+        AgreementMetric("energy", "candidate's share inside the object", "higher", "share"),
+        AgreementMetric("energy_lost", "share inside the object that the candidate lost", "lower", "share"),
     )
 }
-"""Every metric by its id, in the order of tables."""
+"""Agreement metrics by id, in the order of tables."""
 
 _SIDES = ("reference", "candidate")
 _SHAPES: Mapping[str, Callable[[Array, Array], float]] = {
@@ -66,21 +68,21 @@ _SHAPES: Mapping[str, Callable[[Array, Array], float]] = {
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What came of one picture.
+class ImageComparison:
+    """Comparison of reference and candidate for one image.
 
     Attributes:
-        picture: Its path as it was given.
-        sha256: Of its bytes.
-        size: Its (H, W).
-        target: The class that both explained.
-        tops: The top classes of reference and candidate.
-        confidence: The probability of each one's own top class; None where the model does not say.
-        values: A number for each metric of `METRICS` that can be computed.
-        notes: Why others cannot.
-        maps: Of reference and candidate, over the whole picture, its longer side `SIDE` pixels, zero where the model
-            sees nothing: the positive part divided by the maximum of both, in 255 steps from 0 to 1. None where there
-            is none.
+        picture: Path of the image, as given.
+        sha256: SHA-256 of the image file.
+        size: (H, W) of the image.
+        target: Explained class.
+        tops: Top classes of reference and candidate.
+        confidence: Probabilities of these top classes; None if the model gives no probability.
+        values: Value of each metric of `AGREEMENT_METRICS` that can be computed.
+        notes: Reasons why other metrics cannot be computed.
+        maps: Maps of reference and candidate over the whole image, float16 [h, w], longer side `SIDE`: the positive
+            part divided by the common maximum, in 255 steps from 0 to 1, and 0 outside the model's view. None if
+            missing.
     """
 
     picture: str
@@ -94,19 +96,24 @@ class Pair:
     maps: tuple[Kept, Kept]
 
 
-def compare(
+def compare_outcomes(
     reference: Outcome,
     candidate: Outcome,
     mask: NDArray[np.bool_] | None = None,
     classes: Collection[int] | None = None,
     why: str = "",
-) -> Pair:
-    """Return what the *candidate* makes of a picture beside the *reference*.
+) -> ImageComparison:
+    """Compare two outcomes of one image.
 
-    *mask* [H, W] is where the explained object is, *classes* are those of the picture, where the truth tells them;
-    *why* is a note of why it does not.
+    Args:
+        reference: Outcome of the reference.
+        candidate: Outcome of the candidate.
+        mask: Ground-truth mask of the explained class, bool [H, W]; None if unknown.
+        classes: Ground-truth classes in the image; None if unknown.
+        why: Note that explains a missing mask.
 
-    MetricError where they are outcomes of different pictures, or of different numbers of classes.
+    Raises:
+        MetricError: the outcomes are of different images, or have different numbers of classes.
     """
     _check(reference, candidate)
     values, notes = _compare_scores(reference, candidate)
@@ -114,7 +121,7 @@ def compare(
         right = [float(_top(outcome) in classes) for outcome in (reference, candidate)]
         values |= {"accuracy": right[1], "accuracy_lost": right[0] - right[1]}
     found, kept, more = _compare_maps(reference, candidate, mask)
-    return Pair(
+    return ImageComparison(
         picture=reference.picture,
         sha256=reference.sha256,
         size=reference.size,
@@ -155,7 +162,7 @@ def _compare_scores(reference: Outcome, candidate: Outcome) -> tuple[dict[str, f
         values["kl"] = similarity.kl(p, q, reference.exclusive)
     else:
         whose = "reference" if p is None else "candidate"
-        notes.append(f"no KL: the {whose}'s scores are integers of unknown meaning, which tell no probabilities")
+        notes.append(f"no KL: the {whose}'s scores are integers without known units, which give no probabilities")
     return values, notes
 
 
@@ -171,7 +178,7 @@ def _confidence(outcome: Outcome) -> float | None:
 def _compare_maps(
     reference: Outcome, candidate: Outcome, mask: NDArray[np.bool_] | None
 ) -> tuple[dict[str, float], tuple[Kept, Kept], list[str]]:
-    """Return the metrics of maps, the maps that are kept, and notes."""
+    """Return the metrics of the maps, the maps to store, and notes."""
     blank = [_why_blank(outcome) for outcome in (reference, candidate)]
     notes = [f"the {side}{why}" for side, why in zip(_SIDES, blank, strict=True) if why]
     known = reference.probabilities is not None and candidate.probabilities is not None
@@ -187,7 +194,7 @@ def _compare_maps(
     grid = common_grid(first, second)
     if grid is None:
         return {"mapped": 1.0}, kept, ["the two see no part of the picture in common"]
-    a, b = grid.laid(first, second, shared=known)
+    a, b = grid.align(first, second, shared=known)
     values = {"mapped": 1.0, **{name: measure(a, b) for name, measure in _SHAPES.items()}}
     values["peak"] = similarity.peak_distance(a, b, grid.spacing)
     values["shift"] = similarity.mass_shift(a, b, grid.spacing)
@@ -201,17 +208,17 @@ def _compare_maps(
 
 
 def _why_blank(outcome: Outcome) -> str:
-    """Return why the outcome has no map to compare, "" where it has one."""
+    """Return why the outcome has no map to compare, "" if it has one."""
     if outcome.map is None:
         return f" has no map: {outcome.why or 'none was recorded'}"
     if not np.isfinite(outcome.map).all():
         return "'s map holds NaN or infinity"
-    return "" if outcome.map.max(initial=0) > 0 else f"'s map is blank: nothing speaks for class {outcome.target}"
+    return "" if outcome.map.max(initial=0) > 0 else f"'s map is blank: no positive evidence for class {outcome.target}"
 
 
 def _kept(first: Evidence | None, second: Evidence | None, shared: bool) -> tuple[Kept, Kept]:
-    """Return both over the picture for the report, by their common maximum where they are *shared* in scale."""
-    drawn = [None if one is None else one.drawn() for one in (first, second)]
+    """Return both maps over the image for the report, divided by the common maximum if *shared*, else by their own."""
+    drawn = [None if one is None else one.thumbnail() for one in (first, second)]
     tops = [0.0 if heat is None else float(heat.max()) for heat in drawn]
     a, b = (
         None

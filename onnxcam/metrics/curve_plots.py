@@ -1,4 +1,4 @@
-"""The curves of an evaluation as one figure, as a paper would print it: PNG and PDF, drawn by matplotlib."""
+"""Plot the curves of an evaluation with matplotlib, as PNG and PDF in the style of a paper."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxcam.errors import OutputError
-from onnxcam.metrics.sources import BASELINES
+from onnxcam.metrics.map_sources import BASELINES
 
 if TYPE_CHECKING:
-    from onnxcam.metrics.report import Evaluation
-    from onnxcam.metrics.sanity import Outcome
-    from onnxcam.metrics.summary import Interval
+    from onnxcam.metrics.bootstrap import Interval
+    from onnxcam.metrics.results import Evaluation
+    from onnxcam.metrics.sanity import CheckResult
+
+__all__ = ["ACROSS", "COLOURS", "DPI", "GREY", "LEGEND", "PANEL", "STYLE", "draw", "drawable", "require"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, which people of any colour vision tell apart."""
+"""Okabe-Ito palette, safe for colour-blind readers."""
 GREY = "#8c8c8c"
-STYLE: dict[Any, Any] = {  # matplotlib's own names, which its types list one by one
+STYLE: dict[Any, Any] = {  # rcParams; matplotlib types them one by one
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -32,12 +34,12 @@ STYLE: dict[Any, Any] = {  # matplotlib's own names, which its types list one by
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "pdf.fonttype": 42,  # text stays text
+    "pdf.fonttype": 42,  # embed text as text
 }
-PANEL = (2.7, 2.35)  # inches
-ACROSS = 4  # panels in a row, at most
+PANEL = (2.7, 2.35)  # width and height in inches
+ACROSS = 4  # maximum panels per row
 DPI = 300
-LEGEND = 3  # names of methods that fit under a panel
+LEGEND = 3  # legend entries per panel width
 
 _TITLES = {
     "insertion": ("Insertion ↑", "pixels inserted"),
@@ -47,11 +49,11 @@ _TITLES = {
     "sanity-cascading": ("Cascading randomisation ↓", "weights random down to"),
     "sanity-independent": ("Independent randomisation ↓", "weights random of"),
 }
-_STAGES = 12  # stages whose names fit under the axis
+_STAGES = 12  # maximum stages with names on the axis
 
 
 def require() -> None:
-    """Raise OutputError where matplotlib is not installed."""
+    """Raise OutputError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -61,12 +63,12 @@ def require() -> None:
 
 
 def drawable(evaluation: Evaluation) -> bool:
-    """Whether there is anything to draw."""
+    """Whether there is anything to plot."""
     return bool(evaluation.curves) or bool(_staged(evaluation))
 
 
 def draw(evaluation: Evaluation, path: Path) -> list[Path]:
-    """Draw every curve of *evaluation* into *path*, a PNG, and beside it as PDF; return both paths."""
+    """Plot all curves of *evaluation* to the PNG *path* and a PDF of the same name; return both paths."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -92,12 +94,12 @@ def draw(evaluation: Evaluation, path: Path) -> list[Path]:
     return paths
 
 
-def _staged(evaluation: Evaluation) -> dict[str, list[Outcome]]:
-    """Return the outcomes that have more than one stage, by check."""
-    found: dict[str, list[Outcome]] = {}
-    for outcome in evaluation.outcomes:
-        if len(outcome.stages) > 1:
-            found.setdefault(outcome.check, []).append(outcome)
+def _staged(evaluation: Evaluation) -> dict[str, list[CheckResult]]:
+    """Return the check results with more than one stage, by check."""
+    found: dict[str, list[CheckResult]] = {}
+    for result in evaluation.checks:
+        if len(result.stages) > 1:
+            found.setdefault(result.check, []).append(result)
     return found
 
 
@@ -110,27 +112,27 @@ def _draw_curves(axes: Any, name: str, evaluation: Evaluation) -> None:
     axes.xaxis.set_major_formatter("{x:.0f} %")
 
 
-def _draw_stages(axes: Any, name: str, outcomes: Sequence[Outcome], evaluation: Evaluation) -> None:
-    places, lowest = np.arange(len(outcomes[0].stages)), 0.0
-    for outcome in outcomes:
-        found = evaluation.interval(outcome.method, outcome.similarity.T)
-        _line(axes, places, found, outcome.method, evaluation.methods, marker=".")
+def _draw_stages(axes: Any, name: str, results: Sequence[CheckResult], evaluation: Evaluation) -> None:
+    places, lowest = np.arange(len(results[0].stages)), 0.0
+    for result in results:
+        found = evaluation.interval(result.method, result.similarity.T)
+        _line(axes, places, found, result.method, evaluation.methods, marker=".")
         lowest = min(lowest, float((found.mean if found.low is None else found.low).min()))
     _labels(axes, name, "rank correlation", lowest - 0.05)
     axes.axhline(0, color="black", linewidth=0.4, zorder=0)
-    names = [_short(stage) for stage in outcomes[0].stages]
+    names = [_short(stage) for stage in results[0].stages]
     if len(names) <= _STAGES:
         axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
 
 
 def _short(stage: str) -> str:
-    """Return what fits under the axis: of a group of layers the last, of a long name its end."""
+    """Return a short axis label: the last layer of a group, the end of a long name."""
     name = stage.rpartition(" … ")[2]
     return name if len(name) <= 18 else f"…{name[-17:]}"
 
 
 def _line(axes: Any, x: Any, found: Interval, method: str, methods: Sequence[str], marker: str | None = None) -> None:
-    """Draw a mean, and its interval as a band; baselines are grey."""
+    """Draw a mean and its confidence band; baselines are grey."""
     if method in BASELINES:
         colour, style = GREY, (":", "--")[BASELINES.index(method)]
     else:

@@ -1,4 +1,4 @@
-"""Many cases -> one number: the mean, and how sure it is."""
+"""Mean over cases with a bootstrap confidence interval."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 
 from onnxcam.metrics.base import Array
 
+__all__ = ["CHUNK", "CONFIDENCE", "RESAMPLES", "Interval", "bootstrap_interval"]
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-CHUNK = 2**18  # draws that memory holds at a time
+CHUNK = 2**18  # random draws in memory at a time
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over cases, and its 95 % bootstrap interval: None where there is only one picture to draw from."""
+    """Mean over cases and its 95 % bootstrap interval; *low* and *high* are None with a single image."""
 
     mean: Array
     low: Array | None
@@ -24,13 +26,14 @@ class Interval:
 
 
 @np.errstate(invalid="ignore")  # a value may be infinite
-def interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Interval:
+def bootstrap_interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Interval:
     """Return the mean of *values* [cases, …] with its percentile bootstrap interval (Efron 1979), 2,000 resamples.
 
-    What is drawn anew are the *pictures* [cases], with all cases of each: the classes of one picture hang together.
+    *pictures* [cases] names the image of each case. Images are resampled, each with all its cases, because the classes
+    of one image are not independent.
 
     Example:
-        >>> float(interval(np.array([0.0, 1.0, 0.5, 0.5]), ["a.png", "a.png", "b.png", "c.png"]).mean)
+        >>> float(bootstrap_interval(np.array([0.0, 1.0, 0.5, 0.5]), ["a.png", "a.png", "b.png", "c.png"]).mean)
         0.5
     """
     values = np.asarray(values, np.float64)
@@ -47,9 +50,9 @@ def interval(values: Array, pictures: Sequence[Hashable], seed: int = 0) -> Inte
 
 
 def _resampled(sums: Array, counts: Array, rng: np.random.Generator) -> Array:
-    """Return the means [resamples, …] of pictures drawn anew, each with its sum [pictures, …] and count of cases.
+    """Return the means [resamples, …] of resampled images, given the sum [images, …] and count of cases per image.
 
-    As many resamples at a time as a few megabytes hold.
+    Works in chunks of a few megabytes.
     """
     pictures, means = len(counts), []
     step = max(1, CHUNK // pictures)

@@ -1,4 +1,4 @@
-"""Where maps come from: a method of onnxcam, or one of two baselines that never look at the picture."""
+"""Sources of maps: explanation methods, and two baselines that ignore the image."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ from onnxcam.media.resample import resized
 from onnxcam.methods import find_method
 from onnxcam.metrics.base import Array
 
+__all__ = ["BASELINES", "CELLS", "MapSource", "Maps", "baseline", "centred", "of_method"]
+
 Maps: TypeAlias = Callable[[Array, Array], Array]
-"""Tensors [N, …] and classes [N] to raw maps [N, …]."""
+"""Function from tensors [N, …] and classes [N] to raw maps [N, …]."""
 
 BASELINES = ("random", "centre")
 CELLS = 7
-"""A side of the random map: as coarse as a CAM, else its noise would break any network."""
+"""Cells per side of the random map: as coarse as a CAM, because finer noise would disturb any model."""
+
+_SENSITIVITIES = frozenset(
+    "gradient deconvnet guided-backprop guided-gradcam guided-gradcam++ smoothgrad vargrad".split()
+)
+"""Methods whose map is a gradient (effect of a change of the image), not an attribution (effect of the image)."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Maps under one id, and how they lie on the tensor."""
+class MapSource:
+    """Named source of maps, and the layout of these maps."""
 
     id: str
     maps: Maps
-    channel: int | None = None  # the axis of channels of a map of the input's shape, None for a map [h, w]
+    channel: int | None = None  # channel axis of maps of the input's shape; None for maps [h, w]
     explainer: Explainer | None = None  # None for a baseline
 
     @property
@@ -39,33 +46,33 @@ class Source:
         return self.explainer is not None and find_method(self.id).sensitivity
 
     def flat(self, raw: Array) -> Array:
-        """Return *raw* as a map [h, w]: of one of the input's shape the largest magnitude over the channels."""
+        """Return *raw* as a map [h, w]; for maps of the input's shape, the largest magnitude over the channels."""
         return heatmap.flat(raw, self.channel)
 
     def heat(self, raw: Array, size: tuple[int, ...]) -> Array:
-        """Return *raw* as a map at the tensor's *size* [h, w]."""
+        """Return *raw* as a map resized to *size* (h, w)."""
         return resized(self.flat(raw).astype(np.float32), size)
 
     def attribution(self, raw: Array, size: tuple[int, ...]) -> Array:
-        """Return *raw*, signed, at the tensor's *size*: [C, h, w] or [1, h, w]."""
+        """Return *raw* as a signed map resized to *size* (h, w): [C, h, w] or [1, h, w]."""
         return resized(raw, size)[None] if self.channel is None else np.moveaxis(raw, self.channel, 0)
 
 
-def of_method(explainer: Explainer, channel: int) -> Source:
-    """Return the maps of *explainer*; *channel* is the axis of channels of its input, without the batch."""
+def of_method(explainer: Explainer, channel: int) -> MapSource:
+    """Return *explainer* as a source of maps; *channel* is the channel axis of its input, without the batch axis."""
     at_layer = find_method(explainer.method).at_layer
 
     def maps(x: Array, targets: Array) -> Array:
         return explainer.attribute(x, targets.tolist())
 
-    return Source(explainer.method, maps, None if at_layer else channel, explainer)
+    return MapSource(explainer.method, maps, None if at_layer else channel, explainer)
 
 
-def baseline(id: str, channel: int, seed: int) -> Source:
-    """Return the maps of the baseline *id* of `BASELINES`.
+def baseline(id: str, channel: int, seed: int) -> MapSource:
+    """Return the baseline *id*, one of `BASELINES`.
 
-    ``random``: a grid of 7 × 7 uniform numbers, another one for each picture, enlarged linearly. ``centre``: a Gaussian
-    at the centre, its deviation a quarter of each side. Neither asks the network.
+    ``random``: a grid of 7 × 7 uniform random numbers per image, enlarged linearly. ``centre``: a Gaussian at the
+    centre with a standard deviation of a quarter of each side. Neither runs the model.
     """
 
     def size(tensor: Array) -> list[int]:
@@ -77,7 +84,7 @@ def baseline(id: str, channel: int, seed: int) -> Source:
     def centre(x: Array, targets: Array) -> Array:
         return np.stack([centred(size(tensor)) for tensor in x])
 
-    return Source(id, {"random": random, "centre": centre}[id])
+    return MapSource(id, {"random": random, "centre": centre}[id])
 
 
 def _random(size: list[int], seed: list[int]) -> Array:
@@ -85,6 +92,6 @@ def _random(size: list[int], seed: list[int]) -> Array:
 
 
 def centred(size: Sequence[int]) -> Array:
-    """Return a Gaussian in the middle of a grid of *size*, its deviation a quarter of each side."""
+    """Return a Gaussian at the centre of a grid of *size*; its standard deviation is a quarter of each side."""
     bells = [np.exp(-0.5 * ((np.arange(length) + 0.5 - length / 2) / (length / 4)) ** 2) for length in size]
     return reduce(np.multiply.outer, bells).astype(np.float32)
