@@ -8,16 +8,16 @@ from typing import Any
 
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import first_line
+from onnxcam_converters.code_scan import archive_members, refuse_code
+from onnxcam_converters.code_scan_keras import LAMBDA, code_in_keras, needs
 from onnxcam_converters.tf2onnx_bridge import quiet
-from onnxcam_converters.trust import members, refuse_code
-from onnxcam_converters.trust_keras import LAMBDA, code_in_keras, needs
 
 
 def load(path: Path, unsafe: bool) -> Any:
     """Return the Keras model in the file at *path*; Lambda layers, which are code, only if *unsafe*."""
     import keras
 
-    members(path)
+    archive_members(path)
     with quiet():
         try:
             refuse_code(path, code_in_keras(path), unsafe)

@@ -32,13 +32,13 @@ from onnxcam.structure.layout import picture_input
 from onnxcam.targets import find_scores
 from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source
-from onnxcam_converters.verify import Row, Verifier
+from onnxcam_converters.verify import VerificationRow, Verifier
 
 INSIDE = 1 << 30  # bytes of weights that a file may hold itself; protobuf ends at 2 GiB
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """What every source can be asked for.
 
     Args:
@@ -81,7 +81,7 @@ class Options:
                 "like those the model will see (--calibrate FOLDER)"
             )
         if self.precision == "int8" and self.calibrate is not None:
-            precision.pictures_in(Path(self.calibrate))
+            precision.calibration_images(Path(self.calibrate))
         if isinstance(self.preprocess, str):
             fields_of(self.preprocess)
         for picture in self.verify_on:
@@ -101,7 +101,7 @@ class Conversion:
 
     path: Path
     exporter: str
-    verification: Sequence[Row]
+    verification: Sequence[VerificationRow]
     warnings: Sequence[str]
     outputs: Sequence[tuple[str, str]] = ()  # the outputs that were added, and their meanings
 
@@ -110,7 +110,7 @@ class Conversion:
         return replace(self, warnings=[*self.warnings, text])
 
 
-def convert(source: Source, path: str | os.PathLike[str], options: Options) -> Conversion:
+def convert(source: Source, path: str | os.PathLike[str], options: ConversionOptions) -> Conversion:
     """Write *source* to *path* as ONNX, proven equal; where anything fails, nothing is left behind.
 
     Raises ConversionError, or another `OnnxcamError` of what was asked for, with one line that says what is wrong.
@@ -161,7 +161,7 @@ def tidy(model: ir.Model) -> None:
             node.metadata_props.clear()
 
 
-def _card(model: ir.Model, source: Source, exported: Exported, options: Options) -> Card:
+def _card(model: ir.Model, source: Source, exported: Exported, options: ConversionOptions) -> Card:
     layers = dict(exported.layers) or {
         y.name or "": names[-1] for node in model.graph for y in node.outputs if (names := module_names(node))
     }
@@ -176,22 +176,22 @@ def _card(model: ir.Model, source: Source, exported: Exported, options: Options)
     return Card(options.task, preprocess, labels, options.vocabulary, layers, producer).kept(model)
 
 
-def _classes(model: ir.Model, options: Options) -> int | None:
+def _classes(model: ir.Model, options: ConversionOptions) -> int | None:
     """Return how many classes there are to name; None where *model* is no classifier."""
     if options.task not in (None, *CLASSIFIERS):
         return None
     return find_scores(canonical(model.clone(), STANDARD).graph).classes
 
 
-def _lowered(model: ir.Model, folder: Path, options: Options) -> ir.Model:
+def _lowered(model: ir.Model, folder: Path, options: ConversionOptions) -> ir.Model:
     if options.precision == "fp16":
-        return precision.half(model)
+        return precision.to_float16(model)
     image, preprocess = _preprocessing(model, options)
-    return precision.integers(model, folder, image, preprocess, Path(options.calibrate or ""))
+    return precision.to_int8(model, folder, image, preprocess, Path(options.calibrate or ""))
 
 
 def _exposed(
-    model: ir.Model, card: Card, layers: Sequence[Tap], options: Options
+    model: ir.Model, card: Card, layers: Sequence[Tap], options: ConversionOptions
 ) -> tuple[ir.Model, Sequence[Tap], Sequence[tuple[str, str]]]:
     """Make *layers* outputs, called as the framework calls them; return them as they are called now."""
     if not (layers or options.input_gradient):
@@ -216,18 +216,18 @@ def _exposed(
     return model, found, outputs
 
 
-def _picture_feeds(model: ir.Model, options: Options) -> Mapping[str, Mapping[str, np.ndarray]]:
+def _picture_feeds(model: ir.Model, options: ConversionOptions) -> Mapping[str, Mapping[str, np.ndarray]]:
     """Return a feed for each picture to verify on, by the picture's name."""
     files: Sequence[str | os.PathLike[str]] = options.verify_on
     if options.precision == "int8" and not files:
-        files = precision.pictures_in(Path(options.calibrate or ""))[:2]
+        files = precision.calibration_images(Path(options.calibrate or ""))[:2]
     if not files:
         return {}
     image, preprocess = _preprocessing(model, options)
     return {Path(file).name: {image: preprocess(pictures.read(file))} for file in files}
 
 
-def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[Any], Any]]:
+def _preprocessing(model: ir.Model, options: ConversionOptions) -> tuple[str, Callable[[Any], Any]]:
     """Return the input that takes a picture, and what makes the tensor of it."""
     image = picture_input(model.graph)
     spec, metadata = TensorSpec.of(image), model.metadata_props

@@ -18,13 +18,13 @@ from onnxcam.errors import ConversionError, OnnxcamError
 from onnxcam.graph.io import load, to_proto
 from onnxcam.media import image as pictures
 from onnxcam.passes.shapes import infer_shapes
-from onnxcam_converters.trouble import first_sentence
+from onnxcam_converters.framework_errors import innermost_message
 
 PRECISIONS = ("float32", "fp16", "int8")
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def half(model: ir.Model) -> ir.Model:
+def to_float16(model: ir.Model) -> ir.Model:
     """Return *model* in float16; its inputs and outputs stay as they are, so that callers need not change."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -36,16 +36,14 @@ def half(model: ir.Model) -> ir.Model:
     return _renewed(made, model)
 
 
-def integers(
-    model: ir.Model, folder: Path, picture: str, preprocess: Callable[[Any], Any], calibrate: Path
-) -> ir.Model:
+def to_int8(model: ir.Model, folder: Path, picture: str, preprocess: Callable[[Any], Any], calibrate: Path) -> ir.Model:
     """Return *model* in int8 as QDQ, per channel, its ranges measured on the pictures in *calibrate*.
 
     *picture* is the input that takes what *preprocess* makes of each. Files are made in *folder*.
     """
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    feeds = ({picture: preprocess(pictures.read(file))} for file in pictures_in(calibrate))
+    feeds = ({picture: preprocess(pictures.read(file))} for file in calibration_images(calibrate))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -65,12 +63,12 @@ def integers(
         raise
     except Exception as error:
         raise ConversionError(
-            f"ONNX Runtime cannot quantise the model: {first_sentence(error)}; use --precision fp16"
+            f"ONNX Runtime cannot quantise the model: {innermost_message(error)}; use --precision fp16"
         ) from error
     return _renewed(load(written), model)
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def calibration_images(folder: Path) -> list[Path]:
     """Return the pictures in *folder*; ConversionError where there are none."""
     found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURES) if folder.is_dir() else []
     if not found:

@@ -15,7 +15,7 @@ from onnx.defs import get_schema, onnx_opset_version
 
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import first_line, save
-from onnxcam_converters.silence import muted, silenced
+from onnxcam_converters.quiet import without_native_stderr, without_warnings
 
 OPSETS = range(13, 19)
 """The opsets that tf2onnx writes, from the first that quantises by channel on."""
@@ -58,7 +58,7 @@ def quiet() -> Iterator[None]:
     environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # TensorFlow reads it, and tf2onnx sets it, when imported
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
     try:
-        with muted(), silenced(("tensorflow", "tf2onnx", "absl")):
+        with without_native_stderr(), without_warnings(("tensorflow", "tf2onnx", "absl")):
             yield
     finally:
         if environment is None:

@@ -46,11 +46,11 @@ WIDEST = 0.2  # no kinks excuse more than that
 
 TINY = 1e-30
 
-Pair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
+TensorPair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
 
 
 @dataclass(frozen=True)
-class Row:
+class VerificationRow:
     """One comparison."""
 
     precision: str
@@ -78,7 +78,7 @@ class Verifier:
 
     source: Source
     given: Mapping[str, Arrays]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[VerificationRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -158,7 +158,7 @@ class Verifier:
         self,
         precision: str,
         label: str,
-        found: Iterable[Pair],
+        found: Iterable[TensorPair],
         moved: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         for kind, name, expected, actual in found:
@@ -206,7 +206,7 @@ def _vjp(model: ir.Model, tensors: Sequence[str]) -> tuple[list[str], Session]:
     return names, Session(twin, "cpu", optimize=False)
 
 
-def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[Pair]:
+def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[TensorPair]:
     found = []
     for tensor in [name.removesuffix(".gradient") for name in ours if name.endswith(".gradient")]:
         name, kind = (layers[tensor], GRADIENT) if tensor in layers else (tensor, INPUT_GRADIENT)
@@ -215,7 +215,9 @@ def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[
     return found
 
 
-def _compared(precision: str, kind: str, name: str, feed: str, expected: np.ndarray, actual: np.ndarray) -> Row:
+def _compared(
+    precision: str, kind: str, name: str, feed: str, expected: np.ndarray, actual: np.ndarray
+) -> VerificationRow:
     if expected.shape != actual.shape:
         raise ConversionError(
             f"{kind} {name!r} of the file has shape {list(actual.shape)}, the framework's has {list(expected.shape)}; "
@@ -230,7 +232,7 @@ def _compared(precision: str, kind: str, name: str, feed: str, expected: np.ndar
         relative = absolute / max(float(np.abs(x).max(initial=0)), TINY)
     lengths = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
     cosine = float(x @ y) / max(lengths, TINY) if difference.any() else 1.0
-    return Row(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
+    return VerificationRow(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -245,7 +247,7 @@ def _shaken(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (x + ROUNDING * np.abs(x).max(initial=0) * rng.standard_normal(x.shape)).astype(x.dtype)
 
 
-def _complaint(row: Row, framework: str) -> str:
+def _complaint(row: VerificationRow, framework: str) -> str:
     what = f"{row.kind} {row.name!r} of the {row.precision} file differs from that of {framework}"
     if row.precision == "int8":
         return (

@@ -14,7 +14,7 @@ from onnxcam.graph.io import load
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, proven, tf
 
-from onnxcam_converters.tensorflow import source  # isort: skip
+from onnxcam_converters.tensorflow_source import tensorflow_source as source  # isort: skip
 
 # Keras hands a TensorFlow variable to numpy 2 when it saves.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from onnxcam_converters.torchfiles import load_weights, opened
-from onnxcam_converters.trust_program import lengths
+from onnxcam_converters.code_scan_torch_program import lengths
+from onnxcam_converters.torch_files import load_model, load_weights
 
 from onnxcam.converters import from_file
 from tests.conftest import Ran
@@ -248,7 +248,7 @@ def test_whole_modules(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_torchscript_that_writes() -> None:
     torch.jit.script(torchnets.make("Tiny").eval()).save("good.pt")
-    opened(Path("good.pt"), unsafe_pickle=False)
+    load_model(Path("good.pt"), unsafe_pickle=False)
     with zipfile.ZipFile("good.pt") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     code = next(name for name in members if name.endswith(".py") and b"forward" in members[name])

@@ -20,8 +20,8 @@ from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, tf
 from tests.converters.untrusted import refused, untrusted
 
-from onnxcam_converters.silence import muted  # isort: skip
-from onnxcam_converters.trust_tensorflow import reaches  # isort: skip
+from onnxcam_converters.quiet import without_native_stderr  # isort: skip
+from onnxcam_converters.code_scan_tensorflow import reaches  # isort: skip
 
 h5py = pytest.importorskip("h5py")
 TRACE = "trace.txt"
@@ -266,7 +266,7 @@ def test_one_line_and_none_of_tensorflows(network: dict[str, bytes]) -> None:
 
 
 def test_python_may_speak_while_the_rest_is_muted(capfd: pytest.CaptureFixture[str]) -> None:
-    with muted(), muted():
+    with without_native_stderr(), without_native_stderr():
         os.write(2, b"a log")
         print("a word", file=sys.stderr)
     os.write(2, b"after")

@@ -13,19 +13,19 @@ import numpy as np
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import kept, random_feed
-from onnxcam_converters.places import Place, layer_of_tensor, places
-from onnxcam_converters.scopes import layer_scopes
+from onnxcam_converters.code_scan import refuse_code
+from onnxcam_converters.code_scan_tensorflow import code_in_tflite
+from onnxcam_converters.inputs_outputs import random_feed, select_outputs
+from onnxcam_converters.layer_names import layers_by_scope
+from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.trust import refuse_code
-from onnxcam_converters.trust_tensorflow import code_in_tflite
 
 TOLERANCE = 1e-4
 QUANTISED_TOLERANCE = 0.2
 """How much of its magnitude a layer may differ: TFLite rounds in integers what ONNX Runtime rounds in floats."""
 
 
-class TFLiteModel:
+class TFLiteSource:
     """A TFLite file as a `Source`. Activations of quantised models are real numbers: dequantised."""
 
     def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int, unsafe: bool = False) -> None:
@@ -36,11 +36,11 @@ class TFLiteModel:
         refuse_code(path, code_in_tflite(path), unsafe)
         self._interpreter = _interpreter(path)
         self._inputs, self._outputs = _ends(self._interpreter)
-        if len(kept(self._outputs, outputs)) < len(self._outputs):
+        if len(select_outputs(self._outputs, outputs)) < len(self._outputs):
             raise ConversionError(f"'{path}' is converted with all its outputs, {', '.join(self._outputs)}")
         self._scopes, self._layers = _layers(self._interpreter.get_tensor_details())
         self._quantised = any(detail["quantization"][0] for detail in self._layers.values())
-        self._places: dict[str, Place] = {}
+        self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
         """Convert the file, and find its tensors in what came out."""
@@ -53,11 +53,11 @@ class TFLiteModel:
         activations = self.run(feeds, list(self._layers))
         wanted = {layer: activations[layer] for layer in self._layers if layer not in self._outputs}
         if self._quantised:
-            self._places = places(path, feeds, wanted, QUANTISED_TOLERANCE, among="DequantizeLinear")
+            self._layer_tensors = match_layers(path, feeds, wanted, QUANTISED_TOLERANCE, among="DequantizeLinear")
         else:
-            self._places = places(path, feeds, wanted, TOLERANCE)
+            self._layer_tensors = match_layers(path, feeds, wanted, TOLERANCE)
         precision = "int8" if self._quantised else "float32"
-        return Exported(bridge.exporter(), layer_of_tensor(self._places), precision=precision)
+        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors), precision=precision)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return a random feed."""
@@ -76,7 +76,7 @@ class TFLiteModel:
             self._interpreter.set_tensor(detail["index"], feeds[name])
         self._interpreter.invoke()
         known = [layer for layer in layers if layer in self._layers]
-        activations = {layer: self._placed(layer, self._real(self._layers[layer])) for layer in known}
+        activations = {layer: self._in_file_layout(layer, self._real(self._layers[layer])) for layer in known}
         return activations | {
             name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()
         }
@@ -90,8 +90,8 @@ class TFLiteModel:
         scale, zero = detail["quantization"]
         return ((array.astype(np.float32) - zero) * scale).astype(np.float32) if scale else array
 
-    def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
-        place = self._places.get(layer)
+    def _in_file_layout(self, layer: str, array: np.ndarray) -> np.ndarray:
+        place = self._layer_tensors.get(layer)
         return array if place is None else array.transpose(place.axes)
 
 
@@ -148,7 +148,7 @@ def _layers(details: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str
         and (detail["dtype"] == np.float32 or detail["quantization"][0])
         and len(detail["shape"]) > 1
     ]
-    scopes = layer_scopes(first[detail["index"]] for detail in real)
+    scopes = layers_by_scope(first[detail["index"]] for detail in real)
     return scopes, {scopes[scope]: detail for detail in real if (scope := _scope(first[detail["index"]])) in scopes}
 
 

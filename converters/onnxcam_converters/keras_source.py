@@ -16,10 +16,10 @@ import numpy as np
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import kept, random_feed
-from onnxcam_converters.places import Place, layer_of_tensor, places
+from onnxcam_converters.framework_errors import user_code_location
+from onnxcam_converters.inputs_outputs import random_feed, select_outputs
+from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.trouble import where
 
 TOLERANCE = 1e-4
 """How much of its magnitude a layer's output may differ in the file. Rounding moves some 1e-6; a fresh normalisation,
@@ -27,14 +27,14 @@ which all but passes its input on, 5e-4."""
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One call of a layer: its name within the layers around it, and what it returned."""
 
     path: tuple[str, ...]
     result: Any
 
 
-class KerasModel:
+class KerasSource:
     """A Keras model as a `Source`."""
 
     def __init__(self, model: Any, inputs: Any, outputs: Sequence[str] | None, opset: int) -> None:
@@ -52,9 +52,9 @@ class KerasModel:
             )
         self.framework = f"tensorflow {tf.__version__}, keras {keras.__version__}"
         self.model, self._kept, self._opset = model, outputs, opset
-        self._inputs = _signature(model, inputs)
+        self._inputs = _model_inputs(model, inputs)
         self._names: list[str] = []
-        self._places: dict[str, Place] = {}
+        self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
         """Trace the model, convert its graph, and find the layers in the file."""
@@ -72,10 +72,10 @@ class KerasModel:
         bridge.rename_scopes(model, scopes)
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
-        seen, results = self._listen(feeds)
+        seen, results = self._record(feeds)
         known = {name: y.numpy() for name, y in seen.items() if y.dtype.is_floating and name not in results}
-        self._places = places(path, feeds, known, TOLERANCE)
-        return Exported(bridge.exporter(), layer_of_tensor(self._places))
+        self._layer_tensors = match_layers(path, feeds, known, TOLERANCE)
+        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return a random feed."""
@@ -86,8 +86,8 @@ class KerasModel:
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return outputs and activations of an eager call."""
-        seen, results = self._listen(feeds)
-        activations = {layer: self._placed(layer, seen[layer].numpy()) for layer in layers if layer in seen}
+        seen, results = self._record(feeds)
+        activations = {layer: self._in_file_layout(layer, seen[layer].numpy()) for layer in layers if layer in seen}
         return activations | {name: result.numpy() for name, result in results.items()}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -98,36 +98,36 @@ class KerasModel:
         wanted = {name: tensor for name, tensor in tensors.items() if tensor.dtype.is_floating}
         with tf.GradientTape() as tape:
             tape.watch(list(wanted.values()))
-            seen, results = self._listen(tensors)
+            seen, results = self._record(tensors)
             total = tf.add_n([tf.reduce_sum(results[name] * seed) for name, seed in cotangents.items()])
         wanted |= {layer: seen[layer] for layer in layers if layer in seen}
         found = tape.gradient(total, list(wanted.values()))
         return {
-            name: self._placed(name, tf.convert_to_tensor(gradient).numpy())
+            name: self._in_file_layout(name, tf.convert_to_tensor(gradient).numpy())
             for name, gradient in zip(wanted, found, strict=True)
             if gradient is not None
         }
 
-    def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
-        place = self._places.get(layer)
+    def _in_file_layout(self, layer: str, array: np.ndarray) -> np.ndarray:
+        place = self._layer_tensors.get(layer)
         return array if place is None else array.transpose(place.axes)
 
-    def _listen(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Call the model; return the result of every layer, and the outputs, by name."""
+    def _record(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """LayerCall the model; return the result of every layer, and the outputs, by name."""
         tensors = [feeds[name] for name in self._inputs.names]
-        with listening(self.model) as calls:
+        with recorded_calls(self.model) as calls:
             results = self.model(*self._inputs.packed(tensors), training=False)
         return by_layer(calls), self._named(results, calls)
 
-    def _named(self, results: Any, calls: Sequence[Call]) -> dict[str, Any]:
+    def _named(self, results: Any, calls: Sequence[LayerCall]) -> dict[str, Any]:
         names = output_names(results, calls)
-        return kept(dict(zip(names, (tensor for _, tensor in flat(results)), strict=True)), self._kept)
+        return select_outputs(dict(zip(names, (tensor for _, tensor in flat(results)), strict=True)), self._kept)
 
     def _trace(self) -> tuple[Any, dict[str, str]]:
         """Return the model as a concrete function, and which of the graph's scopes is which layer's."""
         import tensorflow as tf
 
-        calls: list[Call] = []
+        calls: list[LayerCall] = []
         scopes: dict[str, str] = {}
 
         def forward(*tensors: Any) -> list[Any]:
@@ -141,20 +141,20 @@ class KerasModel:
         specs = [
             tf.TensorSpec(shape, dtype) for shape, dtype in zip(self._inputs.shapes, self._inputs.dtypes, strict=True)
         ]
-        with listening(self.model, calls, scopes), bridge.quiet():
+        with recorded_calls(self.model, calls, scopes), bridge.quiet():
             try:
                 return tf.function(forward, autograph=False).get_concrete_function(*specs), scopes
             except ConversionError:
                 raise
             except Exception as error:
-                place = where(error)
+                place = user_code_location(error)
                 raise ConversionError(
                     f"the model cannot be traced: {_reason(error)}" + (f" (at {place})" if place else "")
                 ) from error
 
 
 @dataclass(frozen=True)
-class Signature:
+class _ModelInputs:
     """What a model takes: its inputs, flat, and how they are packed for a call."""
 
     names: list[str]
@@ -163,7 +163,7 @@ class Signature:
     packed: Callable[[Sequence[Any]], Sequence[Any]]  # to the positional arguments of the call
 
 
-def _signature(model: Any, inputs: Any) -> Signature:
+def _model_inputs(model: Any, inputs: Any) -> _ModelInputs:
     import keras
 
     if isinstance(inputs, Mapping):
@@ -171,7 +171,7 @@ def _signature(model: Any, inputs: Any) -> Signature:
         if not getattr(model, "inputs", None):
             one = len(names) == 1
             pack = (lambda tensors: tensors) if one else lambda tensors: [dict(zip(names, tensors, strict=True))]
-            return Signature(names, shapes, [model.input_dtype] * len(names), pack)
+            return _ModelInputs(names, shapes, [model.input_dtype] * len(names), pack)
     if not getattr(model, "inputs", None):
         raise ConversionError(
             f"the model '{model.name}' does not say what it takes; "
@@ -185,7 +185,7 @@ def _signature(model: Any, inputs: Any) -> Signature:
         tuple(inputs[name]) if isinstance(inputs, Mapping) and name in inputs else tuple(tensor.shape)
         for name, tensor in zip(names, tensors, strict=True)
     ]
-    return Signature(
+    return _ModelInputs(
         unique(names),
         shapes,
         [tensor.dtype for tensor in tensors],
@@ -200,16 +200,16 @@ def _input_name(tensor: Any) -> str:
 
 
 @contextmanager
-def listening(
-    model: Any, calls: list[Call] | None = None, scopes: dict[str, str] | None = None
-) -> Iterator[list[Call]]:
+def recorded_calls(
+    model: Any, calls: list[LayerCall] | None = None, scopes: dict[str, str] | None = None
+) -> Iterator[list[LayerCall]]:
     """Write down each call of a layer of *model* as it returns, and the scope of the graph that it ran in.
 
     While this lasts the layers carry a wrapped ``call``; afterwards they are as they were.
     """
     import tensorflow as tf
 
-    heard: list[Call] = [] if calls is None else calls
+    heard: list[LayerCall] = [] if calls is None else calls
     around: list[str] = []
 
     def wrapped(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -225,7 +225,7 @@ def listening(
                 again = sum(call.path == path for call in heard)
                 scope = tf.compat.v1.get_default_graph().get_name_scope()
                 scopes[scope] = "/".join(path) + (f":{again}" if again else "")
-            heard.append(Call(path, result))
+            heard.append(LayerCall(path, result))
             return result
 
         return listened
@@ -242,7 +242,7 @@ def listening(
                 vars(layer)["call"] = call
 
 
-def by_layer(calls: Sequence[Call]) -> dict[str, Any]:
+def by_layer(calls: Sequence[LayerCall]) -> dict[str, Any]:
     """Return what each layer returned, by its path, ``encoder/conv1`` say, and by its name if that is unique.
 
     The second call of a shared layer is ``name:1``. Layers that return several tensors are left out.
@@ -262,7 +262,7 @@ def by_layer(calls: Sequence[Call]) -> dict[str, Any]:
     return results
 
 
-def output_names(results: Any, calls: Sequence[Call]) -> list[str]:
+def output_names(results: Any, calls: Sequence[LayerCall]) -> list[str]:
     """Return a name for each output: its key, or the outermost layer that returned it, or its number."""
     names = []
     for index, (path, tensor) in enumerate(flat(results)):

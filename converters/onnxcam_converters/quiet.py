@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def silenced(loggers: Sequence[str]) -> Iterator[None]:
+def without_warnings(loggers: Sequence[str]) -> Iterator[None]:
     """Silence warnings and the *loggers*, by name, and leave the process as it was."""
     levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     try:
@@ -26,7 +26,7 @@ def silenced(loggers: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def muted() -> Iterator[None]:
+def without_native_stderr() -> Iterator[None]:
     """Silence what compiled code writes to the standard error stream, which no logger of Python's sees.
 
     Python itself still writes there: `sys.stderr` is another way to the same place meanwhile.

@@ -10,8 +10,8 @@ from typing import Any
 
 from onnxcam import files, paths
 from onnxcam.errors import ConversionError
-from onnxcam_converters.pipeline import Conversion, Options, convert
-from onnxcam_converters.trouble import need
+from onnxcam_converters.framework_errors import import_framework
+from onnxcam_converters.pipeline import Conversion, ConversionOptions, convert
 
 PathLike = str | os.PathLike[str]
 
@@ -42,7 +42,7 @@ def from_pytorch(
         inputs: Names of the inputs; default: the parameters of ``forward``.
         outputs: Names of the outputs; of a model that returns a dict, which of them to keep.
         opset: The opset; default: the exporter's.
-        **options: `onnxcam_converters.pipeline.Options`: preprocess, labels, task, expose, gradients, precision, …
+        **options: Fields of `onnxcam_converters.pipeline.ConversionOptions`.
 
     Raises:
         ConversionError: with one line that says what is wrong and where.
@@ -50,9 +50,9 @@ def from_pytorch(
     Example:
         >>> from_pytorch(model, "model.onnx", torch.rand(1, 3, 224, 224), preprocess="imagenet", expose=["layer4"])
     """
-    from onnxcam_converters.pytorch import TorchSource
+    from onnxcam_converters.torch_source import TorchSource
 
-    wish = Options(**options)
+    wish = ConversionOptions(**options)
     source = TorchSource(model, example, dynamic=dynamic, inputs=inputs, outputs=outputs, opset=opset)
     return convert(source, path, wish)
 
@@ -83,10 +83,12 @@ def from_tensorflow(
     Raises:
         ConversionError: with one line that says what is wrong and where.
     """
-    from onnxcam_converters.tensorflow import source
+    from onnxcam_converters.tensorflow_source import tensorflow_source
 
-    wish = Options(**options)
-    made = source(model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle)
+    wish = ConversionOptions(**options)
+    made = tensorflow_source(
+        model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle
+    )
     return convert(made, path, wish)
 
 
@@ -125,9 +127,9 @@ def from_file(
     read = [file] if weights is None else [file, weights]
     files.require_writable(Path(path), read, overwrite=options.get("overwrite", False))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and paths.kind(file) == "missing":
-        from onnxcam_converters.torchfiles import called, load_weights
+        from onnxcam_converters.torch_files import load_weights, make_model
 
-        model = called(text, arguments or {})
+        model = make_model(text, arguments or {})
         if _of_keras(model):
             return from_tensorflow(model, path, signature=signature, opset=opset, **words)
         if weights is not None:
@@ -143,14 +145,16 @@ def from_file(
     if file.is_dir() or file.suffix.lower() in TENSORFLOW:
         return from_tensorflow(file, path, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle, **words)
     if file.suffix.lower() in PYTORCH:
-        from onnxcam_converters.torchfiles import opened
+        from onnxcam_converters.torch_files import load_model
 
-        return _from_pytorch(opened(file, unsafe_pickle), path, example, {"dynamic": dynamic, "opset": opset, **words})
+        return _from_pytorch(
+            load_model(file, unsafe_pickle), path, example, {"dynamic": dynamic, "opset": opset, **words}
+        )
     raise ConversionError(_unknown(file))
 
 
 def _from_pytorch(model: Any, path: PathLike, specs: Sequence[str], words: Mapping[str, Any]) -> Conversion:
-    from onnxcam_converters.torchmodel import example_of, parse_example
+    from onnxcam_converters.torch_call import example_of, parse_example
 
     known = example_of(model) if not specs else None
     example = parse_example(specs or [PICTURE]) if known is None else known
@@ -161,7 +165,7 @@ def _from_pytorch(model: Any, path: PathLike, specs: Sequence[str], words: Mappi
 
 
 def _module(model: Any, source: str) -> Any:
-    torch = need("torch", "PyTorch")
+    torch = import_framework("torch", "PyTorch")
     if not isinstance(model, torch.nn.Module):
         raise ConversionError(
             f"{source} returns a {type(model).__name__}; it must return an nn.Module or a Keras model"

@@ -11,17 +11,17 @@ import numpy as np
 from onnxcam.errors import ConversionError, nearest
 from onnxcam.graph.io import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import kept, random_feed
-from onnxcam_converters.places import Place, layer_of_tensor, places
-from onnxcam_converters.scopes import layer_scopes
+from onnxcam_converters.code_scan import refuse_code
+from onnxcam_converters.code_scan_tensorflow import code_in_graph, code_in_saved_model
+from onnxcam_converters.inputs_outputs import random_feed, select_outputs
+from onnxcam_converters.layer_names import layers_by_scope
+from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.trust import refuse_code
-from onnxcam_converters.trust_tensorflow import code_in_graph, code_in_saved_model
 
 TOLERANCE = 1e-4  # as for Keras models
 
 
-class GraphModel:
+class TensorFlowGraphSource:
     """A TensorFlow graph whose variables are constants, as a `Source`.
 
     Args:
@@ -52,7 +52,7 @@ class GraphModel:
         except ValueError as error:
             raise ConversionError(f"the graph is not valid: {first_line(error)}; export it again") from None
         self._scopes, self._layers = _layers(self._function.graph, self._inputs.values(), self._outputs.values())
-        self._places: dict[str, Place] = {}
+        self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
         """Convert the graph, and find the layers in the file."""
@@ -61,8 +61,8 @@ class GraphModel:
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
         names = [name for name in self._layers if name not in self._outputs]
-        self._places = places(path, feeds, self._fetch(feeds, self._tensors(names)), TOLERANCE)
-        return Exported(bridge.exporter(), layer_of_tensor(self._places))
+        self._layer_tensors = match_layers(path, feeds, self._fetch(feeds, self._tensors(names)), TOLERANCE)
+        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return a random feed."""
@@ -81,7 +81,7 @@ class GraphModel:
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return outputs and activations as TensorFlow computes them."""
         found = self._fetch(feeds, self._tensors(layers) | self._outputs)
-        return {name: self._placed(name, array) for name, array in found.items()}
+        return {name: self._in_file_layout(name, array) for name, array in found.items()}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return gradients by tf.gradients; nothing where an operation has none."""
@@ -103,7 +103,7 @@ class GraphModel:
             results = self._call(fed, [tf.convert_to_tensor(gradient) for gradient in connected.values()], values)
         except tf.errors.NotFoundError:  # a function that is compiled whole, as for grouped convolutions, has none
             return {}
-        return {name: self._placed(name, array) for name, array in zip(connected, results, strict=True)}
+        return {name: self._in_file_layout(name, array) for name, array in zip(connected, results, strict=True)}
 
     def _fetch(self, feeds: Arrays, wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
         fed = [self._tensor(tensor) for tensor in self._inputs.values()]
@@ -123,14 +123,14 @@ class GraphModel:
     def _tensors(self, layers: Sequence[str]) -> dict[str, str]:
         return {layer: self._layers[layer] for layer in layers if layer in self._layers}
 
-    def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
-        place = self._places.get(layer)
+    def _in_file_layout(self, layer: str, array: np.ndarray) -> np.ndarray:
+        place = self._layer_tensors.get(layer)
         return array if place is None else array.transpose(place.axes)
 
 
 def saved_model(
     path: Path, signature: str | None, outputs: Sequence[str] | None, opset: int, unsafe: bool = False
-) -> GraphModel:
+) -> TensorFlowGraphSource:
     """Return one signature of the SavedModel in the folder *path*."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -149,17 +149,17 @@ def saved_model(
         except Exception as error:
             raise ConversionError(f"'{path}' cannot be loaded: {first_line(error)}") from error
     inputs, ends = sorted(called.structured_input_signature[1]), sorted(called.structured_outputs)
-    return GraphModel(
+    return TensorFlowGraphSource(
         graph_def,
         {name: tensor.name for name, tensor in zip(inputs, frozen.inputs, strict=True)},
-        kept({name: tensor.name for name, tensor in zip(ends, frozen.outputs, strict=True)}, outputs),
+        select_outputs({name: tensor.name for name, tensor in zip(ends, frozen.outputs, strict=True)}, outputs),
         opset,
     )
 
 
 def frozen_graph(
     path: Path, inputs: Any, outputs: Sequence[str] | None, opset: int, unsafe: bool = False
-) -> GraphModel:
+) -> TensorFlowGraphSource:
     """Return the frozen graph in the file *path*, between *inputs* and *outputs*."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -182,7 +182,7 @@ def frozen_graph(
         )
     known = [node.name for node in graph_def.node]
     refuse_code(path, code_in_graph(graph_def, outputs), unsafe)
-    return GraphModel(
+    return TensorFlowGraphSource(
         graph_def,
         {name.partition(":")[0]: _tensor(name, known) for name in inputs},
         {name.partition(":")[0]: _tensor(name, known) for name in outputs},
@@ -227,7 +227,7 @@ def _candidates(graph_def: Any) -> tuple[list[str], list[str]]:
 def _layers(graph: Any, inputs: Any, outputs: Any) -> tuple[dict[str, str], dict[str, str]]:
     """Return the layer of each scope, and for each layer the one tensor that leaves it, the innermost layers first."""
     active = _dependents(graph, list(inputs))
-    scopes = layer_scopes(op.name for op in active if not op.name.startswith("Func/"))  # these hand over arguments
+    scopes = layers_by_scope(op.name for op in active if not op.name.startswith("Func/"))  # these hand over arguments
     members: dict[str, set[Any]] = {}
     for op in active:
         for scope in _around(op.name):

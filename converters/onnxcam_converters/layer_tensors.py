@@ -20,7 +20,7 @@ from onnxcam_converters.source import Arrays
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerTensor:
     """A tensor of the file, how the framework's axes are permuted in it, and by how much the two differ."""
 
     tensor: str
@@ -28,9 +28,9 @@ class Place:
     error: float
 
 
-def places(
+def match_layers(
     path: Path, feeds: Arrays, activations: Arrays, tolerance: float, among: str | None = None
-) -> dict[str, Place]:
+) -> dict[str, LayerTensor]:
     """Return for each of the *activations*, the framework's, the tensor of the file at *path* that equals it best.
 
     Equal is what differs by no more than *tolerance* of its mean magnitude; of equally good tensors the first is taken.
@@ -39,7 +39,7 @@ def places(
     """
     tensors = _tensors(path, feeds, among)
     traits = {name: _traits(array) for name, array in tensors.items()}
-    found: dict[str, Place] = {}
+    found: dict[str, LayerTensor] = {}
     for layer, wanted in activations.items():
         lengths, magnitude = _traits(wanted)
         if not magnitude:  # a dead layer equals every dead layer
@@ -51,11 +51,11 @@ def places(
             for axes in _orders(wanted.ndim):
                 moved = wanted.transpose(axes)
                 if moved.shape == array.shape and (error := _magnitude(array - moved) / magnitude) < best:
-                    found[layer], best = Place(name, axes, error), error
+                    found[layer], best = LayerTensor(name, axes, error), error
     return found
 
 
-def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
+def layers_by_tensor(found: Mapping[str, LayerTensor]) -> dict[str, str]:
     """Return the layer that made each tensor: that which equals it best.
 
     Of several the first: those behind it (dropout, a block around it) only pass it on.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from onnxcam.errors import ConversionError
-from onnxcam_converters import torchexport
+from onnxcam_converters import torch_export
+from onnxcam_converters.framework_errors import describe, import_framework
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.torchmodel import Call, device_of, evaluating, frozen, hooked, outputs_of
-from onnxcam_converters.trouble import need, reason
+from onnxcam_converters.torch_call import ModuleCall, device_of, evaluating, frozen, hooked, outputs_of
 
 DYNAMIC = ("none", "batch", "size")
 """Which axes the file leaves open: none, the batch, or the batch and the axes of space."""
@@ -46,13 +46,13 @@ class TorchSource:
         outputs: Sequence[str] | None = None,
         opset: int | None = None,
     ) -> None:
-        torch = need("torch", "PyTorch")
+        torch = import_framework("torch", "PyTorch")
         if dynamic not in DYNAMIC:
             raise ConversionError(f"dynamic={dynamic!r} is unknown; give one of {', '.join(DYNAMIC)}")
         self.framework = f"torch {torch.__version__}"
         self.program = model if isinstance(model, torch.export.ExportedProgram) else None
         self.module = model if self.program is None else _module(self.program)
-        self.call = Call.of(self.module, example, inputs)
+        self.call = ModuleCall.of(self.module, example, inputs)
         self.opset = opset
         self._device = device_of(self.module)
         self._tensors = [x.detach().to(self._device) for x in self.call.tensors]
@@ -67,8 +67,8 @@ class TorchSource:
 
     def export(self, path: Path) -> Exported:
         """Write the file by the newer exporter, by the older one where that fails."""
-        with torchexport.quiet(), evaluating(self.module):
-            return torchexport.export(self, path)
+        with torch_export.quiet(), evaluating(self.module):
+            return torch_export.export(self, path)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return random numbers in the shape of the example, with another batch where that is open."""
@@ -82,7 +82,7 @@ class TorchSource:
         import torch
 
         kept: dict[str, Any] = {}
-        with torch.inference_mode(), torchexport.quiet(), evaluating(self.module), hooked(self.module, layers, kept):
+        with torch.inference_mode(), torch_export.quiet(), evaluating(self.module), hooked(self.module, layers, kept):
             results = outputs_of(self._called(self._leaves(feeds)), self.outputs)
         return {name: array for name, tensor in {**results, **kept}.items() if (array := _array(tensor)) is not None}
 
@@ -95,7 +95,7 @@ class TorchSource:
         kept: dict[str, Any] = {}
         with (
             torch.enable_grad(),
-            torchexport.quiet(),
+            torch_export.quiet(),
             evaluating(self.module),
             frozen(self.module),
             hooked(self.module, layers, kept),
@@ -128,22 +128,22 @@ class TorchSource:
 
     def _open_axes(self, dynamic: str) -> dict[str, dict[int, str]]:
         if self.program is not None:
-            return torchexport.symbolic(self.program, self.call.names)
+            return torch_export.symbolic(self.program, self.call.names)
         return {
             name: _axes(x, dynamic, self._tensors[0]) for name, x in zip(self.call.names, self._tensors, strict=True)
         }
 
     def _try(self) -> Any:
-        """Call the model once, as it will be called."""
+        """ModuleCall the model once, as it will be called."""
         import torch
 
         try:
-            with torch.inference_mode(), torchexport.quiet(), evaluating(self.module):
+            with torch.inference_mode(), torch_export.quiet(), evaluating(self.module):
                 return self._called(self._tensors)
         except Exception as error:
             shapes = ", ".join(f"{n} {list(x.shape)}" for n, x in zip(self.call.names, self._tensors, strict=True))
             raise ConversionError(
-                f"the model cannot be called with {shapes}: {reason(error)}; give the shape that it takes (--input)"
+                f"the model cannot be called with {shapes}: {describe(error)}; give the shape that it takes (--input)"
             ) from error
 
     def _called(self, tensors: Sequence[Any]) -> Any:
@@ -161,10 +161,10 @@ class TorchSource:
 
 def _module(program: Any) -> Any:
     try:
-        with torchexport.quiet():
+        with torch_export.quiet():
             return program.module()
     except Exception as error:
-        raise ConversionError(f"the program cannot be run: {reason(error)}; export it again") from error
+        raise ConversionError(f"the program cannot be run: {describe(error)}; export it again") from error
 
 
 def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:

@@ -13,7 +13,7 @@ from onnxcam.errors import ConversionError, nearest
 
 
 @dataclass
-class Call:
+class ModuleCall:
     """How a module is called: its arguments, whose tensors are the inputs of the file in their order."""
 
     args: tuple[Any, ...]
@@ -21,7 +21,7 @@ class Call:
     names: list[str]
 
     @classmethod
-    def of(cls, module: Any, example: Any, names: Sequence[str] | None = None) -> Call:
+    def of(cls, module: Any, example: Any, names: Sequence[str] | None = None) -> ModuleCall:
         """Read an *example*: a tensor, a tuple of them, or a dict by parameter; other keys name what comes in order."""
         import torch
         from torch.utils import _pytree as tree

@@ -15,20 +15,20 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ConversionError
 from onnxcam.structure.layer import module_names
-from onnxcam_converters.silence import silenced
+from onnxcam_converters.framework_errors import describe
+from onnxcam_converters.quiet import without_warnings
 from onnxcam_converters.source import Exported
-from onnxcam_converters.torchmodel import outputs_of
-from onnxcam_converters.trouble import reason
+from onnxcam_converters.torch_call import outputs_of
 
 if TYPE_CHECKING:
-    from onnxcam_converters.pytorch import TorchSource
+    from onnxcam_converters.torch_source import TorchSource
 
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
 def quiet() -> AbstractContextManager[None]:
     """Silence PyTorch's exporters."""
-    return silenced(_LOGGERS)
+    return without_warnings(_LOGGERS)
 
 
 def export(source: TorchSource, path: Path) -> Exported:
@@ -44,7 +44,7 @@ def export(source: TorchSource, path: Path) -> Exported:
     except Exception as error:
         if source.program is not None or _depends_on_data(error):
             raise _cannot(error) from error
-        why = f"PyTorch's newer exporter refused the model ({reason(error)}): the older one wrote it"
+        why = f"PyTorch's newer exporter refused the model ({describe(error)}): the older one wrote it"
         try:
             return _by_tracing(source, path, [why])
         except Exception as second:
@@ -52,9 +52,9 @@ def export(source: TorchSource, path: Path) -> Exported:
 
 
 def _cannot(error: Exception, second: Exception | None = None) -> ConversionError:
-    text = f"the model cannot be exported: {reason(error)}"
+    text = f"the model cannot be exported: {describe(error)}"
     if second is not None:
-        text += f"; nor by the older exporter: {reason(second)}"
+        text += f"; nor by the older exporter: {describe(second)}"
     if _depends_on_data(error):
         text += "; its control flow depends on the data: use torch.where or torch.cond there"
     return ConversionError(text)

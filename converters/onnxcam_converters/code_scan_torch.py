@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from onnxcam_converters.trust_program import code_in_program
+from onnxcam_converters.code_scan_torch_program import code_in_program
 
 Records: TypeAlias = "Mapping[str, Callable[[], bytes]]"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError
-from onnxcam_converters.trust import refuse_bomb
+from onnxcam_converters.code_scan import refuse_bomb
 
 LAMBDA = "Python code (a Lambda layer), which is not run"
 CODE = {

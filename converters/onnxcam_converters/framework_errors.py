@@ -15,7 +15,7 @@ _OURS = str(Path(__file__).parent)
 _FRAMEWORKS = re.compile(r"[/\\]site-packages[/\\](torch|tensorflow|keras|tf2onnx|jax|onnx\w*)[/\\]|^<")
 
 
-def need(module: str, name: str, extra: str = "") -> Any:
+def import_framework(module: str, name: str, extra: str = "") -> Any:
     """Import a framework; ConversionError that says which extra to install where it is not there."""
     try:
         return importlib.import_module(module)
@@ -25,20 +25,20 @@ def need(module: str, name: str, extra: str = "") -> Any:
         ) from None
 
 
-def reason(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return what *error* says first, and the place in the user's code that it comes from."""
-    place = where(error)
-    return first_sentence(error) + (f" (at {place})" if place else "")
+    place = user_code_location(error)
+    return innermost_message(error) + (f" (at {place})" if place else "")
 
 
-def first_sentence(error: BaseException) -> str:
+def innermost_message(error: BaseException) -> str:
     """Return the first line of the innermost message."""
     inner = list(_chain(error))[-1]
     lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(inner).__name__
 
 
-def where(error: BaseException) -> str:
+def user_code_location(error: BaseException) -> str:
     """Return ``file.py:12`` of the last line outside the frameworks that *error* came through, or nothing."""
     places = [
         f"{frame.filename}:{frame.lineno}"

@@ -34,7 +34,7 @@ def refuse_code(path: Path, found: Iterable[str], unsafe: bool) -> None:
         raise ConversionError(f"'{path}' holds {first}; give --unsafe-pickle if you trust whoever made the file")
 
 
-def members(path: Path) -> list[str]:
+def archive_members(path: Path) -> list[str]:
     """Return the names in the zip archive at *path*, none where it is no archive; refuse bombs and deceptive names."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -13,18 +13,18 @@ from typing import Any
 
 from onnxcam import paths
 from onnxcam.errors import ConversionError, nearest
-from onnxcam_converters.torchexport import quiet
-from onnxcam_converters.torchsizes import refuse_short
-from onnxcam_converters.trouble import first_sentence, need, reason
-from onnxcam_converters.trust import members, refuse_code
-from onnxcam_converters.trust_torch import PICKLED, code_in_program_file, code_in_script, is_pickle, tensors_only
+from onnxcam_converters.code_scan import archive_members, refuse_code
+from onnxcam_converters.code_scan_torch import PICKLED, code_in_program_file, code_in_script, is_pickle, tensors_only
+from onnxcam_converters.framework_errors import describe, import_framework, innermost_message
+from onnxcam_converters.torch_archive import refuse_truncated
+from onnxcam_converters.torch_export import quiet
 
 SHOWN = 5  # keys that do not match are named, the rest counted
 WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
-def called(source: str, arguments: Mapping[str, Any]) -> Any:
+def make_model(source: str, arguments: Mapping[str, Any]) -> Any:
     """Return what the callable *source*, ``package.module:name``, makes; modules in the current folder count too."""
     home, _, name = source.partition(":")
     if os.getcwd() not in sys.path:
@@ -35,13 +35,13 @@ def called(source: str, arguments: Mapping[str, Any]) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (home == error.name or home.startswith(f"{error.name}.")):
             raise ConversionError(
-                f"module {home!r} cannot be imported: {reason(error)}; install what it needs"
+                f"module {home!r} cannot be imported: {describe(error)}; install what it needs"
             ) from error
         raise ConversionError(
             f"there is no module {home!r} in the current folder or on Python's path; check the name, or set PYTHONPATH"
         ) from None
     except Exception as error:
-        raise ConversionError(f"module {home!r} cannot be imported: {reason(error)}") from error
+        raise ConversionError(f"module {home!r} cannot be imported: {describe(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise ConversionError(f"{home!r} has no {name!r}.{nearest(part, [n for n in dir(found) if n[0] != '_'])}")
@@ -56,20 +56,20 @@ def called(source: str, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConversionError(
-            f"{source}({given}) failed: {reason(error)}; arguments are given by --arg key=value"
+            f"{source}({given}) failed: {describe(error)}; arguments are given by --arg key=value"
         ) from error
 
 
-def opened(path: Path, unsafe_pickle: bool) -> Any:
+def load_model(path: Path, unsafe_pickle: bool) -> Any:
     """Return the ExportedProgram, the TorchScript module or, if pickles are trusted, the ``nn.Module`` in *path*."""
-    torch = need("torch", "PyTorch")
+    torch = import_framework("torch", "PyTorch")
     paths.check_file(path, ConversionError, "model")
-    names = members(path)
+    names = archive_members(path)
     if path.suffix.lower() == ".pt2" or any(name.endswith("archive_format") for name in names):
         return _program(path, unsafe_pickle)
     if any("/code/" in name for name in names):
         refuse_code(path, code_in_script(path), unsafe_pickle)
-        refuse_short(path)
+        refuse_truncated(path)
         with _readable(path):
             return torch.jit.load(str(path), map_location="cpu")
     found = _loaded(path, unsafe_pickle)
@@ -100,13 +100,13 @@ def _readable(path: Path) -> Iterator[None]:
         with quiet():
             yield
     except Exception as error:
-        why = first_sentence(error).partition(". Please check the warnings above")[0]
+        why = innermost_message(error).partition(". Please check the warnings above")[0]
         raise ConversionError(f"'{path}' cannot be read by this PyTorch: {why}; export it again") from error
 
 
 def load_weights(module: Any, path: Path, unsafe_pickle: bool) -> None:
     """Put the weights in *path* into *module*; ConversionError where they are not exactly its own."""
-    torch = need("torch", "PyTorch")
+    torch = import_framework("torch", "PyTorch")
     state = _state(_loaded(path, unsafe_pickle), path)
     wanted = module.state_dict()
     state = _without_prefix(state, wanted)
@@ -134,13 +134,13 @@ def _some(keys: Iterable[str]) -> str:
 
 
 def _loaded(path: Path, unsafe_pickle: bool) -> Any:
-    torch = need("torch", "PyTorch")
+    torch = import_framework("torch", "PyTorch")
     paths.check_file(path, ConversionError, "weight file")
-    members(path)
+    archive_members(path)
     try:
         if path.suffix.lower() == ".safetensors":
-            return need("safetensors.torch", "safetensors").load_file(str(path))
-        refuse_short(path)
+            return import_framework("safetensors.torch", "safetensors").load_file(str(path))
+        refuse_truncated(path)
         with quiet():
             return torch.load(path, map_location="cpu", weights_only=not unsafe_pickle)
     except ConversionError:
@@ -148,7 +148,7 @@ def _loaded(path: Path, unsafe_pickle: bool) -> Any:
     except Exception as error:
         if not unsafe_pickle and _wants_more(error) and is_pickle(path):
             refuse_code(path, [f"{PICKLED}: save the state_dict() alone"], unsafe_pickle)
-        why = "" if isinstance(error, pickle.UnpicklingError) else f": {first_sentence(error)}"
+        why = "" if isinstance(error, pickle.UnpicklingError) else f": {innermost_message(error)}"
         raise ConversionError(f"'{path}' is no PyTorch file, or a truncated one{why}; fetch it again") from error
 
 

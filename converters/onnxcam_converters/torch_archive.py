@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError
-from onnxcam_converters.silence import silenced
+from onnxcam_converters.quiet import without_warnings
 
 
-def refuse_short(path: Path) -> None:
+def refuse_truncated(path: Path) -> None:
     """Raise ConversionError where a tensor in the archive at *path* has more numbers than its record holds."""
     import torch
 
@@ -31,9 +31,9 @@ def refuse_short(path: Path) -> None:
 
 def _storages(pickled: bytes) -> Iterator[tuple[str, int]]:
     """Yield the record and the bytes of each tensor that a pickle asks for."""
-    unpickler = _Asked(io.BytesIO(pickled))
+    unpickler = _StorageReader(io.BytesIO(pickled))
     try:
-        with silenced(()):  # PyTorch deprecates the classes that its own files name
+        with without_warnings(()):  # PyTorch deprecates the classes that its own files name
             unpickler.load()
     except Exception:  # PyTorch says what is wrong
         return
@@ -42,7 +42,7 @@ def _storages(pickled: bytes) -> Iterator[tuple[str, int]]:
             yield str(asked[2]), asked[4] * getattr(asked[1], "itemsize", 1)
 
 
-class _Nothing:
+class _Inert:
     """Stands for every class and function: it does nothing, whatever it is called with."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
@@ -58,7 +58,7 @@ class _Nothing:
         """Add nothing."""
 
 
-class _Asked(pickle.Unpickler):
+class _StorageReader(pickle.Unpickler):
     """Reads a pickle without running anything, and keeps which storages it asks for."""
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -70,9 +70,9 @@ class _Asked(pickle.Unpickler):
         import torch
 
         dtype = getattr(getattr(torch, name, None), "dtype", None) if name.endswith("Storage") else None
-        return type(name, (_Nothing,), {"itemsize": getattr(dtype, "itemsize", 1)})
+        return type(name, (_Inert,), {"itemsize": getattr(dtype, "itemsize", 1)})
 
     def persistent_load(self, pid: Any) -> Any:
         """Write down what is asked for."""
         self.asked.append(pid)
-        return _Nothing()
+        return _Inert()

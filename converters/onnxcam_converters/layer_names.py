@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 _NUMBER = re.compile(r"_\d+$")
 
 
-def layer_scopes(operations: Iterable[str]) -> dict[str, str]:
+def layers_by_scope(operations: Iterable[str]) -> dict[str, str]:
     """Return the layer of each scope, and of each scope around it, in which one of the *operations* is.
 
     What all share, the model itself, is taken off. Keras 3 opens the scope of a layer twice, to build and to call it,

@@ -36,7 +36,7 @@ def _length(axis: int, length: int | None, last: int) -> int:
     return CHANNELS if axis == last and last > 2 else LENGTH
 
 
-def kept(outputs: Mapping[str, T], wanted: Sequence[str] | None) -> dict[str, T]:
+def select_outputs(outputs: Mapping[str, T], wanted: Sequence[str] | None) -> dict[str, T]:
     """Return the *wanted* of the *outputs*, all for None; ConversionError where one is missing."""
     missing = next((name for name in wanted or () if name not in outputs), None)
     if missing is not None:

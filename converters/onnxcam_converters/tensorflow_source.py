@@ -14,16 +14,16 @@ from typing import Any, TypeAlias
 
 from onnxcam import paths
 from onnxcam.errors import ConversionError
+from onnxcam_converters.framework_errors import import_framework
 from onnxcam_converters.source import Source
 from onnxcam_converters.tf2onnx_bridge import OPSETS, quiet
-from onnxcam_converters.trouble import need
 
 Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
 
 _SUFFIXES = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".pb": "frozen", ".tflite": "tflite"}
 
 
-def source(
+def tensorflow_source(
     model: Any,
     *,
     inputs: Names | None = None,
@@ -48,13 +48,13 @@ def source(
         ConversionError: nothing that TensorFlow or Keras reads, or TensorFlow is not installed.
     """
     with quiet():
-        need("tensorflow", "TensorFlow")
-        need("tf2onnx", "tf2onnx", "tensorflow")
+        import_framework("tensorflow", "TensorFlow")
+        import_framework("tf2onnx", "tf2onnx", "tensorflow")
     opset = _supported(opset)
     if not isinstance(model, str | os.PathLike):
-        from onnxcam_converters.keras_model import KerasModel
+        from onnxcam_converters.keras_source import KerasSource
 
-        return KerasModel(model, inputs, outputs, opset)
+        return KerasSource(model, inputs, outputs, opset)
     path = Path(model)
     folder = paths.kind(path) == "folder"
     if not folder:
@@ -62,14 +62,14 @@ def source(
     kind = "saved" if folder else _SUFFIXES.get(path.suffix.lower())
     if kind == "keras":
         from onnxcam_converters.keras_file import load
-        from onnxcam_converters.keras_model import KerasModel
+        from onnxcam_converters.keras_source import KerasSource
 
-        return KerasModel(load(path, unsafe_pickle), inputs, outputs, opset)
+        return KerasSource(load(path, unsafe_pickle), inputs, outputs, opset)
     if kind == "tflite":
-        from onnxcam_converters.tflite_model import TFLiteModel
+        from onnxcam_converters.tflite_source import TFLiteSource
 
-        return TFLiteModel(path, outputs, opset, unsafe_pickle)
-    from onnxcam_converters.graph_model import frozen_graph, saved_model
+        return TFLiteSource(path, outputs, opset, unsafe_pickle)
+    from onnxcam_converters.tensorflow_graph_source import frozen_graph, saved_model
 
     if kind == "saved":
         return saved_model(path, signature, outputs, opset, unsafe_pickle)
