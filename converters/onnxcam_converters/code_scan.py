@@ -1,14 +1,14 @@
-"""Files that could run code, or touch other files, are refused before a framework reads them.
+"""Refuse files that could run code or touch other files, before a framework reads them.
 
 ::
 
-    trust             the refusal, archives that would fill the disk
-    trust_torch       pickles, .pt2 archives, TorchScript
-    trust_program     the strings of an exported program that PyTorch evaluates
-    trust_keras       .keras and .h5
-    trust_tensorflow  operations of SavedModels, frozen graphs and TFLite files
+    code_scan                the refusal; archives that would fill the disk
+    code_scan_torch          pickles, .pt2 archives, TorchScript
+    code_scan_torch_program  strings of an exported program that PyTorch evaluates
+    code_scan_keras          .keras and .h5
+    code_scan_tensorflow     operations of SavedModels, frozen graphs and TFLite files
 
-Each of them yields what it found, as words that follow "the file holds".
+Each scan yields its findings as text that follows "the file holds".
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ from pathlib import Path
 from onnxcam.errors import ConversionError
 
 LARGEST = 64 << 30
-"""Bytes that an archive may unpack to."""
+"""Largest unpacked size of an archive, in bytes."""
 DENSE = 256 << 20
-"""Bytes from which on an archive must not be packed more densely than `RATIO`."""
+"""Unpacked size in bytes above which the compression ratio may not exceed `RATIO`."""
 RATIO = 100
 
 
 def refuse_code(path: Path, found: Iterable[str], unsafe: bool) -> None:
-    """Raise ConversionError with the first of *found*, what could run code in the file at *path*, unless *unsafe*."""
+    """Raise ConversionError with the first finding in the file at *path*, unless *unsafe*."""
     first = None if unsafe else next(iter(found), None)
     if first is not None:
         raise ConversionError(f"'{path}' holds {first}; give --unsafe-pickle if you trust whoever made the file")
 
 
 def archive_members(path: Path) -> list[str]:
-    """Return the names in the zip archive at *path*, none where it is no archive; refuse bombs and deceptive names."""
+    """Return the names in the zip archive at *path*; empty if it is no archive.
+
+    Raises:
+        ConversionError: The archive unpacks to too much, has a name twice, or a name outside its folder.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -50,7 +54,7 @@ def archive_members(path: Path) -> list[str]:
 
 
 def refuse_bomb(path: Path, size: int) -> None:
-    """Raise ConversionError where the file at *path* unpacks to *size* bytes, more than any model."""
+    """Raise ConversionError if *size*, the unpacked bytes of the file at *path*, is larger than any model."""
     if size > LARGEST or (size > DENSE and size > RATIO * path.stat().st_size):
         raise ConversionError(
             f"'{path}' says that it unpacks to {size / (1 << 30):,.1f} GiB, as no model does; check where it is from"

@@ -1,4 +1,4 @@
-"""The strings of an exported program: PyTorch evaluates some of them and writes others into Python code."""
+"""Scan the strings of an exported program: PyTorch evaluates some of them and writes others into Python code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PLAIN = (
 
 
 def code_in_program(text: bytes) -> Iterator[str]:
-    """Yield the strings of the program, JSON, that are more than names, known operators and sums of lengths."""
+    """Yield the strings of the program (JSON) other than names, known operators and arithmetic on lengths."""
     try:
         program = json.loads(text)
     except (ValueError, RecursionError):  # PyTorch cannot read it either
@@ -80,7 +80,7 @@ def _check(key: str) -> Callable[[str], Any]:
 
 
 def lengths(text: str) -> bool:
-    """Tell whether *text* only compares and combines numbers and lengths of tensors."""
+    """Return whether *text* only compares and combines numbers and lengths of tensors."""
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -111,7 +111,7 @@ def _of_module(module: str, name: str) -> bool:
 
 
 def _explodes(node: ast.AST) -> bool:
-    """Tell whether this is a power of a power, or one with a number that nobody can write out."""
+    """Return whether *node* is a power of a power, or has an exponent above `_EXPONENT`."""
     if not _is_power(node):
         return False
     inside = [each for child in ast.iter_child_nodes(node) for each in ast.walk(child)]
@@ -127,7 +127,7 @@ def _is_power(node: ast.AST) -> bool:
 
 
 def _inputs(text: str) -> bool:
-    """Tell whether *text*, how the arguments are nested, names no class to be imported, and keywords that are names."""
+    """Return whether *text*, the structure of the arguments, imports no class and has valid keyword names."""
     if not text or not _nested(text):
         return not text
     arguments = json.loads(text)[1]["children_spec"]
@@ -136,7 +136,7 @@ def _inputs(text: str) -> bool:
 
 
 def _nested(text: str) -> bool:
-    """Tell whether *text*, how values are nested, names no class to be imported."""
+    """Return whether *text*, a structure of nested values, imports no class."""
     try:
         return not text or all(map(_importless, _nodes(json.loads(text)[1])))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):

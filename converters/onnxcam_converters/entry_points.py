@@ -1,4 +1,4 @@
-"""The functions for users: from PyTorch, from TensorFlow, from whatever a file holds."""
+"""Public functions: convert from PyTorch, from TensorFlow, from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PathLike = str | os.PathLike[str]
 PYTORCH = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 TENSORFLOW = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
 PICTURE = "1x3x224x224"
-"""The input of a PyTorch model where nobody says it."""
+"""Default input of a PyTorch model."""
 
 
 def from_pytorch(
@@ -32,29 +32,29 @@ def from_pytorch(
     opset: int | None = None,
     **options: Any,
 ) -> Conversion:
-    """Write a PyTorch model to *path* as ONNX, proven equal to it.
+    """Convert a PyTorch model to ONNX and verify that both compute the same.
 
     Args:
-        model: An ``nn.Module`` (it is left as it was), a TorchScript module or an ``ExportedProgram``.
-        path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
-        example: What the model is called with: a tensor, a tuple of tensors, or a dict by parameter.
-        dynamic: The axes to leave open: ``"none"``, ``"batch"``, or ``"size"`` (batch, height and width).
+        model: An ``nn.Module`` (not modified), a TorchScript module or an ``ExportedProgram``.
+        path: The ``.onnx`` file to write; not touched if anything fails.
+        example: Arguments of the call: a tensor, a tuple of tensors, or a dict by parameter.
+        dynamic: Open axes: ``"none"``, ``"batch"``, or ``"size"`` (batch, height and width).
         inputs: Names of the inputs; default: the parameters of ``forward``.
-        outputs: Names of the outputs; of a model that returns a dict, which of them to keep.
+        outputs: Names of the outputs; for a model that returns a dict, the keys to keep.
         opset: The opset; default: the exporter's.
         **options: Fields of `onnxcam_converters.pipeline.ConversionOptions`.
 
     Raises:
-        ConversionError: with one line that says what is wrong and where.
+        ConversionError: The model cannot be converted, or the results differ; one line says where.
 
     Example:
         >>> from_pytorch(model, "model.onnx", torch.rand(1, 3, 224, 224), preprocess="imagenet", expose=["layer4"])
     """
     from onnxcam_converters.torch_source import TorchSource
 
-    wish = ConversionOptions(**options)
+    conversion_options = ConversionOptions(**options)
     source = TorchSource(model, example, dynamic=dynamic, inputs=inputs, outputs=outputs, opset=opset)
-    return convert(source, path, wish)
+    return convert(source, path, conversion_options)
 
 
 def from_tensorflow(
@@ -68,28 +68,28 @@ def from_tensorflow(
     unsafe_pickle: bool = False,
     **options: Any,
 ) -> Conversion:
-    """Write a TensorFlow, Keras or TFLite model to *path* as ONNX, proven equal to it.
+    """Convert a TensorFlow, Keras or TFLite model to ONNX and verify that both compute the same.
 
     Args:
         model: A Keras model, or the path of a ``.keras``, ``.h5``, ``.pb`` or ``.tflite`` file or a SavedModel folder.
-        path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
-        inputs: Names of the inputs of a frozen graph; or the shapes of inputs that the model leaves open, by name.
-        outputs: Names of its outputs; of another model, which outputs to keep.
-        signature: Which of a SavedModel's signatures, if it has several.
-        opset: The opset, up to 18, which is the default.
-        unsafe_pickle: Run Python code that a file brings along (Lambda layers).
+        path: The ``.onnx`` file to write; not touched if anything fails.
+        inputs: Names of the inputs of a frozen graph; or shapes by name for inputs without a defined shape.
+        outputs: Names of the outputs of a frozen graph; for other models, the outputs to keep.
+        signature: Name of the signature, for a SavedModel with several.
+        opset: The opset, 13 to 18 (default).
+        unsafe_pickle: Allow the file to run its own Python code (Lambda layers).
         **options: As `from_pytorch`.
 
     Raises:
-        ConversionError: with one line that says what is wrong and where.
+        ConversionError: The model cannot be converted, or the results differ; one line says where.
     """
     from onnxcam_converters.tensorflow_source import tensorflow_source
 
-    wish = ConversionOptions(**options)
-    made = tensorflow_source(
+    conversion_options = ConversionOptions(**options)
+    source = tensorflow_source(
         model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle
     )
-    return convert(made, path, wish)
+    return convert(source, path, conversion_options)
 
 
 def from_file(
@@ -107,20 +107,20 @@ def from_file(
     opset: int | None = None,
     **options: Any,
 ) -> Conversion:
-    """Write what *source* names to *path* as ONNX: a file, a folder, or ``package.module:callable``.
+    """Convert a file, a folder, or the result of ``package.module:callable`` to ONNX, and verify it.
 
     Args:
         source: ``.pt2``, ``.pt`` (TorchScript), ``.keras``, ``.h5``, ``.pb``, ``.tflite``, a SavedModel, a callable.
         path: The ``.onnx`` file.
         example: The inputs of a PyTorch model, each ``[name=]1x3x224x224[:dtype]``.
-        arguments: What the callable is called with.
-        weights: A ``.pt``, ``.pth`` or ``.safetensors`` file for the network that the callable makes.
-        unsafe_pickle: Read pickled objects and Lambda layers, which may run any code.
+        arguments: Keyword arguments of the callable.
+        weights: A ``.pt``, ``.pth`` or ``.safetensors`` file for the network that the callable returns.
+        unsafe_pickle: Read pickled objects and Lambda layers, which can run any code.
         dynamic, inputs, outputs, opset, **options: As `from_pytorch`.
         signature: As `from_tensorflow`.
 
     Raises:
-        ConversionError: with one line that says what is wrong and where.
+        ConversionError: The model cannot be converted, or the results differ; one line says where.
     """
     words: dict[str, Any] = {"inputs": inputs, "outputs": outputs, **options}
     text, file = str(source), Path(source)

@@ -1,4 +1,4 @@
-"""What went wrong inside a framework, in one line, and where in the user's code."""
+"""Describe an exception of a framework in one line, with the place in the user's code."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError
+from onnxcam.graph.io import first_line
 
 _OURS = str(Path(__file__).parent)
 _FRAMEWORKS = re.compile(r"[/\\]site-packages[/\\](torch|tensorflow|keras|tf2onnx|jax|onnx\w*)[/\\]|^<")
 
 
 def import_framework(module: str, name: str, extra: str = "") -> Any:
-    """Import a framework; ConversionError that says which extra to install where it is not there."""
+    """Import *module* and return it; ConversionError names the extra to install if it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -26,20 +27,19 @@ def import_framework(module: str, name: str, extra: str = "") -> Any:
 
 
 def describe(error: BaseException) -> str:
-    """Return what *error* says first, and the place in the user's code that it comes from."""
+    """Return the first line of the innermost message, and the place in the user's code if there is one."""
     place = user_code_location(error)
     return innermost_message(error) + (f" (at {place})" if place else "")
 
 
 def innermost_message(error: BaseException) -> str:
-    """Return the first line of the innermost message."""
-    inner = list(_chain(error))[-1]
-    lines = [line.strip() for line in str(inner).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(inner).__name__
+    """Return the first line of the exception that *error* was first raised from, without a final period."""
+    *_, inner = _chain(error)
+    return first_line(inner).rstrip(".")
 
 
 def user_code_location(error: BaseException) -> str:
-    """Return ``file.py:12`` of the last line outside the frameworks that *error* came through, or nothing."""
+    """Return ``file.py:12``, the innermost line of the traceback outside frameworks and onnxcam; else ``""``."""
     places = [
         f"{frame.filename}:{frame.lineno}"
         for each in _chain(error)
@@ -50,7 +50,7 @@ def user_code_location(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield *error* and what it was raised from."""
+    """Yield *error*, its cause, the cause's cause, …"""
     while error is not None:
         yield error
         error = error.__cause__

@@ -1,4 +1,4 @@
-"""Keras files: ``.keras``, and ``.h5`` of Keras 2 and 3."""
+"""Load Keras files: ``.keras``, and ``.h5`` of Keras 2 and 3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from onnxcam_converters.tf2onnx_bridge import quiet
 
 
 def load(path: Path, unsafe: bool) -> Any:
-    """Return the Keras model in the file at *path*; Lambda layers, which are code, only if *unsafe*."""
+    """Return the Keras model in the file at *path*.
+
+    ConversionError if the file is damaged, has weights only, or (unless *unsafe*) could run code.
+    """
     import keras
 
     archive_members(path)
@@ -42,7 +45,7 @@ def _why(path: Path, line: str, text: str) -> ConversionError:
 
 
 def _legacy() -> dict[str, Any]:
-    """Return layers that also read what Keras 2 wrote and Keras 3 refuses: ``groups`` of a depthwise convolution."""
+    """Return layer classes that accept arguments of Keras 2 which Keras 3 refuses (``groups``)."""
     import keras
 
     class DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Keras models: traced into a graph for tf2onnx, and run eagerly as the reference, with an ear at every layer."""
+"""The source of a Keras model: traced for tf2onnx, and run eagerly, layer by layer, as the reference."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, matc
 from onnxcam_converters.source import Arrays, Exported
 
 TOLERANCE = 1e-4
-"""How much of its magnitude a layer's output may differ in the file. Rounding moves some 1e-6; a fresh normalisation,
-which all but passes its input on, 5e-4."""
+"""Largest difference of a layer's output in the file, relative to its mean magnitude.
+
+Rounding changes about 1e-6. An untrained normalisation, which is close to the identity, changes 5e-4.
+"""
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One call of a layer: its name within the layers around it, and what it returned."""
+    """One call of a layer: its path of layer names, from the outermost, and its result."""
 
     path: tuple[str, ...]
     result: Any
@@ -57,7 +59,7 @@ class KerasSource:
         self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
-        """Trace the model, convert its graph, and find the layers in the file."""
+        """Trace the model, convert its graph, and match the layers to tensors of the file."""
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
         traced, scopes = self._trace()
@@ -78,20 +80,20 @@ class KerasSource:
         return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return a random feed."""
+        """Return a random array for each input."""
         return {
             name: random_feed(rng, shape, dtype)
             for name, shape, dtype in zip(self._inputs.names, self._inputs.shapes, self._inputs.dtypes, strict=True)
         }
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return outputs and activations of an eager call."""
+        """Return outputs and activations, computed by an eager call."""
         seen, results = self._record(feeds)
         activations = {layer: self._in_file_layout(layer, seen[layer].numpy()) for layer in layers if layer in seen}
         return activations | {name: result.numpy() for name, result in results.items()}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return gradients by tf.GradientTape."""
+        """Return the gradients of tf.GradientTape."""
         import tensorflow as tf
 
         tensors = {name: tf.constant(array) for name, array in feeds.items()}
@@ -113,7 +115,7 @@ class KerasSource:
         return array if place is None else array.transpose(place.axes)
 
     def _record(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """LayerCall the model; return the result of every layer, and the outputs, by name."""
+        """Call the model; return the result of each layer, and the outputs, by name."""
         tensors = [feeds[name] for name in self._inputs.names]
         with recorded_calls(self.model) as calls:
             results = self.model(*self._inputs.packed(tensors), training=False)
@@ -124,7 +126,7 @@ class KerasSource:
         return select_outputs(dict(zip(names, (tensor for _, tensor in flat(results)), strict=True)), self._kept)
 
     def _trace(self) -> tuple[Any, dict[str, str]]:
-        """Return the model as a concrete function, and which of the graph's scopes is which layer's."""
+        """Return the model as a concrete function, and the layer of each scope of its graph."""
         import tensorflow as tf
 
         calls: list[LayerCall] = []
@@ -155,12 +157,12 @@ class KerasSource:
 
 @dataclass(frozen=True)
 class _ModelInputs:
-    """What a model takes: its inputs, flat, and how they are packed for a call."""
+    """The inputs of a model, flattened, and the function that packs them for a call."""
 
     names: list[str]
     shapes: list[tuple[int | None, ...]]
     dtypes: list[Any]
-    packed: Callable[[Sequence[Any]], Sequence[Any]]  # to the positional arguments of the call
+    packed: Callable[[Sequence[Any]], Sequence[Any]]  # tensors -> positional arguments of the call
 
 
 def _model_inputs(model: Any, inputs: Any) -> _ModelInputs:
@@ -194,7 +196,7 @@ def _model_inputs(model: Any, inputs: Any) -> _ModelInputs:
 
 
 def _input_name(tensor: Any) -> str:
-    """Return the name of the input layer: that of its tensor is a running number unless somebody gave one."""
+    """Return the name of the input layer. The name of its tensor may be just a number."""
     history = getattr(tensor, "_keras_history", None)
     return str(tensor.name if history is None else history.operation.name)
 
@@ -203,9 +205,9 @@ def _input_name(tensor: Any) -> str:
 def recorded_calls(
     model: Any, calls: list[LayerCall] | None = None, scopes: dict[str, str] | None = None
 ) -> Iterator[list[LayerCall]]:
-    """Write down each call of a layer of *model* as it returns, and the scope of the graph that it ran in.
+    """Record each call of a layer of *model* in *calls*, and the graph scope of each call in *scopes*.
 
-    While this lasts the layers carry a wrapped ``call``; afterwards they are as they were.
+    Inside the context the layers have a wrapped ``call``; it is restored afterwards.
     """
     import tensorflow as tf
 
@@ -243,9 +245,9 @@ def recorded_calls(
 
 
 def by_layer(calls: Sequence[LayerCall]) -> dict[str, Any]:
-    """Return what each layer returned, by its path, ``encoder/conv1`` say, and by its name if that is unique.
+    """Return the result of each layer by path, such as ``encoder/conv1``, and by name if the name is unique.
 
-    The second call of a shared layer is ``name:1``. Layers that return several tensors are left out.
+    The second call of a shared layer is ``name:1``. Layers with several output tensors are left out.
     """
     results: dict[str, Any] = {}
     again: Counter[str] = Counter()
@@ -263,7 +265,7 @@ def by_layer(calls: Sequence[LayerCall]) -> dict[str, Any]:
 
 
 def output_names(results: Any, calls: Sequence[LayerCall]) -> list[str]:
-    """Return a name for each output: its key, or the outermost layer that returned it, or its number."""
+    """Return a name for each output: its key, else the outermost layer that returned it, else its number."""
     names = []
     for index, (path, tensor) in enumerate(flat(results)):
         makers = [call.path for call in calls if call.result is tensor]
@@ -273,7 +275,7 @@ def output_names(results: Any, calls: Sequence[LayerCall]) -> list[str]:
 
 
 def flat(results: Any) -> list[tuple[tuple[Any, ...], Any]]:
-    """Return the tensors of *results* and their keys, in the order in which the model gives them."""
+    """Return (keys, tensor) for each tensor of *results*, in the model's order."""
     import keras
 
     if isinstance(results, Mapping):  # keras.tree sorts the keys
@@ -282,7 +284,7 @@ def flat(results: Any) -> list[tuple[tuple[Any, ...], Any]]:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """Return *names* with a number behind each that was there before."""
+    """Return *names* with a number appended to each repetition."""
     seen: Counter[str] = Counter()
     result = []
     for name in names:
@@ -292,7 +294,7 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the sentence of a traced error that says what happened: no colours, no frames, no arguments."""
+    """Return the sentence of a tracing error that says what happened, without colours, frames and arguments."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     noise = ("File ", "•", "Arguments received", "Exception encountered when calling", "in user code")
     told = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(noise)]

@@ -1,6 +1,7 @@
-"""Where the layers of the framework are in the file: found by running both and comparing what they compute.
+"""Match the framework's layers to tensors of the ONNX file by their values.
 
-Converters fuse layers and move axes, so names prove nothing: a tensor is the output of a layer if its values are.
+Converters fuse layers and permute axes, so names are no evidence: both models run on the same inputs, and a tensor
+belongs to the layer whose output it equals.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from onnxcam_converters.source import Arrays
 
 @dataclass(frozen=True)
 class LayerTensor:
-    """A tensor of the file, how the framework's axes are permuted in it, and by how much the two differ."""
+    """The tensor of the ONNX file that equals a layer's output.
+
+    Attributes:
+        tensor: Name of the tensor.
+        axes: Permutation from the framework's axes to those of the file.
+        error: Mean absolute difference, relative to the mean magnitude.
+    """
 
     tensor: str
     axes: tuple[int, ...]
@@ -31,18 +38,23 @@ class LayerTensor:
 def match_layers(
     path: Path, feeds: Arrays, activations: Arrays, tolerance: float, among: str | None = None
 ) -> dict[str, LayerTensor]:
-    """Return for each of the *activations*, the framework's, the tensor of the file at *path* that equals it best.
+    """Return the best matching tensor of the ONNX file for each layer.
 
-    Equal is what differs by no more than *tolerance* of its mean magnitude; of equally good tensors the first is taken.
-    Layers that equal no tensor (they were fused away) are left out. *among* is the operator that makes the tensors, if
-    not any.
+    Layers without a match (fused by the converter, or zero everywhere) are left out. Of equal matches the first counts.
+
+    Args:
+        path: The ONNX file.
+        feeds: Its inputs.
+        activations: Output of each layer, computed by the framework on the same inputs.
+        tolerance: Largest mean absolute difference, relative to the layer's mean magnitude.
+        among: Consider only outputs of this operator type.
     """
     tensors = _tensors(path, feeds, among)
     traits = {name: _traits(array) for name, array in tensors.items()}
     found: dict[str, LayerTensor] = {}
     for layer, wanted in activations.items():
         lengths, magnitude = _traits(wanted)
-        if not magnitude:  # a dead layer equals every dead layer
+        if not magnitude:  # all zero: equal to every other layer of zeros
             continue
         best = tolerance
         for name, array in tensors.items():
@@ -56,9 +68,9 @@ def match_layers(
 
 
 def layers_by_tensor(found: Mapping[str, LayerTensor]) -> dict[str, str]:
-    """Return the layer that made each tensor: that which equals it best.
+    """Return the best matching layer of each tensor.
 
-    Of several the first: those behind it (dropout, a block around it) only pass it on.
+    Of equal matches the first counts: later layers (dropout, an enclosing block) only pass the tensor on.
     """
     layers: dict[str, str] = {}
     for layer, place in found.items():
@@ -69,7 +81,7 @@ def layers_by_tensor(found: Mapping[str, LayerTensor]) -> dict[str, str]:
 
 
 def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarray]:
-    """Return the floating activations of the file, by name."""
+    """Return the floating-point activations of the file by name."""
     model = load(path)
     infer_shapes(model, STANDARD.compositions)
     active = set(model.graph.inputs)
@@ -84,7 +96,7 @@ def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarr
 
 
 def _traits(array: np.ndarray) -> tuple[list[int], float]:
-    """Return what no permutation of axes changes: the lengths, and the mean magnitude."""
+    """Return what a permutation of axes keeps: the sorted lengths and the mean magnitude."""
     return sorted(array.shape), _magnitude(array)
 
 
@@ -93,7 +105,7 @@ def _magnitude(array: np.ndarray) -> float:
 
 
 def _orders(rank: int) -> Iterator[tuple[int, ...]]:
-    """Yield the orders of axes among which converters choose: as they are, channels first, channels last."""
+    """Yield the permutations that converters use: identity, channels first, channels last."""
     axes = tuple(range(rank))
     yield axes
     if rank > 2:

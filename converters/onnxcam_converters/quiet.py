@@ -1,4 +1,4 @@
-"""Keep from the user what frameworks say while they work: what matters is said in our own words."""
+"""Suppress log lines, warnings and native stderr output of frameworks, and restore the process afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_warnings(loggers: Sequence[str]) -> Iterator[None]:
-    """Silence warnings and the *loggers*, by name, and leave the process as it was."""
+    """Suppress Python warnings and the *loggers* with these names."""
     levels = {logger: logger.level for logger in map(logging.getLogger, loggers)}
     try:
         for logger in levels:
@@ -27,16 +27,17 @@ def without_warnings(loggers: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def without_native_stderr() -> Iterator[None]:
-    """Silence what compiled code writes to the standard error stream, which no logger of Python's sees.
+    """Discard what compiled code writes to file descriptor 2; output of Python's `sys.stderr` still appears.
 
-    Python itself still writes there: `sys.stderr` is another way to the same place meanwhile.
+    `onnxcam.stderr.silence` replaces C's ``stderr`` stream, which is safe between threads. TensorFlow and MLIR write to
+    the file descriptor itself, so a conversion, which runs alone, redirects that.
     """
     python = sys.stderr
     try:
         python.flush()
         own = python.fileno() == 2
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except (AttributeError, OSError, ValueError):  # there is no such stream, as in a service or a notebook
+    except (AttributeError, OSError, ValueError):  # no standard error stream, as in a service or a notebook
         yield
         return
     try:

@@ -1,8 +1,7 @@
-"""Models of TensorFlow as sources: which kind was given, and who reads it.
+"""Choose the source for a model of TensorFlow, by its type or file suffix.
 
-Keras models (`keras_model`), SavedModels and frozen graphs (`graph_model`), TFLite files (`tflite_model`). tf2onnx
-converts all of them (`tf2onnx_bridge`); which tensor of the file is the output of which layer is found by running both
-(`places`).
+Keras models: `keras_source`. SavedModels and frozen graphs: `tensorflow_graph_source`. TFLite files: `tflite_source`.
+tf2onnx converts all of them (`tf2onnx_bridge`); `layer_tensors` matches their layers to tensors of the file.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ def tensorflow_source(
     Args:
         model: A Keras model; or the path of a ``.keras`` or ``.h5`` file, the folder of a SavedModel, a frozen graph
             (``.pb``) or a ``.tflite`` file.
-        inputs: Of a frozen graph, the names of its inputs; of a Keras model that does not say what it takes (a
-            subclassed one), the shapes of its inputs by name, such as ``{"image": (None, 224, 224, 3)}``.
-        outputs: Of a frozen graph, the names of its outputs; of another model, those to keep.
-        signature: Of a SavedModel with several, the one to convert.
+        inputs: Names of the inputs of a frozen graph; or shapes by name for a Keras model without defined inputs (a
+            subclassed model), such as ``{"image": (None, 224, 224, 3)}``.
+        outputs: Names of the outputs of a frozen graph; for other models, the outputs to keep.
+        signature: Name of the signature, for a SavedModel with several.
         opset: The opset of the file; default: the newest that tf2onnx writes.
-        unsafe_pickle: Whether a file may run code that it brings along (Lambda layers) and touch other files.
+        unsafe_pickle: Whether the file may run its own code (Lambda layers) and access other files.
 
     Raises:
-        ConversionError: nothing that TensorFlow or Keras reads, or TensorFlow is not installed.
+        ConversionError: The file is no model of TensorFlow or Keras, or TensorFlow is not installed.
     """
     with quiet():
         import_framework("tensorflow", "TensorFlow")
@@ -76,7 +75,7 @@ def tensorflow_source(
     if kind == "frozen":
         return frozen_graph(path, inputs, outputs, opset, unsafe_pickle)
     raise ConversionError(
-        f"'{path}' is nothing that TensorFlow reads; give a .keras, .h5, .pb or .tflite file, or a SavedModel's folder"
+        f"'{path}' is no model file of TensorFlow; give a .keras, .h5, .pb or .tflite file, or a SavedModel's folder"
     )
 
 

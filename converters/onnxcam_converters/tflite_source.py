@@ -1,4 +1,4 @@
-"""TFLite files, float and quantised; TensorFlow Lite's interpreter is the reference. It has no gradients."""
+"""The source of a TFLite file, float or quantised; the TFLite interpreter is the reference, without gradients."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from onnxcam_converters.source import Arrays, Exported
 
 TOLERANCE = 1e-4
 QUANTISED_TOLERANCE = 0.2
-"""How much of its magnitude a layer may differ: TFLite rounds in integers what ONNX Runtime rounds in floats."""
+"""Largest relative difference of a layer: TFLite rounds in integers, ONNX Runtime in floats."""
 
 
 class TFLiteSource:
-    """A TFLite file as a `Source`. Activations of quantised models are real numbers: dequantised."""
+    """A TFLite file as a `Source`. Activations of quantised models are dequantised to float32."""
 
     def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int, unsafe: bool = False) -> None:
         import tensorflow as tf
@@ -43,7 +43,7 @@ class TFLiteSource:
         self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
-        """Convert the file, and find its tensors in what came out."""
+        """Convert the file, and match its layers to tensors of the ONNX file."""
         model = bridge.convert_tflite(self._path, self._opset)
         ends = self._inputs | self._outputs
         bridge.rename_scopes(model, self._scopes)
@@ -60,11 +60,11 @@ class TFLiteSource:
         return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors), precision=precision)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return a random feed."""
+        """Return a random array for each input."""
         return {name: random_feed(rng, _shape(detail), detail["dtype"]) for name, detail in self._inputs.items()}
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return outputs and activations as the interpreter computes them."""
+        """Return outputs and activations computed by the interpreter."""
         with bridge.quiet():
             return self._run(feeds, layers)
 
@@ -82,7 +82,7 @@ class TFLiteSource:
         }
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return nothing: the interpreter has no gradients."""
+        """Return an empty dict: the interpreter has no gradients."""
         return {}
 
     def _real(self, detail: dict[str, Any]) -> np.ndarray:
@@ -96,14 +96,14 @@ class TFLiteSource:
 
 
 def _interpreter(path: Path) -> Any:
-    """Return an interpreter that keeps all activations: LiteRT's where it is installed, as TensorFlow's will go."""
+    """Return an interpreter that keeps all activations: LiteRT's if installed, else TensorFlow's (deprecated)."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         lite = importlib.import_module("tensorflow").lite
         make, resolvers = lite.Interpreter, lite.experimental.OpResolverType
     else:
         lite = importlib.import_module("ai_edge_litert.interpreter")
         make, resolvers = lite.Interpreter, lite.OpResolverType
-    plain = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate runs several operators as one
+    plain = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates fuse operators
     with bridge.quiet():
         try:
             return make(
@@ -114,7 +114,7 @@ def _interpreter(path: Path) -> Any:
 
 
 def _ends(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return inputs and outputs by name: as the one signature calls them, else as their tensors are called."""
+    """Return the details of inputs and outputs by name: names of the only signature, else of the tensors."""
     signatures = list(interpreter.get_signature_list())
     if len(signatures) == 1:
         runner = interpreter.get_signature_runner(signatures[0])
@@ -138,7 +138,7 @@ def _shape(detail: dict[str, Any]) -> list[int | None]:
 def _layers(details: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return the layer of each scope, and the last tensor of each layer.
 
-    The converter calls what it fused after all that went in, the last first: ``model/relu/Relu;model/conv/Conv2D``.
+    A fused tensor has the names of all its operations, the last first: ``model/relu/Relu;model/conv/Conv2D``.
     """
     first = {detail["index"]: detail["name"].split(";")[0] for detail in details}
     real = [

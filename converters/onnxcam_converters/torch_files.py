@@ -1,4 +1,4 @@
-"""PyTorch from files: ``package.module:callable``, weights, ExportedProgram, TorchScript."""
+"""Load PyTorch models: ``package.module:callable``, weights, ExportedProgram, TorchScript."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from onnxcam_converters.framework_errors import describe, import_framework, inne
 from onnxcam_converters.torch_archive import refuse_truncated
 from onnxcam_converters.torch_export import quiet
 
-SHOWN = 5  # keys that do not match are named, the rest counted
+SHOWN = 5  # number of keys that an error lists
 WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def make_model(source: str, arguments: Mapping[str, Any]) -> Any:
-    """Return what the callable *source*, ``package.module:name``, makes; modules in the current folder count too."""
+    """Import *source*, ``package.module:name``, call it with *arguments*, and return the result.
+
+    The current folder is on the import path. ConversionError if the import or the call fails.
+    """
     home, _, name = source.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -61,7 +64,10 @@ def make_model(source: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def load_model(path: Path, unsafe_pickle: bool) -> Any:
-    """Return the ExportedProgram, the TorchScript module or, if pickles are trusted, the ``nn.Module`` in *path*."""
+    """Return the ExportedProgram, TorchScript module or (only with *unsafe_pickle*) ``nn.Module`` in *path*.
+
+    ConversionError if the file could run code, is damaged, or contains weights only.
+    """
     torch = import_framework("torch", "PyTorch")
     paths.check_file(path, ConversionError, "model")
     names = archive_members(path)
@@ -105,7 +111,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def load_weights(module: Any, path: Path, unsafe_pickle: bool) -> None:
-    """Put the weights in *path* into *module*; ConversionError where they are not exactly its own."""
+    """Load the weights in *path* into *module*; ConversionError if names or shapes differ."""
     torch = import_framework("torch", "PyTorch")
     state = _state(_loaded(path, unsafe_pickle), path)
     wanted = module.state_dict()
@@ -153,12 +159,12 @@ def _loaded(path: Path, unsafe_pickle: bool) -> Any:
 
 
 def _wants_more(error: Exception) -> bool:
-    """Tell whether PyTorch stopped at something else than tensors and containers."""
+    """Return whether PyTorch refused objects other than tensors and containers."""
     return isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error)
 
 
 def _state(found: Any, path: Path) -> dict[str, Any]:
-    """Return the state dict in *found*, out of the wrappers in which training scripts keep it."""
+    """Return the state dict in *found*, which may be nested in a checkpoint of a training script."""
     import torch
 
     while True:
@@ -174,7 +180,7 @@ def _state(found: Any, path: Path) -> dict[str, Any]:
 
 
 def _without_prefix(state: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what DataParallel, torch.compile and Lightning put before every key."""
+    """Remove the key prefixes of DataParallel, torch.compile and Lightning."""
     for prefix in PREFIXES:
         if not wanted.keys() & state.keys() and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}

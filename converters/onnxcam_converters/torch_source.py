@@ -1,4 +1,4 @@
-"""PyTorch: an ``nn.Module``, an ExportedProgram or a TorchScript module as a source."""
+"""The source of a PyTorch model: ``nn.Module``, ExportedProgram or TorchScript module."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from onnxcam_converters.source import Arrays, Exported
 from onnxcam_converters.torch_call import ModuleCall, device_of, evaluating, frozen, hooked, outputs_of
 
 DYNAMIC = ("none", "batch", "size")
-"""Which axes the file leaves open: none, the batch, or the batch and the axes of space."""
-
+"""Open axes of the file: none, the batch, or the batch and the spatial axes."""
 
 SPACE = ("depth", "height", "width")
 
 
 class TorchSource:
-    """A PyTorch model and how it is called.
+    """A PyTorch model and the arguments of its call, as a `Source`.
 
     Args:
         model: An ``nn.Module``, a TorchScript module, or an ``ExportedProgram``.
-        example: What it is called with: a tensor, a tuple of tensors, or a dict by parameter.
+        example: Arguments of the call: a tensor, a tuple of tensors, or a dict by parameter.
         dynamic: One of `DYNAMIC`.
         inputs: Names of the file's inputs; default: the parameters of ``forward``.
         outputs: Names of the file's outputs; default: the keys of a dict, else ``output``, ``output_1``, …
         opset: The opset to export at; default: the exporter's.
 
     Raises:
-        ConversionError: the model cannot be called like that.
+        ConversionError: the model cannot be called with *example*, or returns no tensor.
     """
 
     def __init__(
@@ -56,29 +55,29 @@ class TorchSource:
         self.opset = opset
         self._device = device_of(self.module)
         self._tensors = [x.detach().to(self._device) for x in self.call.tensors]
-        self.open = self._open_axes(dynamic)  # of each input the axes that the file leaves open, and their names
+        self.open = self._open_axes(dynamic)  # input -> axis -> name, of the open axes
         result = self._try()
         found = list(outputs_of(result))
         if not found:
             kind = type(result).__name__
             raise ConversionError(f"the model returns no tensor but a {kind}; wrap it in one that returns tensors")
         self.outputs = list(outputs_of(result, outputs))
-        self.results = self.outputs if len(self.outputs) == len(found) else found  # all that the exporter writes
+        self.results = self.outputs if len(self.outputs) == len(found) else found  # all outputs of the exporter
 
     def export(self, path: Path) -> Exported:
-        """Write the file by the newer exporter, by the older one where that fails."""
+        """Write the file with the newer exporter, or with the older one if that fails."""
         with torch_export.quiet(), evaluating(self.module):
             return torch_export.export(self, path)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return random numbers in the shape of the example, with another batch where that is open."""
+        """Return random arrays in the shapes of the example, with another batch size if the batch is open."""
         return {
             name: _random((_batch(x, 1) if 0 in self.open[name] else x).cpu().numpy(), rng)
             for name, x in zip(self.call.names, self._tensors, strict=True)
         }
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return outputs and activations as PyTorch computes them."""
+        """Return outputs and activations computed by PyTorch."""
         import torch
 
         kept: dict[str, Any] = {}
@@ -87,7 +86,7 @@ class TorchSource:
         return {name: array for name, tensor in {**results, **kept}.items() if (array := _array(tensor)) is not None}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return what `torch.autograd.grad` gives."""
+        """Return the gradients of `torch.autograd.grad`."""
         import torch
 
         leaves = dict(zip(self.call.names, self._leaves(feeds), strict=True))
@@ -114,12 +113,12 @@ class TorchSource:
         return {name: dx.cpu().numpy() for name, dx in zip(wanted, found, strict=True) if dx is not None}
 
     def tracing(self) -> list[Any]:
-        """Return the tensors to trace with: a batch of two, since an axis of length 1 is taken as fixed."""
+        """Return the tensors for tracing: a batch of two, as PyTorch treats an axis of length 1 as fixed."""
         pairs = zip(self.call.names, self._tensors, strict=True)
         return [_batch(x, 2) if 0 in self.open[name] and len(x) == 1 else x for name, x in pairs]
 
     def close(self, fixed: Sequence[tuple[str, int]]) -> None:
-        """Leave these axes fixed; the batch of one input is that of all."""
+        """Mark axes (input, axis) as fixed. Fixing the batch of one input fixes it for all."""
         batch = any(axis == 0 for _, axis in fixed)
         self.open = {
             name: {axis: word for axis, word in axes.items() if (name, axis) not in fixed and not (batch and axis == 0)}
@@ -134,7 +133,7 @@ class TorchSource:
         }
 
     def _try(self) -> Any:
-        """ModuleCall the model once, as it will be called."""
+        """Call the model once with the example."""
         import torch
 
         try:
@@ -168,7 +167,7 @@ def _module(program: Any) -> Any:
 
 
 def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:
-    """Name the open axes of an input: its first is the batch if it is as long as that of the *first* input."""
+    """Return the open axes of an input. Axis 0 is the batch if its length equals that of the *first* input."""
     if dynamic == "none" or tensor.dim() == 0:
         return {}
     axes = {0: "batch"} if len(tensor) == len(first) else {}
@@ -178,12 +177,12 @@ def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:
 
 
 def _batch(tensor: Any, count: int) -> Any:
-    """Return *count* rows of *tensor*, repeated as often as it takes."""
+    """Return *count* rows of *tensor*, repeating rows if there are fewer."""
     return tensor.repeat(-(-count // len(tensor)), *[1] * (tensor.dim() - 1))[:count]
 
 
 def _random(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return random numbers in place of real ones; integers may be indices and stay."""
+    """Return random numbers for a float array. Integers may be indices and are kept."""
     return rng.standard_normal(like.shape).astype(like.dtype) if like.dtype.kind == "f" else like
 
 

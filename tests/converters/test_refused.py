@@ -128,7 +128,7 @@ def test_a_pickle_that_is_trusted(onnxcam: Run) -> None:
         ((*INPUT, "--inputs", "a,b"), ["2 input names for 1 inputs (x)"]),
         ((*INPUT, "--outputs", "a,b"), ["2 output names (a, b) for 1 outputs"]),
         ((*INPUT, "--precision", "int4"), ["no precision is called 'int4'; there are float32, fp16, int8"]),
-        ((*INPUT, "--precision", "int8"), ["int8 needs pictures", "--calibrate FOLDER"]),
+        ((*INPUT, "--precision", "int8"), ["int8 needs images", "--calibrate FOLDER"]),
         ((*INPUT, "--precision", "int8", "--calibrate", "."), ["no pictures to calibrate on in '.'"]),
         ((*INPUT, "--task", "sorting"), ["no task is called 'sorting'"]),
         ((*INPUT, "--expose", "conf"), ["the model has no layer 'conf'. Did you mean 'conv'"]),
