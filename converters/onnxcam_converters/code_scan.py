@@ -20,18 +20,20 @@ from pathlib import Path
 
 from onnxcam.errors import ConversionError
 
-LARGEST = 64 << 30
+__all__ = ["archive_members", "refuse_bomb", "refuse_code"]
+
+_LARGEST = 64 << 30
 """Largest unpacked size of an archive, in bytes."""
-DENSE = 256 << 20
-"""Unpacked size in bytes above which the compression ratio may not exceed `RATIO`."""
-RATIO = 100
+_DENSE_FROM = 256 << 20
+"""Unpacked size in bytes above which the compression ratio may not exceed `_LARGEST_RATIO`."""
+_LARGEST_RATIO = 100
 
 
 def refuse_code(path: Path, found: Iterable[str], unsafe: bool) -> None:
     """Raise ConversionError with the first finding in the file at *path*, unless *unsafe*."""
     first = None if unsafe else next(iter(found), None)
     if first is not None:
-        raise ConversionError(f"'{path}' holds {first}; give --unsafe-pickle if you trust whoever made the file")
+        raise ConversionError(f"'{path}' holds {first}; use --unsafe-pickle if you trust its author")
 
 
 def archive_members(path: Path) -> list[str]:
@@ -55,9 +57,9 @@ def archive_members(path: Path) -> list[str]:
 
 def refuse_bomb(path: Path, size: int) -> None:
     """Raise ConversionError if *size*, the unpacked bytes of the file at *path*, is larger than any model."""
-    if size > LARGEST or (size > DENSE and size > RATIO * path.stat().st_size):
+    if size > _LARGEST or (size > _DENSE_FROM and size > _LARGEST_RATIO * path.stat().st_size):
         raise ConversionError(
-            f"'{path}' says that it unpacks to {size / (1 << 30):,.1f} GiB, as no model does; check where it is from"
+            f"'{path}' claims to unpack to {size / (1 << 30):,.1f} GiB, more than any model; check its origin"
         )
 
 
@@ -66,4 +68,4 @@ def _refuse_names(path: Path, names: Iterable[str]) -> None:
     outside = [name for name in names if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/")]
     for what, which in (("two members called", twice), ("a member outside its folder,", outside)):
         if which:
-            raise ConversionError(f"'{path}' has {what} {which[0]!r}, as no framework writes it; export it again")
+            raise ConversionError(f"'{path}' has {what} {which[0]!r}, which no framework writes; export it again")

@@ -12,8 +12,10 @@ from typing import Any
 from onnxcam.errors import ConversionError
 from onnxcam_converters.code_scan import refuse_bomb
 
+__all__ = ["LAMBDA", "code_in_keras", "missing_code"]
+
 LAMBDA = "Python code (a Lambda layer), which is not run"
-CODE = {
+_CODE = {
     "Lambda": LAMBDA,
     "__lambda__": LAMBDA,
     "TorchModuleWrapper": "a pickled PyTorch module, which could run any code when it is read",
@@ -30,7 +32,7 @@ _FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics",
 _FUNCTION = re.compile(rf"keras(\.src)?\.({'|'.join(_FUNCTIONS)})(\.[\w.]+)?")
 
 
-def needs(path: Path, kind: str, name: str) -> ConversionError:
+def missing_code(path: Path, kind: str, name: str) -> ConversionError:
     """Return the error for a file that needs a Python class or function which it does not contain."""
     return ConversionError(
         f"'{path}' needs the Python {kind} {name!r}, which is not in it; load it where that {kind} is defined "
@@ -138,15 +140,15 @@ def _code_of(part: dict[str, Any], path: Path) -> Iterator[str]:
     name = part.get("class_name")
     if not isinstance(name, str):
         return
-    if name in CODE:
-        yield CODE[name]
+    if name in _CODE:
+        yield _CODE[name]
     elif name == "function":
         if not _known_function(part):
-            raise needs(path, "function", str(part.get("config")))
+            raise missing_code(path, "function", str(part.get("config")))
     elif name == "__typespec__" or not name.startswith("__"):
         module = part.get("module") or "keras"
         if not _KERAS.fullmatch(str(module)) and not _registered(part.get("registered_name") or name):
-            raise needs(path, "class", name)
+            raise missing_code(path, "class", name)
 
 
 def _known_function(part: dict[str, Any]) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+__all__ = ["code_in_graph", "code_in_saved_model", "code_in_tflite", "is_unsafe_operation"]
+
 _REACHING = re.compile(
     r"PyFunc|File|Save|Restore|Checkpoint|Reader|Record|LMDB|Sql|CSV\w*Dataset|SummaryWriter|^Write|ImportEvent|^Debug"
     r"|Snapshot\w+|CacheDataset|LoadDataset|LoadAndRemap|VocabRemapping|DataService|Remote|Rpc|ImmutableConst|BigQuery"
@@ -15,7 +17,7 @@ _REACHING = re.compile(
 _TABLE = re.compile(r"InitializeTableFromTextFile")
 
 
-def reaches(operation: str) -> bool:
+def is_unsafe_operation(operation: str) -> bool:
     """Return whether the TensorFlow operation of this name could run code, or touch files or other processes."""
     return bool(_REACHING.search(operation))
 
@@ -53,7 +55,7 @@ def code_in_tflite(path: Path) -> Iterator[str]:
         return
     for code in codes:
         name = (code or b"").decode(errors="replace")
-        if name.startswith("Flex") and reaches(name.removeprefix("Flex")):
+        if name.startswith("Flex") and is_unsafe_operation(name.removeprefix("Flex")):
             yield _told(name, "")
 
 
@@ -108,7 +110,7 @@ def _reaching(nodes: Iterable[Any], arguments: Collection[str] = ()) -> Iterator
     for node in nodes:
         handed = _TABLE.search(node.op) and len(node.input) > 1 and node.input[1] in arguments  # a file of the model's
         prints = node.op == "PrintV2" and node.attr["output_stream"].s.startswith(b"file:")
-        if prints or (reaches(node.op) and not handed):
+        if prints or (is_unsafe_operation(node.op) and not handed):
             yield _told(node.op, f" (node {node.name!r})")
 
 

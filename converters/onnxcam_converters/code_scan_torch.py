@@ -17,7 +17,9 @@ from typing import Any, TypeAlias
 
 from onnxcam_converters.code_scan_torch_program import code_in_program
 
-Records: TypeAlias = "Mapping[str, Callable[[], bytes]]"
+__all__ = ["PICKLED", "code_in_program_file", "code_in_script", "is_pickle", "tensors_only"]
+
+_Records: TypeAlias = "Mapping[str, Callable[[], bytes]]"
 
 PICKLED = "pickled objects, which could run any code when they are read"
 _COMPILED = re.compile(r"(^|/)data/aotinductor/|\.(so|dll|dylib|pyd|pyc|cubin|o)$", re.IGNORECASE)
@@ -102,7 +104,7 @@ def _classes(path: Path, name: str) -> list[str]:
         return []
 
 
-def _by_torch(path: Path) -> Records:
+def _by_torch(path: Path) -> _Records:
     import torch
 
     try:
@@ -112,7 +114,7 @@ def _by_torch(path: Path) -> Records:
     return {name: lambda name=name: bytes(reader.get_record(name)) for name in reader.get_all_records()}  # type: ignore[misc]
 
 
-def _by_python(path: Path) -> Records:
+def _by_python(path: Path) -> _Records:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

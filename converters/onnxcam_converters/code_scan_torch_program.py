@@ -8,14 +8,16 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-NAMESPACES = "aten|prims|quantized|quantized_decomposed|torchao|torchvision"
-HIGHER_ORDER = (
+__all__ = ["code_in_program", "is_length_arithmetic"]
+
+_NAMESPACES = "aten|prims|quantized|quantized_decomposed|torchao|torchvision"
+_HIGHER_ORDER = (
     "associative_scan|auto_functionalized|auto_functionalized_v2|checkpoint|cond|flex_attention|invoke_subgraph|"
     "map|map_impl|out_dtype|scan|strict_mode|tag_activation_checkpoint|while_loop|wrap|"
     "wrap_activation_checkpoint|wrap_with_autocast|wrap_with_set_grad_enabled"
 )
 _OPERATOR = re.compile(
-    rf"torch\.ops\.({NAMESPACES})\.(?!from_file|save\b|load\b)\w+(\.(?!__)\w+)?|torch\.ops\.higher_order\.({HIGHER_ORDER})"
+    rf"torch\.ops\.({_NAMESPACES})\.(?!from_file|save\b|load\b)\w+(\.(?!__)\w+)?|torch\.ops\.higher_order\.({_HIGHER_ORDER})"
     r"|_operator\.(?!attrgetter|methodcaller|itemgetter|call\b)[a-z_]+|math\.[a-z0-9]+|torch\.(_sym_|sym_)\w+"
 )
 _NAME = re.compile(r"([^\W\d]\w*)?")
@@ -68,8 +70,8 @@ def _strings(part: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _check(key: str) -> Callable[[str], Any]:
     checks: dict[str, Callable[[str], Any]] = {
-        "expr_str": lengths,
-        "guards_code": lengths,
+        "expr_str": is_length_arithmetic,
+        "guards_code": is_length_arithmetic,
         "in_spec": _inputs,
         "out_spec": _nested,
         "target": _OPERATOR.fullmatch,
@@ -79,7 +81,7 @@ def _check(key: str) -> Callable[[str], Any]:
     return checks.get(key, _TEXT.fullmatch)
 
 
-def lengths(text: str) -> bool:
+def is_length_arithmetic(text: str) -> bool:
     """Return whether *text* only compares and combines numbers and lengths of tensors."""
     try:
         tree = ast.parse(text, mode="eval")

@@ -13,11 +13,13 @@ from onnxcam.errors import ConversionError
 from onnxcam_converters.framework_errors import import_framework
 from onnxcam_converters.pipeline import Conversion, ConversionOptions, convert
 
+__all__ = ["PathLike", "from_file", "from_pytorch", "from_tensorflow"]
+
 PathLike = str | os.PathLike[str]
 
-PYTORCH = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
-TENSORFLOW = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
-PICTURE = "1x3x224x224"
+_PYTORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
+_TENSORFLOW_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
+_DEFAULT_SHAPE = "1x3x224x224"
 """Default input of a PyTorch model."""
 
 
@@ -141,10 +143,10 @@ def from_file(
             "give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
     if weights is not None:
-        raise ConversionError(f"'{text}' has weights of its own; give --weights with package.module:callable only")
-    if file.is_dir() or file.suffix.lower() in TENSORFLOW:
+        raise ConversionError(f"'{text}' has its own weights; use --weights with package.module:callable only")
+    if file.is_dir() or file.suffix.lower() in _TENSORFLOW_SUFFIXES:
         return from_tensorflow(file, path, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle, **words)
-    if file.suffix.lower() in PYTORCH:
+    if file.suffix.lower() in _PYTORCH_SUFFIXES:
         from onnxcam_converters.torch_files import load_model
 
         return _from_pytorch(
@@ -157,11 +159,11 @@ def _from_pytorch(model: Any, path: PathLike, specs: Sequence[str], words: Mappi
     from onnxcam_converters.torch_call import example_of, parse_example
 
     known = example_of(model) if not specs else None
-    example = parse_example(specs or [PICTURE]) if known is None else known
+    example = parse_example(specs or [_DEFAULT_SHAPE]) if known is None else known
     made = from_pytorch(model, path, example, **words)
     if specs or known is not None:
         return made
-    return made.warned(f"the model was called with {PICTURE}, as nobody said what it takes (--input 1x3x224x224)")
+    return made.warned(f"the model was called with {_DEFAULT_SHAPE}, as no input shape was given (--input 1x3x224x224)")
 
 
 def _module(model: Any, source: str) -> Any:
@@ -182,8 +184,8 @@ def _unknown(file: Path) -> str:
         return f"'{file}' is ONNX already; `onnxcam instrument` exposes its layers and gradients"
     if file.suffix.lower() == ".safetensors":
         return (
-            f"'{file}' holds weights, no network; name what makes the network: "
+            f"'{file}' has weights but no network; name a callable that makes the network: "
             f"onnxcam export package.module:callable --weights {file}"
         )
-    known = ", ".join((*PYTORCH, *TENSORFLOW))
-    return f"'{file}' is no model that can be converted; there are {known} and SavedModel folders"
+    known = ", ".join((*_PYTORCH_SUFFIXES, *_TENSORFLOW_SUFFIXES))
+    return f"'{file}' cannot be converted; supported are {known} and SavedModel folders"

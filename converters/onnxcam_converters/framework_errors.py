@@ -12,6 +12,8 @@ from typing import Any
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import first_line
 
+__all__ = ["describe_error", "import_framework", "innermost_message", "user_code_location"]
+
 _OURS = str(Path(__file__).parent)
 _FRAMEWORKS = re.compile(r"[/\\]site-packages[/\\](torch|tensorflow|keras|tf2onnx|jax|onnx\w*)[/\\]|^<")
 
@@ -26,7 +28,7 @@ def import_framework(module: str, name: str, extra: str = "") -> Any:
         ) from None
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the first line of the innermost message, and the place in the user's code if there is one."""
     place = user_code_location(error)
     return innermost_message(error) + (f" (at {place})" if place else "")

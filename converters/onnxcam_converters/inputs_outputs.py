@@ -9,10 +9,12 @@ import numpy as np
 
 from onnxcam.errors import ConversionError, nearest
 
-T = TypeVar("T")
-BATCH = 2
-LENGTH = 96  # length of an open spatial axis: divisible by 2 five times, and large enough for Inception
-CHANNELS = 3
+__all__ = ["random_feed", "select_outputs"]
+
+_T = TypeVar("_T")
+_BATCH = 2
+_LENGTH = 96  # length of an open spatial axis: divisible by 2 five times, and large enough for Inception
+_CHANNELS = 3
 
 
 def random_feed(rng: np.random.Generator, shape: Sequence[int | None], dtype: Any) -> np.ndarray:
@@ -35,11 +37,11 @@ def _length(axis: int, length: int | None, last: int) -> int:
     if length is not None and length > 0:
         return int(length)
     if axis == 0:
-        return BATCH
-    return CHANNELS if axis == last and last > 2 else LENGTH
+        return _BATCH
+    return _CHANNELS if axis == last and last > 2 else _LENGTH
 
 
-def select_outputs(outputs: Mapping[str, T], wanted: Sequence[str] | None) -> dict[str, T]:
+def select_outputs(outputs: Mapping[str, _T], wanted: Sequence[str] | None) -> dict[str, _T]:
     """Return the *wanted* outputs, or all for None; raise ConversionError for an unknown name."""
     missing = next((name for name in wanted or () if name not in outputs), None)
     if missing is not None:

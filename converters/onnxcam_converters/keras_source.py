@@ -19,9 +19,12 @@ from onnxcam_converters import tf2onnx_bridge as bridge
 from onnxcam_converters.framework_errors import user_code_location
 from onnxcam_converters.inputs_outputs import random_feed, select_outputs
 from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
+from onnxcam_converters.quiet import quiet_tensorflow
 from onnxcam_converters.source import Arrays, Exported
 
-TOLERANCE = 1e-4
+__all__ = ["KerasSource"]
+
+_TOLERANCE = 1e-4
 """Largest difference of a layer's output in the file, relative to its mean magnitude.
 
 Rounding changes about 1e-6. An untrained normalisation, which is close to the identity, changes 5e-4.
@@ -29,7 +32,7 @@ Rounding changes about 1e-6. An untrained normalisation, which is close to the i
 
 
 @dataclass(frozen=True)
-class LayerCall:
+class _LayerCall:
     """One call of a layer: its path of layer names, from the outermost, and its result."""
 
     path: tuple[str, ...]
@@ -76,7 +79,7 @@ class KerasSource:
         feeds = self.example(np.random.default_rng(0))
         seen, results = self._record(feeds)
         known = {name: y.numpy() for name, y in seen.items() if y.dtype.is_floating and name not in results}
-        self._layer_tensors = match_layers(path, feeds, known, TOLERANCE)
+        self._layer_tensors = match_layers(path, feeds, known, _TOLERANCE)
         return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -117,19 +120,19 @@ class KerasSource:
     def _record(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Call the model; return the result of each layer, and the outputs, by name."""
         tensors = [feeds[name] for name in self._inputs.names]
-        with recorded_calls(self.model) as calls:
+        with _recorded_calls(self.model) as calls:
             results = self.model(*self._inputs.packed(tensors), training=False)
-        return by_layer(calls), self._named(results, calls)
+        return _by_layer(calls), self._named(results, calls)
 
-    def _named(self, results: Any, calls: Sequence[LayerCall]) -> dict[str, Any]:
-        names = output_names(results, calls)
-        return select_outputs(dict(zip(names, (tensor for _, tensor in flat(results)), strict=True)), self._kept)
+    def _named(self, results: Any, calls: Sequence[_LayerCall]) -> dict[str, Any]:
+        names = _output_names(results, calls)
+        return select_outputs(dict(zip(names, (tensor for _, tensor in _flattened(results)), strict=True)), self._kept)
 
     def _trace(self) -> tuple[Any, dict[str, str]]:
         """Return the model as a concrete function, and the layer of each scope of its graph."""
         import tensorflow as tf
 
-        calls: list[LayerCall] = []
+        calls: list[_LayerCall] = []
         scopes: dict[str, str] = {}
 
         def forward(*tensors: Any) -> list[Any]:
@@ -143,7 +146,7 @@ class KerasSource:
         specs = [
             tf.TensorSpec(shape, dtype) for shape, dtype in zip(self._inputs.shapes, self._inputs.dtypes, strict=True)
         ]
-        with recorded_calls(self.model, calls, scopes), bridge.quiet():
+        with _recorded_calls(self.model, calls, scopes), quiet_tensorflow():
             try:
                 return tf.function(forward, autograph=False).get_concrete_function(*specs), scopes
             except ConversionError:
@@ -188,7 +191,7 @@ def _model_inputs(model: Any, inputs: Any) -> _ModelInputs:
         for name, tensor in zip(names, tensors, strict=True)
     ]
     return _ModelInputs(
-        unique(names),
+        _unique(names),
         shapes,
         [tensor.dtype for tensor in tensors],
         lambda values: [keras.tree.pack_sequence_as(structure, list(values))],
@@ -202,16 +205,16 @@ def _input_name(tensor: Any) -> str:
 
 
 @contextmanager
-def recorded_calls(
-    model: Any, calls: list[LayerCall] | None = None, scopes: dict[str, str] | None = None
-) -> Iterator[list[LayerCall]]:
+def _recorded_calls(
+    model: Any, calls: list[_LayerCall] | None = None, scopes: dict[str, str] | None = None
+) -> Iterator[list[_LayerCall]]:
     """Record each call of a layer of *model* in *calls*, and the graph scope of each call in *scopes*.
 
     Inside the context the layers have a wrapped ``call``; it is restored afterwards.
     """
     import tensorflow as tf
 
-    heard: list[LayerCall] = [] if calls is None else calls
+    heard: list[_LayerCall] = [] if calls is None else calls
     around: list[str] = []
 
     def wrapped(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,7 +230,7 @@ def recorded_calls(
                 again = sum(call.path == path for call in heard)
                 scope = tf.compat.v1.get_default_graph().get_name_scope()
                 scopes[scope] = "/".join(path) + (f":{again}" if again else "")
-            heard.append(LayerCall(path, result))
+            heard.append(_LayerCall(path, result))
             return result
 
         return listened
@@ -244,7 +247,7 @@ def recorded_calls(
                 vars(layer)["call"] = call
 
 
-def by_layer(calls: Sequence[LayerCall]) -> dict[str, Any]:
+def _by_layer(calls: Sequence[_LayerCall]) -> dict[str, Any]:
     """Return the result of each layer by path, such as ``encoder/conv1``, and by name if the name is unique.
 
     The second call of a shared layer is ``name:1``. Layers with several output tensors are left out.
@@ -264,26 +267,26 @@ def by_layer(calls: Sequence[LayerCall]) -> dict[str, Any]:
     return results
 
 
-def output_names(results: Any, calls: Sequence[LayerCall]) -> list[str]:
+def _output_names(results: Any, calls: Sequence[_LayerCall]) -> list[str]:
     """Return a name for each output: its key, else the outermost layer that returned it, else its number."""
     names = []
-    for index, (path, tensor) in enumerate(flat(results)):
+    for index, (path, tensor) in enumerate(_flattened(results)):
         makers = [call.path for call in calls if call.result is tensor]
         keys = [str(key) for key in path if isinstance(key, str)]
         names.append(".".join(keys) if keys else min(makers, key=len)[-1] if makers else f"output_{index}")
-    return unique(names)
+    return _unique(names)
 
 
-def flat(results: Any) -> list[tuple[tuple[Any, ...], Any]]:
+def _flattened(results: Any) -> list[tuple[tuple[Any, ...], Any]]:
     """Return (keys, tensor) for each tensor of *results*, in the model's order."""
     import keras
 
     if isinstance(results, Mapping):  # keras.tree sorts the keys
-        return [((key, *path), tensor) for key, part in results.items() for path, tensor in flat(part)]
+        return [((key, *path), tensor) for key, part in results.items() for path, tensor in _flattened(part)]
     return list(keras.tree.flatten_with_path(results))
 
 
-def unique(names: Sequence[str]) -> list[str]:
+def _unique(names: Sequence[str]) -> list[str]:
     """Return *names* with a number appended to each repetition."""
     seen: Counter[str] = Counter()
     result = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+__all__ = ["layers_by_scope"]
+
 _NUMBER = re.compile(r"_\d+$")
 
 

@@ -19,6 +19,8 @@ from onnxcam.graph.io import load
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam_converters.source import Arrays
 
+__all__ = ["LayerTensor", "layers_by_tensor", "match_layers"]
+
 
 @dataclass(frozen=True)
 class LayerTensor:

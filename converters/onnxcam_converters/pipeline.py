@@ -34,7 +34,9 @@ from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source
 from onnxcam_converters.verify import VerificationRow, Verifier
 
-INSIDE = 1 << 30  # largest size in bytes of weights inside the file; protobuf is limited to 2 GiB
+__all__ = ["Conversion", "ConversionOptions", "convert"]
+
+_LARGEST_INLINE = 1 << 30  # largest size in bytes of weights inside the file; protobuf is limited to 2 GiB
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def convert(source: Source, path: str | os.PathLike[str], options: ConversionOpt
         model = load(folder / "exported.onnx")
         card = _card(model, source, exported, options)
         card.put(model)
-        tidy(model)
+        _tidy(model)
         verifier = Verifier(source, _picture_feeds(model, options)) if options.verify else None
         layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers) if options.layers else []
         reached = exported.precision
@@ -156,7 +158,7 @@ def convert(source: Source, path: str | os.PathLike[str], options: ConversionOpt
         return Conversion(target, exported.exporter, rows, [*exported.warnings, *notes], outputs)
 
 
-def tidy(model: ir.Model) -> None:
+def _tidy(model: ir.Model) -> None:
     """Remove metadata of exporters: stack traces, source paths, types. The card has the layer names."""
     model.doc_string = None
     for key in [key for key in model.metadata_props if key.startswith("pkg.")]:
@@ -223,7 +225,7 @@ def _exposed(
     outputs = expose(model, found, gradients=options.gradients, input_gradient=options.input_gradient)
     named = {renamed.get(tensor, tensor): layer for tensor, layer in card.layers.items()}
     replace(card, layers=named).kept(model).put(model)
-    tidy(model)
+    _tidy(model)
     return model, found, outputs
 
 
@@ -259,7 +261,7 @@ def _written(model: ir.Model, folder: Path, target: Path) -> Path:
     """Write *model* into *folder*, with small weights inside the file; return the file."""
     file = folder / target.name
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if sum(weight.nbytes for weight in weights) <= INSIDE:
+    if sum(weight.nbytes for weight in weights) <= _LARGEST_INLINE:
         model = ir.external_data.load_to_model(model.clone())
     with files.writing(target):
         folder.mkdir()

@@ -20,8 +20,10 @@ from onnxcam.media import image as pictures
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam_converters.framework_errors import innermost_message
 
+__all__ = ["PRECISIONS", "calibration_images", "to_float16", "to_int8"]
+
 PRECISIONS = ("float32", "fp16", "int8")
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def to_float16(model: ir.Model) -> ir.Model:
@@ -78,11 +80,13 @@ def to_int8(model: ir.Model, folder: Path, picture: str, preprocess: Callable[[A
 
 def calibration_images(folder: Path) -> list[Path]:
     """Return the images in *folder* and its subfolders, sorted; ConversionError if there are none."""
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURES) if folder.is_dir() else []
+    found = (
+        sorted(file for file in folder.rglob("*") if file.suffix.lower() in _IMAGE_SUFFIXES) if folder.is_dir() else []
+    )
     if not found:
         raise ConversionError(
-            f"no pictures to calibrate on in '{folder}' ({', '.join(PICTURES)}); give a folder of some hundred "
-            "that are like those the model will see"
+            f"no calibration images in '{folder}' ({', '.join(_IMAGE_SUFFIXES)}); give a folder of a few hundred "
+            "typical images"
         )
     return found
 

@@ -7,7 +7,31 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+__all__ = ["quiet_tensorflow", "quiet_torch", "without_native_stderr", "without_warnings"]
+
+_TORCH_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+
+
+def quiet_torch() -> AbstractContextManager[None]:
+    """Suppress log lines and warnings of PyTorch's exporters."""
+    return without_warnings(_TORCH_LOGGERS)
+
+
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Suppress log lines and warnings of TensorFlow and tf2onnx, and restore the process afterwards."""
+    environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # read by TensorFlow and set by tf2onnx at import
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
+    try:
+        with without_native_stderr(), without_warnings(("tensorflow", "tf2onnx", "absl")):
+            yield
+    finally:
+        if environment is None:
+            os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+        else:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+__all__ = ["Arrays", "Exported", "Source"]
+
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 

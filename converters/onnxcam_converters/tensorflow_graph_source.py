@@ -16,9 +16,12 @@ from onnxcam_converters.code_scan_tensorflow import code_in_graph, code_in_saved
 from onnxcam_converters.inputs_outputs import random_feed, select_outputs
 from onnxcam_converters.layer_names import layers_by_scope
 from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
+from onnxcam_converters.quiet import quiet_tensorflow
 from onnxcam_converters.source import Arrays, Exported
 
-TOLERANCE = 1e-4  # as in keras_source
+__all__ = ["TensorFlowGraphSource", "frozen_graph", "saved_model"]
+
+_TOLERANCE = 1e-4  # as in keras_source
 
 
 class TensorFlowGraphSource:
@@ -61,7 +64,7 @@ class TensorFlowGraphSource:
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
         names = [name for name in self._layers if name not in self._outputs]
-        self._layer_tensors = match_layers(path, feeds, self._fetch(feeds, self._tensors(names)), TOLERANCE)
+        self._layer_tensors = match_layers(path, feeds, self._fetch(feeds, self._tensors(names)), _TOLERANCE)
         return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -137,7 +140,7 @@ def saved_model(
 
     if not (path / "saved_model.pb").is_file() and not (path / "saved_model.pbtxt").is_file():
         raise ConversionError(f"'{path}' is no SavedModel: there is no saved_model.pb in it")
-    with bridge.quiet():
+    with quiet_tensorflow():
         try:
             refuse_code(path, code_in_saved_model(path), unsafe)
             loaded = tf.saved_model.load(path)

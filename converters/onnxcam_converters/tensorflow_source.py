@@ -14,10 +14,13 @@ from typing import Any, TypeAlias
 from onnxcam import paths
 from onnxcam.errors import ConversionError
 from onnxcam_converters.framework_errors import import_framework
+from onnxcam_converters.quiet import quiet_tensorflow
 from onnxcam_converters.source import Source
-from onnxcam_converters.tf2onnx_bridge import OPSETS, quiet
+from onnxcam_converters.tf2onnx_bridge import OPSETS
 
-Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
+__all__ = ["tensorflow_source"]
+
+_Names: TypeAlias = "Sequence[str] | Mapping[str, Sequence[int | None]]"
 
 _SUFFIXES = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".pb": "frozen", ".tflite": "tflite"}
 
@@ -25,7 +28,7 @@ _SUFFIXES = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".pb": "frozen
 def tensorflow_source(
     model: Any,
     *,
-    inputs: Names | None = None,
+    inputs: _Names | None = None,
     outputs: Sequence[str] | None = None,
     signature: str | None = None,
     opset: int | None = None,
@@ -36,9 +39,9 @@ def tensorflow_source(
     Args:
         model: A Keras model; or the path of a ``.keras`` or ``.h5`` file, the folder of a SavedModel, a frozen graph
             (``.pb``) or a ``.tflite`` file.
-        inputs: Names of the inputs of a frozen graph; or shapes by name for a Keras model without defined inputs (a
+        inputs: _Names of the inputs of a frozen graph; or shapes by name for a Keras model without defined inputs (a
             subclassed model), such as ``{"image": (None, 224, 224, 3)}``.
-        outputs: Names of the outputs of a frozen graph; for other models, the outputs to keep.
+        outputs: _Names of the outputs of a frozen graph; for other models, the outputs to keep.
         signature: Name of the signature, for a SavedModel with several.
         opset: The opset of the file; default: the newest that tf2onnx writes.
         unsafe_pickle: Whether the file may run its own code (Lambda layers) and access other files.
@@ -46,7 +49,7 @@ def tensorflow_source(
     Raises:
         ConversionError: The file is no model of TensorFlow or Keras, or TensorFlow is not installed.
     """
-    with quiet():
+    with quiet_tensorflow():
         import_framework("tensorflow", "TensorFlow")
         import_framework("tf2onnx", "tf2onnx", "tensorflow")
     opset = _supported(opset)
@@ -60,10 +63,10 @@ def tensorflow_source(
         paths.check_file(path, ConversionError, "model")
     kind = "saved" if folder else _SUFFIXES.get(path.suffix.lower())
     if kind == "keras":
-        from onnxcam_converters.keras_file import load
+        from onnxcam_converters.keras_file import load_keras
         from onnxcam_converters.keras_source import KerasSource
 
-        return KerasSource(load(path, unsafe_pickle), inputs, outputs, opset)
+        return KerasSource(load_keras(path, unsafe_pickle), inputs, outputs, opset)
     if kind == "tflite":
         from onnxcam_converters.tflite_source import TFLiteSource
 

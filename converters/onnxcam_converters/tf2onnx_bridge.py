@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ from onnx.defs import get_schema, onnx_opset_version
 
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import first_line, save
-from onnxcam_converters.quiet import without_native_stderr, without_warnings
+from onnxcam_converters.quiet import quiet_tensorflow
+
+__all__ = ["OPSETS", "convert_graph", "convert_tflite", "exporter", "rename_ends", "rename_scopes", "write"]
 
 OPSETS = range(13, 19)
 """Opsets that tf2onnx writes; 13 is the first with quantisation per channel."""
@@ -50,21 +50,6 @@ def exporter() -> str:
     import tf2onnx
 
     return f"tf2onnx {tf2onnx.__version__}"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress log lines and warnings of TensorFlow and tf2onnx, and restore the process afterwards."""
-    environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # read by TensorFlow and set by tf2onnx at import
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
-    try:
-        with without_native_stderr(), without_warnings(("tensorflow", "tf2onnx", "absl")):
-            yield
-    finally:
-        if environment is None:
-            os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
-        else:
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment
 
 
 def rename_scopes(model: ir.Model, scopes: Mapping[str, str]) -> None:
@@ -132,7 +117,7 @@ def _erfc(context: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _converted(run: Callable[[], onnx.ModelProto], opset: int) -> ir.Model:
-    with quiet():
+    with quiet_tensorflow():
         try:
             model = ir.serde.deserialize_model(run())
         except Exception as error:

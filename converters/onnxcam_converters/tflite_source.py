@@ -18,10 +18,13 @@ from onnxcam_converters.code_scan_tensorflow import code_in_tflite
 from onnxcam_converters.inputs_outputs import random_feed, select_outputs
 from onnxcam_converters.layer_names import layers_by_scope
 from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
+from onnxcam_converters.quiet import quiet_tensorflow
 from onnxcam_converters.source import Arrays, Exported
 
-TOLERANCE = 1e-4
-QUANTISED_TOLERANCE = 0.2
+__all__ = ["TFLiteSource"]
+
+_TOLERANCE = 1e-4
+_QUANTISED_TOLERANCE = 0.2
 """Largest relative difference of a layer: TFLite rounds in integers, ONNX Runtime in floats."""
 
 
@@ -53,9 +56,9 @@ class TFLiteSource:
         activations = self.run(feeds, list(self._layers))
         wanted = {layer: activations[layer] for layer in self._layers if layer not in self._outputs}
         if self._quantised:
-            self._layer_tensors = match_layers(path, feeds, wanted, QUANTISED_TOLERANCE, among="DequantizeLinear")
+            self._layer_tensors = match_layers(path, feeds, wanted, _QUANTISED_TOLERANCE, among="DequantizeLinear")
         else:
-            self._layer_tensors = match_layers(path, feeds, wanted, TOLERANCE)
+            self._layer_tensors = match_layers(path, feeds, wanted, _TOLERANCE)
         precision = "int8" if self._quantised else "float32"
         return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors), precision=precision)
 
@@ -65,7 +68,7 @@ class TFLiteSource:
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Return outputs and activations computed by the interpreter."""
-        with bridge.quiet():
+        with quiet_tensorflow():
             return self._run(feeds, layers)
 
     def _run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -104,7 +107,7 @@ def _interpreter(path: Path) -> Any:
         lite = importlib.import_module("ai_edge_litert.interpreter")
         make, resolvers = lite.Interpreter, lite.OpResolverType
     plain = resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates fuse operators
-    with bridge.quiet():
+    with quiet_tensorflow():
         try:
             return make(
                 str(path), experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True, num_threads=1

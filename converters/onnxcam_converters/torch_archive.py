@@ -11,6 +11,8 @@ from typing import Any
 from onnxcam.errors import ConversionError
 from onnxcam_converters.quiet import without_warnings
 
+__all__ = ["refuse_truncated"]
+
 
 def refuse_truncated(path: Path) -> None:
     """Raise ConversionError if a tensor in the archive at *path* needs more bytes than its record has."""

@@ -11,6 +11,8 @@ from typing import Any
 
 from onnxcam.errors import ConversionError, nearest
 
+__all__ = ["ModuleCall", "device_of", "evaluating", "example_of", "frozen", "hooked", "outputs_of", "parse_example"]
+
 
 @dataclass
 class ModuleCall:

@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, redirect_stderr
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,14 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ConversionError
 from onnxcam.structure.layer import module_names
-from onnxcam_converters.framework_errors import describe
-from onnxcam_converters.quiet import without_warnings
+from onnxcam_converters.framework_errors import describe_error
 from onnxcam_converters.source import Exported
 from onnxcam_converters.torch_call import outputs_of
 
 if TYPE_CHECKING:
     from onnxcam_converters.torch_source import TorchSource
 
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
-
-
-def quiet() -> AbstractContextManager[None]:
-    """Suppress log lines and warnings of PyTorch's exporters."""
-    return without_warnings(_LOGGERS)
+__all__ = ["export", "symbolic"]
 
 
 def export(source: TorchSource, path: Path) -> Exported:
@@ -44,7 +38,7 @@ def export(source: TorchSource, path: Path) -> Exported:
     except Exception as error:
         if source.program is not None or _depends_on_data(error):
             raise _cannot(error) from error
-        why = f"PyTorch's newer exporter refused the model ({describe(error)}): the older one wrote it"
+        why = f"PyTorch's newer exporter refused the model ({describe_error(error)}): the older one wrote it"
         try:
             return _by_tracing(source, path, [why])
         except Exception as second:
@@ -52,9 +46,9 @@ def export(source: TorchSource, path: Path) -> Exported:
 
 
 def _cannot(error: Exception, second: Exception | None = None) -> ConversionError:
-    text = f"the model cannot be exported: {describe(error)}"
+    text = f"the model cannot be exported: {describe_error(error)}"
     if second is not None:
-        text += f"; nor by the older exporter: {describe(second)}"
+        text += f"; nor by the older exporter: {describe_error(second)}"
     if _depends_on_data(error):
         text += "; its control flow depends on the data: use torch.where or torch.cond there"
     return ConversionError(text)

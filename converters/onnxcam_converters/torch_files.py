@@ -15,13 +15,15 @@ from onnxcam import paths
 from onnxcam.errors import ConversionError, nearest
 from onnxcam_converters.code_scan import archive_members, refuse_code
 from onnxcam_converters.code_scan_torch import PICKLED, code_in_program_file, code_in_script, is_pickle, tensors_only
-from onnxcam_converters.framework_errors import describe, import_framework, innermost_message
+from onnxcam_converters.framework_errors import describe_error, import_framework, innermost_message
+from onnxcam_converters.quiet import quiet_torch
 from onnxcam_converters.torch_archive import refuse_truncated
-from onnxcam_converters.torch_export import quiet
 
-SHOWN = 5  # number of keys that an error lists
-WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net")
-PREFIXES = ("module.", "_orig_mod.", "model.")
+__all__ = ["load_model", "load_weights", "make_model"]
+
+_SHOWN = 5  # number of keys that an error lists
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "module", "net")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def make_model(source: str, arguments: Mapping[str, Any]) -> Any:
@@ -33,33 +35,33 @@ def make_model(source: str, arguments: Mapping[str, Any]) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with quiet():
+        with quiet_torch():
             found: Any = importlib.import_module(home)
     except ModuleNotFoundError as error:
         if error.name is None or not (home == error.name or home.startswith(f"{error.name}.")):
             raise ConversionError(
-                f"module {home!r} cannot be imported: {describe(error)}; install what it needs"
+                f"module {home!r} cannot be imported: {describe_error(error)}; install what it needs"
             ) from error
         raise ConversionError(
             f"there is no module {home!r} in the current folder or on Python's path; check the name, or set PYTHONPATH"
         ) from None
     except Exception as error:
-        raise ConversionError(f"module {home!r} cannot be imported: {describe(error)}") from error
+        raise ConversionError(f"module {home!r} cannot be imported: {describe_error(error)}") from error
     for part in name.split("."):
         if not hasattr(found, part):
             raise ConversionError(f"{home!r} has no {name!r}.{nearest(part, [n for n in dir(found) if n[0] != '_'])}")
         found = getattr(found, part)
     if not callable(found):
         raise ConversionError(
-            f"{source} is a {type(found).__name__}, which cannot be called; name what makes the model"
+            f"{source} is a {type(found).__name__}, which cannot be called; name a callable that makes the model"
         )
     try:
-        with quiet():
+        with quiet_torch():
             return found(**arguments)
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConversionError(
-            f"{source}({given}) failed: {describe(error)}; arguments are given by --arg key=value"
+            f"{source}({given}) failed: {describe_error(error)}; arguments are given by --arg key=value"
         ) from error
 
 
@@ -82,7 +84,7 @@ def load_model(path: Path, unsafe_pickle: bool) -> Any:
     if isinstance(found, torch.nn.Module):
         return found
     raise ConversionError(
-        f"'{path}' holds weights, no network; name what makes the network: "
+        f"'{path}' has weights but no network; name a callable that makes the network: "
         f"onnxcam export package.module:callable --weights {path}"
     )
 
@@ -103,7 +105,7 @@ def _program(path: Path, unsafe_pickle: bool) -> Any:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
-        with quiet():
+        with quiet_torch():
             yield
     except Exception as error:
         why = innermost_message(error).partition(". Please check the warnings above")[0]
@@ -135,8 +137,8 @@ def load_weights(module: Any, path: Path, unsafe_pickle: bool) -> None:
 
 def _some(keys: Iterable[str]) -> str:
     keys = list(keys)
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + more
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
 
 
 def _loaded(path: Path, unsafe_pickle: bool) -> Any:
@@ -147,7 +149,7 @@ def _loaded(path: Path, unsafe_pickle: bool) -> Any:
         if path.suffix.lower() == ".safetensors":
             return import_framework("safetensors.torch", "safetensors").load_file(str(path))
         refuse_truncated(path)
-        with quiet():
+        with quiet_torch():
             return torch.load(path, map_location="cpu", weights_only=not unsafe_pickle)
     except ConversionError:
         raise
@@ -172,16 +174,16 @@ def _state(found: Any, path: Path) -> dict[str, Any]:
             found = found.state_dict()
         if isinstance(found, Mapping) and found and all(isinstance(each, torch.Tensor) for each in found.values()):
             return dict(found)
-        inner = next((found[key] for key in WRAPPERS if key in found), None) if isinstance(found, Mapping) else None
+        inner = next((found[key] for key in _WRAPPERS if key in found), None) if isinstance(found, Mapping) else None
         if inner is None:
             keys = _some(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
-            raise ConversionError(f"'{path}' holds no state dict but {keys}; save model.state_dict()")
+            raise ConversionError(f"'{path}' has no state dict but {keys}; save model.state_dict()")
         found = inner
 
 
 def _without_prefix(state: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Remove the key prefixes of DataParallel, torch.compile and Lightning."""
-    for prefix in PREFIXES:
+    for prefix in _PREFIXES:
         if not wanted.keys() & state.keys() and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state

@@ -10,14 +10,17 @@ import numpy as np
 
 from onnxcam.errors import ConversionError
 from onnxcam_converters import torch_export
-from onnxcam_converters.framework_errors import describe, import_framework
+from onnxcam_converters.framework_errors import describe_error, import_framework
+from onnxcam_converters.quiet import quiet_torch
 from onnxcam_converters.source import Arrays, Exported
 from onnxcam_converters.torch_call import ModuleCall, device_of, evaluating, frozen, hooked, outputs_of
+
+__all__ = ["DYNAMIC", "TorchSource"]
 
 DYNAMIC = ("none", "batch", "size")
 """Open axes of the file: none, the batch, or the batch and the spatial axes."""
 
-SPACE = ("depth", "height", "width")
+_SPACE = ("depth", "height", "width")
 
 
 class TorchSource:
@@ -66,7 +69,7 @@ class TorchSource:
 
     def export(self, path: Path) -> Exported:
         """Write the file with the newer exporter, or with the older one if that fails."""
-        with torch_export.quiet(), evaluating(self.module):
+        with quiet_torch(), evaluating(self.module):
             return torch_export.export(self, path)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -81,7 +84,7 @@ class TorchSource:
         import torch
 
         kept: dict[str, Any] = {}
-        with torch.inference_mode(), torch_export.quiet(), evaluating(self.module), hooked(self.module, layers, kept):
+        with torch.inference_mode(), quiet_torch(), evaluating(self.module), hooked(self.module, layers, kept):
             results = outputs_of(self._called(self._leaves(feeds)), self.outputs)
         return {name: array for name, tensor in {**results, **kept}.items() if (array := _array(tensor)) is not None}
 
@@ -94,7 +97,7 @@ class TorchSource:
         kept: dict[str, Any] = {}
         with (
             torch.enable_grad(),
-            torch_export.quiet(),
+            quiet_torch(),
             evaluating(self.module),
             frozen(self.module),
             hooked(self.module, layers, kept),
@@ -137,12 +140,12 @@ class TorchSource:
         import torch
 
         try:
-            with torch.inference_mode(), torch_export.quiet(), evaluating(self.module):
+            with torch.inference_mode(), quiet_torch(), evaluating(self.module):
                 return self._called(self._tensors)
         except Exception as error:
             shapes = ", ".join(f"{n} {list(x.shape)}" for n, x in zip(self.call.names, self._tensors, strict=True))
             raise ConversionError(
-                f"the model cannot be called with {shapes}: {describe(error)}; give the shape that it takes (--input)"
+                f"the model cannot be called with {shapes}: {describe_error(error)}; give its input shape (--input)"
             ) from error
 
     def _called(self, tensors: Sequence[Any]) -> Any:
@@ -160,10 +163,10 @@ class TorchSource:
 
 def _module(program: Any) -> Any:
     try:
-        with torch_export.quiet():
+        with quiet_torch():
             return program.module()
     except Exception as error:
-        raise ConversionError(f"the program cannot be run: {describe(error)}; export it again") from error
+        raise ConversionError(f"the program cannot be run: {describe_error(error)}; export it again") from error
 
 
 def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:
@@ -172,7 +175,7 @@ def _axes(tensor: Any, dynamic: str, first: Any) -> dict[int, str]:
         return {}
     axes = {0: "batch"} if len(tensor) == len(first) else {}
     if dynamic == "size" and tensor.dim() in (4, 5):
-        axes |= dict(zip(range(2, tensor.dim()), SPACE[-tensor.dim() + 2 :], strict=True))
+        axes |= dict(zip(range(2, tensor.dim()), _SPACE[-tensor.dim() + 2 :], strict=True))
     return axes
 
 

@@ -30,6 +30,8 @@ from onnxcam.passes import canonical
 from onnxcam.targets import TOP, find_scores
 from onnxcam_converters.source import Arrays, Source
 
+__all__ = ["TOLERANCES", "VerificationRow", "Verifier"]
+
 OUTPUT, ACTIVATION, GRADIENT, INPUT_GRADIENT = "output", "activation", "gradient", "input gradient"
 
 TOLERANCES: dict[str, dict[str, float]] = {
@@ -39,15 +41,15 @@ TOLERANCES: dict[str, dict[str, float]] = {
 }
 """Tolerances by precision and kind. Other combinations are reported without a verdict."""
 
-BROKEN = 0.5
+_BROKEN_COSINE = 0.5
 """Cosine between outputs below which an int8 model is broken, not just less precise."""
 
-ROUNDING = 1e-6  # size of the rounding test: change of an input, relative to its largest value
-WIDEST = 0.2  # largest tolerance that the rounding test can give
+_ROUNDING = 1e-6  # size of the rounding test: change of an input, relative to its largest value
+_WIDEST_TOLERANCE = 0.2  # largest tolerance that the rounding test can give
 
-TINY = 1e-30
+_TINY = 1e-30
 
-TensorPair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
+_TensorPair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class VerificationRow:
     def holds(self) -> bool:
         """Whether the comparison passes; False for NaN."""
         if self.precision == "int8" and self.kind == OUTPUT:
-            return self.cosine >= BROKEN
+            return self.cosine >= _BROKEN_COSINE
         if self.tolerance is None:
             return True
         return self.relative <= self.tolerance
@@ -179,13 +181,13 @@ class Verifier:
         self,
         precision: str,
         label: str,
-        found: Iterable[TensorPair],
+        found: Iterable[_TensorPair],
         moved: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         for kind, name, expected, actual in found:
             row = _compared(precision, kind, name, label, expected, actual)
             if not row.holds and moved is not None and row.tolerance is not None:
-                row = replace(row, tolerance=min(max(row.tolerance, 2 * moved().get(name, 0.0)), WIDEST))
+                row = replace(row, tolerance=min(max(row.tolerance, 2 * moved().get(name, 0.0)), _WIDEST_TOLERANCE))
             self.rows.append(row)
             if not row.holds:
                 raise ConversionError(_complaint(row, self.source.framework))
@@ -227,7 +229,7 @@ def _vjp(model: ir.Model, tensors: Sequence[str]) -> tuple[list[str], Session]:
     return names, Session(twin, "cpu", optimize=False)
 
 
-def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[TensorPair]:
+def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[_TensorPair]:
     found = []
     for tensor in [name.removesuffix(".gradient") for name in ours if name.endswith(".gradient")]:
         name, kind = (layers[tensor], GRADIENT) if tensor in layers else (tensor, INPUT_GRADIENT)
@@ -250,22 +252,22 @@ def _compared(
     if kind in (GRADIENT, INPUT_GRADIENT):
         relative = _distance(x, y)
     else:
-        relative = absolute / max(float(np.abs(x).max(initial=0)), TINY)
+        relative = absolute / max(float(np.abs(x).max(initial=0)), _TINY)
     lengths = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
-    cosine = float(x @ y) / max(lengths, TINY) if difference.any() else 1.0
+    cosine = float(x @ y) / max(lengths, _TINY) if difference.any() else 1.0
     return VerificationRow(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> float:
     """Return the L2 norm of the difference, relative to the norm of *x*."""
     x, y = x.astype(np.float64), y.astype(np.float64)
-    return float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(x)), TINY)
+    return float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(x)), _TINY)
 
 
 def _shaken(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if x.dtype.kind != "f":
         return x
-    return (x + ROUNDING * np.abs(x).max(initial=0) * rng.standard_normal(x.shape)).astype(x.dtype)
+    return (x + _ROUNDING * np.abs(x).max(initial=0) * rng.standard_normal(x.shape)).astype(x.dtype)
 
 
 def _complaint(row: VerificationRow, framework: str) -> str:
