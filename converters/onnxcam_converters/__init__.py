@@ -1,15 +1,17 @@
-"""Converters: models of other frameworks become ONNX that explains itself, proven equal.
+"""Convert models of other frameworks to ONNX files with a card, and verify that both compute the same.
 
 ::
 
-    source      what a converter says of a model of its framework
-    pytorch     … PyTorch's        (torchmodel, torchexport, torchfiles, torchsizes)
-    tensorflow  … TensorFlow's, Keras's, TFLite's
-    trust       what in a file could run code, which is refused before a framework reads the file
-    pipeline    export, card, precision, exposed layers, proof, and the move into place
-    precision   float16 and int8
-    verify      the proof
-    convert     the functions for users, re-exported as `onnxcam.converters`
+    entry_points       the public functions, re-exported as `onnxcam.converters`
+    source             the protocol of a model in its framework
+    torch_*            PyTorch: source, call, export, files, archives
+    tensorflow_source  TensorFlow: chooses keras_source, tensorflow_graph_source or tflite_source
+    tf2onnx_bridge     the TensorFlow exporter
+    layer_tensors      the ONNX tensor of each layer of the framework
+    code_scan*         refusal of files that could run code
+    pipeline           export, card, precision, exposed layers, verification, publication
+    precision          float16 and int8
+    verify             comparison of framework and ONNX file
 
-No framework is imported before it is needed.
+Frameworks are imported inside functions only.
 """

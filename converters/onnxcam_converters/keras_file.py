@@ -1,4 +1,4 @@
-"""Keras files: ``.keras``, and ``.h5`` of Keras 2 and 3."""
+"""Load Keras files: ``.keras``, and ``.h5`` of Keras 2 and 3."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from typing import Any
 
 from onnxcam.errors import ConversionError
 from onnxcam.text import first_line
-from onnxcam_converters.tf2onnx_bridge import quiet
-from onnxcam_converters.trust import members, refuse_code
-from onnxcam_converters.trust_keras import LAMBDA, code_in_keras, needs
+from onnxcam_converters.code_scan import archive_members, refuse_code
+from onnxcam_converters.code_scan_keras import LAMBDA, code_in_keras, missing_code
+from onnxcam_converters.quiet import quiet_tensorflow
+
+__all__ = ["load_keras"]
 
 
-def load(path: Path, unsafe: bool) -> Any:
-    """Return the Keras model in the file at *path*; Lambda layers, which are code, only if *unsafe*."""
+def load_keras(path: Path, unsafe: bool) -> Any:
+    """Return the Keras model in the file at *path*.
+
+    ConversionError if the file is damaged, has weights only, or (unless *unsafe*) could run code.
+    """
     import keras
 
-    members(path)
-    with quiet():
+    archive_members(path)
+    with quiet_tensorflow():
         try:
             refuse_code(path, code_in_keras(path), unsafe)
             return keras.models.load_model(path, _legacy(), compile=False, safe_mode=not unsafe)
@@ -33,7 +38,7 @@ def _why(path: Path, line: str, text: str) -> ConversionError:
         refuse_code(path, [LAMBDA], unsafe=False)
     missing = re.search(r"Could not locate (?:class|function) '(\w+)'|Unknown layer: '?(\w+)", text)
     if missing:
-        return needs(path, "class", missing[1] or missing[2])
+        return missing_code(path, "class", missing[1] or missing[2])
     if "no model config" in text.lower():
         return ConversionError(
             f"'{path}' holds weights only; build the model in Python, load them, and pass the model itself"
@@ -42,7 +47,7 @@ def _why(path: Path, line: str, text: str) -> ConversionError:
 
 
 def _legacy() -> dict[str, Any]:
-    """Return layers that also read what Keras 2 wrote and Keras 3 refuses: ``groups`` of a depthwise convolution."""
+    """Return layer classes that accept arguments of Keras 2 which Keras 3 refuses (``groups``)."""
     import keras
 
     class DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]

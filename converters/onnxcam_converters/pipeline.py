@@ -1,4 +1,4 @@
-"""The way from a source to a file: export, card, precision, exposed layers, proof; then it is moved into place."""
+"""Convert a source: export, card, precision, exposed layers, verification, and the move of the file into place."""
 
 from __future__ import annotations
 
@@ -32,28 +32,33 @@ from onnxcam.structure.layout import picture_input
 from onnxcam.targets import find_scores
 from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source
-from onnxcam_converters.verify import Row, Verifier
+from onnxcam_converters.verify import VerificationRow, Verifier
 
-INSIDE = 1 << 30  # bytes of weights that a file may hold itself; protobuf ends at 2 GiB
+__all__ = ["Conversion", "ConversionOptions", "convert"]
+
+_LARGEST_INLINE = 1 << 30  # largest size in bytes of weights inside the file; protobuf is limited to 2 GiB
 
 
 @dataclass(frozen=True)
-class Options:
-    """What every source can be asked for.
+class ConversionOptions:
+    """Options of a conversion, for every source.
 
     Args:
-        preprocess: How a picture becomes the tensor (docs/preprocess.md); it travels in the file.
+        preprocess: Preprocessing of images (docs/preprocess.md), stored in the file.
         labels: A file of class names, or the names.
-        task: ``"multi-label"`` where classes do not exclude each other; for what is no classifier see docs/card.md.
-        vocabulary: Of each input of words the words, the index of each its position.
+        task: ``"multi-label"`` if several classes can apply at once; other tasks: docs/card.md.
+        vocabulary: Words of each text input; the index of a word is its position.
         expose: Layers whose activations become outputs: names, ``"auto"``, ``"all-blocks"``.
-        gradients: The gradient of a class's score at these layers too (of ``"auto"`` if none is named).
-        input_gradient: That at the input too.
+        gradients: Add the gradient of a class's score at these layers (default: ``"auto"``).
+        input_gradient: Add the gradient at the input.
         precision: ``"float32"``, ``"fp16"`` or ``"int8"``.
-        calibrate: For int8, a folder of pictures like those that the model will see.
-        verify_on: Pictures on which the file is compared with the framework, beside random numbers.
-        verify: Whether to compare at all; without, the file is not proven to be equal.
-        overwrite: Whether a file that onnxcam did not write may be replaced.
+        calibrate: Folder of typical images, for int8.
+        verify_on: Images on which file and framework are compared, in addition to random inputs.
+        verify: Compare the file with the framework.
+        overwrite: Replace an existing file that onnxcam did not write.
+
+    Raises:
+        ConversionError: Unknown precision or task, or int8 without images.
     """
 
     preprocess: Any = None
@@ -77,11 +82,11 @@ class Options:
             )
         if self.precision == "int8" and self.calibrate is None:
             raise ConversionError(
-                "int8 needs pictures to measure the range of each activation; give a folder of some hundred that are "
-                "like those the model will see (--calibrate FOLDER)"
+                "int8 needs images to measure the range of each activation; give a folder of a few hundred "
+                "typical images (--calibrate FOLDER)"
             )
         if self.precision == "int8" and self.calibrate is not None:
-            precision.pictures_in(Path(self.calibrate))
+            precision.calibration_images(Path(self.calibrate))
         if isinstance(self.preprocess, str):
             fields_of(self.preprocess)
         for picture in self.verify_on:
@@ -91,38 +96,48 @@ class Options:
 
     @property
     def layers(self) -> Sequence[str]:
-        """Return the layers to expose."""
+        """The layers to expose."""
         return self.expose or ([AUTO] if self.gradients else [])
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was made, and the proof."""
+    """Result of a conversion.
+
+    Attributes:
+        path: The ONNX file.
+        exporter: Name of the exporter.
+        verification: One row per comparison with the framework.
+        warnings: Messages for the user.
+        outputs: Name and meaning of each added output.
+    """
 
     path: Path
     exporter: str
-    verification: Sequence[Row]
+    verification: Sequence[VerificationRow]
     warnings: Sequence[str]
-    outputs: Sequence[tuple[str, str]] = ()  # the outputs that were added, and their meanings
+    outputs: Sequence[tuple[str, str]] = ()
 
     def warned(self, text: str) -> Conversion:
-        """Return the same with one more warning."""
+        """Return a copy with one more warning."""
         return replace(self, warnings=[*self.warnings, text])
 
 
-def convert(source: Source, path: str | os.PathLike[str], options: Options) -> Conversion:
-    """Write *source* to *path* as ONNX, proven equal; where anything fails, nothing is left behind.
+def convert(source: Source, path: str | os.PathLike[str], options: ConversionOptions) -> Conversion:
+    """Convert *source* to the ONNX file *path* and verify it; if anything fails, write nothing.
 
-    Raises ConversionError, or another `OnnxcamError` of what was asked for, with one line that says what is wrong.
+    Raises:
+        ConversionError: The export fails, or file and framework differ.
+        OnnxcamError: An option does not fit the model.
     """
     target = Path(path)
     with _workshop(target, overwrite=options.overwrite) as folder:
         exported = source.export(folder / "exported.onnx")
-        gc.collect()  # an exporter's graphs are all cycles, and hold the weights
+        gc.collect()  # an exporter's graphs are reference cycles that hold the weights
         model = load(folder / "exported.onnx")
         card = _card(model, source, exported, options)
         card.put(model)
-        tidy(model)
+        _tidy(model)
         verifier = Verifier(source, _picture_feeds(model, options)) if options.verify else None
         layers: Sequence[Tap] = taps(canonical(model.clone(), STANDARD), options.layers) if options.layers else []
         reached = exported.precision
@@ -143,8 +158,8 @@ def convert(source: Source, path: str | os.PathLike[str], options: Options) -> C
         return Conversion(target, exported.exporter, rows, [*exported.warnings, *notes], outputs)
 
 
-def tidy(model: ir.Model) -> None:
-    """Drop what exporters note for themselves: stack traces, source paths, types; the card has the layers' names."""
+def _tidy(model: ir.Model) -> None:
+    """Remove metadata of exporters: stack traces, source paths, types. The card has the layer names."""
     model.doc_string = None
     for key in [key for key in model.metadata_props if key.startswith("pkg.")]:
         del model.metadata_props[key]
@@ -161,7 +176,7 @@ def tidy(model: ir.Model) -> None:
             node.metadata_props.clear()
 
 
-def _card(model: ir.Model, source: Source, exported: Exported, options: Options) -> Card:
+def _card(model: ir.Model, source: Source, exported: Exported, options: ConversionOptions) -> Card:
     layers = dict(exported.layers) or {
         y.name or "": names[-1] for node in model.graph for y in node.outputs if (names := module_names(node))
     }
@@ -176,33 +191,31 @@ def _card(model: ir.Model, source: Source, exported: Exported, options: Options)
     return Card(options.task, preprocess, labels, options.vocabulary, layers, producer).kept(model)
 
 
-def _classes(model: ir.Model, options: Options) -> int | None:
-    """Return how many classes there are to name; None where *model* is no classifier."""
+def _classes(model: ir.Model, options: ConversionOptions) -> int | None:
+    """Return the number of classes, None if *model* is no classifier."""
     if options.task not in (None, *CLASSIFIERS):
         return None
     return find_scores(canonical(model.clone(), STANDARD).graph).classes
 
 
-def _lowered(model: ir.Model, folder: Path, options: Options) -> ir.Model:
+def _lowered(model: ir.Model, folder: Path, options: ConversionOptions) -> ir.Model:
     if options.precision == "fp16":
-        return precision.half(model)
+        return precision.to_float16(model)
     image, preprocess = _preprocessing(model, options)
-    return precision.integers(model, folder, image, preprocess, Path(options.calibrate or ""))
+    return precision.to_int8(model, folder, image, preprocess, Path(options.calibrate or ""))
 
 
 def _exposed(
-    model: ir.Model, card: Card, layers: Sequence[Tap], options: Options
+    model: ir.Model, card: Card, layers: Sequence[Tap], options: ConversionOptions
 ) -> tuple[ir.Model, Sequence[Tap], Sequence[tuple[str, str]]]:
-    """Make *layers* outputs, called as the framework calls them; return them as they are called now."""
+    """Make *layers* outputs with the framework's names; return model, taps, and the added outputs."""
     if not (layers or options.input_gradient):
         return model, [], []
     model = canonical(model.clone(), STANDARD)
     tensors = {value.name: value for node in model.graph for value in node.outputs}
     lost = next((tap for tap in layers if tap.name not in tensors), None)
     if lost is not None:
-        raise ConversionError(
-            f"layer {lost} is no tensor of its own any more in {options.precision}; expose another one"
-        )
+        raise ConversionError(f"layer {lost} has no tensor of its own in {options.precision}; expose another layer")
     found = [Tap(tensors[tap.name], tap.layer) for tap in layers]
     renamed = {}
     for tap in found:
@@ -212,23 +225,23 @@ def _exposed(
     outputs = expose(model, found, gradients=options.gradients, input_gradient=options.input_gradient)
     named = {renamed.get(tensor, tensor): layer for tensor, layer in card.layers.items()}
     replace(card, layers=named).kept(model).put(model)
-    tidy(model)
+    _tidy(model)
     return model, found, outputs
 
 
-def _picture_feeds(model: ir.Model, options: Options) -> Mapping[str, Mapping[str, np.ndarray]]:
-    """Return a feed for each picture to verify on, by the picture's name."""
+def _picture_feeds(model: ir.Model, options: ConversionOptions) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """Return the input tensors of each verification image, by file name."""
     files: Sequence[str | os.PathLike[str]] = options.verify_on
     if options.precision == "int8" and not files:
-        files = precision.pictures_in(Path(options.calibrate or ""))[:2]
+        files = precision.calibration_images(Path(options.calibrate or ""))[:2]
     if not files:
         return {}
     image, preprocess = _preprocessing(model, options)
     return {Path(file).name: {image: preprocess(pictures.read(file))} for file in files}
 
 
-def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[Any], Any]]:
-    """Return the input that takes a picture, and what makes the tensor of it."""
+def _preprocessing(model: ir.Model, options: ConversionOptions) -> tuple[str, Callable[[Any], Any]]:
+    """Return the name of the image input, and its preprocessing."""
     image = picture_input(model.graph)
     spec, metadata = TensorSpec.of(image), model.metadata_props
     return image.name or "", resolve_preprocess(options.preprocess, spec, metadata=metadata, graph_hint=image)[0]
@@ -236,7 +249,7 @@ def _preprocessing(model: ir.Model, options: Options) -> tuple[str, Callable[[An
 
 @contextmanager
 def _workshop(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a hidden folder beside *target*, which is gone afterwards."""
+    """Yield a hidden temporary folder beside *target*; delete it afterwards."""
     files.require_writable(target, overwrite=overwrite)
     with files.writing(target):
         folder = Path(tempfile.mkdtemp(prefix=".onnxcam-", dir=target.absolute().parent))
@@ -245,10 +258,10 @@ def _workshop(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _written(model: ir.Model, folder: Path, target: Path) -> Path:
-    """Write *model* into *folder*, its weights inside if they may be there; return its file."""
+    """Write *model* into *folder*, with small weights inside the file; return the file."""
     file = folder / target.name
     weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if sum(weight.nbytes for weight in weights) <= INSIDE:
+    if sum(weight.nbytes for weight in weights) <= _LARGEST_INLINE:
         model = ir.external_data.load_to_model(model.clone())
     with files.writing(target):
         folder.mkdir()
@@ -257,7 +270,7 @@ def _written(model: ir.Model, folder: Path, target: Path) -> Path:
 
 
 def _publish(folder: Path, target: Path, *, overwrite: bool) -> None:
-    """Move the files in *folder* beside *target*: weights first, the model last."""
+    """Move the files in *folder* to the folder of *target*: weights first, the model last."""
     for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):
         place = target.absolute().parent / file.name
         files.require_writable(place, overwrite=overwrite)

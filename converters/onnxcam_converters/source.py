@@ -1,4 +1,4 @@
-"""What a converter has to say of a model of its framework; the rest (`pipeline`, `verify`) asks no more of it."""
+"""Protocol of a model in its framework: all that `pipeline` and `verify` need to know about it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,51 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+__all__ = ["Arrays", "Exported", "Source"]
+
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exporter wrote."""
+    """Result of an export.
 
-    exporter: str  # by whom, such as "torch.onnx.export (dynamo)"
-    layers: Mapping[str, str] = field(default_factory=dict)  # tensor of the .onnx file: the framework's layer
-    warnings: Sequence[str] = ()  # each a line for the user
-    precision: str = "float32"  # "int8" where the model itself computes in integers
+    Attributes:
+        exporter: Name of the exporter, such as ``"torch.onnx.export (dynamo)"``.
+        layers: Layer of the framework for each tensor of the ONNX file.
+        warnings: Messages for the user, one line each.
+        precision: ``"int8"`` if the source model computes in integers.
+    """
+
+    exporter: str
+    layers: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    precision: str = "float32"
 
 
 class Source(Protocol):
-    """A model in its framework: it exports itself, and tells what it computes there.
+    """A model in its framework: exports itself and computes reference values.
 
-    Tensors are called as in the exported file: inputs and outputs by their names there. Layers are called as the
-    framework calls them. Arrays have the layout that they have in the file (NCHW or NHWC, as it comes).
+    Inputs and outputs have the names of the exported file; layers have the names of the framework. Arrays have the
+    layout of the exported file (NCHW or NHWC).
+
+    Attributes:
+        framework: Framework and version, such as ``"torch 2.13.0"``, for the card.
     """
 
-    framework: str  # the framework and its version, such as "torch 2.13.0": it goes onto the card
+    framework: str
 
     def export(self, path: Path) -> Exported:
-        """Write the model to *path*, an .onnx file that is not there yet. ConversionError where it cannot be."""
+        """Write the model to *path*, a new ``.onnx`` file; raise ConversionError if that fails."""
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return one random feed for the exported file, by input."""
+        """Return one random array for each input of the exported file."""
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the outputs by name, and the activations of *layers* by layer, as the framework computes them."""
+        """Return outputs by name and activations of *layers* by layer, computed by the framework."""
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return the gradients of Σ ⟨cotangent, output⟩, by floating input and by layer.
+        """Return the gradients of Σ ⟨cotangent, output⟩ by floating-point input and by layer.
 
-        Of what the framework cannot differentiate (an integer model, a frozen graph) nothing is returned.
+        The result is empty if the framework cannot differentiate the model (integers, a frozen graph).
         """

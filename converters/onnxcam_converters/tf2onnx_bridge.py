@@ -1,10 +1,8 @@
-"""tf2onnx, the field's converter, and what has to be put right around it (docs/decisions/0004-tensorflow.md)."""
+"""Run tf2onnx and correct its results (docs/decisions/0004-tensorflow.md)."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,16 @@ from onnx.defs import get_schema, onnx_opset_version
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import save
 from onnxcam.text import first_line
-from onnxcam_converters.silence import muted, silenced
+from onnxcam_converters.quiet import quiet_tensorflow
+
+__all__ = ["OPSETS", "convert_graph", "convert_tflite", "exporter", "rename_ends", "rename_scopes", "write"]
 
 OPSETS = range(13, 19)
-"""The opsets that tf2onnx writes, from the first that quantises by channel on."""
+"""Opsets that tf2onnx writes; 13 is the first with quantisation per channel."""
 
 
 def convert_graph(graph_def: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], opset: int) -> ir.Model:
-    """Return a frozen TensorFlow graph as ONNX; *inputs* and *outputs* map the names of the file to tensors."""
+    """Return a frozen TensorFlow graph as ONNX; *inputs* and *outputs* map names in the file to tensors."""
     import tf2onnx
 
     def run() -> onnx.ModelProto:
@@ -40,36 +40,21 @@ def convert_graph(graph_def: Any, inputs: Mapping[str, str], outputs: Mapping[st
 
 
 def convert_tflite(path: Path, opset: int) -> ir.Model:
-    """Return a TFLite file as ONNX, its quantisation kept as pairs of QuantizeLinear and DequantizeLinear."""
+    """Return a TFLite file as ONNX; quantisation becomes pairs of QuantizeLinear and DequantizeLinear."""
     import tf2onnx
 
     return _converted(lambda: tf2onnx.convert.from_tflite(str(path), opset=opset)[0], opset)
 
 
 def exporter() -> str:
-    """Return who converts."""
+    """Return the name and version of the exporter."""
     import tf2onnx
 
     return f"tf2onnx {tf2onnx.__version__}"
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence TensorFlow's and tf2onnx's log and warnings, and leave the process as it was."""
-    environment = os.environ.get("TF_CPP_MIN_LOG_LEVEL")  # TensorFlow reads it, and tf2onnx sets it, when imported
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment or "3"
-    try:
-        with muted(), silenced(("tensorflow", "tf2onnx", "absl")):
-            yield
-    finally:
-        if environment is None:
-            os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
-        else:
-            os.environ["TF_CPP_MIN_LOG_LEVEL"] = environment
-
-
 def rename_scopes(model: ir.Model, scopes: Mapping[str, str]) -> None:
-    """Put the names of *scopes* in place of TensorFlow's, in nodes and tensors; inputs and outputs keep theirs."""
+    """Replace TensorFlow scopes by layer names in nodes and tensors; keep the names of inputs and outputs."""
     graph = model.graph
     kept = {value.name for value in (*graph.inputs, *graph.outputs)}
     for node in graph.all_nodes():
@@ -80,7 +65,7 @@ def rename_scopes(model: ir.Model, scopes: Mapping[str, str]) -> None:
 
 
 def rename_ends(model: ir.Model, names: Mapping[str, str]) -> None:
-    """Rename inputs and outputs, where nothing else has the new name."""
+    """Rename inputs and outputs unless the new name is taken."""
     taken = {value.name for node in model.graph.all_nodes() for value in (*node.inputs, *node.outputs) if value}
     for value in (*model.graph.inputs, *model.graph.outputs):
         name = names.get(value.name or "", value.name)
@@ -105,9 +90,10 @@ def write(model: ir.Model, path: Path) -> None:
 
 
 def _inlinable(graph_def: Any) -> Any:
-    """Return the graph without the wish that functions in it be compiled whole: Keras has it of grouped convolutions.
+    """Return a copy of the graph whose functions can be inlined.
 
-    TensorFlow inlines no such function, and tf2onnx converts none.
+    Keras marks functions of grouped convolutions for compilation. TensorFlow does not inline them, and tf2onnx cannot
+    convert them.
     """
     twin = type(graph_def)()
     twin.CopyFrom(graph_def)
@@ -121,7 +107,7 @@ def _inlinable(graph_def: Any) -> Any:
 
 
 def _erfc(context: Any, node: Any, name: str, args: Any) -> None:
-    """erfc(x) = 1 − erf(x), of which tf2onnx knows the second only. The exact GELU is made of it."""
+    """Convert erfc(x) = 1 − erf(x), used by the exact GELU, which tf2onnx does not support."""
     one = context.make_const(
         f"{name}_one", np.ones((), onnx.helper.tensor_dtype_to_np_dtype(context.get_dtype(node.output[0])))
     )
@@ -132,7 +118,7 @@ def _erfc(context: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _converted(run: Callable[[], onnx.ModelProto], opset: int) -> ir.Model:
-    with quiet():
+    with quiet_tensorflow():
         try:
             model = ir.serde.deserialize_model(run())
         except Exception as error:
@@ -144,7 +130,7 @@ def _converted(run: Callable[[], onnx.ModelProto], opset: int) -> ir.Model:
 
 
 def _refuse_unknown(model: ir.Model, opset: int) -> None:
-    """Raise ConversionError for operators that tf2onnx left as they were, as it knows no ONNX for them."""
+    """Raise ConversionError for operators that tf2onnx did not convert."""
     unknown: dict[str, str] = {}
     for node in model.graph.all_nodes():
         try:
@@ -153,13 +139,11 @@ def _refuse_unknown(model: ir.Model, opset: int) -> None:
             unknown.setdefault(node.op_type.removeprefix("TFL_"), node.name or "")
     if unknown:
         listed = ", ".join(f"{operator} (node {name!r})" for operator, name in unknown.items())
-        raise ConversionError(
-            f"tf2onnx knows no ONNX for {listed}; leave such custom operators out of the model that is converted"
-        )
+        raise ConversionError(f"tf2onnx cannot convert {listed}; remove such custom operators from the model")
 
 
 def _mend_axes(model: ir.Model) -> None:
-    """Quantise a vector along its only axis: tf2onnx gives a bias the axis of its weights."""
+    """Set the quantisation axis of vectors to 0: tf2onnx gives a bias the axis of its weights."""
     for node in model.graph.all_nodes():
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or "axis" not in node.attributes:
             continue
@@ -169,7 +153,7 @@ def _mend_axes(model: ir.Model) -> None:
 
 
 def _name_axes(model: ir.Model) -> None:
-    """Call the open axes of inputs ``batch``, ``height`` and ``width``, and the first of outputs ``batch``."""
+    """Name the open axes of inputs ``batch``, ``height`` and ``width``, and axis 0 of outputs ``batch``."""
     graph = model.graph
     for value in graph.inputs:
         if value.shape is not None:

@@ -1,11 +1,12 @@
-"""The proof: what the framework computes and what ONNX Runtime computes from the file, tensor by tensor.
+"""Verify an ONNX file: compare ONNX Runtime with the framework, tensor by tensor.
 
-Outputs and activations are compared by their largest difference relative to the largest value; gradients, of random
-cotangents of all floating outputs, in relative L2 norm. Where a rectifier's input is within rounding of zero, float32
-falls on either side of the kink, in the framework as in ONNX Runtime, and the gradient behind it jumps. Near the
-outputs that is rare; at the input of a ResNet-50 two float32 implementations of the same gradient differ by up to
-2e-2, hence the wider tolerance there. Where a gradient exceeds its tolerance, the framework's own is measured again on
-inputs that differ by rounding: what it moves by there cannot be held against the file.
+Measure for outputs and activations: largest difference, relative to the largest value. Measure for gradients (of random
+cotangents of all floating-point outputs): relative L2 norm.
+
+If the input of a ReLU is within rounding of zero, two float32 implementations can fall on different sides of the kink,
+and the gradient before it jumps. This is rare near the outputs. At the input of a ResNet-50 two correct implementations
+differ by up to 2e-2, so the tolerance is wider there. If a gradient exceeds its tolerance, the framework's gradient is
+measured again on inputs that differ by rounding, and the tolerance grows by its change.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from onnxcam.passes import canonical
 from onnxcam.targets import TOP, find_scores
 from onnxcam_converters.source import Arrays, Source
 
+__all__ = ["TOLERANCES", "VerificationRow", "Verifier"]
+
 OUTPUT, ACTIVATION, GRADIENT, INPUT_GRADIENT = "output", "activation", "gradient", "input gradient"
 
 TOLERANCES: dict[str, dict[str, float]] = {
@@ -36,22 +39,33 @@ TOLERANCES: dict[str, dict[str, float]] = {
     "fp16": {OUTPUT: 2e-2, ACTIVATION: 2e-2},
     "int8": {},
 }
-"""What may differ, by precision and kind; what is not listed is measured and reported only."""
+"""Tolerances by precision and kind. Other combinations are reported without a verdict."""
 
-BROKEN = 0.5
-"""The cosine between outputs below which an integer model has not merely lost precision."""
+_BROKEN_COSINE = 0.5
+"""Cosine between outputs below which an int8 model is broken, not just less precise."""
 
-ROUNDING = 1e-6  # how far, relative to its largest value, an input is moved to see what rounding does to a gradient
-WIDEST = 0.2  # no kinks excuse more than that
+_ROUNDING = 1e-6  # size of the rounding test: change of an input, relative to its largest value
+_WIDEST_TOLERANCE = 0.2  # largest tolerance that the rounding test can give
 
-TINY = 1e-30
+_TINY = 1e-30
 
-Pair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
+_TensorPair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
 
 
 @dataclass(frozen=True)
-class Row:
-    """One comparison."""
+class VerificationRow:
+    """One comparison of a tensor.
+
+    Attributes:
+        precision: ``"float32"``, ``"fp16"`` or ``"int8"``.
+        kind: ``"output"``, ``"activation"``, ``"gradient"`` or ``"input gradient"``.
+        name: The tensor or layer.
+        feed: Name of the inputs: ``"random"`` or an image file.
+        absolute: Largest absolute difference.
+        relative: Relative difference (see the module).
+        cosine: Cosine similarity.
+        tolerance: Largest accepted relative difference, None for no limit.
+    """
 
     precision: str
     kind: str
@@ -64,9 +78,9 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether it is as equal as it must be. NaN is not."""
+        """Whether the comparison passes; False for NaN."""
         if self.precision == "int8" and self.kind == OUTPUT:
-            return self.cosine >= BROKEN
+            return self.cosine >= _BROKEN_COSINE
         if self.tolerance is None:
             return True
         return self.relative <= self.tolerance
@@ -74,11 +88,18 @@ class Row:
 
 @dataclass
 class Verifier:
-    """Compares files with *source*, on random numbers and on the feeds *given*; collects what it found."""
+    """Compares files with *source* on random inputs and on the inputs *given*.
+
+    Attributes:
+        source: The model in its framework.
+        given: Further inputs by name.
+        rows: Comparisons so far.
+        notes: Messages for the user so far.
+    """
 
     source: Source
     given: Mapping[str, Arrays]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[VerificationRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,7 +108,7 @@ class Verifier:
         self._ran: dict[tuple[str, ...], Arrays] = {}
 
     def forward(self, model: ir.Model, taps: Sequence[Tap], precision: str = "float32") -> None:
-        """Compare the outputs of *model*, those that `instrument` added included."""
+        """Compare the outputs of *model*, including added outputs; ConversionError if one differs."""
         session = Session(model, "cpu")
         layers = {tap.name: tap.layer for tap in taps if tap.name in session.outputs and tap.layer}
         asked = CLASS in session.inputs
@@ -105,13 +126,15 @@ class Verifier:
                 if layer in theirs:
                     found.append((ACTIVATION, layer, theirs[layer], ours[tensor]))
                 else:
-                    self._note(f"the activation of {layer!r} is not compared: {self.source.framework} does not tell it")
+                    self._note(
+                        f"the activation of {layer!r} is not compared: {self.source.framework} does not return it"
+                    )
             self._judge(precision, label, found)
             if asked:
                 self._judge_class(model, precision, label, feed, ours, layers)
 
     def backward(self, model: ir.Model, taps: Sequence[Tap], precision: str = "float32") -> None:
-        """Compare the gradients of random cotangents at the floating inputs and at *taps*, in one graph."""
+        """Compare gradients of random cotangents at floating-point inputs and at *taps*."""
         layers = {tap.name: tap.layer for tap in taps if tap.layer}
         if not any(y.dtype is not None and y.dtype.is_floating_point() for y in model.graph.outputs):
             self._note("the gradients are not compared: the outputs are integers")
@@ -124,7 +147,7 @@ class Verifier:
         if not names:
             self._note("the gradients are not compared: none reaches an input")
             return
-        for label, feed in self._of(precision)[:2]:  # random numbers, and one picture
+        for label, feed in self._of(precision)[:2]:  # random numbers, and one image
             known = {name: array for name, array in feed.items() if name in session.inputs}
             outputs = self._run(label, feed, list(layers.values()))
             cotangents = {
@@ -136,17 +159,17 @@ class Verifier:
             ours = session.run({**known, **seeds}, [f"{name}.gradient" for name in names])
             theirs = self.source.gradients(feed, cotangents, list(layers.values()))
             if not theirs:
-                self._note(f"the gradients are not compared: {self.source.framework} does not tell them")
+                self._note(f"the gradients are not compared: {self.source.framework} does not return them")
             moved = partial(self._moved, feed, cotangents, theirs)
             self._judge(precision, label, _gradients(ours, theirs, layers), moved)
 
     def _judge_class(
         self, model: ir.Model, precision: str, label: str, feed: Arrays, ours: Arrays, layers: Mapping[str, str]
     ) -> None:
-        """Compare the gradients that the file itself gives, of the class that it chose."""
+        """Compare the gradients that the file outputs for its chosen class."""
         scores = find_scores(model.graph)
         if scores.head is not None or scores.value.name != scores.output:
-            return  # of scores that the framework's model does not give, it cannot tell the gradient
+            return  # the framework has no such scores, so no gradient of them
         hot = np.zeros_like(ours[scores.output])
         hot.reshape(-1, scores.classes)[np.arange(len(ours[CHOSEN])), ours[CHOSEN]] = 1
         seed = {scores.output: hot}
@@ -158,19 +181,19 @@ class Verifier:
         self,
         precision: str,
         label: str,
-        found: Iterable[Pair],
+        found: Iterable[_TensorPair],
         moved: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         for kind, name, expected, actual in found:
             row = _compared(precision, kind, name, label, expected, actual)
             if not row.holds and moved is not None and row.tolerance is not None:
-                row = replace(row, tolerance=min(max(row.tolerance, 2 * moved().get(name, 0.0)), WIDEST))
+                row = replace(row, tolerance=min(max(row.tolerance, 2 * moved().get(name, 0.0)), _WIDEST_TOLERANCE))
             self.rows.append(row)
             if not row.holds:
                 raise ConversionError(_complaint(row, self.source.framework))
 
     def _moved(self, feed: Arrays, cotangents: Arrays, gradients: Arrays) -> dict[str, float]:
-        """Return how far the framework's own gradients move, relatively, when the input moves by rounding."""
+        """Return the relative change of the framework's gradients when the input changes by rounding."""
         most = dict.fromkeys(gradients, 0.0)
         for _ in range(4):
             near = {name: _shaken(x, self._rng) for name, x in feed.items()}
@@ -179,14 +202,14 @@ class Verifier:
         return most
 
     def _run(self, label: str, feed: Arrays, layers: Sequence[str]) -> Arrays:
-        """Return what the framework computes on the feed called *label*, which is asked of it once."""
+        """Return the framework's results for the inputs called *label*, computed once."""
         key = (label, *layers)
         if key not in self._ran:
             self._ran[key] = self.source.run(feed, layers)
         return self._ran[key]
 
     def _of(self, precision: str) -> list[tuple[str, Arrays]]:
-        """Return the feeds by name; integers are calibrated for pictures, on random numbers they tell nothing."""
+        """Return the inputs by name. An int8 model is calibrated for images, so random inputs are left out."""
         feeds = self.given if precision == "int8" else self._feeds
         return list(feeds.items())
 
@@ -196,7 +219,7 @@ class Verifier:
 
 
 def _vjp(model: ir.Model, tensors: Sequence[str]) -> tuple[list[str], Session]:
-    """Return what gradients there are, and the session that gives them: at connected inputs and at *tensors*."""
+    """Return the names of the gradients, at connected inputs and at *tensors*, and a session that computes them."""
     twin = canonical(model.clone(), STANDARD)
     outputs = [y for y in twin.graph.outputs if y.dtype is not None and y.dtype.is_floating_point()]
     inputs = [x for x in twin.graph.inputs if x.dtype is not None and x.dtype.is_floating_point()]
@@ -206,7 +229,7 @@ def _vjp(model: ir.Model, tensors: Sequence[str]) -> tuple[list[str], Session]:
     return names, Session(twin, "cpu", optimize=False)
 
 
-def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[Pair]:
+def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[_TensorPair]:
     found = []
     for tensor in [name.removesuffix(".gradient") for name in ours if name.endswith(".gradient")]:
         name, kind = (layers[tensor], GRADIENT) if tensor in layers else (tensor, INPUT_GRADIENT)
@@ -215,7 +238,9 @@ def _gradients(ours: Arrays, theirs: Arrays, layers: Mapping[str, str]) -> list[
     return found
 
 
-def _compared(precision: str, kind: str, name: str, feed: str, expected: np.ndarray, actual: np.ndarray) -> Row:
+def _compared(
+    precision: str, kind: str, name: str, feed: str, expected: np.ndarray, actual: np.ndarray
+) -> VerificationRow:
     if expected.shape != actual.shape:
         raise ConversionError(
             f"{kind} {name!r} of the file has shape {list(actual.shape)}, the framework's has {list(expected.shape)}; "
@@ -227,34 +252,34 @@ def _compared(precision: str, kind: str, name: str, feed: str, expected: np.ndar
     if kind in (GRADIENT, INPUT_GRADIENT):
         relative = _distance(x, y)
     else:
-        relative = absolute / max(float(np.abs(x).max(initial=0)), TINY)
+        relative = absolute / max(float(np.abs(x).max(initial=0)), _TINY)
     lengths = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
-    cosine = float(x @ y) / max(lengths, TINY) if difference.any() else 1.0
-    return Row(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
+    cosine = float(x @ y) / max(lengths, _TINY) if difference.any() else 1.0
+    return VerificationRow(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the L2 norm of the difference, relative to that of *x*."""
+    """Return the L2 norm of the difference, relative to the norm of *x*."""
     x, y = x.astype(np.float64), y.astype(np.float64)
-    return float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(x)), TINY)
+    return float(np.linalg.norm(x - y)) / max(float(np.linalg.norm(x)), _TINY)
 
 
 def _shaken(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if x.dtype.kind != "f":
         return x
-    return (x + ROUNDING * np.abs(x).max(initial=0) * rng.standard_normal(x.shape)).astype(x.dtype)
+    return (x + _ROUNDING * np.abs(x).max(initial=0) * rng.standard_normal(x.shape)).astype(x.dtype)
 
 
-def _complaint(row: Row, framework: str) -> str:
+def _complaint(row: VerificationRow, framework: str) -> str:
     what = f"{row.kind} {row.name!r} of the {row.precision} file differs from that of {framework}"
     if row.precision == "int8":
         return (
-            f"{what}: their cosine is {row.cosine:.3f} (feed: {row.feed}); nothing was written: calibrate "
-            "with pictures like those the model will see, or use --precision fp16"
+            f"{what}: the cosine is {row.cosine:.3f} (feed: {row.feed}); nothing was written: calibrate "
+            "with typical images, or use --precision fp16"
         )
     advice = {
-        ACTIVATION: "the layer is called several times, or gives several tensors: expose another one",
-        "fp16": "the numbers leave the range of float16: use --precision float32",
+        ACTIVATION: "the layer is called several times, or returns several tensors: expose another layer",
+        "fp16": "values exceed the range of float16: use --precision float32",
     }
     kind = "fp16" if row.precision == "fp16" else row.kind
     return (

@@ -14,7 +14,7 @@ from onnxcam.graph.io import load
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import keras, proven, tf
 
-from onnxcam_converters.tensorflow import source  # isort: skip
+from onnxcam_converters.tensorflow_source import tensorflow_source as source  # isort: skip
 
 SHAPES = {"image": (None, 16, 16, 3)}
 

@@ -53,9 +53,9 @@ def test_control_flow_that_depends_on_data(onnxcam: Run) -> None:
         (f"{NETS}:number", ["returns a int; it must return an nn.Module or a Keras model"]),
         ("none.pt2", ["'none.pt2' does not exist; give a file, a SavedModel folder, or package.module:callable"]),
         ("a.onnx", ["is ONNX already; `onnxcam instrument`"]),
-        ("a.safetensors", ["holds weights, no network", "--weights a.safetensors"]),
-        ("a.txt", ["is no model that can be converted; there are .pt2, .pt"]),
-        ("weights.pt", ["holds weights, no network", "--weights weights.pt"]),
+        ("a.safetensors", ["has weights but no network", "--weights a.safetensors"]),
+        ("a.txt", ["cannot be converted; supported are .pt2, .pt"]),
+        ("weights.pt", ["has weights but no network", "--weights weights.pt"]),
         ("whole.pt", ["holds pickled objects, which could run any code", "--unsafe-pickle"]),
         ("torn.pt", ["'torn.pt' is no PyTorch file, or a truncated one"]),
         ("torn.pt2", ["'torn.pt2' cannot be read by this PyTorch", "export it again"]),
@@ -89,7 +89,7 @@ def test_weights(onnxcam: Run) -> None:
     refused(onnxcam, *make, "epoch.pt", says=["holds no state dict but epoch"])
     torch.save({"model": torchnets.make(), "epoch": 3}, "objects.pt")
     refused(onnxcam, *make, "objects.pt", says=["holds pickled objects", "--unsafe-pickle"])
-    refused(onnxcam, "objects.pt", "--weights", "more.pt", says=["'objects.pt' has weights of its own; give --weights"])
+    refused(onnxcam, "objects.pt", "--weights", "more.pt", says=["'objects.pt' has its own weights; use --weights"])
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -121,15 +121,15 @@ def test_a_pickle_that_is_trusted(onnxcam: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--input", "1x3"), ["the model cannot be called with x [1, 3]: ", "give the shape that it takes (--input)"]),
+        (("--input", "1x3"), ["the model cannot be called with x [1, 3]: ", "give its input shape (--input)"]),
         (("--input", "3by4"), ["input '3by4' does not parse; write [name=]1x3x224x224[:float32]"]),
         (("--input", "x=1x3x32x32:int99"), ["does not parse"]),
         ((*INPUT, "--dynamic", "all"), ["dynamic='all' is unknown; give one of none, batch, size"]),
         ((*INPUT, "--inputs", "a,b"), ["2 input names for 1 inputs (x)"]),
         ((*INPUT, "--outputs", "a,b"), ["2 output names (a, b) for 1 outputs"]),
         ((*INPUT, "--precision", "int4"), ["no precision is called 'int4'; there are float32, fp16, int8"]),
-        ((*INPUT, "--precision", "int8"), ["int8 needs pictures", "--calibrate FOLDER"]),
-        ((*INPUT, "--precision", "int8", "--calibrate", "."), ["no pictures to calibrate on in '.'"]),
+        ((*INPUT, "--precision", "int8"), ["int8 needs images", "--calibrate FOLDER"]),
+        ((*INPUT, "--precision", "int8", "--calibrate", "."), ["no calibration images in '.'"]),
         ((*INPUT, "--task", "sorting"), ["no task is called 'sorting'"]),
         ((*INPUT, "--expose", "conf"), ["the model has no layer 'conf'. Did you mean 'conv'"]),
         ((*INPUT, "--preprocess", "imagenot"), ["is no preset", "Did you mean 'imagenet'"]),
@@ -222,4 +222,4 @@ def test_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def test_the_input_that_nobody_says(onnxcam: Run) -> None:
     ran = onnxcam("export", f"{NETS}:Tiny", "-o", "net.onnx")
     assert ran.code == 0, ran.err
-    assert "called with 1x3x224x224, as nobody said what it takes" in ran.err
+    assert "called with 1x3x224x224, as no input shape was given" in ran.err

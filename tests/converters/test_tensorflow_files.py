@@ -14,7 +14,7 @@ from onnxcam.graph.io import load
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, proven, tf
 
-from onnxcam_converters.tensorflow import source  # isort: skip
+from onnxcam_converters.tensorflow_source import tensorflow_source as source  # isort: skip
 
 # Keras hands a TensorFlow variable to numpy 2 when it saves.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -114,7 +114,7 @@ def test_frozen_graph(frozen: Path, suffix: str, tmp_path: Path) -> None:
         ("empty", "empty' is no SavedModel: there is no saved_model.pb in it"),
         ("text.pb", "text.pb' is no frozen TensorFlow graph"),
         ("saved_model.pb", "saved_model.pb' is no frozen TensorFlow graph; give its folder"),
-        ("text.txt", "text.txt' is nothing that TensorFlow reads; give a .keras, .h5, .pb or .tflite file"),
+        ("text.txt", "text.txt' is no model file of TensorFlow; give a .keras, .h5, .pb or .tflite file"),
         ("text.keras", "text.keras' cannot be loaded: "),
         ("text.h5", "text.h5' cannot be loaded: "),
         ("text.tflite", "text.tflite' is no TFLite model: "),
@@ -179,7 +179,7 @@ def test_operator_without_onnx(tmp_path: Path) -> None:
 
     module = Odd()
     tf.saved_model.save(module, tmp_path / "odd", signatures=module.__call__)
-    with pytest.raises(ConversionError, match="tf2onnx knows no ONNX for Lgamma"):
+    with pytest.raises(ConversionError, match="tf2onnx cannot convert Lgamma"):
         source(tmp_path / "odd").export(tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onnxcam_converters.torchfiles import load_weights, opened
-from onnxcam_converters.trust_program import lengths
+from onnxcam_converters.code_scan_torch_program import is_length_arithmetic
+from onnxcam_converters.torch_files import load_model, load_weights
 
 from onnxcam.converters import from_file
 from tests.command import Ran
@@ -225,7 +225,7 @@ def test_code_in_the_text_of_a_program(change: Callable[[Any], None], says: str,
     ],
 )
 def test_lengths(text: str, plain: bool) -> None:
-    assert lengths(text) is plain
+    assert is_length_arithmetic(text) is plain
 
 
 def protocol_0(thing: Any) -> bytes:
@@ -248,7 +248,7 @@ def test_whole_modules(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_torchscript_that_writes() -> None:
     torch.jit.script(torchnets.make("Tiny").eval()).save("good.pt")
-    opened(Path("good.pt"), unsafe_pickle=False)
+    load_model(Path("good.pt"), unsafe_pickle=False)
     with zipfile.ZipFile("good.pt") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     code = next(name for name in members if name.endswith(".py") and b"forward" in members[name])
@@ -264,7 +264,7 @@ def test_archives_that_are_none(program: Members) -> None:
     with zipfile.ZipFile("bomb.pt2", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as member:
         for _ in range(300):
             member.write(bytes(1 << 20))
-    refused("bomb.pt2", "'bomb.pt2' says that it unpacks to 0.3 GiB, as no model does")
+    refused("bomb.pt2", "'bomb.pt2' claims to unpack to 0.3 GiB, more than any model")
     refused(packed({**program, f"{root}/../x": b""}), "has a member outside its folder")
     refused(packed({**program, named(program, "model.json").upper(): b""}), "has two members called")
 
@@ -303,5 +303,5 @@ def test_the_command_line_refuses(onnxcam: Callable[..., Ran], program: Members)
     assert (ran.code, ran.out) == (2, "")
     (line,) = ran.err.splitlines()
     assert line.startswith("error: 'evil.pt2' holds pickled objects, which could run any code when they are read")
-    assert line.endswith("; give --unsafe-pickle if you trust whoever made the file")
+    assert line.endswith("; use --unsafe-pickle if you trust its author")
     assert [path.name for path in Path().iterdir()] == ["evil.pt2"]

@@ -20,8 +20,8 @@ from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import L, keras, tf
 from tests.converters.untrusted import refused, untrusted
 
-from onnxcam_converters.silence import muted  # isort: skip
-from onnxcam_converters.trust_tensorflow import reaches  # isort: skip
+from onnxcam_converters.quiet import without_native_stderr  # isort: skip
+from onnxcam_converters.code_scan_tensorflow import is_unsafe_operation  # isort: skip
 
 h5py = pytest.importorskip("h5py")
 TRACE = "trace.txt"
@@ -156,7 +156,7 @@ def test_links_to_other_files(how: str, says: str, network: dict[str, bytes]) ->
 def test_numbers_that_fill_the_memory() -> None:
     with h5py.File("net.h5", "w") as file:
         file.create_dataset("x", (1 << 40,), "f8", chunks=(1024,))
-    refused("net.h5", "'net.h5' says that it unpacks to 8,192.0 GiB, as no model does")
+    refused("net.h5", "'net.h5' claims to unpack to 8,192.0 GiB, more than any model")
 
 
 def writes(x: Any) -> Any:
@@ -235,7 +235,7 @@ def test_operations_in_tflite() -> None:
     ],
 )
 def test_names(names: str, reaching: bool) -> None:
-    assert {name: reaches(name) for name in names.split()} == dict.fromkeys(names.split(), reaching)
+    assert {name: is_unsafe_operation(name) for name in names.split()} == dict.fromkeys(names.split(), reaching)
 
 
 def test_the_command_line_refuses(onnxcam: Callable[..., Ran], network: dict[str, bytes]) -> None:
@@ -244,7 +244,7 @@ def test_the_command_line_refuses(onnxcam: Callable[..., Ran], network: dict[str
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines() == [
         "error: 'net.keras' holds Python code (a Lambda layer), which is not run; "
-        "give --unsafe-pickle if you trust whoever made the file"
+        "use --unsafe-pickle if you trust its author"
     ]
 
 
@@ -266,7 +266,7 @@ def test_one_line_and_none_of_tensorflows(network: dict[str, bytes]) -> None:
 
 
 def test_python_may_speak_while_the_rest_is_muted(capfd: pytest.CaptureFixture[str]) -> None:
-    with muted(), muted():
+    with without_native_stderr(), without_native_stderr():
         os.write(2, b"a log")
         print("a word", file=sys.stderr)
     os.write(2, b"after")

@@ -25,4 +25,4 @@ def refused(path: Path | str, *says: str, read: Callable[[Path], Any] | None = N
 
 def untrusted(path: Path | str, *says: str, **how: Any) -> None:
     """Assert that *path* is refused unless ``--unsafe-pickle`` is given."""
-    refused(path, *says, "give --unsafe-pickle if you trust whoever made the file", **how)
+    refused(path, *says, "use --unsafe-pickle if you trust its author", **how)

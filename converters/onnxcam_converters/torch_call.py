@@ -1,4 +1,4 @@
-"""A PyTorch module and how it is called: arguments, results, hooks. The user's module is left as it was."""
+"""Call a PyTorch module: arguments, results, hooks. Afterwards the user's module is unchanged."""
 
 from __future__ import annotations
 
@@ -11,18 +11,30 @@ from typing import Any
 
 from onnxcam.errors import ConversionError, nearest
 
+__all__ = ["ModuleCall", "device_of", "evaluating", "example_of", "frozen", "hooked", "outputs_of", "parse_example"]
+
 
 @dataclass
-class Call:
-    """How a module is called: its arguments, whose tensors are the inputs of the file in their order."""
+class ModuleCall:
+    """Arguments of a module call. Their tensors, in order, are the inputs of the file.
+
+    Attributes:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        names: Name of each tensor.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     names: list[str]
 
     @classmethod
-    def of(cls, module: Any, example: Any, names: Sequence[str] | None = None) -> Call:
-        """Read an *example*: a tensor, a tuple of them, or a dict by parameter; other keys name what comes in order."""
+    def of(cls, module: Any, example: Any, names: Sequence[str] | None = None) -> ModuleCall:
+        """Return the call for an *example*: a tensor, a tuple of tensors, or a dict.
+
+        Keys that are parameters of ``forward`` become keyword arguments; others name positional arguments.
+        ConversionError if *names* has another length than the tensors.
+        """
         import torch
         from torch.utils import _pytree as tree
 
@@ -60,7 +72,7 @@ class Call:
 
 
 def _parameters(module: Any) -> list[str]:
-    """Return the names of the parameters of the module's ``forward``, where they can be told."""
+    """Return the names of the parameters of the module's ``forward``, empty if unknown."""
     schema = getattr(getattr(module, "forward", None), "schema", None)  # of TorchScript
     if schema is not None:
         return [argument.name for argument in schema.arguments[1:]]
@@ -74,10 +86,10 @@ def _parameters(module: Any) -> list[str]:
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """Put every part of *module* into evaluation mode, and back."""
+    """Put every submodule into evaluation mode, and restore its mode afterwards."""
     before = [(part, part.training) for part in module.modules()]
     try:
-        with suppress(NotImplementedError):  # an ExportedProgram has the mode in which it was exported
+        with suppress(NotImplementedError):  # the mode of an ExportedProgram is fixed
             module.eval()
         yield
     finally:
@@ -87,7 +99,7 @@ def evaluating(module: Any) -> Iterator[None]:
 
 @contextmanager
 def frozen(module: Any) -> Iterator[None]:
-    """Ask no gradient of the weights, so that less is kept for them."""
+    """Switch gradients of the weights off, to save memory."""
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
         for parameter in learned:
@@ -108,7 +120,7 @@ def device_of(module: Any) -> Any:
 def outputs_of(result: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the tensors in a module's *result* by name: the keys of a dict, else ``output``, ``output_1``, ….
 
-    *names* picks from a dict, and names what has no names.
+    *names* selects from a dict; for other results it gives the names. ConversionError if it does not fit.
     """
     import torch
     from torch.utils import _pytree as tree
@@ -133,9 +145,9 @@ def outputs_of(result: Any, names: Sequence[str] | None = None) -> dict[str, Any
 
 @contextmanager
 def hooked(module: Any, layers: Sequence[str], keep: dict[str, Any]) -> Iterator[None]:
-    """Keep the output of each of *layers* in *keep*, of a layer that is called several times the last one.
+    """Store the output of each of *layers* in *keep*; of several calls of a layer the last counts.
 
-    What follows gets a copy: it may be changed in place.
+    The next layer gets a copy, as it may change its input in place.
     """
     import torch
 
@@ -143,12 +155,12 @@ def hooked(module: Any, layers: Sequence[str], keep: dict[str, Any]) -> Iterator
 
     def watch(name: str) -> Any:
         def hook(_part: Any, _inputs: Any, output: Any) -> Any:
-            if not hasattr(output, "clone"):  # several tensors: the first is meant
+            if not hasattr(output, "clone"):  # several tensors: take the first
                 first = next(iter(output.values() if isinstance(output, Mapping) else output), None)
                 keep[name] = first
                 return None
             if torch.is_grad_enabled() and output.is_floating_point() and not output.requires_grad:
-                output = output.detach().requires_grad_()  # nothing before it asks for a gradient
+                output = output.detach().requires_grad_()  # no earlier tensor requires a gradient
             keep[name] = output
             return output.clone()
 
@@ -163,7 +175,7 @@ def hooked(module: Any, layers: Sequence[str], keep: dict[str, Any]) -> Iterator
 
 
 def example_of(model: Any) -> Any:
-    """Return what an ExportedProgram was exported with, None for other models."""
+    """Return the example inputs of an ExportedProgram, None for other models."""
     found = getattr(model, "example_inputs", None)
     if found is None:
         return None
@@ -172,7 +184,7 @@ def example_of(model: Any) -> Any:
 
 
 def parse_example(specs: Sequence[str]) -> dict[Any, Any]:
-    """Return tensors of zeros for ``[name=]1x3x224x224[:dtype]`` each."""
+    """Return a tensor of zeros for each ``[name=]1x3x224x224[:dtype]``."""
     import torch
 
     found: dict[Any, Any] = {}

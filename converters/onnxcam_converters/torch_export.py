@@ -1,4 +1,4 @@
-"""PyTorch's exporters: the newer one, and the older one where it fails."""
+"""Export with torch.export (dynamo), and with the older TorchScript exporter if that fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, redirect_stderr
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +15,18 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ConversionError
 from onnxcam.structure.layer import module_names
-from onnxcam_converters.silence import silenced
+from onnxcam_converters.framework_errors import describe_error
 from onnxcam_converters.source import Exported
-from onnxcam_converters.torchmodel import outputs_of
-from onnxcam_converters.trouble import reason
+from onnxcam_converters.torch_call import outputs_of
 
 if TYPE_CHECKING:
-    from onnxcam_converters.pytorch import TorchSource
+    from onnxcam_converters.torch_source import TorchSource
 
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
-
-
-def quiet() -> AbstractContextManager[None]:
-    """Silence PyTorch's exporters."""
-    return silenced(_LOGGERS)
+__all__ = ["export", "symbolic"]
 
 
 def export(source: TorchSource, path: Path) -> Exported:
-    """Write *source* to *path*; ConversionError with the newer exporter's reason where neither can."""
+    """Write *source* to *path*; ConversionError with the newer exporter's reason if both exporters fail."""
     import torch
 
     if isinstance(source.module, torch.jit.ScriptModule):
@@ -44,7 +38,7 @@ def export(source: TorchSource, path: Path) -> Exported:
     except Exception as error:
         if source.program is not None or _depends_on_data(error):
             raise _cannot(error) from error
-        why = f"PyTorch's newer exporter refused the model ({reason(error)}): the older one wrote it"
+        why = f"PyTorch's newer exporter refused the model ({describe_error(error)}): the older one wrote it"
         try:
             return _by_tracing(source, path, [why])
         except Exception as second:
@@ -52,9 +46,9 @@ def export(source: TorchSource, path: Path) -> Exported:
 
 
 def _cannot(error: Exception, second: Exception | None = None) -> ConversionError:
-    text = f"the model cannot be exported: {reason(error)}"
+    text = f"the model cannot be exported: {describe_error(error)}"
     if second is not None:
-        text += f"; nor by the older exporter: {reason(second)}"
+        text += f"; nor by the older exporter: {describe_error(second)}"
     if _depends_on_data(error):
         text += "; its control flow depends on the data: use torch.where or torch.cond there"
     return ConversionError(text)
@@ -71,7 +65,7 @@ def _by_export(source: TorchSource, path: Path) -> Exported:
     if program is None:
         program = _captured(source)
         fixed = _fixed(program, source)
-        if fixed:  # it may hold numbers that follow from the lengths it was traced with
+        if fixed:  # its graph may contain constants computed from the traced lengths
             words = [
                 f"the model fixes axis {axis} ({source.open[name][axis]}) of input {name!r}" for name, axis in fixed
             ]
@@ -90,9 +84,9 @@ def _by_export(source: TorchSource, path: Path) -> Exported:
     graph = made.model.graph
     layers = {y.name or "": names[-1] for node in graph for y in node.outputs if (names := module_names(node))}
     _select(made.model, source.outputs)
-    made.optimize()  # a tensor that is left has the value that it had
+    made.optimize()  # remaining tensors keep their values
     _name_axes(made.model, source)
-    made.save(path, external_data=True)  # piece by piece; inside, it would hold them three times
+    made.save(path, external_data=True)  # written in pieces; inside the file, memory would hold the weights three times
     return Exported("torch.onnx.export (dynamo)", layers, words)
 
 
@@ -105,38 +99,38 @@ def _captured(source: TorchSource) -> Any:
     marks = [dict.fromkeys(source.open[name], torch.export.Dim.AUTO) or None for name in source.call.names]
     by_position, by_name = source.call.with_tensors(marks)
     shapes = inspect.signature(source.module.forward).bind(*by_position, **by_name).arguments
-    with redirect_stderr(io.StringIO()):  # it prints the graph that it could not finish
+    with redirect_stderr(io.StringIO()):  # PyTorch prints the unfinished graph
         return torch.export.export(source.module, args, kwargs, dynamic_shapes=shapes, strict=False)
 
 
 def _fixed(program: Any, source: TorchSource) -> list[tuple[str, int]]:
-    """Return the axes that should be open, and of which the model takes one length only."""
+    """Return the axes (input, axis) that should be open but have a fixed length in the program."""
     found = symbolic(program, source.call.names)
     return [(name, axis) for name, axes in source.open.items() for axis in axes if axis not in found[name]]
 
 
 def symbolic(program: Any, names: Sequence[str]) -> dict[str, dict[int, str]]:
-    """Return the open axes of a captured program's inputs, under *names*: the first is the batch."""
+    """Return the open axes of a program's inputs, by name and axis. Axis 0 is called ``batch``."""
     user = set(program.graph_signature.user_inputs)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in user]
     return {
         name: {
             axis: f"axis_{axis}" if axis else "batch"
             for axis, length in enumerate(node.meta["val"].shape)
-            if not str(length).isdigit()  # a number may be a symbol of one value
+            if not str(length).isdigit()  # a symbol may have one value only
         }
         for name, node in zip(names, nodes, strict=True)
     }
 
 
 def _select(model: ir.Model, names: Sequence[str]) -> None:
-    """Keep the outputs *names* only."""
+    """Remove all outputs but *names*."""
     by_name = {value.name: value for value in model.graph.outputs}
     model.graph.outputs[:] = [by_name[name] for name in names]
 
 
 def _name_axes(model: ir.Model, source: TorchSource) -> None:
-    """Call the open axes ``batch``, ``height`` and ``width`` rather than s0, s1, s2."""
+    """Rename the open axes from s0, s1, s2 to ``batch``, ``height``, ``width``."""
     renamed: dict[str, str] = {}
     for value in model.graph.inputs:
         for axis, name in source.open.get(value.name or "", {}).items():
@@ -174,7 +168,7 @@ def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
             str(path),
             kwargs=kwargs or None,
             dynamo=False,
-            training=torch.onnx.TrainingMode.PRESERVE,  # it is in evaluation mode; EVAL would fold layers away
+            training=torch.onnx.TrainingMode.PRESERVE,  # the module is in evaluation mode; EVAL would also fold layers
             input_names=source.call.names,
             output_names=source.results,
             opset_version=source.opset,
@@ -191,7 +185,7 @@ def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
 
 
 def _open_outputs(source: TorchSource, args: Any, kwargs: Any) -> dict[str, dict[int, str]]:
-    """Return the outputs whose first axis is the batch."""
+    """Return the open axes of the outputs: axis 0 where it is the batch."""
     import torch
 
     if not any(0 in axes for axes in source.open.values()):

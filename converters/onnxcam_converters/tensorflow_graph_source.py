@@ -1,4 +1,4 @@
-"""Graphs of TensorFlow: SavedModels, frozen when they are read, and frozen graphs. TensorFlow runs the same graph."""
+"""The source of a TensorFlow graph: a SavedModel, frozen as it is loaded, or a frozen graph."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ import numpy as np
 from onnxcam.errors import ConversionError, nearest
 from onnxcam.text import first_line
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import kept, random_feed
-from onnxcam_converters.places import Place, layer_of_tensor, places
-from onnxcam_converters.scopes import layer_scopes
+from onnxcam_converters.code_scan import refuse_code
+from onnxcam_converters.code_scan_tensorflow import code_in_graph, code_in_saved_model
+from onnxcam_converters.inputs_outputs import random_feed, select_outputs
+from onnxcam_converters.layer_names import layers_by_scope
+from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
+from onnxcam_converters.quiet import quiet_tensorflow
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.trust import refuse_code
-from onnxcam_converters.trust_tensorflow import code_in_graph, code_in_saved_model
 
-TOLERANCE = 1e-4  # as for Keras models
+__all__ = ["TensorFlowGraphSource", "frozen_graph", "saved_model"]
+
+_TOLERANCE = 1e-4  # as in keras_source
 
 
-class GraphModel:
-    """A TensorFlow graph whose variables are constants, as a `Source`.
+class TensorFlowGraphSource:
+    """A frozen TensorFlow graph as a `Source`.
 
     Args:
         graph_def: The graph.
-        inputs: Its inputs, tensors by the names that they shall have in the file.
-        outputs: Its outputs, likewise.
+        inputs: Name in the file -> input tensor of the graph.
+        outputs: Name in the file -> output tensor of the graph.
         opset: The opset of the file.
-        shapes: The shapes of inputs that the graph leaves open.
+        shapes: Shapes of inputs that the graph does not define, None for an open axis.
     """
 
     def __init__(
@@ -45,27 +48,27 @@ class GraphModel:
         self.framework = f"tensorflow {tf.__version__}"
         self._graph_def, self._inputs, self._outputs, self._opset = graph_def, dict(inputs), dict(outputs), opset
         self._shapes = shapes or {}
-        for node in graph_def.node:  # functions of the process that saved it; the operations have their own gradients
+        for node in graph_def.node:  # names functions of the process that saved it
             node.attr.pop("_gradient_op_type", None)
         try:
             self._function = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
         except ValueError as error:
             raise ConversionError(f"the graph is not valid: {first_line(error)}; export it again") from None
         self._scopes, self._layers = _layers(self._function.graph, self._inputs.values(), self._outputs.values())
-        self._places: dict[str, Place] = {}
+        self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
-        """Convert the graph, and find the layers in the file."""
+        """Convert the graph, and match the layers to tensors of the file."""
         model = bridge.convert_graph(self._graph_def, self._inputs, self._outputs, self._opset)
         bridge.rename_scopes(model, self._scopes)
         bridge.write(model, path)
         feeds = self.example(np.random.default_rng(0))
         names = [name for name in self._layers if name not in self._outputs]
-        self._places = places(path, feeds, self._fetch(feeds, self._tensors(names)), TOLERANCE)
-        return Exported(bridge.exporter(), layer_of_tensor(self._places))
+        self._layer_tensors = match_layers(path, feeds, self._fetch(feeds, self._tensors(names)), _TOLERANCE)
+        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors))
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return a random feed."""
+        """Return a random array for each input."""
         feeds = {}
         for name, tensor in self._inputs.items():
             value = self._tensor(tensor)
@@ -79,12 +82,12 @@ class GraphModel:
         return feeds
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return outputs and activations as TensorFlow computes them."""
+        """Return outputs and activations computed by TensorFlow."""
         found = self._fetch(feeds, self._tensors(layers) | self._outputs)
-        return {name: self._placed(name, array) for name, array in found.items()}
+        return {name: self._in_file_layout(name, array) for name, array in found.items()}
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return gradients by tf.gradients; nothing where an operation has none."""
+        """Return the gradients of tf.gradients; empty if an operation has none."""
         import tensorflow as tf
 
         wanted = {name: tensor for name, tensor in self._inputs.items() if self._tensor(tensor).dtype.is_floating}
@@ -101,9 +104,9 @@ class GraphModel:
         values = [feeds[name] for name in self._inputs] + list(cotangents.values())
         try:
             results = self._call(fed, [tf.convert_to_tensor(gradient) for gradient in connected.values()], values)
-        except tf.errors.NotFoundError:  # a function that is compiled whole, as for grouped convolutions, has none
+        except tf.errors.NotFoundError:  # a compiled function, as for grouped convolutions, has no gradient
             return {}
-        return {name: self._placed(name, array) for name, array in zip(connected, results, strict=True)}
+        return {name: self._in_file_layout(name, array) for name, array in zip(connected, results, strict=True)}
 
     def _fetch(self, feeds: Arrays, wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
         fed = [self._tensor(tensor) for tensor in self._inputs.values()]
@@ -123,21 +126,21 @@ class GraphModel:
     def _tensors(self, layers: Sequence[str]) -> dict[str, str]:
         return {layer: self._layers[layer] for layer in layers if layer in self._layers}
 
-    def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
-        place = self._places.get(layer)
+    def _in_file_layout(self, layer: str, array: np.ndarray) -> np.ndarray:
+        place = self._layer_tensors.get(layer)
         return array if place is None else array.transpose(place.axes)
 
 
 def saved_model(
     path: Path, signature: str | None, outputs: Sequence[str] | None, opset: int, unsafe: bool = False
-) -> GraphModel:
-    """Return one signature of the SavedModel in the folder *path*."""
+) -> TensorFlowGraphSource:
+    """Return one signature of the SavedModel in folder *path* as a source."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     if not (path / "saved_model.pb").is_file() and not (path / "saved_model.pbtxt").is_file():
         raise ConversionError(f"'{path}' is no SavedModel: there is no saved_model.pb in it")
-    with bridge.quiet():
+    with quiet_tensorflow():
         try:
             refuse_code(path, code_in_saved_model(path), unsafe)
             loaded = tf.saved_model.load(path)
@@ -149,18 +152,18 @@ def saved_model(
         except Exception as error:
             raise ConversionError(f"'{path}' cannot be loaded: {first_line(error)}") from error
     inputs, ends = sorted(called.structured_input_signature[1]), sorted(called.structured_outputs)
-    return GraphModel(
+    return TensorFlowGraphSource(
         graph_def,
         {name: tensor.name for name, tensor in zip(inputs, frozen.inputs, strict=True)},
-        kept({name: tensor.name for name, tensor in zip(ends, frozen.outputs, strict=True)}, outputs),
+        select_outputs({name: tensor.name for name, tensor in zip(ends, frozen.outputs, strict=True)}, outputs),
         opset,
     )
 
 
 def frozen_graph(
     path: Path, inputs: Any, outputs: Sequence[str] | None, opset: int, unsafe: bool = False
-) -> GraphModel:
-    """Return the frozen graph in the file *path*, between *inputs* and *outputs*."""
+) -> TensorFlowGraphSource:
+    """Return the frozen graph in file *path*, from *inputs* to *outputs*, as a source."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -182,7 +185,7 @@ def frozen_graph(
         )
     known = [node.name for node in graph_def.node]
     refuse_code(path, code_in_graph(graph_def, outputs), unsafe)
-    return GraphModel(
+    return TensorFlowGraphSource(
         graph_def,
         {name.partition(":")[0]: _tensor(name, known) for name in inputs},
         {name.partition(":")[0]: _tensor(name, known) for name in outputs},
@@ -192,7 +195,7 @@ def frozen_graph(
 
 
 def _signature(path: Path, known: Sequence[str], wanted: str | None) -> str:
-    """Return the signature that is meant. Keras exports what it serves twice: as ``serve`` and as the default."""
+    """Return the name of the signature. Keras exports its signature twice, as ``serve`` and ``serving_default``."""
     names = [name for name in known if not name.startswith("__")]
     if wanted is not None:
         if wanted in names:
@@ -217,7 +220,7 @@ def _tensor(name: str, known: Sequence[str]) -> str:
 
 
 def _candidates(graph_def: Any) -> tuple[list[str], list[str]]:
-    """Return the operations that take from outside, and those that nobody takes from."""
+    """Return the names of the placeholders, and of the operations whose output is unused."""
     used = {name.lstrip("^").partition(":")[0] for node in graph_def.node for name in node.input}
     entries = [node.name for node in graph_def.node if node.op == "Placeholder"]
     ends = [node.name for node in graph_def.node if node.name not in used and node.op not in ("Const", "NoOp")]
@@ -225,9 +228,9 @@ def _candidates(graph_def: Any) -> tuple[list[str], list[str]]:
 
 
 def _layers(graph: Any, inputs: Any, outputs: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the layer of each scope, and for each layer the one tensor that leaves it, the innermost layers first."""
+    """Return the layer of each scope, and the single output tensor of each layer, innermost layers first."""
     active = _dependents(graph, list(inputs))
-    scopes = layer_scopes(op.name for op in active if not op.name.startswith("Func/"))  # these hand over arguments
+    scopes = layers_by_scope(op.name for op in active if not op.name.startswith("Func/"))  # argument passing
     members: dict[str, set[Any]] = {}
     for op in active:
         for scope in _around(op.name):
@@ -245,7 +248,7 @@ def _layers(graph: Any, inputs: Any, outputs: Any) -> tuple[dict[str, str], dict
 
 
 def _alone(scope: str, above: str, ends: Mapping[str, str]) -> bool:
-    """Tell whether *scope* is the only one in the scope *above* that makes something: a part of a layer, no layer."""
+    """Return whether *scope* is the only scope in *above* with an output: then it is a part of a layer."""
     return all(other == scope or other.rpartition("/")[0] != above for other in ends)
 
 

@@ -1,4 +1,4 @@
-"""What goes in and comes out: random feeds for inputs of known shape and dtype, and the outputs to keep."""
+"""Random arrays for a model's inputs, and selection of its outputs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import numpy as np
 
 from onnxcam.errors import ConversionError, nearest
 
-T = TypeVar("T")
-BATCH = 2
-LENGTH = 96  # of an open axis of space: five halvings of it, and Inception's first layers, come out whole
-CHANNELS = 3
+__all__ = ["random_feed", "select_outputs"]
+
+_T = TypeVar("_T")
+_BATCH = 2
+_LENGTH = 96  # length of an open spatial axis: divisible by 2 five times, and large enough for Inception
+_CHANNELS = 3
 
 
 def random_feed(rng: np.random.Generator, shape: Sequence[int | None], dtype: Any) -> np.ndarray:
-    """Return an array as a picture could be: in [0, 1) for floats, over the range of the dtype for bytes."""
+    """Return a random array of *shape* (None: an open axis) and *dtype*.
+
+    Floats are in [0, 1), bytes cover their range, wider integers are in [0, 8).
+    """
     last = len(shape) - 1
     lengths = [_length(axis, length, last) for axis, length in enumerate(shape)]
     kind = np.dtype(dtype)
@@ -32,15 +37,15 @@ def _length(axis: int, length: int | None, last: int) -> int:
     if length is not None and length > 0:
         return int(length)
     if axis == 0:
-        return BATCH
-    return CHANNELS if axis == last and last > 2 else LENGTH
+        return _BATCH
+    return _CHANNELS if axis == last and last > 2 else _LENGTH
 
 
-def kept(outputs: Mapping[str, T], wanted: Sequence[str] | None) -> dict[str, T]:
-    """Return the *wanted* of the *outputs*, all for None; ConversionError where one is missing."""
+def select_outputs(outputs: Mapping[str, _T], wanted: Sequence[str] | None) -> dict[str, _T]:
+    """Return the *wanted* outputs, or all for None; raise ConversionError for an unknown name."""
     missing = next((name for name in wanted or () if name not in outputs), None)
     if missing is not None:
         raise ConversionError(
-            f"the model has no output {missing!r}, but {', '.join(map(repr, outputs))}.{nearest(missing, outputs)}"
+            f"the model has no output {missing!r}; it has {', '.join(map(repr, outputs))}.{nearest(missing, outputs)}"
         )
     return {name: outputs[name] for name in wanted or outputs}

@@ -1,4 +1,4 @@
-"""The functions for users: from PyTorch, from TensorFlow, from whatever a file holds."""
+"""Public functions: convert from PyTorch, from TensorFlow, from a file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Any
 
 from onnxcam import files, paths
 from onnxcam.errors import ConversionError
-from onnxcam_converters.pipeline import Conversion, Options, convert
-from onnxcam_converters.trouble import need
+from onnxcam_converters.framework_errors import import_framework
+from onnxcam_converters.pipeline import Conversion, ConversionOptions, convert
+
+__all__ = ["PathLike", "from_file", "from_pytorch", "from_tensorflow"]
 
 PathLike = str | os.PathLike[str]
 
-PYTORCH = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
-TENSORFLOW = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
-PICTURE = "1x3x224x224"
-"""The input of a PyTorch model where nobody says it."""
+_PYTORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
+_TENSORFLOW_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
+_DEFAULT_SHAPE = "1x3x224x224"
+"""Default input of a PyTorch model."""
 
 
 def from_pytorch(
@@ -32,29 +34,29 @@ def from_pytorch(
     opset: int | None = None,
     **options: Any,
 ) -> Conversion:
-    """Write a PyTorch model to *path* as ONNX, proven equal to it.
+    """Convert a PyTorch model to ONNX and verify that both compute the same.
 
     Args:
-        model: An ``nn.Module`` (it is left as it was), a TorchScript module or an ``ExportedProgram``.
-        path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
-        example: What the model is called with: a tensor, a tuple of tensors, or a dict by parameter.
-        dynamic: The axes to leave open: ``"none"``, ``"batch"``, or ``"size"`` (batch, height and width).
+        model: An ``nn.Module`` (not modified), a TorchScript module or an ``ExportedProgram``.
+        path: The ``.onnx`` file to write; not touched if anything fails.
+        example: Arguments of the call: a tensor, a tuple of tensors, or a dict by parameter.
+        dynamic: Open axes: ``"none"``, ``"batch"``, or ``"size"`` (batch, height and width).
         inputs: Names of the inputs; default: the parameters of ``forward``.
-        outputs: Names of the outputs; of a model that returns a dict, which of them to keep.
+        outputs: Names of the outputs; for a model that returns a dict, the keys to keep.
         opset: The opset; default: the exporter's.
-        **options: `onnxcam_converters.pipeline.Options`: preprocess, labels, task, expose, gradients, precision, …
+        **options: Fields of `onnxcam_converters.pipeline.ConversionOptions`.
 
     Raises:
-        ConversionError: with one line that says what is wrong and where.
+        ConversionError: The model cannot be converted, or the results differ; one line says where.
 
     Example:
         >>> from_pytorch(model, "model.onnx", torch.rand(1, 3, 224, 224), preprocess="imagenet", expose=["layer4"])
     """
-    from onnxcam_converters.pytorch import TorchSource
+    from onnxcam_converters.torch_source import TorchSource
 
-    wish = Options(**options)
+    conversion_options = ConversionOptions(**options)
     source = TorchSource(model, example, dynamic=dynamic, inputs=inputs, outputs=outputs, opset=opset)
-    return convert(source, path, wish)
+    return convert(source, path, conversion_options)
 
 
 def from_tensorflow(
@@ -68,26 +70,28 @@ def from_tensorflow(
     unsafe_pickle: bool = False,
     **options: Any,
 ) -> Conversion:
-    """Write a TensorFlow, Keras or TFLite model to *path* as ONNX, proven equal to it.
+    """Convert a TensorFlow, Keras or TFLite model to ONNX and verify that both compute the same.
 
     Args:
         model: A Keras model, or the path of a ``.keras``, ``.h5``, ``.pb`` or ``.tflite`` file or a SavedModel folder.
-        path: The ``.onnx`` file; it is there when everything went well, and else is not touched.
-        inputs: Names of the inputs of a frozen graph; or the shapes of inputs that the model leaves open, by name.
-        outputs: Names of its outputs; of another model, which outputs to keep.
-        signature: Which of a SavedModel's signatures, if it has several.
-        opset: The opset, up to 18, which is the default.
-        unsafe_pickle: Run Python code that a file brings along (Lambda layers).
+        path: The ``.onnx`` file to write; not touched if anything fails.
+        inputs: Names of the inputs of a frozen graph; or shapes by name for inputs without a defined shape.
+        outputs: Names of the outputs of a frozen graph; for other models, the outputs to keep.
+        signature: Name of the signature, for a SavedModel with several.
+        opset: The opset, 13 to 18 (default).
+        unsafe_pickle: Allow the file to run its own Python code (Lambda layers).
         **options: As `from_pytorch`.
 
     Raises:
-        ConversionError: with one line that says what is wrong and where.
+        ConversionError: The model cannot be converted, or the results differ; one line says where.
     """
-    from onnxcam_converters.tensorflow import source
+    from onnxcam_converters.tensorflow_source import tensorflow_source
 
-    wish = Options(**options)
-    made = source(model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle)
-    return convert(made, path, wish)
+    conversion_options = ConversionOptions(**options)
+    source = tensorflow_source(
+        model, inputs=inputs, outputs=outputs, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle
+    )
+    return convert(source, path, conversion_options)
 
 
 def from_file(
@@ -105,29 +109,29 @@ def from_file(
     opset: int | None = None,
     **options: Any,
 ) -> Conversion:
-    """Write what *source* names to *path* as ONNX: a file, a folder, or ``package.module:callable``.
+    """Convert a file, a folder, or the result of ``package.module:callable`` to ONNX, and verify it.
 
     Args:
         source: ``.pt2``, ``.pt`` (TorchScript), ``.keras``, ``.h5``, ``.pb``, ``.tflite``, a SavedModel, a callable.
         path: The ``.onnx`` file.
         example: The inputs of a PyTorch model, each ``[name=]1x3x224x224[:dtype]``.
-        arguments: What the callable is called with.
-        weights: A ``.pt``, ``.pth`` or ``.safetensors`` file for the network that the callable makes.
-        unsafe_pickle: Read pickled objects and Lambda layers, which may run any code.
+        arguments: Keyword arguments of the callable.
+        weights: A ``.pt``, ``.pth`` or ``.safetensors`` file for the network that the callable returns.
+        unsafe_pickle: Read pickled objects and Lambda layers, which can run any code.
         dynamic, inputs, outputs, opset, **options: As `from_pytorch`.
         signature: As `from_tensorflow`.
 
     Raises:
-        ConversionError: with one line that says what is wrong and where.
+        ConversionError: The model cannot be converted, or the results differ; one line says where.
     """
     words: dict[str, Any] = {"inputs": inputs, "outputs": outputs, **options}
     text, file = str(source), Path(source)
     read = [file] if weights is None else [file, weights]
     files.require_writable(Path(path), read, overwrite=options.get("overwrite", False))
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text) and paths.kind(file) == "missing":
-        from onnxcam_converters.torchfiles import called, load_weights
+        from onnxcam_converters.torch_files import load_weights, make_model
 
-        model = called(text, arguments or {})
+        model = make_model(text, arguments or {})
         if _of_keras(model):
             return from_tensorflow(model, path, signature=signature, opset=opset, **words)
         if weights is not None:
@@ -139,29 +143,31 @@ def from_file(
             "give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
     if weights is not None:
-        raise ConversionError(f"'{text}' has weights of its own; give --weights with package.module:callable only")
-    if file.is_dir() or file.suffix.lower() in TENSORFLOW:
+        raise ConversionError(f"'{text}' has its own weights; use --weights with package.module:callable only")
+    if file.is_dir() or file.suffix.lower() in _TENSORFLOW_SUFFIXES:
         return from_tensorflow(file, path, signature=signature, opset=opset, unsafe_pickle=unsafe_pickle, **words)
-    if file.suffix.lower() in PYTORCH:
-        from onnxcam_converters.torchfiles import opened
+    if file.suffix.lower() in _PYTORCH_SUFFIXES:
+        from onnxcam_converters.torch_files import load_model
 
-        return _from_pytorch(opened(file, unsafe_pickle), path, example, {"dynamic": dynamic, "opset": opset, **words})
+        return _from_pytorch(
+            load_model(file, unsafe_pickle), path, example, {"dynamic": dynamic, "opset": opset, **words}
+        )
     raise ConversionError(_unknown(file))
 
 
 def _from_pytorch(model: Any, path: PathLike, specs: Sequence[str], words: Mapping[str, Any]) -> Conversion:
-    from onnxcam_converters.torchmodel import example_of, parse_example
+    from onnxcam_converters.torch_call import example_of, parse_example
 
     known = example_of(model) if not specs else None
-    example = parse_example(specs or [PICTURE]) if known is None else known
+    example = parse_example(specs or [_DEFAULT_SHAPE]) if known is None else known
     made = from_pytorch(model, path, example, **words)
     if specs or known is not None:
         return made
-    return made.warned(f"the model was called with {PICTURE}, as nobody said what it takes (--input 1x3x224x224)")
+    return made.warned(f"the model was called with {_DEFAULT_SHAPE}, as no input shape was given (--input 1x3x224x224)")
 
 
 def _module(model: Any, source: str) -> Any:
-    torch = need("torch", "PyTorch")
+    torch = import_framework("torch", "PyTorch")
     if not isinstance(model, torch.nn.Module):
         raise ConversionError(
             f"{source} returns a {type(model).__name__}; it must return an nn.Module or a Keras model"
@@ -178,8 +184,8 @@ def _unknown(file: Path) -> str:
         return f"'{file}' is ONNX already; `onnxcam instrument` exposes its layers and gradients"
     if file.suffix.lower() == ".safetensors":
         return (
-            f"'{file}' holds weights, no network; name what makes the network: "
+            f"'{file}' has weights but no network; name a callable that makes the network: "
             f"onnxcam export package.module:callable --weights {file}"
         )
-    known = ", ".join((*PYTORCH, *TENSORFLOW))
-    return f"'{file}' is no model that can be converted; there are {known} and SavedModel folders"
+    known = ", ".join((*_PYTORCH_SUFFIXES, *_TENSORFLOW_SUFFIXES))
+    return f"'{file}' cannot be converted; supported are {known} and SavedModel folders"

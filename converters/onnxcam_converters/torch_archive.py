@@ -1,4 +1,4 @@
-"""Tensors in PyTorch's archives whose numbers are not all there: PyTorch would read past the end of what is."""
+"""Refuse PyTorch archives with truncated tensors: PyTorch would read beyond the end of their data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError
-from onnxcam_converters.silence import silenced
+from onnxcam_converters.quiet import without_warnings
+
+__all__ = ["refuse_truncated"]
 
 
-def refuse_short(path: Path) -> None:
-    """Raise ConversionError where a tensor in the archive at *path* has more numbers than its record holds."""
+def refuse_truncated(path: Path) -> None:
+    """Raise ConversionError if a tensor in the archive at *path* needs more bytes than its record has."""
     import torch
 
     try:
@@ -30,20 +32,20 @@ def refuse_short(path: Path) -> None:
 
 
 def _storages(pickled: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the record and the bytes of each tensor that a pickle asks for."""
-    unpickler = _Asked(io.BytesIO(pickled))
+    """Yield the record and the size in bytes of each storage that a pickle refers to."""
+    unpickler = _StorageReader(io.BytesIO(pickled))
     try:
-        with silenced(()):  # PyTorch deprecates the classes that its own files name
+        with without_warnings(()):  # PyTorch warns about classes that its own files use
             unpickler.load()
-    except Exception:  # PyTorch says what is wrong
+    except Exception:  # PyTorch reports what is wrong
         return
-    for asked in unpickler.asked:
-        if len(asked) >= 5 and isinstance(asked[4], int):
-            yield str(asked[2]), asked[4] * getattr(asked[1], "itemsize", 1)
+    for storage in unpickler.storages:
+        if len(storage) >= 5 and isinstance(storage[4], int):
+            yield str(storage[2]), storage[4] * getattr(storage[1], "itemsize", 1)
 
 
-class _Nothing:
-    """Stands for every class and function: it does nothing, whatever it is called with."""
+class _Inert:
+    """Substitute for every class and function of the pickle; does nothing."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -52,27 +54,27 @@ class _Nothing:
     def __setitem__(self, key: Any, value: Any) -> None: ...
 
     def append(self, value: Any) -> None:
-        """Add nothing."""
+        """Do nothing."""
 
     def extend(self, values: Any) -> None:
-        """Add nothing."""
+        """Do nothing."""
 
 
-class _Asked(pickle.Unpickler):
-    """Reads a pickle without running anything, and keeps which storages it asks for."""
+class _StorageReader(pickle.Unpickler):
+    """Reads a pickle without running code, and records the storages that it refers to."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        self.asked: list[tuple[Any, ...]] = []
+        self.storages: list[tuple[Any, ...]] = []
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a class that does nothing, with the size of its elements if it is a storage."""
+        """Return an inert class; for a storage it carries the size of an element in bytes."""
         import torch
 
         dtype = getattr(getattr(torch, name, None), "dtype", None) if name.endswith("Storage") else None
-        return type(name, (_Nothing,), {"itemsize": getattr(dtype, "itemsize", 1)})
+        return type(name, (_Inert,), {"itemsize": getattr(dtype, "itemsize", 1)})
 
     def persistent_load(self, pid: Any) -> Any:
-        """Write down what is asked for."""
-        self.asked.append(pid)
-        return _Nothing()
+        """Record the storage."""
+        self.storages.append(pid)
+        return _Inert()

@@ -1,4 +1,4 @@
-"""The strings of an exported program: PyTorch evaluates some of them and writes others into Python code."""
+"""Scan the strings of an exported program: PyTorch evaluates some of them and writes others into Python code."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-NAMESPACES = "aten|prims|quantized|quantized_decomposed|torchao|torchvision"
-HIGHER_ORDER = (
+__all__ = ["code_in_program", "is_length_arithmetic"]
+
+_NAMESPACES = "aten|prims|quantized|quantized_decomposed|torchao|torchvision"
+_HIGHER_ORDER = (
     "associative_scan|auto_functionalized|auto_functionalized_v2|checkpoint|cond|flex_attention|invoke_subgraph|"
     "map|map_impl|out_dtype|scan|strict_mode|tag_activation_checkpoint|while_loop|wrap|"
     "wrap_activation_checkpoint|wrap_with_autocast|wrap_with_set_grad_enabled"
 )
 _OPERATOR = re.compile(
-    rf"torch\.ops\.({NAMESPACES})\.(?!from_file|save\b|load\b)\w+(\.(?!__)\w+)?|torch\.ops\.higher_order\.({HIGHER_ORDER})"
+    rf"torch\.ops\.({_NAMESPACES})\.(?!from_file|save\b|load\b)\w+(\.(?!__)\w+)?|torch\.ops\.higher_order\.({_HIGHER_ORDER})"
     r"|_operator\.(?!attrgetter|methodcaller|itemgetter|call\b)[a-z_]+|math\.[a-z0-9]+|torch\.(_sym_|sym_)\w+"
 )
 _NAME = re.compile(r"([^\W\d]\w*)?")
@@ -42,7 +44,7 @@ _PLAIN = (
 
 
 def code_in_program(text: bytes) -> Iterator[str]:
-    """Yield the strings of the program, JSON, that are more than names, known operators and sums of lengths."""
+    """Yield the strings of the program (JSON) other than names, known operators and arithmetic on lengths."""
     try:
         program = json.loads(text)
     except (ValueError, RecursionError):  # PyTorch cannot read it either
@@ -68,8 +70,8 @@ def _strings(part: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _check(key: str) -> Callable[[str], Any]:
     checks: dict[str, Callable[[str], Any]] = {
-        "expr_str": lengths,
-        "guards_code": lengths,
+        "expr_str": is_length_arithmetic,
+        "guards_code": is_length_arithmetic,
         "in_spec": _inputs,
         "out_spec": _nested,
         "target": _OPERATOR.fullmatch,
@@ -79,8 +81,8 @@ def _check(key: str) -> Callable[[str], Any]:
     return checks.get(key, _TEXT.fullmatch)
 
 
-def lengths(text: str) -> bool:
-    """Tell whether *text* only compares and combines numbers and lengths of tensors."""
+def is_length_arithmetic(text: str) -> bool:
+    """Return whether *text* only compares and combines numbers and lengths of tensors."""
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -111,7 +113,7 @@ def _of_module(module: str, name: str) -> bool:
 
 
 def _explodes(node: ast.AST) -> bool:
-    """Tell whether this is a power of a power, or one with a number that nobody can write out."""
+    """Return whether *node* is a power of a power, or has an exponent above `_EXPONENT`."""
     if not _is_power(node):
         return False
     inside = [each for child in ast.iter_child_nodes(node) for each in ast.walk(child)]
@@ -127,7 +129,7 @@ def _is_power(node: ast.AST) -> bool:
 
 
 def _inputs(text: str) -> bool:
-    """Tell whether *text*, how the arguments are nested, names no class to be imported, and keywords that are names."""
+    """Return whether *text*, the structure of the arguments, imports no class and has valid keyword names."""
     if not text or not _nested(text):
         return not text
     arguments = json.loads(text)[1]["children_spec"]
@@ -136,7 +138,7 @@ def _inputs(text: str) -> bool:
 
 
 def _nested(text: str) -> bool:
-    """Tell whether *text*, how values are nested, names no class to be imported."""
+    """Return whether *text*, a structure of nested values, imports no class."""
     try:
         return not text or all(map(_importless, _nodes(json.loads(text)[1])))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):

@@ -1,4 +1,4 @@
-"""What could run code, or read other files, in Keras's files: the configuration, and links of HDF5."""
+"""Scan Keras files for code and for references to other files: the configuration and HDF5 links."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.errors import ConversionError
-from onnxcam_converters.trust import refuse_bomb
+from onnxcam_converters.code_scan import refuse_bomb
+
+__all__ = ["LAMBDA", "code_in_keras", "missing_code"]
 
 LAMBDA = "Python code (a Lambda layer), which is not run"
-CODE = {
+_CODE = {
     "Lambda": LAMBDA,
     "__lambda__": LAMBDA,
     "TorchModuleWrapper": "a pickled PyTorch module, which could run any code when it is read",
@@ -30,8 +32,8 @@ _FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics",
 _FUNCTION = re.compile(rf"keras(\.src)?\.({'|'.join(_FUNCTIONS)})(\.[\w.]+)?")
 
 
-def needs(path: Path, kind: str, name: str) -> ConversionError:
-    """Return the error that the file at *path* uses Python code that is not in it."""
+def missing_code(path: Path, kind: str, name: str) -> ConversionError:
+    """Return the error for a file that needs a Python class or function which it does not contain."""
     return ConversionError(
         f"'{path}' needs the Python {kind} {name!r}, which is not in it; load it where that {kind} is defined "
         "and pass the model itself: onnxcam.converters.from_tensorflow(model, path)"
@@ -39,7 +41,7 @@ def needs(path: Path, kind: str, name: str) -> ConversionError:
 
 
 def code_in_keras(path: Path) -> Iterator[str]:
-    """Yield what could run code, or read other files, in the ``.keras`` or ``.h5`` file at *path*."""
+    """Yield what could run code or read other files in the ``.keras`` or ``.h5`` file at *path*."""
     if not zipfile.is_zipfile(path):
         yield from _code_in_h5(path, path)
         return
@@ -69,7 +71,7 @@ def _code_in_h5(file: Any, path: Path) -> Iterator[str]:
 
 
 def _links(root: Any) -> Iterator[str]:
-    """Yield the places where the file shows what is in another one."""
+    """Yield references to data in other files."""
     import h5py
 
     for group in _groups(root):
@@ -85,7 +87,7 @@ def _links(root: Any) -> Iterator[str]:
 
 
 def _groups(root: Any) -> Iterator[Any]:
-    """Yield the group *root* and those in it, each once: they may hold one another."""
+    """Yield *root* and its subgroups, each once: hard links may form a cycle."""
     import h5py
 
     stack, seen = [root], set()
@@ -138,15 +140,15 @@ def _code_of(part: dict[str, Any], path: Path) -> Iterator[str]:
     name = part.get("class_name")
     if not isinstance(name, str):
         return
-    if name in CODE:
-        yield CODE[name]
+    if name in _CODE:
+        yield _CODE[name]
     elif name == "function":
         if not _known_function(part):
-            raise needs(path, "function", str(part.get("config")))
+            raise missing_code(path, "function", str(part.get("config")))
     elif name == "__typespec__" or not name.startswith("__"):
         module = part.get("module") or "keras"
         if not _KERAS.fullmatch(str(module)) and not _registered(part.get("registered_name") or name):
-            raise needs(path, "class", name)
+            raise missing_code(path, "class", name)
 
 
 def _known_function(part: dict[str, Any]) -> bool:

@@ -1,6 +1,7 @@
-"""Where the layers of the framework are in the file: found by running both and comparing what they compute.
+"""Match the framework's layers to tensors of the ONNX file by their values.
 
-Converters fuse layers and move axes, so names prove nothing: a tensor is the output of a layer if its values are.
+Converters fuse layers and permute axes, so names are no evidence: both models run on the same inputs, and a tensor
+belongs to the layer whose output it equals.
 """
 
 from __future__ import annotations
@@ -18,31 +19,44 @@ from onnxcam.graph.io import load
 from onnxcam.passes.shapes import infer_shapes
 from onnxcam_converters.source import Arrays
 
+__all__ = ["LayerTensor", "layers_by_tensor", "match_layers"]
+
 
 @dataclass(frozen=True)
-class Place:
-    """A tensor of the file, how the framework's axes are permuted in it, and by how much the two differ."""
+class LayerTensor:
+    """The tensor of the ONNX file that equals a layer's output.
+
+    Attributes:
+        tensor: Name of the tensor.
+        axes: Permutation from the framework's axes to those of the file.
+        error: Mean absolute difference, relative to the mean magnitude.
+    """
 
     tensor: str
     axes: tuple[int, ...]
     error: float
 
 
-def places(
+def match_layers(
     path: Path, feeds: Arrays, activations: Arrays, tolerance: float, among: str | None = None
-) -> dict[str, Place]:
-    """Return for each of the *activations*, the framework's, the tensor of the file at *path* that equals it best.
+) -> dict[str, LayerTensor]:
+    """Return the best matching tensor of the ONNX file for each layer.
 
-    Equal is what differs by no more than *tolerance* of its mean magnitude; of equally good tensors the first is taken.
-    Layers that equal no tensor (they were fused away) are left out. *among* is the operator that makes the tensors, if
-    not any.
+    Layers without a match (fused by the converter, or zero everywhere) are left out. Of equal matches the first counts.
+
+    Args:
+        path: The ONNX file.
+        feeds: Its inputs.
+        activations: Output of each layer, computed by the framework on the same inputs.
+        tolerance: Largest mean absolute difference, relative to the layer's mean magnitude.
+        among: Consider only outputs of this operator type.
     """
     tensors = _tensors(path, feeds, among)
     traits = {name: _traits(array) for name, array in tensors.items()}
-    found: dict[str, Place] = {}
+    found: dict[str, LayerTensor] = {}
     for layer, wanted in activations.items():
         lengths, magnitude = _traits(wanted)
-        if not magnitude:  # a dead layer equals every dead layer
+        if not magnitude:  # all zero: equal to every other layer of zeros
             continue
         best = tolerance
         for name, array in tensors.items():
@@ -51,14 +65,14 @@ def places(
             for axes in _orders(wanted.ndim):
                 moved = wanted.transpose(axes)
                 if moved.shape == array.shape and (error := _magnitude(array - moved) / magnitude) < best:
-                    found[layer], best = Place(name, axes, error), error
+                    found[layer], best = LayerTensor(name, axes, error), error
     return found
 
 
-def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
-    """Return the layer that made each tensor: that which equals it best.
+def layers_by_tensor(found: Mapping[str, LayerTensor]) -> dict[str, str]:
+    """Return the best matching layer of each tensor.
 
-    Of several the first: those behind it (dropout, a block around it) only pass it on.
+    Of equal matches the first counts: later layers (dropout, an enclosing block) only pass the tensor on.
     """
     layers: dict[str, str] = {}
     for layer, place in found.items():
@@ -69,7 +83,7 @@ def layer_of_tensor(found: Mapping[str, Place]) -> dict[str, str]:
 
 
 def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarray]:
-    """Return the floating activations of the file, by name."""
+    """Return the floating-point activations of the file by name."""
     model = load(path)
     infer_shapes(model, STANDARD.compositions)
     active = set(model.graph.inputs)
@@ -84,7 +98,7 @@ def _tensors(path: Path, feeds: Arrays, among: str | None) -> dict[str, np.ndarr
 
 
 def _traits(array: np.ndarray) -> tuple[list[int], float]:
-    """Return what no permutation of axes changes: the lengths, and the mean magnitude."""
+    """Return what a permutation of axes keeps: the sorted lengths and the mean magnitude."""
     return sorted(array.shape), _magnitude(array)
 
 
@@ -93,7 +107,7 @@ def _magnitude(array: np.ndarray) -> float:
 
 
 def _orders(rank: int) -> Iterator[tuple[int, ...]]:
-    """Yield the orders of axes among which converters choose: as they are, channels first, channels last."""
+    """Yield the permutations that converters use: identity, channels first, channels last."""
     axes = tuple(range(rank))
     yield axes
     if rank > 2:

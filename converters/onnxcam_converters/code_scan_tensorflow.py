@@ -1,4 +1,4 @@
-"""Operations of TensorFlow's graphs that reach beyond the model: Python, files, other processes."""
+"""Scan TensorFlow graphs for operations that reach Python, files or other processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+__all__ = ["code_in_graph", "code_in_saved_model", "code_in_tflite", "is_unsafe_operation"]
 
 _REACHING = re.compile(
     r"PyFunc|File|Save|Restore|Checkpoint|Reader|Record|LMDB|Sql|CSV\w*Dataset|SummaryWriter|^Write|ImportEvent|^Debug"
@@ -15,13 +17,13 @@ _REACHING = re.compile(
 _TABLE = re.compile(r"InitializeTableFromTextFile")
 
 
-def reaches(operation: str) -> bool:
-    """Tell whether the TensorFlow operation of this name could run code, or touch files or other processes."""
+def is_unsafe_operation(operation: str) -> bool:
+    """Return whether the TensorFlow operation of this name could run code, or touch files or other processes."""
     return bool(_REACHING.search(operation))
 
 
 def code_in_graph(graph: Any, ends: Iterable[str]) -> Iterator[str]:
-    """Yield the operations of a GraphDef that *ends* (operations or tensors) need and that reach beyond the model."""
+    """Yield the unsafe operations of a GraphDef that *ends* (operations or tensors) depend on."""
     nodes = {node.name: node for node in graph.node}
     needed = _needed(nodes, ends)
     yield from _reaching(needed)
@@ -29,7 +31,7 @@ def code_in_graph(graph: Any, ends: Iterable[str]) -> Iterator[str]:
 
 
 def code_in_saved_model(path: Path) -> Iterator[str]:
-    """Yield what reaches beyond the model in the SavedModel in the folder *path*: what could run as it is loaded."""
+    """Yield the unsafe operations and file paths that loading the SavedModel in folder *path* would use."""
     from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
     for meta in parse_saved_model(str(path)).meta_graphs:
@@ -43,22 +45,22 @@ def code_in_saved_model(path: Path) -> Iterator[str]:
 
 
 def code_in_tflite(path: Path) -> Iterator[str]:
-    """Yield the operations of TensorFlow in the TFLite file at *path* that reach beyond the model."""
+    """Yield the unsafe TensorFlow operations in the TFLite file at *path*."""
     from tf2onnx.tflite.Model import Model
 
     try:
         model = Model.GetRootAsModel(path.read_bytes(), 0)
         codes = [model.OperatorCodes(index).CustomCode() for index in range(model.OperatorCodesLength())]
-    except Exception:  # what the reader raises for a torn file; the interpreter says what is wrong
+    except Exception:  # a damaged file: the interpreter reports what is wrong
         return
     for code in codes:
         name = (code or b"").decode(errors="replace")
-        if name.startswith("Flex") and reaches(name.removeprefix("Flex")):
+        if name.startswith("Flex") and is_unsafe_operation(name.removeprefix("Flex")):
             yield _told(name, "")
 
 
 def _of_version_1(meta: Any) -> Iterator[str]:
-    """Yield the same of a graph of TensorFlow 1, which is restored by its own operations."""
+    """Yield the unsafe operations of a TensorFlow 1 graph, except those that restore its own weights."""
     ends = [tensor.name for each in meta.signature_def.values() for tensor in each.outputs.values()]
     ends += [name for each in meta.collection_def.values() for name in each.node_list.value]
     restore = [node.name for node in meta.graph_def.node if node.op in ("Restore", "RestoreV2")]
@@ -71,7 +73,7 @@ def _of_version_1(meta: Any) -> Iterator[str]:
 
 
 def _needed(nodes: dict[str, Any], ends: Iterable[str]) -> list[Any]:
-    """Return the nodes that *ends* need, themselves among them."""
+    """Return the nodes that *ends* depend on, *ends* included."""
     stack, found = list(ends), dict[str, Any]()
     while stack:
         name = stack.pop().lstrip("^").partition(":")[0]
@@ -82,7 +84,7 @@ def _needed(nodes: dict[str, Any], ends: Iterable[str]) -> list[Any]:
 
 
 def _in_functions(graph: Any, names: Iterable[str]) -> Iterator[str]:
-    """Yield the reaching operations of the functions *names* of the graph's library, and of those that these call."""
+    """Yield the unsafe operations of the library functions *names*, and of the functions that these call."""
     library = {function.signature.name: function for function in graph.library.function}
     stack, seen = list(names), set[str]()
     while stack:
@@ -96,7 +98,7 @@ def _in_functions(graph: Any, names: Iterable[str]) -> Iterator[str]:
 
 
 def _called(node: Any) -> Iterator[str]:
-    """Yield the functions that *node* may call: it names them, or is called like one."""
+    """Yield the functions that *node* may call: by attribute, or by its own operation name."""
     yield node.op
     for attribute in node.attr.values():
         for function in (attribute.func, *attribute.list.func):
@@ -108,7 +110,7 @@ def _reaching(nodes: Iterable[Any], arguments: Collection[str] = ()) -> Iterator
     for node in nodes:
         handed = _TABLE.search(node.op) and len(node.input) > 1 and node.input[1] in arguments  # a file of the model's
         prints = node.op == "PrintV2" and node.attr["output_stream"].s.startswith(b"file:")
-        if prints or (reaches(node.op) and not handed):
+        if prints or (is_unsafe_operation(node.op) and not handed):
             yield _told(node.op, f" (node {node.name!r})")
 
 

@@ -1,18 +1,20 @@
-"""Layer names in graphs that carry no others than those of their operations, such as ``model/conv1/BiasAdd``."""
+"""Layer names from the operation names of a TensorFlow graph, such as ``model/conv1/BiasAdd``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
+__all__ = ["layers_by_scope"]
+
 _NUMBER = re.compile(r"_\d+$")
 
 
-def layer_scopes(operations: Iterable[str]) -> dict[str, str]:
-    """Return the layer of each scope, and of each scope around it, in which one of the *operations* is.
+def layers_by_scope(operations: Iterable[str]) -> dict[str, str]:
+    """Return the layer name of each scope of the *operations*, enclosing scopes included.
 
-    What all share, the model itself, is taken off. Keras 3 opens the scope of a layer twice, to build and to call it,
-    so its graphs say ``conv1_1`` for ``conv1``: where the model and all layers directly in it end so, the number goes.
+    The common prefix (the model) is removed. Keras 3 opens a layer's scope twice, to build and to call it, so graphs
+    contain ``conv1_1`` for ``conv1``: if the model and all its direct layers end in a number, the number is removed.
     """
     paths = list(dict.fromkeys(tuple(name.split("/")[:-1]) for name in operations if "/" in name))
     outer = {path[:end] for path in paths for end in range(1, len(path))}
@@ -32,7 +34,7 @@ def layer_scopes(operations: Iterable[str]) -> dict[str, str]:
 
 
 def _common(paths: Sequence[Sequence[str]]) -> list[str]:
-    """Return the longest beginning that all *paths* share."""
+    """Return the longest common prefix of *paths*."""
     shared: list[str] = []
     for parts in zip(*paths, strict=False):
         if len(set(parts)) > 1:

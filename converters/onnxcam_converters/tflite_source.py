@@ -1,4 +1,4 @@
-"""TFLite files, float and quantised; TensorFlow Lite's interpreter is the reference. It has no gradients."""
+"""The source of a TFLite file, float or quantised; the TFLite interpreter is the reference, without gradients."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from onnxcam.errors import ConversionError
 from onnxcam.text import first_line
 from onnxcam.tflite_runtime import find_runtime
 from onnxcam_converters import tf2onnx_bridge as bridge
-from onnxcam_converters.feeds import kept, random_feed
-from onnxcam_converters.places import Place, layer_of_tensor, places
-from onnxcam_converters.scopes import layer_scopes
+from onnxcam_converters.code_scan import refuse_code
+from onnxcam_converters.code_scan_tensorflow import code_in_tflite
+from onnxcam_converters.inputs_outputs import random_feed, select_outputs
+from onnxcam_converters.layer_names import layers_by_scope
+from onnxcam_converters.layer_tensors import LayerTensor, layers_by_tensor, match_layers
+from onnxcam_converters.quiet import quiet_tensorflow
 from onnxcam_converters.source import Arrays, Exported
-from onnxcam_converters.trust import refuse_code
-from onnxcam_converters.trust_tensorflow import code_in_tflite
 
-TOLERANCE = 1e-4
-QUANTISED_TOLERANCE = 0.2
-"""How much of its magnitude a layer may differ: TFLite rounds in integers what ONNX Runtime rounds in floats."""
+__all__ = ["TFLiteSource"]
+
+_TOLERANCE = 1e-4
+_QUANTISED_TOLERANCE = 0.2
+"""Largest relative difference of a layer: TFLite rounds in integers, ONNX Runtime in floats."""
 
 
-class TFLiteModel:
-    """A TFLite file as a `Source`. Activations of quantised models are real numbers: dequantised."""
+class TFLiteSource:
+    """A TFLite file as a `Source`. Activations of quantised models are dequantised to float32."""
 
     def __init__(self, path: Path, outputs: Sequence[str] | None, opset: int, unsafe: bool = False) -> None:
         import tensorflow as tf
@@ -35,14 +38,14 @@ class TFLiteModel:
         refuse_code(path, code_in_tflite(path), unsafe)
         self._interpreter = _interpreter(path)
         self._inputs, self._outputs = _ends(self._interpreter)
-        if len(kept(self._outputs, outputs)) < len(self._outputs):
+        if len(select_outputs(self._outputs, outputs)) < len(self._outputs):
             raise ConversionError(f"'{path}' is converted with all its outputs, {', '.join(self._outputs)}")
         self._scopes, self._layers = _layers(self._interpreter.get_tensor_details())
         self._quantised = any(detail["quantization"][0] for detail in self._layers.values())
-        self._places: dict[str, Place] = {}
+        self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
-        """Convert the file, and find its tensors in what came out."""
+        """Convert the file, and match its layers to tensors of the ONNX file."""
         model = bridge.convert_tflite(self._path, self._opset)
         ends = self._inputs | self._outputs
         bridge.rename_scopes(model, self._scopes)
@@ -52,19 +55,19 @@ class TFLiteModel:
         activations = self.run(feeds, list(self._layers))
         wanted = {layer: activations[layer] for layer in self._layers if layer not in self._outputs}
         if self._quantised:
-            self._places = places(path, feeds, wanted, QUANTISED_TOLERANCE, among="DequantizeLinear")
+            self._layer_tensors = match_layers(path, feeds, wanted, _QUANTISED_TOLERANCE, among="DequantizeLinear")
         else:
-            self._places = places(path, feeds, wanted, TOLERANCE)
+            self._layer_tensors = match_layers(path, feeds, wanted, _TOLERANCE)
         precision = "int8" if self._quantised else "float32"
-        return Exported(bridge.exporter(), layer_of_tensor(self._places), precision=precision)
+        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors), precision=precision)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return a random feed."""
+        """Return a random array for each input."""
         return {name: random_feed(rng, _shape(detail), detail["dtype"]) for name, detail in self._inputs.items()}
 
     def run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return outputs and activations as the interpreter computes them."""
-        with bridge.quiet():
+        """Return outputs and activations computed by the interpreter."""
+        with quiet_tensorflow():
             return self._run(feeds, layers)
 
     def _run(self, feeds: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -75,13 +78,13 @@ class TFLiteModel:
             self._interpreter.set_tensor(detail["index"], feeds[name])
         self._interpreter.invoke()
         known = [layer for layer in layers if layer in self._layers]
-        activations = {layer: self._placed(layer, self._real(self._layers[layer])) for layer in known}
+        activations = {layer: self._in_file_layout(layer, self._real(self._layers[layer])) for layer in known}
         return activations | {
             name: self._interpreter.get_tensor(detail["index"]) for name, detail in self._outputs.items()
         }
 
     def gradients(self, feeds: Arrays, cotangents: Arrays, layers: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return nothing: the interpreter has no gradients."""
+        """Return an empty dict: the interpreter has no gradients."""
         return {}
 
     def _real(self, detail: dict[str, Any]) -> np.ndarray:
@@ -89,18 +92,18 @@ class TFLiteModel:
         scale, zero = detail["quantization"]
         return ((array.astype(np.float32) - zero) * scale).astype(np.float32) if scale else array
 
-    def _placed(self, layer: str, array: np.ndarray) -> np.ndarray:
-        place = self._places.get(layer)
+    def _in_file_layout(self, layer: str, array: np.ndarray) -> np.ndarray:
+        place = self._layer_tensors.get(layer)
         return array if place is None else array.transpose(place.axes)
 
 
 def _interpreter(path: Path) -> Any:
-    """Return an interpreter that keeps all activations."""
+    """Return an interpreter that keeps all activations: LiteRT's if installed, else TensorFlow's (deprecated)."""
     runtime = find_runtime()
     if runtime is None:
         raise ConversionError("TFLite files need their interpreter; pip install 'onnxcam[tflite]'")
-    plain = runtime.op_resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate runs several operators as one
-    with bridge.quiet():
+    plain = runtime.op_resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # delegates fuse operators
+    with quiet_tensorflow():
         try:
             return runtime.interpreter(
                 str(path), experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True, num_threads=1
@@ -110,7 +113,7 @@ def _interpreter(path: Path) -> Any:
 
 
 def _ends(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return inputs and outputs by name: as the one signature calls them, else as their tensors are called."""
+    """Return the details of inputs and outputs by name: names of the only signature, else of the tensors."""
     signatures = list(interpreter.get_signature_list())
     if len(signatures) == 1:
         runner = interpreter.get_signature_runner(signatures[0])
@@ -134,7 +137,7 @@ def _shape(detail: dict[str, Any]) -> list[int | None]:
 def _layers(details: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return the layer of each scope, and the last tensor of each layer.
 
-    The converter calls what it fused after all that went in, the last first: ``model/relu/Relu;model/conv/Conv2D``.
+    A fused tensor has the names of all its operations, the last first: ``model/relu/Relu;model/conv/Conv2D``.
     """
     first = {detail["index"]: detail["name"].split(";")[0] for detail in details}
     real = [
@@ -144,7 +147,7 @@ def _layers(details: Sequence[dict[str, Any]]) -> tuple[dict[str, str], dict[str
         and (detail["dtype"] == np.float32 or detail["quantization"][0])
         and len(detail["shape"]) > 1
     ]
-    scopes = layer_scopes(first[detail["index"]] for detail in real)
+    scopes = layers_by_scope(first[detail["index"]] for detail in real)
     return scopes, {scopes[scope]: detail for detail in real if (scope := _scope(first[detail["index"]])) in scopes}
 
 

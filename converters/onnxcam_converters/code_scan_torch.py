@@ -1,4 +1,4 @@
-"""What could run code in PyTorch's files: pickles, compiled libraries, expressions of a program, TorchScript."""
+"""Scan PyTorch files for code: pickles, compiled libraries, expressions of a program, TorchScript."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from onnxcam_converters.trust_program import code_in_program
+from onnxcam_converters.code_scan_torch_program import code_in_program
 
-Records: TypeAlias = "Mapping[str, Callable[[], bytes]]"
+__all__ = ["PICKLED", "code_in_program_file", "code_in_script", "is_pickle", "tensors_only"]
+
+_Records: TypeAlias = "Mapping[str, Callable[[], bytes]]"
 
 PICKLED = "pickled objects, which could run any code when they are read"
 _COMPILED = re.compile(r"(^|/)data/aotinductor/|\.(so|dll|dylib|pyd|pyc|cubin|o)$", re.IGNORECASE)
 _PROGRAM = re.compile(r"(^|/)models/|serialized_exported_program\.json$", re.IGNORECASE)
 _CONFIG = re.compile(r"_(weights|constants)_config\.json$", re.IGNORECASE)
-_TENSOR = re.compile(r"(weight|tensor)_\d+")  # other files that a configuration names are objects
+_TENSOR = re.compile(r"(weight|tensor)_\d+")  # any other file that a configuration names is a pickled object
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _SCRIPT_OPERATORS = "aten|prim|prims|quantized|sparse|torchvision|mkldnn|mkldnn_prepacked|_quantized"
 _SCRIPT = re.compile(
@@ -34,7 +36,7 @@ _SCRIPT_CLASS = re.compile(rb"torch\.classes\.(?!quantized\.|rnn\.|sparse\.)[\w.
 
 @contextmanager
 def tensors_only() -> Iterator[None]:
-    """Let torch.load read nothing but tensors and containers, whatever its caller says."""
+    """Restrict torch.load to tensors and containers, whatever its caller asks for."""
     before = {name: os.environ.pop(name, None) for name in (_FORCE, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")}
     os.environ[_FORCE] = "1"
     try:
@@ -45,8 +47,8 @@ def tensors_only() -> Iterator[None]:
 
 
 def code_in_program_file(path: Path) -> Iterator[str]:
-    """Yield what could run code in the .pt2 file at *path*. What passes has to be read with `tensors_only`."""
-    for records in (_by_torch(path), _by_python(path)):  # PyTorch reads with either, and they need not agree
+    """Yield what could run code in the .pt2 file at *path*. Read a file without findings with `tensors_only`."""
+    for records in (_by_torch(path), _by_python(path)):  # PyTorch uses either reader, and they may disagree
         for name, read in records.items():
             if _COMPILED.search(name):
                 yield f"the compiled library {name!r}, which could run any code"
@@ -68,7 +70,7 @@ def code_in_script(path: Path) -> Iterator[str]:
 
 
 def is_pickle(path: Path) -> bool:
-    """Tell whether the file at *path* is a pickle, or an archive that may hold one."""
+    """Return whether the file at *path* is a pickle, or an archive that may hold one."""
     if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
         return True
     with path.open("rb") as file:
@@ -76,13 +78,13 @@ def is_pickle(path: Path) -> bool:
             for number, (operation, _, _) in enumerate(pickletools.genops(file)):
                 if number > 1000 or operation.name in ("PROTO", "GLOBAL", "INST", "STACK_GLOBAL", "REDUCE"):
                     return True
-        except Exception:  # pickletools raises whatever its arguments' readers do
+        except Exception:  # pickletools raises many types of errors
             return False
     return False
 
 
 def _objects(text: bytes) -> list[str]:
-    """Return the files that a configuration names and that hold no numbers."""
+    """Return the files that a configuration names and that are no raw tensors."""
     try:
         payloads = json.loads(text)["config"].values()
         return [str(each["path_name"]) for each in payloads if not _TENSOR.fullmatch(str(each["path_name"]))]
@@ -91,18 +93,18 @@ def _objects(text: bytes) -> list[str]:
 
 
 def _classes(path: Path, name: str) -> list[str]:
-    """Return the classes and functions that a member asks for, if it is one of torch.save, beside those of tensors."""
+    """Return the classes and functions, other than those of tensors, that a member written by torch.save imports."""
     from torch.serialization import get_unsafe_globals_in_checkpoint
 
     if _read(path, name, 2) != b"PK":
         return []
     try:
         return list(get_unsafe_globals_in_checkpoint(io.BytesIO(_read(path, name))))
-    except Exception:  # numbers that look like an archive, or an archive that `tensors_only` will refuse
+    except Exception:  # raw numbers, or an archive that `tensors_only` refuses
         return []
 
 
-def _by_torch(path: Path) -> Records:
+def _by_torch(path: Path) -> _Records:
     import torch
 
     try:
@@ -112,7 +114,7 @@ def _by_torch(path: Path) -> Records:
     return {name: lambda name=name: bytes(reader.get_record(name)) for name in reader.get_all_records()}  # type: ignore[misc]
 
 
-def _by_python(path: Path) -> Records:
+def _by_python(path: Path) -> _Records:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
