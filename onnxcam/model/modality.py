@@ -17,7 +17,7 @@ from onnxcam.media.volume import Volume, VolumeScaling
 from onnxcam.preprocess import Preprocess
 from onnxcam.structure.layout import GridLayout
 
-__all__ = ["ImageModality", "Modality", "VolumeModality"]
+__all__ = ["Array", "ImageModality", "Modality", "VolumeModality"]
 
 Array = NDArray[Any]
 

@@ -13,7 +13,20 @@ from onnxcam.errors import TargetError
 from onnxcam.numbers import parse_float
 from onnxcam.text import pointed
 
-__all__ = ["Corners", "Label", "Picture", "corners", "count", "fail", "label", "number", "quoted", "rectangle", "text"]
+__all__ = [
+    "NUMBER",
+    "Corners",
+    "Label",
+    "Picture",
+    "corners",
+    "count",
+    "fail",
+    "label",
+    "number",
+    "quoted",
+    "rectangle",
+    "text",
+]
 
 Label: TypeAlias = "int | str"
 """A class: its index or its name."""

@@ -16,7 +16,19 @@ from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.goal import Goal, Look
 
-__all__ = ["KINDS", "TASKS", "KindEntry", "TargetKind", "Task", "register_kind", "register_task", "resolves"]
+__all__ = [
+    "KINDS",
+    "TASKS",
+    "KindEntry",
+    "ReadValue",
+    "ReadWords",
+    "Resolver",
+    "TargetKind",
+    "Task",
+    "register_kind",
+    "register_task",
+    "resolves",
+]
 
 ReadValue: TypeAlias = Callable[[str, int, str], Any]
 """From all words, the value's place in them and the value to what it means (`onnxcam.targets.notation`)."""
