@@ -16,7 +16,8 @@ from onnxcam.graph.subgraph import bodies, used_values
 from onnxcam.methods.base import Scene, method
 from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
-from onnxcam.structure.layout import TokenLayout, layouts
+from onnxcam.structure.layout import TokenLayout
+from onnxcam.structure.propagate import layouts
 
 _FUSED = frozenset(
     (

@@ -12,7 +12,8 @@ from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.methods.base import Scene, method
-from onnxcam.structure.layout import GridLayout, Layout, layouts, picture_layout
+from onnxcam.structure.layout import GridLayout, Layout, picture_layout
+from onnxcam.structure.propagate import layouts
 
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
 """Operators that add their third input."""

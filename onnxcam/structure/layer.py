@@ -19,8 +19,9 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import dequantised, units
-from onnxcam.structure.layout import GridLayout, Layout, TokenLayout, layouts
+from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.names import find, module_names
+from onnxcam.structure.propagate import layouts
 
 Probe = Callable[[Sequence["Layer"]], "list[float]"]
 """Returns for each layer the share of its cells, 0 to 1, in which the gradient is not zero."""

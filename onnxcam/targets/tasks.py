@@ -12,7 +12,8 @@ from onnxcam.errors import TargetError
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors, first_line
 from onnxcam.metadata.labels import Names
-from onnxcam.structure.layout import GridLayout, layouts, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
+from onnxcam.structure.propagate import layouts
 from onnxcam.targets.captions import Captions
 from onnxcam.targets.classes import Classes
 from onnxcam.targets.dense import Pictures, Segmentation
