@@ -20,8 +20,9 @@ from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.structure.blocks import blocks
-from onnxcam.structure.layer import candidates, find, module_outputs
+from onnxcam.structure.layer import candidates
 from onnxcam.structure.layout import picture_layout
+from onnxcam.structure.names import find, module_outputs
 from onnxcam.targets import ClassAim, find_scores
 from onnxcam.targets.aim import emit_gradients
 

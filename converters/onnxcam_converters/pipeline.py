@@ -27,8 +27,8 @@ from onnxcam.passes import canonical
 from onnxcam.preprocess import TensorSpec
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.preprocess.parser import fields_of
-from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import picture_input
+from onnxcam.structure.names import module_names
 from onnxcam.targets import find_scores
 from onnxcam_converters import precision
 from onnxcam_converters.source import Exported, Source

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ConversionError
-from onnxcam.structure.layer import module_names
+from onnxcam.structure.names import module_names
 from onnxcam_converters.framework_errors import describe_error
 from onnxcam_converters.source import Exported
 from onnxcam_converters.torch_call import outputs_of

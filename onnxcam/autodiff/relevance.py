@@ -1,8 +1,8 @@
-"""Rule sets that carry relevance back in place of the gradient: layer-wise relevance propagation, excitation backprop.
+"""Rule sets that propagate relevance instead of gradients: layer-wise relevance propagation, excitation backprop.
 
-Here the cotangent R_y of a tensor is the share of the score that each of its entries answers for. A rule splits it
-among the inputs; what only moves elements moves it as the gradient. An operator that these papers give no meaning
-(a product of two activations, a normalisation by statistics of its own input) is refused by name, never differentiated.
+The cotangent R_y of a tensor is the relevance of its entries: their shares of the score. A rule distributes R_y among
+the inputs; operators that only move elements move it like a gradient. Operators without a definition in these papers
+(a product of two activations, a normalisation by statistics of its input) raise MethodError.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from onnxcam.graph.operators import Trait, operators
 Shares: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its relevance
 
 MOVES = operators(Trait.MOVES)
-"""Operators that move elements: relevance goes where they came from."""
+"""Operators that move elements: relevance moves back with them."""
 
 WINNERS = operators(Trait.SELECTS) | {"Max", "Min"}
-"""Operators that choose elements: the winner takes all."""
+"""Operators that select elements: the selected element gets all relevance."""
 
 ACTIVATIONS = operators(Trait.ACTIVATES | Trait.QUANTISES) | {"LRN"}
-"""Operators that map each neuron by itself (or scale it, as LRN): it keeps its relevance."""
+"""Operators on each neuron by itself (LRN scales it): the neuron keeps its relevance."""
 
 PRODUCTS = operators(Trait.MULTIPLIES)
-"""Layers: products of an activation and weights."""
+"""Products of an activation and weights."""
 
 SUMS = operators(Trait.AVERAGES) | {"Add", "Sum", "Mean", "Resize"}
-"""Weighted sums without weights of their own."""
+"""Weighted sums without parameters."""
 
 GATES = operators(Trait.GATES)
-"""What a signal is multiplied with, in squeeze-and-excitation blocks and in activations that are spelt out."""
+"""Operators that compute a gate: a factor in squeeze-and-excitation blocks and in activations such as x sigmoid(x)."""
 
 _SCALING = operators(Trait.MOVES | Trait.ARITHMETIC | Trait.QUANTISES)
 _NONNEGATIVE = operators(Trait.NONNEGATIVE)
-# Pad and Resize may make negative numbers; of Where, Max and Min the first input says nothing of the others.
+# Not Pad and Resize, which may give negative numbers, nor Where, Max and Min, which read other inputs.
 _KEEPS_SIGN = (MOVES | WINNERS | SUMS | operators(Trait.QUANTISES)) - {"Pad", "Resize", "Where", "Max", "Min"}
 
 
 class RelevanceRules(RuleSet):
-    """A closed table: what has no row is refused."""
+    """A closed table: operators without a rule raise MethodError."""
 
     def find(self, node: ir.Node) -> Rule:
-        """Return the rule for *node*; MethodError where there is none."""
+        """Return the rule for *node*; MethodError if there is none."""
         row = self.get((node.domain, node.op_type))
         if row is None:
             raise refusal(self.name, node)
@@ -65,11 +65,11 @@ class RelevanceRules(RuleSet):
 
 
 INSTEAD = {"deeplift": "integrated-gradients"}
-"""What to use where a rule set refuses, if not what the others say."""
+"""The methods to suggest in place of a rule set, if other than the default."""
 
 
 def refusal(name: str, node: ir.Node, why: str = "") -> MethodError:
-    """Return the error that rule set *name* cannot go through *node*."""
+    """Return the error that rule set *name* is not defined for *node*."""
     return MethodError(
         f"{name} is not defined for {node.op_type} (node {node.name!r}, output {node.outputs[0].name!r})"
         f"{why and f', {why}'}; use --method {INSTEAD.get(name, 'gradcam or gradient')}"
@@ -82,7 +82,7 @@ def keep(op: Emitter, node: ir.Node, r: V, x: V, *others: V | None, scope: core.
 
 
 def proportional(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
-    """R_x = x ⊙ Wᵀ(R_y / (y + ε sign y)) for y = Σ W x + b: LRP-ε (Bach et al., 2015). What b contributes is lost."""
+    """R_x = x ⊙ Wᵀ(R_y / (y + ε sign y)) for y = Σ W x + b: LRP-ε (Bach et al., 2015). The share of b is lost."""
     layer_input(node, xs, scope)  # refuses a product of activations
     shares = stabilised_ratio(op, r, node.outputs[0])
     gradients = STANDARD.find(node).function(op, node, shares, *xs)
@@ -90,9 +90,9 @@ def proportional(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Sc
 
 
 def excited(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
-    """R_x = x⁺ ⊙ Wᵀ(R_y / Σ W x⁺) for sums whose W ≥ 0: each part in proportion to its activation."""
+    """R_x = x⁺ ⊙ Wᵀ(R_y / Σ W x⁺) for sums with W ≥ 0: each summand in proportion to its activation."""
     if sum(x in scope.active for x in xs) == 1 and len(xs) > 1 and node.op_type in ("Add", "Sum"):
-        return [(x, r) for x in xs]  # a bias wins nothing
+        return [(x, r) for x in xs]  # a bias gets no relevance
     parts = [positive_part(op, x) if x in scope.active and x is not None else x for x in xs]
     z = op.emit(node.op_type, parts, attributes=copied(node, *node.attributes))
     gradients = STANDARD.find(node).function(op, node, stabilised_ratio(op, r, z), *xs)
@@ -100,7 +100,7 @@ def excited(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) 
 
 
 def product(op: Emitter, node: ir.Node, r: V, a: V, b: V, *, scope: core.Scope) -> Shares:
-    """R_x = R_y for y = x b; where b is an activation too, the signal takes all and its gate nothing."""
+    """R_x = R_y for y = x b; if b is an activation too, the signal gets all and the gate nothing."""
     varying = [x for x in (a, b) if x in scope.active]
     signals = varying if len(varying) == 1 else [x for x in varying if not is_gate(x, scope)]
     if len(signals) != 1 or (node.op_type == "Div" and b in varying):
@@ -109,7 +109,7 @@ def product(op: Emitter, node: ir.Node, r: V, a: V, b: V, *, scope: core.Scope) 
 
 
 def is_gate(x: V, scope: core.Scope) -> bool:
-    """Whether *x* is a squashed activation, scaled or moved; Clip is one where a hard sigmoid is spelt out."""
+    """Whether *x* is a squashed activation, scaled or moved. Clip(x + constant) counts, as part of a hard sigmoid."""
     node = x.producer()
     while node is not None and node.op_type not in GATES:
         varying = [i for i in node.inputs if i in scope.active]
@@ -137,7 +137,7 @@ class LinearLayer:
 
     @classmethod
     def of(cls, op: Emitter, node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> LinearLayer:
-        """Read *node*, whose inputs are *xs*; MethodError where its weights are an activation too."""
+        """Read *node*, whose inputs are *xs*; MethodError if its weights are an activation too."""
         at = layer_input(node, xs, scope)
         x, w, b = (xs[at], xs[1 - at], *xs[2:], None)[:3]
         assert x is not None
@@ -172,7 +172,7 @@ class LinearLayer:
 
 
 def layer_input(node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> int:
-    """Return at which input of a product the activation stands; MethodError where its weights are activations too."""
+    """Return the index of the activation among the inputs of a product; MethodError if both are activations."""
     varying = [i for i, x in enumerate(xs) if x in scope.active]
     if node.op_type in PRODUCTS and varying not in ([0], [1]):
         raise refusal(scope.rules.name, node, "a product of two activations")
@@ -180,7 +180,7 @@ def layer_input(node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> int
 
 
 def z_plus(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
-    """R_x = Σ (x w)⁺ c with c = R_y / (Σ (x w)⁺ + b⁺): only what speaks for y (Bach et al., 2015: α = 1, β = 0)."""
+    """R_x = Σ (x w)⁺ c with c = R_y / (Σ (x w)⁺ + b⁺): positive contributions (Bach et al., 2015: α = 1, β = 0)."""
     layer = LinearLayer.of(op, node, xs, scope)
     up, down = op.Relu(layer.w), negative_part(op, layer.w)
     z = layer.signed_forward(up, down, None if layer.b is None else op.Relu(layer.b))
@@ -205,12 +205,12 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
         share = layer.signed_back(op.mask(stabilised_ratio(op, r, z), chosen), above, below)
         total = share if total is None else op.Add(total, share)
         if all(user.op_type == "Relu" for user in y.consumers()) and y.consumers():
-            break  # what is negative became zero, and has no relevance
+            break  # negative numbers become zero, without relevance
     return [(layer.x, total)]
 
 
 def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
-    """R_x = Σ R_y / n: the same for each of the n inputs of y, whatever they are (Lapuschkin et al., 2019)."""
+    """R_x = Σ R_y / n: equal shares for the n inputs of y (Lapuschkin et al., 2019)."""
     layer = LinearLayer.of(op, node, xs, scope)
     ones = full_like(op, layer.w, 1.0)
     count = layer.forward(full_like(op, layer.x, 1.0), ones)
@@ -218,14 +218,14 @@ def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> 
 
 
 def excite(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
-    """P_x = x⁺ ⊙ w⁺ᵀ(P_y / Σ w⁺ x⁺): the winner's probability, over what excites it (Zhang et al., 1608.00507)."""
+    """P_x = x⁺ ⊙ w⁺ᵀ(P_y / Σ w⁺ x⁺): probability flows to excitatory inputs (Zhang et al., 1608.00507)."""
     layer = LinearLayer.of(op, node, xs, scope)
     x, up = positive_part(op, layer.x), op.Relu(layer.w)
     return [(layer.x, op.Mul(x, layer.back(stabilised_ratio(op, r, layer.forward(x, up)), up)))]
 
 
 def composition(op: Emitter, node: ir.Node, rs: list[Any], *xs: V | None, scope: core.Scope) -> Shares:
-    """Carry relevance through what *node* is composed of."""
+    """Propagate relevance through the composition of *node*."""
     try:
         return list(STANDARD.find(node).function(op, node, rs, *xs, scope=scope))
     except MethodError as error:
@@ -233,7 +233,7 @@ def composition(op: Emitter, node: ir.Node, rs: list[Any], *xs: V | None, scope:
 
 
 def stabilised_ratio(op: Emitter, r: V, z: V) -> V:
-    """Return R / (z + ε sign z), ε the rounding of the dtype (1e-7 in float32): zero where nothing was shared out."""
+    """Return R / (z + ε sign z), ε the machine epsilon of the dtype (1e-7 in float32): 0 for R = 0, even at z = 0."""
     dtype = gradient_dtype(z)
     epsilon = float(np.finfo(dtype.numpy()).eps)
     away = op.Where(op.Less(z, 0.0), op.const(-epsilon, dtype), op.const(epsilon, dtype))
@@ -253,7 +253,7 @@ def negative_part(op: Emitter, x: V) -> V:
 
 
 def nonnegative(x: V | None) -> bool:
-    """Whether *x* is known not to be negative."""
+    """Whether *x* is known to be at least 0."""
     node = None if x is None else x.producer()
     if node is None:
         return False
@@ -273,7 +273,7 @@ def _times(op: Emitter, x: V, gradient: Any) -> V:
 
 
 def _is_first(node: ir.Node, scope: core.Scope) -> bool:
-    """Whether no layer stands between the picture and *node*."""
+    """Whether *node* is the first layer after the image."""
     stack = [x for x in node.inputs if x in scope.active]
     while stack:
         before = stack.pop()
@@ -287,7 +287,7 @@ def _is_first(node: ir.Node, scope: core.Scope) -> bool:
 
 
 def convolutions(first: Callable[..., Shares], others: Callable[..., Shares]) -> dict[str, Callable[..., Shares]]:
-    """Return the rows of a composite: one rule for the convolution that sees the picture, one for those behind it."""
+    """Return the rows of a composite: rule *first* for the convolution of the image, *others* for later ones."""
 
     def layer(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
         return (first if _is_first(node, scope) else others)(op, node, r, *xs, scope=scope)
@@ -296,7 +296,7 @@ def convolutions(first: Callable[..., Shares], others: Callable[..., Shares]) ->
 
 
 def relevance_rules(name: str, rows: dict[str, Callable[..., Shares]]) -> RelevanceRules:
-    """Return the rule set called *name*: LRP-ε, with *rows* in place of its own."""
+    """Return the rule set called *name*: LRP-ε with *rows* replaced."""
     table: dict[Key, Rule | None] = {key: row for key, row in STANDARD.items() if row is None}
     table.update({("", key): STANDARD["", key] for key in MOVES | WINNERS})
     table.update({key: STANDARD[key] for key in STANDARD if key[1] in operators(Trait.REORDERS)})

@@ -17,7 +17,8 @@ from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
-from onnxcam.structure.layout import TokenLayout, layouts
+from onnxcam.structure.layout import TokenLayout
+from onnxcam.structure.propagate import layouts
 
 _FUSED = frozenset(
     (

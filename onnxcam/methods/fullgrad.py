@@ -13,7 +13,8 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
-from onnxcam.structure.layout import GridLayout, Layout, layouts, picture_layout
+from onnxcam.structure.layout import GridLayout, Layout, picture_layout
+from onnxcam.structure.propagate import layouts
 
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
 """Operators that add their third input."""

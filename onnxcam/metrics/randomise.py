@@ -15,8 +15,8 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, all_tensors
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
-from onnxcam.structure.layer import module_names
 from onnxcam.structure.layout import picture_input
+from onnxcam.structure.names import module_names
 
 __all__ = ["RandomisedModel", "WeightedLayer"]
 

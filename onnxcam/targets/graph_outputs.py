@@ -10,7 +10,8 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.errors import TargetError
 from onnxcam.graph.infer import no_numbers
 from onnxcam.metadata.labels import ClassNames
-from onnxcam.structure.layout import GridLayout, layouts, picture_layout
+from onnxcam.structure.layout import GridLayout, picture_layout
+from onnxcam.structure.propagate import layouts
 
 __all__ = ["channels", "class_names", "grids", "length", "numeric_outputs"]
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from onnxcam.graph.io import load
 from onnxcam.metadata.literals import literal
-from onnxcam.structure.layer import module_names
+from onnxcam.structure.names import module_names
 from tests.command import Ran
 from tests.damaged import (
     EXPANSION,

@@ -11,8 +11,9 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.errors import LayerError
 from onnxcam.graph.io import load
 from onnxcam.passes import canonical
-from onnxcam.structure.layer import module_names
-from onnxcam.structure.layout import GridLayout, TokenLayout, layouts
+from onnxcam.structure.layout import GridLayout, TokenLayout
+from onnxcam.structure.names import module_names
+from onnxcam.structure.propagate import layouts
 from tests.networks import export
 from tests.optional import torch
 

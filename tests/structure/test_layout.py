@@ -21,7 +21,8 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.errors import LayerError
 from onnxcam.graph.io import load, to_proto
 from onnxcam.passes import canonical
-from onnxcam.structure.layout import GridLayout, Layout, TokenLayout, layouts
+from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
+from onnxcam.structure.propagate import layouts
 from onnxcam.testing import run, tapped
 from tests.architectures import NETWORKS
 from tests.architectures.network import PICTURE, Wrapped, lively

@@ -1,6 +1,6 @@
-"""What each value of a graph is for a reference picture: its twin, emitted beside the graph.
+"""The reference of each value of a graph: the value for a reference image, emitted beside the graph.
 
-Where the reference is constant the twins are, too: the runtime folds them when it loads the model.
+If the reference image is constant, so are all references: the runtime folds them when it loads the model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NUMBERLESS = operators(Trait.MEASURES)
 
 
 class ReferenceRules(RuleSet):
-    """The table for one graph and one reference: each value has its twin, what it is for the reference."""
+    """The rules for one graph and one reference image, with the reference of each value."""
 
     def __init__(
         self, name: str, table: MutableMapping[Key, Rule | None], op: Emitter, image: V, baseline: float
@@ -43,14 +43,14 @@ class ReferenceRules(RuleSet):
                 self._copy(node)
 
     def find(self, node: ir.Node) -> Rule:
-        """Return the rule for *node*; MethodError where there is none."""
+        """Return the rule for *node*; MethodError if there is none."""
         row = self.get((node.domain, node.op_type))
         if row is None:
             raise refusal(self.name, node)
         return row
 
     def reference_of(self, x: V) -> V:
-        """Return what *x* is for the reference: *x* itself where it does not depend on the picture."""
+        """Return the reference of *x*; *x* itself if it does not depend on the image."""
         node = x.producer()
         if x in self._references or node is None:
             return self._references.get(x, x)
@@ -62,19 +62,19 @@ class ReferenceRules(RuleSet):
         return self._references.get(x, x)
 
     def varies(self, x: V) -> bool:
-        """Whether *x* depends on the numbers of the picture, not on its shape alone."""
+        """Whether *x* depends on the numbers of the image, not on its shape alone."""
         node = x.producer()
         if node is None or node.graph is not None or self._references.get(x) is x:
             return x in self._varying
         return node.op_type not in _NUMBERLESS and any(self.varies(z) for z in node.inputs if z is not None)
 
     def settle(self, x: V) -> None:
-        """Have *x* be the same for picture and reference, and no way for multipliers."""
+        """Treat *x* as a constant, equal for image and reference."""
         self._references[x] = x
         self.settled.append(x)
 
     def _reference(self, image: V, baseline: float) -> V:
-        """Return the picture of *baseline*: of one row where the batch can be told from all else, to be repeated."""
+        """Return the image filled with *baseline*; with batch 1 if the batch is an axis of its own everywhere."""
         op, dtype = self._op, (image.dtype or ir.DataType.FLOAT).numpy()
         shape = op.Shape(image) if self.whole else op.Concat([1], op.Shape(image, start=1), axis=0)
         reference = op.ConstantOfShape(shape, value=ir.tensor(np.asarray([baseline]).astype(dtype)))
@@ -84,7 +84,7 @@ class ReferenceRules(RuleSet):
     def _copy(self, node: ir.Node) -> None:
         inputs = [x if x is None else self.reference_of(x) for x in node.inputs]
         made: Any
-        if node.domain == "onnxcam":  # a Clamp, which stands for a Clip and is never placed
+        if node.domain == "onnxcam":  # a Clamp, which represents a Clip and is never placed
             bounds = (float(node.attributes.get_float(name) or 0) for name in ("low", "high"))
             made = self._op.Clip(inputs[0], *bounds)
         else:
@@ -96,12 +96,12 @@ class ReferenceRules(RuleSet):
 
 
 def _with_numbers(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes whose outputs depend on the numbers in their inputs, not on their shapes alone."""
+    """Return the nodes whose outputs depend on the numbers of their inputs, not on shapes alone."""
     return [node for node in graph if node.op_type not in _NUMBERLESS]
 
 
 def _batch_stands_alone(image: V, active: Iterable[V]) -> bool:
-    """Whether the batch is open, and an axis of its own in all *active* values, whose other lengths are known."""
+    """Whether the batch size is open, and all other lengths of the *active* values are known."""
     batch = None if image.shape is None else image.shape[0]
     if isinstance(batch, int) or batch is None:
         return False
@@ -113,6 +113,6 @@ def _batch_stands_alone(image: V, active: Iterable[V]) -> bool:
 
 
 def rules_of(scope: core.Scope) -> ReferenceRules:
-    """Return the table with the twins."""
+    """Return the rules of *scope*, with the references."""
     assert isinstance(scope.rules, ReferenceRules)
     return scope.rules

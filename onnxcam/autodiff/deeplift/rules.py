@@ -1,14 +1,15 @@
 """DeepLIFT's rescale rule as a rule set: differences from a reference in place of derivatives.
 
-Here the cotangent m_y of a tensor is a multiplier: m_y Δy, summed, is what the score gains over that of the reference,
-Δy being the tensor less its twin y₀, what it is for the reference. A rule keeps that sum: Σ m_x Δx = Σ m_y Δy. For what
-is linear the multiplier is the gradient; for a function of one tensor it is Δy / Δx (the rescale rule, Shrikumar et
-al., 1704.02685); the paper says no more. For a product it is the gradient at the midpoint of the two, Δ(a b) = b̄ Δa +
-ā Δb, which is the Shapley value; normalisations are made of products, a softmax of exponentials and a logarithm. A
-maximum hands its difference to where it lies: in the picture, or in the reference where that is larger (as shap and
-captum do). Where chooses by a condition that varies, it has a meaning only as a part of a function of one number.
+The cotangent m_y of a tensor is a multiplier: Σ m_y Δy is the difference of the score from that of the reference, with
+Δy = y − y₀ and y₀ the tensor for the reference image. Rules preserve this sum: Σ m_x Δx = Σ m_y Δy.
 
-An operator that has no row here is refused by name.
+The multiplier of a linear operator is its gradient; that of a function of one tensor is Δy / Δx (the rescale rule,
+Shrikumar et al., 1704.02685). The paper defines no others. A product uses the gradient at the midpoint of input and
+reference, Δ(a b) = b̄ Δa + ā Δb, the Shapley value. Normalisations are composed of products, softmax of exponentials and
+a logarithm. A maximum assigns its difference to its position in the image, or in the reference if that is larger, as
+shap and captum do. Where with a condition that varies is defined only as part of a function of one number.
+
+An operator without a rule raises MethodError.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ Pairs: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplie
 NAME = "deeplift"
 # DequantizeLinear is linear; QuantizeLinear rounds.
 FUNCTIONS = operators(Trait.ACTIVATES) | {"Pow", "QuantizeLinear", *SLOPES, *DIVISORS}
-"""Operators that map each number by itself, given the others that they take."""
+"""Functions of each element of one input; other inputs are parameters."""
 
 POINTWISE = FUNCTIONS | operators(Trait.ARITHMETIC | Trait.COMPARES | Trait.LOGIC)
 POINTWISE |= {"Neg", "Where", "Cast", "Max", "Min"}
-"""Operators whose every number depends on those at its own place."""
+"""Operators whose output elements depend on input elements at the same position only."""
 
 PRODUCTS = operators(Trait.MULTIPLIES) | {"Mul", "Einsum"}
 """Operators that are linear in each of two inputs."""
@@ -52,7 +53,7 @@ WINNERS = operators(Trait.SELECTS)  # Max and Min of several tensors have a rule
 
 
 def differences(op: Emitter, scope: core.Scope, x: V) -> V:
-    """Return Δx = x − x₀ as real numbers."""
+    """Return Δx = x − x₀ in a floating dtype."""
     d = op.Sub(_floats(op, x), _floats(op, rules_of(scope).reference_of(x)))
     d.shape, d.type = x.shape, ir.TensorType(gradient_dtype(x))
     return d
@@ -63,9 +64,9 @@ def _floats(op: Emitter, x: V) -> V:
 
 
 def quotient(op: Emitter, dy: V, above: V, below: V, otherwise: V) -> V:
-    """Return dy ⊙ above / below, *otherwise* where below is nothing: (dy a b + ε² o) / (b² + ε²).
+    """Return dy ⊙ above / below, *otherwise* where below is about 0: (dy a b + ε² o) / (b² + ε²).
 
-    ε is the rounding at 1, 1e-7 in float32. There is no branch: ONNX Runtime's Where is slow.
+    ε is the machine epsilon, 1e-7 in float32. This form avoids Where, which is slow on ONNX Runtime.
     """
     square = float(np.finfo(gradient_dtype(below).numpy()).eps) ** 2
     product = op.Mul(op.Mul(cast_to(op, dy, below), above), below)
@@ -76,7 +77,7 @@ def quotient(op: Emitter, dy: V, above: V, below: V, otherwise: V) -> V:
 
 
 def active_inputs(node: ir.Node, xs: Iterable[V | None], scope: core.Scope) -> list[int]:
-    """Return at which inputs multipliers are wanted; MethodError where another one depends on the picture by steps."""
+    """Return the indices of inputs that need multipliers; MethodError if another depends on the image by steps."""
     found = [at for at, x in enumerate(xs) if x in scope.active]
     for x in node.inputs:
         if x is not None and x not in scope.active and rules_of(scope).varies(x):
@@ -85,7 +86,7 @@ def active_inputs(node: ir.Node, xs: Iterable[V | None], scope: core.Scope) -> l
 
 
 def linear(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> Pairs:
-    """m_x = the gradient; of a product that at the midpoint (x + x₀) / 2 of each of its inputs that vary."""
+    """m_x = the gradient; for a product the gradient at the midpoints (x + x₀) / 2 of its varying inputs."""
     found = active_inputs(node, xs, scope)
     operands = list(xs)
     if len(found) > 1 and node.op_type in PRODUCTS:
@@ -103,7 +104,7 @@ def midpoint(op: Emitter, scope: core.Scope, x: V) -> V:
 
 
 def rescale(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
-    """m_x = m_y Δy / Δx for y = f(x), one number at a time; the gradient where Δx is nothing."""
+    """m_x = m_y Δy / Δx for y = f(x), element by element; the gradient where Δx is about 0."""
     found = active_inputs(node, xs, scope)
     if len(found) != 1:
         raise refusal(NAME, node, "with parameters that depend on the picture")
@@ -149,9 +150,9 @@ def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope
 
 
 def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
-    """Where moves elements; where the condition varies it must be a function of one tensor, spelt out: `rescale`.
+    """Where moves elements. If its condition varies, it must be part of a function of one tensor, as in `rescale`.
 
-    So exporters write a softplus, x > 20 ? x : log(1 + exp x).
+    Exporters write a softplus in this way: x > 20 ? x : log(1 + exp x).
     """
     if xs[0] is None or not rules_of(scope).varies(xs[0]):
         return linear(op, node, dy, *xs, scope=scope)
@@ -164,7 +165,7 @@ def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) 
 
 
 def one_source(op: Emitter, node: ir.Node, scope: core.Scope) -> V | None:
-    """Return the tensor of which *node* is a function, number by number; None where there is no such."""
+    """Return the one tensor of which *node* is a function, element by element; None if there is none."""
     place = {y: k for k, made in enumerate(op.graph) for y in made.outputs}
     before = {x for x in node.inputs if x is not None and rules_of(scope).varies(x)}
     while len(before) > 1:
@@ -177,12 +178,12 @@ def one_source(op: Emitter, node: ir.Node, scope: core.Scope) -> V | None:
 
 
 def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
-    """m_x Δx = m_y Δy where the larger of y and y₀ lies: in x, or in x₀ where y₀ is larger; for minima the smaller."""
+    """m_x Δx = m_y Δy at the position of the larger of y and y₀, in x or in x₀; for minima of the smaller."""
     active_inputs(node, (x, *rest), scope)
     dy = dy[0] if isinstance(dy, list) else dy
     x0 = rules_of(scope).reference_of(x)
     if not rules_of(scope).whole:
-        x0 = op.Expand(x0, op.Shape(x))  # the places are counted over the whole batch
+        x0 = op.Expand(x0, op.Shape(x))  # positions are indices into the whole batch
     x0.shape, x0.type = x.shape, x.type
     y, y0 = node.outputs[0], op.emit(node.op_type, [x0, *rest], attributes=copied(node, *node.attributes))
     y0.shape, y0.type = y.shape, y.type
@@ -198,8 +199,8 @@ def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: co
     return [(x, op.Div(total, op.Where(op.Equal(below, 0.0), 1.0, below)))]
 
 
-def spelt(forward: Callable[..., V]) -> Callable[..., Pairs]:
-    """Return the rule by which what *forward* emits is gone through in place of the operator."""
+def decomposed(forward: Callable[..., V]) -> Callable[..., Pairs]:
+    """Return the rule that differentiates the nodes of *forward* in place of the operator."""
 
     def rule(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
         active_inputs(node, (x, *rest), scope)
@@ -216,8 +217,8 @@ def spelt(forward: Callable[..., V]) -> Callable[..., Pairs]:
 def softmax(op: Emitter, node: ir.Node, scope: core.Scope, x: V) -> V:
     """y = exp(u − log Σ exp u), u = x − c, c the mean of both maxima, so that no exponential overflows.
 
-    As a quotient it would be e / Σ e; the parts of that, large where x is far from x₀, cancel badly. Of the logarithm
-    of the sum each x takes a share between 0 and 1.
+    The quotient e / Σ e would have large multipliers that cancel badly if x is far from x₀. In the logarithm of the sum
+    each x has a share between 0 and 1.
     """
     axis = [node.attributes.get_int("axis", -1)]
     tops = [op.ReduceMax(z, axis, keepdims=1) for z in (x, rules_of(scope).reference_of(x))]
@@ -235,7 +236,7 @@ def layer_normalization(op: Emitter, node: ir.Node, scope: core.Scope, x: V, sca
 
 
 def instance_normalization(op: Emitter, node: ir.Node, scope: core.Scope, x: V, scale: V, b: V) -> V:
-    """y = scale x̂ + b over the axes of space, scale and b a channel each."""
+    """y = scale x̂ + b over the axes of space, one scale and b for each channel."""
     standard = _standardised(op, node, x, op.axes(x, 2))
     each = [op.Unsqueeze(v, op.axes(x, 1, -1)) for v in (scale, b)]
     return op.Add(op.Mul(standard, each[0]), each[1])
@@ -262,10 +263,10 @@ def _table() -> dict[Key, Rule | None]:
     functions |= dict.fromkeys(WINNERS, winner) | {"Max": larger, "Min": larger, "Div": division}
     functions |= {
         "Where": choice,
-        "Softmax": spelt(softmax),
-        **dict.fromkeys(("ReduceL2", "ReduceSumSquare"), spelt(norm)),
-        "LayerNormalization": spelt(layer_normalization),
-        "InstanceNormalization": spelt(instance_normalization),
+        "Softmax": decomposed(softmax),
+        **dict.fromkeys(("ReduceL2", "ReduceSumSquare"), decomposed(norm)),
+        "LayerNormalization": decomposed(layer_normalization),
+        "InstanceNormalization": decomposed(instance_normalization),
     }
     for name, function in functions.items():
         own = STANDARD["", name]
@@ -281,5 +282,5 @@ TABLE = _table()
 
 
 def rescale_rules(op: Emitter, image: V, baseline: float) -> ReferenceRules:
-    """Return the rule set for the graph of *op*, against a picture that is *baseline* everywhere."""
+    """Return the rule set for the graph of *op*, with the reference image *baseline* everywhere."""
     return ReferenceRules(NAME, TABLE, op, image, baseline)

@@ -223,7 +223,8 @@ def group_query_attention(
 ) -> tuple[V, V, V]:
     """Causal attention in which several heads of queries share one head of keys and values.
 
-    A sequence has *lasts* + 1 tokens, of which those of q are the newest; those before lie in the past.
+    A sequence has *lasts* + 1 tokens; the newest are those of q, the others are in the past. Return y, the present keys
+    and the present values.
     """
     get = node.attributes.get_int
     _refuse(node, "a quantised cache, or norms of queries and keys", *more)

@@ -57,8 +57,8 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 def clamp(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = min(max(x, low), high): dx = dy [low < y < high].
 
-    It stands for the Clip in a fused operator, and is never placed. Its x is computed again, by another kernel, so
-    that x = y could not be asked.
+    It represents the Clip of a fused operator, and is never placed. Another kernel computes its x again, so that a
+    comparison of x with y would not be exact.
     """
     (y,) = node.outputs
     low, high = (float(node.attributes.get_float(name)) for name in ("low", "high"))

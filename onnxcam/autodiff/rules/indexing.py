@@ -84,7 +84,7 @@ def _spread(
         begins = op.Where(stride < 0, end, begins)
     offset = op.Mod(begins, step)
     known = constant(offset)
-    if known is None:  # is for the pads that come last
+    if known is None:  # the final Pad applies these offsets
         offset = op.Mul(offset, (np.asarray(along) < last).astype(np.int64))
     shape = [op.dim(y, axis) for axis in range(rank(y))]
     wide = [i for i, axis in enumerate(along) if step[i] > 1 and axis < last]
@@ -136,8 +136,8 @@ def _scatter_back(op: Emitter, dy: V, x: V, select: Callable[[V], V]) -> V:
 def gather(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
     """y = x[.., indices, ..]: dx[.., i, ..] = Σ dy over the occurrences of i.
 
-    Known indices that follow each other are a slice; others that are distinct are picked from dy by their inverse,
-    which needs no adding up.
+    Known consecutive indices are a slice. For other distinct indices, dx gathers dy by the inverse indices, without
+    additions.
     """
     axis = node.attributes.get_int("axis", 0)
     if indices.shape is None or x.shape is None:

@@ -137,15 +137,15 @@ def _equation(equation: str, xs: tuple[V, ...]) -> tuple[list[str], str, str]:
     hidden = "".join([letter for letter in string.ascii_letters if letter not in equation][: max(counts)])
     if not arrow:
         result = "..." + "".join(sorted(letter for letter in set(left) - set(".,") if left.count(letter) == 1))
-    spelt = [term.replace("...", hidden[len(hidden) - n :]) for term, n in zip(terms, counts, strict=True)]
-    return spelt, result.replace("...", hidden), hidden
+    expanded = [term.replace("...", hidden[len(hidden) - n :]) for term, n in zip(terms, counts, strict=True)]
+    return expanded, result.replace("...", hidden), hidden
 
 
 def _to_operand(op: Emitter, product: Operand, operand: Operand, others: list[Operand], hidden: str) -> V:
     """Return dx for one operand of an Einsum.
 
-    Letters that stand in it alone were summed out: dy is repeated along them. Of axes with the same letter only the
-    diagonal was taken: the rest of dx is zero.
+    Letters of this operand alone were summed: dy is repeated along them. If axes share a letter, only their diagonal
+    was read: the rest of dx is zero.
     """
     term, x = operand
     shared = [product, *others]

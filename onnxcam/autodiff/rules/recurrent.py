@@ -38,19 +38,19 @@ PARAMETERS = {
 def recurrent(
     op: Emitter, node: ir.Node, dys: Sequence[V | None], *inputs: V | None, scope: Scope
 ) -> list[tuple[V, V | None]]:
-    """The gradient of what `spelt_out` emits."""
+    """The gradient of the Scans of `as_scans`."""
     x, w, r, *rest = inputs
     assert x is not None
     assert w is not None
     assert r is not None
-    ys = spelt_out(op, node, x, w, r, *rest)
+    ys = as_scans(op, node, x, w, r, *rest)
     seeds = [(y, dy) for y, dy in zip(ys, dys, strict=False) if dy is not None]
     wanted = [x for x in dict.fromkeys(inputs) if x is not None and x in scope.active]
     nodes = op.pending([x for x in inputs if x is not None], [y for y, _ in seeds])
     return list(zip(wanted, scope.backward(op, nodes, seeds, wanted), strict=True))
 
 
-def spelt_out(
+def as_scans(
     op: Emitter,
     node: ir.Node,
     x: V,

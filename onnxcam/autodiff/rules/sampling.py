@@ -89,10 +89,10 @@ class Samples:
 def samples(
     op: Emitter, axes: Sequence[Coordinate], curves: Polynomials, padding: str, reach: int = 0, like: V | None = None
 ) -> Samples:
-    """Return the neighbours of points: as many along each axis as *curves*.
+    """Return the neighbours of points, len(*curves*) along each axis.
 
-    Beyond the edges there are zeros, or with *padding* 'border' the edge, with 'reflection' what lies before it; that
-    is mirrored between pixels if *reach* is 1, on the last ones if it is 0.
+    *padding* outside the image: 'zeros', 'border' (the nearest pixel) or 'reflection', which mirrors at the outer edges
+    of the last pixels if *reach* is 1, at their centres if it is 0.
     """
     dtype = axes[0].at.dtype or ir.DataType.FLOAT
     chosen = np.asarray(list(product(range(len(curves)), repeat=len(axes)))).T

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from onnxcam.autodiff import vjp
-from onnxcam.autodiff.rules.recurrent import GATES, spelt_out
+from onnxcam.autodiff.rules.recurrent import GATES, as_scans
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import load, to_proto
 from onnxcam.passes.shapes import infer_shapes
@@ -31,7 +31,7 @@ def spelt(model: onnx.ModelProto) -> onnx.ModelProto:
     infer_shapes(twin)
     (node,) = twin.graph
     op = Emitter(twin.graph)
-    for y, new in zip(node.outputs, spelt_out(op, node, *node.inputs), strict=False):
+    for y, new in zip(node.outputs, as_scans(op, node, *node.inputs), strict=False):
         shape, kind, name = y.shape, y.type, y.name
         y.name = None
         y.replace_all_uses_with(new, replace_graph_outputs=True)

@@ -1,0 +1,216 @@
+"""Layout propagation: follow the layout of the image through the graph, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.rules.blocked import NCHWC
+from onnxcam.autodiff.table import RuleSet
+from onnxcam.graph.fold import constant
+from onnxcam.graph.operators import Trait, operators
+from onnxcam.structure.layout import BlockedLayout, Dim, GridLayout, Layout, TokenLayout, picture_layout
+
+__all__ = ["FOLLOW", "Found", "layouts"]
+
+
+def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
+    """Return the layouts of the tensors that depend on *image*; without those whose spatial axes cannot be followed."""
+    active = dependents(graph, [image], rules)
+    start = picture_layout(image)
+    found: dict[ir.Value, Layout] = {} if start is None else {image: start}
+    for node in graph:
+        if active.isdisjoint(node.outputs):
+            continue
+        follow = _in_blocks if node.domain == NCHWC else FOLLOW.get(node.op_type, _same)
+        for position, y in enumerate(node.outputs):
+            layout = follow(node, position, found, active)
+            if layout is not None and (y.shape is None or len(y.shape) == layout.rank):
+                found[y] = layout
+    return found
+
+
+Found: TypeAlias = dict[ir.Value, Layout]
+
+
+def _source(node: ir.Node, found: Found) -> tuple[ir.Value, Layout] | None:
+    return next(((x, found[x]) for x in node.inputs if x is not None and x in found), None)
+
+
+def _length(x: ir.Value | None, axis: int) -> Dim:
+    return x.shape[axis] if x is not None and x.shape is not None else None
+
+
+def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Pointwise operators and normalisations: the output has the layout of an input of the same rank."""
+    shape = node.outputs[position].shape
+    for x in node.inputs:
+        layout = found.get(x) if x is not None else None
+        if layout is None or (shape is not None and len(shape) != layout.rank):
+            continue
+        if (
+            isinstance(layout, GridLayout)
+            or shape is None
+            or _same_tokens(layout, _length(x, layout.token), shape[layout.token])
+        ):
+            return layout
+    return None
+
+
+def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
+    """Whether the axis of tokens keeps its length; if that is unknown, whether it still has room for all cells."""
+    return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
+
+
+def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Convolutions and pools have their channels at axis 1."""
+    source = _source(node, found)
+    if source is None or source[1].rank < 4:
+        return None
+    rank = source[1].rank
+    if node.attributes.get_int("channels_last", 0):  # an extension of ONNX Runtime
+        return GridLayout(rank - 1, tuple(range(1, rank - 1)))
+    return GridLayout(1, tuple(range(2, rank)))
+
+
+def _in_blocks(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """All but the reorder at the end give blocked tensors."""
+    return (
+        BlockedLayout(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
+    )
+
+
+def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    source = _source(node, found)
+    if source is None:
+        return None
+    layout = source[1]
+    axes = list(range(layout.rank))
+    perm = list(node.attributes.get_ints("perm", axes[::-1]) or axes[::-1])
+    return layout.permuted(perm) if perm[0] == 0 and sorted(perm) == axes else None
+
+
+def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A product with weights keeps space; a product of two activations (attention) mixes it."""
+    x, w = node.inputs[0], node.inputs[3 if node.op_type in _QUANTISED_PRODUCTS else 1]
+    if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
+        return None
+    return found[x]
+
+
+def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A reshape may flatten a grid into tokens, or fold tokens into a grid; the channels stay."""
+    source = _source(node, found)
+    y = node.outputs[position]
+    if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
+        return None
+    (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
+    if old == new:
+        return layout
+    channel = old[layout.channel - 1]
+    last = layout.channel == len(old)
+    if isinstance(layout, GridLayout) and channel == 1 and 1 in new and _long(new) == _long(old):
+        free = 1 + new.index(1)
+        rest = (axis for axis in range(1, len(new) + 1) if axis != free)
+        return GridLayout(free, tuple(axis for axis in rest if len(new) == len(old) or new[axis - 1] != 1))
+    if isinstance(layout, GridLayout) and len(new) == 2:
+        grid = layout.size(x)
+        if all(isinstance(length, int) for length in grid):
+            tokens = TokenLayout(2 if last else 1, 1 if last else 2, grid)
+            if new[tokens.channel - 1] == channel and new[tokens.token - 1] == tokens.cells:
+                return tokens
+    if isinstance(layout, TokenLayout) and layout.offset == 0 and len(new) == len(layout.grid) + 1:
+        space = new[:-1] if last else new[1:]
+        if tuple(space) == layout.grid and new[-1 if last else 0] == channel:
+            axes = tuple(range(1, len(new) + 1))
+            return GridLayout(axes[-1], axes[:-1]) if last else GridLayout(1, axes[1:])
+    return None
+
+
+def _long(dims: Sequence[Dim]) -> list[Dim]:
+    return [dim for dim in dims if dim != 1]
+
+
+def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """Concatenated tokens shift the grid; a rolled grid (shifted windows) has no layout any more."""
+    source = _source(node, found)
+    if source is None or source[0].shape is None:
+        return None
+    x, layout = source
+    axis = node.attributes.get_int("axis", 0) % len(x.shape or (1,))
+    if isinstance(layout, GridLayout):
+        return None if axis in layout.space and _rolled(node) else layout
+    if axis != layout.token:
+        return layout
+    parts = node.inputs[2::3] if node.op_type == "QLinearConcat" else node.inputs  # (tensor, scale, zero point) each
+    lengths = [_length(part, axis) for part in parts]
+    place = list(parts).index(x)
+    before, after = lengths[:place], lengths[place + 1 :]
+    if not _known(before) and _known([*lengths[place:], whole := _whole(node, axis)]):
+        before = [whole - lengths[place] - sum(after)]
+    return replace(layout, offset=layout.offset + sum(before)) if _known(before) else None
+
+
+def _known(lengths: Sequence[Dim]) -> bool:
+    return all(isinstance(length, int) for length in lengths)
+
+
+def _whole(node: ir.Node, axis: int) -> Dim:
+    """Return the length of the output of *node*, None where unknown.
+
+    PyTorch's older exporter repeats class tokens by a shape computed at run time. The position embedding, which is
+    added to all tokens, has a known length.
+    """
+    y = node.outputs[0]
+    wholes = (_length(z, axis) for z in (y, *(user.outputs[0] for user in y.consumers() if user.op_type == "Add")))
+    return next((length for length in wholes if isinstance(length, int)), None)
+
+
+def _rolled(node: ir.Node) -> bool:
+    """Whether *node* joins slices of one tensor."""
+    makers = [x.producer() if x is not None else None for x in node.inputs]
+    cut = [maker.inputs[0] for maker in makers if maker is not None and maker.op_type in ("Slice", "Split")]
+    return len(cut) == len(makers) > 1 and len(set(cut)) == 1
+
+
+def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    """A slice of the channels keeps the layout; a slice of the tokens keeps it if all cells remain."""
+    source = _source(node, found)
+    y = node.outputs[position]
+    if source is None or y.shape is None or source[0].shape is None or len(y.shape) != len(source[0].shape):
+        return None
+    x, layout = source
+    if isinstance(layout, GridLayout) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
+        return layout
+    starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
+    kept = y.shape[layout.token]
+    if starts is None or starts.size != 1 or not isinstance(kept, int) or starts.item() < 0:
+        return None
+    offset = layout.offset - int(starts.item())
+    return replace(layout, offset=offset) if offset >= 0 and offset + layout.cells <= kept else None
+
+
+def _lost(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+    return None
+
+
+_QUANTISED_PRODUCTS = ("QLinearMatMul", "QGemm")  # (a, its scale, its zero point, b, …)
+
+FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]] = {
+    "Transpose": _transposed,
+    **dict.fromkeys(("MatMul", "Gemm", *_QUANTISED_PRODUCTS), _product),
+    **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"), _product),
+    **dict.fromkeys(("Concat", "QLinearConcat"), _joined),
+    "Slice": _sliced,
+    "Split": _sliced,
+    **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
+    **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # their cells are not in image order
+    **dict.fromkeys(operators(Trait.RESHAPES), _reshaped),
+    **dict.fromkeys(operators(Trait.POOLS | Trait.INTERLEAVES), _channels_first),
+    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "ConvInteger", "QLinearConv"), _channels_first),
+}
+"""How each operator changes a layout; operators that are not listed work point by point."""
