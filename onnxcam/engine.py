@@ -17,6 +17,8 @@ from onnxcam.errors import EngineError, ProviderError, nearest
 from onnxcam.graph.io import to_bytes
 from onnxcam.graph.weights import weights_folder
 
+__all__ = ["SHORT", "Session", "available", "optimised", "provider_name", "register_custom_ops", "terminate"]
+
 SHORT = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

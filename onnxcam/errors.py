@@ -30,6 +30,27 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "ConversionError",
+    "EngineError",
+    "GradientError",
+    "ImageError",
+    "LayerError",
+    "MethodError",
+    "MetricError",
+    "MissingRuleError",
+    "ModelError",
+    "OnnxcamError",
+    "OutputError",
+    "PreprocessError",
+    "ProviderError",
+    "RecordingError",
+    "RuntimeFilesError",
+    "TargetError",
+    "TruthError",
+    "nearest",
+]
+
 
 class OnnxcamError(Exception):
     """The base class of onnxcam's exceptions."""

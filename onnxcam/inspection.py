@@ -28,6 +28,8 @@ from onnxcam.structure.layout import picture_input, picture_layout
 from onnxcam.targets import Aim, Scores, find_tasks
 from onnxcam.targets.classes import Classes
 
+__all__ = ["TRIED", "ModelReport", "Row", "survey"]
+
 Row = tuple[str, str, str]
 
 TRIED = 10_000

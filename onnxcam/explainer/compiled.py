@@ -19,6 +19,8 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.targets import Aim
 
+__all__ = ["Arrays", "CompiledExplanation"]
+
 Arrays = dict[str, np.ndarray]
 
 

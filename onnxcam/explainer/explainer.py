@@ -31,6 +31,8 @@ from onnxcam.targets.classes import Classes
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.kinds import WISHES
 
+__all__ = ["BATCH", "Arrays", "Explainer", "Image", "explain"]
+
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 

@@ -16,6 +16,8 @@ from onnxcam import files
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as pictures
 
+__all__ = ["GREEN", "WHITE", "Explanation"]
+
 WHITE, GREEN = (255, 255, 255), (0, 255, 0)
 _FILES = {"map": "-map.npy", "raw": "-raw.npy", "overlay": "-overlay.png"}
 

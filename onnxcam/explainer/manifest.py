@@ -10,6 +10,8 @@ from onnxcam import files
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.text import to_json
 
+__all__ = ["MANIFEST", "Folder"]
+
 MANIFEST = "manifest.json"
 
 

@@ -28,6 +28,8 @@ from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
 from onnxcam.targets import Aim
 
+__all__ = ["Runner"]
+
 
 @dataclass
 class Runner:

@@ -19,6 +19,20 @@ from onnxcam.methods.base import method
 from onnxcam.methods.component import principal_map
 from onnxcam.methods.context import MapContext
 
+__all__ = [
+    "cam",
+    "fem",
+    "gradcam",
+    "gradcam_elementwise",
+    "gradcam_plus_plus",
+    "hirescam",
+    "layercam",
+    "shapleycam",
+    "summed",
+    "weighted",
+    "xgradcam",
+]
+
 _LINEAR = frozenset(
     (
         "GlobalAveragePool ReduceMean ReduceSum AveragePool Flatten Reshape Squeeze Unsqueeze Transpose Identity Cast "

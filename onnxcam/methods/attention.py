@@ -18,6 +18,8 @@ from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import Tokens, layouts
 
+__all__ = ["AttentionBlock", "attention_blocks", "legrad"]
+
 _FUSED = frozenset(
     (
         "Attention MultiHeadAttention QAttention QOrderedAttention PackedAttention PackedMultiHeadAttention "

@@ -11,6 +11,8 @@ from onnxcam.errors import MethodError
 from onnxcam.methods.queries import Array, as_dtype
 from onnxcam.structure.layout import Grid
 
+__all__ = ["FACTORS", "augmented"]
+
 FACTORS = (0.9, 1.0, 1.1)
 
 

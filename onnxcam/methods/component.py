@@ -12,6 +12,20 @@ import onnx_ir as ir
 from onnxcam.graph.emitter import Emitter
 from onnxcam.methods.context import MapContext
 
+__all__ = [
+    "SQUARINGS",
+    "STEPS",
+    "TINY",
+    "centred",
+    "dominant",
+    "flattened",
+    "leading",
+    "outstanding",
+    "principal_map",
+    "projected",
+    "signed",
+]
+
 SQUARINGS = 12
 """The number of squarings: the 4096th power of a matrix, where an eigenvalue 1 % below the largest is 1e-18 of it."""
 

@@ -21,6 +21,8 @@ from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import Layer, ancestors
 
+__all__ = ["Base", "finercam", "fused", "refinecam"]
+
 Base: TypeAlias = Annotated[str, MethodsWith("gradient_cam")]
 """A CAM of the gradient of a score."""
 

@@ -22,6 +22,8 @@ from onnxcam.structure.layer import Layer, ancestors
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import Aim, Aimed
 
+__all__ = ["explanation_graph", "head_graph"]
+
 
 def explanation_graph(
     prepared: PreparedModel,

@@ -15,6 +15,8 @@ from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.layout import Grid, Layout, layouts, picture_layout
 
+__all__ = ["enlarged", "fullgrad"]
+
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
 """Operators that add their third input."""
 

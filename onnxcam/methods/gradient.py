@@ -11,6 +11,8 @@ from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import Grid
 
+__all__ = ["deconvnet", "gradient", "gradient_x_input", "guided_backprop", "guided_gradcam", "guided_gradcam_plus_plus"]
+
 
 @method("gradient", at_layer=False, sensitivity=True)
 def gradient(context: MapContext) -> ir.Value:

@@ -17,6 +17,8 @@ from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.numbers import MANY
 from onnxcam.structure.layout import Blocked
 
+__all__ = ["ablationcam", "iscam", "occlusion", "recipro_cam", "rise", "scorecam", "sscam"]
+
 
 @procedure("occlusion", around=None, at_layer=True)
 def occlusion(queries: ModelQueries, patch: float = 0.2, stride: float = 0.1, baseline: float = 0.0) -> Array:

@@ -13,6 +13,8 @@ from onnxcam.methods.component import TINY, centred, dominant, flattened, outsta
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer, candidates
 
+__all__ = ["MOST", "eigencam", "eigengradcam", "kpcacam"]
+
 MOST = 4096
 """The largest number of positions: the kernel matrix then has 64 MiB, and a few of its size are in memory."""
 

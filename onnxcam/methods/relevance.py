@@ -15,6 +15,8 @@ from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import Grid
 
+__all__ = ["deeplift", "excitation_backprop", "lrp", "lrp_epsilon", "lrp_gamma", "propagated"]
+
 
 def propagated(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
     """Return the relevance of each element of *wanted*, for the relevance *seed* of the scores."""

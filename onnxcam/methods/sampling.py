@@ -13,6 +13,8 @@ from onnxcam.methods.gradient import gradient
 from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.methods.settings import ImageSet
 
+__all__ = ["expected_gradients", "integrated_gradients", "smoothgrad", "smoothgrad_cam_plus_plus", "vargrad"]
+
 _NONE = ImageSet()
 
 

@@ -18,6 +18,8 @@ from onnxcam.errors import MethodError
 from onnxcam.methods.base import procedure
 from onnxcam.methods.queries import Array, ModelQueries
 
+__all__ = ["COMPACTNESS", "kernelshap", "lime", "superpixels"]
+
 COMPACTNESS = 0.3
 """The weight of a superpixel's shape against its colours, which lie in [0, 1]."""
 

@@ -19,6 +19,8 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim
 
+__all__ = ["Feeds", "GradientProbe", "Gradients", "choose_layer", "gradient_flows", "why_not_finite"]
+
 _OPEN = 224  # the height and width of a random image where the model's are open
 
 Feeds = Mapping[str, np.ndarray]

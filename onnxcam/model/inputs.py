@@ -19,6 +19,8 @@ from onnxcam.media.image import SUFFIXES
 from onnxcam.paths import shown
 from onnxcam.structure.layout import picture_layout
 
+__all__ = ["InputValue", "missing", "read"]
+
 InputValue: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
 """The value of an input: a sentence, numbers, an .npy file, an image file, or an array."""
 

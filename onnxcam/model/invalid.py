@@ -9,6 +9,8 @@ from onnxcam.engine import Session
 from onnxcam.errors import EngineError, ModelError, OnnxcamError
 from onnxcam.graph.io import ModelLike, load
 
+__all__ = ["explaining_invalid_models"]
+
 
 @contextmanager
 def explaining_invalid_models(model: ModelLike) -> Iterator[None]:
