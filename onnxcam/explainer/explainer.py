@@ -92,6 +92,7 @@ class Explainer:
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
+        self.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})

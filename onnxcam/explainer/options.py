@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
 
 def brief(kind: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """Return ``kind('model.onnx', method='gradcam')``: the model, the method, and what differs from *defaults*."""
-    shown = {name: value for name, value in arguments.items() if _is_told(name, value, defaults[name])}
+    shown = {name: value for name, value in arguments.items() if _is_shown(name, value, defaults[name])}
     words = [f"{name}={_short(value)}" for name, value in shown.items()]
     return f"{kind}({', '.join([_model(arguments['model']), *words])})"
 
@@ -49,7 +49,7 @@ def picklable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "model": to_proto(model) if isinstance(model, ir.Model) else model}
 
 
-def _is_told(name: str, value: Any, default: Any) -> bool:
+def _is_shown(name: str, value: Any, default: Any) -> bool:
     """Whether `brief` prints the argument *name*: the method always, others where they are not the default."""
     if name in ("model", "progress", "method"):
         return name == "method"

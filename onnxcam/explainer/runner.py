@@ -135,9 +135,15 @@ class Runner:
         """Return the layers that the method uses."""
         if not self.method.uses_layer:
             return []
-        names = [self.layer] if self.layer is None or self.layer in all_tensors(prepared.model.graph) else self.layer
-        names = names.split(",") if isinstance(names, str) else names
-        return [choose_layer(prepared, aim, name, feeds) for name in names]
+        return [choose_layer(prepared, aim, name, feeds) for name in self._layer_names(prepared)]
+
+    def _layer_names(self, prepared: PreparedModel) -> Sequence[str | None]:
+        """Return the names in `layer`; a tensor's name may hold commas."""
+        if self.layer is None:
+            return [None]
+        if not isinstance(self.layer, str):
+            return self.layer
+        return [self.layer] if self.layer in all_tensors(prepared.model.graph) else self.layer.split(",")
 
     def _augmented(self, compiled: CompiledExplanation, request: ExplanationRequest, whole: Arrays) -> Array:
         """Return the mean maps over augmentations of a batch; *whole* is the output of one pass, with its targets."""
