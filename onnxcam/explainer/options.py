@@ -1,11 +1,12 @@
-"""The options of an `Explainer`: their types, how they are printed, how they are pickled."""
+"""The arguments of an `Explainer`: their types; how they are fixed, printed and pickled."""
 
 from __future__ import annotations
 
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from dataclasses import FrozenInstanceError, fields
+from typing import Any, NoReturn, TypedDict
 
 import onnx_ir as ir
 
@@ -15,7 +16,7 @@ from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress
 from onnxcam.targets import Target
 
-__all__ = ["Options", "brief", "picklable"]
+__all__ = ["FixedArguments", "Options", "brief", "picklable"]
 
 
 class Options(TypedDict, total=False):
@@ -33,6 +34,42 @@ class Options(TypedDict, total=False):
     inputs: Mapping[str, InputValue]
     wrt: str | None
     progress: Progress
+
+
+class FixedArguments:
+    """A dataclass whose arguments are fixed after `fix`: assignment raises, and pickling builds the object again."""
+
+    def fix(self) -> None:
+        """Refuse assignments from now on."""
+        vars(self)["_fixed"] = True
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_fixed" in vars(self):
+            self._refuse(name, f"explainer.replace({name}=…)")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name, "explainer.replace(…)")
+
+    def __repr__(self) -> str:
+        defaults = {one.name: one.default for one in fields(self)}  # type: ignore[arg-type]
+        return brief(type(self).__name__, self.arguments(), defaults)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _build, (type(self), picklable(self.arguments()))
+
+    def _refuse(self, name: str, instead: str) -> NoReturn:
+        raise FrozenInstanceError(
+            f"{type(self).__name__}.{name} is fixed once it is built; use {instead} to get another explainer"
+        )
+
+
+def _build(kind: type[FixedArguments], arguments: Mapping[str, Any]) -> FixedArguments:
+    return kind(**arguments)
 
 
 def brief(kind: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
