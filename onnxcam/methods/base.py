@@ -102,7 +102,7 @@ class GraphMethod(_Method):
 
 @dataclass(frozen=True, kw_only=True)
 class ProcedureMethod(_Method):
-    """A method that runs the model many times: ``run(passes, **settings)`` returns the map of one image.
+    """A method that runs the model many times: ``run(queries, **settings)`` returns the map of one image.
 
     ``emit(context)`` emits what it needs of each pass; without, the method is a black-box one, which needs scores only.
     """
