@@ -24,7 +24,7 @@ MODULES = {
     "autodiff.sequence": "graph.sequences",
     "autodiff.subgraph": "graph.subgraph",
     "autodiff.twins": "autodiff.deeplift.reference",
-    "blame": "model.blame",
+    "blame": "model.invalid",
     "blocks": "structure.blocks",
     "card": "metadata.card",
     "companions": "metadata.sidecar",

@@ -17,6 +17,8 @@ from onnxcam.errors import EngineError, ProviderError, nearest
 from onnxcam.graph.io import to_bytes
 from onnxcam.graph.weights import weights_folder
 
+__all__ = ["SHORT", "Session", "available", "optimised", "provider_name", "register_custom_ops", "terminate"]
+
 SHORT = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -29,22 +31,26 @@ SHORT = {
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
-"""What users call ONNX Runtime's execution providers; its own names are accepted too."""
+"""Short names of ONNX Runtime's execution providers; its own names work too."""
 
 
 class Session:
-    """A model on ONNX Runtime: made once, run many times.
+    """A session of ONNX Runtime: built once, run many times.
 
     Args:
-        model: The model; its weights are no longer needed once the session stands.
-        provider: ``"auto"`` (CUDA where it works, else CPU), a short name (`SHORT`), or ONNX Runtime's own.
-        optimize: Whether ONNX Runtime optimises the graph. Without, the session is ready sooner and runs slower.
-        keep: A file for the graph as it is optimised for any machine's CPU.
-        spin: Whether idle threads wait awake, which makes one run after another faster; asleep they leave the
-            processor to those who read the next pictures meanwhile.
+        model: The model; the session copies its weights.
+        provider: ``"auto"`` (CUDA where it works, else CPU), a short name (`SHORT`), or ONNX Runtime's own name.
+        optimize: Let ONNX Runtime optimise the graph; without, the session is ready sooner and runs slower.
+        keep: A file to which the optimised graph is written; its optimisations suit any CPU.
+        spin: Let idle threads spin. Runs in a row are then faster; without, other threads get the processor.
+
+    Attributes:
+        provider: ONNX Runtime's name of the provider that runs the model.
+        inputs: The names of the inputs.
+        outputs: The names of the outputs.
 
     Raises:
-        ProviderError: the provider is not there, or ONNX Runtime is not installed.
+        ProviderError: the provider is not available, or ONNX Runtime is not installed.
         EngineError: ONNX Runtime refuses the model.
     """
 
@@ -99,8 +105,8 @@ class Session:
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return the *outputs* (default: all) by name, as arrays in host memory.
 
-        On a device the run is bound to device memory, so that only what is asked for is copied back. Raises
-        EngineError where ONNX Runtime fails, on inputs of the wrong shape, say.
+        On a GPU only the outputs are copied to host memory. EngineError where ONNX Runtime fails, for example on inputs
+        of a wrong shape.
         """
         names = list(self.outputs if outputs is None else outputs)
         try:
@@ -116,13 +122,13 @@ class Session:
     def run_in_pieces(
         self, feeds: Mapping[str, np.ndarray], size: int, outputs: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return what `run` does for *feeds* of any length, *size* rows at a time: for a model of a fixed batch."""
+        """Return what `run` returns, for any number of rows: each run takes *size*, the model's fixed batch size."""
         count = len(next(iter(feeds.values())))
         pieces = []
         for start in range(0, count, size):
             rows: slice | list[int] = slice(start, start + size)
             if start + size > count:
-                rows = [min(start + i, count - 1) for i in range(size)]  # the last row fills a short piece
+                rows = [min(start + i, count - 1) for i in range(size)]  # repeat the last row
             pieces.append(self.run({name: array[rows] for name, array in feeds.items()}, outputs))
         joined = {name: np.concatenate([np.atleast_1d(piece[name]) for piece in pieces]) for name in pieces[0]}
         return {name: value[:count] for name, value in joined.items()}
@@ -138,9 +144,9 @@ class Session:
 
 
 def optimised(model: ir.Model) -> ir.Model:
-    """Return the graph that ONNX Runtime makes of *model* for any machine's CPU, its own fused operators in it.
+    """Return *model* as ONNX Runtime optimises it for any CPU, with ONNX Runtime's own fused operators.
 
-    Its weights cannot be read. EngineError where ONNX Runtime refuses the model.
+    The weights of the returned model cannot be read. EngineError where ONNX Runtime refuses the model.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "optimised.onnx")
@@ -148,12 +154,12 @@ def optimised(model: ir.Model) -> ir.Model:
         return ir.load(path)
 
 
-_RUNS: set[Any] = set()  # the options of each run that is going on
+_RUNS: set[Any] = set()  # the options of the current runs
 
 
 @contextmanager
 def _running(runtime: Any) -> Iterator[Any]:
-    """Yield options for one run, by which `terminate` can end it."""
+    """Yield options for one run, through which `terminate` ends it."""
     how = runtime.RunOptions()
     _RUNS.add(how)
     try:
@@ -163,7 +169,7 @@ def _running(runtime: Any) -> Iterator[Any]:
 
 
 def terminate() -> None:
-    """End all runs that are going on: each raises EngineError. Another thread, or a signal's, calls it."""
+    """End all current runs: each raises EngineError. It is called from another thread, or from a signal handler."""
     for how in list(_RUNS):
         how.terminate = True
 
@@ -172,10 +178,10 @@ _LIBRARIES: list[str] = []
 
 
 def register_custom_ops(library: str | os.PathLike[str]) -> None:
-    """Have all sessions of this process know the operators in a shared *library* made for ONNX Runtime.
+    """Make the custom operators of a shared *library* available to all later sessions of this process.
 
     Raises:
-        EngineError: ONNX Runtime cannot load it.
+        EngineError: ONNX Runtime cannot load the library.
 
     Example:
         >>> register_custom_ops(onnxruntime_extensions.get_library_path())
@@ -192,7 +198,7 @@ def register_custom_ops(library: str | os.PathLike[str]) -> None:
 
 
 def available() -> list[str]:
-    """Return ONNX Runtime's names of the execution providers that are installed, the preferred first."""
+    """Return ONNX Runtime's names of the installed execution providers, in its order of preference."""
     return list(_onnxruntime().get_available_providers())
 
 
@@ -227,10 +233,10 @@ _NOISE = (
     (r"\s*Stacktrace:(?s:.*)", ""),
     (r"Please fix either the inputs/outputs or the model\.", ""),
     (r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message:", r"\1 node '\2':"),
-    (r"[^\s'\"]+\.(?:cc|cpp|cuh?|h|hpp):\d+ ", ""),  # the line of its source, and the function
+    (r"[^\s'\"]+\.(?:cc|cpp|cuh?|h|hpp):\d+ ", ""),  # the line in its source, and the function
     (r"(?:[\w:<>&*]+ )?onnxruntime::[\w:~<>]+\(.*?\)(?: const)?(?: \[with [^\]]*\])? ", ""),
 )
-"""What a message of ONNX Runtime holds that its user cannot use, and what stands in its place."""
+"""Parts of ONNX Runtime's messages that do not help its users, and their replacements."""
 
 _LONGEST = 600  # characters of a message
 
@@ -243,7 +249,7 @@ _ADVICE = (
     (r"Unsupported model IR version|under development|opset \d+ is|guarantees? support for models stamped",
      "; use a newer onnxruntime, or export the model for an older opset"),
 )  # fmt: skip
-"""What to do about messages that match."""
+"""What to do, by a pattern in the message."""
 
 
 def _refusal(error: Exception) -> str:
@@ -252,7 +258,7 @@ def _refusal(error: Exception) -> str:
 
 
 def _failure(error: Exception, inputs: Sequence[Any]) -> str:
-    """Return why a run failed, and what to do; *inputs* are what the session takes."""
+    """Return why a run failed, and what to do; *inputs* are the session's."""
     taken = ", ".join(f"{x.name!r} {x.type} [{', '.join(map(str, x.shape))}]" for x in inputs)
     takes = f"; the model takes {text.plain(taken, _LONGEST)}"
     other = takes if re.search(_FEEDS, str(error)) else "; check the input's shape and values, or take another provider"

@@ -1,28 +1,28 @@
-"""What can go wrong, as one tree.
+"""The exceptions of onnxcam.
 
 ::
 
     OnnxcamError
-    ├── ModelError             the file is no model that ONNX Runtime could run
-    │   └── MissingRuleError   an operator on the path has no gradient rule
-    ├── GradientError          nothing connects the target with the wanted tensor
-    ├── LayerError             no such layer, or none with spatial extent
-    ├── TargetError            no such class, label or output
-    ├── MethodError            the method is unknown or does not apply to this network
-    ├── PreprocessError        a preprocessing that does not parse, or does not fit the model's input
-    ├── ImageError             a picture that cannot be read
-    ├── ProviderError          an execution provider that is not there
-    ├── EngineError            ONNX Runtime refused the model or failed while it ran
+    ├── ModelError             the model is not valid, or a part of it is missing
+    │   └── MissingRuleError   an operator has no gradient rule
+    ├── GradientError          the gradient is zero, or not defined
+    ├── LayerError             the layer does not exist, or has no spatial axes
+    ├── TargetError            the target does not exist in the model or the image
+    ├── MethodError            the method or a setting is unknown, or does not apply to the model
+    ├── PreprocessError        the preprocessing is not valid, or does not fit the model's input
+    ├── ImageError             an image or a volume cannot be read
+    ├── ProviderError          the execution provider is not available
+    ├── EngineError            ONNX Runtime refused the model, or failed while running it
     ├── MetricError            the metric is unknown or cannot be measured
-    ├── TruthError             where the objects are is not there, cannot be read or does not fit the pictures
-    ├── RecordingError         a recording that is not whole, was changed, or does not fit the other one
-    ├── ConversionError        a model of another framework that cannot be converted, or whose copy is not equal
-    ├── RuntimeFilesError      what a page or a device needs to run models cannot be had
-    └── OutputError            results that cannot be written
+    ├── TruthError             the ground truth is missing, cannot be read, or does not fit the images
+    ├── RecordingError         the recording is incomplete, was changed, or does not fit the other one
+    ├── ConversionError        a model of another framework cannot be converted, or the conversion is not equal
+    ├── RuntimeFilesError      the runtime files of a page or a device are not available
+    └── OutputError            results cannot be written
 
-Every message is one line that says what is wrong, where, and what to do. The command line prints it after
-``error:`` and exits with code 2. Errors of onnx, onnx_ir, onnxruntime and OpenCV are translated where these
-libraries are called; none of them reaches the user.
+Every message is one line that says what is wrong, where, and what to do. The command line prints it after ``error:``
+and exits with code 2. Exceptions of onnx, onnx_ir, onnxruntime and OpenCV are translated where these libraries are
+called; the user sees none of them.
 """
 
 from __future__ import annotations
@@ -30,49 +30,70 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "ConversionError",
+    "EngineError",
+    "GradientError",
+    "ImageError",
+    "LayerError",
+    "MethodError",
+    "MetricError",
+    "MissingRuleError",
+    "ModelError",
+    "OnnxcamError",
+    "OutputError",
+    "PreprocessError",
+    "ProviderError",
+    "RecordingError",
+    "RuntimeFilesError",
+    "TargetError",
+    "TruthError",
+    "nearest",
+]
+
 
 class OnnxcamError(Exception):
-    """Base of every error that onnxcam raises on purpose."""
+    """The base class of onnxcam's exceptions."""
 
 
 class ModelError(OnnxcamError):
-    """The file is no valid ONNX model, or lacks a part of itself."""
+    """The model is not valid ONNX, or a part of it is missing."""
 
 
 class MissingRuleError(ModelError):
-    """An operator between the target and the wanted tensor has no gradient rule."""
+    """An operator between the target and the differentiated tensor has no gradient rule."""
 
 
 class GradientError(OnnxcamError):
-    """The gradient is zero because nothing connects, or because a dtype swallowed it."""
+    """The gradient is zero: no path connects the tensors, or the dtype rounds it to zero."""
 
 
 class LayerError(OnnxcamError):
-    """No such layer, or no layer with spatial extent."""
+    """The layer does not exist, or has no spatial axes."""
 
 
 class TargetError(OnnxcamError):
-    """No such class, label or output."""
+    """The target (a class, label, tensor, box, …) does not exist in the model or the image."""
 
 
 class MethodError(OnnxcamError):
-    """The method is unknown or does not apply to this network."""
+    """The method or a setting is unknown, or does not apply to the model."""
 
 
 class PreprocessError(OnnxcamError):
-    """The preprocessing does not parse, or does not fit the model's input."""
+    """The preprocessing is not valid, or does not fit the model's input."""
 
 
 class ImageError(OnnxcamError):
-    """A picture that cannot be read."""
+    """An image or a volume cannot be read."""
 
 
 class ProviderError(OnnxcamError):
-    """An execution provider that this installation of ONNX Runtime lacks."""
+    """The execution provider is not available in the installed ONNX Runtime."""
 
 
 class EngineError(OnnxcamError):
-    """ONNX Runtime refused the model or failed while it ran."""
+    """ONNX Runtime refused the model, or failed while running it."""
 
 
 class MetricError(OnnxcamError):
@@ -80,27 +101,27 @@ class MetricError(OnnxcamError):
 
 
 class TruthError(OnnxcamError):
-    """Where the objects are is not there, cannot be read or does not fit the pictures."""
+    """The ground truth is missing, cannot be read, or does not fit the images."""
 
 
 class RecordingError(OnnxcamError):
-    """A recording that is not whole, was changed, or does not fit the other one."""
+    """The recording is incomplete, was changed, or does not fit the other one."""
 
 
 class ConversionError(OnnxcamError):
-    """A model of another framework cannot be converted, or what came out is not equal to it."""
+    """A model of another framework cannot be converted, or the conversion is not equal to it."""
 
 
 class RuntimeFilesError(OnnxcamError):
-    """What a page or a device needs to run models cannot be had."""
+    """The runtime files of a page or a device are not available."""
 
 
 class OutputError(OnnxcamError):
-    """Results that cannot be written."""
+    """Results cannot be written."""
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return `` Did you mean 'a' or 'b'?`` for the known names closest to *word*, or an empty string."""
+    """Return `` Did you mean 'a' or 'b'?`` for the *known* names closest to *word*; an empty string for none."""
     names = list(dict.fromkeys(known))
     lowered = {name.lower(): name for name in reversed(names)}
     close = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""What a model is, and what onnxcam would do with it."""
+"""The report of `onnxcam inspect`: a model's inputs, outputs, task, layers and the methods that apply."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from onnxcam.media.volume import KINDS
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
-from onnxcam.model.blame import naming_invalid_models
 from onnxcam.model.diagnose import choose_layer
+from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.structure.layer import Choice, Layer
@@ -28,44 +28,66 @@ from onnxcam.structure.layout import picture_input, picture_layout
 from onnxcam.targets import Aim, Scores, find_tasks
 from onnxcam.targets.classification import Classes
 
+__all__ = ["TRIED", "ModelReport", "Row", "survey"]
+
 Row = tuple[str, str, str]
 
-TRIED = 10_000  # nodes; each method is tried on models that have no more
+TRIED = 10_000
+"""Methods are tried on models of up to this number of nodes."""
 
 
 @dataclass
-class Survey:
-    """What `survey` found. Rows of tensors are (name, dtype, shape), rows of layers (name, tensor, size)."""
+class ModelReport:
+    """What `survey` found.
+
+    Attributes:
+        opset: The version of the default domain.
+        producer: The name and the version of the exporter.
+        nodes: The number of nodes, subgraphs excluded.
+        baked: The explanation that `bake` added, as text; empty for none.
+        operators: The number of nodes by operator, the most frequent first.
+        inputs: (name, dtype, shape) of each input.
+        outputs: (name, dtype, shape) of each output.
+        without_rule: The operators behind the image that have no gradient rule.
+        preprocess: The preprocessing that would be used.
+        task: The likeliest task.
+        targets: The targets of each task, as text.
+        scores: Of a classifier the tensor of class scores, as text.
+        layers: (name, tensor, size) of each candidate layer; the first is the default.
+        reason: Why the first layer is the default.
+        methods: For each method's id why it does not apply; empty if it applies.
+        warnings: What the user should know.
+    """
 
     opset: int
     producer: str
     nodes: int
-    baked: str  # what `bake` added to the network, in words
+    baked: str
     operators: dict[str, int]
     inputs: list[Row] = field(default_factory=list)
     outputs: list[Row] = field(default_factory=list)
     without_rule: list[str] = field(default_factory=list)
     preprocess: str = ""
     task: str = ""
-    targets: list[str] = field(default_factory=list)  # what may be explained, in words
-    scores: str = ""  # of a classifier
-    layers: list[Row] = field(default_factory=list)  # the one that auto takes first
+    targets: list[str] = field(default_factory=list)
+    scores: str = ""
+    layers: list[Row] = field(default_factory=list)
     reason: str = ""
-    methods: dict[str, str] = field(default_factory=dict)  # id: why it does not apply, or nothing
+    methods: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
-def survey(path: str | os.PathLike[str]) -> Survey:
-    """Look at the model at *path*. What cannot be found out is a warning; ModelError only for no valid model."""
-    with naming_invalid_models(path):
+def survey(path: str | os.PathLike[str]) -> ModelReport:
+    """Return what the model at *path* is. What cannot be found out is a warning; ModelError for an invalid model."""
+    with explaining_invalid_models(path):
         return _survey(path)
 
 
-def _survey(path: str | os.PathLike[str]) -> Survey:
+def _survey(path: str | os.PathLike[str]) -> ModelReport:
     model = load_bare(path)
     operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     words = (model.producer_name, model.producer_version)
-    found = Survey(
+    found = ModelReport(
         opset=model.opset_imports.get("", 0),
         producer=" ".join(word for word in words if word and word != "None"),
         nodes=model.graph.num_nodes(),
@@ -76,8 +98,8 @@ def _survey(path: str | os.PathLike[str]) -> Survey:
     found.inputs = [_tensor(value) for value in model.graph.inputs]
     found.outputs = [_tensor(value) for value in model.graph.outputs]
     try:
-        _look_at_the_input(found, model, Path(path))
-        _look_at_the_methods(found, PreparedModel.of(model), Path(path))
+        _inspect_input(found, model, Path(path))
+        _inspect_methods(found, PreparedModel.of(model), Path(path))
     except OnnxcamError as error:
         found.warnings.append(str(error))
         found.methods = dict.fromkeys(METHODS, "see the warning")
@@ -89,11 +111,11 @@ def _baked(stamp: Mapping[str, Any]) -> str:
     return f"{stamp['method']}{where}, target {stamp.get('target')}" if stamp.get("method") else ""
 
 
-def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
+def _inspect_input(found: ModelReport, model: ir.Model, path: Path) -> None:
     image = picture_input(model.graph)
     active = dependents(model.graph, [image], STANDARD)
-    on_the_way = [node for node in model.graph if not active.isdisjoint(node.outputs)]
-    found.without_rule = sorted({node.op_type for node in on_the_way if (node.domain, node.op_type) not in STANDARD})
+    behind = [node for node in model.graph if not active.isdisjoint(node.outputs)]
+    found.without_rule = sorted({node.op_type for node in behind if (node.domain, node.op_type) not in STANDARD})
     layout = picture_layout(image)
     if layout is not None and len(layout.space) == 3:
         found.preprocess = f"of a volume, by its numbers: one of {', '.join(KINDS)}"
@@ -103,7 +125,7 @@ def _look_at_the_input(found: Survey, model: ir.Model, path: Path) -> None:
     found.preprocess, found.warnings = str(taken), warnings
 
 
-def _look_at_the_methods(found: Survey, prepared: PreparedModel, path: Path) -> None:
+def _inspect_methods(found: ModelReport, prepared: PreparedModel, path: Path) -> None:
     tasks = find_tasks(
         prepared.model.graph, prepared.image, ClassNames(None, path, dict(prepared.model.metadata_props))
     )
@@ -130,7 +152,7 @@ def _look_at_the_methods(found: Survey, prepared: PreparedModel, path: Path) -> 
 
 
 def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim: Aim) -> str:
-    """Return why *method* does not apply, or nothing."""
+    """Return why *method* does not apply; an empty string if it applies."""
     twin = prepared.twin()
     try:
         explanation_graph(

@@ -146,3 +146,11 @@ def test_a_model_of_onnx_ir_stays_the_callers() -> None:
 def test_a_tensor_of_another_rank_is_refused(x: np.ndarray) -> None:
     with pytest.raises(ModelError, match=r"the model takes 'x' \[n,1,2,2\], not an array \[.*\]; give a batch"):
         Explainer(hand_model()).attribute(x, 0)
+
+
+@pytest.mark.parametrize("several", [["a", "c"], ("a", "c")])
+def test_several_layers_are_a_list_or_words(several: Any) -> None:
+    explainer, expected = Explainer(hand_model(), layer=several), Explainer(hand_model(), layer="a,c")
+    assert explainer.layer == ("a", "c")
+    np.testing.assert_array_equal(explainer.attribute(HAND_X, 0), expected.attribute(HAND_X, 0))
+    assert hash(explainer) == hash(explainer)

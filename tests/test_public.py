@@ -63,7 +63,7 @@ def test_every_module_says_its_charter_and_every_public_thing_what_it_does() -> 
         for name in getattr(module, "__all__", []):
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
-                assert inspect.getdoc(thing), f"{info.name}.{name}"
+                assert inspect.getdoc(thing), f"{info.name}.{name}"  # not aliases
 
 
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:

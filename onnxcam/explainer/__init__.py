@@ -1,4 +1,4 @@
-"""Model, layer, target, explanation graph, picture, map: the pipeline from end to end."""
+"""`Explainer`: from a model, images and targets to explanations."""
 
 from onnxcam.explainer.explainer import Explainer, explain
 from onnxcam.explainer.explanation import Explanation

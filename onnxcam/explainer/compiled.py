@@ -1,4 +1,4 @@
-"""A model with its explanation in it, ready to run: one session for a method, an aim and a layer."""
+"""The ONNX Runtime sessions of an explanation graph: for one method, one aim and its layers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,30 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.targets import Aim
 
+__all__ = ["Arrays", "CompiledExplanation"]
+
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class CompiledExplanation:
-    """The explanation graph for all targets of one kind, and the head behind the layer where a method asks for it."""
+    """The sessions that explain all targets of one aim.
+
+    Attributes:
+        network: The model that is explained.
+        aim: The kind of the targets.
+        choices: The layers, and why they were chosen.
+        session: The explanation graph.
+        head: The network behind the layer, for methods that need it.
+        batch: The batch size of a run, where it is fixed.
+    """
 
     network: ModelDescription
     aim: Aim
     choices: Sequence[Choice]
     session: Session
     head: Session | None
-    batch: int | None  # the batch size of a run, where it is fixed
+    batch: int | None
 
     @classmethod
     def build(
@@ -46,7 +57,7 @@ class CompiledExplanation:
         signed: bool = False,
         spin: bool = True,
     ) -> CompiledExplanation:
-        """Make *prepared*, which is used up, explain itself."""
+        """Build the explanation graph in *prepared*, which is edited, and its sessions."""
         layers = [choice.layer for choice in choices]
         fixed = prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
         with building():
@@ -59,16 +70,19 @@ class CompiledExplanation:
 
     @property
     def layers(self) -> list[Layer]:
-        """Return the layers that are looked at."""
+        """The layers that the method uses."""
         return [choice.layer for choice in self.choices]
 
     @property
     def around(self) -> list[str]:
-        """Return what the head calls the tensors that go around the layer."""
+        """The head's inputs for tensors that bypass the layer."""
         return [name for name in self.head.inputs if name.startswith(AROUND)] if self.head is not None else []
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
-        """Return the outputs for a batch of any size; ModelError where the scores are not finite, or not one each."""
+        """Return *outputs* (default: all) for a batch of any size.
+
+        ModelError where the scores are NaN or infinite, or not one for each image.
+        """
         found = self._run(self.session, dict(feeds), outputs)
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
@@ -76,7 +90,7 @@ class CompiledExplanation:
         return found
 
     def run_head(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the scores of changed activations, [B]."""
+        """Return the head's scores [B]."""
         if self.head is None:
             raise MethodError("this method runs the head of the network; enter it with uses_head=True")
         return self._run(self.head, {name: feeds[name] for name in self.head.inputs}, None)[SCORE]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias, Unpack, overload
+from typing import Any, TypeAlias, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxcam.errors import MethodError, ModelError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.explanation import Explanation
-from onnxcam.explainer.options import Options, brief, picklable
+from onnxcam.explainer.options import FixedArguments, Options
 from onnxcam.explainer.request import ExplanationRequest, select_rows
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
@@ -31,6 +31,8 @@ from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.registry import TargetKind
 
+__all__ = ["BATCH", "Arrays", "Explainer", "Image", "explain"]
+
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -39,7 +41,7 @@ BATCH = 8
 
 
 @dataclass(eq=False, repr=False)
-class Explainer:
+class Explainer(FixedArguments):
     """A model that explains its decisions: built once, called for any number of images.
 
     The arguments are fixed once it is built; `replace` returns another explainer. Two explainers are equal only if
@@ -90,6 +92,7 @@ class Explainer:
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
+        self.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
@@ -100,24 +103,7 @@ class Explainer:
             self._check_class(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image
             self._runner.compile(self.network.open(), self.network.task.aim)
-        self._built = True
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if "_built" in vars(self):
-            self._refuse(name, f"explainer.replace({name}=…)")
-        super().__setattr__(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        self._refuse(name, "explainer.replace(…)")
-
-    def _refuse(self, name: str, instead: str) -> NoReturn:
-        raise FrozenInstanceError(f"Explainer.{name} is fixed once it is built; use {instead} to get another explainer")
-
-    def __repr__(self) -> str:
-        return brief("Explainer", self._arguments(), {one.name: one.default for one in fields(self)})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _build, (type(self), picklable(self._arguments()))
+        self.fix()
 
     def replace(self, **options: Unpack[Options]) -> Explainer:
         """Return another explainer of the same model: the arguments of this one, but for *options*.
@@ -125,10 +111,7 @@ class Explainer:
         Example:
             >>> Explainer("model.onnx").replace(method="layercam", signed=True)
         """
-        return type(self)(**{**self._arguments(), **options})
-
-    def _arguments(self) -> dict[str, Any]:
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        return type(self)(**{**self.arguments(), **options})
 
     @overload
     def __call__(
@@ -319,7 +302,3 @@ class Explainer:
 def explain(model: ModelLike, image: Image, **options: Unpack[Options]) -> Explanation:
     """Explain one image: ``Explainer(model, **options)(image)``."""
     return Explainer(model, **options)(image)
-
-
-def _build(kind: type[Explainer], arguments: Mapping[str, Any]) -> Explainer:
-    return kind(**arguments)

@@ -1,4 +1,4 @@
-"""What comes out: one picture's map, and what belongs to it."""
+"""`Explanation`: the map of one image, its target and its scores; drawn and saved."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ from onnxcam import files
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as pictures
 
+__all__ = ["GREEN", "WHITE", "Explanation"]
+
 WHITE, GREEN = (255, 255, 255), (0, 255, 0)
 _FILES = {"map": "-map.npy", "raw": "-raw.npy", "overlay": "-overlay.png"}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which pixels, or voxels, spoke for a target. For volumes [H, W] is [D, H, W], and a box is a picture's only.
+    """The pixels, or voxels, that contribute to the score of a target. For volumes [H, W] is [D, H, W].
 
     Attributes:
-        image: The picture, uint8 [H, W, 3] RGB, or the volume [D, H, W] as it was read.
-        map: float32 [H, W] in [0, 1], at the picture's size: the positive part of the raw map (for the gradient
-            methods the largest magnitude over the channels), divided by its maximum. Where both signs were asked for,
-            the raw map (the sum over the channels) in [-1, 1].
-        raw: The map as the method gives it, unnormalised: float32 [h, w] at the layer's size, or signed and in the
-            input's own shape for the gradient methods.
-        target: The class index that was explained; None where the target is no class.
-        label: Its name, None where the labels are not known.
-        words: The target in words, which mean the same again.
-        score: Its score before softmax or sigmoid.
-        probability: Its probability, None where the model does not say.
-        layer: The layer that was looked at, None for methods that need none.
+        image: The image, uint8 [H, W, 3] RGB, or the volume [D, H, W].
+        map: float32 [H, W] in [0, 1], at the image's size: the positive part of the raw map (for gradient methods the
+            largest magnitude over the channels), divided by its maximum. With ``signed=True`` the raw map (the sum
+            over the channels) in [-1, 1].
+        raw: The method's map, not normalised: float32 [h, w] at the layer's size; for gradient methods signed, in the
+            input's shape.
+        target: The index of the explained class; None where the target is no class.
+        label: The name of the class; None where it is not known.
+        words: The target as text, which parses to the same target.
+        score: The target's score before softmax or sigmoid.
+        probability: The target's probability; None where the model gives none.
+        layer: The name of the layer; None for methods that use none.
         method: The method's id.
-        outputs: The model's own outputs for this picture, by name.
-        detection: The detection or patch that was explained, (x1, y1, x2, y2) in the picture's pixels.
-        parts: The words of an input that is no picture, or the names of its numbers; *map* has a value for each.
-        affine: Where a volume lies in the scanner, float64 [4, 4], if a NIfTI file said so.
-        note: What was taken as the target where nobody said it.
+        outputs: The model's outputs for this image, by name.
+        detection: The explained detection or patch, (x1, y1, x2, y2) in pixels of the image.
+        parts: The words of an input that is no image, or names of its numbers; *map* has a value for each.
+        affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file.
+        note: What a default target was resolved to.
         warnings: What the user should know about this map.
     """
 
@@ -64,10 +66,10 @@ class Explanation:
     warnings: tuple[str, ...] = ()
 
     def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
-        """Return the picture with the map over it, uint8 [H, W, 3] RGB; *alpha* is the weight of the map.
+        """Return the map over the image, uint8 [H, W, 3] RGB; *alpha* in [0, 1] is the weight of the map.
 
-        With *boxes* those of the map in white, and the detection or patch that is explained in green. Of a volume the
-        three slices through the largest value of the map.
+        *boxes* draws the boxes of the map in white, and the explained detection or patch in green. For a volume, the
+        three slices through the largest value of the map are drawn.
         """
         if self.parts is not None:
             return heatmap.sentence(self.parts, self.map, alpha, colormap)
@@ -80,15 +82,15 @@ class Explanation:
         return heatmap.outlined(drawn, [self.detection] if self.detection else [], GREEN)
 
     def boxes(self, threshold: float = 0.15, least: float = 0.005) -> list[tuple[int, int, int, int]]:
-        """Return the boxes around all parts of the map above *threshold* of its maximum, the largest first.
+        """Return the boxes (x1, y1, x2, y2) around the regions above *threshold* times the maximum, the largest first.
 
-        Parts that cover less than *least* of the picture are left out.
+        Regions smaller than *least* times the image's area are left out; a volume has none.
         """
         return [] if self.map.ndim != 2 else heatmap.boxes(self.map, threshold, least)
 
     @property
     def weights(self) -> list[dict[str, Any]] | None:
-        """The parts of an input that is no picture, and what each counts, padding left out; None for a picture."""
+        """The parts of an input that is no image, and their values, without padding; None for an image."""
         if self.parts is None:
             return None
         pairs = zip(self.parts, self.map.tolist(), strict=True)
@@ -96,16 +98,16 @@ class Explanation:
 
     @property
     def is_volume(self) -> bool:
-        """Whether a volume was explained, no picture."""
+        """Whether the image is a volume."""
         return self.map.ndim == 3
 
     def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
-        """Return the box (x1, y1, x2, y2) around the largest part of the map above *threshold* of its maximum."""
+        """Return the box (x1, y1, x2, y2) around the largest region above *threshold* times the maximum, or None."""
         return None if self.map.ndim != 2 else heatmap.box(self.map, threshold)
 
     @property
     def slug(self) -> str:
-        """The target as a part of a file name: the class index where it is one class."""
+        """The target as part of a file name; of a class its index."""
         if self.target is not None and self.words in (self.label, str(self.target)):
             return str(self.target)
         return re.sub(r"[^\w.,=+-]+", "-", self.words).strip("-")[:80]
@@ -119,9 +121,9 @@ class Explanation:
         colormap: str = "jet",
         boxes: bool = False,
     ) -> dict[str, Path]:
-        """Write overlay (.png), map and raw map (.npy, the map of a NIfTI file .nii.gz); return their paths by kind.
+        """Write the overlay (.png), the map and the raw map (.npy; the map of a NIfTI volume .nii.gz).
 
-        OutputError where that cannot be done.
+        Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``. OutputError where they cannot be written.
         """
         folder, name = Path(directory), f"{stem}-{self.slug}-{self.method}"
         paths = {kind: folder / f"{name}{end}" for kind, end in _FILES.items()}

@@ -10,20 +10,34 @@ from onnxcam import files
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.text import to_json
 
+__all__ = ["MANIFEST", "Folder"]
+
 MANIFEST = "manifest.json"
 
 
 class Folder(files.StagedFolder):
-    """A folder of explanations, which appear together with their manifest or not at all; see `files.StagedFolder`."""
+    """A folder of explanations and their manifest, written completely or not at all; see `files.StagedFolder`."""
 
     def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         super().__init__(directory, MANIFEST, overwrite=overwrite)
         self.entries: list[dict[str, Any]] = []
         self._stems: set[str] = set()
 
-    def add(self, image: str | os.PathLike[str], explanation: Explanation, **drawing: Any) -> dict[str, Any]:
-        """Stage the files of *explanation* of the picture *image*; return its manifest entry."""
-        written = explanation.save(self.staging, self._stem(Path(image), explanation), **drawing)
+    def add(
+        self,
+        image: str | os.PathLike[str],
+        explanation: Explanation,
+        *,
+        alpha: float = 0.5,
+        colormap: str = "jet",
+        boxes: bool = False,
+    ) -> dict[str, Any]:
+        """Write the files of *explanation* of the file *image*, drawn as by `Explanation.overlay`.
+
+        Returns the manifest's entry.
+        """
+        stem = self._stem(Path(image), explanation)
+        written = explanation.save(self.staging, stem, alpha=alpha, colormap=colormap, boxes=boxes)
         entry = {
             "image": str(image),
             "target": {"index": explanation.target, "label": explanation.label},
@@ -50,7 +64,7 @@ class Folder(files.StagedFolder):
         super()._publish()
 
     def _stem(self, image: Path, explanation: Explanation) -> str:
-        """Return the picture's stem, numbered where another picture of that name was explained alike."""
+        """Return the image's stem, with a number if another image of that name has the same target."""
         first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
         count = 1
         while f"{stem}-{explanation.slug}" in self._stems:

@@ -1,11 +1,12 @@
-"""The options of an `Explainer`: their types, how they are printed, how they are pickled."""
+"""The arguments of an `Explainer`: their types; how they are fixed, printed and pickled."""
 
 from __future__ import annotations
 
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from dataclasses import FrozenInstanceError, fields
+from typing import Any, NoReturn, TypedDict
 
 import onnx_ir as ir
 
@@ -15,7 +16,7 @@ from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress
 from onnxcam.targets import Target
 
-__all__ = ["Options", "brief", "picklable"]
+__all__ = ["FixedArguments", "Options", "brief", "picklable"]
 
 
 class Options(TypedDict, total=False):
@@ -35,9 +36,45 @@ class Options(TypedDict, total=False):
     progress: Progress
 
 
+class FixedArguments:
+    """A dataclass whose arguments are fixed after `fix`: assignment raises, and pickling builds the object again."""
+
+    def fix(self) -> None:
+        """Refuse assignments from now on."""
+        vars(self)["_fixed"] = True
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_fixed" in vars(self):
+            self._refuse(name, f"explainer.replace({name}=…)")
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(name, "explainer.replace(…)")
+
+    def __repr__(self) -> str:
+        defaults = {one.name: one.default for one in fields(self)}  # type: ignore[arg-type]
+        return brief(type(self).__name__, self.arguments(), defaults)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _build, (type(self), picklable(self.arguments()))
+
+    def _refuse(self, name: str, instead: str) -> NoReturn:
+        raise FrozenInstanceError(
+            f"{type(self).__name__}.{name} is fixed once it is built; use {instead} to get another explainer"
+        )
+
+
+def _build(kind: type[FixedArguments], arguments: Mapping[str, Any]) -> FixedArguments:
+    return kind(**arguments)
+
+
 def brief(kind: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """Return ``kind('model.onnx', method='gradcam')``: the model, the method, and what differs from *defaults*."""
-    shown = {name: value for name, value in arguments.items() if _is_told(name, value, defaults[name])}
+    shown = {name: value for name, value in arguments.items() if _is_shown(name, value, defaults[name])}
     words = [f"{name}={_short(value)}" for name, value in shown.items()]
     return f"{kind}({', '.join([_model(arguments['model']), *words])})"
 
@@ -49,7 +86,7 @@ def picklable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "model": to_proto(model) if isinstance(model, ir.Model) else model}
 
 
-def _is_told(name: str, value: Any, default: Any) -> bool:
+def _is_shown(name: str, value: Any, default: Any) -> bool:
     """Whether `brief` prints the argument *name*: the method always, others where they are not the default."""
     if name in ("model", "progress", "method"):
         return name == "method"

@@ -1,4 +1,4 @@
-"""Batches of pictures through explanation graphs: which graph, in one pass or many."""
+"""Runs requests: builds the explanation graphs, and runs them once or, for procedures, many times."""
 
 from __future__ import annotations
 
@@ -19,19 +19,32 @@ from onnxcam.metadata.reserved import CHOSEN, MAP
 from onnxcam.methods import METHODS, ImageSet, Method, ProcedureMethod
 from onnxcam.methods.augment import augmented
 from onnxcam.methods.base import BATCH_SIZE, NONE, SMOOTH, offering_black_boxes
-from onnxcam.model.blame import naming_invalid_models
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import GradientProbe, choose_layer
+from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import stack
 from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
 from onnxcam.targets import Aim
 
+__all__ = ["Runner"]
+
 
 @dataclass
 class Runner:
-    """One method on one network: explanation graphs are built as targets ask for them, and kept."""
+    """One method on one model. It builds explanation graphs when targets need them, and keeps them.
+
+    Attributes:
+        network: The model.
+        method: The method.
+        settings: The method's settings, all of them.
+        layer: The name of the layer, or of several; None chooses.
+        signed: The maps keep the evidence against the target.
+        progress: Wraps the samples of procedures and their number.
+        spin: Let the sessions' idle threads spin.
+        choice: The layer that was chosen last.
+    """
 
     network: ModelDescription
     method: Method
@@ -39,8 +52,8 @@ class Runner:
     layer: str | Sequence[str] | None
     signed: bool
     progress: Progress
-    spin: bool = True  # whether the sessions' idle threads wait awake
-    choice: Choice | None = field(default=None, init=False)  # the layer that was chosen last
+    spin: bool = True
+    choice: Choice | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
@@ -49,11 +62,11 @@ class Runner:
 
     @property
     def pooled(self) -> bool:
-        """Whether the method, or the one that it builds on, has one weight for a channel of the whole layer."""
+        """Whether the method, or its base method, has one weight for each channel of the whole layer."""
         return METHODS[self.settings.get("base", self.method.id)].pooled
 
     def run(self, request: ExplanationRequest) -> list[tuple[CompiledExplanation, Arrays]]:
-        """Return for each row what explained it, and its outputs, the raw map among them."""
+        """Return for each image its sessions and its outputs, [1, …] each; output `MAP` is the raw map, float32."""
         found: dict[int, tuple[CompiledExplanation, Arrays]] = {}
         for compiled, rows in self._groups(request):
             batch = request.of(rows)
@@ -68,7 +81,7 @@ class Runner:
         return [found[row] for row in range(len(request))]
 
     def outputs(self, request: ExplanationRequest, names: Sequence[str]) -> dict[str, Array]:
-        """Return some outputs of the explanation graphs, [N, …] each."""
+        """Return the outputs *names* of the explanation graphs, [N, …] each."""
         parts: dict[int, Arrays] = {}
         for compiled, rows in self._groups(request):
             whole = compiled.run(request.of(rows).feeds(self.network), names)
@@ -79,8 +92,11 @@ class Runner:
     def compile(
         self, prepared: PreparedModel, aim: Aim, choices: Sequence[Choice] | None = None, feeds: Arrays | None = None
     ) -> CompiledExplanation:
-        """Build the explanation graph of *aim* from *prepared*, which is used up."""
-        with offering_black_boxes(), naming_invalid_models(self.network.model):
+        """Build the sessions of *aim* from *prepared*, which is edited.
+
+        *choices* are the layers; None chooses them, with *feeds* of an image where they are known.
+        """
+        with offering_black_boxes(), explaining_invalid_models(self.network.model):
             choices = self._choose(prepared, aim, feeds) if choices is None else choices
             made = CompiledExplanation.build(
                 self.network, prepared, self.method, aim, choices, self.settings, signed=self.signed, spin=self.spin
@@ -90,7 +106,7 @@ class Runner:
         return made
 
     def _groups(self, request: ExplanationRequest) -> list[tuple[CompiledExplanation, list[int]]]:
-        """Return the rows that one run can explain together, and by which graph."""
+        """Return the sessions, and the rows that one run of each explains."""
         groups: dict[Any, tuple[CompiledExplanation, list[int]]] = {}
         for row, goal in enumerate(request.goals):
             compiled = self._for(request, row)
@@ -98,7 +114,7 @@ class Runner:
         return list(groups.values())
 
     def _for(self, request: ExplanationRequest, row: int) -> CompiledExplanation:
-        """Return the explanation graph for one row; its layer may depend on where the goal's evidence lies."""
+        """Return the sessions for one row; the choice of the layer may depend on the goal's region of the image."""
         goal = request.goals[row]
         if goal.region is None or not self.method.uses_layer or self.layer not in (None, "auto"):
             known = next((one for (aim, _), one in self._compiled.items() if aim == goal.aim), None)
@@ -116,15 +132,21 @@ class Runner:
         return self.compile(prepared, goal.aim, [replace(choice, layer=layer)])
 
     def _choose(self, prepared: PreparedModel, aim: Aim, feeds: Arrays | None) -> list[Choice]:
-        """Return the layers that the method looks at."""
+        """Return the layers that the method uses."""
         if not self.method.uses_layer:
             return []
-        names = [self.layer] if self.layer is None or self.layer in all_tensors(prepared.model.graph) else self.layer
-        names = names.split(",") if isinstance(names, str) else names
-        return [choose_layer(prepared, aim, name, feeds) for name in names]
+        return [choose_layer(prepared, aim, name, feeds) for name in self._layer_names(prepared)]
+
+    def _layer_names(self, prepared: PreparedModel) -> Sequence[str | None]:
+        """Return the names in `layer`; a tensor's name may hold commas."""
+        if self.layer is None:
+            return [None]
+        if not isinstance(self.layer, str):
+            return self.layer
+        return [self.layer] if self.layer in all_tensors(prepared.model.graph) else self.layer.split(",")
 
     def _augmented(self, compiled: CompiledExplanation, request: ExplanationRequest, whole: Arrays) -> Array:
-        """Return the maps of all augmentations of a batch together, for the targets of *whole*, which one pass gave."""
+        """Return the mean maps over augmentations of a batch; *whole* is the output of one pass, with its targets."""
         feeds, aim = request.feeds(self.network), compiled.aim.input
         feeds[aim] = whole.get(CHOSEN, feeds[aim])
 
@@ -153,12 +175,12 @@ class Runner:
         return method.run(queries, **settings).astype(np.float32)
 
     def _settings_for(self, picture: Array) -> dict[str, Any]:
-        """Return the settings, pictures among them as tensors [B, …] like *picture*."""
+        """Return the settings, with sets of images as tensors [B, …] of the shape of *picture*."""
         given = self.settings.items()
         return {name: self._tensors(name, x, picture) if isinstance(x, ImageSet) else x for name, x in given}
 
     def _tensors(self, name: str, given: ImageSet, like: Array) -> Array:
-        """Return the pictures of the setting *name* as tensors; files are read once."""
+        """Return the images of the setting *name* as tensors; files are read once."""
         if name not in self._pictures:
             source, modality = given.source, self.network.modality
             tensors = source if isinstance(source, np.ndarray) else [*map(modality.tensor, pictures.each(source))]

@@ -1,9 +1,10 @@
-"""The registry of methods, one function a method, by family.
+"""The registry of explanation methods, and the methods by family, one function each.
 
-`activation` holds the CAM family, `principal` its members along the principal component, `composite` those of several
-classes or layers; `attention` the maps of attention probabilities, `fullgrad` the sum over all layers, `gradient` the
-maps at the input, `relevance` what shares out the score; `sampling`, `perturbation` and `superpixels` those of several
-passes.
+- `activation`: class activation maps; `principal`: those along the principal component; `composite`: those of several
+  classes or layers.
+- `attention`: maps of attention probabilities. `fullgrad`: the sum over all layers.
+- `gradient`: maps at the input. `relevance`: relevance propagation and DeepLIFT.
+- `sampling`, `perturbation`, `superpixels`: methods of many passes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnxcam.methods import _old_names
-from onnxcam.methods import activation as _activation  # the families enter their methods into the registry
+from onnxcam.methods import activation as _activation  # registers its methods, as the other families do
 from onnxcam.methods import attention as _attention
 from onnxcam.methods import composite as _composite
 from onnxcam.methods import fullgrad as _fullgrad

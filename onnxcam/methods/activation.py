@@ -20,13 +20,27 @@ from onnxcam.methods.base import method
 from onnxcam.methods.component import principal_map
 from onnxcam.methods.context import MapContext
 
+__all__ = [
+    "cam",
+    "fem",
+    "gradcam",
+    "gradcam_elementwise",
+    "gradcam_plus_plus",
+    "hirescam",
+    "layercam",
+    "shapleycam",
+    "summed",
+    "weighted",
+    "xgradcam",
+]
+
 _LINEAR = operators(Trait.AVERAGES | Trait.COPIES | Trait.RESHAPES)
 _LINEAR |= {"Dropout", "Transpose", "Gemm", "MatMul", "Add", "Mul", "Div"}
-"""What may stand between the layer and the scores for CAM: pooling over space, then a linear layer."""
+"""Operators that CAM allows between the layer and the scores: pooling over space, then a linear layer."""
 
 
 def weighted(context: MapContext, weights: ir.Value) -> ir.Value:
-    """Return Σ_k w_k A_k, for weights [N, K, 1, …]: a product of matrices, space in one axis."""
+    """Return Σ_k w_k A_k, for weights [N, K, 1, …], as a matrix product over flattened positions."""
     op, a = context.op, context.activation()
     if context.eigen:
         return summed(context, op.Mul(weights, a))
@@ -36,7 +50,7 @@ def weighted(context: MapContext, weights: ir.Value) -> ir.Value:
 def summed(context: MapContext, maps: ir.Value) -> ir.Value:
     """Return Σ_k of *maps* [N, K, *space]; with ``smooth=eigen`` their projection on their principal component.
 
-    So pytorch-grad-cam takes noise out of a map (its ``eigen_smooth``). The sign is the one that goes along with Σ_k.
+    pytorch-grad-cam reduces the noise of a map in this way (``eigen_smooth``). The sign is that of Σ_k.
     """
     return principal_map(context, maps) if context.eigen else context.op.ReduceSum(maps, [1], keepdims=0)
 
@@ -45,9 +59,9 @@ def summed(context: MapContext, maps: ir.Value) -> ir.Value:
 def cam(context: MapContext) -> ir.Value:
     """M = Σ_k w_k A_k, w the class's weights in the linear layer that follows global average pooling.
 
-    Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150. It needs a head of global average
-    pooling and a linear layer; there w_k is the sum of ∂_k over all positions, whatever way the head is spelt. There
-    is no ReLU.
+    Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150. The model must end in
+    global average pooling and a linear layer; there w_k is the sum of ∂_k over all positions, for every form of such a
+    head. There is no ReLU.
 
     Example:
         >>> onnxcam.explain("resnet18.onnx", "cat.jpg", method="cam")
@@ -75,7 +89,7 @@ def gradcam_plus_plus(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k w_k A_k), w_k = Σ_ij α_k ReLU(∂_k), α_k = ∂_k² / (2 ∂_k² + ∂_k³ Σ_ij A_k).
 
     Chattopadhay et al., Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks, 1710.11063, in the
-    closed form that the paper gives for Y = exp(y). The factor exp(y) itself is common to all w_k; it would overflow
+    closed form that the paper gives for Y = exp(y). The factor exp(y) is common to all w_k; it would overflow
     and is left out. Where ∂_k is zero, α_k is zero.
 
     Example:
@@ -94,7 +108,7 @@ def xgradcam(context: MapContext) -> ir.Value:
     """M = Σ_k w_k A_k, w_k = Σ_ij ∂_k A_k / Σ_ij A_k.
 
     Fu et al., Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs, 2008.02312. There is no
-    ReLU: the paper's axiom of conservation is about the sum of the map. Where that of A_k is zero, w_k is zero.
+    ReLU: the paper's axiom of conservation is about the sum of the map. Where Σ_ij A_k is zero, w_k is zero.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="xgradcam")
@@ -111,8 +125,8 @@ def hirescam(context: MapContext) -> ir.Value:
     """M = Σ_k ∂_k A_k, position by position.
 
     Draelos & Carin, Use HiResCAM instead of Grad-CAM for Faithful Explanations of Convolutional Neural Networks,
-    2011.08891. There is no ReLU: where the layer is followed by one linear layer, the map sums to the score but for
-    its bias.
+    2011.08891. There is no ReLU: if one linear layer follows the layer, the map sums to the score without its
+    bias.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="hirescam")
@@ -122,7 +136,7 @@ def hirescam(context: MapContext) -> ir.Value:
 
 @method("gradcam-elementwise", at_layer=True, summed=True, gradient_cam=True)
 def gradcam_elementwise(context: MapContext) -> ir.Value:
-    """L = Σ_k ReLU(∂_k A_k): what speaks for the class, without what speaks against it at the same place.
+    """L = Σ_k ReLU(∂_k A_k): the evidence for the class, without the evidence against it at the same position.
 
     A variant of Grad-CAM (1610.02391) without the mean over positions that pytorch-grad-cam introduced; it has no
     paper of its own.
@@ -135,7 +149,7 @@ def gradcam_elementwise(context: MapContext) -> ir.Value:
 
 @method("layercam", at_layer=True, summed=True, gradient_cam=True)
 def layercam(context: MapContext) -> ir.Value:
-    """L = ReLU(Σ_k ReLU(∂_k) A_k): each position weighs its channels itself, which serves early layers too.
+    """L = ReLU(Σ_k ReLU(∂_k) A_k): each position has its own weights, which suits early layers too.
 
     Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 30, 2021.
 
@@ -168,8 +182,8 @@ def fem(context: MapContext) -> ir.Value:
     """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
 
     Fuad et al., Features Understanding in 3D CNNs for Actions Recognition in Video, IPTA 2020. The feature
-    explanation method: where channels respond unusually, whatever the class. It means layers behind a rectifier: where
-    activations may be negative, so may be μ_k, and the map where it should be highest.
+    explanation method: the positions of unusually high activations, for any class. It is meant for layers behind a
+    ReLU: where activations can be negative, so can μ_k, and then the map is negative at unusual positions.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="fem")
@@ -195,7 +209,7 @@ def _hessian_product(context: MapContext) -> ir.Value | None:
 
 
 def _require_linear_head(context: MapContext) -> None:
-    """MethodError unless only pooling over space and a linear layer stand between the layer and the scores."""
+    """Raise MethodError unless only pooling over space and a linear layer lie between the layer and the scores."""
     layer = context.layer
     active = dependents(context.op.graph, [layer.value], STANDARD)
     seen, stack = {layer.value}, [context.target.value]

@@ -20,25 +20,33 @@ from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import TokenLayout
 from onnxcam.structure.propagate import layouts
 
+__all__ = ["AttentionBlock", "attention_blocks", "legrad"]
+
 _FUSED = frozenset(
     (
         "Attention MultiHeadAttention QAttention QOrderedAttention PackedAttention PackedMultiHeadAttention "
         "GroupQueryAttention DecoderMaskedMultiHeadAttention SparseAttention LinearAttention"
     ).split()
 )
-"""Operators that keep the probabilities of attention to themselves."""
+"""Operators that compute attention without an output for its probabilities."""
 
 _BETWEEN = operators(Trait.COPIES | Trait.QUANTISES) | {"Dropout", "Where"}
-"""What may stand between the softmax and the product with the values."""
+"""Operators allowed between the softmax and the product with the values."""
 
 
 @dataclass(frozen=True)
 class AttentionBlock:
-    """A block of a transformer: its attention probabilities [N, heads, T, T] or [N · heads, T, T], and its output."""
+    """A block of a transformer.
+
+    Attributes:
+        probabilities: Its attention probabilities, [N, heads, T, T] or [N · heads, T, T].
+        output: Its output.
+        layout: The layout of the output.
+    """
 
     probabilities: ir.Value
     output: ir.Value
-    layout: TokenLayout  # of the output
+    layout: TokenLayout
 
 
 @method("legrad", at_layer=True, uses_layer=False, needs_attention=True)
@@ -48,14 +56,14 @@ def legrad(context: MapContext, first: int = 0) -> ir.Value:
     Bousselham et al., LeGrad: An Explainability Method for Vision Transformers via Feature Formation Sensitivity,
     2404.03214. A^l are the attention probabilities of block l, s^l is the score of the class that the network's head
     gives for the mean of the block's tokens, as in the authors' code: each token is replaced by that mean before the
-    head. *first* is the first block that counts, from 0. The map has the size of the grid of patches.
+    head. *first* is the index of the first block of the sum, from 0. The map has the size of the grid of patches.
 
-    It needs a transformer whose tokens all attend to each other, exported so that Softmax is a node of its own.
+    The model must be a transformer with global self-attention, exported with Softmax as a separate node.
 
     Example:
         >>> onnxcam.explain("vit.onnx", "cat.jpg", method="legrad", settings={"first": 6})
     """
-    found = attended(context)
+    found = attention_blocks(context)
     if first >= len(found):
         raise MethodError(f"the setting first of legrad is below the number of blocks, {len(found)}, not {first}")
     maps = [_sensitivity(context, block, found[-1].output) for block in found[first:]]
@@ -82,7 +90,7 @@ def _sensitivity(context: MapContext, block: AttentionBlock, last: ir.Value) -> 
 
 
 def _head(context: MapContext, last: ir.Value, given: ir.Value) -> ir.Value:
-    """Return the scores that the network behind *last* gives for *given* in its place."""
+    """Return the scores that the network computes with *given* in place of *last*."""
     op, before = context.op, ancestors(context.target.value)
     twins = {last: given}
     for node in op.graph:
@@ -103,59 +111,57 @@ def _head(context: MapContext, last: ir.Value, given: ir.Value) -> ir.Value:
     return twins[context.target.value]
 
 
-def attended(context: MapContext) -> list[AttentionBlock]:
-    """Return the blocks in which all tokens attend to each other; MethodError where there are none."""
+def attention_blocks(context: MapContext) -> list[AttentionBlock]:
+    """Return the blocks with global self-attention; MethodError where there are none."""
     tokens, active = _tokens(context), dependents(context.op.graph, [context.image], STANDARD)
-    found = list(_stretches(context, tokens, active))
+    found = list(_attention_groups(context, tokens, active))
     if not found or not found[-1].behind:
         raise MethodError(
             "legrad needs a transformer in which all tokens attend to each other; between the picture and the scores "
             "there is no Softmax of shape [N, heads, tokens, tokens]; use --method gradcam"
         )
-    ends = [stretch.behind[-1] for stretch in found]
+    ends = [group.behind[-1] for group in found]
     summed = len(ends) == 1 or _is_residual(ends[0], active)  # else blocks end with a normalisation
     ends[-1] = next((y for y in reversed(found[-1].behind) if _is_residual(y, active) == summed), ends[-1])
-    return [
-        AttentionBlock(a, y, tokens[y]) for stretch, y in zip(found, ends, strict=True) for a in stretch.probabilities
-    ]
+    return [AttentionBlock(a, y, tokens[y]) for group, y in zip(found, ends, strict=True) for a in group.probabilities]
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """Attention that nothing but itself stands between, and the tokens behind it, up to the next attention."""
+class _AttentionGroup:
+    """Consecutive attention probabilities, and the token tensors behind them, up to the next attention."""
 
     probabilities: list[ir.Value] = field(default_factory=list)
     behind: list[ir.Value] = field(default_factory=list)
 
 
-def _stretches(
+def _attention_groups(
     context: MapContext, tokens: Mapping[ir.Value, TokenLayout], active: set[ir.Value]
-) -> Iterator[_Stretch]:
+) -> Iterator[_AttentionGroup]:
     lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
-    before, stretch = ancestors(context.target.value), _Stretch()
+    before, group = ancestors(context.target.value), _AttentionGroup()
     for node in context.op.graph:
         y = node.outputs[0]
         if y not in before or y not in active:
             continue
         if node.op_type in _FUSED:
             raise MethodError(
-                f"legrad needs the attention probabilities, which {node.op_type} (node {node.name!r}) keeps to itself; "
-                "export the model with attention spelt out (opset 22 or older; attn_implementation='eager' in "
-                "transformers) and not optimised, or use --method gradcam"
+                f"legrad needs the attention probabilities, which {node.op_type} (node {node.name!r}) does not output; "
+                "export the model with attention as separate operators (opset 22 or older; attn_implementation='eager' "
+                "in transformers) and not optimised, or use --method gradcam"
             )
         if _is_attention(node, active, lengths):
-            if stretch.behind:
-                yield stretch
-                stretch = _Stretch()
-            stretch.probabilities.append(y)
-        elif y in tokens and stretch.probabilities:
-            stretch.behind.append(y)
-    if stretch.probabilities:
-        yield stretch
+            if group.behind:
+                yield group
+                group = _AttentionGroup()
+            group.probabilities.append(y)
+        elif y in tokens and group.probabilities:
+            group.behind.append(y)
+    if group.probabilities:
+        yield group
 
 
 def _tokens(context: MapContext) -> dict[ir.Value, TokenLayout]:
-    """Return the tensors of real tokens through which everything queries, with their layout."""
+    """Return the tensors of floating-point tokens through which every path to the score goes, with their layouts."""
     graph, image = context.op.graph, context.image
     found = layouts(graph, image, STANDARD)
     passed = cuts(graph, [image], context.target.value, STANDARD)
@@ -167,7 +173,7 @@ def _tokens(context: MapContext) -> dict[ir.Value, TokenLayout]:
 
 
 def _is_attention(node: ir.Node, active: set[ir.Value], lengths: Collection[Any]) -> bool:
-    """Whether *node* gives probabilities [N, heads, T, T] or [N · heads, T, T] that weigh values of the picture."""
+    """Whether *node* computes probabilities [N, heads, T, T] or [N · heads, T, T] that weight values of the image."""
     y = node.outputs[0]
     shape = y.shape
     if node.op_type != "Softmax" or shape is None or len(shape) not in (3, 4):
@@ -175,13 +181,13 @@ def _is_attention(node: ir.Node, active: set[ir.Value], lengths: Collection[Any]
     square = shape[-1] == shape[-2] and shape[-1] in lengths
     if not square or node.attributes.get_int("axis", -1) not in (-1, len(shape) - 1):
         return False
-    ways = [y]
-    while ways:
-        for user, position in ways.pop().uses():
+    values = [y]
+    while values:
+        for user, position in values.pop().uses():
             if user.op_type == "MatMul" and position == 0 and user.inputs[1] in active:
                 return True
             if user.op_type in _BETWEEN:
-                ways.append(user.outputs[0])
+                values.append(user.outputs[0])
     return False
 
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean of the maps of a picture, brighter and darker ones, and their mirror images."""
+"""Test-time augmentation: the mean map of an image, its brighter and darker versions, and their mirror images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from onnxcam.errors import MethodError
 from onnxcam.methods.queries import Array, as_dtype
 from onnxcam.structure.layout import GridLayout
 
+__all__ = ["FACTORS", "augmented"]
+
 FACTORS = (0.9, 1.0, 1.1)
 
 
 def augmented(x: Array, layout: GridLayout | None, maps: Callable[[Array], Array]) -> Array:
     """Return M = mean of *maps* over x, 0.9 x, 1.1 x and their mirror images, mirrored back: ``smooth=aug``.
 
-    As pytorch-grad-cam's ``aug_smooth``, but that the maps are not scaled before they are averaged. *x* is a batch,
-    *maps* gives for one the maps [N, *space] of the classes that are explained.
+    It is pytorch-grad-cam's ``aug_smooth``, without normalising the maps before the mean. *x* is a batch of tensors;
+    *maps* returns the maps [N, *space] of a batch.
     """
     if layout is None:
         raise MethodError(f"smooth=aug mirrors pictures, but the model's input {x.shape} has no axes of space")

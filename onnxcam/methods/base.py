@@ -83,21 +83,26 @@ class GraphMethod(_Method):
     black_box = False
 
     @property
+    def function(self) -> Emit:
+        """The function that was entered into the registry."""
+        return self.emit
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """The settings by name, with their defaults."""
-        own = _settings(self.emit)
+        own = _settings(self.function)
         return {**own, SMOOTH: NONE} if self.at_layer else own
 
     def choices(self, setting: str) -> tuple[str, ...]:
         """Return the words that *setting* may be; none for a number."""
         if setting == SMOOTH:
             return SMOOTHINGS if self.summed else SMOOTHINGS[:2]
-        return _choices(self.emit, setting)
+        return _choices(self.function, setting)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcedureMethod(_Method):
-    """A method that runs the model many times: ``run(passes, **settings)`` returns the map of one image.
+    """A method that runs the model many times: ``run(queries, **settings)`` returns the map of one image.
 
     ``emit(context)`` emits what it needs of each pass; without, the method is a black-box one, which needs scores only.
     """
@@ -111,6 +116,11 @@ class ProcedureMethod(_Method):
     summed = blind = pooled = gradient_cam = False
 
     @property
+    def function(self) -> Run:
+        """The function that was entered into the registry."""
+        return self.run
+
+    @property
     def black_box(self) -> bool:
         """Whether the method needs nothing of the model but its scores."""
         return self.emit is None
@@ -118,11 +128,11 @@ class ProcedureMethod(_Method):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings by name, with their defaults."""
-        return {**_settings(self.run), **COMMON}
+        return {**_settings(self.function), **COMMON}
 
     def choices(self, setting: str) -> tuple[str, ...]:
         """Return the words that *setting* may be; none for a number."""
-        return _choices(self.run, setting)
+        return _choices(self.function, setting)
 
 
 Method: TypeAlias = GraphMethod | ProcedureMethod

@@ -1,6 +1,6 @@
 """The principal component of a layer's channels, by powers of their Gram matrix: graphs have no SVD.
 
-Notation as in `activation`; X [P, K] are the P positions of a layer, each channel's mean taken off.
+Notation as in `activation`; X [P, K] are the P positions of a layer, centred by channel.
 """
 
 from __future__ import annotations
@@ -12,11 +12,25 @@ import onnx_ir as ir
 from onnxcam.graph.emitter import Emitter
 from onnxcam.methods.context import MapContext
 
+__all__ = [
+    "SQUARINGS",
+    "STEPS",
+    "TINY",
+    "centred",
+    "dominant",
+    "flattened",
+    "leading",
+    "outstanding",
+    "principal_map",
+    "projected",
+    "signed",
+]
+
 SQUARINGS = 12
-"""Squared so often, a matrix is its 4096th power: an eigenvalue 1 % below the largest is 1e-18 of it."""
+"""The number of squarings: the 4096th power of a matrix, where an eigenvalue 1 % below the largest is 1e-18 of it."""
 
 STEPS = 24
-"""The basis in which the eigenvector of a large matrix is looked for; the error falls as exp(-4 STEPS √gap)."""
+"""The number of Lanczos iterations for a large matrix; the error falls as exp(-4 STEPS √gap)."""
 
 TINY = 1e-30
 
@@ -31,7 +45,7 @@ def projected(context: MapContext, maps: ir.Value) -> ir.Value:
     op = context.op
     x = centred(op, flattened(op, maps))  # [N, K, P]
     largest = op.ReduceMax(op.Abs(x), [1, 2], keepdims=1)
-    scaled = op.Div(x, op.Max(largest, TINY))  # whose squares neither overflow nor vanish
+    scaled = op.Div(x, op.Max(largest, TINY))  # so that squares neither overflow nor vanish
     turned = op.Transpose(scaled, perm=[0, 2, 1])
     if _fewer_positions(context):
         v = _unit(op, op.MatMul(scaled, leading(op, op.MatMul(turned, scaled))))
@@ -54,10 +68,10 @@ def leading(op: Emitter, gram: ir.Value) -> ir.Value:
 
 
 def dominant(op: Emitter, matrix: ir.Value) -> ir.Value:
-    """Return what `leading` does, for a *matrix* so large that its powers would take too long.
+    """Return what `leading` returns, for a large *matrix*, whose powers would take too long.
 
-    Lanczos's iteration, every vector made orthogonal to all before it, twice: a product of matrix and vector a step.
-    The start, sin i², follows no pattern that a picture might have.
+    Lanczos iteration with full reorthogonalisation, done twice: one matrix-vector product a step. The start vector,
+    sin i², is unlike any pattern in an image.
     """
     place = op.Cast(op.Range(0, op.Squeeze(op.dim(matrix, 1), [0]), 1), to=int(ir.DataType.FLOAT))
     v = _unit(op, op.MatMul(matrix, op.Unsqueeze(op.Sin(op.Mul(place, place)), [1])))
@@ -67,7 +81,7 @@ def dominant(op: Emitter, matrix: ir.Value) -> ir.Value:
         for _ in range(2):
             new = op.Sub(new, op.MatMul(basis, op.MatMul(op.Transpose(basis, perm=[0, 2, 1]), new)))
         sizes = [op.ReduceL2(w, [1], keepdims=1) for w in (new, along)]
-        rounding = op.Greater(op.Mul(sizes[1], 1e-5), sizes[0])  # the basis has all that the matrix reaches
+        rounding = op.Greater(op.Mul(sizes[1], 1e-5), sizes[0])  # the basis spans the Krylov space
         v = op.Where(rounding, 0.0, _unit(op, new))
         basis = op.Concat(basis, v, axis=2)
     inside = op.MatMul(op.Transpose(basis, perm=[0, 2, 1]), op.MatMul(matrix, basis))
@@ -84,8 +98,8 @@ def signed(context: MapContext, flat: ir.Value, maps: ir.Value) -> ir.Value:
 def outstanding(context: MapContext, flat: ir.Value) -> ir.Value:
     """Return *flat* [N, P], of mean zero, as [N, *space], with the sign that makes its third moment positive.
 
-    So what stands out is what few positions have, an object say, not the many of the ground. The sum of the channels
-    tells as much behind a rectifier only: that of normalised tokens is the same everywhere, but for rounding.
+    Then the few positions with large values are positive, an object for example, and the many of the background are
+    not. The sum over channels gives such a sign only behind a ReLU: for normalised tokens it is constant.
     """
     op = context.op
     scaled = op.Div(flat, op.Max(op.ReduceMax(op.Abs(flat), [1], keepdims=1), TINY))
@@ -105,7 +119,7 @@ def flattened(op: Emitter, maps: ir.Value) -> ir.Value:
 
 
 def centred(op: Emitter, x: ir.Value) -> ir.Value:
-    """Return *x* [N, K, P] less the mean over its positions."""
+    """Return *x* [N, K, P] minus the mean over its positions."""
     return op.Sub(x, op.ReduceMean(x, [2], keepdims=1))
 
 

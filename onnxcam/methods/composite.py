@@ -1,4 +1,4 @@
-"""CAMs made of other CAMs: of the difference between classes, of several layers."""
+"""CAMs computed from other CAMs: of the difference between classes, or of several layers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import Layer, ancestors
 
+__all__ = ["Base", "finercam", "fused", "refinecam"]
+
 Base: TypeAlias = Annotated[str, MethodsWith("gradient_cam")]
 """A CAM of the gradient of a score."""
 
 
 @method("finercam", at_layer=True, summed=True)
 def finercam(context: MapContext, alpha: float = 0.6, classes: int = 3, base: Base = "gradcam") -> ir.Value:
-    """L = the map of *base* for y − α mean_d y_d, d the *classes* whose scores are closest to y: the finer details.
+    """L = the map of *base* for y − α mean_d y_d, d the *classes* with the scores closest to y.
 
     Zhang et al., Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation, 2501.11309, with the
-    paper's α of 0.6 and its three most similar classes. Similar are, as in the authors' code, the classes whose scores
-    for this picture differ least from that of the class itself. With α = 0 it is *base*. There must be two classes.
+    paper's α of 0.6 and three similar classes. As in the authors' code, the similar classes are those whose scores for
+    this image are closest to the target's. With α = 0 the map is that of *base*. The model must have two classes.
 
     Example:
         >>> onnxcam.explain("birds.onnx", "wren.jpg", method="finercam", settings={"alpha": 1, "classes": 1})
@@ -71,27 +73,27 @@ def _nearest(context: MapContext, count: int) -> ir.Value:
 def refinecam(context: MapContext, stages: int = 4, base: Base = "gradcam++") -> ir.Value:
     """M = Π_l U(N(ReLU L_l)), L_l the map of *base* at the end of each stage, N: to [0, 1], U: to the picture's size.
 
-    Domeniconi et al., How to Evaluate and Refine your CAM, 2605.14641. A stage is what lies between two changes of
-    resolution; the last of so many *stages* ends with the layer, the others with their last block. Where a network
-    keeps one resolution, as most transformers do, it is the one map of the layer.
+    Domeniconi et al., How to Evaluate and Refine your CAM, 2605.14641. A stage is the part of the network
+    between two changes of resolution; the last of the *stages* ends with the layer, the others with their last block.
+    In a network of one resolution, as most transformers are, the map is that of the layer.
 
     Example:
         >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="refinecam", settings={"base": "layercam"})
     """
     maps = [_emit(base, replace(context, chosen_layer=layer)) for layer in _ends(context, stages)]
-    return _at_the_picture(context, maps, lambda op, large: reduce(op.Mul, large))
+    return _joined_at_image_size(context, maps, lambda op, large: reduce(op.Mul, large))
 
 
 def fused(context: MapContext, emit: Emit, layers: Sequence[Layer], **settings: Any) -> ir.Value:
-    """Return M = mean_l U(N(ReLU L_l)), L_l the map of *emit* at each of *layers*: as pytorch-grad-cam fuses layers."""
+    """Return M = mean_l U(N(ReLU L_l)), L_l the map of *emit* at each of *layers*, as in pytorch-grad-cam."""
     maps = [emit(replace(context, chosen_layer=layer, signed=False), **settings) for layer in layers]
-    return _at_the_picture(context, maps, lambda op, large: op.Div(op.total(*large), float(len(large))))
+    return _joined_at_image_size(context, maps, lambda op, large: op.Div(op.total(*large), float(len(large))))
 
 
-def _at_the_picture(
+def _joined_at_image_size(
     context: MapContext, maps: Sequence[ir.Value], join: Callable[[Emitter, Sequence[ir.Value]], ir.Value]
 ) -> ir.Value:
-    """Return *maps* of several sizes joined: each in [0, 1] and at the picture's size."""
+    """Return *maps* of several sizes joined by *join*, each scaled to [0, 1] and resized to the image."""
     op, image, layout = context.op, context.image, context.image_layout
     scaled = [op.Unsqueeze(_scaled(op, op.Relu(one)), [1]) for one in maps]
     joined = op.Squeeze(join(op, [enlarged(op, one, image, layout) for one in scaled]), [1])
@@ -110,7 +112,7 @@ def _ends(context: MapContext, stages: int) -> Sequence[Layer]:
 
 
 def _scaled(op: Emitter, maps: ir.Value) -> ir.Value:
-    """Return *maps* [N, *space], each scaled so that it goes from 0 to 1; zero where it is the same everywhere."""
+    """Return *maps* [N, *space], each scaled to [0, 1]; zero where a map is constant."""
     space = op.axes(maps, 1)
     above = op.Sub(maps, op.ReduceMin(maps, space, keepdims=1))
     top = op.ReduceMax(above, space, keepdims=1)

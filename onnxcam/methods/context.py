@@ -51,14 +51,14 @@ class MapContext:
 
     @property
     def scores(self) -> Scores:
-        """Return the scores of the classes; MethodError where something else is explained."""
+        """The scores of the classes; MethodError where the target is no class."""
         if self.target.scores is None:
             raise MethodError("this method compares classes; it applies to classifiers only: use --method gradcam")
         return self.target.scores
 
     @property
     def index(self) -> ir.Value:
-        """Return the index of the class, int64 [N]; MethodError where no single class is explained."""
+        """The index of the class, int64 [N]; MethodError where the target is not a single class."""
         if CHOSEN not in self.target.outputs:
             raise MethodError("this method needs one class of a classifier as its target: use --method gradcam")
         return self.target.outputs[CHOSEN]
@@ -74,11 +74,14 @@ class MapContext:
         return layout
 
     def positive(self, maps: ir.Value) -> ir.Value:
-        """Return ReLU(*maps*), the last step of many methods; *maps* as they are where both signs are asked for."""
+        """Return ReLU(*maps*), the last step of many methods; *maps* unchanged if `signed`."""
         return maps if self.signed else self.op.Relu(maps)
 
     def gradient(self, value: ir.Value, rules: str | RuleSet = "standard") -> ir.Value:
-        """Return the gradient of the score with respect to *value*."""
+        """Return the gradient of the score with respect to *value*, of its shape.
+
+        GradientError where no path connects them; MissingRuleError where an operator has no rule.
+        """
         table, seeds = ruleset(rules), {self.target.value: self.target.seed}
         (found,) = backward(self.op, seeds, [value], table)
         gradient = connected(value, found, seeds, table)
@@ -95,15 +98,15 @@ class MapContext:
         return layer.layout.maps(self.op, layer.dequantised_gradient(self.op, self.gradient(layer.value)))
 
     def size(self) -> tuple[Any, ...]:
-        """Return the lengths of the axes of space of A, ints where they are known."""
+        """Return the lengths of A's spatial axes, ints where they are fixed."""
         return self.layer.layout.size(self.layer.value)
 
     def space(self) -> list[int]:
-        """Return the axes of space of A."""
+        """Return the indices of A's spatial axes."""
         return list(range(2, 2 + len(self.size())))
 
     def unfolded(self, flat: ir.Value) -> ir.Value:
-        """Return *flat*, a number for each picture and position of A, as [N, *space]."""
+        """Return *flat*, one number for each image and position of A, as [N, *space]."""
         op, lengths = self.op, self.size()
         if all(isinstance(length, int) for length in lengths):
             return op.Reshape(flat, [-1, *lengths])

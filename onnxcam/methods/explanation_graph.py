@@ -1,4 +1,4 @@
-"""The explanation graph: a model that gains what a method emits."""
+"""The explanation graph: a model with a method's map and the score as additional outputs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from onnxcam.structure.layer import Layer, ancestors
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import Aim, Aimed
 
+__all__ = ["explanation_graph", "head_graph"]
+
 
 def explanation_graph(
     prepared: PreparedModel,
@@ -32,12 +34,17 @@ def explanation_graph(
     *,
     signed: bool = False,
 ) -> None:
-    """Make the model of *prepared* explain itself, in place.
+    """Add the explanation of *method* to the model of *prepared*, in place.
 
-    It gains the input of *aim* and the outputs `MAP` and `SCORE`, and for a class `CHOSEN`. For a procedure `MAP` is
-    what it needs of one pass, if anything. *settings* are those of a method that is a graph. A map has the size of the
-    layer, or of the picture, unless it says itself what shape it is; the maps of several *layers* are fused. For a
-    method that uses the head, the tensors that go around the layer are outputs too.
+    The model gains the input of *aim* and the outputs `MAP` and `SCORE`, and `CHOSEN` for a class. For a procedure
+    `MAP` is what it needs of one pass, if anything. *settings* are those of a graph method. A map has the size of the
+    layer, or of the image, unless the method sets its shape; the maps of several *layers* are fused. For a method that
+    uses the head, the tensors that bypass the layer are outputs too.
+
+    Raises:
+        MethodError: the method does not apply to the model or the target.
+        GradientError: no path connects the layer, or the image, with the score.
+        MissingRuleError: an operator between them has no gradient rule.
     """
     image, op = prepared.differentiable(), Emitter(prepared.model.graph)
     if prepared.explained is not prepared.image and (method.at_layer or method.uses_layer or not method.in_graph):
@@ -98,8 +105,8 @@ def _shape(
 def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:
     """Cut the model of *prepared* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
 
-    What goes around the layer is an input too, named `AROUND` and the tensor; the picture, and other inputs, stay where
-    more of them is asked for, such as a shape.
+    A tensor that bypasses the layer becomes an input, named `AROUND` plus its name. The image and other inputs stay
+    if the head still uses them, for a shape for example.
     """
     graph = prepared.model.graph
     op, own = Emitter(graph), list(graph.inputs)
@@ -116,7 +123,7 @@ def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:
 
 
 def _ways_around(op: Emitter, prepared: PreparedModel, layer: Layer, target: Aimed) -> list[ir.Value]:
-    """Return the real tensors of the picture, [N, …], that what lies between *layer* and the score takes besides it."""
+    """Return the floating-point tensors [N, …] computed from the image that bypass *layer* on the way to the score."""
     nodes = [*op.graph, *op.pending((), [target.score])]
     seen, behind, needed = _reached(nodes, prepared.image), _reached(nodes, layer.value), ancestors(target.score)
     between = [node for node in nodes if any(y in behind and y in needed for y in node.outputs)]
@@ -125,7 +132,7 @@ def _ways_around(op: Emitter, prepared: PreparedModel, layer: Layer, target: Aim
 
 
 def _reached(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value | None]:
-    """Return *source* and all that *nodes*, in their order, compute from it."""
+    """Return *source* and all values that *nodes* compute from it; *nodes* are in topological order."""
     found: set[ir.Value | None] = {source}
     for node in nodes:
         if not found.isdisjoint(used_values(node)):

@@ -1,4 +1,4 @@
-"""The full gradient: the score as the sum of what the input and every bias contribute to it."""
+"""FullGrad: the contributions of the input and of every bias to the score."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from onnxcam.methods.context import MapContext
 from onnxcam.structure.layout import GridLayout, Layout, picture_layout
 from onnxcam.structure.propagate import layouts
 
+__all__ = ["enlarged", "fullgrad"]
+
 _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormalization GroupNormalization".split())
 """Operators that add their third input."""
 
@@ -25,9 +27,9 @@ def fullgrad(context: MapContext) -> ir.Value:
     """M = Σ_c ψ(∂y/∂x x)_c + Σ_layers Σ_k ψ(∂y/∂z b)_k, ψ: |·|, scaled to [0, 1], enlarged to the input's size.
 
     Srinivas & Fleuret, Full-Gradient Representation for Neural Network Visualization, 1905.00780. z is any tensor with
-    spatial axes to which the graph adds a constant b: by convolutions, batch and other normalisations, or Add. It looks
-    at no layer, but at all. It needs a picture of floating point, and biases that can be seen: ONNX Runtime's optimiser
-    and its quantisers in the QOperator format hide them inside other operators.
+    spatial axes to which the graph adds a constant b: in convolutions, normalisations, or Add. It uses all layers. The
+    input must be floating point, and the biases visible: ONNX Runtime's optimiser and its quantiser (QOperator format)
+    hide them inside other operators.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="fullgrad")
@@ -59,7 +61,7 @@ def enlarged(op: Emitter, maps: ir.Value, image: ir.Value, layout: GridLayout) -
 
 
 def _biases(op: Emitter, image: ir.Value) -> Iterator[tuple[ir.Value, ir.Value, Layout]]:
-    """Yield each tensor z with spatial axes, what is added to it whatever the picture, and its layout."""
+    """Yield each tensor z with spatial axes to which a constant is added, that constant, and the layout of z."""
     found, active = layouts(op.graph, image, STANDARD), dependents(op.graph, [image], STANDARD)
     for node in op.graph:
         z = node.outputs[0]
@@ -77,7 +79,7 @@ def _biases(op: Emitter, image: ir.Value) -> Iterator[tuple[ir.Value, ir.Value, 
 
 
 def _bias(op: Emitter, node: ir.Node, active: set[ir.Value]) -> ir.Value | None:
-    """Return what *node* adds to its first output, so that it broadcasts against it."""
+    """Return the constant that *node* adds to its first output, in a shape that broadcasts; None for none."""
     inputs, z = [*node.inputs, None, None], node.outputs[0]
     if node.op_type in ("Add", "Sub"):
         fixed = [x for x in node.inputs if x is not None and x not in active]

@@ -1,4 +1,4 @@
-"""Maps at the input's resolution: the gradient of the class score, true or rectified, signed, in the input's shape."""
+"""Maps at the input: the gradient of the class score, plain or rectified, signed, in the input's shape."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import GridLayout
 
+__all__ = ["deconvnet", "gradient", "gradient_x_input", "guided_backprop", "guided_gradcam", "guided_gradcam_plus_plus"]
+
 
 @method("gradient", at_layer=False, sensitivity=True)
 def gradient(context: MapContext) -> ir.Value:
-    """G = ∂y/∂x: which pixels change the score most.
+    """G = ∂y/∂x: how much each pixel changes the score.
 
     Simonyan et al., Deep Inside Convolutional Networks, 1312.6034.
 
@@ -26,10 +28,10 @@ def gradient(context: MapContext) -> ir.Value:
 
 @method("gradient-x-input", at_layer=False)
 def gradient_x_input(context: MapContext) -> ir.Value:
-    """x ⊙ ∂y/∂x: what each value contributes to y to first order, seen from zero.
+    """x ⊙ ∂y/∂x: the first-order contribution of each value to y, relative to zero.
 
     Shrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences,
-    1605.01713. An integer input counts in its real units, from its zero point.
+    1605.01713. An integer input counts in its real units, relative to its zero point.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradient-x-input")
@@ -65,7 +67,7 @@ def guided_backprop(context: MapContext) -> ir.Value:
 
 @method("guided-gradcam", at_layer=False, uses_layer=True, sensitivity=True)
 def guided_gradcam(context: MapContext) -> ir.Value:
-    """Guided backpropagation times Grad-CAM, enlarged bilinearly: fine, and of the class.
+    """Guided backpropagation times Grad-CAM, enlarged bilinearly: fine, and specific to the class.
 
     Selvaraju et al., 1610.02391.
 
@@ -88,7 +90,7 @@ def guided_gradcam_plus_plus(context: MapContext) -> ir.Value:
 
 
 def _guided(context: MapContext, coarse: ir.Value) -> ir.Value:
-    """Return guided backpropagation ⊙ *coarse*, a map [N, *space of the layer], at the picture's size."""
+    """Return guided backpropagation ⊙ *coarse*, a map [N, *space of the layer], at the image's size."""
     op, image, layout = context.op, context.image, context.image_layout
     fine = op.Squeeze(enlarged(op, op.Unsqueeze(coarse, [1]), image, layout), [1])
     return op.Mul(guided_backprop(context), op.Unsqueeze(fine, [layout.channel]))

@@ -1,4 +1,4 @@
-"""How the score changes: parts of the picture or of a layer covered, channels as masks or taken out. No gradients."""
+"""Changes of the score under perturbation: covered parts of the image or of a layer, channels as masks or removed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from onnxcam.numbers import MANY
 from onnxcam.structure.layout import BlockedLayout
 from onnxcam.targets.scores import softmax
 
+__all__ = ["ablationcam", "iscam", "occlusion", "recipro_cam", "rise", "scorecam", "sscam"]
+
 
 @procedure("occlusion", around=None, at_layer=True)
 def occlusion(queries: ModelQueries, patch: float = 0.2, stride: float = 0.1, baseline: float = 0.0) -> Array:
-    """M = at each pixel the mean of y(x) − y(x covered), over the patches that cover the pixel.
+    """M = at each pixel the mean of y(x) − y(x covered by a patch), over the patches that cover the pixel.
 
     Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 1311.2901. *patch* and *stride* are shares of
-    each side of the picture; a patch is filled with *baseline*, in the tensor's own units. M is signed, at the
-    picture's size.
+    each side of the image; a patch is filled with *baseline*, in the tensor's own units. M is signed, at the image's
+    size.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="occlusion", settings={"patch": 0.1, "stride": 0.05})
@@ -44,7 +46,7 @@ def occlusion(queries: ModelQueries, patch: float = 0.2, stride: float = 0.1, ba
 
 
 def _windows(length: int, patch: float, stride: float) -> list[slice]:
-    """Return where patches lie along an axis; the last one ends with the axis."""
+    """Return the positions of patches along an axis; the last one ends with the axis."""
     size, step = (max(1, round(share * length)) for share in (patch, stride))
     starts = dict.fromkeys([*range(0, length - size, step), length - size])
     return [slice(start, start + size) for start in starts]
@@ -61,8 +63,8 @@ def rise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: float
     """M = Σ_i p(x ⊙ M_i) M_i / (samples · keep), p the class's probability, M_i random masks.
 
     Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, 1806.07421. A mask is a grid of
-    *cells* a side, each 1 with probability *keep*, enlarged linearly to one cell more than the picture, and cropped at
-    a random place. M is at the picture's size. The paper takes 4,000 masks for VGG-16, 8,000 for ResNet-50.
+    *cells* a side, each 1 with probability *keep*, enlarged linearly to one cell more than the image, and cropped at a
+    random position. M has the image's size. The paper uses 4,000 masks for VGG-16 and 8,000 for ResNet-50.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="rise", settings={"samples": 4000})
@@ -72,7 +74,7 @@ def rise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: float
     weights = queries.probabilities(masked, samples)
     total = np.zeros(queries.space)
     for weight, mask in zip(weights, _random_masks(queries.space, samples, cells, keep, seed), strict=True):
-        total += weight * mask  # made anew: so many masks need not be kept
+        total += weight * mask  # generated again instead of kept in memory
     return total / (samples * keep)
 
 
@@ -96,8 +98,8 @@ def scorecam(queries: ModelQueries) -> Array:
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of y(x ⊙ H_k) − y(0), H_k = A_k enlarged and scaled to [0, 1].
 
     Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, 1910.01279,
-    algorithm 1, y before softmax. The softmax over channels makes the baseline's score cancel. The mask of a channel
-    that is the same everywhere is zero.
+    algorithm 1, y before softmax. The baseline's score cancels in the softmax over channels. The mask of a constant
+    channel is zero.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="scorecam", settings={"batch_size": 32})
@@ -112,7 +114,7 @@ def sscam(queries: ModelQueries, samples: int = 10, noise: float = 2.0, seed: in
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of the mean of y(x ⊙ (H_k + ε)) − y(0), ε normal with σ = noise.
 
     Wang et al., SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization, 2006.14255; H_k as in Score-CAM, ε
-    another number for each pixel. It takes *samples* passes a channel; the authors' code takes 35.
+    independent for each pixel. It needs *samples* passes for each channel; the authors' code uses 35.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="sscam", settings={"samples": 35, "batch_size": 32})
@@ -133,7 +135,7 @@ def iscam(queries: ModelQueries, samples: int = 10) -> Array:
     """L = ReLU(Σ_k α_k A_k), α = softmax over k of the mean over i of y(M_ki) − y(0), M_ki = Σ_{j<i} j / N H_k ⊙ x.
 
     Naidu et al., IS-CAM: Integrated Score-CAM for axiomatic-based explanations, 2010.03023; H_k as in Score-CAM, i from
-    1 to N = *samples*. The masks add up, as in the peers that implement it: the last one is (N − 1) / 2 times H_k.
+    1 to N = *samples*. The masks are cumulative, as in other implementations: the last one is (N − 1) / 2 times H_k.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="iscam", settings={"batch_size": 32})
@@ -144,9 +146,9 @@ def iscam(queries: ModelQueries, samples: int = 10) -> Array:
     return _weighted(softmax(_means(queries, parts, len(a), samples)), a)
 
 
-def _means(queries: ModelQueries, pictures: Iterator[Array], channels: int, samples: int) -> Array:
-    """Return the mean score of the *samples* pictures of each channel."""
-    return queries.scores(pictures, channels * samples).reshape(channels, samples).mean(axis=1)
+def _means(queries: ModelQueries, masked: Iterator[Array], channels: int, samples: int) -> Array:
+    """Return the mean score of the *samples* masked images of each channel."""
+    return queries.scores(masked, channels * samples).reshape(channels, samples).mean(axis=1)
 
 
 def _mask(channel: Array, size: tuple[int, ...]) -> Array:
@@ -160,7 +162,7 @@ def _weighted(weights: Array, a: Array) -> Array:
 
 
 def _layer_value(context: MapContext) -> ir.Value:
-    """Emit the layer's own tensor; MethodError where its channels cannot be set to zero."""
+    """Emit the layer's tensor; MethodError where its channels cannot be set to zero."""
     layer = context.layer
     value = layer.value
     if isinstance(layer.layout, BlockedLayout) or value.dtype is None or not value.dtype.is_floating_point():
@@ -177,8 +179,8 @@ def ablationcam(queries: ModelQueries) -> Array:
     """L = ReLU(Σ_k w_k A_k), w_k = (y − y_k) / |y|, y_k the score with A_k set to zero.
 
     Desai & Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization,
-    WACV 2020 (arXiv has no copy; its subject is Grad-CAM, 1610.02391). The paper divides by y and speaks of y > 0;
-    with |y| a channel that speaks for the class does so also where y < 0. Only the network behind the layer is run.
+    WACV 2020 (not on arXiv; it builds on Grad-CAM, 1610.02391). The paper divides by y and assumes y > 0; |y| keeps
+    the sign of the weights where y < 0. Only the network behind the layer is run.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="ablationcam", layer="layer4")
@@ -199,9 +201,9 @@ def recipro_cam(queries: ModelQueries, kernel: int = 3) -> Array:
     """M = y(A ⊙ m_n) − min over all n, at cell n: m_n is a Gaussian of *kernel* cells a side around n, and 0 elsewhere.
 
     Byun & Lee, Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks, 2209.14074; for
-    the tokens of a transformer ViT-ReciproCAM, 2310.02588: the masks leave class and register tokens as they are. The
-    Gaussian is binomial: (1, 2, 1) / 4 along each axis for 3; 1 is the cell alone. y is the score before softmax, as in
-    OpenVINO XAI; the authors' code takes it after. One pass of the network behind the layer for each cell.
+    transformers ViT-ReciproCAM, 2310.02588: the masks do not change class and register tokens. The Gaussian is
+    binomial: (1, 2, 1) / 4 along each axis for *kernel* 3, one cell for 1. y is the score before softmax, as in
+    OpenVINO XAI; the authors' code takes it after softmax. The network behind the layer runs once for each cell.
 
     Example:
         >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="recipro-cam", settings={"batch_size": 49})

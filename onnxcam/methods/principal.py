@@ -13,17 +13,19 @@ from onnxcam.methods.component import TINY, centred, dominant, flattened, outsta
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer, candidates
 
+__all__ = ["MOST", "eigencam", "eigengradcam", "kpcacam"]
+
 MOST = 4096
-"""So many positions may be compared with each other: the matrix is 64 MiB then, and there are a few of its size."""
+"""The largest number of positions: the kernel matrix then has 64 MiB, and a few of its size are in memory."""
 
 
 @method("eigencam", at_layer=True, blind=True)
 def eigencam(context: MapContext) -> ir.Value:
-    """M = X v, v the first right singular vector of X: the channels' principal component, whatever the class.
+    """M = X v, v the first right singular vector of X: the channels' principal component, for any class.
 
     Muhammad & Yeasin, Eigen-CAM: Class Activation Map using Principal Components, 2008.00299. As in pytorch-grad-cam,
-    and unlike in the paper, X is centred. A singular vector has no sign of its own: the map gets the one with which few
-    positions stand out, a positive third moment.
+    and unlike the paper, X is centred. The sign of a singular vector is arbitrary: the map gets the one with a positive
+    third moment, so that the few positions with large values are positive.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="eigencam")
@@ -33,10 +35,10 @@ def eigencam(context: MapContext) -> ir.Value:
 
 @method("eigengradcam", at_layer=True, gradient_cam=True)
 def eigengradcam(context: MapContext) -> ir.Value:
-    """M = X v, v the first right singular vector of X, X being ∂ A: Eigen-CAM of the class.
+    """M = X v, v the first right singular vector of X = ∂ A: Eigen-CAM of the class.
 
-    Eigen-CAM (Muhammad & Yeasin, 2008.00299) of the activations times their gradients, as pytorch-grad-cam introduced
-    it. The sign is the one with which the map goes along with the sum of ∂ A over all channels.
+    Eigen-CAM (Muhammad & Yeasin, 2008.00299) of the activations times their gradients, as introduced by
+    pytorch-grad-cam. The sign is that of the product with the sum of ∂ A over all channels.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="eigengradcam")
@@ -49,9 +51,8 @@ def kpcacam(context: MapContext) -> ir.Value:
     """M = √λ u, λ and u the first eigenvalue and vector of the centred kernel matrix tanh(X Xᵀ / K + 1).
 
     Karmani et al., KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA, 2410.00267, with
-    the sigmoid kernel. The matrix is P × P, and the sigmoid of a sum has no smaller form: a layer of more than 4,096
-    positions is refused. Where the file leaves the sizes open nothing can be refused; then mind the picture's. The sign
-    is Eigen-CAM's.
+    the sigmoid kernel. The matrix is P × P, P the number of positions; a layer of more than 4,096 is refused. Where the
+    model's sizes are open nothing is refused; then limit the image's size. The sign is Eigen-CAM's.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="kpcacam")
@@ -61,7 +62,7 @@ def kpcacam(context: MapContext) -> ir.Value:
     x = centred(op, flattened(op, a))  # [N, K, P]
     channels = op.Cast(op.dim(a, 1), to=int(ir.DataType.FLOAT))
     t = op.Tanh(op.Div(op.MatMul(op.Transpose(x, perm=[0, 2, 1]), x), channels))
-    # tanh(s + 1) − tanh(1), in which small s are not lost; centring takes off the constant anyway.
+    # tanh(s + 1) − tanh(1), exact for small s; centring removes the constant in any case.
     kernel = op.Div(op.Mul(t, 1 - tanh(1) ** 2), op.Add(op.Mul(t, tanh(1)), 1.0))
     for axis in (1, 2):
         kernel = op.Sub(kernel, op.ReduceMean(kernel, [axis], keepdims=1))
@@ -72,7 +73,7 @@ def kpcacam(context: MapContext) -> ir.Value:
 
 
 def _require_few_positions(context: MapContext) -> None:
-    """MethodError, naming a layer that would do, where the layer has too many positions to compare them all."""
+    """Raise MethodError, naming a layer that is small enough, where the layer has too many positions."""
     layer, graph = context.layer, context.op.graph
     count = _positions(layer)
     if count is None or count <= MOST:
@@ -87,6 +88,6 @@ def _require_few_positions(context: MapContext) -> None:
 
 
 def _positions(layer: Layer) -> int | None:
-    """Return how many positions *layer* has, None where its size is open."""
+    """Return the number of positions of *layer*; None where its size is open."""
     lengths = layer.layout.size(layer.value)
     return prod(lengths) if all(isinstance(length, int) for length in lengths) else None

@@ -1,4 +1,4 @@
-"""Maps of relevance: the score of the class, shared out backwards among what it was computed from."""
+"""Relevance propagation and DeepLIFT: the score of the class, distributed backwards over the inputs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import GridLayout
 
+__all__ = ["deeplift", "excitation_backprop", "lrp", "lrp_epsilon", "lrp_gamma", "propagated"]
 
-def shared_out(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
-    """Return the relevance of each entry of *wanted*, *seed* being that of the scores."""
+
+def propagated(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
+    """Return the relevance of each element of *wanted*, for the relevance *seed* of the scores."""
     seeds = {context.target.value: seed}
     (found,) = backward(context.op, seeds, [wanted], rules)
     relevance = connected(wanted, found, seeds, rules)
@@ -25,38 +27,38 @@ def shared_out(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: Rul
     return relevance
 
 
-def _of_the_score(context: MapContext, rules: RuleSet) -> ir.Value:
-    """Return the relevance of the picture, that of the class being its score, that of the others zero."""
+def _score_relevance(context: MapContext, rules: RuleSet) -> ir.Value:
+    """Return the relevance of the image: that of the class is its score, that of the other classes zero."""
     op, value = context.op, context.target.value
-    return shared_out(context, op.Mul(dense(op, context.target.seed, value), value), context.image, rules)
+    return propagated(context, op.Mul(dense(op, context.target.seed, value), value), context.image, rules)
 
 
 @method("lrp", at_layer=False)
 def lrp(context: MapContext) -> ir.Value:
     """R_x = Σ (x w)⁺ R_y / Σ (x w)⁺ at convolutions, LRP-ε at dense layers, R_y spread evenly at the first one.
 
-    Layer-wise relevance propagation, Bach et al., PLOS ONE 10(7), 2015, as the composite that is the usual choice for
-    CNNs: Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; Kohlbrenner et al., 1910.09840. It needs
-    a network of layers with constant weights, activations, pools and sums; squeeze-and-excitation gates take nothing.
-    What biases contributed is lost, so that the map sums to less, or more, than the score.
+    Layer-wise relevance propagation, Bach et al., PLOS ONE 10(7), 2015, with the usual composite of rules for
+    CNNs: Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; Kohlbrenner et al., 1910.09840. The
+    network must consist of layers with constant weights, activations, pooling and sums; squeeze-and-excitation gates
+    get no relevance. The contribution of biases is lost, so the sum of the map differs from the score.
 
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp")
     """
-    return _of_the_score(context, LRP)
+    return _score_relevance(context, LRP)
 
 
 @method("lrp-epsilon", at_layer=False)
 def lrp_epsilon(context: MapContext) -> ir.Value:
     """R_x = x Σ w R_y / (y + ε sign y), at every layer.
 
-    Bach et al., PLOS ONE 10(7), 2015. ε is as small as rounding allows, 1e-7 in float32; then, on a network of ReLUs,
-    the map is x ∂y/∂x (Ancona et al., 1711.06104). Without biases it sums to the score. It needs what `lrp` needs.
+    Bach et al., PLOS ONE 10(7), 2015. ε is as small as rounding allows, 1e-7 in float32; then, for a network of ReLUs,
+    the map is x ∂y/∂x (Ancona et al., 1711.06104). Without biases it sums to the score. Requirements as for `lrp`.
 
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-epsilon")
     """
-    return _of_the_score(context, LRP_EPSILON)
+    return _score_relevance(context, LRP_EPSILON)
 
 
 @method("lrp-gamma", at_layer=False)
@@ -64,22 +66,22 @@ def lrp_gamma(context: MapContext) -> ir.Value:
     """R_x = Σ (x w + γ (x w)⁺) R_y / Σ (x w + γ (x w)⁺), γ = ¼, at convolutions; else as `lrp`.
 
     Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; where activations or y are negative, Andéol
-    et al., 2021. It needs what `lrp` needs.
+    et al., 2021. Requirements as for `lrp`.
 
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-gamma")
     """
-    return _of_the_score(context, LRP_GAMMA)
+    return _score_relevance(context, LRP_GAMMA)
 
 
 @method("deeplift", at_layer=False)
 def deeplift(context: MapContext, baseline: float = 0.0) -> ir.Value:
-    """M = m (x − x₀), m the multipliers Δy/Δx of each activation against the reference x₀; its sum is y(x) − y(x₀).
+    """M = m (x − x₀), m the multipliers Δy/Δx relative to the reference x₀; its sum is y(x) − y(x₀).
 
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, 1704.02685, with the
-    rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. Products, softmax, normalisations and maxima,
-    of which the paper does not speak, are in `onnxcam.autodiff.deeplift.rules`; others, such as loops, are refused by
-    name.
+    rescale rule. x₀ is *baseline* everywhere, in the tensor's own units. The rules of products, softmax,
+    normalisations and maxima, which the paper does not give, are in `onnxcam.autodiff.deeplift.rules`. Operators
+    without a rule, such as loops, are refused by name.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="deeplift", settings={"baseline": 0.5})
@@ -93,15 +95,15 @@ def deeplift(context: MapContext, baseline: float = 0.0) -> ir.Value:
 
 @method("excitation-backprop", at_layer=True)
 def excitation_backprop(context: MapContext) -> ir.Value:
-    """M = Σ_k P(A_k), P(x) = Σ_y x⁺ w⁺ / (Σ x⁺ w⁺) P(y), the probability that x is a winner behind the class.
+    """M = Σ_k P(A_k), P(x) = Σ_y x⁺ w⁺ / (Σ x⁺ w⁺) P(y), the marginal winning probability for the class.
 
-    Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507. The paper looks at a layer in the middle
-    of the network (``layer=``). It needs what `lrp` needs.
+    Zhang et al., Top-down Neural Attention by Excitation Backprop, 1608.00507. The paper uses a layer in the middle
+    of the network (``layer=``). Requirements as for `lrp`.
 
     Example:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="excitation-backprop", layer="features.23")
     """
     layer = context.layer
     seed = dense(context.op, context.target.seed, context.target.value)
-    winners = shared_out(context, seed, layer.value, EXCITATION)
+    winners = propagated(context, seed, layer.value, EXCITATION)
     return context.op.ReduceSum(layer.layout.maps(context.op, winners), [1], keepdims=0)

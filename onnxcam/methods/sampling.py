@@ -1,4 +1,4 @@
-"""Gradients at many points: around the picture (noise), or on the way to it from a baseline."""
+"""Gradients at many points: around the image (noise), or between a baseline and the image."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from onnxcam.methods.context import MapContext
 from onnxcam.methods.gradient import gradient
 from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.methods.settings import ImageSet
+
+__all__ = ["expected_gradients", "integrated_gradients", "smoothgrad", "smoothgrad_cam_plus_plus", "vargrad"]
 
 _NONE = ImageSet()
 
@@ -61,11 +63,11 @@ def expected_gradients(
     """M = mean of (x − b) ⊙ ∂y/∂x at b + t (x − b), b drawn from *baselines*, t uniform in [0, 1].
 
     Erion et al., Improving performance of deep learning models with axiomatic attribution priors and expected
-    gradients, 1906.10670: integrated gradients averaged over baselines; the sum tends to y(x) less the mean of y(b).
-    *baselines* is a folder of pictures, a file, a list of these, or an array of tensors [B, …]; the paper takes the
-    pictures that the model was trained on. Without, they are the picture itself, blurred by Gaussians whose σ is drawn
-    between 1/20 and 1/4 of its sides (after Sturmfels et al., Distill 2020): that asks for no data, and no constant
-    colour is blind to itself; but then the map says what detail adds to the score, not what colour does.
+    gradients, 1906.10670: integrated gradients averaged over baselines; the sum tends to y(x) − mean y(b).
+    *baselines* is a folder of images, a file, a list of these, or an array of tensors [B, …]; the paper uses the
+    training images. Without, they are blurred versions of the image, σ uniform between 1/20 and 1/4 of its sides
+    (after Sturmfels et al., Distill 2020). These need no data and, unlike a constant colour, miss no colour; but then
+    the map shows the contribution of detail, not that of colour.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="expected-gradients", settings={"baselines": "train/"})
@@ -84,7 +86,7 @@ def expected_gradients(
 
 
 def _drawn(queries: ModelQueries, baselines: Array, rng: np.random.Generator) -> Array:
-    """Return one of *baselines*; where there are none, the picture blurred."""
+    """Return one of *baselines*; without any, the blurred image."""
     if len(baselines):
         return baselines[rng.integers(len(baselines))].astype(np.float32)
     return queries.blurred(rng.uniform(1 / 20, 1 / 4))
@@ -118,7 +120,7 @@ def smoothgrad_cam_plus_plus(queries: ModelQueries, samples: int = 25, noise: fl
 
 
 def _noisy(queries: ModelQueries, samples: int, noise: float, seed: int) -> Iterator[Array]:
-    """Yield x + ε so many times."""
+    """Yield *samples* times x + ε."""
     rng, x = np.random.default_rng(seed), queries.x
     sigma = noise * (x.max() - x.min())
     for _ in range(samples):

@@ -1,7 +1,7 @@
-"""The class over superpixels, present or covered, by the libraries that own the methods: no gradients, no graph.
+"""KernelSHAP and LIME over superpixels, by the libraries shap and lime.
 
-z in {0, 1}^d says which superpixels of the picture are there; x_z is the picture in which the others are covered. The
-superpixels are scikit-image's, the fit is shap's or lime's: the extra ``perturbation``.
+z in {0, 1}^d says which superpixels of the image are present; in x_z the others are covered. scikit-image computes the
+superpixels, shap or lime the fit; the extra ``perturbation`` installs them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from onnxcam.errors import MethodError
 from onnxcam.methods.base import procedure
 from onnxcam.methods.queries import Array, ModelQueries
 
+__all__ = ["COMPACTNESS", "kernelshap", "lime", "superpixels"]
+
 COMPACTNESS = 0.3
-"""How much a superpixel's shape counts beside its colours, which lie in [0, 1]."""
+"""The weight of a superpixel's shape against its colours, which lie in [0, 1]."""
 
 
 @procedure("kernelshap", around=None, at_layer=True, extra="perturbation")
@@ -29,8 +31,9 @@ def kernelshap(
     """M = φ_j on superpixel j: the φ that best fit y(x_z) ≈ y(x_0) + Σ φ_j z_j, each z weighted by the Shapley kernel.
 
     Lundberg & Lee, A Unified Approach to Interpreting Model Predictions, 1705.07874, π(z) = (d − 1) / (C(d, |z|) |z|
-    (d − |z|)), by the library shap. φ are Shapley values: exactly where *samples* reaches 2^d; their sum is y(x) −
-    y(x_0) always. *segments* is about how many superpixels; covered they are *baseline*, in the tensor's own units.
+    (d − |z|)), by the library shap. φ are Shapley values, exact if *samples* reaches 2^d; their sum is always y(x) −
+    y(x_0). *segments* is the approximate number of superpixels; covered ones are filled with *baseline*, in the
+    tensor's own units.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="kernelshap", settings={"segments": 30})
@@ -42,7 +45,7 @@ def kernelshap(
             f"kernelshap cannot fit {count} superpixels to {samples} samples; take samples={2 * count} or more, or "
             "fewer segments"
         )
-    with _numpys_own_seed(seed):
+    with _global_seed(seed):
         explainer = shap.KernelExplainer(
             lambda z: queries.scores(_covered(queries, cells, z, baseline), len(z)), _zero(count)
         )
@@ -55,8 +58,8 @@ def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baselin
     """M = w_j on superpixel j: w of the ridge regression (α = 1) of p(x_z) on z, each z weighted by π(z).
 
     Ribeiro et al., "Why Should I Trust You?": Explaining the Predictions of Any Classifier, 1602.04938, by the library
-    lime, with its choices for pictures: z uniform but for the first, which is the whole picture, π(z)² = exp(−D² /
-    0.25²), D the cosine distance of z from that one. p is the class's probability. Superpixels as for `kernelshap`.
+    lime, with its defaults for images: z uniform, except the first, which is the whole image, π(z)² = exp(−D² / 0.25²),
+    D the cosine distance of z from the first. p is the class's probability. Superpixels as for `kernelshap`.
 
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="lime", settings={"samples": 2000, "seed": 1})
@@ -74,7 +77,7 @@ def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baselin
 
 
 def superpixels(method: str, queries: ModelQueries, segments: int) -> tuple[Array, int]:
-    """Return the superpixel of each pixel, int [*space] from 0, and how many there are: SLIC's, on the tensor."""
+    """Return the superpixel of each pixel, int [*space] from 0, and their number; SLIC segments the tensor."""
     segmentation = _library(method, "skimage.segmentation")
     x = queries.channels_last
     low, high = x.min(), x.max()
@@ -95,8 +98,8 @@ def _zero(count: int) -> Array:
 
 
 @contextmanager
-def _numpys_own_seed(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, which shap draws from, and leave it as it was."""
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator, which shap uses, and restore its state afterwards."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:
@@ -108,7 +111,7 @@ def _numpys_own_seed(seed: int) -> Iterator[None]:
 def _library(method: str, name: str) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # those of a library about its own dependencies
+            warnings.simplefilter("ignore")  # warnings of a library about its dependencies
             return importlib.import_module(name)
     except ImportError as error:
         raise MethodError(

@@ -1,1 +1,1 @@
-"""A model that is to be explained: what it takes, what it does, and why a map of it may be empty."""
+"""The model to explain: its description, its inputs, and why a map of it may be blank."""

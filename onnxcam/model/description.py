@@ -20,8 +20,8 @@ from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.model import inputs as other_inputs
-from onnxcam.model.blame import naming_invalid_models
 from onnxcam.model.inputs import InputValue
+from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
@@ -68,7 +68,7 @@ class ModelDescription:
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
         self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props))
-        with naming_invalid_models(self.model):
+        with explaining_invalid_models(self.model):
             self.tasks = find_tasks(graph, prepared.image, self.names)
 
     def open(self) -> PreparedModel:
@@ -76,7 +76,7 @@ class ModelDescription:
         if self._unused is not None:
             found, self._unused = self._unused, None
             return found
-        with building(), naming_invalid_models(self.model):
+        with building(), explaining_invalid_models(self.model):
             return PreparedModel.open(self.model, self.wrt)
 
     @property

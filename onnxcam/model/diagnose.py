@@ -1,4 +1,4 @@
-"""Find out why: questions that are asked of a model only when something looks wrong, or must be chosen."""
+"""Gradients that choose a layer, and the reasons of blank maps and of scores that are not finite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, emit_gradients
 
-_OPEN = 224  # the height and width to try where the model leaves them open
+__all__ = ["Feeds", "GradientProbe", "Gradients", "choose_layer", "gradient_flows", "why_not_finite"]
+
+_OPEN = 224  # the height and width of a random image where the model's are open
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -25,8 +27,8 @@ Feeds = Mapping[str, np.ndarray]
 def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
     """Return the layer called *name*, or the best one for *aim*; LayerError where there is none.
 
-    *feeds* are a picture's and the aim's; where none are known yet, a random picture tells through which tokens the
-    gradient passes.
+    *feeds* are the inputs for one image and the aim. Without, the gradient of a random image decides which tokens
+    count.
     """
 
     def probe(layers: Sequence[Layer]) -> list[float]:
@@ -39,7 +41,7 @@ def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Fee
 
 
 class GradientProbe:
-    """The gradients of *aim*'s score at several layers, on the CPU: built once, asked for many pictures."""
+    """The gradients of *aim*'s score at several layers, on the CPU; one session for any number of images."""
 
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
@@ -49,12 +51,12 @@ class GradientProbe:
         self._gradients = Gradients(prepared, aim, [layer.tensor for layer in layers])
 
     def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
-        """Return for each layer in which share of its cells, those of *region*, the gradient is anything but zero."""
+        """Return for each layer the share of its cells, those in *region*, where the gradient is not zero."""
         pairs = zip(self._gradients(feeds), self.layers, strict=True)
         return [0.0 if gradient is None else _share(gradient, layer, region) for gradient, layer in pairs]
 
     def choose(self, feeds: Feeds, region: NDArray[np.bool_]) -> Choice:
-        """Return the last layer in which the gradient covers most of *region*; LayerError where it is zero in all."""
+        """Return the last layer whose gradient covers most of *region*; LayerError where it is zero in all layers."""
         return widest(self.layers, self.shares(feeds, region))
 
 
@@ -65,7 +67,7 @@ class Gradients:
         self._names, self._session = _gradients(prepared, aim, wanted)
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
-        """Return them for one picture; None where nothing connects."""
+        """Return the gradients for one image; None where no path connects the tensor with the score."""
         session = self._session
         found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
         return [found.get(name) for name in self._names]
@@ -74,7 +76,7 @@ class Gradients:
 def _gradients(prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> tuple[list[str], Session | None]:
     """Return the names of the outputs with the gradients at the tensors *wanted*, and their session.
 
-    A name is empty where nothing connects; the session is None where nothing connects at all.
+    A name is empty where no path connects the tensor with the score; the session is None if all are.
     """
     twin = prepared.twin()
     op, tensors = Emitter(twin.model.graph), all_tensors(twin.model.graph)
@@ -87,13 +89,13 @@ def _gradients(prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> tupl
 
 
 def gradient_flows(prepared: PreparedModel, aim: Aim, feeds: Feeds, wanted: str) -> bool:
-    """Tell whether the gradient of *aim*'s score at tensor *wanted* is anywhere other than zero for one picture."""
+    """Return whether the gradient of *aim*'s score at the tensor *wanted* is not zero everywhere, for one image."""
     (found,) = Gradients(prepared, aim, [wanted])(feeds)
     return found is not None and bool(np.abs(found).max(initial=0) > 0)
 
 
 def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
-    """Say why the scores are NaN or infinite."""
+    """Return why the scores are NaN or infinite: the weights, the input, or an overflow."""
     for name, value in model.graph.initializers.items():
         weights = value.const_value.numpy() if value.const_value is not None else np.zeros(0)
         if np.issubdtype(weights.dtype, np.floating) and not np.isfinite(weights).all():
@@ -118,7 +120,7 @@ def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None)
 
 
 def _random(prepared: PreparedModel, aim: Aim) -> dict[str, np.ndarray]:
-    """Return random values for every input of the model and of *aim*."""
+    """Return random feeds for the model and *aim*."""
     rng = np.random.default_rng(0)
     twin = prepared.twin()
     op = Emitter(twin.model.graph)

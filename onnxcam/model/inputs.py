@@ -1,4 +1,4 @@
-"""The model's inputs beside the picture: a question, a pose, a second picture, read from words or arrays."""
+"""The model's other inputs, beside the image: a question, a pose, a second image; read from words or arrays."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from onnxcam.media.image import SUFFIXES
 from onnxcam.paths import shown
 from onnxcam.structure.layout import picture_layout
 
+__all__ = ["InputValue", "missing", "read"]
+
 InputValue: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
-"""What a user gives for an input: a sentence, numbers, an .npy file or a picture's, an array."""
+"""The value of an input: a sentence, numbers, an .npy file, an image file, or an array."""
 
 
 def read(
@@ -31,8 +33,8 @@ def read(
 ) -> dict[str, NDArray[Any]]:
     """Return *given* as arrays [1, …] by the name of the input.
 
-    Words become indices of the input's *vocabulary*, filled up with zeros where its length is fixed; a picture is
-    read by *prepare*. ModelError for an input that is not there, or a value that does not fit.
+    Words become indices of the input's *vocabulary*, padded with zeros to a fixed length; *prepare* reads and
+    preprocesses an image. ModelError for an unknown input, or a value that does not fit.
     """
     by_name = {value.name or "": value for value in inputs}
     for name in given:
@@ -43,7 +45,7 @@ def read(
 
 
 def missing(given: Mapping[str, Any], inputs: Sequence[ir.Value]) -> None:
-    """ModelError naming an input for which nothing is given."""
+    """Raise ModelError for the first of *inputs* without a given value."""
     for value in inputs:
         if value.name not in given:
             raise ModelError(
@@ -126,7 +128,7 @@ def _of_numbers(value: ir.Value, given: Any) -> NDArray[Any]:
 
 
 def _cast(value: ir.Value, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return *array* as the model takes it: finite, and whole numbers in their range where it takes integers."""
+    """Return *array* as *dtype*; ModelError for NaN or infinity, or for values that an integer dtype does not hold."""
     if not np.isfinite(array).all():
         raise ModelError(f"--input {value.name}: the values hold NaN or infinity; give finite numbers")
     if np.issubdtype(dtype, np.integer):

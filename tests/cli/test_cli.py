@@ -126,7 +126,7 @@ def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path,
         assert not Path("out").exists()
 
 
-OF_TRANSFORMERS = {"legrad"}
+OF_TRANSFORMERS = {method.id for method in METHODS.values() if method.needs_attention}
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in OF_TRANSFORMERS])

@@ -92,7 +92,7 @@ def test_fused_attention_is_refused() -> None:
     del model.graph.node[:]
     model.graph.node.extend(kept)
     model.opset_import[0].version = 23
-    with pytest.raises(MethodError, match=r"which Attention \(node 'fused'\) keeps to itself; export the model with"):
+    with pytest.raises(MethodError, match=r"which Attention \(node 'fused'\) does not output; export the model with"):
         Explainer(model, method="legrad")
 
 

@@ -13,7 +13,7 @@ from onnxcam.methods import METHODS
 from tests.methods.by_hand import BY_HAND, SETTINGS
 from tests.networks import HAND_X, hand_model
 
-BLACK_BOXES = [method.id for method in METHODS.values() if method.emit is None]
+BLACK_BOXES = [method.id for method in METHODS.values() if method.black_box]
 WITHOUT_GRADIENT = [*BLACK_BOXES, "scorecam", "sscam", "iscam", "ablationcam", "recipro-cam"]
 WITHOUT_GRADIENT += ["fem", "eigencam", "kpcacam"]
 OFFERED = "; or use --method occlusion, rise, kernelshap or lime, which need no gradient (`onnxcam inspect` lists all"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from onnxcam.errors import ImageError, MethodError
 from onnxcam.graph.io import load
 from onnxcam.media.image import write
 from onnxcam.media.resample import resized
-from onnxcam.methods import METHODS, GraphMethod, MapContext
+from onnxcam.methods import METHODS, GraphMethod, ImageSet, MapContext, ModelQueries, read_settings
+from onnxcam.methods.base import MethodsWith
 from onnxcam.structure.layout import GridLayout, TokenLayout
 from tests.networks import HAND_X, hand_model
 
@@ -224,3 +227,45 @@ def test_the_view_of_an_activation_is_the_same_memory() -> None:
 def test_resized_is_linear_between_pixel_centres() -> None:
     np.testing.assert_allclose(resized(np.array([0.0, 4.0]), [4]), [0, 1, 3, 4])
     assert resized(np.ones((2, 3, 4)), (5, 6, 7)).shape == (5, 6, 7)
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("onnxcam.methods", "Scene", MapContext),
+        ("onnxcam.methods", "Passes", ModelQueries),
+        ("onnxcam.methods", "Pictures", ImageSet),
+        ("onnxcam.methods.base", "Scene", MapContext),
+        ("onnxcam.methods.queries", "Passes", ModelQueries),
+        ("onnxcam.methods.queries", "read_settings", read_settings),
+    ],
+)
+def test_names_of_0_1_warn_and_are_the_new_ones(module: str, old: str, new: object) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{old} is onnxcam.methods.* now; the old name goes with the next"):
+        assert getattr(importlib.import_module(module), old) is new
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        importlib.import_module(module).Nothing  # noqa: B018
+
+
+def test_traits_are_in_the_registry() -> None:
+    sensitivities = "gradient deconvnet guided-backprop guided-gradcam guided-gradcam++ smoothgrad vargrad"
+    assert set(MethodsWith("sensitivity").ids) == set(sensitivities.split())
+    assert MethodsWith("needs_attention").ids == ("legrad",)
+    assert MethodsWith("extra").ids == ("kernelshap", "lime")
+    assert MethodsWith("black_box").ids == ("occlusion", "rise", "kernelshap", "lime")
+    assert METHODS["finercam"].choices("base") == (
+        *("gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam"),
+        "eigengradcam",
+    )
+
+
+def test_a_base_without_the_trait_is_refused() -> None:
+    with pytest.raises(MethodError, match=r"the setting base of finercam is gradcam, .* or eigengradcam, not 'cam'"):
+        Explainer(hand_model(), "finercam", settings={"base": "cam"})
+
+
+def test_a_procedure_that_uses_the_head_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = replace(METHODS["ablationcam"], uses_head=False)
+    monkeypatch.setitem(METHODS, "ablationcam", without)
+    with pytest.raises(MethodError, match="enter it with uses_head=True"):
+        Explainer(hand_model(), "ablationcam").attribute(HAND_X, 0)

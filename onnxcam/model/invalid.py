@@ -1,4 +1,4 @@
-"""Unforeseen errors of invalid models: ONNX Runtime says what is wrong with a model that it refuses too."""
+"""Unexpected exceptions on invalid models -> ModelError with ONNX Runtime's reason."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from onnxcam.engine import Session
 from onnxcam.errors import EngineError, ModelError, OnnxcamError
 from onnxcam.graph.io import ModelLike, load
 
+__all__ = ["explaining_invalid_models"]
+
 
 @contextmanager
-def naming_invalid_models(model: ModelLike) -> Iterator[None]:
-    """Turn an unforeseen error into ModelError where ONNX Runtime refuses *model* too; it says what is wrong."""
+def explaining_invalid_models(model: ModelLike) -> Iterator[None]:
+    """Raise ModelError for an unexpected exception if ONNX Runtime refuses *model* too, with its reason."""
     try:
         yield
     except OnnxcamError:
