@@ -1,4 +1,4 @@
-"""What others keep beside a model: JSON files in its folder. (What travels inside it is the `card`.)"""
+"""JSON files of other tools beside a model, such as Hugging Face's config.json."""
 
 from __future__ import annotations
 

@@ -97,10 +97,7 @@ class Classes(Task):
 
 
 def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:
-    """Return the index of the class called *label*.
-
-    TargetError for an index out of range, or a label that is unknown (the nearest are offered).
-    """
+    """Return the index of the class *label*; TargetError for an index out of range or an unknown name."""
     if isinstance(label, str):
         if labels is None:
             raise TargetError(

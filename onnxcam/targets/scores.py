@@ -43,7 +43,7 @@ _TRANSPARENT = {
 class Scores:
     """The class scores before softmax or sigmoid: only these and reshapes follow."""
 
-    value: ir.Value  # what is differentiated
+    value: ir.Value  # the tensor to differentiate
     shown: ir.Value  # the same value after rounding, in a quantised model
     output: str  # the graph output
     head: str | None  # the function that follows: "softmax", "logsoftmax", "sigmoid", or None
