@@ -129,16 +129,18 @@ class VolumeScaling:
         return np.ascontiguousarray(np.expand_dims(x.astype(self.dtype)[None], self.channel))
 
 
-KINDS = ("unit", "minmax", "zscore", "raw")
+SCALINGS = ("unit", "minmax", "zscore", "raw")
 
 
 def scaling(spec: object, dtype: np.dtype[Any], channel: int) -> VolumeScaling | None:
     """Return the scaling named *spec*, None for None; PreprocessError for an unknown name."""
     if spec is None:
         return None
-    if spec not in KINDS:
-        known = ", ".join(KINDS)
-        raise PreprocessError(f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), KINDS)}")
+    if spec not in SCALINGS:
+        known = ", ".join(SCALINGS)
+        raise PreprocessError(
+            f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), SCALINGS)}"
+        )
     return VolumeScaling(str(spec), dtype, channel)
 
 

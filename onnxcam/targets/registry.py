@@ -16,7 +16,7 @@ from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.goal import Goal, Look
 
-__all__ = ["KINDS", "TASKS", "KindEntry", "TargetKind", "Task", "register_kind", "register_task", "resolves"]
+__all__ = ["KINDS", "TASK_TYPES", "KindEntry", "TargetKind", "Task", "register_kind", "register_task", "resolves"]
 
 ReadValue: TypeAlias = Callable[[str, int, str], Any]
 """From all words, the value's place in them and the value to what it means (`onnxcam.targets.notation`)."""
@@ -150,11 +150,11 @@ class Task:
         return self.resolvers[type(target)](self, target, look)
 
 
-TASKS: list[type[Task]] = []
+TASK_TYPES: list[type[Task]] = []
 """Every task, in the order in which a graph is searched for them."""
 
 
 def register_task(task: type[Task], before: type[Task] | None = None) -> None:
     """Register *task*: it is searched for before the task *before*, else after all others."""
-    TASKS.insert(len(TASKS) if before is None else TASKS.index(before), task)
+    TASK_TYPES.insert(len(TASK_TYPES) if before is None else TASK_TYPES.index(before), task)
     card.TASKS.extend(id for id in task.cards if id not in card.TASKS)

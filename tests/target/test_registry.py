@@ -16,7 +16,18 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.errors import TargetError
 from onnxcam.metadata import card
-from onnxcam.targets import KINDS, TASKS, Goal, Look, TargetKind, Task, parse, register_kind, register_task, resolves
+from onnxcam.targets import (
+    KINDS,
+    TASK_TYPES,
+    Goal,
+    Look,
+    TargetKind,
+    Task,
+    parse,
+    register_kind,
+    register_task,
+    resolves,
+)
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.kinds import Class, ClassRegion, TensorElement
 from onnxcam.targets.notation import count, text
@@ -30,7 +41,7 @@ MODEL, PICTURE = str(ASSETS / "shapes.onnx"), str(ASSETS / "shapes_1.png")
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undo every registration after the test."""
-    every: list[Any] = [KINDS, TASKS, card.TASKS, *(task.resolvers for task in (*TASKS, Tensors))]
+    every: list[Any] = [KINDS, TASK_TYPES, card.TASKS, *(task.resolvers for task in (*TASK_TYPES, Tensors))]
     before = [one.copy() for one in every]
     yield
     for one, old in zip(every, before, strict=True):
@@ -99,8 +110,8 @@ def test_a_task_is_searched_for_where_it_was_registered(registries: None) -> Non
         def one(self, target: Class, look: Look) -> Goal:
             raise TargetError("nothing has a class")
 
-    register_task(Nothing, before=TASKS[0])
-    assert TASKS[0] is Nothing
+    register_task(Nothing, before=TASK_TYPES[0])
+    assert TASK_TYPES[0] is Nothing
     assert card.TASKS[-1] == "nothing"
     model = onnx.load(MODEL)
     del model.metadata_props[:]
@@ -113,10 +124,10 @@ def test_a_task_is_searched_for_where_it_was_registered(registries: None) -> Non
 
 
 def test_every_kind_is_resolved_by_a_task_and_documented() -> None:
-    resolved = {kind for task in (*TASKS, Tensors) for kind in task.resolvers}
+    resolved = {kind for task in (*TASK_TYPES, Tensors) for kind in task.resolvers}
     assert resolved == set(KINDS)
     page = (DOCS / "targets.md").read_text("utf-8")
-    section = page[page.index("## Every kind") : page.index("## How `auto`")]
+    section = page[page.index("## Every kind") : page.index("## How the task")]
     rows = [f"| {', '.join(f'`{example}`' for example in entry.examples)} | {entry.help} |" for entry in KINDS.values()]
     assert re.findall(r"^\| .*`.*\|$", section, re.MULTILINE) == rows
 
