@@ -12,6 +12,23 @@ from numpy.typing import NDArray
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
 
+__all__ = [
+    "COLORMAPS",
+    "Colour",
+    "Corners",
+    "Map",
+    "box",
+    "boxes",
+    "colorize",
+    "enlarge",
+    "flat",
+    "normalize",
+    "outlined",
+    "overlay",
+    "peak",
+    "sentence",
+]
+
 Map = NDArray[np.float32]
 Corners: TypeAlias = tuple[int, int, int, int]
 Colour: TypeAlias = tuple[int, int, int]

@@ -19,7 +19,7 @@ from onnxcam.media import image_headers
 from onnxcam.media.image_files import SUFFIXES, files
 from onnxcam.stderr import silence
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
 
 MAX_PIXELS = 2**28
 """Images with more pixels are refused before decoding: a file of a few kilobytes can decode to gigabytes."""

@@ -13,6 +13,8 @@ from onnxcam import paths
 from onnxcam.errors import ImageError
 from onnxcam.paths import shown
 
+__all__ = ["MAX_DEPTH", "MAX_FILES", "SUFFIXES", "files"]
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of image files, in lower or upper case; other files of a folder are ignored."""
 

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+__all__ = ["Size", "is_jpeg", "is_png", "png_chunks", "size"]
+
 Size = tuple[int, int]
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam.errors import OnnxcamError
 
+__all__ = ["MAX_NUMBERS", "SUFFIXES", "check_size", "read"]
+
 SUFFIXES = (".npy", ".npz")
 MAX_NUMBERS = 2**28
 """Larger arrays are refused: an .npz file of a few kilobytes can unpack to gigabytes."""

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Array", "resized"]
+
 Array: TypeAlias = NDArray[Any]
 
 

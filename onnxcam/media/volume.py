@@ -16,6 +16,20 @@ from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
 from onnxcam.media import heatmap, numpy_files
 
+__all__ = [
+    "NIFTI",
+    "SCALINGS",
+    "SHOWN",
+    "Volume",
+    "VolumeScaling",
+    "VolumeSource",
+    "guess",
+    "overlay",
+    "read",
+    "scaling",
+    "write",
+]
+
 VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 
 NIFTI = (".nii", ".nii.gz")

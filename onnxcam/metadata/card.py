@@ -9,6 +9,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+__all__ = ["CLASSIFIERS", "KEY", "SCHEMA", "TASKS", "Card"]
+
 KEY = "onnxcam"
 SCHEMA = 1
 

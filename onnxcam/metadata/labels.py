@@ -17,6 +17,8 @@ from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.literals import literal
 
+__all__ = ["ClassNames", "folded", "imagenet", "index", "places", "resolve"]
+
 
 def resolve(
     spec: str | os.PathLike[str] | Sequence[str] | None,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+__all__ = ["literal"]
+
 _MAX_LITERAL = 2**22
 
 

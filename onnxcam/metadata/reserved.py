@@ -13,6 +13,23 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.subgraph import values
 
+__all__ = [
+    "ACTIVATION",
+    "AROUND",
+    "BAKED",
+    "CHOSEN",
+    "CLASS",
+    "DIRECTION",
+    "HEATMAP",
+    "MAP",
+    "OVERLAY",
+    "PICTURE",
+    "SCORE",
+    "WEIGHTS",
+    "load_bare",
+    "stamp_of",
+]
+
 CLASS = "onnxcam.class"
 """Input of an explanation graph: the class to explain, int64 [N]."""
 WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"

@@ -10,6 +10,8 @@ from typing import Any
 from onnxcam import paths
 from onnxcam.errors import ModelError
 
+__all__ = ["beside"]
+
 
 def beside(path: Path | None, name: str) -> dict[str, Any]:
     """Return the JSON object in the file *name* beside the model at *path*, or one folder above; else empty.

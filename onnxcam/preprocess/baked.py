@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = ["baked"]
+
 _REST = ("interpolation", "order", "layout", "range", "mean", "std")
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from onnxcam.preprocess.parser import PRESETS
 from onnxcam.preprocess.tensor_spec import TensorSpec
 
+__all__ = ["guess"]
+
 # Operators between the input and its normalisation that keep the range of the values.
 _TRANSPARENT = {
     "Cast",

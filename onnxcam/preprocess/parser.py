@@ -13,6 +13,8 @@ from onnxcam.errors import PreprocessError, nearest
 from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, Layout, TensorSpec, shape_text
 from onnxcam.preprocess.transform import Interpolation, Order, Preprocess, Size
 
+__all__ = ["PRESETS", "build", "check", "fields_of", "parse"]
+
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _OPEN = TensorSpec("input", np.dtype(np.float32), (None, 3, None, None), "nchw")
 

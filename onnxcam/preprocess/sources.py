@@ -22,6 +22,8 @@ from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.transform import CallablePreprocess, Picture, Preprocess
 
+__all__ = ["Spec", "resolve"]
+
 Spec = str | Preprocess | Callable[[Picture], NDArray[Any]]
 
 _MALFORMED = (

@@ -15,6 +15,8 @@ from onnxcam.metadata.literals import literal
 from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.transform import Size
 
+__all__ = ["LONGEST", "Fields", "hugging_face", "timm", "ultralytics"]
+
 Fields = dict[str, Any]
 
 LONGEST = 2**15

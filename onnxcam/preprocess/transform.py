@@ -16,6 +16,16 @@ from onnxcam.numbers import HUGE, real
 from onnxcam.paths import shown
 from onnxcam.preprocess.tensor_spec import Layout
 
+__all__ = [
+    "LETTERBOX_GREY",
+    "MAX_SIDE",
+    "CallablePreprocess",
+    "Picture",
+    "Preprocess",
+    "Size",
+    "stack",
+]
+
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
 Size = tuple[int, int]

@@ -21,6 +21,8 @@ from onnxcam.graph.quantisation import real
 from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
 from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
 
+__all__ = ["Aim", "Aimed", "ClassAim", "DirectionAim", "ScoresAim", "WeightsAim"]
+
 
 @dataclass(frozen=True)
 class Aimed:

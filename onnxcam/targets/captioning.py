@@ -17,6 +17,8 @@ from onnxcam.targets.kinds import Top, Word
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["Captions"]
+
 _LONGEST = 32
 """Words of a caption, where the model does not fix their number."""
 _STARTS = ("<start>", "<s>", "<bos>", "[CLS]")

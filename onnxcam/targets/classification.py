@@ -19,6 +19,8 @@ from onnxcam.targets.notation import Label
 from onnxcam.targets.registry import TargetKind, Task, resolves
 from onnxcam.targets.scores import TOP, Scores, find_scores
 
+__all__ = ["Classes", "class_index"]
+
 
 @dataclass(frozen=True)
 class Classes(Task):

@@ -16,6 +16,8 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid, softmax
 
+__all__ = ["Candidates", "Decoder", "ScoresAndBoxes", "Suppressed", "SuppressedTable", "Yolo"]
+
 
 @dataclass(frozen=True)
 class Candidates:

@@ -18,6 +18,8 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.structure.layout import Grid
 from onnxcam.targets.detection_decoders import Decoder, ScoresAndBoxes, Suppressed, SuppressedTable, Yolo
 
+__all__ = ["Length", "find_decoder"]
+
 Length: TypeAlias = "int | None"  # None: open
 
 _COCO = 80

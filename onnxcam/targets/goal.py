@@ -16,6 +16,8 @@ from onnxcam.media.frame import Frame
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.notation import Corners, Picture
 
+__all__ = ["Array", "Goal", "Look"]
+
 Array: TypeAlias = NDArray[Any]
 
 

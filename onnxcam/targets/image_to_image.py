@@ -17,6 +17,8 @@ from onnxcam.targets.graph_outputs import channels, grids
 from onnxcam.targets.kinds import Patch, Top
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["ImageToImage"]
+
 
 @dataclass(frozen=True)
 class ImageToImage(Task):

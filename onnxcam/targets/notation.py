@@ -13,7 +13,20 @@ from onnxcam.errors import TargetError
 from onnxcam.numbers import real
 from onnxcam.text import pointed
 
-__all__ = ["Corners", "Label", "Picture", "corners", "count", "fail", "label", "number", "quoted", "rectangle", "text"]
+__all__ = [
+    "NUMBER",
+    "Corners",
+    "Label",
+    "Picture",
+    "corners",
+    "count",
+    "fail",
+    "label",
+    "number",
+    "quoted",
+    "rectangle",
+    "text",
+]
 
 Label: TypeAlias = "int | str"
 """A class: its index or its name."""
@@ -23,6 +36,7 @@ Corners: TypeAlias = tuple[float, float, float, float]
 """A rectangle: x1, y1, x2, y2."""
 
 NUMBER = re.compile(r"[+-]?\d{1,18}")
+"""A whole number in words."""
 
 
 def text(words: str, at: int, value: str) -> str:

@@ -17,7 +17,7 @@ from onnxcam.targets.kinds import Class, Target, Top
 from onnxcam.targets.notation import NUMBER, fail, label, quoted
 from onnxcam.targets.registry import KINDS, TargetKind
 
-__all__ = ["parse", "quoted"]
+__all__ = ["MAX_WORDS", "parse", "quoted"]
 
 MAX_WORDS = 4096
 """Longer targets are refused: they take long to parse."""

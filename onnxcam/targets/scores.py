@@ -16,6 +16,23 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, no_numbers
 from onnxcam.graph.quantisation import Units, real, units
 
+__all__ = [
+    "HEADS",
+    "TOP",
+    "Scores",
+    "are_exclusive",
+    "find_scores",
+    "integer_units",
+    "missing_head",
+    "of_pictures",
+    "probabilities",
+    "probability",
+    "real_scores",
+    "sigmoid",
+    "softmax",
+    "to_probabilities",
+]
+
 TOP = -1
 """The class index that means the class with the highest score."""
 

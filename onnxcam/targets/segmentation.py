@@ -20,6 +20,8 @@ from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import Label, Picture, quoted
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["Mask", "Segmentation"]
+
 Mask = NDArray[np.bool_]
 
 _BACKGROUND = frozenset(("background", "__background__"))
