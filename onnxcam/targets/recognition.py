@@ -45,7 +45,7 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
     if isinstance(wanted, ClassRegion) and wanted.mask is None and not any(ClassRegion in task.kinds for task in tasks):
         wanted = Class(wanted.label if wanted.label is not None else "top")  # class=3 of a model without regions
     for task in tasks:
-        if isinstance(wanted, task.kinds):
+        if type(wanted) in task.kinds:
             return _goal(task, wanted, look, tasks[-1].examples)
     offers = "; ".join(f"as {task.name} {task.examples}" for task in tasks)
     if isinstance(wanted, Top):

@@ -118,9 +118,9 @@ class Task:
     """Every kind of target that the task resolves, and how."""
 
     def __init_subclass__(cls) -> None:
-        """Collect the methods marked by `resolves`."""
-        methods = list(vars(cls).values())
-        cls.resolvers = {kind: method for method in methods for kind in getattr(method, "kinds", ())}
+        """Collect the methods marked by `resolves`, after those of the parent."""
+        own = {kind: method for method in vars(cls).values() for kind in getattr(method, "kinds", ())}
+        cls.resolvers = {**cls.resolvers, **own}
 
     @classmethod
     def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:

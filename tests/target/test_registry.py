@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import onnx
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.cli.explain import command
 from onnxcam.errors import TargetError
 from onnxcam.metadata import card
 from onnxcam.targets import (
@@ -23,6 +24,7 @@ from onnxcam.targets import (
     Look,
     TargetKind,
     Task,
+    kinds,
     parse,
     register_kind,
     register_task,
@@ -74,6 +76,14 @@ def test_one_registration_adds_a_kind(registries: None) -> None:
         explainer(PICTURE, target="detection=1")
     with pytest.raises(TargetError, match="with least= you may give nothing else, not class="):
         parse("least=1 class=3")
+
+
+def test_the_kinds_of_0_1_are_found_and_warn() -> None:
+    for old, new in (("Region", ClassRegion), ("Element", TensorElement)):
+        with pytest.warns(DeprecationWarning, match=f"kinds.{old} is onnxcam.targets.kinds.{new.__name__} now"):
+            assert getattr(kinds, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Sphere'"):
+        kinds.Sphere  # noqa: B018
 
 
 def test_a_kind_may_read_all_words_and_options_need_their_keys(registries: None) -> None:
@@ -130,6 +140,22 @@ def test_every_kind_is_resolved_by_a_task_and_documented() -> None:
     section = page[page.index("## Every kind") : page.index("## How the task")]
     rows = [f"| {', '.join(f'`{example}`' for example in entry.examples)} | {entry.help} |" for entry in KINDS.values()]
     assert re.findall(r"^\| .*`.*\|$", section, re.MULTILINE) == rows
+
+
+def test_the_help_of_the_command_line_names_keys_that_there_are() -> None:
+    target = get_type_hints(command, include_extras=True)["target"]
+    keys = re.findall(r"(\w+)=", target.__metadata__[0].help)
+    assert len(keys) > 4
+    assert set(keys) <= {key for entry in KINDS.values() for key in entry.readers}
+
+
+def test_a_task_inherits_the_resolvers_of_its_parent() -> None:
+    class Softer(Classes):
+        @resolves(Class)
+        def softer(self, target: Class, look: Look) -> Goal:
+            raise TargetError("softer")
+
+    assert {**Classes.resolvers, Class: Softer.softer} == Softer.resolvers
 
 
 def test_every_example_is_of_its_kind() -> None:
