@@ -15,7 +15,7 @@ from onnxcam import preprocess
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import OnnxcamError
-from onnxcam.media.volume import KINDS
+from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
@@ -118,7 +118,7 @@ def _inspect_input(found: ModelReport, model: ir.Model, path: Path) -> None:
     found.without_rule = sorted({node.op_type for node in behind if (node.domain, node.op_type) not in STANDARD})
     layout = picture_layout(image)
     if layout is not None and len(layout.space) == 3:
-        found.preprocess = f"of a volume, by its numbers: one of {', '.join(KINDS)}"
+        found.preprocess = f"of a volume, by its numbers: one of {', '.join(SCALINGS)}"
         return
     spec = preprocess.TensorSpec.of(image)
     taken, warnings = preprocess.resolve(None, spec, path=path, metadata=model.metadata_props, graph_hint=image)

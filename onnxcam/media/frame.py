@@ -1,16 +1,18 @@
-"""Where a tensor lies over its picture."""
+"""The part of an image that a tensor covers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+__all__ = ["Frame"]
+
 
 @dataclass(frozen=True)
 class Frame:
-    """The rectangle of the picture that the tensor covers, in the picture's pixels.
+    """The rectangle that the tensor covers, in pixels of the image.
 
-    (x0, y0) is the top left corner of the tensor's first pixel, (x1, y1) the bottom right one of its last. A
-    padded tensor covers more than the picture, so the rectangle may exceed it.
+    (x0, y0) is the top left corner of the tensor's first pixel, (x1, y1) the bottom right corner of its last. It may
+    exceed the image, if the tensor is padded.
     """
 
     x0: float

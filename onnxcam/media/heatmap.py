@@ -1,4 +1,4 @@
-"""Raw map -> what a person looks at: scaled to [0, 1], laid over the picture, coloured, boxed."""
+"""Heat maps for display: normalise a raw map, resize it to the image, colour it, overlay it and draw boxes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ from numpy.typing import NDArray
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
 
+__all__ = [
+    "COLORMAPS",
+    "Colour",
+    "Corners",
+    "Map",
+    "box",
+    "boxes",
+    "colorize",
+    "enlarge",
+    "flat",
+    "normalize",
+    "outlined",
+    "overlay",
+    "peak",
+    "sentence",
+]
+
 Map = NDArray[np.float32]
 Corners: TypeAlias = tuple[int, int, int, int]
 Colour: TypeAlias = tuple[int, int, int]
@@ -20,14 +37,14 @@ COLORMAPS = ("jet", "turbo", "viridis", "inferno", "hot", "gray")
 
 
 def flat(raw: Map, channel: int | None, *, signed: bool = False) -> Map:
-    """Return a map [h, w] of *raw*: of a map of the input's shape the largest |value| over its channels, or the sum."""
+    """Reduce the channels of *raw* to [h, w]: the largest |value|, or the sum if *signed*; no *channel*: *raw*."""
     if channel is None:
         return raw
     return (raw.sum(axis=channel) if signed else np.abs(raw).max(axis=channel)).astype(np.float32)
 
 
 def normalize(raw: Map, *, signed: bool = False) -> Map:
-    """Return ReLU(raw) / max: in [0, 1], and all zero where nothing is positive; *signed*: raw / max |raw|."""
+    """Return ReLU(raw) / max, in [0, 1], zero if no value is positive; *signed*: raw / max |raw|, in [-1, 1]."""
     if signed:
         return (raw / max(float(np.abs(raw).max(initial=0)), 1e-38)).astype(np.float32)
     positive = np.maximum(raw, 0)
@@ -36,12 +53,12 @@ def normalize(raw: Map, *, signed: bool = False) -> Map:
 
 
 def enlarge(raw: Map, frame: Frame, size: tuple[int, int]) -> Map:
-    """Return *raw* [h, w] at the picture's *size* (H, W), bilinearly, zero where the tensor shows nothing of it."""
+    """Resize *raw* [h, w] bilinearly to the image's *size* (H, W); zero where the tensor does not cover the image."""
     import cv2
 
     (h, w), (height, width) = raw.shape, size
     scale_x, scale_y = w / (frame.x1 - frame.x0), h / (frame.y1 - frame.y0)
-    # Pixel centres: column c of the picture lies at (c + ½ - x0) scale - ½ of the map.
+    # Pixel centres: column c of the image is column (c + ½ - x0) scale - ½ of the map.
     to_map = np.array(
         [
             [scale_x, 0, (0.5 - frame.x0) * scale_x - 0.5],
@@ -53,14 +70,14 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int]) -> Map:
         raw.astype(np.float32), to_map, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     for axis, (start, end) in enumerate(((frame.y0, frame.y1), (frame.x0, frame.x1))):
-        along = large.swapaxes(0, axis)  # the centre of pixel i, i + ½, is seen from start to end
+        along = large.swapaxes(0, axis)  # the centre of pixel i is i + ½
         along[: max(0, math.ceil(start - 0.5))] = 0
         along[max(0, math.floor(end + 0.5)) :] = 0
     return np.asarray(large, np.float32)
 
 
 def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Return *heat*, in [0, 1], as colours, uint8 [H, W, 3] RGB; where it has both signs, from blue to red."""
+    """Return *heat*, in [0, 1], as colours, uint8 RGB [H, W, 3]; from blue to red if it has negative values."""
     import cv2
 
     if heat.min(initial=0) < 0:
@@ -82,9 +99,9 @@ def _diverging(heat: Map) -> NDArray[np.uint8]:
 
 
 def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Return *image* with the coloured *heat* over it: ``alpha`` of the heat, ``1 - alpha`` of the image.
+    """Blend *image* with the coloured *heat*: ``alpha`` of the heat, ``1 - alpha`` of the image.
 
-    A heat of both signs covers the less the nearer it is to zero.
+    The colours of a signed heat are more transparent near zero.
     """
     weight = alpha * np.sqrt(np.abs(heat))[..., None] if heat.min(initial=0) < 0 else alpha
     mixed = weight * colorize(heat, colormap) + (1 - weight) * image
@@ -92,7 +109,7 @@ def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: s
 
 
 def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Return *words* in a row on white, each on the colour of its value in *heat*, uint8 [H, W, 3] RGB."""
+    """Draw *words* in a row, each on the colour of its value in *heat*, uint8 RGB [H, W, 3]."""
     import cv2
 
     font, height = cv2.FONT_HERSHEY_SIMPLEX, 44
@@ -109,7 +126,7 @@ def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str 
 def box(heat: Map, threshold: float = 0.15) -> Corners | None:
     """Return the box (x1, y1, x2, y2) around the largest connected part above *threshold* of the maximum.
 
-    x2 and y2 are one past the last pixel. None where the map is zero. So do the CAM papers locate objects
+    x2 and y2 are one past the last pixel. None if the map is zero. The CAM papers locate objects in this way
     (1512.04150, 1610.02391: 15 % of the maximum).
     """
     return next(iter(boxes(heat, threshold)), None)
@@ -118,7 +135,7 @@ def box(heat: Map, threshold: float = 0.15) -> Corners | None:
 def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[Corners]:
     """Return the boxes around all connected parts above *threshold* of the maximum, the largest part first.
 
-    Parts smaller than *least* of the picture are left out.
+    Parts smaller than *least*, a share of the image's area, are left out.
     """
     import cv2
 
@@ -132,7 +149,7 @@ def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[Corner
 
 
 def outlined(image: NDArray[np.uint8], corners: Sequence[Sequence[float]], colour: Colour) -> NDArray[np.uint8]:
-    """Return *image* with rectangles in *colour*, edged in black so that they show on any ground."""
+    """Draw rectangles on *image* in *colour*, with a black edge so that they are visible on any background."""
     import cv2
 
     drawn, width = image.copy(), max(1, round(min(image.shape[:2]) / 150))

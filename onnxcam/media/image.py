@@ -1,4 +1,4 @@
-"""Picture file ↔ uint8 RGB array: the only place that decodes and encodes pictures."""
+"""Decode image files to uint8 RGB arrays and encode them; no other file does."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ from onnxcam.stderr import silence
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
 
 MAX_PIXELS = 2**28
-"""Larger pictures are refused before they are unpacked: a file of a few kilobytes can ask for gigabytes."""
+"""Images with more pixels are refused before decoding: a file of a few kilobytes can decode to gigabytes."""
 
 MAX_BYTES = 2**31 - 1
-"""Larger files are refused before they are read."""
+"""Larger files, in bytes, are refused before reading."""
 
 _ACCEPTED = "give a file name, or a uint8 array [H, W, 3] in RGB order or [H, W] in grey"
 
-# OpenCV reads this once, when it is loaded. `image_headers.size` covers the case that somebody loaded it before.
+# OpenCV reads this once, when it is loaded. `image_headers.size` covers an OpenCV that was loaded before.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
 def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the picture as uint8 RGB [H, W, 3].
+    """Return the image in a file or array as uint8 RGB [H, W, 3].
 
-    Files are turned upright by their EXIF orientation, grey becomes three equal channels, transparency is
-    laid over white, 16-bit and floating pictures are scaled to 8 bits. Arrays are taken as RGB and not
-    copied.
+    Files are rotated by their EXIF orientation, grey becomes three equal channels, transparency is blended with white,
+    and 16-bit and floating values are scaled to 8 bits. Arrays are RGB and are not copied.
 
-    Raises ImageError for what is no picture, is damaged or has more than MAX_PIXELS pixels.
+    Raises ImageError for anything that is not an image, is damaged or has more than MAX_PIXELS pixels.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -51,9 +50,9 @@ def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def each(source: Any) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pictures of *source*, as `read` does: a folder, a file, an array, a list of these, or None for none.
+    """Yield the images of *source*, as `read` does: a folder, a file, an array, a list of these, or None for none.
 
-    Of a folder the files that look like pictures are read, in order of their names; ImageError where none does.
+    The image files of a folder are read in the order of their names; ImageError if there are none.
     """
     import cv2
 
@@ -71,15 +70,15 @@ def each(source: Any) -> Iterator[NDArray[np.uint8]]:
 
 
 def read_hashed(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], str]:
-    """Return the picture in a file, as `read` does, and the SHA-256 of the file's bytes."""
+    """Return the image in a file, as `read` does, and the SHA-256 of the file's bytes."""
     data = load(path)
     return decode(data, path), hashlib.sha256(data).hexdigest()
 
 
 def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
-    """Write *rgb*, uint8 [H, W, 3], as the kind of file that the suffix names (``.png``, ``.jpg``, …).
+    """Write *rgb*, uint8 [H, W, 3], in the format of the suffix (``.png``, ``.jpg``, …), completely or not at all.
 
-    The file appears complete or not at all. Raises OutputError.
+    Raises OutputError.
     """
     import cv2
 
@@ -104,7 +103,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def load(path: str | os.PathLike[str]) -> bytes:
-    """Return what the file of a picture holds, for `decode`; ImageError where it cannot be read."""
+    """Return the bytes of an image file, for `decode`; ImageError if it cannot be read."""
     data = paths.read_bytes(path, ImageError, "picture", MAX_BYTES)
     if not data:
         raise ImageError(f"{path}: the file is empty; copy the picture again")
@@ -112,7 +111,7 @@ def load(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Return the picture in the file *data*, called *path* in messages, as `read` does."""
+    """Return the image in the bytes *data*, as `read` does; messages name it *path*."""
     path = Path(path)
     _check_size(data, path)
     try:
@@ -194,7 +193,7 @@ def _orientation(data: bytes) -> int:
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """Find tag 0x0112 in the first directory of an EXIF block, which is a small TIFF file."""
+    """Return tag 0x0112 of the first directory of an EXIF block, which is a small TIFF file; 1 if missing."""
     order = "<" if tiff[:2] == b"II" else ">"
     try:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
@@ -203,13 +202,13 @@ def _exif_orientation(tiff: bytes) -> int:
             tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if tag == 0x0112 and 1 <= value <= 8:
                 return int(value)
-    except struct.error:  # a damaged block says nothing about the picture
+    except struct.error:  # a damaged block gives no orientation
         pass
     return 1
 
 
 def _turn(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: 5 to 8 are transposed, and each pair or quartet is mirrored its own way."""
+    """Undo an EXIF orientation: 5 to 8 are transposed, others mirrored vertically, horizontally or both."""
     if orientation >= 5:
         picture = picture.transpose(1, 0, 2)
     vertical, horizontal = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)

@@ -1,4 +1,4 @@
-"""Which picture files words name: a file, a folder, a pattern, or a list of any of these."""
+"""Find image files by name: a file, a folder, a pattern, or a list of any of these."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from onnxcam import paths
 from onnxcam.errors import ImageError
 from onnxcam.paths import shown
 
+__all__ = ["MAX_DEPTH", "MAX_FILES", "SUFFIXES", "files"]
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""What names of pictures end with, in any case; of a folder only these are taken."""
+"""Suffixes of image files, in lower or upper case; other files of a folder are ignored."""
 
 MAX_FILES = 2**22
-"""More pictures are refused: a few lists that name one another can stand for any number."""
+"""More images are refused: a few lists that name each other can expand to any number."""
 MAX_DEPTH = 16
-"""Lists may name lists, so deep."""
+"""The largest depth of lists that name lists."""
 
 _Key: TypeAlias = "tuple[str, str]"
 
 
 def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return the picture files that *sources* name, in their order, each as often as it is named.
+    """Return the image files that *sources* name, in their order, each as often as it is named.
 
-    A source is a file; a folder, of which and of whose subfolders all with the name of a picture (`SUFFIXES`) are
-    taken, sorted; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with a source a line, as
-    ``"list.txt"`` or ``"@list"``, whose names may also be relative to where it lies. Files are not opened: whether they
-    are pictures tells `read`. ImageError where a source is not there, a list names itself, or all together hold none,
-    or more than `MAX_FILES`.
+    A source is a file; a folder, whose image files (`SUFFIXES`), also in subfolders, are taken in sorted order; a
+    pattern such as ``"photos/**/*.jpg"``; or a list, a text file with one source per line, as ``"list.txt"`` or
+    ``"@list"``, whose names may be relative to its folder. Files are not opened.
+
+    Raises:
+        ImageError: a source does not exist, a list names itself, or there are no files or more than `MAX_FILES`.
 
     Example:
         >>> files(["photos", "more/*.png", "@list"])
@@ -44,7 +47,7 @@ def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 class _Finder:
-    """Reads each list once, however often it is named."""
+    """Resolves sources; reads each list once."""
 
     def __init__(self) -> None:
         self._read: dict[_Key, list[str]] = {}
@@ -67,7 +70,7 @@ class _Finder:
         if not found and beside is None:
             what = "no file is called like this" if glob.has_magic(source) else "no such file or folder"
             raise ImageError(f"{shown(source)}: {what}; check the name")
-        return sorted(found) or [source]  # of a list of thousands one name may be wrong: `read` says it
+        return sorted(found) or [source]  # one wrong name in a list is reported when it is read
 
     def _listed(self, path: Path) -> list[str]:
         paths.check_file(path, ImageError, "list of pictures")
@@ -108,7 +111,7 @@ def _in_folder(folder: Path) -> list[str]:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    """Yield the files that *pattern* names, as `glob` does, but look at each folder once, however links lead to it."""
+    """Yield the files that match *pattern*, as `glob` does, but visit each folder once, even through links."""
     anchor, seen = Path(pattern).anchor, set()
     rest = [(anchor, tuple(Path(pattern).parts[bool(anchor) :]))]
     while rest:
@@ -127,7 +130,7 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def _inside(folder: str, pattern: str, kind: paths.Kind) -> list[str]:
-    """Return what of that *kind* in *folder* is called like *pattern*; hidden things only where it says so."""
+    """Return the entries of *kind* in *folder* that match *pattern*; hidden ones only for a pattern with a dot."""
     if not glob.has_magic(pattern):
         names = [pattern]
     else:

@@ -1,4 +1,4 @@
-"""What the header of a picture file promises, read before anything is unpacked: its size, its parts."""
+"""Read the headers of image files: size and chunks, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+__all__ = ["Size", "is_jpeg", "is_png", "png_chunks", "size"]
+
 Size = tuple[int, int]
 
 
 def size(data: bytes) -> Size | None:
-    """Return (width, height) as the file states it, None where it is of a kind that is not known here."""
+    """Return (width, height) from the header; None for an unknown format."""
     for magic, read in _READERS.items():
         if data.startswith(magic):
             with suppress(struct.error, IndexError):
@@ -21,12 +23,12 @@ def size(data: bytes) -> Size | None:
 
 
 def is_png(data: bytes) -> bool:
-    """Return whether the file says that it is a PNG."""
+    """Return whether *data* starts as a PNG file."""
     return data.startswith(_PNG)
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Return whether the file says that it is a JPEG."""
+    """Return whether *data* starts as a JPEG file."""
     return data.startswith(_JPEG)
 
 
@@ -51,7 +53,7 @@ def _jpeg(data: bytes) -> Size | None:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
             height, width = struct.unpack_from(">HH", data, at + 5)
             return width, height
-        at += 1 if marker == 0xFF else 2 + length  # any number of 0xFF may stand before a marker
+        at += 1 if marker == 0xFF else 2 + length  # any number of 0xFF may precede a marker
     return None
 
 

@@ -1,4 +1,4 @@
-"""NumPy's files → arrays of numbers. What their headers promise is checked before memory is taken; no pickles."""
+"""Read .npy and .npz files of numbers. Sizes are checked before memory is allocated; pickles are refused."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from onnxcam import paths
 from onnxcam.errors import OnnxcamError
 from onnxcam.text import first_line
 
+__all__ = ["MAX_NUMBERS", "SUFFIXES", "check_size", "read"]
+
 SUFFIXES = (".npy", ".npz")
 MAX_NUMBERS = 2**28
-"""Larger arrays are refused: an .npz file of a few kilobytes can ask for gigabytes."""
+"""Larger arrays are refused: an .npz file of a few kilobytes can unpack to gigabytes."""
 _MAX_BYTES = 16 * MAX_NUMBERS
 
 
 def read(path: Path, error: type[OnnxcamError]) -> NDArray[Any]:
-    """Return the numbers in an .npy file, or an .npz file of one array; *error* where there are none."""
+    """Return the array in an .npy file, or in an .npz file of one array; raise *error* for anything else."""
     content = paths.read_bytes(path, error, "array", _MAX_BYTES)
     try:
         return (_unzipped if content.startswith(b"PK") else _array)(io.BytesIO(content), path, error)
     except OnnxcamError:
         raise
-    except Exception as found:  # zip, zlib and NumPy raise what their readers happen to
+    except Exception as found:  # zip, zlib and NumPy raise errors of many types
         why = first_line(found)
         raise error(f"{path}: cannot be read as an array ({why}); save it with numpy.save again") from None
 
 
 def check_size(shape: tuple[int, ...], path: str | os.PathLike[str], error: type[OnnxcamError]) -> None:
-    """Raise *error* where an array of *shape* is too large."""
+    """Raise *error* if an array of *shape* is too large."""
     if math.prod(shape) > MAX_NUMBERS:
         size = " x ".join(map(str, shape))
         raise error(f"{path}: an array of {size} is above the limit of {MAX_NUMBERS} numbers (2^28); scale it down")

@@ -1,4 +1,4 @@
-"""Arrays at another size, of any number of axes."""
+"""Resize arrays of any number of axes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Array", "resized"]
+
 Array: TypeAlias = NDArray[Any]
 
 
 def resized(array: Array, size: Sequence[int]) -> Array:
-    """Return *array* [*space] at *size*, linearly along each axis; pixel centres stay, edges go on."""
-    for length in size:  # the first axis goes last, and so on around
+    """Resize *array* [*space] to *size* by linear interpolation with half-pixel centres and repeated edges."""
+    for length in size:  # each step moves the first axis to the end
         old = array.shape[0]
         array = (array.reshape(old, -1).T @ _linear(old, length)).reshape(*array.shape[1:], length)
     return array

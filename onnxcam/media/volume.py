@@ -1,4 +1,4 @@
-"""Volumes: NIfTI and NumPy files ↔ arrays, and what a person looks at: slices through the place of interest."""
+"""Volumes: read NIfTI and NumPy files, scale them for a model, and draw slices through the peak of a map."""
 
 from __future__ import annotations
 
@@ -17,25 +17,39 @@ from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
 from onnxcam.media import heatmap, numpy_files
 from onnxcam.text import first_line
 
+__all__ = [
+    "NIFTI",
+    "SCALINGS",
+    "SHOWN",
+    "Volume",
+    "VolumeScaling",
+    "VolumeSource",
+    "guess",
+    "overlay",
+    "read",
+    "scaling",
+    "write",
+]
+
 VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 
 NIFTI = (".nii", ".nii.gz")
-_MAX_START = 2**26  # bytes of notes between a NIfTI header and the numbers
+_MAX_START = 2**26  # bytes of extensions between a NIfTI header and the values
 _LARGEST = 1e30
-SHOWN = 256  # small volumes are shown about so high
+SHOWN = 256  # height, in pixels, to which small volumes are enlarged
 _ACCEPTED = "give a NIfTI file (.nii, .nii.gz), an .npy or .npz file, or an array [D, H, W]"
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Numbers on a grid of three axes, [D, H, W] in the file's own order, and where the grid lies in the scanner."""
+    """Values [D, H, W] in the file's own order of axes, and the position of the grid in the scanner."""
 
     data: NDArray[Any]
-    affine: NDArray[np.float64] | None = None  # 4 × 4, of NIfTI files
+    affine: NDArray[np.float64] | None = None  # [4, 4], of NIfTI files
 
 
 def read(source: VolumeSource) -> Volume:
-    """Return the volume in a file or an array; ImageError for what is none."""
+    """Return the volume in a file or an array; ImageError for anything else."""
     if isinstance(source, Volume):
         return source
     if isinstance(source, np.ndarray):
@@ -60,7 +74,7 @@ def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
 
 def _read_nifti(path: Path) -> Volume:
     nibabel = _nibabel()
-    nibabel.imageglobals.logger.disabled = True  # it prints what it mends
+    nibabel.imageglobals.logger.disabled = True  # it prints repairs
     try:
         _check_start(path)
         image = nibabel.load(path)
@@ -69,14 +83,14 @@ def _read_nifti(path: Path) -> Volume:
             data, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, np.float64)
     except ImageError:
         raise
-    except Exception as error:  # nibabel raises what its readers happen to
+    except Exception as error:  # nibabel raises errors of many types
         why = first_line(error)
         raise ImageError(f"{path}: no NIfTI file, or a damaged one ({why})") from None
     return Volume(_checked(data, str(path)), affine)
 
 
 def _check_start(path: Path) -> None:
-    """Refuse a file whose numbers start far behind the header: all that lies between would be unpacked."""
+    """Refuse a file whose values start far after the header: all bytes before them would be unpacked."""
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         head = file.read(544)
     for order in "<>":
@@ -108,10 +122,10 @@ def _nibabel() -> Any:
 
 @dataclass(frozen=True)
 class VolumeScaling:
-    """How a volume becomes the model's tensor [1, 1, D, H, W].
+    """The conversion of a volume to the model's tensor [1, 1, D, H, W].
 
-    ``unit``: 0..255 to 0..1; ``minmax``: its own least and largest value to 0..1; ``zscore``: less its mean, by its
-    standard deviation; ``raw``: as it is.
+    ``unit``: 0..255 to 0..1; ``minmax``: its minimum and maximum to 0 and 1; ``zscore``: minus its mean, divided by its
+    standard deviation; ``raw``: unchanged.
     """
 
     kind: str
@@ -119,7 +133,7 @@ class VolumeScaling:
     channel: int = 1
 
     def __call__(self, data: NDArray[Any]) -> NDArray[Any]:
-        """Return *data* scaled, with the axes of pictures and channels."""
+        """Return *data* scaled, with batch and channel axes."""
         x = data.astype(np.float64)
         if self.kind == "unit":
             x = x / 255
@@ -130,28 +144,30 @@ class VolumeScaling:
         return np.ascontiguousarray(np.expand_dims(x.astype(self.dtype)[None], self.channel))
 
 
-KINDS = ("unit", "minmax", "zscore", "raw")
+SCALINGS = ("unit", "minmax", "zscore", "raw")
 
 
 def scaling(spec: object, dtype: np.dtype[Any], channel: int) -> VolumeScaling | None:
-    """Return what *spec* means, None for None; PreprocessError for an unknown one."""
+    """Return the scaling named *spec*, None for None; PreprocessError for an unknown name."""
     if spec is None:
         return None
-    if spec not in KINDS:
-        known = ", ".join(KINDS)
-        raise PreprocessError(f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), KINDS)}")
+    if spec not in SCALINGS:
+        known = ", ".join(SCALINGS)
+        raise PreprocessError(
+            f"a volume's preprocessing is one of {known}, not {spec!r}.{nearest(str(spec), SCALINGS)}"
+        )
     return VolumeScaling(str(spec), dtype, channel)
 
 
 def guess(data: NDArray[Any], dtype: np.dtype[Any], channel: int) -> VolumeScaling:
-    """Return the scaling that the numbers of a volume suggest."""
+    """Return the scaling that the values of a volume suggest."""
     if dtype.kind in "iu" or (data.dtype.kind == "f" and data.min() >= -1 and data.max() <= 1):
         return VolumeScaling("raw", dtype, channel)
     return VolumeScaling("unit" if data.dtype == np.uint8 else "zscore", dtype, channel)
 
 
 def overlay(data: NDArray[Any], heat: NDArray[np.float32], alpha: float, colormap: str) -> NDArray[np.uint8]:
-    """Return three slices, one across each axis through the largest value of *heat*, side by side, uint8 RGB."""
+    """Return three slices side by side, one per axis through the largest |value| of *heat*, uint8 RGB [h, w, 3]."""
     low, high = np.percentile(data, (1, 99))
     grey = np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
     peak = np.unravel_index(int(np.argmax(np.abs(heat))), heat.shape)

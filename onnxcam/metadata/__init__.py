@@ -1,1 +1,1 @@
-"""What travels in or beside a model file: the card, labels, JSON of other tools, and the names that are ours."""
+"""Metadata in or beside a model file: the card, class names, JSON of other tools, and onnxcam's reserved names."""

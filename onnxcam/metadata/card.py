@@ -1,4 +1,4 @@
-"""The card: what a model says of itself to onnxcam, as one JSON in its metadata (docs/card.md)."""
+"""The card: a model's description for onnxcam, one JSON object in its metadata (docs/card.md)."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from typing import Any
 
 import onnx_ir as ir
 
+__all__ = ["CLASSIFIERS", "KEY", "SCHEMA", "TASKS", "Card"]
+
 KEY = "onnxcam"
 SCHEMA = 1
 
-CLASSIFIERS = ("multi-class", "multi-label")  # the latter where classes do not exclude each other
+CLASSIFIERS = ("multi-class", "multi-label")
+"""Tasks of classifiers; the classes of a multi-label one do not exclude each other."""
 TASKS = [*CLASSIFIERS, "detection", "segmentation", "embedding", "text", "caption", "answer", "image"]
-"""What a model does (docs/card.md says what its output is)."""
+"""Values of `task` (docs/card.md); `onnxcam.targets.register_task` adds more."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What travels inside a model. Nothing of it is needed; what is there is believed before any guess."""
+    """The description of a model. Every part is optional, and takes precedence over a guess."""
 
     task: str | None = None  # one of `TASKS`
-    preprocess: str | None = None  # a spelling of docs/preprocess.md
-    labels: Sequence[str] = ()  # one name a class, letter, word or answer, in the order of the scores
-    vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of each input of words: index: word
-    layers: Mapping[str, str] = field(default_factory=dict)  # tensor: the innermost layer of the framework that made it
-    producer: Mapping[str, str] = field(default_factory=dict)  # who made the file: {"onnxcam": "0.1.0", …}
+    preprocess: str | None = None  # as in docs/preprocess.md
+    labels: Sequence[str] = ()  # one name per class, letter, word or answer, in the order of the scores
+    vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by input of words: the word of each index
+    layers: Mapping[str, str] = field(default_factory=dict)  # by tensor: the innermost layer of the framework
+    producer: Mapping[str, str] = field(default_factory=dict)  # tools and versions: {"onnxcam": "0.1.0", …}
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Card:
-        """Read the card in a model's *metadata*; an empty one where there is none that this version understands.
+        """Read the card in a model's *metadata*; an empty card if there is none, or one of another schema.
 
-        A part of another form than expected is passed over.
+        A part of another form than expected is ignored.
         """
         try:
             found = json.loads(metadata.get(KEY, ""))
@@ -43,12 +46,12 @@ class Card:
         return cls(**{part.name: found[part.name] for part in fields(cls) if _fits(part.name, found.get(part.name))})
 
     def put(self, model: ir.Model) -> None:
-        """Write the card into the metadata of *model*. Parts that are empty are left out."""
+        """Write the card into the metadata of *model*, without empty parts."""
         parts = {name: value for name, value in asdict(self).items() if value}
         model.metadata_props[KEY] = json.dumps({"schema": SCHEMA, **parts}, ensure_ascii=False)
 
     def kept(self, model: ir.Model) -> Card:
-        """Return the card with the layers of those tensors only that *model* has."""
+        """Return the card without the layers of tensors that *model* does not have."""
         made = {value.name for node in model.graph.all_nodes() for value in node.outputs}
         return replace(self, layers={tensor: layer for tensor, layer in self.layers.items() if tensor in made})
 

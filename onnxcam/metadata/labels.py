@@ -1,4 +1,4 @@
-"""Class names: where they come from, and which index a name has."""
+"""Class names: their sources, and the index of a name."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any
 
 from onnxcam import paths
 from onnxcam.errors import TargetError, nearest
-from onnxcam.metadata import sidecar as companions
+from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.literals import literal
+
+__all__ = ["ClassNames", "folded", "imagenet", "index", "places", "resolve"]
 
 
 def resolve(
@@ -25,12 +27,11 @@ def resolve(
     path: Path | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> list[str] | None:
-    """Return one name for each of *count* classes (None: of any number), or None where nobody names them.
+    """Return one name for each of *count* classes (None: any number), or None if there are no names.
 
-    The first that fits: *spec* (a file or the names themselves), what onnxcam wrote into the model's
-    *metadata*, Hugging Face's ``config.json`` near the model's *path*, Ultralytics' metadata, and for 1,000
-    classes (or 1,001 with a background class first) the names of ImageNet. Raises TargetError where *spec*
-    does not fit.
+    The first source that fits: *spec* (a file or the names), the card in the model's *metadata*, Hugging Face's
+    ``config.json`` near the model at *path*, Ultralytics' metadata, and for 1,000 classes (or 1,001 with a background
+    class first) the names of ImageNet. Raises TargetError if *spec* does not fit.
     """
     if spec is not None:
         return _explicit(spec, count)
@@ -44,7 +45,7 @@ def resolve(
 
 @dataclass(frozen=True)
 class ClassNames:
-    """What a model's classes are called: what the user says, else what travels with the file."""
+    """The sources of a model's class names: the user's *spec*, else the file's folder and metadata."""
 
     spec: str | os.PathLike[str] | Sequence[str] | None = None
     path: Path | None = None
@@ -56,7 +57,7 @@ class ClassNames:
 
     @property
     def card(self) -> Card:
-        """Return what the model says of itself."""
+        """Return the model's card."""
         return Card.of(self.metadata)
 
 
@@ -72,9 +73,9 @@ def imagenet() -> list[str]:
 
 
 def index(label: str, labels: Sequence[str]) -> int:
-    """Return the class that *label* names: the whole name, or one of its comma-separated synonyms.
+    """Return the index of the class *label*: its whole name, or one of its comma-separated synonyms.
 
-    Case does not count, underscores are spaces; of two classes with one name the first. Raises TargetError
+    Case is ignored, underscores are spaces; of two classes with the same name the first is taken. Raises TargetError
     with the nearest names.
     """
     found = places(labels).get(folded(label))
@@ -84,14 +85,14 @@ def index(label: str, labels: Sequence[str]) -> int:
 
 
 def places(labels: Sequence[str]) -> dict[str, int]:
-    """Return the index of each whole name and synonym, as `folded`; whole names go first, and earlier classes."""
+    """Return the index of each `folded` name and synonym; whole names and earlier classes take precedence."""
     whole = [(folded(name), number) for number, name in enumerate(labels)][::-1]
     synonyms = {part.strip(): number for name, number in whole for part in name.split(",")}
     return synonyms | dict(whole)
 
 
 def folded(name: str) -> str:
-    """Return *name* as names are compared."""
+    """Return *name* in the form in which names are compared."""
     return name.strip().replace("_", " ").casefold()
 
 
@@ -122,7 +123,7 @@ def _read(path: Path) -> list[str]:
 
 def _config(path: Path | None) -> Iterable[Any]:
     """Yield the names in Hugging Face's config.json: transformers' ``id2label``, timm's ``label_names``."""
-    config = companions.beside(path, "config.json")
+    config = sidecar.beside(path, "config.json")
     names = _names(config.get("id2label"))
     if names is not None and not all(name.startswith("LABEL_") for name in names):  # transformers' placeholders
         yield names

@@ -1,4 +1,4 @@
-"""The inputs and outputs that onnxcam adds to a model, by name, and the model without them."""
+"""Names of the inputs and outputs that onnxcam adds to a model, and a model without them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,44 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.subgraph import values
 
+__all__ = [
+    "ACTIVATION",
+    "AROUND",
+    "BAKED",
+    "CHOSEN",
+    "CLASS",
+    "DIRECTION",
+    "HEATMAP",
+    "MAP",
+    "OVERLAY",
+    "PICTURE",
+    "SCORE",
+    "WEIGHTS",
+    "load_bare",
+    "stamp_of",
+]
+
 CLASS = "onnxcam.class"
-"""The explanation graph's own input: the wanted class, int64 [N]."""
+"""Input of an explanation graph: the class to explain, int64 [N]."""
 WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
-"""Its input for other targets: weights over a tensor [N, …], or a direction among embeddings [N, D]."""
+"""Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
 ACTIVATION = "onnxcam.activation"
-"""The input of a model that was cut at a layer."""
+"""Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."
-"""What its other inputs begin with: tensors that go around the layer, by their own names."""
+"""Prefix of its other inputs: tensors that bypass the layer, by their own names."""
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
-"""Its own outputs: the raw map, the class that was explained [N], its score [N]."""
+"""Outputs of an explanation graph: the raw map, the explained class [N], its score [N]."""
 
 PICTURE = "picture"
-"""The input of a baked model that has the preprocessing inside."""
+"""Input of a baked model with the preprocessing inside: uint8 [N, h, w, 3]."""
 HEATMAP, OVERLAY = "heatmap", "overlay"
-"""The outputs that `bake` adds."""
+"""Outputs that `bake` adds."""
 BAKED = "onnxcam.baked"
-"""What a baked model's metadata have."""
+"""Metadata key of a baked model."""
 
 
 def stamp_of(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `bake` says of itself in a model's *metadata* (docs/web.md); nothing where no version of ours did."""
+    """Return the entry of `bake` in a model's *metadata* (docs/web.md); empty if there is none."""
     try:
         found = json.loads(metadata.get(BAKED, ""))
     except (ValueError, RecursionError):
@@ -44,15 +61,15 @@ def stamp_of(metadata: Mapping[str, str]) -> dict[str, Any]:
 def load_bare(source: ModelLike) -> ir.Model:
     """Load a model without what onnxcam added to it.
 
-    That is the outputs of `bake`, and the preprocessing inside, so that the model takes its own tensor again; and the
-    class input, with all that depends on it, if `onnxcam.instrument` gave it one. ModelError where another maker gave
-    a tensor a name that onnxcam adds.
+    It removes the outputs of `bake` and the preprocessing inside, so that the model takes its own tensor again, and the
+    class input of `onnxcam.instrument` with all nodes that depend on it. Raises ModelError if a tensor of another
+    origin has a reserved name.
     """
     model = load(source)
     _strip(model)
     taken = next((value.name for value in values(model.graph) if _is_ours(value.name or "")), None)
     if taken is not None:
-        raise ModelError(f"the model has a tensor called {taken!r}, a name that onnxcam gives itself; rename it")
+        raise ModelError(f"the model has a tensor called {taken!r}, a name that onnxcam reserves; rename it")
     return model
 
 
@@ -79,10 +96,10 @@ def _strip(model: ir.Model) -> None:
 
 
 def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:
-    """Let the tensor that the preprocessing inside makes be the input again."""
+    """Make the output of the preprocessing inside the model's input again."""
     picture = next((value for value in graph.inputs if value.name == PICTURE), None)
-    told = stamp.get("picture")
-    name = told.get("tensor") if isinstance(told, dict) else None
+    entry = stamp.get("picture")
+    name = entry.get("tensor") if isinstance(entry, dict) else None
     made = next((y for node in graph for y in node.outputs if y.name == name), None)
     if picture is None or made is None:
         return

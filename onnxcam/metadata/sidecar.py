@@ -1,4 +1,4 @@
-"""What others keep beside a model: JSON files in its folder. (What travels inside it is the `card`.)"""
+"""JSON files of other tools beside a model, such as Hugging Face's config.json."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from onnxcam import paths
 from onnxcam.errors import ModelError
+
+__all__ = ["beside"]
 
 
 def beside(path: Path | None, name: str) -> dict[str, Any]:

@@ -145,6 +145,6 @@ class VolumeModality:
         self.warn(
             f"the preprocessing is a guess: {guessed.kind!r}, because the volume is {seen.data.dtype} from "
             f"{seen.data.min():g} to {seen.data.max():g}; state preprocess= (--preprocess) as one of "
-            f"{', '.join(volume.KINDS)}"
+            f"{', '.join(volume.SCALINGS)}"
         )
         return guessed

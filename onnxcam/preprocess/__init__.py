@@ -1,12 +1,12 @@
-"""Picture → tensor.
+"""Preprocessing: from an image to the model's input tensor.
 
 ::
 
-    tensor      the model's input, as a picture sees it
-    transform   what a preprocessing is: data that turns a picture into a tensor
-    spelling    how it is spelt: presets and key=value pairs
-    sources     where it comes from: the user, metadata, files beside the model, …
-    guess       … or the graph
+    tensor_spec  the input tensor: type, layout, channels, size
+    transform    a preprocessing as data, and its application to an image
+    parser       presets and key=value pairs
+    sources      the search for a preprocessing: user, metadata, files beside the model, graph
+    baked, third_party, guess   one reader for each of these sources
 """
 
 from onnxcam.preprocess.parser import PRESETS, parse

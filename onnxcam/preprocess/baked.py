@@ -1,22 +1,24 @@
-"""Read what `bake` wrote of the preprocessing into a model (docs/web.md), into the fields of `parser.build`."""
+"""Read the preprocessing that `bake` wrote into a model's metadata (docs/web.md), as fields of `parser.build`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = ["baked"]
+
 _REST = ("interpolation", "order", "layout", "range", "mean", "std")
 
 
-def baked(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a picture becomes the model's own tensor, as the stamp *told*.
+def baked(stamp: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the preprocessing of the model's own tensor from the metadata *stamp*.
 
-    The arithmetic may be inside the file: `extras.load_bare` makes the tensor the input again.
+    If its arithmetic is inside the file, `onnxcam.metadata.reserved.load_bare` makes the tensor the input again.
     """
-    fields = {name: _tuple(told[name]) for name in ("crop", "letterbox") if told[name] is not None}
+    fields = {name: _tuple(stamp[name]) for name in ("crop", "letterbox") if stamp[name] is not None}
     if "letterbox" not in fields:
-        fields["resize"] = _tuple(told["resize"])
-    return fields | {name: _tuple(told[name]) for name in _REST}
+        fields["resize"] = _tuple(stamp["resize"])
+    return fields | {name: _tuple(stamp[name]) for name in _REST}
 
 
 def _tuple(stated: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Guess a preprocessing from the graph alone: element type, layout, and normalisation inside it."""
+"""Guess a preprocessing from the graph alone: element type, layout, and normalisation inside the graph."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.preprocess.parser import PRESETS
 from onnxcam.preprocess.tensor_spec import TensorSpec
 
-# What may stand between the input and its normalisation without changing the size of the numbers.
+__all__ = ["guess"]
+
+# Operators between the input and its normalisation that keep the range of the values.
 _TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the picture
 _TRANSPARENT |= {"Transpose", "Gather", "Slice", "Pad", "Resize"}
-_SIDE = operators(Trait.MEASURES)  # read the input's shape only
+_SIDE = operators(Trait.MEASURES)  # read the input's shape changing its values
 
 _BIG, _SMALL = 10.0, 0.1
-"""Offsets and divisors above, or factors below, are for 0..255: 127.5, 58.4, 1/255 against 0.485, 0.229."""
+"""Offsets and divisors above `_BIG`, or factors below `_SMALL`, expect 0..255: 127.5, 1/255, not 0.485."""
 
 
 def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], str]:
-    """Return the fields for `parser.build`, and in a few words what speaks for them."""
+    """Return the fields for `parser.build`, and the reason in a few words."""
     if tensor.dtype.kind in "iu":
         return _by_units(tensor) or (PRESETS["raw"], f"the input is {tensor.dtype}")
     inside = None if value is None else _takes_raw_values(value)
@@ -36,7 +38,7 @@ def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], s
 
 
 def _by_units(tensor: TensorSpec) -> tuple[dict[str, Any], str] | None:
-    """Return the preset whose numbers span what the integers of the input can stand for."""
+    """Return the preset whose range matches the real numbers that the integer input can represent; else None."""
     if tensor.units is None or tensor.dtype.itemsize > 1:
         return None
     scale, zero = tensor.units
@@ -51,14 +53,14 @@ def _by_units(tensor: TensorSpec) -> tuple[dict[str, Any], str] | None:
 
 
 def _span(preset: dict[str, Any]) -> tuple[float, float]:
-    """Return the least and the greatest number of a picture after that preprocessing."""
+    """Return the smallest and the largest value of an image after *preset*."""
     low, high = preset.get("range", (0.0, 1.0))
     mean, std = np.array(preset.get("mean", 0.0)), np.array(preset.get("std", 1.0))
     return float(((low - mean) / std).min()), float(((high - mean) / std).max())
 
 
 def _takes_raw_values(value: ir.Value) -> bool | None:
-    """Say whether the first constants after the input expect 0..255 (else 0..1); None without any."""
+    """Return whether the first constants after the input expect 0..255 (else 0..1); None if there are none."""
     found = False
     while (node := _only_consumer(value)) is not None:
         if node.op_type not in _TRANSPARENT:
@@ -78,7 +80,7 @@ def _only_consumer(value: ir.Value) -> ir.Node | None:
 
 
 def _expects_raw(node: ir.Node, value: ir.Value) -> bool | None:
-    """Judge one node of a normalisation by its constants; None where it is no such node."""
+    """Return whether one node of a normalisation expects 0..255; None for any other node."""
     if node.op_type == "BatchNormalization":
         mean, variance = (_constant(node.inputs[at]) for at in (3, 4))
         if mean is None or variance is None:

@@ -1,4 +1,4 @@
-"""How a preprocessing is spelt: ``imagenet``, ``resize=256,crop=224,mean=0.5``, ``caffe,layout=nhwc``."""
+"""Parse a preprocessing: ``imagenet``, ``resize=256,crop=224,mean=0.5``, ``caffe,layout=nhwc``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from onnxcam.errors import PreprocessError, nearest
 from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, Layout, TensorSpec, shape_text
 from onnxcam.preprocess.transform import Interpolation, Order, Preprocess, Size
 
+__all__ = ["PRESETS", "build", "check", "fields_of", "parse"]
+
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _OPEN = TensorSpec("input", np.dtype(np.float32), (None, 3, None, None), "nchw")
 
-# `fraction` is no key of the grammar: the crop is that part of the short side.
+# `fraction` is not a key for users: the crop's share of the short side.
 _HALF = {"fraction": 0.875, "mean": (0.5,), "std": (0.5,)}
 PRESETS: dict[str, dict[str, Any]] = {
     "imagenet": {"fraction": 0.875, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
@@ -33,16 +35,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     "raw": {"range": (0.0, 255.0)},
     "yolo": {"letterbox": None},  # None: the model's own size
 }
-"""What each preset sets; the rest is the default of `Preprocess`, sizes are the model's own."""
+"""Fields of each preset; other fields have the defaults of `Preprocess`, sizes are the model's own."""
 
 _RAW = {"range": (0.0, 255.0), "mean": (0.0,), "std": (1.0,)}
 
 
 def parse(text: str, tensor: TensorSpec = _OPEN) -> Preprocess:
-    """Read a preset, ``key=value`` pairs, or a preset and pairs that override it, for the input *tensor*.
+    """Parse a preset, ``key=value`` pairs, or a preset followed by pairs that override it, for the input *tensor*.
 
-    Layout, dtype and (for one channel) grey come from the model unless stated, and so do sizes; a size that
-    neither states is 224. Raises PreprocessError.
+    Layout, dtype, sizes and grey (for one channel) default to the model's; a size that neither gives is 224.
+    Raises PreprocessError.
     """
     return build(fields_of(text), tensor)
 
@@ -64,7 +66,7 @@ def build(stated: Mapping[str, Any], tensor: TensorSpec) -> Preprocess:
 
 
 def check(preprocess: Preprocess, tensor: TensorSpec) -> None:
-    """Raise PreprocessError where *preprocess* does not fit the model's input *tensor*."""
+    """Raise PreprocessError if *preprocess* does not fit the model's input *tensor*."""
     shape, channels = shape_text(tensor.shape), 1 if preprocess.order == "gray" else 3
     if channels != tensor.channels:
         order = "gray" if tensor.channels == 1 else "rgb or bgr"
@@ -99,7 +101,7 @@ def _check_size(preprocess: Preprocess, tensor: TensorSpec) -> None:
 
 
 def _geometry(fields: dict[str, Any], tensor: TensorSpec) -> dict[str, Any]:
-    """Fill in the sizes that *fields* leaves to the model, and take ``fraction`` out."""
+    """Fill in the sizes that *fields* leaves to the model, and resolve ``fraction``."""
     fraction = fields.pop("fraction", None)
     default = tuple(size or DEFAULT_SIZE for size in tensor.size)
     resize = fields.get("resize")
@@ -117,7 +119,7 @@ def _geometry(fields: dict[str, Any], tensor: TensorSpec) -> dict[str, Any]:
 
 
 def _centre(crop: Size, fraction: float) -> dict[str, Any]:
-    """Resize so that *crop* is that *fraction* of the short side; squash into a crop that is not square."""
+    """Resize so that *crop* is *fraction* of the short side; resize to the crop if that is not square."""
     if crop[0] != crop[1]:
         return {"resize": crop}
     return {"resize": int(crop[0] / fraction), "crop": crop}
@@ -135,7 +137,7 @@ def fields_of(text: str) -> dict[str, Any]:
         if key not in _KEYS:
             raise PreprocessError(_unknown(key, bool(equals)))
         if key in given:
-            raise PreprocessError(f"preprocess key '{key}' stands twice; keep one")
+            raise PreprocessError(f"preprocess key '{key}' is given twice; keep one")
         given[key] = _KEYS[key](key, value)
     if "letterbox" in given and given.keys() & {"resize", "crop"}:
         raise PreprocessError("preprocess states letterbox= together with resize= or crop=; keep one of the two ways")

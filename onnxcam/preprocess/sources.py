@@ -1,4 +1,4 @@
-"""Where a preprocessing comes from: the user, the model's metadata, files beside the model, or a guess."""
+"""Find the preprocessing of a model: from the user, its metadata, files beside it, or a guess."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
-from onnxcam.metadata import sidecar as companions
+from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.reserved import BAKED, stamp_of
 from onnxcam.preprocess.baked import baked
@@ -21,6 +21,8 @@ from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
 from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
 from onnxcam.preprocess.transform import CallablePreprocess, Picture, Preprocess
+
+__all__ = ["Spec", "resolve"]
 
 Spec = str | Preprocess | Callable[[Picture], NDArray[Any]]
 
@@ -46,10 +48,12 @@ def resolve(
 ) -> tuple[Preprocess, list[str]]:
     """Return the preprocessing for the model's *input*, and warnings.
 
-    The first of: *spec*; what `bake` and else the card say in the model's *metadata*; what Hugging Face, timm or
-    Ultralytics wrote beside the model at *path* or into its metadata; a guess from the graph behind
-    *graph_hint*, the input's value, which a warning announces. A source that does not fit the input is passed
-    over with a warning; a *spec* that does not raises PreprocessError, and so does an input for no picture.
+    Sources, in order: *spec*; the metadata of `bake` and the card in *metadata*; files of Hugging Face or timm beside
+    the model at *path*, and Ultralytics' metadata; a guess from the graph after *graph_hint*, the input's value, with a
+    warning. A source that does not fit the input is skipped with a warning.
+
+    Raises:
+        PreprocessError: *spec* does not fit the input, or the input does not take an image.
     """
     if spec is not None:
         return _explicit(spec, input), []
@@ -67,19 +71,19 @@ def resolve(
 
 
 def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
-    """Yield what there is, best first, as (its name for messages, how to read it for an input)."""
-    told = stamp_of(metadata).get("picture")  # null where only a function of Python's could say it
-    if told is not None:
-        yield f"the metadata '{BAKED}'", lambda _: baked(told)
+    """Yield the sources that exist, best first: a name for messages, and a reader for an input."""
+    stamp = stamp_of(metadata).get("picture")  # null for a preprocessing that is a Python function
+    if stamp is not None:
+        yield f"the metadata '{BAKED}'", lambda _: baked(stamp)
     text = Card.of(metadata).preprocess
     if text is not None:
         yield "the metadata 'onnxcam'", lambda _: fields_of(text)
     for name in ("preprocessor_config.json", "processor_config.json"):
-        config = companions.beside(path, name)
+        config = sidecar.beside(path, name)
         config = config.get("image_processor", config)
         if isinstance(config, dict) and config.keys() & {"image_mean", "do_resize", "do_rescale"}:
             yield name, partial(hugging_face, config)
-    pretrained = companions.beside(path, "config.json").get("pretrained_cfg")
+    pretrained = sidecar.beside(path, "config.json").get("pretrained_cfg")
     if isinstance(pretrained, dict):
         yield "config.json (timm)", partial(timm, pretrained)
     if "stride" in metadata and ("task" in metadata or "names" in metadata):
@@ -87,7 +91,7 @@ def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def _without_values(fields: Fields, tensor: TensorSpec) -> Fields:
-    """Drop the normalisation where the model takes integers of unknown units: it was written for the float model."""
+    """Drop the normalisation if the input holds integers of unknown scale: it was written for the float model."""
     if tensor.normalises:
         return fields
     return {key: value for key, value in fields.items() if key not in ("mean", "std", "range")}

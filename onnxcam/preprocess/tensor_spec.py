@@ -1,4 +1,4 @@
-"""The model's input as a picture sees it: element type, layout, channels and size."""
+"""The image input of a model: element type, layout, channels and size."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ import onnx_ir as ir
 from onnxcam.errors import PreprocessError
 from onnxcam.graph.quantisation import units
 
+__all__ = ["DEFAULT_SIZE", "Dim", "TensorSpec", "layout_of", "shape_text"]
+
 Layout = Literal["nchw", "nhwc"]
 Dim = int | str | None
 
 DEFAULT_SIZE = 224
-"""The height or width where neither the preprocessing nor the model states one."""
+"""Height and width, in pixels, if neither the preprocessing nor the model gives one."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model's picture input. A dim is a number, or a name or None where the model leaves it open."""
+    """The image input of a model. A dim is a number, or a name or None if the model does not fix it."""
 
     name: str
     dtype: np.dtype
     shape: tuple[Dim, ...]
     layout: Layout
-    units: tuple[float, int] | None = None  # scale and zero point, where the graph says what its integers mean
+    units: tuple[float, int] | None = None  # scale and zero point of integers, if the graph gives them
 
     @classmethod
     def of(cls, value: ir.Value) -> TensorSpec:
-        """Describe a graph input. Raises PreprocessError where a picture cannot become such a tensor."""
+        """Describe a graph input. Raises PreprocessError if it cannot take an image."""
         name = value.name or ""
         if value.shape is None or value.dtype is None:
             raise PreprocessError(f"input '{name}' states no shape and type; pass a tensor to `attribute` instead")
@@ -45,7 +47,7 @@ class TensorSpec:
 
     @classmethod
     def make(cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None) -> TensorSpec:
-        """Build a spec whose layout, unless given, is found by `layout_of`. Raises PreprocessError."""
+        """Return a spec; the default layout is that of `layout_of`. Raises PreprocessError."""
         if len(shape) != 4:
             raise PreprocessError(
                 f"input '{name}' {shape_text(shape)} is no picture, which has 4 dims; "
@@ -61,7 +63,7 @@ class TensorSpec:
 
     @property
     def channels(self) -> int:
-        """1 or 3, and 3 where the model leaves it open. Raises PreprocessError for any other number."""
+        """1 or 3; 3 if the model does not fix it. Raises PreprocessError for another number."""
         found = self.shape[1 if self.layout == "nchw" else 3]
         if isinstance(found, int) and found not in (1, 3):
             raise PreprocessError(
@@ -72,21 +74,21 @@ class TensorSpec:
 
     @property
     def size(self) -> tuple[int | None, int | None]:
-        """(height, width) in pixels, None where the model leaves it open."""
+        """(height, width) in pixels; None if the model does not fix it."""
         height, width = self.shape[2:] if self.layout == "nchw" else self.shape[1:3]
         return (height if isinstance(height, int) else None, width if isinstance(width, int) else None)
 
     @property
     def normalises(self) -> bool:
-        """Whether range, mean and std apply: to real numbers, as floats or in known units."""
+        """Whether range, mean and std apply: to floats, and to integers of known scale."""
         return self.dtype.kind not in "iu" or self.units is not None
 
 
 def layout_of(shape: tuple[Dim, ...]) -> Layout:
-    """Say which axis of a 4-D shape holds the channels.
+    """Return the layout of a 4-D shape.
 
-    The one of dim 1 and dim 3 that is 3, else 1, else 4; where no dim tells, a channel count that is left
-    open is sought on the side whose spatial dims are not fixed; else nchw.
+    The channel axis is the one of axes 1 and 3 with length 3, else 1, else 4. If neither has, it is axis 3 if axis 1 is
+    fixed and axis 3 is not; else axis 1.
     """
     for channels in (3, 1, 4):
         if channels in (shape[1], shape[3]):
@@ -95,12 +97,12 @@ def layout_of(shape: tuple[Dim, ...]) -> Layout:
 
 
 def shape_text(shape: tuple[Dim, ...]) -> str:
-    """Write a shape as users know it: ``1x3xHxW``, with ``?`` for a nameless dim."""
+    """Write a shape for messages: ``1x3xHxW``, with ``?`` for a dim without a name."""
     return "x".join("?" if dim is None else str(dim) for dim in shape)
 
 
 def _layout_by_use(value: ir.Value) -> Layout | None:
-    """A model that first transposes its input to nchw says its layout, whatever its shape."""
+    """Return nhwc for an input that the model first transposes to nchw; else None."""
     for node in value.consumers():
         perm = node.attributes.get_ints("perm", None) if node.op_type == "Transpose" else None
         if perm is not None and tuple(perm) == (0, 3, 1, 2):

@@ -1,7 +1,7 @@
-"""Read what Hugging Face, timm and Ultralytics write about a model, into the fields of `parser.build`.
+"""Read the preprocessing that Hugging Face, timm and Ultralytics write beside a model, as fields of `parser.build`.
 
-Their files are JSON of any shape, so a reader may raise PreprocessError for what no `Preprocess` can express,
-or whatever Python raises for a file of another form; `sources` passes both over.
+A reader raises PreprocessError for what no `Preprocess` can express, and any Python error for a file of another form;
+`sources` skips both.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from onnxcam.metadata.literals import literal
 from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.transform import Size
 
+__all__ = ["LONGEST", "Fields", "hugging_face", "timm", "ultralytics"]
+
 Fields = dict[str, Any]
 
 LONGEST = 2**15
-"""The longest side of a picture that a file may ask for."""
+"""The longest side of an image, in pixels, that a file may require."""
 
-# By PIL's numbers. Lanczos (1) and Hamming (5) have no counterpart; the nearest stand in.
+# By PIL's numbers. Lanczos (1) and Hamming (5) have no counterpart; the nearest filter replaces them.
 _PIL_FILTERS = ("nearest", "bicubic", "bilinear", "bicubic", "area", "bilinear")
 _SQUASHING = ("ViT", "DeiT", "Beit")  # Hugging Face's processors that read an integer size as a square
 
@@ -43,7 +45,7 @@ def _hf_geometry(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
     if config.get("do_center_crop"):
         fields.setdefault("crop", _hf_size(config.get("crop_size") or config["size"]))
     if isinstance(fields["resize"], int) and "crop" not in fields and not is_open:
-        return {}  # sizes that follow the picture, in a file exported for one size: squash into that
+        return {}  # sizes depend on the image, but the file was exported for one size: resize to that
     return fields
 
 
@@ -57,7 +59,7 @@ def _hf_resize(config: Mapping[str, Any], size: Any) -> Fields:
     if isinstance(size, int) and (not crops or kind.startswith(_SQUASHING)):
         return {"resize": (size, size)}
     short = int(size["shortest_edge"] if isinstance(size, dict) else size)
-    if kind.startswith("ConvNext"):  # the centre below 384, from there on the whole picture
+    if kind.startswith("ConvNext"):  # a centre crop below 384, the whole image from 384
         resize = int(short / (config.get("crop_pct") or 224 / 256))
         return {"resize": resize if short < 384 else (short, short), "crop": (short, short)}
     fraction = 224 / 256 if kind.startswith("Levit") else config.get("crop_pct") or 1
@@ -85,7 +87,7 @@ def _hf_size(size: Any) -> Size:
 
 
 def timm(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
-    """Read the ``pretrained_cfg`` of timm's ``config.json``; a size that the model fixes goes first."""
+    """Read the ``pretrained_cfg`` of timm's ``config.json``; a size that the model fixes takes precedence."""
     _, *stated = config["input_size"]
     crop = (tensor.size[0] or int(stated[0]), tensor.size[1] or int(stated[1]))
     scaled = tuple(math.floor(length / float(config.get("crop_pct") or 0.875)) for length in crop)
@@ -101,9 +103,9 @@ def timm(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
 
 
 def ultralytics(metadata: Mapping[str, str], tensor: TensorSpec) -> Fields:
-    """Read the metadata of a YOLO export: classifiers see the centre, the others the whole, letterboxed.
+    """Read the metadata of a YOLO export: a centre crop for classifiers, a letterbox for other models.
 
-    The model's own size goes before the stated one, which is what it was trained at.
+    A size that the model fixes takes precedence over the stated one, the size in training.
     """
     stated = _hf_size(literal(metadata.get("imgsz", "640")))
     size = (tensor.size[0] or stated[0], tensor.size[1] or stated[1])
@@ -113,7 +115,7 @@ def ultralytics(metadata: Mapping[str, str], tensor: TensorSpec) -> Fields:
 
 
 def _numbers(values: Any) -> tuple[float, ...]:
-    """Return a number, or a list of them, as a tuple. Raises ValueError for what is not finite."""
+    """Return a number, or a list of numbers, as a tuple. Raises ValueError if one is not finite."""
     numbers = tuple(float(value) for value in (values if isinstance(values, list) else [values]))
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{numbers} are not all finite")

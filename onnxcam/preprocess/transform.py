@@ -1,4 +1,4 @@
-"""What a preprocessing is: how a picture becomes the tensor, and which part of the picture that shows."""
+"""A preprocessing as data: from an image to the tensor, and the part of the image that the tensor covers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ from onnxcam.numbers import HUGE, parse_float
 from onnxcam.paths import shown
 from onnxcam.preprocess.tensor_spec import Layout
 
+__all__ = [
+    "LETTERBOX_GREY",
+    "MAX_SIDE",
+    "CallablePreprocess",
+    "Picture",
+    "Preprocess",
+    "Size",
+    "stack",
+]
+
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
 Size = tuple[int, int]
@@ -23,22 +33,22 @@ Picture = NDArray[np.uint8]
 
 LETTERBOX_GREY = 114  # Ultralytics' padding
 MAX_SIDE = 2**14
-"""No tensor is larger a side: a few digits can ask for gigabytes."""
+"""The longest side of a tensor, in pixels: a few digits could request gigabytes."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a uint8 RGB picture becomes the model's tensor. All data; `str` is the spelling that parses back.
+    """The conversion of a uint8 RGB image to the model's tensor. `str` gives the notation that `parse` reads.
 
-    Geometry is one of: nothing (the picture's own size); *letterbox* (fit the whole picture into (height,
-    width), pad with grey 114); or *resize* (an int: the short side, keeping the aspect; a pair: squash to
-    (height, width)) and then *crop* (the centre; pictures smaller than that are padded with black). Then
-    0..255 is scaled to *range*, *mean* subtracted and the result divided by *std*, each one number or one a
-    channel, in the model's own channel *order*. A model of integers takes the result in its own *units*, a scale and
-    a zero point; where these are not known, or 0..255 lies beyond them, the raw numbers.
+    Geometry is one of: none (the image's own size); *letterbox* (fit the whole image into (height, width), pad with
+    grey 114); or *resize* (an int: the short side, keeping the aspect ratio; a pair: (height, width)) and then *crop*
+    (the centre; smaller images are padded with black). Then 0..255 is scaled to *range*, *mean* is subtracted and the
+    result divided by *std*, each one number or one per channel, in the model's channel *order*. An integer input takes
+    the result quantised by *units*, a scale and a zero point; if these are unknown, or cannot represent 0..255, it
+    takes the raw values.
 
-    Bilinear and bicubic are OpenCV's when a picture grows. When it shrinks they average areas, a close
-    stand-in for the antialiased filters of PIL, torchvision and Hugging Face.
+    Enlarging uses OpenCV's bilinear and bicubic filters. Shrinking averages areas, close to the antialiased filters of
+    PIL, torchvision and Hugging Face.
     """
 
     resize: int | Size | None = None
@@ -54,7 +64,7 @@ class Preprocess:
     units: tuple[float, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sizes and numbers out of bounds, wherever they come from. Raises PreprocessError."""
+        """Check the bounds of sizes and numbers. Raises PreprocessError."""
         for key, size in (("resize", self.resize), ("crop", self.crop), ("letterbox", self.letterbox)):
             sides = size if isinstance(size, tuple) else () if size is None else (size,)
             if not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in sides):
@@ -68,7 +78,7 @@ class Preprocess:
     def __call__(self, image: Picture) -> NDArray[Any]:
         """Return *image*, uint8 RGB [H, W, 3], as [1, C, h, w] or [1, h, w, C] of the model's dtype.
 
-        PreprocessError where that takes more memory than there is.
+        Raises PreprocessError if there is not enough memory.
         """
         plan = self._plan(*image.shape[:2])
         try:
@@ -82,11 +92,11 @@ class Preprocess:
             ) from None
 
     def frame(self, height: int, width: int) -> Frame:
-        """Say which rectangle of a picture of *height* × *width* pixels the tensor covers."""
+        """Return the rectangle of an image of *height* × *width* pixels that the tensor covers."""
         return self._plan(height, width).frame(height, width)
 
     def __str__(self) -> str:
-        """Return the spelling that `parse` reads back, for the same model."""
+        """Return the notation that `parse` reads back for the same model."""
         parts: dict[str, str] = {}
         if self.resize is not None:
             parts["resize"] = str(self.resize) if isinstance(self.resize, int) else _size(self.resize)
@@ -103,7 +113,7 @@ class Preprocess:
         return ",".join(f"{key}={value}" for key, value in parts.items())
 
     def _values(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Scale and normalise; [h, w, C]. Raw integers are the pixels' own 0..255, of int8 shifted by -128."""
+        """Scale and normalise *pixels* [h, w, C]; raw integers are 0..255, shifted by -128 for int8."""
         if self.takes_raw:
             shift = 128 if self.dtype == np.int8 else 0
             return (pixels.astype(np.int16) - shift).astype(self.dtype)
@@ -118,11 +128,11 @@ class Preprocess:
 
     @property
     def takes_raw(self) -> bool:
-        """Whether the model takes the integers of the pixels as they are, those of int8 shifted by -128."""
+        """Whether the model takes the raw pixel values, shifted by -128 for int8."""
         return self.dtype.kind in "iu" and (self.units is None or self._is_beyond(*self.units))
 
     def _is_beyond(self, scale: float, zero: int) -> bool:
-        """Whether these are the pixels as they are, which the units cannot hold: integers that are meant raw."""
+        """Whether raw pixel values are requested that the scale and zero point cannot represent."""
         raw = (self.range, self.mean, self.std) == ((0.0, 255.0), (0.0,), (1.0,))
         return raw and (np.iinfo(self.dtype).max - zero) * scale < 127
 
@@ -138,15 +148,15 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class CallablePreprocess(Preprocess):
-    """A user's own function from uint8 RGB [H, W, 3] to the model's tensor, of which nothing else is known.
+    """A user's function from uint8 RGB [H, W, 3] to the model's tensor. It has no notation.
 
-    Maps are put back as if the whole picture had been squashed into the tensor. It has no spelling.
+    Maps are placed as if the function had resized the whole image to the tensor.
     """
 
     function: Callable[[Picture], NDArray[Any]] = field(kw_only=True)
 
     def __call__(self, image: Picture) -> NDArray[Any]:
-        """Return what the function makes of *image*, with a batch axis and in the model's dtype."""
+        """Return the function's result for *image*, with a batch axis and in the model's dtype."""
         tensor = np.asarray(self.function(image))
         if tensor.ndim not in (3, 4) or (tensor.ndim == 4 and len(tensor) != 1):
             raise PreprocessError(
@@ -156,16 +166,16 @@ class CallablePreprocess(Preprocess):
         return (tensor if tensor.ndim == 4 else tensor[None]).astype(self.dtype, copy=False)
 
     def frame(self, height: int, width: int) -> Frame:
-        """Say that the tensor covers the whole picture."""
+        """Return the whole image."""
         return Frame(0.0, 0.0, float(width), float(height))
 
     def __str__(self) -> str:
-        """Name the function."""
+        """Return the function's name."""
         return f"function {getattr(self.function, '__name__', type(self.function).__name__)}"
 
 
 def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Join tensors [1, …] into one batch [N, …]. Raises PreprocessError where their sizes differ."""
+    """Join tensors [1, …] into one batch [N, …]. Raises PreprocessError if their sizes differ."""
     tensors = list(tensors)
     shapes = sorted({tensor.shape[1:] for tensor in tensors})
     if len(shapes) != 1:
@@ -226,7 +236,7 @@ def _letterbox(height: int, width: int, size: Size) -> _Plan:
 
 
 def _resize(image: Picture, size: Size, interpolation: Interpolation) -> Picture:
-    """Shrink by averaging areas, then enlarge what grows; in one step OpenCV would do neither properly."""
+    """Shrink by averaging areas, then enlarge the sides that grow; OpenCV has no filter for both in one step."""
     import cv2
 
     if interpolation == "nearest":

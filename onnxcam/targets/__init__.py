@@ -7,7 +7,7 @@ from onnxcam.targets.parser import parse
 from onnxcam.targets.recognition import find_tasks, resolve
 from onnxcam.targets.registry import (
     KINDS,
-    TASKS,
+    TASK_TYPES,
     KindEntry,
     TargetKind,
     Task,
@@ -19,7 +19,7 @@ from onnxcam.targets.scores import TOP, Scores, find_scores, probability
 
 __all__ = [
     "KINDS",
-    "TASKS",
+    "TASK_TYPES",
     "TOP",
     "Aim",
     "ClassAim",

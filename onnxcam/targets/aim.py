@@ -1,7 +1,7 @@
-"""How the scalar that is explained stands in the graph: from a run-time input to a score and its cotangent.
+"""Aims: the explained scalar in the graph, from a run-time input to a score and its cotangent.
 
-So that nothing is rebuilt for another picture or target, what differs between them is an input: the class, weights
-over a tensor, or a direction among embeddings.
+The class, the weights over a tensor or the direction among embeddings are inputs, so that one graph serves all images
+and targets.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from onnxcam.graph.quantisation import dequantised
 from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
 from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
 
+__all__ = ["Aim", "Aimed", "ClassAim", "DirectionAim", "ScoresAim", "WeightsAim"]
+
 _TRANSPARENT = operators(Trait.COPIES | Trait.QUANTISES)  # no reshapes: axes are followed here
 
 
 @dataclass(frozen=True)
 class Aimed:
-    """The scalar in one graph."""
+    """The scalar, as emitted into one graph."""
 
-    value: ir.Value  # what is differentiated
-    seed: Cotangent  # of value
+    value: ir.Value  # the tensor to differentiate
+    seed: Cotangent  # of `value`
     score: ir.Value  # [N]
     outputs: Mapping[str, ir.Value] = field(default_factory=dict)  # [N] each, by name
-    scores: Scores | None = None  # of the classes, where one of them is explained
+    scores: Scores | None = None  # of the classes, for aims at class scores
 
 
 class Aim(Protocol):
@@ -46,10 +48,10 @@ class Aim(Protocol):
 
     @property
     def single(self) -> bool:
-        """Return whether a run can take one picture only."""
+        """Return whether a run takes one image only."""
 
     def locate(self, graph: ir.Graph) -> ir.Value:
-        """Return the tensor of *graph* that is differentiated."""
+        """Return the tensor of *graph* to differentiate."""
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Add the input, [*batch*, …], to the emitter's graph, and emit score and cotangent."""
@@ -65,9 +67,9 @@ def emit_gradients(
 
 @dataclass(frozen=True)
 class ClassAim:
-    """The score of one class: y_c. The input is its index, `TOP` for the model's own first.
+    """The score of one class, y_c. The input is the class index, int64 [N]; `TOP` selects the highest score.
 
-    *fixed*: a class that is known when the graph is built, for which there is no input where the batch is fixed too.
+    *fixed* is a class that is known when the graph is built; if the batch is fixed too, the graph has no such input.
     """
 
     input: str = CLASS
@@ -79,7 +81,7 @@ class ClassAim:
         return find_scores(graph).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
-        """Select one class of each picture; int64 [N]."""
+        """Select one class for each image."""
         if self.fixed is not None and isinstance(batch, int):
             wanted = op.const(np.full(batch, self.fixed))
         else:
@@ -101,7 +103,7 @@ class ScoresAim:
         return find_scores(graph).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
-        """Weigh the scores of each picture."""
+        """Multiply the scores of each image by its weights."""
         scores = find_scores(op.graph, op)
         weights = _add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
         shown = dequantised(op, scores.flat(op, scores.shown), scores.shown)
@@ -110,10 +112,9 @@ class ScoresAim:
 
 @dataclass(frozen=True)
 class WeightsAim:
-    """A weighted sum Σ w · y of the elements of any tensor y; where that is the output of softmax or sigmoid, of what
-    stands before it. The input is w, [N, …].
+    """A weighted sum Σ w · y of the elements of any tensor y, before its softmax or sigmoid if it ends in one.
 
-    The picture's own axis of y is *batch*; None where it has none, and N is 1.
+    The input is w, [N, …]. *batch* is the batch axis of y; None if it has none, and N is 1.
     """
 
     tensor: str
@@ -122,7 +123,7 @@ class WeightsAim:
 
     @property
     def single(self) -> bool:
-        """Return whether the tensor has no axis of pictures."""
+        """Return whether the tensor has no batch axis."""
         return self.batch is None
 
     def locate(self, graph: ir.Graph) -> ir.Value:
@@ -130,7 +131,7 @@ class WeightsAim:
         return self._before_head(graph)[0]
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
-        """Weigh the tensor of each picture."""
+        """Multiply the tensor of each image by its weights."""
         y = all_tensors(op.graph)[self.tensor]
         value, perm = self._before_head(op.graph)
         rest = [length for axis, length in enumerate(y.shape or ()) if axis != self.batch]
@@ -146,7 +147,7 @@ class WeightsAim:
         return Aimed(value, _seed(op, weights, value), op.Reshape(score, [-1]))
 
     def _placed(self, op: Emitter, given: ir.Value, rank: int) -> ir.Value:
-        """Return the input [N, …] with the axes of y."""
+        """Return the input [N, …] with its axes in the order of y."""
         if self.batch is None:
             return op.Squeeze(given, [0])
         if self.batch == 0:
@@ -155,7 +156,7 @@ class WeightsAim:
         return op.Transpose(given, perm=[0 if axis == self.batch else 1 + order.index(axis) for axis in range(rank)])
 
     def _before_head(self, graph: ir.Graph) -> tuple[ir.Value, list[int]]:
-        """Return the tensor before softmax or sigmoid, and at which of its axes those of y are."""
+        """Return the tensor before softmax or sigmoid, and for each axis of y its axis there."""
         y = all_tensors(graph)[self.tensor]
         perm = list(range(rank(y)))
         value, node = y, y.producer()
@@ -174,9 +175,9 @@ class WeightsAim:
 
 @dataclass(frozen=True)
 class DirectionAim:
-    """How far an embedding y points along a direction d: y · d / |y|. The input is d, [N, D].
+    """The projection of a normalised embedding y on a direction d: y · d / |y|. The input is d, [N, D].
 
-    For the unit vector of a reference it is the cosine; for the difference of two it is the margin of a triplet.
+    It is the cosine if d is the unit vector of a reference, and a triplet's margin if d is the difference of two.
     """
 
     tensor: str
@@ -208,7 +209,7 @@ def _add_input(graph: ir.Graph, name: str, shape: Sequence[Any], dtype: ir.DataT
 
 
 def _seed(op: Emitter, weights: ir.Value, value: ir.Value) -> ir.Value:
-    """Return *weights* of the real numbers that *value* means as its cotangent."""
+    """Return *weights*, which apply to real numbers, as the cotangent of *value*, which may be quantised."""
     known = integer_units(value)
     scaled = weights if known is None else op.Mul(weights, op.Reshape(known.scale, [1]))
     return op.Cast(scaled, to=int(gradient_dtype(value)))

@@ -17,6 +17,8 @@ from onnxcam.targets.kinds import Top, Word
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["Captions"]
+
 _LONGEST = 32
 """Words of a caption, where the model does not fix their number."""
 _STARTS = ("<start>", "<s>", "<bos>", "[CLS]")
@@ -25,17 +27,17 @@ _ENDS = ("", "<end>", "</s>", "<eos>", "<pad>", "[SEP]", ".")
 
 @dataclass(frozen=True)
 class Captions(Task):
-    """A network from the words so far, int64 [N, L], to scores for the next one at each place, [N, L, V].
+    """A captioner: from the words so far, int64 [N, L], to scores of the next word at each place, [N, L, V].
 
-    The words begin with the vocabulary's start word, if it has one (``<start>``, ``<s>``, ``<bos>``); the caption ends
-    where the padding or an end word comes next.
+    The words begin with the start word of the vocabulary, if it has one (``<start>``, ``<s>``, ``<bos>``); the caption
+    ends at padding or an end word.
     """
 
     output: str
     input: str
     labels: Sequence[str]  # of the output
     vocabulary: Sequence[str]  # of the input
-    length: int | None = None  # L, None where it is open
+    length: int | None = None  # L; None if it is not fixed
     name: str = "a captioner"
     cards = ("caption",)
 

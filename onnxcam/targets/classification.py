@@ -19,6 +19,8 @@ from onnxcam.targets.notation import Label
 from onnxcam.targets.registry import TargetKind, Task, resolves
 from onnxcam.targets.scores import TOP, Scores, find_scores
 
+__all__ = ["Classes", "class_index"]
+
 
 @dataclass(frozen=True)
 class Classes(Task):
@@ -97,10 +99,7 @@ class Classes(Task):
 
 
 def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:
-    """Return the index of the class called *label*.
-
-    TargetError for an index out of range, or a label that is unknown (the nearest are offered).
-    """
+    """Return the index of the class *label*; TargetError for an index out of range or an unknown name."""
     if isinstance(label, str):
         if labels is None:
             raise TargetError(

@@ -21,6 +21,8 @@ from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
+__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "Detections", "Found", "detections"]
+
 MIN_PROBABILITY = 0.25
 """A candidate of at least this probability is a detection."""
 SAME_OBJECT = 0.5

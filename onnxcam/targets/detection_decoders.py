@@ -16,17 +16,19 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid, softmax
 
+__all__ = ["Candidates", "Decoder", "ScoresAndBoxes", "Suppressed", "SuppressedTable", "Yolo"]
+
 
 @dataclass(frozen=True)
 class Candidates:
-    """Everything that a detector proposes for one picture: B boxes of C classes."""
+    """All candidates of a detector for one image: B boxes of C classes."""
 
     corners: Array  # [B, 4] in the tensor's pixels
     scores: Array  # [B, C], probabilities
     weights: Callable[
         [int, int], Array
     ]  # of a candidate and class: over the tensor of `Decoder.aim`, without the batch axis
-    complete: bool = True  # the columns are all classes that there are
+    complete: bool = True  # the columns are all classes of the model
 
 
 class Decoder(Protocol):
@@ -41,7 +43,7 @@ class Decoder(Protocol):
         """Return weights over the tensor of scores."""
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
-        """Read the *tensors* of one picture, of *size* (height, width)."""
+        """Decode the *tensors* of one image whose tensor has *size* (height, width)."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,15 @@ class _OneOutput:
 
     @property
     def aim(self) -> WeightsAim:
-        """Return weights over it."""
+        """Return weights over the output."""
         return WeightsAim(self.output)
 
 
 @dataclass(frozen=True)
 class Yolo(_OneOutput):
-    """One tensor of cx, cy, w, h, perhaps objectness, and scores: [N, 4 + C, B] (v8 to v11), [N, B, 5 + C] (v5, v7).
+    """One tensor of cx, cy, w, h, optional objectness and scores: [N, 4 + C, B] (v8 to v11), [N, B, 5 + C] (v5, v7).
 
-    What stands behind the *classes* scores (masks, keypoints, an angle) is passed over; None: nothing does.
+    Columns after the *classes* scores (masks, keypoints, an angle) are ignored; None: there are no such columns.
     """
 
     candidates_last: bool
@@ -73,14 +75,14 @@ class Yolo(_OneOutput):
     classes: int | None = None
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
-        """Read it; a score is that of the class, by the objectness where there is one."""
+        """Decode the tensor. A score is that of the class, times the objectness if there is one."""
         rows = tensors[0][0].T if self.candidates_last else tensors[0][0]
         first = 5 if self.objectness else 4
         scores = rows[:, first:] if self.classes is None else rows[:, first : first + self.classes]
         found = scores * rows[:, 4:5] if self.objectness else scores
 
         def weights(candidate: int, category: int) -> Array:
-            """With objectness ½ (s · o + o · s): the value of o s, and half its gradient."""
+            """Weights of s · o with objectness: ½ (s · o₀ + o · s₀), which has its value and half its gradient."""
             w = np.zeros(rows.shape, np.float32)
             w[candidate, first + category] = rows[candidate, 4] / 2 if self.objectness else 1
             if self.objectness:
@@ -94,21 +96,21 @@ class Yolo(_OneOutput):
 class ScoresAndBoxes:
     """Scores [N, B, C] and boxes [N, B, 4]: SSD, Ultraface, DETR; before NonMaxSuppression [N, C, B] and y, x first.
 
-    One of the classes, SSD's first or DETR's last, may be "no object" (*exclusive*): scores are softmax's then, else
-    sigmoid's. It is none of the *labels*, unless they are as many as the scores.
+    One class, SSD's first or DETR's last, may be "no object" (*exclusive*); then scores pass through softmax, else
+    through sigmoid. It is none of the *labels*, unless there are as many labels as scores.
     """
 
     scores: str
     boxes: str
     classes_first: bool = False
     y_first: bool = False
-    centred: bool | None = None  # cx, cy, w, h and no corners; None: seen from the numbers
-    exclusive: bool = False  # False: unless the numbers say so
+    centred: bool | None = None  # boxes are cx, cy, w, h; None: decided by their values
+    exclusive: bool = False  # False: decided by the scores
     labels: int | None = None
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Return both."""
+        """Return scores and boxes."""
         return self.scores, self.boxes
 
     @property
@@ -117,7 +119,7 @@ class ScoresAndBoxes:
         return WeightsAim(self.scores)
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
-        """Read both; scores that are no probabilities pass through softmax or sigmoid."""
+        """Decode both. Scores that are not probabilities pass through softmax or sigmoid."""
         raw, boxes = tensors[0][0].astype(np.float64), tensors[1][0].astype(np.float64).reshape(-1, 4)
         found = raw.T if self.classes_first else raw
         columns = np.arange(found.shape[1])
@@ -142,9 +144,9 @@ class ScoresAndBoxes:
 
 @dataclass(frozen=True)
 class Suppressed:
-    """What comes out of a graph that ends in its own suppression: boxes [N, K, 4], scores [N, K] and classes [N, K].
+    """The output of a graph with its own non-maximum suppression: boxes [N, K, 4], scores [N, K], classes [N, K].
 
-    The axis of pictures may be missing (*batch* None).
+    The batch axis may be missing (*batch* None).
     """
 
     boxes: str
@@ -155,7 +157,7 @@ class Suppressed:
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Return all three."""
+        """Return boxes, scores and classes."""
         return self.boxes, self.scores, self.classes
 
     @property
@@ -164,7 +166,7 @@ class Suppressed:
         return WeightsAim(self.scores, self.batch)
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
-        """Read them as one score a box, that of its class."""
+        """Decode them. Each box has one score, that of its class."""
         boxes, found, classes = (tensor if self.batch is None else tensor[0] for tensor in tensors)
         boxes = boxes[:, [1, 0, 3, 2]] if self.y_first else boxes
 
@@ -178,10 +180,10 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class SuppressedTable(_OneOutput):
-    """The same as columns of one tensor: x1, y1, x2, y2, score, class: [N, K, 6] (YOLOv10 and later)."""
+    """Suppressed detections in one tensor [N, K, 6]: x1, y1, x2, y2, score, class (YOLOv10 and later)."""
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
-        """Read it as one score a box, that of its class."""
+        """Decode the tensor. Each box has one score, that of its class."""
         rows = tensors[0][0].astype(np.float64)
 
         def weights(candidate: int, category: int) -> Array:
@@ -202,18 +204,18 @@ def _one_hot(scores: Array, classes: Array) -> Array:
 
 
 def _corners(boxes: Array) -> Array:
-    """Return (cx, cy, w, h) as corners."""
+    """Convert (cx, cy, w, h) to corners."""
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
 def _is_centred(boxes: Array) -> bool:
-    """Whether these are no corners: widths stand where the right sides would be."""
+    """Return whether boxes are (cx, cy, w, h): as corners, many would have a right side left of the left one."""
     return bool(((boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])).mean() > 0.05)
 
 
 def _scale(boxes: Array, size: tuple[int, ...]) -> Array:
-    """Return the factor that takes *boxes* to pixels: boxes within [0, 1], and a little beyond, are parts of it."""
+    """Return the factors from *boxes* to pixels: the image's size for boxes relative to it (values up to 2), else 1."""
     if np.abs(boxes).max(initial=0) > 2:
         return np.ones(4)
     height, width = size
@@ -221,10 +223,10 @@ def _scale(boxes: Array, size: tuple[int, ...]) -> Array:
 
 
 def _no_object(scores: Array, places: Sequence[int], certain: bool) -> int | None:
-    """Return the class of *scores* [B, C] that is "no object": of *places* that which is best more often.
+    """Return the class of *scores* [B, C] that means "no object": the one of *places* that is best more often.
 
-    Unless that there is one is *certain*, it must be best, and likely, for most of the candidates: a picture holds
-    fewer objects than candidates. Scores of independent classes are all unlikely there (below 0 before sigmoid).
+    Unless *certain*, it must be best and likely for most candidates, since an image has fewer objects than candidates.
+    Scores of independent classes are all unlikely for most candidates (below 0 before sigmoid).
     """
     best, count = scores.argmax(axis=1), scores.shape[1]
     likely = scores.max(axis=1) > (0.5 if _are_probabilities(scores) else 0)

@@ -1,7 +1,7 @@
-"""Detectors: in which tensors of a graph boxes and scores stand. One rule a layout; the first that fits is taken.
+"""Detection: find the tensors that hold boxes and scores. There is one rule per layout; the first that fits decides.
 
-1. `_suppressed`: what NonMaxSuppression takes, [N, C, B] and [N, B, 4], where it is the model's own.
-2. `_table`, `_final`: what comes out of a graph that suppresses or sorts by itself.
+1. `_suppressed`: the inputs of NonMaxSuppression, [N, C, B] and [N, B, 4].
+2. `_table`, `_final`: the outputs of a graph that suppresses or sorts by itself.
 3. `_pair`: scores [N, B, C] beside boxes [N, B, 4].
 4. `_yolo`: boxes and scores in one tensor.
 """
@@ -19,6 +19,8 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.detection_decoders import Decoder, ScoresAndBoxes, Suppressed, SuppressedTable, Yolo
 
+__all__ = ["Length", "find_decoder"]
+
 Length: TypeAlias = "int | None"  # None: open
 
 _COCO = 80
@@ -30,12 +32,12 @@ _SHAPES |= {"Transpose", "Concat", "QLinearConcat", "ScatterND"}
 
 @dataclass(frozen=True)
 class _Clues:
-    """What the rules look at."""
+    """The graph and the known facts about it, as the rules see them."""
 
     graph: ir.Graph
     size: tuple[Length, ...]  # (height, width) of the picture's tensor
     labels: int | None  # the number of class names
-    known: bool  # the file says that it is a detector
+    known: bool  # the card says that the model is a detector
 
     def outputs(self, rank: int) -> list[ir.Value]:
         """Return the outputs of *rank* axes."""
@@ -44,12 +46,12 @@ class _Clues:
 
     @property
     def selects(self) -> bool:
-        """Whether the graph suppresses or sorts candidates by itself."""
+        """Return whether the graph suppresses or sorts candidates by itself."""
         return any(node.op_type in _SELECTS for node in self.graph.all_nodes())
 
     @property
     def y_first(self) -> bool:
-        """Whether boxes are y, x, as TensorFlow and ONNX have them; PyTorch's are x, y, even where ONNX says y, x."""
+        """Return whether boxes are y, x, as in TensorFlow and ONNX; PyTorch's are x, y, even if ONNX expects y, x."""
         noted = any("pkg.torch.onnx" in key for node in self.graph for key in node.metadata_props)
         return not noted and self.graph.name not in _PYTORCH
 
@@ -57,9 +59,9 @@ class _Clues:
 def find_decoder(
     graph: ir.Graph, layout: GridLayout, image: ir.Value, labels: int | None, known: bool
 ) -> Decoder | None:
-    """Return where *graph* holds detections; None where it does not look like a detector.
+    """Return the decoder for the detections of *graph*; None if it does not look like a detector.
 
-    *labels* is the number of class names, *known* that the file says it is one.
+    *labels* is the number of class names; *known*: the card says that the model is a detector.
     """
     size = tuple(length if isinstance(length, int) else None for length in layout.size(image))
     clues = _Clues(graph, size, labels, known)
@@ -68,10 +70,10 @@ def find_decoder(
 
 
 def _suppressed(clues: _Clues) -> Decoder | None:
-    """Boxes and scores as NonMaxSuppression takes them.
+    """Boxes and scores, as inputs of NonMaxSuppression.
 
-    Not where it takes one class: there they may have been made for the node, one class after another or, as
-    torchvision does it, with boxes moved apart by their class.
+    Not if the node takes a single class: its inputs may have been rearranged for it, one class after another or, as in
+    torchvision, with the boxes of each class shifted.
     """
     for node in clues.graph:
         if node.op_type != "NonMaxSuppression" or node.inputs[0] is None or node.inputs[1] is None:
@@ -107,7 +109,7 @@ def _final(clues: _Clues) -> Decoder | None:
 
 
 def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value] | None:
-    """Tell scores from classes by their names; else classes are integers; else they come first, as TFLite has them."""
+    """Tell scores from classes by name; else classes are the integers; else they come first, as in TFLite."""
     floats = [y for y in rows if _is_float(y)]
     scores = _named(floats, "score", "conf")
     rest = [y for y in rows if y is not scores]
@@ -120,9 +122,9 @@ def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value] |
 
 
 def _pair(clues: _Clues) -> Decoder | None:
-    """Scores and boxes of as many candidates; a detector with such a pair for each of several grids is none of these.
+    """Scores and boxes of equally many candidates; not a detector with such a pair for each of several grids.
 
-    Boxes are called boxes, or are what has 4 columns; scores are called scores, or what stands first.
+    Boxes are found by name, else by having 4 columns; scores by name, else by being first.
     """
     values = clues.outputs(3)
     four = [y for y in values if _dims(y)[2] == 4]
@@ -144,15 +146,15 @@ def _beside(one: ir.Value, values: Sequence[ir.Value], boxes: Sequence[ir.Value]
 
 
 def _is_exclusive(scores: ir.Value, clues: _Clues) -> bool:
-    """Whether one class is "no object" for certain: behind softmax, or where there is a class more than names."""
+    """Return whether one class must be "no object": after softmax, or with one class more than names."""
     node, count = scores.producer(), _dims(scores)[2]
     return (node is not None and node.op_type == "Softmax") or (count is not None and clues.labels == count - 1)
 
 
 def _yolo(clues: _Clues) -> Decoder | None:
-    """One tensor of boxes and scores, and as many candidates as the picture has cells, or as many columns as names.
+    """One tensor of boxes and scores, whose candidates match the image's cells, or whose columns match the names.
 
-    Nothing else is taken for it: the scores must come from a sigmoid, unless the file says that it is a detector.
+    The scores must come from a sigmoid, unless the card says that the model is a detector.
     """
     for y in clues.outputs(3):
         if not (clues.known or _has_sigmoid(y)):
@@ -176,7 +178,7 @@ def _is_yolo(columns: int, count: Length, clues: _Clues) -> bool:
 
 
 def _has_objectness(columns: int, count: Length, last: bool, clues: _Clues) -> bool:
-    """By the number of names; three boxes a cell have it (v5, v7); else by COCO's classes; else by the layout."""
+    """Decide by the number of names, else by three boxes per cell (v5, v7), else by COCO's classes, else the layout."""
     if clues.labels is not None:
         return columns == 5 + clues.labels
     if count in _cells(clues.size, 3):
@@ -185,7 +187,7 @@ def _has_objectness(columns: int, count: Length, last: bool, clues: _Clues) -> b
 
 
 def _cells(size: tuple[Length, ...], each: int) -> set[int]:
-    """Return how many candidates there are for a picture of *size*: *each* a cell, at strides 8, 16, 32 (and 64)."""
+    """Return the possible numbers of candidates for an image of *size*: *each* per cell, strides 8, 16, 32 (and 64)."""
     numbers = [length for length in size if length is not None]
     if len(numbers) != 2:
         return set()
@@ -195,7 +197,7 @@ def _cells(size: tuple[Length, ...], each: int) -> set[int]:
 
 
 def _has_sigmoid(y: ir.Value) -> bool:
-    """Whether a part of *y* is a sigmoid's output, moved about but not changed."""
+    """Return whether a part of *y* is the output of a sigmoid, moved but not changed."""
     waiting, seen = [y], set()
     while waiting:
         node = waiting.pop().producer()

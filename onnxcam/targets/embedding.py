@@ -17,6 +17,8 @@ from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
 from onnxcam.targets.scores import of_pictures
 
+__all__ = ["Embedding"]
+
 
 @dataclass(frozen=True)
 class Embedding(Task):

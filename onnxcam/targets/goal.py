@@ -16,42 +16,44 @@ from onnxcam.media.frame import Frame
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.notation import Corners, Picture
 
+__all__ = ["Array", "Goal", "Look"]
+
 Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A target, resolved for one picture: the aim's run-time input and what is known of the target."""
+    """A target resolved for one image: the aim, its run-time input, and the properties of the target."""
 
     aim: Aim
-    feed: Array  # without the axis of pictures
-    words: str  # that mean the same again
+    feed: Array  # the aim's run-time input, without the batch axis
+    words: str  # a target in words that means the same again
     index: int | None = None  # of the class
     label: str | None = None
     probability: float | None = None
-    box: Corners | None = None  # of a detection, in the picture's pixels
-    region: NDArray[np.bool_] | None = None  # what the evidence should cover, in the tensor's pixels
-    inputs: Mapping[str, Array] = field(default_factory=dict)  # other inputs that the target sets
-    note: str = ""  # what was taken where nothing was said
+    box: Corners | None = None  # of a detection or patch, in the image's pixels
+    region: NDArray[np.bool_] | None = None  # [h, w], the region of a detection in the tensor's pixels
+    inputs: Mapping[str, Array] = field(default_factory=dict)  # further inputs that the target sets, likewise
+    note: str = ""  # what the default target resolved to, for the user
 
 
 @dataclass
 class Look:
-    """One picture as tensors, and what the model puts out for it: it is run when somebody asks."""
+    """One image as tensors, and the model's outputs for it. The model runs when an output is first needed."""
 
     feeds: Mapping[str, Array]  # every input, [1, …]
-    image: str  # which of them is the picture
-    space: tuple[int, ...]  # the axes of space of the picture's tensor
-    frame: Frame | None  # which part of the picture the tensor shows; None where only the tensor is known
-    picture: tuple[int, ...]  # the lengths of the picture's axes of space; where only the tensor is known, of its
-    run: Callable[[Mapping[str, Array], Sequence[str] | None], Mapping[str, Array]]  # None: the model's own outputs
-    prepare: Callable[[Picture], Array]  # another picture to a tensor [1, …]
-    read: Callable[[Picture], Array] = pictures.read  # a mask, as a picture or volume
-    known: Mapping[str, Array] | None = None  # the outputs, where they are known
+    image: str  # the name of the image input
+    space: tuple[int, ...]  # the spatial axes of the image tensor
+    frame: Frame | None  # the part of the image that the tensor covers; None if only the tensor is known
+    picture: tuple[int, ...]  # the image's size; the tensor's, if only the tensor is known
+    run: Callable[[Mapping[str, Array], Sequence[str] | None], Mapping[str, Array]]  # (feeds, names or None)
+    prepare: Callable[[Picture], Array]  # another image to a tensor [1, …]
+    read: Callable[[Picture], Array] = pictures.read  # a mask, as an image or volume
+    known: Mapping[str, Array] | None = None  # the outputs, if the model has run
 
     @cached_property
     def outputs(self) -> Mapping[str, Array]:
-        """What the model puts out, [1, …] each."""
+        """The model's outputs, [1, …] each."""
         return self.run(self.feeds, None) if self.known is None else self.known
 
     def tensors(self, names: Sequence[str]) -> list[Array]:
@@ -61,19 +63,19 @@ class Look:
         return [found[name] for name in names]
 
     def of(self, picture: Picture) -> Look:
-        """Return the look at another picture."""
+        """Return a look at another image."""
         return self.at(self.prepare(picture))
 
     def at(self, tensor: Array) -> Look:
-        """Return the look at another picture's tensor [1, …]."""
+        """Return a look at another image tensor [1, …]."""
         return self.given({self.image: tensor})
 
     def given(self, inputs: Mapping[str, Array]) -> Look:
-        """Return the look with other values of some inputs, [1, …] each."""
+        """Return a look with other values of some inputs, [1, …] each."""
         return replace(self, feeds={**self.feeds, **inputs}, known=None)
 
     def mask(self, source: Picture) -> NDArray[np.bool_]:
-        """Return the mask in a file or an array: what is not zero. TargetError where it has not the picture's size."""
+        """Return where a mask, a file or array, is not zero; TargetError if its size is not the image's."""
         named = "the mask" if isinstance(source, np.ndarray) else f"the mask {source}"
         mask = source if isinstance(source, np.ndarray) else self.read(source)
         if mask.ndim == len(self.picture) + 1:
@@ -86,7 +88,7 @@ class Look:
         return np.asarray(mask != 0)
 
     def places(self, size: Sequence[int]) -> list[Array]:
-        """Return for a grid of *size* over the tensor where its cells' centres lie, by axis, in the picture."""
+        """Return the centres, in the image's pixels and by axis, of the cells of a grid of *size* over the tensor."""
         spans = [(0.0, float(length)) for length in self.size]
         if self.frame is not None:
             spans = [(self.frame.y0, self.frame.y1), (self.frame.x0, self.frame.x1)]
@@ -97,11 +99,11 @@ class Look:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """The lengths of the picture tensor's axes of space."""
+        """The spatial size of the image tensor."""
         return tuple(self.feeds[self.image].shape[axis] for axis in self.space)
 
     def to_tensor(self, corners: Corners) -> Corners:
-        """Return a rectangle of the picture in the tensor's pixels."""
+        """Convert a rectangle from the image's pixels to the tensor's."""
         if self.frame is None:
             return corners
         (height, width), f = self.size, self.frame
@@ -110,7 +112,7 @@ class Look:
         return (x1 - f.x0) * x, (y1 - f.y0) * y, (x2 - f.x0) * x, (y2 - f.y0) * y
 
     def to_picture(self, corners: Sequence[float]) -> Corners:
-        """Return a rectangle of the tensor in the picture's pixels."""
+        """Convert a rectangle from the tensor's pixels to the image's."""
         x1, y1, x2, y2 = map(float, corners)
         if self.frame is None:
             return x1, y1, x2, y2

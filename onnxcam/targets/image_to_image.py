@@ -17,6 +17,8 @@ from onnxcam.targets.graph_outputs import channels, grids
 from onnxcam.targets.kinds import Patch, Top
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["ImageToImage"]
+
 
 @dataclass(frozen=True)
 class ImageToImage(Task):
@@ -77,7 +79,7 @@ class ImageToImage(Task):
 
 
 def _edges(patch: Array) -> Array:
-    """Return ∂D/∂y of a patch [C, …, h, w]; D is Σ y · ∂D/∂y as well, since it grows with y."""
+    """Return ∂D/∂y of a patch [C, …, h, w]. D is homogeneous in y, so D = Σ y · ∂D/∂y."""
     slope = np.zeros_like(patch)
     for axis in range(1, patch.ndim):
         steps = np.sign(np.diff(patch, axis=axis))

@@ -12,6 +12,22 @@ from onnxcam.metadata import labels as labelling
 from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
 
+__all__ = [
+    "Against",
+    "Box",
+    "Class",
+    "ClassRegion",
+    "Contrast",
+    "Detection",
+    "Like",
+    "Patch",
+    "Target",
+    "TensorElement",
+    "Text",
+    "Top",
+    "Word",
+]
+
 
 @register_kind("top", help="the model's first choice; `top=5`: its first five, one map each", keys={"top": count})
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ Corners: TypeAlias = tuple[float, float, float, float]
 """A rectangle: x1, y1, x2, y2."""
 
 NUMBER = re.compile(r"[+-]?\d{1,18}")
+"""A whole number in words."""
 
 
 def text(words: str, at: int, value: str) -> str:

@@ -18,7 +18,7 @@ from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
 from onnxcam.targets.parser import parse
-from onnxcam.targets.registry import TASKS, TargetKind, Task, register_task
+from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
@@ -33,8 +33,8 @@ for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segment
 def find_tasks(graph: ir.Graph, image: ir.Value, names: ClassNames) -> list[Task]:
     """Return the tasks of the model. The first one resolves the default target; the last one is `Tensors`."""
     card = names.card.task
-    said = [task for task in TASKS if card in task.cards]
-    found = list(islice((one for task in said or TASKS for one in task.find(graph, image, names, bool(said))), 1))
+    said = [task for task in TASK_TYPES if card in task.cards]
+    found = list(islice((one for task in said or TASK_TYPES for one in task.find(graph, image, names, bool(said))), 1))
     if not found or isinstance(found[0], Classes):
         found += Embedding.find(graph, image, names, True)
     return [*found, Tensors.of(graph, {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}})]
@@ -46,7 +46,7 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
     if isinstance(wanted, ClassRegion) and wanted.mask is None and not any(ClassRegion in task.kinds for task in tasks):
         wanted = Class(wanted.label if wanted.label is not None else "top")  # class=3 of a model without regions
     for task in tasks:
-        if isinstance(wanted, task.kinds):
+        if type(wanted) in task.kinds:
             return _goal(task, wanted, look, tasks[-1].examples)
     offers = "; ".join(f"as {task.name} {task.examples}" for task in tasks)
     if isinstance(wanted, Top):

@@ -18,11 +18,8 @@ from onnxcam.targets.goal import Goal, Look
 
 __all__ = [
     "KINDS",
-    "TASKS",
+    "TASK_TYPES",
     "KindEntry",
-    "ReadValue",
-    "ReadWords",
-    "Resolver",
     "TargetKind",
     "Task",
     "register_kind",
@@ -30,14 +27,14 @@ __all__ = [
     "resolves",
 ]
 
-ReadValue: TypeAlias = Callable[[str, int, str], Any]
+_ReadValue: TypeAlias = Callable[[str, int, str], Any]
 """From all words, the value's place in them and the value to what it means (`onnxcam.targets.notation`)."""
-ReadWords: TypeAlias = "Callable[[str, Collection[str]], TargetKind | None]"
+_ReadWords: TypeAlias = "Callable[[str, Collection[str]], TargetKind | None]"
 """From all words and the folded class names to a target; None where the words are of another kind."""
-Resolver: TypeAlias = "Callable[[Any, Any, Any], Goal]"
+_Resolver: TypeAlias = "Callable[[Any, Any, Any], Goal]"
 """From a task, a target and a `Look` at the image to the resolved target."""
-K = TypeVar("K", bound="type[TargetKind]")
-M = TypeVar("M", bound=Callable[..., Goal])
+_K = TypeVar("_K", bound="type[TargetKind]")
+_M = TypeVar("_M", bound=Callable[..., Goal])
 
 
 class TargetKind:
@@ -51,13 +48,13 @@ class KindEntry:
     type: type[TargetKind]
     examples: tuple[str, ...]
     help: str
-    keys: Mapping[str, ReadValue] = field(default_factory=dict)
-    options: Mapping[str, ReadValue] = field(default_factory=dict)
+    keys: Mapping[str, _ReadValue] = field(default_factory=dict)
+    options: Mapping[str, _ReadValue] = field(default_factory=dict)
     exclusive: frozenset[str] = frozenset()
-    read: ReadWords | None = None
+    read: _ReadWords | None = None
 
     @property
-    def readers(self) -> dict[str, ReadValue]:
+    def readers(self) -> dict[str, _ReadValue]:
         """Return all keys and their readers."""
         return {**self.keys, **self.options}
 
@@ -79,12 +76,12 @@ KINDS: dict[type[TargetKind], KindEntry] = {}
 def register_kind(
     *examples: str,
     help: str,
-    keys: Mapping[str, ReadValue] | None = None,
-    options: Mapping[str, ReadValue] | None = None,
+    keys: Mapping[str, _ReadValue] | None = None,
+    options: Mapping[str, _ReadValue] | None = None,
     exclusive: Collection[str] = (),
-    read: ReadWords | None = None,
-    tasks: Mapping[type[Task], Resolver] | None = None,
-) -> Callable[[K], K]:
+    read: _ReadWords | None = None,
+    tasks: Mapping[type[Task], _Resolver] | None = None,
+) -> Callable[[_K], _K]:
     """Register the decorated dataclass as a kind of target.
 
     Args:
@@ -97,7 +94,7 @@ def register_kind(
         tasks: Resolvers by task, for tasks defined elsewhere. A task's own methods use `resolves`.
     """
 
-    def enter(kind: K) -> K:
+    def enter(kind: _K) -> _K:
         KINDS[kind] = KindEntry(kind, examples, help, keys or {}, options or {}, frozenset(exclusive), read)
         for task, resolver in (tasks or {}).items():
             task.resolvers[kind] = resolver
@@ -106,10 +103,10 @@ def register_kind(
     return enter
 
 
-def resolves(*kinds: type[TargetKind]) -> Callable[[M], M]:
+def resolves(*kinds: type[TargetKind]) -> Callable[[_M], _M]:
     """Mark a method of a task as the resolver of *kinds*: it takes the target and the `Look`, and returns a `Goal`."""
 
-    def mark(method: M) -> M:
+    def mark(method: _M) -> _M:
         method.kinds = kinds  # type: ignore[attr-defined]
         return method
 
@@ -126,13 +123,13 @@ class Task:
     """The model in words, for messages: "a classifier"."""
     cards: ClassVar[tuple[str, ...]] = ()
     """The values of `task` in a model's card that mean this task."""
-    resolvers: ClassVar[dict[type[TargetKind], Resolver]] = {}
+    resolvers: ClassVar[dict[type[TargetKind], _Resolver]] = {}
     """Every kind of target that the task resolves, and how."""
 
     def __init_subclass__(cls) -> None:
-        """Collect the methods marked by `resolves`."""
-        methods = list(vars(cls).values())
-        cls.resolvers = {kind: method for method in methods for kind in getattr(method, "kinds", ())}
+        """Collect the methods marked by `resolves`, after those of the parent."""
+        own = {kind: method for method in vars(cls).values() for kind in getattr(method, "kinds", ())}
+        cls.resolvers = {**cls.resolvers, **own}
 
     @classmethod
     def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
@@ -162,11 +159,11 @@ class Task:
         return self.resolvers[type(target)](self, target, look)
 
 
-TASKS: list[type[Task]] = []
+TASK_TYPES: list[type[Task]] = []
 """Every task, in the order in which a graph is searched for them."""
 
 
 def register_task(task: type[Task], before: type[Task] | None = None) -> None:
     """Register *task*: it is searched for before the task *before*, else after all others."""
-    TASKS.insert(len(TASKS) if before is None else TASKS.index(before), task)
+    TASK_TYPES.insert(len(TASK_TYPES) if before is None else TASK_TYPES.index(before), task)
     card.TASKS.extend(id for id in task.cards if id not in card.TASKS)

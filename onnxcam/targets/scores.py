@@ -17,6 +17,23 @@ from onnxcam.graph.infer import gradient_dtype, no_numbers
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import Units, dequantised, units
 
+__all__ = [
+    "HEADS",
+    "TOP",
+    "Scores",
+    "are_exclusive",
+    "find_scores",
+    "integer_units",
+    "missing_head",
+    "of_pictures",
+    "probabilities",
+    "probability",
+    "real_scores",
+    "sigmoid",
+    "softmax",
+    "to_probabilities",
+]
+
 TOP = -1
 """The class index that means the class with the highest score."""
 
@@ -34,7 +51,7 @@ _TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Dr
 class Scores:
     """The class scores before softmax or sigmoid: only these and reshapes follow."""
 
-    value: ir.Value  # what is differentiated
+    value: ir.Value  # the tensor to differentiate
     shown: ir.Value  # the same value after rounding, in a quantised model
     output: str  # the graph output
     head: str | None  # the function that follows: "softmax", "logsoftmax", "sigmoid", or None

@@ -20,6 +20,8 @@ from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import Label, Picture, quoted
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["Mask", "Segmentation"]
+
 Mask = NDArray[np.bool_]
 
 _BACKGROUND = frozenset(("background", "__background__"))
@@ -88,7 +90,7 @@ class Segmentation(Task):
         return Goal(self.aim, feed, words, index, self.labels[index] if self.labels else None)
 
     def _largest(self, seen: Array, mask: Mask | None) -> int:
-        """Return the class that covers most, if there is any beside the background."""
+        """Return the class that covers most cells; the background only if there is no other."""
         counts = np.bincount(seen[mask] if mask is not None else seen[seen >= 0], minlength=self.classes)
         if mask is None and self._has_background and counts[1:].any():
             counts[0] = 0
@@ -109,7 +111,7 @@ def _is_fine(size: Sequence[object], image: ir.Value) -> bool:
 
 
 def _seen(scores: Array) -> Array:
-    """Return the class of each cell of *scores* [C, …]; of a single one 0 where it is likely, else −1."""
+    """Return the class of each cell of *scores* [C, …]; of a single class 0 where it is likely, else −1."""
     if len(scores) > 1:
         return np.asarray(scores.argmax(axis=0))
     probable = scores.min() >= 0 and scores.max() <= 1
@@ -117,7 +119,7 @@ def _seen(scores: Array) -> Array:
 
 
 def _mask(source: Picture, look: Look, size: Sequence[int]) -> Mask:
-    """Return the mask *source*, of the picture's size, on a grid of *size* that lies over the picture's tensor."""
+    """Return the mask *source*, of the image's size, sampled on a grid of *size* over the image tensor."""
     mask = look.mask(source)
     return mask[
         np.ix_(*(_nearest(places, length) for places, length in zip(look.places(size), mask.shape, strict=True)))

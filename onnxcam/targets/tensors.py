@@ -15,6 +15,8 @@ from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import TensorElement
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
+__all__ = ["Tensors"]
+
 
 @dataclass(frozen=True)
 class Tensors(Task):

@@ -17,6 +17,8 @@ from onnxcam.targets.kinds import Text, Top
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
 
+__all__ = ["TextRecognition"]
+
 _BLANKS = ("", "blank", "<blank>", "[blank]")
 
 

@@ -62,9 +62,9 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     ),
     "name of onnxcam's map": (
         lambda: renamed("a", "onnxcam.map"),
-        "the model has a tensor called 'onnxcam.map', a name that onnxcam gives itself; rename it",
+        "the model has a tensor called 'onnxcam.map', a name that onnxcam reserves; rename it",
     ),
-    "name of onnxcam's around": (lambda: renamed("a", "onnxcam.around.a"), "a name that onnxcam gives itself"),
+    "name of onnxcam's around": (lambda: renamed("a", "onnxcam.around.a"), "a name that onnxcam reserves"),
     "domain of onnxcam": (
         lambda: classifier([helper.make_node("Clamp", ["c"], ["m"], name="k", domain="onnxcam")]),
         "node 'k' of 'm.onnx' has the domain 'onnxcam', which no model may have",

@@ -322,7 +322,7 @@ def test_sizes_come_from_the_model(text: str, tensor: TensorSpec | None, spelt: 
         ("resiz=3", "Did you mean 'resize'?"),
         ("unit,", "preprocess key '' is unknown"),
         ("crop=3,unit", "preprocess preset 'unit' must come first, before the key=value pairs; put it there"),
-        ("crop=3,crop=4", "preprocess key 'crop' stands twice; keep one"),
+        ("crop=3,crop=4", "preprocess key 'crop' is given twice; keep one"),
         (
             "crop=0",
             "preprocess crop=0 does not parse; crop takes a number of pixels such as 224, or HEIGHTxWIDTH",

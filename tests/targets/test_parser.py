@@ -26,7 +26,7 @@ from onnxcam.targets.kinds import (
     Word,
 )
 from onnxcam.targets.parser import parse, quoted
-from onnxcam.targets.registry import TargetKind
+from onnxcam.targets.registry import KINDS, TargetKind
 
 LABELS = ["tabby, tabby cat", "t-shirt", "traffic light", "not a cat", "box=1"]
 SPELT: list[tuple[Any, TargetKind]] = [
@@ -78,6 +78,10 @@ SPELT: list[tuple[Any, TargetKind]] = [
 def test_every_spelling(words: Any, target: TargetKind) -> None:
     assert parse(words, LABELS) == target
     assert parse(target) is target
+
+
+def test_every_kind_has_a_case() -> None:
+    assert {type(target) for _, target in SPELT} == set(KINDS)
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -7,16 +7,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import onnx
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.cli.explain import command
 from onnxcam.errors import TargetError
 from onnxcam.metadata import card
-from onnxcam.targets import KINDS, TASKS, Goal, Look, TargetKind, Task, parse, register_kind, register_task, resolves
+from onnxcam.targets import (
+    KINDS,
+    TASK_TYPES,
+    Goal,
+    Look,
+    TargetKind,
+    Task,
+    kinds,
+    parse,
+    register_kind,
+    register_task,
+    resolves,
+)
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.kinds import Class, ClassRegion, TensorElement
 from onnxcam.targets.notation import count, text
@@ -30,7 +43,7 @@ MODEL, PICTURE = str(ASSETS / "shapes.onnx"), str(ASSETS / "shapes_1.png")
 @pytest.fixture
 def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undo every registration after the test."""
-    every: list[Any] = [KINDS, TASKS, card.TASKS, *(task.resolvers for task in (*TASKS, Tensors))]
+    every: list[Any] = [KINDS, TASK_TYPES, card.TASKS, *(task.resolvers for task in (*TASK_TYPES, Tensors))]
     before = [one.copy() for one in every]
     yield
     for one, old in zip(every, before, strict=True):
@@ -63,6 +76,14 @@ def test_one_registration_adds_a_kind(registries: None) -> None:
         explainer(PICTURE, target="detection=1")
     with pytest.raises(TargetError, match="with least= you may give nothing else, not class="):
         parse("least=1 class=3")
+
+
+def test_the_kinds_of_0_1_are_found_and_warn() -> None:
+    for old, new in (("Region", ClassRegion), ("Element", TensorElement)):
+        with pytest.warns(DeprecationWarning, match=f"kinds.{old} is onnxcam.targets.kinds.{new.__name__} now"):
+            assert getattr(kinds, old) is new
+    with pytest.raises(AttributeError, match="no attribute 'Sphere'"):
+        kinds.Sphere  # noqa: B018
 
 
 def test_a_kind_may_read_all_words_and_options_need_their_keys(registries: None) -> None:
@@ -99,8 +120,8 @@ def test_a_task_is_searched_for_where_it_was_registered(registries: None) -> Non
         def one(self, target: Class, look: Look) -> Goal:
             raise TargetError("nothing has a class")
 
-    register_task(Nothing, before=TASKS[0])
-    assert TASKS[0] is Nothing
+    register_task(Nothing, before=TASK_TYPES[0])
+    assert TASK_TYPES[0] is Nothing
     assert card.TASKS[-1] == "nothing"
     model = onnx.load(MODEL)
     del model.metadata_props[:]
@@ -113,12 +134,28 @@ def test_a_task_is_searched_for_where_it_was_registered(registries: None) -> Non
 
 
 def test_every_kind_is_resolved_by_a_task_and_documented() -> None:
-    resolved = {kind for task in (*TASKS, Tensors) for kind in task.resolvers}
+    resolved = {kind for task in (*TASK_TYPES, Tensors) for kind in task.resolvers}
     assert resolved == set(KINDS)
     page = (DOCS / "targets.md").read_text("utf-8")
-    section = page.partition("## Every kind")[2].partition("\n## ")[0]
+    section = page.partition("## Every kind")[2].partition("\n## How the task")[0]
     rows = [f"| {', '.join(f'`{example}`' for example in entry.examples)} | {entry.help} |" for entry in KINDS.values()]
     assert re.findall(r"^\| .*`.*\|$", section, re.MULTILINE) == rows
+
+
+def test_the_help_of_the_command_line_names_keys_that_there_are() -> None:
+    target = get_type_hints(command, include_extras=True)["target"]
+    keys = re.findall(r"(\w+)=", target.__metadata__[0].help)
+    assert len(keys) > 4
+    assert set(keys) <= {key for entry in KINDS.values() for key in entry.readers}
+
+
+def test_a_task_inherits_the_resolvers_of_its_parent() -> None:
+    class Softer(Classes):
+        @resolves(Class)
+        def softer(self, target: Class, look: Look) -> Goal:
+            raise TargetError("softer")
+
+    assert {**Classes.resolvers, Class: Softer.softer} == Softer.resolvers
 
 
 def test_every_example_is_of_its_kind() -> None:
