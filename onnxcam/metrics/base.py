@@ -22,11 +22,9 @@ from onnxcam.paths import shown
 __all__ = [
     "METRICS",
     "Array",
-    "Ask",
     "Case",
     "ClassPredictor",
     "Curve",
-    "Measure",
     "Metric",
     "docstring_summary",
     "metric",
