@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 from onnxcam.compare import checks
 from onnxcam.compare.image_comparison import compare_outcomes
+from onnxcam.compare.journal import open_journal
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import DEFAULTS, parse
-from onnxcam.compare.validate import journal_in
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
@@ -81,7 +81,7 @@ def compare_recordings(
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
-    journal = journal_in(directory, identity | _truth_identity(known), overwrite, names)
+    journal = open_journal(directory, identity | _truth_identity(known), overwrite, names)
     try:
         for number, (row, other) in enumerate(progress(rows, len(rows))):
             if number not in journal.done:
