@@ -113,7 +113,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     found = []
     if not (first.has_maps and second.has_maps):
         whose = ", ".join(f"'{one.name}'" for one in (first, second) if not one.has_maps)
-        found.append(f"there are no maps in {whose}: scores only are compared")
+        found.append(f"there are no maps in {whose}: only scores are compared")
     differing = []
     if first.has_maps and second.has_maps and first.info.method != second.info.method:
         differing.append(
@@ -122,7 +122,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     ways = [_geometry(one.info.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
-        differing.append(f"pictures are cut and scaled otherwise, {cuts}")
+        differing.append(f"pictures are cropped and scaled differently, {cuts}")
     if differing and not force:
         raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing

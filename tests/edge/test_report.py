@@ -173,7 +173,7 @@ def test_pictures_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> Non
     changed = pair(str(other), sha256="1" * 64)
     page = html(validation([pair(str(tmp_path / "gone.png")), changed]))
     assert "gone.png: no such file; check the name" in page
-    assert "other.png: the file is another one than was compared" in page
+    assert "other.png: the file has changed since the comparison" in page
     assert page.count('alt="where the candidate looks"') == 2
     assert panel(changed).picture is None
 
