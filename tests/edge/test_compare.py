@@ -131,7 +131,7 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "b" / "maps.bin").write_bytes(b"")
     cut = onnxcam("compare", "a", "b", "-o", "cut")
     assert cut.code == 2
-    assert cut.err.startswith("error: recording 'b': maps.bin has 0 bytes in place of ")
+    assert cut.err.startswith("error: recording 'b': maps.bin has 0 bytes instead of ")
 
 
 def test_pictures_are_opened_in_named_folders_only(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
