@@ -13,7 +13,6 @@ from onnxcam.errors import OnnxcamError
 
 __all__ = [
     "MAX_TEXT",
-    "Kind",
     "PathLike",
     "below",
     "check_file",

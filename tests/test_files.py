@@ -111,9 +111,7 @@ def test_a_recording_begins_with_no_tensors(onnxcam: Run, tmp_path: Path, name: 
     (tmp_path / "out" / name).write_bytes(THEIRS)
     ran = onnxcam("record", SHAPES, PICTURE, "-o", "out")
     assert ran.code == 2
-    assert (
-        ran.err == f"error: 'out/{name}' belongs to no recording that was begun; choose another folder, or delete it\n"
-    )
+    assert ran.err == f"error: 'out/{name}' is of no known recording; choose another folder, or delete it\n"
     assert (tmp_path / "out" / name).read_bytes() == THEIRS
 
 

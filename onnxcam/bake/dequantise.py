@@ -91,7 +91,7 @@ def _range(node: ir.Node) -> tuple[float, float]:
     scale, zero = (None if each is None else constant(each) for each in (node.inputs[1], (*node.inputs, None)[2]))
     if scale is None or scale.size != 1 or (zero is None and len(node.inputs) > 2):
         raise ModelError(
-            f"the activation of node '{node.name}' has a scale for each channel, or one that the run works out; {_CURE}"
+            f"the activation of node '{node.name}' has a scale for each channel, or one computed at run time; {_CURE}"
         )
     zero = np.zeros((), np.uint8) if zero is None else zero
     if zero.dtype.kind not in "iu":
@@ -115,7 +115,7 @@ def _weight(node: ir.Node) -> ir.Value:
     arrays = [None if x is None else constant(x) for x in node.inputs]
     q, scale = arrays[0], arrays[1]
     if q is None or scale is None or "block_size" in node.attributes:
-        raise ModelError(f"the weight of node '{node.name}' is quantised in blocks or by the run; {_CURE}")
+        raise ModelError(f"the weight of node '{node.name}' is quantised in blocks or at run time; {_CURE}")
     zero = arrays[2] if len(arrays) > 2 and arrays[2] is not None else np.zeros((), q.dtype)
     values = (q.astype(np.float64) - _along(node, zero, q.ndim)) * _along(node, scale, q.ndim)
     return _constant(node, values.astype(np.float32), f"{node.outputs[0].name}.real")

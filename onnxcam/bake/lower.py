@@ -93,7 +93,7 @@ def _drop_defaults(node: ir.Node, newer: OpSchema, older: OpSchema) -> None:
 def _check_inputs(node: ir.Node, older: OpSchema) -> None:
     given = [value for value in node.inputs if value is not None]
     if len(given) > older.max_input:
-        raise _inexpressible(node, f"it has {len(given)} inputs, of which the older definition knows {older.max_input}")
+        raise _inexpressible(node, f"it has {len(given)} inputs, but the older definition takes {older.max_input}")
     allowed = {each.type_param_str: each.allowed_type_strs for each in older.type_constraints}
     for value, formal in zip(node.inputs, older.inputs, strict=False):
         kind = f"tensor({str(value.dtype).lower()})" if value is not None and value.dtype is not None else ""
@@ -102,7 +102,7 @@ def _check_inputs(node: ir.Node, older: OpSchema) -> None:
             and isinstance(value and value.type, ir.TensorType)
             and kind not in allowed.get(formal.type_str, [kind])
         ):
-            raise _inexpressible(node, f"it did not take {kind} yet")
+            raise _inexpressible(node, f"the older definition does not take {kind}")
 
 
 def _reduce(graph: ir.Graph, node: ir.Node) -> None:
@@ -121,7 +121,7 @@ def _reshape(graph: ir.Graph, node: ir.Node) -> None:
     if "allowzero" in node.attributes and (shape is None or (shape != 0).all()):
         if shape is None and node.attributes["allowzero"].as_int():
             raise _inexpressible(
-                node, "a zero in its shape, which is known at run time only, meant the length that was"
+                node, "a zero in its shape, which is known at run time only, keeps the length of the axis in this opset"
             )
         node.attributes.pop("allowzero")
 
@@ -179,11 +179,11 @@ def _roi_align(graph: ir.Graph, node: ir.Node) -> None:
     """RoiAlign: regions were never shifted by half a pixel."""
     mode = node.attributes.pop("coordinate_transformation_mode", None)
     if mode is None or mode.as_string() != "output_half_pixel":
-        raise _inexpressible(node, "regions were not shifted by half a pixel yet")
+        raise _inexpressible(node, "regions cannot be shifted by half a pixel in this opset")
 
 
 def _meaning(graph: ir.Graph, node: ir.Node) -> None:
-    raise _inexpressible(node, "it meant another thing")
+    raise _inexpressible(node, "it has another meaning in this opset")
 
 
 _CHANGED: Sequence[tuple[frozenset[str], int, Callable[[ir.Graph, ir.Node], None]]] = (

@@ -43,7 +43,7 @@ def require_comparable(
     if counts[0] != counts[1]:
         raise MetricError(
             f"'{reference.name}' has {counts[0]} classes and '{candidate.name}' {counts[1]}: classes are compared by "
-            "index, so both must put out the same"
+            "index, so both must have the same"
         )
     names = reference.class_names, candidate.class_names
     for index, pair in enumerate(zip(names[0] or (), names[1] or (), strict=False)):
@@ -56,7 +56,7 @@ def require_comparable(
         if requirement.metric.startswith(("energy", "accuracy")) and truth is None:
             raise MetricError(f"'{requirement}' needs ground truth; give --truth, masks or boxes")
         if requirement.metric == "top5" and counts[0] <= 5:
-            raise MetricError(f"'{requirement}' says nothing of {counts[0]} classes; leave it out")
+            raise MetricError(f"'{requirement}' is meaningless for {counts[0]} classes; leave it out")
 
 
 def preprocessing_warnings(reference: Observer, candidate: Observer) -> list[str]:
@@ -103,11 +103,11 @@ def result_warnings(
     if often == count > FEW:
         name = labels[top] if labels else str(top)
         warnings.append(
-            f"the reference puts the same class, {name!r}, first in all {count} pictures: top1 says little of them; "
+            f"the reference puts the same class, {name!r}, first in all {count} pictures: top1 says little; "
             "check --preprocess, or take other pictures"
         )
     if blank:
         warnings.append(
-            f"the reference itself has no map of {blank} of {count} pictures; they are left out of the maps'"
+            f"the reference itself has no map of {blank} of {count} pictures; they are left out of the metrics of maps"
         )
     return warnings

@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 from onnxcam.compare import checks
 from onnxcam.compare.image_comparison import compare_outcomes
+from onnxcam.compare.journal import open_journal
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import DEFAULTS, parse
-from onnxcam.compare.validate import journal_in
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
@@ -81,7 +81,7 @@ def compare_recordings(
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
-    journal = journal_in(directory, identity | _truth_identity(known), overwrite, names)
+    journal = open_journal(directory, identity | _truth_identity(known), overwrite, names)
     try:
         for number, (row, other) in enumerate(progress(rows, len(rows))):
             if number not in journal.done:
@@ -113,7 +113,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     found = []
     if not (first.has_maps and second.has_maps):
         whose = ", ".join(f"'{one.name}'" for one in (first, second) if not one.has_maps)
-        found.append(f"there are no maps in {whose}: scores only are compared")
+        found.append(f"there are no maps in {whose}: only scores are compared")
     differing = []
     if first.has_maps and second.has_maps and first.info.method != second.info.method:
         differing.append(
@@ -122,7 +122,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     ways = [_geometry(one.info.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
-        differing.append(f"pictures are cut and scaled otherwise, {cuts}")
+        differing.append(f"pictures are cropped and scaled differently, {cuts}")
     if differing and not force:
         raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing

@@ -85,9 +85,7 @@ class RecordingWriter:
         for name in TENSORS:
             file = self.folder / f"{name}.bin"
             if file.exists() and file.stat().st_size:
-                raise RunnerError(
-                    f"'{file}' belongs to no recording that was begun; choose another folder, or delete it"
-                )
+                raise RunnerError(f"'{file}' is of no known recording; choose another folder, or delete it")
 
     def _take_up(self) -> None:
         """Read the intact part of the files and cut off the rest."""

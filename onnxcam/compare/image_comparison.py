@@ -193,7 +193,7 @@ def _compare_maps(
         return ({} if first is None else {"mapped": 0.0}), kept, notes
     grid = common_grid(first, second)
     if grid is None:
-        return {"mapped": 1.0}, kept, ["the two see no part of the picture in common"]
+        return {"mapped": 1.0}, kept, ["the models see no common part of the picture"]
     a, b = grid.align(first, second, shared=known)
     values = {"mapped": 1.0, **{name: measure(a, b) for name, measure in _SHAPES.items()}}
     values["peak"] = similarity.peak_distance(a, b, grid.spacing)

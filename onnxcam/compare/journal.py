@@ -23,10 +23,13 @@ from onnxcam.compare import journal_entries as entries
 from onnxcam.compare.device_runner import CRC, entry_of, line_of
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.errors import OutputError
+from onnxcam.files import writing
 from onnxcam.locks import lock, unlock
 
-__all__ = ["SCHEMA", "SYNC", "Journal"]
+__all__ = ["FILE", "SCHEMA", "SYNC", "Journal", "open_journal"]
 
+FILE = "journal.jsonl"
+"""Name of the journal in the folder of a validation."""
 SCHEMA = 2
 SYNC = 1.0  # seconds between syncs to disk
 T = TypeVar("T")
@@ -204,6 +207,18 @@ class Journal(Sequence[ImageComparison]):
             return self._parsed(self._file.read(length))[1]
         except (OSError, ValueError):
             raise OutputError(f"'{self.path}' was changed while it was used; run the same command again") from None
+
+
+def open_journal(
+    directory: str | os.PathLike[str] | None, identity: dict[str, Any], overwrite: bool, names: Sequence[str]
+) -> Journal:
+    """Open the journal in *directory*; without one, a temporary journal."""
+    if directory is None:
+        return Journal(None, identity)
+    path = Path(directory) / FILE
+    with writing(directory, "into "):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return Journal(path, identity, overwrite=overwrite, names=names)
 
 
 def _opened(path: str | os.PathLike[str] | None) -> io.FileIO:

@@ -87,7 +87,7 @@ class Observer:
         if not isinstance(self.network.task, Classes) or layout is None or len(layout.space) != 2:
             what = self.network.task.name if layout is None or len(layout.space) == 2 else "a network of volumes"
             raise MetricError(
-                f"outcomes are those of classifiers of pictures; {self.name} is {what}: compare the maps of "
+                f"only image classifiers can be compared; {self.name} is {what}: compare the maps of "
                 "`onnxcam explain`, or cut the model so that it puts out class scores"
             )
         self.scores: Scores = self.network.task.scores

@@ -192,10 +192,10 @@ class Recording:
             there = path.stat().st_size
             if there != wanted:
                 raise self._wrong(
-                    f"{file} has {there} bytes in place of {wanted}: it was cut off; copy the folder again"
+                    f"{file} has {there} bytes instead of {wanted}: it is truncated; copy the folder again"
                 )
             if digest(path) != entry.get("sha256"):
-                raise self._wrong(f"{file} is not as it was written (its hash differs); copy the folder again")
+                raise self._wrong(f"{file} has changed since it was written (its hash differs); copy the folder again")
             return np.memmap(path, dtype, "r", shape=tuple(shape)) if wanted else np.zeros(0, dtype)
         except OSError as error:
             raise self._wrong(f"{file} cannot be read: {error.strerror}") from None
@@ -233,7 +233,9 @@ def _read(folder: Path) -> dict[str, Any]:
     if found.get("version") != VERSION:
         raise RecordingError(f"{where} is of version {found.get('version')}; this onnxcam reads version {VERSION}")
     if found.get("seal") != hashlib.sha256(data.rpartition(SEAL)[0]).hexdigest():
-        raise RecordingError(f"{where}: {DONE} is not as it was written (its seal differs); copy the folder again")
+        raise RecordingError(
+            f"{where}: {DONE} has changed since it was written (its seal differs); copy the folder again"
+        )
     return found
 
 

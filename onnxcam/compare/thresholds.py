@@ -78,7 +78,7 @@ def _requirement(words: str, start: int, clause: str) -> Requirement:
         _fail(words, start + len(clause) - len(clause.lstrip()), "a requirement is metric>=number, such as iou>=0.6")
     metric, statistic, sign = match["metric"], match["statistic"], match["sign"]
     if metric not in AGREEMENT_METRICS:
-        what = f"no metric is called {metric!r}" if metric else "here is no metric"
+        what = f"no metric is called {metric!r}" if metric else "a metric is missing here"
         known = f"there are {', '.join(AGREEMENT_METRICS)}.{nearest(metric, AGREEMENT_METRICS)}"
         _fail(words, start + match.start("metric"), f"{what}; {known}")
     if statistic is not None and statistic not in STATISTICS:
@@ -87,7 +87,7 @@ def _requirement(words: str, start: int, clause: str) -> Requirement:
         _fail(words, start + match.start("sign"), f"after {metric} comes one of {' '.join(_COMPARISONS)}")
     better = AGREEMENT_METRICS[metric].better
     if (sign[0] == ">") != (better == "higher"):
-        _fail(words, start + match.start("sign"), f"{metric} is the better the {better}: write {_turned(sign)}")
+        _fail(words, start + match.start("sign"), f"for {metric}, {better} is better: write {_turned(sign)}")
     return Requirement(metric, statistic or "mean", sign, _number(words, start + match.start("bound"), match["bound"]))
 
 
@@ -97,7 +97,7 @@ def _turned(sign: str) -> str:
 
 def _number(words: str, at: int, text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", text):
-        _fail(words, at, f"{text!r} is no number" if text else "here a number is missing")
+        _fail(words, at, f"{text!r} is no number" if text else "a number is missing here")
     read = parse_float(text)
     return _fail(words, at, f"a number is at most {HUGE:g}") if read is None else read
 

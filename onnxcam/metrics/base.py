@@ -21,11 +21,9 @@ from onnxcam.metrics.truth import Annotation
 __all__ = [
     "METRICS",
     "Array",
-    "Ask",
     "Case",
     "ClassPredictor",
     "Curve",
-    "Measure",
     "Metric",
     "docstring_summary",
     "metric",

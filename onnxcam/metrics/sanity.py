@@ -18,7 +18,6 @@ from onnxcam.progress import Progress
 
 __all__ = [
     "CHECKS",
-    "Batches",
     "Check",
     "CheckContext",
     "CheckResult",

@@ -68,7 +68,7 @@ def test_a_picture_without_a_map_is_said(tmp_path: Path) -> None:
             "model.preprocess",
             "resize=8x8,range=0-1",
             RecordingError,
-            "pictures are cut and scaled otherwise, resize=4x4 in '.*a', resize=8x8 in '.*b'; record one of them anew",
+            "pictures are cropped and scaled differently, resize=4x4 in '.*a', resize=8x8 in '.*b'; record",
         ),
         (
             "labels",
@@ -130,7 +130,7 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "b" / "maps.bin").write_bytes(b"")
     cut = onnxcam("compare", "a", "b", "-o", "cut")
     assert cut.code == 2
-    assert cut.err.startswith("error: recording 'b': maps.bin has 0 bytes in place of ")
+    assert cut.err.startswith("error: recording 'b': maps.bin has 0 bytes instead of ")
 
 
 def test_pictures_are_opened_in_named_folders_only(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_pictures_are_opened_in_named_folders_only(onnxcam: Callable[..., Ran], 
     for words, shown in (((), False), (("--images", "a"), False), (("-i", "a", "-i", "p"), True), (("-i", "q"), True)):
         assert onnxcam("compare", "a", "b", "-o", "report", "--overwrite", *words).code == 0
         page = (tmp_path / "report" / "report.html").read_text("utf-8")
-        assert ("is not opened, as a recording names it; --images FOLDER" in page) is not shown
+        assert ("is not opened, as its path comes from a recording; give its folder with --images" in page) is not shown
 
 
 @pytest.mark.parametrize("name", ["../secret.ppm", "/dev/zero", "pipe", "p"])
@@ -151,7 +151,7 @@ def test_what_a_recording_names_is_not_opened(name: str, tmp_path: Path) -> None
     told = change("pictures.0.name", name if name[0] == "/" else str(tmp_path / "p" / name))
     a, b = (written(tmp_path / side, change=told) for side in "ab")
     page = html(compare_recordings(a, b, images=[tmp_path / "p"]))
-    assert "is not opened, as a recording names it" in page
+    assert "is not opened, as its path comes from a recording" in page
 
 
 def test_scores_that_are_no_numbers(tmp_path: Path) -> None:

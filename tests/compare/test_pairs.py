@@ -83,7 +83,7 @@ def test_crops_are_compared_where_both_see_the_picture() -> None:
     assert found["pearson"] > 0.95
     assert found["strength"] == pytest.approx(1, abs=0.05)
     apart = compare_outcomes(outcome(whole, frame=Frame(0, 0, 64, 64), size=size), second)
-    assert apart.notes == ("the two see no part of the picture in common",)
+    assert apart.notes == ("the models see no common part of the picture",)
     assert not MAP_METRICS & set(apart.values)
 
 

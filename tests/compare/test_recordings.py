@@ -77,7 +77,7 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
         with pytest.raises(RecordingError, match=r"recording '.*run'"):
             Recording(tmp_path / "run")
         path.write_bytes(whole[:at])
-        with pytest.raises(RecordingError, match=r"cut off|no JSON"):
+        with pytest.raises(RecordingError, match=r"truncated|cut off|no JSON"):
             Recording(tmp_path / "run")
     path.unlink()
     with pytest.raises(RecordingError, match=r"is missing|has no recording.json"):
@@ -102,7 +102,7 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
         ("tensors.scores.dtype", "float64", "scores is float64 little; it is little-endian float32"),
         ("tensors.maps.order", "big", "maps is float32 big; it is little-endian float32"),
         ("tensors.scores.shape", [9, 1], r"there are 3 pictures, but scores \[9, 1\]; it is \[pictures, classes\]"),
-        ("tensors.classes.shape", [4], "classes.bin has 24 bytes in place of 32: it was cut off"),
+        ("tensors.classes.shape", [4], "classes.bin has 24 bytes instead of 32: it is truncated"),
         ("tensors.maps.file", "../maps.bin", r"\.\./maps.bin is missing"),
         ("tensors.maps.file", "a\0b", "is missing"),
         ("tensors.maps.file", "x" * 300, "is missing"),

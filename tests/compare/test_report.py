@@ -89,7 +89,7 @@ def test_where_the_two_begin_to_look_elsewhere() -> None:
     assert "they begin to look elsewhere at conv_2 (IoU 0.10), after conv_1 ." in text
     assert "conv_1 32×32 0.990 0.950 0.910 conv_2 and conv_2&lt;b&gt; 16×16 0.400 0.200 0.100" in text
     assert page.count('class="number bad"') == 1
-    assert "Down the network" not in html(validation([pair("a.png")]))
+    assert "Agreement by layer" not in html(validation([pair("a.png")]))
 
 
 def test_nothing_required_nothing_failed() -> None:
@@ -157,7 +157,7 @@ def test_pictures_that_are_gone_or_changed_are_said_to_be(tmp_path: Path) -> Non
     changed = pair(str(other), sha256="1" * 64)
     page = html(validation([pair(str(tmp_path / "gone.png")), changed]))
     assert "gone.png: no such file; check the name" in page
-    assert "other.png: the file is another one than was compared" in page
+    assert "other.png: the file has changed since the comparison" in page
     assert page.count('alt="where the candidate looks"') == 2
     assert panel(changed).picture is None
 
@@ -269,7 +269,7 @@ def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
 
 def test_no_picture_at_all() -> None:
     page = html(validation([], unreadable=[("a.png", "a.png: the file is empty")]))
-    assert "1 picture could not be read and is not in the numbers" in re.sub(r"\s+", " ", page)
+    assert "1 picture could not be read and is not included" in re.sub(r"\s+", " ", page)
     assert "not measured" in page
 
 

@@ -13,10 +13,10 @@ import pytest
 from onnx import numpy_helper
 from scipy.stats import spearmanr
 
-from onnxcam import Explainer
+from onnxcam import Explainer, metrics
 from onnxcam.errors import MetricError
 from onnxcam.graph.io import to_proto
-from onnxcam.metrics import evaluate
+from onnxcam.metrics import Evaluation, evaluate
 from onnxcam.metrics.randomise import RandomisedModel
 from tests.networks import hand_model
 
@@ -155,3 +155,17 @@ def test_one_class_has_no_other() -> None:
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
     with pytest.raises(MetricError, match="sanity-target compares with another class, but the model has only one"):
         evaluate(model, [PICTURE], metrics=["sanity-target"], preprocess="unit")
+
+
+@pytest.mark.parametrize(("old", "new"), [("Outcome", "CheckResult"), ("Region", "Annotation")])
+def test_classes_under_their_names_of_0_1(old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"onnxcam\.metrics\.{old} is onnxcam\.metrics\.{new} now"):
+        assert getattr(metrics, old) is getattr(metrics, new)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        metrics.Nothing  # noqa: B018
+
+
+def test_the_checks_under_their_name_of_0_1() -> None:
+    found = Evaluation(None, "", None, 1, 0, {}, {}, [])
+    with pytest.warns(DeprecationWarning, match=r"Evaluation\.outcomes is Evaluation\.checks now"):
+        assert found.outcomes is found.checks

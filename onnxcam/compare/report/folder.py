@@ -15,10 +15,9 @@ from onnxcam.text import to_json
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Validation
 
-__all__ = ["JOURNAL", "JUNIT", "PAGE", "RESULT", "refuse_finished", "save"]
+__all__ = ["JUNIT", "PAGE", "RESULT", "refuse_finished", "save"]
 
-JOURNAL, RESULT, PAGE, JUNIT = "journal.jsonl", "validation.json", "report.html", "junit.xml"
-"""Files of a validation: the journal from the start, the others once it is finished."""
+RESULT, PAGE, JUNIT = "validation.json", "report.html", "junit.xml"
 
 
 def save(validation: Validation, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:

@@ -97,7 +97,7 @@ def _read(pair: ImageComparison) -> Picture:
     picture = image.read(pair.picture)
     data = paths.read_bytes(pair.picture, ImageError, "picture", image.MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != pair.sha256:
-        raise ImageError(f"{pair.picture}: the file is another one than was compared")
+        raise ImageError(f"{pair.picture}: the file has changed since the comparison")
     return picture
 
 
@@ -105,7 +105,7 @@ def _require_inside(picture: str, folders: Sequence[str]) -> None:
     """Raise ImageError if *picture*, a path from a recording, is no file in one of *folders*."""
     place = Path(os.path.realpath(picture))
     if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders) or not os.path.isfile(place):
-        raise ImageError(f"{picture}: is not opened, as a recording names it; --images FOLDER, where it lies, shows it")
+        raise ImageError(f"{picture}: is not opened, as its path comes from a recording; give its folder with --images")
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:

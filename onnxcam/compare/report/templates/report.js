@@ -1,5 +1,5 @@
 "use strict";
-// The table of all pictures: its rows come as JSON, worst first, and are made 200 at a time.
+// Table of all pictures: rows come as JSON, worst first, and are added 200 at a time.
 const { columns, classes, rows, cards } = JSON.parse(document.getElementById("rows").textContent);
 const PAGE = 200;
 const body = document.querySelector("#all tbody");
@@ -59,7 +59,7 @@ function draw() {
 
 function compare(a, b) {
   const x = value(a, sorted.column), y = value(b, sorted.column);
-  if (x === null || y === null) return (x === null) - (y === null); // what is missing stands last either way
+  if (x === null || y === null) return (x === null) - (y === null); // missing values come last in both directions
   const sign = typeof x === "string" ? alphabet.compare(x, y) : x - y;
   return sorted.down ? -sign : sign;
 }
