@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.command import Ran
 
 Run = Callable[..., Ran]
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 PICTURE = Path(str(resources.files("onnxcam") / "assets" / "shapes_1.png"))
 
 

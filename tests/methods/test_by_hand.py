@@ -8,6 +8,7 @@ from onnxcam.methods import METHODS
 from tests.methods.by_hand import BY_HAND, SETTINGS
 from tests.methods.varied import VARIED
 from tests.networks import HAND_X, hand_model, hand_transformer, varied_model
+from tests.optional import libraries_of
 
 
 def test_every_method_has_a_map_computed_by_hand() -> None:
@@ -16,6 +17,7 @@ def test_every_method_has_a_map_computed_by_hand() -> None:
 
 @pytest.mark.parametrize("method", BY_HAND)
 def test_map_by_hand(method: str) -> None:
+    libraries_of(method)
     model = hand_transformer() if method == "legrad" else hand_model()
     raw = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(HAND_X, target=0)
     expected = np.asarray(BY_HAND[method], np.float32)
@@ -30,6 +32,7 @@ def test_every_method_for_such_a_head_has_a_second_map() -> None:
 
 @pytest.mark.parametrize("method", VARIED)
 def test_map_where_the_gradient_varies_over_the_layer(method: str) -> None:
+    libraries_of(method)
     explainer = Explainer(varied_model(), method=method, settings=SETTINGS.get(method, {}))
     raw = explainer.attribute(HAND_X, target=0)
     assert raw.shape == ((1, 2, 2) if METHODS[method].at_layer else (1, 1, 2, 2))

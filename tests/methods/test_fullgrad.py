@@ -9,6 +9,7 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward
+from onnxcam.autodiff.cotangents import full_like
 from onnxcam.autodiff.differentiate import add_output
 from onnxcam.errors import GradientError, MethodError
 from onnxcam.graph.emitter import Emitter
@@ -58,7 +59,7 @@ def test_the_input_and_the_biases_add_up_to_the_score() -> None:
     op, image, scores = Emitter(graph), graph.inputs[0], graph.outputs[0]
     biases = list(_biases(op, image))
     assert [z.name for z, _, _ in biases] == ["y1", "y2", "y3", "y4", "y5", "y7"]
-    gradients = backward(op, {scores: op.full_like(scores, 1.0)}, [image, *(z for z, _, _ in biases)], STANDARD)
+    gradients = backward(op, {scores: full_like(op, scores, 1.0)}, [image, *(z for z, _, _ in biases)], STANDARD)
     parts = [op.ReduceSum(op.Mul(g, b)) for g, b in zip(gradients, [image, *(b for _, b, _ in biases)], strict=True)]
     add_output(op, op.total(*(op.Reshape(part, [1]) for part in parts)), "total", shape=[1])
     op.place(graph.outputs)
