@@ -33,6 +33,27 @@ def hand_model(classes_last: str = "logits") -> onnx.ModelProto:
     return onnx.parser.parse_model(text)
 
 
+def varied_model() -> onnx.ModelProto:
+    """The layer of `hand_model`, then a linear head with a weight for each cell: its gradient varies over the layer.
+
+    The weights of class 0 are [[2, -1], [-½, 1½]] for channel 1 and [[1, -2], [½, 2]] for channel 2, those of class 1
+    [[0, 1], [1, -1]] and [[½, 0], [1, -½]]. At `HAND_X` the logits are (4.5, 1).
+    """
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    varied (float[n, 1, 2, 2] x) => (float[n, 2] logits)
+    <float[2, 1, 1, 1] w = {1, -1},
+     float[2, 8] v = {2, -1, -0.5, 1.5, 1, -2, 0.5, 2, 0, 1, 1, -1, 0.5, 0, 1, -0.5}>
+    {
+        c = Conv(x, w)
+        a = Relu(c)
+        f = Flatten(a)
+        logits = Gemm<transB = 1>(f, v)
+    }
+    """
+    return onnx.parser.parse_model(text)
+
+
 def hand_transformer() -> onnx.ModelProto:
     """The four pixels as tokens of one channel that attend to each other, averaged; scores 2 and -1 times that."""
     text = """

@@ -1,4 +1,4 @@
-"""PyTorch where it is installed; elsewhere, its use skips the test, or the module that uses it at import."""
+"""Optional libraries. Where PyTorch is not installed, its use skips the test, or the module that imports it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,9 @@ def optional(name: str) -> Any:
 
 
 torch, nn, functional = optional("torch"), optional("torch.nn"), optional("torch.nn.functional")
+
+
+def libraries_of(method: str) -> None:
+    """Skip the test where a library that makes *method* is missing."""
+    if library := {"kernelshap": "shap", "lime": "lime"}.get(method):
+        pytest.importorskip(library, reason="the extra onnxcam[perturbation] is not installed")

@@ -75,6 +75,7 @@ def test_the_map_adds_up_to_the_difference(body: str, baseline: float) -> None:
     st.floats(-1, 1, width=32),
 )
 @hypothesis.settings(max_examples=25)
+@pytest.mark.slow
 def test_the_map_adds_up_on_random_chains(functions: list[str], seed: int, baseline: float) -> None:
     body, value = "", "c"
     for i, function in enumerate(functions):

@@ -72,6 +72,7 @@ def program(headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("uint8", [False, True])
+@pytest.mark.slow
 def test_the_program_says_what_python_says(program: Path, uint8: bool, tmp_path: Path) -> None:
     made = bake(SHAPES, tmp_path / "b.onnx", uint8=uint8)
     tensor().tofile(tmp_path / "x.f32")

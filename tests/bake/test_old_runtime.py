@@ -69,6 +69,7 @@ def cases(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield model, baked.run(["heatmap"], feeds)[0]
 
 
+@pytest.mark.slow
 def test_it_runs_in_a_runtime_of_three_years_ago(old: Path, tmp_path: Path) -> None:
     expected = dict(cases(tmp_path))
     command = [sys.executable, "-c", RUN, OLD, str(tmp_path)]

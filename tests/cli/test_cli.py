@@ -20,6 +20,7 @@ from onnxcam.media import image
 from onnxcam.methods import METHODS
 from tests.command import Ran
 from tests.networks import HAND_X, hand_model
+from tests.optional import libraries_of
 
 Run = Callable[..., Ran]
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))
@@ -131,6 +132,7 @@ OF_TRANSFORMERS = {method.id for method in METHODS.values() if method.needs_atte
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in OF_TRANSFORMERS])
 def test_every_method_by_its_id(onnxcam: Run, method: str) -> None:
+    libraries_of(method)
     ran = onnxcam("explain", SHAPES, PICTURE, "-m", method, "--json")
     assert ran.code == 0, ran.err
     (entry,) = json.loads(ran.out)

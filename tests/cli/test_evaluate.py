@@ -29,6 +29,7 @@ SHAPES, PICTURE, TRUTH = ASSETS / "shapes.onnx", ASSETS / "shapes_1.png", ASSETS
 QUICK = [f"--set={id}.steps=4" for id in ("insertion", "deletion", "road-morf", "road-lerf")]
 
 
+@pytest.mark.slow
 def test_boxes_with_classes(onnxcam: Run) -> None:
     ran = onnxcam("evaluate", SHAPES, PICTURE, "--truth", TRUTH, "--baselines", *QUICK, "-o", "out")
     assert ran.code == 0, ran.err
@@ -54,6 +55,7 @@ def test_of_a_folder_all_pictures_are_measured(onnxcam: Run, tmp_path: Path) -> 
     assert named == ["shapes_1.png", "shapes_2.png"]
 
 
+@pytest.mark.slow
 def test_json_is_the_file(onnxcam: Run) -> None:
     arguments = ["--truth", TRUTH, "--metric", "all", "-m", "gradcam", "-m", "gradient", "--seed", 5, *QUICK]
     arguments += ["--set=infidelity.samples=5", "--set=max-sensitivity.samples=2", "--set=sanity-cascading.stages=2"]

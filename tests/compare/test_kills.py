@@ -38,7 +38,7 @@ COMMANDS = {  # the words, and the files that are its result, the last one last
         ("curves.png", "curves.pdf", "evaluation.json"),
     ),
 }
-OFTEN = "from onnxcam.compare import device; device.EVERY = 0; from onnxcam.cli import main; main()"
+OFTEN = "from onnxcam.compare import device_runner; device_runner.EVERY = 0; from onnxcam.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,7 @@ def appeared(process: subprocess.Popen[bytes], folder: Path) -> float:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bytes(command: str, place: Path) -> None:
     words, names = COMMANDS[command]
     whole, killed = (f"{command}-{name}" for name in ("whole", "killed"))

@@ -46,6 +46,7 @@ def table(page: str) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.mark.slow
 def test_the_worked_case(real: Path, onnxcam: Callable[..., Ran]) -> None:
     Path("real").symlink_to(real, target_is_directory=True)
     ran = follow(CASE, onnxcam)
@@ -89,6 +90,7 @@ def quantize(path: Path, made: Path, pictures: Path) -> None:
     onnx.save(model, made)
 
 
+@pytest.mark.slow
 def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
     ran = follow(PAGE, onnxcam)
     assert {name: each.code for name, each in ran.items()} == dict.fromkeys(

@@ -247,6 +247,7 @@ def test_a_histogram_of_values_a_rounding_apart() -> None:
     assert (found.low < found.high, sum(bar.count for bar in found.bars)) == (True, 3)
 
 
+@pytest.mark.slow
 def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
     rng = np.random.default_rng(0)
     moves = np.abs(rng.normal(0, 0.2, 10_000)).clip(0, 0.95).tolist()
@@ -260,6 +261,7 @@ def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
     assert len(page[: page.index('id="rows"')]) < 2e6
 
 
+@pytest.mark.slow
 def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
     listed = result_table([pair(f"{i}.jpg", 0.1, maps=(None, None)) for i in range(ROWS + 5)])
     from onnxcam.compare.report.formatting import ClassLabels

@@ -154,6 +154,7 @@ def test_tensorflows_interpreter_is_the_second_choice(models: dict[str, Path], m
 
 def test_the_real_twins_agree(real: Path, onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     """The visual wake words network, int8, as the device has it and as ONNX."""
+    pytest.importorskip("ai_edge_litert", reason="the extra onnxcam[tflite] is not installed")
     pictures = sorted((real / "images").glob("*.jpg"))[:6]
     lite, twin = real / "sources" / "vww_96_int8.tflite", real / "models" / "vww_mobilenet_96_qdq.onnx"
     assert onnxcam("record", twin, *pictures, "-o", "twin", "-p", "unit").code == 0

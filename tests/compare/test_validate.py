@@ -143,6 +143,7 @@ validate(*sys.argv[1:5], batch_size=2, jobs=1, progress=slowly)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_loses_and_doubles_nothing(models: tuple[Path, Path], tmp_path: Path) -> None:
     pictures, out = photos(tmp_path / "photos", 60), tmp_path / "out"
     run = subprocess.Popen([sys.executable, "-c", KILLED, str(SHAPES), str(models[1]), str(pictures), str(out)])
@@ -397,6 +398,7 @@ def test_maps_that_are_blank_are_counted_and_not_fatal(tmp_path: Path) -> None:
     assert all("the candidate's map is blank" in pair.notes[-1] for pair in found.journal)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(models: tuple[Path, Path], tmp_path: Path) -> None:
     """Of 200 pictures more (27 MB as tensors) names and numbers stay in memory, no map and no picture."""
     folder = photos(tmp_path / "photos", 240)

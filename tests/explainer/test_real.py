@@ -144,6 +144,7 @@ def random_feeds(model: onnx.ModelProto, size: int = 64) -> dict[str, np.ndarray
         "yunet_n_320",
     ],
 )
+@pytest.mark.slow
 def test_every_float_network_has_an_input_gradient(real: Path, name: str) -> None:
     """Held against a central difference along the gradient itself, in float32: coarse, but of the whole network."""
     path = real / "models" / f"{name}.onnx"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fuzz.campaign import campaign
 
+pytestmark = pytest.mark.slow
 PARTS = 4
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.fuzz.campaign import campaign
 
 COUNTS = {"models": 200, "pictures": 100, "companions": 60, "recordings": 60, "words": 80, "others": 40}
+pytestmark = pytest.mark.slow
 PARTS = 8
 
 

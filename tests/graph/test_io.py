@@ -122,7 +122,7 @@ def test_junk_is_no_model(junk: bytes, tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_proto_with_external_data(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is a folder; give the \.onnx file in it"):
+    with pytest.raises(ModelError, match="is a folder, not a model; name a file in it"):
         load(tmp_path)
     onnx.save(heavy_model(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=100)
     with pytest.raises(ModelError, match="give the path of the model instead"):

@@ -119,8 +119,8 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
 def test_too_much_for_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit of 10 kB in place of 2 GB: what is in memory goes to a file, or is refused by name."""
     path = external(tmp_path)
-    for module in ("graph", "weights"):
-        monkeypatch.setattr(f"onnxcam.{module}.LIMIT", 10_000)
+    for module in ("io", "weights"):
+        monkeypatch.setattr(f"onnxcam.graph.{module}.LIMIT", 10_000)
     twin = vjp(path)
     assert {entry.value for w in twin.graph.initializer for entry in w.external_data if entry.key == "location"} == {
         "weights.bin"
@@ -170,6 +170,7 @@ def large(tmp_path: Path) -> Path:
     return tmp_path / "m.onnx"
 
 
+@pytest.mark.slow
 def test_more_than_two_gigabytes_are_not_read(large: Path) -> None:
     twin = large.with_name("twin.onnx")
     command = [sys.executable, "-c", LARGE, str(large), str(twin)]

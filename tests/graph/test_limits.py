@@ -32,6 +32,7 @@ from tests.damaged import EXPANSION, added, calling, chain, constant, looping, n
     ],
     ids=["depth", "nodes"],
 )
+@pytest.mark.slow
 def test_what_is_too_deep_or_too_long_is_refused(build: Callable[[], onnx.ModelProto], says: str) -> None:
     with pytest.raises(ModelError, match=says):
         load(build())
@@ -76,6 +77,7 @@ def test_loops_that_may_end_are_opened(condition: str, trips: int | None) -> Non
     ],
     ids=["range", "range that fits", "functions", "tile", "pad", "outer sums"],
 )
+@pytest.mark.slow
 def test_small_files_take_no_more_than_four_gigabytes(build: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     path, picture = opened(build(), tmp_path), tmp_path / "picture.png"
@@ -131,6 +133,7 @@ def work(path: Path) -> int:
     return sum(calls for calls, *_ in pstats.Stats(profile).stats.values())  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_inspect_is_linear_in_the_nodes(tmp_path: Path) -> None:
     work(opened(chain(10), tmp_path))
     few, more, most = (work(opened(chain(count), tmp_path)) for count in (100, 200, 300))

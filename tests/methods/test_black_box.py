@@ -12,6 +12,7 @@ from onnxcam.inspection import survey
 from onnxcam.methods import METHODS
 from tests.methods.by_hand import BY_HAND, SETTINGS
 from tests.networks import HAND_X, hand_model
+from tests.optional import libraries_of
 
 BLACK_BOXES = [method.id for method in METHODS.values() if method.black_box]
 WITHOUT_GRADIENT = [*BLACK_BOXES, "scorecam", "sscam", "iscam", "ablationcam", "recipro-cam"]
@@ -35,6 +36,7 @@ def test_which_methods_are_black_boxes() -> None:
 
 @pytest.mark.parametrize("method", WITHOUT_GRADIENT)
 def test_methods_without_a_gradient_explain_it(method: str) -> None:
+    libraries_of(method)
     explainer = Explainer(scaled_model(), method=method, settings=SETTINGS.get(method, {}))
     np.testing.assert_allclose(explainer.attribute(HAND_X, target=0)[0], BY_HAND[method], rtol=1e-5, atol=1e-6)
 

@@ -6,7 +6,9 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.methods import METHODS
 from tests.methods.by_hand import BY_HAND, SETTINGS
-from tests.networks import HAND_X, hand_model, hand_transformer
+from tests.methods.varied import VARIED
+from tests.networks import HAND_X, hand_model, hand_transformer, varied_model
+from tests.optional import libraries_of
 
 
 def test_every_method_has_a_map_computed_by_hand() -> None:
@@ -15,12 +17,41 @@ def test_every_method_has_a_map_computed_by_hand() -> None:
 
 @pytest.mark.parametrize("method", BY_HAND)
 def test_map_by_hand(method: str) -> None:
+    libraries_of(method)
     model = hand_transformer() if method == "legrad" else hand_model()
     raw = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(HAND_X, target=0)
     expected = np.asarray(BY_HAND[method], np.float32)
     assert raw.dtype == np.float32
     assert raw.shape == ((1, 2, 2) if METHODS[method].at_layer else (1, 1, 2, 2))
     np.testing.assert_allclose(raw.reshape(2, 2), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_every_method_for_such_a_head_has_a_second_map() -> None:
+    assert VARIED.keys() == METHODS.keys() - {"cam", "legrad"}  # they need a pooled head, and attention
+
+
+@pytest.mark.parametrize("method", VARIED)
+def test_map_where_the_gradient_varies_over_the_layer(method: str) -> None:
+    libraries_of(method)
+    explainer = Explainer(varied_model(), method=method, settings=SETTINGS.get(method, {}))
+    raw = explainer.attribute(HAND_X, target=0)
+    assert raw.shape == ((1, 2, 2) if METHODS[method].at_layer else (1, 1, 2, 2))
+    np.testing.assert_allclose(raw.ravel(), VARIED[method], rtol=2e-6, atol=1e-6)
+
+
+def test_the_second_maps_tell_the_methods_apart() -> None:
+    """At the layer; equal are those that are one formula for a linear head without biases."""
+    rounded = {
+        name: tuple(np.round(VARIED[name], 6)) for name, method in METHODS.items() if method.at_layer and name in VARIED
+    }
+    same = [{other for other, map in rounded.items() if map == of} for of in set(rounded.values())]
+    assert sorted(map(sorted, (group for group in same if len(group) > 1))) == [
+        ["gradcam", "shapleycam"],
+        ["gradcam++", "smoothgradcam++"],
+        ["gradcam-elementwise", "layercam"],
+        ["hirescam", "kernelshap", "occlusion"],
+        ["scorecam", "sscam"],
+    ]
 
 
 def test_the_batch_is_explained_one_by_one() -> None:
