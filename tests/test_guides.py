@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 ASSETS = ROOT / "onnxcam" / "assets"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ONNXCAM = [sys.executable, "-c", "from onnxcam.cli import main; main()"]
@@ -89,10 +90,26 @@ def test_add_a_command(folder: Path) -> None:
     assert re.fullmatch(r'\{\s*"weights": \d{4,}\s*\}\n', counted)
 
 
-def test_every_page_of_this_kind_is_tried_and_linked() -> None:
+def test_contributing_links_every_page_of_this_kind() -> None:
     pages = {page.name for page in DOCS.glob("add-a-*.md")}
     linked = set(re.findall(r"docs/(add-a-[\w-]+\.md)", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
     assert pages <= linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text):
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if heading:
+            assert heading in map(_anchor, re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)), link
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
 def test_the_table_of_rooms_has_the_order_that_is_checked() -> None:

@@ -86,7 +86,7 @@ def test_weights(onnxcam: Run) -> None:
     torch.save({**state, "fc.bias": torch.zeros(9)}, "classes.pt")
     refused(onnxcam, *make, "classes.pt", says=["has other shapes: fc.bias [9] for [4]", "number of classes"])
     torch.save({"epoch": 3}, "epoch.pt")
-    refused(onnxcam, *make, "epoch.pt", says=["holds no state dict but epoch"])
+    refused(onnxcam, *make, "epoch.pt", says=["has no state dict but epoch"])
     torch.save({"model": torchnets.make(), "epoch": 3}, "objects.pt")
     refused(onnxcam, *make, "objects.pt", says=["holds pickled objects", "--unsafe-pickle"])
     refused(onnxcam, "objects.pt", "--weights", "more.pt", says=["'objects.pt' has its own weights; use --weights"])
