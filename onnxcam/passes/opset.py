@@ -8,6 +8,8 @@ from onnx import version_converter
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import call_onnx, first_line, give_back_domain
 
+__all__ = ["HALF_PIXEL", "OPSET", "converted", "raise_opset"]
+
 OPSET = 18
 HALF_PIXEL = 11  # the first opset whose Resize uses half-pixel coordinates by default
 
