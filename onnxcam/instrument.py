@@ -26,6 +26,8 @@ from onnxcam.structure.names import find, module_outputs
 from onnxcam.targets import ClassAim, find_scores
 from onnxcam.targets.aim import emit_gradients
 
+__all__ = ["ALL_BLOCKS", "AUTO", "Tap", "expose", "instrument", "taps"]
+
 AUTO, ALL_BLOCKS = "auto", "all-blocks"
 
 

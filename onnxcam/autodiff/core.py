@@ -21,6 +21,19 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank, same
 from onnxcam.graph.subgraph import between, used_values
 
+__all__ = [
+    "Cotangent",
+    "OneHot",
+    "Repeated",
+    "Scope",
+    "backward",
+    "connected",
+    "dense",
+    "dependents",
+    "is_column",
+    "unbroadcast",
+]
+
 
 @dataclass(frozen=True)
 class OneHot:

@@ -16,6 +16,8 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import content, gradient_dtype
 from onnxcam.graph.sequences import body, each, is_plain
 
+__all__ = ["ElementCotangent", "full_like", "gradient_type", "total", "zeros_like"]
+
 
 def gradient_type(x: ir.Value) -> ir.TypeProtocol:
     """Return the type of the cotangent of *x*: a sequence for a sequence; an optional has that of its content."""

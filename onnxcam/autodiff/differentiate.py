@@ -19,6 +19,8 @@ from onnxcam.graph.io import ModelLike, all_tensors, building, load, to_proto
 from onnxcam.graph.subgraph import prune
 from onnxcam.passes import canonical
 
+__all__ = ["add_output", "add_vjp", "cotangent_input", "set_outputs", "vjp"]
+
 
 def vjp(
     model: ModelLike,

@@ -8,6 +8,8 @@ from typing import Any
 from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.table import Rule
 
+__all__ = ["register"]
+
 
 def register(operator: str, function: Callable[..., Any], *, domain: str = "", **traits: bool) -> None:
     """Make *function* the gradient rule of *operator*, in the standard table and all that derive from it.

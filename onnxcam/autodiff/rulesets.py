@@ -19,6 +19,8 @@ from onnxcam.errors import MethodError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.operators import Trait, operators
 
+__all__ = ["DECONVNET", "GUIDED", "NAMED", "RECTIFIERS", "deconvnet", "guided", "ruleset"]
+
 RECTIFIERS = (*(("", name) for name in sorted(operators(Trait.RECTIFIES))), ("onnxcam", "Clamp"))
 """The ReLU of the papers. Clip is the ReLU6 of mobile networks; Clamp is the Clip of fused operators."""
 

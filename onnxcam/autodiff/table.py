@@ -12,6 +12,8 @@ import onnx_ir as ir
 from onnxcam.errors import MissingRuleError
 from onnxcam.graph.compositions import Compositions, Key
 
+__all__ = ["COMPOSITIONS", "ROWS", "Gradients", "Rule", "RuleSet", "V", "missing_rule", "rule"]
+
 V: TypeAlias = ir.Value
 Gradients: TypeAlias = tuple[Any, ...]  # what a rule returns
 

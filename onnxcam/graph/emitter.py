@@ -19,6 +19,8 @@ from onnxcam.graph.fold import cancel, constant, fold
 from onnxcam.graph.infer import gradient_dtype, rank, shape_of, type_of
 from onnxcam.graph.subgraph import between, detach, used_values, values
 
+__all__ = ["STEEP", "Emitter", "Operand"]
+
 Operand: TypeAlias = "ir.Value | np.ndarray | Sequence[int] | float | int | None"
 """An emitted operator's input. A Python float takes the dtype of the first floating operand; an int or a sequence
 of ints becomes int64; an array keeps its dtype; None omits an optional input."""

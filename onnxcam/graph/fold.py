@@ -15,6 +15,8 @@ import onnx_ir as ir
 
 from onnxcam.graph.operators import Trait, operators
 
+__all__ = ["BROADCAST", "FOLDS", "FOLD_LIMIT", "SIZES", "cancel", "computed", "constant", "fold", "size_of"]
+
 FOLD_LIMIT = 4096  # elements; larger constants are left to the runtime's own folding
 
 

@@ -15,6 +15,22 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.sequence_shapes import inferred_by_onnx, shared_lengths, without
 from onnxcam.graph.subgraph import bodies, captured
 
+__all__ = [
+    "LIKE",
+    "LONG",
+    "SMALL",
+    "content",
+    "dtype_of",
+    "gradient_dtype",
+    "infer_model",
+    "infer_nodes",
+    "no_numbers",
+    "rank",
+    "same",
+    "shape_of",
+    "type_of",
+]
+
 _BOOL = operators(Trait.COMPARES | Trait.LOGIC) | {"IsNaN", "IsInf", "OptionalHasElement"}
 _INT64 = operators(Trait.MEASURES) | {"ArgMax", "ArgMin", "NonZero", "SequenceLength"}
 _HOLDERS = frozenset("If Loop Scan SequenceMap".split())

@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 
 from onnxcam.errors import ModelError
 
+__all__ = ["CALLS", "DEPTH", "NODES", "RESERVED", "check", "check_ends", "not_text"]
+
 DEPTH = 30  # nested bodies; protobuf reads 100 levels of messages, three for each body
 NODES = 200_000  # after inlining of functions
 CALLS = 5000  # of one function

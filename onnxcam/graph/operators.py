@@ -10,7 +10,7 @@ from enum import Flag, auto
 from functools import cache
 from types import MappingProxyType
 
-__all__ = ["TRAITS", "Trait", "operators"]
+__all__ = ["Trait", "operators"]
 
 
 class Trait(Flag):

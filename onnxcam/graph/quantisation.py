@@ -16,6 +16,8 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 
+__all__ = ["Units", "dequantised", "units"]
+
 _MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Pad"}
 _WRITES = {
     "QuantizeLinear": 1,

@@ -8,6 +8,8 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+__all__ = ["MADE_UP", "inferred_by_onnx", "shared_lengths", "without"]
+
 MADE_UP = "unk__"
 """The prefix of the symbolic lengths that onnx makes up."""
 

@@ -13,6 +13,8 @@ from onnxcam.graph.fold import constant
 if TYPE_CHECKING:
     from onnxcam.graph.emitter import Emitter
 
+__all__ = ["at", "body", "each", "is_plain", "lengths", "loop_over"]
+
 
 def is_plain(x: ir.Value) -> bool:
     """Whether *x* is a tensor, rather than a sequence or an optional."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
+__all__ = ["between", "bodies", "captured", "copy_graph", "detach", "graphs", "prune", "used_values", "values"]
+
 
 def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
     """Yield *graph* and its subgraphs at any depth."""

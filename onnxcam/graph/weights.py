@@ -12,6 +12,21 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 
+__all__ = [
+    "HEAVY",
+    "LIMIT",
+    "PAGE",
+    "EmbeddedTensor",
+    "arranged",
+    "is_beside",
+    "loaded",
+    "replaced",
+    "require_room",
+    "weight_files",
+    "weights",
+    "weights_folder",
+]
+
 LIMIT = 2**31 - 2**24  # bytes of weights in one protobuf message of 2 GiB, less room for the graph
 HEAVY = 1024  # bytes; smaller weights are always in the message
 PAGE = 4096  # bytes; weights are aligned to pages of their file, for mapping

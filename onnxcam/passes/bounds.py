@@ -16,6 +16,8 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import graphs
 from onnxcam.passes.constants import MORE
 
+__all__ = ["MADE", "MAKERS", "TRIPS", "refuse_giant_shapes", "refuse_giants"]
+
 MADE = 2**31  # bytes computed from constants: the runtime computes these when it opens the model
 TRIPS = 10**8
 """The most iterations of a Loop: an empty body takes minutes for these."""

@@ -15,6 +15,8 @@ from onnxcam.graph.subgraph import graphs, values
 from onnxcam.passes.constants import fold_constants
 from onnxcam.passes.shapes import infer_shapes
 
+__all__ = ["take_branches"]
+
 
 def take_branches(model: ir.Model, compositions: Compositions) -> bool:
     """Replace every If of known condition by its branch, in place; return whether there was one.

@@ -12,6 +12,8 @@ import onnx_ir as ir
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant
 from onnxcam.graph.operators import Trait, operators
 
+__all__ = ["MORE", "fold_constants", "fold_shapes"]
+
 _MEASURES = operators(Trait.MEASURES)
 
 

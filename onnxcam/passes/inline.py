@@ -10,6 +10,8 @@ from onnx_ir.passes.common import InlinePass
 from onnxcam.errors import ModelError
 from onnxcam.text import first_line
 
+__all__ = ["inline_functions"]
+
 
 def inline_functions(model: ir.Model, known: Container[tuple[str, str]]) -> None:
     """Inline the functions of *model* in place, except those whose (domain, name) is in *known*."""

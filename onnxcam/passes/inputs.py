@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+__all__ = ["fix_inputs"]
+
 
 def fix_inputs(model: ir.Model) -> None:
     """Remove initializers from the graph's inputs, make dimensions of -1 unknown, and raise the IR version, in place.

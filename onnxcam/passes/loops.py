@@ -7,6 +7,8 @@ import onnx_ir as ir
 from onnxcam.graph.infer import infer_nodes, same
 from onnxcam.graph.subgraph import values
 
+__all__ = ["declare", "doubt_loops", "fill_loops"]
+
 
 def doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:
     """Remove the declared shapes of loop states that an iteration changes.

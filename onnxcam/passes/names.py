@@ -6,6 +6,8 @@ import onnx_ir as ir
 
 from onnxcam.metadata.card import Card
 
+__all__ = ["LAYER", "name_layers"]
+
 LAYER = "onnxcam.layer"
 """The key in a node's metadata: the framework's name of the innermost layer around the node, or an empty string."""
 

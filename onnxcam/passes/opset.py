@@ -9,6 +9,8 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import call_onnx, give_back_domain
 from onnxcam.text import first_line
 
+__all__ = ["HALF_PIXEL", "OPSET", "converted", "raise_opset"]
+
 OPSET = 18
 HALF_PIXEL = 11  # the first opset whose Resize uses half-pixel coordinates by default
 

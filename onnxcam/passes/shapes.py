@@ -11,6 +11,8 @@ from onnxcam.graph.infer import LONG, infer_model
 from onnxcam.passes.bounds import refuse_giants
 from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 
+__all__ = ["SHAPELESS", "infer_shapes"]
+
 SHAPELESS = frozenset(("GroupNormalization", "MeanVarianceNormalization"))
 """Operators whose output has the shape and dtype of their input, which onnx cannot infer."""
 

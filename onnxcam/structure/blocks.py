@@ -18,6 +18,8 @@ from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.table import RuleSet
 from onnxcam.structure.layer import Layer, ancestors, candidates
 
+__all__ = ["blocks", "cuts"]
+
 
 def blocks(graph: ir.Graph, image: ir.Value, target: ir.Value, rules: RuleSet) -> list[Layer]:
     """Return the activations that end a block between *image* and *target*, in graph order."""

@@ -23,6 +23,19 @@ from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.names import find, module_names
 from onnxcam.structure.propagate import layouts
 
+__all__ = [
+    "PROBED",
+    "RUNNERS_UP",
+    "Choice",
+    "Layer",
+    "ancestors",
+    "candidates",
+    "choose",
+    "named",
+    "tail",
+    "widest",
+]
+
 Probe = Callable[[Sequence["Layer"]], "list[float]"]
 """Returns for each layer the share of its cells, 0 to 1, in which the gradient is not zero."""
 

@@ -20,6 +20,8 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 
+__all__ = ["BlockedLayout", "Dim", "GridLayout", "Layout", "TokenLayout", "picture_input", "picture_layout"]
+
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 

@@ -22,6 +22,8 @@ from onnxcam.graph.infer import same
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.subgraph import bodies, used_values
 
+__all__ = ["ReferenceRules", "rules_of"]
+
 _NUMBERLESS = operators(Trait.MEASURES)
 
 
