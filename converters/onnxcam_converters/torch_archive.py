@@ -28,7 +28,7 @@ def refuse_truncated(path: Path) -> None:
             record = f"{pickled.removesuffix('.pkl')}/{key}"
             held = reader.get_record_size(record) if record in names else 0
             if held < count:
-                raise ConversionError(f"'{path}' is torn: {record!r} has {held} of {count} bytes; fetch it again")
+                raise ConversionError(f"'{path}' is truncated: {record!r} has {held} of {count} bytes; fetch it again")
 
 
 def _storages(pickled: bytes) -> Iterator[tuple[str, int]]:
