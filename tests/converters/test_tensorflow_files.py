@@ -162,7 +162,7 @@ def test_lambda_needs_trust(tmp_path: Path) -> None:
     image = keras.Input((8, 8, 3), name="image")
     model = keras.Model(image, L.Lambda(lambda x: x * 2.0, name="double")(L.Conv2D(2, 3, name="conv")(image)))
     networks.shaken(model).save(tmp_path / "model.keras")
-    refused(r"holds Python code \(a Lambda layer\), which is not run; give --unsafe-pickle", tmp_path / "model.keras")
+    refused(r"holds Python code \(a Lambda layer\), which is not run; use --unsafe-pickle", tmp_path / "model.keras")
     proven(source(tmp_path / "model.keras", unsafe_pickle=True), tmp_path / "model.onnx")
 
 

@@ -279,9 +279,8 @@ def test_tensors_that_are_not_whole() -> None:
             members = {each: archive.read(each) for each in archive.namelist()}
         short = {each: content[:64] if len(content) == 1 << 20 else content for each, content in members.items()}
         assert short != members
-        refused(
-            packed(short, "short.pt"), "'short.pt' is truncated: 'data/", "' has 64 of 1048576 bytes; fetch it again"
-        )
+        says = "'short.pt' is truncated: 'data/", "' has 64 of 1048576 bytes; fetch it again"
+        refused(packed(short, "short.pt"), *says)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
