@@ -172,4 +172,4 @@ def _package(name: str, new: ModuleType) -> ModuleType:
     return package
 
 
-sys.meta_path.append(_Finder())
+sys.meta_path.insert(0, _Finder())  # before folders that an older version left
