@@ -50,7 +50,7 @@ class Emitter:
         self._known: dict[Any, Any] = {}
         self._called: set[ir.Value] = set()
         if taken is None:
-            taken = {value.name for value in values(graph)}
+            taken = {value.name for value in values(graph)} | {node.name for node in graph.all_nodes()}
         self._taken = taken
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:

@@ -70,6 +70,9 @@ def load_bare(source: ModelLike) -> ir.Model:
     taken = next((value.name for value in values(model.graph) if _is_ours(value.name or "")), None)
     if taken is not None:
         raise ModelError(f"the model has a tensor called {taken!r}, a name that onnxcam reserves; rename it")
+    for node in model.graph.all_nodes():
+        if _is_ours(node.name or ""):  # names of nodes mean nothing, and outputs need these
+            node.name = ""
     return model
 
 
