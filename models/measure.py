@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from onnxcam.metrics.sources import centred
 
 from models.family import HELD_OUT, Mask, Sample, Task
 from models.tasks import FAMILY, task
@@ -28,7 +29,6 @@ from onnxcam.errors import OnnxcamError
 from onnxcam.media.heatmap import boxes
 from onnxcam.methods import METHODS
 from onnxcam.metrics.localisation import box_iou, energy_pointing, pointing_game
-from onnxcam.metrics.sources import centred
 
 PAGE = Path(__file__).parents[1] / "docs" / "truth.md"
 FIGURES = PAGE.with_suffix(".json")

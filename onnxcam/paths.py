@@ -13,6 +13,7 @@ from onnxcam.errors import OnnxcamError
 
 __all__ = [
     "MAX_TEXT",
+    "Kind",
     "PathLike",
     "below",
     "check_file",

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-__all__ = ["quiet"]
+__all__ = [
+    "Progress",
+    "quiet",
+]
 
 Progress: TypeAlias = Callable[[Iterable[Any], int], Iterable[Any]]
 """Function that wraps an iterable of known length and shows its progress, such as a progress bar."""

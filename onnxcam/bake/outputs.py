@@ -21,7 +21,12 @@ from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import TOP, ClassAim
 
-__all__ = ["ALPHA", "TINY", "explained"]
+__all__ = [
+    "ALPHA",
+    "TINY",
+    "MapSize",
+    "explained",
+]
 
 TINY = float(np.finfo(np.float32).tiny)  # lower bound of the divisor, for maps of zeros
 ALPHA = 0.5  # opacity of the heat map in the overlay

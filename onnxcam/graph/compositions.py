@@ -12,7 +12,11 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import infer_nodes
 from onnxcam.graph.subgraph import used_values
 
-__all__ = ["Compositions", "Key"]
+__all__ = [
+    "Compositions",
+    "Forward",
+    "Key",
+]
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 Forward: TypeAlias = Callable[..., Any]  # (op, node, *inputs) -> a value, or a tuple with one or None an output

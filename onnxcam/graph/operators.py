@@ -10,7 +10,11 @@ from enum import Flag, auto
 from functools import cache
 from types import MappingProxyType
 
-__all__ = ["Trait", "operators"]
+__all__ = [
+    "TRAITS",
+    "Trait",
+    "operators",
+]
 
 
 class Trait(Flag):

@@ -21,9 +21,11 @@ from onnxcam.metrics.truth import Annotation
 __all__ = [
     "METRICS",
     "Array",
+    "Ask",
     "Case",
     "ClassPredictor",
     "Curve",
+    "Measure",
     "Metric",
     "docstring_summary",
     "metric",

@@ -16,7 +16,15 @@ from onnxcam.media.resample import resized
 from onnxcam.methods import find_method
 from onnxcam.metrics.base import Array
 
-__all__ = ["BASELINES", "CELLS", "MapSource", "baseline", "centred", "of_method"]
+__all__ = [
+    "BASELINES",
+    "CELLS",
+    "MapSource",
+    "Maps",
+    "baseline",
+    "centred",
+    "of_method",
+]
 
 Maps: TypeAlias = Callable[[Array, Array], Array]
 """Function from tensors [N, …] and classes [N] to raw maps [N, …]."""

@@ -9,7 +9,13 @@ import numpy as np
 
 from onnxcam.metrics.base import Array, Case, Curve, metric, order
 
-__all__ = ["NEIGHBOURS", "noisy_linear_imputation", "road_lerf", "road_morf"]
+__all__ = [
+    "NEIGHBOURS",
+    "Answers",
+    "noisy_linear_imputation",
+    "road_lerf",
+    "road_morf",
+]
 
 Answers: TypeAlias = Callable[[Iterable[Array]], tuple[Array, Array]]
 """Function from perturbed images to the probability of the class, and whether it is the top class."""

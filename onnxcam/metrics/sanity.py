@@ -18,6 +18,7 @@ from onnxcam.progress import Progress
 
 __all__ = [
     "CHECKS",
+    "Batches",
     "Check",
     "CheckContext",
     "CheckResult",

@@ -11,7 +11,14 @@ import onnx_ir as ir
 from onnxcam.errors import PreprocessError
 from onnxcam.graph.quantisation import units
 
-__all__ = ["DEFAULT_SIZE", "Dim", "TensorSpec", "layout_of", "shape_text"]
+__all__ = [
+    "DEFAULT_SIZE",
+    "Dim",
+    "Layout",
+    "TensorSpec",
+    "layout_of",
+    "shape_text",
+]
 
 Layout = Literal["nchw", "nhwc"]
 Dim = int | str | None

@@ -20,6 +20,8 @@ __all__ = [
     "LETTERBOX_GREY",
     "MAX_SIDE",
     "CallablePreprocess",
+    "Interpolation",
+    "Order",
     "Picture",
     "Preprocess",
     "Size",

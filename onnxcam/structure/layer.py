@@ -28,6 +28,7 @@ __all__ = [
     "RUNNERS_UP",
     "Choice",
     "Layer",
+    "Probe",
     "ancestors",
     "candidates",
     "choose",

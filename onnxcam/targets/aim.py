@@ -23,7 +23,15 @@ from onnxcam.graph.quantisation import dequantised
 from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
 from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
 
-__all__ = ["Aim", "Aimed", "ClassAim", "DirectionAim", "ScoresAim", "WeightsAim"]
+__all__ = [
+    "Aim",
+    "Aimed",
+    "ClassAim",
+    "DirectionAim",
+    "ScoresAim",
+    "WeightsAim",
+    "emit_gradients",
+]
 
 _TRANSPARENT = operators(Trait.COPIES | Trait.QUANTISES)  # no reshapes: axes are followed here
 
