@@ -10,7 +10,7 @@ from onnxcam.errors import MethodError, MetricError, OnnxcamError
 from onnxcam.methods import find_method, read_settings
 from onnxcam.metrics.base import METRICS
 from onnxcam.metrics.base import read_settings as read_metric_settings
-from onnxcam.numbers import real, whole
+from onnxcam.numbers import parse_float, parse_int
 
 WRONG = ["inf", "-inf", "nan", float("inf"), float("nan"), "1e999", "much", None, [], "9" * 400, 10**400]
 
@@ -28,8 +28,8 @@ def test_a_setting_that_is_no_finite_number_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: str(value)[:10])
 def test_no_value_is_a_number_and_none_a_traceback(value: Any) -> None:
-    assert real(value) is None
-    assert whole(value, 0, 10) is None
+    assert parse_float(value) is None
+    assert parse_int(value, 0, 10) is None
 
 
 def test_both_name_the_settings_that_there_are() -> None:

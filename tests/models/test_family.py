@@ -13,8 +13,8 @@ from onnxcam.graph.io import load
 from onnxcam.media.image import read
 from onnxcam.metadata.card import Card
 from onnxcam.preprocess import TensorSpec, resolve
-from onnxcam.structure.layer import module_outputs
 from onnxcam.structure.layout import picture_input
+from onnxcam.structure.names import module_outputs
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 from models import letters, world3d

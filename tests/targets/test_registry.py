@@ -137,7 +137,7 @@ def test_every_kind_is_resolved_by_a_task_and_documented() -> None:
     resolved = {kind for task in (*TASK_TYPES, Tensors) for kind in task.resolvers}
     assert resolved == set(KINDS)
     page = (DOCS / "targets.md").read_text("utf-8")
-    section = page.partition("## Every kind")[2].partition("\n## How the task")[0]
+    section = page.partition("## Every kind")[2].partition("\n## ")[0]
     rows = [f"| {', '.join(f'`{example}`' for example in entry.examples)} | {entry.help} |" for entry in KINDS.values()]
     assert re.findall(r"^\| .*`.*\|$", section, re.MULTILINE) == rows
 
