@@ -1,4 +1,4 @@
-"""Modules of 0.1 under their old names, for one release: an import of one warns and gives what the module is now."""
+"""Names of version 0.1, for one release: each warns and gives the module, class or function under its new name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib.machinery
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -110,6 +110,28 @@ MODULES = {
     "weights": "graph.weights",
 }
 """Old name, new name, both below onnxcam."""
+_NEW = MODULES | PACKAGES
+
+HOMES = {"graph": "graph.io", "autodiff.rules": "autodiff.table"}
+"""Modules that are packages now, or were split: most of their names are in another module."""
+_METHODS = {
+    "Passes": "methods.queries.ModelQueries",
+    "Pictures": "methods.settings.ImageSet",
+    "Scene": "methods.context.MapContext",
+}
+_SETTINGS = {"read_settings": "methods.settings.read_settings"}
+NAMES: Mapping[str, Mapping[str, str]] = {
+    "methods": _METHODS,
+    "methods.base": _METHODS | _SETTINGS,
+    "methods.queries": _METHODS | _SETTINGS,
+    "metrics": {"Outcome": "metrics.CheckResult", "Region": "metrics.Annotation"},
+    "targets.kinds": {
+        "Element": "targets.kinds.TensorElement",
+        "Region": "targets.kinds.ClassRegion",
+        "Wish": "targets.kinds.TargetKind",
+    },
+}
+"""Module, old name in it, new name, all below onnxcam."""
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -118,26 +140,44 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         """Return a spec for a name of 0.1."""
         old = fullname.removeprefix("onnxcam.")
-        if not fullname.startswith("onnxcam.") or old not in MODULES | PACKAGES:
+        if not fullname.startswith("onnxcam.") or old not in _NEW:
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=old in PACKAGES)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """Return the module under its new name; of a package, one that hands its names on."""
+        """Return the module under its new name; for a package, a stand-in that forwards its names."""
         old = spec.name.removeprefix("onnxcam.")
-        new = importlib.import_module(f"onnxcam.{(MODULES | PACKAGES)[old]}")
+        new = importlib.import_module(f"onnxcam.{_NEW[old]}")
         warn(spec.name, new.__name__)
-        self._kept = new.__spec__
-        return _package(spec.name, new) if old in PACKAGES else new
+        if old in PACKAGES:
+            return _package(spec.name, new)
+        spec.loader_state = new.__spec__
+        return new
 
     def exec_module(self, module: ModuleType) -> None:
-        """Undo what the import system wrote into a module that was imported already."""
-        if module.__name__.removeprefix("onnxcam.") not in PACKAGES:
-            module.__spec__ = self._kept
+        """Restore the spec of a module that was imported already: the import system replaced it."""
+        if module.__spec__ is not None and module.__spec__.loader_state is not None:
+            module.__spec__ = module.__spec__.loader_state
+
+
+def renamed(module: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of *module* for its old names, by `NAMES` and `HOMES`."""
+    place = module.removeprefix("onnxcam.")
+
+    def found(name: str) -> Any:
+        new = NAMES.get(place, {}).get(name) or (f"{HOMES[place]}.{name}" if place in HOMES else "")
+        home, _, own = new.rpartition(".")
+        value = getattr(importlib.import_module(f"onnxcam.{home}"), own, None) if new and own[0] != "_" else None
+        if value is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warn(f"{module}.{name}", f"onnxcam.{new}")
+        return value
+
+    return found
 
 
 def warn(old: str, new: str) -> None:
-    """Warn that *old* is *new* now, at the line outside onnxcam that asked for it."""
+    """Warn that *old* is *new* now, at the line outside onnxcam that uses *old*."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_between(frame.f_code.co_filename):
         frame = frame.f_back
@@ -159,12 +199,12 @@ def _is_between(file: str) -> bool:
 
 
 def _package(name: str, new: ModuleType) -> ModuleType:
-    """Return a package called *name* whose names are those of *new*, and its old modules."""
+    """Return a package called *name* with the names of *new* and the old modules."""
     package = ModuleType(name, new.__doc__)
     package.__path__ = []  # otherwise `found` gives the path of *new*, whose files would be loaded a second time
 
     def found(attribute: str) -> Any:
-        if f"{name}.{attribute}".removeprefix("onnxcam.") in MODULES | PACKAGES:
+        if f"{name}.{attribute}".removeprefix("onnxcam.") in _NEW:
             return importlib.import_module(f"{name}.{attribute}")
         return getattr(new, attribute)
 

@@ -41,6 +41,26 @@ def test_old_lines_work_and_the_warning_names_their_place(line: str) -> None:
     assert "Explainer" in line or "<string>:1: DeprecationWarning: onnxcam." in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [(module, old, new) for module, names in _moved.NAMES.items() for old, new in names.items()]
+    + [("graph", "load", "graph.io.load"), ("autodiff.rules", "rule", "autodiff.table.rule")],
+)
+def test_old_names_are_the_new_ones(module: str, old: str, new: str) -> None:
+    home, _, name = new.rpartition(".")
+    with pytest.warns(DeprecationWarning, match=rf"onnxcam\.{module}\.{old} is onnxcam\.{new} now; the old name goes"):
+        found = getattr(importlib.import_module(f"onnxcam.{module}"), old)
+    assert found is getattr(importlib.import_module(f"onnxcam.{home}"), name)
+
+
+@pytest.mark.parametrize("module", [*_moved.NAMES, *_moved.HOMES])
+@pytest.mark.parametrize("name", ["nothing", "_is_our_model", "__wrapped__"])
+def test_modules_have_no_other_names(module: str, name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"module 'onnxcam\.{module}' has no attribute '{name}'"):
+        getattr(importlib.import_module(f"onnxcam.{module}"), name)
+
+
+@pytest.mark.filterwarnings("ignore:onnxcam.edge is onnxcam.compare now:DeprecationWarning")  # the package is found
 def test_names_that_never_were_are_refused() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"onnxcam\.edge\.nothing"):
         importlib.import_module("onnxcam.edge.nothing")

@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onnxcam.methods import _old_names
+from onnxcam._moved import renamed
 from onnxcam.methods import activation as _activation  # registers its methods, as the other families do
 from onnxcam.methods import attention as _attention
 from onnxcam.methods import composite as _composite
@@ -49,6 +49,4 @@ del _superpixels
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        return _old_names.found(__name__, name)
+    __getattr__ = renamed(__name__)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origi
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from onnxcam._moved import renamed
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
-from onnxcam.methods import _old_names
 
 __all__ = [
     "BATCH_SIZE",
@@ -31,6 +31,7 @@ __all__ = [
     "MethodsWith",
     "ProcedureMethod",
     "Run",
+    "docstring_summary",
     "find_method",
     "method",
     "offering_black_boxes",
@@ -174,7 +175,7 @@ def method(
     def enter(function: Emit) -> Emit:
         METHODS[id] = GraphMethod(
             id=id,
-            summary=_summary(function),
+            summary=docstring_summary(function),
             at_layer=at_layer,
             uses_layer=at_layer if uses_layer is None else uses_layer,
             emit=function,
@@ -205,7 +206,7 @@ def procedure(
     def enter(function: Run) -> Run:
         METHODS[id] = ProcedureMethod(
             id=id,
-            summary=_summary(function),
+            summary=docstring_summary(function),
             at_layer=at_layer,
             uses_layer=uses_layer,
             run=function,
@@ -231,7 +232,8 @@ def _choices(function: Callable[..., Any], setting: str) -> tuple[str, ...]:
     return found[1].ids if get_origin(kind) is Annotated else found
 
 
-def _summary(function: Callable[..., Any]) -> str:
+def docstring_summary(function: Callable[..., Any]) -> str:
+    """Return the first line of the docstring of *function*."""
     return (function.__doc__ or "").strip().splitlines()[0]
 
 
@@ -256,6 +258,4 @@ def offering_black_boxes() -> Iterator[None]:
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        return _old_names.found(__name__, name)
+    __getattr__ = renamed(__name__)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam._moved import renamed
 from onnxcam.errors import EngineError, MethodError
 from onnxcam.metadata.reserved import MAP, SCORE
-from onnxcam.methods import _old_names
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layout import GridLayout, Layout
 
@@ -170,6 +170,4 @@ def _gaussian(length: int, share: float) -> Array:
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        return _old_names.found(__name__, name)
+    __getattr__ = renamed(__name__)

@@ -4,9 +4,9 @@ One file per group of metrics: `localisation`, `faithfulness`, `road`, `robustne
 a registered function over arrays; `evaluate` applies the metrics to methods and images.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from onnxcam._moved import warn
+from onnxcam._moved import renamed
 from onnxcam.metrics import complexity, faithfulness, localisation, road, robustness
 from onnxcam.metrics.base import METRICS, Curve, Metric
 from onnxcam.metrics.evaluation import evaluate
@@ -33,13 +33,5 @@ __all__ = [
     "robustness",
 ]
 
-
-_FORMER = {"Outcome": "CheckResult", "Region": "Annotation"}
-
-
-def __getattr__(name: str) -> Any:
-    """Return a class under its name of 0.1, with a DeprecationWarning."""
-    if name not in _FORMER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warn(f"onnxcam.metrics.{name}", f"onnxcam.metrics.{_FORMER[name]}")
-    return globals()[_FORMER[name]]
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__)

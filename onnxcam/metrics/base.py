@@ -16,6 +16,7 @@ from onnxcam import numbers
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
+from onnxcam.methods.base import docstring_summary
 from onnxcam.metrics.truth import Annotation
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "Curve",
     "Measure",
     "Metric",
-    "docstring_summary",
     "metric",
     "order",
     "read_settings",
@@ -165,11 +165,6 @@ def metric(
         return function
 
     return enter
-
-
-def docstring_summary(function: Callable[..., Any]) -> str:
-    """Return the first line of the docstring of *function*."""
-    return (function.__doc__ or "").strip().splitlines()[0]
 
 
 def read_settings(id: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:

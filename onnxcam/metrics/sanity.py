@@ -11,7 +11,8 @@ import numpy as np
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
-from onnxcam.metrics.base import Array, docstring_summary
+from onnxcam.methods.base import docstring_summary
+from onnxcam.metrics.base import Array
 from onnxcam.metrics.map_sources import MapSource, of_method
 from onnxcam.metrics.randomise import RandomisedModel, WeightedLayer
 from onnxcam.progress import Progress

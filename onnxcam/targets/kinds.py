@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from onnxcam import _moved
+from onnxcam._moved import renamed
 from onnxcam.metadata import labels as labelling
 from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
@@ -226,12 +226,5 @@ class TensorElement(TargetKind):
 Target: TypeAlias = "int | str | TargetKind | None"
 """What a user may pass: a class index, words, one of the kinds above, or None for the model's first choice."""
 
-_RENAMED: dict[str, Any] = {"Region": ClassRegion, "Element": TensorElement, "Wish": TargetKind}
-
-
-def __getattr__(name: str) -> Any:
-    """Return a kind under its name of 0.1, with a warning."""
-    if name not in _RENAMED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _moved.warn(f"{__name__}.{name}", f"{__name__}.{_RENAMED[name].__name__}")
-    return _RENAMED[name]
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__)

@@ -13,10 +13,9 @@ are raised before.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-from onnxcam import _moved
-from onnxcam.autodiff import table
+from onnxcam._moved import renamed
 from onnxcam.autodiff.table import ROWS, RuleSet
 
 FAMILIES = (
@@ -61,9 +60,5 @@ for _family in FAMILIES:
 STANDARD = RuleSet("standard", ROWS)
 
 
-def __getattr__(name: str) -> Any:
-    """Return a name of version 0.1's ``onnxcam.autodiff.rules`` from its new module."""
-    if name.startswith("_") or not hasattr(table, name):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _moved.warn(f"{__name__}.{name}", f"onnxcam.autodiff.table.{name}")
-    return getattr(table, name)
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__)
