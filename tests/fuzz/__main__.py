@@ -77,7 +77,7 @@ def _print_table(judged: list[Judged]) -> None:
 
 
 def _print_groups(told: Iterable[tuple[Case, list[str]]]) -> None:
-    """Print what is told of cases, grouped by what and where, with their seeds."""
+    """Print the findings or remarks of cases, grouped by text, with their seeds."""
     groups: dict[str, list[Case]] = defaultdict(list)
     for case, texts in told:
         for text in dict.fromkeys(texts):

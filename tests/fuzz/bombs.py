@@ -82,7 +82,7 @@ def _tensor(rng: Random, model: onnx.ModelProto) -> None:
 
 
 def _rankless(rng: Random) -> Nodes:
-    """Return a dead tensor whose rank nobody knows, for which constants are folded."""
+    """Return an unused tensor of unknown rank, for which constants are folded."""
     if rng.random() < 0.5:
         return []
     return [

@@ -52,7 +52,7 @@ def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
 
 
 def _replace(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Rename a tensor wherever it stands."""
+    """Rename a tensor wherever it occurs."""
     for body in bodies(graph):
         for node in body.node:
             for names in (node.input, node.output):

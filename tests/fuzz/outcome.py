@@ -22,7 +22,7 @@ UNMADE = 120
 _FRAME = re.compile(r'File "(?P<path>[^"]*)", line (?P<line>\d+),? in (?P<name>.*)')
 _UNFORESEEN = re.compile(r"^error: .*unexpected (\w+) in ([\w.<>]+)", re.MULTILINE)
 _NOTES = ("warning: ", "note: ", "passed on ", "FAILED on ", "layers: ", "target: ")
-_DRAFT = re.compile(r"^\.|(?<!^recording)\.part$|\.tmp$|\.draft$")  # recording.part is taken up by the next record
+_DRAFT = re.compile(r"^\.|(?<!^recording)\.part$|\.tmp$|\.draft$")  # the next record continues recording.part
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def remarks(ran: Ran) -> list[str]:
 def _killed(ran: Ran) -> str:
     name = signal.Signals(-ran.status).name
     what = "hang" if name in ("SIGXCPU", "SIGKILL") else f"killed by {name}"
-    main = re.split(r"(?:Thread|Current thread) 0x", ran.stacks)[-1]  # the oldest thread is told last
+    main = re.split(r"(?:Thread|Current thread) 0x", ran.stacks)[-1]  # the oldest thread comes last
     return f"{what} @ {_place(main, first=True)}"
 
 

@@ -77,7 +77,7 @@ def _batched_matmul(op: Emitter, dy: V, y: V, a: V, b: V) -> Gradients:
 
 
 def _rows(op: Emitter, dy: core.OneHot, w: V, across: int = 0, alpha: float = 1.0) -> V:
-    """Return α dy wᵀ, or α dy w if w stands *across*."""
+    """Return α dy wᵀ, or α dy w if w is *across* (transposed)."""
     rows = one_hot_rows(op, dy, w) if across else op.Transpose(_gathered(op, w, dy.index, 1))
     if dy.value is not None and not across:
         rows = op.Mul(rows, op.Unsqueeze(dy.value, [-1]))
