@@ -1,9 +1,10 @@
-"""Optional libraries. Where PyTorch is not installed, its use skips the test, or the module that imports it."""
+"""Optional libraries and older versions: what they cannot do skips the test, or the module that imports them."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -33,3 +34,14 @@ def libraries_of(method: str) -> None:
     """Skip the test where a library that makes *method* is missing."""
     if library := {"kernelshap": "shap", "lime": "lime"}.get(method):
         pytest.importorskip(library, reason="the extra onnxcam[perturbation] is not installed")
+
+
+def is_older(library: str, than: str) -> bool:
+    """Return whether the installed *library* is older than the version *than*, as 1.24."""
+    return tuple(map(int, version(library).split(".")[:2])) < tuple(map(int, than.split(".")))
+
+
+def not_before(library: str, first: str, reason: str) -> None:
+    """Skip the test where *library* is older than the version *first*."""
+    if is_older(library, first):
+        pytest.skip(f"{library} before {first}: {reason}")

@@ -17,6 +17,7 @@ import pytest
 from onnxcam import files
 from onnxcam.errors import OutputError
 from tests.command import Ran
+from tests.optional import is_older
 
 Run = Callable[..., Ran]
 ASSETS = Path(str(resources.files("onnxcam") / "assets"))
@@ -56,12 +57,8 @@ def test_no_output_is_an_input(onnxcam: Run, tmp_path: Path, command: str, name:
         words = [command, model, "-o", target]
     ran = onnxcam(*words, "--overwrite")
     assert ran.code == 2
-    refused = (
-        "multiple hard links"
-        if (name, how) == ("m.weights", "hard") and command != "operators"
-        else "so it cannot be its output"
-    )
-    assert refused in ran.err
+    by_onnx = (name, how) == ("m.weights", "hard") and command != "operators" and not is_older("onnx", "1.22")
+    assert ("multiple hard links" if by_onnx else "so it cannot be its output") in ran.err
     assert "unexpected" not in ran.err
     assert {file: file.read_bytes() for file in before} == before
     assert not list(tmp_path.glob(".onnxcam-*"))

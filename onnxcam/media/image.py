@@ -187,7 +187,7 @@ def _orientation(data: bytes) -> int:
 
     if not hasattr(cv2, "imdecodeWithMetadata"):  # new in OpenCV 4.12
         return 1
-    _, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    _, kinds, blocks = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags=cv2.IMREAD_UNCHANGED)
     found = [block for kind, block in zip(kinds, blocks, strict=True) if kind == cv2.IMAGE_METADATA_EXIF]
     return _exif_orientation(np.asarray(found[0]).tobytes()) if found else 1
 

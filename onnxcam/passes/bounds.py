@@ -1,4 +1,4 @@
-"""Refuse models whose tensors exceed the memory, before onnx or ONNX Runtime computes them."""
+"""Refuse models that ONNX Runtime cannot survive: tensors beyond the memory, endless loops, divisions by 0."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ __all__ = ["MADE", "MAKERS", "TRIPS", "refuse_giant_shapes", "refuse_giants"]
 MADE = 2**31  # bytes computed from constants: the runtime computes these when it opens the model
 TRIPS = 10**8
 """The most iterations of a Loop: an empty body takes minutes for these."""
+_STEPS = {"strides", "dilations", "kernel_shape", "group"}
+"""Attributes of convolutions and pools whose numbers are 1 or more."""
 MAKERS = operators(Trait.REPEATS) | {"Range", "ConstantOfShape", "Pad"}
 """Operators whose output may be much larger than their inputs: a number in the file sets its size."""
 
@@ -36,7 +38,8 @@ class _Seen:
 def refuse_giants(model: ir.Model) -> int:
     """Return the length of the longest vector, as far as constants show it.
 
-    ModelError for a node whose output has more than `MADE` bytes by these constants.
+    ModelError for a node whose output has more than `MADE` bytes by these constants, whose window has a size or stride
+    below 1, or that divides integers by 0.
     """
     seen = _Seen()
     for graph in graphs(model.graph):
@@ -45,11 +48,29 @@ def refuse_giants(model: ir.Model) -> int:
         for node in graph:
             for y in node.outputs:
                 _see(y, seen)
+            _refuse_steps(node)
+            _refuse_zero_divisor(node, seen)
             if node.domain == "" and node.outputs:
                 _follow(node, seen)
             if node.domain == "" and node.op_type == "Loop":
                 _refuse_endless(node, seen)
     return max(seen.lengths.values(), default=0)
+
+
+def _refuse_steps(node: ir.Node) -> None:
+    """Raise ModelError for a window of size or stride 0: an older ONNX Runtime divides by it and ends the process."""
+    for name in _STEPS & node.attributes.keys():
+        steps = np.atleast_1d(node.attributes[name].value)
+        if steps.dtype.kind == "i" and steps.min(initial=1) < 1:
+            raise ModelError(f"{_called(node)} has {name} {steps.tolist()}; each must be 1 or more")
+
+
+def _refuse_zero_divisor(node: ir.Node, seen: _Seen) -> None:
+    """Raise ModelError for integers divided by a constant 0, which ends the process in an older ONNX Runtime."""
+    if node.domain == "" and node.op_type in ("Div", "Mod") and len(node.inputs) == 2 and node.inputs[1] is not None:
+        divisor = _small(node.inputs[1], seen.known)
+        if divisor is not None and divisor.dtype.kind in "iu" and not divisor.all():
+            raise ModelError(f"{_called(node)} divides integers by 0")
 
 
 def _refuse_endless(node: ir.Node, seen: _Seen) -> None:

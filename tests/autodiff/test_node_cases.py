@@ -6,6 +6,7 @@ import pytest
 
 from onnxcam.errors import EngineError, ModelError
 from tests.autodiff.node_cases import NodeCase, NoReference, collect
+from tests.optional import is_older, not_before
 
 TRAINING = "in training mode, which is refused: the gradient depends on chance or on the batch"
 BFLOAT16 = "ONNX Runtime's CPU provider takes no bfloat16 and has no arithmetic in it"
@@ -53,19 +54,25 @@ OUTSIDE: dict[str, str] = {
 }
 """Tests that cannot be differentiated on ONNX Runtime, and why."""
 CASES = collect()
+NEWEST = "1.32"
+OLD = is_older("onnxruntime", NEWEST)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in OUTSIDE], ids=str)
 def test_node(case: NodeCase) -> None:
+    if OLD and not case.is_computed():
+        pytest.skip("an older ONNX Runtime does not compute what ONNX records")
     case.check()
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in OUTSIDE], ids=str)
 def test_what_lies_outside_does_so(case: NodeCase) -> None:
+    not_before("onnxruntime", NEWEST, "the table is of the newest version")
     with pytest.raises((EngineError, ModelError, NoReference)):
         case.check()
 
 
 def test_there_are_as_many_as_there_were() -> None:
+    not_before("onnx", "1.23", "it has fewer tests")
     assert len(CASES) >= 840
     assert set(OUTSIDE) <= {case.name for case in CASES}

@@ -13,6 +13,7 @@ from onnxcam.autodiff import vjp
 from onnxcam.methods import METHODS
 from onnxcam.testing import evaluate, node_model, run
 from tests.autodiff.cases import distinct, normal, uniform
+from tests.optional import not_before
 from tests.precision import network
 
 ON_IMAGES = [id for id, method in METHODS.items() if not (method.needs_attention or method.extra)]
@@ -306,6 +307,8 @@ def old_model(name: str) -> tuple[onnx.ModelProto, np.ndarray]:
 @pytest.mark.parametrize("name", OLD)
 def test_operators_as_they_were(name: str, lengths: str) -> None:
     """The gradient, against differences of the model at its own opset on ONNX Runtime."""
+    if name == "norm 22":
+        not_before("onnxruntime", "1.30", "it has no LpNormalization of opset 22")
     model, x = old_model(name)
     if lengths == "symbolic":
         for i, dim in enumerate(model.graph.input[0].type.tensor_type.shape.dim):

@@ -142,7 +142,7 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "range of step 0": (lambda: ranged(5, 0), "delta in Range operator can not be zero"),
     "integers by 0": (
         lambda: added(constant("p", [6]), constant("q", [0]), helper.make_node("Div", ["p", "q"], ["r"])),
-        "ONNX Runtime refuses the model",
+        "the Div that makes 'r' divides integers by 0",
     ),
     "wrong perm": (
         lambda: added(constant("k", [[1, 2]]), helper.make_node("Transpose", ["k"], ["r"], perm=[0, 1, 2])),
@@ -161,7 +161,10 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
         lambda: changed(lambda g: g.input[0].CopyFrom(value("x", [1, 3, 2**20, 2**20]))),
         "tensor 'x' [1,3,1048576,1048576] takes 13194 GB, and there is room for",
     ),
-    "stride of 0": (lambda: attributed("strides", [0, 0]), "error: "),
+    "stride of 0": (lambda: attributed("strides", [0, 0]), "has strides [0, 0]; each must be 1 or more"),
+    "dilation of 0": (lambda: attributed("dilations", [1, 0]), "has dilations [1, 0]; each must be 1 or more"),
+    "window of 0": (lambda: attributed("kernel_shape", [0, 0]), "has kernel_shape [0, 0]; each must be 1 or more"),
+    "no groups": (lambda: attributed("group", 0), "has group [0]; each must be 1 or more"),
 }
 
 

@@ -23,6 +23,7 @@ from onnxcam.methods import METHODS, GraphMethod, ImageSet, MapContext, ModelQue
 from onnxcam.methods.base import MethodsWith
 from onnxcam.structure.layout import GridLayout, TokenLayout
 from tests.networks import HAND_X, hand_model
+from tests.optional import libraries_of
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,7 @@ def test_integrated_gradients_are_complete() -> None:
     "smoothgrad expected-gradients rise kernelshap lime scorecam ablationcam sscam iscam recipro-cam".split(),
 )
 def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
+    libraries_of(method)
     fixed = hand_model()
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     settings = {} if method in ("scorecam", "ablationcam", "recipro-cam") else {"samples": 14}
@@ -110,6 +112,7 @@ def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["rise", "lime", "kernelshap", "expected-gradients"])
 def test_the_seed_decides(method: str) -> None:
+    libraries_of(method)
     model, x = wide_model()
     maps = [
         Explainer(model, method=method, settings={"samples": 110, "seed": seed}).attribute(x, target=0)
@@ -128,6 +131,7 @@ def wide_model() -> tuple[onnx.ModelProto, np.ndarray]:
 
 
 def test_numpys_own_generator_is_left_as_it_was() -> None:
+    libraries_of("kernelshap")
     np.random.seed(3)
     first = np.random.random()
     np.random.seed(3)
@@ -145,6 +149,7 @@ def test_without_the_extra_the_error_says_what_to_install(method: str, monkeypat
 
 
 def test_too_few_samples_to_fit_the_superpixels() -> None:
+    libraries_of("kernelshap")
     model, x = wide_model()
     with pytest.raises(
         MethodError, match=r"cannot fit \d+ superpixels to 30 samples; take samples=\d+ or more, or fewer"
@@ -153,6 +158,7 @@ def test_too_few_samples_to_fit_the_superpixels() -> None:
 
 
 def test_a_flat_picture_has_superpixels_too() -> None:
+    libraries_of("kernelshap")
     model, x = wide_model()
     raw = Explainer(model, method="kernelshap", settings={"segments": 9}).attribute(np.ones_like(x), target=0)
     assert raw.min() > 0
