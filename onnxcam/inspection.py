@@ -6,26 +6,23 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
-from onnxcam import preprocess
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import OnnxcamError
 from onnxcam.media.volume import SCALINGS
-from onnxcam.metadata.labels import ClassNames
+from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
+from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.passes import canonical
 from onnxcam.structure.layer import Choice, Layer
-from onnxcam.structure.layout import picture_input, picture_layout
-from onnxcam.targets import Aim, Scores, find_tasks
+from onnxcam.targets import Aim, Scores
 from onnxcam.targets.classification import Classes
 
 __all__ = ["TRIED", "ModelReport", "Row", "survey"]
@@ -56,6 +53,7 @@ class ModelReport:
         layers: (name, tensor, size) of each candidate layer; the first is the default.
         reason: Why the first layer is the default.
         methods: For each method's id why it does not apply; empty if it applies.
+        reading: What was read of the model, and how each part is known.
         warnings: What the user should know.
     """
 
@@ -74,6 +72,7 @@ class ModelReport:
     layers: list[Row] = field(default_factory=list)
     reason: str = ""
     methods: dict[str, str] = field(default_factory=dict)
+    reading: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -94,12 +93,13 @@ def _survey(path: str | os.PathLike[str]) -> ModelReport:
         baked=_baked(stamp_of(model.metadata_props)),
         operators=dict(operators.most_common()),
     )
-    model = canonical(model, STANDARD)
-    found.inputs = [_tensor(value) for value in model.graph.inputs]
-    found.outputs = [_tensor(value) for value in model.graph.outputs]
     try:
-        _inspect_input(found, model, Path(path))
-        _inspect_methods(found, PreparedModel.of(model), Path(path))
+        description = ModelDescription(path, "cpu")
+        prepared = description.open()
+        found.inputs = [_tensor(value) for value in prepared.model.graph.inputs]
+        found.outputs = [_tensor(value) for value in prepared.model.graph.outputs]
+        _inspect_input(found, description, prepared)
+        _inspect_methods(found, description, prepared)
     except OnnxcamError as error:
         found.warnings.append(str(error))
         found.methods = dict.fromkeys(METHODS, "see the warning")
@@ -111,26 +111,23 @@ def _baked(stamp: Mapping[str, Any]) -> str:
     return f"{stamp['method']}{where}, target {stamp.get('target')}" if stamp.get("method") else ""
 
 
-def _inspect_input(found: ModelReport, model: ir.Model, path: Path) -> None:
-    image = picture_input(model.graph)
-    active = dependents(model.graph, [image], STANDARD)
-    behind = [node for node in model.graph if not active.isdisjoint(node.outputs)]
+def _inspect_input(found: ModelReport, description: ModelDescription, prepared: PreparedModel) -> None:
+    graph = prepared.model.graph
+    active = dependents(graph, [prepared.image], STANDARD)
+    behind = [node for node in graph if not active.isdisjoint(node.outputs)]
     found.without_rule = sorted({node.op_type for node in behind if (node.domain, node.op_type) not in STANDARD})
-    layout = picture_layout(image)
+    layout = description.layout
     if layout is not None and len(layout.space) == 3:
         found.preprocess = f"of a volume, by its numbers: one of {', '.join(SCALINGS)}"
         return
-    spec = preprocess.TensorSpec.of(image)
-    taken, warnings = preprocess.resolve(None, spec, path=path, metadata=model.metadata_props, graph_hint=image)
-    found.preprocess, found.warnings = str(taken), warnings
+    found.preprocess, found.warnings = str(description.preprocessing), list(description.warnings)
 
 
-def _inspect_methods(found: ModelReport, prepared: PreparedModel, path: Path) -> None:
-    tasks = find_tasks(
-        prepared.model.graph, prepared.image, ClassNames(None, path, dict(prepared.model.metadata_props))
-    )
+def _inspect_methods(found: ModelReport, description: ModelDescription, prepared: PreparedModel) -> None:
+    tasks = description.tasks
     found.task, aim = tasks[0].name, tasks[0].aim
     found.targets = [f"{task.name}: {task.examples}" for task in tasks]
+    found.reading = description.reading
     if isinstance(tasks[0], Classes):
         found.scores = _scores(tasks[0].scores)
     if aim is None:

@@ -44,6 +44,10 @@ def command(
     labels: options.Labels = None,
     inputs: options.Inputs = None,
     wrt: options.Wrt = None,
+    task: options.Task = None,
+    scores: options.ScoresOutput = None,
+    boxes_output: options.BoxesOutput = None,
+    letters: options.Letters = None,
     provider: options.Provider = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -80,6 +84,10 @@ def command(
         signed=signed,
         inputs=options.pairs(inputs, "--input", "question=…"),
         wrt=wrt,
+        task=task,
+        scores_output=scores,
+        boxes_output=boxes_output,
+        letters=letters,
         progress=show.passes,
     )
     wanted: list[str | None] = [*target] if target else [None]
@@ -87,7 +95,9 @@ def command(
         for name in show.progress(names) if find_method(method).in_graph else names:
             for one in [f"top={top}"] if top else wanted:
                 for explanation in explainer.each(name, one):
-                    folder.add(name, explanation, alpha=alpha, colormap=colormap, boxes=boxes)
+                    folder.add(
+                        name, explanation, alpha=alpha, colormap=colormap, boxes=boxes, reading=explainer.reading
+                    )
     if as_json:
         show.json(folder.entries)
     else:

@@ -79,6 +79,8 @@ def command(
     for targets in found.targets:
         say(f"targets, as {targets}")
     say(f"preprocessing: {found.preprocess}")
+    for part in found.reading:
+        say(str(part), style="yellow" if part.guessed else None)
     for warning in found.warnings:
         say(f"warning: {warning}", style="yellow")
     if found.layers:

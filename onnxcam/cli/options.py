@@ -102,6 +102,32 @@ Wrt = Annotated[
     typer.Option("--wrt", help="Input to explain, for a model with several images or with text.", show_default=False),
 ]
 
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="What the model does: multi-class, multi-label, detection, segmentation, embedding, text, … "
+        "(docs/card.md). Default: read from the file.",
+        show_default=False,
+    ),
+]
+ScoresOutput = Annotated[
+    str | None,
+    typer.Option("--scores-output", "--scores", help="Output with the class scores.", show_default=False),
+]
+BoxesOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--boxes-output",
+        help="Output with the boxes of a detector, and their convention: OUTPUT or OUTPUT:xyxy (docs/targets.md).",
+        show_default=False,
+    ),
+]
+Letters = Annotated[
+    str | None,
+    typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
+]
+
 
 def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:
     """Return ``name=value`` *words* as a dict; raise a usage error for any other word."""

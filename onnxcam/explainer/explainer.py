@@ -18,6 +18,7 @@ from onnxcam.explainer.options import FixedArguments, Options
 from onnxcam.explainer.request import ExplanationRequest, select_rows
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
+from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import NONE, SMOOTH
@@ -65,6 +66,12 @@ class Explainer(FixedArguments):
         signed: Keep the evidence against the target; the maps then have values from −1 to 1.
         inputs: The model's other inputs by name: words, numbers, an ``.npy`` file, an image or an array.
         wrt: The name of the input to explain, where several are images, or where it is no image, such as a question.
+        task: What the model does, a value of `task` of its card (docs/card.md), such as ``"detection"``; None reads it
+            from the file.
+        scores_output: The output that holds the class scores; None finds it.
+        boxes_output: The output that holds the boxes of a detector, and after a colon their convention, such as
+            ``"boxes:xyxy"``; None finds both.
+        letters: The letters of a text recogniser, in order; None reads them from the file.
         progress: A function (iterable, total) -> iterable that shows progress over the samples of methods of many
             passes.
 
@@ -88,6 +95,10 @@ class Explainer(FixedArguments):
     signed: bool = False
     inputs: Mapping[str, InputValue] = field(default_factory=dict)
     wrt: str | None = None
+    task: str | None = None
+    scores_output: str | None = None
+    boxes_output: str | None = None
+    letters: str | None = None
     progress: Progress = quiet
 
     def __post_init__(self) -> None:
@@ -96,7 +107,9 @@ class Explainer(FixedArguments):
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
-        self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs)
+        self.network = ModelDescription(
+            self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
+        )
         self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
         self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
@@ -104,6 +117,11 @@ class Explainer(FixedArguments):
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image
             self._runner.compile(self.network.open(), self.network.task.aim)
         self.fix()
+
+    def _said(self) -> dict[str, str]:
+        """Return what the user says of the model in place of its card."""
+        parts = {"task": self.task, "scores": self.scores_output, "boxes": self.boxes_output, "letters": self.letters}
+        return {name: value for name, value in parts.items() if value is not None}
 
     def replace(self, **options: Unpack[Options]) -> Explainer:
         """Return another explainer of the same model: the arguments of this one, but for *options*.
@@ -282,6 +300,13 @@ class Explainer(FixedArguments):
     def choice(self) -> Choice | None:
         """The layer, and why it was chosen; None for methods without one, or before the first target needs one."""
         return self._runner.choice
+
+    @property
+    def reading(self) -> list[Part]:
+        """What was read of the model: task, scores, boxes, layer, preprocessing …, and how each part is known."""
+        choice = self.choice
+        layer = [] if choice is None else [Part("layer", str(choice.layer), choice.source, choice.reason)]
+        return [*self.network.reading, *layer]
 
     @property
     def class_names(self) -> Sequence[str] | None:

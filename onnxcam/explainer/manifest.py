@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from onnxcam import files
 from onnxcam.explainer.explanation import Explanation
+from onnxcam.metadata.reading import Part
 from onnxcam.text import to_json
 
 __all__ = ["MANIFEST", "Folder"]
@@ -31,10 +33,11 @@ class Folder(files.StagedFolder):
         alpha: float = 0.5,
         colormap: str = "jet",
         boxes: bool = False,
+        reading: Sequence[Part] = (),
     ) -> dict[str, Any]:
         """Write the files of *explanation* of the file *image*, drawn as by `Explanation.overlay`.
 
-        Returns the manifest's entry.
+        *reading* is the explainer's. Returns the manifest's entry.
         """
         stem = self._stem(Path(image), explanation)
         written = explanation.save(self.staging, stem, alpha=alpha, colormap=colormap, boxes=boxes)
@@ -55,6 +58,7 @@ class Folder(files.StagedFolder):
             "parts": explanation.weights,
             "note": explanation.note,
             "warnings": list(explanation.warnings),
+            "reading": {part.name: {"value": part.value, "source": part.source, "why": part.why} for part in reading},
         }
         self.entries.append(entry)
         return entry

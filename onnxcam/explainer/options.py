@@ -33,6 +33,10 @@ class Options(TypedDict, total=False):
     signed: bool
     inputs: Mapping[str, InputValue]
     wrt: str | None
+    task: str | None
+    scores_output: str | None
+    boxes_output: str | None
+    letters: str | None
     progress: Progress
 
 

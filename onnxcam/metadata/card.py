@@ -30,6 +30,9 @@ class Card:
     vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by input of words: the word of each index
     layers: Mapping[str, str] = field(default_factory=dict)  # by tensor: the innermost layer of the framework
     producer: Mapping[str, str] = field(default_factory=dict)  # tools and versions: {"onnxcam": "0.1.0", …}
+    scores: str | None = None  # the output of class scores
+    boxes: str | None = None  # the output of boxes, and their convention: "OUTPUT" or "OUTPUT:convention"
+    letters: str | None = None  # of a text recogniser: the letters in order, or a file with one on each line
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Card:

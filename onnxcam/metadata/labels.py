@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from onnxcam import paths
-from onnxcam.errors import TargetError, nearest
+from onnxcam.errors import ModelError, TargetError, nearest
 from onnxcam.metadata import sidecar
-from onnxcam.metadata.card import Card
+from onnxcam.metadata.card import TASKS, Card
 from onnxcam.metadata.literals import literal
 
 __all__ = ["ClassNames", "folded", "imagenet", "index", "places", "resolve"]
@@ -50,15 +50,27 @@ class ClassNames:
     spec: str | os.PathLike[str] | Sequence[str] | None = None
     path: Path | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+    """What the user says in place of the card: `task`, `scores`, `boxes`, `letters`."""
 
     def of(self, count: int | None) -> list[str] | None:
         """Return one name for each of *count* classes; see `resolve`."""
         return resolve(self.spec, count, path=self.path, metadata=self.metadata)
 
-    @property
+    @cached_property
     def card(self) -> Card:
-        """Return the model's card."""
-        return Card.of(self.metadata)
+        """The model's card, with what the user says in its place."""
+        return replace(Card.of(self.metadata), **dict[str, Any](self.said))
+
+    def check(self) -> None:
+        """Raise ModelError where the user names a task that there is not."""
+        task = self.said.get("task")
+        if task is not None and task not in TASKS:
+            raise ModelError(f"there is no task {task!r}; take one of {', '.join(TASKS)}")
+
+    def source(self, part: str) -> str | None:
+        """Return who says *part* of the card, ``"user"`` or ``"card"``; None where nobody does."""
+        return "user" if part in self.said else "card" if getattr(self.card, part) else None
 
 
 @cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,18 +16,20 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session
-from onnxcam.errors import ModelError
+from onnxcam.errors import ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
+from onnxcam.metadata.reading import Part
 from onnxcam.model import inputs as other_inputs
+from onnxcam.model import probes
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, picture_layout
-from onnxcam.targets import Goal, Look, Target, Task, find_tasks, probability, resolve
+from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 
 __all__ = ["ModelDescription"]
@@ -42,6 +45,7 @@ class ModelDescription:
         others: The other inputs.
         outputs: The names of the model's outputs.
         names: The labels and the metadata.
+        said: What the user says of the model in place of its card: `task`, `scores`, `boxes`, `letters`.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
 
@@ -55,6 +59,7 @@ class ModelDescription:
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     wrt: str | None = None
     given: Mapping[str, InputValue] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -67,9 +72,10 @@ class ModelDescription:
         self.others = [value for value in graph.inputs if value is not prepared.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
-        self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props))
+        self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props), self.said)
+        self.names.check()
         with explaining_invalid_models(self.model):
-            self.tasks = find_tasks(graph, prepared.image, self.names)
+            self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -78,6 +84,17 @@ class ModelDescription:
             return found
         with building(), explaining_invalid_models(self.model):
             return PreparedModel.open(self.model, self.wrt)
+
+    @property
+    def reading(self) -> list[Part]:
+        """What was read of the model, and how each part is known."""
+        task = self.task
+        source = self.names.source("task") or task.source
+        labels = self.class_names
+        parts = [Part("task", task.name, source), *task.parts()]
+        if labels:
+            parts.append(Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", "file"))
+        return parts
 
     @property
     def task(self) -> Task:
@@ -189,6 +206,25 @@ class ModelDescription:
         }
         feeds = {self.picture: tensor, **blank, **known}
         return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array)
+
+    def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
+        """Return the outputs for each probe image; an empty list where the model cannot run on them."""
+        try:
+            return [self._run(self.look(tensor, None, {}).feeds, None) for tensor in self._probe_tensors()]
+        except OnnxcamError:
+            return []
+
+    def _probe_tensors(self) -> Iterator[NDArray[Any]]:
+        """Yield the tensors of the probe images; random ones where the input takes no image."""
+        layout, shape = self.layout, tuple(self.image.shape or ())
+        space = () if layout is None else layout.space
+        lengths = tuple(n if isinstance(n := shape[axis], int) else 224 for axis in space)
+        if len(lengths) == 2:
+            with suppress(PreprocessError):
+                yield from [self.modality.tensor(image) for image in probes.images((lengths[0], lengths[1]))]
+                return
+        dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
+        yield from probes.tensors(shape, space, dtype)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the model without an explanation; return its outputs, or the tensors *names*."""

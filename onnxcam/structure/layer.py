@@ -112,6 +112,7 @@ class Choice:
     layer: Layer
     reason: str
     others: tuple[Layer, ...] = ()
+    source: str = "graph"  # how it is known, a key of `onnxcam.metadata.reading.SOURCES`
 
 
 def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> list[Layer]:
@@ -163,7 +164,7 @@ def choose(
     on the class token only. LayerError if there is no such layer.
     """
     if name is not None and name != "auto":
-        return Choice(named(graph, image, name, rules), "by name")
+        return Choice(named(graph, image, name, rules), "by name", source="user")
     layers = candidates(graph, image, scores, rules)
     if not layers:
         raise LayerError(

@@ -1,6 +1,7 @@
 """Targets: the scalar to explain. A target is data, resolved for an image by one of the model's tasks."""
 
 from onnxcam.targets.aim import Aim, ClassAim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.kinds import Target, Top
 from onnxcam.targets.parser import parse
@@ -23,6 +24,7 @@ __all__ = [
     "TOP",
     "Aim",
     "ClassAim",
+    "Evidence",
     "Goal",
     "KindEntry",
     "Look",

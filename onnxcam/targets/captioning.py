@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
 from onnxcam.targets.kinds import Top, Word
@@ -42,14 +41,15 @@ class Captions(Task):
     cards = ("caption",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a captioner for each output [N, L, V] beside an input of integers, if its words are known."""
-        words = next((x for x in graph.inputs if x is not image and x.dtype is not None and x.dtype.is_integer()), None)
-        for y in numeric_outputs(graph, 3) if words is not None else ():
-            labels = class_names(names, length(y, 2), known)
+        others = (x for x in evidence.graph.inputs if x is not evidence.image)
+        words = next((x for x in others if x.dtype is not None and x.dtype.is_integer()), None)
+        for y in numeric_outputs(evidence.graph, 3) if words is not None else ():
+            labels = class_names(evidence.names, length(y, 2), known)
             if words is not None and labels:
                 places = length(words, 1) if words.shape is not None and len(words.shape) == 2 else None
-                vocabulary = names.card.vocabulary.get(words.name or "", labels)
+                vocabulary = evidence.names.card.vocabulary.get(words.name or "", labels)
                 fixed = places if isinstance(places, int) else None
                 yield cls(y.name or "", words.name or "", labels, vocabulary, fixed)
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxcam.errors import TargetError
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.card import CLASSIFIERS
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import ClassAim, ScoresAim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.kinds import Against, Class, Contrast, Top
 from onnxcam.targets.notation import Label
@@ -33,13 +32,13 @@ class Classes(Task):
     aim = ClassAim()
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a classifier for the first output that is a vector of scores."""
         try:
-            scores = find_scores(graph)
+            scores = find_scores(evidence.graph)
         except TargetError:
             return
-        yield cls(scores, names.of(scores.classes))
+        yield cls(scores, evidence.names.of(scores.classes))
 
     @resolves(Class)
     def one(self, target: Class, look: Look | None) -> Goal:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.detection_decoders import Candidates, Decoder
 from onnxcam.targets.detection_layouts import find_decoder
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
@@ -44,13 +43,13 @@ class Detections(Task):
     cards = ("detection",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a detector if the outputs have one of the layouts of `onnxcam.targets.detection_layouts`."""
-        layout = picture_layout(image)
+        layout = picture_layout(evidence.image)
         if layout is None or len(layout.space) != 2:
             return
-        labels = names.of(None)
-        decoder = find_decoder(graph, layout, image, len(labels) if labels else None, known)
+        labels = evidence.names.of(None)
+        decoder = find_decoder(evidence.graph, layout, evidence.image, len(labels) if labels else None, known)
         if decoder is not None:
             yield cls(decoder, labels)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import DirectionAim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import length, numeric_outputs
 from onnxcam.targets.kinds import Like, Top
@@ -29,11 +29,11 @@ class Embedding(Task):
     cards = ("embedding",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield an embedding for the first output [N, D] of floats that the graph divides by its norm, or *known*."""
-        for y in numeric_outputs(graph, 2):
+        for y in numeric_outputs(evidence.graph, 2):
             floats = y.dtype is not None and y.dtype.is_floating_point()
-            if (known or _is_unit(y)) and of_pictures(y, graph) and isinstance(length(y, 1), int) and floats:
+            if (known or _is_unit(y)) and of_pictures(y, evidence.graph) and isinstance(length(y, 1), int) and floats:
                 yield cls(y.name or "")
                 return
 

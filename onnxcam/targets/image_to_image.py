@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, grids
 from onnxcam.targets.kinds import Patch, Top
@@ -32,10 +31,10 @@ class ImageToImage(Task):
     cards = ("image",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield the task for each grid in two dimensions with as many channels as the image."""
-        for y, layout, count in grids(graph, image):
-            if (known or count == channels(image)) and len(layout.space) == 2:
+        for y, layout, count in grids(evidence.graph, evidence.image):
+            if (known or count == channels(evidence.image)) and len(layout.space) == 2:
                 yield cls(y.name or "", layout)
 
     @property

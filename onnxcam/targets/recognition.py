@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-import onnx_ir as ir
-
 from onnxcam.errors import TargetError
 from onnxcam.graph.io import all_tensors
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.embedding import Embedding
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
@@ -30,13 +28,13 @@ for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segment
     register_task(_task)
 
 
-def find_tasks(graph: ir.Graph, image: ir.Value, names: ClassNames) -> list[Task]:
+def find_tasks(evidence: Evidence) -> list[Task]:
     """Return the tasks of the model. The first one resolves the default target; the last one is `Tensors`."""
-    card = names.card.task
+    graph, card = evidence.graph, evidence.card.task
     said = [task for task in TASK_TYPES if card in task.cards]
-    found = list(islice((one for task in said or TASK_TYPES for one in task.find(graph, image, names, bool(said))), 1))
+    found = list(islice((one for task in said or TASK_TYPES for one in task.find(evidence, bool(said))), 1))
     if not found or isinstance(found[0], Classes):
-        found += Embedding.find(graph, image, names, True)
+        found += Embedding.find(evidence, True)
     return [*found, Tensors.of(graph, {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}})]
 
 

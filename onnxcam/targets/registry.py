@@ -9,11 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-import onnx_ir as ir
-
 from onnxcam.metadata import card
-from onnxcam.metadata.labels import ClassNames
+from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import Aim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 
 __all__ = [
@@ -123,6 +122,8 @@ class Task:
     """The model in words, for messages: "a classifier"."""
     cards: ClassVar[tuple[str, ...]] = ()
     """The values of `task` in a model's card that mean this task."""
+    source: str = "shapes"
+    """How the task is known, a key of `onnxcam.metadata.reading.SOURCES`; a subclass may make it a field."""
     resolvers: ClassVar[dict[type[TargetKind], _Resolver]] = {}
     """Every kind of target that the task resolves, and how."""
 
@@ -132,9 +133,13 @@ class Task:
         cls.resolvers = {**cls.resolvers, **own}
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
-        """Yield the task for each output of *graph* that fits; *known*: the card says that the model does it."""
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
+        """Yield the task for each output that fits *evidence*; *known*: the user or the card names the task."""
         raise NotImplementedError
+
+    def parts(self) -> Iterator[Part]:
+        """Yield what was read of the model besides the task itself, such as which output holds the scores."""
+        yield from ()
 
     @property
     def aim(self) -> Aim | None:

@@ -10,10 +10,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, grids
 from onnxcam.targets.kinds import Class, ClassRegion, Top
@@ -43,11 +43,11 @@ class Segmentation(Task):
     cards = ("segmentation",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a segmentation for each grid of scores: fine, and of another number of channels than the image."""
-        for y, layout, count in grids(graph, image):
-            if known or (count != channels(image) and _is_fine(layout.size(y), image)):
-                yield cls(y.name or "", layout, count, names.of(count))
+        for y, layout, count in grids(evidence.graph, evidence.image):
+            if known or (count != channels(evidence.image) and _is_fine(layout.size(y), evidence.image)):
+                yield cls(y.name or "", layout, count, evidence.names.of(count))
 
     @property
     def aim(self) -> WeightsAim:

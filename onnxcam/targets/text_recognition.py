@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
-from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
 from onnxcam.targets.kinds import Text, Top
@@ -39,13 +39,13 @@ class TextRecognition(Task):
     cards = ("text",)
 
     @classmethod
-    def find(cls, graph: ir.Graph, image: ir.Value, names: ClassNames, known: bool) -> Iterator[Task]:
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a text recogniser for each output of rank 3 behind a recurrent layer, if its letters are known."""
-        for y in numeric_outputs(graph, 3) if known or _is_recurrent(graph) else ():
-            labels = class_names(names, length(y, 2), known)
+        for y in numeric_outputs(evidence.graph, 3) if known or _is_recurrent(evidence.graph) else ():
+            labels = class_names(evidence.names, length(y, 2), known)
             if labels:
                 blank = next((i for i, letter in enumerate(labels) if letter in _BLANKS), 0)
-                yield cls(y.name or "", _batch_axis(y, image), labels, blank)
+                yield cls(y.name or "", _batch_axis(y, evidence.image), labels, blank)
 
     @property
     def aim(self) -> WeightsAim:

@@ -42,6 +42,7 @@ ENTRY = {
     "words": str,
     "detection": type(None),
     "warnings": list,
+    "reading": dict,
 }
 
 

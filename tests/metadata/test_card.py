@@ -10,7 +10,9 @@ from typing import Any
 import onnx_ir as ir
 import pytest
 
+from onnxcam.errors import ModelError
 from onnxcam.metadata.card import KEY, TASKS, Card
+from onnxcam.metadata.labels import ClassNames
 
 FULL = Card(
     "caption",
@@ -69,3 +71,12 @@ def test_a_card_that_is_not_understood_is_none(text: str) -> None:
 def test_the_page_names_every_part_and_task() -> None:
     page = (Path(__file__).parents[2] / "docs" / "card.md").read_text("utf-8")
     assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == {"schema", "task", *vars(Card()), *TASKS}
+
+
+def test_what_the_user_says_takes_the_place_of_the_card() -> None:
+    names = ClassNames(metadata={KEY: json.dumps({"schema": 1, "task": "caption"})}, said={"task": "text"})
+    assert names.card.task == "text"
+    assert (names.source("task"), names.source("boxes")) == ("user", None)
+    assert ClassNames(metadata=names.metadata).source("task") == "card"
+    with pytest.raises(ModelError, match="there is no task 'tex'; take one of multi-class, "):
+        ClassNames(said={"task": "tex"}).check()

@@ -1,0 +1,48 @@
+"""A reading: what each part of a model means, and how that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SOURCES", "Part"]
+
+SOURCES = {
+    "user": "you said so",
+    "card": "the model's card",
+    "metadata": "the model's metadata",
+    "file": "a file beside the model",
+    "names": "the names of inputs and outputs",
+    "graph": "the graph",
+    "run": "a run of the model",
+    "shapes": "the shapes of the outputs",
+    "guess": "a guess",
+}
+"""How a part is known, the strongest source first."""
+
+_WEAK = frozenset(("shapes", "guess"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a reading.
+
+    Attributes:
+        name: The part: ``"task"``, ``"scores"``, ``"boxes"``, ``"letters"``, ``"classes"``, ``"layer"``,
+            ``"preprocessing"``.
+        value: What it was read as, in a few words.
+        source: How that is known, a key of `SOURCES`.
+        why: The evidence in a few words; empty where the source says all.
+    """
+
+    name: str
+    value: str
+    source: str
+    why: str = ""
+
+    @property
+    def guessed(self) -> bool:
+        """Return whether no source says so: it follows from shapes, or from convention."""
+        return self.source in _WEAK
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.value} ({self.why or SOURCES[self.source]})"
