@@ -40,7 +40,7 @@ def test_a_method_without_a_docstring() -> None:
     [
         (True, lambda context: None, "mine returned NoneType; return the map, a tensor that context.op emits"),
         (True, lambda context: context.activation(), r"the map of mine has the shape .*; it must have 3 axes: \[N, "),
-        (False, lambda context: context.target.score, "it must have 4 axes: the shape of the input"),
+        (False, lambda context: context.op.const([1.0]), "it must have 4 axes: the shape of the input"),
     ],
 )
 def test_a_map_of_another_shape(at_layer: bool, emit: Callable[[MapContext], Any], says: str) -> None:
