@@ -159,8 +159,8 @@ class Verifier:
             lost = [name for name in session.inputs if name.endswith(".cotangent") and name not in seeds]
             if lost:
                 raise ConversionError(
-                    f"{self.source.framework} returned no output {lost[0].removesuffix('.cotangent')!r}, which the file "
-                    f"has; it returned {', '.join(outputs) or 'nothing'}: run() must return all outputs by their names"
+                    f"{self.source.framework} returned no output {lost[0].removesuffix('.cotangent')!r}, which the "
+                    f"file has; it returned {', '.join(outputs) or 'nothing'}: run() must return all outputs by name"
                 )
             ours = session.run({**known, **seeds}, [f"{name}.gradient" for name in names])
             theirs = self.source.gradients(feed, cotangents, list(layers.values()))

@@ -15,6 +15,7 @@ from onnxcam.metadata import card
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.notation import quoted
 
 __all__ = [
     "KINDS",
@@ -39,6 +40,17 @@ _M = TypeVar("_M", bound=Callable[..., Goal])
 
 class TargetKind:
     """Base of every kind of target. A kind is a frozen dataclass: what the user asks for, as data."""
+
+    def __str__(self) -> str:
+        """Return the target in words, if its notation has keys; other kinds have a method of their own."""
+        entry = KINDS[type(self)]
+        parts = zip(entry.readers, fields(self), strict=False)  # type: ignore[arg-type]
+        values = {key: getattr(self, part.name) for key, part in parts if getattr(self, part.name) is not part.default}
+        return " ".join(f"{key}={_written(value)}" for key, value in values.items()) or entry.examples[0]
+
+
+def _written(value: object) -> str:
+    return ",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else quoted(value)
 
 
 @dataclass(frozen=True)
