@@ -153,8 +153,8 @@ def _step(error: BaseException) -> tuple[str, bool]:
 
 def _is_added(file: Path) -> bool:
     """Return whether *file* belongs neither to Python nor to an installed package: a user's rule, method or metric."""
-    libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return file.is_file() and not any(file.is_relative_to(folder) for folder in libraries)
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return file.is_file() and not installed and not file.is_relative_to(sysconfig.get_path("stdlib"))
 
 
 def _lenient(stream: Any) -> TextIO:
