@@ -28,7 +28,8 @@ called; the user sees none of them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 __all__ = [
     "ConversionError",
@@ -48,6 +49,7 @@ __all__ = [
     "RuntimeFilesError",
     "TargetError",
     "TruthError",
+    "call_registered",
     "nearest",
 ]
 
@@ -129,3 +131,13 @@ def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     if not close:
         return ""
     return " Did you mean " + " or ".join(repr(lowered[name]) for name in close) + "?"
+
+
+def call_registered(owner: str, function: Callable[..., Any], /, *arguments: Any, **settings: Any) -> Any:
+    """Return what *function*, registered as *owner*, returns; OnnxcamError if it does not take these arguments."""
+    try:
+        return function(*arguments, **settings)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # raised by the call, not inside
+            raise OnnxcamError(f"{owner} does not take its arguments: {error}") from error
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,6 +44,8 @@ def read_settings(
             raise error(f"{owner} has no setting {name!r}; there are {there}.{nearest(name, defaults)}")
     settings = {}
     for name, default in defaults.items():
+        if default is inspect.Parameter.empty:
+            raise error(f"the setting {name} of {owner} has no default; give its parameter one")
         value = given.get(name, default)
         settings[name], words = read(name, value, default)
         if settings[name] is None:

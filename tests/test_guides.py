@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+CONTRIBUTORS = [ROOT / "CONTRIBUTING.md", DOCS / "doors.md", *sorted(DOCS.glob("add-a-*.md"))]
 ASSETS = ROOT / "onnxcam" / "assets"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ONNXCAM = [sys.executable, "-c", "from onnxcam.cli import main; main()"]
@@ -105,6 +106,14 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert target.exists(), link
         if heading:
             assert heading in map(_anchor, re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)), link
+
+
+@pytest.mark.parametrize("page", CONTRIBUTORS, ids=lambda page: page.name)
+def test_paths_are_those_of_files(page: Path) -> None:
+    text = page.read_text("utf-8")
+    made = re.findall(r"^# (\S+\.py)$", text, re.MULTILINE)  # the page's own files
+    named = re.findall(r"(?<![\w./-])(?:onnxcam|tests|tools|docs|benchmarks|converters)/[\w/.-]*\w", text)
+    assert [path for path in named if not (path in made or (ROOT / path).exists() or "FRAMEWORK" in path)] == []
 
 
 def _anchor(heading: str) -> str:

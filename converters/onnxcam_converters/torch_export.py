@@ -157,11 +157,11 @@ def _renamed(pattern: re.Pattern[str], names: Mapping[str, str], dim: str) -> st
 def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
     import torch
 
-    tracer_warning: Any = torch.jit.TracerWarning  # type: ignore[attr-defined]
+    jit: Any = torch.jit  # its types leave TracerWarning out
     args, kwargs = source.call.with_tensors(source.tracing())
     results = _open_outputs(source, args, kwargs)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", tracer_warning)
+        warnings.simplefilter("always", jit.TracerWarning)
         torch.onnx.export(
             source.module,
             args,
@@ -179,7 +179,7 @@ def _by_tracing(source: TorchSource, path: Path, words: list[str]) -> Exported:
         _select(model, source.outputs)
         RemoveUnusedNodesPass()(model)
         ir.save(model, path)
-    traced = [str(each.message).splitlines()[0] for each in caught if each.category is tracer_warning]
+    traced = [str(each.message).splitlines()[0] for each in caught if each.category is jit.TracerWarning]
     words += [f"PyTorch's tracer warns: {text}" for text in dict.fromkeys(traced)]
     return Exported("torch.onnx.export (TorchScript)", {}, words)
 

@@ -156,6 +156,12 @@ class Verifier:
                 if f"{name}.cotangent" in session.inputs
             }
             seeds = {f"{name}.cotangent": array for name, array in cotangents.items()}
+            lost = [name for name in session.inputs if name.endswith(".cotangent") and name not in seeds]
+            if lost:
+                raise ConversionError(
+                    f"{self.source.framework} returned no output {lost[0].removesuffix('.cotangent')!r}, which the "
+                    f"file has; it returned {', '.join(outputs) or 'nothing'}: run() must return all outputs by name"
+                )
             ours = session.run({**known, **seeds}, [f"{name}.gradient" for name in names])
             theirs = self.source.gradients(feed, cotangents, list(layers.values()))
             if not theirs:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import ElementCotangent, gradient_type, total, zeros_like
 from onnxcam.autodiff.table import Rule, RuleSet
-from onnxcam.errors import GradientError, ModelError, OnnxcamError
+from onnxcam.errors import GradientError, ModelError, OnnxcamError, call_registered
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank, same
 from onnxcam.graph.subgraph import between, used_values
@@ -155,13 +155,17 @@ def _apply(
     if row.inner:
         yield from row.function(op, node, cotangents, *node.inputs, scope=scope)
         return
-    gradients = row.function(op, node, cotangents, *node.inputs)
+    gradients = call_registered(f"the rule for {node.op_type}", row.function, op, node, cotangents, *node.inputs)
     if not isinstance(gradients, tuple) or len(gradients) < len(node.inputs):
         raise OnnxcamError(
             f"the rule for {node.op_type} must return a tuple of {len(node.inputs)} gradients for node "
-            f"{node.name!r}, one for each input; it returned {gradients!r}"
+            f"{node.name!r}, one for each input; it returned {_described(gradients)}"
         )
     yield from zip(node.inputs, gradients, strict=False)
+
+
+def _described(gradients: Any) -> str:
+    return f"a tuple of {len(gradients)}" if isinstance(gradients, tuple) else f"a {type(gradients).__name__}"
 
 
 def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool) -> Cotangent | None:

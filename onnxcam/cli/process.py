@@ -7,11 +7,13 @@ import logging
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
@@ -125,11 +127,11 @@ def _unforeseen(error: Exception, words: list[str]) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f" '{error.filename}'" if error.filename else ""
         return f"{_named(words)}:{where} {error.strerror}"
+    step, is_ours = _step(error)
     said = plain(str(error), 200) or "no message"
-    return (
-        f"{_named(words)}: unexpected {type(error).__name__} in {_step(error)}: {said}; if the input is valid, report "
-        f"this with the output of --debug at {ISSUES}"
-    )
+    report = f"if the input is valid, report this with the output of --debug at {ISSUES}"
+    what_to_do = report if is_ours else "correct that file; --debug shows the traceback"
+    return f"{_named(words)}: unexpected {type(error).__name__} in {step}: {said}; {what_to_do}"
 
 
 def _named(words: list[str]) -> str:
@@ -138,13 +140,21 @@ def _named(words: list[str]) -> str:
     return f"onnxcam {' '.join(words[:1])}" + (f" '{plain(file, 200)}'" if file else "")
 
 
-def _step(error: BaseException) -> str:
-    """Return the innermost function of onnxcam in the traceback of *error*."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    homes = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame in frames]
-    own = [(home, name) for home, name in homes if home.split(".")[0] in ("onnxcam", "onnxcam_converters")]
-    home, name = own[-1] if own else ("onnxcam.cli", "main")
-    return f"{home.removeprefix('onnxcam.')}.{name}"
+def _step(error: BaseException) -> tuple[str, bool]:
+    """Return the innermost function in the traceback of *error* that is no library's, and whether it is onnxcam's."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        home, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if home.split(".")[0] in ("onnxcam", "onnxcam_converters"):
+            return f"{home.removeprefix('onnxcam.')}.{name}", True
+        if _is_added(Path(frame.f_code.co_filename)):
+            return f"{name} ({Path(frame.f_code.co_filename).name}, line {line})", False
+    return "cli.main", True
+
+
+def _is_added(file: Path) -> bool:
+    """Return whether *file* belongs neither to Python nor to an installed package: a user's rule, method or metric."""
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return file.is_file() and not installed and not file.is_relative_to(sysconfig.get_path("stdlib"))
 
 
 def _lenient(stream: Any) -> TextIO:

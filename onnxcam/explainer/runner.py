@@ -172,7 +172,16 @@ class Runner:
             compiled=compiled,
             request=request,
         )
-        return method.run(queries, **settings).astype(np.float32)
+        raw = np.asarray(method.run(queries, **settings))
+        self._require_shape(method, raw, request.tensor.shape[1:])
+        return raw.astype(np.float32)
+
+    def _require_shape(self, method: ProcedureMethod, raw: Array, picture: tuple[int, ...]) -> None:
+        """Raise MethodError unless the map *raw* is [*space], or has the shape of the *picture* if not at a layer."""
+        axes = len(self.network.layout.space) if self.network.layout is not None else raw.ndim
+        if raw.ndim != axes if method.at_layer else raw.shape != picture:
+            wanted = f"{axes} axes of space" if method.at_layer else f"the shape of the input, {list(picture)}"
+            raise MethodError(f"the map of {method.id} has the shape {list(raw.shape)}; it must have {wanted}")
 
     def _settings_for(self, picture: Array) -> dict[str, Any]:
         """Return the settings, with sets of images as tensors [B, …] of the shape of *picture*."""

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from onnxcam.errors import MissingRuleError
+from onnxcam.errors import MissingRuleError, call_registered
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import infer_nodes
 from onnxcam.graph.subgraph import used_values
@@ -36,7 +36,8 @@ class Compositions(dict[Key, Forward]):
 
     def compose(self, op: Emitter, node: ir.Node) -> tuple[list[ir.Node], list[ir.Value | None]]:
         """Emit the composition of *node*; return its nodes in order, and a value or None for each output."""
-        made = self[node.domain, node.op_type](op, node, *node.inputs)
+        forward = self[node.domain, node.op_type]
+        made = call_registered(f"the rule for {node.op_type}", forward, op, node, *node.inputs)
         ys = list(made) if isinstance(made, tuple) else [made]
         ys = [*ys, *[None] * len(node.outputs)][: len(node.outputs)]
         nodes = _between(ys, node.inputs)

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
-from onnx.defs import onnx_opset_version
+from onnx import defs
 
+from onnxcam.errors import OnnxcamError
 from onnxcam.graph.fold import cancel, constant, fold
 from onnxcam.graph.infer import gradient_dtype, rank, shape_of, type_of
 from onnxcam.graph.subgraph import between, detach, used_values, values
@@ -44,7 +45,7 @@ class Emitter:
         opset: int | None = None,
     ) -> None:
         self.graph = graph
-        self.opset = opset or graph.opset_imports.get("") or onnx_opset_version()
+        self.opset = opset or graph.opset_imports.get("") or defs.onnx_opset_version()
         self._prefix = prefix
         self._nodes: list[ir.Node] = []
         self._known: dict[Any, Any] = {}
@@ -94,6 +95,8 @@ class Emitter:
         domain: str,
         attributes: dict[str, Any],
     ) -> tuple[ir.Value, ...]:
+        if not domain and not defs.has(op_type):
+            raise OnnxcamError(f"ONNX has no operator {op_type!r}; correct op.{op_type} in the rule or method")
         name = self.name(f"{self._prefix}.{op_type}")
         made = [ir.Value(name=name if i == 0 else self.name(f"{name}.{i}")) for i in range(outputs)]
         attrs = [_attribute(key, value) for key, value in attributes.items()]

@@ -233,8 +233,8 @@ def _choices(function: Callable[..., Any], setting: str) -> tuple[str, ...]:
 
 
 def docstring_summary(function: Callable[..., Any]) -> str:
-    """Return the first line of the docstring of *function*."""
-    return (function.__doc__ or "").strip().splitlines()[0]
+    """Return the first line of the docstring of *function*; nothing where it has none."""
+    return (function.__doc__ or "").strip().partition("\n")[0]
 
 
 def find_method(id: str) -> Method:

@@ -57,7 +57,7 @@ def explanation_graph(
         op.graph.outputs.extend(x for x in _ways_around(op, prepared, layers[0], target) if x not in op.graph.outputs)
     context = MapContext(op, image, layers[0] if layers else None, target, signed=signed)
     if isinstance(method, GraphMethod):
-        raw = _float32(op, _map(context, method, layers, settings or {}))
+        raw = _float32(op, _map(context, method, layers, settings or {}), method)
         add_output(op, raw, MAP, shape=_shape(raw, prepared, method, layers, image))
     else:
         _require_one_layer(method, layers)
@@ -66,8 +66,10 @@ def explanation_graph(
     set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
 
 
-def _float32(op: Emitter, raw: ir.Value) -> ir.Value:
+def _float32(op: Emitter, raw: ir.Value, method: Method) -> ir.Value:
     """Return a map of half precision in float32: float16 rounds many of its values to zero."""
+    if not isinstance(raw, ir.Value):
+        raise MethodError(f"{method.id} returned {type(raw).__name__}; return the map, a tensor that context.op emits")
     if raw.dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
         return raw
     wide = op.Cast(raw, to=int(ir.DataType.FLOAT))
@@ -97,9 +99,16 @@ def _shape(
     """Return the shape of a map: at a layer [N, *space], else the input's; None where it is not known."""
     layout = layers[0].layout if layers else picture_layout(image)
     if not method.at_layer or layout is None:
+        _require_rank(raw, image.shape, method, "the shape of the input")
         return None if image.shape is None else list(image.shape)
-    size = raw.shape[1:] if raw.shape is not None else layout.size(layers[0].value if layers else image)
-    return [prepared.batch, *size]
+    space = layout.size(layers[0].value if layers else image)
+    _require_rank(raw, [prepared.batch, *space], method, "[N, *space]")
+    return [prepared.batch, *(space if raw.shape is None else raw.shape[1:])]
+
+
+def _require_rank(raw: ir.Value, like: Sequence[Any] | ir.Shape | None, method: Method, words: str) -> None:
+    if raw.shape is not None and like is not None and len(raw.shape) != len(like):
+        raise MethodError(f"the map of {method.id} has the shape {raw.shape}; it must have {len(like)} axes: {words}")
 
 
 def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import numbers
-from onnxcam.errors import MetricError
+from onnxcam.errors import MetricError, call_registered
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
 from onnxcam.methods.base import docstring_summary
@@ -144,9 +145,13 @@ class Metric:
         return _settings(self.function)
 
     def measure(self, case: Case, settings: Mapping[str, Any]) -> float | Curve:
-        """Measure *case*."""
+        """Measure *case*; MetricError if the function returns no number."""
         seed = {"seed": case.seed} if self.seeded else {}
-        return self.function(*self.takes(case), **settings, **seed)
+        found = call_registered(f"the metric {self.id}", self.function, *self.takes(case), **settings, **seed)
+        if not isinstance(found, Curve) and (found is None or np.ndim(found) > 0):
+            shown = f"an array {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+            raise MetricError(f"the metric {self.id} returned {shown}; it must return a number or a Curve")
+        return found if isinstance(found, Curve) else float(found)
 
 
 METRICS: dict[str, Metric] = {}
@@ -159,7 +164,7 @@ def metric(
     """Register a function as metric *id*; its group is the name of its file."""
 
     def enter(function: F) -> F:
-        group = function.__module__.rpartition(".")[2]
+        group = Path(inspect.getfile(function)).stem
         seeded = "seed" in inspect.signature(function).parameters
         METRICS[id] = Metric(id, group, higher, docstring_summary(function), function, takes, needs_truth, seeded)
         return function

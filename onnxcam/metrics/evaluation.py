@@ -138,5 +138,5 @@ def _measure(
         measured = metric.measure(case, settings[metric.id])
         if isinstance(measured, Curve):
             found.curves.setdefault(metric.id, {}).setdefault(source.id, []).append(measured)
-        row.values[metric.id] = measured.value if isinstance(measured, Curve) else float(measured)
+        row.values[metric.id] = measured.value if isinstance(measured, Curve) else measured
     return row

@@ -44,6 +44,9 @@ class Class(TargetKind):
 
     label: Label
 
+    def __str__(self) -> str:
+        return str(self.label)
+
 
 def _contrast(words: str, names: Collection[str]) -> Contrast | None:
     """Read ``A-B``: two numbers, or two class names, which may contain hyphens."""
@@ -65,6 +68,9 @@ class Against(TargetKind):
 
     label: Label
 
+    def __str__(self) -> str:
+        return f"not {self.label}"
+
 
 @register_kind("281-285", help="the score of a class minus that of another", read=_contrast)
 @dataclass(frozen=True)
@@ -73,6 +79,9 @@ class Contrast(TargetKind):
 
     label: Label
     against: Label
+
+    def __str__(self) -> str:
+        return f"{self.label}-{self.against}"
 
 
 @register_kind(
@@ -207,6 +216,13 @@ def _index(words: str, start: int, part: str) -> int | slice:
     return fail(words, start + len(part) - len(part.lstrip()), f"{part.strip()!r} {why}")
 
 
+def _index_words(part: int | slice) -> str:
+    if isinstance(part, int):
+        return str(part)
+    ends = ["" if end is None else str(end) for end in (part.start, part.stop, part.step)]
+    return ":".join(ends if ends[2] else ends[:2])
+
+
 @register_kind(
     "NAME[0, 3]",
     "NAME[0, 3, :, :].sum()",
@@ -221,6 +237,15 @@ class TensorElement(TargetKind):
     tensor: str
     index: tuple[int | slice, ...]
     mean: bool = False
+
+    @property
+    def place(self) -> str:
+        """The elements in words, without their sum or mean."""
+        return f"{self.tensor}[{', '.join(map(_index_words, self.index))}]"
+
+    def __str__(self) -> str:
+        one = all(isinstance(part, int) for part in self.index)
+        return self.place + (".mean()" if self.mean else "" if one else ".sum()")
 
 
 Target: TypeAlias = "int | str | TargetKind | None"

@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
+from onnxcam.errors import TargetError
 from onnxcam.metadata import card
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.notation import quoted
 
 __all__ = [
     "KINDS",
@@ -38,6 +40,17 @@ _M = TypeVar("_M", bound=Callable[..., Goal])
 
 class TargetKind:
     """Base of every kind of target. A kind is a frozen dataclass: what the user asks for, as data."""
+
+    def __str__(self) -> str:
+        """Return the target in words, if its notation has keys; other kinds have a method of their own."""
+        entry = KINDS[type(self)]
+        parts = zip(entry.readers, fields(self), strict=False)  # type: ignore[arg-type]
+        values = {key: getattr(self, part.name) for key, part in parts if getattr(self, part.name) is not part.default}
+        return " ".join(f"{key}={_written(value)}" for key, value in values.items()) or entry.examples[0]
+
+
+def _written(value: object) -> str:
+    return ",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else quoted(value)
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ def register_kind(
     read: _ReadWords | None = None,
     tasks: Mapping[type[Task], _Resolver] | None = None,
 ) -> Callable[[_K], _K]:
-    """Register the decorated dataclass as a kind of target.
+    """Register the decorated dataclass as a kind of target, in place of an earlier definition of the same class.
 
     Args:
         examples: Targets of this kind as the user writes them, for messages and documentation.
@@ -91,15 +104,34 @@ def register_kind(
         exclusive: Keys that cannot be given together.
         read: A reader of words that are not ``key=value`` pairs.
         tasks: Resolvers by task, for tasks defined elsewhere. A task's own methods use `resolves`.
+
+    Raises:
+        TargetError: another kind has one of the *keys*.
     """
 
     def enter(kind: _K) -> _K:
+        _forget(kind, keys or {})
         KINDS[kind] = KindEntry(kind, examples, help, keys or {}, options or {}, frozenset(exclusive), read)
         for task, resolver in (tasks or {}).items():
             task.resolvers[kind] = resolver
         return kind
 
     return enter
+
+
+def _forget(kind: type[TargetKind], keys: Collection[str]) -> None:
+    """Remove an earlier definition of *kind*; TargetError if another kind has one of its *keys*."""
+    for known, entry in list(KINDS.items()):
+        taken = entry.keys.keys() & keys
+        if _is_redefined(known, kind):
+            del KINDS[known]
+        elif taken:
+            raise TargetError(f"the key {min(taken)}= belongs to the kind {known.__name__}; choose another key")
+
+
+def _is_redefined(known: type, new: type) -> bool:
+    """Return whether *new* is another definition of *known*: a cell of a notebook that runs again."""
+    return (known.__module__, known.__qualname__) == (new.__module__, new.__qualname__)
 
 
 def resolves(*kinds: type[TargetKind]) -> Callable[[_M], _M]:
@@ -169,6 +201,10 @@ TASK_TYPES: list[type[Task]] = []
 
 
 def register_task(task: type[Task], before: type[Task] | None = None) -> None:
-    """Register *task*: it is searched for before the task *before*, else after all others."""
+    """Register *task*: it is searched for before the task *before*, else after all others.
+
+    It replaces an earlier definition of the same class.
+    """
+    TASK_TYPES[:] = [known for known in TASK_TYPES if not _is_redefined(known, task)]
     TASK_TYPES.insert(len(TASK_TYPES) if before is None else TASK_TYPES.index(before), task)
     card.TASKS.extend(id for id in task.cards if id not in card.TASKS)

@@ -50,7 +50,7 @@ class Tensors(Task):
             )
         (y,) = look.tensors([target.tensor])
         weights = np.zeros(y.shape, np.float32)
-        words = f"{target.tensor}[{', '.join(map(_index_words, target.index))}]"
+        words = target.place
         if len(target.index) > y.ndim:
             raise TargetError(f"{words}: {target.tensor!r} has {y.ndim} axes, {list(y.shape)}, not {len(target.index)}")
         try:
@@ -66,10 +66,3 @@ class Tensors(Task):
         if y.ndim and len(y) == 1:
             aim, feed = WeightsAim(target.tensor), feed[0]
         return Goal(aim, feed, words if single else f"{words}.{'mean' if target.mean else 'sum'}()")
-
-
-def _index_words(part: int | slice) -> str:
-    if isinstance(part, int):
-        return str(part)
-    ends = ["" if end is None else str(end) for end in (part.start, part.stop, part.step)]
-    return ":".join(ends if ends[2] else ends[:2])

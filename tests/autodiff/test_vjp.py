@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,8 @@ import onnx_ir as ir
 import pytest
 
 from onnxcam.autodiff import STANDARD, register, vjp
-from onnxcam.errors import GradientError, MethodError, MissingRuleError, ModelError
+from onnxcam.autodiff.rules.compose import composed
+from onnxcam.errors import GradientError, MethodError, MissingRuleError, ModelError, OnnxcamError
 from onnxcam.graph.io import load
 from onnxcam.testing import check_grads, evaluate, run
 from tests.networks import HAND_X, hand_model
@@ -117,10 +119,38 @@ def test_a_rule_set_of_ones_own() -> None:
     np.testing.assert_allclose(results["x.gradient"], [[0.5, 0.5, 0.5]])
 
 
-def test_rules_of_a_wrong_arity_are_caught() -> None:
-    rules = STANDARD.replace("short", {"Add": lambda op, node, dy, a, b: (dy,)})
-    with pytest.raises(Exception, match="the rule for Add must return a tuple of 2 gradients"):
-        vjp(parsed("y = Add(x, x)"), rules=rules)
+WRONG_RULES: list[tuple[Any, str]] = [
+    (lambda op, node, dy, a, b: (dy,), "for Add must return a tuple of 2 gradients .* it returned a tuple of 1"),
+    (lambda op, node, dy, a, b: dy, "for Add must return a tuple of 2 gradients .* it returned a Value"),
+    (lambda op, node, dy, a: (dy,), "the rule for Add does not take its arguments: .* 5 were given"),
+    (lambda op, node, dy, a, b: (op.Mull(dy, a), dy), "ONNX has no operator 'Mull'"),
+]
+
+
+@pytest.mark.parametrize(("rule", "says"), WRONG_RULES)
+def test_a_wrong_rule_is_told(rule: Any, says: str) -> None:
+    with pytest.raises(OnnxcamError, match=says):
+        vjp(parsed("y = Add(x, x)"), rules=STANDARD.replace("wrong", {"Add": rule}))
+
+
+def test_a_type_error_inside_a_rule_stays_one() -> None:
+    with pytest.raises(TypeError, match="of type 'int' has no len"):
+        vjp(parsed("y = Relu(x)"), rules=STANDARD.replace("wrong", {"Relu": lambda op, node, dy, x: (len(1),)}))
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        (lambda op, node: op.Tanh(node.inputs[0]), "the rule for Twice does not take its arguments"),
+        (lambda op, node, x: None, "gradient of its output 'y': the rule does not return that output"),
+    ],
+)
+def test_a_wrong_composition_is_told(monkeypatch: pytest.MonkeyPatch, forward: Any, says: str) -> None:
+    monkeypatch.setitem(STANDARD._rows.maps[0], ("my.ops", "Twice"), None)  # restores the row
+    monkeypatch.setitem(STANDARD.compositions, ("my.ops", "Twice"), forward)
+    composed("Twice", domain="my.ops")(forward)
+    with pytest.raises(OnnxcamError, match=says):
+        vjp(parsed("y = my.ops.Twice(x)"))
 
 
 def test_an_unknown_rule_set() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from unittest.mock import Mock
 
 import onnx
 import pytest
@@ -33,14 +35,22 @@ CODE = "from onnxcam.cli import main; main()"
     ],
 )
 def test_the_unforeseen_is_one_line(onnxcam: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str) -> None:
-    def raises(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("onnxcam.inspection.survey", raises)
+    monkeypatch.setattr("onnxcam.inspection.survey", Mock(side_effect=error))
     ran = onnxcam("inspect", "m.onnx")
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     assert ran.err.startswith(f"error: {says}")
     assert "Traceback" in onnxcam("inspect", "m.onnx", "--debug").err
+
+
+def test_an_error_in_a_file_of_the_user_names_that_file(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule, method or metric that is no part of onnxcam: nothing to report to its authors."""
+
+    def my_method(*_: object) -> None:
+        raise ValueError("x")
+
+    monkeypatch.setattr("onnxcam.inspection.survey", my_method)
+    said = onnxcam("inspect", "m.onnx").err
+    assert re.search(r"unexpected ValueError in my_method \(test_net.py, line \d+\): x; correct that file", said)
 
 
 def test_text_is_clean() -> None:

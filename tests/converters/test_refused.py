@@ -211,6 +211,13 @@ def test_a_kink_is_no_difference_but_a_wrong_slope_is(monkeypatch: pytest.Monkey
         verify.Verifier(Rectifier(1.5), {}).backward(model, [])
 
 
+def test_a_source_that_returns_no_output_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[64] x) => (float[64] y) { y = Relu(x) }'
+    monkeypatch.setattr(Rectifier, "run", lambda self, feeds, layers: {"z": feeds["x"]})
+    with pytest.raises(ConversionError, match="a framework returned no output 'y', which the file has; it returned z"):
+        verify.Verifier(Rectifier(1.0), {}).backward(load(onnx.parser.parse_model(text)), [])
+
+
 def test_without_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sys
 

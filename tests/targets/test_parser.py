@@ -28,6 +28,18 @@ from onnxcam.targets.kinds import (
 from onnxcam.targets.parser import parse, quoted
 from onnxcam.targets.registry import KINDS, TargetKind
 
+WORDS = [
+    *("top", "top=5", "281", "tabby", "not 281", "281-285", "y[0, 281]", "y[0, :].mean()", "y[:, 1:5:2].sum()"),
+    *(
+        "box=1.5,2,3,4",
+        "box=1,2,3,4 class=dog",
+        "detection=0",
+        "detection=2 class=3",
+        "class=3",
+        'class="a b" mask=m.png',
+    ),
+    *("like=a.png unlike=b.png", 'text="A B" at=0', 'word=red after="a small"', "word=red step=2", "patch=1,2,30,40"),
+]
 LABELS = ["tabby, tabby cat", "t-shirt", "traffic light", "not a cat", "box=1"]
 SPELT: list[tuple[Any, TargetKind]] = [
     (None, Top()),
@@ -152,3 +164,12 @@ def test_a_quoted_value_is_the_value(text: str) -> None:
 
 def test_arrays_have_no_words() -> None:
     assert quoted(np.zeros((2, 2))) == "array"
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_target_is_told_in_words(words: str) -> None:
+    assert str(parse(words)) == words
+
+
+def test_every_kind_is_told_in_words() -> None:
+    assert {type(parse(words)) for words in WORDS} == set(KINDS)

@@ -133,6 +133,29 @@ def test_a_task_is_searched_for_where_it_was_registered(registries: None) -> Non
         Explainer(model, preprocess="unit")(PICTURE, target=3)
 
 
+def _kind(name: str) -> type[TargetKind]:
+    """Define and register a kind called *name*, as a cell of a notebook does."""
+    return register_kind("peak=1", help="a peak", keys={"peak": count})(
+        dataclass(frozen=True)(type(name, (TargetKind,), {"__annotations__": {"number": int}, "__module__": "cell"}))
+    )
+
+
+def test_a_definition_that_runs_again_replaces_the_first(registries: None) -> None:
+    first, second = _kind("Peak"), _kind("Peak")
+    assert first not in KINDS
+    assert type(parse("peak=1")) is second
+    tasks = [type("Peaks", (Task,), {"__module__": "cell"}) for _ in range(2)]
+    for task in tasks:
+        register_task(task, before=Classes)
+    assert [task for task in TASK_TYPES if task in tasks] == tasks[1:]
+
+
+def test_two_kinds_cannot_have_the_same_key(registries: None) -> None:
+    _kind("Peak")
+    with pytest.raises(TargetError, match="the key peak= belongs to the kind Peak; choose another key"):
+        _kind("Summit")
+
+
 def test_every_kind_is_resolved_by_a_task_and_documented() -> None:
     resolved = {kind for task in (*TASK_TYPES, Tensors) for kind in task.resolvers}
     assert resolved == set(KINDS)

@@ -45,7 +45,7 @@ def _through(
     wanted = [x for x in used if x is not None and x in scope.active]
     for own, y, dy in zip(node.outputs, ys, dys, strict=True):
         if y is None and dy is not None:
-            raise unsupported(node, f"a gradient of its output {own.name!r}")
+            raise unsupported(node, f"a gradient of its output {own.name!r}: the rule does not return that output")
     seeds = [(y, dy) for y, dy in zip(ys, dys, strict=True) if y is not None]
     gradients = scope.backward(op, nodes, seeds, wanted)
     for y, own in zip(ys, node.outputs, strict=True):
