@@ -258,7 +258,7 @@ def nonnegative(x: V | None) -> bool:
     if node is None:
         return False
     if node.op_type == "Clip":
-        low = constant(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else None
+        low = constant(node.inputs[1]) if len(node.inputs) > 1 else None
         return low is not None and bool((low >= 0).all())
     if node.op_type in _NONNEGATIVE:
         return True

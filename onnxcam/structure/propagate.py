@@ -186,7 +186,7 @@ def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     x, layout = source
     if isinstance(layout, GridLayout) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
         return layout
-    starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
+    starts = constant(node.inputs[1]) if node.op_type == "Slice" else None
     kept = y.shape[layout.token]
     if starts is None or starts.size != 1 or not isinstance(kept, int) or starts.item() < 0:
         return None
