@@ -13,6 +13,7 @@ from onnxcam.errors import ImageError, TargetError
 from onnxcam.media import image_files
 from onnxcam.metadata import sidecar as companions
 from onnxcam.metadata.literals import literal
+from onnxcam.text import in_message
 
 
 @pytest.fixture
@@ -30,6 +31,12 @@ def refusal(*sources: str) -> str:
         image_files.files(sources)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_a_name_in_a_message_is_short_and_visible() -> None:
+    assert in_message(Path("a\u202egpj.exe")) == r"a\u202egpj.exe"
+    assert in_message("a" * 200) == "a" * 200
+    assert in_message("a" * 300 + "b.png") == "a" * 132 + "…" + "a" * 62 + "b.png"
 
 
 def test_what_lies_at_a_path(photos: Path) -> None:

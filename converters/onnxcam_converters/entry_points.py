@@ -10,6 +10,7 @@ from typing import Any
 
 from onnxcam import files, paths
 from onnxcam.errors import ConversionError
+from onnxcam.text import in_message
 from onnxcam_converters.framework_errors import import_framework
 from onnxcam_converters.pipeline import Conversion, ConversionOptions, convert
 
@@ -139,7 +140,7 @@ def from_file(
         return _from_pytorch(_module(model, text), path, example, {"dynamic": dynamic, "opset": opset, **words})
     if paths.kind(file) == "missing":
         raise ConversionError(
-            f"'{paths.shown(text)}' does not exist; "
+            f"'{in_message(text)}' does not exist; "
             "give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
     if weights is not None:

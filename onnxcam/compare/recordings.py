@@ -20,6 +20,7 @@ from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import to_probabilities
+from onnxcam.text import in_message
 
 __all__ = ["Recording"]
 
@@ -215,7 +216,7 @@ def _read(folder: Path) -> dict[str, Any]:
     """Return the content of ``recording.json``, after a check of its seal."""
     where, file = f"recording '{folder}'", folder / DONE
     if paths.kind(folder) != "folder":
-        raise RecordingError(f"recording '{paths.shown(folder)}' does not exist; `onnxcam record` makes one")
+        raise RecordingError(f"recording '{in_message(folder)}' does not exist; `onnxcam record` makes one")
     if paths.kind(file) == "missing":
         if paths.kind(folder / PART) == "file":
             done = max(len(paths.read_bytes(folder / PART, RecordingError, limit=_BYTES).splitlines()) - 1, 0)

@@ -17,7 +17,7 @@ from onnxcam.errors import TruthError
 from onnxcam.media import image as pictures
 from onnxcam.media import image_headers
 from onnxcam.numbers import parse_float
-from onnxcam.paths import shown
+from onnxcam.text import in_message
 
 __all__ = ["MASK_VALUES", "VOID", "Annotation", "Box", "Label", "Truth"]
 
@@ -67,7 +67,7 @@ class Truth:
         self._kind = paths.kind(self.path)
         if self._kind == "missing":
             raise TruthError(
-                f"truth '{shown(self.path)}' does not exist; give a folder of masks, or a JSON file of boxes"
+                f"truth '{in_message(self.path)}' does not exist; give a folder of masks, or a JSON file of boxes"
             )
         if self._kind == "special":
             paths.check_file(self.path, TruthError, "truth")
@@ -191,7 +191,7 @@ def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label
 def _box(value: Any, size: tuple[int, int], where: str) -> Box:
     box = _corners(value)
     if box is None:
-        raise TruthError(f"{where}: {shown(repr(value))} is no box [x1, y1, x2, y2]")
+        raise TruthError(f"{where}: {in_message(repr(value))} is no box [x1, y1, x2, y2]")
     x1, y1, x2, y2 = box
     if x2 <= x1 or y2 <= y1:
         raise TruthError(f"{where}: box {value} is empty: x2 must be above x1, and y2 above y1")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnxcam.errors import ModelError, nearest
 from onnxcam.media import numpy_files
 from onnxcam.media.image import SUFFIXES
-from onnxcam.paths import shown
 from onnxcam.structure.layout import picture_layout
+from onnxcam.text import in_message
 
 __all__ = ["InputValue", "missing", "read"]
 
@@ -112,8 +112,8 @@ def _numbers(value: ir.Value, text: str) -> NDArray[Any]:
         return _of_numbers(value, json.loads(text if text.lstrip().startswith("[") else f"[{text}]"))
     except (ValueError, RecursionError):
         raise ModelError(
-            f"--input {value.name}: {shown(text)!r} is neither numbers (1,0,3.5) nor an .npy file nor a picture, and "
-            "the file has no vocabulary of words for it (docs/card.md)"
+            f"--input {value.name}: '{in_message(text)}' is neither numbers (1,0,3.5) nor an .npy file nor a picture, "
+            "and the file has no vocabulary of words for it (docs/card.md)"
         ) from None
 
 
@@ -124,7 +124,7 @@ def _of_numbers(value: ir.Value, given: Any) -> NDArray[Any]:
             return array
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ModelError(f"--input {value.name}: the model takes numbers, not {shown(str(given))}")
+    raise ModelError(f"--input {value.name}: the model takes numbers, not {in_message(str(given))}")
 
 
 def _cast(value: ir.Value, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from onnxcam.errors import PreprocessError
 from onnxcam.media.frame import Frame
 from onnxcam.media.image import MAX_PIXELS
 from onnxcam.numbers import HUGE, parse_float
-from onnxcam.paths import shown
 from onnxcam.preprocess.tensor_spec import Layout
+from onnxcam.text import in_message
 
 __all__ = [
     "LETTERBOX_GREY",
@@ -277,7 +277,7 @@ def _size(size: Size) -> str:
 
 
 def _told(numbers: Iterable[object], mark: str) -> str:
-    return shown(mark.join(map(str, numbers)))
+    return in_message(mark.join(map(str, numbers)))
 
 
 def _number(value: float) -> str:
