@@ -10,12 +10,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam._moved import renamed
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
 
 __all__ = [
@@ -255,7 +254,3 @@ def offering_black_boxes() -> Iterator[None]:
             f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
             "all that apply)"
         ) from error
-
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

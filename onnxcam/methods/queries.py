@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam._moved import renamed
 from onnxcam.errors import EngineError, MethodError
 from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.progress import Progress, quiet
@@ -167,7 +166,3 @@ def _gaussian(length: int, share: float) -> Array:
     folded = np.zeros((length, length))
     np.add.at(folded, np.clip(np.arange(-length, 2 * length), 0, length - 1), weights)
     return (folded / folded.sum(0)).astype(np.float32)
-
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

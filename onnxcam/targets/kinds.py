@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from onnxcam._moved import renamed
 from onnxcam.metadata import labels as labelling
 from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
@@ -225,6 +224,3 @@ class TensorElement(TargetKind):
 
 Target: TypeAlias = "int | str | TargetKind | None"
 """What a user may pass: a class index, words, one of the kinds above, or None for the model's first choice."""
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)
