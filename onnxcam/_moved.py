@@ -121,10 +121,24 @@ _METHODS = {
 }
 _SETTINGS = {"read_settings": "methods.settings.read_settings"}
 NAMES: Mapping[str, Mapping[str, str]] = {
+    "compare.report.panel": {"Picture": "media.image.RgbImage"},
+    "media.heatmap": {"Corners": "media.heatmap.PixelBox"},
+    "media.image_headers": {"Size": "media.image_headers.WidthHeight"},
     "methods": _METHODS,
     "methods.base": _METHODS | _SETTINGS,
     "methods.queries": _METHODS | _SETTINGS,
     "metrics": {"Outcome": "metrics.CheckResult", "Region": "metrics.Annotation"},
+    "metrics.localisation": {"Box": "targets.notation.Corners"},
+    "metrics.truth": {"Box": "targets.notation.Corners"},
+    "model.diagnose": {"Gradients": "model.diagnose.GradientSession"},
+    "preprocess.tensor_spec": {
+        "Dim": "preprocess.tensor_spec.AxisLength",
+        "Layout": "preprocess.tensor_spec.AxisOrder",
+    },
+    "preprocess.transform": {"Picture": "media.image.RgbImage", "Size": "preprocess.transform.HeightWidth"},
+    "structure.propagate": {"Found": "structure.propagate.KnownLayouts"},
+    "targets.detection": {"Found": "targets.detection.CandidateClass"},
+    "targets.notation": {"Picture": "targets.notation.ImageSource"},
     "targets.kinds": {
         "Element": "targets.kinds.TensorElement",
         "Region": "targets.kinds.ClassRegion",
@@ -134,7 +148,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
 """Module, old name in it, new name, all below onnxcam."""
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _OldNameFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
@@ -229,4 +243,4 @@ def _package(name: str, new: ModuleType) -> ModuleType:
     return package
 
 
-sys.meta_path.insert(0, _Finder())  # before folders that an older version left
+sys.meta_path.insert(0, _OldNameFinder())  # before folders that an older version left

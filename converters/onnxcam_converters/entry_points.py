@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 from onnxcam import files, paths
 from onnxcam.errors import ConversionError
+from onnxcam.paths import PathLike
 from onnxcam.text import in_message
 from onnxcam_converters.framework_errors import import_framework
 from onnxcam_converters.pipeline import Conversion, ConversionOptions, convert
 
-__all__ = ["PathLike", "from_file", "from_pytorch", "from_tensorflow"]
-
-PathLike = str | os.PathLike[str]
+__all__ = ["from_file", "from_pytorch", "from_tensorflow"]
 
 _PYTORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _TENSORFLOW_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".tflite")

@@ -20,11 +20,11 @@ from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
+from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 
-__all__ = ["PathLike", "Rows", "compare_recordings"]
+__all__ = ["Rows", "compare_recordings"]
 
-PathLike: TypeAlias = "str | os.PathLike[str]"
 Rows: TypeAlias = list[tuple[int, int]]
 
 _GEOMETRY = ("resize", "crop", "letterbox")

@@ -21,9 +21,9 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
-from onnxcam.files import PathLike
 from onnxcam.graph.io import files_of
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
+from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
 
 __all__ = ["Packed", "pack"]

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from onnxcam.compare import checks
 from onnxcam.compare.journal import Journal, open_journal
@@ -24,11 +24,10 @@ from onnxcam.media import image as pictures
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.numbers import largest_setting, parse_int
+from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 
-__all__ = ["BATCH", "MAX_JOBS", "PathLike", "observing", "validate"]
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
+__all__ = ["BATCH", "MAX_JOBS", "observing", "validate"]
 
 BATCH = 8
 MAX_JOBS = 256

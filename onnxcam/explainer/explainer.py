@@ -15,7 +15,7 @@ from onnxcam.errors import MethodError, ModelError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.options import FixedArguments, Options
-from onnxcam.explainer.request import ExplanationRequest, select_rows
+from onnxcam.explainer.request import Arrays, ExplanationRequest, select_rows
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
@@ -31,10 +31,9 @@ from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.registry import TargetKind
 
-__all__ = ["BATCH", "Arrays", "Explainer", "Image", "explain"]
+__all__ = ["BATCH", "Explainer", "Image", "explain"]
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 BATCH = 8
 """The number of images in a run, where the model's batch size is open."""

@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,22 @@ from onnxcam.media import image_headers
 from onnxcam.media.image_files import SUFFIXES, files
 from onnxcam.stderr import silence
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "RgbImage",
+    "decode",
+    "each",
+    "files",
+    "load",
+    "read",
+    "read_hashed",
+    "write",
+]
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""An image in memory: uint8 [H, W, 3], RGB."""
 
 MAX_PIXELS = 2**28
 """Images with more pixels are refused before decoding: a file of a few kilobytes can decode to gigabytes."""

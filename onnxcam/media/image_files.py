@@ -23,7 +23,7 @@ MAX_FILES = 2**22
 MAX_DEPTH = 16
 """The largest depth of lists that name lists."""
 
-_Key: TypeAlias = "tuple[str, str]"
+_ListKey: TypeAlias = "tuple[str, str]"
 
 
 def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -39,19 +39,19 @@ def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     Example:
         >>> files(["photos", "more/*.png", "@list"])
     """
-    finder = _Finder()
+    finder = _SourceResolver()
     found = _joined((finder.named(os.fspath(source)) for source in sources), "the names together")
     if not found:
         raise ImageError("no picture is named; give files, a folder, a pattern or a list that names some")
     return found
 
 
-class _Finder:
+class _SourceResolver:
     """Resolves sources; reads each list once."""
 
     def __init__(self) -> None:
-        self._read: dict[_Key, list[str]] = {}
-        self._open: list[_Key] = []
+        self._read: dict[_ListKey, list[str]] = {}
+        self._open: list[_ListKey] = []
 
     def named(self, source: str, beside: Path | None = None) -> list[str]:
         if source.startswith("@") and paths.kind(source) == "missing":

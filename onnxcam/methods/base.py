@@ -48,7 +48,7 @@ Run: TypeAlias = Callable[..., NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Method:
+class _MethodEntry:
     """What the registry says of every method."""
 
     id: str
@@ -65,7 +65,7 @@ class _Method:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphMethod(_Method):
+class GraphMethod(_MethodEntry):
     """A method whose map one graph computes, in one pass: ``emit(context, **settings)`` emits the map."""
 
     emit: Emit
@@ -101,7 +101,7 @@ class GraphMethod(_Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcedureMethod(_Method):
+class ProcedureMethod(_MethodEntry):
     """A method that runs the model many times: ``run(queries, **settings)`` returns the map of one image.
 
     ``emit(context)`` emits what it needs of each pass; without, the method is a black-box one, which needs scores only.

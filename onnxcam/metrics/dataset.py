@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,13 @@ from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
-from onnxcam.metrics.truth import Annotation, Label, Truth
+from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.paths import PathLike
 from onnxcam.targets import Target
 from onnxcam.targets.classification import class_index
+from onnxcam.targets.notation import Label
 
-__all__ = ["Dataset", "Item", "LoadedItem", "PathLike"]
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
+__all__ = ["Dataset", "Item", "LoadedItem"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Item:
     image: PathLike
     target: int
     label: str | None  # name of the class, if known
-    keys: tuple[Label, ...]  # labels of the class in the ground truth
+    keys: tuple[Label | None, ...]  # labels of the class in the ground truth
 
 
 @dataclass(frozen=True)
@@ -95,11 +94,11 @@ class Dataset:
             Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
         ]
 
-    def _classes(self, image: PathLike) -> dict[int, tuple[Label, ...]]:
+    def _classes(self, image: PathLike) -> dict[int, tuple[Label | None, ...]]:
         """Return the classes to explain in *image*, and the labels of each in the ground truth."""
         picture = pictures.read(image)
         regions = {} if self.truth is None else self.truth.regions(image, picture.shape[:2])
-        named: dict[int, tuple[Label, ...]] = {}
+        named: dict[int, tuple[Label | None, ...]] = {}
         for label in (label for label in regions if label is not None):
             index = class_index(label, self.classes, self.network.class_names)
             named[index] = (*named.get(index, ()), label)  # a class may have several names

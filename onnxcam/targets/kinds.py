@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from onnxcam.metadata import labels as labelling
-from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
+from onnxcam.targets.notation import NUMBER, Corners, ImageSource, Label, corners, count, fail, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
 
 __all__ = [
@@ -115,7 +115,7 @@ class ClassRegion(TargetKind):
     """The score of a class over *mask*, or where the model predicts the class."""
 
     label: Label | None = None
-    mask: Picture | None = None
+    mask: ImageSource | None = None
 
 
 @register_kind(
@@ -128,8 +128,8 @@ class ClassRegion(TargetKind):
 class Like(TargetKind):
     """The cosine similarity to *picture*, minus that to *unlike*."""
 
-    picture: Picture | None = None
-    unlike: Picture | None = None
+    picture: ImageSource | None = None
+    unlike: ImageSource | None = None
 
 
 @register_kind(
