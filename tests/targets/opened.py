@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxcam.model.description import ModelDescription
-from onnxcam.model.diagnose import Gradients
+from onnxcam.model.diagnose import GradientSession
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets import Goal, Look, Target
 from onnxcam.testing import run
@@ -36,7 +36,7 @@ class Opened:
         """Return the gradient of *goal*'s scalar at the picture."""
         extra = {**others, **{name: value[None] for name, value in goal.inputs.items()}}
         feeds = {**self.network.feeds(x, extra), goal.aim.input: goal.feed[None]}
-        (found,) = Gradients(self.subject, goal.aim, [self.network.image.name or ""])(feeds)
+        (found,) = GradientSession(self.subject, goal.aim, [self.network.image.name or ""])(feeds)
         assert found is not None
         return found
 
