@@ -35,7 +35,7 @@ def command(
                     entry["overlay"],
                 )
             )
-    show.table(("picture", "class", "# probability", "peak", "overlay"), rows)
+    show.table(("image", "class", "# probability", "peak", "overlay"), rows)
     show.where(output)
     if not all(row[3] == "on the object" for row in rows):
         raise typer.Exit(1)

@@ -140,8 +140,8 @@ def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:
 
 def _counts(row: Summary) -> str:
     if row.pictures == 1:
-        return f"mean of {row.cases} maps of one picture" if row.cases > 1 else "one map"
-    return f"{row.cases} maps of {row.pictures} pictures; mean and 95 % bootstrap interval"
+        return f"mean of {row.cases} maps of one image" if row.cases > 1 else "one map"
+    return f"{row.cases} maps of {row.pictures} images; mean and 95 % bootstrap interval"
 
 
 def _cell(row: Summary) -> str:

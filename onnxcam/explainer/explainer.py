@@ -260,7 +260,7 @@ class Explainer(FixedArguments):
         wish = parse(self.target if wanted is None else wanted, self.class_names)
         if isinstance(wish, Top) and wish.count > 1:
             raise TargetError(
-                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(picture, target) for them"
+                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(image, target) for them"
             )
         return self.network.resolve(wish, look)
 
@@ -268,7 +268,7 @@ class Explainer(FixedArguments):
         alone = wanted is None or isinstance(wanted, (str, int, np.integer, TargetKind))
         each: list[Any] = [wanted] * count if alone else list(wanted)  # type: ignore[arg-type]
         if len(each) != count:
-            raise TargetError(f"{len(each)} targets for {count} pictures; give one for all, or one each")
+            raise TargetError(f"{len(each)} targets for {count} images; give one for all, or one each")
         return each
 
     def _check_class(self, target: Target) -> None:

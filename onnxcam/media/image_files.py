@@ -42,7 +42,7 @@ def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     finder = _SourceResolver()
     found = _joined((finder.named(os.fspath(source)) for source in sources), "the names together")
     if not found:
-        raise ImageError("no picture is named; give files, a folder, a pattern or a list that names some")
+        raise ImageError("no image is named; give files, a folder, a pattern or a list that names some")
     return found
 
 
@@ -63,7 +63,7 @@ class _SourceResolver:
         if kind == "folder":
             return _in_folder(path)
         if kind == "special":
-            paths.check_file(path, ImageError, "picture or list")
+            paths.check_file(path, ImageError, "image or list")
         if kind == "file":
             return self._listed(path) if path.suffix.lower() == ".txt" else [str(path)]
         found = _joined(([name] for name in _matches(str(path))), source) if glob.has_magic(str(path)) else []
@@ -73,7 +73,7 @@ class _SourceResolver:
         return sorted(found) or [source]  # one wrong name in a list is reported when it is read
 
     def _listed(self, path: Path) -> list[str]:
-        paths.check_file(path, ImageError, "list of pictures")
+        paths.check_file(path, ImageError, "list of images")
         key = os.path.realpath(path), os.path.realpath(path.parent)
         if key in self._open:
             raise ImageError(f"{in_message(path)}: the list names itself, or a list that names it; take that line out")
@@ -83,9 +83,9 @@ class _SourceResolver:
             )
         if key not in self._read:
             self._open.append(key)
-            text = paths.read_text(path, ImageError, "list of pictures")
+            text = paths.read_text(path, ImageError, "list of images")
             if "\0" in text:
-                raise ImageError(f"{in_message(path)}: is no list of pictures, which is text with a file name a line")
+                raise ImageError(f"{in_message(path)}: is no list of images, which is text with a file name a line")
             lines = text.splitlines()
             named = (self.named(line.strip(), path.parent) for line in lines if line.strip())
             self._read[key] = _joined(named, path)
@@ -97,7 +97,7 @@ def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[s
     found: list[str] = []
     for part in parts:
         if len(found) + len(part) > MAX_FILES:
-            raise ImageError(f"{in_message(where)}: more than {MAX_FILES} pictures are named; name fewer at a time")
+            raise ImageError(f"{in_message(where)}: more than {MAX_FILES} images are named; name fewer at a time")
         found += part
     return found
 
@@ -107,7 +107,7 @@ def _in_folder(folder: Path) -> list[str]:
     found = sorted(_joined(named, folder))
     if not found:
         raise ImageError(
-            f"{in_message(folder)}: the folder has no picture; there is no file in it that ends with .png or .jpg"
+            f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg"
         )
     return found
 

@@ -31,7 +31,7 @@ class ModelQueries(ABC):
     Attributes:
         picture: The image's tensor in the model's dtype.
         outputs: The outputs of the explanation graph for it by name, [1, …] each.
-        layout: The layout of [1, *picture]; None where it is no picture.
+        layout: The layout of [1, *picture]; None where it is no image.
         layer_layout: The layout of the layer; None for methods that use none.
         batch_size: The number of samples in a pass.
         progress: Wraps the samples and their number.
@@ -134,7 +134,7 @@ class ModelQueries(ABC):
     def _layout(self) -> GridLayout:
         if self.layout is None:
             raise MethodError(
-                f"this method covers parts of a picture, but the model's input {self.picture.shape} has no axes of "
+                f"this method covers parts of an image, but the model's input {self.picture.shape} has no axes of "
                 "space; use --method gradient"
             )
         return self.layout

@@ -84,11 +84,11 @@ class Dataset:
         self.classes = network.class_count
         images = tuple(dict.fromkeys(images))
         if not images:
-            raise ImageError("no picture to evaluate on; name some")
+            raise ImageError("no image to evaluate on; name some")
         if batch_size < 1:
             raise MetricError(f"the batch size is at least 1, not {batch_size}")
         if truth is not None and truth.single and len(images) > 1:
-            raise TruthError(f"one mask, '{truth.path}', for {len(images)} pictures; give a folder of masks")
+            raise TruthError(f"one mask, '{truth.path}', for {len(images)} images; give a folder of masks")
         found = [(image, index, keys) for image in images for index, keys in self._classes(image).items()]
         self.items = [
             Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
@@ -109,7 +109,7 @@ class Dataset:
             there = ", ".join(self._name(i) or str(i) for i in named)
             raise TruthError(
                 f"{os.fspath(image)}: the truth has no object of class {self._name(index) or index!r}, there are "
-                f"{there}; leave the picture or the target out"
+                f"{there}; leave the image or the target out"
             )
         return {index: named.get(index, (None,))}
 

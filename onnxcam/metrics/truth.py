@@ -75,7 +75,7 @@ class Truth:
 
     @property
     def single(self) -> bool:
-        """Whether there is one mask, which is of one picture."""
+        """Whether there is one mask, which is of one image."""
         return self._boxes is None and self._kind == "file"
 
     def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label | None, Annotation]:
@@ -93,7 +93,7 @@ class Truth:
                 if not isinstance(entry, list) or not entry:
                     raise TruthError(f"{self.path}: {key} has no list of objects; it is {_FORMS}")
                 return entry
-        raise TruthError(f"{self.path}: no entry for {picture.name}; its keys are names of pictures")
+        raise TruthError(f"{self.path}: no entry for {picture.name}; its keys are names of images")
 
     def _mask(self, picture: Path) -> Path:
         if self._kind == "file":
@@ -113,7 +113,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise TruthError(f"truth '{path}' is no JSON; it is {_FORMS}") from None
     if not isinstance(value, dict):
-        raise TruthError(f"truth '{path}' is no object of pictures; it is {_FORMS}")
+        raise TruthError(f"truth '{path}' is no object of images; it is {_FORMS}")
     return value
 
 
@@ -153,8 +153,8 @@ def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label | None, Annotation]:
     if mask.shape != size:
         raise TruthError(
-            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the picture {size[1]} × {size[0]}; "
-            "scale it to the picture's size, without smoothing"
+            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the image {size[1]} × {size[0]}; "
+            "scale it to the image's size, without smoothing"
         )
     if values == "object":
         found: dict[Label | None, NDArray[np.bool_]] = {None: mask > 0}
@@ -162,7 +162,7 @@ def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values:
         shift = 1 if values == "class+1" else 0
         found = {int(value) - shift: mask == value for value in np.unique(mask) if value not in (0, VOID)}
     if not found or not any(part.any() for part in found.values()):
-        raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this picture out")
+        raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this image out")
     return {label: Annotation(part, _boxes_around(part)) for label, part in found.items()}
 
 
@@ -194,7 +194,7 @@ def _box(value: Any, size: tuple[int, int], where: str) -> Corners:
         raise TruthError(f"{where}: box {value} is empty: x2 must be above x1, and y2 above y1")
     if x1 < 0 or y1 < 0 or x2 > size[1] or y2 > size[0]:
         raise TruthError(
-            f"{where}: box {value} reaches out of the picture of {size[1]} × {size[0]} pixels; was the picture scaled?"
+            f"{where}: box {value} reaches out of the image of {size[1]} × {size[0]} pixels; was the image scaled?"
         )
     return box
 

@@ -16,7 +16,7 @@ from onnxcam.preprocess.tensor_spec import TensorSpec
 __all__ = ["guess"]
 
 # Operators between the input and its normalisation that keep the range of the values.
-_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the picture
+_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the image
 _TRANSPARENT |= {"Transpose", "Gather", "Slice", "Pad", "Resize"}
 _SIDE = operators(Trait.MEASURES)  # read the input's shape changing its values
 

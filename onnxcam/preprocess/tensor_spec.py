@@ -59,12 +59,12 @@ class TensorSpec:
         """Return a spec; the default layout is that of `layout_of`. Raises PreprocessError."""
         if len(shape) != 4:
             raise PreprocessError(
-                f"input '{name}' {shape_text(shape)} is no picture, which has 4 dims; "
+                f"input '{name}' {shape_text(shape)} is no image, which has 4 dims; "
                 "pass a tensor to `attribute` instead"
             )
         if dtype.kind in "bOSUc":
             raise PreprocessError(
-                f"input '{name}' takes {dtype} elements, a picture has numbers; pass a tensor to `attribute` instead"
+                f"input '{name}' takes {dtype} elements, an image has numbers; pass a tensor to `attribute` instead"
             )
         # Paddle and old exporters write an open dim as -1 or 0.
         shape = tuple(None if isinstance(dim, int) and dim <= 0 else dim for dim in shape)
@@ -77,7 +77,7 @@ class TensorSpec:
         if isinstance(found, int) and found not in (1, 3):
             raise PreprocessError(
                 f"input '{self.name}' {shape_text(self.shape)} has {found} channels in {self.layout} layout, "
-                "a picture has 3 or 1; correct layout=, or pass a tensor to `attribute`"
+                "an image has 3 or 1; correct layout=, or pass a tensor to `attribute`"
             )
         return found if isinstance(found, int) else 3
 

@@ -180,8 +180,8 @@ def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
     shapes = sorted({tensor.shape[1:] for tensor in tensors})
     if len(shapes) != 1:
         raise PreprocessError(
-            f"the pictures of one batch became tensors of {len(shapes)} shapes {shapes}; "
-            "add crop=HxW to the preprocessing, or pass the pictures one by one"
+            f"the images of one batch became tensors of {len(shapes)} shapes {shapes}; "
+            "add crop=HxW to the preprocessing, or pass the images one by one"
         )
     return np.concatenate(tensors)
 
@@ -190,7 +190,7 @@ def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
 class _Plan:
     """Resize to *resized*, then cut a window of *size* with its top left at *corner*; outside it is *fill*.
 
-    All pairs are (vertical, horizontal), in pixels of the resized picture.
+    All pairs are (vertical, horizontal), in pixels of the resized image.
     """
 
     resized: HeightWidth
@@ -221,7 +221,7 @@ def _resized(height: int, width: int, resize: int | HeightWidth | None) -> Heigh
     resized = (max(1, resize * height // short), max(1, resize * width // short))
     if resized[0] * resized[1] > MAX_PIXELS:
         raise PreprocessError(
-            f"resize={resize} makes {resized[0]} x {resized[1]} of a picture of {height} x {width} pixels, above the "
+            f"resize={resize} makes {resized[0]} x {resized[1]} of an image of {height} x {width} pixels, above the "
             f"limit of {MAX_PIXELS} (2^28); state resize=HxW"
         )
     return resized
@@ -257,7 +257,7 @@ def _scaled(image: RgbImage, size: HeightWidth, how: int) -> RgbImage:
     except cv2.error:
         have = f"{image.shape[0]} x {image.shape[1]}"
         raise PreprocessError(
-            f"OpenCV cannot scale a picture of {have} pixels to {size[0]} x {size[1]}; state a smaller resize="
+            f"OpenCV cannot scale an image of {have} pixels to {size[0]} x {size[1]}; state a smaller resize="
         ) from None
 
 

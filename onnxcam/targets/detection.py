@@ -128,7 +128,7 @@ class Detections(Task):
         if number >= len(found):
             what = "objects" if category is None else f"objects of class {self._label(category) or category!r}"
             raise TargetError(
-                f"there is no detection {number}: the model detects {len(found)} {what} in this picture (counted "
+                f"there is no detection {number}: the model detects {len(found)} {what} in this image (counted "
                 f"from 0, from {MIN_PROBABILITY:.0%} on); in all {self._all(seen, look)}. "
                 "A box=x1,y1,x2,y2 may name any place"
             )

@@ -82,7 +82,7 @@ class Look:
             mask = mask.max(axis=-1)
         if mask.shape != self.picture:
             sizes = [" × ".join(map(str, shape[::-1])) for shape in (mask.shape, self.picture)]
-            raise TargetError(f"{named} has the size {sizes[0]}, the picture {sizes[1]}; give one of the same size")
+            raise TargetError(f"{named} has the size {sizes[0]}, the image {sizes[1]}; give one of the same size")
         if not mask.any():
             raise TargetError(f"{named} is empty: all of it is zero")
         return np.asarray(mask != 0)

@@ -33,7 +33,7 @@ class Opened:
         return self.network.resolve(target, self.look(x, picture, **others))
 
     def gradient(self, goal: Goal, x: Array, **others: Array) -> Array:
-        """Return the gradient of *goal*'s scalar at the picture."""
+        """Return the gradient of *goal*'s scalar at the image."""
         extra = {**others, **{name: value[None] for name, value in goal.inputs.items()}}
         feeds = {**self.network.feeds(x, extra), goal.aim.input: goal.feed[None]}
         (found,) = GradientSession(self.subject, goal.aim, [self.network.image.name or ""])(feeds)

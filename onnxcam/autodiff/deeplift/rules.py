@@ -81,7 +81,7 @@ def active_inputs(node: ir.Node, xs: Iterable[V | None], scope: core.Scope) -> l
     found = [at for at, x in enumerate(xs) if x in scope.active]
     for x in node.inputs:
         if x is not None and x not in scope.active and rules_of(scope).varies(x):
-            raise refusal(NAME, node, f"whose input {x.name!r} depends on the picture by steps")
+            raise refusal(NAME, node, f"whose input {x.name!r} depends on the image by steps")
     return found
 
 
@@ -107,7 +107,7 @@ def rescale(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope)
     """m_x = m_y Δy / Δx for y = f(x), element by element; the gradient where Δx is about 0."""
     found = active_inputs(node, xs, scope)
     if len(found) != 1:
-        raise refusal(NAME, node, "with parameters that depend on the picture")
+        raise refusal(NAME, node, "with parameters that depend on the image")
     (at,) = found
     x = xs[at]
     assert x is not None
@@ -158,7 +158,7 @@ def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) 
         return linear(op, node, dy, *xs, scope=scope)
     x, y = one_source(op, node, scope), node.outputs[0]
     if x is None or x not in scope.active or x.shape is None or x.shape != y.shape:
-        raise refusal(NAME, node, f"whose input {xs[0].name!r} depends on the picture by steps")
+        raise refusal(NAME, node, f"whose input {xs[0].name!r} depends on the image by steps")
     (gradient,) = core.backward(op, {y: dy}, [x], STANDARD)
     otherwise = dy if gradient is None else gradient
     return [(x, quotient(op, dy, differences(op, scope, y), differences(op, scope, x), otherwise))]
