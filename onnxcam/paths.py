@@ -50,10 +50,10 @@ def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") ->
     except (OSError, ValueError) as found:
         raise error(_unreadable(path, found)) from None
     if stat.S_ISDIR(mode):
-        raise error(f"{in_message(path)}: is a folder, not a {what}; name a file in it")
+        raise error(f"{in_message(path)}: is a folder, not {_one(what)}; name a file in it")
     if not stat.S_ISREG(mode):
         special = _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
-        raise error(f"{in_message(path)}: is {special}, not a {what}; give a file")
+        raise error(f"{in_message(path)}: is {special}, not {_one(what)}; give a file")
     if not os.access(path, os.R_OK):
         raise error(_unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
 
@@ -112,6 +112,10 @@ def below(folder: PathLike) -> Iterator[str]:
                 yield path
             elif found == "folder" and not os.path.islink(path):
                 rest.append(path)
+
+
+def _one(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
 
 
 def _unreadable(path: PathLike, error: OSError | ValueError) -> str:

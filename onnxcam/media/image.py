@@ -119,7 +119,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def load(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of an image file, for `decode`; ImageError if it cannot be read."""
-    data = paths.read_bytes(path, ImageError, "picture", MAX_BYTES)
+    data = paths.read_bytes(path, ImageError, "image", MAX_BYTES)
     if not data:
         raise ImageError(f"{path}: the file is empty; copy the image again")
     return data

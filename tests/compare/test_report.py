@@ -169,7 +169,7 @@ def test_a_side_without_a_map() -> None:
     page = html(validation([blank]))
     assert "the candidate has no map" in page
     assert "no difference without both maps" in page
-    assert "1 picture: <bdi>the candidate map is blank: no positive evidence for class 0" in page
+    assert "1 image: <bdi>the candidate map is blank: no positive evidence for class 0" in page
 
 
 def decoded(uri: str | None) -> np.ndarray:
@@ -284,7 +284,7 @@ def test_without_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of 461 images, hostile ones among them; written once, as nobody changes it."""
-    pairs = [pair(f"image {i}.png", (i * 37 % 450) / 500) for i in range(448)]
+    pairs = [pair(f"picture {i}.png", (i * 37 % 450) / 500) for i in range(448)]
     pairs += [pair(name) for name in HOSTILE.values()]
     labels = ["cat", "</td><img src=x onerror=window.taken=1>"]
     made = validation(pairs, labels=labels, unreadable=[(HOSTILE["end"], HOSTILE["image"])])

@@ -94,7 +94,7 @@ def uri(rgb: RgbImage, kind: str = ".jpg") -> str:
 
 def _read(pair: ImageComparison) -> RgbImage:
     picture = image.read(pair.picture)
-    data = paths.read_bytes(pair.picture, ImageError, "picture", image.MAX_BYTES)
+    data = paths.read_bytes(pair.picture, ImageError, "image", image.MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != pair.sha256:
         raise ImageError(f"{pair.picture}: the file has changed since the comparison")
     return picture
