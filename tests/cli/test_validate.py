@@ -45,7 +45,7 @@ def test_it_fails_with_exit_code_1_through_the_real_entry_point(far: Path, tmp_p
     code = "import sys; sys.argv[0] = 'onnxcam'; from onnxcam.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1].startswith("FAILED on 2 pictures: ")
+    assert ran.stderr.splitlines()[-1].startswith("FAILED on 2 images: ")
     found = json.loads(ran.stdout)
     assert found == json.loads((tmp_path / "out" / "validation.json").read_text("utf-8"))
     assert found["passed"] is False
