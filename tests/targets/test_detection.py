@@ -144,7 +144,7 @@ ERRORS = [
     ),
     (
         "detection=0 class=1",
-        r"there is no detection 0: the model detects 0 objects of class 'traffic light' in this pic",
+        r"there is no detection 0: the model detects 0 objects of class 'traffic light' in this image",
     ),
     ("class=bird", "no class is named 'bird'"),
     ("box=1,2,30,40 class=7", r"class 7 is out of range: the model has 3 classes|matches nothing"),
