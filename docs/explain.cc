@@ -14,7 +14,7 @@ int main(int, char** argv) {
   Ort::AllocatorWithDefaultOptions memory;
   auto input = session.GetInputNameAllocated(0, memory), scores = session.GetOutputNameAllocated(0, memory);
   auto shape = session.GetInputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
-  std::replace_if(shape.begin(), shape.end(), [](int64_t length) { return length < 0; }, 1);  // open: one picture
+  std::replace_if(shape.begin(), shape.end(), [](int64_t length) { return length < 0; }, 1);  // open: one image
   auto x = Ort::Value::CreateTensor<float>(memory, shape.data(), shape.size());
   std::ifstream(argv[2], std::ios::binary).read(x.GetTensorMutableData<char>(), bytes(x, sizeof(float)));
 

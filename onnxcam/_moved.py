@@ -121,10 +121,24 @@ _METHODS = {
 }
 _SETTINGS = {"read_settings": "methods.settings.read_settings"}
 NAMES: Mapping[str, Mapping[str, str]] = {
+    "compare.report.panel": {"Picture": "media.image.RgbImage"},
+    "media.heatmap": {"Corners": "media.heatmap.PixelBox"},
+    "media.image_headers": {"Size": "media.image_headers.WidthHeight"},
     "methods": _METHODS,
     "methods.base": _METHODS | _SETTINGS,
     "methods.queries": _METHODS | _SETTINGS,
     "metrics": {"Outcome": "metrics.CheckResult", "Region": "metrics.Annotation"},
+    "metrics.localisation": {"Box": "targets.notation.Corners"},
+    "metrics.truth": {"Box": "targets.notation.Corners"},
+    "model.diagnose": {"Gradients": "model.diagnose.GradientSession"},
+    "preprocess.tensor_spec": {
+        "Dim": "preprocess.tensor_spec.AxisLength",
+        "Layout": "preprocess.tensor_spec.AxisOrder",
+    },
+    "preprocess.transform": {"Picture": "media.image.RgbImage", "Size": "preprocess.transform.HeightWidth"},
+    "structure.propagate": {"Found": "structure.propagate.KnownLayouts"},
+    "targets.detection": {"Found": "targets.detection.CandidateClass"},
+    "targets.notation": {"Picture": "targets.notation.ImageSource"},
     "targets.kinds": {
         "Element": "targets.kinds.TensorElement",
         "Region": "targets.kinds.ClassRegion",
@@ -134,14 +148,16 @@ NAMES: Mapping[str, Mapping[str, str]] = {
 """Module, old name in it, new name, all below onnxcam."""
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _OldNameFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return a spec for a name of 0.1."""
+        """Return a spec for a module of 0.1, and for one that has names of 0.1."""
         old = fullname.removeprefix("onnxcam.")
-        if not fullname.startswith("onnxcam.") or old not in _NEW:
+        if not fullname.startswith("onnxcam."):
             return None
+        if old not in _NEW:
+            return _with_old_names(fullname, path) if old in NAMES or old in HOMES else None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=old in PACKAGES)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
@@ -158,6 +174,21 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Restore the spec of a module that was imported already: the import system replaced it."""
         if module.__spec__ is not None and module.__spec__.loader_state is not None:
             module.__spec__ = module.__spec__.loader_state
+
+
+def _with_old_names(fullname: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
+    """Return the spec of a module that finds its old names, by `NAMES` and `HOMES`."""
+    spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+    if spec is None or spec.loader is None:
+        return None
+    execute = spec.loader.exec_module
+
+    def executed(module: ModuleType) -> None:
+        module.__getattr__ = renamed(fullname)  # type: ignore[method-assign]
+        execute(module)
+
+    spec.loader.exec_module = executed  # type: ignore[method-assign]
+    return spec
 
 
 def renamed(module: str) -> Callable[[str], Any]:
@@ -212,4 +243,4 @@ def _package(name: str, new: ModuleType) -> ModuleType:
     return package
 
 
-sys.meta_path.insert(0, _Finder())  # before folders that an older version left
+sys.meta_path.insert(0, _OldNameFinder())  # before folders that an older version left

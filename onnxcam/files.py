@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Self
 
 from onnxcam.errors import OutputError
+from onnxcam.paths import PathLike
 
 __all__ = [
     "OPERATORS",
     "OURS",
     "WRITTEN",
-    "PathLike",
     "StagedFolder",
     "abandon",
     "drafted",
@@ -41,7 +41,6 @@ WRITTEN = OURS + "version"
 OPERATORS = "# Written by onnxcam"
 """First line of an operator list."""
 
-PathLike = str | os.PathLike[str]
 _INTO = "into output folder "
 _drafts: set[Path] = set()
 _folders: set[StagedFolder] = set()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from onnxcam.errors import OnnxcamError, nearest
-from onnxcam.text import visible
+from onnxcam.text import in_message
 
 __all__ = ["HUGE", "MANY", "largest_setting", "parse_float", "parse_int", "parse_setting", "read_settings"]
 
@@ -49,7 +49,7 @@ def read_settings(
         value = given.get(name, default)
         settings[name], words = read(name, value, default)
         if settings[name] is None:
-            raise error(f"the setting {name} of {owner} is {words}, not {visible(repr(value))}")
+            raise error(f"the setting {name} of {owner} is {words}, not {in_message(repr(value))}")
     return settings
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, Literal, TypeAlias
 
 from onnxcam.errors import OnnxcamError
+from onnxcam.text import in_message
 
 __all__ = [
     "MAX_TEXT",
@@ -22,7 +23,6 @@ __all__ = [
     "opened",
     "read_bytes",
     "read_text",
-    "shown",
 ]
 
 Kind: TypeAlias = Literal["file", "folder", "missing", "special"]
@@ -32,7 +32,6 @@ MAX_TEXT = 2**28
 """Maximum size in bytes of a text file (labels, a list, JSON)."""
 
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-_SHOWN = 200
 
 
 def kind(path: PathLike) -> Kind:
@@ -44,12 +43,6 @@ def kind(path: PathLike) -> Kind:
     return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "special"
 
 
-def shown(path: PathLike) -> str:
-    """Return the name for a message; a very long name is cut in the middle."""
-    name = os.fspath(path)
-    return name if len(name) <= _SHOWN else f"{name[:120]}…{name[-60:]}"
-
-
 def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") -> None:
     """Raise *error* if *path* is no readable regular file; the message calls it *what*."""
     try:
@@ -57,10 +50,10 @@ def check_file(path: PathLike, error: type[OnnxcamError], what: str = "file") ->
     except (OSError, ValueError) as found:
         raise error(_unreadable(path, found)) from None
     if stat.S_ISDIR(mode):
-        raise error(f"{shown(path)}: is a folder, not a {what}; name a file in it")
+        raise error(f"{in_message(path)}: is a folder, not {_one(what)}; name a file in it")
     if not stat.S_ISREG(mode):
         special = _SPECIAL.get(stat.S_IFMT(mode), "no regular file")
-        raise error(f"{shown(path)}: is {special}, not a {what}; give a file")
+        raise error(f"{in_message(path)}: is {special}, not {_one(what)}; give a file")
     if not os.access(path, os.R_OK):
         raise error(_unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
 
@@ -83,9 +76,9 @@ def read_bytes(path: PathLike, error: type[OnnxcamError], what: str = "file", li
         try:
             data = b"" if size > limit else file.read(limit + 1)
         except MemoryError:
-            raise error(f"{shown(path)}: not enough memory to read the {size} bytes of the {what}") from None
+            raise error(f"{in_message(path)}: not enough memory to read the {size} bytes of the {what}") from None
     if max(size, len(data)) > limit:
-        raise error(f"{shown(path)}: the {what} is above the limit of {limit} bytes; give a smaller one")
+        raise error(f"{in_message(path)}: the {what} is above the limit of {limit} bytes; give a smaller one")
     return data
 
 
@@ -98,7 +91,7 @@ def read_text(path: PathLike, error: type[OnnxcamError], what: str = "file", lim
     try:
         return read_bytes(path, error, what, limit).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise error(f"{shown(path)}: the {what} is not text in UTF-8; save it as that") from None
+        raise error(f"{in_message(path)}: the {what} is not text in UTF-8; save it as that") from None
 
 
 def entries(folder: PathLike) -> list[str]:
@@ -121,14 +114,18 @@ def below(folder: PathLike) -> Iterator[str]:
                 rest.append(path)
 
 
+def _one(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
+
+
 def _unreadable(path: PathLike, error: OSError | ValueError) -> str:
     """Return the message for a path that cannot be read."""
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
-        return f"{shown(path)}: no such file; check the name"
+        return f"{in_message(path)}: no such file; check the name"
     if number in (errno.EACCES, errno.EPERM):
-        return f"{shown(path)}: cannot be read ({_why(error)}); check the file's permissions"
-    return f"{shown(path)}: cannot be read ({_why(error)}); check the name"
+        return f"{in_message(path)}: cannot be read ({_why(error)}); check the file's permissions"
+    return f"{in_message(path)}: cannot be read ({_why(error)}); check the name"
 
 
 def _why(error: OSError | ValueError) -> str:

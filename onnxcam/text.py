@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import unicodedata
 from typing import Any
 
-__all__ = ["AROUND", "LONGEST", "finite", "first_line", "plain", "pointed", "to_json", "visible"]
+__all__ = ["AROUND", "LONGEST", "finite", "first_line", "in_message", "plain", "pointed", "to_json", "visible"]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories of invisible characters and of direction marks: U+202E shows `exe.jpg` as `gpj.exe`."""
 _JOINERS = "\u200c\u200d"
 """Harmless format characters, needed in words and emoji."""
 LONGEST = 120
+_IN_MESSAGE = 200
 AROUND = 100
 """Characters that an error shows on each side of a position."""
 _UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -44,6 +46,11 @@ def _shown(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN or character in _JOINERS:
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def in_message(value: str | os.PathLike[str]) -> str:
+    """Return a path, or a value as text, for an error message: `visible`, cut in the middle to 200 characters."""
+    return visible(os.fspath(value), _IN_MESSAGE)
 
 
 def plain(text: str, longest: int = 2000) -> str:

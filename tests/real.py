@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Where the object is: x0, y0, x1, y1 in fractions of the picture.
+# Where the object is: x0, y0, x1, y1 in fractions of the image.
 OBJECTS = {
     "chickadee.jpg": (0.07, 0.2, 0.95, 0.8),
     "tabby_cat.jpg": (0.1, 0.08, 0.72, 1),

@@ -13,11 +13,12 @@ from onnxcam.errors import ImageError, TargetError
 from onnxcam.media import image_files
 from onnxcam.metadata import sidecar as companions
 from onnxcam.metadata.literals import literal
+from onnxcam.text import in_message
 
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with pictures, also in a folder in it, as the place where one is."""
+    """A folder with images, also in a folder in it, as the place where one is."""
     for name in ("a.png", "b.JPG", "in/c.png", ".hidden.png", "notes.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
@@ -30,6 +31,12 @@ def refusal(*sources: str) -> str:
         image_files.files(sources)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_a_name_in_a_message_is_short_and_visible() -> None:
+    assert in_message(Path("a\u202egpj.exe")) == r"a\u202egpj.exe"
+    assert in_message("a" * 200) == "a" * 200
+    assert in_message("a" * 300 + "b.png") == "a" * 132 + "…" + "a" * 62 + "b.png"
 
 
 def test_what_lies_at_a_path(photos: Path) -> None:
@@ -121,10 +128,10 @@ def test_lists_of_lists_are_read_once(photos: Path, monkeypatch: pytest.MonkeyPa
         Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 10)
     Path("12.txt").write_text("a.png\n")
     monkeypatch.setattr(image_files, "MAX_FILES", 10**4)
-    assert refusal("0.txt") == "7.txt: more than 10000 pictures are named; name fewer at a time"
+    assert refusal("0.txt") == "7.txt: more than 10000 images are named; name fewer at a time"
     assert len(image_files.files(["9.txt"])) == 1000
     Path("12.txt").write_text("")
-    assert "no picture is named" in refusal("0.txt")
+    assert "no image is named" in refusal("0.txt")
 
 
 def test_lists_too_deep(photos: Path) -> None:
@@ -136,13 +143,13 @@ def test_lists_too_deep(photos: Path) -> None:
 def test_more_files_than_are_taken(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "MAX_FILES", 1)
     for source in (".", "*"):
-        assert refusal(source) == f"{source}: more than 1 pictures are named; name fewer at a time"
+        assert refusal(source) == f"{source}: more than 1 images are named; name fewer at a time"
 
 
 def test_a_list_that_is_no_file(photos: Path) -> None:
     os.mkfifo("pipe.txt")
-    assert refusal("pipe.txt") == "pipe.txt: is a pipe, not a picture or list; give a file"
-    assert refusal("@pipe.txt") == "pipe.txt: is a pipe, not a list of pictures; give a file"
+    assert refusal("pipe.txt") == "pipe.txt: is a pipe, not an image or list; give a file"
+    assert refusal("@pipe.txt") == "pipe.txt: is a pipe, not a list of images; give a file"
     assert refusal("@gone.txt") == "gone.txt: no such file; check the name"
     assert "no such file or folder" in refusal("x" * 5000)
     assert "no file is called like this" in refusal("x" * 5000 + "*")
@@ -150,7 +157,7 @@ def test_a_list_that_is_no_file(photos: Path) -> None:
     Path("odd.txt").write_text("x" * 5000 + "\n")
     assert image_files.files(["odd.txt"]) == ["x" * 5000]
     Path("odd.txt").write_text("nul\0.png\n")
-    assert refusal("odd.txt") == "odd.txt: is no list of pictures, which is text with a file name a line"
+    assert refusal("odd.txt") == "odd.txt: is no list of images, which is text with a file name a line"
 
 
 def test_a_companion_that_is_no_file(photos: Path) -> None:

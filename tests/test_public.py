@@ -6,6 +6,8 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
+from collections import defaultdict
 from types import ModuleType
 from typing import TypeVar
 
@@ -54,6 +56,21 @@ def test_all_lists_every_public_name(name: str) -> None:
         types = {name for name in defined(module) if isinstance(getattr(module, name, None), TypeVar)}
         assert defined(module) - set(listed) - types == set()
         assert [name for name in listed if not hasattr(module, name)] == []
+
+
+SHORTHANDS = {"Array", "Arrays", "Feeds"}
+"""Short names of numpy arrays that several modules give themselves."""
+
+
+def test_a_class_or_a_type_has_its_name_for_itself() -> None:
+    homes = defaultdict[str, list[str]](list)
+    for module in MODULES:
+        for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            name = node.name if isinstance(node, ast.ClassDef) else getattr(target, "id", "")
+            if re.match("_?[A-Z]", name) and not name.isupper():
+                homes[name.lstrip("_")].append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1 and name not in SHORTHANDS} == {}
 
 
 def test_every_module_says_its_charter_and_every_public_thing_what_it_does() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 from onnxcam import files, paths
 from onnxcam.errors import ConversionError
+from onnxcam.paths import PathLike
+from onnxcam.text import in_message
 from onnxcam_converters.framework_errors import import_framework
 from onnxcam_converters.pipeline import Conversion, ConversionOptions, convert
 
-__all__ = ["PathLike", "from_file", "from_pytorch", "from_tensorflow"]
-
-PathLike = str | os.PathLike[str]
+__all__ = ["from_file", "from_pytorch", "from_tensorflow"]
 
 _PYTORCH_SUFFIXES = (".pt2", ".pt", ".pth", ".ts", ".torchscript")
 _TENSORFLOW_SUFFIXES = (".keras", ".h5", ".hdf5", ".pb", ".tflite")
@@ -139,7 +138,7 @@ def from_file(
         return _from_pytorch(_module(model, text), path, example, {"dynamic": dynamic, "opset": opset, **words})
     if paths.kind(file) == "missing":
         raise ConversionError(
-            f"'{paths.shown(text)}' does not exist; "
+            f"'{in_message(text)}' does not exist; "
             "give a file, a SavedModel folder, or package.module:callable that makes a model"
         )
     if weights is not None:

@@ -8,7 +8,6 @@ the inputs; operators that only move elements move it like a gradient. Operators
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import full_like
+from onnxcam.autodiff.linear_layer import LinearLayer, negative_part, positive_part
 from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rules.arithmetic import cast_to
 from onnxcam.autodiff.rules.compose import copied
@@ -23,7 +23,6 @@ from onnxcam.autodiff.table import COMPOSITIONS, Rule, RuleSet, V
 from onnxcam.errors import MethodError
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.operators import Trait, operators
 
@@ -48,9 +47,6 @@ GATES = operators(Trait.GATES)
 """Operators that compute a gate: a factor in squeeze-and-excitation blocks and in activations such as x sigmoid(x)."""
 
 _SCALING = operators(Trait.MOVES | Trait.ARITHMETIC | Trait.QUANTISES)
-_NONNEGATIVE = operators(Trait.NONNEGATIVE)
-# Not Pad and Resize, which may give negative numbers, nor Where, Max and Min, which read other inputs.
-_KEEPS_SIGN = (MOVES | WINNERS | SUMS | operators(Trait.QUANTISES)) - {"Pad", "Resize", "Where", "Max", "Min"}
 
 
 class RelevanceRules(RuleSet):
@@ -124,53 +120,6 @@ def is_gate(x: V, scope: core.Scope) -> bool:
     return node is not None
 
 
-@dataclass(frozen=True)
-class LinearLayer:
-    """A product y = x ⋆ w + b, and its parts by sign."""
-
-    op: Emitter
-    node: ir.Node
-    at: int  # which input is x
-    x: V
-    w: V
-    b: V | None
-
-    @classmethod
-    def of(cls, op: Emitter, node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> LinearLayer:
-        """Read *node*, whose inputs are *xs*; MethodError if its weights are an activation too."""
-        at = layer_input(node, xs, scope)
-        x, w, b = (xs[at], xs[1 - at], *xs[2:], None)[:3]
-        assert x is not None
-        assert w is not None
-        return cls(op, node, at, x, w, b)
-
-    def forward(self, x: V, w: V, b: V | None = None) -> V:
-        """Return x ⋆ w + b."""
-        operands = [x, w] if self.at == 0 else [w, x]
-        attributes = copied(self.node, *self.node.attributes)
-        y: V = self.op.emit(self.node.op_type, [*operands, *([] if b is None else [b])], attributes=attributes)
-        y.shape, y.type = self.node.outputs[0].shape, self.node.outputs[0].type
-        return y
-
-    def back(self, c: V, w: V) -> V:
-        """Return wᵀ ⋆ c."""
-        operands = [self.x, w] if self.at == 0 else [w, self.x]
-        gradients = STANDARD.find(self.node).function(self.op, self.node, c, *operands)
-        g = gradients[self.at]
-        return core.dense(self.op, g() if callable(g) else g, self.x)
-
-    def signed_forward(self, up: V, down: V, b: V | None) -> V:
-        """Return x⁺ ⋆ up + x⁻ ⋆ down + b."""
-        y = self.forward(positive_part(self.op, self.x), up, b)
-        return y if nonnegative(self.x) else self.op.Add(y, self.forward(negative_part(self.op, self.x), down))
-
-    def signed_back(self, c: V, up: V, down: V) -> V:
-        """Return x⁺ ⊙ upᵀ c + x⁻ ⊙ downᵀ c."""
-        op = self.op
-        r = op.Mul(positive_part(op, self.x), self.back(c, up))
-        return r if nonnegative(self.x) else op.Add(r, op.Mul(negative_part(op, self.x), self.back(c, down)))
-
-
 def layer_input(node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> int:
     """Return the index of the activation among the inputs of a product; MethodError if both are activations."""
     varying = [i for i, x in enumerate(xs) if x in scope.active]
@@ -181,7 +130,7 @@ def layer_input(node: ir.Node, xs: Sequence[V | None], scope: core.Scope) -> int
 
 def z_plus(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """R_x = Σ (x w)⁺ c with c = R_y / (Σ (x w)⁺ + b⁺): positive contributions (Bach et al., 2015: α = 1, β = 0)."""
-    layer = LinearLayer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, layer_input(node, xs, scope))
     up, down = op.Relu(layer.w), negative_part(op, layer.w)
     z = layer.signed_forward(up, down, None if layer.b is None else op.Relu(layer.b))
     return [(layer.x, layer.signed_back(stabilised_ratio(op, r, z), up, down))]
@@ -192,7 +141,7 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
 
     Montavon et al., 2019; for activations of both signs Andéol et al., 2021.
     """
-    layer = LinearLayer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, layer_input(node, xs, scope))
     (y,) = node.outputs
     up = op.Add(layer.w, op.Mul(op.Relu(layer.w), strength))
     down = op.Add(layer.w, op.Mul(negative_part(op, layer.w), strength))
@@ -211,7 +160,7 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
 
 def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """R_x = Σ R_y / n: equal shares for the n inputs of y (Lapuschkin et al., 2019)."""
-    layer = LinearLayer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, layer_input(node, xs, scope))
     ones = full_like(op, layer.w, 1.0)
     count = layer.forward(full_like(op, layer.x, 1.0), ones)
     return [(layer.x, layer.back(stabilised_ratio(op, r, count), ones))]
@@ -219,7 +168,7 @@ def flat(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> 
 
 def excite(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
     """P_x = x⁺ ⊙ w⁺ᵀ(P_y / Σ w⁺ x⁺): probability flows to excitatory inputs (Zhang et al., 1608.00507)."""
-    layer = LinearLayer.of(op, node, xs, scope)
+    layer = LinearLayer.of(op, node, xs, layer_input(node, xs, scope))
     x, up = positive_part(op, layer.x), op.Relu(layer.w)
     return [(layer.x, op.Mul(x, layer.back(stabilised_ratio(op, r, layer.forward(x, up)), up)))]
 
@@ -240,31 +189,6 @@ def stabilised_ratio(op: Emitter, r: V, z: V) -> V:
     share = op.Div(r, op.Add(z, away))
     share.shape = r.shape
     return share
-
-
-def positive_part(op: Emitter, x: V) -> V:
-    """Return x⁺ = max(x, 0)."""
-    return x if nonnegative(x) else op.Relu(x)
-
-
-def negative_part(op: Emitter, x: V) -> V:
-    """Return x⁻ = min(x, 0)."""
-    return op.Sub(x, op.Relu(x))
-
-
-def nonnegative(x: V | None) -> bool:
-    """Whether *x* is known to be at least 0."""
-    node = None if x is None else x.producer()
-    if node is None:
-        return False
-    if node.op_type == "Clip":
-        low = constant(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] is not None else None
-        return low is not None and bool((low >= 0).all())
-    if node.op_type in _NONNEGATIVE:
-        return True
-    if node.op_type in ("Add", "Sum", "Concat"):
-        return all(map(nonnegative, node.inputs))
-    return node.op_type in _KEEPS_SIGN and nonnegative(node.inputs[0])
 
 
 def _times(op: Emitter, x: V, gradient: Any) -> V:

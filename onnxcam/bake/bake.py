@@ -98,7 +98,7 @@ def bake(
     if "aug" in own.get("smooth", ""):
         raise MethodError("smooth=aug asks the network many times and cannot be baked; use smooth=eigen, or none")
     if overlay and not inside:
-        raise PreprocessError("the overlay lies over the picture: bake the preprocessing too, inside=True")
+        raise PreprocessError("the overlay lies over the image: bake the preprocessing too, inside=True")
     with building():
         network = ModelDescription(model, "cpu", preprocess, labels)
         subject = network.open()

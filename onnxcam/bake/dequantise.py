@@ -79,7 +79,7 @@ def _cut(node: ir.Node, x: ir.Value) -> ir.Value:
     if low != 0 or (maker is not None and maker.op_type in _BOUNDED):
         return x
     name = node.outputs[0].name
-    bounds = [_constant(node, np.float32(end), f"{name}.{which}") for end, which in ((low, "low"), (high, "high"))]
+    bounds = [_add_constant(node, np.float32(end), f"{name}.{which}") for end, which in ((low, "low"), (high, "high"))]
     clip = ir.node("Clip", [x, *bounds])
     _graph(node).insert_before(node, clip)
     clip.outputs[0].shape, clip.outputs[0].dtype = x.shape, ir.DataType.FLOAT
@@ -88,7 +88,7 @@ def _cut(node: ir.Node, x: ir.Value) -> ir.Value:
 
 def _range(node: ir.Node) -> tuple[float, float]:
     """Return the smallest and largest float that the integers of *node* represent."""
-    scale, zero = (None if each is None else constant(each) for each in (node.inputs[1], (*node.inputs, None)[2]))
+    scale, zero = (constant(each) for each in (node.inputs[1], (*node.inputs, None)[2]))
     if scale is None or scale.size != 1 or (zero is None and len(node.inputs) > 2):
         raise ModelError(
             f"the activation of node '{node.name}' has a scale for each channel, or one computed at run time; {_CURE}"
@@ -112,16 +112,16 @@ def _replace(node: ir.Node, x: ir.Value) -> None:
 
 def _weight(node: ir.Node) -> ir.Value:
     """Return the dequantised constant of a DequantizeLinear: (q − zero) · scale, along its axis if it has one."""
-    arrays = [None if x is None else constant(x) for x in node.inputs]
+    arrays = [constant(x) for x in node.inputs]
     q, scale = arrays[0], arrays[1]
     if q is None or scale is None or "block_size" in node.attributes:
         raise ModelError(f"the weight of node '{node.name}' is quantised in blocks or at run time; {_CURE}")
     zero = arrays[2] if len(arrays) > 2 and arrays[2] is not None else np.zeros((), q.dtype)
     values = (q.astype(np.float64) - _along(node, zero, q.ndim)) * _along(node, scale, q.ndim)
-    return _constant(node, values.astype(np.float32), f"{node.outputs[0].name}.real")
+    return _add_constant(node, values.astype(np.float32), f"{node.outputs[0].name}.real")
 
 
-def _constant(node: ir.Node, array: NDArray[np.float32] | np.float32, name: str) -> ir.Value:
+def _add_constant(node: ir.Node, array: NDArray[np.float32] | np.float32, name: str) -> ir.Value:
     """Add a constant to the graph of *node* and return it."""
     made = ir.val(name, const_value=ir.tensor(np.asarray(array), name=name))
     _graph(node).register_initializer(made)

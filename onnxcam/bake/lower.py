@@ -17,6 +17,7 @@ from onnxcam.autodiff.rules import STANDARD
 from onnxcam.autodiff.rules.bodies import by_body
 from onnxcam.errors import MissingRuleError, ModelError
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
 from onnxcam.graph.subgraph import graphs, prune
 from onnxcam.passes.constants import fold_shapes
 from onnxcam.passes.shapes import infer_shapes
@@ -107,7 +108,7 @@ def _check_inputs(node: ir.Node, older: OpSchema) -> None:
 
 def _reduce(graph: ir.Graph, node: ir.Node) -> None:
     """Reduce operators: the axes were an attribute."""
-    axes = _constant(node, 1)
+    axes = constant(_input(node, 1))
     if axes is not None:
         node.attributes["axes"] = ir.AttrInt64s("axes", axes.reshape(-1).tolist())
     elif len(node.inputs) > 1 and node.inputs[1] is not None:
@@ -117,7 +118,7 @@ def _reduce(graph: ir.Graph, node: ir.Node) -> None:
 
 def _reshape(graph: ir.Graph, node: ir.Node) -> None:
     """Reshape: a zero always kept the length of the axis."""
-    shape = _constant(node, 1)
+    shape = constant(_input(node, 1))
     if "allowzero" in node.attributes and (shape is None or (shape != 0).all()):
         if shape is None and node.attributes["allowzero"].as_int():
             raise _inexpressible(
@@ -128,7 +129,7 @@ def _reshape(graph: ir.Graph, node: ir.Node) -> None:
 
 def _pad(graph: ir.Graph, node: ir.Node) -> None:
     """Pad: pads were given for all axes."""
-    axes, pads, x = _constant(node, 3), _constant(node, 1), node.inputs[0]
+    axes, pads, x = constant(_input(node, 3)), constant(_input(node, 1)), node.inputs[0]
     if len(node.inputs) < 4 or node.inputs[3] is None:
         _keep_inputs(node, 3)
         return
@@ -199,10 +200,8 @@ _CHANGED: Sequence[tuple[frozenset[str], int, Callable[[ir.Graph, ir.Node], None
 )
 
 
-def _constant(node: ir.Node, position: int) -> np.ndarray | None:
-    value = node.inputs[position] if position < len(node.inputs) else None
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    return None if tensor is None else tensor.numpy()
+def _input(node: ir.Node, position: int) -> ir.Value | None:
+    return node.inputs[position] if position < len(node.inputs) else None
 
 
 def _initializer(graph: ir.Graph, node: ir.Node, name: str, numbers: np.ndarray | int) -> ir.Value:

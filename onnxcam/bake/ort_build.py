@@ -15,11 +15,11 @@ import onnx_ir as ir
 from onnxcam import files
 from onnxcam.autodiff.rules import STANDARD
 from onnxcam.engine import optimised
-from onnxcam.files import PathLike
 from onnxcam.graph.io import ModelLike, files_of, load
 from onnxcam.graph.subgraph import graphs, values
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.shapes import infer_shapes
+from onnxcam.paths import PathLike
 
 __all__ = ["TYPES", "require_operators", "write_operators"]
 

@@ -107,7 +107,7 @@ def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: MapSize) ->
 def _pictures(subject: PreparedModel) -> GridLayout:
     layout = picture_layout(subject.image)
     if layout is None:
-        raise ModelError(f"the input {subject.image.name!r} {subject.image.shape} is no picture; nothing to bake")
+        raise ModelError(f"the input {subject.image.name!r} {subject.image.shape} is no image; nothing to bake")
     return layout
 
 

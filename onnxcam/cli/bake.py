@@ -11,7 +11,7 @@ from onnxcam.cli import options
 
 
 def command(
-    model: options.Model,
+    model: options.ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.onnx).", show_default=False)],
     method: Annotated[
         str, typer.Option("--method", "-m", help="Explanation method; it must need one pass only.")
@@ -22,7 +22,7 @@ def command(
             "--target", "-t", help="Class to explain: top, input (adds the input onnxcam.class), an index or a label."
         ),
     ] = "top",
-    layer: options.Layer = "auto",
+    layer: options.LayerOption = "auto",
     map_size: Annotated[str, typer.Option("--map-size", help="Resolution of the heat map: input or layer.")] = "input",
     uint8: Annotated[
         bool, typer.Option("--uint8", help="Write the heat map as uint8, 0 to 255, instead of float, 0 to 1.")
@@ -39,17 +39,17 @@ def command(
             "--preprocess-inside", help="Add the preprocessing to the model: its input becomes uint8 RGB [N, h, w, 3]."
         ),
     ] = False,
-    preprocess: options.Preprocess = None,
-    labels: options.Labels = None,
-    settings: options.Settings = None,
-    opset: options.Opset = None,
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    settings: options.SettingsOption = None,
+    opset: options.OpsetOption = None,
     operators: Annotated[
         Path | None,
         typer.Option(
             help="Also write the operator list for a custom build of ONNX Runtime to this file.", show_default=False
         ),
     ] = None,
-    overwrite: options.Overwrite = False,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Add the heat map to MODEL as an output. The new ONNX file needs no onnxcam to run."""
     from onnxcam.bake.bake import bake

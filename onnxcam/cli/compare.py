@@ -15,9 +15,9 @@ def command(
     candidate: Annotated[
         Path, typer.Argument(help="Recording to check against the reference (a folder).", show_default=False)
     ],
-    truth: options.Truth = None,
-    mask_values: options.MaskValues = "object",
-    require: options.Require = None,
+    truth: options.TruthOption = None,
+    mask_values: options.MaskValuesOption = "object",
+    require: options.RequireOption = None,
     common: Annotated[
         bool, typer.Option("--common", help="Compare only the images that both have, instead of an error.")
     ] = False,

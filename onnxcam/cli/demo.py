@@ -13,8 +13,8 @@ from onnxcam.cli import options
 def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-demo"),
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "gradcam",
-    provider: options.Provider = "auto",
-    overwrite: options.Overwrite = False,
+    provider: options.ProviderOption = "auto",
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Explain two sample images. The correct regions are known, so each map is checked."""
     from onnxcam.cli import show
@@ -35,7 +35,7 @@ def command(
                     entry["overlay"],
                 )
             )
-    show.table(("picture", "class", "# probability", "peak", "overlay"), rows)
+    show.table(("image", "class", "# probability", "peak", "overlay"), rows)
     show.where(output)
     if not all(row[3] == "on the object" for row in rows):
         raise typer.Exit(1)

@@ -16,8 +16,8 @@ _CELL = 22  # width of a mean with its interval
 
 
 def command(
-    model: options.Model,
-    images: options.Images,
+    model: options.ModelArgument,
+    images: options.ImagesArgument,
     methods: Annotated[
         list[str] | None,
         typer.Option("--method", "-m", help="Explanation method; repeatable. Default: gradcam.", show_default=False),
@@ -31,8 +31,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    truth: options.Truth = None,
-    mask_values: options.MaskValues = "object",
+    truth: options.TruthOption = None,
+    mask_values: options.MaskValuesOption = "object",
     target: Annotated[
         str | None,
         typer.Option(
@@ -53,15 +53,15 @@ def command(
             show_default=False,
         ),
     ] = None,
-    layer: options.Layer = "auto",
-    preprocess: options.Preprocess = None,
-    labels: options.Labels = None,
-    provider: options.Provider = "auto",
+    layer: options.LayerOption = "auto",
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    provider: options.ProviderOption = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images, or perturbed copies of one image, per pass.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-evaluation"),
-    overwrite: options.Overwrite = False,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks."""
     from onnxcam.cli import show
@@ -140,8 +140,8 @@ def _table(found: Evaluation, rows: list[Summary], methods: list[str]) -> None:
 
 def _counts(row: Summary) -> str:
     if row.pictures == 1:
-        return f"mean of {row.cases} maps of one picture" if row.cases > 1 else "one map"
-    return f"{row.cases} maps of {row.pictures} pictures; mean and 95 % bootstrap interval"
+        return f"mean of {row.cases} maps of one image" if row.cases > 1 else "one map"
+    return f"{row.cases} maps of {row.pictures} images; mean and 95 % bootstrap interval"
 
 
 def _cell(row: Summary) -> str:

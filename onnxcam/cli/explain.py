@@ -11,8 +11,8 @@ from onnxcam.cli import options
 
 
 def command(
-    model: options.Model,
-    images: options.Images,
+    model: options.ModelArgument,
+    images: options.ImagesArgument,
     method: Annotated[
         str, typer.Option("--method", "-m", help="Explanation method; `onnxcam inspect` lists them.")
     ] = "gradcam",
@@ -32,23 +32,23 @@ def command(
             "--top", "-k", min=1, help="Explain the k highest-scoring classes or detections.", show_default=False
         ),
     ] = None,
-    settings: options.Settings = None,
+    settings: options.SettingsOption = None,
     smooth: Annotated[
         str,
         typer.Option(
             help="Smoothing: none, aug (average over augmented images), eigen (first principal component) or aug+eigen."
         ),
     ] = "none",
-    layer: options.Layer = "auto",
-    preprocess: options.Preprocess = None,
-    labels: options.Labels = None,
-    inputs: options.Inputs = None,
-    wrt: options.Wrt = None,
+    layer: options.LayerOption = "auto",
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    inputs: options.InputsOption = None,
+    wrt: options.WrtOption = None,
     task: options.Task = None,
     scores: options.ScoresOutput = None,
     boxes_output: options.BoxesOutput = None,
     letters: options.Letters = None,
-    provider: options.Provider = "auto",
+    provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the heat map in the overlay.")] = 0.5,
@@ -60,7 +60,7 @@ def command(
             "--boxes", help="Draw a box around the highlighted region, and the box of an explained detection."
         ),
     ] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Explain images. Writes overlays, heat maps and manifest.json to a folder."""
     from onnxcam.cli import show

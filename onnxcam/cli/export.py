@@ -57,8 +57,8 @@ def command(
     opset: Annotated[
         int | None, typer.Option(help="ONNX opset. Default: the one of the exporter.", show_default=False)
     ] = None,
-    preprocess: options.Preprocess = None,
-    labels: options.Labels = None,
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
     task: Annotated[
         str | None,
         typer.Option(help="Task of the model: multi-class, multi-label, … (docs/card.md).", show_default=False),
@@ -89,7 +89,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    overwrite: options.Overwrite = False,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Convert a PyTorch, TensorFlow, Keras or TFLite model to ONNX. The outputs of both are compared."""
     from onnxcam.cli import show

@@ -18,7 +18,7 @@ SHOWN = 3  # maximum node names per row
 
 
 def command(
-    model: options.Model,
+    model: options.ModelArgument,
     wanted: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +35,7 @@ def command(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for)."""
     from onnxcam.cli import show

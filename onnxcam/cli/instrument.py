@@ -11,7 +11,7 @@ from onnxcam.cli import options
 
 
 def command(
-    model: options.Model,
+    model: options.ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.onnx).", show_default=False)],
     layer: Annotated[
         list[str] | None,
@@ -31,7 +31,7 @@ def command(
     input_gradient: Annotated[
         bool, typer.Option("--input-gradient", help="Also output the gradient with respect to the input.")
     ] = False,
-    overwrite: options.Overwrite = False,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Add activations and gradients of MODEL as outputs. Writes a new ONNX file."""
     from onnxcam.cli import show

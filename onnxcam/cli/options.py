@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Argument(help="Model (.onnx).", show_default=False)]
-Layer = Annotated[
+ModelArgument = Annotated[Path, typer.Argument(help="Model (.onnx).", show_default=False)]
+LayerOption = Annotated[
     str, typer.Option("--layer", "-l", help="Layer to explain: auto, or the name of a tensor, node or module.")
 ]
-Preprocess = Annotated[
+PreprocessOption = Annotated[
     str | None,
     typer.Option(
         "--preprocess",
@@ -22,28 +22,30 @@ Preprocess = Annotated[
         show_default=False,
     ),
 ]
-Labels = Annotated[
+LabelsOption = Annotated[
     str | None, typer.Option("--labels", help="Text file of class names, one per line.", show_default=False)
 ]
-Baked = Annotated[
+BakedOption = Annotated[
     Path | None, typer.Option("--model", help="Baked model to open when the page loads.", show_default=False)
 ]
-Runtime = Annotated[
+RuntimeOption = Annotated[
     Path | None,
     typer.Option(
         help="npm package onnxruntime-web, a folder or .tgz. Default: download it once from the npm registry.",
         show_default=False,
     ),
 ]
-Provider = Annotated[str, typer.Option("--provider", help="Execution provider of ONNX Runtime: auto, cpu, cuda, …")]
+ProviderOption = Annotated[
+    str, typer.Option("--provider", help="Execution provider of ONNX Runtime: auto, cpu, cuda, …")
+]
 
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also replace files that onnxcam did not write.")]
-Images = Annotated[
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Also replace files that onnxcam did not write.")]
+ImagesArgument = Annotated[
     list[str],
     typer.Argument(help="Images: files, folders, quoted glob patterns, or lists (.txt, @list).", show_default=False),
 ]
-OwnLayer = Annotated[
+OwnLayerOption = Annotated[
     str | None,
     typer.Option(
         "--layer",
@@ -52,19 +54,19 @@ OwnLayer = Annotated[
         show_default=False,
     ),
 ]
-Settings = Annotated[
+SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Setting of the method, name=value; repeatable.", show_default=False),
 ]
-Opset = Annotated[
+OpsetOption = Annotated[
     int | None,
     typer.Option("--opset", help="Write an older opset (13 or later), for an older runtime.", show_default=False),
 ]
-ClassesFrom = Annotated[
+ClassesFromOption = Annotated[
     Path | None,
     typer.Option("--classes-from", help="Explain each image for the class used in this recording.", show_default=False),
 ]
-Truth = Annotated[
+TruthOption = Annotated[
     Path | None,
     typer.Option(
         "--truth",
@@ -72,14 +74,14 @@ Truth = Annotated[
         show_default=False,
     ),
 ]
-MaskValues = Annotated[
+MaskValuesOption = Annotated[
     str,
     typer.Option(
         "--mask-values",
         help="Meaning of k in a mask: object (any k but 0), class (class k, 0 is background), class+1 (class k-1).",
     ),
 ]
-Require = Annotated[
+RequireOption = Annotated[
     str | None,
     typer.Option(
         "--require",
@@ -89,7 +91,7 @@ Require = Annotated[
         show_default=False,
     ),
 ]
-Inputs = Annotated[
+InputsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
@@ -97,7 +99,7 @@ Inputs = Annotated[
         show_default=False,
     ),
 ]
-Wrt = Annotated[
+WrtOption = Annotated[
     str | None,
     typer.Option("--wrt", help="Input to explain, for a model with several images or with text.", show_default=False),
 ]

@@ -11,7 +11,7 @@ from onnxcam.cli import options
 
 
 def command(
-    model: options.Model,
+    model: options.ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.zip).", show_default=False)],
     images: Annotated[
         list[str] | None,
@@ -34,13 +34,13 @@ def command(
             help="Class to explain: top, input (set on the device by run.py --class), an index or a label.",
         ),
     ] = "top",
-    classes_from: options.ClassesFrom = None,
-    layer: options.OwnLayer = None,
-    preprocess: options.Preprocess = None,
-    labels: options.Labels = None,
-    settings: options.Settings = None,
-    opset: options.Opset = None,
-    overwrite: options.Overwrite = False,
+    classes_from: options.ClassesFromOption = None,
+    layer: options.OwnLayerOption = None,
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    settings: options.SettingsOption = None,
+    opset: options.OpsetOption = None,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Pack MODEL for a device. The zip holds the model with its explanation baked in, and run.py to record it.
 

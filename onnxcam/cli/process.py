@@ -121,7 +121,7 @@ def fail(message: str, debug: bool = False) -> int:
 
 def _unforeseen(error: Exception, words: list[str]) -> str:
     if isinstance(error, MemoryError):
-        return f"{_named(words)}: there is not enough memory; try a smaller model, picture or batch"
+        return f"{_named(words)}: there is not enough memory; try a smaller model, image or batch"
     if isinstance(error, RecursionError):
         return f"{_named(words)}: something in it nests too deep to be read; simplify the file"
     if isinstance(error, OSError) and error.strerror:

@@ -12,7 +12,7 @@ from onnxcam.cli import options
 
 def command(
     model: Annotated[Path, typer.Argument(help="Model: .onnx (also baked) or .tflite.", show_default=False)],
-    images: options.Images,
+    images: options.ImagesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Recording folder.", show_default=False)],
     method: Annotated[
         str | None,
@@ -23,12 +23,12 @@ def command(
     target: Annotated[
         str, typer.Option("--target", "-t", help="Class to explain: top (per image), an index or a label.")
     ] = "top",
-    classes_from: options.ClassesFrom = None,
-    layer: options.OwnLayer = None,
-    preprocess: options.Preprocess = None,
-    labels: options.Labels = None,
-    settings: options.Settings = None,
-    provider: options.Provider = "auto",
+    classes_from: options.ClassesFromOption = None,
+    layer: options.OwnLayerOption = None,
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    settings: options.SettingsOption = None,
+    provider: options.ProviderOption = "auto",
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,

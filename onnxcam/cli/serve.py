@@ -12,9 +12,9 @@ from onnxcam.cli import options
 
 
 def command(
-    model: options.Baked = None,
+    model: options.BakedOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
-    runtime: options.Runtime = None,
+    runtime: options.RuntimeOption = None,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Show baked models in the browser. The page is served on localhost only."""

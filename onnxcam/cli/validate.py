@@ -22,28 +22,28 @@ def command(
             help="Model to check against the reference: quantised, pruned, converted, …", show_default=False
         ),
     ],
-    images: options.Images,
+    images: options.ImagesArgument,
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "gradcam",
     target: Annotated[
         str, typer.Option("--target", "-t", help="Class to explain: top (of the reference), an index or a label.")
     ] = "top",
-    truth: options.Truth = None,
-    mask_values: options.MaskValues = "object",
-    require: options.Require = None,
-    layer: options.Layer = "auto",
+    truth: options.TruthOption = None,
+    mask_values: options.MaskValuesOption = "object",
+    require: options.RequireOption = None,
+    layer: options.LayerOption = "auto",
     candidate_layer: Annotated[
         str | None, _own("--candidate-layer", help="Layer of the candidate. Default: --layer.")
     ] = None,
-    preprocess: options.Preprocess = None,
+    preprocess: options.PreprocessOption = None,
     reference_preprocess: Annotated[
         str | None, _own("--reference-preprocess", help="Preprocessing of the reference. Default: --preprocess.")
     ] = None,
     candidate_preprocess: Annotated[
         str | None, _own("--candidate-preprocess", help="Preprocessing of the candidate. Default: --preprocess.")
     ] = None,
-    labels: options.Labels = None,
-    settings: options.Settings = None,
-    provider: options.Provider = "auto",
+    labels: options.LabelsOption = None,
+    settings: options.SettingsOption = None,
+    provider: options.ProviderOption = "auto",
     candidate_provider: Annotated[
         str | None, _own("--candidate-provider", help="Execution provider of the candidate. Default: --provider.")
     ] = None,

@@ -99,11 +99,11 @@ def _note(found: Validation) -> None:
 
 def _verdict(found: Validation) -> str:
     count = len(found.journal)
-    on = f"on {count} picture{'s' if count != 1 else ''}"
+    on = f"on {count} image{'s' if count != 1 else ''}"
     failing = [_failing(verdict) for verdict in found.verdicts if not verdict.holds]
     return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all requirements hold"
 
 
 def _failing(verdict: Verdict) -> str:
-    value = "no picture has it" if verdict.value is None else f"it is {verdict.value:.4f}"
+    value = "no image has it" if verdict.value is None else f"it is {verdict.value:.4f}"
     return f"{verdict.words} is required, but {value}"

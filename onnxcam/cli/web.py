@@ -12,9 +12,9 @@ from onnxcam.cli import options
 
 def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("site"),
-    model: options.Baked = None,
-    runtime: options.Runtime = None,
-    overwrite: options.Overwrite = False,
+    model: options.BakedOption = None,
+    runtime: options.RuntimeOption = None,
+    overwrite: options.OverwriteOption = False,
 ) -> None:
     """Write the web page for baked models. The browser runs them; no data leaves it."""
     from onnxcam.web.site import build

@@ -66,7 +66,7 @@ def preprocessing_warnings(reference: Observer, candidate: Observer) -> list[str
     if numbers[0] == numbers[1]:
         return []
     return [
-        f"the two models preprocess pictures differently: the reference by {pair[0]}, the candidate by {pair[1]}; "
+        f"the two models preprocess images differently: the reference by {pair[0]}, the candidate by {pair[1]}; "
         "if this is not intended, give one --preprocess for both"
     ]
 
@@ -94,20 +94,20 @@ def result_warnings(
         right = summaries["accuracy"].mean + summaries["accuracy_lost"].mean
         if right <= 0 and summaries["accuracy"].count > FEW:
             raise MetricError(
-                f"the reference itself is wrong on all {summaries['accuracy'].count} pictures: nothing can be measured "
+                f"the reference itself is wrong on all {summaries['accuracy'].count} images: nothing can be measured "
                 "by it; check --preprocess, --labels and --mask-values"
             )
         if right < 0.5:
-            warnings.append(f"the reference itself is right on {right:.0%} of the pictures only; check --preprocess")
+            warnings.append(f"the reference itself is right on {right:.0%} of the images only; check --preprocess")
     (top, often), *_ = tops.most_common(1)
     if often == count > FEW:
         name = labels[top] if labels else str(top)
         warnings.append(
-            f"the reference puts the same class, {name!r}, first in all {count} pictures: top1 says little; "
-            "check --preprocess, or take other pictures"
+            f"the reference puts the same class, {name!r}, first in all {count} images: top1 says little; "
+            "check --preprocess, or take other images"
         )
     if blank:
         warnings.append(
-            f"the reference itself has no map of {blank} of {count} pictures; they are left out of the metrics of maps"
+            f"the reference itself has no map of {blank} of {count} images; they are left out of the metrics of maps"
         )
     return warnings

@@ -20,11 +20,11 @@ from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
+from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 
-__all__ = ["PathLike", "Rows", "compare_recordings"]
+__all__ = ["Rows", "compare_recordings"]
 
-PathLike: TypeAlias = "str | os.PathLike[str]"
 Rows: TypeAlias = list[tuple[int, int]]
 
 _GEOMETRY = ("resize", "crop", "letterbox")
@@ -122,7 +122,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     ways = [_geometry(one.info.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
-        differing.append(f"pictures are cropped and scaled differently, {cuts}")
+        differing.append(f"images are cropped and scaled differently, {cuts}")
     if differing and not force:
         raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing
@@ -144,11 +144,9 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
         if names
     ]
     if not both:
-        raise RecordingError(f"'{first.name}' and '{second.name}' have no picture in common (by the files' hashes)")
+        raise RecordingError(f"'{first.name}' and '{second.name}' have no image in common (by the files' hashes)")
     if only_in_one and not common:
-        raise RecordingError(
-            f"the pictures differ: {', '.join(only_in_one)}; --common compares the {len(both)} of both"
-        )
+        raise RecordingError(f"the images differ: {', '.join(only_in_one)}; --common compares the {len(both)} of both")
     rows = [(places[0][sha256], places[1][sha256]) for sha256 in both]
     for row, other in rows:
         sizes = [tuple(seen.pictures[at]["size"]) for seen, at in ((first, row), (second, other))]
@@ -158,7 +156,7 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
                 f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of the two sizes is wrong"
             )
     return rows, [
-        f"the pictures differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
+        f"the images differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
     ] if only_in_one else []
 
 
@@ -172,6 +170,6 @@ def _other_classes(first: Recording, second: Recording, rows: Rows) -> list[str]
     if not count or not (first.has_maps and second.has_maps):
         return []
     return [
-        f"the two explain different classes of {count} of {len(rows)} pictures, whose maps are not compared; record "
+        f"the two explain different classes of {count} of {len(rows)} images, whose maps are not compared; record "
         f"the second with --classes-from '{first.name}'"
     ]

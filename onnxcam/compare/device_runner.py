@@ -98,7 +98,7 @@ class RecordingWriter:
             picture = self._read(line)
             if picture is None:
                 self.damaged = (
-                    f"'{self.folder / PART}' is damaged in line {number}, or its numbers are: that picture and those "
+                    f"'{self.folder / PART}' is damaged in line {number}, or its numbers are: that image and those "
                     "after it are done again"
                 )
                 break
@@ -380,9 +380,7 @@ def read_picture(path: Path) -> Any:
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise RunnerError(
-            f"{path}: is {picture.dtype} {list(picture.shape)}; a picture is uint8 [H, W, 3] in RGB order"
-        )
+        raise RunnerError(f"{path}: is {picture.dtype} {list(picture.shape)}; an image is uint8 [H, W, 3] in RGB order")
     return picture
 
 
@@ -406,7 +404,7 @@ def _netpbm(data: bytes, path: Path) -> Any:
     shape = [int(words[2]), int(words[1]), 3 if words[0] == b"P6" else 1]
     count = shape[0] * shape[1] * shape[2]
     if len(data) - at < count:
-        raise RunnerError(f"{path}: the picture is cut off; copy it again")
+        raise RunnerError(f"{path}: the image is cut off; copy it again")
     pixels = np.frombuffer(data, np.uint8, count, at).reshape(shape)
     return pixels if shape[2] == 3 else pixels[..., 0]
 
@@ -424,7 +422,7 @@ def _by_pil(path: Path) -> Any:
         with Image.open(str(path)) as opened:
             return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except Exception:  # damaged files raise many kinds of errors
-        raise RunnerError(f"{path}: is no picture that Pillow reads, or is damaged") from None
+        raise RunnerError(f"{path}: is no image that Pillow reads, or is damaged") from None
 
 
 class DevicePack:
@@ -467,9 +465,9 @@ class DevicePack:
     def count(self, paths: list[Path]) -> int:
         """Return the number of images; raise RunnerError if the arguments do not fit the pack."""
         if paths and self.manifest["tensors"]:
-            raise RunnerError("the pack contains its pictures; give none")
+            raise RunnerError("the pack contains its images; give none")
         if not paths and not self.manifest["tensors"]:
-            raise RunnerError("give pictures of the model's input size: .npy, .ppm or .pgm")
+            raise RunnerError("give images of the model's input size: .npy, .ppm or .pgm")
         return len(paths or self.manifest["pictures"])
 
     def each(
@@ -527,7 +525,7 @@ def record(pack: DevicePack, asked: argparse.Namespace) -> int:
             writer.add(picture, real, heat, int(chosen))
             _show(f"{len(writer.pictures)} / {total}")
         if not writer.pictures:
-            raise RunnerError(f"none of the {total} pictures can be read; the first: {bad[0][1]}")
+            raise RunnerError(f"none of the {total} images can be read; the first: {bad[0][1]}")
     except BaseException:
         writer.leave()
         raise
@@ -580,7 +578,7 @@ def main() -> int:
     except Exception as error:  # a damaged pack can raise anything
         print(f"error: {type(error).__name__}: {_first(error)}; unpack the zip again", file=sys.stderr)
         return 2
-    print(f"{count} pictures in {asked.output}{os.sep} ({time.monotonic() - start:.1f} s)")
+    print(f"{count} images in {asked.output}{os.sep} ({time.monotonic() - start:.1f} s)")
     return 0
 
 

@@ -137,7 +137,7 @@ def compare_outcomes(
 def _check(reference: Outcome, candidate: Outcome) -> None:
     if reference.sha256 != candidate.sha256:
         raise MetricError(
-            f"{reference.picture} of the reference and {candidate.picture} of the candidate are different pictures; "
+            f"{reference.picture} of the reference and {candidate.picture} of the candidate are different images; "
             "give both the same files"
         )
     counts = len(reference.scores), len(candidate.scores)
@@ -193,7 +193,7 @@ def _compare_maps(
         return ({} if first is None else {"mapped": 0.0}), kept, notes
     grid = common_grid(first, second)
     if grid is None:
-        return {"mapped": 1.0}, kept, ["the models see no common part of the picture"]
+        return {"mapped": 1.0}, kept, ["the models see no common part of the image"]
     a, b = grid.align(first, second, shared=known)
     values = {"mapped": 1.0, **{name: measure(a, b) for name, measure in _SHAPES.items()}}
     values["peak"] = similarity.peak_distance(a, b, grid.spacing)

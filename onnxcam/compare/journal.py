@@ -124,7 +124,7 @@ class Journal(Sequence[ImageComparison]):
         try:
             self._places.setdefault(self._parsed(line)[0], place)
         except ValueError:
-            self.damaged.append(f"'{self.path}': line {number} is damaged; its picture is done again")
+            self.damaged.append(f"'{self.path}': line {number} is damaged; its image is done again")
             return place
         return None
 
@@ -135,7 +135,7 @@ class Journal(Sequence[ImageComparison]):
         if not isinstance(number, int) or number < 0:
             raise ValueError("no number")
         if self._names is not None and (number >= len(self._names) or self._names[number] != pair.picture):
-            raise ValueError("the number of another picture")
+            raise ValueError("the number of another image")
         return number, pair
 
     @property

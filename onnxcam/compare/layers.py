@@ -7,7 +7,7 @@ the score depends on; LayerCAM also suits early layers). One backward pass gives
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -28,6 +28,8 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.io import building
 from onnxcam.metadata.reserved import CHOSEN
+from onnxcam.methods.activation import layercam
+from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer, candidates
 from onnxcam.targets import ClassAim
 from onnxcam.targets.aim import emit_gradients
@@ -52,10 +54,9 @@ class LayerProbe:
             aimed, found = emit_gradients(op, aim, subject.batch, [layer.value for layer in self.layers])
             outputs = {CHOSEN: aimed.outputs[CHOSEN]}
             for number, (layer, gradient) in enumerate(zip(self.layers, found, strict=True)):
-                a = op.Cast(layer.layout.maps(op, layer.dequantised(op)), to=int(ir.DataType.FLOAT))
-                outputs[f"{number}.activation"] = a
+                a = outputs[f"{number}.activation"] = _float32(op, layer, layer.dequantised(op))
                 if gradient is not None:
-                    outputs[f"{number}.map"] = _map(op, layer, gradient, a)
+                    outputs[f"{number}.map"] = _map(MapContext(op, subject.image, layer, aimed), a, gradient)
             set_outputs(op, outputs, replace=True)
         self._class, self._batch = aim.input, subject.batch if isinstance(subject.batch, int) else 1
         self._session = Session(subject.model, observer.provider)
@@ -68,11 +69,33 @@ class LayerProbe:
         return int(found.pop(CHOSEN)[0]), {name: array[0] for name, array in found.items()}
 
 
-def _map(op: Emitter, layer: Layer, gradient: ir.Value, a: ir.Value) -> ir.Value:
-    """LayerCAM: ReLU(Σ_k ReLU(∂_k) A_k)."""
+@dataclass(frozen=True, kw_only=True)
+class _DifferentiatedLayer(MapContext):
+    """The context of a layer whose activation A and gradient are in the graph already, in float32."""
+
+    known_activation: ir.Value
+    known_gradient: ir.Value
+
+    def activation(self) -> ir.Value:
+        """Return A."""
+        return self.known_activation
+
+    def activation_gradient(self) -> ir.Value:
+        """Return the gradient of the score with respect to A."""
+        return self.known_gradient
+
+
+def _map(context: MapContext, a: ir.Value, gradient: ir.Value) -> ir.Value:
+    """Return the LayerCAM map of a layer of activation *a* and of *gradient*, which has the layer's own layout."""
+    op, layer, image, aimed = context.op, context.layer, context.image, context.target
     gradient.shape, gradient.type = layer.value.shape, ir.TensorType(gradient_dtype(layer.value))
-    real = op.Cast(layer.layout.maps(op, layer.dequantised_gradient(op, gradient)), to=int(ir.DataType.FLOAT))
-    return op.Relu(op.ReduceSum(op.Mul(op.Relu(real), a), [1], keepdims=0))
+    g = _float32(op, layer, layer.dequantised_gradient(op, gradient))
+    return layercam(_DifferentiatedLayer(op, image, layer, aimed, known_activation=a, known_gradient=g))
+
+
+def _float32(op: Emitter, layer: Layer, value: ir.Value) -> ir.Value:
+    """Return *value*, of the layout of *layer*, as [N, K, *space] in float32."""
+    return op.Cast(layer.layout.maps(op, value), to=int(ir.DataType.FLOAT))
 
 
 def compare_layers(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
-from onnxcam.metrics.truth import Annotation, Label, Truth
+from onnxcam.metrics.truth import Annotation, Truth
 from onnxcam.targets.classification import class_index
+from onnxcam.targets.notation import Label
 
 __all__ = ["ClassMask", "ImageObjects"]
 
@@ -28,7 +29,7 @@ class ClassMask(NamedTuple):
 class ImageObjects:
     """Annotated objects in one image; ``why`` is the reason if there are none."""
 
-    regions: Mapping[Label, Annotation] = field(default_factory=dict)
+    regions: Mapping[Label | None, Annotation] = field(default_factory=dict)
     why: str = ""
 
     @classmethod

@@ -21,9 +21,9 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
-from onnxcam.files import PathLike
 from onnxcam.graph.io import files_of
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
+from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
 
 __all__ = ["Packed", "pack"]
@@ -97,7 +97,7 @@ def pack(
         pictures, tensors = _prepare(observer, images, folder / "tensors.bin", bad) if images else ([], None)
         for picture in pictures if classes_from else ():
             if picture["sha256"] not in classes:
-                raise RecordingError(f"'{classes_from}' has no picture like {picture['name']}; record it there too")
+                raise RecordingError(f"'{classes_from}' has no image like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
         manifest = {
             "format": device.PACK,
@@ -142,14 +142,14 @@ def _prepare(
             tensor = prepared.tensor[0]
             if tensor.shape != (shape or tensor.shape):
                 raise PreprocessError(
-                    f"{prepared.picture} became a tensor {list(tensor.shape)}, the pictures before it {list(shape)}; "
+                    f"{prepared.picture} became a tensor {list(tensor.shape)}, the images before it {list(shape)}; "
                     "add crop=HxW to the preprocessing"
                 )
             shape = tensor.shape
             file.write(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
             pictures.append(described(prepared))
     if not pictures:
-        raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
+        raise ImageError(f"none of the {len(bad)} images can be read; the first: {bad[0][1]}")
     dtype = tensor.dtype.newbyteorder("<").str
     return pictures, {
         "file": path.name,

@@ -118,7 +118,7 @@ def record(
         try:
             _run(observer, images, writer, choose, None if strict else bad, progress)
             if not writer.pictures:
-                raise ImageError(f"none of the {len(bad)} pictures can be read; the first: {bad[0][1]}")
+                raise ImageError(f"none of the {len(bad)} images can be read; the first: {bad[0][1]}")
         except OnnxcamError as error:
             writer.leave()
             raise type(error)(f"{error}{_kept(writer, len(images))}") from error
@@ -195,7 +195,7 @@ def _chooser(
     def choose(prepared: PreparedImage) -> int:
         if prepared.sha256 not in explained:
             raise RecordingError(
-                f"'{classes_from}' has no picture like {prepared.picture}; give the pictures that it was made of"
+                f"'{classes_from}' has no image like {prepared.picture}; give the images that it was made of"
             )
         return explained[prepared.sha256]
 
@@ -244,7 +244,7 @@ def _run(
 def _kept(writer: RecordingWriter, total: int) -> str:
     """Return the end of an error message: how many images are kept."""
     count = len(writer.pictures)
-    return f"; {count} of {total} pictures are kept in '{writer.folder}': repeat the command to resume" if count else ""
+    return f"; {count} of {total} images are kept in '{writer.folder}': repeat the command to resume" if count else ""
 
 
 def _add(writer: RecordingWriter, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import to_probabilities
+from onnxcam.text import in_message
 
 __all__ = ["Recording"]
 
@@ -139,7 +140,7 @@ class Recording:
 
     def _check_pictures(self) -> None:
         if not self.pictures:
-            raise self._wrong("there is no picture in it")
+            raise self._wrong("there is no image in it")
         for place, one in enumerate(self.pictures):
             if not isinstance(one, dict) or not _is_picture(one):
                 raise self._wrong(
@@ -151,11 +152,11 @@ class Recording:
         areas = (math.prod(one.get("map") or [0]) for one in self.pictures)
         starts = [*itertools.accumulate(areas, initial=0)]
         if len(shapes["scores"]) != 2 or shapes["scores"][0] != count or not shapes["scores"][1]:
-            raise self._wrong(f"there are {count} pictures, but scores {shapes['scores']}; it is [pictures, classes]")
+            raise self._wrong(f"there are {count} images, but scores {shapes['scores']}; it is [pictures, classes]")
         if shapes["classes"] != [count]:
-            raise self._wrong(f"there are {count} pictures, but classes {shapes['classes']}")
+            raise self._wrong(f"there are {count} images, but classes {shapes['classes']}")
         if shapes["maps"] != starts[-1:]:
-            raise self._wrong(f"the maps of all pictures have {starts[-1]} cells, but maps {shapes['maps']}")
+            raise self._wrong(f"the maps of all images have {starts[-1]} cells, but maps {shapes['maps']}")
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise self._wrong(f"there are {len(self.class_names)} labels, but {self.classes} classes")
         self._starts = starts
@@ -215,13 +216,11 @@ def _read(folder: Path) -> dict[str, Any]:
     """Return the content of ``recording.json``, after a check of its seal."""
     where, file = f"recording '{folder}'", folder / DONE
     if paths.kind(folder) != "folder":
-        raise RecordingError(f"recording '{paths.shown(folder)}' does not exist; `onnxcam record` makes one")
+        raise RecordingError(f"recording '{in_message(folder)}' does not exist; `onnxcam record` makes one")
     if paths.kind(file) == "missing":
         if paths.kind(folder / PART) == "file":
             done = max(len(paths.read_bytes(folder / PART, RecordingError, limit=_BYTES).splitlines()) - 1, 0)
-            raise RecordingError(
-                f"{where} is not complete, it ends after {done} pictures; repeat the command to resume"
-            )
+            raise RecordingError(f"{where} is not complete, it ends after {done} images; repeat the command to resume")
         raise RecordingError(f"{where} has no {DONE}; give the folder that `onnxcam record` or run.py wrote")
     data = paths.read_bytes(file, RecordingError, "recording", _BYTES)
     try:

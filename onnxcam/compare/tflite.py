@@ -136,7 +136,7 @@ class Interpreter:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"'{path}' is no TFLite model that runs: {first_line(error)}") from None
-        self._input = self._only(self._interpreter.get_input_details(), 4, "takes", "one picture")
+        self._input = self._only(self._interpreter.get_input_details(), 4, "takes", "one image")
         self._output = self._only(self._interpreter.get_output_details(), 2, "gives", "one vector of class scores")
         self.classes = int(self._output["shape"][-1])
 
@@ -187,7 +187,7 @@ class Interpreter:
             except (ValueError, RuntimeError):
                 wanted = [int(length) for length in self._input["shape"]]
                 raise ImageError(
-                    f"the picture became a tensor {list(tensor.shape)}, but '{self.path}' takes {wanted}; "
+                    f"the image became a tensor {list(tensor.shape)}, but '{self.path}' takes {wanted}; "
                     f"add crop={wanted[1]}x{wanted[2]} to the preprocessing"
                 ) from None
         self._interpreter.set_tensor(index, np.ascontiguousarray(tensor))

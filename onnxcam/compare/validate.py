@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from onnxcam.compare import checks
 from onnxcam.compare.journal import Journal, open_journal
@@ -24,11 +24,10 @@ from onnxcam.media import image as pictures
 from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.numbers import largest_setting, parse_int
+from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 
-__all__ = ["BATCH", "MAX_JOBS", "PathLike", "observing", "validate"]
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
+__all__ = ["BATCH", "MAX_JOBS", "observing", "validate"]
 
 BATCH = 8
 MAX_JOBS = 256
@@ -103,7 +102,7 @@ def validate(
     finally:
         journal.release()
     if not len(journal):
-        raise ImageError(f"none of the {len(names)} pictures could be read; the first: {task.unreadable[0][1]}")
+        raise ImageError(f"none of the {len(names)} images could be read; the first: {task.unreadable[0][1]}")
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
     warnings += checks.preprocessing_warnings(first, second)
     labels = first.class_names or second.class_names
@@ -132,7 +131,7 @@ def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
     once = {os.path.realpath(name): name for name in reversed(found)}
     names = [name for name in dict.fromkeys(found) if once[os.path.realpath(name)] == name]
     twice = len(found) - len(names)
-    return names, [f"{twice} of the {len(found)} pictures are duplicates; each counts once"] if twice else []
+    return names, [f"{twice} of the {len(found)} images are duplicates; each counts once"] if twice else []
 
 
 def observing(side: str, model: ModelLike, **options: Any) -> Observer:
@@ -162,4 +161,4 @@ def _kept(journal: Journal, total: int, directory: PathLike | None) -> str:
     """Return the end of an error message: how many images are kept."""
     if not len(journal) or directory is None:
         return ""
-    return f"; {len(journal)} of {total} pictures are done and kept in '{directory}': repeat the command to resume"
+    return f"; {len(journal)} of {total} images are done and kept in '{directory}': repeat the command to resume"

@@ -112,7 +112,7 @@ class Assembler:
         label = names[index] if is_class and names and index is not None else str(index)
         name = f"class {label!r}" if is_class else f"target {goal.words!r}"
         if self.method.black_box:
-            return f"the map is blank: nowhere does covering the picture lower the score of {name}"
+            return f"the map is blank: nowhere does covering the image lower the score of {name}"
         value, where = self.network.picture, "the input"
         if compiled.layers:
             value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
@@ -132,6 +132,6 @@ class Assembler:
             feeds[goal.aim.input] = np.asarray([index])
         if not gradient_flows(self.network.open(), goal.aim, feeds, value):
             raise GradientError(
-                f"{gradient} is zero everywhere for this picture: the units on the way are saturated or dead; choose "
+                f"{gradient} is zero everywhere for this image: the units on the way are saturated or dead; choose "
                 f"another layer (`onnxcam inspect` lists them) or another {'class' if is_class else 'target'}"
             )

@@ -100,7 +100,7 @@ class CompiledExplanation:
         wrong = chosen if chosen is not None and chosen.shape != (count,) else scores
         if wrong is not None and (wrong is chosen or wrong.size != count):
             raise ModelError(
-                f"the model gives scores {list(wrong.shape)} for {count} pictures, other axes than it declares; "
+                f"the model gives scores {list(wrong.shape)} for {count} images, other axes than it declares; "
                 "correct its declared outputs"
             )
 

@@ -15,7 +15,7 @@ from onnxcam.errors import MethodError, ModelError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.options import FixedArguments, Options
-from onnxcam.explainer.request import ExplanationRequest, select_rows
+from onnxcam.explainer.request import Arrays, ExplanationRequest, select_rows
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
 from onnxcam.metadata.reading import Part
@@ -32,10 +32,9 @@ from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.registry import TargetKind
 
-__all__ = ["BATCH", "Arrays", "Explainer", "Image", "explain"]
+__all__ = ["BATCH", "Explainer", "Image", "explain"]
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
-Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 BATCH = 8
 """The number of images in a run, where the model's batch size is open."""
@@ -279,7 +278,7 @@ class Explainer(FixedArguments):
         wish = parse(self.target if wanted is None else wanted, self.class_names)
         if isinstance(wish, Top) and wish.count > 1:
             raise TargetError(
-                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(picture, target) for them"
+                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(image, target) for them"
             )
         return self.network.resolve(wish, look)
 
@@ -287,7 +286,7 @@ class Explainer(FixedArguments):
         alone = wanted is None or isinstance(wanted, (str, int, np.integer, TargetKind))
         each: list[Any] = [wanted] * count if alone else list(wanted)  # type: ignore[arg-type]
         if len(each) != count:
-            raise TargetError(f"{len(each)} targets for {count} pictures; give one for all, or one each")
+            raise TargetError(f"{len(each)} targets for {count} images; give one for all, or one each")
         return each
 
     def _check_class(self, target: Target) -> None:

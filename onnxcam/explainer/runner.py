@@ -197,7 +197,7 @@ class Runner:
         found = self._pictures[name]
         if found.shape[1:] != like.shape:
             raise MethodError(
-                f"{name} of {self.method.id} became tensors {found.shape[1:]}, but the picture one of {like.shape}; "
-                "give pictures of its size, or add crop=HxW to the preprocessing"
+                f"{name} of {self.method.id} became tensors {found.shape[1:]}, but the image one of {like.shape}; "
+                "give images of its size, or add crop=HxW to the preprocessing"
             )
         return found.astype(like.dtype)

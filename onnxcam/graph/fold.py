@@ -78,7 +78,7 @@ def cancel(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str
     """
     if op_type != "ReduceMean" or len(inputs) < 2 or not attributes.get("keepdims", 1) or inputs[0] is None:
         return None
-    node, axes = inputs[0].producer(), None if inputs[1] is None else constant(inputs[1])
+    node, axes = inputs[0].producer(), constant(inputs[1])
     if node is None or node.op_type != "Expand" or axes is None:
         return None
     x, y = node.inputs[0], inputs[0]
@@ -89,8 +89,10 @@ def cancel(op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str
     return x if kept and all(x.shape[int(axis)] == 1 for axis in axes) else None
 
 
-def constant(x: ir.Value) -> np.ndarray | None:
-    """Return the value of *x* if it is known before the model runs, else None."""
+def constant(x: ir.Value | None) -> np.ndarray | None:
+    """Return the value of *x* if it is known before the model runs; None if not, and for an input that is left out."""
+    if x is None:
+        return None
     if x.const_value is not None and not x.is_graph_input():
         return x.const_value.numpy()
     node = x.producer()

@@ -1,1 +1,1 @@
-"""Pictures and volumes: files, arrays, and heat maps over them."""
+"""Images and volumes: files, arrays, and heat maps over them."""

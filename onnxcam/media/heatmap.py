@@ -15,8 +15,8 @@ from onnxcam.media.frame import Frame
 __all__ = [
     "COLORMAPS",
     "Colour",
-    "Corners",
     "Map",
+    "PixelBox",
     "box",
     "boxes",
     "colorize",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Map = NDArray[np.float32]
-Corners: TypeAlias = tuple[int, int, int, int]
+PixelBox: TypeAlias = tuple[int, int, int, int]
 Colour: TypeAlias = tuple[int, int, int]
 
 COLORMAPS = ("jet", "turbo", "viridis", "inferno", "hot", "gray")
@@ -123,7 +123,7 @@ def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str 
     return np.concatenate(tiles, axis=1)
 
 
-def box(heat: Map, threshold: float = 0.15) -> Corners | None:
+def box(heat: Map, threshold: float = 0.15) -> PixelBox | None:
     """Return the box (x1, y1, x2, y2) around the largest connected part above *threshold* of the maximum.
 
     x2 and y2 are one past the last pixel. None if the map is zero. The CAM papers locate objects in this way
@@ -132,7 +132,7 @@ def box(heat: Map, threshold: float = 0.15) -> Corners | None:
     return next(iter(boxes(heat, threshold)), None)
 
 
-def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[Corners]:
+def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[PixelBox]:
     """Return the boxes around all connected parts above *threshold* of the maximum, the largest part first.
 
     Parts smaller than *least*, a share of the image's area, are left out.

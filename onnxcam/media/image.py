@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,22 @@ from onnxcam.media import image_headers
 from onnxcam.media.image_files import SUFFIXES, files
 from onnxcam.stderr import silence
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "decode", "each", "files", "load", "read", "read_hashed", "write"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "RgbImage",
+    "decode",
+    "each",
+    "files",
+    "load",
+    "read",
+    "read_hashed",
+    "write",
+]
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""An image in memory: uint8 [H, W, 3], RGB."""
 
 MAX_PIXELS = 2**28
 """Images with more pixels are refused before decoding: a file of a few kilobytes can decode to gigabytes."""
@@ -44,7 +59,7 @@ def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if not isinstance(source, str | os.PathLike):
-        raise ImageError(f"a picture cannot be a {type(source).__name__}; {_ACCEPTED}")
+        raise ImageError(f"an image cannot be a {type(source).__name__}; {_ACCEPTED}")
     path = Path(source)
     return decode(load(path), path)
 
@@ -63,7 +78,7 @@ def each(source: Any) -> Iterator[NDArray[np.uint8]]:
         inside = [path for path in sorted(paths.entries(source)) if paths.kind(path) == "file"]
         found = [path for path in inside if cv2.haveImageReader(path)]
         if not found:
-            raise ImageError(f"{source}: the folder has no picture that can be read; give one with .png or .jpg files")
+            raise ImageError(f"{source}: the folder has no image that can be read; give one with .png or .jpg files")
         yield from map(read, found)
     elif source is not None:
         yield read(source)
@@ -88,25 +103,25 @@ def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
     except cv2.error:
         done = False
     if not done:
-        raise OutputError(f"{path}: no picture can be written as '{path.suffix}'; use .png or .jpg")
+        raise OutputError(f"{path}: no image can be written as '{path.suffix}'; use .png or .jpg")
     writing.write(path, data.tobytes(), overwrite=True)
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype != np.uint8 or array.size == 0:
-        raise ImageError(f"the picture is an array of {array.dtype} with shape {array.shape}; {_ACCEPTED}")
+        raise ImageError(f"the image is an array of {array.dtype} with shape {array.shape}; {_ACCEPTED}")
     if array.ndim == 2:
         return np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] != 3:
-        raise ImageError(f"the picture is an array with shape {array.shape}; {_ACCEPTED}")
+        raise ImageError(f"the image is an array with shape {array.shape}; {_ACCEPTED}")
     return array
 
 
 def load(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of an image file, for `decode`; ImageError if it cannot be read."""
-    data = paths.read_bytes(path, ImageError, "picture", MAX_BYTES)
+    data = paths.read_bytes(path, ImageError, "image", MAX_BYTES)
     if not data:
-        raise ImageError(f"{path}: the file is empty; copy the picture again")
+        raise ImageError(f"{path}: the file is empty; copy the image again")
     return data
 
 
@@ -118,7 +133,7 @@ def decode(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         with silence():
             return _decode(data, path)
     except MemoryError:
-        raise ImageError(f"{path}: not enough memory to unpack the picture; scale it down first") from None
+        raise ImageError(f"{path}: not enough memory to unpack the image; scale it down first") from None
 
 
 def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
@@ -141,7 +156,7 @@ def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
             raise ImageError(_too_large(path)) from error
         picture = None
     if picture is None:
-        raise ImageError(f"{path}: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG again")
+        raise ImageError(f"{path}: is not an image that OpenCV reads, or is damaged; save it as PNG or JPEG again")
     return np.asarray(picture)
 
 
@@ -150,15 +165,15 @@ def _check_size(data: bytes, path: Path) -> None:
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise ImageError(_too_large(path, f" of {size[0]} x {size[1]} pixels"))
     if image_headers.is_png(data) and b"IEND" not in data[-64:]:
-        raise ImageError(f"{path}: the PNG file is cut off; copy the picture again")
+        raise ImageError(f"{path}: the PNG file is cut off; copy the image again")
 
 
 def _too_large(path: Path, size: str = "") -> str:
-    return f"{path}: a picture{size} is above the limit of {MAX_PIXELS} pixels (2^28); scale it down first"
+    return f"{path}: an image{size} is above the limit of {MAX_PIXELS} pixels (2^28); scale it down first"
 
 
 def _to_uint8(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit pictures by their full range; floats reach up to 1, or to their own maximum if larger."""
+    """Scale 16-bit images by their full range; floats reach up to 1, or to their own maximum if larger."""
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype == np.uint16:
@@ -175,14 +190,14 @@ def _to_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _over_white(bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay a picture with straight (not premultiplied) alpha over white; [H, W, 4] BGRA → [H, W, 3] RGB."""
+    """Lay an image with straight (not premultiplied) alpha over white; [H, W, 4] BGRA → [H, W, 3] RGB."""
     alpha = bgra[..., 3:].astype(np.uint16)
     blend = bgra[..., 2::-1] * alpha + 255 * (255 - alpha)
     return ((blend.astype(np.uint32) + 127) // 255).astype(np.uint8)
 
 
 def _orientation(data: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8, of a picture whose transparency kept OpenCV from turning it."""
+    """Return the EXIF orientation, 1 to 8, of an image whose transparency kept OpenCV from turning it."""
     import cv2
 
     if not hasattr(cv2, "imdecodeWithMetadata"):  # new in OpenCV 4.12

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from onnxcam import paths
 from onnxcam.errors import ImageError
-from onnxcam.paths import shown
+from onnxcam.text import in_message
 
 __all__ = ["MAX_DEPTH", "MAX_FILES", "SUFFIXES", "files"]
 
@@ -23,7 +23,7 @@ MAX_FILES = 2**22
 MAX_DEPTH = 16
 """The largest depth of lists that name lists."""
 
-_Key: TypeAlias = "tuple[str, str]"
+_ListKey: TypeAlias = "tuple[str, str]"
 
 
 def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -39,19 +39,19 @@ def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     Example:
         >>> files(["photos", "more/*.png", "@list"])
     """
-    finder = _Finder()
+    finder = _SourceResolver()
     found = _joined((finder.named(os.fspath(source)) for source in sources), "the names together")
     if not found:
-        raise ImageError("no picture is named; give files, a folder, a pattern or a list that names some")
+        raise ImageError("no image is named; give files, a folder, a pattern or a list that names some")
     return found
 
 
-class _Finder:
+class _SourceResolver:
     """Resolves sources; reads each list once."""
 
     def __init__(self) -> None:
-        self._read: dict[_Key, list[str]] = {}
-        self._open: list[_Key] = []
+        self._read: dict[_ListKey, list[str]] = {}
+        self._open: list[_ListKey] = []
 
     def named(self, source: str, beside: Path | None = None) -> list[str]:
         if source.startswith("@") and paths.kind(source) == "missing":
@@ -63,27 +63,29 @@ class _Finder:
         if kind == "folder":
             return _in_folder(path)
         if kind == "special":
-            paths.check_file(path, ImageError, "picture or list")
+            paths.check_file(path, ImageError, "image or list")
         if kind == "file":
             return self._listed(path) if path.suffix.lower() == ".txt" else [str(path)]
         found = _joined(([name] for name in _matches(str(path))), source) if glob.has_magic(str(path)) else []
         if not found and beside is None:
             what = "no file is called like this" if glob.has_magic(source) else "no such file or folder"
-            raise ImageError(f"{shown(source)}: {what}; check the name")
+            raise ImageError(f"{in_message(source)}: {what}; check the name")
         return sorted(found) or [source]  # one wrong name in a list is reported when it is read
 
     def _listed(self, path: Path) -> list[str]:
-        paths.check_file(path, ImageError, "list of pictures")
+        paths.check_file(path, ImageError, "list of images")
         key = os.path.realpath(path), os.path.realpath(path.parent)
         if key in self._open:
-            raise ImageError(f"{shown(path)}: the list names itself, or a list that names it; take that line out")
+            raise ImageError(f"{in_message(path)}: the list names itself, or a list that names it; take that line out")
         if len(self._open) == MAX_DEPTH:
-            raise ImageError(f"{shown(path)}: lists name lists more than {MAX_DEPTH} deep; put the names into one list")
+            raise ImageError(
+                f"{in_message(path)}: lists name lists more than {MAX_DEPTH} deep; put the names into one list"
+            )
         if key not in self._read:
             self._open.append(key)
-            text = paths.read_text(path, ImageError, "list of pictures")
+            text = paths.read_text(path, ImageError, "list of images")
             if "\0" in text:
-                raise ImageError(f"{shown(path)}: is no list of pictures, which is text with a file name a line")
+                raise ImageError(f"{in_message(path)}: is no list of images, which is text with a file name a line")
             lines = text.splitlines()
             named = (self.named(line.strip(), path.parent) for line in lines if line.strip())
             self._read[key] = _joined(named, path)
@@ -95,7 +97,7 @@ def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[s
     found: list[str] = []
     for part in parts:
         if len(found) + len(part) > MAX_FILES:
-            raise ImageError(f"{shown(where)}: more than {MAX_FILES} pictures are named; name fewer at a time")
+            raise ImageError(f"{in_message(where)}: more than {MAX_FILES} images are named; name fewer at a time")
         found += part
     return found
 
@@ -105,7 +107,7 @@ def _in_folder(folder: Path) -> list[str]:
     found = sorted(_joined(named, folder))
     if not found:
         raise ImageError(
-            f"{shown(folder)}: the folder has no picture; there is no file in it that ends with .png or .jpg"
+            f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg"
         )
     return found
 

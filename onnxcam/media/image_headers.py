@@ -7,12 +7,12 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
-__all__ = ["Size", "is_jpeg", "is_png", "png_chunks", "size"]
+__all__ = ["WidthHeight", "is_jpeg", "is_png", "png_chunks", "size"]
 
-Size = tuple[int, int]
+WidthHeight = tuple[int, int]
 
 
-def size(data: bytes) -> Size | None:
+def size(data: bytes) -> WidthHeight | None:
     """Return (width, height) from the header; None for an unknown format."""
     for magic, read in _READERS.items():
         if data.startswith(magic):
@@ -41,12 +41,12 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def _png(data: bytes) -> Size | None:
+def _png(data: bytes) -> WidthHeight | None:
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
 
-def _jpeg(data: bytes) -> Size | None:
+def _jpeg(data: bytes) -> WidthHeight | None:
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
@@ -57,12 +57,12 @@ def _jpeg(data: bytes) -> Size | None:
     return None
 
 
-def _gif(data: bytes) -> Size | None:
+def _gif(data: bytes) -> WidthHeight | None:
     width, height = struct.unpack_from("<HH", data, 6)
     return width, height
 
 
-def _bmp(data: bytes) -> Size | None:
+def _bmp(data: bytes) -> WidthHeight | None:
     if struct.unpack_from("<I", data, 14)[0] == 12:  # OS/2's
         width, height = struct.unpack_from("<HH", data, 18)
     else:
@@ -70,7 +70,7 @@ def _bmp(data: bytes) -> Size | None:
     return abs(width), abs(height)  # rows from the top have a negative height
 
 
-def _webp(data: bytes) -> Size | None:
+def _webp(data: bytes) -> WidthHeight | None:
     kind = data[12:16]
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -81,7 +81,7 @@ def _webp(data: bytes) -> Size | None:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _tiff(data: bytes) -> Size | None:
+def _tiff(data: bytes) -> WidthHeight | None:
     """Read tags 256 and 257 of the first directory; None for BigTIFF, which OpenCV checks."""
     order = "<" if data[:2] == b"II" else ">"
     magic, start = struct.unpack_from(order + "HI", data, 2)
@@ -94,7 +94,7 @@ def _tiff(data: bytes) -> Size | None:
     return (found[256], found[257]) if 256 in found and 257 in found else None
 
 
-def _pnm(data: bytes) -> Size | None:
+def _pnm(data: bytes) -> WidthHeight | None:
     found = re.match(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,19})(?:\s|#[^\n]*\n)+(\d{1,19})", data[:4096])
     return (int(found[1]), int(found[2])) if found else None
 

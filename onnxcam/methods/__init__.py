@@ -9,9 +9,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from onnxcam._moved import renamed
 from onnxcam.methods import activation as _activation  # registers its methods, as the other families do
 from onnxcam.methods import attention as _attention
 from onnxcam.methods import composite as _composite
@@ -46,7 +43,3 @@ __all__ = [
 
 del _activation, _attention, _composite, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling
 del _superpixels
-
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

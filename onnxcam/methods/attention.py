@@ -117,7 +117,7 @@ def attention_blocks(context: MapContext) -> list[AttentionBlock]:
     found = list(_attention_groups(context, tokens, active))
     if not found or not found[-1].behind:
         raise MethodError(
-            "legrad needs a transformer in which all tokens attend to each other; between the picture and the scores "
+            "legrad needs a transformer in which all tokens attend to each other; between the image and the scores "
             "there is no Softmax of shape [N, heads, tokens, tokens]; use --method gradcam"
         )
     ends = [group.behind[-1] for group in found]

@@ -23,7 +23,7 @@ def augmented(x: Array, layout: GridLayout | None, maps: Callable[[Array], Array
     *maps* returns the maps [N, *space] of a batch.
     """
     if layout is None:
-        raise MethodError(f"smooth=aug mirrors pictures, but the model's input {x.shape} has no axes of space")
+        raise MethodError(f"smooth=aug mirrors images, but the model's input {x.shape} has no axes of space")
     total = np.zeros(())
     for mirror, factor in product((False, True), FACTORS):
         changed = as_dtype(factor * x.astype(np.float32, copy=False), x.dtype)

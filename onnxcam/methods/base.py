@@ -10,12 +10,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam._moved import renamed
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
 
 __all__ = [
@@ -49,7 +48,7 @@ Run: TypeAlias = Callable[..., NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Method:
+class _MethodEntry:
     """What the registry says of every method."""
 
     id: str
@@ -66,7 +65,7 @@ class _Method:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GraphMethod(_Method):
+class GraphMethod(_MethodEntry):
     """A method whose map one graph computes, in one pass: ``emit(context, **settings)`` emits the map."""
 
     emit: Emit
@@ -102,7 +101,7 @@ class GraphMethod(_Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcedureMethod(_Method):
+class ProcedureMethod(_MethodEntry):
     """A method that runs the model many times: ``run(queries, **settings)`` returns the map of one image.
 
     ``emit(context)`` emits what it needs of each pass; without, the method is a black-box one, which needs scores only.
@@ -255,7 +254,3 @@ def offering_black_boxes() -> Iterator[None]:
             f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
             "all that apply)"
         ) from error
-
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

@@ -71,7 +71,7 @@ def _nearest(context: MapContext, count: int) -> ir.Value:
 
 @method("refinecam", at_layer=True, summed=True)
 def refinecam(context: MapContext, stages: int = 4, base: Base = "gradcam++") -> ir.Value:
-    """M = Π_l U(N(ReLU L_l)), L_l the map of *base* at the end of each stage, N: to [0, 1], U: to the picture's size.
+    """M = Π_l U(N(ReLU L_l)), L_l the map of *base* at the end of each stage, N: to [0, 1], U: to the image's size.
 
     Domeniconi et al., How to Evaluate and Refine your CAM, 2605.14641. A stage is the part of the network
     between two changes of resolution; the last of the *stages* ends with the layer, the others with their last block.

@@ -49,7 +49,7 @@ def explanation_graph(
     image, op = prepared.differentiable(), Emitter(prepared.model.graph)
     if prepared.explained is not prepared.image and (method.at_layer or method.uses_layer or not method.in_graph):
         raise MethodError(
-            f"{method.id} makes maps of pictures; what the input {prepared.explained.name!r} contributes "
+            f"{method.id} makes maps of images; what the input {prepared.explained.name!r} contributes "
             "say --method gradient-x-input and --method gradient"
         )
     target = aim.emit(op, prepared.batch)

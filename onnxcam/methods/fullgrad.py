@@ -38,7 +38,7 @@ def fullgrad(context: MapContext) -> ir.Value:
     layout = picture_layout(image)
     if layout is None or image.dtype is None or not image.dtype.is_floating_point():
         raise MethodError(
-            f"fullgrad needs a picture of floating point; input {image.name!r} is {image.dtype} {image.shape}; "
+            f"fullgrad needs an image of floating point; input {image.name!r} is {image.dtype} {image.shape}; "
             "use --method gradcam"
         )
     biases = list(_biases(op, image))

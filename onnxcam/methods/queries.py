@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam._moved import renamed
 from onnxcam.errors import EngineError, MethodError
 from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.progress import Progress, quiet
@@ -32,7 +31,7 @@ class ModelQueries(ABC):
     Attributes:
         picture: The image's tensor in the model's dtype.
         outputs: The outputs of the explanation graph for it by name, [1, …] each.
-        layout: The layout of [1, *picture]; None where it is no picture.
+        layout: The layout of [1, *picture]; None where it is no image.
         layer_layout: The layout of the layer; None for methods that use none.
         batch_size: The number of samples in a pass.
         progress: Wraps the samples and their number.
@@ -135,7 +134,7 @@ class ModelQueries(ABC):
     def _layout(self) -> GridLayout:
         if self.layout is None:
             raise MethodError(
-                f"this method covers parts of a picture, but the model's input {self.picture.shape} has no axes of "
+                f"this method covers parts of an image, but the model's input {self.picture.shape} has no axes of "
                 "space; use --method gradient"
             )
         return self.layout
@@ -167,7 +166,3 @@ def _gaussian(length: int, share: float) -> Array:
     folded = np.zeros((length, length))
     np.add.at(folded, np.clip(np.arange(-length, 2 * length), 0, length - 1), weights)
     return (folded / folded.sum(0)).astype(np.float32)
-
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

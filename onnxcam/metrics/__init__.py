@@ -4,9 +4,6 @@ One file per group of metrics: `localisation`, `faithfulness`, `road`, `robustne
 a registered function over arrays; `evaluate` applies the metrics to methods and images.
 """
 
-from typing import TYPE_CHECKING
-
-from onnxcam._moved import renamed
 from onnxcam.metrics import complexity, faithfulness, localisation, road, robustness
 from onnxcam.metrics.base import METRICS, Curve, Metric
 from onnxcam.metrics.evaluation import evaluate
@@ -32,6 +29,3 @@ __all__ = [
     "road",
     "robustness",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

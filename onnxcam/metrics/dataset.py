@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,13 @@ from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
-from onnxcam.metrics.truth import Annotation, Label, Truth
+from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.paths import PathLike
 from onnxcam.targets import Target
 from onnxcam.targets.classification import class_index
+from onnxcam.targets.notation import Label
 
-__all__ = ["Dataset", "Item", "LoadedItem", "PathLike"]
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
+__all__ = ["Dataset", "Item", "LoadedItem"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Item:
     image: PathLike
     target: int
     label: str | None  # name of the class, if known
-    keys: tuple[Label, ...]  # labels of the class in the ground truth
+    keys: tuple[Label | None, ...]  # labels of the class in the ground truth
 
 
 @dataclass(frozen=True)
@@ -85,21 +84,21 @@ class Dataset:
         self.classes = network.class_count
         images = tuple(dict.fromkeys(images))
         if not images:
-            raise ImageError("no picture to evaluate on; name some")
+            raise ImageError("no image to evaluate on; name some")
         if batch_size < 1:
             raise MetricError(f"the batch size is at least 1, not {batch_size}")
         if truth is not None and truth.single and len(images) > 1:
-            raise TruthError(f"one mask, '{truth.path}', for {len(images)} pictures; give a folder of masks")
+            raise TruthError(f"one mask, '{truth.path}', for {len(images)} images; give a folder of masks")
         found = [(image, index, keys) for image in images for index, keys in self._classes(image).items()]
         self.items = [
             Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
         ]
 
-    def _classes(self, image: PathLike) -> dict[int, tuple[Label, ...]]:
+    def _classes(self, image: PathLike) -> dict[int, tuple[Label | None, ...]]:
         """Return the classes to explain in *image*, and the labels of each in the ground truth."""
         picture = pictures.read(image)
         regions = {} if self.truth is None else self.truth.regions(image, picture.shape[:2])
-        named: dict[int, tuple[Label, ...]] = {}
+        named: dict[int, tuple[Label | None, ...]] = {}
         for label in (label for label in regions if label is not None):
             index = class_index(label, self.classes, self.network.class_names)
             named[index] = (*named.get(index, ()), label)  # a class may have several names
@@ -110,7 +109,7 @@ class Dataset:
             there = ", ".join(self._name(i) or str(i) for i in named)
             raise TruthError(
                 f"{os.fspath(image)}: the truth has no object of class {self._name(index) or index!r}, there are "
-                f"{there}; leave the picture or the target out"
+                f"{there}; leave the image or the target out"
             )
         return {index: named.get(index, (None,))}
 

@@ -10,12 +10,13 @@ from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.metrics.base import Case, Curve, Metric
-from onnxcam.metrics.dataset import Dataset, Item, PathLike
+from onnxcam.metrics.dataset import Dataset, Item
 from onnxcam.metrics.lookup import Settings, choose, choose_methods, sort_settings
 from onnxcam.metrics.map_sources import BASELINES, MapSource, baseline, of_method
 from onnxcam.metrics.results import Evaluation, Measurement
 from onnxcam.metrics.sanity import Check, CheckContext, require
 from onnxcam.metrics.truth import Truth
+from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets import Target

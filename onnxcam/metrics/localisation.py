@@ -8,10 +8,9 @@ import numpy as np
 
 from onnxcam.media import heatmap
 from onnxcam.metrics.base import Array, Case, metric
+from onnxcam.targets.notation import Corners
 
-__all__ = ["Box", "box_error", "box_iou", "energy_pointing", "pointing_game"]
-
-Box = tuple[float, float, float, float]
+__all__ = ["box_error", "box_iou", "energy_pointing", "pointing_game"]
 
 
 def _on_mask(case: Case) -> tuple[Array, Array]:
@@ -19,7 +18,7 @@ def _on_mask(case: Case) -> tuple[Array, Array]:
     return case.shown, case.truth.mask
 
 
-def _on_boxes(case: Case) -> tuple[Array, Sequence[Box]]:
+def _on_boxes(case: Case) -> tuple[Array, Sequence[Corners]]:
     assert case.truth is not None
     return case.shown, case.truth.boxes
 
@@ -68,7 +67,7 @@ def energy_pointing(heat: Array, mask: Array) -> float:
 
 
 @metric("box-iou", higher=True, takes=_on_boxes, needs_truth=True)
-def box_iou(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15) -> float:
+def box_iou(heat: Array, boxes: Sequence[Corners], *, threshold: float = 0.15) -> float:
     """IoU = |B ∩ T| / |B ∪ T|; B is the box of the map, T the best matching ground-truth box.
 
     Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150, section 3.2: B surrounds
@@ -89,7 +88,7 @@ def box_iou(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15) -> fl
 
 
 @metric("box-error", higher=False, takes=_on_boxes, needs_truth=True)
-def box_error(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15, overlap: float = 0.5) -> float:
+def box_error(heat: Array, boxes: Sequence[Corners], *, threshold: float = 0.15, overlap: float = 0.5) -> float:
     """0 if the box of the map has IoU > *overlap* with a ground-truth box, else 1.
 
     The localisation error of ILSVRC (1409.0575), as Zhou et al., 1512.04150, measure CAM with it. Only the
@@ -102,11 +101,11 @@ def box_error(heat: Array, boxes: Sequence[Box], *, threshold: float = 0.15, ove
     return float(box_iou(heat, boxes, threshold=threshold) <= overlap)
 
 
-def _iou(a: Box, b: Box) -> float:
+def _iou(a: Corners, b: Corners) -> float:
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(width, 0) * max(height, 0)
     return float(both / (_area(a) + _area(b) - both))
 
 
-def _area(box: Box) -> float:
+def _area(box: Corners) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])

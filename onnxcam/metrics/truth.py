@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,10 @@ from onnxcam.errors import TruthError
 from onnxcam.media import image as pictures
 from onnxcam.media import image_headers
 from onnxcam.numbers import parse_float
-from onnxcam.paths import shown
+from onnxcam.targets.notation import Corners, Label
+from onnxcam.text import in_message
 
-__all__ = ["MASK_VALUES", "VOID", "Annotation", "Box", "Label", "Truth"]
-
-Box: TypeAlias = tuple[float, float, float, float]
-Label: TypeAlias = "int | str | None"
-"""Class of an object: index, name, or None if unknown."""
+__all__ = ["MASK_VALUES", "VOID", "Annotation", "Truth"]
 
 MASK_VALUES = ("object", "class", "class+1")
 VOID = 255
@@ -38,7 +35,7 @@ class Annotation:
     """Objects of one class in one image: a mask bool [H, W], and boxes (x1, y1, x2, y2) in pixels."""
 
     mask: NDArray[np.bool_]
-    boxes: tuple[Box, ...]
+    boxes: tuple[Corners, ...]
 
 
 class Truth:
@@ -67,7 +64,7 @@ class Truth:
         self._kind = paths.kind(self.path)
         if self._kind == "missing":
             raise TruthError(
-                f"truth '{shown(self.path)}' does not exist; give a folder of masks, or a JSON file of boxes"
+                f"truth '{in_message(self.path)}' does not exist; give a folder of masks, or a JSON file of boxes"
             )
         if self._kind == "special":
             paths.check_file(self.path, TruthError, "truth")
@@ -78,11 +75,11 @@ class Truth:
 
     @property
     def single(self) -> bool:
-        """Whether there is one mask, which is of one picture."""
+        """Whether there is one mask, which is of one image."""
         return self._boxes is None and self._kind == "file"
 
-    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label, Annotation]:
-        """Return the objects of each class in *picture*, an image of *size* (H, W)."""
+    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label | None, Annotation]:
+        """Return the objects of each class in *picture*, an image of *size* (H, W); None is an unknown class."""
         if self._boxes is not None:
             return _of_boxes(self._entry(Path(picture)), size, f"{self.path}: {Path(picture).name}")
         path = self._mask(Path(picture))
@@ -96,7 +93,7 @@ class Truth:
                 if not isinstance(entry, list) or not entry:
                     raise TruthError(f"{self.path}: {key} has no list of objects; it is {_FORMS}")
                 return entry
-        raise TruthError(f"{self.path}: no entry for {picture.name}; its keys are names of pictures")
+        raise TruthError(f"{self.path}: no entry for {picture.name}; its keys are names of images")
 
     def _mask(self, picture: Path) -> Path:
         if self._kind == "file":
@@ -116,7 +113,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise TruthError(f"truth '{path}' is no JSON; it is {_FORMS}") from None
     if not isinstance(value, dict):
-        raise TruthError(f"truth '{path}' is no object of pictures; it is {_FORMS}")
+        raise TruthError(f"truth '{path}' is no object of images; it is {_FORMS}")
     return value
 
 
@@ -153,23 +150,23 @@ def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
     return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
 
 
-def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label, Annotation]:
+def _of_mask(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> dict[Label | None, Annotation]:
     if mask.shape != size:
         raise TruthError(
-            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the picture {size[1]} × {size[0]}; "
-            "scale it to the picture's size, without smoothing"
+            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the image {size[1]} × {size[0]}; "
+            "scale it to the image's size, without smoothing"
         )
     if values == "object":
-        found: dict[Label, NDArray[np.bool_]] = {None: mask > 0}
+        found: dict[Label | None, NDArray[np.bool_]] = {None: mask > 0}
     else:
         shift = 1 if values == "class+1" else 0
         found = {int(value) - shift: mask == value for value in np.unique(mask) if value not in (0, VOID)}
     if not found or not any(part.any() for part in found.values()):
-        raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this picture out")
+        raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this image out")
     return {label: Annotation(part, _boxes_around(part)) for label, part in found.items()}
 
 
-def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
+def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Corners, ...]:
     """Return the bounding box of each connected component of *mask*."""
     import cv2
 
@@ -177,8 +174,8 @@ def _boxes_around(mask: NDArray[np.bool_]) -> tuple[Box, ...]:
     return tuple((float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, _ in stats[1:count])
 
 
-def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label, Annotation]:
-    found: dict[Label, list[Box]] = {}
+def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label | None, Annotation]:
+    found: dict[Label | None, list[Corners]] = {}
     for thing in entry:
         labelled = isinstance(thing, Mapping)
         label = thing.get("label") if labelled else None
@@ -188,28 +185,28 @@ def _of_boxes(entry: list[Any], size: tuple[int, int], where: str) -> dict[Label
     return {label: Annotation(_filled(boxes, size), tuple(boxes)) for label, boxes in found.items()}
 
 
-def _box(value: Any, size: tuple[int, int], where: str) -> Box:
+def _box(value: Any, size: tuple[int, int], where: str) -> Corners:
     box = _corners(value)
     if box is None:
-        raise TruthError(f"{where}: {shown(repr(value))} is no box [x1, y1, x2, y2]")
+        raise TruthError(f"{where}: {in_message(repr(value))} is no box [x1, y1, x2, y2]")
     x1, y1, x2, y2 = box
     if x2 <= x1 or y2 <= y1:
         raise TruthError(f"{where}: box {value} is empty: x2 must be above x1, and y2 above y1")
     if x1 < 0 or y1 < 0 or x2 > size[1] or y2 > size[0]:
         raise TruthError(
-            f"{where}: box {value} reaches out of the picture of {size[1]} × {size[0]} pixels; was the picture scaled?"
+            f"{where}: box {value} reaches out of the image of {size[1]} × {size[0]} pixels; was the image scaled?"
         )
     return box
 
 
-def _corners(value: Any) -> Box | None:
+def _corners(value: Any) -> Corners | None:
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(each, int | float) for each in value):
         return None
     x1, y1, x2, y2 = map(parse_float, value)
     return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
 
 
-def _filled(boxes: list[Box], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _filled(boxes: list[Corners], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the mask of pixels whose centre lies in one of *boxes*; a box without any marks its nearest pixel."""
     mask = np.zeros(size, bool)
     for x1, y1, x2, y2 in boxes:

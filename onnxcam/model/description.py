@@ -127,7 +127,7 @@ class ModelDescription:
         scores = self.task.scores
         if len(outputs[scores.output]) != len(classes):
             raise ModelError(
-                f"output {scores.output!r} has {len(outputs[scores.output])} rows for {len(classes)} pictures; "
+                f"output {scores.output!r} has {len(outputs[scores.output])} rows for {len(classes)} images; "
                 "export the model with an open batch"
             )
         rows = zip(outputs[scores.output], classes, strict=True)

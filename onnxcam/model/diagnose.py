@@ -17,7 +17,7 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, emit_gradients
 
-__all__ = ["Feeds", "GradientProbe", "Gradients", "choose_layer", "gradient_flows", "why_not_finite"]
+__all__ = ["Feeds", "GradientProbe", "GradientSession", "choose_layer", "gradient_flows", "why_not_finite"]
 
 _OPEN = 224  # the height and width of a random image where the model's are open
 
@@ -48,7 +48,7 @@ class GradientProbe:
             graph = prepared.model.graph
             layers = candidates(graph, prepared.image, aim.locate(graph), STANDARD)
         self.layers = layers
-        self._gradients = Gradients(prepared, aim, [layer.tensor for layer in layers])
+        self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in layers])
 
     def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
         """Return for each layer the share of its cells, those in *region*, where the gradient is not zero."""
@@ -60,7 +60,7 @@ class GradientProbe:
         return widest(self.layers, self.shares(feeds, region))
 
 
-class Gradients:
+class GradientSession:
     """The gradients of *aim*'s score at the tensors *wanted*, on the CPU."""
 
     def __init__(self, prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> None:
@@ -90,7 +90,7 @@ def _gradients(prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> tupl
 
 def gradient_flows(prepared: PreparedModel, aim: Aim, feeds: Feeds, wanted: str) -> bool:
     """Return whether the gradient of *aim*'s score at the tensor *wanted* is not zero everywhere, for one image."""
-    (found,) = Gradients(prepared, aim, [wanted])(feeds)
+    (found,) = GradientSession(prepared, aim, [wanted])(feeds)
     return found is not None and bool(np.abs(found).max(initial=0) > 0)
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnxcam.errors import ModelError, nearest
 from onnxcam.media import numpy_files
 from onnxcam.media.image import SUFFIXES
-from onnxcam.paths import shown
 from onnxcam.structure.layout import picture_layout
+from onnxcam.text import in_message
 
 __all__ = ["InputValue", "missing", "read"]
 
@@ -39,7 +39,7 @@ def read(
     by_name = {value.name or "": value for value in inputs}
     for name in given:
         if name not in by_name:
-            there = ", ".join(by_name) or "none beside the picture"
+            there = ", ".join(by_name) or "none beside the image"
             raise ModelError(f"the model has no other input {name!r}; there is {there}.{nearest(name, by_name)}")
     return {name: _one(by_name[name], value, vocabulary.get(name), prepare) for name, value in given.items()}
 
@@ -50,8 +50,8 @@ def missing(given: Mapping[str, Any], inputs: Sequence[ir.Value]) -> None:
         if value.name not in given:
             raise ModelError(
                 f"the model has {1 + len(inputs)} inputs and takes {value.name!r} {value.shape} "
-                f"({str(value.dtype).lower()}) beside the picture; "
-                f"give it with --input {value.name}=…: words, numbers, an .npy file or a picture"
+                f"({str(value.dtype).lower()}) beside the image; "
+                f"give it with --input {value.name}=…: words, numbers, an .npy file or an image"
             )
 
 
@@ -112,8 +112,8 @@ def _numbers(value: ir.Value, text: str) -> NDArray[Any]:
         return _of_numbers(value, json.loads(text if text.lstrip().startswith("[") else f"[{text}]"))
     except (ValueError, RecursionError):
         raise ModelError(
-            f"--input {value.name}: {shown(text)!r} is neither numbers (1,0,3.5) nor an .npy file nor a picture, and "
-            "the file has no vocabulary of words for it (docs/card.md)"
+            f"--input {value.name}: '{in_message(text)}' is neither numbers (1,0,3.5) nor an .npy file nor an image, "
+            "and the file has no vocabulary of words for it (docs/card.md)"
         ) from None
 
 
@@ -124,7 +124,7 @@ def _of_numbers(value: ir.Value, given: Any) -> NDArray[Any]:
             return array
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ModelError(f"--input {value.name}: the model takes numbers, not {shown(str(given))}")
+    raise ModelError(f"--input {value.name}: the model takes numbers, not {in_message(str(given))}")
 
 
 def _cast(value: ir.Value, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

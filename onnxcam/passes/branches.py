@@ -33,7 +33,7 @@ def take_branches(model: ir.Model, compositions: Compositions) -> bool:
         fold_constants(graph)
         for node in list(graph):
             x = node.inputs[0] if node.op_type == "If" and node.domain == "" and node.graph is graph else None
-            known = None if x is None else constant(x)
+            known = constant(x)
             if known is not None and known.size == 1:
                 _inline(model, graph, node, "then_branch" if known.item() else "else_branch")
                 found = True

@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx import version_converter
 
 from onnxcam.errors import ModelError
+from onnxcam.graph.fold import constant
 from onnxcam.graph.io import call_onnx, give_back_domain
 from onnxcam.text import first_line
 
@@ -77,8 +78,8 @@ def _restore_sampling(raised: ir.Model, model: ir.Model) -> None:
     for node in raised.graph.all_nodes():
         if node.op_type != "Resize" or node.outputs[0].name not in old:
             continue
-        scales = ir.convenience.get_const_tensor(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-        shrinks = scales is not None and bool((scales.numpy() < 1).any())
+        scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        shrinks = scales is not None and bool((scales < 1).any())
         node.attributes["coordinate_transformation_mode"] = ir.AttrString(
             "coordinate_transformation_mode", "asymmetric"
         )

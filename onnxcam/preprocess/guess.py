@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.preprocess.parser import PRESETS
 from onnxcam.preprocess.tensor_spec import TensorSpec
@@ -15,7 +16,7 @@ from onnxcam.preprocess.tensor_spec import TensorSpec
 __all__ = ["guess"]
 
 # Operators between the input and its normalisation that keep the range of the values.
-_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the picture
+_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the image
 _TRANSPARENT |= {"Transpose", "Gather", "Slice", "Pad", "Resize"}
 _SIDE = operators(Trait.MEASURES)  # read the input's shape changing its values
 
@@ -82,24 +83,25 @@ def _only_consumer(value: ir.Value) -> ir.Node | None:
 def _expects_raw(node: ir.Node, value: ir.Value) -> bool | None:
     """Return whether one node of a normalisation expects 0..255; None for any other node."""
     if node.op_type == "BatchNormalization":
-        mean, variance = (_constant(node.inputs[at]) for at in (3, 4))
+        mean, variance = (_numbers(node.inputs[at]) for at in (3, 4))
         if mean is None or variance is None:
             return None
         return bool(np.abs(mean).max() > _BIG or np.sqrt(np.abs(variance)).max() > _BIG)
     if node.op_type not in operators(Trait.ARITHMETIC):
         return None
-    other = _constant(next((each for each in node.inputs if each is not value), None))
+    other = _numbers(next((each for each in node.inputs if each is not value), None))
     if other is None:
         return None
     largest = float(np.abs(other).max())
     return largest < _SMALL if node.op_type == "Mul" else largest > _BIG
 
 
-def _constant(value: ir.Value | None) -> NDArray[np.float64] | None:
-    tensor = None if value is None else ir.convenience.get_const_tensor(value)
-    if tensor is None or tensor.size == 0:
+def _numbers(value: ir.Value | None) -> NDArray[np.float64] | None:
+    """Return a constant as numbers; None where it is unknown, empty or text."""
+    known = constant(value)
+    if known is None or known.size == 0:
         return None
     try:
-        return tensor.numpy().astype(np.float64)
+        return known.astype(np.float64)
     except (TypeError, ValueError):  # strings
         return None

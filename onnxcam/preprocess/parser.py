@@ -10,8 +10,8 @@ from typing import Any, get_args
 import numpy as np
 
 from onnxcam.errors import PreprocessError, nearest
-from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, Layout, TensorSpec, shape_text
-from onnxcam.preprocess.transform import Interpolation, Order, Preprocess, Size
+from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, AxisOrder, TensorSpec, shape_text
+from onnxcam.preprocess.transform import HeightWidth, Interpolation, Order, Preprocess
 
 __all__ = ["PRESETS", "build", "check", "fields_of", "parse"]
 
@@ -118,7 +118,7 @@ def _geometry(fields: dict[str, Any], tensor: TensorSpec) -> dict[str, Any]:
     return fields
 
 
-def _centre(crop: Size, fraction: float) -> dict[str, Any]:
+def _centre(crop: HeightWidth, fraction: float) -> dict[str, Any]:
     """Resize so that *crop* is *fraction* of the short side; resize to the crop if that is not square."""
     if crop[0] != crop[1]:
         return {"resize": crop}
@@ -167,14 +167,14 @@ def _refuse(key: str, value: str, allowed: str) -> PreprocessError:
     return PreprocessError(f"preprocess {key}={value} does not parse; {key} takes {allowed}")
 
 
-def _read_size(key: str, value: str) -> Size:
+def _read_size(key: str, value: str) -> HeightWidth:
     match = re.fullmatch(r"([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?", value)
     if not match:
         raise _refuse(key, value, "a number of pixels such as 224, or HEIGHTxWIDTH such as 480x640")
     return int(match[1]), int(match[2] or match[1])
 
 
-def _read_resize(key: str, value: str) -> int | Size | None:
+def _read_resize(key: str, value: str) -> int | HeightWidth | None:
     if value.lower() == "none":
         return None
     size = _read_size(key, value)
@@ -216,6 +216,6 @@ _KEYS: dict[str, Callable[[str, str], Any]] = {
     "mean": _read_numbers,
     "std": _read_numbers,
     "order": _one_of(*get_args(Order)),
-    "layout": _one_of(*get_args(Layout)),
+    "layout": _one_of(*get_args(AxisOrder)),
     "interpolation": _one_of(*get_args(Interpolation)),
 }

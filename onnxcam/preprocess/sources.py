@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
+from onnxcam.media.image import RgbImage
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.reserved import BAKED, stamp_of
@@ -20,11 +21,11 @@ from onnxcam.preprocess.guess import guess
 from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
 from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
-from onnxcam.preprocess.transform import CallablePreprocess, Picture, Preprocess
+from onnxcam.preprocess.transform import CallablePreprocess, Preprocess
 
 __all__ = ["Spec", "resolve"]
 
-Spec = str | Preprocess | Callable[[Picture], NDArray[Any]]
+Spec = str | Preprocess | Callable[[RgbImage], NDArray[Any]]
 
 _MALFORMED = (
     TypeError,

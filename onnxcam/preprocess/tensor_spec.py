@@ -13,15 +13,15 @@ from onnxcam.graph.quantisation import units
 
 __all__ = [
     "DEFAULT_SIZE",
-    "Dim",
-    "Layout",
+    "AxisLength",
+    "AxisOrder",
     "TensorSpec",
     "layout_of",
     "shape_text",
 ]
 
-Layout = Literal["nchw", "nhwc"]
-Dim = int | str | None
+AxisOrder = Literal["nchw", "nhwc"]
+AxisLength = int | str | None
 
 DEFAULT_SIZE = 224
 """Height and width, in pixels, if neither the preprocessing nor the model gives one."""
@@ -33,8 +33,8 @@ class TensorSpec:
 
     name: str
     dtype: np.dtype
-    shape: tuple[Dim, ...]
-    layout: Layout
+    shape: tuple[AxisLength, ...]
+    layout: AxisOrder
     units: tuple[float, int] | None = None  # scale and zero point of integers, if the graph gives them
 
     @classmethod
@@ -53,16 +53,18 @@ class TensorSpec:
         return spec if known is None else replace(spec, units=known.known)
 
     @classmethod
-    def make(cls, name: str, dtype: np.dtype, shape: tuple[Dim, ...], layout: Layout | None = None) -> TensorSpec:
+    def make(
+        cls, name: str, dtype: np.dtype, shape: tuple[AxisLength, ...], layout: AxisOrder | None = None
+    ) -> TensorSpec:
         """Return a spec; the default layout is that of `layout_of`. Raises PreprocessError."""
         if len(shape) != 4:
             raise PreprocessError(
-                f"input '{name}' {shape_text(shape)} is no picture, which has 4 dims; "
+                f"input '{name}' {shape_text(shape)} is no image, which has 4 dims; "
                 "pass a tensor to `attribute` instead"
             )
         if dtype.kind in "bOSUc":
             raise PreprocessError(
-                f"input '{name}' takes {dtype} elements, a picture has numbers; pass a tensor to `attribute` instead"
+                f"input '{name}' takes {dtype} elements, an image has numbers; pass a tensor to `attribute` instead"
             )
         # Paddle and old exporters write an open dim as -1 or 0.
         shape = tuple(None if isinstance(dim, int) and dim <= 0 else dim for dim in shape)
@@ -75,7 +77,7 @@ class TensorSpec:
         if isinstance(found, int) and found not in (1, 3):
             raise PreprocessError(
                 f"input '{self.name}' {shape_text(self.shape)} has {found} channels in {self.layout} layout, "
-                "a picture has 3 or 1; correct layout=, or pass a tensor to `attribute`"
+                "an image has 3 or 1; correct layout=, or pass a tensor to `attribute`"
             )
         return found if isinstance(found, int) else 3
 
@@ -91,7 +93,7 @@ class TensorSpec:
         return self.dtype.kind not in "iu" or self.units is not None
 
 
-def layout_of(shape: tuple[Dim, ...]) -> Layout:
+def layout_of(shape: tuple[AxisLength, ...]) -> AxisOrder:
     """Return the layout of a 4-D shape.
 
     The channel axis is the one of axes 1 and 3 with length 3, else 1, else 4. If neither has, it is axis 3 if axis 1 is
@@ -103,12 +105,12 @@ def layout_of(shape: tuple[Dim, ...]) -> Layout:
     return "nhwc" if isinstance(shape[1], int) and not isinstance(shape[3], int) else "nchw"
 
 
-def shape_text(shape: tuple[Dim, ...]) -> str:
+def shape_text(shape: tuple[AxisLength, ...]) -> str:
     """Write a shape for messages: ``1x3xHxW``, with ``?`` for a dim without a name."""
     return "x".join("?" if dim is None else str(dim) for dim in shape)
 
 
-def _layout_by_use(value: ir.Value) -> Layout | None:
+def _layout_by_use(value: ir.Value) -> AxisOrder | None:
     """Return nhwc for an input that the model first transposes to nchw; else None."""
     for node in value.consumers():
         perm = node.attributes.get_ints("perm", None) if node.op_type == "Transpose" else None

@@ -13,7 +13,7 @@ from typing import Any
 from onnxcam.errors import PreprocessError
 from onnxcam.metadata.literals import literal
 from onnxcam.preprocess.tensor_spec import TensorSpec
-from onnxcam.preprocess.transform import Size
+from onnxcam.preprocess.transform import HeightWidth
 
 __all__ = ["LONGEST", "Fields", "hugging_face", "timm", "ultralytics"]
 
@@ -74,7 +74,7 @@ def _hf_range(config: Mapping[str, Any]) -> tuple[float, float]:
     return low, round(low + 255 * float(config.get("rescale_factor", 1 / 255)), 6)
 
 
-def _hf_size(size: Any) -> Size:
+def _hf_size(size: Any) -> HeightWidth:
     if isinstance(size, dict):
         edge = size.get("shortest_edge")
         height, width = size.get("height", edge), size.get("width", edge)
@@ -82,7 +82,7 @@ def _hf_size(size: Any) -> Size:
         height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
     sides = int(height), int(width)  # type: ignore[arg-type]  # refused above
     if not all(0 < side <= LONGEST for side in sides):
-        raise PreprocessError(f"its size {sides[0]}×{sides[1]} is none of a picture")
+        raise PreprocessError(f"its size {sides[0]}×{sides[1]} is none of an image")
     return sides
 
 

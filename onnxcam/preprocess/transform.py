@@ -11,27 +11,25 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
 from onnxcam.media.frame import Frame
-from onnxcam.media.image import MAX_PIXELS
+from onnxcam.media.image import MAX_PIXELS, RgbImage
 from onnxcam.numbers import HUGE, parse_float
-from onnxcam.paths import shown
-from onnxcam.preprocess.tensor_spec import Layout
+from onnxcam.preprocess.tensor_spec import AxisOrder
+from onnxcam.text import in_message
 
 __all__ = [
     "LETTERBOX_GREY",
     "MAX_SIDE",
     "CallablePreprocess",
+    "HeightWidth",
     "Interpolation",
     "Order",
-    "Picture",
     "Preprocess",
-    "Size",
     "stack",
 ]
 
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
-Size = tuple[int, int]
-Picture = NDArray[np.uint8]
+HeightWidth = tuple[int, int]
 
 LETTERBOX_GREY = 114  # Ultralytics' padding
 MAX_SIDE = 2**14
@@ -53,14 +51,14 @@ class Preprocess:
     PIL, torchvision and Hugging Face.
     """
 
-    resize: int | Size | None = None
-    crop: Size | None = None
-    letterbox: Size | None = None
+    resize: int | HeightWidth | None = None
+    crop: HeightWidth | None = None
+    letterbox: HeightWidth | None = None
     range: tuple[float, float] = (0.0, 1.0)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     order: Order = "rgb"
-    layout: Layout = "nchw"
+    layout: AxisOrder = "nchw"
     interpolation: Interpolation = "bilinear"
     dtype: np.dtype = field(default=np.dtype(np.float32))
     units: tuple[float, int] | None = None
@@ -77,7 +75,7 @@ class Preprocess:
         if any(abs(number) * HUGE < 1 for number in self.std):
             raise PreprocessError(f"preprocess std is {_told(self.std, '/')}; it divides, and is at least {1 / HUGE:g}")
 
-    def __call__(self, image: Picture) -> NDArray[Any]:
+    def __call__(self, image: RgbImage) -> NDArray[Any]:
         """Return *image*, uint8 RGB [H, W, 3], as [1, C, h, w] or [1, h, w, C] of the model's dtype.
 
         Raises PreprocessError if there is not enough memory.
@@ -155,9 +153,9 @@ class CallablePreprocess(Preprocess):
     Maps are placed as if the function had resized the whole image to the tensor.
     """
 
-    function: Callable[[Picture], NDArray[Any]] = field(kw_only=True)
+    function: Callable[[RgbImage], NDArray[Any]] = field(kw_only=True)
 
-    def __call__(self, image: Picture) -> NDArray[Any]:
+    def __call__(self, image: RgbImage) -> NDArray[Any]:
         """Return the function's result for *image*, with a batch axis and in the model's dtype."""
         tensor = np.asarray(self.function(image))
         if tensor.ndim not in (3, 4) or (tensor.ndim == 4 and len(tensor) != 1):
@@ -182,8 +180,8 @@ def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
     shapes = sorted({tensor.shape[1:] for tensor in tensors})
     if len(shapes) != 1:
         raise PreprocessError(
-            f"the pictures of one batch became tensors of {len(shapes)} shapes {shapes}; "
-            "add crop=HxW to the preprocessing, or pass the pictures one by one"
+            f"the images of one batch became tensors of {len(shapes)} shapes {shapes}; "
+            "add crop=HxW to the preprocessing, or pass the images one by one"
         )
     return np.concatenate(tensors)
 
@@ -192,15 +190,15 @@ def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
 class _Plan:
     """Resize to *resized*, then cut a window of *size* with its top left at *corner*; outside it is *fill*.
 
-    All pairs are (vertical, horizontal), in pixels of the resized picture.
+    All pairs are (vertical, horizontal), in pixels of the resized image.
     """
 
-    resized: Size
-    corner: Size
-    size: Size
+    resized: HeightWidth
+    corner: HeightWidth
+    size: HeightWidth
     fill: int
 
-    def apply(self, image: Picture, interpolation: Interpolation) -> Picture:
+    def apply(self, image: RgbImage, interpolation: Interpolation) -> RgbImage:
         resized = _resize(image, self.resized, interpolation)
         out = np.full((*self.size, 3), self.fill, np.uint8)
         spans = list(zip(self.corner, self.size, self.resized, strict=True))
@@ -215,7 +213,7 @@ class _Plan:
         return Frame(left * per_x, top * per_y, (left + w) * per_x, (top + h) * per_y)
 
 
-def _resized(height: int, width: int, resize: int | Size | None) -> Size:
+def _resized(height: int, width: int, resize: int | HeightWidth | None) -> HeightWidth:
     if not isinstance(resize, int):
         return resize or (height, width)
     short = min(height, width)
@@ -223,13 +221,13 @@ def _resized(height: int, width: int, resize: int | Size | None) -> Size:
     resized = (max(1, resize * height // short), max(1, resize * width // short))
     if resized[0] * resized[1] > MAX_PIXELS:
         raise PreprocessError(
-            f"resize={resize} makes {resized[0]} x {resized[1]} of a picture of {height} x {width} pixels, above the "
+            f"resize={resize} makes {resized[0]} x {resized[1]} of an image of {height} x {width} pixels, above the "
             f"limit of {MAX_PIXELS} (2^28); state resize=HxW"
         )
     return resized
 
 
-def _letterbox(height: int, width: int, size: Size) -> _Plan:
+def _letterbox(height: int, width: int, size: HeightWidth) -> _Plan:
     ratio = min(size[0] / height, size[1] / width)
     resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
     # Ultralytics puts an odd row or column of padding at the bottom and the right.
@@ -237,7 +235,7 @@ def _letterbox(height: int, width: int, size: Size) -> _Plan:
     return _Plan(resized, (-top, -left), size, fill=LETTERBOX_GREY)
 
 
-def _resize(image: Picture, size: Size, interpolation: Interpolation) -> Picture:
+def _resize(image: RgbImage, size: HeightWidth, interpolation: Interpolation) -> RgbImage:
     """Shrink by averaging areas, then enlarge the sides that grow; OpenCV has no filter for both in one step."""
     import cv2
 
@@ -251,7 +249,7 @@ def _resize(image: Picture, size: Size, interpolation: Interpolation) -> Picture
     return image
 
 
-def _scaled(image: Picture, size: Size, how: int) -> Picture:
+def _scaled(image: RgbImage, size: HeightWidth, how: int) -> RgbImage:
     import cv2
 
     try:
@@ -259,11 +257,11 @@ def _scaled(image: Picture, size: Size, how: int) -> Picture:
     except cv2.error:
         have = f"{image.shape[0]} x {image.shape[1]}"
         raise PreprocessError(
-            f"OpenCV cannot scale a picture of {have} pixels to {size[0]} x {size[1]}; state a smaller resize="
+            f"OpenCV cannot scale an image of {have} pixels to {size[0]} x {size[1]}; state a smaller resize="
         ) from None
 
 
-def _channels(rgb: Picture, order: Order) -> Picture:
+def _channels(rgb: RgbImage, order: Order) -> RgbImage:
     """Return [h, w, C] in the model's order; grey by the luma weights that PIL and OpenCV share."""
     if order == "gray":
         import cv2
@@ -272,12 +270,12 @@ def _channels(rgb: Picture, order: Order) -> Picture:
     return rgb[..., ::-1] if order == "bgr" else rgb
 
 
-def _size(size: Size) -> str:
+def _size(size: HeightWidth) -> str:
     return f"{size[0]}x{size[1]}"
 
 
 def _told(numbers: Iterable[object], mark: str) -> str:
-    return shown(mark.join(map(str, numbers)))
+    return in_message(mark.join(map(str, numbers)))
 
 
 def _number(value: float) -> str:

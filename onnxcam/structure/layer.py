@@ -168,7 +168,7 @@ def choose(
     layers = candidates(graph, image, scores, rules)
     if not layers:
         raise LayerError(
-            "the model has no activation with spatial extent between the picture and the class scores; "
+            "the model has no activation with spatial extent between the image and the class scores; "
             "use --method gradient, which needs none"
         )
     if probe is not None and (
@@ -223,7 +223,7 @@ def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
     layout = layouts(graph, image, rules).get(value)
     if layout is None:
         raise LayerError(
-            f"layer {name!r} ({value.shape}) has no spatial axes that can be followed from the picture; "
+            f"layer {name!r} ({value.shape}) has no spatial axes that can be followed from the image; "
             "`onnxcam inspect` lists the layers that have"
         )
     return Layer(value, layout)

@@ -126,13 +126,13 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
     elif len(inputs) == 1 or len(grids) == 1:
         chosen = grids[0] if grids else inputs[0]
     elif grids:
-        raise ModelError(f"several inputs of the model could be the picture ({shown}); say which with --wrt NAME")
+        raise ModelError(f"several inputs of the model could be the image ({shown}); say which with --wrt NAME")
     else:
-        raise ModelError(f"no input of the model could be a picture ({shown}); say which to explain with --wrt NAME")
+        raise ModelError(f"no input of the model could be an image ({shown}); say which to explain with --wrt NAME")
     what = no_numbers(chosen)
     if what is not None:
         raise ModelError(
-            f"the model's input {chosen.name!r} is {what}, no picture; onnxcam explains models that take a "
+            f"the model's input {chosen.name!r} is {what}, no image; onnxcam explains models that take a "
             "tensor of numbers: cut off what comes before it"
         )
     return chosen

@@ -15,7 +15,7 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.layout import BlockedLayout, Dim, GridLayout, Layout, TokenLayout, picture_layout
 
-__all__ = ["FOLLOW", "Found", "layouts"]
+__all__ = ["FOLLOW", "KnownLayouts", "layouts"]
 
 
 def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
@@ -34,10 +34,10 @@ def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, 
     return found
 
 
-Found: TypeAlias = dict[ir.Value, Layout]
+KnownLayouts: TypeAlias = dict[ir.Value, Layout]
 
 
-def _source(node: ir.Node, found: Found) -> tuple[ir.Value, Layout] | None:
+def _source(node: ir.Node, found: KnownLayouts) -> tuple[ir.Value, Layout] | None:
     return next(((x, found[x]) for x in node.inputs if x is not None and x in found), None)
 
 
@@ -45,7 +45,7 @@ def _length(x: ir.Value | None, axis: int) -> Dim:
     return x.shape[axis] if x is not None and x.shape is not None else None
 
 
-def _same(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _same(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """Pointwise operators and normalisations: the output has the layout of an input of the same rank."""
     shape = node.outputs[position].shape
     for x in node.inputs:
@@ -66,7 +66,7 @@ def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
     return before == now or (not isinstance(before, int) and isinstance(now, int) and layout.end <= now)
 
 
-def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _channels_first(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """Convolutions and pools have their channels at axis 1."""
     source = _source(node, found)
     if source is None or source[1].rank < 4:
@@ -77,14 +77,14 @@ def _channels_first(node: ir.Node, position: int, found: Found, active: set[ir.V
     return GridLayout(1, tuple(range(2, rank)))
 
 
-def _in_blocks(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _in_blocks(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """All but the reorder at the end give blocked tensors."""
     return (
         BlockedLayout(1, (2, 3)) if node.op_type != "ReorderOutput" else _channels_first(node, position, found, active)
     )
 
 
-def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _transposed(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     source = _source(node, found)
     if source is None:
         return None
@@ -94,7 +94,7 @@ def _transposed(node: ir.Node, position: int, found: Found, active: set[ir.Value
     return layout.permuted(perm) if perm[0] == 0 and sorted(perm) == axes else None
 
 
-def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _product(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """A product with weights keeps space; a product of two activations (attention) mixes it."""
     x, w = node.inputs[0], node.inputs[3 if node.op_type in _QUANTISED_PRODUCTS else 1]
     if x is None or w in active or x not in found or found[x].channel != found[x].rank - 1:
@@ -102,7 +102,7 @@ def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) 
     return found[x]
 
 
-def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _reshaped(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """A reshape may flatten a grid into tokens, or fold tokens into a grid; the channels stay."""
     source = _source(node, found)
     y = node.outputs[position]
@@ -135,7 +135,7 @@ def _long(dims: Sequence[Dim]) -> list[Dim]:
     return [dim for dim in dims if dim != 1]
 
 
-def _joined(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _joined(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """Concatenated tokens shift the grid; a rolled grid (shifted windows) has no layout any more."""
     source = _source(node, found)
     if source is None or source[0].shape is None:
@@ -177,7 +177,7 @@ def _rolled(node: ir.Node) -> bool:
     return len(cut) == len(makers) > 1 and len(set(cut)) == 1
 
 
-def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _sliced(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """A slice of the channels keeps the layout; a slice of the tokens keeps it if all cells remain."""
     source = _source(node, found)
     y = node.outputs[position]
@@ -186,7 +186,7 @@ def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     x, layout = source
     if isinstance(layout, GridLayout) or x.shape[layout.token] == y.shape[layout.token]:  # type: ignore[index]
         return layout
-    starts = constant(node.inputs[1]) if node.op_type == "Slice" and node.inputs[1] is not None else None
+    starts = constant(node.inputs[1]) if node.op_type == "Slice" else None
     kept = y.shape[layout.token]
     if starts is None or starts.size != 1 or not isinstance(kept, int) or starts.item() < 0:
         return None
@@ -194,13 +194,13 @@ def _sliced(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -
     return replace(layout, offset=offset) if offset >= 0 and offset + layout.cells <= kept else None
 
 
-def _lost(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
+def _lost(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     return None
 
 
 _QUANTISED_PRODUCTS = ("QLinearMatMul", "QGemm")  # (a, its scale, its zero point, b, …)
 
-FOLLOW: dict[str, Callable[[ir.Node, int, Found, set[ir.Value]], Layout | None]] = {
+FOLLOW: dict[str, Callable[[ir.Node, int, KnownLayouts, set[ir.Value]], Layout | None]] = {
     "Transpose": _transposed,
     **dict.fromkeys(("MatMul", "Gemm", *_QUANTISED_PRODUCTS), _product),
     **dict.fromkeys(("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"), _product),

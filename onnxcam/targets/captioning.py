@@ -91,7 +91,7 @@ class Captions(Task):
 
     def _check(self, caption: Sequence[int]) -> None:
         if not caption:
-            raise TargetError("the model writes no caption for this picture; name words with after=…")
+            raise TargetError("the model writes no caption for this image; name words with after=…")
 
     def _step(self, target: Word, caption: Sequence[int]) -> int:
         """Return the place of the target in the model's own *caption*."""

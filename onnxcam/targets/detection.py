@@ -20,7 +20,7 @@ from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
-__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "Detections", "Found", "detections"]
+__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections"]
 
 MIN_PROBABILITY = 0.25
 """A candidate of at least this probability is a detection."""
@@ -29,7 +29,7 @@ SAME_OBJECT = 0.5
 MIN_OVERLAP = 0.1
 """A box with a smaller intersection over union with every candidate matches none."""
 
-Found: TypeAlias = "tuple[int, int]"
+CandidateClass: TypeAlias = "tuple[int, int]"
 """A candidate and its class."""
 
 
@@ -88,7 +88,7 @@ class Detections(Task):
     def _candidates(self, look: Look) -> Candidates:
         return self.decoder.read(look.tensors(self.decoder.tensors), look.size)
 
-    def _goal(self, seen: Candidates, found: Found, look: Look) -> Goal:
+    def _goal(self, seen: Candidates, found: CandidateClass, look: Look) -> Goal:
         candidate, category = found
         box = look.to_picture(seen.corners[candidate])
         label = self._label(category)
@@ -107,7 +107,7 @@ class Detections(Task):
         """Return a target for each detection, the best first."""
         return [Detection(number) for number in range(len(detections(self._candidates(look))))]
 
-    def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> Found:
+    def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> CandidateClass:
         """Return the candidate with the best score among those that overlap *corners* enough, or else most."""
         scores = _of_class(seen.scores, category)
         overlaps = np.where(scores.max(axis=1, initial=0) > 0, _overlap(seen.corners, np.asarray(corners)), 0)
@@ -122,12 +122,12 @@ class Detections(Task):
         candidate = int(np.argmax(close))
         return candidate, int(np.argmax(scores[candidate]))
 
-    def _ranked(self, seen: Candidates, number: int, category: int | None, look: Look) -> Found:
+    def _ranked(self, seen: Candidates, number: int, category: int | None, look: Look) -> CandidateClass:
         found = detections(seen, category)
         if number >= len(found):
             what = "objects" if category is None else f"objects of class {self._label(category) or category!r}"
             raise TargetError(
-                f"there is no detection {number}: the model detects {len(found)} {what} in this picture (counted "
+                f"there is no detection {number}: the model detects {len(found)} {what} in this image (counted "
                 f"from 0, from {MIN_PROBABILITY:.0%} on); in all {self._all(seen, look)}. "
                 "A box=x1,y1,x2,y2 may name any place"
             )
@@ -142,7 +142,7 @@ class Detections(Task):
     def _label(self, category: int) -> str | None:
         return self.labels[category] if self.labels and category < len(self.labels) else None
 
-    def _said(self, seen: Candidates, found: Found, look: Look) -> str:
+    def _said(self, seen: Candidates, found: CandidateClass, look: Look) -> str:
         candidate, category = found
         name = self._label(category) or f"class {category}"
         return f"{name} {seen.scores[found]:.0%} at {rectangle(look.to_picture(seen.corners[candidate]))}"
@@ -151,7 +151,7 @@ class Detections(Task):
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
 
 
-def detections(seen: Candidates, category: int | None = None) -> list[Found]:
+def detections(seen: Candidates, category: int | None = None) -> list[CandidateClass]:
     """Return the candidates that are detections, the best first, after non-maximum suppression in each class."""
     import cv2
 

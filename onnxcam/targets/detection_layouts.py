@@ -35,7 +35,7 @@ class _Clues:
     """The graph and the known facts about it, as the rules see them."""
 
     graph: ir.Graph
-    size: tuple[Length, ...]  # (height, width) of the picture's tensor
+    size: tuple[Length, ...]  # (height, width) of the image's tensor
     labels: int | None  # the number of class names
     known: bool  # the card says that the model is a detector
 

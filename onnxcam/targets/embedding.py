@@ -57,7 +57,7 @@ class Embedding(Task):
         """The negative cosine with the embedding of a tensor of zeros."""
         blank = np.zeros_like(look.feeds[look.image])
         direction = -self._unit(look.at(blank))
-        note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares pictures"
+        note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares images"
         return Goal(self.aim, direction, "top", note=note)
 
     def _unit(self, look: Look) -> Array:

@@ -14,7 +14,7 @@ from onnxcam.errors import TargetError
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
 from onnxcam.targets.aim import Aim
-from onnxcam.targets.notation import Corners, Picture
+from onnxcam.targets.notation import Corners, ImageSource
 
 __all__ = ["Array", "Goal", "Look"]
 
@@ -47,8 +47,8 @@ class Look:
     frame: Frame | None  # the part of the image that the tensor covers; None if only the tensor is known
     picture: tuple[int, ...]  # the image's size; the tensor's, if only the tensor is known
     run: Callable[[Mapping[str, Array], Sequence[str] | None], Mapping[str, Array]]  # (feeds, names or None)
-    prepare: Callable[[Picture], Array]  # another image to a tensor [1, …]
-    read: Callable[[Picture], Array] = pictures.read  # a mask, as an image or volume
+    prepare: Callable[[ImageSource], Array]  # another image to a tensor [1, …]
+    read: Callable[[ImageSource], Array] = pictures.read  # a mask, as an image or volume
     known: Mapping[str, Array] | None = None  # the outputs, if the model has run
 
     @cached_property
@@ -62,7 +62,7 @@ class Look:
         found = {**self.outputs, **(self.run(self.feeds, inside) if inside else {})}
         return [found[name] for name in names]
 
-    def of(self, picture: Picture) -> Look:
+    def of(self, picture: ImageSource) -> Look:
         """Return a look at another image."""
         return self.at(self.prepare(picture))
 
@@ -74,7 +74,7 @@ class Look:
         """Return a look with other values of some inputs, [1, …] each."""
         return replace(self, feeds={**self.feeds, **inputs}, known=None)
 
-    def mask(self, source: Picture) -> NDArray[np.bool_]:
+    def mask(self, source: ImageSource) -> NDArray[np.bool_]:
         """Return where a mask, a file or array, is not zero; TargetError if its size is not the image's."""
         named = "the mask" if isinstance(source, np.ndarray) else f"the mask {source}"
         mask = source if isinstance(source, np.ndarray) else self.read(source)
@@ -82,7 +82,7 @@ class Look:
             mask = mask.max(axis=-1)
         if mask.shape != self.picture:
             sizes = [" × ".join(map(str, shape[::-1])) for shape in (mask.shape, self.picture)]
-            raise TargetError(f"{named} has the size {sizes[0]}, the picture {sizes[1]}; give one of the same size")
+            raise TargetError(f"{named} has the size {sizes[0]}, the image {sizes[1]}; give one of the same size")
         if not mask.any():
             raise TargetError(f"{named} is empty: all of it is zero")
         return np.asarray(mask != 0)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from onnxcam._moved import renamed
 from onnxcam.metadata import labels as labelling
-from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
+from onnxcam.targets.notation import NUMBER, Corners, ImageSource, Label, corners, count, fail, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
 
 __all__ = [
@@ -125,7 +124,7 @@ class ClassRegion(TargetKind):
     """The score of a class over *mask*, or where the model predicts the class."""
 
     label: Label | None = None
-    mask: Picture | None = None
+    mask: ImageSource | None = None
 
 
 @register_kind(
@@ -138,8 +137,8 @@ class ClassRegion(TargetKind):
 class Like(TargetKind):
     """The cosine similarity to *picture*, minus that to *unlike*."""
 
-    picture: Picture | None = None
-    unlike: Picture | None = None
+    picture: ImageSource | None = None
+    unlike: ImageSource | None = None
 
 
 @register_kind(
@@ -250,6 +249,3 @@ class TensorElement(TargetKind):
 
 Target: TypeAlias = "int | str | TargetKind | None"
 """What a user may pass: a class index, words, one of the kinds above, or None for the model's first choice."""
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

@@ -16,8 +16,8 @@ from onnxcam.text import pointed
 __all__ = [
     "NUMBER",
     "Corners",
+    "ImageSource",
     "Label",
-    "Picture",
     "corners",
     "count",
     "fail",
@@ -30,7 +30,7 @@ __all__ = [
 
 Label: TypeAlias = "int | str"
 """A class: its index or its name."""
-Picture: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
+ImageSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any]"
 """An image: a file or an array."""
 Corners: TypeAlias = tuple[float, float, float, float]
 """A rectangle: x1, y1, x2, y2."""

@@ -17,7 +17,7 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, grids
 from onnxcam.targets.kinds import Class, ClassRegion, Top
-from onnxcam.targets.notation import Label, Picture, quoted
+from onnxcam.targets.notation import ImageSource, Label, quoted
 from onnxcam.targets.registry import Task, resolves
 
 __all__ = ["Mask", "Segmentation"]
@@ -68,9 +68,9 @@ class Segmentation(Task):
     def top(self, target: Top, look: Look) -> Goal:
         """The mean score of the class that covers most of the image."""
         goal = self._goal(None, None, look)
-        return replace(goal, note=f"the class that covers most of the picture, {self._name(goal.index or 0)}")
+        return replace(goal, note=f"the class that covers most of the image, {self._name(goal.index or 0)}")
 
-    def _goal(self, label: Label | None, source: Picture | None, look: Look) -> Goal:
+    def _goal(self, label: Label | None, source: ImageSource | None, look: Look) -> Goal:
         """Return the mean score over a region; TargetError for a class that is nowhere, or a mask of another size."""
         (y,) = look.tensors([self.output])
         scores = self.layout.view(y)[0]
@@ -80,9 +80,7 @@ class Segmentation(Task):
         region = seen == index if mask is None else mask
         if not region.any():
             there = ", ".join(self._name(i) for i in np.unique(seen).tolist() if i >= 0)
-            raise TargetError(
-                f"class {self._name(index)!r} is nowhere in this picture; the model sees {there or 'none'}"
-            )
+            raise TargetError(f"class {self._name(index)!r} is nowhere in this image; the model sees {there or 'none'}")
         weights = np.zeros_like(scores, np.float32)
         weights[index] = region / region.sum()
         words = f"class={quoted(self._name(index))}" + ("" if source is None else f" mask={quoted(source)}")
@@ -118,7 +116,7 @@ def _seen(scores: Array) -> Array:
     return np.where(scores[0] > (0.5 if probable else 0), 0, -1)
 
 
-def _mask(source: Picture, look: Look, size: Sequence[int]) -> Mask:
+def _mask(source: ImageSource, look: Look, size: Sequence[int]) -> Mask:
     """Return the mask *source*, of the image's size, sampled on a grid of *size* over the image tensor."""
     mask = look.mask(source)
     return mask[

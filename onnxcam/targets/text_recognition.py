@@ -32,7 +32,7 @@ class TextRecognition(Task):
     """
 
     output: str
-    batch: int  # the axis of pictures
+    batch: int  # the axis of images
     labels: Sequence[str]  # the alphabet; the blank is ""
     blank: int
     name: str = "a text recogniser"
@@ -65,7 +65,7 @@ class TextRecognition(Task):
         logs = self._logs(look)
         text = self._read(logs)
         if not text:
-            raise TargetError("the model reads no letter in this picture; name one with text=…")
+            raise TargetError("the model reads no letter in this image; name one with text=…")
         return replace(self._goal(logs, text), note=f"what the model reads, {text!r}")
 
     def _goal(self, logs: Array, text: str, at: int | None = None) -> Goal:

@@ -1,4 +1,4 @@
-"""Classifiers of pictures and of clips."""
+"""Classifiers of images and of clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From picture to picture: segmentation, depth, pose, matting, super-resolution, matching."""
+"""From image to image: segmentation, depth, pose, matting, super-resolution, matching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders of pictures: towers of multimodal models, backbones, self-supervised networks."""
+"""Encoders of images: towers of multimodal models, backbones, self-supervised networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture and words: similarity, retrieval, captions, answers, text recognition."""
+"""An image and words: similarity, retrieval, captions, answers, text recognition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MASK = torch.ones_like(WORDS)
 TEXT: dict[str, Any] = {**SMALL, "vocab_size": 50, "max_position_embeddings": 32}
 PAIRED: dict[str, Any] = {"text_config": TEXT, "vision_config": TOWER, "projection_dim": 32}
 LLAMA = {"model_type": "llama", **SMALL, "num_key_value_heads": 1, "vocab_size": 50}
-SEEN = torch.tensor([[1, *[40] * 16, 7, 2]])  # sixteen places for the picture
+SEEN = torch.tensor([[1, *[40] * 16, 7, 2]])  # sixteen places for the image
 BLIP = {
     "text_config": {**TEXT, "encoder_hidden_size": 32, "bos_token_id": 1, "sep_token_id": 2},
     "vision_config": TOWER,
@@ -25,12 +25,12 @@ DECODER |= {"decoder_ffn_dim": 32, "d_model": 32, "is_decoder": True, "add_cross
 
 
 def similarity(family: str, *, output: str = "logits_per_image", **settings: Any) -> Maker:
-    """Return a maker of *family*'s score of a picture against words."""
+    """Return a maker of *family*'s score of an image against words."""
     return network(f"{family}Model", output, {**PAIRED, **settings}, input_ids=WORDS, attention_mask=MASK)
 
 
 def reader(encoder: dict[str, Any], decoder: dict[str, Any]) -> Maker:
-    """Return a maker of an *encoder* of pictures and a *decoder* of text."""
+    """Return a maker of an *encoder* of images and a *decoder* of text."""
     settings = {"encoder": encoder, "decoder": {"is_decoder": True, "add_cross_attention": True, **decoder}}
     return network("VisionEncoderDecoderModel", "logits", settings, decoder_input_ids=WORDS, use_cache=False)
 
@@ -130,7 +130,7 @@ NETWORKS: dict[str, Maker] = {
         input_ids=WORDS,
         attention_mask=MASK,
     ),
-    "vilt": network(  # of embedded patches: the picture's own pass through a draw, which no exporter writes
+    "vilt": network(  # of embedded patches: the image's own pass through a draw, which no exporter writes
         "ViltForQuestionAnswering",
         "logits",
         {"vocab_size": 50, **FIVE, **TOWER},

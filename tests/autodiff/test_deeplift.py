@@ -141,10 +141,10 @@ def test_a_constant_reference_is_computed_once_by_the_runtime(tmp_path) -> None:
 REFUSED = {
     "h = Less(a, two) g = Cast<to = 1>(h) z = Mul(a, g)": "Mul (node '', output 'z'), whose input 'g' depends on the",
     "b = Conv<pads = [1, 1, 1, 1]>(a, w2) h = Less(a, two) z = Where(h, a, b)": "Where (node '', output 'z'), whose"
-    " input 'h' depends on the picture by",
+    " input 'h' depends on the image by",
     "z = LRN<size = 3>(a)": "LRN (node '', output 'z')",
     "z = Max(a, c, two)": "the largest of more than two activations",
-    "z = Pow(a, a)": "with parameters that depend on the picture",
+    "z = Pow(a, a)": "with parameters that depend on the image",
     'z = Einsum<equation = "abij,abij,abij->abij">(a, a, c)': "a product of more than two activations",
 }
 

@@ -85,7 +85,7 @@ def test_the_class_is_the_models_own_an_input_or_fixed(target: Any, tmp_path: Pa
     [
         ({"method": "rise"}, MethodError, "rise asks the network many times and cannot be baked .* these can: cam, "),
         ({"settings": {"smooth": "aug"}}, MethodError, "smooth=aug asks the network many times and cannot be baked"),
-        ({"overlay": True}, PreprocessError, "the overlay lies over the picture: bake the preprocessing too"),
+        ({"overlay": True}, PreprocessError, "the overlay lies over the image: bake the preprocessing too"),
         ({"target": "not star"}, TargetError, "target 'not star' cannot be baked; give top, input, a class index"),
         ({"target": 9}, TargetError, "class 9 is out of range"),
         ({"opset": 9}, ModelError, "the baked model cannot be written in opset 9: .*; it is in opset 18"),

@@ -23,7 +23,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A classifier of pictures that works."""
+    """A classifier of images that works."""
     return saved(tmp_path / "model.onnx", classifier())
 
 
@@ -141,7 +141,7 @@ def test_invalid(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
 
 
 def test_not_a_picture(onnxcam: Run, tmp_path: Path, model: Path) -> None:
-    (tmp_path / "p.png").write_text("no picture")
+    (tmp_path / "p.png").write_text("no image")
     refused(onnxcam, tmp_path, "explain", model, "p.png", says=["p.png"])
 
 
@@ -262,7 +262,7 @@ def test_input_that_is_no_tensor_of_numbers(
     onnxcam: Run, tmp_path: Path, picture: Path, declared: str, first: str, what: str
 ) -> None:
     saved(tmp_path / "s.onnx", changed(f"{first} {HEAD} y = Flatten(p)", declared))
-    says = [f"the model's input 's' is {what}, no picture", "cut off what comes before it"]
+    says = [f"the model's input 's' is {what}, no image", "cut off what comes before it"]
     refused(onnxcam, tmp_path, "explain", "s.onnx", picture, says=says)
 
 
@@ -392,11 +392,11 @@ def test_values_out_of_bounds(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("pipe", "pipe: is a pipe, not a picture or list; give a file"),
-        ("/dev/zero", "/dev/zero: is a device, not a picture or list; give a file"),
+        ("pipe", "pipe: is a pipe, not an image or list; give a file"),
+        ("/dev/zero", "/dev/zero: is a device, not an image or list; give a file"),
         ("x" * 5000, "no such file or folder; check the name"),
         ("@self.txt", "self.txt: the list names itself, or a list that names it; take that line out"),
-        ("@nul.txt", "nul.txt: is no list of pictures, which is text with a file name a line"),
+        ("@nul.txt", "nul.txt: is no list of images, which is text with a file name a line"),
         ("@long.txt", "cannot be read (File name too long); check the name"),
     ],
 )
@@ -413,7 +413,7 @@ def test_a_damaged_picture(onnxcam: Run, tmp_path: Path, model: Path, picture: P
     data[len(data) // 2] ^= 255
     picture.write_bytes(data)
     words = ("explain", model, picture, "-p", "unit,resize=8x8", "-o", "out")
-    refused(onnxcam, tmp_path, *words, says=["is not a picture that OpenCV reads, or is damaged"])
+    refused(onnxcam, tmp_path, *words, says=["is not an image that OpenCV reads, or is damaged"])
 
 
 @pytest.mark.parametrize(("count", "said"), [(-1, "not -1"), (0, "not 0"), (10**9, "not 1000000000")])

@@ -54,7 +54,7 @@ def test_demo(onnxcam: Run) -> None:
     assert [row[3] for row in rows] == ["on the object"] * 4
     assert all(float(row[2].rstrip("%")) > 90 for row in rows)
     for picture in {row[0] for row in rows}:
-        assert len({row[1] for row in rows if row[0] == picture}) == 2  # two classes in one picture
+        assert len({row[1] for row in rows if row[0] == picture}) == 2  # two classes in one image
     assert all(Path(row[4]).is_file() for row in rows)
 
 
@@ -101,7 +101,7 @@ def test_a_folder_a_pattern_and_a_list_name_pictures(onnxcam: Run, tmp_path: Pat
     inside.mkdir(parents=True)
     for name in ("a.png", "b.PNG"):
         (inside / name).write_bytes(PICTURE.read_bytes())
-    (inside / "notes.md").write_text("no picture")
+    (inside / "notes.md").write_text("no image")
     (tmp_path / "list.txt").write_text("photos/inside/b.PNG\n\nphotos/inside/a.png\n")
     for source, expected in (
         (tmp_path / "photos", ["a.png", "b.PNG"]),
@@ -119,8 +119,8 @@ def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path,
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "bare").mkdir()
     for source, why in (
-        ("empty.txt", "error: no picture is named; give files, a folder, a pattern or a list that names some"),
-        ("bare", "error: bare: the folder has no picture; there is no file in it that ends with .png or .jpg"),
+        ("empty.txt", "error: no image is named; give files, a folder, a pattern or a list that names some"),
+        ("bare", "error: bare: the folder has no image; there is no file in it that ends with .png or .jpg"),
         ("gone/*.png", "error: gone/*.png: no file is called like this; check the name"),
     ):
         ran = onnxcam(command, SHAPES, source, "-o", "out")

@@ -37,7 +37,7 @@ def test_boxes_with_classes(onnxcam: Run) -> None:
     rows = [line.split("\t") for line in ran.out.splitlines()]
     expected = [id for id, thing in all_metrics().items() if thing.group in DEFAULT]
     assert [row[:2] for row in rows] == [[id, method] for id in expected for method in ("gradcam", "random", "centre")]
-    assert rows[0] == ["pointing-game", "gradcam", "1.0000", "", ""]  # one picture has no interval
+    assert rows[0] == ["pointing-game", "gradcam", "1.0000", "", ""]  # one image has no interval
     assert sorted(path.name for path in Path("out").iterdir()) == ["curves.pdf", "curves.png", "evaluation.json"]
     picture = image.read("out/curves.png")
     assert picture.shape[1] > 2000
@@ -121,12 +121,12 @@ def test_what_a_person_sees(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert "\x1b[1m1.000 [1.000, 1.000]" in lines[1]  # the best is bold
     assert "box-error ↓" in lines[2]
     assert sum("pointing-game ↑" in line for line in lines) == 2  # two tables, since three methods are too wide
-    assert "7 maps of 2 pictures; mean and 95 % bootstrap interval" in ran.out
+    assert "7 maps of 2 images; mean and 95 % bootstrap interval" in ran.out
     assert "gradcam: the map changes with the class: rank correlation" in ran.err
     assert "centre: the map is the same for another class: rank correlation 1.00: FAILED" in ran.err
     assert "in onnxcam-evaluation/" in lines[-1]
     assert not any("\x1b[1m" in line for line in lines if "sanity-target ↓" in line)  # a verdict is no contest
-    assert "mean of 4 maps of one picture" in onnxcam("evaluate", SHAPES, PICTURE, *truth).out
+    assert "mean of 4 maps of one image" in onnxcam("evaluate", SHAPES, PICTURE, *truth).out
     assert "one map" in onnxcam("evaluate", SHAPES, PICTURE, "--metric", "sparseness").out
 
 
@@ -135,10 +135,10 @@ def test_what_a_person_sees(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> No
     [
         (["--truth", "nowhere"], "truth 'nowhere' does not exist"),
         (["--truth", "half"], "no mask for shapes_2.png: 'half' has neither shapes_2.png nor"),
-        (["--truth", "small"], "the mask is 10 × 10 pixels, the picture 288 × 288; scale it"),
-        (["--truth", "empty"], "the mask is empty: no pixel is an object; leave this picture out"),
+        (["--truth", "small"], "the mask is 10 × 10 pixels, the image 288 × 288; scale it"),
+        (["--truth", "empty"], "the mask is empty: no pixel is an object; leave this image out"),
         (["--truth", "half", "--mask-values", "klass"], "values of masks are object, class, class+1, not 'klass'"),
-        (["broken.png"], "broken.png: is not a picture that OpenCV reads, or is damaged"),
+        (["broken.png"], "broken.png: is not an image that OpenCV reads, or is damaged"),
         (["--metric", "roadd"], "no metric is called 'roadd'"),
         (["--set", "steps"], "--set takes name=value"),
         (["--batch-size", "0"], "--batch-size"),
@@ -150,7 +150,7 @@ def test_errors_are_one_line_and_leave_nothing(onnxcam: Run, words: list[str], m
         Path(folder).mkdir()
         for name in ("shapes_1.png", "shapes_2.png") if folder != "half" else ("shapes_1.png",):
             cv2.imwrite(f"{folder}/{name}", np.full((size, size), value, np.uint8))
-    Path("broken.png").write_text("no picture")
+    Path("broken.png").write_text("no image")
     ran = onnxcam("evaluate", SHAPES, PICTURE, ASSETS / "shapes_2.png", *words, "-o", "out")
     assert ran.code == 2
     assert message in ran.err

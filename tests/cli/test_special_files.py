@@ -63,7 +63,7 @@ READERS = [
 
 @pytest.fixture
 def place(onnxcam: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
-    """The command line, in a folder with a model and a picture."""
+    """The command line, in a folder with a model and an image."""
     saved(tmp_path / "m.onnx", classifier())
     image.write(tmp_path / "p.png", np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
     return onnxcam

@@ -29,7 +29,7 @@ def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     layers, verdict = ran.err.splitlines()
     assert layers == "layers: they look at the same place up to the last layer, layer5.2 (IoU 1.00)"
-    assert verdict == "passed on 4 pictures: all requirements hold"
+    assert verdict == "passed on 4 images: all requirements hold"
     rows = [line.split("\t") for line in ran.out.splitlines()]
     assert [row[0] for row in rows[:4]] == ["top1", "top5", "cosine", "kl"]
     iou = next(row for row in rows if row[0] == "iou")
@@ -45,7 +45,7 @@ def test_it_fails_with_exit_code_1_through_the_real_entry_point(far: Path, tmp_p
     code = "import sys; sys.argv[0] = 'onnxcam'; from onnxcam.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False)
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1].startswith("FAILED on 2 pictures: ")
+    assert ran.stderr.splitlines()[-1].startswith("FAILED on 2 images: ")
     found = json.loads(ran.stdout)
     assert found == json.loads((tmp_path / "out" / "validation.json").read_text("utf-8"))
     assert found["passed"] is False
@@ -83,23 +83,23 @@ def test_a_person_sees_a_table_that_fits(onnxcam: Run, far: Path, monkeypatch: p
 def test_what_cannot_be_read_is_told(onnxcam: Run, tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", 8)
     for number in range(5):
-        (folder / f"0000{number}.png").write_bytes(b"no picture")
+        (folder / f"0000{number}.png").write_bytes(b"no image")
     ran = onnxcam("validate", SHAPES, SHAPES, folder, folder / "00007.png", "-o", "out")
     assert ran.code == 0
     warnings = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
     assert len([line for line in warnings if "00000.png" in line or "00002.png" in line]) == 2
     assert "warning: left out: 2 more that cannot be read; the report names them" in warnings
-    assert "warning: 1 of the 9 pictures are duplicates; each counts once" in warnings
+    assert "warning: 1 of the 9 images are duplicates; each counts once" in warnings
     strict = onnxcam("validate", SHAPES, SHAPES, folder, "-o", "other", "--strict")
     assert strict.code == 2
-    assert "00000.png: is not a picture" in strict.err
+    assert "00000.png: is not an image" in strict.err
 
 
 def test_a_folder_is_overwritten_only_if_told(onnxcam: Run, far: Path) -> None:
     for words, code, message in (
-        ([], 0, "passed on 1 picture: all requirements hold"),
+        ([], 0, "passed on 1 image: all requirements hold"),
         ([], 2, "error: 'out' holds a finished validation; choose another folder with -o, or --overwrite that one"),
-        (["--overwrite"], 0, "passed on 1 picture"),
+        (["--overwrite"], 0, "passed on 1 image"),
     ):
         ran = onnxcam("validate", SHAPES, SHAPES, PICTURES[0], "-o", "out", *words)
         assert (ran.code, ran.err[: len(message)]) == (code, message)
@@ -126,4 +126,4 @@ def test_without_pictures(onnxcam: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = onnxcam("validate", SHAPES, SHAPES, "empty")
     assert ran.code == 2
-    assert ran.err.startswith("error: empty: the folder has no picture")
+    assert ran.err.startswith("error: empty: the folder has no image")

@@ -1,4 +1,4 @@
-"""What the tests of recordings share: pictures on disk, recordings of them, and a way to damage one."""
+"""What the tests of recordings share: images on disk, recordings of them, and a way to damage one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADER = {
 
 
 def photos(folder: Path, count: int = 5, size: int = 96) -> list[Path]:
-    """Write *count* different pictures of the shapes, as PPM files, which a device reads too."""
+    """Write *count* different images of the shapes, as PPM files, which a device reads too."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = [image.read(path) for path in sorted(ASSETS.glob("shapes_*.png"))]
     paths = []
@@ -61,7 +61,7 @@ def sha(number: int) -> str:
 def written(
     folder: Path, numbers: Sequence[int] = (0, 1, 2), change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Path:
-    """Write a recording of made-up pictures; picture 1 has no map. *change* what it says before it is sealed."""
+    """Write a recording of made-up images; image 1 has no map. *change* what it says before it is sealed."""
     writer = RecordingWriter(folder, json.loads(json.dumps(HEADER)))
     for number in numbers:
         rng = np.random.default_rng(number)
@@ -70,7 +70,7 @@ def written(
         if heat is None:
             picture["why"] = "the gradient is zero"
         writer.add(picture, rng.standard_normal(3), heat, number % 3)
-    writer.close([("bad.png", "bad.png: is no picture")])
+    writer.close([("bad.png", "bad.png: is no image")])
     told = json.loads((folder / "recording.json").read_text())
     del told["seal"]
     change(told)

@@ -24,7 +24,7 @@ from tests.compare.recordings import HEADER, SHAPES, change, photos, sha, writte
 
 def test_two_steps_say_what_one_says(tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 5)
-    other = "range=0-0.7"  # a candidate that sees darker pictures
+    other = "range=0-0.7"  # a candidate that sees darker images
     record(SHAPES, pictures, tmp_path / "a")
     record(SHAPES, pictures[::-1], tmp_path / "b", preprocess=other, classes_from=tmp_path / "a")
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
@@ -39,16 +39,14 @@ def test_two_steps_say_what_one_says(tmp_path: Path) -> None:
 
 def test_pictures_of_both_only_where_asked(tmp_path: Path) -> None:
     a, b = written(tmp_path / "a", [0, 1, 2]), written(tmp_path / "b", [2, 3])
-    message = (
-        r"the pictures differ: 2 only in '.*a' \(0.png, 1.png\), 1 only in '.*b' \(3.png\); --common compares the 1"
-    )
+    message = r"the images differ: 2 only in '.*a' \(0.png, 1.png\), 1 only in '.*b' \(3.png\); --common compares the 1"
     with pytest.raises(RecordingError, match=message):
         compare_recordings(a, b)
     found = compare_recordings(a, b, common=True)
     assert [pair.picture for pair in found.journal] == ["2.png"]
     assert any("compared are the 1 of both" in warning for warning in found.warnings)
-    assert found.unreadable == [("bad.png", "bad.png: is no picture")]
-    with pytest.raises(RecordingError, match=r"have no picture in common \(by the files' hashes\)"):
+    assert found.unreadable == [("bad.png", "bad.png: is no image")]
+    with pytest.raises(RecordingError, match=r"have no image in common \(by the files' hashes\)"):
         compare_recordings(written(tmp_path / "c", [0]), b, common=True)
 
 
@@ -68,7 +66,7 @@ def test_a_picture_without_a_map_is_said(tmp_path: Path) -> None:
             "model.preprocess",
             "resize=8x8,range=0-1",
             RecordingError,
-            "pictures are cropped and scaled differently, resize=4x4 in '.*a', resize=8x8 in '.*b'; record",
+            "images are cropped and scaled differently, resize=4x4 in '.*a', resize=8x8 in '.*b'; record",
         ),
         (
             "labels",
@@ -111,7 +109,7 @@ def test_other_classes_are_not_compared_and_that_is_said(tmp_path: Path) -> None
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
     assert not found.passed
     assert "pearson" not in found.summaries
-    assert any("the two explain different classes of 3 of 3 pictures" in warning for warning in found.warnings)
+    assert any("the two explain different classes of 3 of 3 images" in warning for warning in found.warnings)
 
 
 def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:

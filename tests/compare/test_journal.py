@@ -1,4 +1,4 @@
-"""The journal: what goes in comes out, in the order of the pictures; half a line and a damaged one are done again."""
+"""The journal: what goes in comes out, in the order of the images; half a line and a damaged one are done again."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_journal_of_something_else_says_what_differs(tmp_path: Path) -> None:
 
 
 def three(path: Path) -> bytes:
-    """Write a journal of three pictures; return its bytes."""
+    """Write a journal of three images; return its bytes."""
     journal = Journal(path, IDENTITY, names=NAMES)
     for number, name in enumerate(NAMES):
         journal.add(number, stepped(name))  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def three(path: Path) -> bytes:
 
 
 def resumed(path: Path) -> tuple[list[str], int]:
-    """Do again what is not done; return the warnings, and how many pictures that were. What is read is right."""
+    """Do again what is not done; return the warnings, and how many images that were. What is read is right."""
     journal = Journal(path, IDENTITY, names=NAMES)
     todo = [number for number in range(3) if number not in journal.done]
     for number in todo:
@@ -154,7 +154,7 @@ def test_no_flipped_bit_makes_other_numbers(tmp_path: Path) -> None:
             assert 1 <= count <= 2
             assert warnings or at == len(whole) - 1  # an end without an end of line is what a kill leaves
             assert all(
-                warning.startswith(f"'{path}': line ") and "is damaged; its picture is done again" in warning
+                warning.startswith(f"'{path}': line ") and "is damaged; its image is done again" in warning
                 for warning in warnings
             )
         else:
@@ -163,7 +163,7 @@ def test_no_flipped_bit_makes_other_numbers(tmp_path: Path) -> None:
 
 
 def changed(whole: bytes, change: dict[str, Any]) -> bytes:
-    """Return a journal whose second picture is told otherwise, and has the checksum of that."""
+    """Return a journal whose second image is told otherwise, and has the checksum of that."""
     first, one, two, last = whole.splitlines(True)
     seed = zlib.crc32(first)
     entry = {name: value for name, value in {**entry_of(two, seed), **change}.items() if value != "gone"}
@@ -199,7 +199,7 @@ def changed(whole: bytes, change: dict[str, Any]) -> bytes:
 def test_a_line_of_another_kind_is_done_again(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(changed(three(path), change))
-    assert resumed(path) == ([f"'{path}': line 3 is damaged; its picture is done again"], 1)
+    assert resumed(path) == ([f"'{path}': line 3 is damaged; its image is done again"], 1)
 
 
 def test_lines_that_belong_elsewhere(tmp_path: Path) -> None:

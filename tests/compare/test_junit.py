@@ -76,7 +76,7 @@ def test_what_could_not_be_measured_has_failed() -> None:
     (failure,) = read(junit(validation([pair("a.png")], required=("energy >= 0.5",)))).iter("failure")
     assert failure.get("message") == "energy is not measured, required is energy >= 0.5"
     assert failure.text is not None
-    assert failure.text.endswith("no picture has a value")
+    assert failure.text.endswith("no image has a value")
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)

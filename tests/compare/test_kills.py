@@ -24,7 +24,7 @@ from tests.compare.twins import noisy
 
 KILLS = int(os.environ.get("ONNXCAM_KILLS", "2"))
 ROOT = Path(__file__).parents[2]
-COUNT = 40  # pictures
+COUNT = 40  # images
 PATIENCE = 120  # seconds until a command must have ended
 RECORDED = ("scores.bin", "maps.bin", "classes.bin", "recording.json")
 REPORTED = ("report.html", "junit.xml", "validation.json")
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what all commands need."""
     folder = tmp_path_factory.mktemp("kills")
     pictures = photos(folder / "p", COUNT)
-    (folder / "p" / "damaged.png").write_bytes(b"no picture")
+    (folder / "p" / "damaged.png").write_bytes(b"no image")
     shutil.copy(SHAPES, folder / "shapes.onnx")
     noisy(folder / "noisy.onnx", 0.05)
     pack(SHAPES, folder / "device.zip", pictures)

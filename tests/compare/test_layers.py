@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from onnxcam import Explainer
 from onnxcam.compare.layer_agreement import LayerAgreement, first_disagreeing, sentence
-from onnxcam.compare.layers import compare_layers, matched
+from onnxcam.compare.layers import LayerProbe, compare_layers, matched
 from onnxcam.compare.observer import Observer
 from onnxcam.errors import MetricError
 from tests.compare.twins import PICTURES, SHAPES
@@ -46,6 +47,15 @@ def test_where_two_networks_part_is_found(tmp_path: Path) -> None:
     assert not any(agrees[parted:])
     assert {level.reference.split(".")[0] for level in levels[parted:]} == {"layer5"}  # the last convolution
     assert "layer5" not in {level.reference.split(".")[0] for level in levels[:parted]}
+
+
+def test_the_maps_are_those_of_layercam() -> None:
+    observer, picture = Observer(SHAPES), str(PICTURES[0])
+    probe = LayerProbe(observer)
+    target, found = probe.ask(observer.prepare(picture), -1)
+    for number in (0, len(probe.layers) - 1):
+        explained = Explainer(SHAPES, method="layercam", layer=probe.layers[number].name)(picture, target)
+        np.testing.assert_allclose(found[f"{number}.map"], explained.raw, rtol=1e-4, atol=1e-6)
 
 
 def level(name: str, iou: float | None) -> LayerAgreement:

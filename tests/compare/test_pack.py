@@ -93,7 +93,7 @@ def test_the_device_records_what_the_host_records(method: str, integers: bool, b
     pack(model, tmp_path / "device.zip", pictures, method)
     ran = runner(bare, unpacked(tmp_path / "device.zip") / "run.py", "-o", tmp_path / "run")
     assert ran.code == 0, ran.err
-    assert ran.out.startswith("3 pictures in ")
+    assert ran.out.startswith("3 images in ")
     same(tmp_path / "host", tmp_path / "run")
     assert [one.frame for one in Recording(tmp_path / "run")] == [one.frame for one in Recording(tmp_path / "host")]
 
@@ -125,7 +125,7 @@ def test_classes_of_another_recording(bare: Path, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     same(tmp_path / "star", tmp_path / "run")
     (other,) = photos(tmp_path / "q", 1, size=72)
-    with pytest.raises(RecordingError, match=r"star' has no picture like .*0\.ppm; record it there too"):
+    with pytest.raises(RecordingError, match=r"star' has no image like .*0\.ppm; record it there too"):
         pack(SHAPES, tmp_path / "other.zip", [other], classes_from=tmp_path / "star")
 
 
@@ -173,11 +173,11 @@ def test_the_runner_is_of_python_3_8() -> None:
     [
         (["a.ppm"], "is 72 x 72 pixels, the model takes 96 x 96; scale it first"),
         (["a.jpg"], "without Pillow only .npy, .ppm and .pgm are read; save it as one of these"),
-        (["cut.ppm"], "cut.ppm: the picture is cut off; copy it again"),
+        (["cut.ppm"], "cut.ppm: the image is cut off; copy it again"),
         (["nowhere.ppm"], "nowhere.ppm: no such file; check the name"),
-        (["float.npy"], "is float64 [4, 4, 3]; a picture is uint8 [H, W, 3] in RGB order"),
+        (["float.npy"], "is float64 [4, 4, 3]; an image is uint8 [H, W, 3] in RGB order"),
         (["16.pgm"], "16.pgm: is no PPM or PGM of 8 bits; save it as one of 0 to 255"),
-        ([], "error: give pictures of the model's input size: .npy, .ppm or .pgm"),
+        ([], "error: give images of the model's input size: .npy, .ppm or .pgm"),
         (["a.ppm", "--provider", "tpu"], "error: no provider 'tpu' in this onnxruntime; there is "),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_damaged_pack_is_refused(bare: Path, tmp_path: Path) -> None:
         assert f"{file}' is missing or damaged; unpack the zip again" in ran.err
         (folder / file).write_bytes(whole)
     ran = runner(bare, folder / "run.py", "a.ppm")
-    assert ran.err == "error: the pack contains its pictures; give none\n"
+    assert ran.err == "error: the pack contains its images; give none\n"
     (folder / "pack.json").unlink()
     assert "unpack the whole zip and run its run.py" in runner(bare, folder / "run.py").err
 
@@ -217,7 +217,7 @@ def test_a_damaged_pack_is_refused(bare: Path, tmp_path: Path) -> None:
     ("settings", "error", "message"),
     [
         ({"method": "rise"}, MethodError, "rise asks the network many times and cannot be baked"),
-        ({"images": ["nowhere.png"]}, ImageError, r"none of the 1 pictures can be read; the first: nowhere\.png"),
+        ({"images": ["nowhere.png"]}, ImageError, r"none of the 1 images can be read; the first: nowhere\.png"),
         ({"classes_from": "nowhere"}, RecordingError, "'nowhere' does not exist"),
         ({"path": "nowhere/d.zip"}, OutputError, r"cannot write 'nowhere/d\.zip': No such file or directory"),
     ],
@@ -245,7 +245,7 @@ def test_tensors_of_different_shapes_are_refused(tmp_path: Path) -> None:
     """
     onnx.save(onnx.parser.parse_model(text), tmp_path / "open.onnx")
     pictures = [*photos(tmp_path / "p", 1), *photos(tmp_path / "q", 1, size=72)]
-    with pytest.raises(PreprocessError, match=r"became a tensor \[3, 72, 72\], the pictures before it \[3, 96, 96\]"):
+    with pytest.raises(PreprocessError, match=r"became a tensor \[3, 72, 72\], the images before it \[3, 96, 96\]"):
         pack(tmp_path / "open.onnx", tmp_path / "d.zip", pictures, preprocess="resize=none")
 
 
@@ -266,4 +266,4 @@ def test_from_the_host_to_the_device_and_back(onnxcam: Callable[..., Ran], bare:
     assert runner(bare, unpacked(tmp_path / "device.zip") / "run.py", "-o", tmp_path / "run").code == 0
     ran = onnxcam("compare", "host", "run", "-o", "report")
     assert ran.code == 0, ran.err
-    assert "passed on 3 pictures" in ran.err
+    assert "passed on 3 images" in ran.err

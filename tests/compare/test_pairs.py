@@ -83,7 +83,7 @@ def test_crops_are_compared_where_both_see_the_picture() -> None:
     assert found["pearson"] > 0.95
     assert found["strength"] == pytest.approx(1, abs=0.05)
     apart = compare_outcomes(outcome(whole, frame=Frame(0, 0, 64, 64), size=size), second)
-    assert apart.notes == ("the models see no common part of the picture",)
+    assert apart.notes == ("the models see no common part of the image",)
     assert not MAP_METRICS & set(apart.values)
 
 
@@ -164,7 +164,7 @@ def test_the_maps_that_are_kept_lie_over_the_picture() -> None:
     ("other", "message"),
     [
         ({"scores": (0.5, 0.5)}, "the reference has 3 classes and the candidate 2: classes are compared by index"),
-        ({"sha256": "1" * 64}, "are different pictures; give both the same files"),
+        ({"sha256": "1" * 64}, "are different images; give both the same files"),
     ],
 )
 def test_what_does_not_belong_together(other: dict[str, object], message: str) -> None:

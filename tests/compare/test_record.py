@@ -75,7 +75,7 @@ record.record({str(SHAPES)!r}, {pictures!r}, {str(tmp_path / "run")!r}, progress
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True)
     assert done.returncode == -9
-    with pytest.raises(RecordingError, match="is not complete, it ends after 4 pictures; repeat the command to resume"):
+    with pytest.raises(RecordingError, match="is not complete, it ends after 4 images; repeat the command to resume"):
         Recording(tmp_path / "run")
     seen: list[Any] = []
     record(SHAPES, pictures, tmp_path / "run", progress=lambda items, _: (seen.append(item) or item for item in items))
@@ -157,9 +157,7 @@ def test_the_classes_of_another_recording(tmp_path: Path) -> None:
     record(SHAPES, pictures[1:], tmp_path / "run", classes_from=tmp_path / "star")
     assert [one.target for one in Recording(tmp_path / "run")] == [Recording(tmp_path / "star")[0].target] * 2
     (other,) = photos(tmp_path / "q", 1, size=72)
-    with pytest.raises(
-        RecordingError, match=r"star' has no picture like .*0\.ppm; give the pictures that it was made of"
-    ):
+    with pytest.raises(RecordingError, match=r"star' has no image like .*0\.ppm; give the images that it was made of"):
         record(SHAPES, [other], tmp_path / "other", classes_from=tmp_path / "star")
     with pytest.raises(TargetError, match="--target and --classes-from exclude each other; give one"):
         record(SHAPES, pictures, tmp_path / "other", target="star", classes_from=tmp_path / "star")
@@ -180,13 +178,13 @@ def test_a_baked_model_is_recorded_by_its_own_method(settings: dict[str, Any], t
 
 def test_pictures_that_cannot_be_read(tmp_path: Path) -> None:
     good, bad = photos(tmp_path / "p", 1)[0], tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     made = record(SHAPES, [bad, good], tmp_path / "run")
     assert [name for name, _ in made.unreadable] == [str(bad)]
     assert Recording(tmp_path / "run").unreadable == list(made.unreadable)
-    with pytest.raises(ImageError, match="is not a picture that OpenCV reads"):
+    with pytest.raises(ImageError, match="is not an image that OpenCV reads"):
         record(SHAPES, [good, bad], tmp_path / "strict", strict=True)
-    with pytest.raises(ImageError, match="none of the 1 pictures can be read; the first: "):
+    with pytest.raises(ImageError, match="none of the 1 images can be read; the first: "):
         record(SHAPES, [bad], tmp_path / "none")
 
 
@@ -200,7 +198,7 @@ def test_a_model_that_fails_on_the_way_keeps_what_is_done(tmp_path: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(Observer, "outcomes", failing)
-        message = r"out of memory; 8 of 10 pictures are kept in '.*run': repeat the command to resume"
+        message = r"out of memory; 8 of 10 images are kept in '.*run': repeat the command to resume"
         with pytest.raises(EngineError, match=message):
             record(SHAPES, pictures, tmp_path / "run")
     record(SHAPES, pictures, tmp_path / "run")

@@ -31,7 +31,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert recording.classes == 3
     assert recording.class_names == ["cat", "dog", "bird"]
     assert (recording.info.method, recording.info.layer) == ("gradcam", "conv")
-    assert recording.unreadable == [("bad.png", "bad.png: is no picture")]
+    assert recording.unreadable == [("bad.png", "bad.png: is no image")]
     assert recording.explained == {sha(number): number for number in range(3)}
     for number, outcome in enumerate(recording):
         rng = np.random.default_rng(number)
@@ -93,15 +93,15 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
         ("version", 2, "is of version 2; this onnxcam reads version 1"),
         ("model", [], "has no 'model' that is an object"),
         ("model.method", None, "has no 'method' that is a text"),
-        ("pictures", [], "there is no picture in it"),
+        ("pictures", [], "there is no image in it"),
         ("pictures.0.sha256", "ab", r'pictures\[0\] is not {"name": …, "sha256": …'),
         ("pictures.2.size", [0, 4], r"pictures\[2\] is not"),
-        ("pictures.0.map", [4, 6], r"the maps of all pictures have 44 cells, but maps \[40\]"),
+        ("pictures.0.map", [4, 6], r"the maps of all images have 44 cells, but maps \[40\]"),
         ("scores.head", "sigmoids", "scores.head is 'sigmoids'; it is null, softmax, logsoftmax or sigmoid"),
         ("labels", ["cat", "dog"], "there are 2 labels, but 3 classes"),
         ("tensors.scores.dtype", "float64", "scores is float64 little; it is little-endian float32"),
         ("tensors.maps.order", "big", "maps is float32 big; it is little-endian float32"),
-        ("tensors.scores.shape", [9, 1], r"there are 3 pictures, but scores \[9, 1\]; it is \[pictures, classes\]"),
+        ("tensors.scores.shape", [9, 1], r"there are 3 images, but scores \[9, 1\]; it is \[pictures, classes\]"),
         ("tensors.classes.shape", [4], "classes.bin has 24 bytes instead of 32: it is truncated"),
         ("tensors.maps.file", "../maps.bin", r"\.\./maps.bin is missing"),
         ("tensors.maps.file", "a\0b", "is missing"),
@@ -111,7 +111,7 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
         ("tensors.maps.shape", [1] * 100, "the shape of maps is .* it is a list of lengths"),
         ("tensors.maps.shape", [True], "the shape of maps is .* it is a list of lengths"),
         ("pictures.0.map", [2**31, 2**31], r"pictures\[0\] is not"),
-        ("pictures.0.map", [2**20, 2**20], "the maps of all pictures have 1099511627796 cells, but maps"),
+        ("pictures.0.map", [2**20, 2**20], "the maps of all images have 1099511627796 cells, but maps"),
         ("pictures.0.size", [2**20, 2**20], r"pictures\[0\] is not"),
         ("pictures.0.size", [True, 3], r"pictures\[0\] is not"),
         ("pictures.0.name", "a\0.png", r"pictures\[0\] is not"),
@@ -187,7 +187,7 @@ def test_a_beginning_is_refused_and_gone_on_with(tmp_path: Path) -> None:
         picture = {"name": f"{number}.png", "sha256": sha(number), "size": [8, 10]}
         writer.add(picture, rng.standard_normal(3), heat, number % 3)
     writer.leave()
-    with pytest.raises(RecordingError, match="is not complete, it ends after 2 pictures; repeat the command to resume"):
+    with pytest.raises(RecordingError, match="is not complete, it ends after 2 images; repeat the command to resume"):
         Recording(tmp_path / "run")
     with (tmp_path / "run" / "recording.part").open("a") as part:
         part.write('{"name": "3.png", "sh')  # as a kill leaves it
@@ -216,7 +216,7 @@ def test_a_beginning_whose_numbers_are_gone_is_refused(tmp_path: Path) -> None:
 
 
 def begun(folder: Path, numbers: Sequence[int] = (0, 1, 2, 3)) -> Path:
-    """Write the beginning of a recording of made-up pictures, as a kill leaves it."""
+    """Write the beginning of a recording of made-up images, as a kill leaves it."""
     writer = RecordingWriter(folder, HEADER)
     for number in numbers:
         rng = np.random.default_rng(number)
@@ -266,7 +266,7 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     part.write_bytes(b"".join([*lines[:2], lines[2].replace(b"1.png", b"7.png"), *lines[3:]]))
     writer = RecordingWriter(tmp_path / "run", HEADER)
     assert writer.damaged == (
-        f"'{part}' is damaged in line 3, or its numbers are: that picture and those after it are done again"
+        f"'{part}' is damaged in line 3, or its numbers are: that image and those after it are done again"
     )
     assert [picture["name"] for picture in writer.pictures] == ["0.png"]
     writer.leave()

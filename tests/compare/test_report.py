@@ -68,13 +68,13 @@ def test_the_verdict_and_every_number_are_told() -> None:
     page = html(validation(pairs, required=("iou >= 0.7", "peak <= 0.5")))
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.replace("<wbr>", "")))
     assert page.startswith("<!doctype html>")
-    assert "✗ Failed 1 of 2 requirements does not hold on 3 pictures." in text
+    assert "✗ Failed 1 of 2 requirements does not hold on 3 images." in text
     assert re.search(r"IoU of the top 20 % of the maps iou &gt;= 0.7 0.633 0.623 – 0.643 ✗ fails", text)
     assert re.search(r"Distance of the peaks peak &lt;= 0.5 0.183 0.173 – 0.193 ✓ holds", text)
     for side in SIDES:
         for told in (side.name, side.sha256, side.kind, side.method, side.layer, side.preprocess, side.provider):
             assert str(told) in text
-    assert "✓ Passed All 2 requirements hold on 3 pictures." in re.sub(
+    assert "✓ Passed All 2 requirements hold on 3 images." in re.sub(
         r"\s+", " ", re.sub(r"<[^>]*>", " ", html(validation(pairs, required=("iou >= 0.6", "peak <= 0.5"))))
     )
 
@@ -93,7 +93,7 @@ def test_where_the_two_begin_to_look_elsewhere() -> None:
 
 
 def test_nothing_required_nothing_failed() -> None:
-    assert "Nothing was required of 1 picture." in html(validation([pair(PHOTO)], required=()))
+    assert "Nothing was required of 1 image." in html(validation([pair(PHOTO)], required=()))
 
 
 def test_a_file_that_holds_all_that_it_shows() -> None:
@@ -169,7 +169,7 @@ def test_a_side_without_a_map() -> None:
     page = html(validation([blank]))
     assert "the candidate has no map" in page
     assert "no difference without both maps" in page
-    assert "1 picture: <bdi>the candidate map is blank: no positive evidence for class 0" in page
+    assert "1 image: <bdi>the candidate map is blank: no positive evidence for class 0" in page
 
 
 def decoded(uri: str | None) -> np.ndarray:
@@ -210,7 +210,7 @@ def test_the_worst_first() -> None:
     assert ranking.order(table, "iou").tolist() == [2, 1, 3, 0]  # what has no value is the worst
     assert ranking.order(table, "kl").tolist() == [1, 2, 0, 3]
     assert ranking.order(table).tolist() == [1, 2, 0, 3]
-    with pytest.raises(MetricError, match=r"no picture has a value of 'iuo' to sort by; there are iou, kl\. Did you"):
+    with pytest.raises(MetricError, match=r"no image has a value of 'iuo' to sort by; there are iou, kl\. Did you"):
         ranking.order(table, "iuo")
 
 
@@ -256,7 +256,7 @@ def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
     assert len(page) < 4e6
     assert len(data["rows"]) == 10_000
     assert data["rows"][0][1] == f"{int(np.argmax(moves)):05}.jpg"  # the folder is said once
-    assert "Pictures in <bdi>folder/</bdi>" in page
+    assert "Images in <bdi>folder/</bdi>" in page
     assert page.count('class="card"') == data["cards"] == 24
     assert len(page[: page.index('id="rows"')]) < 2e6
 
@@ -271,7 +271,7 @@ def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
 
 def test_no_picture_at_all() -> None:
     page = html(validation([], unreadable=[("a.png", "a.png: the file is empty")]))
-    assert "1 picture could not be read and is not included" in re.sub(r"\s+", " ", page)
+    assert "1 image could not be read and is not included" in re.sub(r"\s+", " ", page)
     assert "not measured" in page
 
 
@@ -283,7 +283,7 @@ def test_without_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of 461 pictures, hostile ones among them; written once, as nobody changes it."""
+    """The report of 461 images, hostile ones among them; written once, as nobody changes it."""
     pairs = [pair(f"picture {i}.png", (i * 37 % 450) / 500) for i in range(448)]
     pairs += [pair(name) for name in HOSTILE.values()]
     labels = ["cat", "</td><img src=x onerror=window.taken=1>"]
@@ -308,7 +308,7 @@ class TestInABrowser:
     def test_it_is_a_page(self, opened: Any) -> None:
         assert opened.title() == "Failed: net_int8.onnx against net.onnx"
         assert opened.locator("article.card").count() == 24
-        assert opened.inner_text("#status") == "461 pictures, the first 200 shown"
+        assert opened.inner_text("#status") == "461 images, the first 200 shown"
         assert self.column(opened, 0) == [str(i) for i in range(1, 201)]
 
     def test_names_run_nothing_and_are_shown(self, opened: Any) -> None:
@@ -340,9 +340,9 @@ class TestInABrowser:
 
     def test_the_filter(self, opened: Any) -> None:
         opened.fill("#filter", "PICTURE 44")
-        assert opened.inner_text("#status") == "9 of 461 pictures"
+        assert opened.inner_text("#status") == "9 of 461 images"
         opened.fill("#filter", "no such")
-        assert opened.inner_text("#status") == "0 of 461 pictures"
+        assert opened.inner_text("#status") == "0 of 461 images"
         opened.fill("#filter", "")
         opened.check("#differing")
         assert all("img" in name for name in self.column(opened, 4))

@@ -27,7 +27,7 @@ def test_what_they_say() -> None:
         ("iou>0.6", 0.6, False),
         ("iou.low>=0.51", 0.5, False),
         ("iou.worst>=0.1", 0.1, True),
-        ("pearson>=0", None, False),  # no picture has it
+        ("pearson>=0", None, False),  # no image has it
     ],
 )
 def test_when_they_hold(words: str, value: float | None, holds: bool) -> None:

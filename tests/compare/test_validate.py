@@ -121,7 +121,7 @@ def test_images_are_folders_patterns_and_lists_each_once(
 ) -> None:
     inside = tmp_path / "photos" / "inside"
     shutil.copytree(folder, inside)
-    (inside / "notes.md").write_text("no picture")
+    (inside / "notes.md").write_text("no image")
     (tmp_path / "list.txt").write_text("photos/inside/00001.png\n\nphotos/inside/00000.png\n")
     assert image.files([tmp_path / "photos"]) == [str(inside / f"{i:05}.png") for i in range(12)]
     assert image.files([f"{tmp_path}/**/0000[12].png"]) == [str(inside / f"{i:05}.png") for i in (1, 2)]
@@ -129,7 +129,7 @@ def test_images_are_folders_patterns_and_lists_each_once(
         assert [Path(each).name for each in image.files([name])] == ["00001.png", "00000.png"]
     found = validate(SHAPES, models[0], [inside / "00001.png", str(tmp_path / "list.txt")])
     assert [Path(pair.picture).name for pair in found.journal] == ["00001.png", "00000.png"]
-    assert "1 of the 3 pictures are duplicates; each counts once" in found.warnings
+    assert "1 of the 3 images are duplicates; each counts once" in found.warnings
 
 
 KILLED = """
@@ -185,7 +185,7 @@ def test_a_run_that_goes_on_asks_for_the_same_batches(folder: Path, tmp_path: Pa
             return super().outcomes(shots, classes)
 
     shutil.copytree(folder, tmp_path / "photos")
-    (tmp_path / "photos" / "00003.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "00003.png").write_bytes(b"no image")
     whole = validate(Spied(SHAPES), SHAPES, tmp_path / "photos", tmp_path / "out", batch_size=5).as_dict()
     first = asked[:]
     assert [len(batch) for batch in first] == [4, 5, 2]
@@ -202,7 +202,7 @@ def test_a_run_that_goes_on_asks_for_the_same_batches(folder: Path, tmp_path: Pa
     found = validate(Spied(SHAPES), SHAPES, tmp_path / "photos", tmp_path / "out", batch_size=5, progress=counting)
     assert asked == first[1:]
     assert todo == [4]
-    assert found.damaged == [f"'{journal}': line 6 is damaged; its picture is done again"]
+    assert found.damaged == [f"'{journal}': line 6 is damaged; its image is done again"]
     assert found.as_dict() == whole
 
 
@@ -275,7 +275,7 @@ def test_a_candidate_that_crashes_leaves_what_was_done(
     with pytest.raises(EngineError) as caught:
         validate(SHAPES, candidate, folder, tmp_path / "out", batch_size=2)
     assert str(caught.value) == (
-        f"the candidate '{models[0]}': ONNX Runtime failed: out of memory; 6 of 12 pictures are done and kept in "
+        f"the candidate '{models[0]}': ONNX Runtime failed: out of memory; 6 of 12 images are done and kept in "
         f"'{tmp_path / 'out'}': repeat the command to resume"
     )
     calls.clear()
@@ -286,13 +286,13 @@ def test_a_candidate_that_crashes_leaves_what_was_done(
 def test_an_unreadable_picture_among_many(models: tuple[Path, Path], folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "photos")
     broken = tmp_path / "photos" / "00003.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     found = validate(SHAPES, models[0], tmp_path / "photos")
     assert len(found.journal) == 11
     ((name, why),) = found.unreadable
     assert name == str(broken)
-    assert "is not a picture" in why
-    with pytest.raises(ImageError, match=r"00003\.png: is not a picture that OpenCV reads"):
+    assert "is not an image" in why
+    with pytest.raises(ImageError, match=r"00003\.png: is not an image that OpenCV reads"):
         validate(SHAPES, models[0], tmp_path / "photos", strict=True)
 
 
@@ -325,7 +325,7 @@ def of_two_classes(path: Path) -> Path:
             None,
             {"images": []},
             ImageError,
-            "no picture is named; give files, a folder, a pattern or a list that names some",
+            "no image is named; give files, a folder, a pattern or a list that names some",
         ),
         (None, {"images": "none/*.png"}, ImageError, r"none/\*\.png: no file is called like this; check the name"),
         (None, {"images": "none.png"}, ImageError, r"none\.png: no such file or folder; check the name"),
@@ -344,10 +344,10 @@ def test_what_cannot_be_validated(
 
 
 def test_a_folder_of_no_pictures_and_pictures_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="the folder has no picture; there is no file in it that ends with"):
+    with pytest.raises(ImageError, match="the folder has no image; there is no file in it that ends with"):
         validate(SHAPES, SHAPES, tmp_path)
     (tmp_path / "a.png").write_bytes(b"nothing")
-    with pytest.raises(ImageError, match=r"none of the 1 pictures could be read; the first: .*a\.png: is not a pict"):
+    with pytest.raises(ImageError, match=r"none of the 1 images could be read; the first: .*a\.png: is not an im"):
         validate(SHAPES, SHAPES, tmp_path)
 
 
@@ -365,9 +365,7 @@ def test_a_reference_that_is_wrong_on_everything(models: tuple[Path, Path], fold
     absent = next(label for index, label in enumerate(labels) if index not in tops)
     boxes = {path.name: [{"label": absent, "box": [0, 0, 9, 9]}] for path in folder.iterdir()}
     (tmp_path / "truth.json").write_text(json.dumps(boxes))
-    with pytest.raises(
-        MetricError, match="the reference itself is wrong on all 12 pictures: nothing can be measured by"
-    ):
+    with pytest.raises(MetricError, match="the reference itself is wrong on all 12 images: nothing can be measured by"):
         validate(SHAPES, models[0], folder, truth=Truth(tmp_path / "truth.json"))
 
 
@@ -375,12 +373,12 @@ def test_a_reference_that_always_says_the_same(tmp_path: Path, models: tuple[Pat
     for number in range(8):
         image.write(tmp_path / f"{number}.png", np.roll(image.read(PICTURES[0]), number, axis=1))
     found = validate(SHAPES, models[0], tmp_path)
-    assert any("first in all 8 pictures: top1 says little" in warning for warning in found.warnings)
+    assert any("first in all 8 images: top1 says little" in warning for warning in found.warnings)
 
 
 def test_different_preprocessing_is_told(models: tuple[Path, Path]) -> None:
     found = validate(SHAPES, Observer(models[0], preprocess="imagenet"), [PICTURES[0]])
-    assert any("the two models preprocess pictures differently" in warning for warning in found.warnings)
+    assert any("the two models preprocess images differently" in warning for warning in found.warnings)
 
 
 def test_maps_that_are_blank_are_counted_and_not_fatal(tmp_path: Path) -> None:
@@ -400,7 +398,7 @@ def test_maps_that_are_blank_are_counted_and_not_fatal(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_is_bounded(models: tuple[Path, Path], tmp_path: Path) -> None:
-    """Of 200 pictures more (27 MB as tensors) names and numbers stay in memory, no map and no picture."""
+    """Of 200 images more (27 MB as tensors) names and numbers stay in memory, no map and no image."""
     folder = photos(tmp_path / "photos", 240)
     few = sorted(folder.iterdir())[:40]
     observers = Observer(SHAPES), Observer(models[0])

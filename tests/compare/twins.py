@@ -1,4 +1,4 @@
-"""A reference, candidates that are more or less like it, and pictures for both."""
+"""A reference, candidates that are more or less like it, and images for both."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def noisy(path: Path, share: float, seed: int = 0) -> Path:
 
 
 def photos(folder: Path, count: int) -> Path:
-    """Write *count* different pictures of shapes into *folder*."""
+    """Write *count* different images of shapes into *folder*."""
     folder.mkdir(exist_ok=True)
     originals = [image.read(path) for path in PICTURES]
     for number in range(count):
@@ -47,7 +47,7 @@ def outcome(
     size: tuple[int, int] = (64, 64),
     **told: object,
 ) -> Outcome:
-    """What a model that puts out probabilities says of a picture."""
+    """What a model that puts out probabilities says of an image."""
     values = np.array(scores)
     made: dict[str, object] = {"probabilities": values, "frame": frame, "head": "softmax"}
     heat = None if heat is None else np.asarray(heat, np.float32)

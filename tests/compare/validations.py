@@ -23,7 +23,7 @@ SIDES = (
 
 
 def blob(x: float, y: float, height: float = 1.0, shape: tuple[int, int] = (42, 56)) -> np.ndarray:
-    """A map that looks at (x, y), in shares of the picture."""
+    """A map that looks at (x, y), in shares of the image."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     far = ((columns / shape[1] - x) ** 2 + (rows / shape[0] - y) ** 2) / 0.03
     return (height * np.exp(-far)).astype(np.float16)

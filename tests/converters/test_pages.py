@@ -20,7 +20,7 @@ def two_classes() -> torch.nn.Module:
 
 @pytest.fixture
 def model(onnxcam: Run) -> Path:
-    """A file of another exporter, and a picture."""
+    """A file of another exporter, and an image."""
     import onnx
 
     onnx.save(export(two_classes(), torch.rand(1, 3, 32, 32)), "model.onnx")

@@ -294,7 +294,7 @@ def test_what_is_no_file(onnxcam: Callable[..., Ran]) -> None:
         refused(weights, says, read=lambda path: load_weights(torchnets.make("Tiny"), path, False))
     ran = onnxcam("export", "x" * 300 + ".pt2", "-o", "net.onnx")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"error: '{'x' * 120}…{'x' * 56}.pt2' does not exist; give a file, a SavedModel folder")
+    assert ran.err.startswith(f"error: '{'x' * 132}…{'x' * 63}.pt2' does not exist; give a file, a SavedModel folder")
     assert len(ran.err.splitlines()) == 1
 
 

@@ -94,7 +94,7 @@ def _pair(into: int, out: int) -> nn.Sequential:
 
 
 class Two(nn.Module):
-    """A picture and a vector."""
+    """An image and a vector."""
 
     def __init__(self) -> None:
         super().__init__()

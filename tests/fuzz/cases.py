@@ -25,7 +25,7 @@ def _case(maker: Maker) -> Maker:
 
 
 def _explain(place: Place, model: onnx.ModelProto | bytes, *words: str) -> list[str]:
-    """Explain a picture by *model*."""
+    """Explain an image by *model*."""
     data = model if isinstance(model, bytes) else model.SerializeToString()
     return ["explain", place.put("m.onnx", data), place.picture(), "-p", "unit", *words, "-o", "out"]
 

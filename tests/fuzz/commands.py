@@ -14,7 +14,7 @@ PREPROCESS = ("unit", "unit", "imagenet", "raw", None)
 
 
 def preprocess(rng: Random) -> list[str]:
-    """Return how pictures become tensors, or nothing."""
+    """Return how images become tensors, or nothing."""
     chosen = rng.choice(PREPROCESS)
     return [] if chosen is None else ["-p", chosen]
 
@@ -64,7 +64,7 @@ def _on_model(rng: Random, model: str, good: str, picture: str) -> list[str]:
 
 
 def on_picture(rng: Random, model: str, *pictures: str) -> list[str]:
-    """Return any command that takes pictures."""
+    """Return any command that takes images."""
     kind = rng.randrange(6)
     if kind < 3:
         return ["explain", model, *pictures, "-p", "unit", "-o", "out", *rng.choice(([], ["--json"]))]

@@ -1,4 +1,4 @@
-"""Files that go with a model or with pictures, damaged: labels, where objects are, what ecosystems put beside."""
+"""Files that go with a model or with images, damaged: labels, where objects are, what ecosystems put beside."""
 
 from __future__ import annotations
 

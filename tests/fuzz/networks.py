@@ -24,7 +24,7 @@ def constant(name: str, value: object, dtype: type = np.int64) -> Node:
 def classifier(
     middle: list[Node] | None = None, functions: list[onnx.FunctionProto] | None = None, opset: int = 17
 ) -> onnx.ModelProto:
-    """Return Conv, the *middle* from ``c`` to ``m``, ReLU, average, MatMul: four classes of pictures of 16 × 16."""
+    """Return Conv, the *middle* from ``c`` to ``m``, ReLU, average, MatMul: four classes of images of 16 × 16."""
     chance = np.random.default_rng(0)
     weights = numpy_helper.from_array(chance.normal(size=(4, 3, 3, 3)).astype(np.float32), "w")
     head = numpy_helper.from_array(chance.normal(size=(4, 4)).astype(np.float32), "f")

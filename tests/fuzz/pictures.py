@@ -1,4 +1,4 @@
-"""Pictures and volumes that are none: damaged, huge by their headers, of another kind than their names say."""
+"""Images and volumes that are none: damaged, huge by their headers, of another kind than their names say."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def case(rng: Random, place: Place) -> list[str]:
 
 
 def _in_list(rng: Random, place: Place, model: str, bad: str) -> list[str]:
-    """Name the picture in a list, among other lines."""
+    """Name the image in a list, among other lines."""
     lines = [bad, "list.txt", "@list.txt", "missing.png", "*.png", "**", values.text(rng).replace("\n", ""), "."]
     text = "\n".join(rng.sample(lines, rng.randrange(1, 4)))
     data = wire.mutated(rng, text.encode()) if rng.random() < 0.3 else text.encode()
@@ -164,7 +164,7 @@ def _odd_array(rng: Random) -> tuple[bytes, str]:
 
 
 def _other(rng: Random) -> tuple[bytes, str]:
-    """What is no picture at all."""
+    """What is no image at all."""
     small = (b"", b"\x00", b"hello\n", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"P6", b"BM", b"<svg/>", b"II*\x00")
     return rng.choice((*small, rng.randbytes(rng.randrange(1, 500)))), rng.choice(NAMES)
 

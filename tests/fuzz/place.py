@@ -44,22 +44,22 @@ class Place:
         return self.put(name, networks.classifier().SerializeToString())
 
     def picture(self, name: str = "picture.png") -> str:
-        """Write a small picture that is whole."""
+        """Write a small image that is whole."""
         return self.put(name, png())
 
 
 def pixels(height: int = 20, width: int = 30) -> np.ndarray:
-    """Return a picture of noise."""
+    """Return an image of noise."""
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
 
 
 def encoded(suffix: str, picture: np.ndarray | None = None) -> bytes:
-    """Return a picture as a file of the kind that *suffix* names."""
+    """Return an image as a file of the kind that *suffix* names."""
     return bytes(cv2.imencode(suffix, pixels() if picture is None else picture)[1])
 
 
 def png() -> bytes:
-    """Return a small picture as PNG."""
+    """Return a small image as PNG."""
     return encoded(".png")
 
 

@@ -1,4 +1,4 @@
-"""Mutations of bytes, whatever they mean: for models, pictures and text alike."""
+"""Mutations of bytes, whatever they mean: for models, images and text alike."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ BAD: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
         ),
         "node 'fill' (ConstantOfShape) makes a tensor of 1.1e+12 elements, 4398 GB",
     ),
-    "picture of 2^40": (
+    "image of 2^40": (
         lambda: changed(lambda g: g.input[0].CopyFrom(value("x", [1, 3, 2**20, 2**20]))),
         "tensor 'x' [1,3,1048576,1048576] takes 13194 GB, and there is room for",
     ),

@@ -24,7 +24,7 @@ def test_enlarging_is_opencvs_bilinear_resize_where_the_tensor_is_the_picture() 
 
 def test_the_map_of_a_centre_crop_lies_in_the_centre() -> None:
     preprocess = parse("resize=20,crop=10x10")
-    frame = preprocess.frame(40, 80)  # halved, then the middle 10 × 10: 20 × 20 pixels of the picture
+    frame = preprocess.frame(40, 80)  # halved, then the middle 10 × 10: 20 × 20 pixels of the image
     heat = heatmap.enlarge(np.ones((5, 5), np.float32), frame, (40, 80))
     ys, xs = np.nonzero(heat)
     assert (xs.min(), xs.max() + 1, ys.min(), ys.max() + 1) == (30, 50, 10, 30)

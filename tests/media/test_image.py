@@ -1,4 +1,4 @@
-"""Pictures are built byte by byte where the point is in the bytes: orientation, size, damage."""
+"""Images are built byte by byte where the point is in the bytes: orientation, size, damage."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_grey_array_has_three_equal_channels() -> None:
         (np.zeros((1, 2, 2, 3), np.uint8), "array with shape (1, 2, 2, 3); give a file name"),
         (
             7,
-            "a picture cannot be a int; give a file name, or a uint8 array [H, W, 3] in RGB order",
+            "an image cannot be a int; give a file name, or a uint8 array [H, W, 3] in RGB order",
         ),
     ],
 )
@@ -162,15 +162,15 @@ def test_other_arrays_are_refused(array: np.ndarray, said: str) -> None:
     ("name", "data", "said"),
     [
         ("missing.png", None, "missing.png: no such file; check the name"),
-        ("empty.png", b"", "empty.png: the file is empty; copy the picture again"),
+        ("empty.png", b"", "empty.png: the file is empty; copy the image again"),
         (
             "text.jpg",
             b"hello",
-            "text.jpg: is not a picture that OpenCV reads, or is damaged; save it as PNG or JPEG",
+            "text.jpg: is not an image that OpenCV reads, or is damaged; save it as PNG or JPEG",
         ),
         ("nul\0.png", None, "cannot be read (embedded null byte); check the name"),
-        ("cut.png", png(header(9, 9))[:40], "cut.png: the PNG file is cut off; copy the picture again"),
-        ("hollow.png", png(header(9, 9)), "hollow.png: is not a picture that OpenCV reads, or is damaged"),
+        ("cut.png", png(header(9, 9))[:40], "cut.png: the PNG file is cut off; copy the image again"),
+        ("hollow.png", png(header(9, 9)), "hollow.png: is not an image that OpenCV reads, or is damaged"),
     ],
 )
 def test_what_is_no_picture(tmp_path: Path, name: str, data: bytes | None, said: str) -> None:
@@ -188,7 +188,7 @@ def test_a_name_that_no_file_system_takes() -> None:
 
 
 def test_folder_is_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="is a folder, not a picture; name a file in it"):
+    with pytest.raises(ImageError, match="is a folder, not an image; name a file in it"):
         image.read(tmp_path)
 
 
@@ -203,7 +203,7 @@ def test_cut_files_are_refused_in_silence(tmp_path: Path, capfd: pytest.CaptureF
 
 
 def bomb_png() -> bytes:
-    """A whole picture of 30,000 × 30,000 black pixels in a few megabytes, compressed row by row."""
+    """A whole image of 30,000 × 30,000 black pixels in a few megabytes, compressed row by row."""
     deflate, row = zlib.compressobj(1), bytes(1 + 3 * 30000)
     rows = [deflate.compress(row) for _ in range(200)]
     return png(header(30000, 30000), chunk(b"IDAT", b"".join(rows) + deflate.flush()))
@@ -260,7 +260,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(cv2, "imdecode", None)
     with pytest.raises(ImageError) as caught:
         image.read(path)
-    assert "a picture of 30000 x 30000 pixels is above the limit of 268435456 pixels (2^28)" in str(caught.value)
+    assert "an image of 30000 x 30000 pixels is above the limit of 268435456 pixels (2^28)" in str(caught.value)
 
 
 def test_opencv_refuses_a_bomb_of_other_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +270,7 @@ def test_opencv_refuses_a_bomb_of_other_formats(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(cv2, "imdecode", imdecode)
     path = tmp_path / "bomb.tiff"
     path.write_bytes(b"II*\0")
-    with pytest.raises(ImageError, match=r"a picture is above the limit of 268435456 pixels \(2\^28\); scale it"):
+    with pytest.raises(ImageError, match=r"an image is above the limit of 268435456 pixels \(2\^28\); scale it"):
         image.read(path)
 
 
@@ -281,7 +281,7 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", imdecode)
     path = tmp_path / "large.tiff"
     path.write_bytes(b"II*\0")
-    with pytest.raises(ImageError, match="not enough memory to unpack the picture; scale it down first"):
+    with pytest.raises(ImageError, match="not enough memory to unpack the image; scale it down first"):
         image.read(path)
 
 
@@ -344,7 +344,7 @@ def test_write_and_read_back(tmp_path: Path) -> None:
 
 def test_write_refuses_unknown_kinds(tmp_path: Path) -> None:
     for name in ("out.xyz", "out"):
-        with pytest.raises(OutputError, match=r"no picture can be written as '.*'; use .png or .jpg"):
+        with pytest.raises(OutputError, match=r"no image can be written as '.*'; use .png or .jpg"):
             image.write(tmp_path / name, UPRIGHT)
     assert not list(tmp_path.iterdir())
 

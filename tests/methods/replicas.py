@@ -166,7 +166,7 @@ def share(r, z):
 
 
 def as_matrix(conv, shape):
-    """A convolution of one picture of *shape* as a matrix [outputs, inputs], and its bias."""
+    """A convolution of one image of *shape* as a matrix [outputs, inputs], and its bias."""
     count = int(np.prod(shape))
     units = torch.eye(count, dtype=torch.float64).reshape(count, *shape)
     y = F.conv2d(units, conv.weight.double(), None, conv.stride, conv.padding)
@@ -191,7 +191,7 @@ def split(x, w, b, r, how):
 
 
 def relevance(net, x, target, first, convs, linear, seed, at_layer=False):
-    """Each layer as a matrix, one picture after the other; pooling is a linear layer that is spread by *linear* too."""
+    """Each layer as a matrix, one image after the other; pooling is a linear layer that is spread by *linear* too."""
     maps = []
     for n, c in enumerate(target):
         activations = [x[n].double()]
@@ -229,7 +229,7 @@ def xgradcam(net, x, target):
 
 
 def shapleycam(net, x, target):
-    """The Hessian by rows, a picture at a time."""
+    """The Hessian by rows, an image at a time."""
     out = []
     for n in range(len(x)):
         a = net.features(x[n : n + 1]).detach()
@@ -341,7 +341,7 @@ def by_position(combine):
 
 
 def one_by_one(replica):
-    """The replica of a method of several passes: picture by picture, each with the seed's own numbers."""
+    """The replica of a method of several passes: image by image, each with the seed's own numbers."""
 
     def all_of_them(net, x, target):
         return torch.stack([replica(net, x[i : i + 1], [target[i]])[0] for i in range(len(x))])
@@ -418,7 +418,7 @@ def scorecam(net, x, target):
 
 
 def masked_scores(net, x, target, shares):
-    """Σ_k α_k A_k, α the softmax of the mean score of the pictures that *shares* makes of each mask."""
+    """Σ_k α_k A_k, α the softmax of the mean score of the images that *shares* makes of each mask."""
     (a,) = net.features(x).detach()
     means = []
     for channel in a:
@@ -508,7 +508,7 @@ def deeplift(net, x, target):
 
 
 def superpixels(x, segments):
-    """SLIC of the picture in [0, 1]."""
+    """SLIC of the image in [0, 1]."""
     low, high = x.min(), x.max()
     scaled = ((x[0] - low) / (high - low)).permute(1, 2, 0).double().numpy()
     segmentation = pytest.importorskip("skimage.segmentation")

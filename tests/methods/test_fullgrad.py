@@ -84,7 +84,7 @@ def test_a_picture_of_integers_is_refused() -> None:
     cast = onnx.helper.make_node("Cast", ["x"], ["real"], to=onnx.TensorProto.FLOAT)
     model.graph.node[0].input[0] = "real"
     model.graph.node.insert(0, cast)
-    with pytest.raises(MethodError, match="needs a picture of floating point; input 'x' is UINT8"):
+    with pytest.raises(MethodError, match="needs an image of floating point; input 'x' is UINT8"):
         Explainer(model, method="fullgrad")
 
 

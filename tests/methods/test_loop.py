@@ -123,7 +123,7 @@ def test_the_seed_decides(method: str) -> None:
 
 
 def wide_model() -> tuple[onnx.ModelProto, np.ndarray]:
-    """The network by hand for pictures of 12 × 12 pixels, and one of noise."""
+    """The network by hand for images of 12 × 12 pixels, and one of noise."""
     model = hand_model()
     for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
         dim.dim_value = 12
@@ -165,10 +165,10 @@ def test_a_flat_picture_has_superpixels_too() -> None:
 
 
 def test_baselines_are_read_from_a_folder_files_or_tensors(tmp_path: Path) -> None:
-    """Three pictures, 0, 102 and 204 everywhere: as tensors 0, 0.4 and 0.8."""
+    """Three images, 0, 102 and 204 everywhere: as tensors 0, 0.4 and 0.8."""
     for i in range(3):
         write(tmp_path / f"{i}.png", np.full((12, 12, 3), 102 * i, np.uint8))
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     model, x = wide_model()
     tensors = np.float32([0, 0.4, 0.8])[:, None, None, None] * np.ones_like(x)
     forms = (str(tmp_path), [tmp_path / f"{i}.png" for i in range(3)], tensors)
@@ -188,7 +188,7 @@ def test_baselines_of_another_shape_or_none_in_a_folder(tmp_path: Path) -> None:
     settings = {"baselines": np.zeros((2, 1, 5, 5), np.float32)}
     with pytest.raises(MethodError, match=r"baselines of expected-gradients became tensors \(1, 5, 5\), .* crop=HxW"):
         Explainer(model, method="expected-gradients", settings=settings).attribute(x)
-    with pytest.raises(ImageError, match=r"the folder has no picture that can be read; give one with .png or .jpg"):
+    with pytest.raises(ImageError, match=r"the folder has no image that can be read; give one with .png or .jpg"):
         Explainer(model, method="expected-gradients", settings={"baselines": tmp_path}).attribute(x)
 
 
@@ -202,7 +202,7 @@ def test_expected_gradients_tend_to_what_the_picture_has_beyond_its_baselines() 
 
 
 def test_without_baselines_the_picture_itself_is_blurred() -> None:
-    """A flat picture is its own blur: nothing differs, so the map is zero; a point keeps its mass."""
+    """A flat image is its own blur: nothing differs, so the map is zero; a point keeps its mass."""
     model, x = wide_model()
     explainer = Explainer(model, method="expected-gradients", settings={"samples": 4})
     np.testing.assert_allclose(explainer.attribute(np.full_like(x, 2), target=0), np.zeros_like(x), atol=1e-5)

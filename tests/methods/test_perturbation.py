@@ -109,7 +109,7 @@ def test_recipro_cam_of_integers_is_refused() -> None:
 
 @pytest.mark.parametrize(("method", "settings"), [("scorecam", {}), ("sscam", {"samples": 1}), ("ablationcam", {})])
 def test_memory_holds_one_batch(method: str, settings: dict[str, float]) -> None:
-    """All masks of 2,048 channels at the picture's size would be 34 MB, all pictures 101 MB."""
+    """All masks of 2,048 channels at the image's size would be 34 MB, all images 101 MB."""
     proto = onnx.parser.parse_model("""
     <ir_version: 8, opset_import: ["" : 17]>
     wide (float[n, 3, 64, 64] x) => (float[n, 2] logits)

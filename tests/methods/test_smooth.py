@@ -1,4 +1,4 @@
-"""Smoothed maps: the principal component in place of the sum, and the mean over augmented pictures."""
+"""Smoothed maps: the principal component in place of the sum, and the mean over augmented images."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_class_is_that_of_the_picture_itself() -> None:
 
 
 def test_a_picture_without_axes_of_space_cannot_be_mirrored() -> None:
-    with pytest.raises(MethodError, match=r"smooth=aug mirrors pictures, but the model's input \(1, 4\) has no axes"):
+    with pytest.raises(MethodError, match=r"smooth=aug mirrors images, but the model's input \(1, 4\) has no axes"):
         augmented(np.zeros((1, 4)), None, lambda x: x)
 
 

@@ -1,6 +1,6 @@
 """The map of each method on `tests.networks.varied_model`, in float64, step by step from its formula.
 
-Position by position, in reading order: x is the picture, A the layer, G the gradient of class 0 there, K of class 1.
+Position by position, in reading order: x is the image, A the layer, G the gradient of class 0 there, K of class 1.
 """
 
 from __future__ import annotations

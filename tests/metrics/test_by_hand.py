@@ -139,7 +139,7 @@ def test_rank_correlation() -> None:
 
 
 def test_an_interval_draws_pictures_not_cases() -> None:
-    """Of two pictures, with 0, 0, 0 and 1, both, one or the other is drawn: 0, 1/4, or 1."""
+    """Of two images, with 0, 0, 0 and 1, both, one or the other is drawn: 0, 1/4, or 1."""
     found = bootstrap.bootstrap_interval(np.array([0, 0, 0, 1]), ["a", "a", "a", "b"])
     assert (found.mean, found.low, found.high) == (0.25, 0, 1)
     assert bootstrap.bootstrap_interval(np.array([0, 1]), ["a", "a"]).low is None

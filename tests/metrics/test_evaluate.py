@@ -1,4 +1,4 @@
-"""Evaluations: what is measured on which pictures and classes, alike in batches and by seed, and every message."""
+"""Evaluations: what is measured on which images and classes, alike in batches and by seed, and every message."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_batches_change_nothing_and_the_seed_repeats() -> None:
 
 
 def test_masks_say_as_much_as_boxes(tmp_path: Path) -> None:
-    """The masks that the sample pictures come with, made a label map: the value k of the k-th object, its class."""
+    """The masks that the sample images come with, made a label map: the value k of the k-th object, its class."""
     truth = json.loads(TRUTH.read_text())
     explainer = Explainer(SHAPES)
     names = explainer.class_names or []
@@ -155,7 +155,7 @@ def test_nhwc_integers_and_several_sizes(tmp_path: Path) -> None:
 
 
 def test_blank_maps_are_told_and_measured(tmp_path: Path) -> None:
-    """Class 1 of the small network has only the channel that is dark in a white picture."""
+    """Class 1 of the small network has only the channel that is dark in a white image."""
     image.write(tmp_path / "white.png", np.full((2, 2, 3), 255, np.uint8))
     found = evaluate(hand_model(), [tmp_path / "white.png"], target=1, preprocess="unit", metrics=["sparseness"])
     assert found.rows[0].values["sparseness"] == 0
@@ -211,7 +211,7 @@ def test_every_metric_tells_its_paper_and_has_an_example() -> None:
         (MetricError, "pointing-game needs ground truth", {"metrics": ["localisation"]}),
         (MethodError, "no method is called 'gradkam'", {"methods": ["gradkam"]}),
         (MethodError, "no method to evaluate; there are cam,", {"methods": []}),
-        (ImageError, "no picture to evaluate on; name some", {"images": []}),
+        (ImageError, "no image to evaluate on; name some", {"images": []}),
         (ImageError, "none.png: no such file", {"images": [*PICTURES, "none.png"]}),
         (MetricError, "the batch size is at least 1, not 0", {"batch_size": 0}),
         (MetricError, "a setting is ID.name=value, such as rise.samples=500", {"settings": {"steps": 3}}),
@@ -228,7 +228,7 @@ def test_every_metric_tells_its_paper_and_has_an_example() -> None:
         (TargetError, "no class is named 'pentagon'", {"target": "pentagon"}),
         (TruthError, "shapes_1.png: the truth has no object of class 'triangle', there are cross, star, ring, circle;",
          {"truth": TRUTH, "target": "triangle"}),
-        (TruthError, "for 2 pictures; give a folder of masks", {"truth": ASSETS / "shapes_1_masks.png"}),
+        (TruthError, "for 2 images; give a folder of masks", {"truth": ASSETS / "shapes_1_masks.png"}),
     ],
 )  # fmt: skip
 def test_messages(kind: type[OnnxcamError], message: str, arguments: dict[str, Any]) -> None:
@@ -258,7 +258,7 @@ def test_a_class_of_two_names(tmp_path: Path) -> None:
 
 
 def test_what_the_network_says() -> None:
-    """Logits (0.5, 4.5) of the small network, each picture its own class."""
+    """Logits (0.5, 4.5) of the small network, each image its own class."""
     explainer = Explainer(hand_model())
     x = np.concatenate([HAND_X, HAND_X, HAND_X])
     np.testing.assert_allclose(explainer.scores(x, [0, 1, None]), [0.5, 4.5, 4.5])

@@ -91,7 +91,7 @@ def test_deletion_is_pixel_flipping_to_zero(quantus: Any, net: Any, network: Cla
     found = metric(model=net, x_batch=X, y_batch=CLASSES, a_batch=HEAT, softmax=True, device="cpu")
     for x, heat, curve in zip(X, HEAT, found, strict=True):
         own = faithfulness.deletion(x, heat[0], network.probabilities, steps=SIDE).probability
-        np.testing.assert_allclose(own[1:], curve, rtol=1e-4)  # Quantus leaves out the picture itself
+        np.testing.assert_allclose(own[1:], curve, rtol=1e-4)  # Quantus leaves out the image itself
 
 
 def test_road_is_accuracy(quantus: Any, net: Any, network: ClassPredictor) -> None:
@@ -106,7 +106,7 @@ def test_road_is_accuracy(quantus: Any, net: Any, network: ClassPredictor) -> No
 
 
 def test_max_sensitivity(quantus: Any, net: Any) -> None:
-    """With the same versions of the picture, drawn in the same order."""
+    """With the same versions of the image, drawn in the same order."""
     rng = np.random.default_rng(9)
 
     def perturb(arr: np.ndarray, **_: Any) -> np.ndarray:

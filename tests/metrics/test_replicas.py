@@ -61,7 +61,7 @@ def pixel_by_pixel(start: np.ndarray, finish: np.ndarray, step: int) -> float:
 
 
 def kernel() -> np.ndarray:
-    """RISE's gkern(11, 5): a point, smoothed where beyond the edge the picture is mirrored."""
+    """RISE's gkern(11, 5): a point, smoothed where beyond the edge the image is mirrored."""
     size, reach = 11, 20
     line = np.zeros(size)
     for j in range(-reach, reach + 1):

@@ -118,7 +118,7 @@ def test_boxes_with_classes(tmp_path: Path) -> None:
         ([[0, 0, 1, float("inf")]], "[0, 0, 1, inf] is no box [x1, y1, x2, y2]"),
         ([[0, 0, 1, 10**400]], "0] is no box [x1, y1, x2, y2]"),
         ([[3, 1, 3, 4]], "box [3, 1, 3, 4] is empty: x2 must be above x1"),
-        ([[1, 1, 7, 4]], "box [1, 1, 7, 4] reaches out of the picture of 6 × 4 pixels; was the picture scaled?"),
+        ([[1, 1, 7, 4]], "box [1, 1, 7, 4] reaches out of the image of 6 × 4 pixels; was the image scaled?"),
     ],
 )
 def test_boxes_that_are_none(tmp_path: Path, entry: object, message: str) -> None:
@@ -166,11 +166,11 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     file.write_text("{")
     assert "is no JSON; it is {" in message(file)
     file.write_text("[]")
-    assert "is no object of pictures" in message(file)
+    assert "is no object of images" in message(file)
     file.write_text("{}")
-    assert "no entry for img.jpg; its keys are names of pictures" in message(file)
+    assert "no entry for img.jpg; its keys are names of images" in message(file)
     write(tmp_path / "img.png", np.zeros((2, 6), np.uint8))
-    assert "the mask is 6 × 2 pixels, the picture 6 × 4; scale it" in message(tmp_path)
+    assert "the mask is 6 × 2 pixels, the image 6 × 4; scale it" in message(tmp_path)
     write(tmp_path / "img.png", np.zeros(SIZE, np.uint8))
     assert "img.png: the mask is empty: no pixel is an object" in message(tmp_path)
     assert "the mask is empty" in message(tmp_path, "class")

@@ -85,7 +85,7 @@ ERRORS: list[tuple[str, Any, str]] = [
     (
         "pose",
         "left",
-        r"--input pose: 'left' is neither numbers \(1,0,3.5\) nor an .npy file nor a picture, and the file",
+        r"--input pose: 'left' is neither numbers \(1,0,3.5\) nor an .npy file nor an image, and the file",
     ),
     ("pose", "1,2,3", r"--input pose: the shape is \[1, 3\], but the model takes \[n,2\]"),
     ("pose", [[[1, 2]]], r"--input pose: the shape is \[1, 1, 1, 2\], but the model takes"),
@@ -101,7 +101,7 @@ def test_errors(name: str, given: Any, message: str) -> None:
 
 def test_a_missing_input_is_named() -> None:
     opened = several(given={"question": "what", "pose": "0,0"})
-    message = r"the model has 4 inputs and takes 's' \[\] \(float\) beside the picture; give it with --input s="
+    message = r"the model has 4 inputs and takes 's' \[\] \(float\) beside the image; give it with --input s="
     with pytest.raises(ModelError, match=message):
         opened.network.feeds(X, {})
 
@@ -124,7 +124,7 @@ two (float[n, 3, 2, 2] left, float[n, 3, 2, 2] right) => (float[n, 3] y)
 def test_which_input_is_the_picture(tmp_path: Path) -> None:
     model = onnx.parser.parse_model(TWO)
     with pytest.raises(
-        ModelError, match=r"several inputs of the model could be the picture .*; say which with --wrt NAME"
+        ModelError, match=r"several inputs of the model could be the image .*; say which with --wrt NAME"
     ):
         Opened(model)
     with pytest.raises(ModelError, match="the model has no input 'middle'; there are 'left'"):

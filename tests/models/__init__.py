@@ -1,1 +1,1 @@
-"""Tests of the networks and pictures that models/ trains and draws."""
+"""Tests of the networks and images that models/ trains and draws."""

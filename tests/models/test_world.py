@@ -1,4 +1,4 @@
-"""The synthetic world keeps its promises, and the network that was trained on it knows the sample pictures."""
+"""The synthetic world keeps its promises, and the network that was trained on it knows the sample images."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def test_a_picture_has_one_or_three_channels(channels: int) -> None:
 
 
 def test_inputs_for_no_picture() -> None:
-    with pytest.raises(PreprocessError, match=r"input 'x' Nx\?x8 is no picture, which has 4 dims; pass a tensor"):
+    with pytest.raises(PreprocessError, match=r"input 'x' Nx\?x8 is no image, which has 4 dims; pass a tensor"):
         spec("N", None, 8)
-    with pytest.raises(PreprocessError, match="input 'x' takes bool elements, a picture has numbers; pass a tensor"):
+    with pytest.raises(PreprocessError, match="input 'x' takes bool elements, an image has numbers; pass a tensor"):
         spec(1, 3, 8, 8, dtype=bool)
     for value in (ir.Value(name="x"), ir.Value(name="x", shape=ir.Shape([1, 3, 8, 8]))):
         with pytest.raises(PreprocessError, match="input 'x' states no shape and type; pass a tensor"):
@@ -370,7 +370,7 @@ def test_sizes_come_from_the_model(text: str, tensor: TensorSpec | None, spelt: 
         ("mean=1/2", "preprocess mean has 2 numbers, input 'x' 1x3x224x224 has 3 channels; give 1 or 3"),
         (
             "layout=nhwc",
-            "input 'x' 1x3x224x224 has 224 channels in nhwc layout, a picture has 3 or 1; correct layout=",
+            "input 'x' 1x3x224x224 has 224 channels in nhwc layout, an image has 3 or 1; correct layout=",
         ),
     ],
 )
@@ -743,7 +743,7 @@ def test_a_size_that_is_no_number() -> None:
 
 def test_a_picture_that_would_become_too_large() -> None:
     preprocess = Preprocess(resize=16384)
-    with pytest.raises(PreprocessError, match=r"resize=16384 makes 16384 x 163840 of a picture of 1 x 10 pixels"):
+    with pytest.raises(PreprocessError, match=r"resize=16384 makes 16384 x 163840 of an image of 1 x 10 pixels"):
         preprocess(np.zeros((1, 10, 3), np.uint8))
 
 
@@ -752,7 +752,7 @@ def test_opencv_cannot_scale(monkeypatch: pytest.MonkeyPatch) -> None:
         raise cv2.error("Insufficient memory")
 
     monkeypatch.setattr(cv2, "resize", resize)
-    with pytest.raises(PreprocessError, match="OpenCV cannot scale a picture of 4 x 4 pixels to 8 x 8; state"):
+    with pytest.raises(PreprocessError, match="OpenCV cannot scale an image of 4 x 4 pixels to 8 x 8; state"):
         Preprocess(resize=(8, 8))(np.zeros((4, 4, 3), np.uint8))
 
 

@@ -302,5 +302,5 @@ def test_cells_are_not_followed_through_resampling() -> None:
     explainer = Explainer(model, inputs={"grid": np.zeros((1, 4, 4, 2), np.float32)}, wrt="x")
     assert explainer.choice is not None
     assert explainer.choice.layer.tensor == "before"
-    with pytest.raises(LayerError, match="has no spatial axes that can be followed from the picture"):
+    with pytest.raises(LayerError, match="has no spatial axes that can be followed from the image"):
         Explainer(model, layer="behind", wrt="x")

@@ -1,4 +1,4 @@
-"""A cell of a layer lies where the picture's patch is: what a change of the patch changes most, not shapes, tells."""
+"""A cell of a layer lies where the image's patch is: what a change of the patch changes most, not shapes, tells."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_rolled_grid_is_no_layer() -> None:
     ]
     assert len(rolls) == 1
     assert rolls[0] not in found
-    with pytest.raises(LayerError, match="has no spatial axes that can be followed from the picture"):
+    with pytest.raises(LayerError, match="has no spatial axes that can be followed from the image"):
         Explainer(model, layer="roll")
 
 

@@ -1,4 +1,4 @@
-"""Small detectors in the layouts of the field: boxes that are known, scores that depend on the picture."""
+"""Small detectors in the layouts of the field: boxes that are known, scores that depend on the image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def logits(count: int, classes: int) -> torch.Tensor:
 
 
 class Detector(nn.Module):
-    """Boxes that are known, and scores that depend on the picture: each a bias and a little of a mean over space."""
+    """Boxes that are known, and scores that depend on the image: each a bias and a little of a mean over space."""
 
     def __init__(self, count: int = COUNT, classes: int = 3, bias: torch.Tensor | None = None) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class YoloV8Turned(YoloV8):
 
 
 class YoloV8Parts(YoloV8):
-    """Boxes in parts of the picture, as TFLite exports have them."""
+    """Boxes in parts of the image, as TFLite exports have them."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         boxes = self.boxes(x, centred(corners(self.count)) / SIZE)
@@ -103,7 +103,7 @@ class YoloV10(Detector):
 
 
 class Ssd(Detector):
-    """Softmax with the background first; corners in parts of the picture."""
+    """Softmax with the background first; corners in parts of the image."""
 
     def __init__(self) -> None:
         bias = torch.cat([torch.zeros(COUNT, 1), logits(COUNT, 3)], 1)
@@ -115,7 +115,7 @@ class Ssd(Detector):
 
 
 class Detr(Detector):
-    """Logits with "no object" last; centres and sizes in parts of the picture."""
+    """Logits with "no object" last; centres and sizes in parts of the image."""
 
     def __init__(self) -> None:
         bias = torch.cat([logits(20, 3), torch.full((20, 1), 0.0)], 1)
@@ -137,7 +137,7 @@ class RtDetr(Detector):
 
 
 class Torchvision(Detector):
-    """Boxes [n, 4], labels [n], scores [n] without an axis of pictures."""
+    """Boxes [n, 4], labels [n], scores [n] without an axis of images."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         best, label = self.scores(x)[0].sigmoid().max(1)
@@ -146,7 +146,7 @@ class Torchvision(Detector):
 
 
 class Triple(Torchvision):
-    """The same with an axis of pictures, labels first, as RT-DETR is exported with its last step."""
+    """The same with an axis of images, labels first, as RT-DETR is exported with its last step."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         boxes, label, score = super().forward(x)

@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxcam.model.description import ModelDescription
-from onnxcam.model.diagnose import Gradients
+from onnxcam.model.diagnose import GradientSession
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets import Goal, Look, Target
 from onnxcam.testing import run
@@ -33,10 +33,10 @@ class Opened:
         return self.network.resolve(target, self.look(x, picture, **others))
 
     def gradient(self, goal: Goal, x: Array, **others: Array) -> Array:
-        """Return the gradient of *goal*'s scalar at the picture."""
+        """Return the gradient of *goal*'s scalar at the image."""
         extra = {**others, **{name: value[None] for name, value in goal.inputs.items()}}
         feeds = {**self.network.feeds(x, extra), goal.aim.input: goal.feed[None]}
-        (found,) = Gradients(self.subject, goal.aim, [self.network.image.name or ""])(feeds)
+        (found,) = GradientSession(self.subject, goal.aim, [self.network.image.name or ""])(feeds)
         assert found is not None
         return found
 

@@ -67,7 +67,7 @@ def asked(model: onnx.ModelProto, aim: Aim, feed: Array, x: Array = X) -> tuple[
 
 
 def agree(found: tuple[Array, Array], scalar: Callable[[torch.Tensor], torch.Tensor], x: Array = X) -> None:
-    """Hold *found* against *scalar*, from x to one value a picture."""
+    """Hold *found* against *scalar*, from x to one value an image."""
     at = torch.from_numpy(x).double().requires_grad_()
     scores = scalar(at)
     scores.sum().backward()

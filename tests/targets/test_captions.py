@@ -17,7 +17,7 @@ NEXT = {"": "a", "<start>": "a", "a": "small", "small": "red", "red": "circle", 
 
 
 def captioner(length: object = 6, start: bool = True, words: list[str] | None = None) -> onnx.ModelProto:
-    """After each word comes the next of *NEXT*, and the picture adds its mean to ``red``."""
+    """After each word comes the next of *NEXT*, and the image adds its mean to ``red``."""
     vocabulary = words or (WORDS if start else [word for word in WORDS if word != "<start>"])
     table = np.zeros((len(vocabulary), len(vocabulary)), np.float32)
     for row, word in enumerate(vocabulary):
@@ -97,5 +97,5 @@ def test_no_caption_at_all() -> None:
     table = np.zeros((7, 7), np.float32)
     table[:, WORDS.index("<end>")] = 3
     model.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(table, "table"))
-    with pytest.raises(TargetError, match="the model writes no caption for this picture; name words with after="):
+    with pytest.raises(TargetError, match="the model writes no caption for this image; name words with after="):
         Opened(model).goal(None, X)

@@ -119,7 +119,7 @@ def test_the_gradient_is_pytorchs(layout: str, made: dict[str, tuple[Detector, O
 
 
 def test_a_letterboxed_picture(layout: str, made: dict[str, tuple[Detector, Opened]]) -> None:
-    """A picture of 128 x 64 fills the middle rows of the tensor, at half its size."""
+    """An image of 128 x 64 fills the middle rows of the tensor, at half its size."""
     model = made[layout][1].model
     picture = np.zeros((64, 128, 3), np.uint8)
     opened = Opened(model, labels=NAMES, preprocess="letterbox=64")
@@ -144,7 +144,7 @@ ERRORS = [
     ),
     (
         "detection=0 class=1",
-        r"there is no detection 0: the model detects 0 objects of class 'traffic light' in this pic",
+        r"there is no detection 0: the model detects 0 objects of class 'traffic light' in this image",
     ),
     ("class=bird", "no class is named 'bird'"),
     ("box=1,2,30,40 class=7", r"class 7 is out of range: the model has 3 classes|matches nothing"),

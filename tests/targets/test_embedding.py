@@ -1,4 +1,4 @@
-"""Embeddings: how near a picture is to others."""
+"""Embeddings: how near an image is to others."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_without_another_picture() -> None:
         RNG.random((1, 3, 2, 2), np.float32),
     )
     goal = opened.goal(None, x)
-    assert "tensor of zeros; like=FILE compares pictures" in goal.note
+    assert "tensor of zeros; like=FILE compares images" in goal.note
     np.testing.assert_allclose(goal.feed, -1 / np.sqrt(5), rtol=1e-4)
 
 

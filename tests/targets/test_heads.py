@@ -21,7 +21,7 @@ from tests.targets.opened import Opened
 
 
 def outputs_only(*outputs: str, size: int = SIZE, sigmoid: bool = False) -> onnx.ModelProto:
-    """A network with these outputs, each a reshaped piece of the picture."""
+    """A network with these outputs, each a reshaped piece of the image."""
     lines, shapes = [], []
     for number, output in enumerate(outputs):
         dims = [int(dim) for dim in output.split("[")[1].split("]")[0].split(",")]

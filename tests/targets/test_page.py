@@ -33,14 +33,14 @@ FILES = {
 
 
 def sample(name: str) -> Mapping[str, Any]:
-    """Return the first picture of a series that the network never saw, and what belongs to it."""
+    """Return the first image of a series that the network never saw, and what belongs to it."""
     found = next(iter(task(name).samples(HELD_OUT, 1)))
     return {**found.feeds, **found.attached}
 
 
 @pytest.fixture
 def folder(onnxcam: Callable[..., Ran]) -> Path:
-    """The family's networks and pictures, under the names that the page gives them."""
+    """The family's networks and images, under the names that the page gives them."""
     for name, picture in FILES.items():
         shutil.copy(FOLDER / f"{name}.onnx", ".")
         if not Path(picture).exists():

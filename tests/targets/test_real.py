@@ -1,4 +1,4 @@
-"""Targets of real trained networks on real pictures, where the folder that holds them is there."""
+"""Targets of real trained networks on real images, where the folder that holds them is there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_face(real: Path) -> None:
 
 
 def test_a_detection_that_is_not_there(real: Path) -> None:
-    with pytest.raises(TargetError, match="there is no detection 1: the model detects 1 objects in this picture"):
+    with pytest.raises(TargetError, match="there is no detection 1: the model detects 1 objects in this image"):
         explained(real, "ultraface_rfb320", "grace_hopper.jpg", "detection=1", preprocess=FACE)
 
 
@@ -75,7 +75,7 @@ def test_the_region_of_a_cat(real: Path) -> None:
     height, width = found.map.shape
     assert within(found, (0.1 * width, 0.08 * height, 0.72 * width, height))
     top = explained(real, "deeplabv3_mnv2_voc_f32", "tabby_cat.jpg", **settings)
-    assert top.note == "the class that covers most of the picture, cat"
+    assert top.note == "the class that covers most of the image, cat"
     np.testing.assert_allclose(top.raw, found.raw)
 
 
@@ -108,7 +108,7 @@ def test_a_patch_of_a_larger_picture(real: Path) -> None:
         (300 * width / 672, 300 * height / 672, 400 * width / 672, 400 * height / 672)
     )
     x1, y1, x2, y2 = (round(edge) for edge in found.detection or ())
-    reach = 14  # the network sees 5 pixels around each of its 224, enlarging adds one; 512 / 224 of the picture each
+    reach = 14  # the network sees 5 pixels around each of its 224, enlarging adds one; 512 / 224 of the image each
     inside = found.map[y1 - reach : y2 + reach, x1 - reach : x2 + reach].sum()
     assert inside == pytest.approx(found.map.sum(), rel=1e-5)
 

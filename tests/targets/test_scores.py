@@ -119,7 +119,7 @@ def test_targets_that_are_none(target: object, labels: list[str] | None, message
 
 
 def test_as_many_targets_as_pictures() -> None:
-    with pytest.raises(TargetError, match="2 targets for 1 pictures"):
+    with pytest.raises(TargetError, match="2 targets for 1 images"):
         Explainer(hand_model()).attribute(HAND_X, target=[0, 1])
 
 

@@ -61,7 +61,7 @@ def test_log_p_is_the_sum_over_all_paths() -> None:
 
 
 def reader(time_first: bool, softmax: bool = False, letters: list[str] | None = None) -> onnx.ModelProto:
-    """Columns of the picture are frames, its rows letters."""
+    """Columns of the image are frames, its rows letters."""
     alphabet = letters or ALPHABET
     last = "s = Softmax<axis = 2>(r)" if softmax else "s = Identity(r)"
     turned, shape = (
@@ -125,5 +125,5 @@ def test_errors(words: str, message: str) -> None:
 
 
 def test_nothing_is_read() -> None:
-    with pytest.raises(TargetError, match="the model reads no letter in this picture; name one with text="):
+    with pytest.raises(TargetError, match="the model reads no letter in this image; name one with text="):
         Opened(reader(False)).goal(None, written("........"))

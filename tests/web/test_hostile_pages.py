@@ -75,7 +75,7 @@ def test_the_reports_policy_would_stop_what_came_in(browser: Any, tmp_path: Path
 
 
 def stopped(browser: Any, url: str) -> bool:
-    """Whether the page at *url*, into which `DOES` was put, let none of it run, and asked nobody for its picture."""
+    """Whether the page at *url*, into which `DOES` was put, let none of it run, and asked nobody for its image."""
     with browser.new_context() as context:
         page, broken = context.new_page(), list[str]()
         page.on("console", lambda said: broken.append(said.text))
@@ -140,7 +140,7 @@ def test_the_page_with_hostile_names_of_files(visitor: Visitor) -> None:
         page.evaluate(DROP, [f"{name}.txt", "site.json"])
         visitor.until("onnxcam.error")
         assert visitor.error is not None
-        assert visitor.error.startswith(f"{visible(name + '.txt')} is neither an .onnx file nor a picture")
+        assert visitor.error.startswith(f"{visible(name + '.txt')} is neither an .onnx file nor an image")
         assert untouched(page)
         assert page.title() == "onnxcam"
 

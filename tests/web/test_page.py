@@ -34,7 +34,7 @@ def visitor(page: Any, served: str) -> Visitor:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A picture of the model's own size, so that nothing is resized."""
+    """An image of the model's own size, so that nothing is resized."""
     path = tmp_path / "small.png"
     image.write(path, picture())
     return path
@@ -207,7 +207,7 @@ def _written(path: Path, data: bytes) -> Path:
         ),
         (
             lambda to: _written(to / "notes.txt", b"notes"),
-            "notes.txt is neither an .onnx file nor a picture; drop a baked model, or a PNG, JPEG or WebP file",
+            "notes.txt is neither an .onnx file nor an image; drop a baked model, or a PNG, JPEG or WebP file",
         ),
     ],
 )
@@ -215,7 +215,7 @@ def test_what_it_refuses(make: Any, message: str, visitor: Visitor, tmp_path: Pa
     visitor.drop(make(tmp_path))
     assert visitor.error is not None
     assert re.fullmatch(message, " ".join(visitor.error.split())), visitor.error
-    assert visitor.page.text_content("#status") == "Waiting for a model and a picture."
+    assert visitor.page.text_content("#status") == "Waiting for a model and an image."
     visitor.page.click("#dismiss")
     assert visitor.error is None
 
@@ -224,7 +224,7 @@ def test_pictures_it_refuses(visitor: Visitor, small: Path, tmp_path: Path) -> N
     visitor.drop(bake(SHAPES, tmp_path / "baked.onnx", inside=True).path, small)
     before = visitor.heatmap
     visitor.drop(_written(tmp_path / "cut.png", small.read_bytes()[:100]))
-    assert visitor.error == "cut.png is no picture that this browser can read; give a PNG, JPEG or WebP file"
+    assert visitor.error == "cut.png is no image that this browser can read; give a PNG, JPEG or WebP file"
     drop_large = """([name, type, copies]) => {
       const part = new Blob([new Uint8Array(2 ** 26)]), given = new DataTransfer();
       given.items.add(new File(Array(copies).fill(part), name, { type }));
@@ -232,7 +232,7 @@ def test_pictures_it_refuses(visitor: Visitor, small: Path, tmp_path: Path) -> N
     }"""
     visitor.page.evaluate(drop_large, ["large.png", "image/png", 2])
     visitor.until("onnxcam.error?.includes('large')")
-    assert visitor.error == "large.png has 128 MB; give a picture below 64 MB"
+    assert visitor.error == "large.png has 128 MB; give an image below 64 MB"
     visitor.page.evaluate(drop_large, ["large.onnx", "", 17])
     visitor.until("onnxcam.error?.includes('large.onnx')")
     assert visitor.error == "large.onnx has 1088 MB; a browser holds models up to 1024 MB"
@@ -243,7 +243,7 @@ def test_pictures_it_refuses(visitor: Visitor, small: Path, tmp_path: Path) -> N
 def test_a_function_as_preprocessing_cannot_be_shown(visitor: Visitor, small: Path, tmp_path: Path) -> None:
     made = bake(SHAPES, tmp_path / "own.onnx", preprocess=lambda rgb: rgb.transpose(2, 0, 1) / 255)
     visitor.drop(made.path, small)
-    assert visitor.error == "own.onnx does not say how a picture becomes its tensor; bake it again with --preprocess"
+    assert visitor.error == "own.onnx does not say how an image becomes its tensor; bake it again with --preprocess"
 
 
 PASTE = """([name, base64]) => {

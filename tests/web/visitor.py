@@ -88,7 +88,7 @@ class Visitor:
 
     @property
     def rgb(self) -> np.ndarray:
-        """The picture as the page gave it to the model, uint8 [h, w, 3]."""
+        """The image as the page gave it to the model, uint8 [h, w, 3]."""
         found = self.page.evaluate(f"({{ data: {BASE64}(onnxcam.result.input.rgb), dims: onnxcam.result.input.dims }})")
         return np.frombuffer(base64.b64decode(found["data"]), np.uint8).reshape(found["dims"])
 
@@ -99,6 +99,6 @@ class Visitor:
 
     @property
     def drawn(self) -> np.ndarray:
-        """What lies over the picture, uint8 [H, W, 4]."""
+        """What lies over the image, uint8 [H, W, 4]."""
         found = self.page.evaluate(READ.replace("BASE64", BASE64))
         return np.frombuffer(base64.b64decode(found["data"]), np.uint8).reshape(found["dims"])

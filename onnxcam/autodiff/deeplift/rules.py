@@ -33,7 +33,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, infer_nodes
 from onnxcam.graph.operators import Trait, operators
 
-Pairs: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplier
+Multipliers: TypeAlias = Iterable[tuple[V | None, Any]]  # an input, and its multiplier
 
 NAME = "deeplift"
 # DequantizeLinear is linear; QuantizeLinear rounds.
@@ -81,11 +81,11 @@ def active_inputs(node: ir.Node, xs: Iterable[V | None], scope: core.Scope) -> l
     found = [at for at, x in enumerate(xs) if x in scope.active]
     for x in node.inputs:
         if x is not None and x not in scope.active and rules_of(scope).varies(x):
-            raise refusal(NAME, node, f"whose input {x.name!r} depends on the picture by steps")
+            raise refusal(NAME, node, f"whose input {x.name!r} depends on the image by steps")
     return found
 
 
-def linear(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> Pairs:
+def linear(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> Multipliers:
     """m_x = the gradient; for a product the gradient at the midpoints (x + x₀) / 2 of its varying inputs."""
     found = active_inputs(node, xs, scope)
     operands = list(xs)
@@ -103,11 +103,11 @@ def midpoint(op: Emitter, scope: core.Scope, x: V) -> V:
     return middle
 
 
-def rescale(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+def rescale(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Multipliers:
     """m_x = m_y Δy / Δx for y = f(x), element by element; the gradient where Δx is about 0."""
     found = active_inputs(node, xs, scope)
     if len(found) != 1:
-        raise refusal(NAME, node, "with parameters that depend on the picture")
+        raise refusal(NAME, node, "with parameters that depend on the image")
     (at,) = found
     x = xs[at]
     assert x is not None
@@ -121,7 +121,7 @@ def rescale(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope)
     return [(x, multiplier)]
 
 
-def larger(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+def larger(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Multipliers:
     """max(a, b) = a + f(b − a), f a rectifier: m_b = m_y (Δy − Δa) / (Δb − Δa), m_a = m_y − m_b; so for min."""
     found = active_inputs(node, xs, scope)
     if len(found) == 1:
@@ -135,7 +135,7 @@ def larger(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) 
     return [(a, op.Sub(dy, m_b)), (b, m_b)]
 
 
-def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope) -> Pairs:
+def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope) -> Multipliers:
     """a / b = a r with r = 1 / b: m_a = m_y r̄, m_b = −m_y ā / (b b₀)."""
     found = active_inputs(node, (a, b), scope)
     if found == [0]:
@@ -149,7 +149,7 @@ def division(op: Emitter, node: ir.Node, dy: V, a: V, b: V, *, scope: core.Scope
     ]
 
 
-def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Pairs:
+def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) -> Multipliers:
     """Where moves elements. If its condition varies, it must be part of a function of one tensor, as in `rescale`.
 
     Exporters write a softplus in this way: x > 20 ? x : log(1 + exp x).
@@ -158,7 +158,7 @@ def choice(op: Emitter, node: ir.Node, dy: V, *xs: V | None, scope: core.Scope) 
         return linear(op, node, dy, *xs, scope=scope)
     x, y = one_source(op, node, scope), node.outputs[0]
     if x is None or x not in scope.active or x.shape is None or x.shape != y.shape:
-        raise refusal(NAME, node, f"whose input {xs[0].name!r} depends on the picture by steps")
+        raise refusal(NAME, node, f"whose input {xs[0].name!r} depends on the image by steps")
     (gradient,) = core.backward(op, {y: dy}, [x], STANDARD)
     otherwise = dy if gradient is None else gradient
     return [(x, quotient(op, dy, differences(op, scope, y), differences(op, scope, x), otherwise))]
@@ -177,7 +177,7 @@ def one_source(op: Emitter, node: ir.Node, scope: core.Scope) -> V | None:
     return next(iter(before), None)
 
 
-def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
+def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Multipliers:
     """m_x Δx = m_y Δy at the position of the larger of y and y₀, in x or in x₀; for minima of the smaller."""
     active_inputs(node, (x, *rest), scope)
     dy = dy[0] if isinstance(dy, list) else dy
@@ -199,10 +199,10 @@ def winner(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: co
     return [(x, op.Div(total, op.Where(op.Equal(below, 0.0), 1.0, below)))]
 
 
-def decomposed(forward: Callable[..., V]) -> Callable[..., Pairs]:
+def decomposed(forward: Callable[..., V]) -> Callable[..., Multipliers]:
     """Return the rule that differentiates the nodes of *forward* in place of the operator."""
 
-    def rule(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Pairs:
+    def rule(op: Emitter, node: ir.Node, dy: Any, x: V, *rest: V | None, scope: core.Scope) -> Multipliers:
         active_inputs(node, (x, *rest), scope)
         dy = dy[0] if isinstance(dy, list) else dy
         y = forward(op, node, scope, x, *rest)
@@ -259,7 +259,7 @@ def _standardised(op: Emitter, node: ir.Node, x: V, axes: V) -> V:
 
 def _table() -> dict[Key, Rule | None]:
     table: dict[Key, Rule | None] = {key: row for key, row in STANDARD.items() if row is None}
-    functions: dict[str, Callable[..., Pairs]] = dict.fromkeys(LINEAR, linear) | dict.fromkeys(FUNCTIONS, rescale)
+    functions: dict[str, Callable[..., Multipliers]] = dict.fromkeys(LINEAR, linear) | dict.fromkeys(FUNCTIONS, rescale)
     functions |= dict.fromkeys(WINNERS, winner) | {"Max": larger, "Min": larger, "Div": division}
     functions |= {
         "Where": choice,

@@ -13,9 +13,7 @@ are raised before.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
-from onnxcam._moved import renamed
 from onnxcam.autodiff.table import ROWS, RuleSet
 
 FAMILIES = (
@@ -58,7 +56,3 @@ for _family in FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")
 
 STANDARD = RuleSet("standard", ROWS)
-
-
-if not TYPE_CHECKING:
-    __getattr__ = renamed(__name__)

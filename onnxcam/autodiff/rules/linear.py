@@ -126,7 +126,7 @@ def einsum(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
     return tuple(lambda i=i: to(i) for i in range(len(xs)))
 
 
-Operand: TypeAlias = tuple[str, V]  # the letters of its axes, and the tensor
+EinsumOperand: TypeAlias = tuple[str, V]  # the letters of its axes, and the tensor
 
 
 def _equation(equation: str, xs: tuple[V, ...]) -> tuple[list[str], str, str]:
@@ -141,7 +141,9 @@ def _equation(equation: str, xs: tuple[V, ...]) -> tuple[list[str], str, str]:
     return expanded, result.replace("...", hidden), hidden
 
 
-def _to_operand(op: Emitter, product: Operand, operand: Operand, others: list[Operand], hidden: str) -> V:
+def _to_operand(
+    op: Emitter, product: EinsumOperand, operand: EinsumOperand, others: list[EinsumOperand], hidden: str
+) -> V:
     """Return dx for one operand of an Einsum.
 
     Letters of this operand alone were summed: dy is repeated along them. If axes share a letter, only their diagonal
@@ -177,7 +179,7 @@ def _diagonal(op: Emitter, x: V, first: int, second: int) -> V:
     return op.Equal(*along)
 
 
-def _length(letter: str, own: Any, others: list[Operand]) -> Any:
+def _length(letter: str, own: Any, others: list[EinsumOperand]) -> Any:
     """Return the length of the product's axis: that of another operand if *own*, this operand's, may be 1."""
     lengths = [d for term, x in others for each, d in zip(term, x.shape or (), strict=False) if each == letter]
     return next((d for d in lengths if d not in (1, own)), own)

@@ -56,7 +56,7 @@ def _divided(op: Emitter, dy: V, scale: V) -> V:
     """Return dy / s; if *dy* is a product with s, its other factor."""
     node = dy.producer()
     if node is not None and node.op_type == "Mul" and node.graph is None and node.inputs[0] is not None:
-        ours, theirs = constant(scale), None if node.inputs[1] is None else constant(node.inputs[1])
+        ours, theirs = constant(scale), constant(node.inputs[1])
         if ours is not None and theirs is not None and ours.shape == theirs.shape and (ours == theirs).all():
             return node.inputs[0]
     return op.Div(dy, scale)

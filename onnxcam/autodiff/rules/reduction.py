@@ -45,7 +45,7 @@ def reduce_mean(op: Emitter, node: ir.Node, dy: V, x: V, axes: V | None = None) 
 
 def _count(op: Emitter, node: ir.Node, x: V, axes: V | None) -> V:
     """Return the number of entries of *x* in each entry of the output, int64, for broadcasting."""
-    known = None if axes is None else constant(axes)
+    known = constant(axes)
     if known is not None and known.size and x.shape is not None:
         return reduce(op.Mul, [op.dim(x, int(axis)) for axis in known.ravel()])
     sizes = [op.ReduceProd(op.Shape(z), keepdims=0) for z in (x, node.outputs[0])]

@@ -123,7 +123,7 @@ def _empty(v: V) -> bool:
 def _fixed(node: ir.Node, x: V, axis: int, i: int, roi: V | None, scales: V | None, sizes: V | None) -> bool:
     """Whether the length of *axis* is known not to change."""
     if _crops(node):
-        window = None if roi is None else constant(roi)
+        window = constant(roi)
         if window is None or window[i] != 0 or window[i + len(window) // 2] != 1:
             return False
     if scales is not None:
@@ -144,7 +144,7 @@ def _blocks(node: ir.Node, x: V, axes: list[int], scales: V | None) -> list[int]
     Sums over small blocks are up to 2.5 times faster than the matrices: 1.3 against 3.3 ms for 64 channels,
     112 × 112 to 224 × 224.
     """
-    known = None if scales is None else constant(scales)
+    known = constant(scales)
     attributes = node.attributes
     if known is None or rank(x) not in (3, 4, 5) or attributes.get_string("mode", "nearest") != "nearest":
         return None

@@ -51,5 +51,5 @@ def value(verdict: Verdict) -> str:
 
 
 def count(pictures: int) -> str:
-    """Return ``1 picture``, ``2,000 pictures``."""
-    return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
+    """Return ``1 image``, ``2,000 images``."""
+    return f"{pictures:,} {'image' if pictures == 1 else 'images'}"

@@ -76,7 +76,7 @@ def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: r
 def _where(validation: Validation, metric: str, table: ranking.Columns) -> list[str]:
     """Return the worst images of *metric*, one line each."""
     if metric not in table:
-        return ["no picture has a value"]
+        return ["no image has a value"]
     first = ranking.order(table, metric)[:WORST]
     return [f"{_number(metric, table[metric][at])}\t{visible(validation.journal[at].picture)}" for at in first.tolist()]
 

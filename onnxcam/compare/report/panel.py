@@ -16,10 +16,9 @@ from onnxcam import paths
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
+from onnxcam.media.image import RgbImage
 
-__all__ = ["COLORMAP", "QUALITY", "SIDE", "Panel", "Picture", "panel", "ramps", "uri"]
-
-Picture = NDArray[np.uint8]
+__all__ = ["COLORMAP", "QUALITY", "SIDE", "Panel", "panel", "ramps", "uri"]
 
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""
@@ -83,7 +82,7 @@ def ramps() -> tuple[str, str]:
     return uri(heatmap.colorize(heat, COLORMAP), ".png"), uri(heatmap.colorize(2 * heat - 1), ".png")
 
 
-def uri(rgb: Picture, kind: str = ".jpg") -> str:
+def uri(rgb: RgbImage, kind: str = ".jpg") -> str:
     """Return *rgb*, uint8 [H, W, 3], as a data URI."""
     import cv2
 
@@ -93,9 +92,9 @@ def uri(rgb: Picture, kind: str = ".jpg") -> str:
     return f"data:image/{media};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
 
 
-def _read(pair: ImageComparison) -> Picture:
+def _read(pair: ImageComparison) -> RgbImage:
     picture = image.read(pair.picture)
-    data = paths.read_bytes(pair.picture, ImageError, "picture", image.MAX_BYTES)
+    data = paths.read_bytes(pair.picture, ImageError, "image", image.MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != pair.sha256:
         raise ImageError(f"{pair.picture}: the file has changed since the comparison")
     return picture
@@ -113,7 +112,7 @@ def _fitted(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _shrunk(picture: Picture, size: tuple[int, int]) -> Picture:
+def _shrunk(picture: RgbImage, size: tuple[int, int]) -> RgbImage:
     import cv2
 
     return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
@@ -134,7 +133,7 @@ def _difference(reference: heatmap.Map | None, candidate: heatmap.Map | None) ->
     return difference
 
 
-def _greyed(picture: Picture) -> Picture:
+def _greyed(picture: RgbImage) -> RgbImage:
     """Return *picture* in pale grey, so that only the difference has colour."""
     grey = picture.mean(axis=2, keepdims=True)
     return np.broadcast_to(np.round((255 + grey) / 2), picture.shape).astype(np.uint8)

@@ -33,7 +33,7 @@ def order(table: Columns, by: str | None = None) -> NDArray[np.int64]:
     """
     if by is not None and by not in table:
         raise MetricError(
-            f"no picture has a value of {by!r} to sort by; there are {', '.join(table)}.{nearest(by, table)}"
+            f"no image has a value of {by!r} to sort by; there are {', '.join(table)}.{nearest(by, table)}"
         )
     badness = [_ranks(_badness(metric, table[metric])) for metric in ([by] if by else table)]
     if not badness:

@@ -24,7 +24,7 @@ ROWS = 20_000
 
 _FIXED = (
     {"kind": "number", "title": "#", "hint": "rank, worst first"},
-    {"kind": "name", "title": "picture", "hint": "its path"},
+    {"kind": "name", "title": "image", "hint": "its path"},
     {"kind": "class", "title": "reference", "hint": "the reference's top class"},
     {"kind": "number", "title": "p", "hint": "the reference's probability of it", "digits": 3},
     {"kind": "class", "title": "candidate", "hint": "the candidate's top class"},

@@ -50,7 +50,7 @@ async function openModel({ name, ...words }) {
     at("status").textContent = before;
     throw error;
   }
-  at("status").textContent = "Waiting for a picture.";
+  at("status").textContent = "Waiting for an image.";
   api.result = null;
   at("time").textContent = "";
   at("classes").replaceChildren();
@@ -62,7 +62,7 @@ async function openPicture(file) {
   forgive();
   stopCamera();
   wanted = null;
-  picture = { picture: file, name: visible(file.name || "the pasted picture") };
+  picture = { picture: file, name: visible(file.name || "the pasted image") };
   if (api.facts) await explain(picture);
   else {
     at("step-picture").classList.add("done");
@@ -86,7 +86,7 @@ const kind = ({ name, type }) => {
 const take = safely(async (files) => {
   const [model, image] = ["model", "picture"].map((each) => files.find((file) => kind(file) === each));
   const other = files.find((file) => !kind(file));
-  if (other) throw new Error(`${visible(other.name)} is neither an .onnx file nor a picture; drop a baked model, or a PNG, JPEG or WebP file`);
+  if (other) throw new Error(`${visible(other.name)} is neither an .onnx file nor an image; drop a baked model, or a PNG, JPEG or WebP file`);
   if (model && image) picture = null; // the old one need not be explained again
   if (model) await openModel({ file: model, name: model.name });
   if (image) await openPicture(image);
@@ -154,7 +154,7 @@ function describe(facts) {
     File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
     Explains: explains,
-    Input: facts.inside ? "the picture, uint8" : `a tensor, ${facts.dtype}, made here`,
+    Input: facts.inside ? "the image, uint8" : `a tensor, ${facts.dtype}, made here`,
     "Heat map": facts.heatmap,
     Opened: `in ${lasting(facts.loaded)}, ${facts.threads} thread${facts.threads > 1 ? "s" : ""}`,
   };
@@ -257,7 +257,7 @@ at("classes").onclick = safely(async ({ target }) => {
 });
 at("other").onsubmit = safely(async (event) => {
   event.preventDefault();
-  if (!api.result) throw new Error("there is no picture yet; drop one");
+  if (!api.result) throw new Error("there is no image yet; drop one");
   const index = named(at("other-class").value.trim());
   at("other-class").value = "";
   if (index !== wanted) await choose(index);
@@ -291,7 +291,7 @@ async function begin(error) {
     at("colours").append(new Option(name, name));
   }
   fade();
-  at("status").textContent = "Waiting for a model and a picture.";
+  at("status").textContent = "Waiting for a model and an image.";
   at("example").hidden = !site.example || Boolean(site.model);
   if (site.model) await safely(openModel)({ url: site.model.file, name: site.model.name });
   api.ready = true;

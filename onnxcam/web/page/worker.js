@@ -56,12 +56,12 @@ function facts(session, stamp, bytes, loaded, name) {
   if (!outputs.heatmap || !outputs[stamp.scores?.name])
     throw new Refused(`${name} lacks the output 'heatmap' or its scores; bake it again`);
   if (pictures.length !== 1)
-    throw new Refused(`${name} takes ${pictures.join(", ")}; this page has only a picture to give`);
+    throw new Refused(`${name} takes ${pictures.join(", ")}; this page has only an image to give`);
   if (!stamp.picture)
-    throw new Refused(`${name} does not say how a picture becomes its tensor; bake it again with --preprocess`);
+    throw new Refused(`${name} does not say how an image becomes its tensor; bake it again with --preprocess`);
   const count = inputs[pictures[0]].shape[0];
   if (Number.isInteger(count) && count > 1)
-    throw new Refused(`${name} takes ${count} pictures at once; export the model for one and bake that`);
+    throw new Refused(`${name} takes ${count} images at once; export the model for one and bake that`);
   return {
     name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
     layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class !== null && stamp.class >= 0 ? stamp.class : null,
@@ -73,13 +73,13 @@ function facts(session, stamp, bytes, loaded, name) {
 /** Decode, lay over white as onnxcam does, and keep what the model takes of it. */
 async function look({ picture, name }) {
   if (picture.size > PICTURE_BYTES)
-    throw new Refused(`${name} has ${megabytes(picture.size)}; give a picture below ${megabytes(PICTURE_BYTES)}`);
+    throw new Refused(`${name} has ${megabytes(picture.size)}; give an image below ${megabytes(PICTURE_BYTES)}`);
   let bitmap = picture;
   if (picture instanceof Blob) {
     try {
       bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none" });
     } catch {
-      throw new Refused(`${name} is no picture that this browser can read; give a PNG, JPEG or WebP file`);
+      throw new Refused(`${name} is no image that this browser can read; give a PNG, JPEG or WebP file`);
     }
   }
   const { width, height } = bitmap;
@@ -118,7 +118,7 @@ async function explain(asked) {
   if (!model) throw new Refused("there is no model yet; drop a baked model");
   const started = performance.now();
   const canvas = asked.picture ? await look(asked) : null;
-  if (!shown) throw new Refused("there is no picture yet; drop one");
+  if (!shown) throw new Refused("there is no image yet; drop one");
   const prepared = performance.now();
   const { facts, stamp, session } = model;
   const feeds = { [facts.input]: new ort.Tensor(facts.dtype, shown.made.data, shown.made.dims) };
@@ -128,7 +128,7 @@ async function explain(asked) {
   try {
     outputs = await session.run(feeds, ["heatmap", stamp.scores.name]);
   } catch (error) {
-    throw new Refused(`${facts.name} failed on this picture: ${firstLine(error)}`);
+    throw new Refused(`${facts.name} failed on this image: ${firstLine(error)}`);
   }
   const ran = performance.now();
   const bitmap = canvas && drawn(canvas);

@@ -93,7 +93,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 SHAPES = {"vnet": (2, 1, 4, 4, 4), "crnn": (2, 3, 8, 6)}
-"""Of the input, where it is not two pictures of 8 × 8."""
+"""Of the input, where it is not two images of 8 × 8."""
 
 SINGLE = {"inception", "googlenet", "yolo", "blurpool", "crnn", "segnet", "spatial_transformer"}
 """Those that run in float32 on ONNX Runtime: of what they need, the reference evaluator lacks some or fails at it.

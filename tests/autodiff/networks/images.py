@@ -1,4 +1,4 @@
-"""From picture to picture, boxes or text: what is not a classifier."""
+"""From image to image, boxes or text: what is not a classifier."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Volume(nn.Module):
 
 
 class SuperResolution(nn.Module):
-    """EDSR: residual blocks without normalisation, then pixels out of channels, on top of a bicubic picture."""
+    """EDSR: residual blocks without normalisation, then pixels out of channels, on top of a bicubic image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Pyramid(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """The picture warped by an affine map that it tells itself."""
+    """The image warped by an affine map that it tells itself."""
 
     def __init__(self) -> None:
         super().__init__()

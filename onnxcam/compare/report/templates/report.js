@@ -1,5 +1,5 @@
 "use strict";
-// Table of all pictures: rows come as JSON, worst first, and are added 200 at a time.
+// Table of all images: rows come as JSON, worst first, and are added 200 at a time.
 const { columns, classes, rows, cards } = JSON.parse(document.getElementById("rows").textContent);
 const PAGE = 200;
 const body = document.querySelector("#all tbody");
@@ -52,7 +52,7 @@ function draw() {
   body.append(part);
   drawn = Math.min(drawn + PAGE, shown.length);
   const [some, all, now] = [shown.length, rows.length, drawn].map((count) => count.toLocaleString("en"));
-  const few = some === all ? `${all} pictures` : `${some} of ${all} pictures`;
+  const few = some === all ? `${all} images` : `${some} of ${all} images`;
   found.textContent = drawn < shown.length ? `${few}, the first ${now} shown` : few;
   more.hidden = drawn >= shown.length;
 }
