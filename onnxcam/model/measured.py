@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.graph.infer import content
 from onnxcam.graph.io import all_tensors
-from onnxcam.graph.subgraph import used_values
+from onnxcam.graph.subgraph import counted
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes.declared import UNPROVEN
 from onnxcam.passes.shapes import infer_shapes
@@ -19,9 +19,6 @@ __all__ = ["Measured", "apply_measured", "uncertain"]
 
 Measured: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
 """The shapes of tensors, by name: one of each run, for one image."""
-
-_COUNTED = frozenset("NonZero NonMaxSuppression Unique Compress Loop".split())
-"""Operators whose output has as many rows as the values of the image make."""
 
 _Length: TypeAlias = "int | ir.SymbolicDim | None"
 
@@ -37,7 +34,7 @@ def apply_measured(prepared: PreparedModel, measured: Measured) -> None:
 
     A length is open where the runs differ, where it depends on the values of the image, and on an open batch axis.
     """
-    tensors, counted = all_tensors(prepared.model.graph), _counted(prepared.model.graph)
+    tensors, varying = all_tensors(prepared.model.graph), counted(prepared.model.graph)
     for name, runs in measured.items():
         value = tensors[name]
         declared = list(value.shape) if value.shape is not None else []
@@ -45,7 +42,7 @@ def apply_measured(prepared: PreparedModel, measured: Measured) -> None:
         if any(len(shape) != rank for shape in runs):
             continue
         said: list[_Length] = [*declared] if len(declared) == rank else [None] * rank
-        lengths = [_length(said[axis], {shape[axis] for shape in runs}, value in counted) for axis in range(rank)]
+        lengths = [_length(said[axis], {shape[axis] for shape in runs}, value in varying) for axis in range(rank)]
         if lengths and not isinstance(prepared.batch, int):
             lengths[0] = said[0] if isinstance(said[0], ir.SymbolicDim) else None
         value.shape = ir.Shape(lengths)
@@ -53,20 +50,11 @@ def apply_measured(prepared: PreparedModel, measured: Measured) -> None:
     infer_shapes(prepared.model, STANDARD.compositions, anew=True)
 
 
-def _length(declared: _Length, found: set[int], counted: bool) -> _Length:
+def _length(declared: _Length, found: set[int], varies: bool) -> _Length:
     (one, *others) = found
-    if counted or others:
+    if varies or others:
         return declared if isinstance(declared, ir.SymbolicDim) or found == {declared} else None
     return one
-
-
-def _counted(graph: ir.Graph) -> set[ir.Value]:
-    """Return the tensors that depend on an operator of `_COUNTED`."""
-    found: set[ir.Value | None] = set()
-    for node in graph:
-        if node.op_type in _COUNTED or not found.isdisjoint(used_values(node)):
-            found.update(node.outputs)
-    return {value for value in found if value is not None}
 
 
 def _is_tensor(value: ir.Value) -> bool:
