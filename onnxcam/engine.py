@@ -234,9 +234,21 @@ _NOISE = (
     (r"Please fix either the inputs/outputs or the model\.", ""),
     (r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message:", r"\1 node '\2':"),
     (r"[^\s'\"]+\.(?:cc|cpp|cuh?|h|hpp):\d+ ", ""),  # the line in its source, and the function
+    (r"(\w+) node 'onnxcam\.[^']*':", r"\1 in the gradient:"),
+    (r"[Nn]ode:? ?\(onnxcam\.[^)]*\) Op \((\w+)\)", r"\1 in the gradient"),
+    (
+        r"Invalid rank for input: onnxcam\.\S+ Got: (\d+) Expected: (\d+)",
+        r"the target has \1 axes in this run, and \2 by the file",
+    ),
+    (r"Got invalid dimensions for input: onnxcam\.\S+", "the target has other lengths in this run than by the file:"),
+    (r"'?\bonnxcam\.[\w.]+'?", "a tensor of the gradient"),
     (r"(?:[\w:<>&*]+ )?onnxruntime::[\w:~<>]+\(.*?\)(?: const)?(?: \[with [^\]]*\])? ", ""),
 )
 """Parts of ONNX Runtime's messages that do not help its users, and their replacements."""
+
+_INNER = "onnxcam."
+"""The prefix of what onnxcam adds to a model: its users do not know these nodes and inputs."""
+_DECLARED = "; a tensor has another shape than its file says: correct the declared shapes, or export the model again"
 
 _LONGEST = 600  # characters of a message
 
@@ -254,15 +266,17 @@ _ADVICE = (
 
 def _refusal(error: Exception) -> str:
     """Return why ONNX Runtime does not open a model, and what to do."""
-    return f"{_reason(error)}{_advice(error, '; export the model again')}"
+    other = _DECLARED if _INNER in str(error) else "; export the model again"
+    return f"{_reason(error)}{_advice(error, other)}"
 
 
 def _failure(error: Exception, inputs: Sequence[Any]) -> str:
     """Return why a run failed, and what to do; *inputs* are the session's."""
-    taken = ", ".join(f"{x.name!r} {x.type} [{', '.join(map(str, x.shape))}]" for x in inputs)
+    own = [x for x in inputs if not x.name.startswith(_INNER)]
+    taken = ", ".join(f"{x.name!r} {x.type} [{', '.join(map(str, x.shape))}]" for x in own)
     takes = f"; the model takes {text.plain(taken, _LONGEST)}"
     other = takes if re.search(_FEEDS, str(error)) else "; check the input's shape and values, or take another provider"
-    return f"{_reason(error)}{_advice(error, other)}"
+    return f"{_reason(error)}{_advice(error, _DECLARED if _INNER in str(error) else other)}"
 
 
 def _advice(error: Exception, other: str) -> str:

@@ -254,7 +254,9 @@ def _is_our_report(path: Path) -> bool:
 
 
 def _is_entry(one: object) -> bool:
-    return isinstance(one, dict) and {"image", "method", "map", "overlay"} <= one.keys()
+    """Whether *one* is an entry of an explanation, or of an image that could not be explained."""
+    found = one.keys() if isinstance(one, dict) else set()
+    return {"image", "method", "map", "overlay"} <= found or found == {"image", "error"}
 
 
 def _is_our_text(path: Path) -> bool:

@@ -135,7 +135,7 @@ def _inspect_methods(found: ModelReport, description: ModelDescription, prepared
         return
     choice, why = None, ""
     try:
-        choice = choose_layer(prepared, aim, None)
+        choice = choose_layer(prepared, aim, None, description.probe_feeds() if _is_open(prepared.image) else None)
         found.layers, found.reason = [_row(layer) for layer in (choice.layer, *choice.others)], choice.reason
     except OnnxcamError as error:
         why = str(error)
@@ -158,6 +158,11 @@ def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim
     except OnnxcamError as error:
         return str(error)
     return ""
+
+
+def _is_open(image: ir.Value) -> bool:
+    """Whether the sizes of the picture are open."""
+    return image.shape is not None and any(not isinstance(length, int) for length in image.shape[1:])
 
 
 def _scores(scores: Scores) -> str:

@@ -106,6 +106,27 @@ def test_a_failed_node_keeps_its_reason_and_loses_onnx_runtimes_source() -> None
     assert not any(word in str(error.value) for word in ("onnxruntime::", ".h:", "Non-zero status", "\n"))
 
 
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ((3,), "Mul in the gradient: "),
+        ((3, 2), "the target has 2 axes in this run, and 1 by the file"),
+    ],
+)
+def test_what_onnxcam_added_is_not_named(weights: tuple[int, ...], says: str) -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[a] x, float[b] weights) => (float[c] y) { y = Mul(x, weights) }
+    """)
+    model.graph.input[1].name = model.graph.node[0].input[1] = "onnxcam.weights"
+    model.graph.node[0].name = "onnxcam.Mul_3"
+    feeds = {"x": np.zeros(2, np.float32), "onnxcam.weights": np.zeros(weights, np.float32)}
+    with pytest.raises(EngineError, match=says) as error:
+        Session(load(model), "cpu").run(feeds)
+    assert "onnxcam." not in str(error.value)
+    assert str(error.value).endswith("correct the declared shapes, or export the model again")
+
+
 def test_out_of_memory_says_what_to_do() -> None:
     error = RuntimeError(
         "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. "

@@ -103,7 +103,7 @@ def _traits(array: np.ndarray) -> tuple[list[int], float]:
 
 
 def _magnitude(array: np.ndarray) -> float:
-    return float(np.abs(array).mean(dtype=np.float64))
+    return float(np.abs(array).mean(dtype=np.float64)) if array.size else 0.0
 
 
 def _orders(rank: int) -> Iterator[tuple[int, ...]]:

@@ -22,7 +22,7 @@ class Exported:
         exporter: Name of the exporter, such as ``"torch.onnx.export (dynamo)"``.
         layers: Layer of the framework for each tensor of the ONNX file.
         warnings: Messages for the user, one line each.
-        precision: ``"int8"`` if the source model computes in integers.
+        precision: ``"int8"`` if the source model computes in integers, ``"dynamic range"`` if only its kernels do.
     """
 
     exporter: str

@@ -11,9 +11,12 @@ import onnx
 import onnx_ir as ir
 from onnx.defs import get_schema, onnx_opset_version
 
-from onnxcam.errors import ConversionError
+from onnxcam.engine import Session
+from onnxcam.errors import ConversionError, EngineError
 from onnxcam.graph.io import save
+from onnxcam.graph.subgraph import counted
 from onnxcam.text import first_line
+from onnxcam_converters.inputs_outputs import random_feed
 from onnxcam_converters.quiet import quiet_tensorflow
 
 __all__ = ["OPSETS", "convert_graph", "convert_tflite", "exporter", "rename_ends", "rename_scopes", "write"]
@@ -153,7 +156,10 @@ def _mend_axes(model: ir.Model) -> None:
 
 
 def _name_axes(model: ir.Model) -> None:
-    """Name the open axes of inputs ``batch``, ``height`` and ``width``, and axis 0 of outputs ``batch``."""
+    """Name the open axes of inputs ``batch``, ``height`` and ``width``, and axis 0 of outputs.
+
+    It is called ``batch`` where it has the length of the batch in two runs: it may also be a number of detections.
+    """
     graph = model.graph
     for value in graph.inputs:
         if value.shape is not None:
@@ -161,9 +167,33 @@ def _name_axes(model: ir.Model) -> None:
             names = _axis_names(value.shape, prefix)
             value.shape = ir.Shape([d if isinstance(d, int) else n for d, n in zip(value.shape, names, strict=True)])
     batch = any(value.shape is not None and "batch" in map(str, value.shape) for value in graph.inputs)
-    for value in graph.outputs if batch else ():
-        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
-            value.shape = ir.Shape(["batch", *value.shape[1:]])
+    opened = [y for y in graph.outputs if y.shape is not None and len(y.shape) and not isinstance(y.shape[0], int)]
+    batched = _batched(model) if batch and opened else set()
+    for value in opened if batch else ():
+        first = "batch" if value.name in batched else f"{value.name}_rows"
+        value.shape = ir.Shape([first, *list(value.shape or ())[1:]])
+
+
+def _batched(model: ir.Model) -> set[str]:
+    """Return the outputs that have as many rows as the inputs in runs on two and on three images.
+
+    If the model does not run, these are the outputs that depend on no operator with as many rows as it finds.
+    """
+    try:
+        session = Session(model, "cpu", optimize=False)
+        runs = [(count, session.run(_feeds(model, count))) for count in (2, 3)]
+    except EngineError:
+        found = counted(model.graph)
+        return {y.name or "" for y in model.graph.outputs if y not in found}
+    return {name for name in session.outputs if all(run[name].shape[:1] == (count,) for count, run in runs)}
+
+
+def _feeds(model: ir.Model, count: int) -> dict[str, np.ndarray]:
+    rng, feeds = np.random.default_rng(0), {}
+    for value in model.graph.inputs:
+        shape = [count if str(n) == "batch" else n if isinstance(n, int) else None for n in value.shape or ()]
+        feeds[value.name or ""] = random_feed(rng, shape, value.dtype.numpy() if value.dtype else np.float32)
+    return feeds
 
 
 def _axis_names(shape: ir.Shape, prefix: str) -> list[str]:

@@ -27,6 +27,18 @@ _QUANTISED_TOLERANCE = 0.2
 """Largest relative difference of a layer: TFLite rounds in integers, ONNX Runtime in floats."""
 
 
+_HYBRID = frozenset(
+    "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED BATCH_MATMUL SVDF LSTM RNN "
+    "UNIDIRECTIONAL_SEQUENCE_LSTM UNIDIRECTIONAL_SEQUENCE_RNN BIDIRECTIONAL_SEQUENCE_LSTM".split()
+)
+"""Operators whose kernels for integer weights round float activations to 8 bits."""
+
+_DYNAMIC_RANGE = (
+    "the file has dynamic range quantisation ({}): TFLite rounds activations to 8 bits inside these kernels, and the "
+    "ONNX file does not; scores differ by that rounding, which the table gives"
+)
+
+
 class TFLiteSource:
     """A TFLite file as a `Source`. Activations of quantised models are dequantised to float32."""
 
@@ -42,6 +54,7 @@ class TFLiteSource:
             raise ConversionError(f"'{path}' is converted with all its outputs, {', '.join(self._outputs)}")
         self._scopes, self._layers = _layers(self._interpreter.get_tensor_details())
         self._quantised = any(detail["quantization"][0] for detail in self._layers.values())
+        self._hybrid = _rounds_inside(self._interpreter)
         self._layer_tensors: dict[str, LayerTensor] = {}
 
     def export(self, path: Path) -> Exported:
@@ -57,9 +70,11 @@ class TFLiteSource:
         if self._quantised:
             self._layer_tensors = match_layers(path, feeds, wanted, _QUANTISED_TOLERANCE, among="DequantizeLinear")
         else:
-            self._layer_tensors = match_layers(path, feeds, wanted, _TOLERANCE)
-        precision = "int8" if self._quantised else "float32"
-        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors), precision=precision)
+            tolerance = _QUANTISED_TOLERANCE if self._hybrid else _TOLERANCE
+            self._layer_tensors = match_layers(path, feeds, wanted, tolerance)
+        precision = "int8" if self._quantised else "dynamic range" if self._hybrid else "float32"
+        words = [_DYNAMIC_RANGE.format(self._hybrid)] if precision == "dynamic range" else []
+        return Exported(bridge.exporter(), layers_by_tensor(self._layer_tensors), words, precision)
 
     def example(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return a random array for each input."""
@@ -110,6 +125,18 @@ def _interpreter(path: Path) -> Any:
             )
         except (ValueError, RuntimeError) as error:
             raise ConversionError(f"'{path}' is no TFLite model: {first_line(error)}") from error
+
+
+def _rounds_inside(interpreter: Any) -> str:
+    """Return the operators that have float activations and integer weights, as text; empty for none."""
+    types = {detail["index"]: np.dtype(detail["dtype"]) for detail in interpreter.get_tensor_details()}
+    found = {
+        operator["op_name"]
+        for operator in interpreter._get_ops_details()
+        if operator["op_name"] in _HYBRID
+        and [types[index].kind for index in operator["inputs"][:2] if index in types] == ["f", "i"]
+    }
+    return ", ".join(sorted(found))
 
 
 def _ends(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:

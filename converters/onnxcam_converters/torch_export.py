@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +190,14 @@ def _open_outputs(source: TorchSource, args: Any, kwargs: Any) -> dict[str, dict
 
     if not any(0 in axes for axes in source.open.values()):
         return {}
+    more, more_named = source.call.with_tensors(source.tracing(1))
+    batch = next(len(x) for name, x in zip(source.call.names, source.tracing(), strict=True) if 0 in source.open[name])
     with torch.inference_mode():
-        found = outputs_of(source.module(*args, **kwargs), source.results)
-    count = len(source.tracing()[0])
-    return {name: {0: "batch"} for name, y in found.items() if y.dim() and len(y) == count}
+        runs = {batch: outputs_of(source.module(*args, **kwargs), source.results)}
+        with suppress(Exception):  # the model may fix its batch
+            runs[batch + 1] = outputs_of(source.module(*more, **more_named), source.results)
+    return {
+        name: {0: "batch"}
+        for name in runs[batch]
+        if all(run[name].dim() and len(run[name]) == count for count, run in runs.items())
+    }

@@ -115,10 +115,13 @@ class TorchSource:
             found = torch.autograd.grad(ys, list(wanted.values()), list(seeds.values()), allow_unused=True)
         return {name: dx.cpu().numpy() for name, dx in zip(wanted, found, strict=True) if dx is not None}
 
-    def tracing(self) -> list[Any]:
-        """Return the tensors for tracing: a batch of two, as PyTorch treats an axis of length 1 as fixed."""
+    def tracing(self, more: int = 0) -> list[Any]:
+        """Return the tensors for tracing, with *more* rows where the batch is open.
+
+        A batch of one becomes two: PyTorch treats an axis of length 1 as fixed.
+        """
         pairs = zip(self.call.names, self._tensors, strict=True)
-        return [_batch(x, 2) if 0 in self.open[name] and len(x) == 1 else x for name, x in pairs]
+        return [_batch(x, max(len(x), 2) + more) if 0 in self.open[name] else x for name, x in pairs]
 
     def close(self, fixed: Sequence[tuple[str, int]]) -> None:
         """Mark axes (input, axis) as fixed. Fixing the batch of one input fixes it for all."""

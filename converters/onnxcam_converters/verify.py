@@ -37,6 +37,7 @@ OUTPUT, ACTIVATION, GRADIENT, INPUT_GRADIENT = "output", "activation", "gradient
 TOLERANCES: dict[str, dict[str, float]] = {
     "float32": {OUTPUT: 1e-4, ACTIVATION: 1e-4, GRADIENT: 1e-3, INPUT_GRADIENT: 5e-2},
     "fp16": {OUTPUT: 2e-2, ACTIVATION: 2e-2},
+    "dynamic range": {OUTPUT: 0.3},
     "int8": {},
 }
 """Tolerances by precision and kind. Other combinations are reported without a verdict."""
@@ -48,6 +49,16 @@ _ROUNDING = 1e-6  # size of the rounding test: change of an input, relative to i
 _WIDEST_TOLERANCE = 0.2  # largest tolerance that the rounding test can give
 
 _TINY = 1e-30
+_SATURATED = 1e-6  # distance from 0 or 1 within which a probability says nothing of the score before it
+
+_SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "random": lambda x: x,
+    "random, times 255": lambda x: (255 * x).astype(x.dtype),
+    "random, from -1 to 1": lambda x: (2 * x - 1).astype(x.dtype),
+    "random, times 0.1": lambda x: (0.1 * x).astype(x.dtype),
+    "random, times 0.01": lambda x: (0.01 * x).astype(x.dtype),
+}
+"""Random inputs: the next ones are tried where outputs are empty or saturated on the first."""
 
 _TensorPair: TypeAlias = "tuple[str, str, np.ndarray, np.ndarray]"  # kind, name, the framework's, the file's
 
@@ -57,7 +68,7 @@ class VerificationRow:
     """One comparison of a tensor.
 
     Attributes:
-        precision: ``"float32"``, ``"fp16"`` or ``"int8"``.
+        precision: ``"float32"``, ``"fp16"``, ``"int8"`` or ``"dynamic range"``.
         kind: ``"output"``, ``"activation"``, ``"gradient"`` or ``"input gradient"``.
         name: The tensor or layer.
         feed: Name of the inputs: ``"random"`` or an image file.
@@ -104,8 +115,29 @@ class Verifier:
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(0)
-        self._feeds = {"random": self.source.example(self._rng), **self.given}
         self._ran: dict[tuple[str, ...], Arrays] = {}
+        self._feeds = {**self._random_feed(), **self.given}
+
+    def _random_feed(self) -> dict[str, Arrays]:
+        """Return random inputs by name: the first of `_SCALES` on which every output shows something, else the best."""
+        example = self.source.example(self._rng)
+        empty: dict[str, dict[str, str]] = {}
+        feeds = {}
+        for label, scaled in _SCALES.items():
+            feeds[label] = {name: scaled(x) if x.dtype.kind == "f" else x for name, x in example.items()}
+            outputs = self._run(label, feeds[label], [])
+            empty[label] = {name: why for name, y in outputs.items() if (why := _shows_nothing(y))}
+            if not empty[label]:
+                break
+        best = min(empty, key=lambda label: len(empty[label]))
+        for name, why in empty["random"].items():
+            still = name in empty[best]
+            self._note(
+                f"output {name!r} is {why} on random inputs"
+                + (", so comparing it shows nothing; give images with objects (--verify-on)" if still else "")
+                + (f"; it is compared on others ({best})" if not still else "")
+            )
+        return {best: feeds[best]}
 
     def forward(self, model: ir.Model, taps: Sequence[Tap], precision: str = "float32") -> None:
         """Compare the outputs of *model*, including added outputs; ConversionError if one differs."""
@@ -257,11 +289,23 @@ def _compared(
     absolute = float(difference.max(initial=0))
     if kind in (GRADIENT, INPUT_GRADIENT):
         relative = _distance(x, y)
+    elif expected.dtype.kind == "f" and _shows_nothing(expected):
+        relative = absolute  # of probabilities, whose scale is 1
     else:
         relative = absolute / max(float(np.abs(x).max(initial=0)), _TINY)
     lengths = float(np.linalg.norm(x)) * float(np.linalg.norm(y))
     cosine = float(x @ y) / max(lengths, _TINY) if difference.any() else 1.0
     return VerificationRow(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
+
+
+def _shows_nothing(y: np.ndarray) -> str:
+    """Return why a comparison of the output *y* shows nothing: it is empty, or saturated; an empty text if it does."""
+    if not y.size:
+        return "empty"
+    if y.dtype.kind != "f" or y.size < 2:
+        return ""
+    saturated = (np.abs(y) < _SATURATED) | (np.abs(y - 1) < _SATURATED)
+    return "saturated: 0 or 1 everywhere" if saturated.all() else ""
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -278,6 +322,11 @@ def _shaken(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _complaint(row: VerificationRow, framework: str) -> str:
     what = f"{row.kind} {row.name!r} of the {row.precision} file differs from that of {framework}"
+    if row.precision == "dynamic range":
+        return (
+            f"{what} by {row.relative:.1e} (tolerance {row.tolerance:.0e}, feed: {row.feed}): more than "
+            "rounding explains; nothing was written: convert the model without dynamic range quantisation"
+        )
     if row.precision == "int8":
         return (
             f"{what}: the cosine is {row.cosine:.3f} (feed: {row.feed}); nothing was written: calibrate "

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnxcam.cli import options
+from onnxcam.errors import MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
+
+if TYPE_CHECKING:
+    from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.manifest import Folder
 
 
 def command(
@@ -60,6 +66,9 @@ def command(
             "--boxes", help="Draw a box around the highlighted region, and the box of an explained detection."
         ),
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at an image that cannot be explained instead of skipping it.")
+    ] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
     """Explain images. Writes overlays, heat maps and manifest.json to a folder."""
@@ -90,16 +99,59 @@ def command(
         letters=letters,
         progress=show.passes,
     )
-    wanted: list[str | None] = [*target] if target else [None]
+    wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
+    for one in wanted:
+        explainer.check(one)
+    drawn = {"alpha": alpha, "colormap": colormap, "boxes": boxes}
     with Folder(output, overwrite=overwrite) as folder:
-        for name in show.progress(names) if find_method(method).in_graph else names:
-            for one in [f"top={top}"] if top else wanted:
-                for explanation in explainer.each(name, one):
-                    folder.add(
-                        name, explanation, alpha=alpha, colormap=colormap, boxes=boxes, reading=explainer.reading
-                    )
+        shown = show.progress(names) if find_method(method).in_graph else names
+        for name, error in _explain(explainer, shown, wanted, folder, drawn):
+            if len(names) == 1:
+                raise error
+            entry = folder.add_failure(name, error)
+            if strict:
+                raise type(error)(_named(entry))
+        if not folder.explained:
+            raise OnnxcamError(f"no picture of {len(names)} was explained; the first: {_named(folder.failed[0])}")
     if as_json:
         show.json(folder.entries)
     else:
-        show.explanations(folder.entries, output)
-    show.notes(explainer.choice, folder.entries)
+        show.explanations(folder.explained, output)
+    show.warnings(_left_out(folder, names))
+    show.notes(explainer.choice, folder.explained)
+
+
+def _explain(
+    explainer: Explainer, names: Iterable[str], targets: Sequence[str | None], folder: Folder, drawn: Mapping[str, Any]
+) -> Iterator[tuple[str, OnnxcamError]]:
+    """Add an explanation of each image and target to *folder*; yield the images that have none, and the errors."""
+    for name in names:
+        for target in targets:
+            try:
+                for explanation in explainer.each(name, target):
+                    folder.add(name, explanation, reading=explainer.reading, **drawn)
+            except _OF_EVERY_IMAGE:
+                raise
+            except OnnxcamError as error:
+                yield name, error
+
+
+def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:
+    """Return warnings about the images that could not be explained: the first ones, and their number."""
+    failed = folder.failed
+    count = len({entry["image"] for entry in failed})
+    total = [f"left out: {count} of {len(names)} pictures; manifest.json names them"] if count else []
+    return [*(f"left out: {_named(entry)}" for entry in failed[:_SHOWN]), *total]
+
+
+def _named(entry: Mapping[str, str]) -> str:
+    """Return the error of a failed entry with the name of its image."""
+    name, error = entry["image"], entry["error"]
+    return error if Path(name).name in error else f"{name}: {error}"
+
+
+_SHOWN = 10
+"""The most images that are left out with a line of their own."""
+
+_OF_EVERY_IMAGE = (OutputError, ProviderError, MethodError, MissingRuleError)
+"""Errors that every image has: they end the run."""

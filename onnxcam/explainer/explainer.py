@@ -112,7 +112,7 @@ class Explainer(FixedArguments):
         self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
         self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
-            self._check_class(self.target)
+            self.check(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image
             self._runner.compile(self.network.open(), self.network.task.aim)
         self.fix()
@@ -289,11 +289,11 @@ class Explainer(FixedArguments):
             raise TargetError(f"{len(each)} targets for {count} images; give one for all, or one each")
         return each
 
-    def _check_class(self, target: Target) -> None:
-        """Raise TargetError for a class that the model does not have."""
-        task = self.network.task
+    def check(self, target: Target) -> None:
+        """Raise TargetError for a target that no image can have: wrong notation, or a class that the model lacks."""
+        task, wish = self.network.task, parse(target, self.class_names)
         if isinstance(task, Classes):
-            task.check(parse(target, self.class_names))
+            task.check(wish)
 
     @property
     def choice(self) -> Choice | None:

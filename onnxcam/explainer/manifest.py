@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam import files
+from onnxcam.errors import OnnxcamError
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.metadata.reading import Part
 from onnxcam.text import to_json
@@ -62,6 +63,22 @@ class Folder(files.StagedFolder):
         }
         self.entries.append(entry)
         return entry
+
+    def add_failure(self, image: str | os.PathLike[str], error: OnnxcamError) -> dict[str, Any]:
+        """Add and return the manifest's entry of the file *image*, which could not be explained because of *error*."""
+        entry = {"image": str(image), "error": str(error)}
+        self.entries.append(entry)
+        return entry
+
+    @property
+    def explained(self) -> list[dict[str, Any]]:
+        """The entries of explanations."""
+        return [entry for entry in self.entries if "error" not in entry]
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The entries of images that could not be explained."""
+        return [entry for entry in self.entries if "error" in entry]
 
     def _publish(self) -> None:
         files.write(self.staging / MANIFEST, to_json(self.entries) + "\n")

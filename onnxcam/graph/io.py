@@ -23,6 +23,7 @@ import onnx_ir as ir
 from onnxcam import __version__, files, paths
 from onnxcam.errors import ModelError
 from onnxcam.graph import limits
+from onnxcam.graph.tolerated import standardise
 from onnxcam.graph.weights import (
     HEAVY,
     LIMIT,
@@ -220,6 +221,7 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
         model = ir.serde.deserialize_model(proto)
         _attach(model, where, path)
         limits.check_ends(model, where)
+        _standardise(model, where)
         call_onnx(_check, model)
     except ModelError:
         raise
@@ -228,6 +230,13 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
         why = f"{strange} is no UTF-8 text" if strange else first_line(_cause(error))
         raise ModelError(f"{where} is no valid ONNX model: {why}") from error
     return model
+
+
+def _standardise(model: ir.Model, where: str) -> None:
+    try:
+        standardise(model)
+    except ValueError:  # of onnx_ir, without a node
+        raise ModelError(f"{where} is no valid ONNX model: its nodes form a cycle; export the model again") from None
 
 
 def _attach(model: ir.Model, where: str, path: Path | None) -> None:

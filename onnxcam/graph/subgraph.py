@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-__all__ = ["between", "bodies", "captured", "copy_graph", "detach", "graphs", "prune", "used_values", "values"]
+__all__ = [
+    "between",
+    "bodies",
+    "captured",
+    "copy_graph",
+    "counted",
+    "detach",
+    "graphs",
+    "prune",
+    "used_values",
+    "values",
+]
 
 
 def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
@@ -51,6 +62,19 @@ def captured(*subgraphs: ir.Graph) -> list[ir.Value]:
             used = [*(x for node in graph for x in node.inputs), *graph.outputs]
             found.update((x, None) for x in used if x is not None and x not in own)
     return list(found)
+
+
+_COUNTED = frozenset("NonZero NonMaxSuppression Unique Compress Loop".split())
+
+
+def counted(graph: ir.Graph) -> set[ir.Value]:
+    """Return the tensors of *graph* that depend on an operator whose number of rows depends on values."""
+    found: set[ir.Value | None] = set()
+    for node in graph:
+        used = {x for x in used_values(node) if x is not None}
+        if node.op_type in _COUNTED or not found.isdisjoint(used):
+            found.update(node.outputs)
+    return {value for value in found if value is not None}
 
 
 def copy_graph(graph: ir.Graph, prefix: str) -> ir.Graph:

@@ -25,6 +25,7 @@ from onnxcam.model import inputs as other_inputs
 from onnxcam.model import probes
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
+from onnxcam.model.measured import Measured, apply_measured, uncertain
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, Spec, TensorSpec
@@ -65,6 +66,7 @@ class ModelDescription:
     def __post_init__(self) -> None:
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
+        self._measured: Measured = {}
         prepared = self.open()
         self._unused = prepared
         self.image, self.explained = prepared.image, prepared.explained
@@ -74,6 +76,7 @@ class ModelDescription:
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
         self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props), self.said)
         self.names.check()
+        self._measure(prepared)
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
 
@@ -83,7 +86,40 @@ class ModelDescription:
             found, self._unused = self._unused, None
             return found
         with building(), explaining_invalid_models(self.model):
-            return PreparedModel.open(self.model, self.wrt)
+            prepared = PreparedModel.open(self.model, self.wrt)
+            if self._measured:
+                apply_measured(prepared, self._measured)
+            return prepared
+
+    def _measure(self, prepared: PreparedModel) -> None:
+        """Measure the tensors whose shape is uncertain, where the model runs on probe images."""
+        names = uncertain(prepared.model)
+        if not names:
+            return
+        self._unused, runs = None, []
+        for number, tensor in enumerate(self._probe_tensors()):
+            with suppress(OnnxcamError):
+                feeds = self.look(self._cut(tensor) if number else tensor, None, {}).feeds
+                runs.append(self._run(feeds, names))
+        self._unused = prepared
+        if runs:
+            self._measured = {name: [np.shape(run[name]) for run in runs] for name in names}
+            apply_measured(prepared, self._measured)
+
+    def _cut(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return *tensor* with seven eighths of the axes of space whose length is open."""
+        shape = self.image.shape
+        space = set(() if self.layout is None or shape is None else self.layout.space)
+        return tensor[
+            tuple(
+                slice(n * 7 // 8 if axis in space and shape is not None and not isinstance(shape[axis], int) else n)
+                for axis, n in enumerate(tensor.shape)
+            )
+        ]
+
+    def probe_feeds(self) -> dict[str, NDArray[Any]]:
+        """Return the inputs for the first probe image."""
+        return dict(self.look(next(self._probe_tensors()), None, {}).feeds)
 
     @property
     def reading(self) -> list[Part]:
@@ -171,7 +207,7 @@ class ModelDescription:
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:
         """The given values of other inputs, [1, …] by name."""
-        return self.read_inputs(self.given)
+        return {**other_inputs.unused(self.others), **self.read_inputs(self.given)}
 
     def read_inputs(self, given: Mapping[str, InputValue]) -> dict[str, NDArray[Any]]:
         """Return *given* for other inputs as arrays, [1, …] by name; ModelError for a value that does not fit."""

@@ -27,13 +27,14 @@ Feeds = Mapping[str, np.ndarray]
 def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Feeds | None = None) -> Choice:
     """Return the layer called *name*, or the best one for *aim*; LayerError where there is none.
 
-    *feeds* are the inputs for one image and the aim. Without, the gradient of a random image decides which tokens
-    count.
+    *feeds* are the inputs for one image, and the aim's. Those that are missing are random: the gradient of a random
+    image, or of random targets, decides then which tokens count.
     """
+    known = feeds or {}
 
     def probe(layers: Sequence[Layer]) -> list[float]:
-        one = ScoresAim() if feeds is None and isinstance(aim, ClassAim) else aim
-        given = _random(prepared, one) if feeds is None else feeds
+        one = ScoresAim() if aim.input not in known and isinstance(aim, ClassAim) else aim
+        given = known if aim.input in known else _random(prepared, one, known)
         return GradientProbe(prepared, one, layers).shares(given)
 
     target = aim.locate(prepared.model.graph)
@@ -119,22 +120,38 @@ def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None)
     return float(alive[inside].mean()) if inside.any() else float(alive.any())
 
 
-def _random(prepared: PreparedModel, aim: Aim) -> dict[str, np.ndarray]:
-    """Return random feeds for the model and *aim*."""
+def _random(prepared: PreparedModel, aim: Aim, known: Feeds) -> dict[str, np.ndarray]:
+    """Return random feeds for the model and *aim*, but for those *known*."""
     rng = np.random.default_rng(0)
     twin = prepared.twin()
     op = Emitter(twin.model.graph)
     aim.emit(op, twin.batch)
     found: dict[str, np.ndarray] = {}
-    for value in twin.model.graph.inputs:
-        noise = rng.uniform(-1, 1, _concrete(value))
-        if value.name == aim.input:
-            noise = rng.standard_normal(_concrete(value))
+    for value in sorted(twin.model.graph.inputs, key=lambda value: value.name == aim.input):
+        name, lengths = value.name or "", _concrete(value)
+        if name == aim.input and _is_open(value):
+            lengths = _target_lengths(prepared, aim, found)
+        noise = rng.uniform(-1, 1, lengths)
+        if name == aim.input:
+            noise = rng.standard_normal(lengths)
         elif value.dtype is not None and value.dtype.is_integer():
-            noise = np.round(64 + 63 * noise) if value is twin.image else np.zeros(_concrete(value))
+            noise = np.round(64 + 63 * noise) if value is twin.image else np.zeros(lengths)
         dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-        found[value.name or ""] = noise.astype(dtype)
+        found[name] = known[name] if name in known else noise.astype(dtype)
     return found
+
+
+def _target_lengths(prepared: PreparedModel, aim: Aim, feeds: Feeds) -> list[int]:
+    """Return the shape [1, …] of the input of *aim* for the image of *feeds*, by a run."""
+    twin = prepared.twin()
+    twin.model.graph.outputs[:] = [all_tensors(twin.model.graph)[getattr(aim, "tensor", "")]]
+    session = Session(twin.model, "cpu", optimize=False)
+    (value,) = session.run({name: feeds[name] for name in session.inputs}).values()
+    return [1, *(length for axis, length in enumerate(value.shape) if axis != getattr(aim, "batch", 0))]
+
+
+def _is_open(value: ir.Value) -> bool:
+    return value.shape is not None and any(not isinstance(length, int) for length in value.shape[1:])
 
 
 def _concrete(value: ir.Value) -> list[int]:

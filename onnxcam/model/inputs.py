@@ -19,7 +19,7 @@ from onnxcam.media.image import SUFFIXES
 from onnxcam.structure.layout import picture_layout
 from onnxcam.text import in_message
 
-__all__ = ["InputValue", "missing", "read"]
+__all__ = ["InputValue", "missing", "read", "unused"]
 
 InputValue: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
 """The value of an input: a sentence, numbers, an .npy file, an image file, or an array."""
@@ -53,6 +53,17 @@ def missing(given: Mapping[str, Any], inputs: Sequence[ir.Value]) -> None:
                 f"({str(value.dtype).lower()}) beside the image; "
                 f"give it with --input {value.name}=…: words, numbers, an .npy file or an image"
             )
+
+
+def unused(inputs: Sequence[ir.Value]) -> dict[str, NDArray[Any]]:
+    """Return zeros [1, …] for those of *inputs* that no node uses, by name."""
+    idle = [value for value in inputs if not value.uses() and not value.is_graph_output()]
+    return {value.name or "": _zeros(value) for value in idle if value.dtype is not None}
+
+
+def _zeros(value: ir.Value) -> NDArray[Any]:
+    dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+    return np.zeros([length if isinstance(length, int) else 1 for length in value.shape or ()], dtype)
 
 
 def _one(

@@ -239,6 +239,22 @@ def test_the_older_exporter_steps_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert Explainer(made.path, layer="layer2.0").choice is not None
 
 
+class Brightest(torch.nn.Module):
+    """Two rows, whatever the batch: they are no batch, though the tracer's has two images."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        means = x.mean((2, 3))
+        return {"scores": means, "best": means.reshape(-1).topk(2).values[:, None]}
+
+
+def test_rows_that_are_as_many_as_the_images_are_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.export, "export", refuse)
+    made = from_pytorch(Brightest(), tmp_path / "net.onnx", torch.randn(1, 3, 8, 8))
+    first = {y.name: y.shape[0] for y in session(made.path).get_outputs()}
+    assert first["scores"] == "batch"
+    assert first["best"] != "batch"
+
+
 def test_an_exported_program(tmp_path: Path) -> None:
     net = torchnets.make("Depthwise").eval()
     batch = torch.export.Dim("batch")

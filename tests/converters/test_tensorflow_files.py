@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from onnxcam.converters import from_tensorflow
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import load
 from tests.converters import keras_networks as networks
@@ -193,3 +195,27 @@ def refused(message: str, path: Path, **settings: Any) -> None:
     with pytest.raises(ConversionError, match=message) as caught:
         source(path, **settings)
     assert "\n" not in str(caught.value)
+
+
+class Rows(tf.Module):  # type: ignore[misc]
+    """A detector that keeps the rows of NonMaxSuppression: they are no batch."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 16, 16, 3], tf.float32, name="image")])  # type: ignore[untyped-decorator]
+    def __call__(self, image: Any) -> Any:
+        rows = tf.reshape(tf.nn.relu(tf.nn.conv2d(image, tf.fill((8, 8, 3, 5), 0.02), 8, "VALID")), [-1, 5])
+        scores = tf.sigmoid(rows[:, 4] - 10.0)
+        kept = tf.image.non_max_suppression(rows[:, :4], scores, 10, 0.5, 0.5)
+        return {"rows": tf.gather(tf.concat([rows[:, :4], scores[:, None]], 1), kept), "mean": rows[:, 0]}
+
+
+def test_kept_rows_are_no_batch_and_are_compared_where_there_are_some(tmp_path: Path) -> None:
+    net = Rows()
+    tf.saved_model.save(net, str(tmp_path / "saved"), signatures=net.__call__.get_concrete_function())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # numpy's, of means of nothing
+        made = from_tensorflow(tmp_path / "saved", tmp_path / "net.onnx")
+    shapes = {y.name: y.shape for y in load(made.path).graph.outputs}
+    assert str(shapes["rows"][0]) == "rows_rows"
+    assert str(shapes["mean"][0]) == "mean_rows"  # 4 for each image
+    assert any("output 'rows' is empty on random inputs; it is compared on others" in text for text in made.warnings)
+    assert all(row.feed == "random, times 255" for row in made.verification)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.converters import from_tensorflow
 from onnxcam.errors import ConversionError
 from onnxcam.graph.io import load
+from onnxcam.metadata.card import Card
 from tests.converters import keras_networks as networks
 from tests.converters.keras_networks import keras, proven, tf
 
@@ -120,3 +122,23 @@ def test_custom_operator_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(converter.convert())
     with pytest.raises(ConversionError, match=r"tf2onnx cannot convert Digamma .*custom operators"):
         source(tmp_path / "model.tflite").export(tmp_path / "model.onnx")
+
+
+def test_dynamic_range_is_converted_by_its_name(tmp_path: Path) -> None:
+    """Weights of 1024 elements or more are int8, inputs and outputs float: TFLite rounds inside its kernels."""
+    keras.utils.set_random_seed(0)
+    x = picture = keras.Input((32, 32, 3), name="picture")
+    for k in range(3):
+        x = networks.L.Conv2D(32, 3, activation="relu", padding="same", name=f"conv{k}")(x)
+    scores = networks.L.Dense(5, name="logits")(networks.L.GlobalAveragePooling2D(name="gap")(x))
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(picture, scores))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path = tmp_path / "net.tflite"
+    path.write_bytes(converter.convert())
+    made = from_tensorflow(path, tmp_path / "net.onnx")
+    assert any("dynamic range quantisation (CONV_2D)" in text for text in made.warnings)
+    (row,) = made.verification
+    assert row.precision == "dynamic range"
+    assert row.cosine > 0.999
+    assert {"conv0", "conv1", "conv2", "gap"} <= set(Card.of(load(made.path).metadata_props).layers.values())
+    assert Explainer(made.path, preprocess="unit").class_count == 5

@@ -1,0 +1,37 @@
+"""Bring into standard form what ONNX Runtime accepts and onnx's checker refuses: unsorted nodes, missing imports."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxcam.graph.subgraph import graphs, used_values
+
+__all__ = ["standardise"]
+
+_LATEST = {"ai.onnx.ml": 5}  # ONNX Runtime takes its latest version of a domain that is not imported
+_NAMELESS = "main"
+
+
+def standardise(model: ir.Model) -> None:
+    """Sort the nodes, import the domains that nodes use, and name the graph, in place.
+
+    ValueError where a node depends on its own output.
+    """
+    model.graph.name = model.graph.name or _NAMELESS
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        if not all(_is_sorted(inner) for inner in graphs(graph)):
+            graph.sort()
+    called = {key[0] for key in model.functions}
+    for domain in {node.domain for node in model.graph.all_nodes()} - model.opset_imports.keys() - called - {""}:
+        model.opset_imports[domain] = _LATEST.get(domain, 1)
+
+
+def _is_sorted(graph: ir.Graph) -> bool:
+    """Whether each node of *graph* comes after the nodes that it needs, those that its bodies need included."""
+    seen: set[ir.Node | None] = {None}
+    for node in graph:
+        makers = (x.producer() for x in used_values(node) if x is not None)
+        if any(maker not in seen and maker is not None and maker.graph is graph for maker in makers):
+            return False
+        seen.add(node)
+    return True
