@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -15,7 +16,9 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
-from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, emit_gradients
+from onnxcam.structure.layout import Layout, picture_layout
+from onnxcam.structure.probing import PictureProbe
+from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients
 
 __all__ = ["Feeds", "GradientProbe", "Gradients", "choose_layer", "gradient_flows", "why_not_finite"]
 
@@ -36,8 +39,34 @@ def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Fee
         given = _random(prepared, one) if feeds is None else feeds
         return GradientProbe(prepared, one, layers).shares(given)
 
+    def layout_probe(values: Sequence[ir.Value]) -> dict[ir.Value, Layout | None]:
+        given = _random(prepared, None) if feeds is None else feeds
+        found = _layouts(prepared, given, [value.name or "" for value in values])
+        return {value: found[value.name or ""] for value in values if value.name in found}
+
     target = aim.locate(prepared.model.graph)
-    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe)
+    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe, layout_probe)
+
+
+def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dict[str, Layout | None]:
+    """Return the layouts that runs with changed pictures show, of the tensors *names* with spatial extent."""
+    layout, picture = picture_layout(prepared.image), prepared.image.name or ""
+    if layout is None or picture not in feeds:
+        return {}
+    session = _session(prepared, names)
+
+    def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
+
+    return PictureProbe(run, feeds[picture], layout).layouts(names)
+
+
+def _session(prepared: PreparedModel, names: Sequence[str]) -> Session:
+    """Return a session, on the CPU, that gives the tensors *names*."""
+    model = prepared.model.clone()
+    tensors = all_tensors(model.graph)
+    model.graph.outputs[:] = [tensors[name] for name in names]
+    return Session(model, "cpu")
 
 
 class GradientProbe:
@@ -119,19 +148,36 @@ def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None)
     return float(alive[inside].mean()) if inside.any() else float(alive.any())
 
 
-def _random(prepared: PreparedModel, aim: Aim) -> dict[str, np.ndarray]:
-    """Return random feeds for the model and *aim*."""
-    rng = np.random.default_rng(0)
+def _random(prepared: PreparedModel, aim: Aim | None) -> dict[str, np.ndarray]:
+    """Return random feeds for the model and, if not None, for *aim*."""
+    found = _random_inputs(prepared)
+    if aim is not None:
+        found[aim.input] = _random_weights(prepared, aim, found)
+    return found
+
+
+def _random_weights(prepared: PreparedModel, aim: Aim, feeds: Feeds) -> np.ndarray:
+    """Return random values for the input of *aim*; open lengths are those of its target in a run."""
     twin = prepared.twin()
-    op = Emitter(twin.model.graph)
-    aim.emit(op, twin.batch)
+    aim.emit(Emitter(twin.model.graph), twin.batch)
+    value = next(value for value in twin.model.graph.inputs if value.name == aim.input)
+    shape = _concrete(value)
+    if isinstance(aim, WeightsAim) and not all(isinstance(dim, int) for dim in (value.shape or ())[1:]):
+        session = _session(prepared, [aim.tensor])
+        y = session.run({name: feeds[name] for name in session.inputs})[aim.tensor]
+        shape = list(y[None].shape if aim.batch is None else np.moveaxis(y, aim.batch, 0).shape)
+    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+def _random_inputs(prepared: PreparedModel) -> dict[str, np.ndarray]:
+    """Return random values for the inputs of the model."""
+    rng = np.random.default_rng(0)
     found: dict[str, np.ndarray] = {}
-    for value in twin.model.graph.inputs:
+    for value in prepared.model.graph.inputs:
         noise = rng.uniform(-1, 1, _concrete(value))
-        if value.name == aim.input:
-            noise = rng.standard_normal(_concrete(value))
-        elif value.dtype is not None and value.dtype.is_integer():
-            noise = np.round(64 + 63 * noise) if value is twin.image else np.zeros(_concrete(value))
+        if value.dtype is not None and value.dtype.is_integer():
+            noise = np.round(64 + 63 * noise) if value is prepared.image else np.zeros(_concrete(value))
         dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
         found[value.name or ""] = noise.astype(dtype)
     return found
