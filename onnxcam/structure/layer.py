@@ -225,7 +225,7 @@ def _located(
             value: layout for value, layout in known.items() if value is origin(value) or origin(value) not in known
         }
         first = next((place for place, value in enumerate(probed) if value in known), len(probed))
-        lost += list(probed)[:first]
+        lost += [x for x in list(probed)[:first] if origin(x) not in known]
         if known:
             return known, lost
     return {}, lost
