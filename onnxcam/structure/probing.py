@@ -125,7 +125,8 @@ class PictureProbe:
                 spread += [axes] if min(place.std() for place in places) > _SPREAD else []
         best = max((agreement for agreement, _ in found), default=0)
         if best < _AGREES:
-            return next(filter(None, (self._ordered(name, axes) for axes in spread)), None)
+            ordered = (self._ordered(name, axes) for axes in spread)
+            return next((layout for layout in ordered if layout is not None), None)
         close = [(_cells(layout), agreement, layout) for agreement, layout in found if agreement >= best - _CLOSE]
         return max(close, key=lambda one: one[:2])[2]
 
