@@ -139,7 +139,7 @@ def candidates(
         and no_numbers(y) is None
         and y in before
         and y not in own
-        and (y in (known or ()) or _is_activation(node, found[y], active))
+        and (_is_activation(node, found[y], active) or (y in (known or ()) and origin(y) not in found))
         and _spatial(y, found[y])
         and (z := _rounded(y, found, before)) is not scores
     ]
@@ -186,7 +186,7 @@ def choose(
         raise LayerError(_no_layer(graph, image, scores, rules))
     choice = _suitable(graph, image, scores, rules, layers, probe)
     run = bool(known) and choice.layer.value not in layouts(graph, image, rules)
-    reason = choice.reason + _beside(choice.layer, scores, layers) + _behind(lost)
+    reason = choice.reason + _beside(choice.layer, scores, layers, dependents(graph, [image], rules)) + _behind(lost)
     return replace(choice, reason=reason, source="run" if run else "graph")
 
 
@@ -217,15 +217,14 @@ def _located(
     found = layouts(graph, image, rules)
     apart = {*tail(scores), *(value for value, layout in found.items() if not _spatial(value, layout))}
     behind = [y for y in unplaced(graph, image, scores, rules, placed, apart) if y not in found]
+    if all(origin(y) in placed for y in behind):
+        return {}, []
     lost: list[ir.Value] = []
     for start in range(0, min(len(behind), _ROUNDS * _LOCATED) if layout_probe is not None else 0, _LOCATED):
         probed = layout_probe(behind[start : start + _LOCATED]) if layout_probe is not None else {}
         known = {value: layout for value, layout in probed.items() if layout is not None}
-        known = {
-            value: layout for value, layout in known.items() if value is origin(value) or origin(value) not in known
-        }
         first = next((place for place, value in enumerate(probed) if value in known), len(probed))
-        lost += [x for x in list(probed)[:first] if origin(x) not in known]
+        lost += [x for x in list(probed)[:first] if origin(x) not in found and origin(x) not in known]
         if known:
             return known, lost
     return {}, lost
@@ -243,11 +242,11 @@ def _no_layer(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet
     )
 
 
-def _beside(layer: Layer, scores: ir.Value, layers: Sequence[Layer]) -> str:
+def _beside(layer: Layer, scores: ir.Value, layers: Sequence[Layer], active: set[ir.Value]) -> str:
     """Return in words which other layers reach the scores past *layer*."""
-    ends = last(scores, {one.origin or one.value for one in layers})
+    ends = last(scores, {one.origin or one.value for one in layers}, active)
     sides = [one for one in layers if (one.origin or one.value) in ends and one.value is not layer.value]
-    if layer.value not in ends or not sides:
+    if (layer.origin or layer.value) not in ends or not sides:
         return ""
     return f"; the map shows this branch alone, beside it the scores depend on {_names(sides)}"
 

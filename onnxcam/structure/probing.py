@@ -40,6 +40,9 @@ _CLOSE = 0.05
 _SPREAD = 0.12
 """The least standard deviation of the places of tokens whose order is looked for; 0.29 is an even spread."""
 
+_UNEVEN = 1.4
+"""How much the standard deviation of places along an axis of one cell lowers the agreement."""
+
 _OTHER_TOKENS = 128
 """The most tokens that are no cells of the grid, such as class tokens."""
 
@@ -241,10 +244,10 @@ def _centres(answers: Array) -> Array:
 def _agreement(found: Sequence[Array], stated: Array) -> Array:
     """Return the least agreement of the *found* places [M, cells] with the *stated* ones [axes, cells], at most 1: [M].
 
-    It is a correlation; along an axis of one cell it is 1 if all places are the same, 0 if they are spread evenly.
+    It is a correlation; along an axis of one cell it is 1 if all places are the same.
     """
     pairs = zip(found, stated, strict=True)
-    each = [_correlation(f, s) if s.max(initial=0) > 0 else 1 - f.std(axis=1) * np.sqrt(12) for f, s in pairs]
+    each = [_correlation(f, s) if s.max(initial=0) > 0 else 1 - _UNEVEN * f.std(axis=1) for f, s in pairs]
     return np.asarray(np.minimum.reduce(each))
 
 

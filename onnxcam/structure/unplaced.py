@@ -18,7 +18,7 @@ TOKEN_MAKERS = frozenset(
 )
 """Operators whose output is a layer of tokens, besides residual sums."""
 
-_MOVES = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Transpose", "Slice", "Pad"}
+_MOVES = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Transpose", "Slice", "Split", "Gather", "Pad"}
 """Operators that move the elements of an activation."""
 
 _GRID_MAKERS = frozenset(("Relu", "LeakyRelu", "PRelu", "Clip", "Gelu", "HardSwish", "Elu", "Concat", "Conv", "Add"))
@@ -39,18 +39,19 @@ def unplaced(
     A tensor that only moves such an activation is one too. Tensors in *apart* are none.
     """
     active = dependents(graph, [image], rules)
-    passed = _back(scores, placed) & active
+    passed = _back(scores, placed, active)
     return [
         y
         for node in reversed(list(graph))
         for y in node.outputs[:1]
-        if y in passed and y not in placed and y not in apart and _may_have_extent(y) and _is_activation(y, active)
+        if y in passed and y not in placed and y not in apart
+        if _may_have_extent(y) and _is_activation(y, active)
     ]
 
 
-def last(scores: ir.Value, layers: Collection[ir.Value]) -> set[ir.Value]:
-    """Return those of *layers* from which a path leads to *scores* without another of them."""
-    return _back(scores, layers) & set(layers)
+def last(scores: ir.Value, layers: Collection[ir.Value], active: Collection[ir.Value]) -> set[ir.Value]:
+    """Return those of *layers* from which a path of *active* tensors leads to *scores* without another of them."""
+    return _back(scores, layers, active) & set(layers)
 
 
 def origin(value: ir.Value) -> ir.Value:
@@ -62,14 +63,14 @@ def origin(value: ir.Value) -> ir.Value:
     return value
 
 
-def _back(scores: ir.Value, stops: Collection[ir.Value]) -> set[ir.Value]:
-    """Return the tensors that *scores* are computed from, not beyond *stops*."""
+def _back(scores: ir.Value, stops: Collection[ir.Value], active: Collection[ir.Value]) -> set[ir.Value]:
+    """Return the *active* tensors that *scores* are computed from, not beyond *stops*."""
     seen, stack = {scores}, [scores]
     while stack:
         value = stack.pop()
         node = value.producer() if value not in stops else None
         for x in node.inputs if node is not None else ():
-            if x is not None and x not in seen:
+            if x in active and x not in seen:
                 seen.add(x)
                 stack.append(x)
     return seen
@@ -91,7 +92,8 @@ def _is_activation(y: ir.Value, active: Collection[ir.Value]) -> bool:
         return False  # only the end of a movement
     if node.op_type in TOKEN_MAKERS or residual(node, active):
         return True
-    rank = len(y.shape) if y.shape is not None else 4
+    shape = origin(y).shape
+    rank = len(shape) if shape is not None else 4
     return rank != 2 and node.op_type in _GRID_MAKERS and (rank > 3 or node.op_type == "Concat")
 
 
