@@ -70,7 +70,7 @@ def _back(scores: ir.Value, stops: Collection[ir.Value], active: Collection[ir.V
         value = stack.pop()
         node = value.producer() if value not in stops else None
         for x in node.inputs if node is not None else ():
-            if x in active and x not in seen:
+            if x is not None and x in active and x not in seen:
                 seen.add(x)
                 stack.append(x)
     return seen

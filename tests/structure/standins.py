@@ -70,7 +70,7 @@ class Net:
     def block(self, x: str, width: int = 16, swap: Sequence[int] = (0, 2, 1)) -> str:
         """Add self-attention with its residual sum."""
         h = self.norm(x)
-        q, k, v = (self.op("MatMul", h, self.random(width, width)) for _ in range(3))
+        q, k, v = (self.op("MatMul", h, np.float32(strength) * self.random(width, width)) for strength in (0.2, 0.2, 1))
         a = self.op("Softmax", self.op("MatMul", q, self.transpose(k, *swap)), axis=-1)
         return self.op("Add", x, self.op("MatMul", a, v))
 
@@ -159,7 +159,7 @@ def tokens_first(net: Net) -> onnx.ModelProto:
     """CLIP's own tower, and the default of nn.MultiheadAttention: tokens [T, N, C]."""
     x = net.transpose(net.tokens(net.patches()), 1, 0, 2)
     h = net.norm(x)
-    q, k, v = (net.transpose(net.op("MatMul", h, net.random(16, 16)), 1, 0, 2) for _ in range(3))
+    q, k, v = (net.transpose(net.op("MatMul", h, np.float32(s) * net.random(16, 16)), 1, 0, 2) for s in (0.2, 0.2, 1))
     a = net.op("Softmax", net.op("MatMul", q, net.transpose(k, 0, 2, 1)), axis=-1)
     x = net.op("Add", x, net.transpose(net.op("MatMul", a, v), 1, 0, 2))
     return net.classify(net.mean(net.norm(x, name="last"), 0))
