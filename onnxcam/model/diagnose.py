@@ -15,7 +15,7 @@ from onnxcam.engine import Session
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
+from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located, widest
 from onnxcam.structure.layout import Layout, picture_layout
 from onnxcam.structure.probing import PictureProbe
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients
@@ -39,13 +39,19 @@ def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Fee
         given = _random(prepared, one) if feeds is None else feeds
         return GradientProbe(prepared, one, layers).shares(given)
 
+    target = aim.locate(prepared.model.graph)
+    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe, _layout_probe(prepared, feeds))
+
+
+def _layout_probe(prepared: PreparedModel, feeds: Feeds | None) -> LayoutProbe:
+    """Return what finds layouts by runs with changed pictures; without *feeds* a random picture is changed."""
+
     def layout_probe(values: Sequence[ir.Value]) -> dict[ir.Value, Layout | None]:
         given = _random(prepared, None) if feeds is None else feeds
         found = _layouts(prepared, given, [value.name or "" for value in values])
         return {value: found[value.name or ""] for value in values if value.name in found}
 
-    target = aim.locate(prepared.model.graph)
-    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe, layout_probe)
+    return layout_probe
 
 
 def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dict[str, Layout | None]:
@@ -75,7 +81,8 @@ class GradientProbe:
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
             graph = prepared.model.graph
-            layers = candidates(graph, prepared.image, aim.locate(graph), STANDARD)
+            found = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
+            layers = found[0]
         self.layers = layers
         self._gradients = Gradients(prepared, aim, [layer.tensor for layer in layers])
 

@@ -34,6 +34,7 @@ __all__ = [
     "ancestors",
     "candidates",
     "choose",
+    "located",
     "named",
     "tail",
     "widest",
@@ -178,14 +179,11 @@ def choose(
     """
     if name is not None and name != "auto":
         return named(graph, image, name, rules, layout_probe)
-    layers = candidates(graph, image, scores, rules)
-    known, lost = _located(graph, image, scores, rules, layers, layout_probe)
-    if known:
-        layers = candidates(graph, image, scores, rules, known)
+    layers, lost = located(graph, image, scores, rules, layout_probe)
     if not layers:
         raise LayerError(_no_layer(graph, image, scores, rules))
     choice = _suitable(graph, image, scores, rules, layers, probe)
-    run = bool(known) and choice.layer.value not in layouts(graph, image, rules)
+    run = choice.layer.value not in layouts(graph, image, rules)
     reason = choice.reason + _beside(choice.layer, scores, layers, dependents(graph, [image], rules)) + _behind(lost)
     return replace(choice, reason=reason, source="run" if run else "graph")
 
@@ -204,7 +202,16 @@ def _suitable(
     )
 
 
-def _located(
+def located(
+    graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layout_probe: LayoutProbe | None
+) -> tuple[list[Layer], list[ir.Value]]:
+    """Return `candidates`, those included that *layout_probe* finds, and the activations behind without a layout."""
+    layers = candidates(graph, image, scores, rules)
+    known, lost = _probed(graph, image, scores, rules, layers, layout_probe)
+    return candidates(graph, image, scores, rules, known) if known else layers, lost
+
+
+def _probed(
     graph: ir.Graph,
     image: ir.Value,
     scores: ir.Value,

@@ -107,9 +107,27 @@ def _product(node: ir.Node, position: int, found: Found, active: set[ir.Value]) 
     return found[x]
 
 
+def _shuffled(node: ir.Node, found: Found) -> Layout | None:
+    """Return the grid of channels that Reshape, Transpose, Reshape regroup, as in ShuffleNet; None for others."""
+    swap = node.inputs[0].producer() if node.inputs[0] is not None else None
+    split = swap.inputs[0].producer() if swap is not None and swap.inputs[0] is not None else None
+    if swap is None or split is None or (swap.op_type, split.op_type) != ("Transpose", "Reshape"):
+        return None
+    x, groups = split.inputs[0], split.outputs[0].shape
+    layout = found.get(x) if x is not None else None
+    if layout is None or type(layout) is not GridLayout or layout != GridLayout(1, tuple(range(2, layout.rank))):
+        return None
+    old, new, parts = (list(v or ())[1:] for v in (x.shape if x is not None else None, node.outputs[0].shape, groups))
+    perm = [0, 2, 1, *range(3, layout.rank + 1)]
+    regrouped = len(parts) == len(old) + 1 and parts[2:] == old[1:] and parts[0] * parts[1] == old[0] if old else False
+    return layout if regrouped and new == old and list(swap.attributes.get_ints("perm", ()) or ()) == perm else None
+
+
 def _reshaped(node: ir.Node, position: int, found: Found, active: set[ir.Value]) -> Layout | None:
     """A reshape may flatten a grid into tokens, or fold tokens into a grid; the channels stay."""
     source = _source(node, found)
+    if source is None:
+        return _shuffled(node, found)
     y = node.outputs[position]
     if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
         return None
