@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,8 +15,10 @@ from onnxcam.engine import Session
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.structure.layer import Choice, Layer, candidates, choose, widest
-from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, emit_gradients
+from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located, widest
+from onnxcam.structure.layout import Layout, picture_layout
+from onnxcam.structure.probing import PictureProbe
+from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients
 
 __all__ = ["Feeds", "GradientProbe", "GradientSession", "choose_layer", "gradient_flows", "why_not_finite"]
 
@@ -38,7 +41,39 @@ def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Fee
         return GradientProbe(prepared, one, layers).shares(given)
 
     target = aim.locate(prepared.model.graph)
-    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe)
+    return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe, _layout_probe(prepared, feeds))
+
+
+def _layout_probe(prepared: PreparedModel, feeds: Feeds | None) -> LayoutProbe:
+    """Return what finds layouts by runs with changed pictures; without *feeds* a random picture is changed."""
+
+    def layout_probe(values: Sequence[ir.Value]) -> dict[ir.Value, Layout | None]:
+        given = _random(prepared, None, feeds or {})
+        found = _layouts(prepared, given, [value.name or "" for value in values])
+        return {value: found[value.name or ""] for value in values if value.name in found}
+
+    return layout_probe
+
+
+def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dict[str, Layout | None]:
+    """Return the layouts that runs with changed pictures show, of the tensors *names* with spatial extent."""
+    layout, picture = picture_layout(prepared.image), prepared.image.name or ""
+    if layout is None or picture not in feeds:
+        return {}
+    session = _session(prepared, names)
+
+    def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
+
+    return PictureProbe(run, feeds[picture], layout).layouts(names)
+
+
+def _session(prepared: PreparedModel, names: Sequence[str]) -> Session:
+    """Return a session, on the CPU, that gives the tensors *names*."""
+    model = prepared.model.clone()
+    tensors = all_tensors(model.graph)
+    model.graph.outputs[:] = [tensors[name] for name in names]
+    return Session(model, "cpu")
 
 
 class GradientProbe:
@@ -47,7 +82,8 @@ class GradientProbe:
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
             graph = prepared.model.graph
-            layers = candidates(graph, prepared.image, aim.locate(graph), STANDARD)
+            found = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
+            layers = found[0]
         self.layers = layers
         self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in layers])
 
@@ -120,38 +156,39 @@ def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None)
     return float(alive[inside].mean()) if inside.any() else float(alive.any())
 
 
-def _random(prepared: PreparedModel, aim: Aim, known: Feeds) -> dict[str, np.ndarray]:
-    """Return random feeds for the model and *aim*, but for those *known*."""
-    rng = np.random.default_rng(0)
-    twin = prepared.twin()
-    op = Emitter(twin.model.graph)
-    aim.emit(op, twin.batch)
-    found: dict[str, np.ndarray] = {}
-    for value in sorted(twin.model.graph.inputs, key=lambda value: value.name == aim.input):
-        name, lengths = value.name or "", _concrete(value)
-        if name == aim.input and _is_open(value):
-            lengths = _target_lengths(prepared, aim, found)
-        noise = rng.uniform(-1, 1, lengths)
-        if name == aim.input:
-            noise = rng.standard_normal(lengths)
-        elif value.dtype is not None and value.dtype.is_integer():
-            noise = np.round(64 + 63 * noise) if value is twin.image else np.zeros(lengths)
-        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-        found[name] = known[name] if name in known else noise.astype(dtype)
+def _random(prepared: PreparedModel, aim: Aim | None, known: Feeds) -> dict[str, np.ndarray]:
+    """Return random feeds for the model and, if not None, for *aim*, but for those *known*."""
+    found = {**_random_inputs(prepared), **known}
+    if aim is not None and aim.input not in known:
+        found[aim.input] = _random_weights(prepared, aim, found)
     return found
 
 
-def _target_lengths(prepared: PreparedModel, aim: Aim, feeds: Feeds) -> list[int]:
-    """Return the shape [1, …] of the input of *aim* for the image of *feeds*, by a run."""
+def _random_weights(prepared: PreparedModel, aim: Aim, feeds: Feeds) -> np.ndarray:
+    """Return random values for the input of *aim*; open lengths are those of its target in a run."""
     twin = prepared.twin()
-    twin.model.graph.outputs[:] = [all_tensors(twin.model.graph)[getattr(aim, "tensor", "")]]
-    session = Session(twin.model, "cpu", optimize=False)
-    (value,) = session.run({name: feeds[name] for name in session.inputs}).values()
-    return [1, *(length for axis, length in enumerate(value.shape) if axis != getattr(aim, "batch", 0))]
+    aim.emit(Emitter(twin.model.graph), twin.batch)
+    value = next(value for value in twin.model.graph.inputs if value.name == aim.input)
+    shape = _concrete(value)
+    if isinstance(aim, WeightsAim) and not all(isinstance(dim, int) for dim in (value.shape or ())[1:]):
+        session = _session(prepared, [aim.tensor])
+        y = session.run({name: feeds[name] for name in session.inputs})[aim.tensor]
+        shape = list(y[None].shape if aim.batch is None else np.moveaxis(y, aim.batch, 0).shape)
+    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
 
 
-def _is_open(value: ir.Value) -> bool:
-    return value.shape is not None and any(not isinstance(length, int) for length in value.shape[1:])
+def _random_inputs(prepared: PreparedModel) -> dict[str, np.ndarray]:
+    """Return random values for the inputs of the model."""
+    rng = np.random.default_rng(0)
+    found: dict[str, np.ndarray] = {}
+    for value in prepared.model.graph.inputs:
+        noise = rng.uniform(-1, 1, _concrete(value))
+        if value.dtype is not None and value.dtype.is_integer():
+            noise = np.round(64 + 63 * noise) if value is prepared.image else np.zeros(_concrete(value))
+        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+        found[value.name or ""] = noise.astype(dtype)
+    return found
 
 
 def _concrete(value: ir.Value) -> list[int]:

@@ -7,7 +7,7 @@ rectified convolution, in a transformer the last normalised tokens that still in
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -22,16 +22,19 @@ from onnxcam.graph.quantisation import dequantised, units
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.names import find, module_names
 from onnxcam.structure.propagate import layouts
+from onnxcam.structure.unplaced import TOKEN_MAKERS, last, origin, residual, unplaced
 
 __all__ = [
     "PROBED",
     "RUNNERS_UP",
     "Choice",
     "Layer",
+    "LayoutProbe",
     "Probe",
     "ancestors",
     "candidates",
     "choose",
+    "located",
     "named",
     "tail",
     "widest",
@@ -40,7 +43,11 @@ __all__ = [
 Probe = Callable[[Sequence["Layer"]], "list[float]"]
 """Returns for each layer the share of its cells, 0 to 1, in which the gradient is not zero."""
 
+LayoutProbe = Callable[[Sequence[ir.Value]], "dict[ir.Value, Layout | None]"]
+"""Runs the network on changed pictures. Returns the layout of each tensor with spatial extent, None where none fits."""
+
 RUNNERS_UP = 4
+_ROUNDS, _LOCATED = 3, 16  # tensors whose layout is probed: so many times so many, from the last one backwards
 PROBED = 12  # `auto` examines this many token layers, from the last one backwards
 
 _PASSIVE = operators(
@@ -53,12 +60,8 @@ _PASSIVE |= {"SequenceAt", "ConcatFromSequence", "OptionalGetElement"}
 
 # Not Gather or SpaceToDepth: their inputs are features rather than scores.
 _TAIL = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Transpose", "Pad", "Slice", "Split", "Concat"}
-_TAIL |= {"Resize", "DepthToSpace", "Sigmoid", "Softmax", "Tanh", "Clip"}
+_TAIL |= {"Resize", "DepthToSpace", "Sigmoid", "Softmax", "Tanh", "Clip", "Relu", "Softplus", "Exp", "Abs"}
 """Operators between the last layer of scores and the output."""
-
-_TOKEN_MAKERS = frozenset(
-    ("LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization")
-)
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,18 @@ class Choice:
     source: str = "graph"  # how it is known, a key of `onnxcam.metadata.reading.SOURCES`
 
 
-def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> list[Layer]:
-    """Return the activations with spatial axes between *image* and *scores*, last first."""
-    found = layouts(graph, image, rules)
+def candidates(
+    graph: ir.Graph,
+    image: ir.Value,
+    scores: ir.Value,
+    rules: RuleSet,
+    known: Mapping[ir.Value, Layout] | None = None,
+) -> list[Layer]:
+    """Return the activations with spatial axes between *image* and *scores*, last first.
+
+    *known* are layouts that a run has shown.
+    """
+    found = layouts(graph, image, rules, known)
     before, own = ancestors(scores), tail(scores)
     active = dependents(graph, [image], rules)
     layers = [
@@ -128,7 +140,7 @@ def candidates(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSe
         and no_numbers(y) is None
         and y in before
         and y not in own
-        and _is_activation(node, found[y], active)
+        and (_is_activation(node, found[y], active) or (y in (known or ()) and origin(y) not in found))
         and _spatial(y, found[y])
         and (z := _rounded(y, found, before)) is not scores
     ]
@@ -157,20 +169,28 @@ def choose(
     rules: RuleSet,
     name: str | None = None,
     probe: Probe | None = None,
+    layout_probe: LayoutProbe | None = None,
 ) -> Choice:
     """Return the layer called *name*; for None and ``"auto"`` the last suitable one.
 
     *probe* measures gradients if the last layer may see too little of them, as in a transformer whose last blocks pass
-    on the class token only. LayerError if there is no such layer.
+    on the class token only. *layout_probe* finds layouts that the graph does not show. LayerError if there is no such
+    layer.
     """
     if name is not None and name != "auto":
-        return Choice(named(graph, image, name, rules), "by name", source="user")
-    layers = candidates(graph, image, scores, rules)
+        return named(graph, image, name, rules, layout_probe)
+    layers, lost = located(graph, image, scores, rules, layout_probe)
     if not layers:
-        raise LayerError(
-            "the model has no activation with spatial extent between the image and the class scores; "
-            "use --method gradient, which needs none"
-        )
+        raise LayerError(_no_layer(graph, image, scores, rules))
+    choice = _suitable(graph, image, scores, rules, layers, probe)
+    run = choice.layer.value not in layouts(graph, image, rules)
+    reason = choice.reason + _beside(choice.layer, scores, layers, dependents(graph, [image], rules)) + _behind(lost)
+    return replace(choice, reason=reason, source="run" if run else "graph")
+
+
+def _suitable(
+    graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layers: Sequence[Layer], probe: Probe | None
+) -> Choice:
     if probe is not None and (
         isinstance(layers[0].layout, TokenLayout) or _is_bypassed(layers[0], graph, image, scores, rules)
     ):
@@ -180,6 +200,73 @@ def choose(
         "the last activation with spatial extent before the class scores",
         tuple(layers[1 : RUNNERS_UP + 1]),
     )
+
+
+def located(
+    graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layout_probe: LayoutProbe | None
+) -> tuple[list[Layer], list[ir.Value]]:
+    """Return `candidates`, those included that *layout_probe* finds, and the activations behind without a layout."""
+    layers = candidates(graph, image, scores, rules)
+    known, lost = _probed(graph, image, scores, rules, layers, layout_probe)
+    return candidates(graph, image, scores, rules, known) if known else layers, lost
+
+
+def _probed(
+    graph: ir.Graph,
+    image: ir.Value,
+    scores: ir.Value,
+    rules: RuleSet,
+    layers: Sequence[Layer],
+    layout_probe: LayoutProbe | None,
+) -> tuple[dict[ir.Value, Layout], list[ir.Value]]:
+    """Return the layouts, found by runs, of activations behind *layers*; and the activations that have none."""
+    placed = {value for layer in layers for value in (layer.value, layer.origin or layer.value)}
+    found = layouts(graph, image, rules)
+    apart = {*tail(scores), *(value for value, layout in found.items() if not _spatial(value, layout))}
+    behind = [y for y in unplaced(graph, image, scores, rules, placed, apart) if y not in found]
+    if all(origin(y) in placed for y in behind):
+        return {}, []
+    lost: list[ir.Value] = []
+    for start in range(0, min(len(behind), _ROUNDS * _LOCATED) if layout_probe is not None else 0, _LOCATED):
+        probed = layout_probe(behind[start : start + _LOCATED]) if layout_probe is not None else {}
+        known = {value: layout for value, layout in probed.items() if layout is not None}
+        first = next((place for place, value in enumerate(probed) if value in known), len(probed))
+        lost += [x for x in list(probed)[:first] if origin(x) not in found and origin(x) not in known]
+        if known:
+            return known, lost
+    return {}, lost
+
+
+def _no_layer(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> str:
+    if scores not in dependents(graph, [image], rules):
+        return (
+            f"{scores.name!r}, the target, does not depend on the picture {image.name!r}; name another target, or with "
+            "--wrt another input to explain"
+        )
+    return (
+        "the model has no activation with spatial extent between the picture and the class scores; "
+        "use --method gradient, which needs none"
+    )
+
+
+def _beside(layer: Layer, scores: ir.Value, layers: Sequence[Layer], active: set[ir.Value]) -> str:
+    """Return in words which other layers reach the scores past *layer*."""
+    ends = last(scores, {one.origin or one.value for one in layers}, active)
+    sides = [one for one in layers if (one.origin or one.value) in ends and one.value is not layer.value]
+    if (layer.origin or layer.value) not in ends or not sides:
+        return ""
+    return f"; the map shows this branch alone, beside it the scores depend on {_names(sides)}"
+
+
+def _behind(lost: Sequence[ir.Value]) -> str:
+    """Return in words which activations behind the layer were passed over."""
+    if not lost:
+        return ""
+    return f"; behind it the place of {len(lost)} activations in the picture is not known, such as {lost[0].name!r}"
+
+
+def _names(layers: Sequence[Layer]) -> str:
+    return ", ".join(repr(layer.name) for layer in layers[:3]) + (" and others" if len(layers) > 3 else "")
 
 
 def _alive(layers: Sequence[Layer], probe: Probe) -> Choice:
@@ -214,26 +301,29 @@ def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
     return Choice(wide[0], reason, tuple(wide[1 : RUNNERS_UP + 1]))
 
 
-def named(graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet) -> Layer:
+def named(
+    graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet, layout_probe: LayoutProbe | None = None
+) -> Choice:
     """Return the layer called *name*: the name of a tensor, of a node, or of a layer of the source framework."""
     value = find(graph, name)
     what = no_numbers(value)
     if what is not None:
         raise LayerError(f"layer {name!r} is {what}, no activation; `onnxcam inspect` lists the layers that are")
     layout = layouts(graph, image, rules).get(value)
+    if layout is None and layout_probe is not None and value in dependents(graph, [image], rules):
+        layout = layout_probe([value]).get(value)
     if layout is None:
         raise LayerError(
             f"layer {name!r} ({value.shape}) has no spatial axes that can be followed from the image; "
             "`onnxcam inspect` lists the layers that have"
         )
-    return Layer(value, layout)
+    return Choice(Layer(value, layout), "by name", source="user")
 
 
 def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool:
     if isinstance(layout, GridLayout):
         return node.op_type not in _PASSIVE
-    residual = node.op_type == "Add" and all(x in active for x in node.inputs)
-    return residual or node.op_type in _TOKEN_MAKERS
+    return residual(node, active) or node.op_type in TOKEN_MAKERS
 
 
 def _spatial(value: ir.Value, layout: Layout) -> bool:

@@ -1,7 +1,7 @@
 """Layouts: which axes of a tensor are channels and which are space; the model's image input and its layout.
 
 A `GridLayout` has one axis for each spatial axis, in any order (NCHW, NHWC, NCDHW). A `TokenLayout` has one axis of
-tokens: the cells of a grid in row-major order, with class and register tokens before or after them.
+tokens: the cells of a grid, with class and register tokens before or after them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from onnxcam.autodiff.rules.blocked import plain
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.operators import Trait, operators
 
 __all__ = ["BlockedLayout", "Dim", "GridLayout", "Layout", "TokenLayout", "picture_input", "picture_layout"]
 
@@ -27,24 +28,29 @@ Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 @dataclass(frozen=True)
 class GridLayout:
-    """Axes of a tensor [N, …]: one of channels, the others spatial, in order."""
+    """Axes of a tensor: one of channels, the others spatial, in order, and one of pictures, None where it has none."""
 
     channel: int
     space: tuple[int, ...]
+    batch: int | None = 0
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
         """Return *x* as [N, K, *space]."""
-        order = [0, self.channel, *self.space]
+        if self.batch is None:
+            return self.with_batch().maps(op, op.Unsqueeze(x, [0]))
+        order = [self.batch, self.channel, *self.space]
         return x if order == sorted(order) else op.Transpose(x, perm=order)
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return *x* as [N, K, *space], a view."""
-        return x.transpose(0, self.channel, *self.space)
+        if self.batch is None:
+            return self.with_batch().view(x[None])
+        return x.transpose(self.batch, self.channel, *self.space)
 
     @property
     def rank(self) -> int:
         """Return the number of axes."""
-        return 2 + len(self.space)
+        return 1 + (self.batch is not None) + len(self.space)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
         """Return the lengths of the spatial axes, None where unknown."""
@@ -52,7 +58,16 @@ class GridLayout:
 
     def permuted(self, perm: Sequence[int]) -> GridLayout:
         """Return the layout after a transpose."""
-        return GridLayout(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space))
+        batch = None if self.batch is None else perm.index(self.batch)
+        return GridLayout(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space), batch)
+
+    def with_batch(self) -> GridLayout:
+        """Return the layout after an axis of pictures is added in front."""
+        return GridLayout(self.channel + 1, tuple(axis + 1 for axis in self.space))
+
+    def without_batch(self) -> GridLayout:
+        """Return the layout after the first axis, the one of pictures, is removed."""
+        return GridLayout(self.channel - 1, tuple(axis - 1 for axis in self.space), None)
 
 
 @dataclass(frozen=True)
@@ -66,13 +81,23 @@ class BlockedLayout(GridLayout):
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Axes of a tensor [N, …] of rank 3; its tokens ``offset`` to ``offset + prod(grid)`` are the cells of a grid."""
+    """Axes of channels, tokens and pictures (*batch*, None where the tensor has no such axis).
+
+    The tokens ``offset`` to ``offset + prod(grid)`` are the cells of a grid. Cell k in row-major order is the token
+    ``offset + order[k]``; without *order* the tokens are in row-major order themselves.
+    """
 
     channel: int
     token: int
     grid: tuple[int, ...]
     offset: int = 0
-    rank: int = 3
+    batch: int | None = 0
+    order: tuple[int, ...] | None = None
+
+    @property
+    def rank(self) -> int:
+        """Return the number of axes."""
+        return 2 + (self.batch is not None)
 
     @property
     def cells(self) -> int:
@@ -89,14 +114,23 @@ class TokenLayout:
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
         """Return the cells of *x* as [N, K, *grid]."""
+        if self.batch is None:
+            return self.with_batch().maps(op, op.Unsqueeze(x, [0]))
         cells = op.Slice(x, [self.offset], [self.end], [self.token])
-        if self.token < self.channel:
-            cells = op.Transpose(cells, perm=[0, 2, 1])
+        if self.order is not None:
+            cells = op.Gather(cells, op.const(np.asarray(self.order, np.int64)), axis=self.token)
+        perm = [self.batch, self.channel, self.token]
+        if perm != sorted(perm):
+            cells = op.Transpose(cells, perm=perm)
         return op.Reshape(cells, [0, 0, *self.grid])
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the cells of *x* as [N, K, *grid], a view."""
-        cells = np.moveaxis(x, (self.channel, self.token), (1, 2))[:, :, self.offset : self.end]
+        """Return the cells of *x* as [N, K, *grid]; a view where the tokens are in order."""
+        if self.batch is None:
+            return self.with_batch().view(x[None])
+        cells = x.transpose(self.batch, self.channel, self.token)[:, :, self.offset : self.end]
+        if self.order is not None:
+            cells = cells[:, :, list(self.order)]
         return cells.reshape(*cells.shape[:2], *self.grid)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
@@ -105,7 +139,16 @@ class TokenLayout:
 
     def permuted(self, perm: Sequence[int]) -> TokenLayout:
         """Return the layout after a transpose."""
-        return replace(self, channel=perm.index(self.channel), token=perm.index(self.token))
+        batch = None if self.batch is None else perm.index(self.batch)
+        return replace(self, channel=perm.index(self.channel), token=perm.index(self.token), batch=batch)
+
+    def with_batch(self) -> TokenLayout:
+        """Return the layout after an axis of pictures is added in front."""
+        return replace(self, channel=self.channel + 1, token=self.token + 1, batch=0)
+
+    def without_batch(self) -> TokenLayout:
+        """Return the layout after the first axis, the one of pictures, is removed."""
+        return replace(self, channel=self.channel - 1, token=self.token - 1, batch=None)
 
 
 Layout: TypeAlias = GridLayout | TokenLayout
@@ -141,12 +184,49 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
 def picture_layout(image: ir.Value) -> GridLayout | None:
     """Return the layout of a model's input [N, …] of rank 4 or 5; None for other ranks.
 
-    The channel axis is the first or last one, whichever has length 1, 3 or 4; the first if both or neither has.
+    A transpose to channels first, or a convolution, shows the channel axis. Else it is the first or last one, whichever
+    has length 1, 3 or 4; else the last if it is shorter than all others; else the first.
     """
     if image.shape is None or len(image.shape) not in (4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
-    first, last = image.shape[1], image.shape[-1]
-    if last in (1, 3, 4) and first not in (1, 3, 4):
-        return GridLayout(axes[-1], axes[:-1])
-    return GridLayout(1, axes[1:])
+    last = _last_by_use(image)
+    if last is None:
+        last = _last_by_length(list(image.shape)[1:])
+    return GridLayout(axes[-1], axes[:-1]) if last else GridLayout(1, axes[1:])
+
+
+def _last_by_length(lengths: Sequence[Dim]) -> bool:
+    """Whether channels come last, by the lengths of the axes."""
+    few = [length in _FEW for length in (lengths[0], lengths[-1])]
+    if any(few):
+        return few == [False, True]
+    known = all(isinstance(length, int) for length in lengths)
+    return known and all(lengths[-1] < length for length in lengths[:-1])
+
+
+def _last_by_use(image: ir.Value) -> bool | None:
+    """Whether channels come last, by the first transpose or convolution behind pointwise operators; None if unknown."""
+    if image.shape is None:
+        return None
+    rank = len(image.shape)
+    axes = list(range(rank))
+    to_first, to_last = [0, rank - 1, *axes[1:-1]], [0, *axes[2:], 1]
+    values = [image]
+    for value in values:  # grows on the way
+        for node in dict.fromkeys(value.consumers()):
+            if node.op_type == "Transpose":
+                perm = list(node.attributes.get_ints("perm", axes[::-1]) or ())
+                if perm in (to_first, to_last):
+                    return perm == to_first
+            elif node.op_type in _CONVOLUTIONS and node.inputs[0] is value:
+                return bool(node.attributes.get_int("channels_last", 0))
+            elif node.op_type in _POINTWISE and len(values) < _NEAR:
+                values.append(node.outputs[0])
+    return None
+
+
+_FEW = (1, 3, 4)
+_NEAR = 32  # values that are followed from the input
+_CONVOLUTIONS = frozenset(("Conv", "FusedConv", "ConvInteger", "QLinearConv", "NhwcFusedConv"))
+_POINTWISE = operators(Trait.COPIES | Trait.QUANTISES) | {"Add", "Sub", "Mul", "Div", "Clip", "BatchNormalization"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -18,8 +18,13 @@ from onnxcam.structure.layout import BlockedLayout, Dim, GridLayout, Layout, Tok
 __all__ = ["FOLLOW", "KnownLayouts", "layouts"]
 
 
-def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, Layout]:
-    """Return the layouts of the tensors that depend on *image*; without those whose spatial axes cannot be followed."""
+def layouts(
+    graph: ir.Graph, image: ir.Value, rules: RuleSet, known: Mapping[ir.Value, Layout] | None = None
+) -> dict[ir.Value, Layout]:
+    """Return the layouts of the tensors that depend on *image*; without those whose spatial axes cannot be followed.
+
+    *known* are layouts that a run has shown; they are followed too.
+    """
     active = dependents(graph, [image], rules)
     start = picture_layout(image)
     found: dict[ir.Value, Layout] = {} if start is None else {image: start}
@@ -28,7 +33,7 @@ def layouts(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[ir.Value, 
             continue
         follow = _in_blocks if node.domain == NCHWC else FOLLOW.get(node.op_type, _same)
         for position, y in enumerate(node.outputs):
-            layout = follow(node, position, found, active)
+            layout = follow(node, position, found, active) or (known or {}).get(y)
             if layout is not None and (y.shape is None or len(y.shape) == layout.rank):
                 found[y] = layout
     return found
@@ -69,7 +74,7 @@ def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
 def _channels_first(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """Convolutions and pools have their channels at axis 1."""
     source = _source(node, found)
-    if source is None or source[1].rank < 4:
+    if source is None or source[1].rank < 4 or source[1].batch != 0:
         return None
     rank = source[1].rank
     if node.attributes.get_int("channels_last", 0):  # an extension of ONNX Runtime
@@ -91,7 +96,7 @@ def _transposed(node: ir.Node, position: int, found: KnownLayouts, active: set[i
     layout = source[1]
     axes = list(range(layout.rank))
     perm = list(node.attributes.get_ints("perm", axes[::-1]) or axes[::-1])
-    return layout.permuted(perm) if perm[0] == 0 and sorted(perm) == axes else None
+    return layout.permuted(perm) if sorted(perm) == axes else None
 
 
 def _product(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
@@ -102,13 +107,37 @@ def _product(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.V
     return found[x]
 
 
+def _shuffled(node: ir.Node, found: KnownLayouts) -> Layout | None:
+    """Return the grid of channels that Reshape, Transpose, Reshape regroup, as in ShuffleNet; None for others."""
+    swap = node.inputs[0].producer() if node.inputs[0] is not None else None
+    split = swap.inputs[0].producer() if swap is not None and swap.inputs[0] is not None else None
+    if swap is None or split is None or (swap.op_type, split.op_type) != ("Transpose", "Reshape"):
+        return None
+    x, groups = split.inputs[0], split.outputs[0].shape
+    layout = found.get(x) if x is not None else None
+    if layout is None or type(layout) is not GridLayout or layout != GridLayout(1, tuple(range(2, layout.rank))):
+        return None
+    old, new, parts = (list(v or ())[1:] for v in (x.shape if x is not None else None, node.outputs[0].shape, groups))
+    perm = [0, 2, 1, *range(3, layout.rank + 1)]
+    regrouped = len(parts) == len(old) + 1 and parts[2:] == old[1:] and parts[0] * parts[1] == old[0] if old else False
+    return layout if regrouped and new == old and list(swap.attributes.get_ints("perm", ()) or ()) == perm else None
+
+
 def _reshaped(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """A reshape may flatten a grid into tokens, or fold tokens into a grid; the channels stay."""
     source = _source(node, found)
+    if source is None:
+        return _shuffled(node, found)
     y = node.outputs[position]
     if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
         return None
     (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
+    if len(new) == len(old) - 1 and layout.batch == 0 and node.op_type == "Squeeze" and list(y.shape) == old:
+        return layout.without_batch()
+    if len(new) == len(old) + 1 and layout.batch is None and new == list(x.shape or ()):
+        return layout.with_batch()
+    if layout.batch != 0 or (isinstance(layout, TokenLayout) and layout.order is not None):
+        return layout if old == new and len(x.shape or ()) == len(y.shape) else None
     if old == new:
         return layout
     channel = old[layout.channel - 1]

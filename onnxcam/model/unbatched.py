@@ -1,0 +1,85 @@
+"""Pictures without an axis of pictures: give such an input [H, W, 3] or [3, H, W] one of length 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.operators import Trait, operators
+from onnxcam.structure.propagate import layouts
+
+__all__ = ["add_batch_axis"]
+
+_NEAR = 32  # values that are followed from the input
+_POINTWISE = operators(Trait.COPIES | Trait.QUANTISES) | {"Add", "Sub", "Mul", "Div", "Clip", "Transpose", "Gather"}
+_POINTWISE |= {"Concat", "Slice", "Split"}
+
+
+def add_batch_axis(model: ir.Model) -> None:
+    """Give each picture input without an axis of pictures one of length 1, in place; its outputs get one too.
+
+    An input is such a picture if it has rank 3 and the network adds an axis of length 1 in front of it, as before a
+    convolution.
+    """
+    graph = model.graph
+    for position, value in enumerate(list(graph.inputs)):
+        if _is_single_picture(value):
+            _lift_input(graph, position, value)
+            _lift_outputs(graph, graph.inputs[position])
+
+
+def _is_single_picture(value: ir.Value) -> bool:
+    if value.shape is None or len(value.shape) != 3 or no_numbers(value) is not None:
+        return False
+    if not any(length in (1, 3, 4) for length in (value.shape[0], value.shape[-1])):
+        return False
+    values = [value]
+    for value in values:  # grows on the way
+        for node in value.consumers():
+            shape = node.outputs[0].shape
+            if node.op_type in ("Unsqueeze", "Reshape") and shape is not None and len(shape) == 4 and shape[0] == 1:
+                return True
+            if node.op_type in _POINTWISE and len(values) < _NEAR:
+                values.append(node.outputs[0])
+    return False
+
+
+def _lift_input(graph: ir.Graph, position: int, value: ir.Value) -> None:
+    name = value.name or ""
+    lifted = ir.Value(name=name, shape=ir.Shape([1, *(value.shape or ())]), type=value.type)
+    axis, squeeze = _reshaping("Squeeze", lifted, f"{name}.single", value.shape)
+    value.name = f"{name}.without_batch"
+    graph.inputs[position] = lifted
+    ir.convenience.replace_all_uses_with(value, squeeze.outputs[0])
+    first = next(iter(graph), None)
+    nodes = [axis, squeeze]
+    graph.extend(nodes) if first is None else graph.insert_before(first, nodes)
+
+
+def _lift_outputs(graph: ir.Graph, image: ir.Value) -> None:
+    """Add an axis to outputs that are maps of the single picture; and to vectors, if all outputs are vectors."""
+    found = layouts(graph, image, STANDARD)
+    vectors = all(y.shape is not None and len(y.shape) == 1 for y in graph.outputs)
+    for position, y in enumerate(graph.outputs):
+        layout = found.get(y)
+        if y.producer() is None or not (vectors or (layout is not None and layout.batch is None)):
+            continue
+        name, shape = y.name or "", ir.Shape([1, *(y.shape or ())])
+        y.name = f"{name}.single"
+        axis, unsqueeze = _reshaping("Unsqueeze", y, name, shape)
+        graph.extend([axis, unsqueeze])
+        graph.outputs[position] = unsqueeze.outputs[0]
+
+
+def _reshaping(op_type: str, x: ir.Value, name: str, shape: ir.Shape | Sequence[int] | None) -> tuple[ir.Node, ir.Node]:
+    """Return a node that removes or adds axis 0 of *x*, and before it the constant that it needs."""
+    axis = ir.node("Constant", [], {"value_ints": [0]})
+    axis.outputs[0].name, axis.outputs[0].dtype = f"{name}.axis", ir.DataType.INT64
+    axis.outputs[0].shape = ir.Shape([1])
+    node = ir.node(op_type, [x, axis.outputs[0]])
+    node.outputs[0].name, node.outputs[0].type = name, x.type
+    node.outputs[0].shape = ir.Shape(shape) if shape is not None else None
+    return axis, node
