@@ -40,14 +40,14 @@ def stamp(
 def _picture(network: ModelDescription) -> dict[str, Any] | None:
     """Return the preprocessing as JSON; None if it is a Python function."""
     try:
-        how = network.preprocessing
+        found = network.resolved
     except PreprocessError:  # no image of one or three channels; the host must prepare the tensor
         return None
-    return (
-        None
-        if isinstance(how, CallablePreprocess)
-        else {"tensor": network.picture, **_geometry(how), **_arithmetic(how)}
-    )
+    how = found.preprocess
+    if isinstance(how, CallablePreprocess):
+        return None
+    guess = {"guess": found.why} if found.guessed else {}
+    return {"tensor": network.picture, **_geometry(how), **_arithmetic(how), **guess}
 
 
 def _geometry(how: Preprocess) -> dict[str, Any]:

@@ -156,9 +156,9 @@ class Explainer(FixedArguments):
             GradientError: the gradient is zero everywhere.
         """
         extra = self.network.read_inputs(inputs or {})
-        if isinstance(images, list):
-            return list(self._explain(images, target, extra))
-        return next(self._explain([images], target, extra))
+        with self.network.telling_guess():
+            found = list(self._explain(images if isinstance(images, list) else [images], target, extra))
+        return found if isinstance(images, list) else found[0]
 
     def each(
         self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
@@ -199,12 +199,14 @@ class Explainer(FixedArguments):
             ModelError: *x* does not have the rank of the model's input, or another input is missing.
             TargetError: a target means nothing for the model.
         """
-        found = self._runner.run(self._request(x, target))
+        with self.network.telling_guess():
+            found = self._runner.run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the score of *target*, before softmax or sigmoid, float64 [N]. The arguments are `attribute`'s."""
-        return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
+        with self.network.telling_guess():
+            return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
         """Return the class index of *target*, int64 [N]: the model's top class for None and ``"top"``.

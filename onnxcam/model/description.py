@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session
-from onnxcam.errors import ModelError, OnnxcamError, PreprocessError
+from onnxcam.errors import ImageError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
@@ -27,7 +27,7 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.preprocess import Preprocess, Spec, TensorSpec
+from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
@@ -94,7 +94,22 @@ class ModelDescription:
         parts = [Part("task", task.name, source), *task.parts()]
         if labels:
             parts.append(Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", "file"))
+        with suppress(PreprocessError):  # the input takes no image
+            parts.append(self.modality.reading)
         return parts
+
+    @contextmanager
+    def telling_guess(self) -> Iterator[None]:
+        """Tell with every error that the preprocessing was a guess, if it was used: the error may follow from it."""
+        try:
+            yield
+        except ImageError:
+            raise
+        except OnnxcamError as error:
+            guess = self.modality.guess
+            if not guess or guess in str(error):
+                raise
+            raise type(error)(f"{error}; {guess}") from error
 
     @property
     def task(self) -> Task:
@@ -152,11 +167,16 @@ class ModelDescription:
         """The layout of the image's tensor; None where it has no spatial axes."""
         return picture_layout(self.image)
 
-    @cached_property
+    @property
     def preprocessing(self) -> Preprocess:
         """How images become tensors; found out at the first use."""
-        found, warnings = self._preprocessing(self.image)
-        self.warnings += warnings
+        return self.resolved.preprocess
+
+    @cached_property
+    def resolved(self) -> ResolvedPreprocess:
+        """How images become tensors, and how that is known; found out at the first use."""
+        found = self._resolved(self.image)
+        self.warnings += found.warnings
         return found
 
     @cached_property
@@ -164,9 +184,11 @@ class ModelDescription:
         """Images or volumes."""
         layout = self.layout
         if layout is None or len(layout.space) != 3:
-            return ImageModality(lambda: self.preprocessing)
+            return ImageModality(lambda: self.resolved)
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
-        return VolumeModality(layout, dtype, self.preprocess or self.names.card.preprocess, self.warnings.append)
+        spec = self.preprocess or self.names.card.preprocess
+        source = "user" if self.preprocess else "card" if spec else "guess"
+        return VolumeModality(layout, dtype, spec, self.warnings.append, source)
 
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:
@@ -243,10 +265,10 @@ class ModelDescription:
         return self.modality.tensor(self.modality.read(picture))
 
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
-        return self._preprocessing(value)[0](images.read(picture))
+        return self._resolved(value).preprocess(images.read(picture))
 
-    def _preprocessing(self, value: ir.Value) -> tuple[Preprocess, list[str]]:
-        """Return how an image becomes the input *value*, and warnings about it."""
+    def _resolved(self, value: ir.Value) -> ResolvedPreprocess:
+        """Return how an image becomes the input *value*, and how that is known."""
         names, spec = self.names, TensorSpec.of(value)
         return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
 

@@ -10,7 +10,7 @@
 """
 
 from onnxcam.preprocess.parser import PRESETS, parse
-from onnxcam.preprocess.sources import Spec, resolve
+from onnxcam.preprocess.sources import ResolvedPreprocess, Spec, resolve
 from onnxcam.preprocess.tensor_spec import TensorSpec, layout_of
 from onnxcam.preprocess.transform import CallablePreprocess, Preprocess, stack
 
@@ -18,6 +18,7 @@ __all__ = [
     "PRESETS",
     "CallablePreprocess",
     "Preprocess",
+    "ResolvedPreprocess",
     "Spec",
     "TensorSpec",
     "layout_of",

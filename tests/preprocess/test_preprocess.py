@@ -23,6 +23,12 @@ F32 = np.dtype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def resolved(*args: Any, **options: Any) -> tuple[Preprocess, list[str]]:
+    """Return the preprocessing and the warnings of `resolve`."""
+    found = resolve(*args, **options)
+    return found.preprocess, list(found.warnings)
+
+
 def spec(*shape: int | str | None, dtype: Any = F32) -> TensorSpec:
     return TensorSpec.make("x", np.dtype(dtype), shape)
 
@@ -273,7 +279,7 @@ def test_presets_fit_every_colour_model_and_parse_back(name: str, tensor: Tensor
     assert parse(str(preprocess), tensor) == preprocess
     shape = preprocess(plain(100, 150)).shape
     assert all(not isinstance(want, int) or want == have for want, have in zip(tensor.shape, shape, strict=True))
-    assert resolve(preprocess, tensor) == (preprocess, [])
+    assert resolved(preprocess, tensor) == (preprocess, [])
 
 
 @pytest.mark.parametrize(
@@ -417,7 +423,7 @@ RESNET = {
 def found(config: Any, tensor: TensorSpec, tmp_path: Path, name: str = "preprocessor_config.json") -> Preprocess:
     """What is made of *config* lying one folder above the model; there must be no warning."""
     (tmp_path / name).write_text(json.dumps(config))
-    preprocess, warnings = resolve(None, tensor, path=tmp_path / "onnx" / "model.onnx")
+    preprocess, warnings = resolved(None, tensor, path=tmp_path / "onnx" / "model.onnx")
     assert warnings == []
     return preprocess
 
@@ -558,7 +564,7 @@ def test_timm(config: Any, tensor: TensorSpec, geometry: str, tmp_path: Path) ->
     ],
 )
 def test_ultralytics(metadata: dict[str, str], tensor: TensorSpec, spelt: str) -> None:
-    preprocess, warnings = resolve(None, tensor, metadata={"stride": "32"} | metadata)
+    preprocess, warnings = resolved(None, tensor, metadata={"stride": "32"} | metadata)
     assert str(preprocess).startswith(spelt)
     assert warnings == []
 
@@ -567,9 +573,9 @@ def test_sources_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(RESNET))
     model, yolo = tmp_path / "model.onnx", {"stride": "32", "task": "detect", "imgsz": "[224, 224]"}
     own = {"onnxcam": json.dumps({"schema": 1, "preprocess": str(parse("caffe", FIXED))})}
-    assert resolve(None, FIXED, path=model, metadata=yolo) == (found(RESNET, FIXED, tmp_path), [])
-    assert resolve(None, FIXED, path=model, metadata=yolo | own) == (parse("caffe", FIXED), [])
-    assert resolve("unit", FIXED, path=model, metadata=yolo | own) == (parse("unit", FIXED), [])
+    assert resolved(None, FIXED, path=model, metadata=yolo) == (found(RESNET, FIXED, tmp_path), [])
+    assert resolved(None, FIXED, path=model, metadata=yolo | own) == (parse("caffe", FIXED), [])
+    assert resolved("unit", FIXED, path=model, metadata=yolo | own) == (parse("unit", FIXED), [])
 
 
 def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path) -> None:
@@ -580,7 +586,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
         "stride": "32",
         "task": "detect",
     }
-    preprocess, warnings = resolve(None, FIXED, path=tmp_path / "model.onnx", metadata=metadata)
+    preprocess, warnings = resolved(None, FIXED, path=tmp_path / "model.onnx", metadata=metadata)
     assert preprocess.letterbox == (224, 224)
     assert warnings[0].startswith(
         "the preprocessing in the metadata 'onnxcam' is passed over: preprocess 'nonsense' is"
@@ -594,7 +600,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
 @pytest.mark.parametrize("size", [{"longest_edge": 1024}, "wide", [], {"height": None, "width": 3}])
 def test_sizes_that_cannot_be_read(size: Any, tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(RESNET | {"size": size}))
-    _, warnings = resolve(None, FIXED, path=tmp_path / "model.onnx")
+    _, warnings = resolved(None, FIXED, path=tmp_path / "model.onnx")
     assert warnings[0].startswith("the preprocessing in preprocessor_config.json is passed over: it")
     assert warnings[1].startswith("the preprocessing is a guess")
 
@@ -603,33 +609,33 @@ def test_sizes_that_cannot_be_read(size: Any, tmp_path: Path) -> None:
     "text", ["", "{", "[]", '{"schema": 2, "preprocess": "raw"}', '{"schema": 1, "preprocess": 3}']
 )
 def test_foreign_metadata_says_nothing(text: str) -> None:
-    assert resolve(None, FIXED, metadata={"onnxcam": text})[1][0].startswith("the preprocessing is a guess")
+    assert resolved(None, FIXED, metadata={"onnxcam": text})[1][0].startswith("the preprocessing is a guess")
 
 
 def test_a_preprocess_takes_the_model_s_dtype() -> None:
     half = spec(1, 3, 224, 224, dtype=np.float16)
-    preprocess, _ = resolve(parse("imagenet", FIXED), half)
+    preprocess, _ = resolved(parse("imagenet", FIXED), half)
     assert preprocess == replace(parse("imagenet", FIXED), dtype=np.dtype(np.float16))
     with pytest.raises(PreprocessError, match="preprocess makes 96x96 pixels"):
-        resolve(parse("imagenet", NHWC), spec(1, 224, 224, 3))
+        resolved(parse("imagenet", NHWC), spec(1, 224, 224, 3))
 
 
 def test_a_function_is_used_as_it_is() -> None:
-    preprocess, warnings = resolve(lambda image: image.transpose(2, 0, 1) * 2.0, OPEN)
+    preprocess, warnings = resolved(lambda image: image.transpose(2, 0, 1) * 2.0, OPEN)
     tensor = preprocess(plain(5, 7))
     assert (tensor.shape, tensor.dtype, tensor[0, 2, 0, 0]) == ((1, 3, 5, 7), F32, 400)
     assert preprocess.frame(5, 7) == Frame(0, 0, 7, 5)
     assert warnings == []
     assert str(preprocess) == "function <lambda>"
-    assert resolve(preprocess, OPEN) == (preprocess, [])
+    assert resolved(preprocess, OPEN) == (preprocess, [])
     for shape in ((3,), (2, 3, 4, 4)):
         with pytest.raises(PreprocessError, match=r"the preprocess function returned shape .*; return"):
-            resolve(lambda _, shape=shape: np.zeros(shape), OPEN)[0](plain(5, 7))
+            resolved(lambda _, shape=shape: np.zeros(shape), OPEN)[0](plain(5, 7))
 
 
 def test_nothing_else_is_a_preprocessing() -> None:
     with pytest.raises(PreprocessError, match="preprocess cannot be a int; give a string, a Preprocess or a function"):
-        resolve(3, FIXED)  # type: ignore[arg-type]
+        resolved(3, FIXED)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -655,7 +661,7 @@ def then(value: ir.Value, op: str, *constants: Any, swap: bool = False, **attrib
 
 def guessed(value: ir.Value, tensor: TensorSpec | None = None) -> str:
     tensor = tensor or TensorSpec.of(value)
-    preprocess, (warning,) = resolve(None, tensor, graph_hint=value)
+    preprocess, (warning,) = resolved(None, tensor, graph_hint=value)
     name = warning.split("'")[1]
     assert preprocess == parse(name, tensor)
     assert warning.startswith(f"the preprocessing is a guess: '{name}' ({preprocess}), because ")
@@ -714,7 +720,7 @@ def test_guess_by_layout_channels_and_type() -> None:
     assert guessed(graph_input(1, 96, 96, 3)) == "inception"
     assert guessed(graph_input(1, 1, 28, 28)) == "unit"
     assert guessed(graph_input(1, 3, 28, 28), spec(1, 28, 28, 3, dtype=np.int8)) == "raw"
-    preprocess, (warning,) = resolve(None, FIXED)
+    preprocess, (warning,) = resolved(None, FIXED)
     assert preprocess == parse("imagenet", FIXED)
     assert "because three channels, and the graph does not normalise them" in warning
 
