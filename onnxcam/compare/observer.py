@@ -138,7 +138,7 @@ class Observer:
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image; raise ImageError if it cannot be read."""
-        return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path))
+        return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path, self.network.warn))
 
     def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
         """Preprocess a decoded image, uint8 [H, W, 3]."""

@@ -134,7 +134,7 @@ class Dataset:
         """Yield the items in batches of equal tensor shape."""
         batch: list[LoadedItem] = []
         for item in self.items:
-            picture = pictures.read(item.image)
+            picture = pictures.read(item.image, self.network.network.warn)
             loaded = LoadedItem(item, picture, self.network.preprocessing(picture))
             if batch and (len(batch) == self.batch_size or loaded.tensor.shape != batch[0].tensor.shape):
                 yield batch

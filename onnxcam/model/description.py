@@ -167,6 +167,11 @@ class ModelDescription:
         """The layout of the image's tensor; None where it has no spatial axes."""
         return picture_layout(self.image)
 
+    def warn(self, text: str) -> None:
+        """Add a warning, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     @property
     def preprocessing(self) -> Preprocess:
         """How images become tensors; found out at the first use."""
@@ -184,7 +189,7 @@ class ModelDescription:
         """Images or volumes."""
         layout = self.layout
         if layout is None or len(layout.space) != 3:
-            return ImageModality(lambda: self.resolved)
+            return ImageModality(lambda: self.resolved, self.warn)
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         spec = self.preprocess or self.names.card.preprocess
         source = "user" if self.preprocess else "card" if spec else "guess"

@@ -70,9 +70,15 @@ def _guess(part: Part) -> str:
 
 @dataclass(frozen=True)
 class ImageModality:
-    """Images, uint8 [H, W, 3] RGB; *resolve* is called when the first one is preprocessed."""
+    """Images, uint8 [H, W, 3] RGB.
+
+    Attributes:
+        resolve: Finds the preprocessing; it is called when the first image is preprocessed.
+        warn: Takes warnings about images.
+    """
 
     resolve: Callable[[], ResolvedPreprocess]
+    warn: Callable[[str], None]
 
     @property
     def reading(self) -> Part:
@@ -90,7 +96,7 @@ class ImageModality:
 
     def read(self, source: Any) -> NDArray[np.uint8]:
         """Return the image; ImageError where it cannot be read."""
-        return images.read(source)
+        return images.read(source, self.warn)
 
     def array(self, source: Any) -> NDArray[np.uint8]:
         """Return the image."""

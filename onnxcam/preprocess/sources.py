@@ -17,6 +17,7 @@ from onnxcam.metadata.card import Card
 from onnxcam.metadata.reserved import BAKED, stamp_of
 from onnxcam.preprocess.baked import baked, guess_in
 from onnxcam.preprocess.guess import guess
+from onnxcam.preprocess.image_metadata import image_metadata, is_image_metadata, linear_light
 from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
 from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
@@ -69,12 +70,14 @@ class _Source:
         name: The place, for messages.
         read: Reads it for an input.
         guess: Why it was guessed when it was written there; empty where it was not.
+        caution: A warning about what no preprocessing can express; empty for none.
     """
 
     kind: str
     name: str
     read: Callable[[TensorSpec], Fields]
     guess: str = ""
+    caution: str = ""
 
 
 def resolve(
@@ -105,6 +108,7 @@ def resolve(
         except _MALFORMED:
             warnings.append(f"the preprocessing in {source.name} is passed over: it has another form than expected")
         else:
+            warnings += [source.caution] if source.caution else []
             if not source.guess:
                 return ResolvedPreprocess(found, source.kind, source.name, tuple(warnings))
             warnings.append(_announce(f"{found}", f"{source.name} says that it was guessed: {source.guess}"))
@@ -123,6 +127,8 @@ def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_Source
     text = Card.of(metadata).preprocess
     if text is not None:
         yield _Source("card", "the metadata 'onnxcam'", lambda _: fields_of(text))
+    if is_image_metadata(metadata):
+        yield _images("metadata", "ONNX's metadata of images", metadata)
     for name in ("preprocessor_config.json", "processor_config.json"):
         config = sidecar.beside(path, name)
         config = config.get("image_processor", config)
@@ -133,6 +139,13 @@ def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_Source
         yield _Source("file", "config.json (timm)", partial(timm, pretrained))
     if "stride" in metadata and ("task" in metadata or "names" in metadata):
         yield _Source("metadata", "Ultralytics' metadata", partial(ultralytics, metadata))
+    exported = sidecar.beside(path, "metadata_properties.json")
+    if is_image_metadata(exported):
+        yield _images("file", "metadata_properties.json (Custom Vision)", exported)
+
+
+def _images(kind: str, name: str, metadata: Mapping[str, Any]) -> _Source:
+    return _Source(kind, name, partial(image_metadata, metadata), caution=linear_light(metadata))
 
 
 def _without_values(fields: Fields, tensor: TensorSpec) -> Fields:

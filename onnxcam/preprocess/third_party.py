@@ -29,12 +29,28 @@ _SQUASHING = ("ViT", "DeiT", "Beit")  # Hugging Face's processors that read an i
 
 def hugging_face(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
     """Read a ``preprocessor_config.json`` of transformers."""
-    fields = {**_hf_geometry(config, tensor), "range": _hf_range(config)}
-    if config.get("do_normalize", True) and config.get("image_mean") is not None:
-        fields |= {"mean": _numbers(config["image_mean"]), "std": _numbers(config["image_std"])}
-    if config.get("do_flip_channel_order"):
+    fields = {**_hf_geometry(config, tensor), "range": _hf_range(config), **_hf_numbers(config)}
+    if config.get("do_flip_channel_order", _hf_kind(config).startswith("MobileViT")):
         fields["order"] = "bgr"
     return fields | {"interpolation": _PIL_FILTERS[int(config.get("resample", 2))]}
+
+
+def _hf_kind(config: Mapping[str, Any]) -> str:
+    return str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+
+
+def _hf_numbers(config: Mapping[str, Any]) -> Fields:
+    """Return mean and std. EfficientNet's processor divides by std a second time for models with a classifier."""
+    fields: Fields = {}
+    if config.get("do_normalize", True) and config.get("image_mean") is not None:
+        fields = {"mean": _numbers(config["image_mean"]), "std": _numbers(config["image_std"])}
+    elif config.get("do_normalize"):
+        raise PreprocessError("it normalises, but states no image_mean")
+    if _hf_kind(config).startswith("EfficientNet") and config.get("include_top", True):
+        twice = _numbers(config["image_std"])
+        once = fields.get("std", (1.0,) * len(twice))
+        fields["std"] = tuple(a * b for a, b in zip(once, twice, strict=True))
+    return fields
 
 
 def _hf_geometry(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
@@ -50,7 +66,7 @@ def _hf_geometry(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
 
 
 def _hf_resize(config: Mapping[str, Any], size: Any) -> Fields:
-    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    kind = _hf_kind(config)
     if isinstance(size, dict) and "height" in size:
         return {"resize": _hf_size(size)}
     if isinstance(size, dict) and "shortest_edge" not in size:
