@@ -16,6 +16,7 @@ from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import Method
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
+from onnxcam.structure.place import Place
 from onnxcam.targets import ClassAim, Goal
 
 __all__ = ["Assembler"]
@@ -49,7 +50,9 @@ class Assembler:
         parts = self.network.parts(request.feeds(self.network))
         raw, flat = self._flat(results[MAP][0], parts is not None)
         outputs = {name: results[name] for name in self.network.outputs}
-        placed = flat if parts is not None else modality.enlarge(flat, picture)
+        space = self._space(request)
+        place = None if parts is not None or not self.method.at_layer else compiled.place(space)
+        placed = flat if parts is not None else modality.enlarge(flat, picture, place, space)
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
@@ -66,8 +69,13 @@ class Assembler:
             detection=goal.box,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=self._warnings(request, compiled, index, flat),
+            warnings=(*self._warnings(request, compiled, index, flat), *_misplaced(place)),
         )
+
+    def _space(self, request: ExplanationRequest) -> tuple[int, ...]:
+        """Return the spatial size of the image's tensor."""
+        layout = self.network.layout
+        return () if layout is None else tuple(request.tensor.shape[axis] for axis in layout.space)
 
     def _target(self, goal: Goal, results: Arrays) -> tuple[int | None, str | None, str]:
         """Return the index, the label and the words of the target."""
@@ -135,3 +143,12 @@ class Assembler:
                 f"{gradient} is zero everywhere for this picture: the units on the way are saturated or dead; choose "
                 f"another layer (`onnxcam inspect` lists them) or another {'class' if is_class else 'target'}"
             )
+
+
+def _misplaced(place: Place | None) -> list[str]:
+    if place is None or not place.warning:
+        return []
+    return [
+        f"the map may lie at another place of the picture: before the layer the network does what cannot be followed, "
+        f"{place.warning}; --method gradient draws its map at the right place"
+    ]

@@ -13,11 +13,12 @@ from onnxcam.errors import PreprocessError
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as images
 from onnxcam.media.frame import Frame
-from onnxcam.media.resample import resized
+from onnxcam.media.resample import placed, resized
 from onnxcam.media.volume import Volume, VolumeScaling
 from onnxcam.metadata.reading import Part
 from onnxcam.preprocess import ResolvedPreprocess
 from onnxcam.structure.layout import GridLayout
+from onnxcam.structure.place import Place
 
 __all__ = ["Array", "ImageModality", "Modality", "VolumeModality"]
 
@@ -56,8 +57,8 @@ class Modality(Protocol):
     def frame(self, seen: Any) -> Frame | None:
         """Return the part that the tensor covers; None for all of it."""
 
-    def enlarge(self, flat: Array, seen: Any) -> NDArray[np.float32]:
-        """Return a map of the tensor's size, resized to `size`."""
+    def enlarge(self, flat: Array, seen: Any, place: Place | None, tensor: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return a map, resized to `size`; it lies at *place* in a tensor of that size, and covers it for None."""
 
 
 _PREPROCESSING = "preprocessing"
@@ -121,9 +122,16 @@ class ImageModality:
         """Return the rectangle that the tensor covers."""
         return self.resolve().preprocess.frame(*seen.shape[:2])
 
-    def enlarge(self, flat: Array, seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the map resized bilinearly, zero outside the tensor's rectangle."""
-        return heatmap.enlarge(flat, self.frame(seen), (seen.shape[0], seen.shape[1]))
+    def enlarge(
+        self, flat: Array, seen: NDArray[np.uint8], place: Place | None, tensor: tuple[int, ...]
+    ) -> NDArray[np.float32]:
+        """Return the map resized bilinearly, zero outside the rectangle that the network sees."""
+        frame, size = self.frame(seen), (seen.shape[0], seen.shape[1])
+        if place is None:
+            return heatmap.enlarge(flat, frame, size)
+        height, width = tensor
+        inside, part = (frame.part(rows, columns, (height, width)) for rows, columns in (place.intervals, place.seen))
+        return heatmap.enlarge(place.upright(flat), inside, size, part)
 
 
 @dataclass
@@ -186,10 +194,13 @@ class VolumeModality:
     def frame(self, seen: Volume) -> None:
         """The tensor covers the whole volume."""
 
-    def enlarge(self, flat: Array, seen: Volume) -> NDArray[np.float32]:
-        """Return the map resized trilinearly."""
-        large: NDArray[np.float32] = resized(flat.astype(np.float32), seen.data.shape).astype(np.float32)
-        return large
+    def enlarge(self, flat: Array, seen: Volume, place: Place | None, tensor: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the map resized trilinearly; the tensor has the volume's size."""
+        cells, size = flat.astype(np.float32), seen.data.shape
+        large = (
+            resized(cells, size) if place is None else placed(place.upright(cells), place.intervals, place.seen, size)
+        )
+        return np.asarray(large, np.float32)
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)
