@@ -27,6 +27,7 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
+from onnxcam.structure.place import Place
 from onnxcam.targets import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
@@ -302,6 +303,13 @@ class Explainer(FixedArguments):
     def choice(self) -> Choice | None:
         """The layer, and why it was chosen; None for methods without one, or before the first target needs one."""
         return self._runner.choice
+
+    def place(self, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of the maps of `attribute` lie in an image tensor of the spatial *size*.
+
+        None where they cover it evenly, as they do unless the network crops, pads or mirrors its input.
+        """
+        return self._runner.place(size)
 
     @property
     def reading(self) -> list[Part]:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
+from onnxcam.structure.place import Place
 
 __all__ = [
     "COLORMAPS",
     "Colour",
     "Corners",
     "Map",
+    "at_place",
     "box",
     "boxes",
     "colorize",
@@ -78,6 +80,15 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = 
         along[: max(0, math.ceil(start - 0.5))] = 0
         along[max(0, math.floor(end + 0.5)) :] = 0
     return np.asarray(large, np.float32)
+
+
+def at_place(raw: Map, frame: Frame, size: tuple[int, int], place: Place | None, tensor: Sequence[int]) -> Map:
+    """Resize *raw*, which lies at *place* in a tensor that covers *frame*, as `enlarge`; None: it covers the tensor."""
+    if place is None:
+        return enlarge(raw, frame, size)
+    height, width = tensor
+    inside, seen = (frame.part(rows, columns, (height, width)) for rows, columns in (place.intervals, place.seen))
+    return enlarge(place.upright(raw), inside, size, seen)
 
 
 def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:

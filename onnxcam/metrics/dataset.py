@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError, ImageError, MetricError, TruthError
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
@@ -167,7 +166,7 @@ class Dataset:
             attribution=source.attribution(raw, x.shape[1:]),
             raw=raw,
             sensitivity=source.sensitivity,
-            shown=heatmap.normalize(heatmap.enlarge(source.flat(raw), frame, (height, width))),
+            shown=source.shown(raw, frame, (height, width), x.shape[1:]),
             unit=self.unit,
             network=ClassPredictor(self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size),
             maker=source.maps,

@@ -126,12 +126,7 @@ class ImageModality:
         self, flat: Array, seen: NDArray[np.uint8], place: Place | None, tensor: tuple[int, ...]
     ) -> NDArray[np.float32]:
         """Return the map resized bilinearly, zero outside the rectangle that the network sees."""
-        frame, size = self.frame(seen), (seen.shape[0], seen.shape[1])
-        if place is None:
-            return heatmap.enlarge(flat, frame, size)
-        height, width = tensor
-        inside, part = (frame.part(rows, columns, (height, width)) for rows, columns in (place.intervals, place.seen))
-        return heatmap.enlarge(place.upright(flat), inside, size, part)
+        return heatmap.at_place(flat, self.frame(seen), (seen.shape[0], seen.shape[1]), place, tensor)
 
 
 @dataclass
