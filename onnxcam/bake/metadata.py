@@ -52,7 +52,8 @@ def _picture(network: ModelDescription) -> dict[str, Any] | None:
 
 def _geometry(how: Preprocess) -> dict[str, Any]:
     sizes = {name: getattr(how, name) for name in ("resize", "crop", "letterbox")}
-    return {**sizes, "interpolation": how.interpolation}
+    padding = {"longest": how.longest, "fill": how.fill, "anchor": how.anchor if how.anchor != "centre" else None}
+    return {**sizes, **{k: v for k, v in padding.items() if v is not None}, "interpolation": how.interpolation}
 
 
 def _arithmetic(how: Preprocess) -> dict[str, Any]:

@@ -6,7 +6,7 @@
     transform    a preprocessing as data, and its application to an image
     parser       presets and key=value pairs
     sources      the search for a preprocessing: user, metadata, files beside the model, graph
-    baked, third_party, guess   one reader for each of these sources
+    baked, image_metadata, hugging_face, third_party, paddle, guess   one reader for each of these sources
 """
 
 from onnxcam.preprocess.parser import PRESETS, parse

@@ -18,6 +18,7 @@ def baked(stamp: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: _tuple(stamp[name]) for name in ("crop", "letterbox") if stamp[name] is not None}
     if "letterbox" not in fields:
         fields["resize"] = _tuple(stamp["resize"])
+    fields |= {name: stamp[name] for name in ("longest", "fill", "anchor") if stamp.get(name) is not None}
     return fields | {name: _tuple(stamp[name]) for name in _REST}
 
 

@@ -17,10 +17,12 @@ from onnxcam.metadata.card import Card
 from onnxcam.metadata.reserved import BAKED, stamp_of
 from onnxcam.preprocess.baked import baked, guess_in
 from onnxcam.preprocess.guess import guess
+from onnxcam.preprocess.hugging_face import hugging_face
 from onnxcam.preprocess.image_metadata import image_metadata, is_image_metadata, linear_light
 from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
+from onnxcam.preprocess.stated import Fields
 from onnxcam.preprocess.tensor_spec import TensorSpec
-from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
+from onnxcam.preprocess.third_party import timm, ultralytics
 from onnxcam.preprocess.transform import CallablePreprocess, Picture, Preprocess
 
 __all__ = ["ResolvedPreprocess", "Spec", "resolve"]

@@ -241,6 +241,25 @@ def test_a_frame_finds_a_pixel_again() -> None:
         assert frame.x0 + at[1] * (frame.x1 - frame.x0) == pytest.approx(70, abs=2.5)
 
 
+def test_a_letterbox_in_the_corner() -> None:
+    how = parse("raw,letterbox=20,anchor=corner,fill=7")
+    tensor = how(plain(10, 40, (200, 200, 200)))[0, 0]
+    assert (tensor[:5] == 200).all()
+    assert (tensor[5:] == 7).all()
+    assert how.frame(10, 40) == Frame(0, 0, 40, 40)
+
+
+def test_the_long_side_has_a_limit() -> None:
+    how = parse("raw,resize=80,longest=120")
+    assert how(plain(40, 50)).shape[2:] == (80, 100)
+    assert how(plain(40, 80)).shape[2:] == (60, 120)
+
+
+def test_a_crop_beyond_the_picture_is_filled() -> None:
+    tensor = parse("raw,resize=none,crop=6,fill=9")(plain(2, 6, (1, 1, 1)))[0, 0]
+    assert (tensor[:, 0] == [9, 9, 1, 1, 9, 9]).all()
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Spelling
 
@@ -263,6 +282,9 @@ def preprocesses(draw: st.DrawFn) -> Preprocess:
         std=draw(triples.filter(lambda values: all(abs(value) > 1e-9 for value in values))),
         order=draw(st.sampled_from(["rgb", "bgr"])),
         layout=draw(st.sampled_from(["nchw", "nhwc"])),
+        longest=draw(st.none() | st.integers(1, 4096)),
+        fill=draw(st.none() | st.integers(0, 255)),
+        anchor=draw(st.sampled_from(["centre", "corner"])),
         interpolation=draw(st.sampled_from(["bilinear", "bicubic", "nearest", "area"])),
     )
 
@@ -323,7 +345,7 @@ def test_sizes_come_from_the_model(text: str, tensor: TensorSpec | None, spelt: 
         ("resize", "Did you mean 'resize'"),
         (
             "resiz=3",
-            "preprocess key 'resiz' is unknown; the keys are resize, crop, letterbox, range, mean, std,",
+            "preprocess key 'resiz' is unknown; the keys are resize, crop, letterbox, longest, fill, anchor,",
         ),
         ("resiz=3", "Did you mean 'resize'?"),
         ("unit,", "preprocess key '' is unknown"),
@@ -495,9 +517,30 @@ def image_processor(kind: str, **config: Any) -> dict[str, Any]:
         (
             image_processor("DetrImageProcessor", size={"shortest_edge": 800, "longest_edge": 1333}),
             OPEN,
-            "resize=800,range",
+            "resize=800,longest=1333,range",
         ),
         (image_processor("DetrImageProcessor", size={"shortest_edge": 800}), FIXED, "resize=224x224,range"),
+        (image_processor("DetrFeatureExtractor", size=800, max_size=1333), OPEN, "resize=800,longest=1333,range"),
+        (image_processor("RTDetrImageProcessor", size={"height": 640, "width": 640}), OPEN, "resize=640x640,range"),
+        (image_processor("SegformerFeatureExtractor", size=512), OPEN, "resize=512x512,range"),
+        (image_processor("PerceiverImageProcessor", size=224, crop_size=256), OPEN, "resize=256,crop=224x224,"),
+        (
+            image_processor("PoolFormerImageProcessor", size={"height": 224, "width": 224}, crop_pct=0.9, crop_size=224)
+            | {"do_center_crop": True},
+            OPEN,
+            "resize=248,crop=224x224,",
+        ),
+        (
+            image_processor("Owlv2ImageProcessor", size={"height": 960, "width": 960}, do_pad=True),
+            OPEN,
+            "letterbox=960x960,fill=128,anchor=corner,",
+        ),
+        (image_processor("DonutFeatureExtractor", size=[1920, 2560]), OPEN, "letterbox=2560x1920,fill=0,"),
+        (
+            image_processor("SamImageProcessor", size={"longest_edge": 1024}, pad_size={"height": 1024, "width": 1024}),
+            OPEN,
+            "letterbox=1024x1024,fill=128,anchor=corner,",
+        ),
         (image_processor("Swin2SRImageProcessor", do_resize=False), OPEN, "resize=none,"),
         (image_processor("Swin2SRImageProcessor", do_resize=False), FIXED, "resize=224x224,"),
     ],
@@ -516,6 +559,30 @@ def test_hugging_face_values(tmp_path: Path) -> None:
     assert shifted.range == (-1, 1)
     bare = found(RESNET | {"do_normalize": False, "do_flip_channel_order": True, "resample": 0}, FIXED, tmp_path)
     assert (bare.mean, bare.order, bare.interpolation) == ((0,), "bgr", "nearest")
+
+
+def test_hugging_face_divides_twice_for_efficientnet(tmp_path: Path) -> None:
+    config = image_processor(
+        "EfficientNetImageProcessor", size={"height": 224, "width": 224}, image_std=[0.5, 0.4, 0.2]
+    )
+    twice = found(config, FIXED, tmp_path)
+    np.testing.assert_allclose(twice.std, (0.25, 0.16, 0.04))
+    assert (twice.mean, twice.interpolation) == ((0.5, 0.5, 0.5), "nearest")
+    assert found(config | {"include_top": False}, FIXED, tmp_path).std == (0.5, 0.4, 0.2)
+    once = found(config | {"do_normalize": False}, FIXED, tmp_path)
+    assert (once.mean, once.std) == ((0,), (0.5, 0.4, 0.2))
+
+
+@pytest.mark.parametrize(("kind", "flips"), [("MobileViTImageProcessor", True), ("MobileNetV2ImageProcessor", False)])
+def test_hugging_face_flips_channels(kind: str, flips: bool, tmp_path: Path) -> None:
+    config = {"image_processor_type": kind, "do_resize": True, "size": 224}
+    assert found(config, FIXED, tmp_path).order == ("bgr" if flips else "rgb")
+    assert found(config | {"do_flip_channel_order": not flips}, FIXED, tmp_path).order == ("rgb" if flips else "bgr")
+
+
+def test_hugging_face_without_a_mean(tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_resize": True, "do_normalize": True}))
+    assert "it normalises, but states no image_mean" in resolved(None, FIXED, path=tmp_path / "model.onnx")[1][0]
 
 
 def test_hugging_face_beside_an_integer_model(tmp_path: Path) -> None:
