@@ -19,6 +19,7 @@ from onnxcam.preprocess.baked import baked, guess_in
 from onnxcam.preprocess.guess import guess
 from onnxcam.preprocess.hugging_face import hugging_face
 from onnxcam.preprocess.image_metadata import image_metadata, is_image_metadata, linear_light
+from onnxcam.preprocess.paddle import has_operators, paddle
 from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
 from onnxcam.preprocess.stated import Fields
 from onnxcam.preprocess.tensor_spec import TensorSpec
@@ -139,6 +140,10 @@ def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_Source
     pretrained = sidecar.beside(path, "config.json").get("pretrained_cfg")
     if isinstance(pretrained, dict):
         yield _Source("file", "config.json (timm)", partial(timm, pretrained))
+    for name in ("inference.yml", "infer_cfg.yml"):
+        stated = sidecar.beside(path, name)
+        if has_operators(stated):
+            yield _Source("file", f"{name} (PaddlePaddle)", partial(paddle, stated))
     if "stride" in metadata and ("task" in metadata or "names" in metadata):
         yield _Source("metadata", "Ultralytics' metadata", partial(ultralytics, metadata))
     exported = sidecar.beside(path, "metadata_properties.json")
