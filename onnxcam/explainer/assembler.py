@@ -51,8 +51,12 @@ class Assembler:
         raw, flat = self._flat(results[MAP][0], parts is not None)
         outputs = {name: results[name] for name in self.network.outputs}
         space = self._space(request)
-        place = None if parts is not None or not self.method.at_layer else compiled.place(space)
-        placed = flat if parts is not None else modality.enlarge(flat, picture, place, space)
+        place = None if parts is not None else compiled.place(space)
+        placed = (
+            flat
+            if parts is not None
+            else modality.enlarge(flat, picture, place if self.method.at_layer else None, space)
+        )
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
@@ -69,8 +73,20 @@ class Assembler:
             detection=goal.box,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=(*self._warnings(request, compiled, index, flat), *_misplaced(place)),
+            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place)),
         )
+
+    def _misplaced(self, place: Place | None) -> list[str]:
+        """Return a warning if the map may lie at another place of the image than it is drawn."""
+        why = "" if place is None else place.warning
+        if place is not None and not self.method.at_layer:
+            why = why or f"{self.method.id} enlarges the layer to the whole input, which it crops, pads or mirrors"
+        if not why:
+            return []
+        return [
+            "the map may lie at another place of the picture: before the layer the network does what cannot be "
+            f"followed, {why}; --method gradient draws its map at the right place"
+        ]
 
     def _space(self, request: ExplanationRequest) -> tuple[int, ...]:
         """Return the spatial size of the image's tensor."""
@@ -143,12 +159,3 @@ class Assembler:
                 f"{gradient} is zero everywhere for this picture: the units on the way are saturated or dead; choose "
                 f"another layer (`onnxcam inspect` lists them) or another {'class' if is_class else 'target'}"
             )
-
-
-def _misplaced(place: Place | None) -> list[str]:
-    if place is None or not place.warning:
-        return []
-    return [
-        f"the map may lie at another place of the picture: before the layer the network does what cannot be followed, "
-        f"{place.warning}; --method gradient draws its map at the right place"
-    ]

@@ -182,7 +182,8 @@ class Explainer(FixedArguments):
         first = self(picture, "top", inputs)
         tensor = self.network.modality.tensor(picture)
         look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
-        order = self.network.task.ranked(replace(look, known=first.outputs))
+        with self.network.telling_guess():
+            order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(picture, wish, inputs) for wish in order[1:count])]
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
@@ -237,12 +238,13 @@ class Explainer(FixedArguments):
         self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
     ) -> Arrays:
         """Return the class indices and *outputs*, of one pass; TargetError where a target is no class."""
-        request = self._request(x, target)
-        if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
-            raise TargetError(
-                f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
-            )
-        return self._runner.outputs(request, [CHOSEN, *outputs])
+        with self.network.telling_guess():
+            request = self._request(x, target)
+            if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
+                raise TargetError(
+                    f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
+                )
+            return self._runner.outputs(request, [CHOSEN, *outputs])
 
     def _request(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> ExplanationRequest:
         """Return the batch of tensors *x*, with what *target* means for each."""

@@ -76,6 +76,12 @@ def test_a_map_whose_place_is_lost_has_a_warning() -> None:
     assert gradient(spot(30, 28, (64, 64)), target=0).warnings == ()
 
 
+def test_a_method_that_mixes_layer_and_input_has_a_warning() -> None:
+    explainer = Explainer(network(CROP), "guided-gradcam", preprocess="unit,resize=none")
+    warnings = explainer(spot(30, 28, (64, 64)), target=0).warnings
+    assert any("guided-gradcam enlarges the layer to the whole input, which it crops" in text for text in warnings)
+
+
 def test_volumes() -> None:
     before = """
         s := [4, 6, -1]  e := [20, 24, -9223372036854775807]  d := [2, 3, 4]  t := [1, 1, -1]

@@ -143,8 +143,12 @@ def test_transparency_has_16_bits(tmp_path: Path) -> None:
     [([0, 0.2, 1], [0, 51, 255]), ([-1, 2, 10], [0, 51, 255]), ([np.nan, np.inf, 1], [0, 0, 255])],
 )
 def test_floats_are_scaled(tmp_path: Path, values: list[float], expected: list[int]) -> None:
+    warnings: list[str] = []
     path = save(tmp_path / "float.tiff", np.array([values], np.float32))
-    assert image.read(path)[0, :, 0].tolist() == expected
+    assert image.read(path, warnings.append)[0, :, 0].tolist() == expected
+    assert warnings == (
+        ["a picture of float32 values reaches 10: 0 to 10 was scaled to 0 to 255"] if 10 in values else []
+    )
 
 
 def test_rgb_array_is_taken_as_it_is() -> None:
