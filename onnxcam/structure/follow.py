@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
-from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
+from onnxcam.structure.operands import has, length_of, measured, named, numbers, rank_of
 from onnxcam.structure.span import Span, Tracked
+from onnxcam.structure.windows import windows
 
 __all__ = ["FOLLOW", "Follow", "Found", "join", "same"]
 
@@ -24,10 +25,10 @@ def join(node: ir.Node, found: Found) -> Tracked:
     """Return the place of the inputs of *node*: that of the finest one; a warning where they lie at several places."""
     inputs = [(x, found[x]) for x in node.inputs if x is not None and x in found]
     value, finest = max(inputs, key=lambda pair: min((span.length for span in pair[1].spans), default=0))
-    finest = _measured(value, finest)
+    finest = measured(value, finest)
     lost = next((each.lost for _, each in inputs if each.lost), "")
     if not lost and node.op_type != "Concat" and not all(_agree(finest, each) for _, each in inputs):
-        lost = f"it joins parts that lie at several places of the picture, cropped, padded or mirrored ({_named(node)})"
+        lost = _several(node)
     return replace(finest, lost=lost)
 
 
@@ -36,127 +37,27 @@ def _agree(one: Tracked, other: Tracked) -> bool:
     return all(span.source not in others or span.agrees(others[span.source]) for span in one.spans)
 
 
-def _measured(x: ir.Value, tracked: Tracked) -> Tracked:
-    """Return *tracked* with the lengths that the graph declares for *x*, where it lost count of them."""
-    lengths = {} if x.shape is None else {axis: n for axis, n in enumerate(x.shape) if isinstance(n, int)}
-    return replace(
-        tracked,
-        spans=tuple(
-            span
-            if span.axis is None or lengths.get(span.axis, span.length) == span.length
-            else span.scaled(lengths[span.axis])
-            for span in tracked.spans
-        ),
-    )
-
-
-def _named(node: ir.Node) -> str:
-    return f"{node.op_type} {(node.name or node.outputs[0].name or '')!r}"
-
-
-def _rank(x: ir.Value | None) -> int | None:
-    return None if x is None or x.shape is None else len(x.shape)
-
-
-def _length(x: ir.Value | None, axis: int) -> int | None:
-    n = None if x is None or x.shape is None or axis >= len(x.shape) else x.shape[axis]
-    return n if isinstance(n, int) else None
-
-
-def _numbers(node: ir.Node, position: int) -> list[float] | None:
-    """Return the constant input at *position* as a list; None where it is computed or missing."""
-    x = node.inputs[position] if position < len(node.inputs) else None
-    found = None if x is None else constant(x)
-    return None if found is None else found.reshape(-1).tolist()
-
-
-def _has(node: ir.Node, position: int) -> bool:
-    return position < len(node.inputs) and node.inputs[position] is not None
-
-
 def same(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
     """Pointwise operators; others that keep the rank are taken for such, as they keep the part of the image."""
-    ranks = {_rank(x) for x in node.inputs if x in found}
-    return tracked if not ranks or _rank(node.outputs[position]) in {None, *ranks} else tracked.loose()
-
-
-def _windows(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    """Convolutions and pools."""
-    kernel, weight = list(node.attributes.get_ints("kernel_shape", ())), _weight(node)
-    if not kernel and weight is not None and weight.shape is not None:
-        kernel = [n for n in weight.shape[2:] if isinstance(n, int)]
-    if not kernel or len(kernel) != len(tracked.spans):
-        return tracked
-    ones, last = [1] * len(kernel), node.attributes.get_int("channels_last", 0)
-    steps = list(node.attributes.get_ints("strides", ()) or ones)
-    holes = list(node.attributes.get_ints("dilations", ()) or ones)
-    spans = _on_axes(node, tracked, 1 if last else 2)
-    sizes = [1 + (k - 1) * hole for k, hole in zip(kernel, holes, strict=True)]
-    make = _transposed_window if node.op_type == "ConvTranspose" else _window
-    windows = enumerate(zip(spans, sizes, steps, strict=True))
-    return replace(tracked, spans=tuple(make(node, at, span, size, step) for at, (span, size, step) in windows))
-
-
-def _weight(node: ir.Node) -> ir.Value | None:
-    at = 3 if node.op_type == "QLinearConv" else 1
-    return node.inputs[at] if len(node.inputs) > at else None
-
-
-def _on_axes(node: ir.Node, tracked: Tracked, first: int) -> list[Span]:
-    """Return the spans in the order of the axes from *first* on; spans without an axis take them in their order."""
-    known = all(span.axis is not None for span in tracked.spans)
-    spans = sorted(tracked.spans, key=lambda span: span.axis or 0) if known else list(tracked.spans)
-    spans = [replace(span, axis=first + at) for at, span in enumerate(spans)]
-    if known:
-        return spans
-    return list(_measured(node.inputs[0], Tracked(tuple(spans))).spans) if node.inputs[0] is not None else spans
-
-
-def _pads(node: ir.Node, at: int, length: int, size: int, step: int) -> tuple[int, int]:
-    """Return the padding before and after axis *at*."""
-    auto = node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"
-    if auto.startswith("SAME"):
-        total = max(0, (ceil(length / step) - 1) * step + size - length)
-        small, large = total // 2, total - total // 2
-        return (small, large) if auto == "SAME_UPPER" else (large, small)
-    pads = list(node.attributes.get_ints("pads", ())) if auto == "NOTSET" else []
-    return (pads[at], pads[at + len(pads) // 2]) if pads else (0, 0)
-
-
-def _window(node: ir.Node, at: int, span: Span, size: int, step: int) -> Span:
-    before, after = _pads(node, at, span.length, size, step)
-    rounded = ceil if node.attributes.get_int("ceil_mode", 0) else floor
-    count = rounded((span.length + before + after - size) / step) + 1
-    declared = _length(node.outputs[0], 2 + at)
-    count = declared or count
-    return span.window(-before + (size - step) / 2, step, count) if count > 1 else span.scaled(1)
-
-
-def _transposed_window(node: ir.Node, at: int, span: Span, size: int, step: int) -> Span:
-    before, after = _pads(node, at, span.length, size, step)
-    more = list(node.attributes.get_ints("output_padding", ()))
-    count = (span.length - 1) * step + size - before - after + (more[at] if more else 0)
-    first = (size - step) / 2 - before
-    if abs(first) < step and abs(first + step * span.length - count) < step:
-        return span.scaled(count)
-    return span.window(-first / step, 1 / step, count)
+    ranks = {rank_of(x) for x in node.inputs if x in found}
+    return tracked if not ranks or rank_of(node.outputs[position]) in {None, *ranks} else tracked.loose()
 
 
 def _sliced(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    starts, ends = _numbers(node, 1), _numbers(node, 2)
-    axes = _numbers(node, 3) if _has(node, 3) else list(range(len(starts or ())))
-    steps = _numbers(node, 4) if _has(node, 4) else None
+    starts, ends = numbers(node, 1), numbers(node, 2)
+    axes = numbers(node, 3) if has(node, 3) else list(range(len(starts or ())))
+    steps = numbers(node, 4) if has(node, 4) else None
     y = node.outputs[position]
     for span in tracked.spans:
-        if span.axis is None or (axes is not None and not _names(axes, span.axis, _rank(y))):
+        if span.axis is None or (axes is not None and not _names(axes, span.axis, rank_of(y))):
             continue
-        declared = _length(node.inputs[0], span.axis), _length(y, span.axis)
+        declared = length_of(node.inputs[0], span.axis), length_of(y, span.axis)
         if None not in declared and declared[0] == declared[1] and steps is None:
             continue
-        if starts is None or ends is None or axes is None or (steps is None and _has(node, 4)):
-            tracked = tracked.but(f"it crops or mirrors the picture by numbers that it computes ({_named(node)})")
+        if starts is None or ends is None or axes is None or (steps is None and has(node, 4)):
+            tracked = tracked.but(f"it crops or mirrors the picture by numbers that it computes ({named(node)})")
             continue
-        at = [int(axis) % (_rank(y) or 4) for axis in axes].index(span.axis)
+        at = [int(axis) % (rank_of(y) or 4) for axis in axes].index(span.axis)
         step = int(steps[at]) if steps else 1
         chosen = range(*slice(int(starts[at]), int(ends[at]), step).indices(span.length))
         if len(chosen):
@@ -169,47 +70,47 @@ def _names(axes: Sequence[float], axis: int, rank: int | None) -> bool:
 
 
 def _split(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    axis = node.attributes.get_int("axis", 0) % (_rank(node.inputs[0]) or 4)
+    axis = node.attributes.get_int("axis", 0) % (rank_of(node.inputs[0]) or 4)
     span = _span_on(axis, tracked)
     if span is None:
         return tracked
     count = len(node.outputs)
-    sizes = _numbers(node, 1) or [ceil(span.length / count)] * count
+    sizes = numbers(node, 1) or [ceil(span.length / count)] * count
     first = int(sum(sizes[:position]))
     return tracked.on(axis, span.part(first, 1, min(int(sizes[position]), max(1, span.length - first))))
 
 
 def _gathered(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
     indices, x = node.inputs[1], node.inputs[0]
-    axis = node.attributes.get_int("axis", 0) % (_rank(x) or 4)
+    axis = node.attributes.get_int("axis", 0) % (rank_of(x) or 4)
     span = _span_on(axis, tracked)
-    rank = _rank(indices)
+    rank = rank_of(indices)
     if span is None or rank != 1:
         shift = 0 if rank is None else rank - 1
         return tracked.moved({a: a + (shift if a > axis else 0) for a in range(8) if a != axis})
-    chosen = _numbers(node, 1)
+    chosen = numbers(node, 1)
     steps = {int(b - a) for a, b in pairwise(chosen or ())}
     if not chosen or len(steps) != 1 or 0 in steps:
-        return tracked.but(f"it takes rows or columns of the picture, a crop that cannot be followed ({_named(node)})")
+        return tracked.but(f"it takes rows or columns of the picture, a crop that cannot be followed ({named(node)})")
     step = steps.pop()
     first = int(chosen[0]) % span.length
     return tracked.on(axis, span.part(first + 0.5 - step / 2, step, len(chosen)))
 
 
 def _padded(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    pads = list(node.attributes.get_ints("pads", ())) or _numbers(node, 1)
+    pads = list(node.attributes.get_ints("pads", ())) or numbers(node, 1)
     x, y = node.inputs[0], node.outputs[position]
-    axes = _numbers(node, 3) if _has(node, 3) else None
+    axes = numbers(node, 3) if has(node, 3) else None
     for span in tracked.spans:
-        if span.axis is None or (axes is not None and not _names(axes, span.axis, _rank(x))):
+        if span.axis is None or (axes is not None and not _names(axes, span.axis, rank_of(x))):
             continue
-        if pads is None or (axes is None and _has(node, 3)):
-            declared = _length(x, span.axis), _length(y, span.axis)
+        if pads is None or (axes is None and has(node, 3)):
+            declared = length_of(x, span.axis), length_of(y, span.axis)
             if None in declared or declared[0] != declared[1]:
-                tracked = tracked.but(f"it pads or crops the picture by numbers that it computes ({_named(node)})")
+                tracked = tracked.but(f"it pads or crops the picture by numbers that it computes ({named(node)})")
             continue
         half = len(pads) // 2
-        places = list(range(half)) if axes is None else [int(axis) % (_rank(x) or half) for axis in axes]
+        places = list(range(half)) if axes is None else [int(axis) % (rank_of(x) or half) for axis in axes]
         if span.axis in places:
             at = places.index(span.axis)
             tracked = tracked.on(span.axis, span.padded(int(pads[at]), int(pads[at + half])))
@@ -218,13 +119,13 @@ def _padded(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
 
 def _centred(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
     """CenterCropPad: crop, or pad, both ends equally."""
-    wanted, rank = _numbers(node, 1), _rank(node.inputs[0]) or 4
+    wanted, rank = numbers(node, 1), rank_of(node.inputs[0]) or 4
     axes = [axis % rank for axis in node.attributes.get_ints("axes", ()) or range(rank)]
     for span in tracked.spans:
         if span.axis not in axes:
             continue
         if wanted is None:
-            tracked = tracked.but(f"it crops or pads the picture to a size that it computes ({_named(node)})")
+            tracked = tracked.but(f"it crops or pads the picture to a size that it computes ({named(node)})")
             continue
         change = int(wanted[axes.index(span.axis)]) - span.length
         before = change // 2 if change > 0 else -(-change // 2)
@@ -237,30 +138,30 @@ def _reversed(node: ir.Node, position: int, tracked: Tracked, found: Found) -> T
     span = _span_on(axis, tracked)
     if span is None:
         return tracked
-    lengths = _numbers(node, 1)
+    lengths = numbers(node, 1)
     if lengths is not None and set(map(int, lengths)) != {span.length}:
-        return tracked.but(f"it mirrors a part of the picture ({_named(node)})")
+        return tracked.but(f"it mirrors a part of the picture ({named(node)})")
     return tracked.on(axis, span.part(span.length, -1, span.length))
 
 
 def _resized(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    sizes, scales = _numbers(node, 3), _numbers(node, 2 if node.op_type == "Resize" else 1)
-    rank = _rank(node.inputs[0]) or 4
+    sizes, scales = numbers(node, 3), numbers(node, 2 if node.op_type == "Resize" else 1)
+    rank = rank_of(node.inputs[0]) or 4
     axes = [axis % rank for axis in node.attributes.get_ints("axes", ()) or range(rank)]
     crops = node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
-    roi = _numbers(node, 1) if crops else None
+    roi = numbers(node, 1) if crops else None
     for span in tracked.spans:
         if span.axis is None or span.axis not in axes:
             continue
         at = axes.index(span.axis)
-        length = _length(node.outputs[0], span.axis)
+        length = length_of(node.outputs[0], span.axis)
         if length is None:
             length = int(sizes[at]) if sizes else floor(span.length * scales[at]) if scales else span.length
         made = span.scaled(max(1, length))
         if crops and roi is not None and len(roi) == 2 * len(axes):
             made = _cropped(span, roi[at], roi[at + len(axes)], max(1, length))
         elif crops:
-            tracked = tracked.but(f"it crops the picture at a place that it computes ({_named(node)})")
+            tracked = tracked.but(f"it crops the picture at a place that it computes ({named(node)})")
         tracked = tracked.on(span.axis, made)
     return tracked
 
@@ -276,19 +177,19 @@ def _cropped(span: Span, begin: float, end: float, count: int) -> Span:
 
 def _joined(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
     """Concat along an axis of the image: pieces, or padding."""
-    rank = _rank(node.outputs[0]) or 4
+    rank = rank_of(node.outputs[0]) or 4
     axis = node.attributes.get_int("axis", 0) % rank
     parts = [(x, _span_on(axis, found.get(x))) for x in node.inputs if x is not None]
     spans = [span for _, span in parts if span is not None]
     if not spans or len(spans) != len([x for x, _ in parts if x in found]):
         return tracked if _agreeing(node, found) else tracked.but(_several(node))
     others = [x for x, span in parts if span is None]
-    lengths = [_length(x, axis) for x in others]
+    lengths = [length_of(x, axis) for x in others]
     if others and (len(spans) > 1 or None in lengths):
-        return tracked.but(f"it pads the picture in a way that cannot be followed ({_named(node)})")
+        return tracked.but(f"it pads the picture in a way that cannot be followed ({named(node)})")
     if others:
         at = next(k for k, (_, span) in enumerate(parts) if span is not None)
-        before = [_length(x, axis) or 0 for x, _ in parts[:at]]
+        before = [length_of(x, axis) or 0 for x, _ in parts[:at]]
         return tracked.on(axis, spans[0].padded(sum(before), sum(n or 0 for n in lengths) - sum(before)))
     return _pieces(node, axis, spans, tracked)
 
@@ -303,7 +204,7 @@ def _agreeing(node: ir.Node, found: Found) -> bool:
 
 
 def _several(node: ir.Node) -> str:
-    return f"it joins parts that lie at several places of the picture, cropped, padded or mirrored ({_named(node)})"
+    return f"it joins parts that lie at several places of the picture, cropped, padded or mirrored ({named(node)})"
 
 
 def _pieces(node: ir.Node, axis: int, spans: Sequence[Span], tracked: Tracked) -> Tracked:
@@ -321,7 +222,7 @@ def _pieces(node: ir.Node, axis: int, spans: Sequence[Span], tracked: Tracked) -
 
 
 def _transposed(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    rank = _rank(node.inputs[0]) or _rank(node.outputs[0]) or 4
+    rank = rank_of(node.inputs[0]) or rank_of(node.outputs[0]) or 4
     perm = list(node.attributes.get_ints("perm", ()) or range(rank)[::-1])
     return tracked.moved({old: new for new, old in enumerate(perm)})
 
@@ -352,12 +253,12 @@ def _blocks(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
 
 
 def _sampled(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    return tracked.but(f"it crops or warps the picture at places that it computes ({_named(node)})")
+    return tracked.but(f"it crops or warps the picture at places that it computes ({named(node)})")
 
 
 FOLLOW: dict[str, Follow] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "ConvInteger", "QLinearConv", "DeformConv"), _windows),
-    **dict.fromkeys(operators(Trait.POOLS), _windows),
+    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "ConvInteger", "QLinearConv", "DeformConv"), windows),
+    **dict.fromkeys(operators(Trait.POOLS), windows),
     "Slice": _sliced,
     "Split": _split,
     "Gather": _gathered,
