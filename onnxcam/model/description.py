@@ -28,7 +28,8 @@ from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
-from onnxcam.structure.layout import GridLayout, picture_layout
+from onnxcam.structure.layout import GridLayout, Layout, picture_layout
+from onnxcam.structure.place import Place, place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 
@@ -64,6 +65,7 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         self._sessions: dict[tuple[str, ...], Session] = {}
+        self._places: dict[tuple[str, tuple[int, ...]], Place | None] = {}
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         prepared = self.open()
         self._unused = prepared
@@ -232,7 +234,19 @@ class ModelDescription:
             if value.dtype is not None and value.name not in known and value.dtype.is_integer()
         }
         feeds = {self.picture: tensor, **blank, **known}
-        return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array)
+        lengths = tuple(tensor.shape[axis] for axis in space)
+        return Look(
+            feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array,
+            place=lambda name, layout: self._place(name, layout, lengths),
+        )  # fmt: skip
+
+    def _place(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of the tensor *name* lie in an image tensor of *size*; None where they cover it."""
+        if (name, size) not in self._places:
+            prepared = self.open()
+            found = place(prepared.model.graph, prepared.image, all_tensors(prepared.model.graph)[name], layout, size)
+            self._places[name, size] = None if found is None or found.is_plain(size) else found
+        return self._places[name, size]
 
     def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
         """Return the outputs for each probe image; an empty list where the model cannot run on them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -45,6 +46,11 @@ class Place:
         """Return the map *cells* [*space] with the image's order of axes and directions."""
         turned = cells[tuple(slice(None, None, -1 if start > end else 1) for start, end in self._ends)]
         return np.ascontiguousarray(turned.transpose(np.argsort([span.source for span in self.spans])))
+
+    def turned(self, upright: NDArray[Any]) -> NDArray[Any]:
+        """Return an upright map in the order of axes and the directions of the cells: the inverse of `upright`."""
+        cells = upright.transpose([span.source for span in self.spans])
+        return cells[tuple(slice(None, None, -1 if start > end else 1) for start, end in self._ends)]
 
     @property
     def intervals(self) -> list[tuple[float, float]]:

@@ -12,6 +12,7 @@ import pytest
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from onnxcam.media.heatmap import peak
+from onnxcam.targets.kinds import ClassRegion
 
 
 def network(before: str, shape: str = "N, 3, H, W", kernel: str = "1, 3, 3, 3") -> bytes:
@@ -100,3 +101,25 @@ def test_a_baked_map_that_lies_elsewhere_is_told(tmp_path: Path) -> None:
     assert any("covers a part of the input" in warning for warning in made.warnings)
     made = bake(network("p = Relu(x)", "1, 3, 64, 64"), tmp_path / "whole.onnx", preprocess="unit")
     assert made.warnings == ()
+
+
+def segmentation(before: str) -> bytes:
+    """Return a segmentation of *p*: class 1 where it is bright."""
+    text = f"""
+        <ir_version: 8, opset_import: ["": 20]> main (float[1, 3, 64, 64] x) => (float[1, 2, h, w] y) {{
+            k = Constant<value = float[2, 3, 1, 1] {{0.0, 0.0, 0.0, 1.0, 1.0, 1.0}}> ()
+            {before}
+            a = Relu(p)  y = Conv(a, k)
+        }}"""
+    text = re.sub(r":= (\[[^\]]*\])", r"= Constant<value_ints = \1> ()", text)
+    return onnx.parser.parse_model(text).SerializeToString()
+
+
+@pytest.mark.parametrize("before", [CROP, MIRROR, "q = Transpose<perm = [0, 1, 3, 2]>(x)  p = Relu(q)"])
+def test_a_mask_names_the_cells_that_show_its_part_of_the_image(before: str) -> None:
+    explainer = Explainer(segmentation(before), "gradient", preprocess="unit", task="segmentation")
+    mask = np.zeros((64, 64), np.uint8)
+    mask[26:31, 28:33] = 255
+    found = explainer(spot(30, 28, (64, 64)), target=ClassRegion(1, mask))
+    rows, columns = np.nonzero(found.map)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (26, 30, 28, 32)
