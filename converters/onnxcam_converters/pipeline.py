@@ -186,7 +186,7 @@ def _card(model: ir.Model, source: Source, exported: Exported, options: Conversi
     preprocess = None
     if options.preprocess is not None:
         spec = TensorSpec.of(picture_input(model.graph))
-        preprocess = str(resolve_preprocess(options.preprocess, spec)[0])
+        preprocess = str(resolve_preprocess(options.preprocess, spec).preprocess)
     producer = {"onnxcam": onnxcam.__version__, "framework": source.framework, "exporter": exported.exporter}
     return Card(options.task, preprocess, labels, options.vocabulary, layers, producer).kept(model)
 
@@ -244,7 +244,8 @@ def _preprocessing(model: ir.Model, options: ConversionOptions) -> tuple[str, Ca
     """Return the name of the image input, and its preprocessing."""
     image = picture_input(model.graph)
     spec, metadata = TensorSpec.of(image), model.metadata_props
-    return image.name or "", resolve_preprocess(options.preprocess, spec, metadata=metadata, graph_hint=image)[0]
+    found = resolve_preprocess(options.preprocess, spec, metadata=metadata, graph_hint=image)
+    return image.name or "", found.preprocess
 
 
 @contextmanager

@@ -19,8 +19,11 @@ from onnxcam.graph.io import ModelLike, building, oldest_ir, save
 from onnxcam.methods import METHODS, find_method, read_settings
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
+from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Spec
 from onnxcam.structure.layer import Choice
+from onnxcam.structure.layout import picture_layout
+from onnxcam.structure.place import place
 from onnxcam.targets import TOP, ClassAim, Task, parse
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.kinds import Class, Top
@@ -104,6 +107,7 @@ def bake(
         subject = network.open()
         index = _class(network.task, target)
         choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
+        elsewhere = _elsewhere(subject, choice)
         made = subject.twin()
         how = network.preprocessing if inside else None
         explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay, raw=raw)
@@ -120,8 +124,22 @@ def bake(
         {value.name or "": _described(value) for value in final.graph.outputs if value.name not in network.outputs},
         choice,
         final.opset_imports[""],
-        tuple(network.warnings),
+        (*network.warnings, *elsewhere),
     )
+
+
+def _elsewhere(subject: PreparedModel, choice: Choice | None) -> list[str]:
+    """Return a warning if the layer does not cover the input evenly: the baked map is stretched over all of it."""
+    layout = picture_layout(subject.image)
+    size = () if layout is None else layout.size(subject.image)
+    if choice is None or not size or not all(isinstance(length, int) for length in size):
+        return []
+    found = place(subject.model.graph, subject.image, choice.layer.value, choice.layer.layout, size)
+    if found is None or found.is_plain(size):
+        return []
+    rows = ", ".join(f"{low:g} to {high:g}" for low, high in found.intervals)
+    why = found.warning or f"its pixels {rows} (height, width), perhaps mirrored"
+    return [f"the baked heat map covers a part of the input, {why}, and a host must place it there"]
 
 
 def _class(task: Task, target: int | str) -> int | None:

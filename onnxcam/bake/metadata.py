@@ -40,19 +40,20 @@ def stamp(
 def _picture(network: ModelDescription) -> dict[str, Any] | None:
     """Return the preprocessing as JSON; None if it is a Python function."""
     try:
-        how = network.preprocessing
+        found = network.resolved
     except PreprocessError:  # no image of one or three channels; the host must prepare the tensor
         return None
-    return (
-        None
-        if isinstance(how, CallablePreprocess)
-        else {"tensor": network.picture, **_geometry(how), **_arithmetic(how)}
-    )
+    how = found.preprocess
+    if isinstance(how, CallablePreprocess):
+        return None
+    guess = {"guess": found.why} if found.guessed else {}
+    return {"tensor": network.picture, **_geometry(how), **_arithmetic(how), **guess}
 
 
 def _geometry(how: Preprocess) -> dict[str, Any]:
     sizes = {name: getattr(how, name) for name in ("resize", "crop", "letterbox")}
-    return {**sizes, "interpolation": how.interpolation}
+    padding = {"longest": how.longest, "fill": how.fill, "anchor": how.anchor if how.anchor != "centre" else None}
+    return {**sizes, **{k: v for k, v in padding.items() if v is not None}, "interpolation": how.interpolation}
 
 
 def _arithmetic(how: Preprocess) -> dict[str, Any]:

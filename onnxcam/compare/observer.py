@@ -138,7 +138,7 @@ class Observer:
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image; raise ImageError if it cannot be read."""
-        return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path))
+        return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path, self.network.warn))
 
     def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
         """Preprocess a decoded image, uint8 [H, W, 3]."""
@@ -166,6 +166,7 @@ class Observer:
     def _outcome(self, prepared: PreparedImage, found: Mapping[str, NDArray[Any]]) -> Outcome:
         values = found[self.scores.output][0]
         real = real_scores(self.scores, values)
+        raw, frame = self._placed(heatmap.flat(found[MAP][0], self._channel).astype(np.float32), prepared)
         return Outcome(
             picture=prepared.picture,
             sha256=prepared.sha256,
@@ -173,11 +174,21 @@ class Observer:
             scores=np.asarray(values.reshape(-1) if real is None else real, np.float32),
             probabilities=probabilities(self.scores, values, self.network.multi_label),
             target=int(found[CHOSEN][0]),
-            map=heatmap.flat(found[MAP][0], self._channel).astype(np.float32),
-            frame=prepared.frame,
+            map=raw,
+            frame=frame,
             head=self.scores.head,
             exclusive=self.exclusive,
         )
+
+    def _placed(self, raw: NDArray[np.float32], prepared: PreparedImage) -> tuple[NDArray[np.float32], Frame]:
+        """Return the map upright, and the rectangle of the image that it covers."""
+        layout = self.network.layout
+        size = () if layout is None else tuple(prepared.tensor.shape[axis] for axis in layout.space)
+        place = self._runner.place(size)
+        if place is None or len(size) != 2:
+            return raw, prepared.frame
+        rows, columns = place.intervals
+        return place.upright(raw), prepared.frame.part(rows, columns, (size[0], size[1]))
 
 
 def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:

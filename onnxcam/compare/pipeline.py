@@ -52,7 +52,7 @@ class ModelPair:
     def load(self, path: str) -> LoadedImage | ImageError:
         """Read and preprocess an image for both models."""
         try:
-            picture, sha256 = pictures.read_hashed(path)
+            picture, sha256 = pictures.read_hashed(path, self.reference.network.warn)
         except ImageError as error:
             return error
         first = self.reference.prepare_decoded(path, picture, sha256)

@@ -41,8 +41,9 @@ class TFLiteObserver:
         self, path: Path, method: str, layer: str | None, preprocess: Spec | None, labels: Any, settings: Any
     ) -> None:
         self.interpreter = Interpreter(path)
-        self._how, warnings = preparing.resolve(preprocess, self.interpreter.spec, path=path)
-        self.warnings: list[str] = list(warnings)
+        found = preparing.resolve(preprocess, self.interpreter.spec, path=path)
+        self._how = found.preprocess
+        self.warnings: list[str] = list(found.warnings)
         self.class_names = labelling.resolve(labels, self.interpreter.classes, path=path)
         self._maps, self._why = None, ""
         try:

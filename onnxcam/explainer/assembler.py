@@ -16,6 +16,7 @@ from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import Method
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
+from onnxcam.structure.place import Place
 from onnxcam.targets import ClassAim, Goal
 
 __all__ = ["Assembler"]
@@ -49,7 +50,13 @@ class Assembler:
         parts = self.network.parts(request.feeds(self.network))
         raw, flat = self._flat(results[MAP][0], parts is not None)
         outputs = {name: results[name] for name in self.network.outputs}
-        placed = flat if parts is not None else modality.enlarge(flat, picture)
+        space = self._space(request)
+        place = None if parts is not None else compiled.place(space)
+        placed = (
+            flat
+            if parts is not None
+            else modality.enlarge(flat, picture, place if self.method.at_layer else None, space)
+        )
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
@@ -66,8 +73,25 @@ class Assembler:
             detection=goal.box,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=self._warnings(request, compiled, index, flat),
+            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place)),
         )
+
+    def _misplaced(self, place: Place | None) -> list[str]:
+        """Return a warning if the map may lie at another place of the image than it is drawn."""
+        why = "" if place is None else place.warning
+        if place is not None and not self.method.at_layer:
+            why = why or f"{self.method.id} enlarges the layer to the whole input, which it crops, pads or mirrors"
+        if not why:
+            return []
+        return [
+            "the map may lie at another place of the picture: before the layer the network does what cannot be "
+            f"followed, {why}; --method gradient draws its map at the right place"
+        ]
+
+    def _space(self, request: ExplanationRequest) -> tuple[int, ...]:
+        """Return the spatial size of the image's tensor."""
+        layout = self.network.layout
+        return () if layout is None else tuple(request.tensor.shape[axis] for axis in layout.space)
 
     def _target(self, goal: Goal, results: Arrays) -> tuple[int | None, str | None, str]:
         """Return the index, the label and the words of the target."""

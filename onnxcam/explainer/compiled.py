@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import why_not_finite
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer
+from onnxcam.structure.layout import picture_layout
+from onnxcam.structure.place import Place, place
 from onnxcam.targets import Aim
 
 __all__ = ["Arrays", "CompiledExplanation"]
@@ -43,6 +45,7 @@ class CompiledExplanation:
     session: Session
     head: Session | None
     batch: int | None
+    _places: dict[tuple[int, ...] | None, Place | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def build(
@@ -60,18 +63,29 @@ class CompiledExplanation:
         """Build the explanation graph in *prepared*, which is edited, and its sessions."""
         layers = [choice.layer for choice in choices]
         fixed = prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
+        places = _places(prepared, layers)
         with building():
             twin = prepared.twin() if method.uses_head else None
             explanation_graph(prepared, method, layers, aim, settings, signed=signed)
             if twin is not None and layers:
                 head_graph(twin, layers[0].in_graph(twin.model.graph), aim)
         head = Session(twin.model, network.provider, spin=spin) if twin is not None else None
-        return cls(network, aim, choices, Session(prepared.model, network.provider, spin=spin), head, fixed)
+        return cls(network, aim, choices, Session(prepared.model, network.provider, spin=spin), head, fixed, places)
 
     @property
     def layers(self) -> list[Layer]:
         """The layers that the method uses."""
         return [choice.layer for choice in self.choices]
+
+    def place(self, size: tuple[int, ...]) -> Place | None:
+        """Return where the layer's cells lie in an image tensor of *size*; None where they cover it evenly."""
+        if not self.layers or None in self._places:
+            return None
+        if size not in self._places:
+            prepared = self.network.open()
+            layers = [layer.in_graph(prepared.model.graph) for layer in self.layers]
+            self._places[size] = _place(prepared, layers, size)
+        return self._places[size]
 
     @property
     def around(self) -> list[str]:
@@ -108,3 +122,31 @@ class CompiledExplanation:
         if self.batch in (None, len(feeds[self.aim.input])):
             return session.run(feeds, outputs)
         return session.run_in_pieces(feeds, self.batch or 1, outputs)
+
+
+_SIZES = (97, 224, 320)
+"""Lengths of open axes: a layer that covers tensors of all of these evenly is taken to do so always."""
+
+
+def _places(prepared: PreparedModel, layers: Sequence[Layer]) -> dict[tuple[int, ...] | None, Place | None]:
+    """Return the layer's place by the size of the tensor: of fixed sizes all; else None: None if it covers all."""
+    layout = picture_layout(prepared.image)
+    if layout is None or not layers:
+        return {}
+    lengths = layout.size(prepared.image)
+    sizes = {tuple(n if isinstance(n, int) and n > 0 else other for n in lengths) for other in _SIZES}
+    found: dict[tuple[int, ...] | None, Place | None] = {size: _place(prepared, layers, size) for size in sizes}
+    return found if len(sizes) == 1 or any(found.values()) else {None: None}
+
+
+def _place(prepared: PreparedModel, layers: Sequence[Layer], size: tuple[int, ...]) -> Place | None:
+    """Return the place of the first layer, with a warning if others lie elsewhere; None where all is covered evenly."""
+    graph, image = prepared.model.graph, prepared.image
+    each = [place(graph, image, layer.value, layer.layout, size) for layer in layers]
+    first = each[0]
+    if first is None or all(one is None or one.is_plain(size) for one in each):
+        return None
+    others = {(one.spans[0].source, *one.intervals) for one in each if one is not None}
+    if len(others) == 1 and None not in each:
+        return first
+    return replace(first, warning=first.warning or "its layers lie at several places, cropped or padded")

@@ -27,6 +27,7 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
+from onnxcam.structure.place import Place
 from onnxcam.targets import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
@@ -155,9 +156,9 @@ class Explainer(FixedArguments):
             GradientError: the gradient is zero everywhere.
         """
         extra = self.network.read_inputs(inputs or {})
-        if isinstance(images, list):
-            return list(self._explain(images, target, extra))
-        return next(self._explain([images], target, extra))
+        with self.network.telling_guess():
+            found = list(self._explain(images if isinstance(images, list) else [images], target, extra))
+        return found if isinstance(images, list) else found[0]
 
     def each(
         self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
@@ -180,7 +181,8 @@ class Explainer(FixedArguments):
         first = self(picture, "top", inputs)
         tensor = self.network.modality.tensor(picture)
         look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
-        order = self.network.task.ranked(replace(look, known=first.outputs))
+        with self.network.telling_guess():
+            order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(picture, wish, inputs) for wish in order[1:count])]
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
@@ -198,12 +200,14 @@ class Explainer(FixedArguments):
             ModelError: *x* does not have the rank of the model's input, or another input is missing.
             TargetError: a target means nothing for the model.
         """
-        found = self._runner.run(self._request(x, target))
+        with self.network.telling_guess():
+            found = self._runner.run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the score of *target*, before softmax or sigmoid, float64 [N]. The arguments are `attribute`'s."""
-        return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
+        with self.network.telling_guess():
+            return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
         """Return the class index of *target*, int64 [N]: the model's top class for None and ``"top"``.
@@ -233,12 +237,13 @@ class Explainer(FixedArguments):
         self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
     ) -> Arrays:
         """Return the class indices and *outputs*, of one pass; TargetError where a target is no class."""
-        request = self._request(x, target)
-        if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
-            raise TargetError(
-                f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
-            )
-        return self._runner.outputs(request, [CHOSEN, *outputs])
+        with self.network.telling_guess():
+            request = self._request(x, target)
+            if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
+                raise TargetError(
+                    f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
+                )
+            return self._runner.outputs(request, [CHOSEN, *outputs])
 
     def _request(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> ExplanationRequest:
         """Return the batch of tensors *x*, with what *target* means for each."""
@@ -299,6 +304,13 @@ class Explainer(FixedArguments):
     def choice(self) -> Choice | None:
         """The layer, and why it was chosen; None for methods without one, or before the first target needs one."""
         return self._runner.choice
+
+    def place(self, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of the maps of `attribute` lie in an image tensor of the spatial *size*.
+
+        None where they cover it evenly, as they do unless the network crops, pads or mirrors its input.
+        """
+        return self._runner.place(size)
 
     @property
     def reading(self) -> list[Part]:

@@ -26,6 +26,7 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import stack
 from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
+from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
 
 __all__ = ["Runner"]
@@ -59,6 +60,7 @@ class Runner:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
         self._pictures: dict[str, Array] = {}
+        self._last: CompiledExplanation | None = None
 
     @property
     def pooled(self) -> bool:
@@ -102,8 +104,12 @@ class Runner:
                 self.network, prepared, self.method, aim, choices, self.settings, signed=self.signed, spin=self.spin
             )
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
-        self.choice = choices[0] if choices else None
+        self.choice, self._last = choices[0] if choices else None, made
         return made
+
+    def place(self, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of maps lie in an image tensor of *size*; None where they cover it evenly."""
+        return self._last.place(size) if self._last is not None and self.method.at_layer else None
 
     def _groups(self, request: ExplanationRequest) -> list[tuple[CompiledExplanation, list[int]]]:
         """Return the sessions, and the rows that one run of each explains."""

@@ -19,3 +19,9 @@ class Frame:
     y0: float
     x1: float
     y1: float
+
+    def part(self, rows: tuple[float, float], columns: tuple[float, float], size: tuple[int, int]) -> Frame:
+        """Return the rectangle of *rows* and *columns* of a tensor of *size* (height, width) that covers this one."""
+        (top, bottom), (left, right), (height, width) = rows, columns, size
+        y, x = (self.y1 - self.y0) / height, (self.x1 - self.x0) / width
+        return Frame(self.x0 + left * x, self.y0 + top * y, self.x0 + right * x, self.y0 + bottom * y)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
+from onnxcam.structure.place import Place
 
 __all__ = [
     "COLORMAPS",
     "Colour",
     "Map",
     "PixelBox",
+    "at_place",
     "box",
     "boxes",
     "colorize",
@@ -52,8 +54,11 @@ def normalize(raw: Map, *, signed: bool = False) -> Map:
     return (positive / top if top > 0 else positive).astype(np.float32)
 
 
-def enlarge(raw: Map, frame: Frame, size: tuple[int, int]) -> Map:
-    """Resize *raw* [h, w] bilinearly to the image's *size* (H, W); zero where the tensor does not cover the image."""
+def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = None) -> Map:
+    """Resize *raw* [h, w], which covers *frame*, bilinearly to the image's *size* (H, W).
+
+    It is zero outside *seen*, the part of the image that the network sees; None is *frame*.
+    """
     import cv2
 
     (h, w), (height, width) = raw.shape, size
@@ -69,11 +74,21 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int]) -> Map:
     large = cv2.warpAffine(
         raw.astype(np.float32), to_map, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
-    for axis, (start, end) in enumerate(((frame.y0, frame.y1), (frame.x0, frame.x1))):
+    seen = frame if seen is None else seen
+    for axis, (start, end) in enumerate(((seen.y0, seen.y1), (seen.x0, seen.x1))):
         along = large.swapaxes(0, axis)  # the centre of pixel i is i + ½
         along[: max(0, math.ceil(start - 0.5))] = 0
         along[max(0, math.floor(end + 0.5)) :] = 0
     return np.asarray(large, np.float32)
+
+
+def at_place(raw: Map, frame: Frame, size: tuple[int, int], place: Place | None, tensor: Sequence[int]) -> Map:
+    """Resize *raw*, which lies at *place* in a tensor that covers *frame*, as `enlarge`; None: it covers the tensor."""
+    if place is None:
+        return enlarge(raw, frame, size)
+    height, width = tensor
+    inside, seen = (frame.part(rows, columns, (height, width)) for rows, columns in (place.intervals, place.seen))
+    return enlarge(place.upright(raw), inside, size, seen)
 
 
 def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:

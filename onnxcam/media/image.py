@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,17 +42,25 @@ MAX_PIXELS = 2**28
 MAX_BYTES = 2**31 - 1
 """Larger files, in bytes, are refused before reading."""
 
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Depths, in bits, of scanners and cameras that write 16-bit files."""
+
 _ACCEPTED = "give a file name, or a uint8 array [H, W, 3] in RGB order or [H, W] in grey"
 
 # OpenCV reads this once, when it is loaded. `image_headers.size` covers an OpenCV that was loaded before.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 
 
-def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
+def _ignore(warning: str) -> None:
+    pass
+
+
+def read(source: str | os.PathLike[str] | NDArray[Any], warn: Callable[[str], None] = _ignore) -> NDArray[np.uint8]:
     """Return the image in a file or array as uint8 RGB [H, W, 3].
 
     Files are rotated by their EXIF orientation, grey becomes three equal channels, transparency is blended with white,
-    and 16-bit and floating values are scaled to 8 bits. Arrays are RGB and are not copied.
+    and 16-bit and floating values are scaled to 8 bits: 16-bit values by the depth that they use, 8, 10, 12, 14 or 16
+    bits. *warn* takes a warning where that is less than 16. Arrays are RGB and are not copied.
 
     Raises ImageError for anything that is not an image, is damaged or has more than MAX_PIXELS pixels.
     """
@@ -61,7 +69,7 @@ def read(source: str | os.PathLike[str] | NDArray[Any]) -> NDArray[np.uint8]:
     if not isinstance(source, str | os.PathLike):
         raise ImageError(f"an image cannot be a {type(source).__name__}; {_ACCEPTED}")
     path = Path(source)
-    return decode(load(path), path)
+    return decode(load(path), path, warn)
 
 
 def each(source: Any) -> Iterator[NDArray[np.uint8]]:
@@ -84,10 +92,10 @@ def each(source: Any) -> Iterator[NDArray[np.uint8]]:
         yield read(source)
 
 
-def read_hashed(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], str]:
+def read_hashed(path: str | os.PathLike[str], warn: Callable[[str], None] = _ignore) -> tuple[NDArray[np.uint8], str]:
     """Return the image in a file, as `read` does, and the SHA-256 of the file's bytes."""
     data = load(path)
-    return decode(data, path), hashlib.sha256(data).hexdigest()
+    return decode(data, path, warn), hashlib.sha256(data).hexdigest()
 
 
 def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
@@ -125,25 +133,25 @@ def load(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-def decode(data: bytes, path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def decode(data: bytes, path: str | os.PathLike[str], warn: Callable[[str], None] = _ignore) -> NDArray[np.uint8]:
     """Return the image in the bytes *data*, as `read` does; messages name it *path*."""
     path = Path(path)
     _check_size(data, path)
     try:
         with silence():
-            return _decode(data, path)
+            return _decode(data, path, warn)
     except MemoryError:
         raise ImageError(f"{path}: not enough memory to unpack the image; scale it down first") from None
 
 
-def _decode(data: bytes, path: Path) -> NDArray[np.uint8]:
+def _decode(data: bytes, path: Path, warn: Callable[[str], None]) -> NDArray[np.uint8]:
     import cv2
 
     upright = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV obeys EXIF but drops transparency
     picture = None if image_headers.is_jpeg(data) else _imdecode(data, cv2.IMREAD_UNCHANGED, path)
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
-        return _to_rgb(_to_uint8(_imdecode(data, upright, path)))
-    return _turn(_over_white(_to_uint8(picture)), _orientation(data))
+        return _to_rgb(_to_uint8(_imdecode(data, upright, path), warn))
+    return _turn(_over_white(_to_uint8(picture, warn, colours=3)), _orientation(data))
 
 
 def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
@@ -172,15 +180,38 @@ def _too_large(path: Path, size: str = "") -> str:
     return f"{path}: an image{size} is above the limit of {MAX_PIXELS} pixels (2^28); scale it down first"
 
 
-def _to_uint8(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 16-bit images by their full range; floats reach up to 1, or to their own maximum if larger."""
+def _to_uint8(picture: NDArray[Any], warn: Callable[[str], None], colours: int | None = None) -> NDArray[np.uint8]:
+    """Scale 16-bit images by the depth that their *colours* use; floats by 1, or by their own maximum if larger."""
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype == np.uint16:
-        return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return _from_16_bits(picture, warn, colours)
     values = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
     top = max(1.0, float(values.max()))
+    if top > 1:
+        warn(f"a picture of {picture.dtype} values reaches {top:g}: 0 to {top:g} was scaled to 0 to 255")
     return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
+
+
+def _from_16_bits(picture: NDArray[Any], warn: Callable[[str], None], colours: int | None) -> NDArray[np.uint8]:
+    """Scale by the depth in use; transparency, behind the first *colours* channels, by 16 bits."""
+    largest = int(picture[..., :colours].max() if picture.ndim == 3 else picture.max())
+    depth = next(bits for bits in _DEPTHS if largest < 2**bits) if largest else 16
+    if depth < 16:
+        warn(
+            f"a 16-bit picture uses {depth} bits: 0 to {2**depth - 1} was scaled to 0 to 255, not 0 to 65535; if it is "
+            "just dark, convert it to 8 bits"
+        )
+    scaled = _scaled(picture, depth)
+    if colours is not None and picture.ndim == 3:
+        scaled[..., colours:] = _scaled(picture[..., colours:], 16)
+    return scaled
+
+
+def _scaled(values: NDArray[Any], depth: int) -> NDArray[np.uint8]:
+    """Scale values of *depth* bits to 8, rounded."""
+    top = 2**depth - 1
+    return ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
 
 
 def _to_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "resized"]
+__all__ = ["Array", "Interval", "placed", "resized"]
 
 Array: TypeAlias = NDArray[Any]
+Interval: TypeAlias = tuple[float, float]
 
 
 def resized(array: Array, size: Sequence[int]) -> Array:
@@ -19,6 +20,19 @@ def resized(array: Array, size: Sequence[int]) -> Array:
     for length in size:  # each step moves the first axis to the end
         old = array.shape[0]
         array = (array.reshape(old, -1).T @ _linear(old, length)).reshape(*array.shape[1:], length)
+    return array
+
+
+def placed(array: Array, intervals: Sequence[Interval], seen: Sequence[Interval], size: Sequence[int]) -> Array:
+    """Return *array* [*space], whose axes cover the *intervals*, on a grid of *size* cells of length 1.
+
+    Between the cells of *array* it is interpolated linearly, beyond them repeated; outside *seen* it is 0.
+    """
+    for (start, end), (low, high), length in zip(intervals, seen, size, strict=True):
+        old, centres = array.shape[0], np.arange(length) + 0.5
+        places = np.clip((centres - start) * old / (end - start) - 0.5, 0, old - 1)
+        weights = np.maximum(0, 1 - np.abs(places - np.arange(old)[:, None])) * ((centres >= low) & (centres <= high))
+        array = (array.reshape(old, -1).T @ weights.astype(np.float32)).reshape(*array.shape[1:], length)
     return array
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError, ImageError, MetricError, TruthError
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
@@ -133,7 +132,7 @@ class Dataset:
         """Yield the items in batches of equal tensor shape."""
         batch: list[LoadedItem] = []
         for item in self.items:
-            picture = pictures.read(item.image)
+            picture = pictures.read(item.image, self.network.network.warn)
             loaded = LoadedItem(item, picture, self.network.preprocessing(picture))
             if batch and (len(batch) == self.batch_size or loaded.tensor.shape != batch[0].tensor.shape):
                 yield batch
@@ -166,7 +165,7 @@ class Dataset:
             attribution=source.attribution(raw, x.shape[1:]),
             raw=raw,
             sensitivity=source.sensitivity,
-            shown=heatmap.normalize(heatmap.enlarge(source.flat(raw), frame, (height, width))),
+            shown=source.shown(raw, frame, (height, width), x.shape[1:]),
             unit=self.unit,
             network=ClassPredictor(self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size),
             maker=source.maps,

@@ -12,9 +12,11 @@ import numpy as np
 
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
-from onnxcam.media.resample import resized
+from onnxcam.media.frame import Frame
+from onnxcam.media.resample import placed, resized
 from onnxcam.methods import find_method
 from onnxcam.metrics.base import Array
+from onnxcam.structure.place import Place
 
 __all__ = [
     "BASELINES",
@@ -58,8 +60,16 @@ class MapSource:
         return heatmap.flat(raw, self.channel)
 
     def heat(self, raw: Array, size: tuple[int, ...]) -> Array:
-        """Return *raw* as a map resized to *size* (h, w)."""
-        return resized(self.flat(raw).astype(np.float32), size)
+        """Return *raw* as a map resized to the tensor's *size* (h, w)."""
+        flat, place = self.flat(raw).astype(np.float32), self._place(size)
+        return resized(flat, size) if place is None else placed(place.upright(flat), place.intervals, place.seen, size)
+
+    def _place(self, size: tuple[int, ...]) -> Place | None:
+        return None if self.explainer is None else self.explainer.place(size)
+
+    def shown(self, raw: Array, frame: Frame, size: tuple[int, int], tensor: tuple[int, ...]) -> Array:
+        """Return *raw* as a map of the image's *size*, as `Explanation.map`; a *tensor* of that size covers *frame*."""
+        return heatmap.normalize(heatmap.at_place(self.flat(raw), frame, size, self._place(tensor), tensor))
 
     def attribution(self, raw: Array, size: tuple[int, ...]) -> Array:
         """Return *raw* as a signed map resized to *size* (h, w): [C, h, w] or [1, h, w]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session
-from onnxcam.errors import ModelError, OnnxcamError, PreprocessError
+from onnxcam.errors import ImageError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
@@ -28,8 +28,9 @@ from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.measured import Measured, apply_measured, uncertain
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.preprocess import Preprocess, Spec, TensorSpec
-from onnxcam.structure.layout import GridLayout, picture_layout
+from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
+from onnxcam.structure.layout import GridLayout, Layout, picture_layout
+from onnxcam.structure.place import Place, place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 
@@ -65,6 +66,7 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         self._sessions: dict[tuple[str, ...], Session] = {}
+        self._places: dict[tuple[str, tuple[int, ...]], Place | None] = {}
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
         prepared = self.open()
@@ -130,7 +132,22 @@ class ModelDescription:
         parts = [Part("task", task.name, source), *task.parts()]
         if labels:
             parts.append(Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", "file"))
+        with suppress(PreprocessError):  # the input takes no image
+            parts.append(self.modality.reading)
         return parts
+
+    @contextmanager
+    def telling_guess(self) -> Iterator[None]:
+        """Tell with every error that the preprocessing was a guess, if it was used: the error may follow from it."""
+        try:
+            yield
+        except ImageError:
+            raise
+        except OnnxcamError as error:
+            guess = self.modality.guess
+            if not guess or guess in str(error):
+                raise
+            raise type(error)(f"{error}; {guess}") from error
 
     @property
     def task(self) -> Task:
@@ -188,11 +205,21 @@ class ModelDescription:
         """The layout of the image's tensor; None where it has no spatial axes."""
         return picture_layout(self.image)
 
-    @cached_property
+    def warn(self, text: str) -> None:
+        """Add a warning, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    @property
     def preprocessing(self) -> Preprocess:
         """How images become tensors; found out at the first use."""
-        found, warnings = self._preprocessing(self.image)
-        self.warnings += warnings
+        return self.resolved.preprocess
+
+    @cached_property
+    def resolved(self) -> ResolvedPreprocess:
+        """How images become tensors, and how that is known; found out at the first use."""
+        found = self._resolved(self.image)
+        self.warnings += found.warnings
         return found
 
     @cached_property
@@ -200,9 +227,11 @@ class ModelDescription:
         """Images or volumes."""
         layout = self.layout
         if layout is None or len(layout.space) != 3:
-            return ImageModality(lambda: self.preprocessing)
+            return ImageModality(lambda: self.resolved, self.warn)
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
-        return VolumeModality(layout, dtype, self.preprocess or self.names.card.preprocess, self.warnings.append)
+        spec = self.preprocess or self.names.card.preprocess
+        source = "user" if self.preprocess else "card" if spec else "guess"
+        return VolumeModality(layout, dtype, spec, self.warnings.append, source)
 
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:
@@ -241,7 +270,19 @@ class ModelDescription:
             if value.dtype is not None and value.name not in known and value.dtype.is_integer()
         }
         feeds = {self.picture: tensor, **blank, **known}
-        return Look(feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array)
+        lengths = tuple(tensor.shape[axis] for axis in space)
+        return Look(
+            feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array,
+            place=lambda name, layout: self._place(name, layout, lengths),
+        )  # fmt: skip
+
+    def _place(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of the tensor *name* lie in an image tensor of *size*; None where they cover it."""
+        if (name, size) not in self._places:
+            prepared = self.open()
+            found = place(prepared.model.graph, prepared.image, all_tensors(prepared.model.graph)[name], layout, size)
+            self._places[name, size] = None if found is None or found.is_plain(size) else found
+        return self._places[name, size]
 
     def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
         """Return the outputs for each probe image; an empty list where the model cannot run on them."""
@@ -279,10 +320,10 @@ class ModelDescription:
         return self.modality.tensor(self.modality.read(picture))
 
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
-        return self._preprocessing(value)[0](images.read(picture))
+        return self._resolved(value).preprocess(images.read(picture))
 
-    def _preprocessing(self, value: ir.Value) -> tuple[Preprocess, list[str]]:
-        """Return how an image becomes the input *value*, and warnings about it."""
+    def _resolved(self, value: ir.Value) -> ResolvedPreprocess:
+        """Return how an image becomes the input *value*, and how that is known."""
         names, spec = self.names, TensorSpec.of(value)
         return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
 

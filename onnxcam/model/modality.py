@@ -9,13 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.errors import PreprocessError
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as images
 from onnxcam.media.frame import Frame
-from onnxcam.media.resample import resized
+from onnxcam.media.resample import placed, resized
 from onnxcam.media.volume import Volume, VolumeScaling
-from onnxcam.preprocess import Preprocess
+from onnxcam.metadata.reading import Part
+from onnxcam.preprocess import ResolvedPreprocess
 from onnxcam.structure.layout import GridLayout
+from onnxcam.structure.place import Place
 
 __all__ = ["Array", "ImageModality", "Modality", "VolumeModality"]
 
@@ -24,6 +27,14 @@ Array = NDArray[Any]
 
 class Modality(Protocol):
     """One kind of input: *seen* is what `read` returned."""
+
+    @property
+    def reading(self) -> Part:
+        """How images or volumes become tensors, and how that is known."""
+
+    @property
+    def guess(self) -> str:
+        """For messages: that the preprocessing that was used is a guess; empty where it is none."""
 
     def read(self, source: Any) -> Any:
         """Return the content of a file, or of an array; ImageError where it is of another kind."""
@@ -46,19 +57,47 @@ class Modality(Protocol):
     def frame(self, seen: Any) -> Frame | None:
         """Return the part that the tensor covers; None for all of it."""
 
-    def enlarge(self, flat: Array, seen: Any) -> NDArray[np.float32]:
-        """Return a map of the tensor's size, resized to `size`."""
+    def enlarge(self, flat: Array, seen: Any, place: Place | None, tensor: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return a map, resized to `size`; it lies at *place* in a tensor of that size, and covers it for None."""
+
+
+_PREPROCESSING = "preprocessing"
+"""The name of the part of a reading."""
+
+
+def _guess(part: Part) -> str:
+    return f"the preprocessing is a guess ({part.value}): state it (--preprocess)" if part.guessed else ""
 
 
 @dataclass(frozen=True)
 class ImageModality:
-    """Images, uint8 [H, W, 3] RGB; *preprocessing* is called when the first one is preprocessed."""
+    """Images, uint8 [H, W, 3] RGB.
 
-    preprocessing: Callable[[], Preprocess]
+    Attributes:
+        resolve: Finds the preprocessing; it is called when the first image is preprocessed.
+        warn: Takes warnings about images.
+    """
+
+    resolve: Callable[[], ResolvedPreprocess]
+    warn: Callable[[str], None]
+
+    @property
+    def reading(self) -> Part:
+        """The preprocessing."""
+        found = self.resolve()
+        return Part(_PREPROCESSING, str(found.preprocess), found.source, found.why)
+
+    @property
+    def guess(self) -> str:
+        """That the preprocessing is a guess; empty where it is none, or the input takes no image."""
+        try:
+            return _guess(self.reading)
+        except PreprocessError:
+            return ""
 
     def read(self, source: Any) -> NDArray[np.uint8]:
         """Return the image; ImageError where it cannot be read."""
-        return images.read(source)
+        return images.read(source, self.warn)
 
     def array(self, source: Any) -> NDArray[np.uint8]:
         """Return the image."""
@@ -66,7 +105,7 @@ class ImageModality:
 
     def tensor(self, seen: NDArray[np.uint8]) -> Array:
         """Preprocess the image."""
-        return self.preprocessing()(seen)
+        return self.resolve().preprocess(seen)
 
     def pixels(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the image."""
@@ -81,11 +120,13 @@ class ImageModality:
 
     def frame(self, seen: NDArray[np.uint8]) -> Frame:
         """Return the rectangle that the tensor covers."""
-        return self.preprocessing().frame(*seen.shape[:2])
+        return self.resolve().preprocess.frame(*seen.shape[:2])
 
-    def enlarge(self, flat: Array, seen: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the map resized bilinearly, zero outside the tensor's rectangle."""
-        return heatmap.enlarge(flat, self.frame(seen), (seen.shape[0], seen.shape[1]))
+    def enlarge(
+        self, flat: Array, seen: NDArray[np.uint8], place: Place | None, tensor: tuple[int, ...]
+    ) -> NDArray[np.float32]:
+        """Return the map resized bilinearly, zero outside the rectangle that the network sees."""
+        return heatmap.at_place(flat, self.frame(seen), (seen.shape[0], seen.shape[1]), place, tensor)
 
 
 @dataclass
@@ -97,12 +138,26 @@ class VolumeModality:
         dtype: Its dtype.
         spec: How volumes are scaled; None guesses from the first one.
         warn: Takes the warning about a guess.
+        source: How *spec* is known, a key of `onnxcam.metadata.reading.SOURCES`.
     """
 
     layout: GridLayout
     dtype: np.dtype[Any]
     spec: object
     warn: Callable[[str], None]
+    source: str = "guess"
+
+    @property
+    def reading(self) -> Part:
+        """The scaling; before the first volume the guess is open."""
+        return Part(
+            _PREPROCESSING, str(self.spec or f"one of {', '.join(volume.SCALINGS)}, by the volume"), self.source
+        )
+
+    @property
+    def guess(self) -> str:
+        """That the scaling is a guess; empty where it is none, or no volume was seen."""
+        return _guess(self.reading) if self.spec else ""
 
     def read(self, source: Any) -> Volume:
         """Return the volume; ImageError where it cannot be read."""
@@ -134,10 +189,13 @@ class VolumeModality:
     def frame(self, seen: Volume) -> None:
         """The tensor covers the whole volume."""
 
-    def enlarge(self, flat: Array, seen: Volume) -> NDArray[np.float32]:
-        """Return the map resized trilinearly."""
-        large: NDArray[np.float32] = resized(flat.astype(np.float32), seen.data.shape).astype(np.float32)
-        return large
+    def enlarge(self, flat: Array, seen: Volume, place: Place | None, tensor: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the map resized trilinearly; the tensor has the volume's size."""
+        cells, size = flat.astype(np.float32), seen.data.shape
+        large = (
+            resized(cells, size) if place is None else placed(place.upright(cells), place.intervals, place.seen, size)
+        )
+        return np.asarray(large, np.float32)
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)

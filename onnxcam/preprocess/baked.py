@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["baked"]
+__all__ = ["baked", "guess_in"]
 
 _REST = ("interpolation", "order", "layout", "range", "mean", "std")
 
@@ -18,7 +18,14 @@ def baked(stamp: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: _tuple(stamp[name]) for name in ("crop", "letterbox") if stamp[name] is not None}
     if "letterbox" not in fields:
         fields["resize"] = _tuple(stamp["resize"])
+    fields |= {name: stamp[name] for name in ("longest", "fill", "anchor") if stamp.get(name) is not None}
     return fields | {name: _tuple(stamp[name]) for name in _REST}
+
+
+def guess_in(stamp: Any) -> str:
+    """Return why the preprocessing in *stamp* was guessed when the model was baked; empty where it was not."""
+    why = stamp.get("guess") if isinstance(stamp, dict) else None
+    return why if isinstance(why, str) else ""
 
 
 def _tuple(stated: Any) -> Any:

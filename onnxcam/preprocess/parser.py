@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxcam.errors import PreprocessError, nearest
 from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, AxisOrder, TensorSpec, shape_text
-from onnxcam.preprocess.transform import HeightWidth, Interpolation, Order, Preprocess
+from onnxcam.preprocess.transform import Anchor, HeightWidth, Interpolation, Order, Preprocess
 
 __all__ = ["PRESETS", "build", "check", "fields_of", "parse"]
 
@@ -181,6 +181,12 @@ def _read_resize(key: str, value: str) -> int | HeightWidth | None:
     return size[0] if value.isdigit() else size
 
 
+def _read_int(key: str, value: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", value):
+        raise _refuse(key, value, "a whole number")
+    return int(value)
+
+
 def _read_numbers(key: str, value: str) -> tuple[float, ...]:
     if not re.fullmatch(f"{_NUMBER}(?:/{_NUMBER})*", value, re.IGNORECASE):
         raise _refuse(key, value, "one number, or one a channel such as 0.485/0.456/0.406")
@@ -212,6 +218,9 @@ _KEYS: dict[str, Callable[[str, str], Any]] = {
     "resize": _read_resize,
     "crop": _read_size,
     "letterbox": _read_size,
+    "longest": _read_int,
+    "fill": _read_int,
+    "anchor": _one_of(*get_args(Anchor)),
     "range": _read_range,
     "mean": _read_numbers,
     "std": _read_numbers,

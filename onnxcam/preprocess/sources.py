@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,18 @@ from onnxcam.media.image import RgbImage
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.reserved import BAKED, stamp_of
-from onnxcam.preprocess.baked import baked
+from onnxcam.preprocess.baked import baked, guess_in
 from onnxcam.preprocess.guess import guess
+from onnxcam.preprocess.hugging_face import hugging_face
+from onnxcam.preprocess.image_metadata import image_metadata, is_image_metadata, linear_light
+from onnxcam.preprocess.paddle import has_operators, paddle
 from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
+from onnxcam.preprocess.stated import Fields
 from onnxcam.preprocess.tensor_spec import TensorSpec
-from onnxcam.preprocess.third_party import Fields, hugging_face, timm, ultralytics
+from onnxcam.preprocess.third_party import timm, ultralytics
 from onnxcam.preprocess.transform import CallablePreprocess, Preprocess
 
-__all__ = ["Spec", "resolve"]
+__all__ = ["ResolvedPreprocess", "Spec", "resolve"]
 
 Spec = str | Preprocess | Callable[[RgbImage], NDArray[Any]]
 
@@ -39,6 +43,47 @@ _MALFORMED = (
 )
 
 
+@dataclass(frozen=True)
+class ResolvedPreprocess:
+    """A preprocessing, and how it is known.
+
+    Attributes:
+        preprocess: The preprocessing.
+        source: Where it comes from, a key of `onnxcam.metadata.reading.SOURCES`.
+        why: The evidence in a few words.
+        warnings: What the user should know: sources that do not fit, a guess.
+    """
+
+    preprocess: Preprocess
+    source: str
+    why: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def guessed(self) -> bool:
+        """Whether no source states it."""
+        return self.source == "guess"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A place that states a preprocessing.
+
+    Attributes:
+        kind: A key of `SOURCES`.
+        name: The place, for messages.
+        read: Reads it for an input.
+        guess: Why it was guessed when it was written there; empty where it was not.
+        caution: A warning about what no preprocessing can express; empty for none.
+    """
+
+    kind: str
+    name: str
+    read: Callable[[TensorSpec], Fields]
+    guess: str = ""
+    caution: str = ""
+
+
 def resolve(
     spec: Spec | None,
     input: TensorSpec,
@@ -46,49 +91,69 @@ def resolve(
     path: Path | None = None,
     metadata: Mapping[str, str] | None = None,
     graph_hint: ir.Value | None = None,
-) -> tuple[Preprocess, list[str]]:
-    """Return the preprocessing for the model's *input*, and warnings.
+) -> ResolvedPreprocess:
+    """Return the preprocessing for the model's *input*, its source, and warnings.
 
-    Sources, in order: *spec*; the metadata of `bake` and the card in *metadata*; files of Hugging Face or timm beside
-    the model at *path*, and Ultralytics' metadata; a guess from the graph after *graph_hint*, the input's value, with a
-    warning. A source that does not fit the input is skipped with a warning.
+    Sources, in order: *spec*; the metadata of `bake` and the card in *metadata*; ONNX's metadata of images; files of
+    other tools beside the model at *path*, and Ultralytics' metadata; a guess from the graph after *graph_hint*, the
+    input's value, with a warning. A source that does not fit the input is skipped with a warning.
 
     Raises:
         PreprocessError: *spec* does not fit the input, or the input does not take an image.
     """
     if spec is not None:
-        return _explicit(spec, input), []
+        return ResolvedPreprocess(_explicit(spec, input), "user", "")
     warnings: list[str] = []
-    for source, read in _sources(path, metadata or {}):
+    for source in _sources(path, metadata or {}):
         try:
-            return build(_without_values(read(input), input), input), warnings
+            found = build(_without_values(source.read(input), input), input)
         except PreprocessError as error:
-            warnings.append(f"the preprocessing in {source} is passed over: {error}")
+            warnings.append(f"the preprocessing in {source.name} is passed over: {error}")
         except _MALFORMED:
-            warnings.append(f"the preprocessing in {source} is passed over: it has another form than expected")
+            warnings.append(f"the preprocessing in {source.name} is passed over: it has another form than expected")
+        else:
+            warnings += [source.caution] if source.caution else []
+            if not source.guess:
+                return ResolvedPreprocess(found, source.kind, source.name, tuple(warnings))
+            warnings.append(_announce(f"{found}", f"{source.name} says that it was guessed: {source.guess}"))
+            return ResolvedPreprocess(found, "guess", source.guess, tuple(warnings))
     fields, why = guess(input, graph_hint)
-    preprocess = build(fields, input)
-    return preprocess, [*warnings, _announce(preprocess, fields, why)]
+    made = build(fields, input)
+    name = next(name for name, preset in PRESETS.items() if preset is fields)
+    return ResolvedPreprocess(made, "guess", why, (*warnings, _announce(f"'{name}' ({made})", why)))
 
 
-def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[tuple[str, Callable[[TensorSpec], Fields]]]:
-    """Yield the sources that exist, best first: a name for messages, and a reader for an input."""
+def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_Source]:
+    """Yield the sources that exist, best first."""
     stamp = stamp_of(metadata).get("picture")  # null for a preprocessing that is a Python function
     if stamp is not None:
-        yield f"the metadata '{BAKED}'", lambda _: baked(stamp)
+        yield _Source("metadata", f"the metadata '{BAKED}'", lambda _: baked(stamp), guess_in(stamp))
     text = Card.of(metadata).preprocess
     if text is not None:
-        yield "the metadata 'onnxcam'", lambda _: fields_of(text)
+        yield _Source("card", "the metadata 'onnxcam'", lambda _: fields_of(text))
+    if is_image_metadata(metadata):
+        yield _images("metadata", "ONNX's metadata of images", metadata)
     for name in ("preprocessor_config.json", "processor_config.json"):
         config = sidecar.beside(path, name)
         config = config.get("image_processor", config)
         if isinstance(config, dict) and config.keys() & {"image_mean", "do_resize", "do_rescale"}:
-            yield name, partial(hugging_face, config)
+            yield _Source("file", name, partial(hugging_face, config))
     pretrained = sidecar.beside(path, "config.json").get("pretrained_cfg")
     if isinstance(pretrained, dict):
-        yield "config.json (timm)", partial(timm, pretrained)
+        yield _Source("file", "config.json (timm)", partial(timm, pretrained))
+    for name in ("inference.yml", "infer_cfg.yml"):
+        stated = sidecar.beside(path, name)
+        if has_operators(stated):
+            yield _Source("file", f"{name} (PaddlePaddle)", partial(paddle, stated))
     if "stride" in metadata and ("task" in metadata or "names" in metadata):
-        yield "Ultralytics' metadata", partial(ultralytics, metadata)
+        yield _Source("metadata", "Ultralytics' metadata", partial(ultralytics, metadata))
+    exported = sidecar.beside(path, "metadata_properties.json")
+    if is_image_metadata(exported):
+        yield _images("file", "metadata_properties.json (Custom Vision)", exported)
+
+
+def _images(kind: str, name: str, metadata: Mapping[str, Any]) -> _Source:
+    return _Source(kind, name, partial(image_metadata, metadata), caution=linear_light(metadata))
 
 
 def _without_values(fields: Fields, tensor: TensorSpec) -> Fields:
@@ -111,9 +176,8 @@ def _explicit(spec: Spec, tensor: TensorSpec) -> Preprocess:
     raise PreprocessError(f"preprocess cannot be a {type(spec).__name__}; give a string, a Preprocess or a function")
 
 
-def _announce(preprocess: Preprocess, fields: Fields, why: str) -> str:
-    name = next(name for name, preset in PRESETS.items() if preset is fields)
+def _announce(made: str, why: str) -> str:
     return (
-        f"the preprocessing is a guess: '{name}' ({preprocess}), because {why}; if the scores look wrong, "
+        f"the preprocessing is a guess: {made}, because {why}; if the scores look wrong, "
         f"state preprocess= (--preprocess) as one of {', '.join(PRESETS)} or as key=value pairs"
     )

@@ -19,6 +19,7 @@ from onnxcam.text import in_message
 __all__ = [
     "LETTERBOX_GREY",
     "MAX_SIDE",
+    "Anchor",
     "CallablePreprocess",
     "HeightWidth",
     "Interpolation",
@@ -29,6 +30,7 @@ __all__ = [
 
 Order = Literal["rgb", "bgr", "gray"]
 Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
+Anchor = Literal["centre", "corner"]
 HeightWidth = tuple[int, int]
 
 LETTERBOX_GREY = 114  # Ultralytics' padding
@@ -40,12 +42,14 @@ MAX_SIDE = 2**14
 class Preprocess:
     """The conversion of a uint8 RGB image to the model's tensor. `str` gives the notation that `parse` reads.
 
-    Geometry is one of: none (the image's own size); *letterbox* (fit the whole image into (height, width), pad with
-    grey 114); or *resize* (an int: the short side, keeping the aspect ratio; a pair: (height, width)) and then *crop*
-    (the centre; smaller images are padded with black). Then 0..255 is scaled to *range*, *mean* is subtracted and the
-    result divided by *std*, each one number or one per channel, in the model's channel *order*. An integer input takes
-    the result quantised by *units*, a scale and a zero point; if these are unknown, or cannot represent 0..255, it
-    takes the raw values.
+    Geometry is one of: none (the image's own size); *letterbox* (fit the whole image into (height, width) and pad it);
+    or *resize* (an int: the short side, keeping the aspect ratio, the long side at most *longest*; a pair: (height,
+    width)) and then *crop* (the centre; smaller images are padded). *fill* is the grey level of the padding, by default
+    114 for a letterbox and 0 for a crop; with *anchor* ``"corner"`` a letterbox pads below and to the right only.
+
+    Then 0..255 is scaled to *range*, *mean* is subtracted and the result divided by *std*, each one number or one per
+    channel, in the model's channel *order*. An integer input takes the result quantised by *units*, a scale and a zero
+    point; if these are unknown, or cannot represent 0..255, it takes the raw values.
 
     Enlarging uses OpenCV's bilinear and bicubic filters. Shrinking averages areas, close to the antialiased filters of
     PIL, torchvision and Hugging Face.
@@ -62,13 +66,23 @@ class Preprocess:
     interpolation: Interpolation = "bilinear"
     dtype: np.dtype = field(default=np.dtype(np.float32))
     units: tuple[float, int] | None = None
+    longest: int | None = None
+    fill: int | None = None
+    anchor: Anchor = "centre"
 
     def __post_init__(self) -> None:
         """Check the bounds of sizes and numbers. Raises PreprocessError."""
-        for key, size in (("resize", self.resize), ("crop", self.crop), ("letterbox", self.letterbox)):
+        for key, size in (
+            ("resize", self.resize),
+            ("crop", self.crop),
+            ("letterbox", self.letterbox),
+            ("longest", self.longest),
+        ):
             sides = size if isinstance(size, tuple) else () if size is None else (size,)
             if not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in sides):
                 raise PreprocessError(f"preprocess {key} is {_told(sides, 'x')}; a side is 1 to {MAX_SIDE} pixels")
+        if self.fill is not None and not 0 <= self.fill <= 255:
+            raise PreprocessError(f"preprocess fill is {in_message(str(self.fill))}; it is a grey level, 0 to 255")
         for key, numbers in (("range", self.range), ("mean", self.mean), ("std", self.std)):
             if not all(parse_float(number) is not None for number in numbers):
                 raise PreprocessError(f"preprocess {key} is {_told(numbers, '/')}; numbers are at most {HUGE:g}")
@@ -103,6 +117,9 @@ class Preprocess:
         parts |= {key: _size(size) for key in ("crop", "letterbox") if (size := getattr(self, key))}
         if not parts:
             parts["resize"] = "none"
+        parts |= {key: str(value) for key in ("longest", "fill") if (value := getattr(self, key)) is not None}
+        if self.anchor != "centre":
+            parts["anchor"] = self.anchor
         parts["range"] = "-".join(map(_number, self.range))
         if self.mean != (0.0,) or self.std != (1.0,):
             parts["mean"] = "/".join(map(_number, self.mean))
@@ -138,12 +155,12 @@ class Preprocess:
 
     def _plan(self, height: int, width: int) -> _Plan:
         if self.letterbox is not None:
-            return _letterbox(height, width, self.letterbox)
-        resized = _resized(height, width, self.resize)
+            return _letterbox(height, width, self.letterbox, self.anchor, self.fill)
+        resized = _resized(height, width, self.resize, self.longest)
         size = self.crop or resized
         # round(x / 2) goes to the even neighbour, as torchvision's CenterCrop does
         top, left = (round((have - want) / 2) for have, want in zip(resized, size, strict=True))
-        return _Plan(resized, (top, left), size, fill=0)
+        return _Plan(resized, (top, left), size, fill=self.fill or 0)
 
 
 @dataclass(frozen=True)
@@ -213,10 +230,12 @@ class _Plan:
         return Frame(left * per_x, top * per_y, (left + w) * per_x, (top + h) * per_y)
 
 
-def _resized(height: int, width: int, resize: int | HeightWidth | None) -> HeightWidth:
+def _resized(height: int, width: int, resize: int | HeightWidth | None, longest: int | None) -> HeightWidth:
     if not isinstance(resize, int):
         return resize or (height, width)
-    short = min(height, width)
+    short, long = sorted((height, width))
+    if longest is not None and resize * long > longest * short:
+        resize = max(1, round(longest * short / long))  # as Hugging Face's processors for detection do
     # The long side is rounded down, as torchvision and Hugging Face do.
     resized = (max(1, resize * height // short), max(1, resize * width // short))
     if resized[0] * resized[1] > MAX_PIXELS:
@@ -227,12 +246,13 @@ def _resized(height: int, width: int, resize: int | HeightWidth | None) -> Heigh
     return resized
 
 
-def _letterbox(height: int, width: int, size: HeightWidth) -> _Plan:
+def _letterbox(height: int, width: int, size: HeightWidth, anchor: Anchor, fill: int | None) -> _Plan:
     ratio = min(size[0] / height, size[1] / width)
     resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
     # Ultralytics puts an odd row or column of padding at the bottom and the right.
     top, left = ((want - have) // 2 for want, have in zip(size, resized, strict=True))
-    return _Plan(resized, (-top, -left), size, fill=LETTERBOX_GREY)
+    corner = (0, 0) if anchor == "corner" else (-top, -left)
+    return _Plan(resized, corner, size, fill=LETTERBOX_GREY if fill is None else fill)
 
 
 def _resize(image: RgbImage, size: HeightWidth, interpolation: Interpolation) -> RgbImage:

@@ -223,6 +223,16 @@ def _sliced(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Va
     return replace(layout, offset=offset) if offset >= 0 and offset + layout.cells <= kept else None
 
 
+def _gathered(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
+    """A list of indices selects cells or channels, such as in reverse; the axes of a grid stay."""
+    source = _source(node, found)
+    if source is None or source[0] is not node.inputs[0] or not isinstance(source[1], GridLayout):
+        return None
+    indices = node.inputs[1]
+    known = indices is not None and constant(indices) is not None and indices.shape is not None
+    return source[1] if known and indices is not None and len(indices.shape or ()) == 1 else None
+
+
 def _lost(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     return None
 
@@ -236,7 +246,8 @@ FOLLOW: dict[str, Callable[[ir.Node, int, KnownLayouts, set[ir.Value]], Layout |
     **dict.fromkeys(("Concat", "QLinearConcat"), _joined),
     "Slice": _sliced,
     "Split": _sliced,
-    **dict.fromkeys(("Attention", "LinearAttention", "Gather", "Einsum"), _lost),
+    **dict.fromkeys(("Attention", "LinearAttention", "Einsum"), _lost),
+    "Gather": _gathered,
     **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # their cells are not in image order
     **dict.fromkeys(operators(Trait.RESHAPES), _reshaped),
     **dict.fromkeys(operators(Trait.POOLS | Trait.INTERLEAVES), _channels_first),

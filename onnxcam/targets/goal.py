@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from onnxcam.errors import TargetError
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
+from onnxcam.structure.layout import Layout
+from onnxcam.structure.place import Place
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.notation import Corners, ImageSource
 
@@ -50,6 +52,7 @@ class Look:
     prepare: Callable[[ImageSource], Array]  # another image to a tensor [1, …]
     read: Callable[[ImageSource], Array] = pictures.read  # a mask, as an image or volume
     known: Mapping[str, Array] | None = None  # the outputs, if the model has run
+    place: Callable[[str, Layout], Place | None] = lambda name, layout: None  # where a tensor lies; None: all of it
 
     @cached_property
     def outputs(self) -> Mapping[str, Array]:
@@ -87,15 +90,43 @@ class Look:
             raise TargetError(f"{named} is empty: all of it is zero")
         return np.asarray(mask != 0)
 
-    def places(self, size: Sequence[int]) -> list[Array]:
-        """Return the centres, in the image's pixels and by axis, of the cells of a grid of *size* over the tensor."""
-        spans = [(0.0, float(length)) for length in self.size]
-        if self.frame is not None:
-            spans = [(self.frame.y0, self.frame.y1), (self.frame.x0, self.frame.x1)]
-        return [
-            low + (np.arange(count) + 0.5) * (high - low) / count
-            for (low, high), count in zip(spans, size, strict=True)
-        ]
+    def sampled(self, mask: NDArray[np.bool_], size: Sequence[int], tensor: str, layout: Layout) -> NDArray[np.bool_]:
+        """Return a *mask* of the image's size at the centres of the cells of *tensor*, a grid of *size*."""
+        place = self.place(tensor, layout)
+        if place is None:
+            return mask[np.ix_(*self._nearest([(0.0, float(n)) for n in self.size], size, mask.shape))]
+        counts = [size[axis] for axis in np.argsort([span.source for span in place.spans])]
+        return place.turned(mask[np.ix_(*self._nearest(place.intervals, counts, mask.shape))])
+
+    def _nearest(
+        self, intervals: Sequence[tuple[float, float]], counts: Sequence[int], lengths: Sequence[int]
+    ) -> list[NDArray[np.int64]]:
+        """Return the image's nearest pixels, by axis, to the centres of cells that cover *intervals* of the tensor."""
+        found = []
+        for axis, ((low, high), count, length) in enumerate(zip(intervals, counts, lengths, strict=True)):
+            centres = low + (np.arange(count) + 0.5) * (high - low) / count
+            found.append(np.clip(np.floor(self._pixels(axis, centres)), 0, length - 1).astype(np.int64))
+        return found
+
+    def _pixels(self, axis: int, centres: Array) -> Array:
+        """Convert positions on one axis of the tensor to the image's pixels."""
+        if self.frame is None:
+            return centres
+        start, end = ((self.frame.y0, self.frame.y1), (self.frame.x0, self.frame.x1))[axis]
+        return start + centres * (end - start) / self.size[axis]
+
+    def patch(self, corners: Corners, size: Sequence[int], tensor: str, layout: Layout) -> Corners:
+        """Convert a rectangle of cells of *tensor*, a grid of *size* (height, width), to the image's pixels."""
+        (height, width), place = size, self.place(tensor, layout)
+        (h, w), (x1, y1, x2, y2) = self.size[-2:], corners
+        if place is None:
+            return self.to_picture((x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height))
+        rows, columns = (0.0, 0.0), (0.0, 0.0)
+        for span, (low, high), count in zip(place.spans, ((y1, y2), (x1, x2)), size, strict=True):
+            start, end = span.ends
+            ends = sorted(start + at * (end - start) / count for at in (low, high))
+            rows, columns = ((ends[0], ends[1]), columns) if span.source == 0 else (rows, (ends[0], ends[1]))
+        return self.to_picture((columns[0], rows[0], columns[1], rows[1]))
 
     @property
     def size(self) -> tuple[int, ...]:

@@ -72,8 +72,7 @@ class ImageToImage(Task):
         weights[..., y1:y2, x1:x2] = _edges(picture[..., y1:y2, x1:x2])
         feed = np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
         words = f"patch={x1},{y1},{x2},{y2}"
-        h, w = look.size[-2:]
-        box = look.to_picture((x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height))
+        box = look.patch(corners, (height, width), self.output, self.layout)
         return Goal(self.aim, feed, words, box=box)
 
 

@@ -75,7 +75,7 @@ class Segmentation(Task):
         (y,) = look.tensors([self.output])
         scores = self.layout.view(y)[0]
         seen = _seen(scores)
-        mask = None if source is None else _mask(source, look, scores.shape[1:])
+        mask = None if source is None else look.sampled(look.mask(source), scores.shape[1:], self.output, self.layout)
         index = self._largest(seen, mask) if label is None else class_index(label, self.classes, self.labels)
         region = seen == index if mask is None else mask
         if not region.any():
@@ -114,15 +114,3 @@ def _seen(scores: Array) -> Array:
         return np.asarray(scores.argmax(axis=0))
     probable = scores.min() >= 0 and scores.max() <= 1
     return np.where(scores[0] > (0.5 if probable else 0), 0, -1)
-
-
-def _mask(source: ImageSource, look: Look, size: Sequence[int]) -> Mask:
-    """Return the mask *source*, of the image's size, sampled on a grid of *size* over the image tensor."""
-    mask = look.mask(source)
-    return mask[
-        np.ix_(*(_nearest(places, length) for places, length in zip(look.places(size), mask.shape, strict=True)))
-    ]
-
-
-def _nearest(places: Array, length: int) -> NDArray[np.int64]:
-    return np.clip(np.floor(places), 0, length - 1).astype(np.int64)

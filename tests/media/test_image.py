@@ -116,12 +116,39 @@ def test_16_bits_are_scaled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("largest", "depth"), [(20, 8), (255, 8), (256, 10), (1023, 10), (3000, 12), (4095, 12), (16383, 14)]
+)
+def test_16_bits_are_scaled_by_the_depth_in_use(largest: int, depth: int, tmp_path: Path) -> None:
+    warnings: list[str] = []
+    path = save(tmp_path / "deep.png", np.array([[0, largest // 2, largest]], np.uint16))
+    found = image.read(path, warnings.append)[0, :, 0]
+    np.testing.assert_allclose(found, np.array([0, largest // 2, largest]) * 255 / (2**depth - 1), atol=0.5)
+    assert [text.split(":")[0] for text in warnings] == [f"a 16-bit picture uses {depth} bits"]
+
+
+@pytest.mark.parametrize("values", [[0, 65535], [0, 16384], [0, 0]])
+def test_no_word_about_16_bits_in_full_use(values: list[int], tmp_path: Path) -> None:
+    warnings: list[str] = []
+    image.read(save(tmp_path / "deep.png", np.array([values], np.uint16)), warnings.append)
+    assert warnings == []
+
+
+def test_transparency_has_16_bits(tmp_path: Path) -> None:
+    bgra = np.array([[[4095, 0, 0, 65535], [4095, 0, 0, 0]]], np.uint16)
+    assert image.read(save(tmp_path / "alpha.png", bgra)).tolist() == [[[0, 0, 255], [255] * 3]]
+
+
+@pytest.mark.parametrize(
     ("values", "expected"),
     [([0, 0.2, 1], [0, 51, 255]), ([-1, 2, 10], [0, 51, 255]), ([np.nan, np.inf, 1], [0, 0, 255])],
 )
 def test_floats_are_scaled(tmp_path: Path, values: list[float], expected: list[int]) -> None:
+    warnings: list[str] = []
     path = save(tmp_path / "float.tiff", np.array([values], np.float32))
-    assert image.read(path)[0, :, 0].tolist() == expected
+    assert image.read(path, warnings.append)[0, :, 0].tolist() == expected
+    assert warnings == (
+        ["a picture of float32 values reaches 10: 0 to 10 was scaled to 0 to 255"] if 10 in values else []
+    )
 
 
 def test_rgb_array_is_taken_as_it_is() -> None:

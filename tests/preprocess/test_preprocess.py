@@ -23,6 +23,12 @@ F32 = np.dtype(np.float32)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def resolved(*args: Any, **options: Any) -> tuple[Preprocess, list[str]]:
+    """Return the preprocessing and the warnings of `resolve`."""
+    found = resolve(*args, **options)
+    return found.preprocess, list(found.warnings)
+
+
 def spec(*shape: int | str | None, dtype: Any = F32) -> TensorSpec:
     return TensorSpec.make("x", np.dtype(dtype), shape)
 
@@ -235,6 +241,25 @@ def test_a_frame_finds_a_pixel_again() -> None:
         assert frame.x0 + at[1] * (frame.x1 - frame.x0) == pytest.approx(70, abs=2.5)
 
 
+def test_a_letterbox_in_the_corner() -> None:
+    how = parse("raw,letterbox=20,anchor=corner,fill=7")
+    tensor = how(plain(10, 40, (200, 200, 200)))[0, 0]
+    assert (tensor[:5] == 200).all()
+    assert (tensor[5:] == 7).all()
+    assert how.frame(10, 40) == Frame(0, 0, 40, 40)
+
+
+def test_the_long_side_has_a_limit() -> None:
+    how = parse("raw,resize=80,longest=120")
+    assert how(plain(40, 50)).shape[2:] == (80, 100)
+    assert how(plain(40, 80)).shape[2:] == (60, 120)
+
+
+def test_a_crop_beyond_the_picture_is_filled() -> None:
+    tensor = parse("raw,resize=none,crop=6,fill=9")(plain(2, 6, (1, 1, 1)))[0, 0]
+    assert (tensor[:, 0] == [9, 9, 1, 1, 9, 9]).all()
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Spelling
 
@@ -257,6 +282,9 @@ def preprocesses(draw: st.DrawFn) -> Preprocess:
         std=draw(triples.filter(lambda values: all(abs(value) > 1e-9 for value in values))),
         order=draw(st.sampled_from(["rgb", "bgr"])),
         layout=draw(st.sampled_from(["nchw", "nhwc"])),
+        longest=draw(st.none() | st.integers(1, 4096)),
+        fill=draw(st.none() | st.integers(0, 255)),
+        anchor=draw(st.sampled_from(["centre", "corner"])),
         interpolation=draw(st.sampled_from(["bilinear", "bicubic", "nearest", "area"])),
     )
 
@@ -273,7 +301,7 @@ def test_presets_fit_every_colour_model_and_parse_back(name: str, tensor: Tensor
     assert parse(str(preprocess), tensor) == preprocess
     shape = preprocess(plain(100, 150)).shape
     assert all(not isinstance(want, int) or want == have for want, have in zip(tensor.shape, shape, strict=True))
-    assert resolve(preprocess, tensor) == (preprocess, [])
+    assert resolved(preprocess, tensor) == (preprocess, [])
 
 
 @pytest.mark.parametrize(
@@ -317,7 +345,7 @@ def test_sizes_come_from_the_model(text: str, tensor: TensorSpec | None, spelt: 
         ("resize", "Did you mean 'resize'"),
         (
             "resiz=3",
-            "preprocess key 'resiz' is unknown; the keys are resize, crop, letterbox, range, mean, std,",
+            "preprocess key 'resiz' is unknown; the keys are resize, crop, letterbox, longest, fill, anchor,",
         ),
         ("resiz=3", "Did you mean 'resize'?"),
         ("unit,", "preprocess key '' is unknown"),
@@ -417,7 +445,7 @@ RESNET = {
 def found(config: Any, tensor: TensorSpec, tmp_path: Path, name: str = "preprocessor_config.json") -> Preprocess:
     """What is made of *config* lying one folder above the model; there must be no warning."""
     (tmp_path / name).write_text(json.dumps(config))
-    preprocess, warnings = resolve(None, tensor, path=tmp_path / "onnx" / "model.onnx")
+    preprocess, warnings = resolved(None, tensor, path=tmp_path / "onnx" / "model.onnx")
     assert warnings == []
     return preprocess
 
@@ -489,9 +517,30 @@ def image_processor(kind: str, **config: Any) -> dict[str, Any]:
         (
             image_processor("DetrImageProcessor", size={"shortest_edge": 800, "longest_edge": 1333}),
             OPEN,
-            "resize=800,range",
+            "resize=800,longest=1333,range",
         ),
         (image_processor("DetrImageProcessor", size={"shortest_edge": 800}), FIXED, "resize=224x224,range"),
+        (image_processor("DetrFeatureExtractor", size=800, max_size=1333), OPEN, "resize=800,longest=1333,range"),
+        (image_processor("RTDetrImageProcessor", size={"height": 640, "width": 640}), OPEN, "resize=640x640,range"),
+        (image_processor("SegformerFeatureExtractor", size=512), OPEN, "resize=512x512,range"),
+        (image_processor("PerceiverImageProcessor", size=224, crop_size=256), OPEN, "resize=256,crop=224x224,"),
+        (
+            image_processor("PoolFormerImageProcessor", size={"height": 224, "width": 224}, crop_pct=0.9, crop_size=224)
+            | {"do_center_crop": True},
+            OPEN,
+            "resize=248,crop=224x224,",
+        ),
+        (
+            image_processor("Owlv2ImageProcessor", size={"height": 960, "width": 960}, do_pad=True),
+            OPEN,
+            "letterbox=960x960,fill=128,anchor=corner,",
+        ),
+        (image_processor("DonutFeatureExtractor", size=[1920, 2560]), OPEN, "letterbox=2560x1920,fill=0,"),
+        (
+            image_processor("SamImageProcessor", size={"longest_edge": 1024}, pad_size={"height": 1024, "width": 1024}),
+            OPEN,
+            "letterbox=1024x1024,fill=128,anchor=corner,",
+        ),
         (image_processor("Swin2SRImageProcessor", do_resize=False), OPEN, "resize=none,"),
         (image_processor("Swin2SRImageProcessor", do_resize=False), FIXED, "resize=224x224,"),
     ],
@@ -510,6 +559,30 @@ def test_hugging_face_values(tmp_path: Path) -> None:
     assert shifted.range == (-1, 1)
     bare = found(RESNET | {"do_normalize": False, "do_flip_channel_order": True, "resample": 0}, FIXED, tmp_path)
     assert (bare.mean, bare.order, bare.interpolation) == ((0,), "bgr", "nearest")
+
+
+def test_hugging_face_divides_twice_for_efficientnet(tmp_path: Path) -> None:
+    config = image_processor(
+        "EfficientNetImageProcessor", size={"height": 224, "width": 224}, image_std=[0.5, 0.4, 0.2]
+    )
+    twice = found(config, FIXED, tmp_path)
+    np.testing.assert_allclose(twice.std, (0.25, 0.16, 0.04))
+    assert (twice.mean, twice.interpolation) == ((0.5, 0.5, 0.5), "nearest")
+    assert found(config | {"include_top": False}, FIXED, tmp_path).std == (0.5, 0.4, 0.2)
+    once = found(config | {"do_normalize": False}, FIXED, tmp_path)
+    assert (once.mean, once.std) == ((0,), (0.5, 0.4, 0.2))
+
+
+@pytest.mark.parametrize(("kind", "flips"), [("MobileViTImageProcessor", True), ("MobileNetV2ImageProcessor", False)])
+def test_hugging_face_flips_channels(kind: str, flips: bool, tmp_path: Path) -> None:
+    config = {"image_processor_type": kind, "do_resize": True, "size": 224}
+    assert found(config, FIXED, tmp_path).order == ("bgr" if flips else "rgb")
+    assert found(config | {"do_flip_channel_order": not flips}, FIXED, tmp_path).order == ("rgb" if flips else "bgr")
+
+
+def test_hugging_face_without_a_mean(tmp_path: Path) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_resize": True, "do_normalize": True}))
+    assert "it normalises, but states no image_mean" in resolved(None, FIXED, path=tmp_path / "model.onnx")[1][0]
 
 
 def test_hugging_face_beside_an_integer_model(tmp_path: Path) -> None:
@@ -558,7 +631,7 @@ def test_timm(config: Any, tensor: TensorSpec, geometry: str, tmp_path: Path) ->
     ],
 )
 def test_ultralytics(metadata: dict[str, str], tensor: TensorSpec, spelt: str) -> None:
-    preprocess, warnings = resolve(None, tensor, metadata={"stride": "32"} | metadata)
+    preprocess, warnings = resolved(None, tensor, metadata={"stride": "32"} | metadata)
     assert str(preprocess).startswith(spelt)
     assert warnings == []
 
@@ -567,9 +640,9 @@ def test_sources_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(RESNET))
     model, yolo = tmp_path / "model.onnx", {"stride": "32", "task": "detect", "imgsz": "[224, 224]"}
     own = {"onnxcam": json.dumps({"schema": 1, "preprocess": str(parse("caffe", FIXED))})}
-    assert resolve(None, FIXED, path=model, metadata=yolo) == (found(RESNET, FIXED, tmp_path), [])
-    assert resolve(None, FIXED, path=model, metadata=yolo | own) == (parse("caffe", FIXED), [])
-    assert resolve("unit", FIXED, path=model, metadata=yolo | own) == (parse("unit", FIXED), [])
+    assert resolved(None, FIXED, path=model, metadata=yolo) == (found(RESNET, FIXED, tmp_path), [])
+    assert resolved(None, FIXED, path=model, metadata=yolo | own) == (parse("caffe", FIXED), [])
+    assert resolved("unit", FIXED, path=model, metadata=yolo | own) == (parse("unit", FIXED), [])
 
 
 def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path) -> None:
@@ -580,7 +653,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
         "stride": "32",
         "task": "detect",
     }
-    preprocess, warnings = resolve(None, FIXED, path=tmp_path / "model.onnx", metadata=metadata)
+    preprocess, warnings = resolved(None, FIXED, path=tmp_path / "model.onnx", metadata=metadata)
     assert preprocess.letterbox == (224, 224)
     assert warnings[0].startswith(
         "the preprocessing in the metadata 'onnxcam' is passed over: preprocess 'nonsense' is"
@@ -594,7 +667,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
 @pytest.mark.parametrize("size", [{"longest_edge": 1024}, "wide", [], {"height": None, "width": 3}])
 def test_sizes_that_cannot_be_read(size: Any, tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(RESNET | {"size": size}))
-    _, warnings = resolve(None, FIXED, path=tmp_path / "model.onnx")
+    _, warnings = resolved(None, FIXED, path=tmp_path / "model.onnx")
     assert warnings[0].startswith("the preprocessing in preprocessor_config.json is passed over: it")
     assert warnings[1].startswith("the preprocessing is a guess")
 
@@ -603,33 +676,33 @@ def test_sizes_that_cannot_be_read(size: Any, tmp_path: Path) -> None:
     "text", ["", "{", "[]", '{"schema": 2, "preprocess": "raw"}', '{"schema": 1, "preprocess": 3}']
 )
 def test_foreign_metadata_says_nothing(text: str) -> None:
-    assert resolve(None, FIXED, metadata={"onnxcam": text})[1][0].startswith("the preprocessing is a guess")
+    assert resolved(None, FIXED, metadata={"onnxcam": text})[1][0].startswith("the preprocessing is a guess")
 
 
 def test_a_preprocess_takes_the_model_s_dtype() -> None:
     half = spec(1, 3, 224, 224, dtype=np.float16)
-    preprocess, _ = resolve(parse("imagenet", FIXED), half)
+    preprocess, _ = resolved(parse("imagenet", FIXED), half)
     assert preprocess == replace(parse("imagenet", FIXED), dtype=np.dtype(np.float16))
     with pytest.raises(PreprocessError, match="preprocess makes 96x96 pixels"):
-        resolve(parse("imagenet", NHWC), spec(1, 224, 224, 3))
+        resolved(parse("imagenet", NHWC), spec(1, 224, 224, 3))
 
 
 def test_a_function_is_used_as_it_is() -> None:
-    preprocess, warnings = resolve(lambda image: image.transpose(2, 0, 1) * 2.0, OPEN)
+    preprocess, warnings = resolved(lambda image: image.transpose(2, 0, 1) * 2.0, OPEN)
     tensor = preprocess(plain(5, 7))
     assert (tensor.shape, tensor.dtype, tensor[0, 2, 0, 0]) == ((1, 3, 5, 7), F32, 400)
     assert preprocess.frame(5, 7) == Frame(0, 0, 7, 5)
     assert warnings == []
     assert str(preprocess) == "function <lambda>"
-    assert resolve(preprocess, OPEN) == (preprocess, [])
+    assert resolved(preprocess, OPEN) == (preprocess, [])
     for shape in ((3,), (2, 3, 4, 4)):
         with pytest.raises(PreprocessError, match=r"the preprocess function returned shape .*; return"):
-            resolve(lambda _, shape=shape: np.zeros(shape), OPEN)[0](plain(5, 7))
+            resolved(lambda _, shape=shape: np.zeros(shape), OPEN)[0](plain(5, 7))
 
 
 def test_nothing_else_is_a_preprocessing() -> None:
     with pytest.raises(PreprocessError, match="preprocess cannot be a int; give a string, a Preprocess or a function"):
-        resolve(3, FIXED)  # type: ignore[arg-type]
+        resolved(3, FIXED)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -655,7 +728,7 @@ def then(value: ir.Value, op: str, *constants: Any, swap: bool = False, **attrib
 
 def guessed(value: ir.Value, tensor: TensorSpec | None = None) -> str:
     tensor = tensor or TensorSpec.of(value)
-    preprocess, (warning,) = resolve(None, tensor, graph_hint=value)
+    preprocess, (warning,) = resolved(None, tensor, graph_hint=value)
     name = warning.split("'")[1]
     assert preprocess == parse(name, tensor)
     assert warning.startswith(f"the preprocessing is a guess: '{name}' ({preprocess}), because ")
@@ -714,7 +787,7 @@ def test_guess_by_layout_channels_and_type() -> None:
     assert guessed(graph_input(1, 96, 96, 3)) == "inception"
     assert guessed(graph_input(1, 1, 28, 28)) == "unit"
     assert guessed(graph_input(1, 3, 28, 28), spec(1, 28, 28, 3, dtype=np.int8)) == "raw"
-    preprocess, (warning,) = resolve(None, FIXED)
+    preprocess, (warning,) = resolved(None, FIXED)
     assert preprocess == parse("imagenet", FIXED)
     assert "because three channels, and the graph does not normalise them" in warning
 

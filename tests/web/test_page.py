@@ -87,6 +87,7 @@ SIZES = ((150, 211), (96, 96), (80, 301), (70, 41))
         "resize=110,crop=96",
         "resize=97,crop=96",
         "letterbox=96",
+        "letterbox=96,anchor=corner,fill=30",
         "resize=64,crop=96,interpolation=bicubic",
         "resize=96x96,interpolation=nearest",
         "resize=120,crop=96,interpolation=area",

@@ -15,13 +15,16 @@ export function plan(how, height, width) {
     const size = how.letterbox;
     const ratio = Math.min(size[0] / height, size[1] / width);
     const resized = [height, width].map((length) => Math.max(1, even(length * ratio)));
-    return { resized, corner: resized.map((have, i) => -Math.floor((size[i] - have) / 2)), size, fill: GREY };
+    const corner = resized.map((have, i) => (how.anchor === "corner" ? 0 : -Math.floor((size[i] - have) / 2)));
+    return { resized, corner, size, fill: how.fill ?? GREY };
   }
-  const short = Math.min(height, width);
-  const scaled = (length) => Math.max(1, Math.floor((how.resize * length) / short));
+  const [short, long] = [Math.min(height, width), Math.max(height, width)];
+  const bounded = how.longest && how.resize * long > how.longest * short;
+  const side = bounded ? Math.max(1, even((how.longest * short) / long)) : how.resize;
+  const scaled = (length) => Math.max(1, Math.floor((side * length) / short));
   const resized = Number.isInteger(how.resize) ? [scaled(height), scaled(width)] : how.resize ?? [height, width];
   const size = how.crop ?? resized;
-  return { resized, corner: resized.map((have, i) => even((have - size[i]) / 2)), size, fill: 0 };
+  return { resized, corner: resized.map((have, i) => even((have - size[i]) / 2)), size, fill: how.fill ?? 0 };
 }
 
 /** Return the rectangle {x0, y0, x1, y1} of the picture that the tensor shows, in the picture's pixels. */
