@@ -184,8 +184,7 @@ def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
     """Return the index of *target* among *count* classes; `TOP` for ``"top"``. Raise TargetError if it is unknown."""
     if target == "top":
         return TOP
-    number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
-    return class_index(number, count, names)
+    return class_index(target.strip() if isinstance(target, str) else target, count, names)
 
 
 def _hash(source: ModelLike, model: ir.Model) -> str:

@@ -17,6 +17,7 @@ from onnxcam.methods import Method
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
 from onnxcam.targets import ClassAim, Goal
+from onnxcam.targets.classification import Classes
 
 __all__ = ["Assembler"]
 
@@ -75,7 +76,8 @@ class Assembler:
             return goal.index, goal.label, goal.words
         index, names = int(results[CHOSEN][0]), self.network.class_names
         label = names[index] if names else goal.label
-        return index, label, label or str(index)
+        task = self.network.task
+        return index, label, task.words(index) if isinstance(task, Classes) else str(index)
 
     def _flat(self, raw: Array, has_parts: bool) -> tuple[Array, Array]:
         """Return the raw map, and the map without channels."""

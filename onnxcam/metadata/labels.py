@@ -155,4 +155,5 @@ def _names(value: Any) -> list[str] | None:
     if not isinstance(value, list):
         return None
     names = [name[-1] if isinstance(name, list) and name else name for name in value]
+    names = [str(name) if type(name) is int else name for name in names]  # digits, angles
     return names if all(isinstance(name, str) for name in names) else None

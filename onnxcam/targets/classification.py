@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.kinds import Against, Class, Contrast, Top
 from onnxcam.targets.notation import Label
+from onnxcam.targets.notation import label as read_label
 from onnxcam.targets.registry import TargetKind, Task, resolves
 from onnxcam.targets.scores import TOP, Scores, find_scores
 
@@ -44,7 +46,7 @@ class Classes(Task):
     def one(self, target: Class, look: Look | None) -> Goal:
         """The score of one class."""
         index = self._index(target.label, look)
-        return Goal(self.aim, np.asarray(index), self._name(index), index, self._label(index))
+        return Goal(self.aim, np.asarray(index), self.words(index), index, self._label(index))
 
     @resolves(Top)
     def top(self, target: Top, look: Look | None) -> Goal:
@@ -56,15 +58,15 @@ class Classes(Task):
         """The score of one class minus that of another."""
         index, other = self._index(target.label, look), self._index(target.against, look)
         if index == other:
-            raise TargetError(f"class {self._name(index)!r} is compared with itself; name two classes")
-        words = f"{self._name(index)}-{self._name(other)}"
+            raise TargetError(f"class {self.words(index)!r} is compared with itself; name two classes")
+        words = f"{self.words(index)}-{self.words(other)}"
         return self._weighted({index: 1, other: -1}, words, index)
 
     @resolves(Against)
     def against(self, target: Against, look: Look | None) -> Goal:
         """The negative score of one class."""
         index = self._index(target.label, look)
-        return self._weighted({index: -1}, f"not {self._name(index)}", index)
+        return self._weighted({index: -1}, f"not {self.words(index)}", index)
 
     def goal(self, target: TargetKind, look: Look | None = None) -> Goal:
         """Resolve *target*. Class, Against and Contrast of named classes, and Top, need no *look*."""
@@ -93,12 +95,26 @@ class Classes(Task):
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels else None
 
-    def _name(self, index: int) -> str:
-        return self.labels[index] if self.labels else str(index)
+    def words(self, index: int) -> str:
+        """Return words that mean the class *index* again: its name, or ``#index`` where the name means another class."""
+        if not self.labels:
+            return str(index)
+        name = self.labels[index]
+        means_itself = self._places.get(labelling.folded(name)) == index and name.strip() not in ("", "top")
+        return name if means_itself else f"#{index}"
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return labelling.places(self.labels or ())
 
 
 def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:
-    """Return the index of the class *label*; TargetError for an index out of range or an unknown name."""
+    """Return the index of the class *label*; TargetError for an index out of range or an unknown name.
+
+    A number in words is the class of that name if there is one, else an index; ``#3`` is always an index.
+    """
+    if isinstance(label, str):
+        label = read_label(label, 0, label, labelling.places(labels or ()))
     if isinstance(label, str):
         if labels is None:
             raise TargetError(
