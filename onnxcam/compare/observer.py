@@ -158,7 +158,7 @@ class Observer:
         ]
 
     def _batch(self, pairs: Sequence[tuple[PreparedImage, int]]) -> Iterator[Outcome]:
-        goals = [Goal(ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
+        goals = [Goal(self.network.task.aim or ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
         asked = ExplanationRequest(stack(prepared.tensor for prepared, _ in pairs), goals)
         for (prepared, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
             yield self._outcome(prepared, found)

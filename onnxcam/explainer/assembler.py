@@ -18,6 +18,7 @@ from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
 from onnxcam.targets import ClassAim, Goal
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.scores import is_no_probability
 
 __all__ = ["Assembler"]
 
@@ -50,6 +51,7 @@ class Assembler:
         parts = self.network.parts(request.feeds(self.network))
         raw, flat = self._flat(results[MAP][0], parts is not None)
         outputs = {name: results[name] for name in self.network.outputs}
+        probability, doubts = self._probability(goal, results, index)
         placed = flat if parts is not None else modality.enlarge(flat, picture)
         return Explanation(
             image=modality.pixels(picture),
@@ -60,14 +62,14 @@ class Assembler:
             label=label,
             words=words,
             score=float(results[SCORE][0]),
-            probability=self._probability(goal, outputs, index),
+            probability=probability,
             layer=", ".join(layer.name for layer in compiled.layers) or None,
             method=self.method.id,
             outputs=outputs,
             detection=goal.box,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=self._warnings(request, compiled, index, flat),
+            warnings=(*self._warnings(request, compiled, index, flat), *doubts),
         )
 
     def _target(self, goal: Goal, results: Arrays) -> tuple[int | None, str | None, str]:
@@ -88,11 +90,17 @@ class Assembler:
             raw = raw if raw.ndim > 1 else np.abs(raw)
         return raw, heatmap.flat(raw, channel, signed=self.signed)
 
-    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
-        if goal.probability is not None or index is None or self.network.probability_outputs is None:
-            return goal.probability
-        found = self.network.probabilities(outputs, np.asarray([index]))
-        return None if found is None else float(found[0])
+    def _probability(self, goal: Goal, results: Arrays, index: int | None) -> tuple[float | None, list[str]]:
+        """Return the probability of the target, None where its number is none; with a warning in that case."""
+        found, names = goal.probability, self.network.probability_outputs
+        if found is None and index is not None and names is not None:
+            known = self.network.probabilities(results, np.asarray([index]))
+            if known is not None:
+                return float(known[0]), []
+            found = self.network.highest(results)
+        if found is None or not is_no_probability(found):
+            return None if found is None else min(found, 1.0), []
+        return None, [f"a score of {found:.4g} is above 1, so it is no probability"]
 
     def _warnings(
         self, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array

@@ -31,6 +31,7 @@ from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.scores import is_no_probability, real_scores
 
 __all__ = ["ModelDescription"]
 
@@ -133,6 +134,14 @@ class ModelDescription:
         rows = zip(outputs[scores.output], classes, strict=True)
         found = [probability(scores, {scores.output: row}, int(index), self.multi_label) for row, index in rows]
         return None if None in found else np.asarray(found, np.float64)
+
+    def highest(self, outputs: Mapping[str, NDArray[Any]]) -> float | None:
+        """Return the highest score of the first picture where it is above 1 and the graph calls it a probability."""
+        scores = self.task.scores if isinstance(self.task, Classes) else None
+        if scores is None or scores.head not in ("softmax", "sigmoid"):
+            return None
+        real = real_scores(scores, outputs[scores.output][0])
+        return None if real is None or not is_no_probability(real.max(initial=0)) else float(real.max())
 
     def parts(self, feeds: Mapping[str, NDArray[Any]]) -> list[str] | None:
         """Return a name for each element of the explained input: its word, or its index; None for an image."""

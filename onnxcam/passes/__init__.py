@@ -7,6 +7,7 @@
 5. `opset`: raise the default domain to opset 18 if it is older. Rules support opset 18 and newer.
 6. `shapes`: infer shapes and dtypes. `loops` infers the states of loops; `constants` helps if the rank is unknown.
 7. `branches`: replace an If of known condition (`constants`) by its branch.
+8. `softmax`: undo the reshapes that step 5 adds to a softmax.
 
 The graph computes the same function; the names of tensors, inputs and outputs, and the metadata are kept.
 """
@@ -26,6 +27,7 @@ from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.names import name_layers
 from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
+from onnxcam.passes.softmax import restore_softmax
 
 
 class DifferentiableOperators(Protocol):
@@ -55,5 +57,6 @@ def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
         infer_shapes(model, known.compositions, anew=True)
     while take_branches(model, known.compositions):
         infer_shapes(model, known.compositions, anew=True)
+    restore_softmax(model)
     refuse_giant_shapes(model)
     return model

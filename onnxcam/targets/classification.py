@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.card import CLASSIFIERS
+from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import ClassAim, ScoresAim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
@@ -18,7 +20,8 @@ from onnxcam.targets.kinds import Against, Class, Contrast, Top
 from onnxcam.targets.notation import Label
 from onnxcam.targets.notation import label as read_label
 from onnxcam.targets.registry import TargetKind, Task, resolves
-from onnxcam.targets.scores import TOP, Scores, find_scores
+from onnxcam.targets.scores import TOP, Scores, ScoresAt, find_scores, real_scores
+from onnxcam.targets.vectors import SCORES, Vector, vectors
 
 __all__ = ["Classes", "class_index"]
 
@@ -29,18 +32,36 @@ class Classes(Task):
 
     scores: Scores
     labels: Sequence[str] | None
+    at: ScoresAt | None = None
+    source: str = "shapes"
+    taken: str = ""
     name: str = "a classifier"
     cards = (*CLASSIFIERS, "answer")
-    aim = ClassAim()
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield a classifier for the first output that is a vector of scores."""
-        try:
-            scores = find_scores(evidence.graph)
-        except TargetError:
+        """Yield a classifier for the likeliest vector of scores; for any vector if the task is *known*."""
+        found = vectors(evidence)
+        best = next((one for one in found if one.role == SCORES), None)
+        if best is None or best.source == "shapes":
+            best = _of_named_classes(evidence, found) or best
+        if best is None and known and found:
+            best = found[0]
+        if best is None:
             return
-        yield cls(scores, evidence.names.of(scores.classes))
+        pair = best.width == 1 and _names_of_two(evidence) is not None
+        at = ScoresAt.of(best, pair=pair)
+        scores = find_scores(evidence.graph, at=at)
+        yield cls(scores, evidence.names.of(scores.classes), at, best.source, _said(best, found))
+
+    @property
+    def aim(self) -> ClassAim:
+        """Return the score of one class."""
+        return ClassAim(at=self.at)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield which tensor holds the scores, and what its numbers are."""
+        yield Part("scores", self.taken or repr(self.scores.output), self.source)
 
     @resolves(Class)
     def one(self, target: Class, look: Look | None) -> Goal:
@@ -80,23 +101,28 @@ class Classes(Task):
     def _weighted(self, weights: Mapping[int, float], words: str, index: int) -> Goal:
         feed = np.zeros(self.scores.classes, np.float32)
         feed[list(weights)] = list(weights.values())
-        return Goal(ScoresAim(), feed, words, index, self._label(index))
+        return Goal(ScoresAim(at=self.at), feed, words, index, self._label(index))
 
     def ranked(self, look: Look) -> list[TargetKind]:
         """Return a target for each class, the highest score first."""
-        scores = look.outputs[self.scores.output].reshape(-1).astype(np.float64)
-        return [Class(int(index)) for index in np.argsort(-scores, kind="stable")]
+        return [Class(int(index)) for index in np.argsort(-self._values(look), kind="stable")]
 
     def _index(self, label: Label, look: Look | None) -> int:
         if label == "top" and look is not None:
-            return int(np.argmax(look.outputs[self.scores.output].reshape(-1)))
+            return int(np.argmax(self._values(look)))
         return class_index(label, self.scores.classes, self.labels)
+
+    def _values(self, look: Look) -> NDArray[np.float64]:
+        """Return the numbers of the output, one for each class."""
+        (values,) = look.tensors([self.scores.output])
+        real = real_scores(self.scores, values)
+        return values.reshape(-1).astype(np.float64) if real is None else real
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels else None
 
     def words(self, index: int) -> str:
-        """Return words that mean the class *index* again: its name, or ``#index`` where the name means another class."""
+        """Return words that mean the class *index* again: its name, or ``#index`` if the name means another."""
         if not self.labels:
             return str(index)
         name = self.labels[index]
@@ -106,6 +132,37 @@ class Classes(Task):
     @cached_property
     def _places(self) -> Mapping[str, int]:
         return labelling.places(self.labels or ())
+
+
+def _of_named_classes(evidence: Evidence, found: Sequence[Vector]) -> Vector | None:
+    """Return the vector with as many numbers as the user, the metadata or a file names classes."""
+    count = _count(evidence.names)
+    return next((one for one in found if count is not None and one.width == count), None)
+
+
+def _count(names: labelling.ClassNames) -> int | None:
+    """Return the number of class names that are said; None where none are."""
+    labels = names.of(None)
+    return len(labels) if labels else None
+
+
+def _names_of_two(evidence: Evidence) -> Sequence[str] | None:
+    try:
+        return evidence.names.of(2)
+    except TargetError:
+        return None
+
+
+_KINDS = {"softmax": "probabilities", "sigmoid": "probabilities", "logsoftmax": "logarithms of probabilities"}
+
+
+def _said(best: Vector, found: Sequence[Vector]) -> str:
+    """Return in words which vector holds the scores, and which others there are."""
+    kind = _KINDS.get(best.head.name or "", "scores")
+    others = [repr(one.name) for one in found if one is not best]
+    ranks = f", behind {' and '.join(map(repr, best.ranks))}" if best.ranks else ""
+    also = f"; not {', '.join(others)} (scores_output names another)" if others else ""
+    return f"{best.name!r}, {best.width} {kind}{ranks}{also}"
 
 
 def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:

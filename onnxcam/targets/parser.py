@@ -7,8 +7,9 @@ words by itself, or consists of ``key=value`` pairs, whose values are quoted if 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata import labels as labelling
 from onnxcam.targets.kinds import Class, Target, Top
 from onnxcam.targets.notation import INDEX, NUMBER, fail, label, quoted
-from onnxcam.targets.registry import KINDS, TargetKind
+from onnxcam.targets.registry import KINDS, KindEntry, TargetKind
 
 __all__ = ["MAX_WORDS", "parse", "quoted"]
 
@@ -72,13 +73,18 @@ def _pairs(words: str, names: Collection[str]) -> TargetKind | None:
         end = found.end()
     for entry in KINDS.values():
         if entry.allows(values) and values.keys() & entry.keys.keys():
-            readers = {
-                key: partial(label, names=names) if read is label else read for key, read in entry.readers.items()
-            }
-            return entry.make({key: readers[key](words, at, value) for key, (value, at) in values.items()})
+            return entry.make(
+                {key: _reader(entry, key, names)(words, at, value) for key, (value, at) in values.items()}
+            )
     option = next(iter(values))
     selecting = dict.fromkeys(f"{key}=" for entry in KINDS.values() if option in entry.options for key in entry.keys)
     return fail(words, 0, f"{option}= needs {' or '.join(selecting)}")
+
+
+def _reader(entry: KindEntry, key: str, names: Collection[str]) -> Callable[..., Any]:
+    """Return the reader of a key; the reader of classes knows their *names*."""
+    read = entry.readers[key]
+    return partial(read, names=names) if read is label else read
 
 
 def _check_key(words: str, key: str, at: int, given: Collection[str]) -> None:
