@@ -31,6 +31,8 @@ from onnxcam.preprocess import Preprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.coarse import coarse_scores
+from onnxcam.targets.detection import Detections
 from onnxcam.targets.scores import is_no_probability, real_scores
 
 __all__ = ["ModelDescription"]
@@ -77,6 +79,7 @@ class ModelDescription:
         self.names.check()
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
+        self.warnings += _doubts(graph, self.task)
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -258,6 +261,13 @@ class ModelDescription:
         """Return how an image becomes the input *value*, and warnings about it."""
         names, spec = self.names, TensorSpec.of(value)
         return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
+
+
+def _doubts(graph: ir.Graph, task: Task) -> list[str]:
+    """Return what is wrong with the scores of a detector, whatever the picture."""
+    name = getattr(task.aim, "tensor", None) if isinstance(task, Detections) else None
+    found = None if name is None else coarse_scores(all_tensors(graph)[name])
+    return [] if found is None else [found]
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:

@@ -35,6 +35,7 @@ __all__ = [
     "probabilities",
     "probability",
     "real_scores",
+    "shown_probability",
     "sigmoid",
     "softmax",
     "to_probabilities",
@@ -272,6 +273,11 @@ def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.n
 def is_no_probability(value: float) -> bool:
     """Return whether *value* is above 1, by more than rounding explains."""
     return value > 1 + ROUNDING
+
+
+def shown_probability(value: float) -> str:
+    """Return *value* as a percentage; a number above 1 as a score."""
+    return f"score {value:.4g}" if is_no_probability(value) else f"{min(value, 1.0):.0%}"
 
 
 def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:
