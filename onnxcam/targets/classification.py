@@ -43,8 +43,6 @@ class Classes(Task):
         """Yield a classifier for the likeliest vector of scores; for any vector if the task is *known*."""
         found = vectors(evidence)
         best = next((one for one in found if one.role == SCORES), None)
-        if best is None or best.source == "shapes":
-            best = _of_named_classes(evidence, found) or best
         if best is None and known and found:
             best = found[0]
         if best is None:
@@ -132,18 +130,6 @@ class Classes(Task):
     @cached_property
     def _places(self) -> Mapping[str, int]:
         return labelling.places(self.labels or ())
-
-
-def _of_named_classes(evidence: Evidence, found: Sequence[Vector]) -> Vector | None:
-    """Return the vector with as many numbers as the user, the metadata or a file names classes."""
-    count = _count(evidence.names)
-    return next((one for one in found if count is not None and one.width == count), None)
-
-
-def _count(names: labelling.ClassNames) -> int | None:
-    """Return the number of class names that are said; None where none are."""
-    labels = names.of(None)
-    return len(labels) if labels else None
 
 
 def _names_of_two(evidence: Evidence) -> Sequence[str] | None:

@@ -33,8 +33,8 @@ def coarse_scores(y: ir.Value) -> str | None:
 
 def _warning(scale: float) -> str:
     return (
-        f"the file rounds boxes and scores, joined in one tensor, by one scale of {scale:.4g}: a score is a multiple of "
-        "it, and no probability; quantise the model again, with boxes and scores in tensors of their own"
+        f"the file rounds boxes and scores, joined in one tensor, by one scale of {scale:.4g}: a score is a multiple "
+        "of it, and no probability; quantise the model again, with boxes and scores in tensors of their own"
     )
 
 

@@ -146,7 +146,8 @@ class Detections(Task):
     def _said(self, seen: Candidates, found: Found, look: Look) -> str:
         candidate, category = found
         name = self._label(category) or f"class {category}"
-        return f"{name} {shown_probability(float(seen.scores[found]))} at {rectangle(look.to_picture(seen.corners[candidate]))}"
+        score = shown_probability(float(seen.scores[found]))
+        return f"{name} {score} at {rectangle(look.to_picture(seen.corners[candidate]))}"
 
     def _all(self, seen: Candidates, look: Look) -> str:
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"

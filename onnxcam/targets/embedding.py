@@ -38,7 +38,7 @@ class Embedding(Task):
         """
         found = vectors(evidence)
         own = [one for one in found if one.role == EMBEDDING]
-        if any(one.role == SCORES and one.source != "shapes" for one in found) and not known:
+        if any(one.role == SCORES for one in found) and not known:
             return
         for one in sorted(own or (found if known else []), key=_order):
             yield cls(one.name, one.source)

@@ -24,7 +24,7 @@ SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
 
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
 _EMBEDDING = frozenset(
-    "embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token".split()
+    "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token".split()
 )
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
@@ -35,6 +35,8 @@ _QUANTITY = frozenset(
 )
 _FEW = 3
 """A quantity has at most so many numbers; more of them are classes, such as ranges of age."""
+_FEATURES = 64
+"""Widths that are multiples of this are usual for features, and unusual for classes."""
 _SELECTS = frozenset(("TopK", "ArgMax", "Hardmax"))
 _OF_RANKS = (
     operators(Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.COMPARES | Trait.QUANTISES)
@@ -83,14 +85,21 @@ def vectors(evidence: Evidence) -> list[Vector]:
         source = evidence.names.source("scores") or "card"
         return [] if count is None else [Vector(said, count, SCORES, source, before_head(said))]
     reached = _reached(evidence.graph, evidence.image)
-    found = {one.value: one for one in _outputs(evidence, reached)}
+    labels = _label_count(evidence)
+    found = {one.value: one for one in _outputs(evidence, reached, labels)}
     for one in _behind_ranks(evidence, reached):
         found.setdefault(one.value, one)
     ordered = sorted(found.values(), key=lambda one: -one.rank)
     return _varying(ordered, evidence)
 
 
-def _outputs(evidence: Evidence, reached: set[ir.Value]) -> Iterator[Vector]:
+def _label_count(evidence: Evidence) -> int | None:
+    """Return the number of class names that the user, the metadata or a file says; None for none."""
+    labels = evidence.names.of(None)
+    return len(labels) if labels else None
+
+
+def _outputs(evidence: Evidence, reached: set[ir.Value], labels: int | None) -> Iterator[Vector]:
     """Yield each output that is a vector of real numbers and no candidate, part or rank."""
     tensors = [y for y in evidence.graph.outputs if no_numbers(y) is None]
     for y in tensors:
@@ -99,7 +108,7 @@ def _outputs(evidence: Evidence, reached: set[ir.Value]) -> Iterator[Vector]:
         count = _width(y, evidence)
         if count is None or (y.dtype in _INTEGERS and units(y) is None) or selected(y, reached) is not None:
             continue
-        yield _read(y, count, evidence)
+        yield _read(y, count, evidence, labels)
 
 
 def _width(y: ir.Value, evidence: Evidence) -> int | None:
@@ -111,7 +120,7 @@ def _width(y: ir.Value, evidence: Evidence) -> int | None:
     return lengths.pop() if len(lengths) == 1 else None
 
 
-def _read(y: ir.Value, count: int, evidence: Evidence) -> Vector:
+def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Vector:
     """Return *y* with its role: by its head, its name, the graph, a run, or its shape."""
     head, words = before_head(y), words_of(y)
     named = bool(words & _SCORES) and not words & _EMBEDDING
@@ -119,6 +128,8 @@ def _read(y: ir.Value, count: int, evidence: Evidence) -> Vector:
     if head.name is not None and not (_measures(words, count) and head.name == "sigmoid"):
         exclusive = count > 1 and head.name != "sigmoid"
         return Vector(y, count, SCORES, "graph", head, rank=rank + 1 + 0.5 * exclusive + 0.25 * (count > 1))
+    if labels is not None and (labels == count or (labels == 2 and count == 1)):
+        return Vector(y, count, SCORES, "file", head, rank=rank + 1)
     if words & _EMBEDDING and count > 1:
         return Vector(y, count, EMBEDDING, "names", head)
     if _measures(words, count) and not named:
@@ -128,9 +139,9 @@ def _read(y: ir.Value, count: int, evidence: Evidence) -> Vector:
     made = Vector(y, count, SCORES, "names" if named else "shapes", head, rank=rank)
     if not ends_linear(y):
         made = _by_numbers(made, evidence)
-    if made.source == "shapes" and count == 1 and evidence.card.task is None:
+    if made.source == "shapes" and count == 1:
         return replace(made, role=NUMBERS)
-    return made
+    return replace(made, role=EMBEDDING) if made.source == "shapes" and count % _FEATURES == 0 else made
 
 
 def _by_numbers(one: Vector, evidence: Evidence) -> Vector:
