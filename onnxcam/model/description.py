@@ -97,7 +97,9 @@ class ModelDescription:
         labels = self.class_names
         parts = [Part("task", task.name, source), *task.parts()]
         if labels:
-            parts.append(Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", "file"))
+            parts.append(
+                Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", self.names.origin(len(labels)))
+            )
         return parts
 
     @property

@@ -144,7 +144,7 @@ _KINDS = {"softmax": "probabilities", "sigmoid": "probabilities", "logsoftmax": 
 
 def _said(best: Vector, found: Sequence[Vector]) -> str:
     """Return in words which vector holds the scores, and which others there are."""
-    kind = _KINDS.get(best.head.name or "", "scores")
+    kind = _KINDS.get(best.head.name or "", "scores") if best.width > 1 else "number"
     others = [repr(one.name) for one in found if one is not best]
     ranks = f", behind {' and '.join(map(repr, best.ranks))}" if best.ranks else ""
     also = f"; not {', '.join(others)} (scores_output names another)" if others else ""

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.infer import no_numbers, same
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
@@ -114,10 +114,19 @@ def _outputs(evidence: Evidence, reached: set[ir.Value], labels: int | None) -> 
 def _width(y: ir.Value, evidence: Evidence) -> int | None:
     """Return the number of classes; of an output [N, ?] as a run shows it."""
     count = width(y)
+    if count is None and _is_one_each(y, evidence.image):
+        return 1
     if count is not None or y.shape is None or len(y.shape) != 2 or y.dtype is None or not y.dtype.is_floating_point():
         return count
     lengths = {row.shape[1] for row in evidence.values(y) if row.ndim == 2}
     return lengths.pop() if len(lengths) == 1 else None
+
+
+def _is_one_each(y: ir.Value, image: ir.Value) -> bool:
+    """Return whether *y* is [N], one number for each image."""
+    if y.shape is None or image.shape is None or len(y.shape) != 1 or not len(image.shape):
+        return False
+    return same(y.shape[0], image.shape[0])
 
 
 def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Vector:
@@ -129,7 +138,7 @@ def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Ve
         exclusive = count > 1 and head.name != "sigmoid"
         return Vector(y, count, SCORES, "graph", head, rank=rank + 1 + 0.5 * exclusive + 0.25 * (count > 1))
     if labels is not None and (labels == count or (labels == 2 and count == 1)):
-        return Vector(y, count, SCORES, "file", head, rank=rank + 1)
+        return Vector(y, count, SCORES, evidence.names.origin(labels), head, rank=rank + 1)
     if words & _EMBEDDING and count > 1:
         return Vector(y, count, EMBEDDING, "names", head)
     if _measures(words, count) and not named:
@@ -244,7 +253,7 @@ def selected(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
         if node is None or not node.inputs or node.inputs[0] is None:
             continue
         x = node.inputs[0]
-        takes_most = node.op_type == "ReduceMax" and width(y) == 1
+        takes_most = node.op_type == "ReduceMax" and width(y) in (1, None) and y.shape is not None and len(y.shape) < 3
         if (node.op_type in {*_SELECTS, "ZipMap"} or takes_most) and x in reached and (width(x) or 0) > 1:
             real = x.dtype is not None and (x.dtype.is_floating_point() or units(x) is not None)
             return x if real else None

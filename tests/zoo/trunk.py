@@ -13,7 +13,7 @@ CLASSES = 6
 BRIGHT = 4
 """The class of pictures that are bright somewhere."""
 INPUT = "float[N, 3, 64, 64] input"
-_WEIGHTS = ", ".join("1.5, 0" if number == BRIGHT else f"0.{number}, 0.1" for number in range(CLASSES))
+_WEIGHTS = ", ".join("15, 0" if number == BRIGHT else f"0.{number}, 0.1" for number in range(CLASSES))
 
 
 def vector(
@@ -38,7 +38,7 @@ def vector(
         <ir_version: 8, opset_import: [{imports}], producer_name: "{producer}">
         main_graph ({image}) => ({outputs})
         <float[{CLASSES}, 2] f = {{{_WEIGHTS}}}, float[{CLASSES}] b = {{0, 0.1, 0, 0.1, 0, 0.1}},
-         float[1, 2] g = {{2, -1}}, int64[2] twice = {{0, 4}}, int64[1] axis = {{1}}, int64[1] five = {{5}},
+         float[1, 2] g = {{20, -1}}, int64[2] twice = {{0, 4}}, int64[1] axis = {{1}}, int64[1] five = {{5}},
          int64[4] whole = {{-1, {CLASSES}, 1, 1}}, float one = {{1}}, float half = {{0.5}}, {extra}>
         {{
             {enter}
