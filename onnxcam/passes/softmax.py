@@ -29,7 +29,8 @@ def _restore(node: ir.Node) -> None:
     if x is None or measure is None or measure.op_type != "Shape" or measure.inputs[0] is not x:
         return
     x.shape = back.outputs[0].shape if x.shape is None else x.shape
-    if x.shape is not None and flatten.attributes.get_int("axis", 1) == len(x.shape) - 1 and node.graph is not None:
+    last = -1 if x.shape is None else len(x.shape) - 1
+    if flatten.attributes.get_int("axis", 1) in (-1, last) and node.graph is not None:
         y = back.outputs[0]
         node.replace_input_with(0, x)
         node.attributes["axis"] = ir.AttrInt64("axis", -1)

@@ -134,7 +134,7 @@ def _softmax(node: ir.Node) -> tuple[ir.Value, str] | None:
     """Return the scores x of exp(x) / Σ exp(x), perhaps with max x subtracted first."""
     if node.op_type != "Div":
         return None
-    top, total = _made_by(node.inputs[0], "Exp"), _made_by(node.inputs[1], "ReduceSum")
+    top, total = _made_by(node.inputs[0], "Exp"), _made_by(node.inputs[1], "ReduceSum", "ReduceL1")
     if top is None or total is None or _made_by(total.inputs[0], "Exp") is not top or top.inputs[0] is None:
         return None
     shifted = _made_by(top.inputs[0], "Sub")

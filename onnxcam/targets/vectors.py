@@ -15,7 +15,7 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.heads import TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
+from onnxcam.targets.heads import HEADS, TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
 
 __all__ = ["EMBEDDING", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
 
@@ -24,7 +24,8 @@ SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
 
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
 _EMBEDDING = frozenset(
-    "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token".split()
+    "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token "
+    "clstoken penultimate bottleneck".split()
 )
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
@@ -41,7 +42,9 @@ _SELECTS = frozenset(("TopK", "ArgMax", "Hardmax"))
 _OF_RANKS = (
     operators(Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.COMPARES | Trait.QUANTISES)
     | {"Transpose", "OneHot", "Where", "GatherElements", "GatherND", "ArrayFeatureExtractor", "LabelEncoder", "ZipMap"}
-) - {"Shape"}
+    | HEADS.keys()
+    | operators(Trait.ARITHMETIC)
+)
 _RANK_STEPS = 16
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
@@ -103,12 +106,26 @@ def _outputs(evidence: Evidence, reached: set[ir.Value], labels: int | None) -> 
     """Yield each output that is a vector of real numbers and no candidate, part or rank."""
     tensors = [y for y in evidence.graph.outputs if no_numbers(y) is None]
     for y in tensors:
-        if y not in reached or not of_pictures(y, evidence.graph) or _of_candidates(y, tensors):
+        of_another = _is_of_another_input(y, evidence)
+        if y not in reached or not of_pictures(y, evidence.graph) or of_another or _of_candidates(y, tensors):
             continue
         count = _width(y, evidence)
         if count is None or (y.dtype in _INTEGERS and units(y) is None) or selected(y, reached) is not None:
             continue
         yield _read(y, count, evidence, labels)
+
+
+def _is_of_another_input(y: ir.Value, evidence: Evidence) -> bool:
+    """Return whether the first axis of *y* is that of another input by its name, such as of texts."""
+    own = _batch(y)
+    others = {_batch(x) for x in evidence.graph.inputs if x is not evidence.image}
+    return own is not None and own in others and _batch(evidence.image) not in (None, own)
+
+
+def _batch(x: ir.Value) -> str | None:
+    """Return the name of the first axis; None for a number, and without a name."""
+    first = x.shape[0] if x.shape is not None and len(x.shape) else None
+    return first.value if isinstance(first, ir.SymbolicDim) else None
 
 
 def _width(y: ir.Value, evidence: Evidence) -> int | None:
@@ -118,7 +135,7 @@ def _width(y: ir.Value, evidence: Evidence) -> int | None:
         return 1
     if count is not None or y.shape is None or len(y.shape) != 2 or y.dtype is None or not y.dtype.is_floating_point():
         return count
-    lengths = {row.shape[1] for row in evidence.values(y) if row.ndim == 2}
+    lengths = {row.shape[1] if row.shape[0] == 1 else None for row in evidence.values(y) if row.ndim == 2}
     return lengths.pop() if len(lengths) == 1 else None
 
 
@@ -253,7 +270,7 @@ def selected(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
         if node is None or not node.inputs or node.inputs[0] is None:
             continue
         x = node.inputs[0]
-        takes_most = node.op_type == "ReduceMax" and width(y) in (1, None) and y.shape is not None and len(y.shape) < 3
+        takes_most = node.op_type == "ReduceMax" and _is_one_number(node.outputs[0])
         if (node.op_type in {*_SELECTS, "ZipMap"} or takes_most) and x in reached and (width(x) or 0) > 1:
             real = x.dtype is not None and (x.dtype.is_floating_point() or units(x) is not None)
             return x if real else None
@@ -262,9 +279,15 @@ def selected(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
     return None
 
 
+def _is_one_number(y: ir.Value) -> bool:
+    return y.shape is not None and (width(y) == 1 or (len(y.shape) == 1 and not isinstance(y.shape[0], int)))
+
+
 def _indices(node: ir.Node, reached: set[ir.Value]) -> list[ir.Value]:
     """Return the inputs of *node* that may be ranks: all that are computed from the image, but no features."""
     computed = [x for x in node.inputs if x is not None and x in reached]
+    if len(computed) > 1 and node.op_type in operators(Trait.ARITHMETIC):
+        return []
     if len(computed) > 1 and node.op_type in ("Gather", "GatherND", "GatherElements", "Where"):
         return computed if width(computed[0]) is not None else []
     return computed
@@ -275,7 +298,7 @@ def is_unit(y: ir.Value) -> bool:
     node = y.producer()
     while node is not None and node.op_type in TRANSPARENT and node.inputs[0] is not None:
         node = node.inputs[0].producer()
-    if node is None or node.op_type not in ("Div", "LpNormalization"):
+    if node is None or node.op_type not in ("Div", "LpNormalization") or node.attributes.get_int("p", 2) != 2:
         return False
     below = node.inputs[1] if node.op_type == "Div" else None
     while below is not None and (maker := below.producer()) is not None:
@@ -292,4 +315,4 @@ def _normalised(y: ir.Value) -> bool:
     node = y.producer()
     while node is not None and node.op_type in TRANSPARENT and node.inputs[0] is not None:
         node = node.inputs[0].producer()
-    return node is not None and node.op_type in ("BatchNormalization", "LayerNormalization", "LpNormalization")
+    return node is not None and node.op_type in ("BatchNormalization", "LayerNormalization")

@@ -55,6 +55,7 @@ PROBABILITIES = {
     "1 over": "n = Neg(z) e = Exp(n) d = Add(one, e) y = Div(one, d)",
 }
 MEASURED = {
+    "exp by its norm": "e = Exp(z) y = LpNormalization<axis = 1, p = 1>(e)",
     "mean of two": "s = Softmax(z) n = Add(z, b) m = Softmax(n) a2 = Add(s, m) y = Mul(a2, half)",
     "half a tanh": "h = Mul(z, half) e = Tanh(h) d = Add(e, one) y = Mul(d, half)",
     "without the first": "s = Softmax(z) y = Slice(s, axis, end, axis)",
@@ -92,6 +93,10 @@ def test_a_linear_layer_needs_no_run(runs: list[int]) -> None:
         ("i = ArgMax<axis = 1>(HEAD) label = Cast<to = 1>(i)", "float[N, 1] label"),
         ("confidence = ReduceMax<keepdims = 0>(HEAD, axis)", "float[N] confidence"),
         ("y = Hardmax<axis = 1>(HEAD)", "float[N, 6] y"),
+        ("t5, i5 = TopK(HEAD, five) y = Softmax(t5)", "float[N, 5] y"),
+        ("t5, i5 = TopK(HEAD, five) y = GatherElements<axis = 1>(HEAD, i5)", "float[N, 5] y"),
+        ("m = ReduceMax(HEAD, axis) q = Equal(HEAD, m) y = Cast<to = 1>(q)", "float[N, 6] y"),
+        ("m = ReduceMax(HEAD, axis) y = Mul(m, half)", "float[N, 1] y"),
         ("i = ArgMax<axis = 1, keepdims = 0>(HEAD) name = Gather(b, i)", "float[N] name"),
     ],
 )
