@@ -106,11 +106,14 @@ def bake(
         network = ModelDescription(model, "cpu", preprocess, labels)
         subject = network.open()
         index = _class(network.task, target)
-        choice = choose_layer(subject, ClassAim(), layer) if chosen.uses_layer else None
+        aim = network.task.aim if isinstance(network.task, Classes) else ClassAim()
+        choice = choose_layer(subject, aim, layer) if chosen.uses_layer else None
         elsewhere = _elsewhere(subject, choice)
         made = subject.twin()
         how = network.preprocessing if inside else None
-        explained(made, chosen, choice, index, map_size, own, uint8=uint8, inside=how, overlay=overlay, raw=raw)
+        explained(
+            made, chosen, choice, index, map_size, own, aim=aim, uint8=uint8, inside=how, overlay=overlay, raw=raw
+        )
         layer_name = choice.layer.name if choice else None
         stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, index=index)
         _forget(made.model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ def explained(
     map_size: MapSize = "layer",
     settings: Mapping[str, Any] | None = None,
     *,
+    aim: ClassAim | None = None,
     uint8: bool = False,
     inside: Preprocess | None = None,
     overlay: bool = False,
@@ -49,11 +51,13 @@ def explained(
 ) -> None:
     """Add the outputs of a baked model to *subject*, in place; arguments as for `bake`.
 
-    *index* is the class, `TOP` for the top class, None for a run-time input; *inside* is the preprocessing to bake.
+    *aim* says where the class scores are. *index* is the class, `TOP` for the top class, None for a run-time input;
+    *inside* is the preprocessing to bake.
     """
     graph = subject.model.graph
     layers = [choice.layer.in_graph(graph)] if choice else []
-    explanation_graph(subject, method, layers, ClassAim(fixed=None if index in (None, TOP) else index), settings)
+    one = replace(aim or ClassAim(), fixed=None if index in (None, TOP) else index)
+    explanation_graph(subject, method, layers, one, settings)
     own = _explanation(graph)
     op = Emitter(graph)
     flat = _flat(op, subject, own[MAP], method.at_layer)

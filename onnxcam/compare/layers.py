@@ -46,7 +46,7 @@ class LayerProbe:
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
-        subject, aim = observer.network.open(), ClassAim()
+        subject, aim = observer.network.open(), observer.network.task.aim or ClassAim()
         graph = subject.model.graph
         with building():
             self.layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)[::-1]

@@ -158,7 +158,7 @@ class Observer:
         ]
 
     def _batch(self, pairs: Sequence[tuple[PreparedImage, int]]) -> Iterator[Outcome]:
-        goals = [Goal(ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
+        goals = [Goal(self.network.task.aim or ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
         asked = ExplanationRequest(stack(prepared.tensor for prepared, _ in pairs), goals)
         for (prepared, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
             yield self._outcome(prepared, found)
@@ -195,8 +195,7 @@ def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
     """Return the index of *target* among *count* classes; `TOP` for ``"top"``. Raise TargetError if it is unknown."""
     if target == "top":
         return TOP
-    number = int(target) if isinstance(target, str) and target.strip().isdigit() else target
-    return class_index(number, count, names)
+    return class_index(target.strip() if isinstance(target, str) else target, count, names)
 
 
 def _hash(source: ModelLike, model: ir.Model) -> str:

@@ -163,8 +163,11 @@ def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
 def meaning_of(observer: Observer) -> dict[str, Any]:
     """Return the meaning of the scores, in the form of a recording."""
     scores = observer.scores
-    dtype = next(y.dtype for y in load(observer.model).graph.outputs if y.name == scores.output)
-    integer = dtype is not None and dtype.is_integer()
+    integer = any(
+        y.dtype is not None and y.dtype.is_integer()
+        for y in load(observer.model).graph.outputs
+        if y.name == scores.output
+    )
     known = not integer or (scores.output_units is not None and scores.output_units.known is not None)
     return {"head": scores.head, "exclusive": observer.exclusive, "known": known}
 

@@ -18,6 +18,8 @@ from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
 from onnxcam.structure.place import Place
 from onnxcam.targets import ClassAim, Goal
+from onnxcam.targets.classification import Classes
+from onnxcam.targets.scores import is_no_probability
 
 __all__ = ["Assembler"]
 
@@ -50,6 +52,7 @@ class Assembler:
         parts = self.network.parts(request.feeds(self.network))
         raw, flat = self._flat(results[MAP][0], parts is not None)
         outputs = {name: results[name] for name in self.network.outputs}
+        probability, doubts = self._probability(goal, results, index)
         space = self._space(request)
         place = None if parts is not None else compiled.place(space)
         placed = (
@@ -66,14 +69,14 @@ class Assembler:
             label=label,
             words=words,
             score=float(results[SCORE][0]),
-            probability=self._probability(goal, outputs, index),
+            probability=probability,
             layer=", ".join(layer.name for layer in compiled.layers) or None,
             method=self.method.id,
             outputs=outputs,
             detection=goal.box,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place)),
+            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place), *doubts),
         )
 
     def _misplaced(self, place: Place | None) -> list[str]:
@@ -99,7 +102,8 @@ class Assembler:
             return goal.index, goal.label, goal.words
         index, names = int(results[CHOSEN][0]), self.network.class_names
         label = names[index] if names else goal.label
-        return index, label, label or str(index)
+        task = self.network.task
+        return index, label, task.words(index) if isinstance(task, Classes) else str(index)
 
     def _flat(self, raw: Array, has_parts: bool) -> tuple[Array, Array]:
         """Return the raw map, and the map without channels."""
@@ -110,11 +114,17 @@ class Assembler:
             raw = raw if raw.ndim > 1 else np.abs(raw)
         return raw, heatmap.flat(raw, channel, signed=self.signed)
 
-    def _probability(self, goal: Goal, outputs: Arrays, index: int | None) -> float | None:
-        if goal.probability is not None or index is None or self.network.probability_outputs is None:
-            return goal.probability
-        found = self.network.probabilities(outputs, np.asarray([index]))
-        return None if found is None else float(found[0])
+    def _probability(self, goal: Goal, results: Arrays, index: int | None) -> tuple[float | None, list[str]]:
+        """Return the probability of the target, None where its number is none; with a warning in that case."""
+        found, names = goal.probability, self.network.probability_outputs
+        if found is None and index is not None and names is not None:
+            known = self.network.probabilities(results, np.asarray([index]))
+            if known is not None:
+                return float(known[0]), []
+            found = self.network.highest(results)
+        if found is None or not is_no_probability(found):
+            return None if found is None else min(found, 1.0), []
+        return None, [f"a score of {found:.4g} is above 1, so it is no probability"]
 
     def _warnings(
         self, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array

@@ -224,7 +224,9 @@ class Explainer(FixedArguments):
         outputs = self._about_classes(x, target, self.network.probability_outputs or [])
         found = self.network.probabilities(outputs, outputs[CHOSEN])
         if found is None:
-            raise MethodError("the model's scores are integers of unknown meaning: there are no probabilities")
+            raise MethodError(
+                "the model's scores are integers of unknown meaning, or above 1: there are no probabilities"
+            )
         return found
 
     @property

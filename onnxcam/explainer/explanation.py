@@ -108,7 +108,7 @@ class Explanation:
     @property
     def slug(self) -> str:
         """The target as part of a file name; of a class its index."""
-        if self.target is not None and self.words in (self.label, str(self.target)):
+        if self.target is not None and self.words in (self.label, str(self.target), f"#{self.target}"):
             return str(self.target)
         return re.sub(r"[^\w.,=+-]+", "-", self.words).strip("-")[:80]
 

@@ -47,8 +47,8 @@ class GraphQueries(ModelQueries):
         found = self.network.probabilities(self.run(batch, names), np.repeat(classes, len(batch)))
         if found is None:
             raise MethodError(
-                f"{self.method} needs probabilities, but the model's scores are integers of unknown meaning; "
-                "use --method occlusion"
+                f"{self.method} needs probabilities, but the model's scores are integers of unknown meaning, or above "
+                "1; use --method occlusion"
             )
         return found
 

@@ -23,6 +23,7 @@ import onnx_ir as ir
 from onnxcam import __version__, files, paths
 from onnxcam.errors import ModelError
 from onnxcam.graph import limits
+from onnxcam.graph.maps import without_maps
 from onnxcam.graph.tolerated import standardise
 from onnxcam.graph.weights import (
     HEAVY,
@@ -217,7 +218,7 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.Model:
     try:
         limits.check(proto, where)
-        _refuse_maps(proto.graph, where)
+        proto = without_maps(proto, where)
         model = ir.serde.deserialize_model(proto)
         _attach(model, where, path)
         limits.check_ends(model, where)
@@ -254,17 +255,6 @@ def _attach(model: ir.Model, where: str, path: Path | None) -> None:
 
 def _read_in(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy(), tensor.dtype, shape=tensor.shape, name=tensor.name)
-
-
-def _refuse_maps(graph: onnx.GraphProto, where: str) -> None:
-    """Raise ModelError for outputs that map classes to scores: nodes of the default domain cannot read them."""
-    for output in graph.output:
-        node = next((node for node in graph.node if output.name in node.output), None)
-        if node is not None and output.type.sequence_type.elem_type.HasField("map_type"):
-            raise ModelError(
-                f"output {output.name!r} of {where} is a sequence of maps (node {node.name!r}, {node.op_type}); "
-                f"make that node's input {node.input[0]!r} the output in its place"
-            )
 
 
 def _check(proto: onnx.ModelProto) -> None:

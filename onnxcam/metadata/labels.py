@@ -57,6 +57,19 @@ class ClassNames:
         """Return one name for each of *count* classes; see `resolve`."""
         return resolve(self.spec, count, path=self.path, metadata=self.metadata)
 
+    def origin(self, count: int | None) -> str:
+        """Return who gives the names `of` *count* classes: a key of `onnxcam.metadata.reading.SOURCES`."""
+        if self.spec is not None:
+            return "user"
+        for source, found in (("card", list(Card.of(self.metadata).labels)), ("metadata", self._named())):
+            if found and count in (None, len(found)):
+                return source
+        return "file" if resolve(None, None, path=self.path) else "guess"
+
+    def _named(self) -> list[str] | None:
+        names = self.metadata.get("names")
+        return None if names is None else _names(literal(names))
+
     @cached_property
     def card(self) -> Card:
         """The model's card, with what the user says in its place."""
@@ -155,4 +168,5 @@ def _names(value: Any) -> list[str] | None:
     if not isinstance(value, list):
         return None
     names = [name[-1] if isinstance(name, list) and name else name for name in value]
+    names = [str(name) if type(name) is int else name for name in names]  # digits, angles
     return names if all(isinstance(name, str) for name in names) else None

@@ -33,6 +33,9 @@ from onnxcam.structure.layout import GridLayout, Layout, picture_layout
 from onnxcam.structure.place import Place, place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.coarse import coarse_scores
+from onnxcam.targets.detection import Detections
+from onnxcam.targets.scores import is_no_probability, real_scores
 
 __all__ = ["ModelDescription"]
 
@@ -81,6 +84,7 @@ class ModelDescription:
         self._measure(prepared)
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
+        self.warnings += _doubts(graph, self.task)
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -131,7 +135,9 @@ class ModelDescription:
         labels = self.class_names
         parts = [Part("task", task.name, source), *task.parts()]
         if labels:
-            parts.append(Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", "file"))
+            parts.append(
+                Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", self.names.origin(len(labels)))
+            )
         with suppress(PreprocessError):  # the input takes no image
             parts.append(self.modality.reading)
         return parts
@@ -186,6 +192,14 @@ class ModelDescription:
         rows = zip(outputs[scores.output], classes, strict=True)
         found = [probability(scores, {scores.output: row}, int(index), self.multi_label) for row, index in rows]
         return None if None in found else np.asarray(found, np.float64)
+
+    def highest(self, outputs: Mapping[str, NDArray[Any]]) -> float | None:
+        """Return the highest score of the first picture where it is above 1 and the graph calls it a probability."""
+        scores = self.task.scores if isinstance(self.task, Classes) else None
+        if scores is None or scores.head not in ("softmax", "sigmoid"):
+            return None
+        real = real_scores(scores, outputs[scores.output][0])
+        return None if real is None or not is_no_probability(real.max(initial=0)) else float(real.max())
 
     def parts(self, feeds: Mapping[str, NDArray[Any]]) -> list[str] | None:
         """Return a name for each element of the explained input: its word, or its index; None for an image."""
@@ -326,6 +340,13 @@ class ModelDescription:
         """Return how an image becomes the input *value*, and how that is known."""
         names, spec = self.names, TensorSpec.of(value)
         return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
+
+
+def _doubts(graph: ir.Graph, task: Task) -> list[str]:
+    """Return what is wrong with the scores of a detector, whatever the picture."""
+    name = getattr(task.aim, "tensor", None) if isinstance(task, Detections) else None
+    found = None if name is None else coarse_scores(all_tensors(graph)[name])
+    return [] if found is None else [found]
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:

@@ -8,6 +8,7 @@
 6. `opset`: raise the default domain to opset 18 if it is older. Rules support opset 18 and newer.
 7. `shapes`: infer shapes and dtypes. `loops` infers the states of loops; `constants` helps if the rank is unknown.
 8. `branches`: replace an If of known condition (`constants`) by its branch.
+9. `softmax`: undo the reshapes that step 6 adds to a softmax.
 
 The graph computes the same function; the names of tensors, inputs and outputs, and the metadata are kept.
 """
@@ -29,6 +30,7 @@ from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.names import name_layers
 from onnxcam.passes.opset import raise_opset
 from onnxcam.passes.shapes import infer_shapes
+from onnxcam.passes.softmax import restore_softmax
 
 
 class DifferentiableOperators(Protocol):
@@ -62,5 +64,6 @@ def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
         infer_shapes(model, known.compositions, anew=True)
     if believe(model, declared):
         infer_shapes(model, known.compositions, anew=True)
+    restore_softmax(model)
     refuse_giant_shapes(model)
     return model

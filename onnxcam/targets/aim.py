@@ -21,7 +21,8 @@ from onnxcam.graph.io import all_tensors
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import dequantised
 from onnxcam.metadata.reserved import CHOSEN, CLASS, DIRECTION, WEIGHTS
-from onnxcam.targets.scores import HEADS, Scores, find_scores, integer_units
+from onnxcam.targets.heads import HEADS, width
+from onnxcam.targets.scores import Scores, ScoresAt, find_scores, integer_units
 
 __all__ = [
     "Aim",
@@ -78,15 +79,17 @@ class ClassAim:
     """The score of one class, y_c. The input is the class index, int64 [N]; `TOP` selects the highest score.
 
     *fixed* is a class that is known when the graph is built; if the batch is fixed too, the graph has no such input.
+    *at* is where the scores are; None finds them in the graph. Scores that are no output become one.
     """
 
     input: str = CLASS
     fixed: int | None = None
+    at: ScoresAt | None = None
     single = False
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return the class scores."""
-        return find_scores(graph).value
+        return find_scores(graph, at=self.at).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Select one class for each image."""
@@ -94,7 +97,7 @@ class ClassAim:
             wanted = op.const(np.full(batch, self.fixed))
         else:
             wanted = _add_input(op.graph, self.input, [batch], ir.DataType.INT64)
-        scores = find_scores(op.graph, op)
+        scores = _put_out(op.graph, find_scores(op.graph, op, self.at))
         index, score = scores.select(op, wanted)
         return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
 
@@ -104,18 +107,19 @@ class ScoresAim:
     """A weighted sum of the class scores: Σ_c w_c y_c. The input is w, [N, classes]."""
 
     input: str = WEIGHTS
+    at: ScoresAt | None = None
     single = False
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return the class scores."""
-        return find_scores(graph).value
+        return find_scores(graph, at=self.at).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Multiply the scores of each image by its weights."""
-        scores = find_scores(op.graph, op)
+        scores = _put_out(op.graph, find_scores(op.graph, op, self.at))
         weights = _add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
-        shown = dequantised(op, scores.flat(op, scores.shown), scores.shown)
-        return Aimed(scores.value, scores.weighed(op, weights), _weighted_sum(op, shown, weights), {}, scores)
+        score = _weighted_sum(op, scores.real(op), weights)
+        return Aimed(scores.value, scores.weighed(op, weights), score, {}, scores)
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,8 @@ class WeightsAim:
 class DirectionAim:
     """The projection of a normalised embedding y on a direction d: y · d / |y|. The input is d, [N, D].
 
+    Of tokens [N, T, D], y is the mean.
+
     It is the cosine if d is the unit vector of a reference, and a triplet's margin if d is the difference of two.
     """
 
@@ -199,15 +205,33 @@ class DirectionAim:
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """∂ (y · d / |y|) / ∂y = (d − (d · ŷ) ŷ) / |y|."""
         value = self.locate(op.graph)
-        length = value.shape[-1] if value.shape is not None else None
+        tokens = _has_tokens(value)
+        length = width(value) if not tokens else value.shape[-1] if value.shape is not None else None
         d = _add_input(op.graph, self.input, [batch, length], ir.DataType.FLOAT)
-        y = op.Cast(op.Reshape(dequantised(op, value, value), op.Shape(d)), to=int(ir.DataType.FLOAT))
+        real = dequantised(op, value, value)
+        mean = op.ReduceMean(real, [1], keepdims=0) if tokens else op.Reshape(real, op.Shape(d))
+        y = op.Cast(mean, to=int(ir.DataType.FLOAT))
         norm = op.Max(op.ReduceL2(y, [1], keepdims=1), op.const(1e-12, ir.DataType.FLOAT))
         unit = op.Div(y, norm)
         score = op.ReduceSum(op.Mul(unit, d), [1], keepdims=1)
         slope = op.Div(op.Sub(d, op.Mul(score, unit)), norm)
+        if tokens:
+            count = op.Cast(op.dim(value, 1), to=int(ir.DataType.FLOAT))
+            slope = op.Expand(op.Unsqueeze(op.Div(slope, count), [1]), op.Shape(value))
         seed = _seed(op, op.reshape_like(slope, value), value)
         return Aimed(value, seed, op.Squeeze(score, [1]))
+
+
+def _has_tokens(y: ir.Value) -> bool:
+    """Return whether *y* is [N, T, D] with more than one token."""
+    return y.shape is not None and len(y.shape) == 3 and y.shape[1] != 1
+
+
+def _put_out(graph: ir.Graph, scores: Scores) -> Scores:
+    """Make an output of the tensor with the scores, if it is none."""
+    if all(y.name != scores.output for y in graph.outputs):
+        graph.outputs.append(all_tensors(graph)[scores.output])
+    return scores
 
 
 def _add_input(graph: ir.Graph, name: str, shape: Sequence[Any], dtype: ir.DataType) -> ir.Value:

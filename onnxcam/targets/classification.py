@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.card import CLASSIFIERS
+from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import ClassAim, ScoresAim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.kinds import Against, Class, Contrast, Top
 from onnxcam.targets.notation import Label
+from onnxcam.targets.notation import label as read_label
 from onnxcam.targets.registry import TargetKind, Task, resolves
-from onnxcam.targets.scores import TOP, Scores, find_scores
+from onnxcam.targets.scores import TOP, Scores, ScoresAt, find_scores, real_scores
+from onnxcam.targets.vectors import SCORES, Vector, vectors
 
 __all__ = ["Classes", "class_index"]
 
@@ -27,24 +32,40 @@ class Classes(Task):
 
     scores: Scores
     labels: Sequence[str] | None
+    at: ScoresAt | None = None
+    source: str = "shapes"
+    taken: str = ""
     name: str = "a classifier"
     cards = (*CLASSIFIERS, "answer")
-    aim = ClassAim()
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield a classifier for the first output that is a vector of scores."""
-        try:
-            scores = find_scores(evidence.graph)
-        except TargetError:
+        """Yield a classifier for the likeliest vector of scores; for any vector if the task is *known*."""
+        found = vectors(evidence)
+        best = next((one for one in found if one.role == SCORES), None)
+        if best is None and known and found:
+            best = found[0]
+        if best is None:
             return
-        yield cls(scores, evidence.names.of(scores.classes))
+        pair = best.width == 1 and _names_of_two(evidence) is not None
+        at = ScoresAt.of(best, pair=pair)
+        scores = find_scores(evidence.graph, at=at)
+        yield cls(scores, evidence.names.of(scores.classes), at, best.source, _said(best, found))
+
+    @property
+    def aim(self) -> ClassAim:
+        """Return the score of one class."""
+        return ClassAim(at=self.at)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield which tensor holds the scores, and what its numbers are."""
+        yield Part("scores", self.taken or repr(self.scores.output), self.source)
 
     @resolves(Class)
     def one(self, target: Class, look: Look | None) -> Goal:
         """The score of one class."""
         index = self._index(target.label, look)
-        return Goal(self.aim, np.asarray(index), self._name(index), index, self._label(index))
+        return Goal(self.aim, np.asarray(index), self.words(index), index, self._label(index))
 
     @resolves(Top)
     def top(self, target: Top, look: Look | None) -> Goal:
@@ -56,15 +77,15 @@ class Classes(Task):
         """The score of one class minus that of another."""
         index, other = self._index(target.label, look), self._index(target.against, look)
         if index == other:
-            raise TargetError(f"class {self._name(index)!r} is compared with itself; name two classes")
-        words = f"{self._name(index)}-{self._name(other)}"
+            raise TargetError(f"class {self.words(index)!r} is compared with itself; name two classes")
+        words = f"{self.words(index)}-{self.words(other)}"
         return self._weighted({index: 1, other: -1}, words, index)
 
     @resolves(Against)
     def against(self, target: Against, look: Look | None) -> Goal:
         """The negative score of one class."""
         index = self._index(target.label, look)
-        return self._weighted({index: -1}, f"not {self._name(index)}", index)
+        return self._weighted({index: -1}, f"not {self.words(index)}", index)
 
     def goal(self, target: TargetKind, look: Look | None = None) -> Goal:
         """Resolve *target*. Class, Against and Contrast of named classes, and Top, need no *look*."""
@@ -78,27 +99,65 @@ class Classes(Task):
     def _weighted(self, weights: Mapping[int, float], words: str, index: int) -> Goal:
         feed = np.zeros(self.scores.classes, np.float32)
         feed[list(weights)] = list(weights.values())
-        return Goal(ScoresAim(), feed, words, index, self._label(index))
+        return Goal(ScoresAim(at=self.at), feed, words, index, self._label(index))
 
     def ranked(self, look: Look) -> list[TargetKind]:
         """Return a target for each class, the highest score first."""
-        scores = look.outputs[self.scores.output].reshape(-1).astype(np.float64)
-        return [Class(int(index)) for index in np.argsort(-scores, kind="stable")]
+        return [Class(int(index)) for index in np.argsort(-self._values(look), kind="stable")]
 
     def _index(self, label: Label, look: Look | None) -> int:
         if label == "top" and look is not None:
-            return int(np.argmax(look.outputs[self.scores.output].reshape(-1)))
+            return int(np.argmax(self._values(look)))
         return class_index(label, self.scores.classes, self.labels)
+
+    def _values(self, look: Look) -> NDArray[np.float64]:
+        """Return the numbers of the output, one for each class."""
+        (values,) = look.tensors([self.scores.output])
+        real = real_scores(self.scores, values)
+        return values.reshape(-1).astype(np.float64) if real is None else real
 
     def _label(self, index: int) -> str | None:
         return self.labels[index] if self.labels else None
 
-    def _name(self, index: int) -> str:
-        return self.labels[index] if self.labels else str(index)
+    def words(self, index: int) -> str:
+        """Return words that mean the class *index* again: its name, or ``#index`` if the name means another."""
+        if not self.labels:
+            return str(index)
+        name = self.labels[index]
+        means_itself = self._places.get(labelling.folded(name)) == index and name.strip() not in ("", "top")
+        return name if means_itself else f"#{index}"
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return labelling.places(self.labels or ())
+
+
+def _names_of_two(evidence: Evidence) -> Sequence[str] | None:
+    try:
+        return evidence.names.of(2)
+    except TargetError:
+        return None
+
+
+_KINDS = {"softmax": "probabilities", "sigmoid": "probabilities", "logsoftmax": "logarithms of probabilities"}
+
+
+def _said(best: Vector, found: Sequence[Vector]) -> str:
+    """Return in words which vector holds the scores, and which others there are."""
+    kind = _KINDS.get(best.head.name or "", "scores") if best.width > 1 else "number"
+    others = [repr(one.name) for one in found if one is not best]
+    ranks = f", behind {' and '.join(map(repr, best.ranks))}" if best.ranks else ""
+    also = f"; not {', '.join(others)} (scores_output names another)" if others else ""
+    return f"{best.name!r}, {best.width} {kind}{ranks}{also}"
 
 
 def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:
-    """Return the index of the class *label*; TargetError for an index out of range or an unknown name."""
+    """Return the index of the class *label*; TargetError for an index out of range or an unknown name.
+
+    A number in words is the class of that name if there is one, else an index; ``#3`` is always an index.
+    """
+    if isinstance(label, str):
+        label = read_label(label, 0, label, labelling.places(labels or ()))
     if isinstance(label, str):
         if labels is None:
             raise TargetError(

@@ -19,6 +19,7 @@ from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
+from onnxcam.targets.scores import shown_probability
 
 __all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections"]
 
@@ -145,7 +146,8 @@ class Detections(Task):
     def _said(self, seen: Candidates, found: CandidateClass, look: Look) -> str:
         candidate, category = found
         name = self._label(category) or f"class {category}"
-        return f"{name} {seen.scores[found]:.0%} at {rectangle(look.to_picture(seen.corners[candidate]))}"
+        score = shown_probability(float(seen.scores[found]))
+        return f"{name} {score} at {rectangle(look.to_picture(seen.corners[candidate]))}"
 
     def _all(self, seen: Candidates, look: Look) -> str:
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"

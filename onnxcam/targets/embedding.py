@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 
+from onnxcam.errors import TargetError
+from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import DirectionAim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
@@ -15,27 +16,41 @@ from onnxcam.targets.graph_outputs import length, numeric_outputs
 from onnxcam.targets.kinds import Like, Top
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
-from onnxcam.targets.scores import of_pictures
+from onnxcam.targets.vectors import EMBEDDING, SCORES, Vector, vectors, words_of
 
 __all__ = ["Embedding"]
 
 
 @dataclass(frozen=True)
 class Embedding(Task):
-    """A network from images to vectors [N, D], compared by their cosine."""
+    """A network from images to vectors [N, D] or [N, D, 1, 1], or tokens [N, T, D]; their means are compared."""
 
     output: str
+    source: str = "shapes"
     name: str = "an embedding"
     cards = ("embedding",)
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield an embedding for the first output [N, D] of floats that the graph divides by its norm, or *known*."""
-        for y in numeric_outputs(evidence.graph, 2):
-            floats = y.dtype is not None and y.dtype.is_floating_point()
-            if (known or _is_unit(y)) and of_pictures(y, evidence.graph) and isinstance(length(y, 1), int) and floats:
-                yield cls(y.name or "")
+        """Yield an embedding for the likeliest vector of features; if *known*, for any vector.
+
+        Where no vector is one, hidden states [N, T, D] are, by their names. A model with class scores is none.
+        """
+        found = vectors(evidence)
+        own = [one for one in found if one.role == EMBEDDING]
+        if any(one.role == SCORES for one in found) and not known:
+            return
+        for one in sorted(own or (found if known else []), key=_order):
+            yield cls(one.name, one.source)
+            return
+        for y in numeric_outputs(evidence.graph, 3):
+            if not found and words_of(y) & {"hidden", "embedding"} and isinstance(length(y, 2), int):
+                yield cls(y.name or "", "names")
                 return
+
+    def parts(self) -> Iterator[Part]:
+        """Yield which output is the embedding."""
+        yield Part("embedding", repr(self.output), self.source)
 
     @property
     def aim(self) -> DirectionAim:
@@ -55,27 +70,23 @@ class Embedding(Task):
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:
         """The negative cosine with the embedding of a tensor of zeros."""
-        blank = np.zeros_like(look.feeds[look.image])
-        direction = -self._unit(look.at(blank))
+        direction = -self._unit(look.at(np.zeros_like(look.feeds[look.image])))
+        if not direction.any():
+            raise TargetError(
+                f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name a "
+                "picture to compare with, like=FILE"
+            )
         note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares images"
         return Goal(self.aim, direction, "top", note=note)
 
     def _unit(self, look: Look) -> Array:
-        y = look.tensors([self.output])[0].reshape(-1).astype(np.float64)
+        (y,) = look.tensors([self.output])
+        y = (y.mean(axis=1) if y.ndim == 3 and y.shape[1] > 1 else y).reshape(-1).astype(np.float64)
         unit: Array = (y / max(float(np.linalg.norm(y)), 1e-12)).astype(np.float32)
         return unit
 
 
-def _is_unit(y: ir.Value) -> bool:
-    """Return whether the graph divides *y* by its norm."""
-    node = y.producer()
-    if node is None or node.op_type not in ("Div", "LpNormalization"):
-        return False
-    below = node.inputs[1] if node.op_type == "Div" else None
-    while below is not None and (maker := below.producer()) is not None:
-        if maker.op_type in ("ReduceL2", "Sqrt"):
-            return True
-        if maker.op_type not in ("Clip", "Max", "Expand", "Reshape", "Unsqueeze", "Add"):
-            return False
-        below = maker.inputs[0]
-    return node.op_type == "LpNormalization"
+def _order(one: Vector) -> tuple[bool, bool]:
+    """Return a key by which embeddings for comparison come before pooled features."""
+    words = words_of(one.value)
+    return not words & {"embed", "embedding", "emb"}, "pooler" not in words

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from onnxcam.metadata import labels as labelling
-from onnxcam.targets.notation import NUMBER, Corners, ImageSource, Label, corners, count, fail, label, number, text
+from onnxcam.targets.notation import (
+    INDEX,
+    NUMBER,
+    Corners,
+    ImageSource,
+    Label,
+    corners,
+    count,
+    fail,
+    label,
+    number,
+    text,
+)
 from onnxcam.targets.registry import TargetKind, register_kind
 
 __all__ = [
@@ -36,7 +48,7 @@ class Top(TargetKind):
     count: int = 1
 
 
-@register_kind("281", "a label", help="the score of a class, by index or name")
+@register_kind("281", "a label", help="the score of a class, by index or name; `#281` is always an index")
 @dataclass(frozen=True)
 class Class(TargetKind):
     """The score of a class."""
@@ -51,13 +63,17 @@ def _contrast(words: str, names: Collection[str]) -> Contrast | None:
     """Read ``A-B``: two numbers, or two class names, which may contain hyphens."""
     for place in (match.start() for match in re.finditer("-", words)):
         pair = words[:place].strip(), words[place + 1 :].strip()
-        if all(part.isdigit() or part == "top" or labelling.folded(part) in names for part in pair):
-            return Contrast(label(words, 0, pair[0]), label(words, place + 1, pair[1]))
+        if all(_is_label(part, names) for part in pair):
+            return Contrast(label(words, 0, pair[0], names), label(words, place + 1, pair[1], names))
     return None
 
 
+def _is_label(part: str, names: Collection[str]) -> bool:
+    return part.isdigit() or part == "top" or INDEX.fullmatch(part) is not None or labelling.folded(part) in names
+
+
 def _against(words: str, names: Collection[str]) -> Against | None:
-    return Against(label(words, 4, words[4:].strip())) if words.startswith("not ") else None
+    return Against(label(words, 4, words[4:].strip(), names)) if words.startswith("not ") else None
 
 
 @register_kind("not 281", help="the negative score of a class: the evidence against it", read=_against)

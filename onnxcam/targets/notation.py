@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
+from onnxcam.metadata.labels import folded
 from onnxcam.numbers import parse_float
 from onnxcam.text import pointed
 
 __all__ = [
+    "INDEX",
     "NUMBER",
     "Corners",
     "ImageSource",
@@ -37,6 +40,8 @@ Corners: TypeAlias = tuple[float, float, float, float]
 
 NUMBER = re.compile(r"[+-]?\d{1,18}")
 """A whole number in words."""
+INDEX = re.compile(r"#\d{1,18}")
+"""A class index in words, also where class names are numbers."""
 
 
 def text(words: str, at: int, value: str) -> str:
@@ -44,8 +49,15 @@ def text(words: str, at: int, value: str) -> str:
     return value
 
 
-def label(words: str, at: int, value: str) -> Label:
-    """Read a class index or a class name."""
+def label(words: str, at: int, value: str, names: Collection[str] = ()) -> Label:
+    """Read a class: one of the folded *names*, its index as ``#3`` or ``3``, or an unknown name.
+
+    Names that are numbers take precedence over indices; ``#3`` is the index also there.
+    """
+    if folded(value) in names:
+        return value
+    if INDEX.fullmatch(value):
+        return int(value[1:])
     return int(value) if NUMBER.fullmatch(value) else value
 
 

@@ -7,15 +7,17 @@ words by itself, or consists of ``key=value`` pairs, whose values are quoted if 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata import labels as labelling
 from onnxcam.targets.kinds import Class, Target, Top
-from onnxcam.targets.notation import NUMBER, fail, label, quoted
-from onnxcam.targets.registry import KINDS, TargetKind
+from onnxcam.targets.notation import INDEX, NUMBER, fail, label, quoted
+from onnxcam.targets.registry import KINDS, KindEntry, TargetKind
 
 __all__ = ["MAX_WORDS", "parse", "quoted"]
 
@@ -45,9 +47,9 @@ def parse(target: Target, labels: Sequence[str] | None = None) -> TargetKind:
     if words == "top":
         return Top()
     names = labelling.places(labels or ())
-    if NUMBER.fullmatch(words) or labelling.folded(words) in names:
-        return Class(label(words, 0, words))
-    return _by_a_kind(words, names) or _pairs(words) or Class(words)
+    if NUMBER.fullmatch(words) or INDEX.fullmatch(words) or labelling.folded(words) in names:
+        return Class(label(words, 0, words, names))
+    return _by_a_kind(words, names) or _pairs(words, names) or Class(words)
 
 
 def _by_a_kind(words: str, names: Collection[str]) -> TargetKind | None:
@@ -55,7 +57,7 @@ def _by_a_kind(words: str, names: Collection[str]) -> TargetKind | None:
     return next((found for read in readers if (found := read(words, names)) is not None), None)
 
 
-def _pairs(words: str) -> TargetKind | None:
+def _pairs(words: str, names: Collection[str]) -> TargetKind | None:
     """Read ``key=value key=value``."""
     if re.match(r"\w+=", words) is None:
         return None
@@ -71,10 +73,18 @@ def _pairs(words: str) -> TargetKind | None:
         end = found.end()
     for entry in KINDS.values():
         if entry.allows(values) and values.keys() & entry.keys.keys():
-            return entry.make({key: entry.readers[key](words, at, value) for key, (value, at) in values.items()})
+            return entry.make(
+                {key: _reader(entry, key, names)(words, at, value) for key, (value, at) in values.items()}
+            )
     option = next(iter(values))
     selecting = dict.fromkeys(f"{key}=" for entry in KINDS.values() if option in entry.options for key in entry.keys)
     return fail(words, 0, f"{option}= needs {' or '.join(selecting)}")
+
+
+def _reader(entry: KindEntry, key: str, names: Collection[str]) -> Callable[..., Any]:
+    """Return the reader of a key; the reader of classes knows their *names*."""
+    read = entry.readers[key]
+    return partial(read, names=names) if read is label else read
 
 
 def _check_key(words: str, key: str, at: int, given: Collection[str]) -> None:

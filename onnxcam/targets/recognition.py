@@ -17,6 +17,7 @@ from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
 from onnxcam.targets.parser import parse
 from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
+from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
@@ -24,7 +25,7 @@ from onnxcam.text import first_line
 
 __all__ = ["find_tasks", "resolve"]
 
-for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segmentation, ImageToImage):
+for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segmentation, ImageToImage, Regression):
     register_task(_task)
 
 

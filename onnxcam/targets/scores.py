@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,21 +14,28 @@ from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, no_numbers
-from onnxcam.graph.operators import Trait, operators
+from onnxcam.graph.io import all_tensors
 from onnxcam.graph.quantisation import Units, dequantised, units
+from onnxcam.metadata.labels import ClassNames
+from onnxcam.structure.layout import picture_layout
+from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.heads import HEADS, TRANSPARENT, before_head, width
+from onnxcam.targets.vectors import SCORES, Vector, vectors
 
 __all__ = [
-    "HEADS",
+    "ROUNDING",
     "TOP",
     "Scores",
+    "ScoresAt",
     "are_exclusive",
     "find_scores",
     "integer_units",
+    "is_no_probability",
     "missing_head",
-    "of_pictures",
     "probabilities",
     "probability",
     "real_scores",
+    "shown_probability",
     "sigmoid",
     "softmax",
     "to_probabilities",
@@ -36,15 +43,30 @@ __all__ = [
 
 TOP = -1
 """The class index that means the class with the highest score."""
+ROUNDING = 0.02
+"""A quantised probability exceeds 1 at most by this."""
 
-HEADS = {
-    "Softmax": "softmax",
-    "LogSoftmax": "logsoftmax",
-    "Sigmoid": "sigmoid",
-    "QLinearSoftmax": "softmax",
-    "QLinearSigmoid": "sigmoid",
-}
-_TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) | {"Dropout"}
+
+@dataclass(frozen=True)
+class ScoresAt:
+    """Where a model has its class scores, as `find_scores` finds them again in another copy of the graph.
+
+    Attributes:
+        tensor: The vector, an output or an inner tensor.
+        classes: The number of classes.
+        head: What its numbers are where the graph does not show it: see `Head`.
+        pair: A single score or probability is that of the second of two classes.
+    """
+
+    tensor: str
+    classes: int
+    head: str | None = None
+    pair: bool = False
+
+    @classmethod
+    def of(cls, vector: Vector, *, pair: bool = False) -> ScoresAt:
+        """Return the place of *vector*."""
+        return cls(vector.name, 2 if pair else vector.width, vector.head.name, pair)
 
 
 @dataclass(frozen=True)
@@ -53,10 +75,11 @@ class Scores:
 
     value: ir.Value  # the tensor to differentiate
     shown: ir.Value  # the same value after rounding, in a quantised model
-    output: str  # the graph output
+    output: str  # the tensor with the scores or probabilities, a graph output unless ranks hide it
     head: str | None  # the function that follows: "softmax", "logsoftmax", "sigmoid", or None
     classes: int
     output_units: Units | None = None  # scale and zero point of an output of integers
+    pair: int = 0  # `value` is one number z: the scores of the two classes are −z, z (1), or z, −z (−1)
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the highest score."""
@@ -66,10 +89,18 @@ class Scores:
         else:
             index = op.Where(op.Less(wanted, 0), op.ArgMax(flat, axis=1, keepdims=0), wanted)
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
-        return index, dequantised(op, score, self.shown)
+        return index, score if self.pair else dequantised(op, score, self.shown)
+
+    def real(self, op: Emitter) -> ir.Value:
+        """Return the scores as real numbers, [N, classes]."""
+        flat = self.flat(op, self.shown)
+        return flat if self.pair else dequantised(op, flat, self.shown)
 
     def seed(self, op: Emitter, index: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the score of class *index*."""
+        if self.pair:
+            sign = op.Sub(op.Mul(op.Cast(index, to=int(ir.DataType.FLOAT)), 2.0), 1.0)
+            return self._seed(op, op.Mul(sign, float(self.pair)))
         flat, known = self.flat(op, self.value), integer_units(self.value)
         hot = OneHot(index)
         if known is not None:
@@ -80,12 +111,24 @@ class Scores:
 
     def weighed(self, op: Emitter, weights: ir.Value) -> Cotangent:
         """Return the cotangent of `value` for the sum of the scores by *weights*, [N, classes]."""
+        if self.pair:
+            signs = op.const(np.array([-self.pair, self.pair], np.float32))
+            return self._seed(op, op.ReduceSum(op.Mul(weights, signs), [1], keepdims=0))
+        return self._seed(op, weights)
+
+    def _seed(self, op: Emitter, weights: ir.Value) -> Cotangent:
+        """Return *weights*, which apply to real numbers, as the cotangent of `value`."""
         known = integer_units(self.value)
         scaled = weights if known is None else op.Mul(weights, op.Reshape(known.scale, [1]))
         return op.reshape_like(op.Cast(scaled, to=int(gradient_dtype(self.value))), self.value)
 
     def flat(self, op: Emitter, scores: ir.Value) -> ir.Value:
         """Return *scores* as [N, classes]."""
+        if self.pair:
+            one = dequantised(op, op.Reshape(scores, [-1, 1]), scores)
+            both = op.Concat(*((op.Neg(one), one) if self.pair > 0 else (one, op.Neg(one))), axis=1)
+            both.shape = ir.Shape([None, 2])
+            return both
         shape = scores.shape
         if shape is not None and len(shape) == 2 and shape[1] == self.classes:
             return scores
@@ -94,61 +137,33 @@ class Scores:
         return flat
 
 
-def find_scores(graph: ir.Graph, op: Emitter | None = None) -> Scores:
-    """Return the class scores of *graph*: its first output [N, classes], traced back through softmax or sigmoid.
+def find_scores(graph: ir.Graph, op: Emitter | None = None, at: ScoresAt | None = None) -> Scores:
+    """Return the class scores of *graph*, traced back through softmax or sigmoid: those *at* a known place, else found.
 
     The value of a fused operator before rounding is added to the graph by *op*, or by an emitter of its own; pass the
     emitter that is in use, so that names stay unique. TargetError if no output is a vector of scores.
     """
-    tensors = [output for output in graph.outputs if no_numbers(output) is None]
-    for output in tensors:
-        rows = _of_candidates(output, tensors) or not of_pictures(output, graph)
-        classes = None if rows else _classes(output)
-        if classes is not None and (output.dtype is None or output.dtype not in (ir.DataType.INT64, ir.DataType.BOOL)):
-            shown, head = _before_head(output)
-            value = _before_rounding(shown, op)
-            return Scores(value, shown, output.name or "", head, classes, integer_units(output))
-    shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
-    raise TargetError(
-        f"no output of the model is a vector of class scores: {shapes}; name what to explain (docs/targets.md)"
-    )
+    at = _place(graph) if at is None else at
+    output = {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}}[at.tensor]
+    head = before_head(output)
+    if head.pair:
+        return Scores(head.before, head.before, at.tensor, head.name, 2, integer_units(output), head.pair)
+    value = _before_rounding(head.before, op)
+    return Scores(value, head.before, at.tensor, head.name or at.head, at.classes, integer_units(output), int(at.pair))
 
 
-def _classes(output: ir.Value) -> int | None:
-    """Return the number of classes, if at most one axis of *output* besides the batch is longer than 1; else None."""
-    if output.shape is None or len(output.shape) == 0:
-        return None
-    dims = list(output.shape[1:] if len(output.shape) > 1 else output.shape)
-    long = [dim for dim in dims if dim != 1]
-    if not long:
-        return 1
-    return long[0] if len(long) == 1 and isinstance(long[0], int) else None
-
-
-def _of_candidates(output: ir.Value, outputs: Sequence[ir.Value]) -> bool:
-    """Return whether *output* is [N, B, 1] beside boxes [N, B, 4]: a score for each candidate of a detector."""
-    shapes = [list(y.shape) for y in outputs if y.shape is not None and len(y.shape) == 3]
-    own = list(output.shape or ())
-    return len(own) == 3 and own[2] == 1 and any(shape[1:] == [own[1], 4] for shape in shapes)
-
-
-def of_pictures(output: ir.Value, graph: ir.Graph) -> bool:
-    """Return whether the first axis of *output* may be the batch: not if its fixed length is that of no input."""
-    first = output.shape[0] if output.shape is not None and len(output.shape) > 1 else 1
-    lengths = [x.shape[0] for x in graph.inputs if x.shape is not None and len(x.shape)]
-    return not isinstance(first, int) or first == 1 or any(not isinstance(n, int) or n == first for n in lengths)
-
-
-def _before_head(output: ir.Value) -> tuple[ir.Value, str | None]:
-    """Walk back from *output* to the input of its softmax or sigmoid, if it has one."""
-    value: ir.Value | None = output
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type in HEADS:
-            return node.inputs[0] or output, HEADS[node.op_type]
-        if node.op_type not in _TRANSPARENT:
-            break
-        value = node.inputs[0]
-    return output, None
+def _place(graph: ir.Graph) -> ScoresAt:
+    """Return the place of the scores by the graph alone; TargetError where it shows none."""
+    inputs = list(graph.inputs)
+    image = next((x for x in inputs if picture_layout(x) is not None), inputs[0] if inputs else None)
+    found = [] if image is None else vectors(Evidence(graph, image, ClassNames()))
+    best = next((one for one in found if one.role == SCORES), found[0] if found else None)
+    if best is None:
+        shapes = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
+        raise TargetError(
+            f"no output of the model is a vector of class scores: {shapes}; name what to explain (docs/targets.md)"
+        )
+    return ScoresAt.of(best)
 
 
 def _before_rounding(output: ir.Value, op: Emitter | None) -> ir.Value:
@@ -162,11 +177,11 @@ def _before_rounding(output: ir.Value, op: Emitter | None) -> ir.Value:
         real = node.inputs[0]
         if (node.domain, node.op_type) in COMPOSITIONS and node.op_type not in HEADS:
             real = _composed(node, op)
-        elif node.op_type not in _TRANSPARENT:
+        elif node.op_type not in TRANSPARENT:
             break
         rounded = node.op_type == "QuantizeLinear" or (node.domain, node.op_type) in COMPOSITIONS
         if rounded:
-            return real if real is not None and _classes(real) == _classes(output) else output
+            return real if real is not None and width(real) == width(output) else output
         value = real
     return output
 
@@ -189,12 +204,18 @@ def integer_units(x: ir.Value) -> Units | None:
 
 
 def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
-    """Return one image's *values* of the output as real numbers, float64 [K]; None for integers of unknown scale."""
+    """Return one image's *values* of the output as real numbers, float64 [K]; None for integers of unknown scale.
+
+    For one number of two classes they are both probabilities, or both scores.
+    """
     known = scores.output_units.known if scores.output_units is not None else None
     if np.issubdtype(values.dtype, np.integer) and known is None:
         return None
     scale, zero = known or (1.0, 0)
     real: np.ndarray = (values.reshape(-1).astype(np.float64) - zero) * scale
+    if scores.pair and len(real) == 1:
+        rest = 1 - real if scores.head == "sigmoid" else -real
+        return np.concatenate([rest, real])
     return real
 
 
@@ -239,11 +260,24 @@ def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.n
     """Return the probabilities, float64 [K], in one image's *values* of the output.
 
     They are the values themselves where the graph ends in softmax or sigmoid; else the softmax of the scores, or their
-    sigmoid if classes do not exclude each other. None for integers of unknown scale.
+    sigmoid if classes do not exclude each other. None for integers of unknown scale, and for numbers above 1.
     """
     real = real_scores(scores, values)
-    exclusive = are_exclusive(scores.head, multi_label)
-    return None if real is None else to_probabilities(real, scores.head, exclusive=exclusive)
+    if real is None:
+        return None
+    exclusive = are_exclusive(scores.head, multi_label) and not scores.pair
+    found = to_probabilities(real, scores.head, exclusive=exclusive)
+    return None if is_no_probability(found.max(initial=0)) else found.clip(0, 1)
+
+
+def is_no_probability(value: float) -> bool:
+    """Return whether *value* is above 1, by more than rounding explains."""
+    return value > 1 + ROUNDING
+
+
+def shown_probability(value: float) -> str:
+    """Return *value* as a percentage; a number above 1 as a score."""
+    return f"score {value:.4g}" if is_no_probability(value) else f"{min(value, 1.0):.0%}"
 
 
 def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, multi_label: bool) -> float | None:

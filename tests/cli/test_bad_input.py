@@ -301,7 +301,13 @@ def test_output_that_is_a_sequence_of_maps(onnxcam: Run, tmp_path: Path, picture
     maps = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, number))
     proto.graph.output[0].CopyFrom(onnx.helper.make_value_info("q", maps))
     saved(tmp_path / "m.onnx", proto)
-    says = ["output 'q' of 'm.onnx' is a sequence of maps (node 'zip', ZipMap)", "input 'y' the output in its place"]
+    ran = onnxcam("explain", "m.onnx", picture, "-p", "unit,resize=8x8", "-o", "out")
+    assert ran.code == 0, ran.err
+    proto.graph.node[-1].op_type = "Zip"
+    proto.graph.node[-1].domain = "my.ops"
+    proto.opset_import.add(domain="my.ops", version=1)
+    saved(tmp_path / "m.onnx", proto)
+    says = ["output 'q' of 'm.onnx' is a sequence of maps (node 'zip', Zip)", "input 'y' the output in its place"]
     refused(onnxcam, tmp_path, "explain", "m.onnx", picture, says=says)
 
 

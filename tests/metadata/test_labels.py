@@ -47,7 +47,7 @@ def test_an_explicit_count_must_fit(tmp_path: Path) -> None:
         labels.resolve(["cat"], 1000)
 
 
-@pytest.mark.parametrize("content", ["{", "7", '{"1": "dog"}', '{"0": 1}', "[[]]", "[" * 100000])
+@pytest.mark.parametrize("content", ["{", "7", '{"1": "dog"}', '{"0": 1.5}', "[[]]", "[" * 100000])
 def test_json_without_labels(tmp_path: Path, content: str) -> None:
     path = write(tmp_path / "names.json", content)
     with pytest.raises(TargetError, match=r"names.json: no labels in it; JSON labels are"):

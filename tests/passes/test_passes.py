@@ -30,6 +30,33 @@ def test_weights_that_are_listed_as_inputs_are_constants() -> None:
     np.testing.assert_array_equal(run(twin, {"x": HAND_X})["logits"], [[0.5, 4.5]])
 
 
+READER = """
+<ir_version: 7, opset_import: ["" : 12]>
+reader (float[N, 4, 6] x) => (float[N, T, 5] y)
+<int64[1] zero = {0}, int64[1] one = {1}, int64[2] rest = {4, -1}> {
+    shape = Shape(x)
+    n = Slice(shape, zero, one, zero)
+    to = Concat<axis = 0>(n, rest)
+    s = Reshape(x, to)
+    l = MatMul(s, w)
+    y = KIND<axis = AXIS>(l)
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize(("axis", "restored"), [(2, True), (1, False)])
+def test_a_softmax_of_unknown_rank_is_restored_along_the_last_axis(kind: str, axis: int, restored: bool) -> None:
+    model = onnx.parser.parse_model(READER.replace("KIND", kind).replace("AXIS", str(axis)))
+    w = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    twin = raised(model)
+    assert (twin.graph.node[-1].op_type == kind) is restored
+    assert twin.graph.node[-1].output == ["y"]
+    x = np.random.default_rng(1).standard_normal((2, 4, 6)).astype(np.float32)
+    np.testing.assert_allclose(run(twin, {"x": x})["y"], run(model, {"x": x})["y"], rtol=1e-5)
+
+
 def test_open_dimensions_of_minus_one() -> None:
     model = hand_model()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1

@@ -52,6 +52,10 @@ SPELT: list[tuple[Any, TargetKind]] = [
     ("tabby", Class("tabby")),
     ("unknown", Class("unknown")),
     ("9" * 30, Class("9" * 30)),
+    ("#281", Class(281)),
+    ("#1-#2", Contrast(1, 2)),
+    ("not #1", Against(1)),
+    ("class=#3", ClassRegion(3)),
     ("281-285", Contrast(281, 285)),
     ("top-281", Contrast("top", 281)),
     ("tabby-t-shirt", Contrast("tabby", "t-shirt")),
@@ -84,6 +88,22 @@ SPELT: list[tuple[Any, TargetKind]] = [
     ("step=2", Word(None, None, 2)),
     ("patch=10,20,90,80", Patch((10, 20, 90, 80))),
 ]
+
+
+@pytest.mark.parametrize(
+    ("words", "target"),
+    [
+        ("90", Class("90")),
+        ("#0", Class(0)),
+        ("1", Class(1)),
+        ("not 90", Against("90")),
+        ("180-1", Contrast("180", 1)),
+        ("class=90", ClassRegion("90")),
+        ("detection=0 class=#2", Detection(0, 2)),
+    ],
+)
+def test_names_that_are_numbers_win_over_indices(words: str, target: TargetKind) -> None:
+    assert parse(words, ["0", "90", "180"]) == target
 
 
 @pytest.mark.parametrize(("words", "target"), SPELT, ids=[str(words) for words, _ in SPELT])

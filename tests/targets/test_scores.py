@@ -92,7 +92,8 @@ def test_a_fixed_batch_of_two_is_filled() -> None:
 
 def resolve(target: object, labels: list[str] | None) -> int:
     task = Classes(find_scores(load(hand_model()).graph), labels)
-    return int(task.goal(parse(target, labels)).feed)  # type: ignore[arg-type]
+    found = task.goal(parse(target, labels)).feed  # type: ignore[arg-type]
+    return int(found if found.ndim == 0 else np.argmin(found))
 
 
 def test_targets_as_data() -> None:
@@ -101,6 +102,25 @@ def test_targets_as_data() -> None:
     assert resolve("top", names) == TOP
     assert resolve(1, None) == resolve("1", None) == resolve("Sports Car", names) == 1
     assert resolve("tabby cat", names) == 0
+
+
+@pytest.mark.parametrize(
+    "labels", [["90", "0"], ["1", "0"], ["top", "bottom"], ["cat", "cat"], ["", " "], ["cat", "dog"]]
+)
+def test_the_words_of_a_class_mean_it_again(labels: list[str]) -> None:
+    task = Classes(find_scores(load(hand_model()).graph), labels)
+    for index in range(2):
+        assert resolve(task.words(index), labels) == index
+        assert resolve(f"not {task.words(index)}", labels) is not None
+
+
+def test_names_that_are_numbers() -> None:
+    assert resolve("90", ["0", "90"]) == 1
+    assert resolve("1", ["1", "0"]) == 0
+    assert resolve("#1", ["1", "0"]) == 1
+    assert resolve(1, ["1", "0"]) == 1
+    found = Explainer(hand_model(), preprocess=lambda image: HAND_X, labels=["1", "0"])(np.zeros((2, 2, 3), np.uint8))
+    assert found.words == found.label
 
 
 @pytest.mark.parametrize(

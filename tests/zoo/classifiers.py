@@ -1,42 +1,303 @@
-"""Conventions of classifiers."""
+"""Conventions of classifiers and of vectors that are none."""
 
 from __future__ import annotations
 
-import onnx
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import onnx
+import pytest
+from onnx import helper
+
+from onnxcam import Explainer, Explanation
 from tests.zoo.convention import Convention
+from tests.zoo.trunk import BRIGHT, INPUT, vector
 
 __all__ = ["CONVENTIONS"]
 
+Check = Callable[[Explainer, Explanation], None]
+NAMES = ["paper", "glass", "metal", "wood", "lamp", "cloth"]
 
-def torch_logits() -> onnx.ModelProto:
-    """Return a network whose class 1 is "bright somewhere", as torchvision's classifiers are exported."""
-    return onnx.parser.parse_model(
-        """
-        <ir_version: 8, opset_import: ["": 18], producer_name: "pytorch">
-        main_graph (float[N, 3, 64, 64] input) => (float[N, 2] output)
-        <float[2, 2] f = {-1.0, 0.0, 1.0, 0.0}, float[2] b = {0.0, 0.0}> {
-            mean = ReduceMean<keepdims = 1>(input)
-            r = Sub(input, mean)
-            k = Constant<value = float[2, 3, 1, 1] {0.3, 0.3, 0.3, -0.3, -0.3, -0.3}> ()
-            c = Conv<strides = [1, 1]>(r, k)
-            a = Relu(c)
-            p = AveragePool<kernel_shape = [4, 4], strides = [4, 4]>(a)
-            g = GlobalAveragePool(p)
-            v = Flatten(g)
-            output = Gemm<transB = 1>(v, f, b)
-        }
-        """
+
+def is_class(index: int, probability: Callable[[float], bool] | None = None, label: str | None = None) -> Check:
+    """Return a test that the default target is class *index*, with its label and a *probability* in 0 to 1."""
+
+    def check(explainer: Explainer, found: Explanation) -> None:
+        assert found.target == index
+        assert found.label == label
+        assert found.probability is not None
+        assert 0 <= found.probability <= 1
+        assert probability is None or probability(found.probability), found.probability
+
+    return check
+
+
+def is_softmax(output: str) -> Check:
+    """Return a test that the probability is the largest number of *output*, not a function of it."""
+
+    def check(explainer: Explainer, found: Explanation) -> None:
+        is_class(BRIGHT)(explainer, found)
+        assert found.probability == pytest.approx(float(found.outputs[output].max()), abs=1e-5)
+
+    return check
+
+
+def is_no_class(explainer: Explainer, found: Explanation) -> None:
+    """Test that nothing is called a class or a probability."""
+    assert found.target is None
+    assert found.probability is None
+    assert "no class" in found.note
+
+
+def zipmap() -> onnx.ModelProto:
+    """Return a classifier whose scores are a dictionary and whose class is a string."""
+    model = vector(
+        "s = Softmax(z)",
+        "float[N, 6] s",
+        producer="CustomVision",
+        image="float[1, 3, 64, 64] data",
+        imports='"": 18, "ai.onnx.ml": 3',
     )
+    names = onnx.helper.make_tensor("names", onnx.TensorProto.STRING, [6], [name.encode() for name in NAMES])
+    graph = model.graph
+    graph.initializer.append(names)
+    graph.node.extend(
+        [
+            helper.make_node("ArgMax", ["s"], ["best"], axis=1, keepdims=0),
+            helper.make_node("ArrayFeatureExtractor", ["names", "best"], ["classLabel"], domain="ai.onnx.ml"),
+            helper.make_node("ZipMap", ["s"], ["loss"], domain="ai.onnx.ml", classlabels_strings=NAMES),
+        ]
+    )
+    del graph.output[:]
+    of = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(onnx.TensorProto.STRING, helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, []))
+    )
+    graph.output.extend(
+        [
+            helper.make_tensor_value_info("classLabel", onnx.TensorProto.STRING, [1, 1]),
+            helper.make_value_info("loss", of),
+        ]
+    )
+    return model
+
+
+def _row(
+    name: str,
+    producer: str,
+    users: str,
+    signature: str,
+    tail: str,
+    outputs: str,
+    check: Check,
+    *,
+    task: str = "a classifier",
+    parts: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    image: str = INPUT,
+) -> Convention:
+    make = partial(vector, tail, outputs, image=image, metadata=metadata, producer=producer.split()[0])
+    return Convention(name, producer, users, signature, make, task, parts or {}, files or {}, check=check)
 
 
 CONVENTIONS = [
-    Convention(
+    _row(
         "torchvision",
         "torch.onnx.export",
         "classifiers of torchvision, timm",
         "output [N, classes], logits",
-        torch_logits,
+        "output = Identity(z)",
+        "float[N, 6] output",
+        is_class(BRIGHT),
+    ),
+    _row(
+        "keras-predictions",
+        "tf2onnx",
+        "keras.applications",
+        "predictions [N, classes], softmax; input NHWC",
+        "predictions = Softmax(z)",
+        "float[N, 6] predictions",
+        is_softmax("predictions"),
+        image="float[N, 64, 64, 3] input",
+    ),
+    _row(
+        "zoo-four-axes",
+        "onnx-caffe2",
+        "SqueezeNet of the ONNX model zoo",
+        "softmaxout_1 [N, classes, 1, 1], softmax behind a reshape",
+        "w = Reshape(z, whole) softmaxout_1 = Softmax<axis = 1>(w)",
+        "float[N, 6, 1, 1] softmaxout_1",
+        is_softmax("softmaxout_1"),
+    ),
+    _row(
+        "huggingface-image-classification",
+        "optimum",
+        "ViTForImageClassification and kin",
+        "logits [N, labels]; config.json with id2label",
+        "logits = Identity(z)",
+        "float[N, 6] logits",
+        is_class(BRIGHT, label="lamp"),
+        files={"config.json": json.dumps({"id2label": dict(enumerate(NAMES))})},
+        image=INPUT.replace("input", "pixel_values"),
+        parts={"scores": "'logits'"},
+    ),
+    _row(
+        "ultralytics-cls",
+        "Ultralytics 8",
+        "YOLOv8-cls, YOLO11-cls",
+        "output0 [N, names], softmax; metadata task=classify, names",
+        "output0 = Softmax(z)",
+        "float[N, 6] output0",
+        is_class(BRIGHT, label="lamp"),
+        metadata={"task": "classify", "names": str(dict(enumerate(NAMES))), "imgsz": "[64, 64]"},
+        image=INPUT.replace("input", "images"),
+    ),
+    _row(
+        "topk",
+        "PyTorch, in forward()",
+        "classifiers for phones and edge devices",
+        "scores [N, 5], indices [N, 5]: TopK of softmax",
+        "prob = Softmax(z) scores, indices = TopK(prob, five)",
+        "float[N, 5] scores, int64[N, 5] indices",
+        is_softmax("scores"),
+        parts={"scores": "'prob', 6 probabilities, behind 'scores' and 'indices'"},
+    ),
+    _row(
+        "argmax",
+        "PyTorch, in forward()",
+        "classifiers for NPUs",
+        "label [N]: ArgMax of the logits",
+        "label = ArgMax<axis = 1, keepdims = 0>(z)",
+        "int64[N] label",
+        is_class(BRIGHT),
+        parts={"scores": "'z'"},
+    ),
+    _row(
+        "max-and-argmax",
+        "tf2onnx",
+        "classifiers of signature `serving_default`",
+        "confidence [N], class_id [N]",
+        "s = Softmax(z) confidence = ReduceMax<keepdims = 0>(s, axis) class_id = ArgMax<axis = 1, keepdims = 0>(s)",
+        "float[N] confidence, int64[N] class_id",
+        is_softmax("confidence"),
+    ),
+    _row(
+        "exp-over-sum",
+        "CNTK 2",
+        "networks with a softmax of their own",
+        "output [N, classes]: exp / Σ exp",
+        "m = ReduceMax(z, axis) d = Sub(z, m) e = Exp(d) s = ReduceSum(e, axis) output = Div(e, s)",
+        "float[N, 6] output",
+        is_softmax("output"),
+    ),
+    _row(
+        "softmax-twice",
+        "PyTorch, in forward()",
+        "a softmax added to a model that has one",
+        "output [N, classes]",
+        "s = Softmax(z) output = Softmax(s)",
+        "float[N, 6] output",
+        is_softmax("output"),
+    ),
+    _row(
+        "ensemble",
+        "PyTorch, in forward()",
+        "the mean of two networks",
+        "output [N, classes]: (softmax + softmax) / 2",
+        "s = Softmax(z) n = Add(z, b) m = Softmax(n) y = Add(s, m) output = Mul(y, half)",
+        "float[N, 6] output",
+        is_softmax("output"),
+        parts={"scores": "6 probabilities"},
+    ),
+    _row(
+        "complement",
+        "ML.NET",
+        "binary classifiers with two columns",
+        "output [N, 2]: [1 − p, p] of a sigmoid p",
+        "w = Gemm<transB = 1>(v, g) q = Sigmoid(w) n = Sub(one, q) output = Concat<axis = 1>(n, q)",
+        "float[N, 2] output",
+        is_class(1, lambda p: p >= 0.5),
+    ),
+    _row(
+        "one-sigmoid-two-names",
+        "tf2onnx",
+        "binary classifiers of Keras: Dense(1, sigmoid)",
+        "dense_1 [N, 1]; two class names",
+        "w = Gemm<transB = 1>(v, g) dense_1 = Sigmoid(w)",
+        "float[N, 1] dense_1",
+        is_class(1, lambda p: p >= 0.5, "lit"),
+        files={"config.json": json.dumps({"id2label": {"0": "dark", "1": "lit"}})},
+        image="float[N, 64, 64, 3] input",
+    ),
+    _row(
+        "log-softmax",
+        "torch.onnx.export",
+        "examples of PyTorch (MNIST)",
+        "output [N, classes], log softmax",
+        "output = LogSoftmax(z)",
+        "float[N, 6] output",
+        is_class(BRIGHT, lambda p: p > 1 / 6),
+    ),
+    _row(
+        "tagger",
+        "tf2onnx",
+        "multi-label taggers (WD14, Danbooru)",
+        "predictions_sigmoid [N, tags]; input NHWC",
+        "predictions_sigmoid = Sigmoid(z)",
+        "float[N, 6] predictions_sigmoid",
+        is_softmax("predictions_sigmoid"),
+        image="float[N, 64, 64, 3] input",
+    ),
+    _row(
+        "logits-and-features",
+        "torch.onnx.export",
+        "classifiers that also put out their features",
+        "features [N, D], logits [N, classes]",
+        "features = Identity(v) logits = Identity(z)",
+        "float[N, 2] features, float[N, 6] logits",
+        is_class(BRIGHT),
+        parts={"scores": "'logits', 6 scores; not 'features'"},
+    ),
+    _row(
+        "box-beside-softmax",
+        "caffe2onnx",
+        "MTCNN's R-Net and O-Net",
+        "conv5-2 [N, 4], prob1 [N, 2]",
+        "o = Concat<axis = 1>(v, v) box = Identity(o) n = Gather<axis = 1>(z, twice) prob1 = Softmax(n)",
+        "float[N, 4] box, float[N, 2] prob1",
+        is_class(1),
+        parts={"scores": "'prob1'"},
+    ),
+    _row(
+        "age",
+        "torch.onnx.export",
+        "age of a face",
+        "age [N, 1], years",
+        "age = Gemm<transB = 1>(v, g)",
+        "float[N, 1] age",
+        is_no_class,
+        task="a regression",
+        parts={"numbers": "'age', 1"},
+    ),
+    _row(
+        "one-number",
+        "torch.onnx.export",
+        "image quality, steering angle",
+        "output [N, 1] without a sigmoid",
+        "output = Gemm<transB = 1>(v, g)",
+        "float[N, 1] output",
+        is_no_class,
+        task="a regression",
+    ),
+    Convention(
+        "custom-vision",
+        "Azure Custom Vision",
+        "its ONNX exports",
+        "classLabel (strings), loss (a sequence of maps)",
+        zipmap,
         "a classifier",
-    )
+        {"scores": "'s', 6 probabilities"},
+        check=is_class(BRIGHT, label="lamp"),
+    ),
 ]
