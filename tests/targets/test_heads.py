@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.detection_decoders import ScoresAndBoxes, Yolo
+from onnxcam.targets.detectors.pairs import ScoresAndBoxes
+from onnxcam.targets.detectors.yolo import Columns, Yolo
 from tests.targets.detectors import (
     NAMES,
     SIZE,
@@ -75,15 +77,22 @@ def test_scores_of_candidates_are_no_classes() -> None:
         Opened(outputs_only(*NOT_DETECTORS["heads at three strides"])).goal(None, X)
 
 
+def columns(width: int, objectness: bool) -> Columns:
+    """Return boxes, objectness and scores in a table of *width*."""
+    first = 5 if objectness else 4
+    return Columns(slice(0, 4), 4 if objectness else None, slice(first, width))
+
+
+CONVENTIONS = {Yolo: "boxes", ScoresAndBoxes: "convention"}
 RULES: dict[str, tuple[list[str], dict[str, Any], Any]] = {
-    "three boxes a cell have objectness": (["float[1, 252, 9] y"], {}, Yolo("y", False, True)),
-    "COCO without": (["float[1, 84, 340] y"], {"size": 128}, Yolo("y", True, False)),
-    "COCO with": (["float[1, 340, 85] y"], {"size": 128}, Yolo("y", False, True)),
-    "candidates last": (["float[1, 9, 84] y"], {}, Yolo("y", True, False)),
-    "candidates in the middle": (["float[1, 84, 9] y"], {}, Yolo("y", False, True)),
-    "names decide": (["float[1, 84, 7] y"], {"labels": NAMES}, Yolo("y", False, False, 3)),
-    "names decide, objectness": (["float[1, 8, 84] y"], {"labels": NAMES}, Yolo("y", True, True, 3)),
-    "names and an odd count": (["float[1, 50, 7] y"], {"labels": NAMES}, Yolo("y", False, False, 3)),
+    "three boxes a cell have objectness": (["float[1, 252, 9] y"], {}, Yolo("y", False, columns(9, True))),
+    "COCO without": (["float[1, 84, 340] y"], {"size": 128}, Yolo("y", True, columns(84, False))),
+    "COCO with": (["float[1, 340, 85] y"], {"size": 128}, Yolo("y", False, columns(85, True))),
+    "candidates last": (["float[1, 9, 84] y"], {}, Yolo("y", True, columns(9, False))),
+    "candidates in the middle": (["float[1, 84, 9] y"], {}, Yolo("y", False, columns(9, True))),
+    "names decide": (["float[1, 84, 7] y"], {"labels": NAMES}, Yolo("y", False, columns(7, False))),
+    "names decide, objectness": (["float[1, 8, 84] y"], {"labels": NAMES}, Yolo("y", True, columns(8, True))),
+    "names and an odd count": (["float[1, 50, 7] y"], {"labels": NAMES}, Yolo("y", False, columns(7, False))),
     "boxes by their name": (
         ["float[1, 20, 4] scores", "float[1, 20, 4] boxes"],
         {},
@@ -92,7 +101,7 @@ RULES: dict[str, tuple[list[str], dict[str, Any], Any]] = {
     "scores by their name": (
         ["float[1, 20, 32] hidden", "float[1, 20, 6] logits", "float[1, 20, 4] pred_boxes"],
         {},
-        ScoresAndBoxes("logits", "pred_boxes", centred=True),
+        ScoresAndBoxes("logits", "pred_boxes", background_last=True),
     ),
     "nameless": (["float[1, 20, 4] a", "float[1, 20, 6] b"], {}, ScoresAndBoxes("b", "a")),
     "a class more than names": (
@@ -109,7 +118,7 @@ def test_every_rule(name: str) -> None:
     model = outputs_only(*outputs, sigmoid=True, size=settings.get("size", SIZE))
     task = Opened(model, labels=settings.get("labels")).network.task
     assert isinstance(task, Detections)
-    assert task.decoder == head
+    assert replace(task.decoder, **{name: vars(head)[name] for name in ("source", CONVENTIONS[type(head)])}) == head
 
 
 def test_a_file_that_says_so_needs_no_sigmoid() -> None:
@@ -120,12 +129,13 @@ def test_a_file_that_says_so_needs_no_sigmoid() -> None:
     onnx.helper.set_model_props(model, {"onnxcam": json.dumps({"schema": 1, "task": "detection"})})
     task = Opened(model).network.task
     assert isinstance(task, Detections)
-    assert task.decoder == Yolo("y", True, False)
+    assert isinstance(task.decoder, Yolo)
+    assert task.decoder.columns == columns(7, False)
 
 
 def read(pair: ScoresAndBoxes, scores: Array, boxes: Array) -> tuple[Array, Array]:
     found = pair.read([scores[None], boxes[None]], (SIZE, SIZE))
-    return found.scores, found.weights(0, 0)
+    return found.scores, found.aim(0, 0)[1]
 
 
 FAR = np.tile(np.array([[0.1, 0.1, 0.4, 0.4]]), (6, 1))
