@@ -40,6 +40,10 @@ _NO_BOX = (
     "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "
     "boxes_output (--boxes) names another convention of boxes, such as {!r}"
 )
+_CELL = (
+    "the box of this detection was decoded from offsets to {}, which is no box in the picture: the cell of the "
+    "detection is shown instead"
+)
 
 Found: TypeAlias = "tuple[int, int]"
 """A candidate and its class."""
@@ -115,24 +119,29 @@ class Detections(Task):
         aim, weights = seen.aim(candidate, category)
         corners, label = seen.corners[candidate], self._label(category)
         visible = bool(are_visible(corners[None], look.size)[0])
-        box = look.to_picture([*corners]) if visible else None
+        cell = None if seen.cells is None else seen.cells[candidate]
+        place = corners if visible else cell
+        box = None if place is None or not np.isfinite(corners).all() else look.to_picture([*place])
         name = quoted(label or category)
         return Goal(
             aim,
             weights.astype(np.float32),
-            f"box={rectangle(box)} class={name}" if box else f"detection={_rank(seen, found)} class={name}",
+            f"box={rectangle(look.to_picture([*corners]))} class={name}"
+            if visible
+            else f"detection={_rank(seen, found)} class={name}",
             category,
             label,
             float(seen.scores[candidate, category]),
             box=box,
-            region=_inside(corners, look.size) if visible else None,
-            warnings=() if visible else (self._why_no_box(corners, look),),
+            region=None if place is None else _inside(place, look.size),
+            warnings=() if visible else (self._why_no_box(corners, cell, look),),
         )
 
-    def _why_no_box(self, corners: Array, look: Look) -> str:
+    def _why_no_box(self, corners: Array, cell: Array | None, look: Look) -> str:
         if not np.isfinite(corners).all():
             return _NO_PLACES
-        return _NO_BOX.format(rectangle(look.to_picture([*corners])), f"{self.decoder.tensors[-1]}:xyxy")
+        box = rectangle(look.to_picture([*corners]))
+        return _NO_BOX.format(box, f"{self.decoder.tensors[-1]}:xyxy") if cell is None else _CELL.format(box)
 
     def ranked(self, look: Look) -> list[TargetKind]:
         """Return a target for each detection, the best first."""

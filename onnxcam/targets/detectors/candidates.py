@@ -26,6 +26,7 @@ class Candidates:
     scores: Array  # [B, C], probabilities
     aim: Aimer
     complete: bool = True  # the columns are all classes of the model
+    cells: Array | None = None  # [B, 4], the corners of the cell of each candidate, where they are on a grid
 
 
 class Decoder(Protocol):

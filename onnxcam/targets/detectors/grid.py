@@ -128,6 +128,14 @@ class GridConvention:
             return nowhere(len(values))
         return GRID_FORMS[self.form][1](values.astype(np.float64), cells(levels, size))
 
+    def cells(self, count: int, size: tuple[int, ...]) -> Array | None:
+        """Return the corners [B, 4] of the cells of *count* candidates, in pixels; None where the grids do not fit."""
+        levels = plan(count, size) if self.levels is None else self.levels
+        if levels is None or _count(levels, size) != count:
+            return None
+        cell = cells(levels, size)
+        return np.concatenate([cell[:, :2], cell[:, :2] + 1], axis=1) * cell[:, 2:]
+
     def part(self, output: str) -> Part:
         """Return the part of the reading for boxes in *output*."""
         return Part("boxes", f"{output!r}, {GRID_FORMS[self.form][0]}", self.source)

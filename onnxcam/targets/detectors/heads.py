@@ -118,7 +118,9 @@ class Heads:
             return parts[level].aim(candidate - (ends[level - 1] if level else 0), category)
 
         corners = np.concatenate([part.corners for part in parts])
-        return Candidates(corners, np.concatenate([part.scores for part in parts]), aim)
+        cells = [part.cells for part in parts if part.cells is not None]
+        scores = np.concatenate([part.scores for part in parts])
+        return Candidates(corners, scores, aim, cells=np.concatenate(cells) if len(cells) == len(parts) else None)
 
     def _of(self, head: Head, given: dict[str, Array], size: tuple[int, ...]) -> Candidates:
         raw, places = _values(head.scores, given, head.anchors)
@@ -138,7 +140,8 @@ class Heads:
             return _aim(head.scores), weights.reshape(shape)
 
         probable = found if sure is None else found * sure ** self.power[1]
-        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim)
+        cells = GridConvention("", ((head.stride, head.anchors),)).cells(len(scores), size)
+        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, cells=cells)
 
     def _corners(self, head: Head, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
         if self.form is None or len(boxes) != count:

@@ -98,7 +98,8 @@ class Yolo:
         corners = self.boxes.corners(rows[:, columns.boxes], size)
         if columns.angle is not None:
             corners = _hull(corners, rows[:, columns.angle])
-        return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place))
+        cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
+        return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place), cells=cells)
 
     def _at(self, row: int, column: int) -> tuple[int, int]:
         return (column, row) if self.candidates_last else (row, column)
