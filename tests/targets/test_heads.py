@@ -11,6 +11,7 @@ import pytest
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
+from onnxcam.targets.detectors.heads import Heads
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
 from onnxcam.targets.detectors.yolo import Columns, Yolo
 from tests.targets.detectors import (
@@ -59,10 +60,13 @@ NOT_DETECTORS = {
     "tokens and classes": ["float[1, 17, 32] tokens", "float[1, 17, 6] more"],
     "a segmentation": ["float[1, 21, 64, 64] y"],
     "letters": ["float[1, 84, 5] y"],
-    "heads at three strides": [
-        *(f"float[1, {count}, 1] cls_{count}" for count in (64, 16, 4)),
-        *(f"float[1, {count}, 4] bbox_{count}" for count in (64, 16, 4)),
-    ],
+    "segmentations of three sizes": [f"float[1, 21, {size}, {size}] y{size}" for size in (64, 32, 16)],
+    "a pyramid of features": [f"float[1, 64, {size}, {size}] y{size}" for size in (16, 8, 4)],
+    "a pyramid of tokens": [f"float[1, {count}, 32] y{count}" for count in (64, 16, 4)],
+    "heat maps and offsets of points": ["float[1, 17, 16, 16] heat", "float[1, 34, 16, 16] offsets"],
+    "depths of three sizes": [f"float[1, 1, {size}, {size}] y{size}" for size in (64, 32, 16)],
+    "landmarks": ["float[1, 1404] points", "float[1, 1] presence"],
+    "detections of one class of pictures": ["float[1, 6] y"],
 }
 
 
@@ -72,9 +76,25 @@ def test_what_is_no_detector(name: str) -> None:
 
 
 def test_scores_of_candidates_are_no_classes() -> None:
-    """A detector with a head for each stride is not understood, and says so."""
+    """Scores without boxes for each stride are not understood."""
     with pytest.raises(TargetError, match=r"no output of the model is a vector of class scores: 'cls_64' \[1,64,1\]"):
-        Opened(outputs_only(*NOT_DETECTORS["heads at three strides"])).goal(None, X)
+        Opened(outputs_only(*(f"float[1, {count}, 1] cls_{count}" for count in (64, 16, 4)))).goal(None, X)
+
+
+def test_heads_at_three_strides() -> None:
+    outputs = [
+        f"float[1, {count}, {width}] {name}_{count}"
+        for name, width in (("cls", 1), ("bbox", 4))
+        for count in (64, 16, 4)
+    ]
+    task = Opened(outputs_only(*outputs)).network.task
+    assert isinstance(task, Detections)
+    assert isinstance(task.decoder, Heads)
+    assert [(head.stride, head.anchors, head.scores.output) for head in task.decoder.heads] == [
+        (8, 1, "cls_64"),
+        (16, 1, "cls_16"),
+        (32, 1, "cls_4"),
+    ]
 
 
 def columns(width: int, objectness: bool) -> Columns:
