@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.detectors.heads import Heads
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
@@ -18,7 +17,6 @@ from tests.targets.detectors import (
     NAMES,
     SIZE,
     Array,
-    X,
 )
 from tests.targets.opened import Opened
 
@@ -73,12 +71,6 @@ NOT_DETECTORS = {
 @pytest.mark.parametrize("name", NOT_DETECTORS)
 def test_what_is_no_detector(name: str) -> None:
     assert not isinstance(Opened(outputs_only(*NOT_DETECTORS[name])).network.task, Detections)
-
-
-def test_scores_of_candidates_are_no_classes() -> None:
-    """Scores without boxes for each stride are not understood."""
-    with pytest.raises(TargetError, match=r"no output of the model is a vector of class scores: 'cls_64' \[1,64,1\]"):
-        Opened(outputs_only(*(f"float[1, {count}, 1] cls_{count}" for count in (64, 16, 4)))).goal(None, X)
 
 
 def test_heads_at_three_strides() -> None:

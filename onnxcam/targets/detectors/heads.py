@@ -222,18 +222,11 @@ def _as_grid(y: ir.Value, shape: Sequence[Length], clues: Clues) -> _Grid | None
             count = anchors * -(-height // stride) * -(-width // stride)
             for channel in (1, 0):
                 columns = bare[channel]
-                if columns is None or bare[1 - channel] != count or not _apart(y, stride):
+                if columns is None or bare[1 - channel] != count:
                     continue
                 if columns < count or (channel == 1 and count >= 4):
                     return _Grid(y, stride, anchors, channel, columns, batched)
     return None
-
-
-def _apart(y: ir.Value, stride: int) -> bool:
-    """Return whether a number in the name of *y*, if it is a stride, is this one."""
-    digits = "".join(letter if letter.isdigit() else " " for letter in name(y)).split()
-    said = [int(number) for number in digits if int(number) in _STRIDES]
-    return not said or stride in said or len(digits) != 1
 
 
 def _whole(grids: Sequence[_Grid], clues: Clues) -> Decoder | None:
