@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from onnxcam.errors import TargetError
+from onnxcam.graph.io import all_tensors
 from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
@@ -22,6 +23,7 @@ from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
+from onnxcam.targets.scores import integer_units
 
 __all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "Detections", "Found", "detections"]
 
@@ -40,6 +42,12 @@ _NO_BOX = (
     "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "
     "boxes_output (--boxes) names another convention of boxes, such as {!r}"
 )
+_COARSE = 0.25
+"""Scores from 0 to 1 as integers of a larger scale are all 0 or 1."""
+_ROUNDED = (
+    "{!r} holds boxes and scores as integers of one scale, {:.3g}: the scores are rounded away. Quantise it again "
+    "with boxes from 0 to 1, or with an output for the boxes and another for the scores"
+)
 _CELL = (
     "the box of this detection was decoded from offsets to {}, which is no box in the picture: the cell of the "
     "detection is shown instead"
@@ -56,6 +64,8 @@ class Detections(Task):
     decoder: Decoder
     labels: Sequence[str] | None
     source: str = "shapes"
+    units: Mapping[str, tuple[float, int]] = field(default_factory=dict, hash=False)
+    """Scale and zero point of tensors of integers, by name."""
     name: str = "a detector"
     cards = ("detection",)
 
@@ -69,7 +79,7 @@ class Detections(Task):
         clues = Clues.of(evidence, layout, len(labels) if labels else None, known)
         decoder = find_decoder(clues)
         if decoder is not None:
-            yield cls(decoder, labels, clues.source)
+            yield cls(decoder, labels, clues.source, _units(evidence, decoder.tensors))
         elif clues.boxes is not None:
             raise TargetError(
                 f"no output holds scores for the boxes in {clues.boxes.name!r}; name it with scores_output (--scores)"
@@ -112,7 +122,17 @@ class Detections(Task):
         return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
 
     def _candidates(self, look: Look) -> Candidates:
-        return self.decoder.read(look.tensors(self.decoder.tensors), look.size)
+        names = self.decoder.tensors
+        return self.decoder.read(list(map(self._real, names, look.tensors(names))), look.size)
+
+    def _real(self, name: str, tensor: Array) -> Array:
+        """Return *tensor* as real numbers; TargetError where its scale leaves no score between 0 and 1."""
+        if name not in self.units:
+            return tensor
+        scale, zero = self.units[name]
+        if len(self.decoder.tensors) == 1 and scale > _COARSE:
+            raise TargetError(_ROUNDED.format(name, scale))
+        return (tensor.astype(np.float32) - zero) * scale
 
     def _goal(self, seen: Candidates, found: Found, look: Look) -> Goal:
         candidate, category = found
@@ -225,6 +245,14 @@ def _rank(seen: Candidates, found: Found) -> int:
     """Return the rank of a detection among those of its class."""
     same = detections(seen, found[1])
     return same.index(found) if found in same else 0
+
+
+def _units(evidence: Evidence, names: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Return scale and zero point of those of the tensors *names* that are integers of a known scale."""
+    tensors = all_tensors(evidence.graph)
+    found = {name: integer_units(tensors[name]) for name in names if name in tensors}
+    known = {name: one.known for name, one in found.items() if one is not None}
+    return {name: one for name, one in known.items() if one is not None}
 
 
 def _of_class(scores: Array, category: int | None) -> Array:

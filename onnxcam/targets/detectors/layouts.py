@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from onnxcam.targets.detectors.candidates import Decoder
 from onnxcam.targets.detectors.clues import Clues
-from onnxcam.targets.detectors.heads import heads
+from onnxcam.targets.detectors.head_layouts import heads
 from onnxcam.targets.detectors.pairs import pair
 from onnxcam.targets.detectors.suppressed import kept, suppression
 from onnxcam.targets.detectors.tables import table

@@ -75,7 +75,8 @@ class ScoresAndBoxes:
             return {index[: tensors[0].ndim - 1]: 1.0}
 
         corners = self.convention.corners(boxes.reshape(-1, boxes.shape[-1])[:, :4], size)
-        return Candidates(corners, scores[:, columns], aimer(self.aim, tensors[0][0].shape, place))
+        cells = self.convention.cells(len(corners), size) if isinstance(self.convention, GridConvention) else None
+        return Candidates(corners, scores[:, columns], aimer(self.aim, tensors[0][0].shape, place), cells=cells)
 
 
 def _no_object(scores: Array, places: Sequence[int], certain: bool) -> int | None:

@@ -100,7 +100,9 @@ def kept(clues: Clues) -> Decoder | None:
                 scores, classes = found
                 source = "names" if named([scores], "score", "conf") else "shapes"
                 convention = _put_out(boxes, batch == 0 and clues.suppresses, clues)
-                return Suppressed(name(boxes), name(scores), name(classes), convention, batch, source)
+                return Suppressed(
+                    name(boxes), name(scores), None if classes is None else name(classes), convention, batch, source
+                )
     return None
 
 
@@ -113,7 +115,7 @@ def _put_out(boxes: ir.Value, batched: bool, clues: Clues) -> BoxConvention:
     return clues.convention(BoxConvention(forms, source=source, sorted=False), [])
 
 
-def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value] | None:
+def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value | None] | None:
     """Tell scores from classes by name; else classes are the integers; else they come first, as in TFLite."""
     floats = [y for y in rows if is_float(y)]
     scores = named(floats, "score", "conf")
@@ -123,4 +125,5 @@ def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value] |
         classes, scores = floats[:2]
     scores = scores or next((y for y in floats if y is not classes), None)
     classes = classes or next((y for y in rest if y is not scores), None)
-    return (scores, classes) if scores is not None and classes is not None else None
+    alone = classes is None and named(rows, "score", "conf") is scores  # a detector of one class
+    return (scores, classes) if scores is not None and (classes is not None or alone) else None

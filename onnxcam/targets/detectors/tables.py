@@ -173,9 +173,19 @@ def _has_rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> bool:
         return False
     if "batchno" in names or "x1y1x2y2" in names:
         return True
+    if rank == 2 and _is_batch(y, clues):
+        return False
     if rank == 3 and width == 5 and not any(dims(x)[1:] == [count] for x in clues.outputs(2)):
         return False
     return width in ROWS and (count is None or count >= width) and (rank > 2 or count is None)
+
+
+def _is_batch(y: ir.Value, clues: Clues) -> bool:
+    """Return whether the first axis of *y* is the open batch of the image."""
+    image = clues.evidence.image.shape
+    first = (None if y.shape is None else y.shape[0], None if not image else image[0])
+    names = [length.value for length in first if isinstance(length, ir.SymbolicDim)]
+    return len(names) == 2 and names[0] is not None and names[0] == names[1]
 
 
 def _extra(width: int | None, clues: Clues) -> int:
@@ -209,7 +219,8 @@ def _rows(y: ir.Value, width: int, extra: int, clues: Clues) -> tuple[tuple[Row,
 def _is_paddle(clues: Clues) -> bool:
     """Return whether PaddleDetection wrote the model: it takes the scale of the image, or counts the boxes."""
     inputs = {value.name for value in clues.graph.inputs}
-    return bool({"scale_factor", "im_shape"} & inputs) or named(clues.outputs(1), "bbox_num", "save_infer") is not None
+    counts = named(list(clues.graph.outputs), "bbox_num", "save_infer", "multiclass_nms")
+    return bool({"scale_factor", "im_shape"} & inputs) or counts is not None
 
 
 _COLUMNS = re.compile(r"batchno|batch_?id|class_?id|label|score|x1y1x2y2|y1x1y2x2|cxcywh")

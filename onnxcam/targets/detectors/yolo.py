@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 import onnx_ir as ir
@@ -129,7 +130,7 @@ def yolo(clues: Clues) -> Decoder | None:
         _, one, other = dims(y)
         for last, width, count in ((True, one, other), (False, other, one)):
             if width is not None and _is_yolo(width, count, clues):
-                columns = _columns(width, count, last, clues)
+                columns = _seen(_columns(width, count, last, clues), y, last, clues)
                 return Yolo(name(y), last, columns, _boxes(y, last, columns, clues), clues.source)
     return None
 
@@ -156,6 +157,20 @@ def _columns(width: int, count: Length, last: bool, clues: Clues) -> Columns:
     return Columns(
         slice(0, 4), 4 if objectness else None, slice(first, end), width - 1 if clues.kind == "obb" else None
     )
+
+
+def _seen(columns: Columns, y: ir.Value, last: bool, clues: Clues) -> Columns:
+    """Return *columns* without those of scores that a run shows to be none: keypoints, landmarks, masks."""
+    samples = [table.T if last else table for table in clues.samples(y)]
+    if clues.labels is not None or clues.kind is not None or not samples:
+        return columns
+    rows = np.concatenate(samples)
+    fit = [bool((rows[:, k] >= 0).all() and (rows[:, k] <= 1).all()) for k in range(*columns.scores.indices(9999))]
+    if all(fit) or not any(fit):
+        return columns
+    runs = [sum(1 for _ in group) if good else -sum(1 for _ in group) for good, group in groupby(fit)]
+    start, stop = (0, runs[0]) if fit[0] else (len(fit) - runs[-1], len(fit)) if fit[-1] else (0, len(fit))
+    return replace(columns, scores=slice(columns.scores.start + start, columns.scores.start + stop))
 
 
 def _extra(width: int, clues: Clues) -> int:
