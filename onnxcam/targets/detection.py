@@ -35,8 +35,8 @@ MIN_OVERLAP = 0.1
 """A box with a smaller intersection over union with every candidate matches none."""
 
 _NO_PLACES = (
-    "the model's boxes are offsets from anchors (priors) that the file does not hold, so they cannot be decoded: the "
-    "score is explained without a box. If they are no offsets, name their convention with boxes_output (--boxes)"
+    "the model's boxes follow no known convention and cannot be decoded: they may be offsets from anchors (priors), "
+    "which the file does not hold. The score is explained without a box; boxes_output (--boxes) names a convention of boxes"
 )
 _NO_BOX = (
     "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "

@@ -200,6 +200,19 @@ def npu_joined() -> onnx.ModelProto:
     return net.model(*outputs)
 
 
+def with_anchors() -> onnx.ModelProto:
+    """Return for each stride [1, 3 · 85, h, w] after the sigmoid, as YOLOv5's exports for NPUs have it."""
+    net, outputs = Sketch(), []
+    for stride in (8, 16, 32):
+        size = 64 // stride
+        weight, bias = np.zeros((3, 85)), np.full((3, 85), -5.0)
+        weight[:, [4, 21]], bias[:, :4] = 10, 0
+        net.constant(f"w{stride}", weight.reshape(255, 1, 1, 1)), net.constant(f"b{stride}", bias.reshape(-1))
+        net.add(f"z{stride} = Conv(f{stride}, w{stride}, b{stride})", f"output{stride} = Sigmoid(z{stride})")
+        outputs.append(f"float[1, 255, {size}, {size}] output{stride}")
+    return net.model(*outputs)
+
+
 def yunet() -> onnx.ModelProto:
     """Return cls, obj, bbox and kps for each stride."""
     net, outputs = Sketch("input", "torch-jit-export"), []
@@ -324,13 +337,19 @@ def nms(order: list[int]) -> onnx.ModelProto:
 
 def gathered(*parts: str) -> Sketch:
     """Return a sketch with a row for each detection, as a concatenation `y` [K, …] of *parts*."""
-    net = suppressing(boxes(), "main_graph", "pytorch")
-    net.constant("c0", [0]), net.constant("c1", [1]), net.constant("c2", [2]), net.constant("flat", [-1, 1])
-    net.add("picture64 = Gather<axis = 1>(kept, c0)", "class64 = Gather<axis = 1>(kept, c1)")
+    net = Sketch()
+    net.scores()
+    net.constant("most", [20]), net.constant("overlap", np.array([0.5], np.float32))
+    net.constant("least", np.array([0.3], np.float32)), net.constant("wide", np.full(1, 640, np.float32))
+    net.add("s = Sigmoid(logits)", "kinds = ArgMax<axis = 2>(s)", "kindsf = Cast<to = 1>(kinds)")
+    net.add("top = ReduceMax<axes = [2]>(s)", "tops = Transpose<perm = [0, 2, 1]>(top)", "far = Mul(kindsf, wide)")
+    net.add(f"shifted = Add({net.moved('table', boxes())}, far)")
+    net.add("kept = NonMaxSuppression(shifted, tops, most, overlap, least)")
+    net.constant("c0", [0]), net.constant("c1", [1]), net.constant("c2", [2])
+    net.add("picture64 = Gather<axis = 1>(kept, c0)", "batch = Cast<to = 1>(picture64)")
     net.add("row2 = Gather<axis = 1>(kept, c2)", "row = Squeeze(row2, c1)", "bare = Squeeze(table, c0)")
-    net.add("box = Gather<axis = 0>(bare, row)", "per_class = Squeeze(by_class, c0)")
-    net.add("where = Concat<axis = 1>(class64, row2)", "values = GatherND(per_class, where)")
-    net.add("score = Reshape(values, flat)", "batch = Cast<to = 1>(picture64)", "category = Cast<to = 1>(class64)")
+    net.add("box = Gather<axis = 0>(bare, row)", "tops2 = Squeeze(top, c0)", "kinds2 = Squeeze(kindsf, c0)")
+    net.add("score = Gather<axis = 0>(tops2, row)", "category = Gather<axis = 0>(kinds2, row)")
     net.add(f"y = Concat<axis = 1>({', '.join(parts)})")
     return net
 
@@ -420,6 +439,15 @@ CONVENTIONS = [
     row("Ultralytics: 26-obb", "26-obb", "[N, 300, 7]", yolo26_obb, {"boxes": CENTRES}),
     row("Rockchip: YOLOv8", "rknn_model_zoo", "[N, 64 | 80 | 1, h, w] × 3", rknn, {"boxes": "distributions"}),
     row("NPU: YOLOv8 joined", "Sophgo, K230", "[N, 64 + 80, h, w] × 3", npu_joined, {"boxes": "distributions"}),
+    row(
+        "Rockchip: YOLOv5",
+        "YOLOv5, v7 for NPUs",
+        "[N, 3 · 85, h, w] × 3",
+        with_anchors,
+        {"boxes": "unknown anchors"},
+        check=has_no_box,
+        warns="cannot be decoded",
+    ),
     row("OpenCV zoo: YuNet", "cv2.FaceDetectorYN", "cls_8 … kps_32", yunet, {"scores": "'cls_8'"}),
     row("insightface: SCRFD", "SCRFD, buffalo_l", "[2 B, 1], [2 B, 4], [2 B, 10] × 3", scrfd, {"boxes": "four sides"}),
     row(

@@ -12,13 +12,13 @@ from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.goal import Array
 
-__all__ = ["FORMS", "BoxConvention", "are_visible", "fit", "nowhere", "settled", "written"]
+__all__ = ["FORMS", "VALID", "BoxConvention", "are_visible", "fit", "nowhere", "settled", "valid", "written"]
 
 _MANY = 16
 """From so many boxes on, their distribution says something."""
 _RELATIVE = 2
 """Boxes relative to the image's size have no larger values."""
-_VALID = 0.8
+VALID = 0.8
 """Boxes follow a convention if it makes a valid box of this share of them."""
 _SAME = 0.05
 """Shares that differ by less are equal."""
@@ -110,26 +110,31 @@ def settled(convention: BoxConvention, samples: list[Array], size: tuple[int, ..
 
 
 def fit(boxes: Array, size: tuple[int, ...], convention: BoxConvention) -> BoxConvention | None:
-    """Return the convention that *boxes* [B, 4] follow, of those that *convention* allows; None for none."""
+    """Return the convention that *boxes* [B, 4] follow, of those that *convention* allows; None for none.
+
+    A single form is not doubted.
+    """
     rows = boxes[np.isfinite(boxes).all(1) & np.abs(boxes).any(1)]
     if not len(rows) or not convention.forms:
         return convention if len(boxes) < _MANY else None
-    largest, many = np.abs(rows).max(), len(rows) >= _MANY
+    largest, many, doubted = np.abs(rows).max(), len(rows) >= _MANY, len(convention.forms) > 1
     relative = bool(largest <= _RELATIVE) if convention.relative is None else convention.relative
-    if convention.relative is None and many and not relative and largest < min(size) / 8:
+    if doubted and many and not relative and largest < min(size) / 8:
         return None
     unit = _pixels(size) if relative else np.ones(4)
-    shares = {form: _share(FORMS[form][1](rows) * unit, size, convention.any_corner) for form in convention.forms}
+    shares = {form: valid(FORMS[form][1](rows) * unit, size, convention.any_corner) for form in convention.forms}
     if len(shares) > 1 and convention.sorted and many:
         shares = {form: share for form, share in shares.items() if form not in _transposed(rows)} or shares
     best = max(shares.values())
-    if many and best < _VALID and convention.relative is None:
+    if doubted and many and best < VALID:
         return None
     form = next(form for form, share in shares.items() if share >= best - _SAME)
-    return replace(convention, forms=(form,), relative=relative, source="run" if many else convention.source)
+    return replace(
+        convention, forms=(form,), relative=relative, source="run" if doubted and many else convention.source
+    )
 
 
-def _share(corners: Array, size: tuple[int, ...], any_corner: bool) -> float:
+def valid(corners: Array, size: tuple[int, ...], any_corner: bool = False) -> float:
     """Return the share of valid boxes: two corners in order, at a place in the picture."""
     sides = corners[:, 2:] - corners[:, :2]
     extent, middle = _pixels(size)[:2], (corners[:, :2] + corners[:, 2:]) / 2

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detectors.boxes import BoxConvention
+from onnxcam.targets.detectors.boxes import VALID, BoxConvention, valid
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
 from onnxcam.targets.detectors.grid import GridConvention, plan
@@ -227,6 +227,7 @@ def _boxes(y: ir.Value, last: bool, columns: Columns, clues: Clues) -> BoxConven
         return found
     if {anchors for _, anchors in levels} != {1}:
         return found
-    if columns.objectness is None and min(float(sample.min()) for sample in samples) >= 0:
-        return GridConvention("sides", source="run")
-    return GridConvention("centre", source="run")
+    sides = columns.objectness is None and min(float(sample.min()) for sample in samples) >= 0
+    one = GridConvention("sides" if sides else "centre", source="run")
+    fits = all(valid(one.corners(sample, clues.probe), clues.probe) >= VALID for sample in samples)
+    return one if fits else found
