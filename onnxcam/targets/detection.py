@@ -16,14 +16,13 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.detectors.boxes import are_visible
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
-from onnxcam.targets.detectors.clues import Clues
+from onnxcam.targets.detectors.clues import Clues, scale_of
 from onnxcam.targets.detectors.layouts import find_decoder
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
-from onnxcam.targets.scores import integer_units
 
 __all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "Detections", "Found", "detections"]
 
@@ -36,7 +35,7 @@ MIN_OVERLAP = 0.1
 
 _NO_PLACES = (
     "the model's boxes follow no known convention and cannot be decoded: they may be offsets from anchors (priors), "
-    "which the file does not hold. The score is explained without a box; boxes_output (--boxes) names a convention of boxes"
+    "which the file does not hold. The score is explained without a box; boxes_output (--boxes) names a convention"
 )
 _NO_BOX = (
     "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "
@@ -250,9 +249,8 @@ def _rank(seen: Candidates, found: Found) -> int:
 def _units(evidence: Evidence, names: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Return scale and zero point of those of the tensors *names* that are integers of a known scale."""
     tensors = all_tensors(evidence.graph)
-    found = {name: integer_units(tensors[name]) for name in names if name in tensors}
-    known = {name: one.known for name, one in found.items() if one is not None}
-    return {name: one for name, one in known.items() if one is not None}
+    found = {name: scale_of(tensors[name]) for name in names if name in tensors}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _of_class(scores: Array, category: int | None) -> Array:

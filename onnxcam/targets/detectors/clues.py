@@ -8,6 +8,7 @@ from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.graph.infer import no_numbers
@@ -17,8 +18,9 @@ from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.detectors.boxes import BoxConvention, settled, written
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
+from onnxcam.targets.scores import integer_units
 
-__all__ = ["Clues", "Length", "alike", "dims", "is_float", "name", "named", "trace"]
+__all__ = ["Clues", "Length", "alike", "dims", "is_float", "name", "named", "scale_of", "trace"]
 
 Length: TypeAlias = "int | None"  # None: open
 
@@ -131,8 +133,10 @@ class Clues:
         return not noted and self.graph.name not in _PYTORCH
 
     def samples(self, y: ir.Value) -> list[Array]:
-        """Return the output *y* for each probe image, without the batch axis."""
-        return [value[0] if value.ndim > 2 else value for value in self.evidence.values(y)]
+        """Return the output *y* for each probe image, as real numbers without the batch axis."""
+        scale, zero = scale_of(y) or (1, 0)
+        values = [(value - np.float32(zero)) * scale for value in self.evidence.values(y)]
+        return [value[0] if value.ndim > 2 else value for value in values]
 
     def convention(self, likely: BoxConvention, samples: Sequence[Array]) -> BoxConvention:
         """Return the convention that the user or the card names, else the one of *likely* that *samples* follow."""
@@ -143,6 +147,12 @@ class Clues:
             one = written(text)
             return BoxConvention(one.forms, one.relative, by, likely.sorted, likely.any_corner)
         return settled(likely, list(samples), self.probe)
+
+
+def scale_of(y: ir.Value) -> tuple[float, int] | None:
+    """Return scale and zero point of the integers *y*; None for other tensors, or where they are unknown."""
+    units = integer_units(y)
+    return None if units is None else units.known
 
 
 def trace(y: ir.Value) -> Iterator[ir.Node]:
