@@ -118,6 +118,23 @@ def test_a_box_decoded_to_none_shows_the_cell(tmp_path: Path) -> None:
     assert "decoded from offsets" in found.warnings[-1]
 
 
+def test_keypoints_behind_corners_score_and_class(tmp_path: Path) -> None:
+    """YOLO26-pose without its metadata."""
+    model = detectors.yolo26_pose()
+    del model.metadata_props[:]
+    at_the_square(opened(tmp_path, model)(picture()))
+
+
+def test_landmarks_between_corners_and_score(tmp_path: Path) -> None:
+    """RetinaFace in TensorFlow: corners, five landmarks, whether they are valid, the score."""
+    net = detectors.gathered("box", *["batch"] * 11, "score")
+    net.add("output = Identity(y)")
+    explainer = opened(tmp_path, net.model("float[n, 16] output"))
+    at_the_square(explainer(picture()))
+    with pytest.raises(TargetError, match="there is no detection 0"):
+        explainer(DARK)
+
+
 def test_one_class_without_a_column(tmp_path: Path) -> None:
     net = detectors.best(Sketch(), boxes(), 1)
     net.add("boxes = Identity(box)", "scores = Identity(score)")

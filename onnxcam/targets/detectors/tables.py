@@ -59,8 +59,9 @@ ROWS = {
     5: (Row(0, 4), Row(1, 0)),
     6: (Row(0, 4, 5), Row(2, 1, 0), Row(0, 5, 4), Row(2, None, 1, 0), Row(1, 5, None, 0)),
     7: (Row(1, 6, 5, 0), Row(3, 2, 1, 0), Row(1, 5, 6, 0), Row(0, 4, 5), Row(0, 5, 6)),
+    16: (Row(0, 15),),
 }
-"""Known orders of columns by their number, the likeliest first: YOLOv10, PaddleDetection; YOLOv7, OpenVINO."""
+"""Known orders of columns by their number, the likeliest first: YOLOv10, PaddleDetection; YOLOv7, OpenVINO; RetinaFace."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def table(clues: Clues) -> Decoder | None:
     for y in [y for rank in (3, 2, 4) for y in clues.tables(rank)]:
         shape = dims(y)
         width, count = shape[-1], shape[-2]
-        extra = _extra(width, clues)
+        extra = _extra(y, width, clues)
         if width is None or not _has_rows(y, width - extra, count, clues):
             continue
         rows, source = _rows(y, width - extra, extra, clues)
@@ -188,7 +189,7 @@ def _is_batch(y: ir.Value, clues: Clues) -> bool:
     return len(names) == 2 and names[0] is not None and names[0] == names[1]
 
 
-def _extra(width: int | None, clues: Clues) -> int:
+def _extra(y: ir.Value, width: int | None, clues: Clues) -> int:
     """Return the number of columns behind box, score and class: masks, keypoints, an angle."""
     if width is None or width <= 6:
         return 0
@@ -196,7 +197,17 @@ def _extra(width: int | None, clues: Clues) -> int:
         return clues.keypoints
     if clues.kind == "obb" and width == 7:
         return 1
-    return width - 6 if (clues.kind == "segment" or clues.masks) and width - 6 in (clues.masks or 32, 32) else 0
+    if (clues.kind == "segment" or clues.masks) and width - 6 in (clues.masks or 32, 32):
+        return width - 6
+    return width - 6 if width not in ROWS and _starts_as_usual(y, width, clues) else 0
+
+
+def _starts_as_usual(y: ir.Value, width: int, clues: Clues) -> bool:
+    """Return whether a run shows rows of corners, score and class before further columns: masks, keypoints."""
+    samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
+    rows = np.concatenate(samples) if samples else np.zeros((0, width))
+    used = rows[np.abs(rows[:, :6]).any(1)]
+    return bool(len(used) and Row(0, 4, 5).fits(used) and (used[:, 4] % 1 != 0).any())
 
 
 def _rows(y: ir.Value, width: int, extra: int, clues: Clues) -> tuple[tuple[Row, ...], str]:
