@@ -61,7 +61,7 @@ ROWS = {
     7: (Row(1, 6, 5, 0), Row(3, 2, 1, 0), Row(1, 5, 6, 0), Row(0, 4, 5), Row(0, 5, 6)),
     16: (Row(0, 15),),
 }
-"""Known orders of columns by their number, the likeliest first: YOLOv10, PaddleDetection; YOLOv7, OpenVINO; RetinaFace."""
+"""Known orders of columns by their number, the likeliest first: of YOLOv10, PaddleDetection, YOLOv7, OpenVINO, …"""
 
 
 @dataclass(frozen=True)
