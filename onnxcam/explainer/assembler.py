@@ -129,7 +129,7 @@ class Assembler:
     def _warnings(
         self, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array
     ) -> tuple[str, ...]:
-        warnings = list(self.network.warnings)
+        warnings = [*self.network.warnings, *request.goals[0].warnings]
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
             warnings.append(self._why_blank(request, index, compiled))
         if request.goals[0].box is not None and self.pooled:

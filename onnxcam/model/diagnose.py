@@ -93,8 +93,12 @@ class GradientProbe:
         return [0.0 if gradient is None else _share(gradient, layer, region) for gradient, layer in pairs]
 
     def choose(self, feeds: Feeds, region: NDArray[np.bool_]) -> Choice:
-        """Return the last layer whose gradient covers most of *region*; LayerError where it is zero in all layers."""
-        return widest(self.layers, self.shares(feeds, region))
+        """Return the last layer whose gradient covers most of *region*; LayerError where it is zero in all layers.
+
+        If the gradient is zero in *region* at all layers, the whole layers count.
+        """
+        shares = self.shares(feeds, region)
+        return widest(self.layers, shares if any(shares) else self.shares(feeds))
 
 
 class GradientSession:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from onnxcam.errors import TargetError
+from onnxcam.graph.io import all_tensors
+from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.detection_decoders import Candidates, Decoder
-from onnxcam.targets.detection_layouts import find_decoder
+from onnxcam.targets.detectors.boxes import are_visible
+from onnxcam.targets.detectors.candidates import Candidates, Decoder
+from onnxcam.targets.detectors.clues import Clues, scale_of
+from onnxcam.targets.detectors.layouts import find_decoder
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
-from onnxcam.targets.scores import shown_probability
 
 __all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections"]
 
@@ -29,6 +32,25 @@ SAME_OBJECT = 0.5
 """Boxes of the same object overlap by at least this intersection over union."""
 MIN_OVERLAP = 0.1
 """A box with a smaller intersection over union with every candidate matches none."""
+
+_NO_PLACES = (
+    "the model's boxes follow no known convention and cannot be decoded: they may be offsets from anchors (priors), "
+    "which the file does not hold. The score is explained without a box; boxes_output (--boxes-output) names a convention"
+)
+_NO_BOX = (
+    "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "
+    "boxes_output (--boxes-output) names another convention of boxes, such as {!r}"
+)
+_COARSE = 0.25
+"""Scores from 0 to 1 as integers of a larger scale are all 0 or 1."""
+_ROUNDED = (
+    "{!r} holds boxes and scores as integers of one scale, {:.3g}: the scores are rounded away. Quantise it again "
+    "with boxes from 0 to 1, or with an output for the boxes and another for the scores"
+)
+_CELL = (
+    "the box of this detection was decoded from offsets to {}, which is no box in the picture: the cell of the "
+    "detection is shown instead"
+)
 
 CandidateClass: TypeAlias = "tuple[int, int]"
 """A candidate and its class."""
@@ -40,24 +62,36 @@ class Detections(Task):
 
     decoder: Decoder
     labels: Sequence[str] | None
+    source: str = "shapes"
+    units: Mapping[str, tuple[float, int]] = field(default_factory=dict, hash=False)
+    """Scale and zero point of tensors of integers, by name."""
     name: str = "a detector"
     cards = ("detection",)
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield a detector if the outputs have one of the layouts of `onnxcam.targets.detection_layouts`."""
+        """Yield a detector if the outputs have one of the layouts of `onnxcam.targets.detectors.layouts`."""
         layout = picture_layout(evidence.image)
         if layout is None or len(layout.space) != 2:
             return
         labels = evidence.names.of(None)
-        decoder = find_decoder(evidence.graph, layout, evidence.image, len(labels) if labels else None, known)
+        clues = Clues.of(evidence, layout, len(labels) if labels else None, known)
+        decoder = find_decoder(clues)
         if decoder is not None:
-            yield cls(decoder, labels)
+            yield cls(decoder, labels, clues.source, _units(evidence, decoder.tensors))
+        elif clues.boxes is not None:
+            raise TargetError(
+                f"no output holds scores for the boxes in {clues.boxes.name!r}; name it with scores_output (--scores)"
+            )
 
     @property
     def aim(self) -> WeightsAim:
         """Return weights over the tensor of scores."""
         return self.decoder.aim
+
+    def parts(self) -> Iterator[Part]:
+        """Yield scores and boxes."""
+        return self.decoder.parts()
 
     @resolves(Detection)
     def by_rank(self, target: Detection, look: Look) -> Goal:
@@ -87,22 +121,46 @@ class Detections(Task):
         return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
 
     def _candidates(self, look: Look) -> Candidates:
-        return self.decoder.read(look.tensors(self.decoder.tensors), look.size)
+        names = self.decoder.tensors
+        return self.decoder.read(list(map(self._real, names, look.tensors(names))), look.size)
+
+    def _real(self, name: str, tensor: Array) -> Array:
+        """Return *tensor* as real numbers; TargetError where its scale leaves no score between 0 and 1."""
+        if name not in self.units:
+            return tensor
+        scale, zero = self.units[name]
+        if len(self.decoder.tensors) == 1 and scale > _COARSE:
+            raise TargetError(_ROUNDED.format(name, scale))
+        return (tensor.astype(np.float32) - zero) * scale
 
     def _goal(self, seen: Candidates, found: CandidateClass, look: Look) -> Goal:
         candidate, category = found
-        box = look.to_picture(seen.corners[candidate])
-        label = self._label(category)
+        aim, weights = seen.aim(candidate, category)
+        corners, label = seen.corners[candidate], self._label(category)
+        visible = bool(are_visible(corners[None], look.size)[0])
+        cell = None if seen.cells is None else seen.cells[candidate]
+        place = corners if visible else cell
+        box = None if place is None or not np.isfinite(corners).all() else look.to_picture([*place])
+        name = quoted(label or category)
         return Goal(
-            self.aim,
-            seen.weights(candidate, category).astype(np.float32),
-            f"box={rectangle(box)} class={quoted(label or category)}",
+            aim,
+            weights.astype(np.float32),
+            f"box={rectangle(look.to_picture([*corners]))} class={name}"
+            if visible
+            else f"detection={_rank(seen, found)} class={name}",
             category,
             label,
             float(seen.scores[candidate, category]),
             box=box,
-            region=_inside(seen.corners[candidate], look.size),
+            region=None if place is None else _inside(place, look.size),
+            warnings=() if visible else (self._why_no_box(corners, cell, look),),
         )
+
+    def _why_no_box(self, corners: Array, cell: Array | None, look: Look) -> str:
+        if not np.isfinite(corners).all():
+            return _NO_PLACES
+        box = rectangle(look.to_picture([*corners]))
+        return _NO_BOX.format(box, f"{self.decoder.tensors[-1]}:xyxy") if cell is None else _CELL.format(box)
 
     def ranked(self, look: Look) -> list[TargetKind]:
         """Return a target for each detection, the best first."""
@@ -111,6 +169,8 @@ class Detections(Task):
     def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> CandidateClass:
         """Return the candidate with the best score among those that overlap *corners* enough, or else most."""
         scores = _of_class(seen.scores, category)
+        if len(seen.corners) and not np.isfinite(seen.corners).any():
+            raise TargetError(f"{_NO_PLACES}; take a target such as detection=0 or a class")
         overlaps = np.where(scores.max(axis=1, initial=0) > 0, _overlap(seen.corners, np.asarray(corners)), 0)
         best = float(overlaps.max(initial=0))
         if best < MIN_OVERLAP:
@@ -146,28 +206,51 @@ class Detections(Task):
     def _said(self, seen: Candidates, found: CandidateClass, look: Look) -> str:
         candidate, category = found
         name = self._label(category) or f"class {category}"
-        score = shown_probability(float(seen.scores[found]))
-        return f"{name} {score} at {rectangle(look.to_picture(seen.corners[candidate]))}"
+        corners = seen.corners[candidate]
+        place = f" at {rectangle(look.to_picture(corners))}" if are_visible(corners[None], look.size)[0] else ""
+        return f"{name} {seen.scores[found]:.0%}{place}"
 
     def _all(self, seen: Candidates, look: Look) -> str:
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
 
 
 def detections(seen: Candidates, category: int | None = None) -> list[CandidateClass]:
-    """Return the candidates that are detections, the best first, after non-maximum suppression in each class."""
+    """Return the candidates that are detections, the best first, after non-maximum suppression in each class.
+
+    Candidates of unknown place are not suppressed.
+    """
+    scores = _of_class(seen.scores, category)
+    if not scores.size:
+        return []
+    best, tops = scores.argmax(axis=1), scores.max(axis=1)
+    likely, placed = tops >= MIN_PROBABILITY, np.isfinite(seen.corners).all(axis=1)
+    kept = [*_suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed)), *np.flatnonzero(likely & ~placed)]
+    return [(int(i), int(best[i])) for i in sorted(kept, key=lambda i: -tops[i])]
+
+
+def _suppressed(corners: Array, scores: Array, classes: Array, rows: Array) -> Array:
+    """Return those of *rows* that non-maximum suppression in each class keeps."""
     import cv2
 
-    scores = _of_class(seen.scores, category)
-    best = scores.argmax(axis=1)
-    tops = scores.max(axis=1)
-    x1, y1, x2, y2 = seen.corners.T
+    x1, y1, x2, y2 = corners[rows].T
     boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-    likely = np.flatnonzero(tops >= MIN_PROBABILITY)
     kept = cv2.dnn.NMSBoxesBatched(
-        boxes[likely].tolist(), tops[likely].tolist(), best[likely].tolist(), MIN_PROBABILITY, SAME_OBJECT
+        boxes.tolist(), scores[rows].tolist(), classes[rows].tolist(), MIN_PROBABILITY, SAME_OBJECT
     )
-    order = sorted((int(likely[i]) for i in np.asarray(kept, int).reshape(-1)), key=lambda i: -tops[i])
-    return [(i, int(best[i])) for i in order]
+    return np.asarray(rows[np.asarray(kept, int).reshape(-1)])
+
+
+def _rank(seen: Candidates, found: CandidateClass) -> int:
+    """Return the rank of a detection among those of its class."""
+    same = detections(seen, found[1])
+    return same.index(found) if found in same else 0
+
+
+def _units(evidence: Evidence, names: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Return scale and zero point of those of the tensors *names* that are integers of a known scale."""
+    tensors = all_tensors(evidence.graph)
+    found = {name: scale_of(tensors[name]) for name in names if name in tensors}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _of_class(scores: Array, category: int | None) -> Array:
@@ -181,6 +264,7 @@ def _of_class(scores: Array, category: int | None) -> Array:
 
 def _overlap(boxes: Array, box: Array) -> Array:
     """Return the intersection over union of each of *boxes* [B, 4] with *box* [4]."""
+    boxes = np.nan_to_num(boxes)
     low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)
     areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)

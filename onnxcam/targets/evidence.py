@@ -52,8 +52,8 @@ class Evidence:
         said = getattr(self.card, part)
         if said is None:
             return None
-        name = said.rpartition(":")[0] or said if part == "boxes" else said
         outputs = {y.name or "": y for y in self.graph.outputs}
+        name = said.rpartition(":")[0] or said if part == "boxes" and said not in outputs else said
         if name not in outputs:
             raise TargetError(f"the model has no output {name!r} for {part}.{nearest(name, list(outputs))}")
         return outputs[name]

@@ -37,6 +37,7 @@ class Goal:
     region: NDArray[np.bool_] | None = None  # [h, w], the region of a detection in the tensor's pixels
     inputs: Mapping[str, Array] = field(default_factory=dict)  # further inputs that the target sets, likewise
     note: str = ""  # what the default target resolved to, for the user
+    warnings: tuple[str, ...] = ()  # what the user should know about this target
 
 
 @dataclass

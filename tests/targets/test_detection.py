@@ -9,7 +9,10 @@ import pytest
 
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.detection_decoders import ScoresAndBoxes, Suppressed, SuppressedTable, Yolo
+from onnxcam.targets.detectors.pairs import ScoresAndBoxes
+from onnxcam.targets.detectors.suppressed import Suppressed
+from onnxcam.targets.detectors.tables import SuppressedTable
+from onnxcam.targets.detectors.yolo import Yolo
 from tests.networks import export
 from tests.optional import torch
 from tests.targets.detectors import (

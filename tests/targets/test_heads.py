@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
-from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.detection_decoders import ScoresAndBoxes, Yolo
+from onnxcam.targets.detectors.heads import Heads
+from onnxcam.targets.detectors.pairs import ScoresAndBoxes
+from onnxcam.targets.detectors.yolo import Columns, Yolo
 from tests.targets.detectors import (
     NAMES,
     SIZE,
     Array,
-    X,
 )
 from tests.targets.opened import Opened
 
@@ -57,10 +58,13 @@ NOT_DETECTORS = {
     "tokens and classes": ["float[1, 17, 32] tokens", "float[1, 17, 6] more"],
     "a segmentation": ["float[1, 21, 64, 64] y"],
     "letters": ["float[1, 84, 5] y"],
-    "heads at three strides": [
-        *(f"float[1, {count}, 1] cls_{count}" for count in (64, 16, 4)),
-        *(f"float[1, {count}, 4] bbox_{count}" for count in (64, 16, 4)),
-    ],
+    "segmentations of three sizes": [f"float[1, 21, {size}, {size}] y{size}" for size in (64, 32, 16)],
+    "a pyramid of features": [f"float[1, 64, {size}, {size}] y{size}" for size in (16, 8, 4)],
+    "a pyramid of tokens": [f"float[1, {count}, 32] y{count}" for count in (64, 16, 4)],
+    "heat maps and offsets of points": ["float[1, 17, 16, 16] heat", "float[1, 34, 16, 16] offsets"],
+    "depths of three sizes": [f"float[1, 1, {size}, {size}] y{size}" for size in (64, 32, 16)],
+    "landmarks": ["float[1, 1404] points", "float[1, 1] presence"],
+    "detections of one class of pictures": ["float[1, 6] y"],
 }
 
 
@@ -69,21 +73,38 @@ def test_what_is_no_detector(name: str) -> None:
     assert not isinstance(Opened(outputs_only(*NOT_DETECTORS[name])).network.task, Detections)
 
 
-def test_scores_of_candidates_are_no_classes() -> None:
-    """A detector with a head for each stride is not understood, and says so."""
-    with pytest.raises(TargetError, match=r"no output of the model is a vector of class scores: 'cls_64' \[1,64,1\]"):
-        Opened(outputs_only(*NOT_DETECTORS["heads at three strides"])).goal(None, X)
+def test_heads_at_three_strides() -> None:
+    outputs = [
+        f"float[1, {count}, {width}] {name}_{count}"
+        for name, width in (("cls", 1), ("bbox", 4))
+        for count in (64, 16, 4)
+    ]
+    task = Opened(outputs_only(*outputs)).network.task
+    assert isinstance(task, Detections)
+    assert isinstance(task.decoder, Heads)
+    assert [(head.stride, head.anchors, head.scores.output) for head in task.decoder.heads] == [
+        (8, 1, "cls_64"),
+        (16, 1, "cls_16"),
+        (32, 1, "cls_4"),
+    ]
 
 
+def columns(width: int, objectness: bool) -> Columns:
+    """Return boxes, objectness and scores in a table of *width*."""
+    first = 5 if objectness else 4
+    return Columns(slice(0, 4), 4 if objectness else None, slice(first, width))
+
+
+CONVENTIONS = {Yolo: "boxes", ScoresAndBoxes: "convention"}
 RULES: dict[str, tuple[list[str], dict[str, Any], Any]] = {
-    "three boxes a cell have objectness": (["float[1, 252, 9] y"], {}, Yolo("y", False, True)),
-    "COCO without": (["float[1, 84, 340] y"], {"size": 128}, Yolo("y", True, False)),
-    "COCO with": (["float[1, 340, 85] y"], {"size": 128}, Yolo("y", False, True)),
-    "candidates last": (["float[1, 9, 84] y"], {}, Yolo("y", True, False)),
-    "candidates in the middle": (["float[1, 84, 9] y"], {}, Yolo("y", False, True)),
-    "names decide": (["float[1, 84, 7] y"], {"labels": NAMES}, Yolo("y", False, False, 3)),
-    "names decide, objectness": (["float[1, 8, 84] y"], {"labels": NAMES}, Yolo("y", True, True, 3)),
-    "names and an odd count": (["float[1, 50, 7] y"], {"labels": NAMES}, Yolo("y", False, False, 3)),
+    "three boxes a cell have objectness": (["float[1, 252, 9] y"], {}, Yolo("y", False, columns(9, True))),
+    "COCO without": (["float[1, 84, 340] y"], {"size": 128}, Yolo("y", True, columns(84, False))),
+    "COCO with": (["float[1, 340, 85] y"], {"size": 128}, Yolo("y", False, columns(85, True))),
+    "candidates last": (["float[1, 9, 84] y"], {}, Yolo("y", True, columns(9, False))),
+    "candidates in the middle": (["float[1, 84, 9] y"], {}, Yolo("y", False, columns(9, True))),
+    "names decide": (["float[1, 84, 7] y"], {"labels": NAMES}, Yolo("y", False, columns(7, False))),
+    "names decide, objectness": (["float[1, 8, 84] y"], {"labels": NAMES}, Yolo("y", True, columns(8, True))),
+    "names and an odd count": (["float[1, 50, 7] y"], {"labels": NAMES}, Yolo("y", False, columns(7, False))),
     "boxes by their name": (
         ["float[1, 20, 4] scores", "float[1, 20, 4] boxes"],
         {},
@@ -92,7 +113,7 @@ RULES: dict[str, tuple[list[str], dict[str, Any], Any]] = {
     "scores by their name": (
         ["float[1, 20, 32] hidden", "float[1, 20, 6] logits", "float[1, 20, 4] pred_boxes"],
         {},
-        ScoresAndBoxes("logits", "pred_boxes", centred=True),
+        ScoresAndBoxes("logits", "pred_boxes", background_last=True),
     ),
     "nameless": (["float[1, 20, 4] a", "float[1, 20, 6] b"], {}, ScoresAndBoxes("b", "a")),
     "a class more than names": (
@@ -109,7 +130,7 @@ def test_every_rule(name: str) -> None:
     model = outputs_only(*outputs, sigmoid=True, size=settings.get("size", SIZE))
     task = Opened(model, labels=settings.get("labels")).network.task
     assert isinstance(task, Detections)
-    assert task.decoder == head
+    assert replace(task.decoder, **{name: vars(head)[name] for name in ("source", CONVENTIONS[type(head)])}) == head
 
 
 def test_a_file_that_says_so_needs_no_sigmoid() -> None:
@@ -120,12 +141,13 @@ def test_a_file_that_says_so_needs_no_sigmoid() -> None:
     onnx.helper.set_model_props(model, {"onnxcam": json.dumps({"schema": 1, "task": "detection"})})
     task = Opened(model).network.task
     assert isinstance(task, Detections)
-    assert task.decoder == Yolo("y", True, False)
+    assert isinstance(task.decoder, Yolo)
+    assert task.decoder.columns == columns(7, False)
 
 
 def read(pair: ScoresAndBoxes, scores: Array, boxes: Array) -> tuple[Array, Array]:
     found = pair.read([scores[None], boxes[None]], (SIZE, SIZE))
-    return found.scores, found.weights(0, 0)
+    return found.scores, found.aim(0, 0)[1]
 
 
 FAR = np.tile(np.array([[0.1, 0.1, 0.4, 0.4]]), (6, 1))

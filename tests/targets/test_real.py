@@ -12,7 +12,6 @@ from onnxcam import Explainer, Explanation
 from onnxcam.errors import TargetError
 from onnxcam.media import image
 from onnxcam.media.heatmap import peak
-from onnxcam.targets.detection import Detections
 from tests.optional import not_before
 
 FACE = "resize=240x320,range=0-255,mean=127,std=128"
@@ -123,22 +122,18 @@ def test_a_face_is_like_itself(real: Path, tmp_path: Path) -> None:
     assert near.label is None
 
 
-def test_an_expression_where_nobody_knows_the_layout(real: Path) -> None:
-    """FastestDet: plane 0 is the objectness, planes 5 to 84 the classes, 16 of them the dog."""
-    settings = {"preprocess": "unit,order=bgr"}
-    found = explained(real, "fastestdet_coco", "dog_cat.png", "758[0, 21].sum()", **settings)
-    assert found.score == pytest.approx(float(found.outputs["758"][0, 21].sum()), rel=1e-4)
-    with pytest.raises(TargetError, match="no output of the model is a vector of class scores: '758'"):
-        explained(real, "fastestdet_coco", "dog_cat.png", **settings)
+def test_fastestdet(real: Path) -> None:
+    """Plane 0 is the objectness, planes 5 to 84 the classes, 16 of them the dog."""
+    settings = {"preprocess": "unit,order=bgr", "method": "layercam"}
+    found = explained(real, "fastestdet_coco", "dog_cat.png", **settings)
+    assert found.target == 16
+    assert found.probability == pytest.approx(0.87, abs=0.01)
+    assert found.detection == pytest.approx((76, 10, 170, 152), abs=2)
+    assert within(found, found.detection or ())
 
 
-def test_heads_at_three_strides_are_no_classes(real: Path) -> None:
-    with pytest.raises(
-        TargetError, match=r"class scores: 'cls_8' \[1,1600,1\].* name what to explain, as a model cls_8"
-    ):
-        explained(real, "yunet_n_320", "grace_hopper.jpg", preprocess="raw,order=bgr")
-    explainer = Explainer(real / "models" / "yunet_n_320.onnx", preprocess="raw,order=bgr")
-    assert not any(isinstance(task, Detections) for task in explainer.network.tasks)
-    place = int(explainer(real / "images" / "grace_hopper.jpg", "obj_32[0].sum()").outputs["obj_32"].argmax())
-    found = explainer(real / "images" / "grace_hopper.jpg", f"obj_32[0, {place}, 0]")
-    assert within(found, (120, 80, 330, 310))
+def test_yunet(real: Path) -> None:
+    found = explained(real, "yunet_n_320", "grace_hopper.jpg", preprocess="raw,order=bgr", method="layercam")
+    assert found.probability == pytest.approx(0.94, abs=0.01)
+    assert found.detection == pytest.approx((151, 88, 302, 290), abs=2)
+    assert within(found, found.detection or ())

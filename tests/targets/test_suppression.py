@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.detection_decoders import Suppressed
+from onnxcam.targets.detectors.suppressed import Suppressed
 from tests.targets.detectors import (
     COUNT,
     NAMES,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.detection_decoders import ScoresAndBoxes
+from onnxcam.targets.detectors.pairs import ScoresAndBoxes
 from tests.networks import export
 from tests.optional import nn, torch
 from tests.targets.detectors import (
@@ -44,7 +44,10 @@ def test_transformers_detectors(name: str) -> None:
     task = opened.network.task
     assert isinstance(task, Detections)
     exclusive = name in ("detr", "yolos")  # these alone have a class "no object"
-    assert task.decoder == ScoresAndBoxes("logits", "pred_boxes", centred=True, exclusive=exclusive, labels=5)
+    decoder = task.decoder
+    assert isinstance(decoder, ScoresAndBoxes)
+    assert decoder.tensors == ("logits", "pred_boxes")
+    assert (decoder.exclusive, decoder.background_last, decoder.labels) == (exclusive, True, 5)
     with torch.no_grad():
         found = whole(pixel_values=x)
     tensor = x.numpy()

@@ -1,0 +1,167 @@
+"""Decode heads at several strides: for each grid its own outputs of scores and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from onnxcam.metadata.reading import Part
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.detectors.boxes import BoxConvention, nowhere
+from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detectors.grid import GridConvention
+from onnxcam.targets.goal import Array
+from onnxcam.targets.scores import sigmoid
+
+__all__ = ["Head", "Heads", "Tensor"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Some columns of an output that is a grid or a list of candidates.
+
+    Attributes:
+        output: The output.
+        channel: The axis of its columns, without the batch axis.
+        columns: The columns; None for all.
+        batched: The first axis is the batch.
+    """
+
+    output: str
+    channel: int
+    columns: slice | None = None
+    batched: bool = True
+
+    def places(self, shape: Sequence[int], anchors: int) -> Array:
+        """Return for each candidate and column the flat index of the element in the output of *shape*, [B, K]."""
+        index = np.arange(int(np.prod(shape))).reshape(shape)
+        rows = np.moveaxis(index, self.channel, -1)
+        if len(shape) == 4:  # [A, h, w, K]
+            rows = np.moveaxis(rows, 0, 2)
+        width = shape[self.channel] // anchors if len(shape) == 3 else shape[self.channel]
+        rows = rows.reshape(-1, width)
+        return rows if self.columns is None else rows[:, self.columns]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The outputs of one grid.
+
+    Attributes:
+        stride: The stride of the grid, in pixels.
+        anchors: The number of candidates in each cell.
+        scores: The class scores.
+        boxes: The boxes.
+        objectness: The objectness; None for none.
+    """
+
+    stride: int
+    anchors: int
+    scores: Tensor
+    boxes: Tensor
+    objectness: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Scores and boxes for each of several grids.
+
+    Attributes:
+        heads: One for each grid.
+        form: A form of `onnxcam.targets.detectors.grid`; None: offsets from anchors that the file does not hold.
+        power: The powers of score and objectness in the probability.
+        source: How the outputs are known.
+        form_source: How the form is known.
+    """
+
+    heads: tuple[Head, ...]
+    form: str | None
+    power: tuple[float, float] = (1, 1)
+    source: str = "shapes"
+    form_source: str = "guess"
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Return all outputs that hold something."""
+        each = [part for head in self.heads for part in (head.scores, head.boxes, head.objectness) if part is not None]
+        return tuple(dict.fromkeys(part.output for part in each))
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the scores of the middle grid."""
+        return _aim(self.heads[len(self.heads) // 2].scores)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield boxes and scores."""
+        yield Part("scores", ", ".join(dict.fromkeys(repr(head.scores.output) for head in self.heads)), self.source)
+        boxes = ", ".join(dict.fromkeys(head.boxes.output for head in self.heads))
+        convention = BoxConvention((), source=self.form_source)
+        if self.form is None:
+            yield convention.part(boxes)
+        else:
+            yield GridConvention(self.form, source=self.form_source).part(boxes)
+
+    def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
+        """Decode each grid."""
+        given = dict(zip(self.tensors, tensors, strict=True))
+        raw = [_values(head.scores, given, head.anchors) for head in self.heads]
+        squash = any(_are_logits(values) for values, _ in raw)
+        parts = [self._of(head, one, squash, given, size) for head, one in zip(self.heads, raw, strict=True)]
+        ends = list(accumulate(len(part.scores) for part in parts))
+
+        def aim(candidate: int, category: int) -> tuple[WeightsAim, Array]:
+            level = int(np.searchsorted(ends, candidate, side="right"))
+            return parts[level].aim(candidate - (ends[level - 1] if level else 0), category)
+
+        corners = np.concatenate([part.corners for part in parts])
+        cells = [part.cells for part in parts if part.cells is not None]
+        scores = np.concatenate([part.scores for part in parts])
+        return Candidates(corners, scores, aim, cells=np.concatenate(cells) if len(cells) == len(parts) else None)
+
+    def _of(
+        self, head: Head, raw: tuple[Array, Array], squash: bool, given: dict[str, Array], size: tuple[int, ...]
+    ) -> Candidates:
+        scores, places = sigmoid(raw[0]) if squash else raw[0], raw[1]
+        certain, where = _values(head.objectness, given, head.anchors) if head.objectness is not None else (None, None)
+        boxes, _ = _values(head.boxes, given, head.anchors)
+        found, shape = scores ** self.power[0], _bare(head.scores, given).shape
+        sure = None if certain is None else sigmoid(certain) if _are_logits(certain) else certain
+
+        def aim(candidate: int, category: int) -> tuple[WeightsAim, Array]:
+            weights = np.zeros(int(np.prod(shape)), np.float32)
+            weights[places[candidate, category]] = 1
+            joined = head.objectness is not None and head.objectness.output == head.scores.output
+            if sure is not None and where is not None and joined:
+                weights[places[candidate, category]] = sure[candidate, 0] / 2
+                weights[where[candidate, 0]] = scores[candidate, category] / 2
+            return _aim(head.scores), weights.reshape(shape)
+
+        probable = found if sure is None else found * sure ** self.power[1]
+        cells = GridConvention("", ((head.stride, head.anchors),)).cells(len(scores), size)
+        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, cells=cells)
+
+    def _corners(self, head: Head, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
+        if self.form is None or len(boxes) != count:
+            return nowhere(count)
+        return GridConvention(self.form, ((head.stride, head.anchors),)).corners(boxes, size)
+
+
+def _aim(part: Tensor) -> WeightsAim:
+    return WeightsAim(part.output, 0 if part.batched else None)
+
+
+def _bare(part: Tensor, given: dict[str, Array]) -> Array:
+    return given[part.output][0] if part.batched else given[part.output]
+
+
+def _values(part: Tensor, given: dict[str, Array], anchors: int) -> tuple[Array, Array]:
+    bare = _bare(part, given)
+    places = part.places(bare.shape, anchors)
+    return bare.reshape(-1)[places].astype(np.float64), places
+
+
+def _are_logits(scores: Array) -> bool:
+    return bool(scores.min(initial=0) < 0 or scores.max(initial=0) > 1)

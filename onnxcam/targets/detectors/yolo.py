@@ -1,0 +1,233 @@
+"""YOLO: boxes and scores of all candidates in one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.metadata.reading import Part
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.detectors.boxes import VALID, BoxConvention, valid
+from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
+from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
+from onnxcam.targets.detectors.grid import GridConvention, plan
+from onnxcam.targets.goal import Array
+from onnxcam.targets.scores import sigmoid
+
+__all__ = ["Columns", "Yolo", "yolo"]
+
+_COCO = 80
+_MASKS = 32
+_CENTRED = BoxConvention(("cxcywh", "xyxy", "yxyx"), sorted=False)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table of candidates hold.
+
+    Attributes:
+        boxes: The columns of boxes.
+        objectness: The column of the probability that there is an object; None for none.
+        scores: The columns of class scores.
+        angle: The column of the angle of a rotated box; None for none.
+    """
+
+    boxes: slice
+    objectness: int | None
+    scores: slice
+    angle: int | None = None
+
+
+@dataclass(frozen=True)
+class Yolo:
+    """One tensor of boxes, objectness and class scores: [N, 4 + C, B] (v8 to v11), [N, B, 5 + C] (v5, v7, YOLOX).
+
+    Attributes:
+        output: The tensor.
+        candidates_last: The candidates are the last axis.
+        columns: What its columns hold.
+        boxes: The convention of boxes.
+        source: How the columns are known.
+    """
+
+    output: str
+    candidates_last: bool
+    columns: Columns
+    boxes: BoxConvention | GridConvention = field(default=_CENTRED)
+    source: str = "shapes"
+
+    @property
+    def objectness(self) -> bool:
+        """Return whether there is an objectness."""
+        return self.columns.objectness is not None
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Return the one output."""
+        return (self.output,)
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the output."""
+        return WeightsAim(self.output)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield boxes and scores."""
+        count, last = self.columns.scores.stop - self.columns.scores.start, "times objectness, " * self.objectness
+        yield Part("scores", f"{self.output!r}, {last}{count} classes", self.source)
+        yield self.boxes.part(self.output)
+
+    def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
+        """Decode the tensor. A score is that of the class, times the objectness if there is one."""
+        rows = tensors[0][0].T if self.candidates_last else tensors[0][0]
+        columns, o = self.columns, self.columns.objectness
+        scores = _probable(rows[:, columns.scores])
+        certain = np.ones((len(rows), 1)) if o is None else _probable(rows[:, o : o + 1])
+
+        def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
+            """Weights of s · o with objectness: ½ (s · o₀ + o · s₀), which has its value and half its gradient."""
+            column = columns.scores.start + category
+            if o is None:
+                return {self._at(candidate, column): 1.0}
+            pair = float(scores[candidate, category]), float(certain[candidate, 0])
+            return {self._at(candidate, column): pair[1] / 2, self._at(candidate, o): pair[0] / 2}
+
+        corners = self.boxes.corners(rows[:, columns.boxes], size)
+        if columns.angle is not None:
+            corners = _hull(corners, rows[:, columns.angle])
+        cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
+        return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place), cells=cells)
+
+    def _at(self, row: int, column: int) -> tuple[int, int]:
+        return (column, row) if self.candidates_last else (row, column)
+
+
+def _probable(scores: Array) -> Array:
+    """Return *scores* as probabilities."""
+    return scores if scores.min(initial=0) >= 0 and scores.max(initial=0) <= 1 else sigmoid(scores)
+
+
+def _hull(corners: Array, angles: Array) -> Array:
+    """Return the upright boxes around boxes that are rotated by *angles*, in radians."""
+    middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
+    cos, sin = np.abs(np.cos(angles))[:, None], np.abs(np.sin(angles))[:, None]
+    reach = half * cos + half[:, ::-1] * sin
+    return np.concatenate([middle - reach, middle + reach], axis=1)
+
+
+def yolo(clues: Clues) -> Decoder | None:
+    """One tensor of boxes and scores, whose candidates match the image's cells, or whose columns match the names.
+
+    The scores must come from a sigmoid, unless user, card or metadata say that the model is a detector.
+    """
+    for y in clues.tables(3):
+        if not (clues.known or _has_sigmoid(y)):
+            continue
+        _, one, other = dims(y)
+        for last, width, count in ((True, one, other), (False, other, one)):
+            if width is not None and _is_yolo(width, count, clues):
+                columns = _seen(_columns(width, count, last, clues), y, last, clues)
+                return Yolo(name(y), last, columns, _boxes(y, last, columns, clues), clues.source)
+    return None
+
+
+def _is_yolo(width: int, count: Length, clues: Clues) -> bool:
+    if width < 4 + (clues.labels or 1):
+        return False
+    if count in _cells(clues.size, 1) | _cells(clues.size, 3):
+        return True
+    if clues.labels is not None and width - _extra(width, clues) in (4 + clues.labels, 5 + clues.labels):
+        return count != width
+    return clues.known and (count is None or count > width)
+
+
+def _columns(width: int, count: Length, last: bool, clues: Clues) -> Columns:
+    """Return the columns of a table of *width*: boxes, objectness, scores, then masks, keypoints or an angle."""
+    extra = _extra(width, clues)
+    bins = _bins(width - extra, clues)
+    if bins:
+        return Columns(slice(width - extra - bins, width - extra), None, slice(0, width - extra - bins))
+    objectness = _has_objectness(width - extra, count, last, clues)
+    first = 5 if objectness else 4
+    end = first + clues.labels if clues.labels is not None else width - extra
+    return Columns(
+        slice(0, 4), 4 if objectness else None, slice(first, end), width - 1 if clues.kind == "obb" else None
+    )
+
+
+def _seen(columns: Columns, y: ir.Value, last: bool, clues: Clues) -> Columns:
+    """Return *columns* without those of scores that a run shows to be none: keypoints, landmarks, masks."""
+    samples = [table.T if last else table for table in clues.samples(y)]
+    if clues.labels is not None or clues.kind is not None or not samples:
+        return columns
+    rows = np.concatenate(samples)
+    fit = [bool((rows[:, k] >= 0).all() and (rows[:, k] <= 1).all()) for k in range(*columns.scores.indices(9999))]
+    if all(fit) or not any(fit):
+        return columns
+    runs = [sum(1 for _ in group) if good else -sum(1 for _ in group) for good, group in groupby(fit)]
+    start, stop = (0, runs[0]) if fit[0] else (len(fit) - runs[-1], len(fit)) if fit[-1] else (0, len(fit))
+    return replace(columns, scores=slice(columns.scores.start + start, columns.scores.start + stop))
+
+
+def _extra(width: int, clues: Clues) -> int:
+    """Return the number of columns behind the scores."""
+    if clues.kind in ("pose", "obb"):
+        return clues.keypoints if clues.kind == "pose" else 1
+    masks = clues.masks or (_MASKS if clues.kind == "segment" else 0)
+    return masks if width - masks > 4 else 0
+
+
+def _bins(width: int, clues: Clues) -> int:
+    """Return the number of columns of distributions behind the scores, as NanoDet has them; 0 for none."""
+    for bins in (32, 64):
+        if width - bins == (clues.labels or _COCO):
+            return bins
+    return 0
+
+
+def _has_objectness(width: int, count: Length, last: bool, clues: Clues) -> bool:
+    """Decide by the number of names, else by three boxes per cell (v5, v7), else by COCO's classes, else the layout."""
+    if clues.labels is not None:
+        return width == 5 + clues.labels
+    if clues.kind in ("segment", "pose", "obb") and last:
+        return False
+    if count in _cells(clues.size, 3):
+        return True
+    return width == 5 + _COCO if width in (4 + _COCO, 5 + _COCO) else not last
+
+
+def _cells(size: tuple[Length, ...], each: int) -> set[int]:
+    """Return the possible numbers of candidates for an image of *size*: *each* per cell, strides 8, 16, 32 (and 64)."""
+    numbers = [length for length in size if length is not None]
+    if len(numbers) != 2:
+        return set()
+    height, width = numbers
+    cells = [(height // stride) * (width // stride) for stride in (8, 16, 32, 64)]
+    rounded = [-(-height // stride) * -(-width // stride) for stride in (8, 16, 32, 64)]
+    return {each * sum(levels[:count]) for levels in (cells, rounded) for count in (3, 4)} - {0}
+
+
+def _has_sigmoid(y: ir.Value) -> bool:
+    """Return whether a part of *y* is the output of a sigmoid, moved but not changed."""
+    return any(node.op_type in ("Sigmoid", "QLinearSigmoid") for node in trace(y))
+
+
+def _boxes(y: ir.Value, last: bool, columns: Columns, clues: Clues) -> BoxConvention | GridConvention:
+    """Return the convention of the boxes: in pixels or relative; offsets on a grid, if a run shows neither."""
+    if columns.boxes.stop - columns.boxes.start > 4:
+        return GridConvention("bins", source="graph")
+    samples = [table.T[:, columns.boxes] if last else table[:, columns.boxes] for table in clues.samples(y)]
+    found = clues.convention(_CENTRED, samples)
+    levels = plan(len(samples[0]), clues.probe) if samples else None
+    if found.forms or levels is None:
+        return found
+    if {anchors for _, anchors in levels} != {1}:
+        return found
+    sides = columns.objectness is None and min(float(sample.min()) for sample in samples) >= 0
+    one = GridConvention("sides" if sides else "centre", source="run")
+    fits = all(valid(one.corners(sample, clues.probe), clues.probe) >= VALID for sample in samples)
+    return one if fits else found
