@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from onnxcam._moved import renamed
 from onnxcam.metadata import labels as labelling
-from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
+from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, indices, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
 
 __all__ = [
@@ -19,7 +19,9 @@ __all__ = [
     "ClassRegion",
     "Contrast",
     "Detection",
+    "Keypoint",
     "Like",
+    "MeanRegion",
     "Patch",
     "Target",
     "TensorElement",
@@ -44,6 +46,10 @@ class Class(TargetKind):
 
     label: Label
 
+    def __str__(self) -> str:
+        """Return the target in words."""
+        return str(self.label)
+
 
 def _contrast(words: str, names: Collection[str]) -> Contrast | None:
     """Read ``A-B``: two numbers, or two class names, which may contain hyphens."""
@@ -65,6 +71,10 @@ class Against(TargetKind):
 
     label: Label
 
+    def __str__(self) -> str:
+        """Return the target in words."""
+        return f"not {self.label}"
+
 
 @register_kind("281-285", help="the score of a class minus that of another", read=_contrast)
 @dataclass(frozen=True)
@@ -73,6 +83,10 @@ class Contrast(TargetKind):
 
     label: Label
     against: Label
+
+    def __str__(self) -> str:
+        """Return the target in words."""
+        return f"{self.label}-{self.against}"
 
 
 @register_kind(
@@ -176,6 +190,33 @@ class Patch(TargetKind):
     corners: Corners
 
 
+@register_kind(
+    "keypoint=3",
+    "keypoint=3 axis=x",
+    help="a keypoint, by index or name: its score, or one of its coordinates",
+    keys={"keypoint": label},
+    options={"axis": text},
+)
+@dataclass(frozen=True)
+class Keypoint(TargetKind):
+    """A keypoint: its score, or its coordinate *axis*."""
+
+    label: Label
+    axis: str | None = None
+
+
+@register_kind(
+    "region=10,20,90,80",
+    help="the mean of a map, such as depth, over x1,y1,x2,y2, in pixels of the image",
+    keys={"region": corners},
+)
+@dataclass(frozen=True)
+class MeanRegion(TargetKind):
+    """The mean of an output map over (x1, y1, x2, y2), in pixels of the image."""
+
+    corners: Corners
+
+
 _ELEMENT = re.compile(r"(?P<tensor>.+?)\[(?P<index>[^\]]*)\](?P<tail>.*)")
 
 
@@ -221,6 +262,11 @@ class TensorElement(TargetKind):
     tensor: str
     index: tuple[int | slice, ...]
     mean: bool = False
+
+    def __str__(self) -> str:
+        """Return the target in words."""
+        single = not self.mean and all(isinstance(part, int) for part in self.index)
+        return f"{self.tensor}[{indices(self.index)}]" + ("" if single else ".mean()" if self.mean else ".sum()")
 
 
 Target: TypeAlias = "int | str | TargetKind | None"

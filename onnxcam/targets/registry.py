@@ -14,6 +14,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.notation import quoted
 
 __all__ = [
     "KINDS",
@@ -38,6 +39,14 @@ _M = TypeVar("_M", bound=Callable[..., Goal])
 
 class TargetKind:
     """Base of every kind of target. A kind is a frozen dataclass: what the user asks for, as data."""
+
+    def __str__(self) -> str:
+        """Return the target in words: its keys with their values."""
+        entry = KINDS.get(type(self))
+        if entry is None or not entry.readers:
+            return type(self).__name__.lower()
+        given = zip(entry.readers, (getattr(self, part.name) for part in fields(self)), strict=True)  # type: ignore[arg-type]
+        return " ".join(f"{key}={_written(value)}" for key, value in given if value is not None)
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,10 @@ def resolves(*kinds: type[TargetKind]) -> Callable[[_M], _M]:
     return mark
 
 
+def _written(value: Any) -> str:
+    return ",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else quoted(value)
+
+
 class Task:
     """What a model does, such as classification. A subclass is a dataclass that holds where the model puts it out.
 
@@ -154,7 +167,12 @@ class Task:
     @property
     def examples(self) -> str:
         """Return targets in words, for messages."""
-        return ", ".join(example for kind in self.resolvers for example in self._examples(kind))
+        return ", ".join(self.suggested)
+
+    @property
+    def suggested(self) -> list[str]:
+        """Return targets in words, each by itself. Those with FILE need a file of the user."""
+        return [example for kind in self.resolvers for example in self._examples(kind)]
 
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         return KINDS[kind].examples

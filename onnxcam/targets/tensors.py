@@ -12,7 +12,9 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.graph.infer import no_numbers
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.graph_outputs import decided
 from onnxcam.targets.kinds import TensorElement
+from onnxcam.targets.notation import indices
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
 __all__ = ["Tensors"]
@@ -25,6 +27,7 @@ class Tensors(Task):
     ranks: Mapping[str, int]  # of every tensor of numbers with a known rank
     outputs: tuple[str, ...]
     shown: str  # the outputs with their shapes
+    example: str  # a tensor with a gradient, if the outputs tell
     name: str = "a model"
 
     @classmethod
@@ -32,13 +35,14 @@ class Tensors(Task):
         """Return the task for *graph* and all its *tensors* by name."""
         ranks = {name: len(value.shape) for name, value in tensors.items() if value.shape is not None}
         shown = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
-        return cls(ranks, tuple(value.name or "" for value in graph.outputs), shown)
+        outputs = list(graph.outputs)
+        example = next((name for value in outputs if (name := _differentiable(value)) in ranks), outputs[0].name or "")
+        return cls(ranks, tuple(value.name or "" for value in outputs), shown, example)
 
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         if kind is not TensorElement:
             return super()._examples(kind)
-        first = self.outputs[0]
-        return (f"{first}[{', '.join('0' * max(1, self.ranks.get(first, 1)))}]",)
+        return (f"{self.example}[{', '.join('0' * max(1, self.ranks.get(self.example, 1)))}]",)
 
     @resolves(TensorElement)
     def element(self, target: TensorElement, look: Look) -> Goal:
@@ -50,7 +54,7 @@ class Tensors(Task):
             )
         (y,) = look.tensors([target.tensor])
         weights = np.zeros(y.shape, np.float32)
-        words = f"{target.tensor}[{', '.join(map(_index_words, target.index))}]"
+        words = f"{target.tensor}[{indices(target.index)}]"
         if len(target.index) > y.ndim:
             raise TargetError(f"{words}: {target.tensor!r} has {y.ndim} axes, {list(y.shape)}, not {len(target.index)}")
         try:
@@ -68,8 +72,9 @@ class Tensors(Task):
         return Goal(aim, feed, words if single else f"{words}.{'mean' if target.mean else 'sum'}()")
 
 
-def _index_words(part: int | slice) -> str:
-    if isinstance(part, int):
-        return str(part)
-    ends = ["" if end is None else str(end) for end in (part.start, part.stop, part.step)]
-    return ":".join(ends if ends[2] else ends[:2])
+def _differentiable(output: ir.Value) -> str | None:
+    """Return the name of *output*, or of the scores that it decides about; None where it has no gradient."""
+    found = decided(output)
+    if found is not None:
+        return found[0].name
+    return output.name if output.dtype is None or output.dtype.is_floating_point() else None

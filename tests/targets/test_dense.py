@@ -120,7 +120,7 @@ ERRORS = [
     ("class=cat", "target 'cat' is a label, but the model's labels are not known"),
     ("mask=small.png", "the mask small.png has the size 6 × 4, the picture 12 × 8; give one of the same size"),
     ("mask=empty.png", "the mask empty.png is empty: all of it is zero"),
-    ("patch=1,1,2,2", "target 'patch=1,1,2,2' does not apply to a segmentation; what does: as a segmentation class=3"),
+    ("patch=1,1,2,2", "target 'patch=1,1,2,2' does not apply to a segmentation; what does: as a segmentation class=1"),
 ]
 
 

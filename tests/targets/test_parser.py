@@ -18,7 +18,9 @@ from onnxcam.targets.kinds import (
     ClassRegion,
     Contrast,
     Detection,
+    Keypoint,
     Like,
+    MeanRegion,
     Patch,
     TensorElement,
     Text,
@@ -71,6 +73,9 @@ SPELT: list[tuple[Any, TargetKind]] = [
     ("word=red step=2", Word("red", None, 2)),
     ("step=2", Word(None, None, 2)),
     ("patch=10,20,90,80", Patch((10, 20, 90, 80))),
+    ("keypoint=3", Keypoint(3)),
+    ("keypoint=nose axis=x", Keypoint("nose", "x")),
+    ("region=10,20,90,80", MeanRegion((10, 20, 90, 80))),
 ]
 
 
@@ -78,6 +83,11 @@ SPELT: list[tuple[Any, TargetKind]] = [
 def test_every_spelling(words: Any, target: TargetKind) -> None:
     assert parse(words, LABELS) == target
     assert parse(target) is target
+
+
+@pytest.mark.parametrize("target", [target for _, target in SPELT], ids=str)
+def test_a_target_in_words_means_itself(target: TargetKind) -> None:
+    assert parse(str(target), LABELS) == target
 
 
 def test_every_kind_has_a_case() -> None:

@@ -1,0 +1,154 @@
+"""Dense outputs: one or more values for each cell of a grid over the image, and the evidence of what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.metadata import sidecar
+from onnxcam.structure.layout import GridLayout, picture_layout
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.goal import Array, Look
+from onnxcam.targets.graph_outputs import function_before, grids, numeric_outputs
+from onnxcam.targets.notation import Corners, Picture
+
+__all__ = [
+    "DenseOutput",
+    "dense_outputs",
+    "is_fine",
+    "lies_in_unit",
+    "like_image",
+    "mask_cells",
+    "named",
+    "rectangle_cells",
+    "sums_to_one",
+]
+
+_COARSEST = 8
+"""A dense output has at least one cell for this many pixels along an axis."""
+
+
+@dataclass(frozen=True)
+class DenseOutput:
+    """A tensor of values over the image: an output, or a tensor behind one.
+
+    Attributes:
+        tensor: Its name.
+        layout: Its axes; None for ``[N, *space]``, which has no axis of channels.
+        channels: The number of values for each cell.
+    """
+
+    tensor: str
+    layout: GridLayout | None
+    channels: int
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the tensor."""
+        return WeightsAim(self.tensor)
+
+    def size(self, y: ir.Value) -> tuple[object, ...]:
+        """Return the lengths of the spatial axes of the tensor *y*."""
+        return tuple(y.shape or ())[1:] if self.layout is None else self.layout.size(y)
+
+    def read(self, look: Look) -> Array:
+        """Return the values for the image, [channels, *space]."""
+        (y,) = look.tensors([self.tensor])
+        return self.view(y)[0]
+
+    def view(self, y: Array) -> Array:
+        """Return the tensor as [N, channels, *space]."""
+        return y[:, None] if self.layout is None else self.layout.view(y)
+
+    def feed(self, weights: Array) -> Array:
+        """Return *weights* [channels, *space] in the order of the tensor's axes, without the batch."""
+        if self.layout is None:
+            return np.asarray(weights[0])
+        return np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
+
+
+def dense_outputs(evidence: Evidence) -> Iterator[tuple[ir.Value, DenseOutput]]:
+    """Yield the outputs that are grids over the image, then those without an axis of channels."""
+    image = evidence.image
+    for y, layout, count in grids(evidence.graph, image):
+        yield y, DenseOutput(y.name or "", layout, count)
+    own = picture_layout(image)
+    for y in numeric_outputs(evidence.graph, own.rank - 1) if own is not None else ():
+        if y.shape is not None and like_image(list(y.shape)[1:], image):
+            yield y, DenseOutput(y.name or "", None, 1)
+
+
+def is_fine(size: Sequence[object], image: ir.Value) -> bool:
+    """Return whether a grid of *size* has a cell for every few pixels of the image, as far as lengths are known."""
+    return all(cells * _COARSEST >= pixels for cells, pixels in _lengths(size, image))
+
+
+def like_image(size: Sequence[object], image: ir.Value) -> bool:
+    """Return whether a grid of *size* is fine and has the proportions of the image; open lengths fit."""
+    ratios = [cells / pixels for cells, pixels in _lengths(size, image)]
+    return is_fine(size, image) and (not ratios or max(ratios) <= 1.25 * min(ratios))
+
+
+def _lengths(size: Sequence[object], image: ir.Value) -> list[tuple[int, int]]:
+    own = picture_layout(image)
+    pairs = zip(size, own.size(image) if own is not None else (), strict=False)
+    return [(a, b) for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+
+
+def mask_cells(source: Picture, look: Look, size: Sequence[int]) -> NDArray[np.bool_]:
+    """Return the mask *source*, of the image's size, sampled on a grid of *size* over the image tensor."""
+    mask = look.mask(source)
+    places = zip(look.places(size), mask.shape, strict=True)
+    return mask[np.ix_(*(np.clip(np.floor(centres), 0, length - 1).astype(int) for centres, length in places))]
+
+
+def rectangle_cells(corners: Corners, look: Look, size: Sequence[int]) -> NDArray[np.bool_]:
+    """Return the cells of a grid of *size* with their centres in a rectangle of the image, or the one nearest to it."""
+    x1, y1, x2, y2 = corners
+    rows, columns = look.places(size)
+    inside = [_between(rows, y1, y2), _between(columns, x1, x2)]
+    return np.asarray(inside[0][:, None] & inside[1][None])
+
+
+def _between(centres: Array, low: float, high: float) -> NDArray[np.bool_]:
+    found = (centres >= low) & (centres < high)
+    return found if found.any() else np.arange(len(centres)) == np.abs(centres - (low + high) / 2).argmin()
+
+
+def named(evidence: Evidence, pattern: str, y: ir.Value | None = None) -> str | None:
+    """Return the source that says *pattern*, a regular expression: the name of *y*, or the architecture.
+
+    The architecture stands in Hugging Face's config.json beside the model. None where neither says it.
+    """
+    if y is not None and re.search(pattern, y.name or "", re.IGNORECASE):
+        return "names"
+    found = sidecar.beside(evidence.names.path, "config.json").get("architectures")
+    words = " ".join(map(str, found)) if isinstance(found, list) else ""
+    return "file" if re.search(pattern, words, re.IGNORECASE) else None
+
+
+def sums_to_one(evidence: Evidence, y: ir.Value, axis: int) -> str | None:
+    """Return the source that says that *y* is a probability of each index of *axis*: graph or run; None for neither."""
+    function = function_before(y)
+    if function == "softmax":
+        return "graph"
+    if function is not None:
+        return None
+    values = evidence.values(y)
+    if not values or any(v.dtype.kind != "f" or v.min() < 0 for v in values):
+        return None
+    return "run" if all(np.allclose(v.sum(axis=axis), 1, atol=1e-3) for v in values) else None
+
+
+def lies_in_unit(evidence: Evidence, y: ir.Value) -> str | None:
+    """Return the source that says that *y* lies between 0 and 1: graph or run; None for neither."""
+    if function_before(y) in ("sigmoid", "softmax"):
+        return "graph"
+    values = evidence.values(y)
+    return "run" if values and all(v.min() >= 0 and 0 < v.max() <= 1 for v in values) else None
