@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxcam.metadata import sidecar
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.evidence import OPEN_LENGTH, Evidence
 from onnxcam.targets.goal import Array, Look
 from onnxcam.targets.graph_outputs import function_before, grids, numeric_outputs
 from onnxcam.targets.notation import Corners, Picture
@@ -22,6 +22,7 @@ __all__ = [
     "DenseOutput",
     "dense_outputs",
     "is_fine",
+    "is_plane",
     "lies_in_unit",
     "like_image",
     "mask_cells",
@@ -80,19 +81,40 @@ def dense_outputs(evidence: Evidence) -> Iterator[tuple[ir.Value, DenseOutput]]:
         yield y, DenseOutput(y.name or "", layout, count)
     own = picture_layout(image)
     for y in numeric_outputs(evidence.graph, own.rank - 1) if own is not None else ():
-        if y.shape is not None and like_image(list(y.shape)[1:], image):
+        if is_plane(evidence, y):
             yield y, DenseOutput(y.name or "", None, 1)
+
+
+def is_plane(evidence: Evidence, y: ir.Value) -> bool:
+    """Return whether *y*, [N, *space], has the proportions of the image. The model runs where lengths are open."""
+    own, size = picture_layout(evidence.image), list(y.shape or ())[1:]
+    if own is None:
+        return False
+    lengths = [n if isinstance(n, int) else None for n in own.size(evidence.image)]
+    if None in lengths or not all(isinstance(n, int) for n in size):
+        values = evidence.values(y)
+        size = list(values[0].shape[1:]) if values else []
+    known = [(a, OPEN_LENGTH if b is None else b) for a, b in zip(size, lengths, strict=False) if isinstance(a, int)]
+    return len(known) == len(lengths) and _alike(known)
 
 
 def is_fine(size: Sequence[object], image: ir.Value) -> bool:
     """Return whether a grid of *size* has a cell for every few pixels of the image, as far as lengths are known."""
-    return all(cells * _COARSEST >= pixels for cells, pixels in _lengths(size, image))
+    return _are_fine(_lengths(size, image))
 
 
 def like_image(size: Sequence[object], image: ir.Value) -> bool:
     """Return whether a grid of *size* is fine and has the proportions of the image; open lengths fit."""
-    ratios = [cells / pixels for cells, pixels in _lengths(size, image)]
-    return is_fine(size, image) and (not ratios or max(ratios) <= 1.25 * min(ratios))
+    return _alike(_lengths(size, image))
+
+
+def _are_fine(pairs: Sequence[tuple[int, int]]) -> bool:
+    return all(cells * _COARSEST >= pixels for cells, pixels in pairs)
+
+
+def _alike(pairs: Sequence[tuple[int, int]]) -> bool:
+    ratios = [cells / pixels for cells, pixels in pairs]
+    return _are_fine(pairs) and (not ratios or max(ratios) <= 1.25 * min(ratios))
 
 
 def _lengths(size: Sequence[object], image: ir.Value) -> list[tuple[int, int]]:
