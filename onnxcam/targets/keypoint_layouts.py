@@ -27,6 +27,9 @@ _LEAST = 10
 _MOST = 600
 _COLUMNS = ("x", "y", "z", "visibility", "presence")
 _ABOVE = 0.5
+_SMALLEST = 144
+"""The least number of cells of a heat map."""
+_LOW = 0.2
 _SHARE = 0.05
 """The largest share of a heat map's cells that are above half of its peak."""
 
@@ -123,14 +126,16 @@ def _lie_in_image(values: Sequence[Array], evidence: Evidence, width: int) -> bo
 
 
 def is_peaked(runs: Sequence[Array]) -> bool:
-    """Return whether each map [K, h, w] of every run has one small peak above low values."""
+    """Return whether most maps [K, h, w] of every run have one small peak, and most cells are low in all maps."""
     return bool(runs) and all(_is_peaked(maps) for maps in runs)
 
 
 def _is_peaked(maps: Array) -> bool:
-    if maps.dtype.kind != "f" or maps.ndim != 3 or maps[0].size < 256:
+    if maps.dtype.kind != "f" or maps.ndim != 3 or maps[0].size < _SMALLEST:
         return False
     flat = maps.reshape(len(maps), -1).astype(np.float64)
     peaks = flat.max(axis=1, keepdims=True)
-    low = flat.min() >= -0.5 * peaks.max() and (np.median(flat, axis=1) <= 0.2 * peaks[:, 0]).all()
-    return bool(low and (peaks > 0).all() and ((flat > _ABOVE * peaks).mean(axis=1) <= _SHARE).all())
+    highest = peaks.max()
+    if highest <= 0 or flat.min() < -_ABOVE * highest or np.median(flat.max(axis=0)) > _LOW * highest:
+        return False
+    return bool(np.median((flat > _ABOVE * peaks).mean(axis=1)) <= _SHARE)

@@ -24,7 +24,7 @@ from onnxcam.targets.registry import TargetKind, Task, resolves
 
 __all__ = ["HeatMaps", "Keypoints"]
 
-NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|pose|simcc"
+NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|(?<!trans)(?<!com)pose|simcc"
 _OF_PARTS = r"paf|offset|disp|mask|seg|descr"
 _OF_DETECTORS = r"(^|_)(wh|reg|bbox|box|boxes|size|dim)($|_|\d)"
 
