@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxcam import paths
 from onnxcam.errors import ModelError, TargetError
+from onnxcam.metadata import sidecar
 from onnxcam.metadata.literals import literal
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
@@ -76,6 +77,9 @@ def find_letters(evidence: Evidence) -> Iterator[Letters]:
     for key in _KEYS:
         if metadata.get(key):
             yield Letters(_written(metadata[key]), "metadata", f"the model's metadata, {key}")
+    vocabulary = sidecar.beside(names.path, "config.json").get("vocab")
+    if isinstance(vocabulary, str) and vocabulary:
+        yield Letters(list(vocabulary), "file", "config.json, vocab")  # docTR
     for file in _beside(names.path):
         with suppress(ModelError):
             text = paths.read_text(file, ModelError, "file of letters")

@@ -50,7 +50,7 @@ class Frames:
         y = next(y for y in evidence.graph.outputs if y.name == self.output)
         if self.letter != 2 or self.letters < _FEWEST or not self._fits(y, evidence):
             return None
-        if any(node.op_type in ("LSTM", "GRU") for node in evidence.graph):
+        if any(node.op_type in ("LSTM", "GRU") for node in evidence.graph) and not is_plane(evidence, y):
             return "graph"
         return sums_to_one(evidence, y, 2) if function_before(y) in ("softmax", None) else None
 
@@ -66,8 +66,6 @@ class Frames:
 def find_frames(evidence: Evidence) -> Iterator[Frames]:
     """Yield the outputs of rank 3 with their axes: letters at the last axis first, then at axis 1 (LPRNet)."""
     for y in numeric_outputs(evidence.graph, 3):
-        if is_plane(evidence, y):
-            continue
         values = evidence.values(y) if not isinstance(length(y, 2), int) else []
         count = values[0].shape[2] if values else length(y, 2)
         if isinstance(count, int):
