@@ -21,6 +21,7 @@ from onnxcam.targets.notation import Corners, Picture
 __all__ = [
     "DenseOutput",
     "dense_outputs",
+    "has_boxes",
     "is_fine",
     "is_plane",
     "lies_in_unit",
@@ -33,6 +34,8 @@ __all__ = [
 
 _COARSEST = 8
 """A dense output has at least one cell for this many pixels along an axis."""
+
+_BOXES = r"(^|_)(wh|reg|bbox|box|boxes|ltrb)($|_|\d)"
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,11 @@ def named(evidence: Evidence, pattern: str, y: ir.Value | None = None) -> str | 
     found = sidecar.beside(evidence.names.path, "config.json").get("architectures")
     words = " ".join(map(str, found)) if isinstance(found, list) else ""
     return "file" if re.search(pattern, words, re.IGNORECASE) else None
+
+
+def has_boxes(evidence: Evidence) -> bool:
+    """Return whether the name of an output says boxes or their sizes: the other outputs are a detector's."""
+    return any(named(evidence, _BOXES, y) == "names" for y in evidence.graph.outputs)
 
 
 def sums_to_one(evidence: Evidence, y: ir.Value, axis: int) -> str | None:

@@ -76,7 +76,8 @@ def find_table(evidence: Evidence, y: ir.Value, said: str | None) -> tuple[Keypo
     if width is None:
         return None
     values = [value[0].reshape(-1, width) for value in evidence.values(y) if value.size == np.prod(shape)]
-    if said is None and not _lie_in_image(values, evidence, width):
+    scores = len(long) == 1 and function_before(y) == "sigmoid"
+    if said is None and (scores or not _lie_in_image(values, evidence, width)):
         return None
     return KeypointTable(y.name or "", shape, _columns(shape, width, values)), said or ("run" if values else "shapes")
 

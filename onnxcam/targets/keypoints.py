@@ -13,7 +13,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.dense import DenseOutput, dense_outputs, named
+from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, named
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, class_names, function_before, length, numeric_outputs
@@ -26,7 +26,6 @@ __all__ = ["HeatMaps", "Keypoints"]
 
 NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|(?<!trans)(?<!com)pose|simcc"
 _OF_PARTS = r"paf|offset|disp|mask|seg|descr"
-_OF_DETECTORS = r"(^|_)(wh|reg|bbox|box|boxes|size|dim)($|_|\d)"
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,9 @@ class HeatMaps(Task):
     @classmethod
     def of(cls, evidence: Evidence, known: bool) -> Iterator[HeatMaps]:
         """Yield the heat maps in the graph."""
-        wanted, others = evidence.output("scores"), list(evidence.graph.outputs)
+        wanted = evidence.output("scores")
         for y, maps in (*_simcc(evidence), *dense_outputs(evidence)):
-            source = "card" if known else _source(evidence, y, maps, others)
+            source = "card" if known else _source(evidence, y, maps)
             if source is not None and maps.layout is not None and wanted in (None, y):
                 yield cls(maps, class_names(evidence.names, maps.channels, known), source)
 
@@ -168,9 +167,9 @@ def _cell(peak: int, maps: Array, look: Look) -> Corners | None:
     return look.to_picture((j * x, i * y, (j + 1) * x, (i + 1) * y))
 
 
-def _source(evidence: Evidence, y: ir.Value, maps: DenseOutput, others: Sequence[ir.Value]) -> str | None:
+def _source(evidence: Evidence, y: ir.Value, maps: DenseOutput) -> str | None:
     """Return how the grid *y* is known to be heat maps of keypoints; None where it is not."""
-    if named(evidence, _OF_PARTS, y) == "names" or any(named(evidence, _OF_DETECTORS, o) == "names" for o in others):
+    if named(evidence, _OF_PARTS, y) == "names" or has_boxes(evidence):
         return None
     said = named(evidence, NAMES, y)
     if said is not None or maps.channels < 4 or maps.channels == channels(evidence.image):

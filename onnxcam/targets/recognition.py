@@ -59,7 +59,9 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
     for task in tasks:
         if type(wanted) in task.kinds:
             return _goal(task, wanted, look, tasks[-1].examples)
-    offers = "; ".join(f"as {task.name} {', '.join(found)}" for task, found in _offers(tasks, labels, look) if found)
+    found = [(task, words) for task, words in _offers(tasks, labels, look) if words]
+    found = found or [(task, task.suggested) for task in tasks]  # the model does not run without further inputs
+    offers = "; ".join(f"as {task.name} {', '.join(words)}" for task, words in found)
     if isinstance(wanted, Top):
         shown = next(task.shown for task in tasks if isinstance(task, Tensors))
         raise TargetError(

@@ -14,7 +14,16 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.dense import DenseOutput, dense_outputs, is_fine, lies_in_unit, mask_cells, named, sums_to_one
+from onnxcam.targets.dense import (
+    DenseOutput,
+    dense_outputs,
+    has_boxes,
+    is_fine,
+    lies_in_unit,
+    mask_cells,
+    named,
+    sums_to_one,
+)
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, decided, length
@@ -137,7 +146,7 @@ def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:
         return None
     said = named(evidence, _NAMES, y)
     if scores.channels != channels(image) and scores.layout is not None:
-        return said or "shapes"
+        return said or (None if has_boxes(evidence) else "shapes")
     if scores.layout is not None and scores.channels > 1:
         return said or sums_to_one(evidence, y, scores.layout.channel)
     return said or (lies_in_unit(evidence, y) if scores.layout is None else None)

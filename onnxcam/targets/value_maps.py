@@ -16,7 +16,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.dense import DenseOutput, dense_outputs, mask_cells, named, rectangle_cells
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, function_before
 from onnxcam.targets.kinds import ClassRegion, MeanRegion, Top
 from onnxcam.targets.notation import Corners, quoted, rectangle
@@ -29,12 +29,6 @@ _ANOMALY = r"anomal|pred_score|(^|_)amap($|_)"
 _SCORE = r"score"
 _ABOVE_MASKS = 1.5
 """Masks have values from 0 to 1; a map without names is one of another quantity if it has values above this."""
-
-
-def _middle(look: Look) -> Corners:
-    """Return the middle of the image: a quarter of its length along each axis."""
-    height, width = look.picture
-    return width * 3 / 8, height * 3 / 8, width * 5 / 8, height * 5 / 8
 
 
 @dataclass(frozen=True)
@@ -83,9 +77,15 @@ class Depth(Task):
 
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:
-        """The mean over the middle of the image."""
-        goal = self.mean(MeanRegion(_middle(look)), look)
-        return replace(goal, note=f"the mean over the middle of the picture, {goal.words}")
+        """The mean over the middle of the image, or around the highest value where the middle has one value only."""
+        values = self.values.read(look)[0]
+        centre, where = np.divide(look.picture, 2), "the middle of the picture"
+        if np.ptp(values[rectangle_cells(_around(centre, look), look, values.shape)]) == 0:
+            peak = np.unravel_index(int(values.argmax()), values.shape)
+            centre = np.asarray([places[i] for places, i in zip(look.places(values.shape), peak, strict=True)])
+            where = "the highest value"
+        goal = self.mean(MeanRegion(_around(centre, look)), look)
+        return replace(goal, note=f"the mean over {where}, {goal.words}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,12 @@ class Anomaly(Task):
         if self.values is None:
             raise TargetError("the model gives an anomaly score and no map; leave the target out")
         return self.values
+
+
+def _around(centre: Array, look: Look) -> Corners:
+    """Return the rectangle of a quarter of the image's length along each axis around *centre* (y, x)."""
+    (y, x), (height, width) = centre, look.picture
+    return x - width / 8, y - height / 8, x + width / 8, y + height / 8
 
 
 def _mean(values: DenseOutput, target: MeanRegion, look: Look) -> Goal:
