@@ -22,6 +22,7 @@ __all__ = [
     "DenseOutput",
     "dense_outputs",
     "has_boxes",
+    "has_proportions",
     "is_fine",
     "is_plane",
     "lies_in_unit",
@@ -111,13 +112,22 @@ def like_image(size: Sequence[object], image: ir.Value) -> bool:
     return _alike(_lengths(size, image))
 
 
+def has_proportions(size: Sequence[object], image: ir.Value) -> bool:
+    """Return whether a grid of *size*, fine or coarse, has the proportions of the image; open lengths fit."""
+    return _in_proportion(_lengths(size, image))
+
+
 def _are_fine(pairs: Sequence[tuple[int, int]]) -> bool:
     return all(cells * _COARSEST >= pixels for cells, pixels in pairs)
 
 
 def _alike(pairs: Sequence[tuple[int, int]]) -> bool:
+    return _are_fine(pairs) and _in_proportion(pairs)
+
+
+def _in_proportion(pairs: Sequence[tuple[int, int]]) -> bool:
     ratios = [cells / pixels for cells, pixels in pairs]
-    return _are_fine(pairs) and (not ratios or max(ratios) <= 1.25 * min(ratios))
+    return not ratios or max(ratios) <= 1.25 * min(ratios)
 
 
 def _lengths(size: Sequence[object], image: ir.Value) -> list[tuple[int, int]]:

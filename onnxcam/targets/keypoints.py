@@ -13,7 +13,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, named
+from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, has_proportions, named
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, class_names, function_before, length, numeric_outputs
@@ -107,7 +107,8 @@ class HeatMaps(Task):
     def of(cls, evidence: Evidence, known: bool) -> Iterator[HeatMaps]:
         """Yield the heat maps in the graph."""
         wanted = evidence.output("scores")
-        for y, maps in (*_simcc(evidence), *dense_outputs(evidence)):
+        grids = [(y, maps) for y, maps in dense_outputs(evidence) if has_proportions(maps.size(y), evidence.image)]
+        for y, maps in (*_simcc(evidence), *grids):
             source = "card" if known else _source(evidence, y, maps)
             if source is not None and maps.layout is not None and wanted in (None, y):
                 yield cls(maps, class_names(evidence.names, maps.channels, known), source)
