@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.evidence import OPEN_LENGTH, Evidence
 from onnxcam.targets.goal import Array, Look
-from onnxcam.targets.graph_outputs import function_before, grids, numeric_outputs
+from onnxcam.targets.graph_outputs import function_before, grids, length, numeric_outputs
 from onnxcam.targets.notation import Corners, Picture
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "dense_outputs",
     "has_boxes",
     "has_proportions",
+    "is_coarser",
     "is_fine",
     "is_plane",
     "lies_in_unit",
@@ -31,6 +33,7 @@ __all__ = [
     "named",
     "rectangle_cells",
     "sums_to_one",
+    "who",
 ]
 
 _COARSEST = 8
@@ -47,11 +50,13 @@ class DenseOutput:
         tensor: Its name.
         layout: Its axes; None for ``[N, *space]``, which has no axis of channels.
         channels: The number of values for each cell.
+        grid: The lengths of the spatial axes that one axis of cells joins, in ``[N, cells, channels]``.
     """
 
     tensor: str
     layout: GridLayout | None
     channels: int
+    grid: tuple[int, ...] = ()
 
     @property
     def aim(self) -> WeightsAim:
@@ -60,7 +65,7 @@ class DenseOutput:
 
     def size(self, y: ir.Value) -> tuple[object, ...]:
         """Return the lengths of the spatial axes of the tensor *y*."""
-        return tuple(y.shape or ())[1:] if self.layout is None else self.layout.size(y)
+        return self.grid or (tuple(y.shape or ())[1:] if self.layout is None else self.layout.size(y))
 
     def read(self, look: Look) -> Array:
         """Return the values for the image, [channels, *space]."""
@@ -69,22 +74,31 @@ class DenseOutput:
 
     def view(self, y: Array) -> Array:
         """Return the tensor as [N, channels, *space]."""
-        return y[:, None] if self.layout is None else self.layout.view(y)
+        found = y[:, None] if self.layout is None else self.layout.view(y)
+        return found.reshape(*found.shape[:2], *self.grid) if self.grid else found
 
     def feed(self, weights: Array) -> Array:
         """Return *weights* [channels, *space] in the order of the tensor's axes, without the batch."""
         if self.layout is None:
             return np.asarray(weights[0])
-        return np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
+        joined = weights.reshape(len(weights), -1) if self.grid else weights
+        return np.ascontiguousarray(np.moveaxis(joined, 0, self.layout.channel - 1))
 
 
 def dense_outputs(evidence: Evidence) -> Iterator[tuple[ir.Value, DenseOutput]]:
-    """Yield the outputs that are grids over the image, then those without an axis of channels."""
+    """Yield the outputs that are grids over the image, then those whose cells are one axis, then single planes."""
     image = evidence.image
     for y, layout, count in grids(evidence.graph, image):
         yield y, DenseOutput(y.name or "", layout, count)
     own = picture_layout(image)
-    for y in numeric_outputs(evidence.graph, own.rank - 1) if own is not None else ():
+    if own is None:
+        return
+    lengths = own.size(image)
+    for y in numeric_outputs(evidence.graph, 3) if all(isinstance(n, int) for n in lengths) else ():
+        classes = length(y, 2)
+        if length(y, 1) == math.prod(lengths) and isinstance(classes, int):
+            yield y, DenseOutput(y.name or "", GridLayout(2, (1,)), classes, tuple(lengths))
+    for y in numeric_outputs(evidence.graph, own.rank - 1):
         if is_plane(evidence, y):
             yield y, DenseOutput(y.name or "", None, 1)
 
@@ -115,6 +129,11 @@ def like_image(size: Sequence[object], image: ir.Value) -> bool:
 def has_proportions(size: Sequence[object], image: ir.Value) -> bool:
     """Return whether a grid of *size*, fine or coarse, has the proportions of the image; open lengths fit."""
     return _in_proportion(_lengths(size, image))
+
+
+def is_coarser(size: Sequence[object], image: ir.Value) -> bool:
+    """Return whether a grid of *size* has at most one cell for two pixels along an axis; open lengths may."""
+    return all(2 * cells <= pixels for cells, pixels in _lengths(size, image))
 
 
 def _are_fine(pairs: Sequence[tuple[int, int]]) -> bool:
@@ -154,6 +173,11 @@ def rectangle_cells(corners: Corners, look: Look, size: Sequence[int]) -> NDArra
 def _between(centres: Array, low: float, high: float) -> NDArray[np.bool_]:
     found = (centres >= low) & (centres < high)
     return found if found.any() else np.arange(len(centres)) == np.abs(centres - (low + high) / 2).argmin()
+
+
+def who(evidence: Evidence, known: bool) -> str | None:
+    """Return who names the task, "user" or "card", if it is *known*."""
+    return (evidence.names.source("task") or "card") if known else None
 
 
 def named(evidence: Evidence, pattern: str, y: ir.Value | None = None) -> str | None:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.dense import DenseOutput, dense_outputs, like_image
+from onnxcam.targets.dense import DenseOutput, dense_outputs, like_image, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels
@@ -41,7 +41,7 @@ class ImageToImage(Task):
                 and len(output.layout.space) == 2
                 and (known or _is_image(evidence, y, output))
             ):
-                yield cls(output)
+                yield cls(output, who(evidence, known) or "shapes")
 
     def parts(self) -> Iterator[Part]:
         """Yield which output is the image."""

@@ -13,7 +13,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, has_proportions, named
+from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, has_proportions, is_coarser, named, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, class_names, function_before, length, numeric_outputs
@@ -49,7 +49,7 @@ class Keypoints(Task):
         if not known and any(function_before(y) == "softmax" for y in outputs):
             return  # a classifier or detector that gives keypoints as well
         for y in (wanted,) if wanted is not None else outputs:
-            said = "card" if known else named(evidence, NAMES, y)
+            said = who(evidence, known) or named(evidence, NAMES, y)
             found = find_table(evidence, y, said) if y is not None else None
             if found is not None:
                 table, source = found
@@ -109,7 +109,7 @@ class HeatMaps(Task):
         wanted = evidence.output("scores")
         grids = [(y, maps) for y, maps in dense_outputs(evidence) if has_proportions(maps.size(y), evidence.image)]
         for y, maps in (*_simcc(evidence), *grids):
-            source = "card" if known else _source(evidence, y, maps)
+            source = who(evidence, known) or _source(evidence, y, maps)
             if source is not None and maps.layout is not None and wanted in (None, y):
                 yield cls(maps, class_names(evidence.names, maps.channels, known), source)
 
@@ -175,6 +175,8 @@ def _source(evidence: Evidence, y: ir.Value, maps: DenseOutput) -> str | None:
     said = named(evidence, NAMES, y)
     if said is not None or maps.channels < 4 or maps.channels == channels(evidence.image):
         return said
+    if not is_coarser(maps.size(y), evidence.image):
+        return None
     return "run" if is_peaked([maps.view(value)[0] for value in evidence.values(y)]) else None
 
 

@@ -23,10 +23,11 @@ from onnxcam.targets.dense import (
     mask_cells,
     named,
     sums_to_one,
+    who,
 )
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, decided, length
+from onnxcam.targets.graph_outputs import channels, decided, function_before, length
 from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import Label, Picture, quoted
 from onnxcam.targets.registry import TargetKind, Task, resolves
@@ -37,7 +38,7 @@ Mask = NDArray[np.bool_]
 
 _BACKGROUND = frozenset(("background", "__background__"))
 _NAMES = r"seg(?!\w*proto)|mask|class|matte|alpha|pha$|saliency"
-_OTHER = r"flow|proto|embed|feat|offset|heat_?map|paf|depth|disp|normal|anomal"
+_OTHER = r"(?<!tensor)flow|proto|embed|feat|offset|heat_?map|paf|depth(?!_?wise)|disp|(^|_)normals?($|_)|anomal|quer"
 _QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
@@ -59,7 +60,7 @@ class Segmentation(Task):
         """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
         wanted = evidence.output("scores")
         for y, scores in dense_outputs(evidence):
-            source = "names" if known else _source(evidence, y, scores)
+            source = who(evidence, known) or _source(evidence, y, scores)
             if source is not None and wanted in (None, y):
                 yield cls(scores, evidence.names.of(scores.channels), source)
         for y in evidence.graph.outputs:
@@ -144,11 +145,13 @@ def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:
     size = scores.size(y)
     if not floats or decided(y) is not None or not is_fine(size, image) or named(evidence, _OTHER, y) == "names":
         return None
-    said = named(evidence, _NAMES, y)
+    said = "graph" if function_before(y) in ("softmax", "sigmoid") else named(evidence, _NAMES, y)
+    if scores.grid:
+        return said or sums_to_one(evidence, y, 2)
     if scores.channels != channels(image) and scores.layout is not None:
         return said or (None if has_boxes(evidence) else "shapes")
     if scores.layout is not None and scores.channels > 1:
-        return said or sums_to_one(evidence, y, scores.layout.channel)
+        return named(evidence, _NAMES, y) or sums_to_one(evidence, y, scores.layout.channel)
     return said or (lies_in_unit(evidence, y) if scores.layout is None else None)
 
 

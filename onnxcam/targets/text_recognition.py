@@ -11,6 +11,7 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.alphabet import Alphabet, Letters, find_letters, fit, unknown
+from onnxcam.targets.dense import who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.frames import Frames, find_frames
 from onnxcam.targets.goal import Array, Goal, Look
@@ -50,7 +51,7 @@ class TextRecognition(Task):
                 continue
             fits = ((one, fit(one, frames.letters, frames.runs(evidence))) for one in written)
             letters = next(((one, alphabet) for one, alphabet in fits if alphabet is not None), None)
-            source = "names" if known else frames.source(evidence)
+            source = who(evidence, known) or frames.source(evidence)
             if letters is not None and (source or letters[0].explicit):
                 yield cls(frames, letters[1], source or letters[0].source)
             elif source:

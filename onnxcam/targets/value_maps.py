@@ -14,7 +14,7 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.dense import DenseOutput, dense_outputs, mask_cells, named, rectangle_cells
+from onnxcam.targets.dense import DenseOutput, dense_outputs, mask_cells, named, rectangle_cells, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, function_before
@@ -24,7 +24,7 @@ from onnxcam.targets.registry import TargetKind, Task, resolves
 
 __all__ = ["Anomaly", "Depth"]
 
-_DEPTH = r"depth|disp(?!lace)|midas"
+_DEPTH = r"depth(?!_?wise)|disp(?!lace|atch)|midas"
 _ANOMALY = r"anomal|pred_score|(^|_)amap($|_)"
 _SCORE = r"score"
 _ABOVE_MASKS = 1.5
@@ -47,7 +47,7 @@ class Depth(Task):
         for y, values in dense_outputs(evidence):
             if values.channels != 1 or len(values.size(y)) != 2 or wanted not in (None, y):
                 continue
-            said = "card" if known else named(evidence, _DEPTH, y)
+            said = who(evidence, known) or named(evidence, _DEPTH, y)
             if said is not None:
                 yield cls(values, said)
             elif channels(evidence.image) != 1 and _is_quantity(evidence, y):
@@ -103,7 +103,7 @@ class Anomaly(Task):
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield the task if outputs have names of anomaly, or anomalib's metadata.json stands beside the model."""
         anomalib = "image_threshold" in sidecar.beside(evidence.names.path, "metadata.json")
-        said = "card" if known else "file" if anomalib else None
+        said = who(evidence, known) or ("file" if anomalib else None)
         score = next((y for y in evidence.graph.outputs if _is_score(y, evidence, said)), None)
         maps = (values for y, values in dense_outputs(evidence) if _is_map(y, values, evidence, said))
         values = next(maps, None)

@@ -222,6 +222,21 @@ SEGMENTATION = [
         check=is_class(0),
     ),
     Convention(
+        "flat-classes",
+        "tf2onnx",
+        "SegNet, FCN and U-Net of image-segmentation-keras",
+        "[N, H · W, classes] behind Softmax",
+        segmenter(
+            "float[N, 4096, 4] activation",
+            "t2 = Transpose<perm = [0, 2, 3, 1]>(s) f = Reshape(t2, flat) activation = Softmax<axis = 2>(f)",
+            nhwc=True,
+            flat=np.array([0, 4096, 4]),
+        ),
+        "a segmentation",
+        {"scores": "'activation', 4 classes"},
+        check=is_class(1),
+    ),
+    Convention(
         "ppocr-det",
         "Paddle2ONNX",
         "text detection of PP-OCR v2 to v5 (DB)",
