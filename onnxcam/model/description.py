@@ -92,7 +92,7 @@ class ModelDescription:
         source = self.names.source("task") or task.source
         labels = self.class_names
         parts = [Part("task", task.name, source), *task.parts()]
-        if labels:
+        if labels and not any(part.name == "letters" for part in parts):
             parts.append(Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", "file"))
         return parts
 

@@ -26,6 +26,7 @@ __all__ = [
     "has_proportions",
     "is_coarser",
     "is_fine",
+    "is_larger",
     "is_plane",
     "lies_in_unit",
     "like_image",
@@ -134,6 +135,12 @@ def has_proportions(size: Sequence[object], image: ir.Value) -> bool:
 def is_coarser(size: Sequence[object], image: ir.Value) -> bool:
     """Return whether a grid of *size* has at most one cell for two pixels along an axis; open lengths may."""
     return all(2 * cells <= pixels for cells, pixels in _lengths(size, image))
+
+
+def is_larger(size: Sequence[object], image: ir.Value) -> bool:
+    """Return whether a grid of *size* has more cells than the image has pixels along each axis: an enlarged image."""
+    pairs = _lengths(size, image)
+    return bool(pairs) and all(cells > pixels for cells, pixels in pairs)
 
 
 def _are_fine(pairs: Sequence[tuple[int, int]]) -> bool:

@@ -12,7 +12,7 @@ from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.dense import is_plane, sums_to_one
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
-from onnxcam.targets.graph_outputs import function_before, length, numeric_outputs
+from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
 
 __all__ = ["Frames", "find_frames"]
 
@@ -24,13 +24,19 @@ _NARROWEST = 2
 
 @dataclass(frozen=True)
 class Frames:
-    """An output of scores of *letters* for each frame: its axes of images, frames and letters."""
+    """Scores of *letters* for each frame: an output, or the tensor that one decides about, and its axes."""
 
-    output: str
+    scores: ir.Value
     letters: int
     batch: int = 0
     frame: int = 1
     letter: int = 2
+    decided: bool = False
+
+    @property
+    def output(self) -> str:
+        """The name of the tensor."""
+        return self.scores.name or ""
 
     def view(self, y: Array) -> Array:
         """Return the scores of the first image, [frames, letters]."""
@@ -42,17 +48,19 @@ class Frames:
 
     def runs(self, evidence: Evidence) -> list[Array]:
         """Return the scores for each probe image."""
-        value = next(y for y in evidence.graph.outputs if y.name == self.output)
-        return [self.view(y) for y in evidence.values(value)]
+        value = next((y for y in evidence.graph.outputs if y.name == self.output), None)
+        return [] if value is None else [self.view(y) for y in evidence.values(value)]
 
     def source(self, evidence: Evidence) -> str | None:
         """Return how the output is known to be scores of letters, whatever they are; None where it is not."""
-        y = next(y for y in evidence.graph.outputs if y.name == self.output)
+        y = self.scores
         if self.letter != 2 or self.letters < _FEWEST or not self._fits(y, evidence):
             return None
         if any(node.op_type in ("LSTM", "GRU") for node in evidence.graph) and not is_plane(evidence, y):
             return "graph"
-        return sums_to_one(evidence, y, 2) if function_before(y) in ("softmax", None) else None
+        if self.decided or function_before(y) == "logsoftmax":
+            return "graph"
+        return sums_to_one(evidence, y, 2)
 
     def _fits(self, y: ir.Value, evidence: Evidence) -> bool:
         """Return whether frames are parts of the image's width."""
@@ -60,20 +68,28 @@ class Frames:
         width = layout.size(evidence.image)[-1] if layout is not None else None
         if not isinstance(frames, int) or not isinstance(width, int):
             return True
-        return 1 < frames <= width // _NARROWEST
+        return 1 < frames <= width // _NARROWEST and frames != self.letters  # as many of both: weights of attention
 
 
 def find_frames(evidence: Evidence) -> Iterator[Frames]:
-    """Yield the outputs of rank 3 with their axes: letters at the last axis first, then at axis 1 (LPRNet)."""
+    """Yield the outputs of rank 3 with their axes: letters at the last axis first, then at axis 1 (LPRNet).
+
+    Then come the scores of which outputs [N, T] are the best letters.
+    """
     for y in numeric_outputs(evidence.graph, 3):
         values = evidence.values(y) if not isinstance(length(y, 2), int) else []
         count = values[0].shape[2] if values else length(y, 2)
         if isinstance(count, int):
             batch = _batch_axis(y, evidence.image)
-            yield Frames(y.name or "", count, batch, 1 - batch)
+            yield Frames(y, count, batch, 1 - batch)
         other = length(y, 1)
         if isinstance(other, int) and other > 1:
-            yield Frames(y.name or "", other, 0, 2, 1)
+            yield Frames(y, other, 0, 2, 1)
+    for y in numeric_outputs(evidence.graph, 2):
+        scores, axis = decided(y) or (y, None)
+        count = length(scores, 2) if axis == 2 else None
+        if isinstance(count, int):
+            yield Frames(scores, count, decided=True)
 
 
 def _batch_axis(y: ir.Value, image: ir.Value) -> int:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import TargetError
+from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import no_numbers, rank
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.labels import ClassNames
@@ -78,11 +79,13 @@ def function_before(y: ir.Value) -> str | None:
 def decided(y: ir.Value) -> tuple[ir.Value, int | None] | None:
     """Return the scores of which *y* is the decision, and the axis of classes; None where *y* is no decision.
 
-    A decision is the index of the largest score (ArgMax, TopK), or a score above a threshold, which has no axis.
+    A decision is the index of the largest score (ArgMax, TopK), or a score above a threshold or in steps (a probability
+    times 255), which has no axis.
     """
     value: ir.Value | None = y
+    scaled = False
     while value is not None and (node := value.producer()) is not None:
-        scores = node.inputs[0] if node.inputs else None
+        scores = _data(node)
         if scores is None:
             return None
         if node.op_type == "ArgMax" or (node.op_type == "TopK" and value is node.outputs[1]):
@@ -90,7 +93,16 @@ def decided(y: ir.Value) -> tuple[ir.Value, int | None] | None:
             return scores, axis % rank(scores)
         if node.op_type in _THRESHOLDS:
             return scores, None
+        if node.op_type == "Sigmoid" and scaled:
+            return value, None
         if node.op_type not in _AFTER_DECISION:
             return None
+        scaled = scaled or node.op_type == "Mul"
         value = scores
     return None
+
+
+def _data(node: ir.Node) -> ir.Value | None:
+    """Return the first input of *node* that another node computes from data; a constant factor may stand before it."""
+    computed = [x for x in node.inputs if x is not None and x.producer() is not None and constant(x) is None]
+    return computed[0] if computed else node.inputs[0] if node.inputs else None

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.dense import DenseOutput, dense_outputs, like_image, who
+from onnxcam.targets.dense import DenseOutput, dense_outputs, is_larger, like_image, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels
@@ -86,7 +86,9 @@ class ImageToImage(Task):
 
 
 def _is_image(evidence: Evidence, y: ir.Value, output: DenseOutput) -> bool:
-    return output.channels == channels(evidence.image) and like_image(output.size(y), evidence.image)
+    size, image = output.size(y), evidence.image
+    alike = output.channels == channels(image) or (output.channels in (1, 3) and is_larger(size, image))
+    return alike and like_image(size, image)
 
 
 def _edges(patch: Array) -> Array:

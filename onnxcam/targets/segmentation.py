@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
-from onnxcam.metadata.reading import Part
+from onnxcam.metadata.reading import SOURCES, Part
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
@@ -19,6 +19,7 @@ from onnxcam.targets.dense import (
     dense_outputs,
     has_boxes,
     is_fine,
+    is_larger,
     lies_in_unit,
     mask_cells,
     named,
@@ -37,7 +38,7 @@ __all__ = ["Mask", "Segmentation"]
 Mask = NDArray[np.bool_]
 
 _BACKGROUND = frozenset(("background", "__background__"))
-_NAMES = r"seg(?!\w*proto)|mask|class|matte|alpha|pha$|saliency"
+_NAMES = r"seg(?!\w*proto)|semantic|mask|class|matte|alpha|pha$|saliency"
 _OTHER = r"(?<!tensor)flow|proto|embed|feat|offset|heat_?map|paf|depth(?!_?wise)|disp|(^|_)normals?($|_)|anomal|quer"
 _QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8)
 
@@ -59,15 +60,15 @@ class Segmentation(Task):
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
         wanted = evidence.output("scores")
-        for y, scores in dense_outputs(evidence):
-            source = who(evidence, known) or _source(evidence, y, scores)
-            if source is not None and wanted in (None, y):
-                yield cls(scores, evidence.names.of(scores.channels), source)
+        grids = [(y, scores) for y, scores in dense_outputs(evidence) if wanted in (None, y)]
+        sources = [who(evidence, known) or _source(evidence, y, scores) for y, scores in grids]
+        found = [(scores, source) for (_, scores), source in zip(grids, sources, strict=True) if source is not None]
+        for scores, source in sorted(found, key=lambda one: list(SOURCES).index(one[1])):
+            yield cls(scores, evidence.names.of(scores.channels), source)
         for y in evidence.graph.outputs:
-            found = _behind(y, evidence) if wanted in (None, y) else None
-            if found is not None:
-                labels = evidence.names.of(found.channels)
-                yield cls(found, labels, "graph", f"what decides the output {y.name}")
+            behind = _behind(y, evidence) if wanted in (None, y) else None
+            if behind is not None:
+                yield cls(behind, evidence.names.of(behind.channels), "graph", f"what decides the output {y.name}")
 
     def parts(self) -> Iterator[Part]:
         """Yield where the scores are."""
@@ -149,7 +150,7 @@ def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:
     if scores.grid:
         return said or sums_to_one(evidence, y, 2)
     if scores.channels != channels(image) and scores.layout is not None:
-        return said or (None if has_boxes(evidence) else "shapes")
+        return said or (None if has_boxes(evidence) or is_larger(size, image) else "shapes")
     if scores.layout is not None and scores.channels > 1:
         return named(evidence, _NAMES, y) or sums_to_one(evidence, y, scores.layout.channel)
     return said or (lies_in_unit(evidence, y) if scores.layout is None else None)

@@ -47,7 +47,7 @@ class TextRecognition(Task):
         """
         wanted, written = evidence.output("scores"), list(find_letters(evidence))
         for frames in find_frames(evidence):
-            if wanted is not None and frames.output != wanted.name:
+            if wanted is not None and frames.scores is not wanted:
                 continue
             fits = ((one, fit(one, frames.letters, frames.runs(evidence))) for one in written)
             letters = next(((one, alphabet) for one, alphabet in fits if alphabet is not None), None)

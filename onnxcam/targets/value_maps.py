@@ -17,7 +17,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.dense import DenseOutput, dense_outputs, mask_cells, named, rectangle_cells, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, function_before
+from onnxcam.targets.graph_outputs import channels, decided, function_before
 from onnxcam.targets.kinds import ClassRegion, MeanRegion, Top
 from onnxcam.targets.notation import Corners, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
@@ -186,7 +186,7 @@ def _over(values: DenseOutput, cells: NDArray[np.bool_], words: str, box: Corner
 
 def _is_quantity(evidence: Evidence, y: ir.Value) -> bool:
     """Return whether values are never negative and above those of a mask."""
-    if no_numbers(y) is not None or function_before(y) in ("sigmoid", "softmax"):
+    if no_numbers(y) is not None or decided(y) is not None or function_before(y) in ("sigmoid", "softmax"):
         return False
     values = evidence.values(y)
     return bool(values) and all(v.dtype.kind == "f" and v.min() >= 0 and v.max() > _ABOVE_MASKS for v in values)

@@ -179,4 +179,26 @@ CONVENTIONS = [
         ),
         parts={"letters": "17 with the blank at 16"},
     ),
+    row(
+        "ctc-argmax",
+        "torch.onnx.export",
+        "readers with greedy decoding inside",
+        "int64 [N, T]: the best letter of each frame, behind ArgMax; metadata: charset",
+        reader("int64[N, 16] ids", "ids = ArgMax<axis = 2, keepdims = 0>(z)", 17, 9, charset="".join(LETTERS)),
+        parts={"scores": "'z'", "letters": "17 with the blank at 0"},
+    ),
+    row(
+        "ctc-log-softmax",
+        "torch.onnx.export",
+        "CRNN of PyTorch with log_softmax, without letters",
+        "log-probabilities [T, N, letters + 1]",
+        reader(
+            "float[16, N, 17] y",
+            "v = Transpose<perm = [1, 0, 2]>(z) y = LogSoftmax<axis = 2>(v)",
+            17,
+            9,
+        ),
+        parts={"letters": "not known"},
+        check=reads("9"),
+    ),
 ]
