@@ -9,10 +9,10 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
+from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.classification import class_index
 from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, has_proportions, is_coarser, named, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
@@ -72,7 +72,7 @@ class Keypoints(Task):
     def keypoint(self, target: Keypoint, look: Look) -> Goal:
         """The score of a keypoint, or one of its coordinates."""
         rows = self.table.rows(look)
-        index = class_index(target.label, self.table.count, self.labels)
+        index = _index(target.label, self.table.count, self.labels)
         axis = target.axis or self.table.columns[self.table.score or 0]
         if axis not in self.table.columns:
             raise TargetError(
@@ -142,13 +142,26 @@ class HeatMaps(Task):
 
     def _goal(self, label: Label, look: Look) -> Goal:
         maps = self.maps.read(look)
-        index = class_index(label, self.maps.channels, self.labels)
+        index = _index(label, self.maps.channels, self.labels)
         peak = int(maps[index].argmax())
         weights = np.zeros(maps.shape, np.float32)
         weights[index].reshape(-1)[peak] = 1
         words = f"keypoint={quoted(_name(index, self.labels))}"
         found = self.labels[index] if self.labels else None
         return Goal(self.aim, self.maps.feed(weights), words, index, found, box=_cell(peak, maps, look))
+
+
+def _index(label: Label, count: int, labels: Sequence[str] | None) -> int:
+    """Return the index of the keypoint *label*; TargetError for an index out of range or an unknown name."""
+    if isinstance(label, str) and labels:
+        return labelling.index(label, labels)
+    if isinstance(label, str):
+        raise TargetError(
+            f"the names of the keypoints are not known; give a number from 0 to {count - 1}, or --labels FILE"
+        )
+    if not 0 <= label < count:
+        raise TargetError(f"there is no keypoint {label}: the model has {count}, 0 to {count - 1}")
+    return label
 
 
 def _simcc(evidence: Evidence) -> Iterator[tuple[ir.Value, DenseOutput]]:

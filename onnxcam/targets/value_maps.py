@@ -166,6 +166,11 @@ def _around(centre: Array, look: Look) -> Corners:
 
 
 def _mean(values: DenseOutput, target: MeanRegion, look: Look) -> Goal:
+    (x1, y1, x2, y2), (height, width) = target.corners, look.picture
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise TargetError(
+            f"the region {rectangle(target.corners)} does not lie in the picture, {width} × {height} pixels"
+        )
     cells = rectangle_cells(target.corners, look, values.read(look).shape[1:])
     return _over(values, cells, f"region={rectangle(target.corners)}", target.corners)
 
@@ -179,7 +184,7 @@ def _masked(values: DenseOutput, target: ClassRegion, look: Look, name: str) -> 
 def _over(values: DenseOutput, cells: NDArray[np.bool_], words: str, box: Corners | None = None) -> Goal:
     """Return the mean over *cells*; TargetError where there are none."""
     if not cells.any():
-        raise TargetError("no pixel of the map lies in the region; name a larger one")
+        raise TargetError(f"{words} covers no cell of the map, {cells.shape[1]} × {cells.shape[0]}; name a larger part")
     weights = np.asarray(cells[None] / cells.sum(), np.float32)
     return Goal(values.aim, values.feed(weights), words, box=box)
 

@@ -109,7 +109,8 @@ def test_what_has_no_keypoints(model: onnx.ModelProto) -> None:
 
 
 ERRORS = [
-    ("keypoint=17", "class 17 is out of range"),
+    ("keypoint=17", "there is no keypoint 17: the model has 17, 0 to 16"),
+    ("keypoint=nose", "the names of the keypoints are not known; give a number from 0 to 16, or --labels FILE"),
     ("keypoint=3 axis=z", "the table of keypoints has no column 'z'; there are y, x, score"),
     ("class=3", "target 'class=3' does not apply to a keypoint model; what does: as a keypoint model keypoint="),
 ]

@@ -78,6 +78,19 @@ def test_a_mask_of_one_class_is_no_depth() -> None:
         assert isinstance(Opened(model).network.task, Segmentation)
 
 
+def test_a_region_outside_the_image() -> None:
+    with pytest.raises(TargetError, match="the region 90,90,99,99 does not lie in the picture, 16 × 16 pixels"):
+        Opened(PLANE).goal("region=90,90,99,99", X)
+
+
+def test_a_mask_between_the_cells(tmp_path: Path) -> None:
+    mask = np.zeros((64, 64, 3), np.uint8)
+    mask[1, 1] = 255
+    image.write(tmp_path / "m.png", mask)
+    with pytest.raises(TargetError, match=r"m\.png covers no cell of the map, 16 × 16; name a larger part"):
+        Opened(PLANE, preprocess="unit").goal(f"mask={tmp_path}/m.png", X, mask)
+
+
 def test_depth_has_no_classes() -> None:
     with pytest.raises(TargetError, match="a depth model has no classes; name a part of the picture with mask=FILE or"):
         Opened(PLANE).goal("class=1", X)
