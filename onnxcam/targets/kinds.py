@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from onnxcam._moved import renamed
 from onnxcam.metadata import labels as labelling
-from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, indices, label, number, text
+from onnxcam.targets.notation import NUMBER, Corners, Label, Picture, corners, count, fail, label, number, text
 from onnxcam.targets.registry import TargetKind, register_kind
 
 __all__ = [
@@ -47,7 +47,6 @@ class Class(TargetKind):
     label: Label
 
     def __str__(self) -> str:
-        """Return the target in words."""
         return str(self.label)
 
 
@@ -72,7 +71,6 @@ class Against(TargetKind):
     label: Label
 
     def __str__(self) -> str:
-        """Return the target in words."""
         return f"not {self.label}"
 
 
@@ -85,7 +83,6 @@ class Contrast(TargetKind):
     against: Label
 
     def __str__(self) -> str:
-        """Return the target in words."""
         return f"{self.label}-{self.against}"
 
 
@@ -248,6 +245,13 @@ def _index(words: str, start: int, part: str) -> int | slice:
     return fail(words, start + len(part) - len(part.lstrip()), f"{part.strip()!r} {why}")
 
 
+def _index_words(part: int | slice) -> str:
+    if isinstance(part, int):
+        return str(part)
+    ends = ["" if end is None else str(end) for end in (part.start, part.stop, part.step)]
+    return ":".join(ends if ends[2] else ends[:2])
+
+
 @register_kind(
     "NAME[0, 3]",
     "NAME[0, 3, :, :].sum()",
@@ -263,10 +267,14 @@ class TensorElement(TargetKind):
     index: tuple[int | slice, ...]
     mean: bool = False
 
+    @property
+    def place(self) -> str:
+        """The elements in words, without their sum or mean."""
+        return f"{self.tensor}[{', '.join(map(_index_words, self.index))}]"
+
     def __str__(self) -> str:
-        """Return the target in words."""
-        single = not self.mean and all(isinstance(part, int) for part in self.index)
-        return f"{self.tensor}[{indices(self.index)}]" + ("" if single else ".mean()" if self.mean else ".sum()")
+        one = all(isinstance(part, int) for part in self.index)
+        return self.place + (".mean()" if self.mean else "" if one else ".sum()")
 
 
 Target: TypeAlias = "int | str | TargetKind | None"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -22,7 +21,6 @@ __all__ = [
     "corners",
     "count",
     "fail",
-    "indices",
     "label",
     "number",
     "quoted",
@@ -89,18 +87,6 @@ def rectangle(corners: Any) -> str:
     x1, y1, x2, y2 = corners
     digits = 0 if min(x2 - x1, y2 - y1) >= 4 else 2
     return ",".join(f"{x:.{digits}f}" for x in corners)
-
-
-def indices(parts: Sequence[int | slice]) -> str:
-    """Write the index of a tensor's elements, as in the brackets of Python."""
-    return ", ".join(map(_index, parts))
-
-
-def _index(part: int | slice) -> str:
-    if isinstance(part, int):
-        return str(part)
-    ends = ["" if end is None else str(end) for end in (part.start, part.stop, part.step)]
-    return ":".join(ends if ends[2] else ends[:2])
 
 
 def quoted(value: object) -> str:

@@ -41,12 +41,15 @@ class TargetKind:
     """Base of every kind of target. A kind is a frozen dataclass: what the user asks for, as data."""
 
     def __str__(self) -> str:
-        """Return the target in words: its keys with their values."""
-        entry = KINDS.get(type(self))
-        if entry is None or not entry.readers:
-            return type(self).__name__.lower()
-        given = zip(entry.readers, (getattr(self, part.name) for part in fields(self)), strict=True)  # type: ignore[arg-type]
-        return " ".join(f"{key}={_written(value)}" for key, value in given if value is not None)
+        """Return the target in words, if its notation has keys; other kinds have a method of their own."""
+        entry = KINDS[type(self)]
+        parts = zip(entry.readers, fields(self), strict=False)  # type: ignore[arg-type]
+        values = {key: getattr(self, part.name) for key, part in parts if getattr(self, part.name) is not part.default}
+        return " ".join(f"{key}={_written(value)}" for key, value in values.items()) or entry.examples[0]
+
+
+def _written(value: object) -> str:
+    return ",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else quoted(value)
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,6 @@ def resolves(*kinds: type[TargetKind]) -> Callable[[_M], _M]:
         return method
 
     return mark
-
-
-def _written(value: Any) -> str:
-    return ",".join(f"{x:g}" for x in value) if isinstance(value, tuple) else quoted(value)
 
 
 class Task:

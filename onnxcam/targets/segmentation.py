@@ -105,7 +105,7 @@ class Segmentation(Task):
     def top(self, target: Top, look: Look) -> Goal:
         """The mean score of the class that covers most of the image."""
         goal = self._goal(None, None, look)
-        return replace(goal, note=f"the class that covers most of the picture, {self._name(goal.index or 0)}")
+        return replace(goal, note=f"the class that covers most of the image, {self._name(goal.index or 0)}")
 
     def _goal(self, label: Label | None, source: Picture | None, look: Look) -> Goal:
         """Return the mean score over a region; TargetError for a class that is nowhere, or a mask of another size."""
@@ -116,9 +116,7 @@ class Segmentation(Task):
         region = seen == index if mask is None else mask
         if not region.any():
             there = ", ".join(self._name(i) for i in np.unique(seen).tolist() if i >= 0)
-            raise TargetError(
-                f"class {self._name(index)!r} is nowhere in this picture; the model sees {there or 'none'}"
-            )
+            raise TargetError(f"class {self._name(index)!r} is nowhere in this image; the model sees {there or 'none'}")
         weights = np.zeros_like(scores, np.float32)
         weights[index] = region / region.sum()
         words = f"class={quoted(self._name(index))}" + ("" if source is None else f" mask={quoted(source)}")

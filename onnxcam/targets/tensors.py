@@ -14,7 +14,6 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import decided
 from onnxcam.targets.kinds import TensorElement
-from onnxcam.targets.notation import indices
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
 __all__ = ["Tensors"]
@@ -54,7 +53,7 @@ class Tensors(Task):
             )
         (y,) = look.tensors([target.tensor])
         weights = np.zeros(y.shape, np.float32)
-        words = f"{target.tensor}[{indices(target.index)}]"
+        words = target.place
         if len(target.index) > y.ndim:
             raise TargetError(f"{words}: {target.tensor!r} has {y.ndim} axes, {list(y.shape)}, not {len(target.index)}")
         try:

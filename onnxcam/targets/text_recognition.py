@@ -98,7 +98,7 @@ class TextRecognition(Task):
         logs = self._logs(look)
         text = self._read(logs)
         if not text:
-            raise TargetError("the model reads no letter in this picture; name one with text=…")
+            raise TargetError("the model reads no letter in this image; name one with text=…")
         hint = "" if self.alphabet.known else ", indices of letters; name the letters by letters= (--letters)"
         return replace(self._goal(logs, text), note=f"what the model reads, {_shown(text)}{hint}")
 

@@ -79,7 +79,7 @@ class Depth(Task):
     def top(self, target: Top, look: Look) -> Goal:
         """The mean over the middle of the image, or around the highest value where the middle has one value only."""
         values = self.values.read(look)[0]
-        centre, where = np.divide(look.picture, 2), "the middle of the picture"
+        centre, where = np.divide(look.picture, 2), "the middle of the image"
         if np.ptp(values[rectangle_cells(_around(centre, look), look, values.shape)]) == 0:
             peak = np.unravel_index(int(values.argmax()), values.shape)
             centre = np.asarray([places[i] for places, i in zip(look.places(values.shape), peak, strict=True)])
@@ -169,7 +169,7 @@ def _mean(values: DenseOutput, target: MeanRegion, look: Look) -> Goal:
     (x1, y1, x2, y2), (height, width) = target.corners, look.picture
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         raise TargetError(
-            f"the region {rectangle(target.corners)} does not lie in the picture, {width} × {height} pixels"
+            f"the region {rectangle(target.corners)} does not lie in the image, {width} × {height} pixels"
         )
     cells = rectangle_cells(target.corners, look, values.read(look).shape[1:])
     return _over(values, cells, f"region={rectangle(target.corners)}", target.corners)
@@ -177,7 +177,7 @@ def _mean(values: DenseOutput, target: MeanRegion, look: Look) -> Goal:
 
 def _masked(values: DenseOutput, target: ClassRegion, look: Look, name: str) -> Goal:
     if target.label is not None or target.mask is None:
-        raise TargetError(f"{name} has no classes; name a part of the picture with mask=FILE or region=x1,y1,x2,y2")
+        raise TargetError(f"{name} has no classes; name a part of the image with mask=FILE or region=x1,y1,x2,y2")
     return _over(values, mask_cells(target.mask, look, values.read(look).shape[1:]), f"mask={quoted(target.mask)}")
 
 

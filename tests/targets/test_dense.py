@@ -64,7 +64,7 @@ def test_the_mean_over_the_region(nhwc: bool) -> None:
         weights = np.moveaxis(goal.feed, -1, 0) if nhwc else goal.feed
         np.testing.assert_allclose(weights[1], (TOP == 1) / 5)
         assert not np.delete(weights, 1, axis=0).any()
-        assert (goal.note == "the class that covers most of the picture, 1") == (words is None)
+        assert (goal.note == "the class that covers most of the image, 1") == (words is None)
     found = opened.gradient(goal, x)
     np.testing.assert_allclose(found[0, 1], (TOP == 1) / 5, rtol=1e-6)
     assert not found[0, [0, 2]].any()
@@ -115,7 +115,7 @@ def test_names_and_the_ground() -> None:
 
 
 ERRORS = [
-    ("class=5", "class '5' is nowhere in this picture; the model sees 0, 1, 2"),
+    ("class=5", "class '5' is nowhere in this image; the model sees 0, 1, 2"),
     ("class=9", "class 9 is out of range: the model has 6 classes, 0 to 5"),
     ("class=cat", "target 'cat' is a label, but the model's labels are not known"),
     ("mask=small.png", "the mask small.png has the size 6 × 4, the picture 12 × 8; give one of the same size"),
@@ -191,7 +191,7 @@ def test_a_coarse_grid_is_no_image() -> None:
 
 
 def test_one_channel_that_is_nowhere() -> None:
-    with pytest.raises(TargetError, match="class '0' is nowhere in this picture; the model sees none"):
+    with pytest.raises(TargetError, match="class '0' is nowhere in this image; the model sees none"):
         Opened(segmentation(1)).goal("class=0", -picture_of(TOP))
 
 

@@ -85,11 +85,6 @@ def test_every_spelling(words: Any, target: TargetKind) -> None:
     assert parse(target) is target
 
 
-@pytest.mark.parametrize("target", [target for _, target in SPELT], ids=str)
-def test_a_target_in_words_means_itself(target: TargetKind) -> None:
-    assert parse(str(target), LABELS) == target
-
-
 def test_every_kind_has_a_case() -> None:
     assert {type(target) for _, target in SPELT} == set(KINDS)
 

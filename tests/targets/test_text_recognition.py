@@ -125,5 +125,5 @@ def test_errors(words: str, message: str) -> None:
 
 
 def test_nothing_is_read() -> None:
-    with pytest.raises(TargetError, match="the model reads no letter in this picture; name one with text="):
+    with pytest.raises(TargetError, match="the model reads no letter in this image; name one with text="):
         Opened(reader(False)).goal(None, written("........"))

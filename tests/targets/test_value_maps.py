@@ -56,7 +56,7 @@ def test_the_mean_over_a_region(model: onnx.ModelProto, tmp_path: Path) -> None:
 
 def test_the_middle_is_taken_where_nothing_is_said() -> None:
     goal = Opened(PLANE).goal(None, X)
-    assert (goal.words, goal.note) == ("region=6,6,10,10", "the mean over the middle of the picture, region=6,6,10,10")
+    assert (goal.words, goal.note) == ("region=6,6,10,10", "the mean over the middle of the image, region=6,6,10,10")
 
 
 def test_a_middle_without_values_is_not_taken() -> None:
@@ -79,7 +79,7 @@ def test_a_mask_of_one_class_is_no_depth() -> None:
 
 
 def test_a_region_outside_the_image() -> None:
-    with pytest.raises(TargetError, match="the region 90,90,99,99 does not lie in the picture, 16 × 16 pixels"):
+    with pytest.raises(TargetError, match="the region 90,90,99,99 does not lie in the image, 16 × 16 pixels"):
         Opened(PLANE).goal("region=90,90,99,99", X)
 
 
@@ -92,7 +92,7 @@ def test_a_mask_between_the_cells(tmp_path: Path) -> None:
 
 
 def test_depth_has_no_classes() -> None:
-    with pytest.raises(TargetError, match="a depth model has no classes; name a part of the picture with mask=FILE or"):
+    with pytest.raises(TargetError, match="a depth model has no classes; name a part of the image with mask=FILE or"):
         Opened(PLANE).goal("class=1", X)
 
 
