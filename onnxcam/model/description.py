@@ -134,7 +134,7 @@ class ModelDescription:
         source = self.names.source("task") or task.source
         labels = self.class_names
         parts = [Part("task", task.name, source), *task.parts()]
-        if labels:
+        if labels and not any(part.name == "letters" for part in parts):
             parts.append(
                 Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", self.names.origin(len(labels)))
             )
@@ -301,9 +301,15 @@ class ModelDescription:
     def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
         """Return the outputs for each probe image; an empty list where the model cannot run on them."""
         try:
-            return [self._run(self.look(tensor, None, {}).feeds, None) for tensor in self._probe_tensors()]
+            return [self._run(self.look(x, None, self._other_images(x)).feeds, None) for x in self._probe_tensors()]
         except OnnxcamError:
             return []
+
+    def _other_images(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return *tensor* for each input that was not given and has the shape of the image."""
+        image = self.image
+        alike = (x for x in self.others if x.dtype == image.dtype and str(x.shape) == str(image.shape))
+        return {name: tensor for x in alike if (name := x.name or "") not in self.given_inputs}
 
     def _probe_tensors(self) -> Iterator[NDArray[Any]]:
         """Yield the tensors of the probe images; random ones where the input takes no image."""

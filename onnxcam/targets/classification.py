@@ -61,6 +61,16 @@ class Classes(Task):
         """Yield which tensor holds the scores, and what its numbers are."""
         yield Part("scores", self.taken or repr(self.scores.output), self.source)
 
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        count, names = self.scores.classes, self.labels
+        one, other = (281, 285) if count > 285 else (count - 1, 0)
+        own: dict[type[TargetKind], tuple[str, ...]] = {
+            Class: (str(one), names[one]) if names else (str(one),),
+            Against: (f"not {one}",),
+            Contrast: (f"{one}-{other}",) if one != other else (),
+        }
+        return own[kind] if kind in own else super()._examples(kind)
+
     @resolves(Class)
     def one(self, target: Class, look: Look | None) -> Goal:
         """The score of one class."""

@@ -35,7 +35,8 @@ MIN_OVERLAP = 0.1
 
 _NO_PLACES = (
     "the model's boxes follow no known convention and cannot be decoded: they may be offsets from anchors (priors), "
-    "which the file does not hold. The score is explained without a box; boxes_output (--boxes-output) names a convention"
+    "which the file does not hold. The score is explained without a box; boxes_output (--boxes-output) names a "
+    "convention"
 )
 _NO_BOX = (
     "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "

@@ -14,7 +14,10 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.labels import ClassNames
 
-__all__ = ["Evidence"]
+__all__ = ["OPEN_LENGTH", "Evidence"]
+
+OPEN_LENGTH = 224
+"""The length of an open axis of space in the probe images."""
 
 
 @dataclass

@@ -91,23 +91,33 @@ class Look:
             raise TargetError(f"{named} is empty: all of it is zero")
         return np.asarray(mask != 0)
 
-    def sampled(self, mask: NDArray[np.bool_], size: Sequence[int], tensor: str, layout: Layout) -> NDArray[np.bool_]:
+    def sampled(
+        self, mask: NDArray[np.bool_], size: Sequence[int], tensor: str, layout: Layout | None
+    ) -> NDArray[np.bool_]:
         """Return a *mask* of the image's size at the centres of the cells of *tensor*, a grid of *size*."""
-        place = self.place(tensor, layout)
-        if place is None:
-            return mask[np.ix_(*self._nearest([(0.0, float(n)) for n in self.size], size, mask.shape))]
-        counts = [size[axis] for axis in np.argsort([span.source for span in place.spans])]
-        return place.turned(mask[np.ix_(*self._nearest(place.intervals, counts, mask.shape))])
+        pairs = zip(self.centres(size, tensor, layout), mask.shape, strict=True)
+        sampled: NDArray[np.bool_] = mask[
+            tuple(np.clip(np.floor(at), 0, length - 1).astype(np.int64) for at, length in pairs)
+        ]
+        return sampled
 
-    def _nearest(
-        self, intervals: Sequence[tuple[float, float]], counts: Sequence[int], lengths: Sequence[int]
-    ) -> list[NDArray[np.int64]]:
-        """Return the image's nearest pixels, by axis, to the centres of cells that cover *intervals* of the tensor."""
-        found = []
-        for axis, ((low, high), count, length) in enumerate(zip(intervals, counts, lengths, strict=True)):
-            centres = low + (np.arange(count) + 0.5) * (high - low) / count
-            found.append(np.clip(np.floor(self._pixels(axis, centres)), 0, length - 1).astype(np.int64))
-        return found
+    def centres(self, size: Sequence[int], tensor: str, layout: Layout | None) -> list[Array]:
+        """Return for each axis of the image where the centres of the cells of *tensor* lie, in pixels, each of *size*.
+
+        A tensor without a *layout* covers the whole input.
+        """
+        place = None if layout is None else self.place(tensor, layout)
+        intervals: Sequence[tuple[float, float]] = [(0.0, float(n)) for n in self.size]
+        counts = list(size)
+        if place is not None:
+            intervals = place.intervals
+            counts = [size[axis] for axis in np.argsort([span.source for span in place.spans])]
+        axes = [
+            self._pixels(axis, low + (np.arange(count) + 0.5) * (high - low) / count)
+            for axis, ((low, high), count) in enumerate(zip(intervals, counts, strict=True))
+        ]
+        grids = np.meshgrid(*axes, indexing="ij")
+        return [grid if place is None else place.turned(grid) for grid in grids]
 
     def _pixels(self, axis: int, centres: Array) -> Array:
         """Convert positions on one axis of the tensor to the image's pixels."""
@@ -116,9 +126,9 @@ class Look:
         start, end = ((self.frame.y0, self.frame.y1), (self.frame.x0, self.frame.x1))[axis]
         return start + centres * (end - start) / self.size[axis]
 
-    def patch(self, corners: Corners, size: Sequence[int], tensor: str, layout: Layout) -> Corners:
+    def patch(self, corners: Corners, size: Sequence[int], tensor: str, layout: Layout | None) -> Corners:
         """Convert a rectangle of cells of *tensor*, a grid of *size* (height, width), to the image's pixels."""
-        (height, width), place = size, self.place(tensor, layout)
+        (height, width), place = size, None if layout is None else self.place(tensor, layout)
         (h, w), (x1, y1, x2, y2) = self.size[-2:], corners
         if place is None:
             return self.to_picture((x1 * w / width, y1 * h / height, x2 * w / width, y2 * h / height))

@@ -8,12 +8,20 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import TargetError
-from onnxcam.graph.infer import no_numbers
+from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import no_numbers, rank
+from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.structure.propagate import layouts
+from onnxcam.targets.heads import HEADS
 
-__all__ = ["channels", "class_names", "grids", "length", "numeric_outputs"]
+__all__ = ["channels", "class_names", "decided", "function_before", "grids", "length", "numeric_outputs"]
+
+_MOVES = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES | Trait.MOVES)
+_AFTER_DECISION = _MOVES | operators(Trait.RESIZES | Trait.LOGIC) | {"Mul", "Where"}
+_THRESHOLDS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Round")
+_FUNCTIONS = {**HEADS, "Relu": "relu", "Softplus": "softplus", "Exp": "exp"}
 
 
 def numeric_outputs(graph: ir.Graph, rank: int) -> list[ir.Value]:
@@ -54,3 +62,47 @@ def class_names(names: ClassNames, count: object, known: bool) -> Sequence[str] 
         if known:
             raise
         return None
+
+
+def function_before(y: ir.Value) -> str | None:
+    """Return the last function before *y*, "softmax", "sigmoid", "relu" …; behind it, elements only move."""
+    value: ir.Value | None = y
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type in _FUNCTIONS:
+            return _FUNCTIONS[node.op_type]
+        if node.op_type not in _MOVES:
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def decided(y: ir.Value) -> tuple[ir.Value, int | None] | None:
+    """Return the scores of which *y* is the decision, and the axis of classes; None where *y* is no decision.
+
+    A decision is the index of the largest score (ArgMax, TopK), or a score above a threshold or in steps (a probability
+    times 255), which has no axis.
+    """
+    value: ir.Value | None = y
+    scaled = False
+    while value is not None and (node := value.producer()) is not None:
+        scores = _data(node)
+        if scores is None:
+            return None
+        if node.op_type == "ArgMax" or (node.op_type == "TopK" and value is node.outputs[1]):
+            axis = node.attributes.get_int("axis", 0 if node.op_type == "ArgMax" else -1)
+            return scores, axis % rank(scores)
+        if node.op_type in _THRESHOLDS:
+            return scores, None
+        if node.op_type == "Sigmoid" and scaled:
+            return value, None
+        if node.op_type not in _AFTER_DECISION:
+            return None
+        scaled = scaled or node.op_type == "Mul"
+        value = scores
+    return None
+
+
+def _data(node: ir.Node) -> ir.Value | None:
+    """Return the first input of *node* that another node computes from data; a constant factor may stand before it."""
+    computed = [x for x in node.inputs if x is not None and x.producer() is not None and constant(x) is None]
+    return computed[0] if computed else node.inputs[0] if node.inputs else None

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxcam.errors import TargetError
-from onnxcam.structure.layout import GridLayout
+from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.dense import DenseOutput, dense_outputs, is_larger, like_image, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, grids
+from onnxcam.targets.graph_outputs import channels
 from onnxcam.targets.kinds import Patch, Top
 from onnxcam.targets.registry import Task, resolves
 
@@ -25,22 +27,30 @@ class ImageToImage(Task):
     differences between neighbouring pixels (local attribution maps, arXiv 2011.11036).
     """
 
-    output: str
-    layout: GridLayout
+    output: DenseOutput
+    source: str = "shapes"
     name: str = "an image-to-image model"
     cards = ("image",)
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield the task for each grid in two dimensions with as many channels as the image."""
-        for y, layout, count in grids(evidence.graph, evidence.image):
-            if (known or count == channels(evidence.image)) and len(layout.space) == 2:
-                yield cls(y.name or "", layout)
+        """Yield the task for each image: as many channels as the input, or larger, and its proportions."""
+        for y, output in dense_outputs(evidence):
+            if (
+                output.layout is not None
+                and len(output.layout.space) == 2
+                and (known or _is_image(evidence, y, output))
+            ):
+                yield cls(output, who(evidence, known) or "shapes")
+
+    def parts(self) -> Iterator[Part]:
+        """Yield which output is the image."""
+        yield Part("image", repr(self.output.tensor), self.source)
 
     @property
     def aim(self) -> WeightsAim:
         """Return weights over the output."""
-        return WeightsAim(self.output)
+        return self.output.aim
 
     @resolves(Patch)
     def patch(self, target: Patch, look: Look) -> Goal:
@@ -57,8 +67,7 @@ class ImageToImage(Task):
         return replace(goal, note=f"the middle of what the model puts out, {goal.words}")
 
     def _output(self, look: Look) -> Array:
-        (y,) = look.tensors([self.output])
-        return self.layout.view(y)[0].astype(np.float64)
+        return self.output.read(look).astype(np.float64)
 
     def _goal(self, picture: Array, corners: tuple[int, int, int, int], look: Look) -> Goal:
         """Return the edges in a patch of *picture* [C, h, w]; TargetError for a patch that is not inside it."""
@@ -70,10 +79,15 @@ class ImageToImage(Task):
             )
         weights = np.zeros_like(picture, np.float32)
         weights[..., y1:y2, x1:x2] = _edges(picture[..., y1:y2, x1:x2])
-        feed = np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
         words = f"patch={x1},{y1},{x2},{y2}"
-        box = look.patch(corners, (height, width), self.output, self.layout)
-        return Goal(self.aim, feed, words, box=box)
+        box = look.patch(corners, (height, width), self.output.tensor, self.output.placed)
+        return Goal(self.aim, self.output.feed(weights), words, box=box)
+
+
+def _is_image(evidence: Evidence, y: ir.Value, output: DenseOutput) -> bool:
+    size, image = output.size(y), evidence.image
+    alike = output.channels == channels(image) or (output.channels in (1, 3) and is_larger(size, image))
+    return alike and like_image(size, image)
 
 
 def _edges(patch: Array) -> Array:

@@ -30,7 +30,9 @@ __all__ = [
     "ClassRegion",
     "Contrast",
     "Detection",
+    "Keypoint",
     "Like",
+    "MeanRegion",
     "Patch",
     "Target",
     "TensorElement",
@@ -196,6 +198,33 @@ class Word(TargetKind):
 @dataclass(frozen=True)
 class Patch(TargetKind):
     """A part (x1, y1, x2, y2) of the output image, in its pixels."""
+
+    corners: Corners
+
+
+@register_kind(
+    "keypoint=3",
+    "keypoint=3 axis=x",
+    help="a keypoint, by index or name: its score, or one of its coordinates",
+    keys={"keypoint": label},
+    options={"axis": text},
+)
+@dataclass(frozen=True)
+class Keypoint(TargetKind):
+    """A keypoint: its score, or its coordinate *axis*."""
+
+    label: Label
+    axis: str | None = None
+
+
+@register_kind(
+    "region=10,20,90,80",
+    help="the mean of a map, such as depth, over x1,y1,x2,y2, in pixels of the image",
+    keys={"region": corners},
+)
+@dataclass(frozen=True)
+class MeanRegion(TargetKind):
+    """The mean of an output map over (x1, y1, x2, y2), in pixels of the image."""
 
     corners: Corners
 

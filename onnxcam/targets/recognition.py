@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from onnxcam.errors import TargetError
+from onnxcam.errors import OnnxcamError, TargetError
 from onnxcam.graph.io import all_tensors
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
@@ -14,6 +14,7 @@ from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.image_to_image import ImageToImage
+from onnxcam.targets.keypoints import Keypoints
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
 from onnxcam.targets.parser import parse
 from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
@@ -21,11 +22,24 @@ from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
+from onnxcam.targets.value_maps import Anomaly, Depth
 from onnxcam.text import first_line
 
 __all__ = ["find_tasks", "resolve"]
 
-for _task in (Detections, Captions, Embedding, Classes, TextRecognition, Segmentation, ImageToImage, Regression):
+for _task in (
+    Detections,
+    Captions,
+    Anomaly,
+    Keypoints,
+    Embedding,
+    Classes,
+    TextRecognition,
+    Depth,
+    Segmentation,
+    ImageToImage,
+    Regression,
+):
     register_task(_task)
 
 
@@ -47,7 +61,9 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
     for task in tasks:
         if type(wanted) in task.kinds:
             return _goal(task, wanted, look, tasks[-1].examples)
-    offers = "; ".join(f"as {task.name} {task.examples}" for task in tasks)
+    found = [(task, words) for task, words in _offers(tasks, labels, look) if words]
+    found = found or [(task, task.suggested) for task in tasks]  # the model does not run without further inputs
+    offers = "; ".join(f"as {task.name} {', '.join(words)}" for task, words in found)
     if isinstance(wanted, Top):
         shown = next(task.shown for task in tasks if isinstance(task, Tensors))
         raise TargetError(
@@ -55,6 +71,33 @@ def resolve(tasks: Sequence[Task], target: Target, labels: Sequence[str] | None,
             f"another model with a default target (docs/targets.md): name what to explain, {offers}"
         )
     raise TargetError(f"target {str(target)!r} does not apply to {tasks[0].name}; what does: {offers}")
+
+
+def _offers(tasks: Sequence[Task], labels: Sequence[str] | None, look: Look) -> Iterator[tuple[Task, list[str]]]:
+    """Yield each task with targets that mean something for the image of *look*; those that need a file are not tried.
+
+    The default target stands first, in the words that mean it again.
+    """
+    taken: set[type[TargetKind]] = set()
+    for task in tasks:
+        own = [(words, type(parse(words, labels))) for words in ("top", *task.suggested)]
+        tried = [
+            words if "FILE" in words else _meant(task, words, labels, look) for words, kind in own if kind not in taken
+        ]
+        yield task, list(dict.fromkeys(words for words in tried if words is not None))
+        taken.update(task.kinds)
+
+
+def _meant(task: Task, words: str, labels: Sequence[str] | None, look: Look) -> str | None:
+    """Return *words*, for the default target those that mean it again; None where they mean nothing."""
+    target = parse(words, labels)
+    if type(target) not in task.kinds:
+        return None
+    try:
+        goal = task.goal(target, look)
+    except (OnnxcamError, IndexError, KeyError, TypeError, ValueError):
+        return None
+    return goal.words if isinstance(target, Top) else words
 
 
 def _goal(task: Task, target: TargetKind, look: Look, elements: str) -> Goal:

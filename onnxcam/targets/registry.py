@@ -186,7 +186,12 @@ class Task:
     @property
     def examples(self) -> str:
         """Return targets in words, for messages."""
-        return ", ".join(example for kind in self.resolvers for example in self._examples(kind))
+        return ", ".join(self.suggested)
+
+    @property
+    def suggested(self) -> list[str]:
+        """Return targets in words, each by itself. Those with FILE need a file of the user."""
+        return [example for kind in self.resolvers for example in self._examples(kind)]
 
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         return KINDS[kind].examples

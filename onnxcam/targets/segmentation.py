@@ -10,23 +10,37 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
+from onnxcam.metadata.reading import SOURCES, Part
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
+from onnxcam.targets.dense import (
+    DenseOutput,
+    dense_outputs,
+    has_boxes,
+    is_fine,
+    is_larger,
+    lies_in_unit,
+    mask_cells,
+    named,
+    sums_to_one,
+    who,
+)
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, grids
+from onnxcam.targets.graph_outputs import channels, decided, function_before, length
 from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import ImageSource, Label, quoted
-from onnxcam.targets.registry import Task, resolves
+from onnxcam.targets.registry import TargetKind, Task, resolves
 
 __all__ = ["Mask", "Segmentation"]
 
 Mask = NDArray[np.bool_]
 
 _BACKGROUND = frozenset(("background", "__background__"))
-_COARSEST = 8
-"""A segmentation has at least one cell for this many pixels along an axis."""
+_NAMES = r"seg(?!\w*proto)|semantic|mask|class|matte|alpha|pha$|saliency"
+_OTHER = r"(?<!tensor)flow|proto|embed|feat|offset|heat_?map|paf|depth(?!_?wise)|disp|(^|_)normals?($|_)|anomal|quer"
+_QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
 @dataclass(frozen=True)
@@ -35,24 +49,47 @@ class Segmentation(Task):
     region (Seg-Grad-CAM, arXiv 2002.11434, takes the sum).
     """
 
-    output: str
-    layout: GridLayout
-    classes: int
+    scores: DenseOutput
     labels: Sequence[str] | None
+    source: str = "shapes"
+    why: str = ""  # how the scores are known, in words
     name: str = "a segmentation"
     cards = ("segmentation",)
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield a segmentation for each grid of scores: fine, and of another number of channels than the image."""
-        for y, layout, count in grids(evidence.graph, evidence.image):
-            if known or (count != channels(evidence.image) and _is_fine(layout.size(y), evidence.image)):
-                yield cls(y.name or "", layout, count, evidence.names.of(count))
+        """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
+        wanted = evidence.output("scores")
+        grids = [(y, scores) for y, scores in dense_outputs(evidence) if wanted in (None, y)]
+        sources = [who(evidence, known) or _source(evidence, y, scores) for y, scores in grids]
+        found = [(scores, source) for (_, scores), source in zip(grids, sources, strict=True) if source is not None]
+        for scores, source in sorted(found, key=lambda one: list(SOURCES).index(one[1])):
+            yield cls(scores, evidence.names.of(scores.channels), source)
+        for y in evidence.graph.outputs:
+            behind = _behind(y, evidence) if wanted in (None, y) else None
+            if behind is not None:
+                yield cls(behind, evidence.names.of(behind.channels), "graph", f"what decides the output {y.name}")
+
+    def parts(self) -> Iterator[Part]:
+        """Yield where the scores are."""
+        count = self.scores.channels
+        value = f"{self.scores.tensor!r}, {f'{count} classes' if count > 1 else 'one class'} for each cell"
+        yield Part("scores", value, self.source, self.why)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return self.scores.channels
 
     @property
     def aim(self) -> WeightsAim:
-        """Return weights over the output."""
-        return WeightsAim(self.output)
+        """Return weights over the scores."""
+        return self.scores.aim
+
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        last = self._name(self.classes - 1)
+        own = {ClassRegion: (f"class={quoted(last)}", "mask=FILE", f"class={quoted(last)} mask=FILE"), Class: (last,)}
+        return own.get(kind) or super()._examples(kind)
 
     @resolves(ClassRegion)
     def region(self, target: ClassRegion, look: Look) -> Goal:
@@ -72,10 +109,9 @@ class Segmentation(Task):
 
     def _goal(self, label: Label | None, source: ImageSource | None, look: Look) -> Goal:
         """Return the mean score over a region; TargetError for a class that is nowhere, or a mask of another size."""
-        (y,) = look.tensors([self.output])
-        scores = self.layout.view(y)[0]
+        scores = self.scores.read(look)
         seen = _seen(scores)
-        mask = None if source is None else look.sampled(look.mask(source), scores.shape[1:], self.output, self.layout)
+        mask = None if source is None else mask_cells(source, look, self.scores, scores.shape[1:])
         index = self._largest(seen, mask) if label is None else class_index(label, self.classes, self.labels)
         region = seen == index if mask is None else mask
         if not region.any():
@@ -84,8 +120,7 @@ class Segmentation(Task):
         weights = np.zeros_like(scores, np.float32)
         weights[index] = region / region.sum()
         words = f"class={quoted(self._name(index))}" + ("" if source is None else f" mask={quoted(source)}")
-        feed = np.ascontiguousarray(np.moveaxis(weights, 0, self.layout.channel - 1))
-        return Goal(self.aim, feed, words, index, self.labels[index] if self.labels else None)
+        return Goal(self.aim, self.scores.feed(weights), words, index, self.labels[index] if self.labels else None)
 
     def _largest(self, seen: Array, mask: Mask | None) -> int:
         """Return the class that covers most cells; the background only if there is no other."""
@@ -102,10 +137,38 @@ class Segmentation(Task):
         return self.labels[index] if self.labels else str(index)
 
 
-def _is_fine(size: Sequence[object], image: ir.Value) -> bool:
-    own = picture_layout(image)
-    pairs = zip(size, own.size(image) if own is not None else (), strict=False)
-    return all(a * _COARSEST >= b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:
+    """Return how *y* is known to be scores of classes; None where it is not."""
+    image = evidence.image
+    floats = y.dtype is None or y.dtype.is_floating_point() or y.dtype in _QUANTISED
+    size = scores.size(y)
+    if not floats or decided(y) is not None or not is_fine(size, image) or named(evidence, _OTHER, y) == "names":
+        return None
+    said = "graph" if function_before(y) in ("softmax", "sigmoid") else named(evidence, _NAMES, y)
+    if scores.grid:
+        return said or sums_to_one(evidence, y, 2)
+    if scores.channels != channels(image) and scores.layout is not None:
+        return said or (None if has_boxes(evidence) or is_larger(size, image) else "shapes")
+    if scores.layout is not None and scores.channels > 1:
+        return named(evidence, _NAMES, y) or sums_to_one(evidence, y, scores.layout.channel)
+    return said or (lies_in_unit(evidence, y) if scores.layout is None else None)
+
+
+def _behind(y: ir.Value, evidence: Evidence) -> DenseOutput | None:
+    """Return the scores that the output *y* decides about, if they are a fine grid over the image."""
+    own, found = picture_layout(evidence.image), decided(y)
+    if own is None or found is None or found[0].shape is None:
+        return None
+    scores, axis = found
+    if axis is None:
+        axis = own.channel if len(scores.shape or ()) == own.rank else None
+    if len(scores.shape or ()) != own.rank - (axis is None) or axis == 0:
+        return None
+    space = tuple(i for i in range(1, len(scores.shape or ())) if i != axis)
+    count = 1 if axis is None else length(scores, axis)
+    if not isinstance(count, int) or not is_fine([length(scores, i) for i in space], evidence.image):
+        return None
+    return DenseOutput(scores.name or "", None if axis is None else GridLayout(axis, space), count)
 
 
 def _seen(scores: Array) -> Array:

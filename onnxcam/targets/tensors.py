@@ -12,6 +12,7 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.graph.infer import no_numbers
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.graph_outputs import decided
 from onnxcam.targets.kinds import TensorElement
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
@@ -25,6 +26,7 @@ class Tensors(Task):
     ranks: Mapping[str, int]  # of every tensor of numbers with a known rank
     outputs: tuple[str, ...]
     shown: str  # the outputs with their shapes
+    example: str  # a tensor with a gradient, if the outputs tell
     name: str = "a model"
 
     @classmethod
@@ -32,13 +34,14 @@ class Tensors(Task):
         """Return the task for *graph* and all its *tensors* by name."""
         ranks = {name: len(value.shape) for name, value in tensors.items() if value.shape is not None}
         shown = ", ".join(f"{value.name!r} {no_numbers(value) or value.shape}" for value in graph.outputs)
-        return cls(ranks, tuple(value.name or "" for value in graph.outputs), shown)
+        outputs = list(graph.outputs)
+        example = next((name for value in outputs if (name := _differentiable(value)) in ranks), outputs[0].name or "")
+        return cls(ranks, tuple(value.name or "" for value in outputs), shown, example)
 
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         if kind is not TensorElement:
             return super()._examples(kind)
-        first = self.outputs[0]
-        return (f"{first}[{', '.join('0' * max(1, self.ranks.get(first, 1)))}]",)
+        return (f"{self.example}[{', '.join('0' * max(1, self.ranks.get(self.example, 1)))}]",)
 
     @resolves(TensorElement)
     def element(self, target: TensorElement, look: Look) -> Goal:
@@ -66,3 +69,11 @@ class Tensors(Task):
         if y.ndim and len(y) == 1:
             aim, feed = WeightsAim(target.tensor), feed[0]
         return Goal(aim, feed, words if single else f"{words}.{'mean' if target.mean else 'sum'}()")
+
+
+def _differentiable(output: ir.Value) -> str | None:
+    """Return the name of *output*, or of the scores that it decides about; None where it has no gradient."""
+    found = decided(output)
+    if found is not None:
+        return found[0].name
+    return output.name if output.dtype is None or output.dtype.is_floating_point() else None

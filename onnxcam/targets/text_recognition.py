@@ -6,20 +6,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_ir as ir
 
 from onnxcam.errors import TargetError, nearest
+from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.alphabet import Alphabet, Letters, find_letters, fit, unknown
+from onnxcam.targets.dense import who
 from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.frames import Frames, find_frames
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
 from onnxcam.targets.kinds import Text, Top
 from onnxcam.targets.notation import quoted
-from onnxcam.targets.registry import Task, resolves
+from onnxcam.targets.registry import TargetKind, Task, resolves
+from onnxcam.text import visible
 
 __all__ = ["TextRecognition"]
-
-_BLANKS = ("", "blank", "<blank>", "[blank]")
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,58 @@ class TextRecognition(Task):
     explained scalar is Σ γ_t(k) y_t(k) over the letters of the text, or over one of them, with γ fixed at this image's.
     """
 
-    output: str
-    batch: int  # the axis of images
-    labels: Sequence[str]  # the alphabet; the blank is ""
-    blank: int
+    frames: Frames
+    alphabet: Alphabet
+    source: str = "graph"
     name: str = "a text recogniser"
     cards = ("text",)
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield a text recogniser for each output of rank 3 behind a recurrent layer, if its letters are known."""
-        for y in numeric_outputs(evidence.graph, 3) if known or _is_recurrent(evidence.graph) else ():
-            labels = class_names(evidence.names, length(y, 2), known)
-            if labels:
-                blank = next((i for i, letter in enumerate(labels) if letter in _BLANKS), 0)
-                yield cls(y.name or "", _batch_axis(y, evidence.image), labels, blank)
+        """Yield a text recogniser for each output of scores of letters.
+
+        These are outputs that the user or the card names, that fit letters which are written somewhere, or that are
+        probabilities of many letters for each part of the image's width.
+        """
+        wanted, written = evidence.output("scores"), list(find_letters(evidence))
+        for frames in find_frames(evidence):
+            if wanted is not None and frames.scores is not wanted:
+                continue
+            fits = ((one, fit(one, frames.letters, frames.runs(evidence))) for one in written)
+            letters = next(((one, alphabet) for one, alphabet in fits if alphabet is not None), None)
+            source = who(evidence, known) or frames.source(evidence)
+            if letters is not None and (source or letters[0].explicit):
+                yield cls(frames, letters[1], source or letters[0].source)
+            elif source:
+                _check(written, frames)
+                yield cls(frames, unknown(frames.letters, frames.runs(evidence)), source)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the scores and the letters."""
+        yield Part("scores", repr(self.frames.output), self.source)
+        yield Part("letters", str(self.alphabet), self.alphabet.source, self.alphabet.why)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The letter of each score."""
+        return self.alphabet.letters
+
+    @property
+    def blank(self) -> int:
+        """The index of the blank."""
+        return self.alphabet.blank
 
     @property
     def aim(self) -> WeightsAim:
         """Return weights over the output."""
-        return WeightsAim(self.output, self.batch)
+        return WeightsAim(self.frames.output, self.frames.batch)
+
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        if kind is not Text:
+            return super()._examples(kind)
+        letters = [i for i in range(len(self.labels)) if i != self.blank and self.labels[i].strip()][:2]
+        text = quoted(self.alphabet.join(letters))
+        return f"text={text}", f"text={text} at=0"
 
     @resolves(Text)
     def text(self, target: Text, look: Look) -> Goal:
@@ -66,29 +99,31 @@ class TextRecognition(Task):
         text = self._read(logs)
         if not text:
             raise TargetError("the model reads no letter in this image; name one with text=…")
-        return replace(self._goal(logs, text), note=f"what the model reads, {text!r}")
+        hint = "" if self.alphabet.known else ", indices of letters; name the letters by letters= (--letters)"
+        return replace(self._goal(logs, text), note=f"what the model reads, {_shown(text)}{hint}")
 
     def _goal(self, logs: Array, text: str, at: int | None = None) -> Goal:
         """Return the goal for *text*; TargetError for a letter outside the alphabet, or more letters than frames."""
-        letters = [self._index(letter, text) for letter in text]
+        letters = [self._index(letter, text) for letter in self.alphabet.split(text)]
         if at is not None and at >= len(letters):
-            raise TargetError(f"text {text!r} has no character {at}; they are counted from 0")
+            raise TargetError(f"text {_shown(text)} has no character {at}; they are counted from 0")
         states = _occupancy(logs, letters, self.blank)
         if states is None:
             raise TargetError(
-                f"text {text!r} is too long: {len(letters)} characters do not fit into {len(logs)} frames"
+                f"text {_shown(text)} is too long: {len(letters)} characters do not fit into {len(logs)} frames"
             )
         weights = np.zeros(logs.shape, np.float32)
         for place, letter in enumerate(letters):
             if at in (None, place):
                 weights[:, letter] += states[:, 2 * place + 1]
         words = f"text={quoted(text)}"
-        return Goal(self.aim, weights, words if at is None else f"{words} at={at}", label=text)
+        feed = self.frames.feed(weights)
+        return Goal(self.aim, feed, words if at is None else f"{words} at={at}", label=text)
 
     def _logs(self, look: Look) -> Array:
         """Return the logarithms of the probabilities [T, A]."""
-        (y,) = look.tensors([self.output])
-        y = np.moveaxis(y, self.batch, 0)[0].astype(np.float64)
+        (y,) = look.tensors([self.frames.output])
+        y = self.frames.view(y).astype(np.float64)
         if y.min() >= 0 and np.allclose(y.sum(axis=1), 1, atol=1e-3):
             return np.log(np.maximum(y, 1e-30))
         top = y.max(axis=1, keepdims=True)
@@ -98,27 +133,35 @@ class TextRecognition(Task):
         """Return the text of the best letter of each frame; repeated letters count once, blanks not at all."""
         best = logs.argmax(axis=1)
         kept = best[np.flatnonzero(np.diff(best, prepend=-1))]
-        return "".join(self.labels[i] for i in kept if i != self.blank)
+        return self.alphabet.join([i for i in kept.tolist() if i != self.blank])
 
     def _index(self, letter: str, text: str) -> int:
         if letter not in self.labels:
+            if not self.alphabet.known:
+                raise TargetError(
+                    f"text {_shown(text)}: the model's letters are not known. Name them by letters= (--letters), or "
+                    f"give indices from 0 to {len(self.labels) - 1} with blanks between them"
+                )
             known = "".join(self.labels)
             raise TargetError(
-                f"text {text!r}: {letter!r} is not in the model's alphabet, {known!r}.{nearest(letter, self.labels)}"
+                f"text {_shown(text)}: {_shown(letter)} is not in the model's alphabet, {_shown(known)}."
+                f"{nearest(letter, self.labels)}"
             )
         return list(self.labels).index(letter)
 
 
-def _is_recurrent(graph: ir.Graph) -> bool:
-    return any(node.op_type in ("LSTM", "GRU") for node in graph)
+def _shown(text: str) -> str:
+    return f"'{visible(text)}'"
 
 
-def _batch_axis(y: ir.Value, image: ir.Value) -> int:
-    """Return the batch axis of *y*: 1 where that axis has the length of the image's batch, else 0."""
-    if y.shape is None or image.shape is None:
-        return 0
-    own, batch = y.shape[1], image.shape[0]
-    return int(own == 1 if isinstance(batch, int) else str(own) == str(batch))
+def _check(written: Sequence[Letters], frames: Frames) -> None:
+    """Raise TargetError where the user or the card names letters of another number than the scores'."""
+    said = next((one for one in written if one.why == "letters"), None)
+    if said is not None:
+        raise TargetError(
+            f"letters: {len(said.letters)} letters, but the output {frames.output!r} has {frames.letters} scores for "
+            "each frame: one for each letter and one for the blank"
+        )
 
 
 def _occupancy(logs: Array, letters: Sequence[int], blank: int) -> Array | None:

@@ -120,7 +120,7 @@ ERRORS = [
     ("class=cat", "target 'cat' is a label, but the model's labels are not known"),
     ("mask=small.png", "the mask small.png has the size 6 × 4, the image 12 × 8; give one of the same size"),
     ("mask=empty.png", "the mask empty.png is empty: all of it is zero"),
-    ("patch=1,1,2,2", "target 'patch=1,1,2,2' does not apply to a segmentation; what does: as a segmentation class=3"),
+    ("patch=1,1,2,2", "target 'patch=1,1,2,2' does not apply to a segmentation; what does: as a segmentation class=1"),
 ]
 
 
@@ -132,6 +132,62 @@ def test_errors(words: str, message: str, tmp_path: Path, monkeypatch: pytest.Mo
     opened = Opened(segmentation(6), preprocess="unit")
     with pytest.raises(TargetError, match=message):
         opened.goal(words, picture_of(TOP), np.zeros((8, 12, 3), np.uint8))
+
+
+DECISIONS = {
+    "[N, H, W]": ("int64[n, 4, 6]", "i = ArgMax<axis = 1, keepdims = 0>(c) y = Identity(i)"),
+    "[N, 1, H, W]": ("int32[n, 1, 4, 6]", "s = Softmax<axis = 1>(c) i = ArgMax<axis = 1>(s) y = Cast<to = 6>(i)"),
+    "[H, W]": ("int64[4, 6]", "i = ArgMax<axis = 1, keepdims = 0>(c) y = Squeeze(i, zero)"),
+    "NHWC": ("int64[n, 4, 6]", "t = Transpose<perm = [0, 2, 3, 1]>(c) y = ArgMax<axis = 3, keepdims = 0>(t)"),
+    "TopK": ("int64[n, 1, 4, 6]", "v, y = TopK<axis = 1>(c, one)"),
+}
+
+
+@pytest.mark.parametrize(("output", "last"), DECISIONS.values(), ids=DECISIONS)
+def test_the_scores_behind_a_decision(output: str, last: str) -> None:
+    model = grid(output, "m = Neg(x) c = Concat<axis = 1>(x, m) " + last)
+    for name, value in {"zero": 0, "one": 1}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value]), name))
+    opened, x = Opened(model), picture_of(TOP)
+    task = opened.network.task
+    assert isinstance(task, Segmentation)
+    assert task.classes == 6
+    assert "what decides the output y" in [part.why for part in task.parts()]
+    goal = opened.goal(None, x)
+    assert goal.index == 1
+    np.testing.assert_allclose(opened.gradient(goal, x)[0, 1], (TOP == 1) / 5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("last", ["b = Greater(p, half) y = Cast<to = 2>(b)", "r = Round(p) y = Cast<to = 2>(r)"])
+def test_the_score_behind_a_threshold(last: str) -> None:
+    head = "g = ReduceMean<axes = [1], keepdims = 1>(x) s = Sub(g, half) p = Sigmoid(s) "
+    model = grid("uint8[n, 1, 4, 6]", head + last)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), "half"))
+    opened, x = Opened(model), picture_of(TOP)
+    assert isinstance(opened.network.task, Segmentation)
+    seen = x.mean(axis=1)[0] > 0.5
+    np.testing.assert_allclose(opened.goal(None, x).feed[0], seen / seen.sum())
+
+
+@pytest.mark.parametrize("last", ["y = Softmax<axis = 1>(n)", "e = Exp(n) s = ReduceSum(e, one) y = Div(e, s)"])
+def test_as_many_classes_as_channels(last: str) -> None:
+    """Probabilities are no image; they are known by the graph or by a run."""
+    model = grid("float[n, 3, 4, 6]", "n = Neg(x) " + last)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+    assert isinstance(Opened(model).network.task, Segmentation)
+
+
+def test_a_plane_of_probabilities() -> None:
+    model = grid("float[n, 4, 6]", "g = ReduceMean<axes = [1], keepdims = 0>(x) y = Sigmoid(g)")
+    opened, x = Opened(model), picture_of(TOP)
+    assert isinstance(opened.network.task, Segmentation)
+    assert opened.goal("class=0", x).feed.shape == (4, 6)
+
+
+def test_a_coarse_grid_is_no_image() -> None:
+    pool = "y = AveragePool<kernel_shape = [32, 32], strides = [32, 32]>(x)"
+    model = grid("float[n, 3, 2, 2]", pool, "float[n, 3, 64, 64] x")
+    assert [task.name for task in Opened(model).network.tasks] == ["a model"]
 
 
 def test_one_channel_that_is_nowhere() -> None:

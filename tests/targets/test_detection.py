@@ -151,7 +151,10 @@ ERRORS = [
     ),
     ("class=bird", "no class is named 'bird'"),
     ("box=1,2,30,40 class=7", r"class 7 is out of range: the model has 3 classes|matches nothing"),
-    ("281-285", "target '281-285' does not apply to a detector; what does: as a detector detection=0, box="),
+    (
+        "281-285",
+        "target '281-285' does not apply to a detector; what does: as a detector box=4,8,28,40 class=cat, detection=0",
+    ),
     ("mask=m.png", "target 'mask=m.png' does not apply to a detector"),
 ]
 

@@ -18,7 +18,9 @@ from onnxcam.targets.kinds import (
     ClassRegion,
     Contrast,
     Detection,
+    Keypoint,
     Like,
+    MeanRegion,
     Patch,
     TensorElement,
     Text,
@@ -87,6 +89,9 @@ SPELT: list[tuple[Any, TargetKind]] = [
     ("word=red step=2", Word("red", None, 2)),
     ("step=2", Word(None, None, 2)),
     ("patch=10,20,90,80", Patch((10, 20, 90, 80))),
+    ("keypoint=3", Keypoint(3)),
+    ("keypoint=nose axis=x", Keypoint("nose", "x")),
+    ("region=10,20,90,80", MeanRegion((10, 20, 90, 80))),
 ]
 
 

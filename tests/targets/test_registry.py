@@ -72,7 +72,10 @@ def test_one_registration_adds_a_kind(registries: None) -> None:
     np.testing.assert_array_equal(least.map, Explainer(MODEL, target=Least(1))(PICTURE).map)
     with pytest.raises(TargetError, match=r"there is no leest=; there are top, .*, least\. Did you mean 'least'"):
         parse("leest=2")
-    with pytest.raises(TargetError, match=r"what does: as a classifier 281, .*, least=1; as a"):
+    with pytest.raises(
+        TargetError,
+        match=r"what does: as a classifier top, 5, ring, 5-0, not 5, least=1; as an embedding like=FILE, .*; as a",
+    ):
         explainer(PICTURE, target="detection=1")
     with pytest.raises(TargetError, match="with least= you may give nothing else, not class="):
         parse("least=1 class=3")

@@ -1,0 +1,100 @@
+"""Frames: outputs of rank 3 that may be scores of letters for each part of the image's width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.structure.layout import picture_layout
+from onnxcam.targets.dense import is_plane, sums_to_one
+from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.goal import Array
+from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
+
+__all__ = ["Frames", "find_frames"]
+
+_FEWEST = 11
+"""Without known letters, scores of fewer ones are not taken for letters: ten digits and the blank."""
+_NARROWEST = 2
+"""A frame is at least this many pixels wide."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Scores of *letters* for each frame: an output, or the tensor that one decides about, and its axes."""
+
+    scores: ir.Value
+    letters: int
+    batch: int = 0
+    frame: int = 1
+    letter: int = 2
+    decided: bool = False
+
+    @property
+    def output(self) -> str:
+        """The name of the tensor."""
+        return self.scores.name or ""
+
+    def view(self, y: Array) -> Array:
+        """Return the scores of the first image, [frames, letters]."""
+        return y.transpose(self.batch, self.frame, self.letter)[0]
+
+    def feed(self, weights: Array) -> Array:
+        """Return *weights* [frames, letters] in the order of the output's axes, without that of images."""
+        return np.ascontiguousarray(weights.T) if self.letter < self.frame else weights
+
+    def runs(self, evidence: Evidence) -> list[Array]:
+        """Return the scores for each probe image."""
+        value = next((y for y in evidence.graph.outputs if y.name == self.output), None)
+        return [] if value is None else [self.view(y) for y in evidence.values(value)]
+
+    def source(self, evidence: Evidence) -> str | None:
+        """Return how the output is known to be scores of letters, whatever they are; None where it is not."""
+        y = self.scores
+        if self.letter != 2 or self.letters < _FEWEST or not self._fits(y, evidence):
+            return None
+        if any(node.op_type in ("LSTM", "GRU") for node in evidence.graph) and not is_plane(evidence, y):
+            return "graph"
+        if self.decided or function_before(y) == "logsoftmax":
+            return "graph"
+        return sums_to_one(evidence, y, 2)
+
+    def _fits(self, y: ir.Value, evidence: Evidence) -> bool:
+        """Return whether frames are parts of the image's width."""
+        layout, frames = picture_layout(evidence.image), length(y, self.frame)
+        width = layout.size(evidence.image)[-1] if layout is not None else None
+        if not isinstance(frames, int) or not isinstance(width, int):
+            return True
+        return 1 < frames <= width // _NARROWEST and frames != self.letters  # as many of both: weights of attention
+
+
+def find_frames(evidence: Evidence) -> Iterator[Frames]:
+    """Yield the outputs of rank 3 with their axes: letters at the last axis first, then at axis 1 (LPRNet).
+
+    Then come the scores of which outputs [N, T] are the best letters.
+    """
+    for y in numeric_outputs(evidence.graph, 3):
+        values = evidence.values(y) if not isinstance(length(y, 2), int) else []
+        count = values[0].shape[2] if values else length(y, 2)
+        if isinstance(count, int):
+            batch = _batch_axis(y, evidence.image)
+            yield Frames(y, count, batch, 1 - batch)
+        other = length(y, 1)
+        if isinstance(other, int) and other > 1:
+            yield Frames(y, other, 0, 2, 1)
+    for y in numeric_outputs(evidence.graph, 2):
+        scores, axis = decided(y) or (y, None)
+        count = length(scores, 2) if axis == 2 else None
+        if isinstance(count, int):
+            yield Frames(scores, count, decided=True)
+
+
+def _batch_axis(y: ir.Value, image: ir.Value) -> int:
+    """Return the batch axis of *y*: 1 where that axis has the length of the image's batch, else 0."""
+    if y.shape is None or image.shape is None:
+        return 0
+    own, batch = y.shape[1], image.shape[0]
+    return int(own == 1 if isinstance(batch, int) else str(own) == str(batch))

@@ -1,0 +1,222 @@
+"""Maps of one value for each pixel: depth, anomaly and others. The mean of a region is explained, or a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.errors import TargetError
+from onnxcam.graph.infer import no_numbers
+from onnxcam.metadata import sidecar
+from onnxcam.metadata.reading import Part
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.dense import DenseOutput, dense_outputs, mask_cells, named, rectangle_cells, who
+from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.graph_outputs import channels, decided, function_before
+from onnxcam.targets.kinds import ClassRegion, MeanRegion, Top
+from onnxcam.targets.notation import Corners, quoted, rectangle
+from onnxcam.targets.registry import TargetKind, Task, resolves
+
+__all__ = ["Anomaly", "Depth"]
+
+_DEPTH = r"depth(?!_?wise)|disp(?!lace|atch)|midas"
+_ANOMALY = r"anomal|pred_score|(^|_)amap($|_)"
+_SCORE = r"score"
+_ABOVE_MASKS = 1.5
+"""Masks have values from 0 to 1; a map without names is one of another quantity if it has values above this."""
+
+
+@dataclass(frozen=True)
+class Depth(Task):
+    """A map of depth, or of another quantity, [N, 1, H, W] or [N, H, W]. The mean over a region is explained."""
+
+    values: DenseOutput
+    source: str = "names"
+    name: str = "a depth model"
+    cards = ("depth",)
+
+    @classmethod
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
+        """Yield the task for each map of one value with a name of depth, or with values that no mask has."""
+        wanted = evidence.output("scores")
+        for y, values in dense_outputs(evidence):
+            if values.channels != 1 or len(values.size(y)) != 2 or wanted not in (None, y):
+                continue
+            said = who(evidence, known) or named(evidence, _DEPTH, y)
+            if said is not None:
+                yield cls(values, said)
+            elif channels(evidence.image) != 1 and _is_quantity(evidence, y):
+                yield cls(values, "run", "a model of one value for each pixel")
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the output of the map."""
+        yield Part("map", repr(self.values.tensor), self.source)
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the map."""
+        return self.values.aim
+
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        return ("mask=FILE",) if kind is ClassRegion else super()._examples(kind)
+
+    @resolves(MeanRegion)
+    def mean(self, target: MeanRegion, look: Look) -> Goal:
+        """The mean over a rectangle of the image."""
+        return _mean(self.values, target, look)
+
+    @resolves(ClassRegion)
+    def masked(self, target: ClassRegion, look: Look) -> Goal:
+        """The mean over a mask."""
+        return _masked(self.values, target, look, self.name)
+
+    @resolves(Top)
+    def top(self, target: Top, look: Look) -> Goal:
+        """The mean over the middle of the image, or around the highest value where the middle has one value only."""
+        values = self.values.read(look)[0]
+        centre, where = np.divide(look.picture, 2), "the middle of the image"
+        if np.ptp(values[rectangle_cells(_around(centre, look), look, self.values, values.shape)]) == 0:
+            peak = np.unravel_index(int(values.argmax()), values.shape)
+            centre = np.asarray([at[peak] for at in look.centres(values.shape, self.values.tensor, self.values.placed)])
+            where = "the highest value"
+        goal = self.mean(MeanRegion(_around(centre, look)), look)
+        return replace(goal, note=f"the mean over {where}, {goal.words}")
+
+
+@dataclass(frozen=True)
+class Anomaly(Task):
+    """An anomaly detector: a score of the image, a map, or both. Without a score, the map's maximum is explained."""
+
+    score: str | None  # the tensor of the score, before it is clipped
+    batched: bool  # whether the score has an axis of images
+    values: DenseOutput | None  # the map
+    source: str = "names"
+    name: str = "an anomaly detector"
+    cards = ("anomaly",)
+
+    @classmethod
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
+        """Yield the task if outputs have names of anomaly, or anomalib's metadata.json stands beside the model."""
+        anomalib = "image_threshold" in sidecar.beside(evidence.names.path, "metadata.json")
+        said = who(evidence, known) or ("file" if anomalib else None)
+        score = next((y for y in evidence.graph.outputs if _is_score(y, evidence, said)), None)
+        maps = (values for y, values in dense_outputs(evidence) if _is_map(y, values, evidence, said))
+        values = next(maps, None)
+        if score is not None or values is not None:
+            batched = score is None or score.shape is None or len(score.shape) > 0
+            yield cls(None if score is None else _unclipped(score), batched, values, said or "names")
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the score and the map."""
+        if self.score is not None:
+            yield Part("scores", repr(self.score), self.source)
+        if self.values is not None:
+            yield Part("map", repr(self.values.tensor), self.source)
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the score, else over the map."""
+        if self.score is None and self.values is not None:
+            return self.values.aim
+        return WeightsAim(self.score or "", 0 if self.batched else None)
+
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        if kind is Top:
+            return super()._examples(kind)
+        return () if self.values is None else ("mask=FILE",) if kind is ClassRegion else super()._examples(kind)
+
+    @resolves(MeanRegion)
+    def mean(self, target: MeanRegion, look: Look) -> Goal:
+        """The mean anomaly over a rectangle of the image."""
+        return _mean(self._map, target, look)
+
+    @resolves(ClassRegion)
+    def masked(self, target: ClassRegion, look: Look) -> Goal:
+        """The mean anomaly over a mask."""
+        return _masked(self._map, target, look, self.name)
+
+    @resolves(Top)
+    def top(self, target: Top, look: Look) -> Goal:
+        """The score of the image, or the maximum of the map."""
+        if self.score is not None:
+            (y,) = look.tensors([self.score])
+            weights = np.ones(y.shape[1:] if self.batched else y.shape, np.float32)
+            return Goal(self.aim, weights, "top", note=f"the anomaly score, {float(y.reshape(-1)[0]):.3g}")
+        values = self._map.read(look)
+        weights = np.zeros(values.shape, np.float32)
+        weights[np.unravel_index(int(values.argmax()), values.shape)] = 1
+        return Goal(self.aim, self._map.feed(weights), "top", note="the highest value of the anomaly map")
+
+    @property
+    def _map(self) -> DenseOutput:
+        if self.values is None:
+            raise TargetError("the model gives an anomaly score and no map; leave the target out")
+        return self.values
+
+
+def _around(centre: Array, look: Look) -> Corners:
+    """Return the rectangle of a quarter of the image's length along each axis around *centre* (y, x)."""
+    (y, x), (height, width) = centre, look.picture
+    return x - width / 8, y - height / 8, x + width / 8, y + height / 8
+
+
+def _mean(values: DenseOutput, target: MeanRegion, look: Look) -> Goal:
+    (x1, y1, x2, y2), (height, width) = target.corners, look.picture
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise TargetError(
+            f"the region {rectangle(target.corners)} does not lie in the image, {width} × {height} pixels"
+        )
+    cells = rectangle_cells(target.corners, look, values, values.read(look).shape[1:])
+    return _over(values, cells, f"region={rectangle(target.corners)}", target.corners)
+
+
+def _masked(values: DenseOutput, target: ClassRegion, look: Look, name: str) -> Goal:
+    if target.label is not None or target.mask is None:
+        raise TargetError(f"{name} has no classes; name a part of the image with mask=FILE or region=x1,y1,x2,y2")
+    cells = mask_cells(target.mask, look, values, values.read(look).shape[1:])
+    return _over(values, cells, f"mask={quoted(target.mask)}")
+
+
+def _over(values: DenseOutput, cells: NDArray[np.bool_], words: str, box: Corners | None = None) -> Goal:
+    """Return the mean over *cells*; TargetError where there are none."""
+    if not cells.any():
+        raise TargetError(f"{words} covers no cell of the map, {cells.shape[1]} × {cells.shape[0]}; name a larger part")
+    weights = np.asarray(cells[None] / cells.sum(), np.float32)
+    return Goal(values.aim, values.feed(weights), words, box=box)
+
+
+def _is_quantity(evidence: Evidence, y: ir.Value) -> bool:
+    """Return whether values are never negative and above those of a mask."""
+    if no_numbers(y) is not None or decided(y) is not None or function_before(y) in ("sigmoid", "softmax"):
+        return False
+    values = evidence.values(y)
+    return bool(values) and all(v.dtype.kind == "f" and v.min() >= 0 and v.max() > _ABOVE_MASKS for v in values)
+
+
+def _is_score(y: ir.Value, evidence: Evidence, said: str | None) -> bool:
+    """Return whether *y* has one number for each image, and its name says that it is the anomaly's score."""
+    one = y.shape is not None and all(n == 1 for n in list(y.shape)[1:]) and len(y.shape) <= 2
+    floats = y.dtype is not None and y.dtype.is_floating_point()
+    pattern = _SCORE if said is not None else _ANOMALY
+    return one and floats and named(evidence, pattern, y) is not None
+
+
+def _is_map(y: ir.Value, values: DenseOutput, evidence: Evidence, said: str | None) -> bool:
+    floats = y.dtype is not None and y.dtype.is_floating_point()
+    return values.channels == 1 and floats and (said is not None or named(evidence, _ANOMALY, y) is not None)
+
+
+def _unclipped(y: ir.Value) -> str:
+    """Return the tensor before *y* is clipped: a score at its limit has no gradient."""
+    value, node = y, y.producer()
+    while node is not None and node.op_type in ("Clip", "Min", "Max", "Identity") and node.inputs[0] is not None:
+        before = node.inputs[0]
+        if before.shape is None or y.shape is None or len(before.shape) != len(y.shape) or before.producer() is None:
+            break
+        value, node = before, before.producer()
+    return value.name or ""
