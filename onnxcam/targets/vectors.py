@@ -46,7 +46,7 @@ _OF_RANKS = (
     | operators(Trait.ARITHMETIC)
 )
 _RANK_STEPS = 16
-_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+_INTEGERS = (ir.DataType.INT64, ir.DataType.BOOL)
 
 
 @dataclass(frozen=True)
