@@ -15,7 +15,8 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.heads import HEADS, TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
+from onnxcam.targets.heads import TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
+from onnxcam.targets.ranks import selected
 
 __all__ = ["EMBEDDING", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
 
@@ -38,15 +39,7 @@ _FEW = 3
 """A quantity has at most so many numbers; more of them are classes, such as ranges of age."""
 _FEATURES = 64
 """Widths that are multiples of this are usual for features, and unusual for classes."""
-_SELECTS = frozenset(("TopK", "ArgMax", "Hardmax"))
-_OF_RANKS = (
-    operators(Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.COMPARES | Trait.QUANTISES)
-    | {"Transpose", "OneHot", "Where", "GatherElements", "GatherND", "ArrayFeatureExtractor", "LabelEncoder", "ZipMap"}
-    | HEADS.keys()
-    | operators(Trait.ARITHMETIC)
-)
-_RANK_STEPS = 16
-_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+_INTEGERS = (ir.DataType.INT64, ir.DataType.BOOL)
 
 
 @dataclass(frozen=True)
@@ -82,13 +75,12 @@ def vectors(evidence: Evidence) -> list[Vector]:
 
     The model runs only where names and graph do not tell.
     """
-    said = evidence.output("scores")
+    said, labels = evidence.output("scores"), _label_count(evidence)
     if said is not None:
         count = width(said)
         source = evidence.names.source("scores") or "card"
-        return [] if count is None else [Vector(said, count, SCORES, source, before_head(said))]
+        return [] if count is None else [replace(_read(said, count, evidence, labels), role=SCORES, source=source)]
     reached = _reached(evidence.graph, evidence.image)
-    labels = _label_count(evidence)
     found = {one.value: one for one in _outputs(evidence, reached, labels)}
     for one in _behind_ranks(evidence, reached):
         found.setdefault(one.value, one)
@@ -260,37 +252,6 @@ def _behind_ranks(evidence: Evidence, reached: set[ir.Value]) -> Iterator[Vector
         count = width(x)
         if count is not None:
             yield Vector(x, count, SCORES, "graph", before_head(x), tuple(names), rank=1.5)
-
-
-def selected(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
-    """Return the vector of which *y* is ranks (TopK, ArgMax), the maximum or a dictionary (ZipMap); else None."""
-    stack, steps = [y], 0
-    while stack and steps < _RANK_STEPS:
-        node, steps = stack.pop().producer(), steps + 1
-        if node is None or not node.inputs or node.inputs[0] is None:
-            continue
-        x = node.inputs[0]
-        takes_most = node.op_type == "ReduceMax" and _is_one_number(node.outputs[0])
-        if (node.op_type in {*_SELECTS, "ZipMap"} or takes_most) and x in reached and (width(x) or 0) > 1:
-            real = x.dtype is not None and (x.dtype.is_floating_point() or units(x) is not None)
-            return x if real else None
-        if node.op_type in _OF_RANKS | TRANSPARENT:
-            stack += _indices(node, reached)
-    return None
-
-
-def _is_one_number(y: ir.Value) -> bool:
-    return y.shape is not None and (width(y) == 1 or (len(y.shape) == 1 and not isinstance(y.shape[0], int)))
-
-
-def _indices(node: ir.Node, reached: set[ir.Value]) -> list[ir.Value]:
-    """Return the inputs of *node* that may be ranks: all that are computed from the image, but no features."""
-    computed = [x for x in node.inputs if x is not None and x in reached]
-    if len(computed) > 1 and node.op_type in operators(Trait.ARITHMETIC):
-        return []
-    if len(computed) > 1 and node.op_type in ("Gather", "GatherND", "GatherElements", "Where"):
-        return computed if width(computed[0]) is not None else []
-    return computed
 
 
 def is_unit(y: ir.Value) -> bool:
