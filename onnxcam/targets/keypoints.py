@@ -24,7 +24,7 @@ from onnxcam.targets.registry import TargetKind, Task, resolves
 
 __all__ = ["HeatMaps", "Keypoints"]
 
-NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|(?<!trans)(?<!com)pose|simcc"
+_NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|(?<!trans)(?<!com)pose|simcc"
 _OF_PARTS = r"paf|offset|disp|mask|seg|descr"
 
 
@@ -49,7 +49,7 @@ class Keypoints(Task):
         if not known and any(function_before(y) == "softmax" for y in outputs):
             return  # a classifier or detector that gives keypoints as well
         for y in (wanted,) if wanted is not None else outputs:
-            said = who(evidence, known) or named(evidence, NAMES, y)
+            said = who(evidence, known) or named(evidence, _NAMES, y)
             found = find_table(evidence, y, said) if y is not None else None
             if found is not None:
                 table, source = found
@@ -185,7 +185,7 @@ def _source(evidence: Evidence, y: ir.Value, maps: DenseOutput) -> str | None:
     """Return how the grid *y* is known to be heat maps of keypoints; None where it is not."""
     if named(evidence, _OF_PARTS, y) == "names" or has_boxes(evidence):
         return None
-    said = named(evidence, NAMES, y)
+    said = named(evidence, _NAMES, y)
     if said is not None or maps.channels < 4 or maps.channels == channels(evidence.image):
         return said
     if not is_coarser(maps.size(y), evidence.image):

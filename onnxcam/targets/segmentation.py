@@ -59,16 +59,16 @@ class Segmentation(Task):
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
-        wanted = evidence.output("scores")
-        grids = [(y, scores) for y, scores in dense_outputs(evidence) if wanted in (None, y)]
-        sources = [who(evidence, known) or _source(evidence, y, scores) for y, scores in grids]
-        found = [(scores, source) for (_, scores), source in zip(grids, sources, strict=True) if source is not None]
-        for scores, source in sorted(found, key=lambda one: list(SOURCES).index(one[1])):
-            yield cls(scores, evidence.names.of(scores.channels), source)
+        wanted, said = evidence.output("scores"), evidence.names.source("scores")
+        found = [
+            cls(scores, None, said or source) for y, scores, source in _grids(evidence, known) if wanted in (None, y)
+        ]
         for y in evidence.graph.outputs:
             behind = _behind(y, evidence) if wanted in (None, y) else None
             if behind is not None:
-                yield cls(behind, evidence.names.of(behind.channels), "graph", f"what decides the output {y.name}")
+                found.append(cls(behind, None, said or "graph", f"what decides the output {y.name}"))
+        for task in sorted(found, key=lambda task: list(SOURCES).index(task.source)):
+            yield replace(task, labels=evidence.names.of(task.classes))
 
     def parts(self) -> Iterator[Part]:
         """Yield where the scores are."""
@@ -135,6 +135,14 @@ class Segmentation(Task):
 
     def _name(self, index: int) -> str:
         return self.labels[index] if self.labels else str(index)
+
+
+def _grids(evidence: Evidence, known: bool) -> Iterator[tuple[ir.Value, DenseOutput, str]]:
+    """Yield each output that is scores of classes, and how that is known."""
+    for y, scores in dense_outputs(evidence):
+        source = who(evidence, known) or _source(evidence, y, scores)
+        if source is not None:
+            yield y, scores, source
 
 
 def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:

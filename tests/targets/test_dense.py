@@ -177,6 +177,23 @@ def test_as_many_classes_as_channels(last: str) -> None:
     assert isinstance(Opened(model).network.task, Segmentation)
 
 
+def test_scores_behind_a_decision_come_before_their_maximum() -> None:
+    last = "s = Softmax<axis = 1>(x) z = ReduceMax<axes = [1], keepdims = 0>(s) y = ArgMax<axis = 1, keepdims = 0>(s)"
+    task = Opened(grid("float[n, 4, 6] z, int64[n, 4, 6]", last)).network.task
+    assert isinstance(task, Segmentation)
+    assert (task.classes, task.source) == (3, "graph")
+
+
+def test_the_user_names_the_scores() -> None:
+    last = "m = Neg(x) z = Concat<axis = 1>(x, m) y = Slice(z, zero, two, one)"
+    model = grid("float[n, 6, 4, 6] z, float[n, 2, 4, 6]", last)
+    for name, value in {"zero": 0, "two": 2, "one": 1}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([value]), name))
+    task = Opened(model, said={"scores": "y"}).network.task
+    assert isinstance(task, Segmentation)
+    assert (task.classes, task.source) == (2, "user")
+
+
 def test_a_plane_of_probabilities() -> None:
     model = grid("float[n, 4, 6]", "g = ReduceMean<axes = [1], keepdims = 0>(x) y = Sigmoid(g)")
     opened, x = Opened(model), picture_of(TOP)
