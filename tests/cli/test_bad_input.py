@@ -216,6 +216,7 @@ def test_no_spatial_layer(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
 def test_several_inputs(onnxcam: Run, tmp_path: Path, picture: Path) -> None:
     proto = classifier(3, ", float[n] question")
     proto.graph.node.append(onnx.helper.make_node("Identity", ["question"], ["echo"]))  # an unused input needs no value
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("echo", onnx.TensorProto.FLOAT, ["n"]))
     saved(tmp_path / "two.onnx", proto)
     refused(onnxcam, tmp_path, "explain", "two.onnx", picture, says=["2 inputs", "'question'"])
 
