@@ -6,50 +6,51 @@ from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
-from onnxcam.graph.infer import infer_model
 from onnxcam.graph.sequence_shapes import MADE_UP
 
-__all__ = ["UNPROVEN", "believe", "doubt", "forget"]
+__all__ = ["UNPROVEN", "believe", "forget", "forget_made_up"]
 
 UNPROVEN = "onnxcam.unproven"
 """The key in a tensor's `meta`: its rank is declared, and onnx does not infer it."""
 
 
-def doubt(model: ir.Model, values: bool = True) -> dict[str, ir.Shape]:
-    """Replace the declared shapes of computed tensors by inferred ones, in place; remove those that onnx cannot infer.
+def forget(model: ir.Model) -> dict[str, ir.Shape]:
+    """Remove the declared shapes of computed tensors, in place; return them by name.
 
-    A declared length counts where no length is inferred and the ranks agree. *values* is that of `infer_model`.
-    Return the removed shapes by the names of their tensors.
+    Weights get the shapes of their values.
     """
     for weight in (w for graph in model.graphs() for w in graph.initializers.values()):
         if weight.const_value is not None:
             weight.shape = ir.Shape(weight.const_value.shape.numpy())
-    declared = {y: y.shape for y in _computed(model.graph)}
-    if all(shape is None for shape in declared.values()):
-        return {}
-    for value in declared:
-        value.shape = None
-    infer_model(model, values)
-    unproven = {}
-    for value, shape in declared.items():
-        if shape is not None and value.shape is None:
-            unproven[value.name or ""] = shape
-        value.shape = None if shape is None or value.shape is None else _agreed(value.shape, shape)
-    return unproven
+    declared = {}
+    for value in _computed(model.graph):
+        if value.shape is not None:
+            declared[value.name or ""], value.shape = value.shape, None
+    return declared
 
 
 def believe(model: ir.Model, declared: Mapping[str, ir.Shape]) -> bool:
-    """Give the tensors of unknown shape their *declared* one, and mark them; return whether there were any."""
-    missing = [y for y in _computed(model.graph) if y.shape is None and y.name in declared]
-    for value in missing:
-        value.shape, value.meta[UNPROVEN] = declared[value.name or ""], True
-    return bool(missing)
+    """Give tensors their *declared* shape or lengths, where none are inferred and the ranks agree, in place.
 
-
-def forget(model: ir.Model, declared: Mapping[str, ir.Shape]) -> None:
-    """Remove the shapes of the tensors named in *declared*."""
+    Tensors of unknown rank are marked. Return whether a tensor changed that a node uses.
+    """
+    changed = False
     for value in _computed(model.graph) if declared else ():
-        value.shape = None if value.name in declared else value.shape
+        said, before = declared.get(value.name or ""), value.shape
+        if said is None:
+            continue
+        value.shape = said if before is None else _agreed(before, said)
+        if before is None:
+            value.meta[UNPROVEN] = True
+        changed |= value.shape != before and bool(value.uses())
+    return changed
+
+
+def forget_made_up(model: ir.Model) -> None:
+    """Remove the shapes of computed tensors with lengths that onnx made up: there may be more to infer."""
+    for value in _computed(model.graph):
+        if value.shape is not None and not all(map(_is_inferred, value.shape)):
+            value.shape = None
 
 
 def _computed(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -65,8 +66,9 @@ def _computed(graph: ir.Graph) -> Iterator[ir.Value]:
 
 
 def _agreed(inferred: ir.Shape, declared: ir.Shape) -> ir.Shape:
-    rest = declared if len(declared) == len(inferred) else [None] * len(inferred)
-    return ir.Shape([mine if _is_inferred(mine) else theirs for mine, theirs in zip(inferred, rest, strict=True)])
+    if len(inferred) != len(declared) or all(map(_is_inferred, inferred)):
+        return inferred
+    return ir.Shape([mine if _is_inferred(mine) else said for mine, said in zip(inferred, declared, strict=True)])
 
 
 def _is_inferred(length: int | ir.SymbolicDim) -> bool:
