@@ -79,7 +79,8 @@ class Detections(Task):
         clues = Clues.of(evidence, layout, len(labels) if labels else None, known)
         decoder = find_decoder(clues)
         if decoder is not None:
-            yield cls(decoder, labels, clues.source, _units(evidence, decoder.tensors))
+            source = decoder.source if clues.kind is None else "metadata"
+            yield cls(decoder, labels, source, _units(evidence, decoder.tensors))
         elif clues.boxes is not None:
             raise TargetError(
                 f"no output holds scores for the boxes in {clues.boxes.name!r}; name it with scores_output (--scores)"

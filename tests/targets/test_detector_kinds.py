@@ -131,6 +131,8 @@ def test_landmarks_between_corners_and_score(tmp_path: Path) -> None:
     net.add("output = Identity(y)")
     explainer = opened(tmp_path, net.model("float[n, 16] output"))
     at_the_square(explainer(picture()))
+    for method in ("gradient", "gradcam"):
+        assert explainer.replace(method=method)(picture(), "output[0, 15]").score > 0
     with pytest.raises(TargetError, match="there is no detection 0"):
         explainer(DARK)
 

@@ -69,13 +69,14 @@ class BoxConvention:
             return found
         return np.concatenate([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])], 1)
 
-    def part(self, output: str) -> Part:
-        """Return the part of the reading for boxes in *output*."""
+    def part(self, *outputs: str) -> Part:
+        """Return the part of the reading for boxes in *outputs*."""
+        named = ", ".join(map(repr, outputs))
         if not self.forms:
-            return Part("boxes", f"{output!r}, offsets from unknown anchors", self.source)
+            return Part("boxes", f"{named}, offsets from unknown anchors", self.source)
         unit = {None: "in pixels or relative", True: "relative to the picture", False: "in pixels"}[self.relative]
         source = self.source if len(self.forms) == 1 else "guess"
-        return Part("boxes", f"{output!r}, {FORMS[self.forms[0]][0]} {unit}", source)
+        return Part("boxes", f"{named}, {FORMS[self.forms[0]][0]} {unit}", source)
 
 
 def nowhere(count: int) -> Array:

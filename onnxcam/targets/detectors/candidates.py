@@ -43,6 +43,10 @@ class Decoder(Protocol):
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Decode the *tensors* of one image whose tensor has *size* (height, width)."""
 
+    @property
+    def source(self) -> str:
+        """Return how the layout is known, a key of `onnxcam.metadata.reading.SOURCES`."""
+
     def parts(self) -> Iterator[Part]:
         """Yield the parts ``"boxes"`` and ``"scores"`` of the reading."""
 

@@ -136,6 +136,6 @@ class GridConvention:
         cell = cells(levels, size)
         return np.concatenate([cell[:, :2], cell[:, :2] + 1], axis=1) * cell[:, 2:]
 
-    def part(self, output: str) -> Part:
-        """Return the part of the reading for boxes in *output*."""
-        return Part("boxes", f"{output!r}, {GRID_FORMS[self.form][0]}", self.source)
+    def part(self, *outputs: str) -> Part:
+        """Return the part of the reading for boxes in *outputs*."""
+        return Part("boxes", f"{', '.join(map(repr, outputs))}, {GRID_FORMS[self.form][0]}", self.source)

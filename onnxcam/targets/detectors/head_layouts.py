@@ -16,6 +16,8 @@ __all__ = ["heads"]
 
 _STRIDES = (4, 8, 16, 32, 64, 128)
 _COCO = 80
+_FEW = 3
+"""A model of open size with fewer outputs has no heads for several grids, and is not run to find out."""
 _SCORES = ("cls", "class", "score", "conf", "logit")
 _BOXES = ("box", "bbox", "reg", "loc")
 
@@ -38,8 +40,6 @@ class _Grid:
 
 def heads(clues: Clues) -> Decoder | None:
     """Outputs of scores and boxes for each of several grids, or one output with both for each grid."""
-    if None in clues.size:
-        return None
     levels: dict[int, list[_Grid]] = defaultdict(list)
     for grid in _grids(clues):
         levels[grid.stride].append(grid)
@@ -53,14 +53,21 @@ def heads(clues: Clues) -> Decoder | None:
 
 def _grids(clues: Clues) -> Iterator[_Grid]:
     for y in (y for rank in (5, 4, 3, 2) for y in clues.outputs(rank)):
-        found = _as_grid(y, dims(y), clues)
+        found = _as_grid(y, _shape(y, clues), clues.probe)
         if found is not None:
             yield found
 
 
-def _as_grid(y: ir.Value, shape: Sequence[Length], clues: Clues) -> _Grid | None:
-    """Return the grid that *y* is over the image; None for another tensor."""
-    height, width = (length or 0 for length in clues.size)
+def _shape(y: ir.Value, clues: Clues) -> Sequence[Length]:
+    """Return the shape of *y*; where the size of the image is open, the one for a probe image."""
+    if None not in clues.size or len(clues.graph.outputs) < _FEW:
+        return dims(y)
+    return next((value.shape for value in clues.evidence.values(y)), dims(y))
+
+
+def _as_grid(y: ir.Value, shape: Sequence[Length], size: Sequence[int]) -> _Grid | None:
+    """Return the grid that *y* is over an image of *size*; None for another tensor."""
+    height, width = size
     for stride in _STRIDES:
         space = [-(-height // stride), -(-width // stride)]
         for channel, axes in ((0, shape[2:]), (2, shape[1:3])) if len(shape) == 4 else ():

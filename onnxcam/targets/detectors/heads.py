@@ -97,12 +97,9 @@ class Heads:
     def parts(self) -> Iterator[Part]:
         """Yield boxes and scores."""
         yield Part("scores", ", ".join(dict.fromkeys(repr(head.scores.output) for head in self.heads)), self.source)
-        boxes = ", ".join(dict.fromkeys(head.boxes.output for head in self.heads))
-        convention = BoxConvention((), source=self.form_source)
-        if self.form is None:
-            yield convention.part(boxes)
-        else:
-            yield GridConvention(self.form, source=self.form_source).part(boxes)
+        source = self.form_source
+        convention = BoxConvention((), source=source) if self.form is None else GridConvention(self.form, source=source)
+        yield convention.part(*dict.fromkeys(head.boxes.output for head in self.heads))
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Decode each grid."""

@@ -16,7 +16,7 @@ from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
 from onnxcam.targets.goal import Array
 
-__all__ = ["Row", "SuppressedTable", "table"]
+__all__ = ["ROWS", "Row", "SuppressedTable", "table"]
 
 _UNSORTED = BoxConvention(("xyxy", "cxcywh"), sorted=False)
 
