@@ -55,11 +55,8 @@ class Assembler:
         probability, doubts = self._probability(goal, results, index)
         space = self._space(request)
         place = None if parts is not None else compiled.place(space)
-        placed = (
-            flat
-            if parts is not None
-            else modality.enlarge(flat, picture, place if self.method.at_layer else None, space)
-        )
+        own = place if self.method.at_layer and compiled.layers else None
+        placed = flat if parts is not None else modality.enlarge(flat, picture, own, space)
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
@@ -76,14 +73,14 @@ class Assembler:
             detection=goal.box,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place), *doubts),
+            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place, own), *doubts),
         )
 
-    def _misplaced(self, place: Place | None) -> list[str]:
+    def _misplaced(self, place: Place | None, own: Place | None) -> list[str]:
         """Return a warning if the map may lie at another place of the image than it is drawn."""
         why = "" if place is None else place.warning
-        if place is not None and not self.method.at_layer:
-            why = why or f"{self.method.id} enlarges the layer to the whole input, which it crops, pads or mirrors"
+        if place is not None and own is None:
+            why = why or f"{self.method.id} enlarges layers to the whole input, which it crops, pads or mirrors"
         if not why:
             return []
         return [

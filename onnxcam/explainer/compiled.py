@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.autodiff import STANDARD
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.io import building
@@ -16,7 +17,7 @@ from onnxcam.methods import Method, explanation_graph, head_graph
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import why_not_finite
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.structure.layer import Choice, Layer
+from onnxcam.structure.layer import Choice, Layer, candidates
 from onnxcam.structure.layout import picture_layout
 from onnxcam.structure.place import Place, place
 from onnxcam.targets import Aim
@@ -63,7 +64,7 @@ class CompiledExplanation:
         """Build the explanation graph in *prepared*, which is edited, and its sessions."""
         layers = [choice.layer for choice in choices]
         fixed = prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
-        places = _places(prepared, layers)
+        places = _places(prepared, layers or _mixed(prepared, method, aim))
         with building():
             twin = prepared.twin() if method.uses_head else None
             explanation_graph(prepared, method, layers, aim, settings, signed=signed)
@@ -79,8 +80,10 @@ class CompiledExplanation:
 
     def place(self, size: tuple[int, ...]) -> Place | None:
         """Return where the layer's cells lie in an image tensor of *size*; None where they cover it evenly."""
-        if not self.layers or None in self._places:
+        if not self._places or None in self._places:
             return None
+        if size not in self._places and not self.layers:
+            return next(filter(None, self._places.values()), None)
         if size not in self._places:
             prepared = self.network.open()
             layers = [layer.in_graph(prepared.model.graph) for layer in self.layers]
@@ -126,6 +129,14 @@ class CompiledExplanation:
 
 _SIZES = (97, 224, 320)
 """Lengths of open axes: a layer that covers tensors of all of these evenly is taken to do so always."""
+
+
+def _mixed(prepared: PreparedModel, method: Method, aim: Aim) -> list[Layer]:
+    """Return a layer that stands for all of those that *method* mixes without being given one, as FullGrad does."""
+    if not method.at_layer or method.black_box:
+        return []
+    graph = prepared.model.graph
+    return candidates(graph, prepared.image, aim.locate(graph), STANDARD)[:1]
 
 
 def _places(prepared: PreparedModel, layers: Sequence[Layer]) -> dict[tuple[int, ...] | None, Place | None]:

@@ -109,7 +109,8 @@ class Runner:
 
     def place(self, size: tuple[int, ...]) -> Place | None:
         """Return where the cells of maps lie in an image tensor of *size*; None where they cover it evenly."""
-        return self._last.place(size) if self._last is not None and self.method.at_layer else None
+        last = self._last
+        return last.place(size) if last is not None and last.layers and self.method.at_layer else None
 
     def _groups(self, request: ExplanationRequest) -> list[tuple[CompiledExplanation, list[int]]]:
         """Return the sessions, and the rows that one run of each explains."""

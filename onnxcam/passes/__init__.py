@@ -64,6 +64,7 @@ def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
         _fold(model, known)
     while take_branches(model, known.compositions):
         infer_shapes(model, known.compositions, anew=True)
+    restore_softmax(model)
     refuse_giant_shapes(model)
     return model
 

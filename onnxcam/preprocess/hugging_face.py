@@ -45,6 +45,8 @@ def _is(config: Mapping[str, Any], *kinds: str) -> bool:
 def _normalisation(config: Mapping[str, Any]) -> Fields:
     """Return mean and std. EfficientNet's processor divides by std a second time for models with a classifier."""
     fields: Fields = {}
+    if _is(config, "MobileViT"):  # it never normalises, whatever mean its file has
+        return fields
     if config.get("do_normalize", True) and config.get("image_mean") is not None:
         fields = {"mean": numbers(config["image_mean"]), "std": numbers(config["image_std"])}
     elif config.get("do_normalize"):
@@ -74,8 +76,8 @@ def _geometry(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
 def _letterbox(config: Mapping[str, Any], size: Any) -> Fields | None:
     """Return the geometry of processors that fit the whole image into a size and pad it; None for others."""
     pads = config.get("do_pad", True)
-    if _is(config, "Owlv2") and pads:  # a grey border below or to the right
-        return {"letterbox": read_size(size), "anchor": "corner", "fill": 128}
+    if _is(config, "Owlv2") and pads:  # a black border below or to the right
+        return {"letterbox": read_size(size), "anchor": "corner", "fill": 0}
     if _is(config, "Donut") and pads and config.get("do_thumbnail", True):
         return {"letterbox": read_size(size if isinstance(size, dict) else size[::-1]), "fill": 0}
     if isinstance(size, dict) and size.keys() == {"longest_edge"} and pads and config.get("pad_size"):

@@ -44,9 +44,9 @@ def same(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracke
 
 
 def _sliced(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    starts, ends = numbers(node, 1), numbers(node, 2)
-    axes = numbers(node, 3) if has(node, 3) else list(range(len(starts or ())))
-    steps = numbers(node, 4) if has(node, 4) else None
+    starts, ends = numbers(node, 1, found), numbers(node, 2, found)
+    axes = numbers(node, 3, found) if has(node, 3) else list(range(len(starts or ())))
+    steps = numbers(node, 4, found) if has(node, 4) else None
     y = node.outputs[position]
     for span in tracked.spans:
         if span.axis is None or (axes is not None and not _names(axes, span.axis, rank_of(y))):
@@ -75,7 +75,7 @@ def _split(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Trac
     if span is None:
         return tracked
     count = len(node.outputs)
-    sizes = numbers(node, 1) or [ceil(span.length / count)] * count
+    sizes = numbers(node, 1, found) or [ceil(span.length / count)] * count
     first = int(sum(sizes[:position]))
     return tracked.on(axis, span.part(first, 1, min(int(sizes[position]), max(1, span.length - first))))
 
@@ -88,7 +88,7 @@ def _gathered(node: ir.Node, position: int, tracked: Tracked, found: Found) -> T
     if span is None or rank != 1:
         shift = 0 if rank is None else rank - 1
         return tracked.moved({a: a + (shift if a > axis else 0) for a in range(8) if a != axis})
-    chosen = numbers(node, 1)
+    chosen = numbers(node, 1, found)
     steps = {int(b - a) for a, b in pairwise(chosen or ())}
     if not chosen or len(steps) != 1 or 0 in steps:
         return tracked.but(f"it takes rows or columns of the picture, a crop that cannot be followed ({named(node)})")
@@ -98,9 +98,9 @@ def _gathered(node: ir.Node, position: int, tracked: Tracked, found: Found) -> T
 
 
 def _padded(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    pads = list(node.attributes.get_ints("pads", ())) or numbers(node, 1)
+    pads = list(node.attributes.get_ints("pads", ())) or numbers(node, 1, found)
     x, y = node.inputs[0], node.outputs[position]
-    axes = numbers(node, 3) if has(node, 3) else None
+    axes = numbers(node, 3, found) if has(node, 3) else None
     for span in tracked.spans:
         if span.axis is None or (axes is not None and not _names(axes, span.axis, rank_of(x))):
             continue
@@ -119,7 +119,7 @@ def _padded(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
 
 def _centred(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
     """CenterCropPad: crop, or pad, both ends equally."""
-    wanted, rank = numbers(node, 1), rank_of(node.inputs[0]) or 4
+    wanted, rank = numbers(node, 1, found), rank_of(node.inputs[0]) or 4
     axes = [axis % rank for axis in node.attributes.get_ints("axes", ()) or range(rank)]
     for span in tracked.spans:
         if span.axis not in axes:
@@ -138,18 +138,18 @@ def _reversed(node: ir.Node, position: int, tracked: Tracked, found: Found) -> T
     span = _span_on(axis, tracked)
     if span is None:
         return tracked
-    lengths = numbers(node, 1)
+    lengths = numbers(node, 1, found)
     if lengths is not None and set(map(int, lengths)) != {span.length}:
         return tracked.but(f"it mirrors a part of the picture ({named(node)})")
     return tracked.on(axis, span.part(span.length, -1, span.length))
 
 
 def _resized(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    sizes, scales = numbers(node, 3), numbers(node, 2 if node.op_type == "Resize" else 1)
+    sizes, scales = numbers(node, 3, found), numbers(node, 2 if node.op_type == "Resize" else 1, found)
     rank = rank_of(node.inputs[0]) or 4
     axes = [axis % rank for axis in node.attributes.get_ints("axes", ()) or range(rank)]
     crops = node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
-    roi = numbers(node, 1) if crops else None
+    roi = numbers(node, 1, found) if crops else None
     for span in tracked.spans:
         if span.axis is None or span.axis not in axes:
             continue

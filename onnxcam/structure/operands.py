@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 
-from onnxcam.graph.fold import constant
+from onnxcam.structure.arithmetic import evaluate
 from onnxcam.structure.span import Tracked
 
 __all__ = ["has", "length_of", "measured", "named", "numbers", "rank_of"]
@@ -28,11 +30,11 @@ def length_of(x: ir.Value | None, axis: int) -> int | None:
     return n if isinstance(n, int) else None
 
 
-def numbers(node: ir.Node, position: int) -> list[float] | None:
-    """Return the constant input at *position* as a list; None where it is computed or missing."""
+def numbers(node: ir.Node, position: int, found: Mapping[ir.Value, Tracked]) -> list[float] | None:
+    """Return the input at *position* as a list; None where it is missing, or depends on more than known lengths."""
     x = node.inputs[position] if position < len(node.inputs) else None
-    found = None if x is None else constant(x)
-    return None if found is None else found.reshape(-1).tolist()
+    value = None if x is None else evaluate(x, found)
+    return None if value is None or np.isnan(value).any() else value.reshape(-1).tolist()
 
 
 def has(node: ir.Node, position: int) -> bool:

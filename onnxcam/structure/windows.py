@@ -28,7 +28,10 @@ def windows(node: ir.Node, position: int, tracked: Tracked, found: Mapping[ir.Va
     sizes = [1 + (k - 1) * hole for k, hole in zip(kernel, holes, strict=True)]
     make = _transposed_window if node.op_type == "ConvTranspose" else _window
     windows = enumerate(zip(spans, sizes, steps, strict=True))
-    return replace(tracked, spans=tuple(make(node, at, span, size, step) for at, (span, size, step) in windows))
+    made = [make(node, at, span, size, step) for at, (span, size, step) in windows]
+    if tracked.lost:  # by padding of unknown length, perhaps: the exact arithmetic would not hold
+        made = [span.scaled(now.length) for span, now in zip(spans, made, strict=True)]
+    return replace(tracked, spans=tuple(made))
 
 
 def _weight(node: ir.Node) -> ir.Value | None:

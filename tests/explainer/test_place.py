@@ -77,10 +77,13 @@ def test_a_map_whose_place_is_lost_has_a_warning() -> None:
     assert gradient(spot(30, 28, (64, 64)), target=0).warnings == ()
 
 
-def test_a_method_that_mixes_layer_and_input_has_a_warning() -> None:
-    explainer = Explainer(network(CROP), "guided-gradcam", preprocess="unit,resize=none")
+@pytest.mark.parametrize("method", ["guided-gradcam", "fullgrad"])
+def test_a_method_that_mixes_layers_and_input_has_a_warning(method: str) -> None:
+    explainer = Explainer(network(CROP), method, preprocess="unit,resize=none")
     warnings = explainer(spot(30, 28, (64, 64)), target=0).warnings
-    assert any("guided-gradcam enlarges the layer to the whole input, which it crops" in text for text in warnings)
+    assert any(f"{method} enlarges layers to the whole input, which it crops" in text for text in warnings)
+    whole = Explainer(network("p = Relu(x)"), method, preprocess="unit,resize=none")
+    assert not any("enlarges" in text for text in whole(spot(30, 28, (64, 64)), target=0).warnings)
 
 
 def test_volumes() -> None:

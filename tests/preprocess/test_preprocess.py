@@ -533,7 +533,7 @@ def image_processor(kind: str, **config: Any) -> dict[str, Any]:
         (
             image_processor("Owlv2ImageProcessor", size={"height": 960, "width": 960}, do_pad=True),
             OPEN,
-            "letterbox=960x960,fill=128,anchor=corner,",
+            "letterbox=960x960,fill=0,anchor=corner,",
         ),
         (image_processor("DonutFeatureExtractor", size=[1920, 2560]), OPEN, "letterbox=2560x1920,fill=0,"),
         (

@@ -188,6 +188,30 @@ def test_an_open_size() -> None:
         assert placed(model, size=size).intervals == [(8, 36), (12, 44)]
 
 
+SHAPED = """
+    s = Shape<start = 2, end = 4>(x)  n := [32, 32]  two := [2]  m = Sub(s, n)  b = Div(m, two)  e = Add(b, n)
+    a := [2, 3]  p = Slice(x, b, e, a)
+"""
+
+
+@pytest.mark.parametrize("size", [(40, 48), (64, 50)])
+def test_a_crop_of_the_centre_of_an_open_size(size: tuple[int, int]) -> None:
+    found = placed(network(SHAPED + SAME, shape="1, 3, h, w"), size=size)
+    assert found.warning == ""
+    assert found.intervals == [((n - 32) // 2, (n - 32) // 2 + 32) for n in size]
+
+
+def test_padding_as_the_older_exporter_writes_it() -> None:
+    """PyTorch's `pad` is computed from the list of its arguments, backwards."""
+    body = """
+        l := [0, 1, 0, 1]  c := [4]  z = ConstantOfShape(c)  j = Concat<axis = 0>(l, z)  o := [-1, 2]
+        r = Reshape(j, o)  f := [-1]  t := [-9223372036854775807]  d := [0]  u = Slice(r, f, t, d, f)
+        v = Transpose<perm = [1, 0]>(u)  i := [-1]  w = Reshape(v, i)  g = Cast<to = 7>(w)  p = Pad(x, g)
+        y = Conv<strides = [2, 2]>(p, k3)"""
+    assert placed(network(body)).is_plain(SIZE)
+    assert placed(network(body, shape="1, 3, h, w"), size=(64, 50)).is_plain((64, 50))
+
+
 COMPUTED = {
     "GridSample": "g = Constant<value = float[1, 1, 2, 2] {0.0, 0.0, 0.5, 0.5}> ()  q = GridSample(x, g)  y = Relu(q)",
     "a mirrored half": MIRROR + "y = Add(x, p)",

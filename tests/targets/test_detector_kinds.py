@@ -52,7 +52,7 @@ EMPTY = [
 def test_a_picture_without_a_detection(tmp_path: Path, make: Callable[[], onnx.ModelProto]) -> None:
     """It is an error of one line; the next picture is explained."""
     explainer = opened(tmp_path, make())
-    with pytest.raises(TargetError, match="there is no detection 0: the model detects 0 objects in this picture"):
+    with pytest.raises(TargetError, match="there is no detection 0: the model detects 0 objects in this image"):
         explainer(DARK)
     at_the_square(explainer(picture()))
 
