@@ -87,6 +87,6 @@ def test_without_another_picture() -> None:
 
 def test_a_class_of_an_embedding() -> None:
     with pytest.raises(
-        TargetError, match="target '3' does not apply to an embedding; what does: as an embedding top, like=FI"
+        TargetError, match="target '3' does not apply to an embedding; what does: as an embedding like=FILE, "
     ):
         Opened(encoder(UNIT["LpNormalization"])).goal(3, RNG.random((1, 3, 2, 2), np.float32))

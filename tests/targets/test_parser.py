@@ -41,6 +41,7 @@ WORDS = [
         'class="a b" mask=m.png',
     ),
     *("like=a.png unlike=b.png", 'text="A B" at=0', 'word=red after="a small"', "word=red step=2", "patch=1,2,30,40"),
+    *("keypoint=3", "keypoint=nose axis=x", "region=1,2,30,40"),
 ]
 LABELS = ["tabby, tabby cat", "t-shirt", "traffic light", "not a cat", "box=1"]
 SPELT: list[tuple[Any, TargetKind]] = [

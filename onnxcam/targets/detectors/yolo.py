@@ -128,6 +128,8 @@ def yolo(clues: Clues) -> Decoder | None:
         if not (clues.known or _has_sigmoid(y)):
             continue
         _, one, other = dims(y)
+        if (one, other) == clues.size:  # one value for each pixel
+            continue
         for last, width, count in ((True, one, other), (False, other, one)):
             if width is not None and _is_yolo(width, count, clues):
                 columns = _seen(_columns(width, count, last, clues), y, last, clues)
