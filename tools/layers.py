@@ -35,7 +35,7 @@ __all__ = ["EXPORTS", "in_order", "main", "row"]
 
 EXPORTS: dict[str, dict[str, Any]] = {
     "dynamo": {},
-    "dynamo, open batch": {"dynamic_shapes": ({0: torch.export.Dim.DYNAMIC},)},
+    "dynamo, open batch": {"dynamic_shapes": (({0: torch.export.Dim.DYNAMIC},),)},
     "torchscript": {"dynamo": False, "opset_version": 18},
     "torchscript, open batch": {"dynamo": False, "opset_version": 18, "dynamic_axes": {"x": {0: "batch"}}},
 }

@@ -46,6 +46,9 @@ _UNEVEN = 1.4
 _OTHER_TOKENS = 128
 """The most tokens that are no cells of the grid, such as class tokens."""
 
+_THIN = 32
+"""Positions along each axis of a grid that are compared."""
+
 _LARGE = 1 << 26
 """Tensors with more elements are not probed."""
 
@@ -68,7 +71,7 @@ class PictureProbe:
 
     def layouts(self, names: Sequence[str]) -> dict[str, Layout | None]:
         """Return the layout of each of the tensors *names* that has spatial extent; None where none fits."""
-        self._base = {name: x for name, x in self.run(self.picture, names).items() if self._has_extent(x)}
+        self._base = {name: _thinned(x) for name, x in self.run(self.picture, names).items() if self._has_extent(x)}
         names = list(self._base)
         self._answers.clear()
         if not names:
@@ -109,7 +112,9 @@ class PictureProbe:
             low, high = (0, 127) if x.dtype.kind in "iu" else (low - 1, high + 1)
         x[tuple(where)] = rng.uniform(low, high, x[tuple(where)].shape).astype(x.dtype)
         after = self.run(x, names)
-        return {name: np.nan_to_num(np.abs(after[name].astype(np.float32) - self._base[name])) for name in names}
+        return {
+            name: np.nan_to_num(np.abs(_thinned(after[name]).astype(np.float32) - self._base[name])) for name in names
+        }
 
     def _choices(self, x: _Array) -> list[_Axes]:
         return list(_choices(x.shape, len(self.picture), len(self.layout.space)))
@@ -175,6 +180,11 @@ class PictureProbe:
             for name, change in self._changes(names, area, seed).items():
                 centres[name].append(layouts[name].view(change)[0].sum(axis=0))
         return {name: layouts[name] for name in names if _in_quarters(np.stack(centres[name]), corners)}
+
+
+def _thinned(x: _Array) -> _Array:
+    """Return a grid with at most `_THIN` of the positions along each axis; a tensor of tokens as it is."""
+    return x if x.ndim < 4 else x[tuple(slice(None, None, -(-length // _THIN)) for length in x.shape)]
 
 
 @dataclass(frozen=True)
