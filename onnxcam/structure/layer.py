@@ -178,7 +178,7 @@ def choose(
     layer.
     """
     if name is not None and name != "auto":
-        return named(graph, image, name, rules, layout_probe)
+        return Choice(named(graph, image, name, rules, layout_probe), "by name", source="user")
     layers, lost = located(graph, image, scores, rules, layout_probe)
     if not layers:
         raise LayerError(_no_layer(graph, image, scores, rules))
@@ -303,7 +303,7 @@ def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
 
 def named(
     graph: ir.Graph, image: ir.Value, name: str, rules: RuleSet, layout_probe: LayoutProbe | None = None
-) -> Choice:
+) -> Layer:
     """Return the layer called *name*: the name of a tensor, of a node, or of a layer of the source framework."""
     value = find(graph, name)
     what = no_numbers(value)
@@ -317,7 +317,7 @@ def named(
             f"layer {name!r} ({value.shape}) has no spatial axes that can be followed from the image; "
             "`onnxcam inspect` lists the layers that have"
         )
-    return Choice(Layer(value, layout), "by name", source="user")
+    return Layer(value, layout)
 
 
 def _is_activation(node: ir.Node, layout: Layout, active: set[ir.Value]) -> bool:

@@ -20,9 +20,9 @@ from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 
 __all__ = ["PictureProbe", "Run"]
 
-Array: TypeAlias = NDArray[Any]
+_Array: TypeAlias = NDArray[Any]
 
-Run = Callable[[Array, Sequence[str]], Mapping[str, Array]]
+Run = Callable[[_Array, Sequence[str]], Mapping[str, _Array]]
 """Returns the tensors of these names for a tensor of the picture input."""
 
 _STRIPES = 8
@@ -46,6 +46,9 @@ _UNEVEN = 1.4
 _OTHER_TOKENS = 128
 """The most tokens that are no cells of the grid, such as class tokens."""
 
+_THIN = 32
+"""Positions along each axis of a grid that are compared."""
+
 _LARGE = 1 << 26
 """Tensors with more elements are not probed."""
 
@@ -61,14 +64,14 @@ class PictureProbe:
     """
 
     run: Run
-    picture: Array
+    picture: _Array
     layout: GridLayout
-    _base: dict[str, Array] = field(default_factory=dict, init=False)
-    _answers: dict[tuple[int, int], dict[str, list[dict[_Axes, Array]]]] = field(default_factory=dict, init=False)
+    _base: dict[str, _Array] = field(default_factory=dict, init=False)
+    _answers: dict[tuple[int, int], dict[str, list[dict[_Axes, _Array]]]] = field(default_factory=dict, init=False)
 
     def layouts(self, names: Sequence[str]) -> dict[str, Layout | None]:
         """Return the layout of each of the tensors *names* that has spatial extent; None where none fits."""
-        self._base = {name: x for name, x in self.run(self.picture, names).items() if self._has_extent(x)}
+        self._base = {name: _thinned(x) for name, x in self.run(self.picture, names).items() if self._has_extent(x)}
         names = list(self._base)
         self._answers.clear()
         if not names:
@@ -84,12 +87,12 @@ class PictureProbe:
         """The height and width of the picture, and the depth of a volume."""
         return [self.picture.shape[axis] for axis in self.layout.space]
 
-    def _has_extent(self, x: Array) -> bool:
+    def _has_extent(self, x: _Array) -> bool:
         pictures = len(self.picture) if x.ndim > 1 else 0
         long = [length for axis, length in enumerate(x.shape) if length > 1 and (axis or length != pictures)]
         return x.dtype.kind in "iuf" and x.size <= _LARGE and len(long) > 1
 
-    def _stripes(self, names: Sequence[str], axis: int, count: int) -> dict[str, list[dict[_Axes, Array]]]:
+    def _stripes(self, names: Sequence[str], axis: int, count: int) -> dict[str, list[dict[_Axes, _Array]]]:
         """Return the answers of each tensor to *count* stripes along *axis*, for each choice of axes."""
         length = self.lengths[axis]
         edges = [length * stripe // count for stripe in range(count + 1)]
@@ -97,7 +100,7 @@ class PictureProbe:
         changes = [self._changes(names, area, stripe) for stripe, area in enumerate(areas)]
         return {name: [_summed(change[name], self._choices(change[name])) for change in changes] for name in names}
 
-    def _changes(self, names: Sequence[str], area: Sequence[slice], seed: int) -> dict[str, Array]:
+    def _changes(self, names: Sequence[str], area: Sequence[slice], seed: int) -> dict[str, _Array]:
         """Return how much each element of the tensors changes if *area*, a slice for each spatial axis, is noise."""
         rng = np.random.default_rng(seed)
         x = self.picture.copy()
@@ -109,12 +112,14 @@ class PictureProbe:
             low, high = (0, 127) if x.dtype.kind in "iu" else (low - 1, high + 1)
         x[tuple(where)] = rng.uniform(low, high, x[tuple(where)].shape).astype(x.dtype)
         after = self.run(x, names)
-        return {name: np.nan_to_num(np.abs(after[name].astype(np.float32) - self._base[name])) for name in names}
+        return {
+            name: np.nan_to_num(np.abs(_thinned(after[name]).astype(np.float32) - self._base[name])) for name in names
+        }
 
-    def _choices(self, x: Array) -> list[_Axes]:
+    def _choices(self, x: _Array) -> list[_Axes]:
         return list(_choices(x.shape, len(self.picture), len(self.layout.space)))
 
-    def _fit(self, name: str, answers: Sequence[Sequence[Mapping[_Axes, Array]]]) -> Layout | None:
+    def _fit(self, name: str, answers: Sequence[Sequence[Mapping[_Axes, _Array]]]) -> Layout | None:
         """Return the layout that agrees best with the *answers* to the stripes along each axis."""
         found: list[tuple[float, Layout]] = []
         spread: list[_Axes] = []
@@ -133,7 +138,7 @@ class PictureProbe:
         close = [(_cells(layout), agreement, layout) for agreement, layout in found if agreement >= best - _CLOSE]
         return max(close, key=lambda one: one[:2])[2]
 
-    def _tokens(self, places: Sequence[Array], axes: _Axes) -> Iterator[tuple[float, Layout]]:
+    def _tokens(self, places: Sequence[_Array], axes: _Axes) -> Iterator[tuple[float, Layout]]:
         """Yield the agreement of each grid, at the offset where it is best."""
         count = len(places[0])
         for grid in _grids(count, self.lengths):
@@ -156,7 +161,7 @@ class PictureProbe:
                 return replace(axes.tokens(grid, 0), order=tuple(map(int, order)))
         return None
 
-    def _exact(self, name: str, axes: _Axes, along: int, count: int) -> Array:
+    def _exact(self, name: str, axes: _Axes, along: int, count: int) -> _Array:
         """Return the answers of *name* to *count* stripes; one run serves all tensors."""
         if (along, count) not in self._answers:
             self._answers[along, count] = self._stripes(list(self._base), along, count)
@@ -168,13 +173,18 @@ class PictureProbe:
         if not names:
             return {}
         corners = list(product((0, 1), repeat=len(self.lengths)))
-        centres: dict[str, list[Array]] = {name: [] for name in names}
+        centres: dict[str, list[_Array]] = {name: [] for name in names}
         for seed, corner in enumerate(corners, start=100):
             pairs = zip(self.lengths, corner, strict=True)
             area = [slice(length // 2 * side, length if side else length // 2) for length, side in pairs]
             for name, change in self._changes(names, area, seed).items():
                 centres[name].append(layouts[name].view(change)[0].sum(axis=0))
         return {name: layouts[name] for name in names if _in_quarters(np.stack(centres[name]), corners)}
+
+
+def _thinned(x: _Array) -> _Array:
+    """Return a grid with at most `_THIN` of the positions along each axis; a tensor of tokens as it is."""
+    return x if x.ndim < 4 else x[tuple(slice(None, None, -(-length // _THIN)) for length in x.shape)]
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ def _cells(layout: Layout) -> int:
     return layout.cells if isinstance(layout, TokenLayout) else 0
 
 
-def _summed(change: Array, choices: Sequence[_Axes]) -> dict[_Axes, Array]:
+def _summed(change: _Array, choices: Sequence[_Axes]) -> dict[_Axes, _Array]:
     """Return the *change* of each position for each reading: summed over channels, for one picture."""
     found = {}
     for axes in choices:
@@ -223,7 +233,7 @@ def _summed(change: Array, choices: Sequence[_Axes]) -> dict[_Axes, Array]:
     return found
 
 
-def _sharpened(answers: Array) -> Array:
+def _sharpened(answers: _Array) -> _Array:
     """Return *answers* [stripes, positions] without what all positions have in common.
 
     Attention spreads each change over all tokens; a quarter of the positions is taken to answer for that reason only.
@@ -233,7 +243,7 @@ def _sharpened(answers: Array) -> Array:
     return np.asarray(flat / np.maximum(flat.max(axis=1, keepdims=True), 1e-30))
 
 
-def _centres(answers: Array) -> Array:
+def _centres(answers: _Array) -> _Array:
     """Return for each position the mean place, 0 to 1, of the stripes that it answers to; the middle for none."""
     sharp = _sharpened(answers) ** 2
     total = sharp.sum(axis=0)
@@ -241,7 +251,7 @@ def _centres(answers: Array) -> Array:
     return np.asarray(centres.reshape(answers.shape[1:]))
 
 
-def _agreement(found: Sequence[Array], stated: Array) -> Array:
+def _agreement(found: Sequence[_Array], stated: _Array) -> _Array:
     """Return the least agreement of the *found* places [M, cells] with the *stated* ones [axes, cells], at most 1: [M].
 
     It is a correlation; along an axis of one cell it is 1 if all places are the same.
@@ -251,7 +261,7 @@ def _agreement(found: Sequence[Array], stated: Array) -> Array:
     return np.asarray(np.minimum.reduce(each))
 
 
-def _correlation(a: Array, b: Array) -> Array:
+def _correlation(a: _Array, b: _Array) -> _Array:
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean()
     size = np.sqrt((a**2).sum(axis=1) * (b**2).sum())
     return np.asarray(a @ b / np.maximum(size, 1e-12))
@@ -271,7 +281,7 @@ def _grids(count: int, lengths: Sequence[int]) -> list[tuple[int, ...]]:
     return list(found)
 
 
-def _in_quarters(answers: Array, corners: Sequence[Sequence[int]]) -> bool:
+def _in_quarters(answers: _Array, corners: Sequence[Sequence[int]]) -> bool:
     """Whether *answers* [corners, *grid] have their centres on the sides of the middle that *corners* state."""
     grid = answers.shape[1:]
     flat = answers.reshape(len(answers), -1).astype(np.float64)

@@ -78,7 +78,7 @@ class Net:
         return self.model(self.op("MatMul", vector, self.random(width, 5), name="logits"), (5,))
 
     def mean(self, x: str, *axes: int) -> str:
-        return self.op("ReduceMean", x, np.array(axes), keepdims=0)
+        return self.op("ReduceMean", x, axes=axes, keepdims=0)
 
     def model(self, output: str, shape: Sequence[int | str]) -> onnx.ModelProto:
         values = [
@@ -86,7 +86,7 @@ class Net:
             for name, lengths in (("x", (3, SIZE, SIZE)), (output, shape))
         ]
         graph = helper.make_graph(self.nodes, "standin", values[:1], values[1:], self.weights)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def channel_shuffle(net: Net) -> onnx.ModelProto:
@@ -176,7 +176,7 @@ def tokens_as_grid(net: Net) -> onnx.ModelProto:
 
 def columns(net: Net) -> onnx.ModelProto:
     """A text reader: the rows are averaged, the columns are tokens."""
-    x = net.op("ReduceMean", net.conv(net.patches(), 16, 16), np.array([2]), keepdims=0)
+    x = net.mean(net.conv(net.patches(), 16, 16), 2)
     x = net.op("Reshape", x, net.op("Concat", np.array([-1, 16]), net.op("Shape", x, start=2), axis=0))
     x = net.block(net.transpose(x, 0, 2, 1))
     return net.classify(net.mean(net.norm(x, name="last"), 1))
