@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,16 @@ from onnxcam.errors import EngineError, ProviderError, nearest
 from onnxcam.graph.io import to_bytes
 from onnxcam.graph.weights import weights_folder
 
-__all__ = ["SHORT", "Session", "available", "optimised", "provider_name", "register_custom_ops", "terminate"]
+__all__ = [
+    "SHORT",
+    "Session",
+    "available",
+    "optimised",
+    "provider_name",
+    "register_custom_ops",
+    "terminate",
+    "time_limit",
+]
 
 SHORT = {
     "cpu": "CPUExecutionProvider",
@@ -172,6 +182,18 @@ def terminate() -> None:
     """End all current runs: each raises EngineError. It is called from another thread, or from a signal handler."""
     for how in list(_RUNS):
         how.terminate = True
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """End the runs of the block that are still going after *seconds*: each raises EngineError."""
+    timer = threading.Timer(seconds, terminate)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 _LIBRARIES: list[str] = []

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
-from onnxcam.engine import Session
+from onnxcam.engine import Session, time_limit
 from onnxcam.errors import ImageError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
@@ -104,9 +104,11 @@ class ModelDescription:
             return
         self._unused, runs = None, []
         for number, tensor in enumerate(self._probe_tensors()):
-            with suppress(OnnxcamError):
+            with suppress(OnnxcamError), time_limit(probes.SECONDS):
                 feeds = self.look(self._cut(tensor) if number else tensor, None, {}).feeds
                 runs.append(self._run(feeds, names))
+            if not runs:
+                break
         self._unused = prepared
         if runs:
             self._measured = {name: [np.shape(run[name]) for run in runs] for name in names}
@@ -300,10 +302,9 @@ class ModelDescription:
 
     def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
         """Return the outputs for each probe image; an empty list where the model cannot run on them."""
-        try:
+        with suppress(OnnxcamError), time_limit(probes.SECONDS):
             return [self._run(self.look(x, None, self._other_images(x)).feeds, None) for x in self._probe_tensors()]
-        except OnnxcamError:
-            return []
+        return []
 
     def _other_images(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return *tensor* for each input that was not given and has the shape of the image."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.engine import Session
+from onnxcam.engine import Session, time_limit
+from onnxcam.errors import EngineError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
+from onnxcam.model import probes
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located, widest
 from onnxcam.structure.layout import Layout, picture_layout
@@ -65,7 +68,9 @@ def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dic
     def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
 
-    return PictureProbe(run, feeds[picture], layout).layouts(names)
+    with suppress(EngineError), time_limit(probes.SECONDS):
+        return PictureProbe(run, feeds[picture], layout).layouts(names)
+    return {}
 
 
 def _session(prepared: PreparedModel, names: Sequence[str]) -> Session:

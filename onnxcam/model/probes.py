@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COUNT", "images", "tensors"]
+__all__ = ["COUNT", "SECONDS", "images", "tensors"]
 
 COUNT = 3
+SECONDS = 60.0
+"""A model that takes longer than this for a probe image is read without a run."""
 _OPEN = 224
 """The length of an open spatial axis."""
 

@@ -2,7 +2,7 @@
 
 Each spatial axis of a tensor is a `Span`: an affine map from its cells to the pixels of the image tensor, computed from
 the operators between the two. Convolutions and pools that cover their input, whatever their padding and stride, spread
-their cells evenly over it; what crops, pads or mirrors is followed exactly (docs/decisions/0011-place.md).
+their cells evenly over it; what crops, pads or mirrors is followed exactly (docs/decisions/0012-place.md).
 """
 
 from __future__ import annotations

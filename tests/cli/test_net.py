@@ -126,9 +126,8 @@ def test_signals_end_onnx_runtime(tmp_path: Path, number: signal.Signals, code: 
     endless(tmp_path / "m.onnx")
     words = ["explain", "m.onnx", str(PICTURE), "-p", "unit,resize=8x8", "-m", "rise"]
     running = subprocess.Popen([sys.executable, "-c", CODE, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while running.poll() is None and not (tmp_path / "onnxcam-out").is_dir():
-        time.sleep(0.02)
-    time.sleep(2)
+    time.sleep(6)  # by then the loop runs, on a probe image
+    assert running.poll() is None
     running.send_signal(number)
     _, said = running.communicate(timeout=30)
     assert (running.returncode, said) == (code, "")

@@ -69,3 +69,21 @@ def test_an_output_that_is_not_there() -> None:
     assert found.name == "b"
     with pytest.raises(TargetError, match="the model has no output 'c' for boxes"):
         evidence.output("boxes")
+
+
+def test_a_model_that_takes_too_long_is_read_without_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 8, opset_import: ["": 18]>
+        g (float[1, 3, 8, 8] x) => (float[1, 3] y) <int64 many = {100000000}, bool yes = {1}> {
+            p = GlobalAveragePool(x)
+            f = Flatten(p)
+            y = Loop(many, yes, f) <body = b (int64 i, bool go, float[1, 3] s) => (bool on, float[1, 3] t) {
+                on = Identity(go)
+                t = Sin(s)
+            }>
+        }
+        """
+    )
+    monkeypatch.setattr(probes, "SECONDS", 0.5)
+    assert ModelDescription(model, "cpu", "unit")._samples() == []

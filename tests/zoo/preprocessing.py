@@ -152,7 +152,7 @@ BAKED = {"onnxcam.baked": json.dumps({"schema": 1, "method": "gradcam", "layer":
 }})}  # fmt: skip
 
 CONVENTIONS = [
-    row("custom-vision-range", "Azure Custom Vision", "compact domains exported to ONNX", "metadata Image.*, CustomVision.*",
+    row("custom-vision-range", "Azure Custom Vision", "compact domains as ONNX", "metadata Image.*, CustomVision.*",
         "resize=64x64,range=0-1,order=bgr", "metadata", make=network(CUSTOM_VISION, bgr=True)),
     row("windows-ml", "WinMLTools, Windows ML", "models for video frames", "Image.BitmapPixelFormat Bgr8",
         "range=0-255,order=bgr", "metadata",
