@@ -62,13 +62,14 @@ def test_no_run_without_another_input() -> None:
 
 
 def test_an_output_that_is_not_there() -> None:
-    description = ModelDescription(two_outputs(), "cpu", "unit", said={"scores": "b", "boxes": "c:xyxy"})
+    description = ModelDescription(two_outputs(), "cpu", "unit", said={"scores": "b"})
     evidence = Evidence(description.open().model.graph, description.image, description.names)
     found = evidence.output("scores")
     assert found is not None
     assert found.name == "b"
+    assert evidence.output("boxes") is None
     with pytest.raises(TargetError, match="the model has no output 'c' for boxes"):
-        evidence.output("boxes")
+        ModelDescription(two_outputs(), "cpu", "unit", said={"boxes": "c:xyxy"})
 
 
 def test_a_model_that_takes_too_long_is_read_without_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
