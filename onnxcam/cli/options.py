@@ -104,7 +104,7 @@ WrtOption = Annotated[
     typer.Option("--wrt", help="Input to explain, for a model with several images or with text.", show_default=False),
 ]
 
-Task = Annotated[
+TaskOption = Annotated[
     str | None,
     typer.Option(
         "--task",
@@ -113,11 +113,11 @@ Task = Annotated[
         show_default=False,
     ),
 ]
-ScoresOutput = Annotated[
+ScoresOutputOption = Annotated[
     str | None,
     typer.Option("--scores-output", "--scores", help="Output with the class scores.", show_default=False),
 ]
-BoxesOutput = Annotated[
+BoxesOutputOption = Annotated[
     str | None,
     typer.Option(
         "--boxes-output",
@@ -125,7 +125,7 @@ BoxesOutput = Annotated[
         show_default=False,
     ),
 ]
-Letters = Annotated[
+LettersOption = Annotated[
     str | None,
     typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
 ]

@@ -24,7 +24,7 @@ from onnxcam.compare.outcome import Outcome
 from onnxcam.media import heatmap
 from onnxcam.media.frame import Frame
 
-__all__ = ["SIDE", "ComparisonGrid", "Evidence", "Heat", "common_grid"]
+__all__ = ["SIDE", "ComparisonGrid", "Heat", "MapEvidence", "common_grid"]
 
 SIDE = 56
 """Minimum side of the grid, and longer side of the stored maps, in pixels."""
@@ -33,7 +33,7 @@ Heat = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MapEvidence:
     """Positive part of a map per area, float32 [h, w], and the rectangle it covers in an image of *size* (H, W)."""
 
     heat: Heat
@@ -41,7 +41,7 @@ class Evidence:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, outcome: Outcome) -> Evidence:
+    def of(cls, outcome: Outcome) -> MapEvidence:
         """Return the evidence in the map of *outcome*; the map must not be None."""
         assert outcome.map is not None
         height, width = outcome.size
@@ -90,7 +90,7 @@ class ComparisonGrid:
         y, x = (_span(self.rectangle, axis) / self.shape[axis] / math.hypot(*self.size) for axis in (0, 1))
         return y, x
 
-    def align(self, first: Evidence, second: Evidence, *, shared: bool) -> tuple[Heat, Heat]:
+    def align(self, first: MapEvidence, second: MapEvidence, *, shared: bool) -> tuple[Heat, Heat]:
         """Return both maps on the grid, in [0, 1]: divided by their common maximum if *shared*, else by their own."""
         a, b = (one.on(self.rectangle, self.shape) for one in (first, second))
         tops = float(a.max()), float(b.max())
@@ -98,7 +98,7 @@ class ComparisonGrid:
         return a / np.float32(own or 1), b / np.float32(other or 1)
 
 
-def common_grid(first: Evidence, second: Evidence) -> ComparisonGrid | None:
+def common_grid(first: MapEvidence, second: MapEvidence) -> ComparisonGrid | None:
     """Return the grid for two maps; None if the models see no common part of the image."""
     (height, width), frames = first.size, (first.frame, second.frame)
     x0, y0 = (max(0.0, *(getattr(frame, name) for frame in frames)) for name in ("x0", "y0"))

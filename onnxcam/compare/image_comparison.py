@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare import similarity
-from onnxcam.compare.alignment import Evidence, common_grid
+from onnxcam.compare.alignment import MapEvidence, common_grid
 from onnxcam.compare.outcome import Outcome
 from onnxcam.errors import MetricError
 from onnxcam.metrics.base import Array
@@ -183,7 +183,7 @@ def _compare_maps(
     notes = [f"the {side}{why}" for side, why in zip(_SIDES, blank, strict=True) if why]
     known = reference.probabilities is not None and candidate.probabilities is not None
     first, second = (
-        None if why else Evidence.of(outcome) for why, outcome in zip(blank, (reference, candidate), strict=True)
+        None if why else MapEvidence.of(outcome) for why, outcome in zip(blank, (reference, candidate), strict=True)
     )
     kept = _kept(first, second, known)
     if reference.target != candidate.target:
@@ -216,7 +216,7 @@ def _why_blank(outcome: Outcome) -> str:
     return "" if outcome.map.max(initial=0) > 0 else f"'s map is blank: no positive evidence for class {outcome.target}"
 
 
-def _kept(first: Evidence | None, second: Evidence | None, shared: bool) -> tuple[Kept, Kept]:
+def _kept(first: MapEvidence | None, second: MapEvidence | None, shared: bool) -> tuple[Kept, Kept]:
     """Return both maps over the image for the report, divided by the common maximum if *shared*, else by their own."""
     drawn = [None if one is None else one.thumbnail() for one in (first, second)]
     tops = [0.0 if heat is None else float(heat.max()) for heat in drawn]

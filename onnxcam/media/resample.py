@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Interval", "placed", "resized"]
+__all__ = ["Array", "AxisInterval", "placed", "resized"]
 
 Array: TypeAlias = NDArray[Any]
-Interval: TypeAlias = tuple[float, float]
+AxisInterval: TypeAlias = tuple[float, float]
 
 
 def resized(array: Array, size: Sequence[int]) -> Array:
@@ -23,7 +23,7 @@ def resized(array: Array, size: Sequence[int]) -> Array:
     return array
 
 
-def placed(array: Array, intervals: Sequence[Interval], seen: Sequence[Interval], size: Sequence[int]) -> Array:
+def placed(array: Array, intervals: Sequence[AxisInterval], seen: Sequence[AxisInterval], size: Sequence[int]) -> Array:
     """Return *array* [*space], whose axes cover the *intervals*, on a grid of *size* cells of length 1.
 
     Between the cells of *array* it is interpolated linearly, beyond them repeated; outside *seen* it is 0.

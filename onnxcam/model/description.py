@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session, time_limit
-from onnxcam.errors import ImageError, ModelError, OnnxcamError, PreprocessError
+from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
@@ -149,7 +149,7 @@ class ModelDescription:
         """Tell with every error that the preprocessing was a guess, if it was used: the error may follow from it."""
         try:
             yield
-        except ImageError:
+        except (ImageError, MethodError):  # neither depends on what the tensor holds
             raise
         except OnnxcamError as error:
             guess = self.modality.guess

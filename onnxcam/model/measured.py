@@ -20,7 +20,7 @@ __all__ = ["Measured", "apply_measured", "uncertain"]
 Measured: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
 """The shapes of tensors, by name: one of each run, for one image."""
 
-_Length: TypeAlias = "int | ir.SymbolicDim | None"
+_MeasuredLength: TypeAlias = "int | ir.SymbolicDim | None"
 
 
 def uncertain(model: ir.Model) -> list[str]:
@@ -41,7 +41,7 @@ def apply_measured(prepared: PreparedModel, measured: Measured) -> None:
         rank = len(runs[0])
         if any(len(shape) != rank for shape in runs):
             continue
-        said: list[_Length] = [*declared] if len(declared) == rank else [None] * rank
+        said: list[_MeasuredLength] = [*declared] if len(declared) == rank else [None] * rank
         lengths = [_length(said[axis], {shape[axis] for shape in runs}, value in varying) for axis in range(rank)]
         if lengths and not isinstance(prepared.batch, int):
             lengths[0] = said[0] if isinstance(said[0], ir.SymbolicDim) else None
@@ -50,7 +50,7 @@ def apply_measured(prepared: PreparedModel, measured: Measured) -> None:
     infer_shapes(prepared.model, STANDARD.compositions, anew=True)
 
 
-def _length(declared: _Length, found: set[int], varies: bool) -> _Length:
+def _length(declared: _MeasuredLength, found: set[int], varies: bool) -> _MeasuredLength:
     (one, *others) = found
     if varies or others:
         return declared if isinstance(declared, ir.SymbolicDim) or found == {declared} else None

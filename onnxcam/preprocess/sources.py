@@ -66,7 +66,7 @@ class ResolvedPreprocess:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _PreprocessSource:
     """A place that states a preprocessing.
 
     Attributes:
@@ -123,37 +123,37 @@ def resolve(
     return ResolvedPreprocess(made, "guess", why, (*warnings, _announce(f"'{name}' ({made})", why)))
 
 
-def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_Source]:
+def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_PreprocessSource]:
     """Yield the sources that exist, best first."""
     stamp = stamp_of(metadata).get("picture")  # null for a preprocessing that is a Python function
     if stamp is not None:
-        yield _Source("metadata", f"the metadata '{BAKED}'", lambda _: baked(stamp), guess_in(stamp))
+        yield _PreprocessSource("metadata", f"the metadata '{BAKED}'", lambda _: baked(stamp), guess_in(stamp))
     text = Card.of(metadata).preprocess
     if text is not None:
-        yield _Source("card", "the metadata 'onnxcam'", lambda _: fields_of(text))
+        yield _PreprocessSource("card", "the metadata 'onnxcam'", lambda _: fields_of(text))
     if is_image_metadata(metadata):
         yield _images("metadata", "ONNX's metadata of images", metadata)
     for name in ("preprocessor_config.json", "processor_config.json"):
         config = sidecar.beside(path, name)
         config = config.get("image_processor", config)
         if isinstance(config, dict) and config.keys() & {"image_mean", "do_resize", "do_rescale"}:
-            yield _Source("file", name, partial(hugging_face, config))
+            yield _PreprocessSource("file", name, partial(hugging_face, config))
     pretrained = sidecar.beside(path, "config.json").get("pretrained_cfg")
     if isinstance(pretrained, dict):
-        yield _Source("file", "config.json (timm)", partial(timm, pretrained))
+        yield _PreprocessSource("file", "config.json (timm)", partial(timm, pretrained))
     for name in ("inference.yml", "infer_cfg.yml"):
         stated = sidecar.beside(path, name)
         if has_operators(stated):
-            yield _Source("file", f"{name} (PaddlePaddle)", partial(paddle, stated))
+            yield _PreprocessSource("file", f"{name} (PaddlePaddle)", partial(paddle, stated))
     if "stride" in metadata and ("task" in metadata or "names" in metadata):
-        yield _Source("metadata", "Ultralytics' metadata", partial(ultralytics, metadata))
+        yield _PreprocessSource("metadata", "Ultralytics' metadata", partial(ultralytics, metadata))
     exported = sidecar.beside(path, "metadata_properties.json")
     if is_image_metadata(exported):
         yield _images("file", "metadata_properties.json (Custom Vision)", exported)
 
 
-def _images(kind: str, name: str, metadata: Mapping[str, Any]) -> _Source:
-    return _Source(kind, name, partial(image_metadata, metadata), caution=linear_light(metadata))
+def _images(kind: str, name: str, metadata: Mapping[str, Any]) -> _PreprocessSource:
+    return _PreprocessSource(kind, name, partial(image_metadata, metadata), caution=linear_light(metadata))
 
 
 def _without_values(fields: Fields, tensor: TensorSpec) -> Fields:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant
 from onnxcam.structure.span import Tracked
 
-__all__ = ["evaluate"]
+__all__ = ["Numbers", "evaluate"]
 
 Numbers: TypeAlias = NDArray[Any]
 

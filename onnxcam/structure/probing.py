@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 
-__all__ = ["PictureProbe", "Run"]
+__all__ = ["PictureProbe", "ProbeRun"]
 
 _Array: TypeAlias = NDArray[Any]
 
-Run = Callable[[_Array, Sequence[str]], Mapping[str, _Array]]
+ProbeRun = Callable[[_Array, Sequence[str]], Mapping[str, _Array]]
 """Returns the tensors of these names for a tensor of the picture input."""
 
 _STRIPES = 8
@@ -63,7 +63,7 @@ class PictureProbe:
         layout: Its layout.
     """
 
-    run: Run
+    run: ProbeRun
     picture: _Array
     layout: GridLayout
     _base: dict[str, _Array] = field(default_factory=dict, init=False)

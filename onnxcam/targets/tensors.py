@@ -52,6 +52,8 @@ class Tensors(Task):
                 f"{nearest(target.tensor, self.ranks)}"
             )
         (y,) = look.tensors([target.tensor])
+        if not isinstance(y, np.ndarray):
+            raise TargetError(f"{target.tensor!r} is a sequence, no tensor; name another one")
         weights = np.zeros(y.shape, np.float32)
         words = target.place
         if len(target.index) > y.ndim:

@@ -14,6 +14,7 @@ from onnxcam.graph.infer import no_numbers, same
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
+from onnxcam.structure.layer import ancestors
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.heads import TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
 from onnxcam.targets.ranks import selected
@@ -213,7 +214,8 @@ def _of_candidates(output: ir.Value, outputs: Sequence[ir.Value]) -> bool:
     own = list(output.shape or ())
     if len(own) not in (2, 3) or (len(own) == 3 and own[2] != 1) or own[1] == 1:
         return False
-    shapes = [list(y.shape) for y in outputs if y.shape is not None and y is not output]
+    before = ancestors(output)  # an activation that is put out too holds no places
+    shapes = [list(y.shape) for y in outputs if y.shape is not None and y not in before]
     return any(len(shape) in (3, 4) and shape[1] == own[1] and _places(shape[2:]) for shape in shapes)
 
 

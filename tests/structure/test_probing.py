@@ -140,7 +140,7 @@ def test_a_target_that_does_not_depend_on_the_picture() -> None:
     net.conv("x", 3, 16)
     model = net.model(net.op("Identity", net.random(1, 5), name="logits"), (5,))
     with pytest.raises(OnnxcamError, match="depend"):
-        chosen(model)
+        Explainer(model, preprocess="unit")(np.zeros((64, 64, 3), np.uint8), target="logits[0, 0]")
 
 
 def test_the_order_of_a_grid_is_found_by_its_answers() -> None:

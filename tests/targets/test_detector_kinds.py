@@ -12,7 +12,7 @@ import pytest
 from onnxcam import Explainer, Explanation
 from onnxcam.errors import TargetError
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.detectors.tables import Row, SuppressedTable
+from onnxcam.targets.detectors.tables import DetectionRow, SuppressedTable
 from onnxcam.targets.detectors.yolo import Yolo
 from tests.zoo import detectors
 from tests.zoo.convention import SQUARE, picture
@@ -158,11 +158,11 @@ def test_integers_of_one_scale(tmp_path: Path) -> None:
 
 
 ORDERS = {
-    "YOLOv10": (6, [[4, 5, 20, 30, 0.9, 2], [1, 2, 3, 4, 0.3, 0]], Row(0, 4, 5)),
-    "class, score, corners": (6, [[2, 0.9, 4, 5, 20, 30], [0, 0.3, 1, 2, 3, 4]], Row(2, 1, 0)),
-    "corners, class, score": (6, [[4, 5, 20, 30, 2, 0.9], [1, 2, 3, 4, 0, 0.3]], Row(0, 5, 4)),
-    "YOLOv7": (7, [[0, 4, 5, 20, 30, 2, 0.9], [0, 1, 2, 3, 4, 0, 0.3]], Row(1, 6, 5, 0)),
-    "OpenVINO": (7, [[0, 2, 0.9, 0.1, 0.2, 0.5, 0.6]] * 2, Row(3, 2, 1, 0)),
+    "YOLOv10": (6, [[4, 5, 20, 30, 0.9, 2], [1, 2, 3, 4, 0.3, 0]], DetectionRow(0, 4, 5)),
+    "class, score, corners": (6, [[2, 0.9, 4, 5, 20, 30], [0, 0.3, 1, 2, 3, 4]], DetectionRow(2, 1, 0)),
+    "corners, class, score": (6, [[4, 5, 20, 30, 2, 0.9], [1, 2, 3, 4, 0, 0.3]], DetectionRow(0, 5, 4)),
+    "YOLOv7": (7, [[0, 4, 5, 20, 30, 2, 0.9], [0, 1, 2, 3, 4, 0, 0.3]], DetectionRow(1, 6, 5, 0)),
+    "OpenVINO": (7, [[0, 2, 0.9, 0.1, 0.2, 0.5, 0.6]] * 2, DetectionRow(3, 2, 1, 0)),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.detectors.heads import Heads
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
-from onnxcam.targets.detectors.yolo import Columns, Yolo
+from onnxcam.targets.detectors.yolo import TableColumns, Yolo
 from tests.targets.detectors import (
     NAMES,
     SIZE,
@@ -89,10 +89,10 @@ def test_heads_at_three_strides() -> None:
     ]
 
 
-def columns(width: int, objectness: bool) -> Columns:
+def columns(width: int, objectness: bool) -> TableColumns:
     """Return boxes, objectness and scores in a table of *width*."""
     first = 5 if objectness else 4
-    return Columns(slice(0, 4), 4 if objectness else None, slice(first, width))
+    return TableColumns(slice(0, 4), 4 if objectness else None, slice(first, width))
 
 
 CONVENTIONS = {Yolo: "boxes", ScoresAndBoxes: "convention"}

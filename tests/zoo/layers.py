@@ -95,10 +95,10 @@ CONVENTIONS = [
     _stood_in("shifted-windows", "Swin", standins.shifted_windows, "graph"),
     _stood_in("mask-units", "Hiera", standins.unrolled),
     _stood_in("gathered-tokens", "masked autoencoders", standins.kept_tokens),
-    _stood_in("computed-flatten", "ViT, DeiT, timm", standins.computed_flatten),
-    _stood_in("computed-class-token", "ViT of transformers", standins.class_token),
+    _stood_in("computed-flatten", "ViT, DeiT, timm", standins.computed_flatten, "graph"),
+    _stood_in("computed-class-token", "ViT of transformers", standins.class_token, "graph"),
     _stood_in("tokens-first", "OpenAI's CLIP, nn.TransformerEncoder", standins.tokens_first, "graph"),
-    _stood_in("tokens-to-grid", "CoaT, PVT", standins.tokens_as_grid),
+    _stood_in("tokens-to-grid", "CoaT, PVT", standins.tokens_as_grid, "graph"),
     _single(
         "single-bytes-hwc", "tf2onnx, a preprocessing graph in front", "camera pipelines", "uint8[64, 64, 3]", BYTES
     ),

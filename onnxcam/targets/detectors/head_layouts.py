@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.targets.detectors.candidates import Decoder
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
-from onnxcam.targets.detectors.heads import Head, Heads, Tensor
+from onnxcam.targets.detectors.heads import Heads, StrideHead, Tensor
 
 __all__ = ["heads"]
 
@@ -112,9 +112,9 @@ def _whole(grids: Sequence[_Grid], clues: Clues) -> Decoder | None:
 
 def _each(
     grids: Sequence[_Grid], scores: slice, boxes: slice, objectness: slice | None, anchors: int = 1
-) -> tuple[Head, ...]:
+) -> tuple[StrideHead, ...]:
     return tuple(
-        Head(
+        StrideHead(
             grid.stride,
             anchors,
             grid.tensor(scores),
@@ -158,9 +158,9 @@ def _called(grid: _Grid, *words: str) -> bool:
     return any(word in name(grid.value).lower() for word in words)
 
 
-def _head(scores: _Grid, boxes: _Grid, objectness: _Grid | None) -> Head:
+def _head(scores: _Grid, boxes: _Grid, objectness: _Grid | None) -> StrideHead:
     anchors = boxes.width // 4 if boxes.width not in (4, 32, 64, 68) and len(dims(boxes.value)) == 4 else scores.anchors
-    return Head(
+    return StrideHead(
         scores.stride,
         anchors,
         scores.tensor(),
@@ -203,7 +203,7 @@ def _is_sum(y: ir.Value) -> bool:
     return any(node.op_type in ("ReduceSum", "ReduceMax") for node in nodes)
 
 
-def _form(boxes: Sequence[_Grid], heads: Sequence[Head], clues: Clues) -> tuple[str | None, str]:
+def _form(boxes: Sequence[_Grid], heads: Sequence[StrideHead], clues: Clues) -> tuple[str | None, str]:
     """Return how the boxes of a grid are written, and how that is known."""
     width = boxes[0].width
     if heads[0].anchors > 2 or (width > 4 and width % 4):

@@ -16,7 +16,7 @@ from onnxcam.targets.detectors.grid import GridConvention
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid
 
-__all__ = ["Head", "Heads", "Tensor"]
+__all__ = ["Heads", "StrideHead", "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Head:
+class StrideHead:
     """The outputs of one grid.
 
     Attributes:
@@ -77,7 +77,7 @@ class Heads:
         form_source: How the form is known.
     """
 
-    heads: tuple[Head, ...]
+    heads: tuple[StrideHead, ...]
     form: str | None
     power: tuple[float, float] = (1, 1)
     source: str = "shapes"
@@ -119,7 +119,7 @@ class Heads:
         return Candidates(corners, scores, aim, cells=np.concatenate(cells) if len(cells) == len(parts) else None)
 
     def _of(
-        self, head: Head, raw: tuple[Array, Array], squash: bool, given: dict[str, Array], size: tuple[int, ...]
+        self, head: StrideHead, raw: tuple[Array, Array], squash: bool, given: dict[str, Array], size: tuple[int, ...]
     ) -> Candidates:
         scores, places = sigmoid(raw[0]) if squash else raw[0], raw[1]
         certain, where = _values(head.objectness, given, head.anchors) if head.objectness is not None else (None, None)
@@ -140,7 +140,7 @@ class Heads:
         cells = GridConvention("", ((head.stride, head.anchors),)).cells(len(scores), size)
         return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, cells=cells)
 
-    def _corners(self, head: Head, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
+    def _corners(self, head: StrideHead, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
         if self.form is None or len(boxes) != count:
             return nowhere(count)
         return GridConvention(self.form, ((head.stride, head.anchors),)).corners(boxes, size)

@@ -16,13 +16,13 @@ from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
 from onnxcam.targets.goal import Array
 
-__all__ = ["ROWS", "Row", "SuppressedTable", "table"]
+__all__ = ["ROWS", "DetectionRow", "SuppressedTable", "table"]
 
 _UNSORTED = BoxConvention(("xyxy", "cxcywh"), sorted=False)
 
 
 @dataclass(frozen=True)
-class Row:
+class DetectionRow:
     """The columns of a detection; None for what a row does not hold."""
 
     box: int  # the first of four columns
@@ -56,10 +56,22 @@ def _whole(values: Array) -> bool:
 
 
 ROWS = {
-    5: (Row(0, 4), Row(1, 0)),
-    6: (Row(0, 4, 5), Row(2, 1, 0), Row(0, 5, 4), Row(2, None, 1, 0), Row(1, 5, None, 0)),
-    7: (Row(1, 6, 5, 0), Row(3, 2, 1, 0), Row(1, 5, 6, 0), Row(0, 4, 5), Row(0, 5, 6)),
-    16: (Row(0, 15),),
+    5: (DetectionRow(0, 4), DetectionRow(1, 0)),
+    6: (
+        DetectionRow(0, 4, 5),
+        DetectionRow(2, 1, 0),
+        DetectionRow(0, 5, 4),
+        DetectionRow(2, None, 1, 0),
+        DetectionRow(1, 5, None, 0),
+    ),
+    7: (
+        DetectionRow(1, 6, 5, 0),
+        DetectionRow(3, 2, 1, 0),
+        DetectionRow(1, 5, 6, 0),
+        DetectionRow(0, 4, 5),
+        DetectionRow(0, 5, 6),
+    ),
+    16: (DetectionRow(0, 15),),
 }
 """Known orders of columns by their number, the likeliest first: of YOLOv10, PaddleDetection, YOLOv7, OpenVINO, …"""
 
@@ -79,7 +91,7 @@ class SuppressedTable:
     """
 
     output: str
-    rows: tuple[Row, ...] = ROWS[6]
+    rows: tuple[DetectionRow, ...] = ROWS[6]
     convention: BoxConvention = _UNSORTED
     scores: str | None = None
     classes: str | None = None
@@ -120,13 +132,13 @@ class SuppressedTable:
         found = one_hot(scores, self._classes(given, rows, one))
         return Candidates(boxes, found, aimer(self.aim, kept, place), complete=False)
 
-    def _classes(self, given: dict[str, Array], rows: Array, one: Row) -> Array:
+    def _classes(self, given: dict[str, Array], rows: Array, one: DetectionRow) -> Array:
         if self.classes is not None:
             return given[self.classes].reshape(-1)
         return np.zeros(len(rows)) if one.category is None else rows[:, one.category]
 
 
-def _order(orders: Sequence[Row], rows: Array) -> Row:
+def _order(orders: Sequence[DetectionRow], rows: Array) -> DetectionRow:
     """Return the order of columns that *rows* follow; the first where they say nothing."""
     used = rows[np.abs(rows).any(1) & (rows >= -1e-6).any(1)]
     likely = (order for order in orders if len(used) and order.fits(used))
@@ -207,19 +219,19 @@ def _starts_as_usual(y: ir.Value, width: int, clues: Clues) -> bool:
     samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
     rows = np.concatenate(samples) if samples else np.zeros((0, width))
     used = rows[np.abs(rows[:, :6]).any(1)]
-    return bool(len(used) and Row(0, 4, 5).fits(used) and (used[:, 4] % 1 != 0).any())
+    return bool(len(used) and DetectionRow(0, 4, 5).fits(used) and (used[:, 4] % 1 != 0).any())
 
 
-def _rows(y: ir.Value, width: int, extra: int, clues: Clues) -> tuple[tuple[Row, ...], str]:
+def _rows(y: ir.Value, width: int, extra: int, clues: Clues) -> tuple[tuple[DetectionRow, ...], str]:
     """Return the possible orders of columns, and how they are known."""
     written = _named_row(name(y).lower())
     if written is not None:
         return (written,), "names"
     if clues.kind is not None or extra:
-        return (Row(0, 4, 5),), "metadata" if clues.kind is not None else "shapes"
+        return (DetectionRow(0, 4, 5),), "metadata" if clues.kind is not None else "shapes"
     orders = ROWS.get(width, ())
     if len(dims(y)) == 2 and width == 6 and _is_paddle(clues):
-        return (Row(2, 1, 0),), "graph"
+        return (DetectionRow(2, 1, 0),), "graph"
     samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
     seen = np.concatenate(samples) if samples else np.zeros((0, width))
     used = seen[np.abs(seen).any(1)]
@@ -237,7 +249,7 @@ def _is_paddle(clues: Clues) -> bool:
 _COLUMNS = re.compile(r"batchno|batch_?id|class_?id|label|score|x1y1x2y2|y1x1y2x2|cxcywh")
 
 
-def _named_row(text: str) -> Row | None:
+def _named_row(text: str) -> DetectionRow | None:
     """Return the order of columns that the name of an output spells, such as ``batchno_classid_score_x1y1x2y2``."""
     parts, place = {}, 0
     for word in _COLUMNS.findall(text):
@@ -247,11 +259,11 @@ def _named_row(text: str) -> Row | None:
     return (
         None
         if box is None or place < 5
-        else Row(box, parts.get("sc"), parts.get("cl", parts.get("la")), parts.get("ba"))
+        else DetectionRow(box, parts.get("sc"), parts.get("cl", parts.get("la")), parts.get("ba"))
     )
 
 
-def _beside(y: ir.Value, row: Row, clues: Clues) -> tuple[ir.Value | None, ir.Value | None]:
+def _beside(y: ir.Value, row: DetectionRow, clues: Clues) -> tuple[ir.Value | None, ir.Value | None]:
     """Return the outputs of scores and classes with as many rows as *y*, where its rows hold none."""
     count = dims(y)[-2]
     others = [x for rank in (1, 2) for x in clues.outputs(rank) if x is not y and count in dims(x)]

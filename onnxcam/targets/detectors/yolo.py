@@ -18,7 +18,7 @@ from onnxcam.targets.detectors.grid import GridConvention, plan
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid
 
-__all__ = ["Columns", "Yolo", "yolo"]
+__all__ = ["TableColumns", "Yolo", "yolo"]
 
 _COCO = 80
 _MASKS = 32
@@ -26,7 +26,7 @@ _CENTRED = BoxConvention(("cxcywh", "xyxy", "yxyx"), sorted=False)
 
 
 @dataclass(frozen=True)
-class Columns:
+class TableColumns:
     """What the columns of a table of candidates hold.
 
     Attributes:
@@ -56,7 +56,7 @@ class Yolo:
 
     output: str
     candidates_last: bool
-    columns: Columns
+    columns: TableColumns
     boxes: BoxConvention | GridConvention = field(default=_CENTRED)
     source: str = "shapes"
 
@@ -147,21 +147,21 @@ def _is_yolo(width: int, count: Length, clues: Clues) -> bool:
     return clues.known and (count is None or count > width)
 
 
-def _columns(width: int, count: Length, last: bool, clues: Clues) -> Columns:
+def _columns(width: int, count: Length, last: bool, clues: Clues) -> TableColumns:
     """Return the columns of a table of *width*: boxes, objectness, scores, then masks, keypoints or an angle."""
     extra = _extra(width, clues)
     bins = _bins(width - extra, clues)
     if bins:
-        return Columns(slice(width - extra - bins, width - extra), None, slice(0, width - extra - bins))
+        return TableColumns(slice(width - extra - bins, width - extra), None, slice(0, width - extra - bins))
     objectness = _has_objectness(width - extra, count, last, clues)
     first = 5 if objectness else 4
     end = first + clues.labels if clues.labels is not None else width - extra
-    return Columns(
+    return TableColumns(
         slice(0, 4), 4 if objectness else None, slice(first, end), width - 1 if clues.kind == "obb" else None
     )
 
 
-def _seen(columns: Columns, y: ir.Value, last: bool, clues: Clues) -> Columns:
+def _seen(columns: TableColumns, y: ir.Value, last: bool, clues: Clues) -> TableColumns:
     """Return *columns* without those of scores that a run shows to be none: keypoints, landmarks, masks."""
     samples = [table.T if last else table for table in clues.samples(y)]
     if clues.labels is not None or clues.kind is not None or not samples:
@@ -218,7 +218,7 @@ def _has_sigmoid(y: ir.Value) -> bool:
     return any(node.op_type in ("Sigmoid", "QLinearSigmoid") for node in trace(y))
 
 
-def _boxes(y: ir.Value, last: bool, columns: Columns, clues: Clues) -> BoxConvention | GridConvention:
+def _boxes(y: ir.Value, last: bool, columns: TableColumns, clues: Clues) -> BoxConvention | GridConvention:
     """Return the convention of the boxes: in pixels or relative; offsets on a grid, if a run shows neither."""
     if columns.boxes.stop - columns.boxes.start > 4:
         return GridConvention("bins", source="graph")
