@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from pkgutil import iter_modules
 
 import pytest
 
-from tests import zoo
 from tests.zoo.convention import Convention
-
-MODULES = [f"tests.zoo.{module.name}" for module in iter_modules(zoo.__path__)]
-CONVENTIONS: list[Convention] = [
-    one for name in MODULES if name != __name__ for one in getattr(importlib.import_module(name), "CONVENTIONS", ())
-]
+from tests.zoo.conventions import CONVENTIONS
+from tests.zoo.table import PAGE, page
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS, ids=str)
@@ -24,3 +18,7 @@ def test_it_is_read(convention: Convention, tmp_path: Path) -> None:
 
 def test_names_are_unique() -> None:
     assert len({one.name for one in CONVENTIONS}) == len(CONVENTIONS)
+
+
+def test_the_page_is_that_of_the_zoo() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run python -m tests.zoo.table"
