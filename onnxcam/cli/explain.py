@@ -112,7 +112,7 @@ def command(
             if strict:
                 raise type(error)(_named(entry))
         if not folder.explained:
-            raise OnnxcamError(f"no picture of {len(names)} was explained; the first: {_named(folder.failed[0])}")
+            raise OnnxcamError(f"no image of {len(names)} was explained; the first: {_named(folder.failed[0])}")
     if as_json:
         show.json(folder.entries)
     else:

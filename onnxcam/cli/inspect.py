@@ -75,10 +75,11 @@ def command(
     )
     say(f"\noperators: {', '.join(f'{name} {count}' for name, count in found.operators.items())}")
     if found.scores:
-        say(f"scores: {found.scores}")
+        say(f"explained: {found.scores}")
     for targets in found.targets:
         say(f"targets, as {targets}")
-    say(f"preprocessing: {found.preprocess}")
+    if all(part.name != "preprocessing" for part in found.reading):
+        say(f"preprocessing: {found.preprocess}")
     for part in found.reading:
         say(str(part), style="yellow" if part.guessed else None)
     for warning in found.warnings:

@@ -84,7 +84,7 @@ class Assembler:
         if not why:
             return []
         return [
-            "the map may lie at another place of the picture: before the layer the network does what cannot be "
+            "the map may lie at another place of the image: before the layer the network does what cannot be "
             f"followed, {why}; --method gradient draws its map at the right place"
         ]
 

@@ -189,7 +189,7 @@ def _to_uint8(picture: NDArray[Any], warn: Callable[[str], None], colours: int |
     values = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
     top = max(1.0, float(values.max()))
     if top > 1:
-        warn(f"a picture of {picture.dtype} values reaches {top:g}: 0 to {top:g} was scaled to 0 to 255")
+        warn(f"a image of {picture.dtype} values reaches {top:g}: 0 to {top:g} was scaled to 0 to 255")
     return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
 
 
@@ -199,7 +199,7 @@ def _from_16_bits(picture: NDArray[Any], warn: Callable[[str], None], colours: i
     depth = next(bits for bits in _DEPTHS if largest < 2**bits) if largest else 16
     if depth < 16:
         warn(
-            f"a 16-bit picture uses {depth} bits: 0 to {2**depth - 1} was scaled to 0 to 255, not 0 to 65535; if it is "
+            f"a 16-bit image uses {depth} bits: 0 to {2**depth - 1} was scaled to 0 to 255, not 0 to 65535; if it is "
             "just dark, convert it to 8 bits"
         )
     scaled = _scaled(picture, depth)

@@ -55,7 +55,7 @@ def _sliced(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
         if None not in declared and declared[0] == declared[1] and steps is None:
             continue
         if starts is None or ends is None or axes is None or (steps is None and has(node, 4)):
-            tracked = tracked.but(f"it crops or mirrors the picture by numbers that it computes ({named(node)})")
+            tracked = tracked.but(f"it crops or mirrors the image by numbers that it computes ({named(node)})")
             continue
         at = [int(axis) % (rank_of(y) or 4) for axis in axes].index(span.axis)
         step = int(steps[at]) if steps else 1
@@ -91,7 +91,7 @@ def _gathered(node: ir.Node, position: int, tracked: Tracked, found: Found) -> T
     chosen = numbers(node, 1, found)
     steps = {int(b - a) for a, b in pairwise(chosen or ())}
     if not chosen or len(steps) != 1 or 0 in steps:
-        return tracked.but(f"it takes rows or columns of the picture, a crop that cannot be followed ({named(node)})")
+        return tracked.but(f"it takes rows or columns of the image, a crop that cannot be followed ({named(node)})")
     step = steps.pop()
     first = int(chosen[0]) % span.length
     return tracked.on(axis, span.part(first + 0.5 - step / 2, step, len(chosen)))
@@ -107,7 +107,7 @@ def _padded(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
         if pads is None or (axes is None and has(node, 3)):
             declared = length_of(x, span.axis), length_of(y, span.axis)
             if None in declared or declared[0] != declared[1]:
-                tracked = tracked.but(f"it pads or crops the picture by numbers that it computes ({named(node)})")
+                tracked = tracked.but(f"it pads or crops the image by numbers that it computes ({named(node)})")
             continue
         half = len(pads) // 2
         places = list(range(half)) if axes is None else [int(axis) % (rank_of(x) or half) for axis in axes]
@@ -125,7 +125,7 @@ def _centred(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tr
         if span.axis not in axes:
             continue
         if wanted is None:
-            tracked = tracked.but(f"it crops or pads the picture to a size that it computes ({named(node)})")
+            tracked = tracked.but(f"it crops or pads the image to a size that it computes ({named(node)})")
             continue
         change = int(wanted[axes.index(span.axis)]) - span.length
         before = change // 2 if change > 0 else -(-change // 2)
@@ -140,7 +140,7 @@ def _reversed(node: ir.Node, position: int, tracked: Tracked, found: Found) -> T
         return tracked
     lengths = numbers(node, 1, found)
     if lengths is not None and set(map(int, lengths)) != {span.length}:
-        return tracked.but(f"it mirrors a part of the picture ({named(node)})")
+        return tracked.but(f"it mirrors a part of the image ({named(node)})")
     return tracked.on(axis, span.part(span.length, -1, span.length))
 
 
@@ -161,7 +161,7 @@ def _resized(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tr
         if crops and roi is not None and len(roi) == 2 * len(axes):
             made = _cropped(span, roi[at], roi[at + len(axes)], max(1, length))
         elif crops:
-            tracked = tracked.but(f"it crops the picture at a place that it computes ({named(node)})")
+            tracked = tracked.but(f"it crops the image at a place that it computes ({named(node)})")
         tracked = tracked.on(span.axis, made)
     return tracked
 
@@ -186,7 +186,7 @@ def _joined(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
     others = [x for x, span in parts if span is None]
     lengths = [length_of(x, axis) for x in others]
     if others and (len(spans) > 1 or None in lengths):
-        return tracked.but(f"it pads the picture in a way that cannot be followed ({named(node)})")
+        return tracked.but(f"it pads the image in a way that cannot be followed ({named(node)})")
     if others:
         at = next(k for k, (_, span) in enumerate(parts) if span is not None)
         before = [length_of(x, axis) or 0 for x, _ in parts[:at]]
@@ -204,7 +204,7 @@ def _agreeing(node: ir.Node, found: Found) -> bool:
 
 
 def _several(node: ir.Node) -> str:
-    return f"it joins parts that lie at several places of the picture, cropped, padded or mirrored ({named(node)})"
+    return f"it joins parts that lie at several places of the image, cropped, padded or mirrored ({named(node)})"
 
 
 def _pieces(node: ir.Node, axis: int, spans: Sequence[Span], tracked: Tracked) -> Tracked:
@@ -253,7 +253,7 @@ def _blocks(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
 
 
 def _sampled(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    return tracked.but(f"it crops or warps the picture at places that it computes ({named(node)})")
+    return tracked.but(f"it crops or warps the image at places that it computes ({named(node)})")
 
 
 FOLLOW: dict[str, Follow] = {

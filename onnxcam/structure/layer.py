@@ -240,11 +240,11 @@ def _probed(
 def _no_layer(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> str:
     if scores not in dependents(graph, [image], rules):
         return (
-            f"{scores.name!r}, the target, does not depend on the picture {image.name!r}; name another target, or with "
+            f"{scores.name!r}, the target, does not depend on the image {image.name!r}; name another target, or with "
             "--wrt another input to explain"
         )
     return (
-        "the model has no activation with spatial extent between the picture and the class scores; "
+        "the model has no activation with spatial extent between the image and the class scores; "
         "use --method gradient, which needs none"
     )
 
@@ -262,7 +262,7 @@ def _behind(lost: Sequence[ir.Value]) -> str:
     """Return in words which activations behind the layer were passed over."""
     if not lost:
         return ""
-    return f"; behind it the place of {len(lost)} activations in the picture is not known, such as {lost[0].name!r}"
+    return f"; behind it the place of {len(lost)} activations in the image is not known, such as {lost[0].name!r}"
 
 
 def _names(layers: Sequence[Layer]) -> str:

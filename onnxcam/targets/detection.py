@@ -39,7 +39,7 @@ _NO_PLACES = (
     "convention"
 )
 _NO_BOX = (
-    "the box {} of this detection is turned over, outside the picture or a pixel wide, so it is not shown; "
+    "the box {} of this detection is turned over, outside the image or a pixel wide, so it is not shown; "
     "boxes_output (--boxes-output) names another convention of boxes, such as {!r}"
 )
 _COARSE = 0.25
@@ -49,7 +49,7 @@ _ROUNDED = (
     "with boxes from 0 to 1, or with an output for the boxes and another for the scores"
 )
 _CELL = (
-    "the box of this detection was decoded from offsets to {}, which is no box in the picture: the cell of the "
+    "the box of this detection was decoded from offsets to {}, which is no box in the image: the cell of the "
     "detection is shown instead"
 )
 

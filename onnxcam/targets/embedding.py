@@ -74,7 +74,7 @@ class Embedding(Task):
         if not direction.any():
             raise TargetError(
                 f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name a "
-                "picture to compare with, like=FILE"
+                "image to compare with, like=FILE"
             )
         note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares images"
         return Goal(self.aim, direction, "top", note=note)

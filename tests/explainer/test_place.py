@@ -72,7 +72,7 @@ def test_a_map_whose_place_is_lost_has_a_warning() -> None:
         grid = AffineGrid(h, s)  q = GridSample(x, grid)  p = Max(x, q)"""
     found = Explainer(network(before, "1, 3, 64, 64"), preprocess="unit")(spot(30, 28, (64, 64)), target=0)
     (warning,) = [warning for warning in found.warnings if "may lie at another place" in warning]
-    assert "it crops or warps the picture at places that it computes (GridSample" in warning
+    assert "it crops or warps the image at places that it computes (GridSample" in warning
     gradient = Explainer(network(before, "1, 3, 64, 64"), "gradient", preprocess="unit")
     assert gradient(spot(30, 28, (64, 64)), target=0).warnings == ()
 

@@ -123,7 +123,7 @@ def test_16_bits_are_scaled_by_the_depth_in_use(largest: int, depth: int, tmp_pa
     path = save(tmp_path / "deep.png", np.array([[0, largest // 2, largest]], np.uint16))
     found = image.read(path, warnings.append)[0, :, 0]
     np.testing.assert_allclose(found, np.array([0, largest // 2, largest]) * 255 / (2**depth - 1), atol=0.5)
-    assert [text.split(":")[0] for text in warnings] == [f"a 16-bit picture uses {depth} bits"]
+    assert [text.split(":")[0] for text in warnings] == [f"a 16-bit image uses {depth} bits"]
 
 
 @pytest.mark.parametrize("values", [[0, 65535], [0, 16384], [0, 0]])

@@ -230,7 +230,7 @@ def test_a_computed_crop_is_told() -> None:
     body = """
         m = ReduceMax<keepdims = 0>(x)  o := [1]  i = Cast<to = 7>(m)  s = Reshape(i, o)
         e := [40]  a := [2]  y = Slice(x, s, e, a)"""
-    assert "it crops or mirrors the picture by numbers that it computes (Slice" in placed(network(body)).warning
+    assert "it crops or mirrors the image by numbers that it computes (Slice" in placed(network(body)).warning
 
 
 def test_upright_turns_and_transposes() -> None:

@@ -101,7 +101,7 @@ def test_the_user_names_the_convention(tmp_path: Path) -> None:
     explainer, found = explained(tmp_path, detectors.detr("logits", "boxes"), "boxes:cxcywh,relative")
     assert found.detection == (36, 12, 52, 28)
     assert str(explainer.reading[2]) == (
-        "boxes: 'boxes', centre and size cx cy w h relative to the picture (you said so)"
+        "boxes: 'boxes', centre and size cx cy w h relative to the image (you said so)"
     )
     _, found = explained(tmp_path, detectors.detr("logits", "boxes"), "boxes:xywh,relative")
     assert found.detection == (44, 20, 60, 36)
@@ -145,5 +145,5 @@ def test_what_is_no_box_is_not_shown(tmp_path: Path, name: str) -> None:
     _, found = explained(tmp_path, table(WRONG[name](boxes())), "output0:cxcywh,pixels")
     assert found.detection is None
     assert found.words == "detection=0 class=square"
-    assert "is turned over, outside the picture or a pixel wide, so it is not shown" in found.warnings[-1]
+    assert "is turned over, outside the image or a pixel wide, so it is not shown" in found.warnings[-1]
     assert "box" not in found.note

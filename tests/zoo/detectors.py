@@ -317,7 +317,7 @@ def retinaface() -> onnx.ModelProto:
 
 
 def ultraface() -> onnx.ModelProto:
-    """Return softmax scores with the background first, beside corners relative to the picture."""
+    """Return softmax scores with the background first, beside corners relative to the image."""
     net = Sketch("input", "torch-jit-export")
     net.scores(classes=2)
     net.add("scores = Softmax<axis = 2>(logits)")
@@ -326,7 +326,7 @@ def ultraface() -> onnx.ModelProto:
 
 
 def detr(logits: str, table: str) -> onnx.ModelProto:
-    """Return logits of queries beside centres and sizes relative to the picture."""
+    """Return logits of queries beside centres and sizes relative to the image."""
     net = Sketch("pixel_values")
     net.scores(classes=C)
     net.add(f"{logits} = Identity(logits)") if logits != "logits" else None
@@ -425,7 +425,7 @@ def tensorflow() -> onnx.ModelProto:
 
 
 def openvino() -> onnx.ModelProto:
-    """Return [1, 1, K, 7]: picture, class, score, corners relative to the picture."""
+    """Return [1, 1, K, 7]: picture, class, score, corners relative to the image."""
     net = best(Sketch("data"), boxes() / 64)
     net.add(f"picture = Identity({net.moved('zeros', np.zeros((20, 1)))})")
     net.add("y = Concat<axis = 2>(picture, category3, score3, box)", "detection_out = Unsqueeze(y, unit)")

@@ -101,5 +101,5 @@ CONVENTIONS = [
         "n := [0, 0, 0, 0, 0, 0, 1, 1]  p = Pad(x, n)", "c = Conv<strides = [2, 2]>(p, k)")),
     place("mirrored-sum", "torch.onnx.export", "test-time augmentation in the graph", network(
         "s := [-1]  e := [-9223372036854775807]  d := [3]  t := [-1]  q = Slice(x, s, e, d, t)  p = Max(x, q)"),
-        warns="the map may lie at another place of the picture"),
+        warns="the map may lie at another place of the image"),
 ]  # fmt: skip

@@ -74,7 +74,7 @@ class BoxConvention:
         named = ", ".join(map(repr, outputs))
         if not self.forms:
             return Part("boxes", f"{named}, offsets from unknown anchors", self.source)
-        unit = {None: "in pixels or relative", True: "relative to the picture", False: "in pixels"}[self.relative]
+        unit = {None: "in pixels or relative", True: "relative to the image", False: "in pixels"}[self.relative]
         source = self.source if len(self.forms) == 1 else "guess"
         return Part("boxes", f"{named}, {FORMS[self.forms[0]][0]} {unit}", source)
 
