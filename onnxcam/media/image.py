@@ -189,7 +189,7 @@ def _to_uint8(picture: NDArray[Any], warn: Callable[[str], None], colours: int |
     values = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
     top = max(1.0, float(values.max()))
     if top > 1:
-        warn(f"a image of {picture.dtype} values reaches {top:g}: 0 to {top:g} was scaled to 0 to 255")
+        warn(f"an image of {picture.dtype} values reaches {top:g}: 0 to {top:g} was scaled to 0 to 255")
     return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
 
 

@@ -147,7 +147,7 @@ def test_floats_are_scaled(tmp_path: Path, values: list[float], expected: list[i
     path = save(tmp_path / "float.tiff", np.array([values], np.float32))
     assert image.read(path, warnings.append)[0, :, 0].tolist() == expected
     assert warnings == (
-        ["a picture of float32 values reaches 10: 0 to 10 was scaled to 0 to 255"] if 10 in values else []
+        ["an image of float32 values reaches 10: 0 to 10 was scaled to 0 to 255"] if 10 in values else []
     )
 
 
