@@ -94,7 +94,7 @@ def test_if_all_fail_the_first_error_ends_the_run(onnxcam: Run) -> None:
         Path(f"{name}.png").write_bytes(b"no picture")
     ran = onnxcam("explain", SHAPES, "a.png", "b.png", "-o", "out")
     assert ran.code == 2
-    assert ran.err.startswith("error: no picture of 2 was explained; the first: ")
+    assert ran.err.startswith("error: no image of 2 was explained; the first: ")
     assert "a.png" in ran.err
     assert not Path("out").exists()
 
