@@ -77,7 +77,7 @@ def evaluate(
 
     def sources() -> Iterator[MapSource]:
         for id in ids:
-            explainer = Explainer(model, id, layer, provider=provider, labels=labels, settings=own[id])
+            explainer = Explainer(model, id, layer, None, provider, preprocess, labels, settings=own[id])
             yield of_method(explainer, dataset.channel)
         for id in BASELINES if baselines else ():
             yield baseline(id, dataset.channel, seed)
