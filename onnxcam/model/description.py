@@ -33,8 +33,7 @@ from onnxcam.structure.layout import GridLayout, Layout, picture_layout
 from onnxcam.structure.place import Place, place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
-from onnxcam.targets.coarse import coarse_scores
-from onnxcam.targets.detection import Detections
+from onnxcam.targets.evidence import OPEN_LENGTH
 from onnxcam.targets.scores import is_no_probability, real_scores
 
 __all__ = ["ModelDescription"]
@@ -84,7 +83,7 @@ class ModelDescription:
         self._measure(prepared)
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
-        self.warnings += _doubts(graph, self.task)
+        self.warnings += self.task.warnings
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -116,14 +115,9 @@ class ModelDescription:
 
     def _cut(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Return *tensor* with seven eighths of the axes of space whose length is open."""
-        shape = self.image.shape
-        space = set(() if self.layout is None or shape is None else self.layout.space)
-        return tensor[
-            tuple(
-                slice(n * 7 // 8 if axis in space and shape is not None and not isinstance(shape[axis], int) else n)
-                for axis, n in enumerate(tensor.shape)
-            )
-        ]
+        shape, space = self.image.shape or (), () if self.layout is None else self.layout.space
+        is_open = [axis in space and not isinstance(length, int) for axis, length in enumerate(shape)]
+        return tensor[tuple(slice(n * 7 // 8 if cut else n) for n, cut in zip(tensor.shape, is_open, strict=True))]
 
     def probe_feeds(self) -> dict[str, NDArray[Any]]:
         """Return the inputs for the first probe image."""
@@ -196,7 +190,7 @@ class ModelDescription:
         return None if None in found else np.asarray(found, np.float64)
 
     def highest(self, outputs: Mapping[str, NDArray[Any]]) -> float | None:
-        """Return the highest score of the first picture where it is above 1 and the graph calls it a probability."""
+        """Return the highest score of the first image where it is above 1 and the graph calls it a probability."""
         scores = self.task.scores if isinstance(self.task, Classes) else None
         if scores is None or scores.head not in ("softmax", "sigmoid"):
             return None
@@ -292,11 +286,16 @@ class ModelDescription:
             place=lambda name, layout: self._place(name, layout, lengths),
         )  # fmt: skip
 
+    @cached_property
+    def _kept(self) -> PreparedModel:
+        """A copy of the model that nobody edits."""
+        return self.open()
+
     def _place(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
         """Return where the cells of the tensor *name* lie in an image tensor of *size*; None where they cover it."""
         if (name, size) not in self._places:
-            prepared = self.open()
-            found = place(prepared.model.graph, prepared.image, all_tensors(prepared.model.graph)[name], layout, size)
+            graph = self._kept.model.graph
+            found = place(graph, self._kept.image, all_tensors(graph)[name], layout, size)
             self._places[name, size] = None if found is None or found.is_plain(size) else found
         return self._places[name, size]
 
@@ -316,7 +315,7 @@ class ModelDescription:
         """Yield the tensors of the probe images; random ones where the input takes no image."""
         layout, shape = self.layout, tuple(self.image.shape or ())
         space = () if layout is None else layout.space
-        lengths = tuple(n if isinstance(n := shape[axis], int) else 224 for axis in space)
+        lengths = tuple(n if isinstance(n := shape[axis], int) else OPEN_LENGTH for axis in space)
         if len(lengths) == 2:
             with suppress(PreprocessError):
                 yield from [self.modality.tensor(image) for image in probes.images((lengths[0], lengths[1]))]
@@ -347,13 +346,6 @@ class ModelDescription:
         """Return how an image becomes the input *value*, and how that is known."""
         names, spec = self.names, TensorSpec.of(value)
         return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
-
-
-def _doubts(graph: ir.Graph, task: Task) -> list[str]:
-    """Return what is wrong with the scores of a detector, whatever the picture."""
-    name = getattr(task.aim, "tensor", None) if isinstance(task, Detections) else None
-    found = None if name is None else coarse_scores(all_tensors(graph)[name])
-    return [] if found is None else [found]
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:

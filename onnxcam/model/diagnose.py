@@ -22,10 +22,9 @@ from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located,
 from onnxcam.structure.layout import Layout, picture_layout
 from onnxcam.structure.probing import PictureProbe
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients
+from onnxcam.targets.evidence import OPEN_LENGTH
 
 __all__ = ["Feeds", "GradientProbe", "GradientSession", "choose_layer", "gradient_flows", "why_not_finite"]
-
-_OPEN = 224  # the height and width of a random image where the model's are open
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -48,7 +47,7 @@ def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Fee
 
 
 def _layout_probe(prepared: PreparedModel, feeds: Feeds | None) -> LayoutProbe:
-    """Return what finds layouts by runs with changed pictures; without *feeds* a random picture is changed."""
+    """Return what finds layouts by runs with changed images; without *feeds* a random image is changed."""
 
     def layout_probe(values: Sequence[ir.Value]) -> dict[ir.Value, Layout | None]:
         given = _random(prepared, None, feeds or {})
@@ -59,7 +58,7 @@ def _layout_probe(prepared: PreparedModel, feeds: Feeds | None) -> LayoutProbe:
 
 
 def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dict[str, Layout | None]:
-    """Return the layouts that runs with changed pictures show, of the tensors *names* with spatial extent."""
+    """Return the layouts that runs with changed images show, of the tensors *names* with spatial extent."""
     layout, picture = picture_layout(prepared.image), prepared.image.name or ""
     if layout is None or picture not in feeds:
         return {}
@@ -202,4 +201,4 @@ def _random_inputs(prepared: PreparedModel) -> dict[str, np.ndarray]:
 
 def _concrete(value: ir.Value) -> list[int]:
     dims = list(value.shape) if value.shape is not None else []
-    return [dim if isinstance(dim, int) else (1 if axis == 0 else _OPEN) for axis, dim in enumerate(dims)]
+    return [dim if isinstance(dim, int) else (1 if axis == 0 else OPEN_LENGTH) for axis, dim in enumerate(dims)]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.targets.evidence import OPEN_LENGTH
+
 __all__ = ["COUNT", "SECONDS", "images", "tensors"]
 
 COUNT = 3
 SECONDS = 60.0
 """A model that takes longer than this for a probe image is read without a run."""
-_OPEN = 224
-"""The length of an open spatial axis."""
 
 
 def images(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
@@ -39,7 +39,7 @@ def images(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
 def tensors(shape: tuple[object, ...], space: tuple[int, ...], dtype: np.dtype) -> Iterator[NDArray]:  # type: ignore[type-arg]
     """Yield `COUNT` random tensors [1, …] for an input of *shape* that takes no image; open axes get a length."""
     rng = np.random.default_rng(0)
-    lengths = [n if isinstance(n, int) else _OPEN if axis in space else 1 for axis, n in enumerate(shape)]
+    lengths = [n if isinstance(n, int) else OPEN_LENGTH if axis in space else 1 for axis, n in enumerate(shape)]
     for _ in range(COUNT):
         values = rng.standard_normal([1, *lengths[1:]]) if lengths else rng.standard_normal(())
         yield values.astype(dtype) if dtype.kind == "f" else (values * 32 + 128).clip(0, 127).astype(dtype)

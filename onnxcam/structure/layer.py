@@ -179,11 +179,11 @@ def choose(
     """
     if name is not None and name != "auto":
         return Choice(named(graph, image, name, rules, layout_probe), "by name", source="user")
-    layers, lost = located(graph, image, scores, rules, layout_probe)
+    layers, known, lost = located(graph, image, scores, rules, layout_probe)
     if not layers:
         raise LayerError(_no_layer(graph, image, scores, rules))
     choice = _suitable(graph, image, scores, rules, layers, probe)
-    run = choice.layer.value not in layouts(graph, image, rules)
+    run = bool(known) and choice.layer.value not in layouts(graph, image, rules)
     reason = choice.reason + _beside(choice.layer, scores, layers, dependents(graph, [image], rules)) + _behind(lost)
     return replace(choice, reason=reason, source="run" if run else "graph")
 
@@ -204,11 +204,11 @@ def _suitable(
 
 def located(
     graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layout_probe: LayoutProbe | None
-) -> tuple[list[Layer], list[ir.Value]]:
-    """Return `candidates`, those included that *layout_probe* finds, and the activations behind without a layout."""
+) -> tuple[list[Layer], dict[ir.Value, Layout], list[ir.Value]]:
+    """Return `candidates`, the layouts that *layout_probe* found for them, and the activations behind without one."""
     layers = candidates(graph, image, scores, rules)
     known, lost = _probed(graph, image, scores, rules, layers, layout_probe)
-    return candidates(graph, image, scores, rules, known) if known else layers, lost
+    return candidates(graph, image, scores, rules, known) if known else layers, known, lost
 
 
 def _probed(

@@ -8,9 +8,9 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 
-__all__ = ["coarse_scores"]
+__all__ = ["COARSE", "coarse_scores"]
 
-_COARSE = 0.25
+COARSE = 0.25
 """Probabilities that are multiples of this have at most five values."""
 _PASSES = operators(Trait.MOVES | Trait.QUANTISES) - {"Concat"}
 _SCALE_AT = {"QuantizeLinear": 1, "DequantizeLinear": 1, "QLinearConcat": 0}
@@ -24,7 +24,7 @@ def coarse_scores(y: ir.Value) -> str | None:
         if node.op_type in _SCALE_AT:
             scale = _number(node.inputs[_SCALE_AT[node.op_type]]) or scale
         if node.op_type in ("Concat", "QLinearConcat"):
-            return _warning(scale) if scale is not None and scale >= _COARSE else None
+            return _warning(scale) if scale is not None and scale >= COARSE else None
         if node.op_type not in _PASSES or node.inputs[0] is None:
             return None
         value = node.inputs[0]

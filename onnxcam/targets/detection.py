@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxcam.errors import TargetError
 from onnxcam.graph.io import all_tensors
@@ -14,6 +15,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
+from onnxcam.targets.coarse import COARSE, coarse_scores
 from onnxcam.targets.detectors.boxes import are_visible
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
@@ -42,8 +44,6 @@ _NO_BOX = (
     "the box {} of this detection is turned over, outside the image or a pixel wide, so it is not shown; "
     "boxes_output (--boxes-output) names another convention of boxes, such as {!r}"
 )
-_COARSE = 0.25
-"""Scores from 0 to 1 as integers of a larger scale are all 0 or 1."""
 _ROUNDED = (
     "{!r} holds boxes and scores as integers of one scale, {:.3g}: the scores are rounded away. Quantise it again "
     "with boxes from 0 to 1, or with an output for the boxes and another for the scores"
@@ -67,6 +67,7 @@ class Detections(Task):
     units: Mapping[str, tuple[float, int]] = field(default_factory=dict, hash=False)
     """Scale and zero point of tensors of integers, by name."""
     name: str = "a detector"
+    warnings: tuple[str, ...] = ()
     cards = ("detection",)
 
     @classmethod
@@ -80,7 +81,10 @@ class Detections(Task):
         decoder = find_decoder(clues)
         if decoder is not None:
             source = decoder.source if clues.kind is None else "metadata"
-            yield cls(decoder, labels, source, _units(evidence, decoder.tensors))
+            tensors = all_tensors(evidence.graph)
+            coarse = coarse_scores(tensors[decoder.aim.tensor])
+            doubts = () if coarse is None else (coarse,)
+            yield cls(decoder, labels, source, _units(tensors, decoder.tensors), warnings=doubts)
         elif clues.boxes is not None:
             raise TargetError(
                 f"no output holds scores for the boxes in {clues.boxes.name!r}; name it with scores_output (--scores)"
@@ -131,7 +135,7 @@ class Detections(Task):
         if name not in self.units:
             return tensor
         scale, zero = self.units[name]
-        if len(self.decoder.tensors) == 1 and scale > _COARSE:
+        if len(self.decoder.tensors) == 1 and scale > COARSE:
             raise TargetError(_ROUNDED.format(name, scale))
         return (tensor.astype(np.float32) - zero) * scale
 
@@ -248,9 +252,8 @@ def _rank(seen: Candidates, found: CandidateClass) -> int:
     return same.index(found) if found in same else 0
 
 
-def _units(evidence: Evidence, names: Sequence[str]) -> dict[str, tuple[float, int]]:
+def _units(tensors: Mapping[str, ir.Value], names: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Return scale and zero point of those of the tensors *names* that are integers of a known scale."""
-    tensors = all_tensors(evidence.graph)
     found = {name: scale_of(tensors[name]) for name in names if name in tensors}
     return {name: one for name, one in found.items() if one is not None}
 

@@ -43,10 +43,11 @@ def channels(image: ir.Value) -> object:
 def grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, GridLayout, int]]:
     """Yield the outputs that are grids over the image, with their layouts and numbers of channels."""
     own = picture_layout(image)
-    if own is None:
+    outputs = [] if own is None else numeric_outputs(graph, own.rank)
+    if own is None or not outputs:
         return
     known = layouts(graph, image, STANDARD)
-    for y in numeric_outputs(graph, own.rank):
+    for y in outputs:
         layout = known.get(y)
         layout = layout if isinstance(layout, GridLayout) and type(layout) is GridLayout else own
         count = length(y, layout.channel)

@@ -154,6 +154,8 @@ class Task:
     """The model in words, for messages: "a classifier"."""
     cards: ClassVar[tuple[str, ...]] = ()
     """The values of `task` in a model's card that mean this task."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with the file's outputs, whatever the image; a subclass may make it a field or a property."""
     source: str = "shapes"
     """How the task is known, a key of `onnxcam.metadata.reading.SOURCES`; a subclass may make it a field."""
     resolvers: ClassVar[dict[type[TargetKind], _Resolver]] = {}
