@@ -82,7 +82,7 @@ class ClassNames:
             raise ModelError(f"there is no task {task!r}; take one of {', '.join(TASKS)}")
 
     def source(self, part: str) -> str | None:
-        """Return who says *part* of the card, ``"user"`` or ``"card"``; None where nobody does."""
+        """Return who says *part* of the card, ``"user"`` or ``"card"``; None where neither does."""
         return "user" if part in self.said else "card" if getattr(self.card, part) else None
 
 

@@ -140,7 +140,7 @@ class ModelDescription:
 
     @contextmanager
     def telling_guess(self) -> Iterator[None]:
-        """Tell with every error that the preprocessing was a guess, if it was used: the error may follow from it."""
+        """Add to every error that the preprocessing was a guess, if it was used: it may be the cause."""
         try:
             yield
         except (ImageError, MethodError):  # neither depends on what the tensor holds
@@ -288,7 +288,7 @@ class ModelDescription:
 
     @cached_property
     def _kept(self) -> PreparedModel:
-        """A copy of the model that nobody edits."""
+        """A copy of the model that is never edited."""
         return self.open()
 
     def _place(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:

@@ -101,7 +101,7 @@ class Anomaly(Task):
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield the task if outputs have names of anomaly, or anomalib's metadata.json stands beside the model."""
+        """Yield the task if outputs have names of anomaly, or anomalib's metadata.json lies beside the model."""
         anomalib = "image_threshold" in sidecar.beside(evidence.names.path, "metadata.json")
         said = who(evidence, known) or ("file" if anomalib else None)
         score = next((y for y in evidence.graph.outputs if _is_score(y, evidence, said)), None)
