@@ -26,7 +26,7 @@ def read_size(size: Any) -> HeightWidth:
         height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
     sides = int(height), int(width)  # type: ignore[arg-type]  # refused above
     if not all(0 < side <= LONGEST for side in sides):
-        raise PreprocessError(f"its size {sides[0]}×{sides[1]} is not that of an image; a side is 1 to {LONGEST} pixels")
+        raise PreprocessError(f"its size {sides[0]}×{sides[1]} is no size of an image; a side is 1 to {LONGEST} pixels")
     return sides
 
 
