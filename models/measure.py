@@ -2,7 +2,7 @@
 
 For every network of the family and every method that applies: how often the peak of the map lies on what the target is
 about (*pointing*), the share of the map that lies there (*energy*), and the IoU of the box around its largest part with
-the truth's box (*IoU*). Beside them *chance*, a random pixel or all of the picture, and *centre*, a Gaussian in the
+the truth's box (*IoU*). Beside them *chance*, a random pixel or all of the image, and *centre*, a Gaussian in the
 middle. Writes `docs/truth.md`, of which `--check` compares nothing but prints the rows that are no better than chance.
 """
 
@@ -20,7 +20,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from onnxcam.metrics.sources import centred
 
 from models.family import HELD_OUT, Mask, Sample, Task
 from models.tasks import FAMILY, task
@@ -29,6 +28,7 @@ from onnxcam.errors import OnnxcamError
 from onnxcam.media.heatmap import boxes
 from onnxcam.methods import METHODS
 from onnxcam.metrics.localisation import box_iou, energy_pointing, pointing_game
+from onnxcam.metrics.map_sources import centred
 
 PAGE = Path(__file__).parents[1] / "docs" / "truth.md"
 FIGURES = PAGE.with_suffix(".json")
@@ -84,7 +84,7 @@ def _map(explainer: Explainer, sample: Sample, folder: Path) -> np.ndarray:
     try:
         return explainer(picture, sample.target.format(**files), feeds).map
     except OnnxcamError as error:
-        if "zero everywhere for this picture" in str(error):
+        if "zero everywhere for this image" in str(error):
             return np.zeros(sample.truth.shape, np.float32)
         raise
 
@@ -179,10 +179,10 @@ def doubtful(rows: Iterable[Row]) -> list[str]:
 _HEAD = """# Are the maps right?
 
 The networks of `models/` were trained on worlds whose truth is known ([models/README.md](../models/README.md)): for
-each held-out picture there is a target and a mask of what it is about. `python -m models.measure` explains {samples} of
+each held-out image there is a target and a mask of what it is about. `python -m models.measure` explains {samples} of
 them with each method of one pass and {fewer} with each of many; there is a row for every method that it was asked for
 (`--method`). Numbers are per cent; – where a method does not apply. *chance* is a random pixel, and a map that is the
-same everywhere; *centre* is a Gaussian in the middle of the picture. `finercam`, which itself sets a class against
+same everywhere; *centre* is a Gaussian in the middle of the image. `finercam`, which itself sets a class against
 others, is asked about targets of one class only, not about the contrasts (`star-ring`) of the classifiers.
 """
 _WHY = """## What is no better than chance, and why
@@ -195,7 +195,7 @@ Each of these was looked into, and is what the method is:
   and the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0
   becomes 25 %, 8 becomes 58 %).
 - `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier and
-  classifier_fc, nothing of the picture is left: the map of a class is the same for every picture (Nie et al.,
+  classifier_fc, nothing of the image is left: the map of a class is the same for every image (Nie et al.,
   [1805.07039](https://arxiv.org/abs/1805.07039)); in classifier its peak lies in a corner, where no object is.
 - `gradcam`, `gradcam++`, `smoothgradcam++`, `xgradcam` and `refinecam`, and without gradients `scorecam`, `sscam`,
   `iscam` and `ablationcam`, have one weight for each channel of the whole layer. One patch of the output (upscaler,
