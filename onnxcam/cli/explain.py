@@ -20,8 +20,11 @@ def command(
     model: options.ModelArgument,
     images: options.ImagesArgument,
     method: Annotated[
-        str, typer.Option("--method", "-m", help="Explanation method; `onnxcam inspect` lists them.")
-    ] = "gradcam",
+        str,
+        typer.Option(
+            "--method", "-m", help="Explanation method; auto: the task's default. `onnxcam inspect` lists them."
+        ),
+    ] = "auto",
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,7 +107,7 @@ def command(
         explainer.check(one)
     drawn = {"alpha": alpha, "colormap": colormap, "boxes": boxes}
     with Folder(output, overwrite=overwrite) as folder:
-        shown = show.progress(names) if find_method(method).in_graph else names
+        shown = show.progress(names) if find_method(explainer.method).in_graph else names
         for name, error in _explain(explainer, shown, wanted, folder, drawn):
             if len(names) == 1:
                 raise error

@@ -21,7 +21,7 @@ from onnxcam.graph.io import ModelLike
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
-from onnxcam.methods.base import NONE, SMOOTH
+from onnxcam.methods.base import AUTO, NONE, SMOOTH
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
@@ -50,7 +50,9 @@ class Explainer(FixedArguments):
 
     Args:
         model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
-        method: The method's id, such as ``"gradcam"``.
+        method: The method's id, such as ``"gradcam"``; ``"auto"`` takes the task's default: Grad-CAM for classifiers,
+            LayerCAM for one place of an output (a detection, a letter, a patch), gradient × input for words. The
+            attribute holds the id.
         layer: The layer of CAM methods: the name of a tensor, a node or a layer of the framework; None chooses one.
             The maps of several layers, a list or ``"a,b"``, are fused.
         target: The default target of calls: a class index, a label, ``"top"`` or another form
@@ -84,7 +86,7 @@ class Explainer(FixedArguments):
     """
 
     model: ModelLike
-    method: str = "gradcam"
+    method: str = AUTO
     layer: str | Sequence[str] | None = None
     target: Target = None
     provider: str = "auto"
@@ -104,12 +106,15 @@ class Explainer(FixedArguments):
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
         self.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
-        method = find_method(self.method)
-        smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
-        settings = read_settings(method, {**self.settings, **smooth})
+        if self.method != AUTO:
+            find_method(self.method)  # before the model is read
         self.network = ModelDescription(
             self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
         )
+        self.method = self._default_method() if self.method == AUTO else self.method
+        method = find_method(self.method)
+        smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
+        settings = read_settings(method, {**self.settings, **smooth})
         self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
         self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
@@ -117,6 +122,10 @@ class Explainer(FixedArguments):
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image
             self._runner.compile(self.network.open(), self.network.task.aim)
         self.fix()
+
+    def _default_method(self) -> str:
+        """Return the id of the task's default method; that of numbers, where the explained input is no image."""
+        return self.network.task.method if self.network.explained is self.network.image else "gradient-x-input"
 
     def _said(self) -> dict[str, str]:
         """Return what the user says of the model in place of its card."""

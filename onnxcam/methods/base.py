@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
 
 __all__ = [
+    "AUTO",
     "BATCH_SIZE",
     "COMMON",
     "METHODS",
@@ -37,6 +38,8 @@ __all__ = [
     "procedure",
 ]
 
+AUTO = "auto"
+"""In place of a method's id: the default of the model's task."""
 SMOOTH, NONE = "smooth", "none"
 SMOOTHINGS = (NONE, "aug", "eigen", "aug+eigen")
 """The setting of every CAM of one pass, and its values: see `augment` and `activation.summed`."""

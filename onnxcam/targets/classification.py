@@ -36,6 +36,7 @@ class Classes(Task):
     source: str = "shapes"
     taken: str = ""
     name: str = "a classifier"
+    method = "gradcam"
     cards = (*CLASSIFIERS, "answer")
 
     @classmethod

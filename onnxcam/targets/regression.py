@@ -26,6 +26,7 @@ class Regression(Task):
     count: int
     source: str = "shapes"
     name: str = "a regression"
+    method = "gradcam"
     cards = ("regression",)
 
     @classmethod
