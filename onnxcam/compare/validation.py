@@ -10,7 +10,7 @@ from typing import Any
 
 import onnxcam
 from onnxcam.compare.image_comparison import ImageComparison
-from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.layer_agreement import LayerAgreement, first_jump
 from onnxcam.compare.outcome import ModelInfo
 
 __all__ = ["Statistics", "Validation", "Verdict"]
@@ -92,6 +92,7 @@ class Validation:
             "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
             "warnings": list(self.warnings),
             "layers": [asdict(level) for level in self.levels],
+            "layers_differ_at": None if (jump := first_jump(self.levels)) is None else self.levels[jump].reference,
             "pictures": list(self.rows()),
         }
 
