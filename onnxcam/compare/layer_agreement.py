@@ -110,8 +110,8 @@ def sentence(levels: Sequence[LayerAgreement]) -> str:
     wrong = [level for level in levels if _exceeds(level, GRADUAL)]
     if wrong:
         return (
-            f"the activations drift apart gradually, to a cosine of {_cosine(wrong[-1])} at {wrong[-1].name}: no single "
-            "layer stands out"
+            f"the activations drift apart gradually, to a cosine of {_cosine(wrong[-1])} at {wrong[-1].name}: no "
+            "single layer stands out"
         )
     return _map_sentence(levels)
 

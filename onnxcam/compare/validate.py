@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.compare import checks
+from onnxcam.compare.doubt import PROBED, find_doubt
+from onnxcam.compare.inputs import InputDifference, difference, settle
 from onnxcam.compare.journal import Journal, open_journal
 from onnxcam.compare.layers import MAX_IMAGES, compare_layers
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.pipeline import ModelPair, of_side, run
 from onnxcam.compare.report.folder import refuse_finished
-from onnxcam.compare.summary import conclude
+from onnxcam.compare.summary import conclude, summarise
 from onnxcam.compare.thresholds import DEFAULTS, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
@@ -93,6 +95,7 @@ def validate(
         for side, given in (("reference", reference), ("candidate", candidate))
     )
     checks.require_comparable(first, second, requirements, known)
+    warnings += settle(first, second)
     task = ModelPair(first, second, known, first.index(target), strict)
     journal = open_journal(directory, _identity(task, names, target), overwrite, names)
     try:
@@ -104,9 +107,19 @@ def validate(
     if not len(journal):
         raise ImageError(f"none of the {len(names)} images could be read; the first: {task.unreadable[0][1]}")
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
-    warnings += checks.preprocessing_warnings(first, second)
+    differing = _input_difference(task, journal)
+    warnings += [] if differing is None else [differing.warning]
     labels = first.class_names or second.class_names
     found = conclude(first.info, second.info, journal, requirements, task.unreadable, warnings, labels)
+    probed = journal[:PROBED]
+    found.doubt = find_doubt(
+        task,
+        [pair.picture for pair in probed],
+        requirements,
+        differing,
+        all(requirement.verdict(summarise(probed)).holds for requirement in requirements),
+        found.meets,
+    )
     if layers:
         first_images = [pair.picture for pair in journal[:MAX_IMAGES]]
         found.levels = compare_layers(first, second, first_images, task.target)
@@ -140,6 +153,11 @@ def observing(side: str, model: ModelLike, **options: Any) -> Observer:
         return Observer(model, **options)
     except OnnxcamError as error:
         raise of_side(side, model, error) from error
+
+
+def _input_difference(task: ModelPair, journal: Journal) -> InputDifference | None:
+    """Compare the inputs of both models for the first image."""
+    return difference(task.reference, task.candidate, pictures.read(journal[0].picture))
 
 
 def _identity(task: ModelPair, names: Sequence[str], target: int | str) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
     heat, difference = ramps()
     return {
         "version": onnxcam.__version__,
-        "passed": validation.passed,
+        "verdict": validation.verdict,
         "models": _short_names(validation.reference.name, validation.candidate.name),
         "sentence": _sentence(validation, len(listed.order)),
         "verdicts": [_verdict(one, validation.summaries.get(one.metric)) for one in validation.verdicts],
@@ -136,6 +136,8 @@ def _sentence(validation: Validation, count: int) -> str:
     pictures = pictures_of(count)
     failed = sum(not verdict.holds for verdict in validation.verdicts)
     total = len(validation.verdicts)
+    if validation.doubt:
+        return f"On {pictures}: {visible(validation.doubt, 1000)}."
     if not total:
         return f"Nothing was required of {pictures}."
     if not failed:
