@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnxcam.compare.inputs import InputDifference, alternatives, is_open, using
+from onnxcam.compare.inputs import ImageModel, InputDifference, alternatives, is_open, preset_of, presets, using
 from onnxcam.compare.pipeline import LoadedImage, ModelPair
 from onnxcam.compare.summary import summarise
 from onnxcam.compare.thresholds import Requirement
@@ -35,8 +35,8 @@ def find_doubt(
     """
     if differing is not None and not differing.intended and not holds:
         return (
-            f"the two models get different inputs: {differing.words}; state the right preprocessing for both with "
-            f"--preprocess{_example(task)}, or for each with --reference-preprocess and --candidate-preprocess"
+            f"the two models get different inputs: {differing.words}; state the right preprocessing"
+            f"{_advice(task, images, requirements)}"
         )
     if differing is None and is_open(task.reference, task.candidate):
         return _open_doubt(task, images, requirements, present)
@@ -50,13 +50,25 @@ def _open_doubt(task: ModelPair, images: Sequence[str], requirements: Sequence[R
         with using(sides, preprocessings):
             other = _hold(task, images, requirements)
         if other != present:
-            words = ("fail", "hold")
+            words, guess = ("fail", "hold"), preset_of(task.reference)
             return (
                 f"the preprocessing is a guess that decides the verdict: on the first {len(images)} images the "
-                f"requirements {words[present]} with the guess ({task.reference.network.preprocessing}), and "
-                f"{words[other]} with {name!r}; state the right one with --preprocess, for example -p {name}"
+                f"requirements {words[present]} with {guess} (the guess), and {words[other]} with {name}; state the "
+                f"right one with --preprocess, such as -p {guess} or -p {name}"
             )
     return ""
+
+
+def _advice(task: ModelPair, images: Sequence[str], requirements: Sequence[Requirement]) -> str:
+    """Return the end of a message: the option with which the requirements hold on *images*, or those there are."""
+    tries: list[tuple[str, list[ImageModel]]] = [("-p", [task.reference, task.candidate])]
+    tries += [(f"--{side}-preprocess", [model]) for side, model in task.sides if is_open(model)]
+    for option, models in tries:
+        for name, preprocessings in presets(*models).items():
+            with using(models, preprocessings):
+                if _hold(task, images, requirements):
+                    return f": with {option} {name} the requirements hold on the first {len(images)} images"
+    return " with --preprocess for both, or with --reference-preprocess and --candidate-preprocess for each"
 
 
 def _hold(task: ModelPair, images: Sequence[str], requirements: Sequence[Requirement]) -> bool:
@@ -65,8 +77,3 @@ def _hold(task: ModelPair, images: Sequence[str], requirements: Sequence[Require
     pairs = [task.compare(one, *pair) for one, pair in zip(loaded, task.ask(loaded), strict=True)]
     summaries = summarise(pairs)
     return all(requirement.verdict(summaries).holds for requirement in requirements)
-
-
-def _example(task: ModelPair) -> str:
-    """Return an example of a preset that both inputs can hold, for the message; empty if there is none."""
-    return next((f" (for example -p {name})" for name in alternatives(task.reference, task.candidate)), "")

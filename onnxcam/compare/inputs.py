@@ -21,7 +21,17 @@ from onnxcam.preprocess import CallablePreprocess, Preprocess, ResolvedPreproces
 from onnxcam.preprocess.input_evidence import InputEvidence, span
 from onnxcam.preprocess.parser import check
 
-__all__ = ["ImageModel", "InputDifference", "alternatives", "difference", "is_open", "settle", "using"]
+__all__ = [
+    "ImageModel",
+    "InputDifference",
+    "alternatives",
+    "difference",
+    "is_open",
+    "preset_of",
+    "presets",
+    "settle",
+    "using",
+]
 
 _PRESETS = ("unit", "inception", "imagenet", "caffe", "raw")
 """Presets that an open preprocessing may be; the others differ from one of these by little, or in geometry only."""
@@ -77,19 +87,32 @@ def is_open(*models: ImageModel) -> bool:
     return all(_strength(model) == 0 and not _is_fixed(model) for model in models)
 
 
-def alternatives(*models: ImageModel) -> dict[str, list[ResolvedPreprocess]]:
-    """Return presets, other than the present one, that fit all *models*: name → preprocessing of each model."""
+def presets(*models: ImageModel) -> dict[str, list[ResolvedPreprocess]]:
+    """Return the presets that fit all *models*: name → preprocessing of each model."""
     found: dict[str, list[ResolvedPreprocess]] = {}
-    present = {_numbers(model.network.preprocessing) for model in models}
     for name in _PRESETS:
         try:
             made = [parse(name, TensorSpec.of(model.network.image)) for model in models]
         except PreprocessError:
             continue
-        fits = all(_fits(model, how) for model, how in zip(models, made, strict=True))
-        if fits and _numbers(made[0]) not in present:
+        if all(_fits(model, how) for model, how in zip(models, made, strict=True)):
             found[name] = [ResolvedPreprocess(how, "guess", f"{name!r} was tried") for how in made]
     return found
+
+
+def alternatives(*models: ImageModel) -> dict[str, list[ResolvedPreprocess]]:
+    """Return the `presets` that make other numbers than the present preprocessings do."""
+    present = {_numbers(model.network.preprocessing) for model in models}
+    return {name: made for name, made in presets(*models).items() if _numbers(made[0].preprocess) not in present}
+
+
+def preset_of(model: ImageModel) -> str:
+    """Return the option of the present preprocessing: a preset where one makes the same numbers."""
+    present = model.network.preprocessing
+    for name, (how,) in presets(model).items():
+        if _numbers(how.preprocess) == _numbers(present):
+            return name
+    return str(present)
 
 
 @contextmanager
@@ -112,9 +135,17 @@ def difference(reference: ImageModel, candidate: ImageModel, picture: RgbImage) 
         width = max(np.ptp(first), np.ptp(second), 1e-9)
         if np.abs(first - second).mean() <= _SAME * width:
             return None
-    words = f"{_words('reference', reference, first)}, {_words('candidate', candidate, second)}"
-    stated = {model.network.resolved.source for model in (reference, candidate)}
-    return InputDifference(words, stated == {"user"})
+    ends = [_ends(model, tensor) for model, tensor in ((reference, first), (candidate, second))]
+    if ends[0] == ends[1]:
+        ends = [str(model.network.preprocessing) for model in (reference, candidate)]
+    words = f"the reference {ends[0]} ({_known(reference)}), the candidate {ends[1]} ({_known(candidate)})"
+    return InputDifference(words, _is_intended(reference) and _is_intended(candidate))
+
+
+def _is_intended(model: ImageModel) -> bool:
+    """Return whether the user stated the preprocessing, and the range of the input suggests no other."""
+    resolved = model.network.resolved
+    return resolved.source == "user" and (_fits(model, resolved.preprocess) or not presets(model))
 
 
 def _by_range(side: str, model: ImageModel) -> list[str]:
@@ -142,8 +173,8 @@ def _follow(side: str, model: ImageModel, leader: str, other: ImageModel) -> lis
         return []
     if not _fits(model, how):
         return []
-    why = _reason(leader, other)
-    model.network.use(ResolvedPreprocess(how, "partner", why))
+    why, is_guess = _reason(leader, other), is_open(other)
+    model.network.use(ResolvedPreprocess(how, "guess" if is_guess else "partner", why))
     return [f"{side}: the preprocessing is that of the {leader} ({how}), because {why}; --preprocess states another"]
 
 
@@ -158,10 +189,11 @@ def _reason(side: str, model: ImageModel) -> str:
 
 
 def _strength(model: ImageModel) -> int:
-    """Return how well the preprocessing is known: 2 stated, 1 by the range of the quantised input, 0 a guess."""
+    """Return how well the preprocessing is known: 2 stated, 1 by the range of the input, 0 a guess."""
     if not model.network.resolved.guessed:
         return 2
-    return int(model.evidence.range is not None and model.evidence.range.fits(model.network.preprocessing))
+    held = model.evidence.range
+    return int(held is not None and held.fits(model.network.preprocessing) and not alternatives(model))
 
 
 def _fits(model: ImageModel, how: Preprocess) -> bool:
@@ -197,13 +229,18 @@ def _real_input(model: ImageModel, picture: RgbImage) -> NDArray[np.float64]:
     return np.moveaxis(tensor, 1, -1) if how.layout == "nchw" else tensor
 
 
-def _words(side: str, model: ImageModel, tensor: NDArray[np.float64]) -> str:
-    """Return what *model* gets: the preprocessing, how it is known, and the numbers that its input can hold."""
-    resolved = model.network.resolved
-    made = span(resolved.preprocess)
-    ends = f"{tensor.min():.3g} to {tensor.max():.3g}" if made is None else f"{made[0]:.3g} to {made[1]:.3g}"
-    known = "a guess" if resolved.guessed else "stated"
-    held = model.evidence.range
+def _ends(model: ImageModel, tensor: NDArray[np.float64]) -> str:
+    """Return the smallest and the largest number that *model* gets; of a function, those of one *tensor*."""
+    made = span(model.network.preprocessing)
+    low, high = (float(tensor.min()), float(tensor.max())) if made is None else made
+    return f"{low:.3g} to {high:.3g}"
+
+
+def _known(model: ImageModel) -> str:
+    """Return how the preprocessing of *model* is known, and what contradicts it."""
+    resolved, held, known = model.network.resolved, model.evidence.range, "stated"
+    if resolved.guessed:
+        known = "known by its graph" if _is_fixed(model) or _strength(model) else "a guess"
     if held is not None and not held.fits(resolved.preprocess):
-        known += f", though its quantised input represents {held}"
-    return f"the {side} by {resolved.preprocess} (numbers from {ends}; {known})"
+        known += f", but its quantised input represents {held}"
+    return known

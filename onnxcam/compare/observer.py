@@ -132,6 +132,7 @@ class Observer:
             layer=self._layers,
             preprocess=str(self.network.preprocessing),
             provider=self._provider,
+            preprocess_source=self.network.resolved.source,
         )
 
     def index(self, target: int | str) -> int:

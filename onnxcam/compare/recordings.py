@@ -124,6 +124,7 @@ class Recording:
     def _info(self) -> ModelInfo:
         model = self._part(self._content, "model", dict)
         words = {name: self._part(model, name, str) for name in _INFO}
+        words["preprocess_source"] = self._part(model, "preprocess_source", str, optional=True) or ""
         return ModelInfo(layer=self._part(model, "layer", str, optional=True), **words)
 
     def _texts(self, name: str) -> Sequence[str] | None:
