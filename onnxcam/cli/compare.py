@@ -34,6 +34,9 @@ def command(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
@@ -57,6 +60,7 @@ def command(
         require=DEFAULTS if require is None else require,
         overwrite=overwrite,
         images=images or (),
+        layers=layers,
         progress=show.comparing,
     )
     verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from onnxcam.compare import checks
 from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.journal import open_journal
+from onnxcam.compare.layer_recordings import compare_recorded_layers
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
@@ -43,6 +44,7 @@ def compare_recordings(
     require: str = DEFAULTS,
     overwrite: bool = False,
     images: Sequence[PathLike] = (),
+    layers: bool = False,
     progress: Progress = quiet,
 ) -> Validation:
     """Compare two recordings of the same images.
@@ -58,6 +60,7 @@ def compare_recordings(
         overwrite: Replace the contents of *directory*.
         images: Folders with images. The report shows images in these folders; it opens no other file named in a
             recording.
+        layers: Also compare layer by layer; both recordings need their layers (``record(…, layers=True)``).
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
@@ -79,6 +82,7 @@ def compare_recordings(
         f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
     ]
     warnings += _refuse_other_ways(first, second, force)
+    levels = compare_recorded_layers(first, second) if layers else []
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
@@ -100,6 +104,7 @@ def compare_recordings(
     labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
     found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels)
+    found.levels = levels
     found.doubt = "" if found.meets else _doubt(first, second)
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
     found.seconds = time.monotonic() - start

@@ -53,6 +53,7 @@ class Recording:
         self.pictures: Sequence[Mapping[str, Any]] = self._part(self._content, "pictures", list)
         self.unreadable = self._left_out()
         self.warnings = self._texts("warnings") or []
+        self.layers: Mapping[str, Any] | None = self._part(self._content, "layers", dict, optional=True)
         self._check_pictures()
         meaning = self._part(self._content, "scores", dict)
         self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
