@@ -12,6 +12,7 @@ __all__ = [
     "GRADUAL",
     "JUMP",
     "NOISE",
+    "QUIET",
     "LayerAgreement",
     "LayerMarks",
     "first_disagreeing",
@@ -24,6 +25,8 @@ DISAGREEMENT = 0.5
 """Two maps disagree if the IoU of their top fifth is below this value, as in the default requirements."""
 NOISE = 0.004
 """Smallest noise that is assumed: 1 - cosine of the activations at the worst layer of sound int8 networks."""
+QUIET = 0.001
+"""The same, if the activations differ by `GRADUAL` at any layer: then a smaller jump is the cause."""
 JUMP = 6.0
 """The activations jump at a layer whose 1 - cosine is this many times the largest of the layers before it.
 
@@ -73,7 +76,7 @@ class LayerMarks:
 
 def first_jump(levels: Sequence[LayerAgreement]) -> int | None:
     """Return the index of the first layer whose activations jump; None if the agreement holds or falls gradually."""
-    return next((number for number, level in enumerate(levels) if _exceeds(level, _bound(levels[:number]))), None)
+    return next((number for number, level in enumerate(levels) if _exceeds(level, _bound(levels, number))), None)
 
 
 def first_disagreeing(levels: Sequence[LayerAgreement]) -> LayerAgreement | None:
@@ -91,7 +94,7 @@ def marks(levels: Sequence[LayerAgreement]) -> list[LayerMarks]:
     The maps of the layers before a jump do not count: they depend on the layers after it.
     """
     jump = first_jump(levels)
-    bound = GRADUAL if jump is None else _bound(levels[:jump])
+    bound = GRADUAL if jump is None else _bound(levels, jump)
     start = _final_run(levels) if jump is None else jump
     return [
         LayerMarks(
@@ -145,9 +148,11 @@ def _final_run(levels: Sequence[LayerAgreement]) -> int:
     return start
 
 
-def _bound(before: Sequence[LayerAgreement]) -> float:
-    """Return the 1 - cosine of a jump, after the layers *before*."""
-    return JUMP * max([NOISE, *(level.distance for level in before if level.distance is not None)])
+def _bound(levels: Sequence[LayerAgreement], number: int) -> float:
+    """Return the 1 - cosine of a jump at layer *number*."""
+    before = [level.distance for level in levels[:number] if level.distance is not None]
+    is_lost = before and any(_exceeds(level, GRADUAL) for level in levels)
+    return JUMP * max(QUIET if is_lost else NOISE, *before, 0.0)
 
 
 def _exceeds(level: LayerAgreement, bound: float) -> bool:

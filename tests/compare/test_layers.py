@@ -103,6 +103,8 @@ def distances(*values: float | None, iou: float | None = 0.9) -> list[LayerAgree
         ((0.002, 0.13, 0.37), 1),
         ((1e-7, 1e-7, 0.05), 2),  # a float network with one spoilt layer
         ((0.3, 0.4, 0.4), 0),
+        ((0.0003, 0.0004, 0.013, 0.03, 0.13), 2),  # a small jump from which the agreement is lost
+        ((0.0003, 0.0004, 0.013, 0.03), None),  # the agreement is not lost
         ((None, 0.002, None, 0.13), 3),
         (([0.001, 0.002, 0.001] * 20)[:50] + [0.1] * 10, 50),
         ([0.001] * 5 + [0.1] * 5 + [0.8] * 5, 5),  # two spoilt layers: the first
