@@ -41,8 +41,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
-    """Compare two recordings image by image. Exit code 0: all requirements are met, 1: at least one fails, 3: undecided,
-    because the inputs of the two models differ.
+    """Compare two recordings image by image. Exit code 0: all requirements are met, 1: at least one fails, 3:
+    undecided, because the inputs of the two models differ.
 
     Make recordings with `onnxcam record`, on a device with `onnxcam pack`, or in firmware (docs/recording.md).
     """
