@@ -232,6 +232,12 @@ class ModelDescription:
         self.warnings += found.warnings
         return found
 
+    def use(self, preprocessing: ResolvedPreprocess) -> None:
+        """Replace the preprocessing, and its warnings."""
+        old = self.resolved.warnings
+        self.warnings[:] = [*(one for one in self.warnings if one not in old), *preprocessing.warnings]
+        self.resolved = preprocessing
+
     @cached_property
     def modality(self) -> Modality:
         """Images or volumes."""

@@ -13,7 +13,7 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.preprocess.parser import PRESETS
 from onnxcam.preprocess.tensor_spec import TensorSpec
 
-__all__ = ["guess"]
+__all__ = ["guess", "normalises"]
 
 # Operators between the input and its normalisation that keep the range of the values.
 _TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the image
@@ -73,6 +73,11 @@ def _takes_raw_values(value: ir.Value) -> bool | None:
             found = True
         value = node.outputs[0]
     return False if found else None
+
+
+def normalises(value: ir.Value) -> bool:
+    """Return whether the graph normalises the numbers of its input *value* by itself."""
+    return _takes_raw_values(value) is not None
 
 
 def _only_consumer(value: ir.Value) -> ir.Node | None:
