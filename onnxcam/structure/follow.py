@@ -27,10 +27,12 @@ def join(node: ir.Node, found: Found) -> Tracked:
     inputs = [(x, found[x]) for x in node.inputs if x is not None and x in found]
     value, finest = max(inputs, key=lambda pair: min((span.length for span in pair[1].spans), default=0))
     finest = measured(value, finest)
-    lost, varies = next((each.lost for _, each in inputs if each.lost), ""), any(each.varies for _, each in inputs)
+    lost = next((each.lost for _, each in inputs if each.lost), "")
+    warped = [each.warped for _, each in inputs]
+    varies = any(each.varies for _, each in inputs) or (any(warped) and not all(warped))
     if not lost and node.op_type != "Concat" and not all(_agree(finest, each) for _, each in inputs):
         lost, varies = _several(node), True
-    return replace(finest, lost=lost, varies=varies)
+    return replace(finest, lost=lost, varies=varies, warped=any(warped))
 
 
 def _agree(one: Tracked, other: Tracked) -> bool:

@@ -115,7 +115,8 @@ def _follow(node: ir.Node, found: dict[ir.Value, Tracked]) -> None:
     for position, y in enumerate(node.outputs):
         made = follow(node, position, joined, found)
         is_new = made.lost != joined.lost and node.op_type in FOLLOW
-        found[y] = replace(made, varies=made.varies or (is_new and _is_steered(node, found)))
+        steered = is_new and _is_steered(node, found)
+        found[y] = replace(made, varies=made.varies or steered, warped=made.warped or is_new)
 
 
 def _is_steered(node: ir.Node, found: Mapping[ir.Value, Tracked]) -> bool:

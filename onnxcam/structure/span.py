@@ -101,11 +101,13 @@ class Tracked:
         spans: One for each axis of the image.
         lost: Why they may be wrong.
         varies: A run on one image does not show them: they depend on its content, or are several.
+        warped: They are wrong for sure, as they stand.
     """
 
     spans: tuple[Span, ...]
     lost: str = ""
     varies: bool = False
+    warped: bool = False
 
     def moved(self, axes: dict[int, int]) -> Tracked:
         """Return the spans with other axes, by old axis; axes that are not in *axes* cannot be followed."""
