@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.structure.place import Place
-from onnxcam.structure.probing import Answers
+from onnxcam.structure.probing import ProbeAnswers
 from onnxcam.structure.span import Span
 
 __all__ = ["confirmed"]
@@ -31,7 +31,7 @@ _LEAST = 0.15
 """The least part of the image along which the cells of a measured axis are spread."""
 
 
-def confirmed(stated: Place, answers: Sequence[Answers], size: Sequence[int]) -> Place:
+def confirmed(stated: Place, answers: Sequence[ProbeAnswers], size: Sequence[int]) -> Place:
     """Return the place of a tensor: the *stated* one, that of its answers, or the *stated* one with its warning.
 
     *answers* are one for each axis of the image, of *size* pixels.

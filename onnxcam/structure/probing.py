@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 
-__all__ = ["Answers", "PictureProbe", "ProbeRun"]
+__all__ = ["PictureProbe", "ProbeAnswers", "ProbeRun"]
 
 _Array: TypeAlias = NDArray[Any]
 
@@ -54,7 +54,7 @@ _LARGE = 1 << 26
 
 
 @dataclass(frozen=True)
-class Answers:
+class ProbeAnswers:
     """Where along one axis of the picture the changes lie to which the cells of a tensor answer.
 
     Attributes:
@@ -66,7 +66,7 @@ class Answers:
     width: float
 
     @classmethod
-    def of(cls, change: _Array) -> Answers:
+    def of(cls, change: _Array) -> ProbeAnswers:
         """Return the answers for the *change* of each cell by stripes of equal width, [stripes, *grid]."""
         count = len(change)
         centres = (_centres(change) * (count - 1) + 0.5) / count
@@ -105,7 +105,7 @@ class PictureProbe:
         fitting = {name: layout for name, layout in found.items() if layout is not None}
         return dict.fromkeys(names) | self._confirmed(fitting)
 
-    def answers(self, name: str, layout: Layout) -> list[Answers]:
+    def answers(self, name: str, layout: Layout) -> list[ProbeAnswers]:
         """Return for each axis of the picture where the changes lie to which the cells of *name* answer."""
         self._base = {name: _thinned(self.run(self.picture, [name])[name])}
         areas = [self._areas(axis, _STRIPES) for axis in range(len(self.lengths))]
@@ -113,7 +113,7 @@ class PictureProbe:
             [layout.view(self._changes([name], area, seed)[name])[0].sum(axis=0) for seed, area in enumerate(along)]
             for along in areas
         )
-        return [Answers.of(np.stack(along)) for along in answers]
+        return [ProbeAnswers.of(np.stack(along)) for along in answers]
 
     @property
     def lengths(self) -> list[int]:

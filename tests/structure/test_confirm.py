@@ -7,7 +7,7 @@ import pytest
 
 from onnxcam.structure.confirm import confirmed
 from onnxcam.structure.place import Place
-from onnxcam.structure.probing import Answers
+from onnxcam.structure.probing import ProbeAnswers
 from onnxcam.structure.span import Span
 
 SIZE = (64, 96)
@@ -16,11 +16,11 @@ STATED = Place(
 )
 
 
-def answers(rows: tuple[float, float], columns: tuple[float, float], width: float = 0.05) -> list[Answers]:
+def answers(rows: tuple[float, float], columns: tuple[float, float], width: float = 0.05) -> list[ProbeAnswers]:
     """Return the answers of a grid of 16 × 16 cells whose places go from one number to the other."""
     at = (np.arange(16) + 0.5) / 16
     places = [low + (high - low) * at for low, high in (rows, columns)]
-    return [Answers(grid, width) for grid in np.meshgrid(*places, indexing="ij")]
+    return [ProbeAnswers(grid, width) for grid in np.meshgrid(*places, indexing="ij")]
 
 
 def test_what_agrees_is_confirmed() -> None:
@@ -42,7 +42,7 @@ def test_a_part_is_measured(columns: tuple[float, float], interval: tuple[float,
 
 
 def test_transposed_axes_are_measured() -> None:
-    found = confirmed(STATED, [Answers(each.centres.T, each.width) for each in answers((0, 1), (0, 1))], SIZE)
+    found = confirmed(STATED, [ProbeAnswers(each.centres.T, each.width) for each in answers((0, 1), (0, 1))], SIZE)
     assert [span.source for span in found.spans] == [1, 0]
     assert found.measured
 
@@ -50,11 +50,11 @@ def test_transposed_axes_are_measured() -> None:
 def test_what_lies_on_no_line_keeps_its_warning() -> None:
     twice = np.tile(np.linspace(0, 1, 8), 2)
     rows = answers((0, 1), (0, 1))
-    found = confirmed(STATED, [rows[0], Answers(np.tile(twice, (16, 1)), 0.05)], SIZE)
+    found = confirmed(STATED, [rows[0], ProbeAnswers(np.tile(twice, (16, 1)), 0.05)], SIZE)
     assert found == STATED
 
 
 def test_answers_are_the_mean_place_of_the_changes() -> None:
-    found = Answers.of(np.eye(8)[:, None, :].repeat(4, axis=1))
+    found = ProbeAnswers.of(np.eye(8)[:, None, :].repeat(4, axis=1))
     np.testing.assert_allclose(found.centres[0], (np.arange(8) + 0.5) / 8)
     assert found.width == pytest.approx(0, abs=1e-6)
