@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.measured import Measured, apply_measured, uncertain
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
+from onnxcam.model.placing import place_by_graph, place_by_runs
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, picture_layout
-from onnxcam.structure.place import Place, place
+from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.evidence import OPEN_LENGTH
@@ -289,7 +290,7 @@ class ModelDescription:
         lengths = tuple(tensor.shape[axis] for axis in space)
         return Look(
             feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array,
-            place=lambda name, layout: self._place(name, layout, lengths),
+            place=lambda name, layout: self._place_of(name, layout, lengths),
         )  # fmt: skip
 
     @cached_property
@@ -297,13 +298,39 @@ class ModelDescription:
         """A copy of the model that is never edited."""
         return self.open()
 
-    def _place(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
-        """Return where the cells of the tensor *name* lie in an image tensor of *size*; None where they cover it."""
-        if (name, size) not in self._places:
-            graph = self._kept.model.graph
-            found = place(graph, self._kept.image, all_tensors(graph)[name], layout, size)
-            self._places[name, size] = None if found is None or found.is_plain(size) else found
-        return self._places[name, size]
+    def place(self, prepared: PreparedModel, value: ir.Value, layout: Layout, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of *value*, a tensor of *prepared*, lie in an image tensor of *size*.
+
+        None where they cover all of it evenly.
+        """
+        key = value.name or "", size
+        if key not in self._places:
+            found = place_by_graph(prepared, value, layout, size)
+            if found is not None and found.warning and not found.varies:
+                found = self._place_by_runs(found, prepared, value, layout, size)
+            self._places[key] = None if found is None or found.is_plain(size) else found
+        return self._places[key]
+
+    def _place_by_runs(
+        self, stated: Place, prepared: PreparedModel, value: ir.Value, layout: Layout, size: tuple[int, ...]
+    ) -> Place:
+        """Return the place that runs show; for another size than the probe images' only whether *stated* holds."""
+        feeds = self.probe_feeds()
+        space = () if self.layout is None else tuple(feeds[self.picture].shape[axis] for axis in self.layout.space)
+        at_probe = stated if space == size else place_by_graph(prepared, value, layout, space)
+        if at_probe is None:
+            return stated
+
+        def run(x: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+            return self._run({**feeds, self.picture: x}, names)
+
+        found = place_by_runs(prepared, at_probe, value, layout, feeds, run)
+        if space == size:
+            return found
+        return stated if found.warning or found.measured else replace(stated, warning="")
+
+    def _place_of(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
+        return self.place(self._kept, all_tensors(self._kept.model.graph)[name], layout, size)
 
     def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
         """Return the outputs for each probe image; an empty list where the model cannot run on them."""
