@@ -84,6 +84,8 @@ class ModelDescription:
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         self.warnings += self.task.warnings
+        with suppress(PreprocessError):  # the input takes no image
+            _ = self.resolved  # read from the graph before a caller edits it
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""

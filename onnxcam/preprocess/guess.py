@@ -1,7 +1,8 @@
-"""Guess a preprocessing from the graph alone: element type, layout, and normalisation inside the graph."""
+"""Guess a preprocessing from the graph: element type, normalisation inside it, names of published models, layout."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
+from onnxcam.preprocess.known_models import known_model
 from onnxcam.preprocess.parser import PRESETS
 from onnxcam.preprocess.tensor_spec import TensorSpec
 
-__all__ = ["guess"]
+__all__ = ["Guess", "guess"]
 
 # Operators between the input and its normalisation that keep the range of the values.
 _TRANSPARENT = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES) - {"Flatten"}  # it ends the image
@@ -24,21 +26,45 @@ _BIG, _SMALL = 10.0, 0.1
 """Offsets and divisors above `_BIG`, or factors below `_SMALL`, expect 0..255: 127.5, 1/255, not 0.485."""
 
 
-def guess(tensor: TensorSpec, value: ir.Value | None) -> tuple[dict[str, Any], str]:
-    """Return the fields for `parser.build`, and the reason in a few words."""
+@dataclass(frozen=True)
+class Guess:
+    """A preprocessing that nothing states.
+
+    Attributes:
+        fields: The fields for `parser.build`.
+        why: The reason in a few words.
+        source: How it is known, a key of `SOURCES`: ``"names"`` for a published model, else ``"guess"``.
+        preset: The name of the preset; empty for none.
+    """
+
+    fields: dict[str, Any]
+    why: str
+    source: str = "guess"
+    preset: str = ""
+
+
+def guess(tensor: TensorSpec, value: ir.Value | None) -> Guess:
+    """Return the preprocessing that the graph suggests for its input *value*."""
     if tensor.dtype.kind in "iu":
-        return _by_units(tensor) or (PRESETS["raw"], f"the input is {tensor.dtype}")
+        return _by_units(tensor) or _preset("raw", f"the input is {tensor.dtype}")
     inside = None if value is None else _takes_raw_values(value)
     if inside is not None:
-        return PRESETS["raw" if inside else "unit"], "the graph normalises by itself"
+        return _preset("raw" if inside else "unit", "the graph normalises by itself")
+    known = None if value is None else known_model(tensor, value)
+    if known is not None:
+        return Guess(known[0], f"the inputs and outputs are those of {known[1]}", "names")
     if tensor.channels == 1:
-        return PRESETS["unit"], "the input has one channel and the graph does not normalise it"
+        return _preset("unit", "the input has one channel and the graph does not normalise it")
     if tensor.layout == "nhwc":
-        return PRESETS["inception"], "channels last, as TensorFlow has them, and the graph does not normalise"
-    return PRESETS["imagenet"], "three channels, and the graph does not normalise them"
+        return _preset("inception", "channels last, as TensorFlow has them, and the graph does not normalise")
+    return _preset("imagenet", "three channels, and the graph does not normalise them")
 
 
-def _by_units(tensor: TensorSpec) -> tuple[dict[str, Any], str] | None:
+def _preset(name: str, why: str) -> Guess:
+    return Guess(PRESETS[name], why, preset=name)
+
+
+def _by_units(tensor: TensorSpec) -> Guess | None:
     """Return the preset whose range matches the real numbers that the integer input can represent; else None."""
     if tensor.units is None or tensor.dtype.itemsize > 1:
         return None
@@ -49,7 +75,7 @@ def _by_units(tensor: TensorSpec) -> tuple[dict[str, Any], str] | None:
         low, high = _span(PRESETS[name])
         fits = len(PRESETS[name].get("mean", (0.0,))) in (1, tensor.channels)
         if fits and np.abs(ends - (low, high)).max() < 0.05 * (high - low):
-            return PRESETS[name], f"the input is {tensor.dtype} that stands for {ends[0]:.3g} to {ends[1]:.3g}"
+            return _preset(name, f"the input is {tensor.dtype} that stands for {ends[0]:.3g} to {ends[1]:.3g}")
     return None
 
 

@@ -95,8 +95,9 @@ def resolve(
     """Return the preprocessing for the model's *input*, its source, and warnings.
 
     Sources, in order: *spec*; the metadata of `bake` and the card in *metadata*; ONNX's metadata of images; files of
-    other tools beside the model at *path*, and Ultralytics' metadata; a guess from the graph after *graph_hint*, the
-    input's value, with a warning. A source that does not fit the input is skipped with a warning.
+    other tools beside the model at *path*, and Ultralytics' metadata; the names of inputs and outputs; a guess from the
+    graph after *graph_hint*, the input's value, with a warning. A source that does not fit the input is skipped with a
+    warning.
 
     Raises:
         PreprocessError: *spec* does not fit the input, or the input does not take an image.
@@ -117,10 +118,11 @@ def resolve(
                 return ResolvedPreprocess(found, source.kind, source.name, tuple(warnings))
             warnings.append(_announce(f"{found}", f"{source.name} says that it was guessed: {source.guess}"))
             return ResolvedPreprocess(found, "guess", source.guess, tuple(warnings))
-    fields, why = guess(input, graph_hint)
-    made = build(fields, input)
-    name = next(name for name, preset in PRESETS.items() if preset is fields)
-    return ResolvedPreprocess(made, "guess", why, (*warnings, _announce(f"'{name}' ({made})", why)))
+    guessed = guess(input, graph_hint)
+    made = build(guessed.fields, input)
+    if guessed.source == "guess":
+        warnings.append(_announce(f"'{guessed.preset}' ({made})" if guessed.preset else f"{made}", guessed.why))
+    return ResolvedPreprocess(made, guessed.source, guessed.why, tuple(warnings))
 
 
 def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_PreprocessSource]:
