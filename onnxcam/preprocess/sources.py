@@ -120,7 +120,8 @@ def resolve(
             warnings.append(_announce(f"{found}", f"{source.name} says that it was guessed: {source.guess}"))
             return ResolvedPreprocess(found, "guess", source.guess, tuple(warnings))
     guessed = guess(input, graph_hint)
-    made = build({k: v for k, v in guessed.fields.items() if not (whole and k == "fraction")}, input)
+    fields = {**guessed.fields, **guessed.more}
+    made = build({k: v for k, v in fields.items() if not (whole and k == "fraction")}, input)
     if guessed.source == "guess":
         warnings.append(_announce(f"{guessed.preset!r} ({made})" if guessed.preset else f"{made}", guessed.why))
     return ResolvedPreprocess(made, guessed.source, guessed.why, tuple(warnings))
