@@ -104,8 +104,8 @@ def test_weights_of_no_training_tell_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("scale", "zero", "expected"),
-    [(1 / 255, 0, "range=0-1,"), (1 / 127.5, 127, "range=0-1,mean=0.5,std=0.5"), (0.018651, 114, "mean=0.485/0.456/0.406"),
-     (1.0, 0, "range=0-255"), (0.3, 3, "mean=0.485/0.456/0.406")],
+    [(1 / 255, 0, "range=0-1,"), (1 / 127.5, 127, "range=0-1,mean=0.5,std=0.5"),
+     (0.018651, 114, "mean=0.485/0.456/0.406"), (1.0, 0, "range=0-255"), (0.3, 3, "mean=0.485/0.456/0.406")],
 )  # fmt: skip
 def test_a_quantised_float_input_tells_its_range(scale: float, zero: int, expected: str) -> None:
     before = f"""
