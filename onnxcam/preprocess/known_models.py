@@ -61,6 +61,9 @@ KNOWN = (
     ),
     KnownModel("Ultralytics' YOLO", r"^images:\S* > ", "yolo"),
     KnownModel("YOLOv4", r"^input:\S* > boxes:\S*x1x4 confs:\S*", "unit"),
+    KnownModel("Qualcomm's YOLO", r"^image:\S* > (?=.*\bboxes:)(?=.*\bscores:)(?=.*\bclass_idx:)", "yolo,fill=0"),
+    KnownModel("FastestDet", r"^(input\.1|data):\S*x3x352x352 > \S+:\S*x85x22x22$", "unit,order=bgr"),
+    KnownModel("OpenVINO's zoo", r"^(data|image|input\S*):\S*x3x\S* > detection_out\S*:1x1x\S+x7$", "raw,order=bgr"),
     KnownModel("NanoDet", r" (cls_pred_stride_8:.* dis_pred_stride_8:|output:\S+x\d+x112$)", _NANODET),
     KnownModel("SCRFD", r" score_8:.* bbox_8:", f"{_RAW_ON_BLACK},mean=127.5,std=128,anchor=corner"),
     KnownModel(

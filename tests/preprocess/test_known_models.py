@@ -23,6 +23,10 @@ MODELS = [
     ("Ultralytics' classifier", "images:1x3x224x224", "output0:1x1000", "resize=224,crop=224x224,range=0-1,order=rgb"),
     ("RT-DETR", "images:Nx3x640x640", "labels:Nx300 boxes:Nx300x4 scores:Nx300", "resize=640x640,range=0-1,order=rgb"),
     ("YOLOv4", "input:1x3x416x416", "boxes:1x10647x1x4 confs:1x10647x80", "resize=416x416,range=0-1,order=rgb"),
+    ("Qualcomm's YOLO", "image:1x3x640x640", "boxes:1x8400x4 scores:1x8400 class_idx:1x8400",
+     "letterbox=640x640,fill=0,range=0-1,order=rgb"),
+    ("FastestDet", "input.1:1x3x352x352", "758:1x85x22x22", "resize=352x352,range=0-1,order=bgr"),
+    ("OpenVINO's zoo", "data:1x3x300x300", "detection_out:1x1x200x7", "resize=300x300,range=0-255,order=bgr"),
     ("NanoDet", "data:1x3x320x320", "output:1x2125x112",
      "mean=103.53/116.28/123.675,std=57.375/57.12/58.395,order=bgr"),
     ("NanoDet", "input.1:1x3x320x320", "cls_pred_stride_8:1x1600x80 cls_pred_stride_16:1x400x80 "
