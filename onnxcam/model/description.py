@@ -85,6 +85,10 @@ class ModelDescription:
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         self.warnings += self.task.warnings
+        with suppress(PreprocessError):  # the input takes no image
+            if self.resolved.guessed and not self.task.sees_centre:
+                self.resolved = self._resolved(self.image, whole=True)
+            self.warnings += self.resolved.warnings
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -223,15 +227,13 @@ class ModelDescription:
 
     @property
     def preprocessing(self) -> Preprocess:
-        """How images become tensors; found out at the first use."""
+        """How images become tensors."""
         return self.resolved.preprocess
 
     @cached_property
     def resolved(self) -> ResolvedPreprocess:
-        """How images become tensors, and how that is known; found out at the first use."""
-        found = self._resolved(self.image)
-        self.warnings += found.warnings
-        return found
+        """How images become tensors, and how that is known."""
+        return self._resolved(self.image)
 
     def use(self, preprocessing: ResolvedPreprocess) -> None:
         """Replace the preprocessing, and its warnings."""
@@ -375,10 +377,12 @@ class ModelDescription:
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
         return self._resolved(value).preprocess(images.read(picture))
 
-    def _resolved(self, value: ir.Value) -> ResolvedPreprocess:
-        """Return how an image becomes the input *value*, and how that is known."""
+    def _resolved(self, value: ir.Value, whole: bool = False) -> ResolvedPreprocess:
+        """Return how an image becomes the input *value*, and how that is known; *whole*: a guess does not crop."""
         names, spec = self.names, TensorSpec.of(value)
-        return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
+        return preprocessing.resolve(
+            self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value, whole=whole
+        )
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:

@@ -36,6 +36,7 @@ class Classes(Task):
     source: str = "shapes"
     taken: str = ""
     name: str = "a classifier"
+    sees_centre = True
     cards = (*CLASSIFIERS, "answer")
 
     @classmethod

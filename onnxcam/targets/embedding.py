@@ -28,6 +28,7 @@ class Embedding(Task):
     output: str
     source: str = "shapes"
     name: str = "an embedding"
+    sees_centre = True
     cards = ("embedding",)
 
     @classmethod

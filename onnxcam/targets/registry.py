@@ -154,6 +154,8 @@ class Task:
     """The model in words, for messages: "a classifier"."""
     cards: ClassVar[tuple[str, ...]] = ()
     """The values of `task` in a model's card that mean this task."""
+    sees_centre: ClassVar[bool] = False
+    """Whether such models usually see the centre of an image: a guessed preprocessing crops for them only."""
     warnings: tuple[str, ...] = ()
     """What is wrong with the file's outputs, whatever the image; a subclass may make it a field or a property."""
     source: str = "shapes"

@@ -28,6 +28,7 @@ class Tensors(Task):
     shown: str  # the outputs with their shapes
     example: str  # a tensor with a gradient, if the outputs tell
     name: str = "a model"
+    sees_centre = True
 
     @classmethod
     def of(cls, graph: ir.Graph, tensors: Mapping[str, ir.Value]) -> Tensors:

@@ -750,7 +750,8 @@ def guessed(value: ir.Value, tensor: TensorSpec | None = None) -> str:
         ([("Relu",), ("Div", 255.0)], "imagenet"),
         ([("Identity",), ("Cast",), ("Div", 255.0)], "raw"),
         ([("BatchNormalization", [1.0], [0.0], [120.0], [3000.0])], "raw"),
-        ([("BatchNormalization", [1.0], [0.0], [0.0], [3000.0])], "raw"),
+        ([("BatchNormalization", [1.0], [0.0], [0.0], [3000.0])], "caffe"),
+        ([("BatchNormalization", [1.0], [0.0], [0.0], [1.0])], "imagenet"),
         ([("BatchNormalization", [1.0], [0.0], [0.45], [0.05])], "unit"),
     ],
 )
