@@ -56,17 +56,19 @@ class ScoresAt:
         classes: The number of classes.
         head: What its numbers are where the graph does not show it: see `Head`.
         pair: A single score or probability is that of the second of two classes.
+        whole: The number that means the probability 1.
     """
 
     tensor: str
     classes: int
     head: str | None = None
     pair: bool = False
+    whole: float = 1
 
     @classmethod
     def of(cls, vector: Vector, *, pair: bool = False) -> ScoresAt:
         """Return the place of *vector*."""
-        return cls(vector.name, 2 if pair else vector.width, vector.head.name, pair)
+        return cls(vector.name, 2 if pair else vector.width, vector.head.name, pair, vector.head.whole)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Scores:
     output: str  # the tensor with the scores or probabilities, a graph output unless ranks hide it
     head: str | None  # the function that follows: "softmax", "logsoftmax", "sigmoid", or None
     classes: int
-    output_units: Units | None = None  # scale and zero point of an output of integers
+    output_units: Units | None = None  # of an output of integers, or in percent
     pair: int = 0  # `value` is one number z: the scores of the two classes are −z, z (1), or z, −z (−1)
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -149,7 +151,14 @@ def find_scores(graph: ir.Graph, op: Emitter | None = None, at: ScoresAt | None 
     if head.pair:
         return Scores(head.before, head.before, at.tensor, head.name, 2, integer_units(output), head.pair)
     value = _before_rounding(head.before, op)
-    return Scores(value, head.before, at.tensor, head.name or at.head, at.classes, integer_units(output), int(at.pair))
+    known = integer_units(output) if at.whole == 1 else _scaled(integer_units(output), at.whole)
+    return Scores(value, head.before, at.tensor, head.name or at.head, at.classes, known, int(at.pair))
+
+
+def _scaled(known: Units | None, whole: float) -> Units | None:
+    """Return the units of probabilities of which *whole* means 1; *known* are those of the integers."""
+    scale = 1.0 if known is None else known.known[0] if known.known is not None else None
+    return None if scale is None else Units(Units.of(scale / whole).scale, None if known is None else known.zero)
 
 
 def _place(graph: ir.Graph) -> ScoresAt:
@@ -205,6 +214,8 @@ def integer_units(x: ir.Value) -> Units | None:
 
 def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
     """Return one image's *values* of the output as real numbers, float64 [K]; None for integers of unknown scale.
+
+    Percentages become numbers from 0 to 1.
 
     For one number of two classes they are both probabilities, or both scores.
     """

@@ -17,6 +17,7 @@ from tests.zoo.trunk import BRIGHT, INPUT, vector
 __all__ = ["CONVENTIONS"]
 
 Check = Callable[[Explainer, Explanation], None]
+UNUSED = "int64[1] unused = {0}"
 NAMES = ["paper", "glass", "metal", "wood", "lamp", "cloth"]
 
 
@@ -96,8 +97,9 @@ def _row(
     files: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     image: str = INPUT,
+    extra: str = UNUSED,
 ) -> Convention:
-    make = partial(vector, tail, outputs, image=image, metadata=metadata, producer=producer.split()[0])
+    make = partial(vector, tail, outputs, image=image, metadata=metadata, producer=producer.split()[0], extra=extra)
     return Convention(name, producer, users, signature, make, task, parts or {}, files or {}, check=check)
 
 
@@ -286,6 +288,90 @@ CONVENTIONS = [
         "image quality, steering angle",
         "output [N, 1] without a sigmoid",
         "output = Gemm<transB = 1>(v, g)",
+        "float[N, 1] output",
+        is_no_class,
+        task="a regression",
+    ),
+    _row(
+        "percent",
+        "PyTorch, in forward()",
+        "classifiers that show percentages",
+        "output [N, classes]: softmax times 100",
+        "s = Softmax(z) output = Mul(s, hundred)",
+        "float[N, 6] output",
+        is_class(BRIGHT, lambda p: 0.5 < p < 0.999),
+        parts={"scores": "6 probabilities"},
+        extra="float hundred = {100}",
+    ),
+    _row(
+        "bytes-of-255",
+        "scripts for microcontrollers",
+        "classifiers whose softmax is written into bytes",
+        "output uint8 [N, classes]: Cast of softmax times 255",
+        "s = Softmax(z) m = Mul(s, most) output = Cast<to = 2>(m)",
+        "uint8[N, 6] output",
+        is_class(BRIGHT, lambda p: 0.5 < p < 0.999),
+        parts={"scores": "6 probabilities"},
+        extra="float most = {255}",
+    ),
+    _row(
+        "topk-of-percent",
+        "PyTorch, in forward()",
+        "the five best classes in percent",
+        "scores [N, 5], indices [N, 5]: TopK of softmax times 100",
+        "s = Softmax(z) m = Mul(s, hundred) scores, indices = TopK(m, five)",
+        "float[N, 5] scores, int64[N, 5] indices",
+        is_class(BRIGHT, lambda p: 0.5 < p < 0.999),
+        parts={"scores": "'m', 6 probabilities"},
+        extra="float hundred = {100}",
+    ),
+    _row(
+        "binary-threshold",
+        "PyTorch, in forward()",
+        "binary classifiers that put out a decision",
+        "label int64 [N, 1]: sigmoid > 0.5",
+        "w = Gemm<transB = 1>(v, g) s = Sigmoid(w) m = Greater(s, half) label = Cast<to = 7>(m)",
+        "int64[N, 1] label",
+        is_class(0, lambda p: p > 0.5),
+        parts={"scores": "'s', 1 number, behind 'label'"},
+    ),
+    _row(
+        "tags-above-threshold",
+        "PyTorch, in forward()",
+        "multi-label taggers that put out decisions",
+        "tags bool [N, tags]: sigmoid > 0.5",
+        "s = Sigmoid(z) tags = Greater(s, half)",
+        "bool[N, 6] tags",
+        is_class(BRIGHT, lambda p: p > 0.5),
+        parts={"scores": "'s', 6 probabilities, behind 'tags'"},
+    ),
+    _row(
+        "class-beside-confidence",
+        "PyTorch, in forward()",
+        "classifiers for embedded runtimes",
+        "output [N, 2]: the class and its probability, joined",
+        "s = Softmax(z) m = ReduceMax(s, axis) i = ArgMax<axis = 1, keepdims = 1>(s) w = Cast<to = 1>(i) "
+        "output = Concat<axis = 1>(w, m)",
+        "float[N, 2] output",
+        is_class(BRIGHT),
+        parts={"scores": "'s', 6 probabilities, behind 'output'"},
+    ),
+    _row(
+        "logits-beside-sigmoid",
+        "PyTorch, in forward()",
+        "multi-label classifiers for training and inference",
+        "logits [N, tags], probabilities [N, tags]: sigmoid of logits",
+        "logits = Identity(z) probabilities = Sigmoid(z)",
+        "float[N, 6] logits, float[N, 6] probabilities",
+        is_softmax("probabilities"),
+        parts={"scores": "'probabilities'"},
+    ),
+    _row(
+        "steering-tanh",
+        "PyTorch, in forward()",
+        "steering of toy cars, a value from −1 to 1",
+        "output [N, 1] behind Tanh",
+        "w = Gemm<transB = 1>(v, g) output = Tanh(w)",
         "float[N, 1] output",
         is_no_class,
         task="a regression",

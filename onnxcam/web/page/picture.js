@@ -219,7 +219,7 @@ export function probabilities(scores, { units, probabilities: kind }) {
   let values = Array.from(scores, Number);
   const integers = !/Float/.test(scores.constructor.name);
   if (integers && !units) return null;
-  if (integers) values = values.map((value) => (value - units[1]) * units[0]);
+  if (units) values = values.map((value) => (value - units[1]) * units[0]);
   if (kind === "none") return values;
   if (kind === "exp") return values.map(Math.exp);
   if (kind === "sigmoid") return values.map((value) => 1 / (1 + Math.exp(-value)));
