@@ -48,7 +48,9 @@ def _joined(y: ir.Value) -> list[ir.Value]:
 
 
 def _is_one_number(y: ir.Value) -> bool:
-    return y.shape is not None and (width(y) == 1 or (len(y.shape) == 1 and not isinstance(y.shape[0], int)))
+    if y.shape is None or len(y.shape) == 0:
+        return y.shape is not None
+    return width(y) == 1 or (len(y.shape) == 1 and not isinstance(y.shape[0], int))
 
 
 def _indices(node: ir.Node, reached: set[ir.Value]) -> list[ir.Value]:

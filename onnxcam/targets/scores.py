@@ -28,6 +28,7 @@ __all__ = [
     "Scores",
     "ScoresAt",
     "are_exclusive",
+    "both_classes",
     "find_scores",
     "integer_units",
     "is_no_probability",
@@ -82,6 +83,15 @@ class Scores:
     classes: int
     output_units: Units | None = None  # of an output of integers, or in percent
     pair: int = 0  # `value` is one number z: the scores of the two classes are −z, z (1), or z, −z (−1)
+
+    def are_exclusive(self, multi_label: bool = False) -> bool:
+        """Return whether classes exclude each other; *multi_label*: the card or config.json says that they do not."""
+        return self.pair != 0 or are_exclusive(self.head, multi_label)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the output has one number for two classes."""
+        return self.pair != 0 and self.classes == 2 and self.head != "softmax"
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the highest score."""
@@ -225,9 +235,13 @@ def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
     scale, zero = known or (1.0, 0)
     real: np.ndarray = (values.reshape(-1).astype(np.float64) - zero) * scale
     if scores.pair and len(real) == 1:
-        rest = 1 - real if scores.head == "sigmoid" else -real
-        return np.concatenate([rest, real])
+        return both_classes(real, scores.head)
     return real
+
+
+def both_classes(real: np.ndarray, head: str | None) -> np.ndarray:
+    """Return two probabilities, or two scores with their softmax, of one number for the second of two classes."""
+    return np.concatenate([1 - real, real] if head == "sigmoid" else [-real / 2, real / 2])
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -276,8 +290,7 @@ def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.n
     real = real_scores(scores, values)
     if real is None:
         return None
-    exclusive = are_exclusive(scores.head, multi_label) and not scores.pair
-    found = to_probabilities(real, scores.head, exclusive=exclusive)
+    found = to_probabilities(real, scores.head, exclusive=scores.are_exclusive(multi_label))
     return None if is_no_probability(found.max(initial=0)) else found.clip(0, 1)
 
 

@@ -269,13 +269,21 @@ def _behind_ranks(evidence: Evidence, reached: set[ir.Value]) -> Iterator[Vector
     """Yield the vectors whose ranks, maxima or dictionaries are outputs."""
     ranks: dict[ir.Value, list[str]] = {}
     for y in evidence.graph.outputs:
-        x = _chosen(y, reached)
+        x = _with_batch(_chosen(y, reached))
         if x is not None and of_pictures(x, evidence.graph):
             ranks.setdefault(x, []).append(y.name or "")
     for x, names in ranks.items():
         count = width(x)
         if count is not None:
             yield Vector(x, count, SCORES, "graph", before_head(x), tuple(names), rank=1.5)
+
+
+def _with_batch(x: ir.Value | None) -> ir.Value | None:
+    """Return the vector [1, K] that was reshaped to *x* [K]; *x* itself where it has an axis of images, or none."""
+    node = None if x is None or x.shape is None or len(x.shape) != 1 else x.producer()
+    before = None if node is None or node.op_type not in operators(Trait.RESHAPES) else node.inputs[0]
+    same_length = x is not None and before is not None and width(before) == width(x)
+    return _with_batch(before) if same_length else x
 
 
 def _chosen(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
