@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx
 
 from onnxcam.errors import ModelError
+from onnxcam.graph.class_names import names_of
 
 __all__ = ["without_maps"]
 
@@ -43,6 +44,6 @@ def _cut_maps(proto: onnx.ModelProto, maps: Sequence[str]) -> None:
     proto.graph.output.extend([*kept, *new])
     for node in cut.values():
         proto.graph.node.remove(node)
-        names = [name.decode() for one in node.attribute for name in one.strings]
+        names = names_of([label for one in node.attribute for label in (*one.strings, *one.ints)])
         if names and not any(entry.key == "names" for entry in proto.metadata_props):
             proto.metadata_props.add(key="names", value=repr(names))

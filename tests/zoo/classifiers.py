@@ -83,6 +83,31 @@ def zipmap() -> onnx.ModelProto:
     return model
 
 
+def _with_strings(image: str, tail: str, outputs: str, *nodes: onnx.NodeProto) -> Callable[[], onnx.ModelProto]:
+    """Return a maker of a classifier with `NAMES` as a table of strings, ``names``, and more *nodes*."""
+
+    def make() -> onnx.ModelProto:
+        model = vector(tail, outputs, image=image, imports='"": 18, "ai.onnx.ml": 3')
+        table = onnx.helper.make_tensor("names", onnx.TensorProto.STRING, [6], [name.encode() for name in NAMES])
+        model.graph.initializer.append(table)
+        model.graph.node.extend(nodes)
+        return model
+
+    return make
+
+
+def int_map() -> onnx.ModelProto:
+    """Return a classifier whose scores are a dictionary from angles to scores."""
+    model = zipmap()
+    angles = [0, 60, 120, 180, 240, 300]
+    del model.graph.node[-1].attribute[:]
+    model.graph.node[-1].attribute.append(helper.make_attribute("classlabels_int64s", angles))
+    model.graph.node.remove(model.graph.node[-2])
+    model.graph.output.remove(model.graph.output[0])
+    model.graph.output[0].type.sequence_type.elem_type.map_type.key_type = onnx.TensorProto.INT64
+    return model
+
+
 def _row(
     name: str,
     producer: str,
@@ -496,5 +521,52 @@ CONVENTIONS = [
         "a classifier",
         {"scores": "'s', 6 probabilities"},
         check=is_class(BRIGHT, label="lamp"),
+    ),
+    Convention(
+        "lobe-label",
+        "tf2onnx",
+        "Lobe of Microsoft, with its table of labels inside",
+        "Label (strings), Confidences [N, classes]: Gather of a table of strings",
+        _with_strings(
+            "float[N, 64, 64, 3] Image",
+            "Confidences = Softmax(z) i = ArgMax<axis = 1, keepdims = 0>(Confidences)",
+            "string[N] Label, float[N, 6] Confidences, int64[N] i",
+            helper.make_node("Gather", ["names", "i"], ["Label"]),
+        ),
+        "a classifier",
+        {"scores": "'Confidences', 6 probabilities", "labels": "'paper' to 'cloth'"},
+        check=is_class(BRIGHT, label="lamp"),
+    ),
+    Convention(
+        "mlnet-label-encoder",
+        "ML.NET",
+        "its image classification: KeyToValue",
+        "PredictedLabel.output (strings), Score.output [N, classes]: LabelEncoder",
+        _with_strings(
+            "float[N, 3, 64, 64] input",
+            "score = Softmax(z) i = ArgMax<axis = 1, keepdims = 1>(score)",
+            "string[N, 1] predicted, float[N, 6] score, int64[N, 1] i",
+            helper.make_node(
+                "LabelEncoder",
+                ["i"],
+                ["predicted"],
+                domain="ai.onnx.ml",
+                keys_int64s=[5, 4, 3, 2, 1, 0],
+                values_strings=NAMES[::-1],
+            ),
+        ),
+        "a classifier",
+        {"scores": "'score', 6 probabilities", "labels": "'paper' to 'cloth'"},
+        check=is_class(BRIGHT, label="lamp"),
+    ),
+    Convention(
+        "zipmap-of-integers",
+        "skl2onnx, tf2onnx",
+        "classes that are numbers, such as angles",
+        "output: a sequence of maps from int64 to scores",
+        int_map,
+        "a classifier",
+        {"scores": "'s', 6 probabilities", "labels": "'0' to '300'"},
+        check=is_class(BRIGHT, label="240"),
     ),
 ]
