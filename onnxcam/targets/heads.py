@@ -21,6 +21,7 @@ __all__ = [
     "before_head",
     "ends_linear",
     "ends_signed",
+    "is_over_one_element",
     "numeric_head",
     "numeric_whole",
     "width",
@@ -170,7 +171,29 @@ def _passes_on(node: ir.Node) -> bool:
     if node.op_type in TRANSPARENT:
         return True
     x, y = node.inputs[0], node.outputs[0]
-    return node.op_type in _OF_LENGTH_ONE and x is not None and width(x) is not None and width(x) == width(y)
+    if node.op_type not in _OF_LENGTH_ONE or x is None or width(x) is None or width(x) != width(y):
+        return False
+    return width(y) == 1 or not _reorders(node)
+
+
+def _reorders(node: ir.Node) -> bool:
+    """Return whether *node*, which keeps the number of classes, may change their order."""
+    if node.op_type == "Gather":
+        indices = None if node.inputs[1] is None else constant(node.inputs[1])
+        return indices is None or (indices.size > 1 and not np.array_equal(indices.ravel(), np.arange(indices.size)))
+    steps = node.inputs[4] if node.op_type == "Slice" and len(node.inputs) > 4 else None
+    known = np.ones(1) if steps is None else constant(steps)
+    return known is None or bool((known < 0).any())
+
+
+def is_over_one_element(output: ir.Value) -> bool:
+    """Return whether the softmax before *output*, of several classes, runs over an axis of length 1 or over images."""
+    node = _made_by(output, "Softmax", "LogSoftmax")
+    shape = None if node is None else node.outputs[0].shape
+    if node is None or shape is None or len(shape) < 2 or (width(output) or 0) < 2:
+        return False
+    axis = node.attributes.get_int("axis", -1) % len(shape)
+    return axis == 0 or shape[axis] == 1
 
 
 def _composed(names: Sequence[str]) -> str | None:

@@ -37,7 +37,7 @@ SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
 FEATURES = frozenset(
     "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token "
-    "clstoken penultimate bottleneck hash".split()
+    "clstoken penultimate bottleneck hash mu logvar".split()
 )
 """Words in the names of embeddings and features."""
 _GEOMETRY = frozenset(

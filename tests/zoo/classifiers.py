@@ -34,11 +34,11 @@ def is_class(index: int, probability: Callable[[float], bool] | None = None, lab
     return check
 
 
-def is_softmax(output: str) -> Check:
-    """Return a test that the probability is the largest number of *output*, not a function of it."""
+def is_softmax(output: str, index: int = BRIGHT) -> Check:
+    """Return a test that the probability of class *index* is the largest number of *output*, not a function of it."""
 
     def check(explainer: Explainer, found: Explanation) -> None:
-        is_class(BRIGHT)(explainer, found)
+        is_class(index)(explainer, found)
         assert found.probability == pytest.approx(float(found.outputs[output].max()), abs=1e-5)
 
     return check
@@ -96,6 +96,17 @@ def _with_strings(image: str, tail: str, outputs: str, *nodes: onnx.NodeProto) -
     return make
 
 
+def held(operator: str) -> onnx.ModelProto:
+    """Return a classifier whose output is a sequence or an optional of its softmax."""
+    model = vector("s = Softmax(z)", "float[N, 6] s")
+    model.graph.node.append(helper.make_node(operator, ["s"], ["output"]))
+    tensor = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    wrap = helper.make_optional_type_proto if operator == "Optional" else helper.make_sequence_type_proto
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_value_info("output", wrap(tensor)))
+    return model
+
+
 def int_map() -> onnx.ModelProto:
     """Return a classifier whose scores are a dictionary from angles to scores."""
     model = zipmap()
@@ -123,9 +134,10 @@ def _row(
     metadata: Mapping[str, str] | None = None,
     image: str = INPUT,
     extra: str = UNUSED,
+    warns: str = "",
 ) -> Convention:
     make = partial(vector, tail, outputs, image=image, metadata=metadata, producer=producer.split()[0], extra=extra)
-    return Convention(name, producer, users, signature, make, task, parts or {}, files or {}, check=check)
+    return Convention(name, producer, users, signature, make, task, parts or {}, files or {}, check=check, warns=warns)
 
 
 CONVENTIONS = [
@@ -402,6 +414,27 @@ CONVENTIONS = [
         task="a regression",
     ),
     _row(
+        "classes-in-another-order",
+        "PyTorch, in forward()",
+        "classes sorted by name behind the softmax",
+        "output [N, classes]: Gather of softmax",
+        "s = Softmax(z) output = Gather<axis = 1>(s, order)",
+        "float[N, 6] output",
+        is_softmax("output", 1),
+        parts={"scores": "6 probabilities"},
+        extra="int64[6] order = {5, 4, 3, 2, 1, 0}",
+    ),
+    _row(
+        "softmax-over-one-element",
+        "PyTorch, in forward()",
+        "a softmax over a wrong axis",
+        "output [N, classes, 1, 1]: softmax over the last axis",
+        "w = Reshape(z, whole) output = Softmax<axis = 3>(w)",
+        "float[N, 6, 1, 1] output",
+        is_class(BRIGHT),
+        warns="the model's softmax does not run over its classes",
+    ),
+    _row(
         "squeezed-scores",
         "torch.onnx.export",
         "model(x).squeeze() of one image",
@@ -568,5 +601,25 @@ CONVENTIONS = [
         "a classifier",
         {"scores": "'s', 6 probabilities", "labels": "'0' to '300'"},
         check=is_class(BRIGHT, label="240"),
+    ),
+    Convention(
+        "sequence-of-scores",
+        "PyTorch, a list as output",
+        "models whose forward() returns a list",
+        "output: a sequence with the softmax",
+        partial(held, "SequenceConstruct"),
+        "a classifier",
+        {"scores": "'s', 6 probabilities"},
+        check=is_class(BRIGHT),
+    ),
+    Convention(
+        "optional-scores",
+        "PyTorch, Optional as output",
+        "scripted models",
+        "output: an optional of the softmax",
+        partial(held, "Optional"),
+        "a classifier",
+        {"scores": "'s', 6 probabilities"},
+        check=is_class(BRIGHT),
     ),
 ]
