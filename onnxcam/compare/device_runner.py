@@ -524,6 +524,9 @@ def record(pack: DevicePack, asked: argparse.Namespace) -> int:
             real = np.asarray(scores, np.float64).reshape(-1)
             if manifest["units"]:
                 real = (real - manifest["units"][1]) * manifest["units"][0]
+            if manifest.get("pair"):  # one number for the second of two classes
+                is_probability = manifest["header"]["scores"]["head"] == "sigmoid"
+                real = np.concatenate([1 - real, real] if is_probability else [-real / 2, real / 2])
             writer.add(picture, real, heat, int(chosen))
             _show(f"{len(writer.pictures)} / {total}")
         if not writer.pictures:

@@ -36,7 +36,7 @@ from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
 from onnxcam.targets.classification import Classes, class_index
 from onnxcam.targets.goal import Goal
-from onnxcam.targets.scores import TOP, Scores, are_exclusive, probabilities, real_scores
+from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
 
 __all__ = ["Observer", "PreparedImage", "class_of"]
 
@@ -118,7 +118,7 @@ class Observer:
     @property
     def exclusive(self) -> bool:
         """Whether the classes exclude each other."""
-        return are_exclusive(self.scores.head, self.network.multi_label)
+        return self.scores.are_exclusive(self.network.multi_label)
 
     @cached_property
     def info(self) -> ModelInfo:

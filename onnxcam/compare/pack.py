@@ -153,6 +153,7 @@ def _ends(observer: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
         "wanted": CLASS if asks else None,
         "outputs": [scores.output, MAP, CHOSEN],
         "units": None if scores.output_units is None else scores.output_units.known,
+        "pair": scores.is_single,
     }
 
 

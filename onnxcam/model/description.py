@@ -136,9 +136,8 @@ class ModelDescription:
         labels = self.class_names
         parts = [Part("task", task.name, source), *task.parts()]
         if labels and not any(part.name == "letters" for part in parts):
-            parts.append(
-                Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", self.names.origin(len(labels)))
-            )
+            said = f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}"
+            parts.append(Part("labels", said, self.names.origin(len(labels)), self.names.why(len(labels))))
         with suppress(PreprocessError):  # the input takes no image
             parts.append(self.modality.reading)
         return parts
@@ -213,7 +212,7 @@ class ModelDescription:
     @property
     def multi_label(self) -> bool:
         """Whether an image may have several classes."""
-        return self.names.card.task == "multi-label"
+        return self.names.multi_label
 
     @property
     def layout(self) -> GridLayout | None:

@@ -22,13 +22,25 @@ def add_batch_axis(model: ir.Model) -> None:
     """Give each picture input without an axis of pictures one of length 1, in place; its outputs get one too.
 
     An input is such a picture if it has rank 3 and the network adds an axis of length 1 in front of it, as before a
-    convolution.
+    convolution. A vector [K] or a number that a network makes of one image [1, …] gets an axis as well.
     """
     graph = model.graph
     for position, value in enumerate(list(graph.inputs)):
         if _is_single_picture(value):
             _lift_input(graph, position, value)
             _lift_outputs(graph, graph.inputs[position])
+    if _are_of_one_image(graph):
+        for position, y in enumerate(graph.outputs):
+            if y.shape is not None and list(y.shape) != [1] and y.producer() is not None:
+                _lift_output(graph, position, y)
+
+
+def _are_of_one_image(graph: ir.Graph) -> bool:
+    """Return whether the batch of an image is fixed at 1, and the outputs are vectors of fixed length, and numbers."""
+    images = [x for x in graph.inputs if x.shape is not None and len(x.shape) >= 4]
+    shapes = [y.shape for y in graph.outputs]
+    known = all(shape is not None and len(shape) < 2 and all(isinstance(n, int) for n in shape) for shape in shapes)
+    return known and any(x.shape is not None and x.shape[0] == 1 for x in images)
 
 
 def _is_single_picture(value: ir.Value) -> bool:
@@ -67,11 +79,15 @@ def _lift_outputs(graph: ir.Graph, image: ir.Value) -> None:
         layout = found.get(y)
         if y.producer() is None or not (vectors or (layout is not None and layout.batch is None)):
             continue
-        name, shape = y.name or "", ir.Shape([1, *(y.shape or ())])
-        y.name = f"{name}.single"
-        axis, unsqueeze = _reshaping("Unsqueeze", y, name, shape)
-        graph.extend([axis, unsqueeze])
-        graph.outputs[position] = unsqueeze.outputs[0]
+        _lift_output(graph, position, y)
+
+
+def _lift_output(graph: ir.Graph, position: int, y: ir.Value) -> None:
+    name, shape = y.name or "", ir.Shape([1, *(y.shape or ())])
+    y.name = f"{name}.single"
+    axis, unsqueeze = _reshaping("Unsqueeze", y, name, shape)
+    graph.extend([axis, unsqueeze])
+    graph.outputs[position] = unsqueeze.outputs[0]
 
 
 def _reshaping(op_type: str, x: ir.Value, name: str, shape: ir.Shape | Sequence[int] | None) -> tuple[ir.Node, ir.Node]:

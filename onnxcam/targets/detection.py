@@ -15,7 +15,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.coarse import COARSE, coarse_scores
+from onnxcam.targets.coarse import COARSE, coarse_scores, rounded
 from onnxcam.targets.detectors.boxes import are_visible
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
@@ -43,10 +43,6 @@ _NO_PLACES = (
 _NO_BOX = (
     "the box {} of this detection is turned over, outside the image or a pixel wide, so it is not shown; "
     "boxes_output (--boxes-output) names another convention of boxes, such as {!r}"
-)
-_ROUNDED = (
-    "{!r} holds boxes and scores as integers of one scale, {:.3g}: the scores are rounded away. Quantise it again "
-    "with boxes from 0 to 1, or with an output for the boxes and another for the scores"
 )
 _CELL = (
     "the box of this detection was decoded from offsets to {}, which is no box in the image: the cell of the "
@@ -136,7 +132,7 @@ class Detections(Task):
             return tensor
         scale, zero = self.units[name]
         if len(self.decoder.tensors) == 1 and scale > COARSE:
-            raise TargetError(_ROUNDED.format(name, scale))
+            raise TargetError(rounded(repr(name), scale))
         return (tensor.astype(np.float32) - zero) * scale
 
     def _goal(self, seen: Candidates, found: CandidateClass, look: Look) -> Goal:

@@ -74,7 +74,7 @@ class Embedding(Task):
         direction = -self._unit(look.at(np.zeros_like(look.feeds[look.image])))
         if not direction.any():
             raise TargetError(
-                f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name a "
+                f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name an "
                 "image to compare with, like=FILE"
             )
         note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares images"

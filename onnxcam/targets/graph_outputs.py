@@ -16,11 +16,22 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.structure.propagate import layouts
 from onnxcam.targets.heads import HEADS
 
-__all__ = ["channels", "class_names", "decided", "function_before", "grids", "length", "numeric_outputs"]
+__all__ = [
+    "channels",
+    "class_names",
+    "decided",
+    "function_before",
+    "grids",
+    "length",
+    "numeric_outputs",
+    "thresholded",
+]
 
 _MOVES = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES | Trait.MOVES)
 _AFTER_DECISION = _MOVES | operators(Trait.RESIZES | Trait.LOGIC) | {"Mul", "Where"}
 _THRESHOLDS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Round")
+_INDICES = {"ArgMax": 0, "TopK": 1}
+"""Operators that put out the index of the largest score, and at which output."""
 _FUNCTIONS = {**HEADS, "Relu": "relu", "Softplus": "softplus", "Exp": "exp"}
 
 
@@ -83,19 +94,30 @@ def decided(y: ir.Value) -> tuple[ir.Value, int | None] | None:
     A decision is the index of the largest score (ArgMax, TopK), or a score above a threshold or in steps (a probability
     times 255), which has no axis.
     """
+    node, scores = _decision(y) or (None, None)
+    if node is None or scores is None or node.op_type not in _INDICES:
+        return None if scores is None else (scores, None)
+    return scores, node.attributes.get_int("axis", 0 if node.op_type == "ArgMax" else -1) % rank(scores)
+
+
+def thresholded(y: ir.Value) -> ir.Value | None:
+    """Return the scores that *y* says to be above a threshold; None where *y* says no such thing."""
+    node, scores = _decision(y) or (None, None)
+    return scores if node is not None and node.op_type in _THRESHOLDS else None
+
+
+def _decision(y: ir.Value) -> tuple[ir.Node, ir.Value] | None:
+    """Return the node that decides what *y* is, and the scores that it decides about; behind it, elements only move."""
     value: ir.Value | None = y
     scaled = False
     while value is not None and (node := value.producer()) is not None:
         scores = _data(node)
         if scores is None:
             return None
-        if node.op_type == "ArgMax" or (node.op_type == "TopK" and value is node.outputs[1]):
-            axis = node.attributes.get_int("axis", 0 if node.op_type == "ArgMax" else -1)
-            return scores, axis % rank(scores)
-        if node.op_type in _THRESHOLDS:
-            return scores, None
+        if node.op_type in _THRESHOLDS or (node.op_type in _INDICES and value is node.outputs[_INDICES[node.op_type]]):
+            return node, scores
         if node.op_type == "Sigmoid" and scaled:
-            return value, None
+            return node, value
         if node.op_type not in _AFTER_DECISION:
             return None
         scaled = scaled or node.op_type == "Mul"

@@ -119,3 +119,32 @@ def test_maps_of_many_bands_lie_over_rows_and_columns() -> None:
     x = np.random.default_rng(0).random((1, 64, 48, 13), np.float32)
     for method in ("fullgrad", "occlusion"):
         assert Explainer(model, method=method).attribute(x, target=1).shape == (1, 64, 48)
+
+
+def test_vectors_of_one_image_get_an_axis_of_images() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 3, 8, 8] x) => (float[3] y, float z)
+    <int64[1] long = {3}> {
+        g = GlobalAveragePool(x)
+        y = Reshape(g, long)
+        z = ReduceMax<keepdims = 0>(g)
+    }
+    """)
+    prepared = PreparedModel.open(model)
+    assert [list(y.shape or ()) for y in prepared.model.graph.outputs] == [[1, 3], [1]]
+
+
+def test_rows_of_objects_get_no_axis_of_images() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 3, 8, 8] x) => (float[K] scores, float[K, 4] boxes)
+    <int64[1] long = {3}, int64[2] rows = {3, 1}, int64[2] wide = {1, 4}> {
+        g = GlobalAveragePool(x)
+        scores = Reshape(g, long)
+        r = Reshape(g, rows)
+        boxes = Tile(r, wide)
+    }
+    """)
+    prepared = PreparedModel.open(model)
+    assert [list(y.shape or ()) for y in prepared.model.graph.outputs] == [[3], [3, 4]]
