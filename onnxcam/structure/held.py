@@ -20,7 +20,7 @@ def hold(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[str, str]:
     factors = dict.fromkeys(node.inputs[1] for node in products)
     held = {b: ir.Value(name=f"{b.name}.held", type=b.type, shape=b.shape) for b in factors if b is not None and b.type}
     for node in products:
-        b = node.inputs[1]
-        node.replace_input_with(1, held[b] if b in held else b)
+        if (b := node.inputs[1]) in held:
+            node.replace_input_with(1, held[b])
     graph.inputs.extend(held.values())
     return {new.name or "": b.name or "" for b, new in held.items()}
