@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.graph.io import load
+from onnxcam.passes import canonical
 from onnxcam.structure.held import hold
 from onnxcam.testing import run, tapped
 from tests.structure.standins import CELL, SIZE, Net
@@ -20,7 +21,7 @@ def test_each_position_answers_for_its_own_place() -> None:
     q, k, v = (net.op("MatMul", x, net.random(16, 16)) for _ in range(3))
     weights = net.op("Softmax", net.op("MatMul", q, net.transpose(k, 0, 2, 1)))
     proto = net.model(net.op("MatMul", weights, v, name="last"), (64, 16))
-    model = load(proto)
+    model = canonical(load(proto), STANDARD)
     tensors = hold(model.graph, model.graph.inputs[0], STANDARD)
     before = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
     after = before.copy()
