@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dic
     found: dict[str, Layout | None] = {}
     with suppress(EngineError), time_limit(probes.SECONDS):
         found = probed(_session(prepared, names), feeds, names)
-        lost = [name for name, layout in found.items() if layout is None]
+        lost = list(takewhile(lambda name: found[name] is None, found))
         for session, held in _holding(prepared, feeds, lost):
             found |= probed(session, {**feeds, **held}, lost)
     return found
