@@ -38,8 +38,9 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("mask2former", "maskformer", "eomt"), _MASKS),
     **dict.fromkeys(("depth_anything", "zoedepth", "glpn"), ("predicted_depth",)),
     **dict.fromkeys(("vitpose", "vitpose_classic"), ("heatmaps",)),
-    **dict.fromkeys(("clip", "siglip", "dinov3_vit", "donut_swin"), _POOLED),
-    **dict.fromkeys(("sam_vision", "aimv2", "mlcd"), ("last_hidden_state",)),
+    "clip_embeds": ("image_embeds", "last_hidden_state"),
+    **dict.fromkeys(("clip", "siglip", "dinov2_model", "dinov3_vit"), _POOLED),
+    **dict.fromkeys(("trocr_encoder", "donut_swin", "sam_vision", "aimv2"), ("last_hidden_state",)),
 }
 """The outputs of networks that do not classify, as they are named in exported files; the others have ``logits``."""
 
@@ -56,7 +57,7 @@ exporters. `SIZE=128 python tools/layers_transformers.py ROWS` wrote this table.
   whose score reads the class token, the last tokens that count lie before the last attention.
 - *order*: whether the cells that change most move with a square in the image. "unclear": the random network carries
   each change to all cells, and the square shows nothing.
-- *CPU seconds*: to open the model, and to choose the layer.
+- *CPU seconds*: to open the model, and to choose the layer; an empty cell has not been measured.
 - *said*: what `inspect` says of other branches, and of activations behind the layer.
 
 """
