@@ -51,7 +51,7 @@ COLUMNS = ("network", "exporter", "read as", "layer", "size", "known from", "bef
 HEAD = """# Layers of transformers' vision models
 
 The layer that `auto` takes in small random vision networks of `transformers`, on images of 128 × 128 pixels, by both
-exporters. `SIZE=128 python tools/layers_transformers.py ROWS` wrote this table.
+exporters. `SIZE=128 python tools/layers_transformers.py ROWS` measures them again and writes the table anew.
 
 - *before it*: the share of the network's convolutions and matrix products that lie before the layer. In a transformer
   whose score reads the class token, the last tokens that count lie before the last attention.
