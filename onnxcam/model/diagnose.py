@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.model import probes
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.structure.held import hold
 from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located, widest
 from onnxcam.structure.layout import Layout, picture_layout
 from onnxcam.structure.probing import PictureProbe
@@ -62,22 +64,47 @@ def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dic
     layout, picture = picture_layout(prepared.image), prepared.image.name or ""
     if layout is None or picture not in feeds:
         return {}
-    session = _session(prepared, names)
 
-    def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
+    def probed(session: Session, feeds: Feeds, names: Sequence[str]) -> dict[str, Layout | None]:
+        def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+            return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
 
-    with suppress(EngineError), time_limit(probes.SECONDS):
         return PictureProbe(run, feeds[picture], layout).layouts(names)
-    return {}
+
+    found: dict[str, Layout | None] = {}
+    with suppress(EngineError), time_limit(probes.SECONDS):
+        found = probed(_session(prepared, names), feeds, names)
+        lost = list(takewhile(lambda name: found[name] is None, found))
+        for session, held in _holding(prepared, feeds, lost):
+            found |= probed(session, {**feeds, **held}, lost)
+    return found
 
 
-def _session(prepared: PreparedModel, names: Sequence[str]) -> Session:
+def _session(prepared: PreparedModel, names: Iterable[str]) -> Session:
     """Return a session, on the CPU, that gives the tensors *names*."""
+    return Session(_giving(prepared, names), "cpu")
+
+
+def _holding(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> Iterator[tuple[Session, Feeds]]:
+    """Yield a session that gives the tensors *names* with the keys and values of attention held, and these.
+
+    Yield none where there is no tensor or no attention.
+    """
+    model = _giving(prepared, names)
+    image = next(value for value in model.graph.inputs if value.name == prepared.image.name)
+    held = hold(model.graph, image, STANDARD) if names else {}
+    if held:
+        session = _session(prepared, set(held.values()))
+        values = session.run({name: feeds[name] for name in session.inputs})
+        yield Session(model, "cpu"), {name: values[tensor] for name, tensor in held.items()}
+
+
+def _giving(prepared: PreparedModel, names: Iterable[str]) -> ir.Model:
+    """Return a copy of the model whose outputs are the tensors *names*."""
     model = prepared.model.clone()
     tensors = all_tensors(model.graph)
     model.graph.outputs[:] = [tensors[name] for name in names]
-    return Session(model, "cpu")
+    return model
 
 
 class GradientProbe:

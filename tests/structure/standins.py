@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["STANDINS", "Net"]
+__all__ = ["STANDINS", "Net", "fewer_queries"]
 
 SIZE = 64  # height and width of the picture
 CELL = 8  # of a patch
@@ -137,6 +137,18 @@ def kept_tokens(net: Net) -> onnx.ModelProto:
     """Masked autoencoders: the tokens that a mask keeps, all of them, are gathered in another order."""
     order = np.random.default_rng(1).permutation(64)
     x = net.block(net.op("Gather", net.tokens(net.patches()), order, axis=1))
+    return net.classify(net.mean(net.norm(x, name="last"), 1))
+
+
+def fewer_queries(net: Net) -> onnx.ModelProto:
+    """LeViT: every second token is a query, and no sum keeps its place."""
+    x = net.block(net.tokens(net.patches()))
+    grid = net.reshape(x, -1, 8, 8, 16)
+    few = net.op("Slice", grid, np.array([0, 0]), np.array([8, 8]), np.array([1, 2]), np.array([2, 2]))
+    few = net.reshape(few, -1, 16, 16)
+    q, k, v = (net.op("MatMul", h, np.float32(0.2) * net.random(16, 16)) for h in (few, x, x))
+    a = net.op("Softmax", net.op("MatMul", q, net.transpose(k, 0, 2, 1)), axis=-1)
+    x = net.op("MatMul", a, v)
     return net.classify(net.mean(net.norm(x, name="last"), 1))
 
 

@@ -17,7 +17,7 @@ from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.probing import PictureProbe
 from onnxcam.testing import run, tapped
-from tests.structure.standins import CELL, SIZE, STANDINS, Net, computed_flatten, kept_tokens
+from tests.structure.standins import CELL, SIZE, STANDINS, Net, computed_flatten, fewer_queries, kept_tokens
 
 BATCHES = (1, "batch")
 
@@ -74,6 +74,13 @@ def test_how_the_layout_is_known(batch: int | str) -> None:
     assert isinstance(layout, TokenLayout)
     order = np.random.default_rng(1).permutation(64)
     assert layout.order == tuple(np.argsort(order))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_attention_without_a_residual_sum_has_the_grid_of_its_queries(batch: int | str) -> None:
+    layer = chosen(fewer_queries(Net(batch))).layer
+    assert layer.name == "last"
+    assert layer.layout == TokenLayout(2, 1, (4, 4), 0)
 
 
 def test_a_named_layer_is_probed() -> None:
