@@ -42,15 +42,15 @@ EXPORTS: dict[str, dict[str, Any]] = {
 COLUMNS = ("network", "exporter", "layer", "size", "known from", "order", "passed over")
 
 
-def in_order(model: onnx.ModelProto, layer: Layer, squares: int = 16) -> bool:
+def in_order(model: onnx.ModelProto, layer: Layer, side: int = SIZE, squares: int = 16) -> bool:
     """Return whether the cells of *layer* that change most move with a square in the picture."""
     rng = np.random.default_rng(0)
     inside, view = tapped(model, [layer.tensor]), layer.layout.view
-    size = 2 * SIZE // 5
+    size = 2 * side // 5
     places, centres = [], []
     for _ in range(squares):
-        x = rng.standard_normal(PICTURE).astype(np.float32)
-        row, column = rng.integers(0, SIZE - size + 1, 2)
+        x = rng.standard_normal((1, 3, side, side)).astype(np.float32)
+        row, column = rng.integers(0, side - size + 1, 2)
         changed = x.copy()
         square = changed[:, :, row : row + size, column : column + size]
         square[:] = rng.standard_normal(square.shape)

@@ -86,8 +86,7 @@ class GradientProbe:
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
             graph = prepared.model.graph
-            found = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
-            layers = found[0]
+            layers = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
         self.layers = layers
         self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in layers])
 
