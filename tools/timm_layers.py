@@ -6,7 +6,8 @@ needs torchvision, which brings PyTorch with CUDA, so it has an environment of i
     python -m venv timm && timm/bin/pip install -e . timm transformers pytest onnxscript
     timm/bin/python tools/timm_layers.py rows
 
-FOLDER keeps one file a row: a second run adds the rows that are missing. *Order* is tested as in `tools/layers.py`.
+FOLDER keeps one file a row: a second run adds the rows that are missing. Without names the page docs/layers.md is
+written too. *Order* is tested as in `tools/layers.py`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from onnxcam.structure.layer import Choice, Layer
 from onnxcam.testing import run, tapped
 from tests.networks import export
 from tools.layers import EXPORTS, in_order
+from tools.layers_page import page
 from tools.timm_networks import NETWORKS, size_of, small
 
 __all__ = ["main"]
@@ -67,10 +69,10 @@ def cells(network: Any, side: int) -> list[int]:
 
 
 def _positions(network: Any, x: torch.Tensor, side: int) -> int:
-    if x.ndim == 3 and x.shape[1] > (prefix := getattr(network, "num_prefix_tokens", 0) or 0):
-        return int(x.shape[1]) - prefix
-    if x.ndim == 3:  # class tokens alone
-        return (side // network.feature_info[-1]["reduction"]) ** 2
+    if x.ndim == 3 and x.shape[1] < 4:  # class tokens alone
+        return int(side // network.feature_info[-1]["reduction"]) ** 2
+    if x.ndim == 3:
+        return int(x.shape[1]) - (getattr(network, "num_prefix_tokens", 0) or 0)
     last = x.shape[-1] == network.num_features and x.shape[1] != network.num_features
     return int(np.prod(x.shape[1:3] if last else x.shape[2:]))
 
@@ -156,13 +158,16 @@ def _write(name: str, exporter: str, folder: Path) -> None:
 
 
 def main(folder: str, names: Iterable[str] = (), exporters: Iterable[str] = ()) -> None:
-    """Write the rows of the networks *names*, all by default."""
+    """Make the rows of the networks *names*; by default all of them, and the page."""
     logging.disable(logging.ERROR)
     warnings.simplefilter("ignore")
     Path(folder).mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     networks, ways = list(names) or NETWORKS, list(exporters) or EXPORTS
     _apart((name, exporter, Path(folder)) for exporter in ways for name in networks)
+    if not names:
+        rows = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+        (Path(__file__).parents[1] / "docs" / "layers.md").write_text(page(rows))
 
 
 if __name__ == "__main__":
