@@ -20,6 +20,8 @@ exporters write them, with a fixed and an open batch: the layer that `auto` choo
   not use onnxcam's own probing.
 - **other stage**: the order is right, but the grid is not that of the last features. *Told* if the reason of the choice
   names the activations that were passed over.
+- **order not seen**: the last stage, but no cell answers to one place more than to others: random weights spread each
+  change over all cells.
 - **wrong order**: the cells do not move with the square.
 - **refused**: an error with one line, and no layer.
 - **not exported**: PyTorch's exporter refuses the network, or does not finish in the time limit.
@@ -35,10 +37,12 @@ def verdict(row: Mapping[str, Any]) -> str:
         return "not exported"
     if "refused" in row or "failed" in row:
         return "refused" if "refused" in row else "failed"
-    if not row["order"]:
+    if row["order"] is False:
         return "wrong order"
     close = [abs(prod(row["size"]) - cells) <= 2 for cells in row["cells"]]  # one or two of them are class tokens
-    return "right" if any(close) else "other stage, told" if row["said"] else "other stage, in silence"
+    if any(close):
+        return "right" if row["order"] else "order not seen"
+    return "other stage, told" if row["said"] else "other stage, in silence"
 
 
 def page(rows: Sequence[Mapping[str, Any]]) -> str:

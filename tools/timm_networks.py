@@ -43,8 +43,11 @@ _SIZES: dict[str, int] = {
     "halonet26t": 256,
     "bat_resnext26ts": 256,
     "crossvit_tiny_240": 240,
-    **dict.fromkeys(("efficientformer_l1", "csatv2", "inception_resnet_v2", "inception_v3", "inception_v4"), 224),
-    **dict.fromkeys(("efficientvit_m0", "levit_128s", "levit_conv_128s", "selecsls42b", "shvit_s1"), 224),
+    "csatv2": 224,
+    **dict.fromkeys(
+        ("efficientformer_l1", "levit_conv_128s", "inception_resnet_v2", "inception_v3", "inception_v4"), 224
+    ),
+    **dict.fromkeys(("efficientvim_m1", "efficientvit_m0", "levit_128s", "selecsls42b", "shvit_s1"), 224),
 }
 """Height and width of the picture where it is not `_SIZE`."""
 
@@ -68,7 +71,7 @@ def small(name: str) -> nn.Module:
                 network(torch.zeros(1, 3, size, size))
         except Exception:
             continue
-        return lively(network)
+        return _livened(network)
     raise RuntimeError(f"{name} takes no picture of {size} × {size}")
 
 
@@ -80,6 +83,15 @@ def _made(name: str) -> nn.Module:
         return timm.create_model(name, img_size=size_of(name), **settings)
     except TypeError:  # takes any size
         return timm.create_model(name, **settings)
+
+
+def _livened(network: nn.Module) -> nn.Module:
+    """Return `lively` with factors near 1 where a factor starts as 1: its name need not be ``weight``."""
+    factors = [x for x in network.parameters() if x.ndim < 2 and bool((x == 1).all())]
+    lively(network)
+    for x in factors:
+        x.data = 1 + 0.1 * torch.randn(x.shape)
+    return network
 
 
 def _shortened(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> nn.Module:

@@ -21,6 +21,7 @@ ROW |= {"said": "", "cells": [16]}
         ({"cells": [64]}, "other stage, in silence"),
         ({"cells": [64], "said": "behind it"}, "other stage, told"),
         ({"order": False}, "wrong order"),
+        ({"order": None}, "order not seen"),
         ({"refused": "no layer"}, "refused"),
         ({"not exported": "TypeError"}, "not exported"),
     ],
