@@ -65,12 +65,19 @@ def cells(network: Any, side: int) -> list[int]:
     """Return how many positions the features of *network* have: one number for each branch."""
     with torch.no_grad():
         found = network.forward_features(torch.rand(1, 3, side, side))
-    return [_positions(network, x, side) for x in (found if isinstance(found, (tuple, list)) else [found])]
+    if isinstance(found, (tuple, list)):  # branches, or states beside the grid
+        return [*(_positions(network, x) for x in found), _reduced(network, side)]
+    alone = found.ndim == 3 and found.shape[1] < 4  # class tokens
+    return [_reduced(network, side) if alone else _positions(network, found)]
 
 
-def _positions(network: Any, x: torch.Tensor, side: int) -> int:
-    if x.ndim == 3 and x.shape[1] < 4:  # class tokens alone
-        return int(side // network.feature_info[-1]["reduction"]) ** 2
+def _reduced(network: Any, side: int) -> int:
+    """Return the number of cells that timm states for the last stage, 0 where it states none."""
+    info = getattr(network, "feature_info", None)
+    return -((-side // info[-1]["reduction"]) ** 2) if info else 0
+
+
+def _positions(network: Any, x: torch.Tensor) -> int:
     if x.ndim == 3:
         return int(x.shape[1]) - (getattr(network, "num_prefix_tokens", 0) or 0)
     last = x.shape[-1] == network.num_features and x.shape[1] != network.num_features
