@@ -74,7 +74,7 @@ def cells(network: Any, side: int) -> list[int]:
 def _reduced(network: Any, side: int) -> int:
     """Return the number of cells that timm states for the last stage, 0 where it states none."""
     info = getattr(network, "feature_info", None)
-    return -((-side // info[-1]["reduction"]) ** 2) if info else 0
+    return int(np.ceil(side / info[-1]["reduction"])) ** 2 if info else 0
 
 
 def _positions(network: Any, x: torch.Tensor) -> int:
