@@ -69,7 +69,7 @@ def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dic
 
     with suppress(EngineError), time_limit(probes.SECONDS):
         return PictureProbe(run, feeds[picture], layout).layouts(names)
-    return {}
+    return dict.fromkeys(names)  # the time limit: no layout is known
 
 
 def _session(prepared: PreparedModel, names: Sequence[str]) -> Session:
