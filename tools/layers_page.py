@@ -76,5 +76,6 @@ def _remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         text = row.get("said") or row.get("refused") or row.get("failed") or row.get("not exported")
         if text:
-            lines.append(f"- {row['network']}, {row['exporter']}: {verdict(row)}; {text.strip()}")
+            line = text.replace("\x1b", "").strip()[:200]  # an exporter's message may hold colours
+            lines.append(f"- {row['network']}, {row['exporter']}: {verdict(row)}; {line}")
     return ["## Remarks", "", *lines] if lines else []
