@@ -71,9 +71,9 @@ def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dic
 
         return PictureProbe(run, feeds[picture], layout).layouts(names)
 
-    found: dict[str, Layout | None] = {}
+    found: dict[str, Layout | None] = dict.fromkeys(names)  # past the time limit no layout is known
     with suppress(EngineError), time_limit(probes.SECONDS):
-        found = probed(_session(prepared, names), feeds, names)
+        found |= probed(_session(prepared, names), feeds, names)
         lost = list(takewhile(lambda name: found[name] is None, found))
         for session, held in _holding(prepared, feeds, lost):
             found |= probed(session, {**feeds, **held}, lost)
@@ -113,8 +113,7 @@ class GradientProbe:
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
             graph = prepared.model.graph
-            found = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
-            layers = found[0]
+            layers = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
         self.layers = layers
         self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in layers])
 

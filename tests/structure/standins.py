@@ -152,6 +152,18 @@ def fewer_queries(net: Net) -> onnx.ModelProto:
     return net.classify(net.mean(net.norm(x, name="last"), 1))
 
 
+def dead_tokens(net: Net) -> onnx.ModelProto:
+    """CoaT, CaiT: behind the last attention many layers work on every token, and the head reads one token."""
+    order = np.random.default_rng(1).permutation(64)
+    x = net.op("Gather", net.tokens(net.patches()), order, axis=1)
+    h = net.norm(x, name="last")
+    a = net.op("Softmax", net.op("MatMul", h, net.transpose(h, 0, 2, 1)), axis=-1)
+    x = net.op("Add", x, net.op("MatMul", a, h))
+    for _ in range(10):
+        x = net.op("Add", x, net.op("MatMul", net.norm(x), net.random(16, 16)))
+    return net.classify(net.reshape(net.op("Slice", x, np.array([0]), np.array([1]), np.array([1])), -1, 16))
+
+
 def computed_flatten(net: Net) -> onnx.ModelProto:
     """A ViT of PyTorch's older exporter: the grid is flattened by a shape that is read at run time."""
     x = net.block(net.tokens(net.patches(), computed=True))
@@ -200,6 +212,7 @@ STANDINS: dict[Callable[[Net], onnx.ModelProto], tuple[int, int]] = {
     shifted_windows: (8, 8),
     unrolled: (8, 8),
     kept_tokens: (8, 8),
+    dead_tokens: (8, 8),
     computed_flatten: (8, 8),
     class_token: (8, 8),
     tokens_first: (8, 8),

@@ -11,7 +11,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.errors import LayerError, OnnxcamError
+from onnxcam.errors import EngineError, LayerError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
@@ -109,6 +109,16 @@ def test_auto_says_what_lies_behind_without_a_grid() -> None:
     choice = chosen(net.classify(net.mean(net.norm(queries, name="last"), 1)))
     assert choice.layer.name == "tokens"
     assert "behind it the place of" in choice.reason
+    assert "'last'" in choice.reason
+
+
+def test_auto_says_what_lies_behind_if_the_runs_reach_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object) -> None:
+        raise EngineError("the time limit")
+
+    monkeypatch.setattr(PictureProbe, "layouts", late)
+    choice = chosen(kept_tokens(Net()))
+    assert choice.layer.name != "last"
     assert "'last'" in choice.reason
 
 
