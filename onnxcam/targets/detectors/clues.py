@@ -132,6 +132,11 @@ class Clues:
         noted = any("pkg.torch.onnx" in key for node in self.graph for key in node.metadata_props)
         return not noted and self.graph.name not in _PYTORCH
 
+    @property
+    def from_tensorflow(self) -> bool:
+        """Return whether the image's channels are last, as TensorFlow has them."""
+        return dims(self.evidence.image)[-1:] in ([1], [3])
+
     def samples(self, y: ir.Value) -> list[Array]:
         """Return the output *y* for each probe image, as real numbers without the batch axis."""
         scale, zero = scale_of(y) or (1, 0)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detectors.boxes import VALID, BoxConvention, valid
+from onnxcam.targets.detectors.boxes import VALID, BoxConvention, upright, valid
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
 from onnxcam.targets.detectors.grid import GridConvention, plan
@@ -98,7 +98,7 @@ class Yolo:
 
         corners = self.boxes.corners(rows[:, columns.boxes], size)
         if columns.angle is not None:
-            corners = _hull(corners, rows[:, columns.angle])
+            corners = upright(corners, rows[:, columns.angle])
         cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
         return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place), cells=cells)
 
@@ -109,14 +109,6 @@ class Yolo:
 def _probable(scores: Array) -> Array:
     """Return *scores* as probabilities."""
     return scores if scores.min(initial=0) >= 0 and scores.max(initial=0) <= 1 else sigmoid(scores)
-
-
-def _hull(corners: Array, angles: Array) -> Array:
-    """Return the upright boxes around boxes that are rotated by *angles*, in radians."""
-    middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
-    cos, sin = np.abs(np.cos(angles))[:, None], np.abs(np.sin(angles))[:, None]
-    reach = half * cos + half[:, ::-1] * sin
-    return np.concatenate([middle - reach, middle + reach], axis=1)
 
 
 def yolo(clues: Clues) -> Decoder | None:
