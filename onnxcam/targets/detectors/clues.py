@@ -116,6 +116,13 @@ class Clues:
         """Return the outputs of *rank* axes that may hold boxes: all, or the one that the user or the card names."""
         return [y for y in self.outputs(rank) if self.boxes is None or y is self.boxes]
 
+    def has_rows(self, y: ir.Value) -> bool:
+        """Return whether the first axis of *y* is no axis of images: it is not 1, or a run shows other lengths."""
+        first = dims(y)[0]
+        if first is not None or not self.suppresses:
+            return first is not None and first > 1 and dims(self.evidence.image)[:1] != [first]
+        return any(len(value) != 1 for value in self.evidence.values(y))
+
     @property
     def selects(self) -> bool:
         """Return whether the graph suppresses or sorts candidates by itself, or takes their best class."""

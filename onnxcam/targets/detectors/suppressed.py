@@ -95,7 +95,7 @@ def kept(clues: Clues) -> Decoder | None:
     for rank, batch in ((3, 0), (2, None)):
         for boxes in clues.tables(rank):
             rows = [y for y in clues.outputs(rank - 1) if alike(dims(y)[-1], dims(boxes)[-2])]
-            found = _scores_and_classes(rows) if dims(boxes)[-1] == 4 else None
+            found = _scores_and_classes(rows, clues) if dims(boxes)[-1] == 4 else None
             if found is not None:
                 scores, classes = found
                 source = "names" if named([scores], "score", "conf") else "shapes"
@@ -112,18 +112,26 @@ def _put_out(boxes: ir.Value, batched: bool, clues: Clues) -> BoxConvention:
     if source == "names":
         y_first = named([boxes], "yxyx", "y1x1") is not None
     forms = ("yxyx",) if y_first else _UNSORTED.forms
-    return clues.convention(BoxConvention(forms, source=source, sorted=False), [])
+    return clues.convention(BoxConvention(forms, source=source, sorted=False), clues.samples(boxes))
 
 
-def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value | None] | None:
-    """Tell scores from classes by name; else classes are the integers; else they come first, as in TFLite."""
+def _scores_and_classes(rows: Sequence[ir.Value], clues: Clues) -> tuple[ir.Value, ir.Value | None] | None:
+    """Tell scores from classes by name; else classes are whole numbers; else they come first, as in TFLite."""
     floats = [y for y in rows if is_float(y)]
     scores = named(floats, "score", "conf")
     rest = [y for y in rows if y is not scores]
     classes = named(rest, "class", "label") or next((y for y in rest if not is_float(y)), None)
     if scores is None and classes is None and len(floats) > 1:
-        classes, scores = floats[:2]
+        scores = next((y for y in floats if _are_probabilities(y, clues)), None)
+        if scores is None or scores not in floats[:2]:
+            classes, scores = floats[:2]
     scores = scores or next((y for y in floats if y is not classes), None)
     classes = classes or next((y for y in rest if y is not scores), None)
     alone = classes is None and named(rows, "score", "conf") is scores  # a detector of one class
     return (scores, classes) if scores is not None and (classes is not None or alone) else None
+
+
+def _are_probabilities(y: ir.Value, clues: Clues) -> bool:
+    """Return whether a run shows numbers from 0 to 1 in *y*, and others than these two."""
+    values = np.concatenate([np.zeros(0), *(value.reshape(-1) for value in clues.samples(y))])
+    return bool(((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any())

@@ -43,6 +43,11 @@ class DetectionRow:
             and (self.batch is None or not rows[:, self.batch].any())
         )
 
+    def is_sure(self, rows: Array) -> bool:
+        """Return whether *rows*, which fit, are sure to be detections: boxes have an area, scores are no classes."""
+        sides = rows[:, self.box + 2 : self.box + 4] - rows[:, self.box : self.box + 2]
+        return bool((sides > 0).all(1).mean() > 0.8 and self.score and (rows[:, self.score] % 1 != 0).any())
+
     def __str__(self) -> str:
         parts = {"score": self.score, "class": self.category, "batch": self.batch, "angle": self.angle}
         order = sorted([(self.box, "box"), *((place, part) for part, place in parts.items() if place is not None)])
@@ -232,7 +237,7 @@ def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tup
     orders = _orders(y, width, count, clues)
     fitting = tuple(order for order in orders if len(seen) and order.fits(seen))
     if width not in ROWS:
-        fitting = tuple(order for order in fitting if order.score and (seen[:, order.score] % 1 != 0).any())
+        fitting = tuple(order for order in fitting if order.is_sure(seen))
     if fitting or width not in ROWS or _is_yolo(width, seen, clues):
         return fitting, "run"
     return orders, "shapes"
