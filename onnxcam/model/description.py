@@ -343,8 +343,10 @@ class ModelDescription:
                 tensors = all_tensors(model.graph)
                 model.graph.outputs[:] = [tensors[name] for name in names]
             self._sessions[key] = Session(model, self.provider)
-        session = self._sessions[key]
-        return session.run({name: feeds[name] for name in session.inputs})
+        session, size = self._sessions[key], (self.image.shape or (1,))[0]
+        count = size if isinstance(size, int) and len(feeds[self.picture]) == 1 else 1
+        found = session.run({name: _repeated(feeds[name], count) for name in session.inputs})
+        return found if count == 1 else {name: y[:1] if np.shape(y)[:1] == (count,) else y for name, y in found.items()}
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
         return self.modality.tensor(self.modality.read(picture))
