@@ -20,6 +20,7 @@ _COCO = 80
 _BINS = (64, 32, 68)
 """The numbers of columns of four distributions (DFL)."""
 _SCORES = ("cls", "class", "score", "conf", "logit")
+_HEAT = ("hm", "heat")
 _BOXES = ("box", "bbox", "reg", "loc")
 
 
@@ -108,6 +109,8 @@ def _points(grids: Sequence[GridOutput], clues: Clues) -> Decoder | None:
     if boxes is not None and scores is not None and boxes.width == 4 * scores.width:
         head = StrideHead(scores.stride, 1, scores.tensor(), boxes.tensor())
         return Heads((head,), "coverage", source="names", form_source="guess")
+    if boxes is not None and boxes.width == 4 and (heat := [grid for grid in grids if _called(grid, *_HEAT)]):
+        return Heads((StrideHead(boxes.stride, 1, heat[0].tensor(), boxes.tensor()),), "sides at corners")
     pairs = [grid for grid in grids if grid.width == 2]
     heat = [grid for grid in grids if grid.width != 2 and not _called(grid, "kps", "landm", "keypoint")]
     if len(pairs) != 2 or not heat:
@@ -146,7 +149,8 @@ def _joined(y: ir.Value) -> list[Length]:
         node = node.inputs[0].producer()
     if node is None or node.op_type != "Concat" or node.attributes.get_int("axis", 1) not in (1, -3):
         return []
-    return [dims(x)[1] if len(dims(x)) == 4 else None for x in node.inputs if x is not None]
+    inner = [(_joined(x), dims(x)) for x in node.inputs if x is not None]
+    return [width for parts, shape in inner for width in parts or [shape[1] if len(shape) == 4 else None]]
 
 
 def _split(levels: Sequence[Sequence[GridOutput]], clues: Clues) -> Decoder | None:

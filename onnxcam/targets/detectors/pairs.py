@@ -21,7 +21,7 @@ __all__ = ["ScoresAndBoxes", "pair"]
 
 _SCORES = ("logit", "score", "class", "cls", "conf")
 _BOXES = ("box", "loc", "regress")
-_ANY = BoxConvention(("xyxy", "cxcywh", "yxyx"))
+_ANY = BoxConvention(("xyxy", "cxcywh", "yxyx", "xywh"))
 _UNSORTED = BoxConvention(("xyxy", "cxcywh"), sorted=False)
 
 
@@ -168,7 +168,7 @@ def _tables(clues: Clues) -> Iterator[_Table]:
         yield from (_Table(y, one, other), _Table(y, other, one, True))
     for y in clues.outputs(4):
         _, one, other, last = dims(y)
-        if 1 in (one, other):
+        if 1 in (one, other) and (one, other) != (1, 1):
             yield _Table(y, other if one == 1 else one, last)
     for y in clues.outputs(2):
         if clues.has_rows(y):

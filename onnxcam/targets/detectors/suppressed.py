@@ -11,8 +11,8 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot
-from onnxcam.targets.detectors.clues import Clues, alike, dims, is_float, name, named
+from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
+from onnxcam.targets.detectors.clues import Clues, alike, dims, is_float, name, named, scale_of
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
 from onnxcam.targets.goal import Array
 
@@ -34,6 +34,7 @@ class Suppressed:
     convention: BoxConvention = _UNSORTED
     batch: int | None = 0
     source: str = "shapes"
+    unit: float = 1  # the score of a certain detection: 1, or 100 for percent
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ class Suppressed:
         def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
             return {tuple(map(int, np.unravel_index(candidate, found.shape))): 1.0}
 
-        scores = one_hot(found.reshape(-1), classes)
+        scores = one_hot(found.reshape(-1) / self.unit, classes)
         return Candidates(corners, scores, aimer(self.aim, found.shape, place), complete=False)
 
 
@@ -101,7 +102,13 @@ def kept(clues: Clues) -> Decoder | None:
                 source = "names" if named([scores], "score", "conf") else "shapes"
                 convention = _put_out(boxes, batch == 0 and clues.suppresses, clues)
                 return Suppressed(
-                    name(boxes), name(scores), None if classes is None else name(classes), convention, batch, source
+                    name(boxes),
+                    name(scores),
+                    None if classes is None else name(classes),
+                    convention,
+                    batch,
+                    source,
+                    unit_of(clues.samples(scores)),
                 )
     return None
 
@@ -117,10 +124,10 @@ def _put_out(boxes: ir.Value, batched: bool, clues: Clues) -> BoxConvention:
 
 def _scores_and_classes(rows: Sequence[ir.Value], clues: Clues) -> tuple[ir.Value, ir.Value | None] | None:
     """Tell scores from classes by name; else classes are whole numbers; else they come first, as in TFLite."""
-    floats = [y for y in rows if is_float(y)]
+    floats = [y for y in rows if is_float(y) or scale_of(y) is not None]
     scores = named(floats, "score", "conf")
     rest = [y for y in rows if y is not scores]
-    classes = named(rest, "class", "label") or next((y for y in rest if not is_float(y)), None)
+    classes = named(rest, "class", "label") or next((y for y in rest if y not in floats), None)
     if scores is None and classes is None and len(floats) > 1:
         scores = next((y for y in floats if _are_probabilities(y, clues)), None)
         if scores is None or scores not in floats[:2]:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere, upright
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot
+from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
 from onnxcam.targets.goal import Array
 
@@ -31,14 +31,14 @@ class DetectionRow:
     batch: int | None = None
     angle: int | None = None
 
-    def fits(self, rows: Array) -> bool:
-        """Return whether *rows* [K, columns] may be detections of one image in this order."""
+    def fits(self, rows: Array, limit: float = 1) -> bool:
+        """Return whether *rows* [K, columns] may be detections of one image in this order, with scores to *limit*."""
         box = rows[:, self.box : self.box + 4]
         least = box[:, :2] if self.angle is None else 0
         ordered = ((box[:, 2:] >= least).all(1)).mean() > 0.8
         return bool(
             ordered
-            and (self.score is None or _within(rows[:, self.score], 1))
+            and (self.score is None or _within(rows[:, self.score], limit))
             and all(column is None or _whole(rows[:, column]) for column in (self.category, self.batch))
             and (self.batch is None or not rows[:, self.batch].any())
         )
@@ -46,7 +46,7 @@ class DetectionRow:
     def is_sure(self, rows: Array) -> bool:
         """Return whether *rows*, which fit, are sure to be detections: boxes have an area, scores are no classes."""
         sides = rows[:, self.box + 2 : self.box + 4] - rows[:, self.box : self.box + 2]
-        return bool((sides > 0).all(1).mean() > 0.8 and self.score and (rows[:, self.score] % 1 != 0).any())
+        return bool((sides > 0).all(1).mean() > 0.8 and self.score is not None and (rows[:, self.score] % 1 != 0).any())
 
     def __str__(self) -> str:
         parts = {"score": self.score, "class": self.category, "batch": self.batch, "angle": self.angle}
@@ -80,6 +80,7 @@ ROWS = {
         DetectionRow(0, 5, 4),
         DetectionRow(2, None, 1, 0),
         DetectionRow(1, 5, None, 0),
+        DetectionRow(1, 0, 5),
     ),
     7: (
         DetectionRow(1, 6, 5, 0),
@@ -105,6 +106,7 @@ class SuppressedTable:
         classes: The output of classes [N, K], where the table has none.
         batched: The first axis is the batch.
         source: How the columns are known.
+        unit: The score of a certain detection: 1, or 100 for percent.
     """
 
     output: str
@@ -114,6 +116,7 @@ class SuppressedTable:
     classes: str | None = None
     batched: bool = True
     source: str = "shapes"
+    unit: float = 1
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -136,8 +139,8 @@ class SuppressedTable:
         given = dict(zip(self.tensors, tensors, strict=True))
         shape = (given[self.output][0] if self.batched else given[self.output]).shape
         rows = given[self.output].reshape(-1, shape[-1]).astype(np.float64)
-        one = _order(self.rows, rows)
-        scores = given[self.scores].reshape(-1) if self.scores else rows[:, one.score or 0]
+        one = _order(self.rows, rows, self.unit)
+        scores = (given[self.scores].reshape(-1) if self.scores else rows[:, one.score or 0]) / self.unit
         boxes = self.convention.corners(rows[:, one.box : one.box + 4], size) if len(rows) else nowhere(0)
         boxes = boxes if one.angle is None else upright(boxes, rows[:, one.angle])
         aimed = given[self.scores or self.output]
@@ -156,10 +159,10 @@ class SuppressedTable:
         return np.zeros(len(rows)) if one.category is None else rows[:, one.category]
 
 
-def _order(orders: Sequence[DetectionRow], rows: Array) -> DetectionRow:
+def _order(orders: Sequence[DetectionRow], rows: Array, limit: float = 1) -> DetectionRow:
     """Return the order of columns that *rows* follow; the first where they say nothing."""
     used = rows[np.abs(rows).any(1) & (rows >= -1e-6).any(1)]
-    likely = (order for order in orders if len(used) and order.fits(used))
+    likely = (order for order in orders if len(used) and order.fits(used, limit))
     return orders[0] if len(orders) == 1 else next(likely, orders[0])
 
 
@@ -181,7 +184,8 @@ def _of(y: ir.Value, clues: Clues) -> SuppressedTable | None:
     if not rows or (rows[0].score is None and scores is None):
         return None
     samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
-    first = _order(rows, np.concatenate(samples)) if samples else rows[0]
+    unit = unit_of([sample[:, rows[0].score] for sample in samples] if rows[0].score is not None else [])
+    first = _order(rows, np.concatenate(samples), unit) if samples else rows[0]
     boxes = [sample[:, first.box : first.box + 4] for sample in samples]
     return SuppressedTable(
         name(y),
@@ -191,6 +195,7 @@ def _of(y: ir.Value, clues: Clues) -> SuppressedTable | None:
         None if classes is None else name(classes),
         len(shape) > 2 and shape[0] in (1, None, *_batches(clues)),
         source,
+        unit,
     )
 
 
@@ -236,11 +241,12 @@ def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tup
         return (DetectionRow(2, 1, 0),), "graph"
     orders = _orders(y, width, count, clues)
     fitting = tuple(order for order in orders if len(seen) and order.fits(seen))
-    if width not in ROWS:
-        fitting = tuple(order for order in fitting if order.is_sure(seen))
+    sure = tuple(order for order in fitting if order.is_sure(seen))
+    fitting = sure or (fitting if width in ROWS else ())
     if fitting or width not in ROWS or _is_yolo(width, seen, clues):
         return fitting, "run"
-    return orders, "shapes"
+    percent = tuple(order for order in orders if len(seen) and order.is_sure(seen) and order.fits(seen, 100))
+    return (percent, "run") if percent else (orders, "shapes")
 
 
 def _said(width: int, clues: Clues) -> DetectionRow | None:
@@ -259,7 +265,7 @@ def _used(y: ir.Value, width: int, clues: Clues) -> Array:
     """Return the rows of *y* for the probe images that are not empty."""
     samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
     rows = np.concatenate(samples) if samples else np.zeros((0, width))
-    return rows[np.abs(rows[:, :6]).any(1)]
+    return rows[np.abs(rows[:, :6]).any(1) & (rows > -1e-6).any(1)]
 
 
 def _orders(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[DetectionRow, ...]:
