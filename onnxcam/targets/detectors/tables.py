@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,84 +13,12 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere, upright
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
+from onnxcam.targets.detectors.detection_rows import ROTATED, ROWS, WIDE, DetectionRow, named_row, order_of
 from onnxcam.targets.goal import Array
 
-__all__ = ["ROWS", "DetectionRow", "SuppressedTable", "table"]
+__all__ = ["SuppressedTable", "table"]
 
 _UNSORTED = BoxConvention(("xyxy", "cxcywh"), sorted=False)
-
-
-@dataclass(frozen=True)
-class DetectionRow:
-    """The columns of a detection; None for what a row does not hold."""
-
-    box: int  # the first of four columns
-    score: int | None = None
-    category: int | None = None
-    batch: int | None = None
-    angle: int | None = None
-
-    def fits(self, rows: Array, limit: float = 1) -> bool:
-        """Return whether *rows* [K, columns] may be detections of one image in this order, with scores to *limit*."""
-        box = rows[:, self.box : self.box + 4]
-        least = box[:, :2] if self.angle is None else 0
-        ordered = ((box[:, 2:] >= least).all(1)).mean() > 0.8
-        return bool(
-            ordered
-            and (self.score is None or _within(rows[:, self.score], limit))
-            and all(column is None or _whole(rows[:, column]) for column in (self.category, self.batch))
-            and (self.batch is None or not rows[:, self.batch].any())
-        )
-
-    def is_sure(self, rows: Array) -> bool:
-        """Return whether *rows*, which fit, are sure to be detections: boxes have an area, scores are no classes."""
-        sides = rows[:, self.box + 2 : self.box + 4] - rows[:, self.box : self.box + 2]
-        return bool((sides > 0).all(1).mean() > 0.8 and self.score is not None and (rows[:, self.score] % 1 != 0).any())
-
-    def __str__(self) -> str:
-        parts = {"score": self.score, "class": self.category, "batch": self.batch, "angle": self.angle}
-        order = sorted([(self.box, "box"), *((place, part) for part, place in parts.items() if place is not None)])
-        return ", ".join(part for _, part in order)
-
-
-def _within(values: Array, limit: float) -> bool:
-    return bool(((values >= 0) & (values <= limit + 1e-5)).all())
-
-
-def _whole(values: Array) -> bool:
-    return bool(((values >= 0) & (values == np.round(values))).all())
-
-
-_ROTATED = DetectionRow(0, 5, angle=4)
-_WIDE = (
-    DetectionRow(0, 4, 5),
-    DetectionRow(1, 6, 5, 0),
-    DetectionRow(1, 5, 6, 0),
-    DetectionRow(1, 5, batch=0),
-    DetectionRow(0, 4),
-)
-"""Orders of the first columns before others: masks, keypoints."""
-
-ROWS = {
-    5: (DetectionRow(0, 4), DetectionRow(1, 0)),
-    6: (
-        DetectionRow(0, 4, 5),
-        DetectionRow(2, 1, 0),
-        DetectionRow(0, 5, 4),
-        DetectionRow(2, None, 1, 0),
-        DetectionRow(1, 5, None, 0),
-        DetectionRow(1, 0, 5),
-    ),
-    7: (
-        DetectionRow(1, 6, 5, 0),
-        DetectionRow(3, 2, 1, 0),
-        DetectionRow(1, 5, 6, 0),
-        DetectionRow(0, 4, 5),
-        DetectionRow(0, 5, 6),
-    ),
-    16: (DetectionRow(0, 15),),
-}
-"""Known orders of columns by their number, the likeliest first: of YOLOv10, PaddleDetection, YOLOv7, OpenVINO, …"""
 
 
 @dataclass(frozen=True)
@@ -139,7 +66,7 @@ class SuppressedTable:
         given = dict(zip(self.tensors, tensors, strict=True))
         shape = (given[self.output][0] if self.batched else given[self.output]).shape
         rows = given[self.output].reshape(-1, shape[-1]).astype(np.float64)
-        one = _order(self.rows, rows, self.unit)
+        one = order_of(self.rows, rows, self.unit)
         scores = (given[self.scores].reshape(-1) if self.scores else rows[:, one.score or 0]) / self.unit
         boxes = self.convention.corners(rows[:, one.box : one.box + 4], size) if len(rows) else nowhere(0)
         boxes = boxes if one.angle is None else upright(boxes, rows[:, one.angle])
@@ -157,13 +84,6 @@ class SuppressedTable:
         if self.classes is not None:
             return given[self.classes].reshape(-1)
         return np.zeros(len(rows)) if one.category is None else rows[:, one.category]
-
-
-def _order(orders: Sequence[DetectionRow], rows: Array, limit: float = 1) -> DetectionRow:
-    """Return the order of columns that *rows* follow; the first where they say nothing."""
-    used = rows[np.abs(rows).any(1) & (rows >= -1e-6).any(1)]
-    likely = (order for order in orders if len(used) and order.fits(used, limit))
-    return orders[0] if len(orders) == 1 else next(likely, orders[0])
 
 
 def table(clues: Clues) -> Decoder | None:
@@ -185,7 +105,7 @@ def _of(y: ir.Value, clues: Clues) -> SuppressedTable | None:
         return None
     samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
     unit = unit_of([sample[:, rows[0].score] for sample in samples] if rows[0].score is not None else [])
-    first = _order(rows, np.concatenate(samples), unit) if samples else rows[0]
+    first = order_of(rows, np.concatenate(samples), unit) if samples else rows[0]
     boxes = [sample[:, first.box : first.box + 4] for sample in samples]
     return SuppressedTable(
         name(y),
@@ -226,7 +146,7 @@ def _is_batch(y: ir.Value, clues: Clues) -> bool:
 
 def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tuple[DetectionRow, ...], str]:
     """Return the possible orders of columns, and how they are known; none where *y* is no table of detections."""
-    written = _named_row(name(y).lower())
+    written = named_row(name(y).lower())
     if written is not None:
         return (written,), "names"
     said = _said(width, clues)
@@ -234,7 +154,7 @@ def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tup
     if said is not None and (said.fits(seen) or not len(seen)):
         return (said,), "metadata"
     if width > 6 and (clues.masks or 32) == width - 6:
-        return (_WIDE[0],), "shapes"
+        return (WIDE[0],), "shapes"
     if count is not None and count < width:
         return (), ""
     if len(dims(y)) == 2 and width == 6 and _is_paddle(clues):
@@ -273,9 +193,9 @@ def _orders(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[D
     beside = any(dims(x)[1:] == [count] for x in clues.outputs(2))
     if width == 5 and len(dims(y)) == 3 and not beside:
         return ()
-    if width == 6 and beside and _beside(y, _ROTATED, clues)[1] is not None:
-        return (_ROTATED,)
-    return ROWS[width] if width in ROWS else _WIDE if width > 7 and len(dims(y)) < 4 else ()
+    if width == 6 and beside and _beside(y, ROTATED, clues)[1] is not None:
+        return (ROTATED,)
+    return ROWS[width] if width in ROWS else WIDE if width > 7 and len(dims(y)) < 4 else ()
 
 
 def _is_paddle(clues: Clues) -> bool:
@@ -283,23 +203,6 @@ def _is_paddle(clues: Clues) -> bool:
     inputs = {value.name for value in clues.graph.inputs}
     counts = named(list(clues.graph.outputs), "bbox_num", "save_infer", "multiclass_nms")
     return bool({"scale_factor", "im_shape"} & inputs) or counts is not None
-
-
-_COLUMNS = re.compile(r"batchno|batch_?id|class_?id|label|score|x1y1x2y2|y1x1y2x2|cxcywh")
-
-
-def _named_row(text: str) -> DetectionRow | None:
-    """Return the order of columns that the name of an output spells, such as ``batchno_classid_score_x1y1x2y2``."""
-    parts, place = {}, 0
-    for word in _COLUMNS.findall(text):
-        parts[word[:2]] = place
-        place += 4 if word in ("x1y1x2y2", "y1x1y2x2", "cxcywh") else 1
-    box = next((parts[key] for key in ("x1", "y1", "cx") if key in parts), None)
-    return (
-        None
-        if box is None or place < 5
-        else DetectionRow(box, parts.get("sc"), parts.get("cl", parts.get("la")), parts.get("ba"))
-    )
 
 
 def _beside(y: ir.Value, row: DetectionRow, clues: Clues) -> tuple[ir.Value | None, ir.Value | None]:
