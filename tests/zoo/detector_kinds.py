@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from tests.zoo.convention import Convention
+from onnxcam import Explainer, Explanation
+from tests.zoo.convention import Box, Convention, picture
 from tests.zoo.detectors import bins, gathered, has_no_box, row
 from tests.zoo.sketch import Sketch, boxes, centred
 
@@ -287,6 +288,60 @@ def raw_beside() -> onnx.ModelProto:
     return net.model("float[1, 252, 8] output", *outputs)
 
 
+INSIDE: Box = (56, 32, 72, 48)
+"""The square in an image of 96 × 96."""
+
+
+def inside(nodes: str, **constants: np.ndarray) -> onnx.ModelProto:
+    """Return YOLOv8 of 64 × 64 behind *nodes* that make its `images` of a `frame` of 96 × 96."""
+    net = Sketch("images")
+    net.scores()
+    net.add("s = Sigmoid(logits)", f"rows = Concat<axis = 2>({net.moved('table', centred(boxes()))}, s)")
+    net.add("output0 = Transpose<perm = [0, 2, 1]>(rows)")
+    for name, value in constants.items():
+        net.constant(name, value)
+    net.lines.insert(0, nodes)
+    net.image = "frame"
+    model = net.model("float[1, 7, 84] output0")
+    for axis in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        axis.dim_value = 96
+    return model
+
+
+def cropped() -> onnx.ModelProto:
+    """Return a detector of the middle of its image."""
+    nodes = "images = Slice(frame, from, to, space)"
+    return inside(nodes, **{"from": np.array([16, 16]), "to": np.array([80, 80]), "space": np.array([2, 3])})
+
+
+def shrunk() -> onnx.ModelProto:
+    """Return a detector that resizes its image."""
+    nothing = np.zeros(0, np.float32)
+    nodes = 'images = Resize<mode = "linear">(frame, none, none, shape)'
+    return inside(nodes, none=nothing, shape=np.array([1, 3, 64, 64]))
+
+
+def large() -> np.ndarray:
+    """Return an image of 96 × 96."""
+    return picture(INSIDE, (96, 96))
+
+
+def lies_inside(explainer: Explainer, found: Explanation) -> None:
+    """The middle of the box is on the square of the larger image."""
+    assert found.detection is not None
+    x1, y1, x2, y2 = found.detection
+    assert INSIDE[0] <= (x1 + x2) / 2 <= INSIDE[2]
+    assert INSIDE[1] <= (y1 + y2) / 2 <= INSIDE[3]
+
+
+def lies_inside_larger(explainer: Explainer, found: Explanation) -> None:
+    """The box has grown with the image."""
+    lies_inside(explainer, found)
+    x1, _, x2, _ = found.detection or (0, 0, 0, 0)
+    assert abs(x2 - x1 - 24) < 1
+
+
+LARGE = {"image": large, "square": INSIDE}
 UNKNOWN = {"check": has_no_box, "warns": "cannot be decoded"}
 CONVENTIONS: list[Convention] = [
     row(
@@ -407,6 +462,24 @@ CONVENTIONS: list[Convention] = [
     row("Any: percent", "camera firmware", "[N, K, 6], scores to 100", percent, {"boxes": "corners x1"}),
     row("Qualcomm: integers", "AI Hub", "boxes, scores, class_idx as uint8", integers, {"scores": "'scores'"}),
     row("Any: corner and size", "COCO's order", "scores, boxes xywh", corner_and_size, {"boxes": "corner and size"}),
+    row(
+        "Any: cropped inside",
+        "apps",
+        "the graph crops its image",
+        cropped,
+        {"boxes": "output0"},
+        check=lies_inside,
+        **LARGE,
+    ),
+    row(
+        "Any: resized inside",
+        "apps",
+        "the graph resizes its image",
+        shrunk,
+        {"boxes": "output0"},
+        check=lies_inside_larger,
+        **LARGE,
+    ),
     row(
         "Ultralytics: v5 with grids",
         "YOLOv5 1 to 6",

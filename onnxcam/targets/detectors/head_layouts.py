@@ -87,7 +87,8 @@ def _anchored(grids: Sequence[GridOutput], anchors: int, clues: Clues, exclusive
     """Box, objectness and classes for each of several anchors: YOLOv3 to v7; with *exclusive* classes YOLOv2."""
     given = grids[0].anchors if grids[0].anchors > 1 else anchors
     columns = grids[0].width // (1 if grids[0].anchors > 1 else given)
-    if columns < 6 or grids[0].width % columns or min(grid.stride for grid in grids) < 8:
+    usual = min(grid.stride for grid in grids) >= (16 if len(grids) == 1 else 8) and len(dims(grids[0].value)) > 3
+    if columns < 6 or grids[0].width % columns or not usual:
         return None
     if columns != 5 + (clues.labels or _COCO) and (clues.labels or not _has_objectness(grids, anchors, clues)):
         return None
