@@ -155,7 +155,7 @@ def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tup
         return (said,), "metadata"
     if width > 6 and (clues.masks or 32) == width - 6:
         return (WIDE[0],), "shapes"
-    if count is not None and count < width:
+    if count is not None and count < (width if width in ROWS else 6):
         return (), ""
     if len(dims(y)) == 2 and width == 6 and _is_paddle(clues):
         return (DetectionRow(2, 1, 0),), "graph"
