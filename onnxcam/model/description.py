@@ -140,7 +140,8 @@ class ModelDescription:
             parts.append(Part("labels", said, self.names.origin(len(labels)), self.names.why(len(labels))))
         with suppress(PreprocessError):  # the input takes no image
             parts.append(self.modality.reading)
-        return parts
+        filled = other_inputs.sizes(self.others, self._lengths()).keys() - self.given_inputs.keys()
+        return [*parts, other_inputs.part(sorted(filled))] if filled else parts
 
     @contextmanager
     def telling_guess(self) -> Iterator[None]:
@@ -265,11 +266,16 @@ class ModelDescription:
 
         *extra*, [1, …] or [N, …], overrides the given values. ModelError where an input is missing.
         """
-        found = {**self.given_inputs, **extra}
+        found = {**self._sizes(tensor), **self.given_inputs, **extra}
         other_inputs.missing(found, self.others)
         count = len(tensor)
         rows = {value.name or "": _repeated(found[value.name or ""], count) for value in self.others}
         return {self.picture: tensor, **rows}
+
+    def _sizes(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the values of inputs that take the size of the image *tensor*."""
+        layout = self.layout
+        return {} if layout is None else other_inputs.sizes(self.others, [tensor.shape[axis] for axis in layout.space])
 
     def resolve(self, target: Target, look: Look) -> Goal:
         """Return what *target* means for the image of *look*; TargetError where it means nothing."""
@@ -281,7 +287,7 @@ class ModelDescription:
         space = layout.space if layout is not None else tuple(range(1, tensor.ndim))
         frame = None if picture is None else self.modality.frame(picture)
         size = tuple(tensor.shape[axis] for axis in space) if picture is None else self.modality.size(picture)
-        known = {**self.given_inputs, **extra}
+        known = {**self._sizes(tensor), **self.given_inputs, **extra}
         blank = {
             value.name or "": np.zeros([d if isinstance(d, int) else 1 for d in value.shape or ()], value.dtype.numpy())
             for value in self.others
@@ -347,15 +353,19 @@ class ModelDescription:
 
     def _probe_tensors(self) -> Iterator[NDArray[Any]]:
         """Yield the tensors of the probe images; random ones where the input takes no image."""
-        layout, shape = self.layout, tuple(self.image.shape or ())
+        layout, shape, lengths = self.layout, tuple(self.image.shape or ()), self._lengths()
         space = () if layout is None else layout.space
-        lengths = tuple(n if isinstance(n := shape[axis], int) else OPEN_LENGTH for axis in space)
         if len(lengths) == 2:
             with suppress(PreprocessError):
                 yield from [self.modality.tensor(image) for image in probes.images((lengths[0], lengths[1]))]
                 return
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         yield from probes.tensors(shape, space, dtype)
+
+    def _lengths(self) -> tuple[int, ...]:
+        """Return the lengths of the axes of space of the probe images."""
+        shape, space = self.image.shape or (), () if self.layout is None else self.layout.space
+        return tuple(n if isinstance(n := shape[axis], int) else OPEN_LENGTH for axis in space)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the model without an explanation; return its outputs, or the tensors *names*."""
@@ -367,8 +377,10 @@ class ModelDescription:
                 tensors = all_tensors(model.graph)
                 model.graph.outputs[:] = [tensors[name] for name in names]
             self._sessions[key] = Session(model, self.provider)
-        session = self._sessions[key]
-        return session.run({name: feeds[name] for name in session.inputs})
+        session, size = self._sessions[key], (self.image.shape or (1,))[0]
+        count = size if isinstance(size, int) and len(feeds[self.picture]) == 1 else 1
+        found = session.run({name: _repeated(feeds[name], count) for name in session.inputs})
+        return found if count == 1 else {name: y[:1] if np.shape(y)[:1] == (count,) else y for name, y in found.items()}
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
         return self.modality.tensor(self.modality.read(picture))

@@ -136,11 +136,16 @@ class GradientSession:
 
     def __init__(self, prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> None:
         self._names, self._session = _gradients(prepared, aim, wanted)
+        self._batch = prepared.batch if isinstance(prepared.batch, int) and not aim.single else 1
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
         """Return the gradients for one image; None where no path connects the tensor with the score."""
         session = self._session
-        found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+        given = {} if session is None else {name: feeds[name] for name in session.inputs}
+        if session is None or self._batch == 1:
+            found = {} if session is None else session.run(given)
+        else:
+            found = session.run_in_pieces(given, self._batch)
         return [found.get(name) for name in self._names]
 
 
