@@ -23,7 +23,9 @@ __all__ = ["Embedding"]
 
 @dataclass(frozen=True)
 class Embedding(Task):
-    """A network from images to vectors [N, D] or [N, D, 1, 1], or tokens [N, T, D]; their means are compared."""
+    """A network from images to vectors [N, D] or [N, D, 1, 1], tokens [N, T, D], or a grid [N, D, h, w]; of tokens and
+    cells the means are compared.
+    """
 
     output: str
     source: str = "shapes"
@@ -43,10 +45,11 @@ class Embedding(Task):
         for one in sorted(own or (found if known else []), key=_order):
             yield cls(one.name, one.source)
             return
-        for y in numeric_outputs(evidence.graph, 3):
-            if not found and words_of(y) & {"hidden", "embedding"} and isinstance(length(y, 2), int):
-                yield cls(y.name or "", "names")
-                return
+        for rank, axis in ((3, 2), (4, 1)):
+            for y in numeric_outputs(evidence.graph, rank):
+                if not found and words_of(y) & {"hidden", "embedding", "embed"} and isinstance(length(y, axis), int):
+                    yield cls(y.name or "", "names")
+                    return
 
     def parts(self) -> Iterator[Part]:
         """Yield which output is the embedding."""
@@ -73,7 +76,7 @@ class Embedding(Task):
         direction = -self._unit(look.at(np.zeros_like(look.feeds[look.image])))
         if not direction.any():
             raise TargetError(
-                f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name a "
+                f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name an "
                 "image to compare with, like=FILE"
             )
         note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares images"
@@ -81,7 +84,8 @@ class Embedding(Task):
 
     def _unit(self, look: Look) -> Array:
         (y,) = look.tensors([self.output])
-        y = (y.mean(axis=1) if y.ndim == 3 and y.shape[1] > 1 else y).reshape(-1).astype(np.float64)
+        axes = {3: (1,), 4: (2, 3)}.get(y.ndim if y.size > max(y.shape) else 0, ())
+        y = y.mean(axis=axes).reshape(-1).astype(np.float64)
         unit: Array = (y / max(float(np.linalg.norm(y)), 1e-12)).astype(np.float32)
         return unit
 

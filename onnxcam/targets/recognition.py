@@ -17,12 +17,13 @@ from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.keypoints import Keypoints
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
 from onnxcam.targets.parser import parse
+from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
 from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
-from onnxcam.targets.value_maps import Anomaly, Depth
+from onnxcam.targets.value_maps import Anomaly, Depth, VectorMap
 from onnxcam.text import first_line
 
 __all__ = ["find_tasks", "resolve"]
@@ -36,6 +37,8 @@ for _task in (
     Classes,
     TextRecognition,
     Depth,
+    VectorMap,
+    QueryMasks,
     Segmentation,
     ImageToImage,
     Regression,

@@ -16,6 +16,7 @@ from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
 from onnxcam.structure.layer import ancestors
 from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.graph_outputs import is_flat_map
 from onnxcam.targets.heads import TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
 from onnxcam.targets.ranks import selected
 
@@ -31,7 +32,7 @@ _EMBEDDING = frozenset(
 )
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
-    "offset delta translation rotation quaternion gaze".split()
+    "offset delta translation rotation rotmat quaternion gaze theta beta cam camera vertice vert mesh".split()
 )
 _QUANTITY = frozenset(
     "age angle yaw pitch roll depth distance valence arousal quality mos count height weight speed steering".split()
@@ -103,7 +104,8 @@ def _outputs(evidence: Evidence, reached: set[ir.Value], labels: int | None) -> 
         if y not in reached or not of_pictures(y, evidence.graph) or of_another or _of_candidates(y, tensors):
             continue
         count = _width(y, evidence)
-        if count is None or (y.dtype in _INTEGERS and units(y) is None) or selected(y, reached) is not None:
+        integers = y.dtype in _INTEGERS and units(y) is None
+        if count is None or integers or is_flat_map(y, evidence.image) or selected(y, reached) is not None:
             continue
         yield _read(y, count, evidence, labels)
 
