@@ -23,11 +23,11 @@ def add_batch_axis(model: ir.Model) -> None:
     """Give each image input without an axis of images one of length 1, in place; its outputs get one too.
 
     An input is such an image if it has rank 3 and the network adds an axis of length 1 in front of it, as before a
-    convolution. An output is a map of a single image if the network removes the first axis, of length 1, of a grid.
+    convolution. An output is of a single image if the network removes its first axis, of length 1.
     """
     graph = model.graph
     for position, y in enumerate(graph.outputs):
-        if _is_single_map(y):
+        if _is_single_map(y) or _is_single_table(y):
             _lift_output(graph, position, y)
     for position, value in enumerate(list(graph.inputs)):
         if _is_single_picture(value):
@@ -93,6 +93,15 @@ def _is_single_map(y: ir.Value) -> bool:
         if len(shape) == 4 and shape[0] == 1 and len(long) > 1:
             return _kept(shape[1:], node) == long
     return False
+
+
+def _is_single_table(y: ir.Value) -> bool:
+    """Return whether *y* is [T, D] or longer, and the network only removes the first axis, of length 1, at its end."""
+    node = y.producer()
+    before = node.inputs[0] if node is not None and node.op_type in ("Squeeze", "Reshape", "Gather") else None
+    if before is None or y.shape is None or len(y.shape) < 2 or before.shape is None:
+        return False
+    return list(before.shape) == [1, *y.shape]
 
 
 def _kept(shape: Sequence[int | ir.SymbolicDim], node: ir.Node) -> list[int | ir.SymbolicDim]:

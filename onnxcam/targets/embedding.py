@@ -16,7 +16,7 @@ from onnxcam.targets.graph_outputs import length, numeric_outputs
 from onnxcam.targets.kinds import Like, Top
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
-from onnxcam.targets.vectors import EMBEDDING, SCORES, Vector, vectors, words_of
+from onnxcam.targets.vectors import EMBEDDING, EMBEDDINGS, SCORES, Vector, vectors, words_of
 
 __all__ = ["Embedding"]
 
@@ -36,7 +36,8 @@ class Embedding(Task):
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield an embedding for the likeliest vector of features; if *known*, for any vector.
 
-        Where no vector is one, hidden states [N, T, D] are, by their names. A model with class scores is none.
+        Where no vector is one, hidden states [N, T, D] or grids [N, D, h, w] are, if all outputs have such names; of
+        several grids the last one. A model with class scores is none.
         """
         found = vectors(evidence)
         own = [one for one in found if one.role == EMBEDDING]
@@ -45,11 +46,11 @@ class Embedding(Task):
         for one in sorted(own or (found if known else []), key=_order):
             yield cls(one.name, one.source)
             return
-        for rank, axis in ((3, 2), (4, 1)):
-            for y in numeric_outputs(evidence.graph, rank):
-                if not found and words_of(y) & {"hidden", "embedding", "embed"} and isinstance(length(y, axis), int):
-                    yield cls(y.name or "", "names")
-                    return
+        if not found and all(words_of(y) & EMBEDDINGS for y in evidence.graph.outputs):
+            hidden = [y for y in numeric_outputs(evidence.graph, 3) if isinstance(length(y, 2), int)]
+            grids = [y for y in numeric_outputs(evidence.graph, 4) if isinstance(length(y, 1), int)]
+            for y in sorted((*hidden, *grids[::-1]), key=lambda y: "embed" not in words_of(y))[:1]:
+                yield cls(y.name or "", "names")
 
     def parts(self) -> Iterator[Part]:
         """Yield which output is the embedding."""

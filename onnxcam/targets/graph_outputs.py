@@ -36,6 +36,8 @@ _MOVES = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES | Trait.MOVES
 _AFTER_DECISION = _MOVES | operators(Trait.RESIZES | Trait.LOGIC) | {"Mul", "Where"}
 _SCALES = _MOVES | operators(Trait.RESIZES)
 _FLATTENS = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES | Trait.ACTIVATES)
+_PERCENT = 100
+"""A probability times this or 255 is a mask; a sigmoid times less is a quantity, such as depth up to 10 m."""
 _LIMITS = ("Clip", "Min", "Max", "Identity", "Cast", "Round", "Floor")
 _THRESHOLDS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Round")
 _FUNCTIONS = {**HEADS, "Relu": "relu", "Softplus": "softplus", "Exp": "exp"}
@@ -175,7 +177,7 @@ def decided(y: ir.Value) -> tuple[ir.Value, int | None] | None:
         if node.op_type in _THRESHOLDS:
             return scores, None
         if node.op_type == "Sigmoid" and scaled:
-            return value, None
+            return None if 1 < _before_factor(y)[1] < _PERCENT else (value, None)
         if node.op_type not in _AFTER_DECISION:
             return None
         scaled = scaled or node.op_type == "Mul"

@@ -67,7 +67,8 @@ class ImageToImage(Task):
         """The edges in the middle of the output."""
         y = self._output(look)
         corners, where = _middle(*y.shape[-2:]), "the middle of what the model puts out"
-        if not _edges(_part(y, corners)).any():
+        middle = _part(y, corners)
+        if middle[0].size > 1 and not _edges(middle).any():
             corners, where = _busiest(y), "the part of what the model puts out with most edges"
         goal = self._goal(y, corners, look)
         return replace(goal, note=f"{where}, {goal.words}")
@@ -110,14 +111,9 @@ def _part(picture: Array, corners: tuple[int, int, int, int]) -> Array:
 def _busiest(picture: Array) -> tuple[int, int, int, int]:
     """Return the quarter of the lengths of *picture* [C, h, w], in steps of an eighth, with most edges."""
     height, width = picture.shape[-2:]
-    ends = [
-        (i * width // 8, j * height // 8, (i + 2) * width // 8, (j + 2) * height // 8)
-        for j in range(7)
-        for i in range(7)
-    ]
-    return max(
-        (one for one in ends if _part(picture, one).size), key=lambda one: np.abs(_edges(_part(picture, one))).sum()
-    )
+    x, y = ([length * i // 8 for i in range(9)] for length in (width, height))
+    parts = [(x[i], y[j], x[i + 2], y[j + 2]) for j in range(7) for i in range(7)]
+    return max(parts, key=lambda part: float(np.abs(_edges(_part(picture, part))).sum()))
 
 
 def _edges(patch: Array) -> Array:

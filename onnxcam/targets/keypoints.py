@@ -25,6 +25,7 @@ from onnxcam.targets.registry import TargetKind, Task, resolves
 __all__ = ["HeatMaps", "Keypoints"]
 
 _NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|(?<!trans)(?<!com)pose|simcc"
+_SCORES = r"scores?($|_|\d)|conf"
 _OF_PARTS = r"paf|offset|disp|mask|seg|descr"
 
 
@@ -50,6 +51,8 @@ class Keypoints(Task):
             return  # a classifier or detector that gives keypoints as well
         for y in (wanted,) if wanted is not None else outputs:
             said = who(evidence, known) or named(evidence, _NAMES, y)
+            if not known and y is not None and named(evidence, _SCORES, y) == "names":
+                continue
             found = find_table(evidence, y, said) if y is not None else None
             if found is not None:
                 table, source = found

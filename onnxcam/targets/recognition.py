@@ -23,7 +23,7 @@ from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
-from onnxcam.targets.value_maps import Anomaly, Depth, VectorMap
+from onnxcam.targets.value_maps import Anomaly, Depth, ValueMap, VectorMap
 from onnxcam.text import first_line
 
 __all__ = ["find_tasks", "resolve"]
@@ -33,12 +33,13 @@ for _task in (
     Captions,
     Anomaly,
     Keypoints,
+    QueryMasks,
+    Depth,
     Embedding,
     Classes,
     TextRecognition,
-    Depth,
+    ValueMap,
     VectorMap,
-    QueryMasks,
     Segmentation,
     ImageToImage,
     Regression,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -17,12 +18,21 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.dense import MASKS, DenseOutput, dense_outputs, has_boxes, mask_cells, named, rectangle_cells, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, decided, function_before, is_scaled, is_signed, unclipped, unscaled
+from onnxcam.targets.graph_outputs import (
+    channels,
+    decided,
+    function_before,
+    is_scaled,
+    is_signed,
+    numeric_outputs,
+    unclipped,
+    unscaled,
+)
 from onnxcam.targets.kinds import ClassRegion, MeanRegion, Top
 from onnxcam.targets.notation import Corners, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
-__all__ = ["Anomaly", "Depth", "VectorMap"]
+__all__ = ["Anomaly", "Depth", "ValueMap", "VectorMap"]
 
 _DEPTH = r"depth(?!_?wise)|disp(?!lace|atch)|midas"
 _DENSITY = r"density|(^|_)crowd|(^|_)count"
@@ -44,22 +54,18 @@ class Depth(Task):
     values: DenseOutput
     source: str = "names"
     name: str = "a depth model"
-    cards = ("depth",)
+    cards: ClassVar[tuple[str, ...]] = ("depth",)
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield the task for each map of one value with a name of depth, or with values that no mask has."""
+        """Yield the task for each map of one value with a name of depth, or of the images of a stereo camera."""
         wanted = evidence.output("scores")
         for y, values in dense_outputs(evidence):
             if values.channels != 1 or len(values.size(y)) != 2 or wanted not in (None, y):
                 continue
             said = who(evidence, known) or named(evidence, _DEPTH, y) or _takes(evidence, _STEREO)
-            if said is not None:
+            if said is not None and (known or not _has_decision(evidence)):
                 yield cls(values, said)
-            else:
-                source = named(evidence, _DENSITY, y) or _quantity(evidence, y)
-                if source is not None:
-                    yield cls(values, source, "a model of one value for each pixel")
 
     def parts(self) -> Iterator[Part]:
         """Yield the output of the map."""
@@ -94,6 +100,24 @@ class Depth(Task):
             where = "the highest value"
         goal = self.mean(MeanRegion(_around(centre, look)), look)
         return replace(goal, note=f"the mean over {where}, {goal.words}")
+
+
+@dataclass(frozen=True)
+class ValueMap(Depth):
+    """A map of one value that is no mask: a density, or a depth without a name."""
+
+    name: str = "a model of one value for each pixel"
+    cards = ()
+
+    @classmethod
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
+        """Yield the task for each map of one value with a name of density, or with values that no mask has."""
+        wanted = evidence.output("scores")
+        for y, values in dense_outputs(evidence):
+            if values.channels == 1 and len(values.size(y)) == 2 and wanted in (None, y):
+                source = named(evidence, _DEPTH, y) or named(evidence, _DENSITY, y) or _quantity(evidence, y)
+                if source is not None:
+                    yield cls(values, source)
 
 
 @dataclass(frozen=True)
@@ -232,9 +256,16 @@ def _direction(y: Array, cells: NDArray[np.bool_]) -> Array:
     return (mean / max(float(np.linalg.norm(mean)), 1e-12)).reshape(-1, *[1] * cells.ndim)
 
 
+def _has_decision(evidence: Evidence) -> bool:
+    """Return whether an output is a vector of probabilities: a map of depth beside it is not what the model decides."""
+    return any(function_before(y) in ("softmax", "sigmoid") for y in numeric_outputs(evidence.graph, 2))
+
+
 def _quantity(evidence: Evidence, y: ir.Value) -> str | None:
     """Return how it is known that values are never negative and no mask's: the graph, a run, or None."""
     function = function_before(unscaled(y))
+    if function == "sigmoid" and is_scaled(y) and decided(y) is None:
+        return "graph"
     if channels(evidence.image) == 1 or no_numbers(y) is not None or decided(y) is not None:
         return None
     if function in _RISES and named(evidence, MASKS, y) is None:

@@ -20,19 +20,20 @@ from onnxcam.targets.graph_outputs import is_flat_map
 from onnxcam.targets.heads import TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
 from onnxcam.targets.ranks import selected
 
-__all__ = ["EMBEDDING", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
+__all__ = ["EMBEDDING", "EMBEDDINGS", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
 
 SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
 """The roles of a vector: class scores, an embedding, or numbers such as an age or coordinates."""
 
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
-_EMBEDDING = frozenset(
+EMBEDDINGS = frozenset(
     "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token "
     "clstoken penultimate bottleneck".split()
 )
+"""Words in the names of embeddings and features."""
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
-    "offset delta translation rotation rotmat quaternion gaze theta beta cam camera vertice vert mesh".split()
+    "offset delta translation rotation rotmat quaternion gaze theta beta param cam camera vertice vert mesh".split()
 )
 _QUANTITY = frozenset(
     "age angle yaw pitch roll depth distance valence arousal quality mos count height weight speed steering".split()
@@ -144,14 +145,14 @@ def _is_one_each(y: ir.Value, image: ir.Value) -> bool:
 def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Vector:
     """Return *y* with its role: by its head, its name, the graph, a run, or its shape."""
     head, words = before_head(y), words_of(y)
-    named = bool(words & _SCORES) and not words & _EMBEDDING
+    named = bool(words & _SCORES) and not words & EMBEDDINGS
     rank = 2.0 * named - ("aux" in words)
     if head.name is not None and not (_measures(words, count) and head.name == "sigmoid"):
         exclusive = count > 1 and head.name != "sigmoid"
         return Vector(y, count, SCORES, "graph", head, rank=rank + 1 + 0.5 * exclusive + 0.25 * (count > 1))
     if labels is not None and (labels == count or (labels == 2 and count == 1)):
         return Vector(y, count, SCORES, evidence.names.origin(labels), head, rank=rank + 1)
-    if words & _EMBEDDING and count > 1:
+    if words & EMBEDDINGS and count > 1:
         return Vector(y, count, EMBEDDING, "names", head)
     if _measures(words, count) and not named:
         return Vector(y, count, NUMBERS, "names", head)

@@ -150,12 +150,20 @@ def test_a_map_without_an_axis_of_images(case: str) -> None:
     np.testing.assert_array_equal(network.look(x, None, {}).outputs["y"], plain[None])
 
 
-def test_a_table_is_no_map() -> None:
-    model = onnx.parser.parse_model("""
+TABLES = {
+    "of one image": ("m = ReduceMax<keepdims = 0>(x, width) y = Reshape(m, shape)", 3),
+    "of a vector": ("m = ReduceMax<keepdims = 0>(x, width) f = Flatten(m) y = Reshape(f, shape)", 2),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_table_without_an_axis_of_images(case: str) -> None:
+    body, rank = TABLES[case]
+    model = onnx.parser.parse_model(f"""
     <ir_version: 8, opset_import: ["": 18]>
-    net (float[1, 3, 8, 8] x) => (float[3, 8] y) <int64[2] shape = {3, 8}>
-    { width = Constant<value_ints = [3]>() m = ReduceMax<keepdims = 0>(x, width) y = Reshape(m, shape) }
+    net (float[1, 3, 8, 8] x) => (float[3, 8] y) <int64[2] shape = {{3, 8}}, int64[1] width = {{3}}>
+    {{ {body} }}
     """)
     (y,) = PreparedModel.open(model).model.graph.outputs
     assert y.shape is not None
-    assert len(y.shape) == 2
+    assert len(y.shape) == rank
