@@ -26,8 +26,9 @@ def add_batch_axis(model: ir.Model) -> None:
     convolution. An output is of a single image if the network removes its first axis, of length 1.
     """
     graph = model.graph
+    tables = all(map(_is_single_table, graph.outputs))  # not beside scores [K] of detections
     for position, y in enumerate(graph.outputs):
-        if _is_single_map(y) or _is_single_table(y):
+        if tables or _is_single_map(y):
             _lift_output(graph, position, y)
     for position, value in enumerate(list(graph.inputs)):
         if _is_single_picture(value):

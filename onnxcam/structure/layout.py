@@ -6,6 +6,7 @@ tokens: the cells of a grid, with class and register tokens before or after them
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -167,8 +168,8 @@ Layout: TypeAlias = GridLayout | TokenLayout
 def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
     """Return the input of *graph* called *name*; without a name the only input, or the only one with an image's shape.
 
-    Of several, it is the one with colours, or the first of equal ones. ModelError if the inputs do not tell, or the
-    input is not a tensor of numbers.
+    Of several, it is the one with colours, the largest one, or the first of equal ones. ModelError if the inputs do not
+    tell, or the input is not a tensor of numbers.
     """
     inputs = list(graph.inputs)
     shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
@@ -199,7 +200,16 @@ def _likeliest(grids: Sequence[ir.Value]) -> ir.Value | None:
     found = [x for x in grids if may_be_image(x)]
     coloured = [x for x in found if _channels(x) == 3] or found
     alike = len({(str(x.shape), x.dtype) for x in coloured}) == 1
-    return coloured[0] if alike else None
+    return coloured[0] if alike else _largest(coloured)
+
+
+def _largest(images: Sequence[ir.Value]) -> ir.Value | None:
+    """Return the image with most pixels, such as the one that a tracker searches; None where lengths are open."""
+    sizes = [[n for n in list(x.shape or ())[1:] if isinstance(n, int)] for x in images]
+    if not images or any(len(size) + 1 != len(x.shape or ()) for size, x in zip(sizes, images, strict=True)):
+        return None
+    pixels = [math.prod(size) for size in sizes]
+    return images[pixels.index(max(pixels))] if pixels.count(max(pixels)) == 1 else None
 
 
 def may_be_image(x: ir.Value) -> bool:

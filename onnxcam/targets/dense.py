@@ -22,6 +22,7 @@ from onnxcam.targets.notation import Corners, ImageSource
 __all__ = [
     "MASKS",
     "DenseOutput",
+    "cell_count",
     "dense_outputs",
     "has_boxes",
     "has_proportions",
@@ -136,6 +137,12 @@ def is_plane(evidence: Evidence, y: ir.Value) -> bool:
         size = list(values[0].shape[1:]) if values else []
     known = [(a, OPEN_LENGTH if b is None else b) for a, b in zip(size, lengths, strict=False) if isinstance(a, int)]
     return len(known) == len(lengths) and _alike(known)
+
+
+def cell_count(size: Sequence[object]) -> int:
+    """Return the number of cells of a grid of *size*; 0 where lengths are open."""
+    lengths = [n for n in size if isinstance(n, int)]
+    return math.prod(lengths) if len(lengths) == len(size) else 0
 
 
 def is_fine(size: Sequence[object], image: ir.Value) -> bool:

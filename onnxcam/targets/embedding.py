@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import DirectionAim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import length, numeric_outputs
+from onnxcam.targets.graph_outputs import function_before, length, numeric_outputs
 from onnxcam.targets.kinds import Like, Top
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
@@ -46,7 +47,7 @@ class Embedding(Task):
         for one in sorted(own or (found if known else []), key=_order):
             yield cls(one.name, one.source)
             return
-        if not found and all(words_of(y) & EMBEDDINGS for y in evidence.graph.outputs):
+        if not found and all(map(_is_called_feature, evidence.graph.outputs)):
             hidden = [y for y in numeric_outputs(evidence.graph, 3) if isinstance(length(y, 2), int)]
             grids = [y for y in numeric_outputs(evidence.graph, 4) if isinstance(length(y, 1), int)]
             for y in sorted((*hidden, *grids[::-1]), key=lambda y: "embed" not in words_of(y))[:1]:
@@ -89,6 +90,10 @@ class Embedding(Task):
         y = y.mean(axis=axes).reshape(-1).astype(np.float64)
         unit: Array = (y / max(float(np.linalg.norm(y)), 1e-12)).astype(np.float32)
         return unit
+
+
+def _is_called_feature(y: ir.Value) -> bool:
+    return bool(words_of(y) & EMBEDDINGS) and function_before(y) not in ("sigmoid", "softmax")
 
 
 def _order(one: Vector) -> tuple[bool, bool]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +11,7 @@ import onnx_ir as ir
 from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.dense import DenseOutput, dense_outputs, is_larger, like_image, who
+from onnxcam.targets.dense import DenseOutput, cell_count, dense_outputs, is_larger, like_image, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, is_signed
@@ -42,7 +41,7 @@ class ImageToImage(Task):
         found = [
             (y, one) for y, one in dense_outputs(evidence) if one.layout is not None and len(one.layout.space) == 2
         ]
-        for y, output in sorted(found, key=lambda pair: -_pixels(pair[1].size(pair[0]))):
+        for y, output in sorted(found, key=lambda pair: -cell_count(pair[1].size(pair[0]))):
             if wanted in (None, y) and (known or _is_image(evidence, y, output)):
                 yield cls(output, who(evidence, known) or ("graph" if is_signed(y) else "shapes"))
 
@@ -95,12 +94,6 @@ def _is_image(evidence: Evidence, y: ir.Value, output: DenseOutput) -> bool:
     size, image = output.size(y), evidence.image
     own = output.channels in (1, 3) and (is_larger(size, image) or is_signed(y))
     return (output.channels == channels(image) or own) and like_image(size, image)
-
-
-def _pixels(size: Sequence[object]) -> int:
-    """Return the number of cells of a grid of *size*; 0 where lengths are open."""
-    lengths = [n for n in size if isinstance(n, int)]
-    return math.prod(lengths) if len(lengths) == len(size) else 0
 
 
 def _part(picture: Array, corners: tuple[int, int, int, int]) -> Array:

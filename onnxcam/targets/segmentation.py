@@ -17,6 +17,7 @@ from onnxcam.targets.classification import class_index
 from onnxcam.targets.dense import (
     MASKS,
     DenseOutput,
+    cell_count,
     dense_outputs,
     has_boxes,
     is_fine,
@@ -67,9 +68,8 @@ class Segmentation(Task):
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
         wanted, said = evidence.output("scores"), evidence.names.source("scores")
-        found = [
-            cls(scores, None, said or source) for y, scores, source in _grids(evidence, known) if wanted in (None, y)
-        ]
+        grids = sorted(_grids(evidence, known), key=lambda grid: -cell_count(grid[1].size(grid[0])))
+        found = [cls(scores, None, said or source) for y, scores, source in grids if wanted in (None, y)]
         for y in evidence.graph.outputs:
             behind = _behind(y, evidence) if wanted in (None, y) else None
             if behind is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -15,7 +15,17 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.dense import MASKS, DenseOutput, dense_outputs, has_boxes, mask_cells, named, rectangle_cells, who
+from onnxcam.targets.dense import (
+    MASKS,
+    DenseOutput,
+    cell_count,
+    dense_outputs,
+    has_boxes,
+    mask_cells,
+    named,
+    rectangle_cells,
+    who,
+)
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import (
@@ -135,7 +145,7 @@ class VectorMap(Depth):
         """Yield the task for each grid of vectors, the finest first: by names, or two channels in their own units."""
         wanted = evidence.output("scores")
         found = [(y, one) for y, one in dense_outputs(evidence) if len(one.size(y)) == 2 and wanted in (None, y)]
-        for y, values in sorted(found, key=lambda pair: _cells(pair[1].size(pair[0]))):
+        for y, values in sorted(found, key=lambda pair: -cell_count(pair[1].size(pair[0]))):
             source = who(evidence, known) or _vectors(evidence, y, values)
             if source is not None:
                 yield cls(values, source)
@@ -273,11 +283,6 @@ def _quantity(evidence: Evidence, y: ir.Value) -> str | None:
     values = [] if function in ("sigmoid", "softmax") else evidence.values(y)
     above = all(v.dtype.kind == "f" and v.min() >= 0 and v.max() > _ABOVE_MASKS for v in values)
     return "run" if values and above else None
-
-
-def _cells(size: Sequence[object]) -> float:
-    """Return minus the number of cells of a grid of *size*, 0 where lengths are open: a key for the finest first."""
-    return -float(np.prod([n if isinstance(n, int) else 0 for n in size]))
 
 
 def _vectors(evidence: Evidence, y: ir.Value, values: DenseOutput) -> str | None:

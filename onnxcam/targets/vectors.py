@@ -33,7 +33,7 @@ EMBEDDINGS = frozenset(
 """Words in the names of embeddings and features."""
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
-    "offset delta translation rotation rotmat quaternion gaze theta beta param cam camera vertice vert mesh".split()
+    "offset delta translation rotation rotmat quaternion gaze theta beta param cam camera iou vertice vert mesh".split()
 )
 _QUANTITY = frozenset(
     "age angle yaw pitch roll depth distance valence arousal quality mos count height weight speed steering".split()
