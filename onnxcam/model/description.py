@@ -30,7 +30,7 @@ from onnxcam.model.modality import ImageModality, Modality, VolumeModality
 from onnxcam.model.placing import place_by_graph, place_by_runs
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
-from onnxcam.structure.layout import GridLayout, Layout, picture_layout
+from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
@@ -79,6 +79,7 @@ class ModelDescription:
         self.others = [value for value in graph.inputs if value is not prepared.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
+        self._warn_of_equal_inputs()
         self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props), self.said)
         self.names.check()
         self._measure(prepared)
@@ -100,6 +101,19 @@ class ModelDescription:
             if self._measured:
                 apply_measured(prepared, self._measured)
             return prepared
+
+    def _warn_of_equal_inputs(self) -> None:
+        """Warn if other inputs take images like the explained one, and the user names none."""
+        images = [x for x in self.others if self._is_like_image(x) and may_be_image(x)]
+        alike = [name for x in images if (name := x.name or "") not in self.given]
+        if alike and self.wrt is None:
+            count, names = 1 + len(alike), ", ".join(map(repr, alike))
+            self.warn(
+                f"the model takes {count} images; the map explains {self.picture!r}, and --wrt another of {names}"
+            )
+
+    def _is_like_image(self, x: ir.Value) -> bool:
+        return x.dtype == self.image.dtype and str(x.shape) == str(self.image.shape) and self.layout is not None
 
     def _measure(self, prepared: PreparedModel) -> None:
         """Measure the tensors whose shape is uncertain, where the model runs on probe images."""
@@ -347,8 +361,7 @@ class ModelDescription:
 
     def _other_images(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return *tensor* for each input that was not given and has the shape of the image."""
-        image = self.image
-        alike = (x for x in self.others if x.dtype == image.dtype and str(x.shape) == str(image.shape))
+        alike = filter(self._is_like_image, self.others)
         return {name: tensor for x in alike if (name := x.name or "") not in self.given_inputs}
 
     def _probe_tensors(self) -> Iterator[NDArray[Any]]:

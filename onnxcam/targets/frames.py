@@ -14,7 +14,7 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
 from onnxcam.targets.heads import ends_linear
-from onnxcam.targets.vectors import FEATURES, words_of
+from onnxcam.targets.vectors import EMBEDDINGS, words_of
 
 __all__ = ["Frames", "find_frames"]
 
@@ -78,7 +78,7 @@ class Frames:
         A line of text is a wide image. Frames before images, [T, N, A], are a habit of PyTorch's CTC.
         """
         y, frames = self.scores, length(self.scores, self.frame)
-        features = self.letters % _FEATURES == 0 or bool(words_of(y) & FEATURES)
+        features = self.letters % _FEATURES == 0 or bool(words_of(y) & EMBEDDINGS)
         if features or self.letters < _MANY or not ends_linear(y) or is_plane(evidence, y):
             return None
         if self.letter != 2 and not (isinstance(frames, int) and frames < self.letters):

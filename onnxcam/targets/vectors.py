@@ -16,7 +16,7 @@ from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
 from onnxcam.structure.layer import ancestors
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.graph_outputs import thresholded
+from onnxcam.targets.graph_outputs import is_flat_map, thresholded
 from onnxcam.targets.heads import (
     Head,
     before_copies,
@@ -29,20 +29,20 @@ from onnxcam.targets.heads import (
 )
 from onnxcam.targets.ranks import selected
 
-__all__ = ["EMBEDDING", "FEATURES", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
+__all__ = ["EMBEDDING", "EMBEDDINGS", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
 
 SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
 """The roles of a vector: class scores, an embedding, or numbers such as an age or coordinates."""
 
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
-FEATURES = frozenset(
+EMBEDDINGS = frozenset(
     "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token "
     "clstoken penultimate bottleneck hash mu logvar".split()
 )
 """Words in the names of embeddings and features."""
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
-    "offset delta translation rotation quaternion gaze".split()
+    "offset delta translation rotation rotmat quaternion gaze theta beta param cam camera iou vertice vert mesh".split()
 )
 _QUANTITY = frozenset(
     "age angle yaw pitch roll depth distance valence arousal quality mos count height weight speed steering".split()
@@ -114,7 +114,8 @@ def _outputs(evidence: Evidence, reached: set[ir.Value], labels: int | None) -> 
         if y not in reached or not of_pictures(y, evidence.graph) or of_another or _of_candidates(y, tensors):
             continue
         count = _width(y, evidence)
-        if count is None or (y.dtype in _INTEGERS and units(y) is None) or _chosen(y, reached) is not None:
+        integers = y.dtype in _INTEGERS and units(y) is None
+        if count is None or integers or is_flat_map(y, evidence.image) or _chosen(y, reached) is not None:
             continue
         yield _read(y, count, evidence, labels)
 
@@ -161,14 +162,14 @@ def _is_one_each(y: ir.Value, image: ir.Value) -> bool:
 def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Vector:
     """Return *y* with its role: by its head, its name, the graph, a run, or its shape."""
     head, words = before_head(y), words_of(y)
-    named = bool(words & _SCORES) and not words & FEATURES
+    named = bool(words & _SCORES) and not words & EMBEDDINGS
     rank = 2.0 * named - ("aux" in words)
     if head.name is not None and not (head.name == "sigmoid" and (_measures(words, count) or "hash" in words)):
         exclusive = count > 1 and head.name != "sigmoid"
         return Vector(y, count, SCORES, "graph", head, rank=rank + 1 + 0.5 * exclusive + 0.25 * (count > 1))
     if labels is not None and (labels == count or (labels == 2 and count == 1)):
         return Vector(y, count, SCORES, evidence.names.origin(labels), head, rank=rank + 1)
-    if words & FEATURES and count > 1:
+    if words & EMBEDDINGS and count > 1:
         return Vector(y, count, EMBEDDING, "names", head)
     if _measures(words, count) and not named:
         return Vector(y, count, NUMBERS, "names", head)
