@@ -98,7 +98,7 @@ def _lift_output(graph: ir.Graph, position: int, y: ir.Value) -> None:
 
 def _is_single_map(y: ir.Value) -> bool:
     """Return whether *y* is [H, W] or [C, H, W] of a grid [1, …] of rank 4, without axes of length 1."""
-    if y.shape is None or len(y.shape) not in (2, 3):
+    if y.shape is None or len(y.shape) not in (2, 3) or y.shape[0] == 1:  # 1: of images
         return False
     long, value = [n for n in y.shape if n != 1], y
     while (node := value.producer()) is not None and node.op_type in _DROPS and node.inputs[0] is not None:

@@ -120,7 +120,7 @@ def detectnet() -> onnx.ModelProto:
     """Return a coverage for each class, and for each four distances in units of 35 pixels."""
     net = Sketch("input_1", "resnet34", "keras2onnx")
     net.add(f"output_cov = Sigmoid({net.logits(16)})")
-    grid(net, "output_bbox", 16, [8 / 35] * 12)
+    grid(net, "output_bbox", 16, [0, 0, 16 / 35, 16 / 35] * 3)
     return net.model("float[1, 3, 4, 4] output_cov", "float[1, 12, 4, 4] output_bbox")
 
 
@@ -289,6 +289,7 @@ def raw_beside() -> onnx.ModelProto:
 
 
 INSIDE: Box = (56, 32, 72, 48)
+CELL: Box = (32, 16, 48, 32)
 """The square in an image of 96 × 96."""
 
 
@@ -394,6 +395,8 @@ CONVENTIONS: list[Convention] = [
         "output_cov, output_bbox [N, 4 C, h, w]",
         detectnet,
         {"boxes": "35 pixels"},
+        image=lambda: picture(CELL),
+        square=CELL,
     ),
     row(
         "RangiLyu: NanoDet heads",

@@ -141,6 +141,8 @@ def pair(clues: Clues) -> Decoder | None:
     if not pairs or len({one.count for _, one in pairs}) > 1:
         return None
     one = pairs[0][1]
+    if one.columns_first and len(pairs) > 1 and not named([one.value], *_BOXES):
+        return None  # a pyramid of tokens
     beside = {name(scores.value): scores for scores, other in pairs[::-1] if other is one}
     values = [scores.value for scores, other in pairs if other is one]
     chosen = clues.scores if clues.scores in values else named(values, *_SCORES) or values[0]
