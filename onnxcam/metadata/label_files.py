@@ -100,15 +100,15 @@ def names_in(value: Any) -> list[str] | None:
     if isinstance(value, dict):
         found = (names_in(value[key]) for key in _KEYS if isinstance(value.get(key), list | dict))
         known = next((names for names in found if names), None) or _below(value)
-        return known or names_in_order(_by_index(value))
-    return names_in_order(value)
+        return known or _in_order(_by_index(value))
+    return _in_order(value)
 
 
 def _below(value: dict[Any, Any]) -> list[str] | None:
     """Return the label list of PaddleClas's post-processing, whatever its name."""
     after = value.get("PostProcess")
     steps = after.values() if isinstance(after, dict) else ()
-    return next((names_in_order(step["label_list"]) for step in steps if _has(step, "label_list")), None)
+    return next((_in_order(step["label_list"]) for step in steps if _has(step, "label_list")), None)
 
 
 def _has(step: Any, key: str) -> bool:
@@ -128,7 +128,7 @@ def _is_numbered(value: dict[Any, Any]) -> bool:
     return all(str(number) in map(str, value) for number in range(len(value)))
 
 
-def names_in_order(value: Any) -> list[str] | None:
+def _in_order(value: Any) -> list[str] | None:
     """Return the class names in a list; None for anything else."""
     if not isinstance(value, list | Sequence) or isinstance(value, str):
         return None

@@ -664,7 +664,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
     assert warnings[2:] == ["the preprocessing in config.json (timm) is passed over: it has another form than expected"]
 
 
-@pytest.mark.parametrize("size", [{"longest_edge": 1024}, "wide", [], {"height": None, "width": 3}])
+@pytest.mark.parametrize("size", [{"longest": 1024}, "wide", [], {"height": None, "width": 3}])
 def test_sizes_that_cannot_be_read(size: Any, tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(RESNET | {"size": size}))
     _, warnings = resolved(None, FIXED, path=tmp_path / "model.onnx")

@@ -21,7 +21,7 @@ KINDS = (
     "Levit Mask2Former "
     "MobileNetV1 MobileNetV2 MobileViT OwlViT Owlv2 Perceiver PoolFormer Pvt RTDetr Sam Segformer Siglip ViT Yolos"
 ).split()
-COARSE = {"PoolFormer": 0.06, "Sam": 0.05}
+COARSE = {"PoolFormer": 0.06, "Sam": 0.05, "Janus": 0.05, "DeepseekVL": 0.05}
 """Known differences: a crop that begins one pixel earlier; a border of one grey for a colour."""
 
 
