@@ -102,13 +102,13 @@ def entries(folder: PathLike) -> list[str]:
         return []
 
 
-def below(folder: PathLike) -> Iterator[str]:
-    """Yield the files in *folder* and its subfolders. Links to folders are not followed."""
+def below(folder: PathLike, *, broken: bool = False) -> Iterator[str]:
+    """Yield the files in *folder* and its subfolders, and *broken* links. Links to folders are not followed."""
     rest = ["" if os.fspath(folder) == "." else os.fspath(folder)]
     while rest:
         for path in entries(rest.pop()):
             found = kind(path)
-            if found == "file":
+            if found == "file" or (broken and found == "missing" and os.path.islink(path)):
                 yield path
             elif found == "folder" and not os.path.islink(path):
                 rest.append(path)

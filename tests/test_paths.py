@@ -99,6 +99,13 @@ def test_a_folder_and_patterns(photos: Path) -> None:
     assert image_files.files([".h*"]) == [".hidden.png"]
 
 
+def test_files_of_a_folder_that_cannot_be_read_are_named(photos: Path) -> None:
+    for name in ("d.heic", "e.gif", "._a.png", ".DS_Store"):
+        Path(name).write_bytes(b"")
+    os.symlink("nowhere", "f.png")
+    assert image_files.files(["."]) == [".hidden.png", "a.png", "b.JPG", "d.heic", "e.gif", "f.png", "in/c.png"]
+
+
 def test_folders_that_links_lead_to_for_ever(photos: Path) -> None:
     for name in "xyz":
         os.symlink(".", name)

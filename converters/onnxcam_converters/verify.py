@@ -284,7 +284,7 @@ def _compared(
             f"{kind} {name!r} of the file has shape {list(actual.shape)}, the framework's has {list(expected.shape)}; "
             "nothing was written: fix the shapes (--dynamic none), or expose another layer"
         )
-    x, y = expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
+    x, y = _without_shared_infinities(expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel())
     difference = np.abs(x - y)
     absolute = float(difference.max(initial=0))
     if kind in (GRADIENT, INPUT_GRADIENT):
@@ -298,10 +298,18 @@ def _compared(
     return VerificationRow(precision, kind, name, feed, absolute, relative, cosine, TOLERANCES[precision].get(kind))
 
 
+def _without_shared_infinities(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return *x* and *y* with 0 where both are NaN, or the same infinity: there the file does as the framework does."""
+    shared = ~np.isfinite(x) & ((x == y) | (np.isnan(x) & np.isnan(y)))
+    return np.where(shared, 0, x), np.where(shared, 0, y)
+
+
 def _shows_nothing(y: np.ndarray) -> str:
-    """Return why a comparison of the output *y* shows nothing: it is empty, or saturated; an empty text if it does."""
+    """Return why a comparison of the output *y* shows nothing: it is empty, not finite, or saturated; else nothing."""
     if not y.size:
         return "empty"
+    if y.dtype.kind == "f" and not np.isfinite(y).any():
+        return "NaN or infinite everywhere"
     if y.dtype.kind != "f" or y.size < 2:
         return ""
     saturated = (np.abs(y) < _SATURATED) | (np.abs(y - 1) < _SATURATED)

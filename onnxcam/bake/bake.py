@@ -23,7 +23,6 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Spec
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import picture_layout
-from onnxcam.structure.place import place
 from onnxcam.targets import TOP, ClassAim, Task, parse
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.kinds import Class, Top
@@ -108,7 +107,7 @@ def bake(
         index = _class(network.task, target)
         aim = network.task.aim if isinstance(network.task, Classes) else ClassAim()
         choice = choose_layer(subject, aim, layer) if chosen.uses_layer else None
-        elsewhere = _elsewhere(subject, choice)
+        elsewhere = _elsewhere(network, subject, choice)
         made = subject.twin()
         how = network.preprocessing if inside else None
         explained(
@@ -131,14 +130,14 @@ def bake(
     )
 
 
-def _elsewhere(subject: PreparedModel, choice: Choice | None) -> list[str]:
+def _elsewhere(network: ModelDescription, subject: PreparedModel, choice: Choice | None) -> list[str]:
     """Return a warning if the layer does not cover the input evenly: the baked map is stretched over all of it."""
     layout = picture_layout(subject.image)
     size = () if layout is None else layout.size(subject.image)
     if choice is None or not size or not all(isinstance(length, int) for length in size):
         return []
-    found = place(subject.model.graph, subject.image, choice.layer.value, choice.layer.layout, size)
-    if found is None or found.is_plain(size):
+    found = network.place(subject, choice.layer.value, choice.layer.layout, tuple(size))
+    if found is None:
         return []
     rows = ", ".join(f"{low:g} to {high:g}" for low, high in found.intervals)
     why = found.warning or f"its pixels {rows} (height, width), perhaps mirrored"

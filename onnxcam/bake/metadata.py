@@ -14,7 +14,7 @@ from onnxcam.metadata.reserved import BAKED
 from onnxcam.model.description import ModelDescription
 from onnxcam.preprocess import CallablePreprocess, Preprocess
 from onnxcam.targets.classification import Classes
-from onnxcam.targets.scores import Scores, are_exclusive, missing_head
+from onnxcam.targets.scores import Scores, missing_head
 
 __all__ = ["SCHEMA", "stamp"]
 
@@ -72,6 +72,6 @@ def _arithmetic(how: Preprocess) -> dict[str, Any]:
 def _scores(scores: Scores, multi_label: bool) -> dict[str, Any]:
     """Return the output with the scores, and the function that turns them into probabilities."""
     units = None if scores.output_units is None else scores.output_units.known
-    exclusive = are_exclusive(scores.head, multi_label)
-    head = missing_head(scores.head, scores.classes, exclusive=exclusive)
-    return {"name": scores.output, "units": units, "probabilities": head}
+    head = missing_head(scores.head, scores.classes, exclusive=scores.are_exclusive(multi_label))
+    pair = {"pair": True} if scores.is_single else {}
+    return {"name": scores.output, "units": units, "probabilities": head, **pair}

@@ -34,11 +34,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
-    """Compare two recordings image by image. Exit code 0: all requirements are met, 1: at least one fails.
+    """Compare two recordings image by image. Exit code 0: all requirements are met, 1: at least one fails, 3:
+    undecided, because the inputs of the two models differ.
 
     Make recordings with `onnxcam record`, on a device with `onnxcam pack`, or in firmware (docs/recording.md).
     """
@@ -57,6 +61,7 @@ def command(
         require=DEFAULTS if require is None else require,
         overwrite=overwrite,
         images=images or (),
+        layers=layers,
         progress=show.comparing,
     )
     verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

@@ -61,6 +61,9 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-evaluation"),
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
+    ] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
     """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks."""
@@ -85,6 +88,7 @@ def command(
             provider=provider,
             batch_size=batch_size,
             seed=seed,
+            strict=strict,
             progress=show.measuring,
         )
         report.write(found)
@@ -93,7 +97,8 @@ def command(
     else:
         _print(found)
         show.where(output)
-    for warning in dict.fromkeys(found.warnings):
+    left = [f"left out: {why}" for _, why in found.unreadable]
+    for warning in dict.fromkeys([*left, *found.warnings]):
         show.print_err(f"warning: {warning}", "yellow")
 
 

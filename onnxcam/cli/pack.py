@@ -19,7 +19,7 @@ def command(
             "--images",
             "-i",
             help="Images to include, preprocessed: files, folders, glob patterns or lists; repeatable. Without "
-            "this option, the device supplies images of the input's size.",
+            "this option, name images of the input's size on the device: python run.py a.ppm b.npy -o run.",
             show_default=False,
         ),
     ] = None,

@@ -29,6 +29,10 @@ def command(
     labels: options.LabelsOption = None,
     settings: options.SettingsOption = None,
     provider: options.ProviderOption = "auto",
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Also record the layers for the first 16 images, for onnxcam compare --layers."),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
@@ -54,6 +58,7 @@ def command(
         provider=provider,
         settings=options.pairs(settings),
         strict=strict,
+        layers=layers,
         progress=show.recording,
     )
     info = made.info

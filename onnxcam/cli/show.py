@@ -101,7 +101,16 @@ def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:
     for note in dict.fromkeys(entry["note"] for entry in entries if entry["note"]):
         print_err(f"target: {note}", "dim")
     for warning in dict.fromkeys(warning for entry in entries for warning in entry["warnings"]):
-        print_err(f"warning: {warning}", "yellow")
+        print_err(f"warning: {warning}{_of_some(warning, entries)}", "yellow")
+
+
+def _of_some(warning: str, entries: Sequence[dict[str, Any]]) -> str:
+    """Return which images a *warning* is about, where it is not about all of *entries*."""
+    every = dict.fromkeys(entry["image"] for entry in entries)
+    some = list(dict.fromkeys(entry["image"] for entry in entries if warning in entry["warnings"]))
+    if len(some) == len(every):
+        return ""
+    return f" ({some[0]})" if len(some) == 1 else f" ({some[0]} and {len(some) - 1} more of {len(every)} images)"
 
 
 def progress(items: Sequence[T]) -> Iterable[T]:

@@ -62,7 +62,7 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
     """Compare the predictions and explanations of two models. Exit code 0: all requirements are met, 1: at least one
-    fails.
+    fails, 3: undecided, because the inputs of the two models differ or a guessed preprocessing decides.
 
     An interrupted run resumes when you repeat the command.
     """

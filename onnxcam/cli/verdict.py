@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
 SHOWN = 3  # maximum unreadable images listed
+_EXIT_CODES = {"passed": 0, "failed": 1, "undecided": 3}  # 2: an error
 
 
 def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> None:
-    """Write the reports, print the results, and exit with code 1 if a requirement fails."""
+    """Write the reports, print the results, and exit with code 1 if a requirement fails, 3 if there is a doubt."""
     from onnxcam.cli import show
 
     found.save(output, overwrite)
@@ -28,7 +29,7 @@ def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -
         show.where(output)
     _note(found)
     if not found.passed:
-        raise typer.Exit(1)
+        raise typer.Exit(_EXIT_CODES[found.verdict])
 
 
 def _print(found: Validation) -> None:
@@ -93,13 +94,15 @@ def _note(found: Validation) -> None:
     show.warnings([*found.damaged, *left, *found.warnings])
     if found.levels:
         show.print_err(f"layers: {layer_agreement.sentence(found.levels)}")
-    style = "green" if found.passed else "red"
+    style = {"passed": "green", "failed": "red", "undecided": "yellow"}[found.verdict]
     show.print_err(_verdict(found), style)
 
 
 def _verdict(found: Validation) -> str:
     count = len(found.journal)
     on = f"on {count} image{'s' if count != 1 else ''}"
+    if found.doubt:
+        return f"UNDECIDED {on}: {found.doubt}"
     failing = [_failing(verdict) for verdict in found.verdicts if not verdict.holds]
     return f"FAILED {on}: {'; '.join(failing)}" if failing else f"passed {on}: all requirements hold"
 

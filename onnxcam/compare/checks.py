@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onnxcam.compare.image_comparison import ImageComparison
-from onnxcam.compare.observer import Observer
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.compare.validation import Statistics
 from onnxcam.errors import MetricError
 from onnxcam.metrics.truth import Truth
 
-__all__ = ["FEW", "Comparable", "preprocessing_warnings", "require_comparable", "result_warnings"]
+__all__ = ["FEW", "Comparable", "require_comparable", "result_warnings"]
 
 FEW = 5
 """With this many images or fewer, a constant prediction or no correct prediction is no cause for a warning."""
@@ -57,18 +56,6 @@ def require_comparable(
             raise MetricError(f"'{requirement}' needs ground truth; give --truth, masks or boxes")
         if requirement.metric == "top5" and counts[0] <= 5:
             raise MetricError(f"'{requirement}' is meaningless for {counts[0]} classes; leave it out")
-
-
-def preprocessing_warnings(reference: Observer, candidate: Observer) -> list[str]:
-    """Return a warning if the two models preprocess pixel values differently, which is usually a mistake."""
-    pair = reference.network.preprocessing, candidate.network.preprocessing
-    numbers = [tuple(getattr(how, name, None) for name in ("range", "mean", "std", "order")) for how in pair]
-    if numbers[0] == numbers[1]:
-        return []
-    return [
-        f"the two models preprocess images differently: the reference by {pair[0]}, the candidate by {pair[1]}; "
-        "if this is not intended, give one --preprocess for both"
-    ]
 
 
 def _plain(label: str) -> str:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from onnxcam.compare import checks
 from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.journal import open_journal
+from onnxcam.compare.layer_recordings import compare_recorded_layers
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
@@ -28,6 +29,7 @@ __all__ = ["Rows", "compare_recordings"]
 Rows: TypeAlias = list[tuple[int, int]]
 
 _GEOMETRY = ("resize", "crop", "letterbox")
+_NUMBERS = ("range", "mean", "std", "order")
 _NAMED = 3  # images listed in a message
 
 
@@ -42,6 +44,7 @@ def compare_recordings(
     require: str = DEFAULTS,
     overwrite: bool = False,
     images: Sequence[PathLike] = (),
+    layers: bool = False,
     progress: Progress = quiet,
 ) -> Validation:
     """Compare two recordings of the same images.
@@ -57,6 +60,7 @@ def compare_recordings(
         overwrite: Replace the contents of *directory*.
         images: Folders with images. The report shows images in these folders; it opens no other file named in a
             recording.
+        layers: Also compare layer by layer; both recordings need their layers (``record(…, layers=True)``).
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
@@ -78,6 +82,7 @@ def compare_recordings(
         f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
     ]
     warnings += _refuse_other_ways(first, second, force)
+    levels = compare_recorded_layers(first, second) if layers else []
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
@@ -99,6 +104,8 @@ def compare_recordings(
     labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
     found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels)
+    found.levels = levels
+    found.doubt = "" if found.meets else _doubt(first, second)
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
     found.seconds = time.monotonic() - start
     return found
@@ -122,15 +129,39 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     ways = [_geometry(one.info.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
-        differing.append(f"images are cropped and scaled differently, {cuts}")
+        differing.append(f"images are cropped and scaled differently, {cuts}{_guess_note(first, second)}")
     if differing and not force:
         raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing
 
 
+def _doubt(first: Recording, second: Recording) -> str:
+    """Return that the models got different numbers, if one of the preprocessings is a guess; else an empty text."""
+    numbers = [_fields(one.info.preprocess, _NUMBERS) for one in (first, second)]
+    guesses = _guess_note(first, second)
+    if numbers[0] == numbers[1] or not guesses:
+        return ""
+    return (
+        f"the two models got different inputs, {numbers[0]} in '{first.name}', {numbers[1]} in '{second.name}'{guesses}"
+    )
+
+
+def _guess_note(first: Recording, second: Recording) -> str:
+    """Return which preprocessings are guesses and what to do, to end a message; empty if none is."""
+    guessed = [f"'{one.name}'" for one in (first, second) if one.info.preprocess_source == "guess"]
+    if not guessed:
+        return ""
+    return f" (a guess in {' and '.join(guessed)}: record it again with --preprocess)"
+
+
 def _geometry(preprocess: str) -> str:
     """Return the cropping and scaling options of a preprocessing string (docs/preprocess.md), "" if it has none."""
-    return ",".join(part for part in preprocess.split(",") if part.partition("=")[0] in _GEOMETRY)
+    return _fields(preprocess, _GEOMETRY)
+
+
+def _fields(preprocess: str, names: Collection[str]) -> str:
+    """Return the options of a preprocessing string that are in *names*."""
+    return ",".join(part for part in preprocess.split(",") if part.partition("=")[0] in names)
 
 
 def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, list[str]]:

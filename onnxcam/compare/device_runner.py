@@ -197,16 +197,18 @@ class RecordingWriter:
         self._pending.clear()
         self._synced = time.monotonic()
 
-    def close(self, unreadable: Any = (), warnings: Any = ()) -> None:
+    def close(self, unreadable: Any = (), warnings: Any = (), layers: Any = None) -> None:
         """Complete the recording, which has at least one image: write ``recording.json`` atomically.
 
-        *unreadable* are (path, reason) of skipped images; *warnings* are shown when the recording is compared.
+        *unreadable* are (path, reason) of skipped images; *warnings* are shown when the recording is compared;
+        *layers* describes a file of layers (docs/recording.md).
         """
         try:
             self.sync()
             bad = [{"name": name, "why": why} for name, why in unreadable]
             with self._writing():
                 body = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
+                body.update({} if layers is None else {"layers": layers})
                 _replace(self.folder / DONE, sealed(dict(self.header, **body, warnings=list(warnings))))
         finally:
             self._shut()
@@ -522,6 +524,9 @@ def record(pack: DevicePack, asked: argparse.Namespace) -> int:
             real = np.asarray(scores, np.float64).reshape(-1)
             if manifest["units"]:
                 real = (real - manifest["units"][1]) * manifest["units"][0]
+            if manifest.get("pair"):  # one number for the second of two classes
+                is_probability = manifest["header"]["scores"]["head"] == "sigmoid"
+                real = np.concatenate([1 - real, real] if is_probability else [-real / 2, real / 2])
             writer.add(picture, real, heat, int(chosen))
             _show(f"{len(writer.pictures)} / {total}")
         if not writer.pictures:

@@ -6,7 +6,7 @@ the score depends on; LayerCAM also suits early layers). One backward pass gives
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -35,10 +35,48 @@ from onnxcam.targets import ClassAim
 from onnxcam.targets.aim import emit_gradients
 from onnxcam.targets.scores import TOP
 
-__all__ = ["MAX_IMAGES", "LayerProbe", "compare_layers", "matched"]
+__all__ = [
+    "MAX_IMAGES",
+    "ImageLayers",
+    "LayerKey",
+    "LayerProbe",
+    "compare_layers",
+    "image_outcome",
+    "layer_agreement",
+    "matched",
+]
 
 MAX_IMAGES = 16
 """Number of images compared. A few are enough, because a faulty layer usually shows on every image."""
+
+
+@dataclass(frozen=True)
+class LayerKey:
+    """What a layer of another model is matched by: its name, number of channels, and size."""
+
+    name: str
+    channels: int | str | None
+    size: str
+
+    @classmethod
+    def of(cls, layer: Layer) -> LayerKey:
+        """Describe *layer*."""
+        return cls(layer.name, _channels(layer), layer.size)
+
+
+@dataclass(frozen=True)
+class ImageLayers:
+    """All layers of one model for one image.
+
+    Attributes:
+        outcome: The image and the explained class, without scores and map.
+        activations: Shape, and values (or a sketch of them, `onnxcam.compare.layer_recordings`), of each layer.
+        maps: LayerCAM map of each layer, [h, w]; None if it has none.
+    """
+
+    outcome: Outcome
+    activations: Sequence[tuple[tuple[int, ...], NDArray[Any]]]
+    maps: Sequence[NDArray[Any] | None]
 
 
 class LayerProbe:
@@ -50,6 +88,7 @@ class LayerProbe:
         graph = subject.model.graph
         with building():
             self.layers = candidates(graph, subject.image, aim.locate(graph), STANDARD)[::-1]
+            self.keys = [LayerKey.of(layer) for layer in self.layers]
             op = Emitter(graph)
             aimed, found = emit_gradients(op, aim, subject.batch, [layer.value for layer in self.layers])
             outputs = {CHOSEN: aimed.outputs[CHOSEN]}
@@ -67,6 +106,17 @@ class LayerProbe:
         given = {**feeds, self._class: np.full(self._batch, index)}
         found = self._session.run({name: given[name] for name in self._session.inputs})
         return int(found.pop(CHOSEN)[0]), {name: array[0] for name, array in found.items()}
+
+    def look(self, prepared: PreparedImage, index: int) -> ImageLayers:
+        """Return all layers for one image, explained for class *index*."""
+        chosen, found = self.ask(prepared, index)
+        count = len(self.layers)
+        activations = [found[f"{number}.activation"] for number in range(count)]
+        return ImageLayers(
+            image_outcome(prepared, chosen),
+            [(array.shape, array.ravel()) for array in activations],
+            [found.get(f"{number}.map") for number in range(count)],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +163,31 @@ def compare_layers(
         >>> [level.iou for level in compare_layers(Observer("float.onnx"), Observer("int8.onnx"), ["cat.jpg"])]
     """
     first, second = LayerProbe(reference), LayerProbe(candidate)
-    pairs = matched(first.layers, second.layers)
+
+    def both(image: str) -> tuple[ImageLayers, ImageLayers]:
+        own = first.look(first.observer.prepare(image), target)
+        return own, second.look(second.observer.prepare(image), own.outcome.target)
+
+    return layer_agreement(first.keys, second.keys, map(both, images))
+
+
+def layer_agreement(
+    first: Sequence[LayerKey], second: Sequence[LayerKey], images: Iterable[tuple[ImageLayers, ImageLayers]]
+) -> list[LayerAgreement]:
+    """Return the agreement at each common layer, averaged over *images*, seen by both models.
+
+    Raises:
+        MetricError: the models have no common layer.
+    """
+    pairs = matched(first, second)
     if not pairs:
         raise MetricError("--layers finds no layer that both networks have, neither by name nor by channels and size")
-    rows = np.array([_picture(first, second, pairs, image, target) for image in images])
+    rows = np.array([_picture(own, other, pairs) for own, other in images])
     with np.errstate(invalid="ignore"):
         counts = np.isfinite(rows).sum(0)
         means = np.where(counts > 0, np.nansum(rows, 0) / np.maximum(counts, 1), np.nan)
     return [
-        LayerAgreement(first.layers[i].name, second.layers[j].name, first.layers[i].size, *_known(means[row]))
+        LayerAgreement(first[i].name, second[j].name, first[i].size, *_known(means[row]))
         for row, (i, j) in enumerate(pairs)
     ]
 
@@ -130,12 +196,12 @@ def _known(values: NDArray[np.float64]) -> list[float | None]:
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def matched(first: Sequence[Layer], second: Sequence[Layer]) -> list[tuple[int, int]]:
+def matched(first: Sequence[LayerKey], second: Sequence[LayerKey]) -> list[tuple[int, int]]:
     """Return the indices of corresponding layers, by the criterion that finds the most."""
     ways = (
         [[layer.name for layer in layers] for layers in (first, second)],
-        [[(_channels(layer), layer.size) for layer in layers] for layers in (first, second)],
-        [[_channels(layer) for layer in layers] for layers in (first, second)],
+        [[(layer.channels, layer.size) for layer in layers] for layers in (first, second)],
+        [[layer.channels for layer in layers] for layers in (first, second)],
     )
     return max((_aligned(*way) for way in ways), key=len)
 
@@ -145,26 +211,22 @@ def _aligned(first: Sequence[Any], second: Sequence[Any]) -> list[tuple[int, int
     return [(a + i, b + i) for a, b, size in blocks for i in range(size)]
 
 
-def _channels(layer: Layer) -> Any:
+def _channels(layer: Layer) -> int | str | None:
     """Return the number of channels; for tokens, the length of the last axis."""
     axis = getattr(layer.layout, "channel", -1)
-    return layer.value.shape[axis] if layer.value.shape is not None else None
+    length = None if layer.value.shape is None else layer.value.shape[axis]
+    return length if isinstance(length, int | None) else length.value
 
 
-def _picture(
-    first: LayerProbe, second: LayerProbe, pairs: Sequence[tuple[int, int]], image: str, target: int
-) -> NDArray[np.float64]:
+def _picture(own: ImageLayers, other: ImageLayers, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """Return cosine, Pearson correlation and IoU at each common layer for one image, [layers, 3]."""
-    prepared = first.observer.prepare(image), second.observer.prepare(image)
-    index, own = first.ask(prepared[0], target)
-    _, other = second.ask(prepared[1], index)
     rows = np.full((len(pairs), 3), np.nan)
     for row, (i, j) in enumerate(pairs):
-        a, b = own[f"{i}.activation"], other[f"{j}.activation"]
-        if a.shape == b.shape:
-            rows[row, 0] = cosine(a.ravel(), b.ravel())
-        maps = own.get(f"{i}.map"), other.get(f"{j}.map")
-        values = compare_outcomes(_outcome(prepared[0], maps[0], index), _outcome(prepared[1], maps[1], index)).values
+        (shape, a), (other_shape, b) = own.activations[i], other.activations[j]
+        if shape == other_shape:
+            rows[row, 0] = cosine(a, b)
+        seen = replace(own.outcome, map=own.maps[i]), replace(other.outcome, map=other.maps[j])
+        values = compare_outcomes(*seen).values
         rows[row, 1:] = values.get("pearson", np.nan), values.get("iou", np.nan)
     return rows
 
@@ -172,7 +234,7 @@ def _picture(
 _NOTHING = Outcome("", "", (1, 1), np.zeros(1, np.float32), np.ones(1), 0, None)
 
 
-def _outcome(prepared: PreparedImage, heat: NDArray[Any] | None, index: int) -> Outcome:
-    """Return an outcome that holds only a map."""
-    fields = {"picture": prepared.picture, "sha256": prepared.sha256, "size": prepared.size, "frame": prepared.frame}
-    return replace(_NOTHING, **fields, map=heat, target=index)  # type: ignore[arg-type]
+def image_outcome(seen: PreparedImage | Outcome, index: int) -> Outcome:
+    """Return an outcome for class *index* without scores and map."""
+    fields = {"picture": seen.picture, "sha256": seen.sha256, "size": seen.size, "frame": seen.frame}
+    return replace(_NOTHING, **fields, target=index)  # type: ignore[arg-type]

@@ -31,11 +31,12 @@ from onnxcam.methods import find_method, read_settings
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
+from onnxcam.preprocess.input_evidence import InputEvidence
 from onnxcam.progress import quiet
 from onnxcam.targets import ClassAim
 from onnxcam.targets.classification import Classes, class_index
 from onnxcam.targets.goal import Goal
-from onnxcam.targets.scores import TOP, Scores, are_exclusive, probabilities, real_scores
+from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
 
 __all__ = ["Observer", "PreparedImage", "class_of"]
 
@@ -91,6 +92,7 @@ class Observer:
                 "`onnxcam explain`, or cut the model so that it puts out class scores"
             )
         self.scores: Scores = self.network.task.scores
+        self.evidence = InputEvidence.of(subject.image)
         self._channel = None if method.at_layer else layout.channel - 1
         settings = read_settings(method, self.settings)
         self._runner = Runner(self.network, method, settings, self.layer, False, quiet, spin=False)
@@ -116,7 +118,7 @@ class Observer:
     @property
     def exclusive(self) -> bool:
         """Whether the classes exclude each other."""
-        return are_exclusive(self.scores.head, self.network.multi_label)
+        return self.scores.are_exclusive(self.network.multi_label)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -130,6 +132,7 @@ class Observer:
             layer=self._layers,
             preprocess=str(self.network.preprocessing),
             provider=self._provider,
+            preprocess_source=self.network.resolved.source,
         )
 
     def index(self, target: int | str) -> int:

@@ -23,6 +23,7 @@ class ModelInfo:
     layer: str | None
     preprocess: str
     provider: str
+    preprocess_source: str = ""  # how it is known, a key of `onnxcam.metadata.reading.SOURCES`; "" if not recorded
 
 
 @dataclass(frozen=True)

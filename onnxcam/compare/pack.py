@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.graph.io import files_of
+from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
 from onnxcam.paths import PathLike
-from onnxcam.preprocess import Spec
+from onnxcam.preprocess import CallablePreprocess, Spec
 
 __all__ = ["Packed", "pack"]
 
@@ -99,10 +100,17 @@ def pack(
             if picture["sha256"] not in classes:
                 raise RecordingError(f"'{classes_from}' has no image like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
+        head = header(observer, meaning_of(observer))
+        if not images and (uncut := _uncut(observer)):
+            head["model"]["preprocess"] = uncut
+            warnings.append(
+                "the device does not crop or scale images, it takes them as they are: record the reference of the same "
+                f"images with --preprocess {uncut}"
+            )
         manifest = {
             "format": device.PACK,
             "version": device.VERSION,
-            "header": header(observer, meaning_of(observer)),
+            "header": head,
             "files": {each.name: device.digest(each) for each in sorted(folder.iterdir())},
             "model": file.name,
             "tensors": tensors,
@@ -117,17 +125,35 @@ def pack(
     return Packed(Path(path), len(pictures), observer.info.layer, bad, warnings)
 
 
+def _uncut(observer: Observer) -> str:
+    """Return the preprocessing without its crop; empty if it leaves images of the input's size as they are."""
+    how, (height, width) = observer.network.preprocessing, _size(observer)
+    if isinstance(how, CallablePreprocess):
+        return ""
+    if height and width and how.crop is None and how.frame(height, width) == Frame(0.0, 0.0, width, height):
+        return ""
+    size = (height, width) if height and width else None
+    return str(replace(how, resize=size, crop=None, letterbox=None, longest=None))
+
+
+def _size(observer: Observer) -> list[int | None]:
+    """Return height and width of the input; None where they are open."""
+    network = observer.network
+    assert network.layout is not None
+    lengths = [network.image.shape[axis] if network.image.shape is not None else None for axis in network.layout.space]
+    return [length if isinstance(length, int) else None for length in lengths]
+
+
 def _ends(observer: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
     """Return names and properties of the inputs and outputs of the baked model."""
     network, scores = observer.network, observer.scores
-    assert network.layout is not None
-    lengths = [network.image.shape[axis] if network.image.shape is not None else None for axis in network.layout.space]
     return {
         "input": PICTURE if inside else network.picture,
-        "size": [length if isinstance(length, int) else None for length in lengths],
+        "size": _size(observer),
         "wanted": CLASS if asks else None,
         "outputs": [scores.output, MAP, CHOSEN],
         "units": None if scores.output_units is None else scores.output_units.known,
+        "pair": scores.is_single,
     }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from onnxcam.compare.device_runner import FORMAT, VERSION, DiskError, RecordingWriter, RunnerError
+from onnxcam.compare.layer_recordings import record_layers
+from onnxcam.compare.layers import MAX_IMAGES
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.compare.recordings import Recording
@@ -82,6 +84,7 @@ def record(
     provider: str = "auto",
     settings: Mapping[str, Any] | None = None,
     strict: bool = False,
+    layers: bool = False,
     progress: Progress = quiet,
 ) -> Recorded:
     """Record scores and raw maps of *model* for *images* in the folder *output*.
@@ -101,6 +104,7 @@ def record(
         provider: As for `Explainer`.
         settings: Settings of the method.
         strict: Raise on an unreadable image; otherwise skip it and report it.
+        layers: Also record the layers for the first images, see `onnxcam.compare.layer_recordings`.
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
@@ -111,6 +115,8 @@ def record(
         >>> record("int8.onnx", ["cat.jpg"], "run", classes_from="reference")
     """
     observer, meaning, warnings = open_model(model, method, layer, preprocess, labels, provider, settings or {})
+    if layers and not isinstance(observer, Observer):
+        raise RecordingError("--layers needs an .onnx file: the interpreter of a .tflite file shows no layers")
     choose = _chooser(observer, target, classes_from)
     bad: list[tuple[str, str]] = []
     try:
@@ -119,6 +125,7 @@ def record(
             _run(observer, images, writer, choose, None if strict else bad, progress)
             if not writer.pictures:
                 raise ImageError(f"none of the {len(bad)} images can be read; the first: {bad[0][1]}")
+            found = _layers(observer, writer, choose) if isinstance(observer, Observer) and layers else None
         except OnnxcamError as error:
             writer.leave()
             raise type(error)(f"{error}{_kept(writer, len(images))}") from error
@@ -126,7 +133,7 @@ def record(
             writer.leave()
             raise
         warnings = [*dict.fromkeys(warnings)]
-        writer.close(bad, warnings)
+        writer.close(bad, warnings, found)
     except DiskError as error:
         raise OutputError(str(error)) from None
     except RunnerError as error:
@@ -242,6 +249,12 @@ def _run(
             if not known:
                 _add(writer, outcome)
     next(rest, None)
+
+
+def _layers(observer: Observer, writer: RecordingWriter, choose: Callable[[PreparedImage], int]) -> dict[str, Any]:
+    """Record the layers for the first images."""
+    prepared = [observer.prepare(picture["name"]) for picture in writer.pictures[:MAX_IMAGES]]
+    return record_layers(observer, [(one, choose(one)) for one in prepared], writer.folder)
 
 
 def _kept(writer: RecordingWriter, total: int) -> str:

@@ -53,6 +53,7 @@ class Recording:
         self.pictures: Sequence[Mapping[str, Any]] = self._part(self._content, "pictures", list)
         self.unreadable = self._left_out()
         self.warnings = self._texts("warnings") or []
+        self.layers: Mapping[str, Any] | None = self._part(self._content, "layers", dict, optional=True)
         self._check_pictures()
         meaning = self._part(self._content, "scores", dict)
         self.head, self.exclusive = meaning.get("head"), bool(meaning.get("exclusive", True))
@@ -124,6 +125,7 @@ class Recording:
     def _info(self) -> ModelInfo:
         model = self._part(self._content, "model", dict)
         words = {name: self._part(model, name, str) for name in _INFO}
+        words["preprocess_source"] = self._part(model, "preprocess_source", str, optional=True) or ""
         return ModelInfo(layer=self._part(model, "layer", str, optional=True), **words)
 
     def _texts(self, name: str) -> Sequence[str] | None:

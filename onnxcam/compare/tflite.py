@@ -42,7 +42,7 @@ class TFLiteObserver:
     ) -> None:
         self.interpreter = Interpreter(path)
         found = preparing.resolve(preprocess, self.interpreter.spec, path=path)
-        self._how = found.preprocess
+        self._how, self._source = found.preprocess, found.source
         self.warnings: list[str] = list(found.warnings)
         self.class_names = labelling.resolve(labels, self.interpreter.classes, path=path)
         self._maps, self._why = None, ""
@@ -62,7 +62,9 @@ class TFLiteObserver:
         seen = self.interpreter
         method = "none" if self._maps is None else self._maps.method
         layer = None if self._maps is None else self._maps.info.layer
-        return ModelInfo(str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name)
+        return ModelInfo(
+            str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name, self._source
+        )
 
     @property
     def meaning(self) -> dict[str, Any]:

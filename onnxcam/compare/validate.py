@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.compare import checks
+from onnxcam.compare.doubt import PROBED, find_doubt
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.inputs import InputDifference, difference, settle
 from onnxcam.compare.journal import Journal, open_journal
 from onnxcam.compare.layers import MAX_IMAGES, compare_layers
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.pipeline import ModelPair, of_side, run
 from onnxcam.compare.report.folder import refuse_finished
-from onnxcam.compare.summary import conclude
-from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.compare.summary import conclude, summarise
+from onnxcam.compare.thresholds import DEFAULTS, Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
 from onnxcam.graph.io import ModelLike
@@ -93,6 +96,7 @@ def validate(
         for side, given in (("reference", reference), ("candidate", candidate))
     )
     checks.require_comparable(first, second, requirements, known)
+    warnings += settle(first, second)
     task = ModelPair(first, second, known, first.index(target), strict)
     journal = open_journal(directory, _identity(task, names, target), overwrite, names)
     try:
@@ -104,9 +108,12 @@ def validate(
     if not len(journal):
         raise ImageError(f"none of the {len(names)} images could be read; the first: {task.unreadable[0][1]}")
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
-    warnings += checks.preprocessing_warnings(first, second)
+    differing = _input_difference(task, journal)
     labels = first.class_names or second.class_names
     found = conclude(first.info, second.info, journal, requirements, task.unreadable, warnings, labels)
+    found.doubt = _doubt(task, journal[:PROBED], requirements, differing, found.meets)
+    if differing is not None and not found.doubt:
+        found.warnings = [*found.warnings, differing.warning]
     if layers:
         first_images = [pair.picture for pair in journal[:MAX_IMAGES]]
         found.levels = compare_layers(first, second, first_images, task.target)
@@ -140,6 +147,24 @@ def observing(side: str, model: ModelLike, **options: Any) -> Observer:
         return Observer(model, **options)
     except OnnxcamError as error:
         raise of_side(side, model, error) from error
+
+
+def _input_difference(task: ModelPair, journal: Journal) -> InputDifference | None:
+    """Compare the inputs of both models for the first image."""
+    return difference(task.reference, task.candidate, pictures.read(journal[0].picture))
+
+
+def _doubt(
+    task: ModelPair,
+    probed: Sequence[ImageComparison],
+    requirements: Sequence[Requirement],
+    differing: InputDifference | None,
+    holds: bool,
+) -> str:
+    """Return why the verdict is in doubt; *probed* are the first comparisons."""
+    summaries = summarise(probed)
+    present = all(requirement.verdict(summaries).holds for requirement in requirements)
+    return find_doubt(task, [pair.picture for pair in probed], requirements, differing, present, holds)
 
 
 def _identity(task: ModelPair, names: Sequence[str], target: int | str) -> dict[str, Any]:

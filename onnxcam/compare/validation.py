@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnxcam
 from onnxcam.compare.image_comparison import ImageComparison
-from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.layer_agreement import LayerAgreement, first_jump
 from onnxcam.compare.outcome import ModelInfo
 
 __all__ = ["Statistics", "Validation", "Verdict"]
@@ -57,11 +57,24 @@ class Validation:
     levels: Sequence[LayerAgreement] = ()  # with --layers
     folders: Sequence[str] | None = None  # the report opens images only in these folders; None: anywhere
     damaged: Sequence[str] = ()  # one warning per damaged line of the journal
+    doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
+
+    @property
+    def meets(self) -> bool:
+        """Whether all requirements hold."""
+        return all(verdict.holds for verdict in self.verdicts)
 
     @property
     def passed(self) -> bool:
-        """Whether all requirements hold."""
-        return all(verdict.holds for verdict in self.verdicts)
+        """Whether all requirements hold, without doubt."""
+        return self.verdict == "passed"
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "undecided"]:
+        """The verdict: undecided if there is a *doubt*."""
+        if self.doubt:
+            return "undecided"
+        return "passed" if self.meets else "failed"
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield each comparison as a JSON object, without maps."""
@@ -85,6 +98,8 @@ class Validation:
         return {
             "onnxcam": onnxcam.__version__,
             "passed": self.passed,
+            "verdict": self.verdict,
+            "doubt": self.doubt,
             "reference": asdict(self.reference),
             "candidate": asdict(self.candidate),
             "requirements": [asdict(verdict) for verdict in self.verdicts],
@@ -92,6 +107,7 @@ class Validation:
             "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
             "warnings": list(self.warnings),
             "layers": [asdict(level) for level in self.levels],
+            "layers_differ_at": None if (jump := first_jump(self.levels)) is None else self.levels[jump].reference,
             "pictures": list(self.rows()),
         }
 

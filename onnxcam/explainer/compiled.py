@@ -19,7 +19,7 @@ from onnxcam.model.diagnose import why_not_finite
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer, candidates
 from onnxcam.structure.layout import picture_layout
-from onnxcam.structure.place import Place, place
+from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
 
 __all__ = ["Arrays", "CompiledExplanation"]
@@ -64,7 +64,7 @@ class CompiledExplanation:
         """Build the explanation graph in *prepared*, which is edited, and its sessions."""
         layers = [choice.layer for choice in choices]
         fixed = prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
-        places = _places(prepared, layers or _mixed(prepared, method, aim))
+        places = _places(network, prepared, layers or _mixed(prepared, method, aim))
         with building():
             twin = prepared.twin() if method.uses_head else None
             explanation_graph(prepared, method, layers, aim, settings, signed=signed)
@@ -87,7 +87,7 @@ class CompiledExplanation:
         if size not in self._places:
             prepared = self.network.open()
             layers = [layer.in_graph(prepared.model.graph) for layer in self.layers]
-            self._places[size] = _place(prepared, layers, size)
+            self._places[size] = _place(self.network, prepared, layers, size)
         return self._places[size]
 
     @property
@@ -139,25 +139,30 @@ def _mixed(prepared: PreparedModel, method: Method, aim: Aim) -> list[Layer]:
     return candidates(graph, prepared.image, aim.locate(graph), STANDARD)[:1]
 
 
-def _places(prepared: PreparedModel, layers: Sequence[Layer]) -> dict[tuple[int, ...] | None, Place | None]:
+def _places(
+    network: ModelDescription, prepared: PreparedModel, layers: Sequence[Layer]
+) -> dict[tuple[int, ...] | None, Place | None]:
     """Return the layer's place by the size of the tensor: of fixed sizes all; else None: None if it covers all."""
     layout = picture_layout(prepared.image)
     if layout is None or not layers:
         return {}
     lengths = layout.size(prepared.image)
     sizes = {tuple(n if isinstance(n, int) and n > 0 else other for n in lengths) for other in _SIZES}
-    found: dict[tuple[int, ...] | None, Place | None] = {size: _place(prepared, layers, size) for size in sizes}
+    found: dict[tuple[int, ...] | None, Place | None] = {
+        size: _place(network, prepared, layers, size) for size in sizes
+    }
     return found if len(sizes) == 1 or any(found.values()) else {None: None}
 
 
-def _place(prepared: PreparedModel, layers: Sequence[Layer], size: tuple[int, ...]) -> Place | None:
+def _place(
+    network: ModelDescription, prepared: PreparedModel, layers: Sequence[Layer], size: tuple[int, ...]
+) -> Place | None:
     """Return the place of the first layer, with a warning if others lie elsewhere; None where all is covered evenly."""
-    graph, image = prepared.model.graph, prepared.image
-    each = [place(graph, image, layer.value, layer.layout, size) for layer in layers]
-    first = each[0]
-    if first is None or all(one is None or one.is_plain(size) for one in each):
+    each = [network.place(prepared, layer.value, layer.layout, size) for layer in layers]
+    if all(one is None for one in each):
         return None
-    others = {(one.spans[0].source, *one.intervals) for one in each if one is not None}
-    if len(others) == 1 and None not in each:
+    places = [one or Place.whole(size) for one in each]
+    first = places[0]
+    if len({(one.spans[0].source, *one.intervals) for one in places}) == 1:
         return first
     return replace(first, warning=first.warning or "its layers lie at several places, cropped or padded")

@@ -23,6 +23,7 @@ import onnx_ir as ir
 from onnxcam import __version__, files, paths
 from onnxcam.errors import ModelError
 from onnxcam.graph import limits
+from onnxcam.graph.class_names import write_class_names
 from onnxcam.graph.maps import without_maps
 from onnxcam.graph.tolerated import standardise
 from onnxcam.graph.weights import (
@@ -223,6 +224,7 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
         _attach(model, where, path)
         limits.check_ends(model, where)
         _standardise(model, where)
+        write_class_names(model)
         call_onnx(_check, model)
     except ModelError:
         raise

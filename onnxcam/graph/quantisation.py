@@ -42,6 +42,12 @@ class Units:
     scale: ir.Value
     zero: ir.Value | None
 
+    @classmethod
+    def of(cls, scale: float) -> Units:
+        """Return the units of a constant *scale* without a zero point."""
+        number = ir.tensor(np.array(scale, np.float64))
+        return cls(ir.Value(name="scale", shape=ir.Shape([]), const_value=number), None)
+
     @property
     def known(self) -> tuple[float, int] | None:
         """Return scale and zero point if they are constants and valid, else None."""

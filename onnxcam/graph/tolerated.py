@@ -1,4 +1,7 @@
-"""Bring into standard form what ONNX Runtime accepts and onnx's checker refuses: unsorted nodes, missing imports."""
+"""Bring into standard form what ONNX Runtime accepts and onnx's checker refuses.
+
+These are unsorted nodes, missing imports, and functions of another opset than the model's.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ _NAMELESS = "main"
 def standardise(model: ir.Model) -> None:
     """Sort the nodes, import the domains that nodes use, and name the graph, in place.
 
+    A function of another opset than the model's becomes one of the model's: ONNX Runtime reads its nodes as such.
     ValueError where a node depends on its own output.
     """
     model.graph.name = model.graph.name or _NAMELESS
@@ -24,6 +28,14 @@ def standardise(model: ir.Model) -> None:
     called = {key[0] for key in model.functions}
     for domain in {node.domain for node in model.graph.all_nodes()} - model.opset_imports.keys() - called - {""}:
         model.opset_imports[domain] = _LATEST.get(domain, 1)
+    for function in model.functions.values():
+        function.opset_imports.update({**_of_nodes(function), **model.opset_imports})
+
+
+def _of_nodes(function: ir.Function) -> dict[str, int]:
+    """Return an import for each domain that the nodes of *function* use and that it does not import."""
+    used = {node.domain for node in function} - function.opset_imports.keys()
+    return {domain: _LATEST.get(domain, 1) for domain in used}
 
 
 def _is_sorted(graph: ir.Graph) -> bool:

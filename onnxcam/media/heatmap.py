@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
+from onnxcam.media.resample import coverage
 from onnxcam.structure.place import Place
 
 __all__ = [
@@ -57,7 +57,7 @@ def normalize(raw: Map, *, signed: bool = False) -> Map:
 def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = None) -> Map:
     """Resize *raw* [h, w], which covers *frame*, bilinearly to the image's *size* (H, W).
 
-    It is zero outside *seen*, the part of the image that the network sees; None is *frame*.
+    It falls to zero at the edge of *seen*, the part of the image that the network sees; None is *frame*.
     """
     import cv2
 
@@ -75,10 +75,9 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = 
         raw.astype(np.float32), to_map, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     seen = frame if seen is None else seen
-    for axis, (start, end) in enumerate(((seen.y0, seen.y1), (seen.x0, seen.x1))):
-        along = large.swapaxes(0, axis)  # the centre of pixel i is i + ½
-        along[: max(0, math.ceil(start - 0.5))] = 0
-        along[max(0, math.floor(end + 0.5)) :] = 0
+    rows = coverage(np.arange(height) + 0.5, (frame.y0, frame.y1), (seen.y0, seen.y1))
+    columns = coverage(np.arange(width) + 0.5, (frame.x0, frame.x1), (seen.x0, seen.x1))
+    large = large * rows[:, None] * columns
     return np.asarray(large, np.float32)
 
 

@@ -15,8 +15,28 @@ from onnxcam.text import in_message
 
 __all__ = ["MAX_DEPTH", "MAX_FILES", "SUFFIXES", "files"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Suffixes of image files, in lower or upper case; other files of a folder are ignored."""
+SUFFIXES: tuple[str, ...] = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".gif",
+)
+SUFFIXES += (".jfif", ".jpe", ".jp2", ".avif", ".heic", ".heif", ".dib")
+"""Suffixes of image files, in lower or upper case; other files of a folder are ignored.
+
+OpenCV cannot read some of these formats: such files are reported by name and not passed over in silence.
+"""
+
+_DOUBLE = "._"
+"""The prefix of the files in which macOS keeps attributes of others: ``._photo.jpg`` is no image."""
 
 MAX_FILES = 2**22
 """More images are refused: a few lists that name each other can expand to any number."""
@@ -103,13 +123,18 @@ def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[s
 
 
 def _in_folder(folder: Path) -> list[str]:
-    named = ([name] for name in paths.below(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
+    named = ([name] for name in paths.below(folder, broken=True) if _is_image(name))
     found = sorted(_joined(named, folder))
     if not found:
         raise ImageError(
             f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg"
         )
     return found
+
+
+def _is_image(path: str) -> bool:
+    name = os.path.basename(path)
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(_DOUBLE)
 
 
 def _matches(pattern: str) -> Iterator[str]:

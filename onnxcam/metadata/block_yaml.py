@@ -19,6 +19,10 @@ _KEY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#'"\[{&*!|>%@`-][^#]
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _WORDS = {"": None, "null": None, "~": None, "true": True, "false": False, "yes": True, "no": False}
 
+_ESCAPED = {"_": "\\xa0", "N": "\\x85", "L": "\\u2028", "P": "\\u2029", "e": "\\x1b", "/": "/", " ": " ", "\\": "\\\\"}
+_ESCAPES = re.compile(r"\\([_NLPe/ \\])")
+"""Escapes of YAML that Python does not have, and a backslash itself."""
+
 _Line = tuple[int, str]
 
 
@@ -89,7 +93,7 @@ def _scalar(text: str, *, plain: bool = False) -> Any:
     if text[:1] == "'" and text[-1:] == "'" and len(text) > 1:
         return text[1:-1].replace("''", "'")
     if text[:1] == '"' and text[-1:] == '"' and len(text) > 1:
-        return str(literal_eval(text))
+        return str(literal_eval(_ESCAPES.sub(lambda found: _ESCAPED[found[1]], text)))
     if text[:1] == "[" and text[-1:] == "]":
         return [_scalar(part.strip()) for part in text[1:-1].split(",") if part.strip()]
     if text == "{}":

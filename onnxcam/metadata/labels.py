@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -15,9 +15,13 @@ from onnxcam import paths
 from onnxcam.errors import ModelError, TargetError, nearest
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import TASKS, Card
+from onnxcam.metadata.label_files import files_of_names, names_in, names_in_lines
 from onnxcam.metadata.literals import literal
 
 __all__ = ["ClassNames", "folded", "imagenet", "index", "places", "resolve"]
+
+_METADATA = ("names", "classes", "class_names", "labels", "id2label", "categories")
+"""Keys of the metadata that hold class names; Ultralytics writes `names`."""
 
 
 def resolve(
@@ -30,17 +34,45 @@ def resolve(
     """Return one name for each of *count* classes (None: any number), or None if there are no names.
 
     The first source that fits: *spec* (a file or the names), the card in the model's *metadata*, Hugging Face's
-    ``config.json`` near the model at *path*, Ultralytics' metadata, and for 1,000 classes (or 1,001 with a background
-    class first) the names of ImageNet. Raises TargetError if *spec* does not fit.
+    ``config.json`` near the model at *path*, the metadata of Ultralytics and others, files of other tools beside the
+    model, and for 1,000 classes (or 1,001 with a background class first) the names of ImageNet. Raises TargetError if
+    *spec* does not fit.
     """
-    if spec is not None:
-        return _explicit(spec, count)
-    metadata = metadata or {}
-    for names in (list(Card.of(metadata).labels), *_config(path), metadata.get("names")):
-        found = _names(literal(names) if isinstance(names, str) else names)
-        if found and count in (None, len(found)):
-            return found
-    return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
+    return ClassNames(spec, path, metadata or {}).of(count)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Class names, and where they are written."""
+
+    names: list[str]
+    source: str
+    why: str = ""
+
+
+def _written(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_Written]:
+    """Yield all names that are written in or beside the model, the strongest source first."""
+    if labels := Card.of(metadata).labels:
+        yield _Written(list(labels), "card")
+    for found in _config(path):
+        if names := names_in(found):
+            yield _Written(names, "file", "config.json")
+    for key in _METADATA:
+        if names := _listed(metadata.get(key)):
+            yield _Written(names, "metadata")
+    for file, names in files_of_names(path):
+        yield _Written(names, "file", f"{file} beside the model")
+
+
+def _listed(text: str | None) -> list[str] | None:
+    """Return the names in an entry of the metadata: a list, {index: name}, or words with commas between them."""
+    if not text:
+        return None
+    names = names_in(literal(text))
+    if names or text.lstrip()[:1] in ("[", "{", "("):
+        return names
+    parts = text.split("\n") if "\n" in text.strip() else text.split(",")
+    return [part.strip() for part in parts if part.strip()] if len(parts) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -55,20 +87,39 @@ class ClassNames:
 
     def of(self, count: int | None) -> list[str] | None:
         """Return one name for each of *count* classes; see `resolve`."""
-        return resolve(self.spec, count, path=self.path, metadata=self.metadata)
+        if self.spec is not None:
+            return _explicit(self.spec, count)
+        found = self._first(count)
+        if found is not None:
+            return list(found.names)
+        return {1000: imagenet(), 1001: ["background", *imagenet()]}.get(count or 0)
 
     def origin(self, count: int | None) -> str:
         """Return who gives the names `of` *count* classes: a key of `onnxcam.metadata.reading.SOURCES`."""
         if self.spec is not None:
             return "user"
-        for source, found in (("card", list(Card.of(self.metadata).labels)), ("metadata", self._named())):
-            if found and count in (None, len(found)):
-                return source
-        return "file" if resolve(None, None, path=self.path) else "guess"
+        found = self._first(count)
+        return "guess" if found is None else found.source
 
-    def _named(self) -> list[str] | None:
-        names = self.metadata.get("names")
-        return None if names is None else _names(literal(names))
+    def why(self, count: int | None) -> str:
+        """Return the file of the names `of` *count* classes; empty where they are not from a file."""
+        found = None if self.spec is not None else self._first(count)
+        return "" if found is None else found.why
+
+    def _first(self, count: int | None) -> _Written | None:
+        """Return the first names that are written for *count* classes; None for any number."""
+        return next((one for one in self._all if count in (None, len(one.names))), None)
+
+    @cached_property
+    def _all(self) -> list[_Written]:
+        return list(_written(self.path, self.metadata))
+
+    @cached_property
+    def multi_label(self) -> bool:
+        """Whether an image may have several classes: by the user, the card, or Hugging Face's config.json."""
+        if self.card.task is not None:
+            return self.card.task == "multi-label"
+        return sidecar.beside(self.path, "config.json").get("problem_type") == "multi_label_classification"
 
     @cached_property
     def card(self) -> Card:
@@ -134,9 +185,9 @@ def _explicit(spec: str | os.PathLike[str] | Sequence[str], count: int | None) -
 def _read(path: Path) -> list[str]:
     text = paths.read_text(path, TargetError, "file of labels")
     if path.suffix.lower() != ".json":
-        return [line.strip() for line in text.rstrip().splitlines()]
+        return names_in_lines(text)
     try:
-        names = _names(json.loads(text))
+        names = names_in(json.loads(text))
     except (ValueError, RecursionError):
         names = None
     if names is None:
@@ -146,27 +197,10 @@ def _read(path: Path) -> list[str]:
     return names
 
 
-def _config(path: Path | None) -> Iterable[Any]:
+def _config(path: Path | None) -> Iterator[Any]:
     """Yield the names in Hugging Face's config.json: transformers' ``id2label``, timm's ``label_names``."""
     config = sidecar.beside(path, "config.json")
-    names = _names(config.get("id2label"))
+    names = names_in(config.get("id2label"))
     if names is not None and not all(name.startswith("LABEL_") for name in names):  # transformers' placeholders
         yield names
     yield config.get("label_names")
-
-
-def _names(value: Any) -> list[str] | None:
-    """Return the names in a list, in {index: name} or in {"id2label": either}; None for anything else.
-
-    A name may be a list that ends with it, as Keras's ``["n02123045", "tabby"]``.
-    """
-    if isinstance(value, dict):
-        value = value.get("id2label", value)
-    if isinstance(value, dict):
-        by_index = {str(key): name for key, name in value.items() if key in range(len(value)) or isinstance(key, str)}
-        value = [by_index.get(str(number)) for number in range(len(by_index))]
-    if not isinstance(value, list):
-        return None
-    names = [name[-1] if isinstance(name, list) and name else name for name in value]
-    names = [str(name) if type(name) is int else name for name in names]  # digits, angles
-    return names if all(isinstance(name, str) for name in names) else None

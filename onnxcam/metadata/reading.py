@@ -14,6 +14,7 @@ SOURCES = {
     "names": "the names of inputs and outputs",
     "graph": "the graph",
     "run": "a run of the model",
+    "partner": "the other model of the comparison",
     "shapes": "the shapes of the outputs",
     "guess": "a guess",
 }

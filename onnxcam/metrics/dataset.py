@@ -57,9 +57,13 @@ class Dataset:
         images: Image files.
         batch_size: Images, or perturbed copies of one image, per pass.
         seed: Random seed.
+        strict: Raise on an image that cannot be read; otherwise leave it out.
+
+    Attributes:
+        unreadable: (image, reason) of each image that is left out.
 
     Raises:
-        ImageError: there is no image, or one cannot be read.
+        ImageError: there is no image that can be read.
         MetricError: the model is no classifier, or the batch size is below 1.
         TruthError: the ground truth does not fit an image.
     """
@@ -72,6 +76,7 @@ class Dataset:
         images: tuple[PathLike, ...],
         batch_size: int,
         seed: int,
+        strict: bool = False,
     ) -> None:
         self.network, self.truth, self.target = network, truth, target
         self.batch_size, self.seed = batch_size, seed
@@ -88,10 +93,23 @@ class Dataset:
             raise MetricError(f"the batch size is at least 1, not {batch_size}")
         if truth is not None and truth.single and len(images) > 1:
             raise TruthError(f"one mask, '{truth.path}', for {len(images)} images; give a folder of masks")
-        found = [(image, index, keys) for image in images for index, keys in self._classes(image).items()]
+        self.unreadable: list[tuple[str, str]] = []
+        found = [(image, index, keys) for image in images for index, keys in self._readable(image, strict).items()]
+        if not found:
+            raise ImageError(f"none of the {len(images)} images could be read; the first: {self.unreadable[0][1]}")
         self.items = [
             Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
         ]
+
+    def _readable(self, image: PathLike, strict: bool) -> dict[int, tuple[Label | None, ...]]:
+        """Return `_classes`, of an image that cannot be read none."""
+        try:
+            return self._classes(image)
+        except ImageError as error:
+            if strict:
+                raise
+            self.unreadable.append((os.fspath(image), str(error)))
+            return {}
 
     def _classes(self, image: PathLike) -> dict[int, tuple[Label | None, ...]]:
         """Return the classes to explain in *image*, and the labels of each in the ground truth."""

@@ -43,6 +43,7 @@ def evaluate(
     provider: str = "auto",
     batch_size: int = 16,
     seed: int = 0,
+    strict: bool = False,
     progress: Progress = quiet,
 ) -> Evaluation:
     """Measure the quality of the maps of *methods*.
@@ -59,6 +60,7 @@ def evaluate(
         settings: ``{"ID.name": value}``, such as ``{"rise.samples": 500, "deletion.steps": 50}``.
         batch_size: Images, or perturbed copies of one image, per pass.
         seed: Random seed.
+        strict: Raise on an image that cannot be read; otherwise leave it out and name it in the result.
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
@@ -73,7 +75,7 @@ def evaluate(
     chosen, ids = choose(metrics, known is not None), choose_methods(methods)
     own = sort_settings(settings or {}, ids, chosen)
     network = Explainer(model, GRADIENT_FREE, target=target, provider=provider, preprocess=preprocess, labels=labels)
-    dataset = Dataset(network, known, target, tuple(images), batch_size, seed)
+    dataset = Dataset(network, known, target, tuple(images), batch_size, seed, strict)
 
     def sources() -> Iterator[MapSource]:
         for id in ids:
@@ -91,6 +93,7 @@ def evaluate(
         settings=own,
         better={thing.id: "higher" if thing.higher else "lower" for thing in chosen},
         warnings=list(network.warnings),
+        unreadable=dataset.unreadable,
     )
     own_metrics = [thing for thing in chosen if isinstance(thing, Metric)]
     checks = [thing for thing in chosen if isinstance(thing, Check)]

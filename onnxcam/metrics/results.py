@@ -60,6 +60,7 @@ class Evaluation:
         better: Better direction of each metric, ``"higher"`` or ``"lower"``.
         layers: Explained layer of each CAM method, by method.
         warnings: Warnings for the user.
+        unreadable: (image, reason) of each image that was left out.
     """
 
     model: str | None
@@ -74,6 +75,7 @@ class Evaluation:
     rows: list[Measurement] = field(default_factory=list)
     curves: dict[str, dict[str, list[Curve]]] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def outcomes(self) -> list[CheckResult]:
@@ -137,6 +139,7 @@ class Evaluation:
                 }
                 for row in self.rows
             ],
+            "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
             "warnings": self.warnings,
         }
         return {name: finite(value) for name, value in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.measured import Measured, apply_measured, uncertain
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
+from onnxcam.model.placing import place_by_graph, place_by_runs
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
-from onnxcam.structure.layout import GridLayout, Layout, picture_layout
-from onnxcam.structure.place import Place, place
+from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
+from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.evidence import OPEN_LENGTH
@@ -78,12 +79,17 @@ class ModelDescription:
         self.others = [value for value in graph.inputs if value is not prepared.image]
         self.outputs = [value.name or "" for value in graph.outputs]
         path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
+        self._warn_of_equal_inputs()
         self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props), self.said)
         self.names.check()
         self._measure(prepared)
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         self.warnings += self.task.warnings
+        with suppress(PreprocessError):  # the input takes no image
+            if self.resolved.guessed and not self.task.sees_centre:
+                self.resolved = self._resolved(self.image, whole=True)
+            self.warnings += self.resolved.warnings
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -95,6 +101,19 @@ class ModelDescription:
             if self._measured:
                 apply_measured(prepared, self._measured)
             return prepared
+
+    def _warn_of_equal_inputs(self) -> None:
+        """Warn if other inputs take images like the explained one, and the user names none."""
+        images = [x for x in self.others if self._is_like_image(x) and may_be_image(x)]
+        alike = [name for x in images if (name := x.name or "") not in self.given]
+        if alike and self.wrt is None:
+            count, names = 1 + len(alike), ", ".join(map(repr, alike))
+            self.warn(
+                f"the model takes {count} images; the map explains {self.picture!r}, and --wrt another of {names}"
+            )
+
+    def _is_like_image(self, x: ir.Value) -> bool:
+        return x.dtype == self.image.dtype and str(x.shape) == str(self.image.shape) and self.layout is not None
 
     def _measure(self, prepared: PreparedModel) -> None:
         """Measure the tensors whose shape is uncertain, where the model runs on probe images."""
@@ -131,12 +150,12 @@ class ModelDescription:
         labels = self.class_names
         parts = [Part("task", task.name, source), *task.parts()]
         if labels and not any(part.name == "letters" for part in parts):
-            parts.append(
-                Part("labels", f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}", self.names.origin(len(labels)))
-            )
+            said = f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}"
+            parts.append(Part("labels", said, self.names.origin(len(labels)), self.names.why(len(labels))))
         with suppress(PreprocessError):  # the input takes no image
             parts.append(self.modality.reading)
-        return parts
+        filled = other_inputs.sizes(self.others, self._lengths()).keys() - self.given_inputs.keys()
+        return [*parts, other_inputs.part(sorted(filled))] if filled else parts
 
     @contextmanager
     def telling_guess(self) -> Iterator[None]:
@@ -208,7 +227,7 @@ class ModelDescription:
     @property
     def multi_label(self) -> bool:
         """Whether an image may have several classes."""
-        return self.names.card.task == "multi-label"
+        return self.names.multi_label
 
     @property
     def layout(self) -> GridLayout | None:
@@ -222,15 +241,19 @@ class ModelDescription:
 
     @property
     def preprocessing(self) -> Preprocess:
-        """How images become tensors; found out at the first use."""
+        """How images become tensors."""
         return self.resolved.preprocess
 
     @cached_property
     def resolved(self) -> ResolvedPreprocess:
-        """How images become tensors, and how that is known; found out at the first use."""
-        found = self._resolved(self.image)
-        self.warnings += found.warnings
-        return found
+        """How images become tensors, and how that is known."""
+        return self._resolved(self.image)
+
+    def use(self, preprocessing: ResolvedPreprocess) -> None:
+        """Replace the preprocessing, and its warnings."""
+        old = self.resolved.warnings
+        self.warnings[:] = [*(one for one in self.warnings if one not in old), *preprocessing.warnings]
+        self.resolved = preprocessing
 
     @cached_property
     def modality(self) -> Modality:
@@ -257,11 +280,16 @@ class ModelDescription:
 
         *extra*, [1, …] or [N, …], overrides the given values. ModelError where an input is missing.
         """
-        found = {**self.given_inputs, **extra}
+        found = {**self._sizes(tensor), **self.given_inputs, **extra}
         other_inputs.missing(found, self.others)
         count = len(tensor)
         rows = {value.name or "": _repeated(found[value.name or ""], count) for value in self.others}
         return {self.picture: tensor, **rows}
+
+    def _sizes(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the values of inputs that take the size of the image *tensor*."""
+        layout = self.layout
+        return {} if layout is None else other_inputs.sizes(self.others, [tensor.shape[axis] for axis in layout.space])
 
     def resolve(self, target: Target, look: Look) -> Goal:
         """Return what *target* means for the image of *look*; TargetError where it means nothing."""
@@ -273,7 +301,7 @@ class ModelDescription:
         space = layout.space if layout is not None else tuple(range(1, tensor.ndim))
         frame = None if picture is None else self.modality.frame(picture)
         size = tuple(tensor.shape[axis] for axis in space) if picture is None else self.modality.size(picture)
-        known = {**self.given_inputs, **extra}
+        known = {**self._sizes(tensor), **self.given_inputs, **extra}
         blank = {
             value.name or "": np.zeros([d if isinstance(d, int) else 1 for d in value.shape or ()], value.dtype.numpy())
             for value in self.others
@@ -283,7 +311,7 @@ class ModelDescription:
         lengths = tuple(tensor.shape[axis] for axis in space)
         return Look(
             feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array,
-            place=lambda name, layout: self._place(name, layout, lengths),
+            place=lambda name, layout: self._place_of(name, layout, lengths),
         )  # fmt: skip
 
     @cached_property
@@ -291,13 +319,39 @@ class ModelDescription:
         """A copy of the model that is never edited."""
         return self.open()
 
-    def _place(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
-        """Return where the cells of the tensor *name* lie in an image tensor of *size*; None where they cover it."""
-        if (name, size) not in self._places:
-            graph = self._kept.model.graph
-            found = place(graph, self._kept.image, all_tensors(graph)[name], layout, size)
-            self._places[name, size] = None if found is None or found.is_plain(size) else found
-        return self._places[name, size]
+    def place(self, prepared: PreparedModel, value: ir.Value, layout: Layout, size: tuple[int, ...]) -> Place | None:
+        """Return where the cells of *value*, a tensor of *prepared*, lie in an image tensor of *size*.
+
+        None where they cover all of it evenly.
+        """
+        key = value.name or "", size
+        if key not in self._places:
+            found = place_by_graph(prepared, value, layout, size)
+            if found is not None and found.warning and not found.varies:
+                found = self._place_by_runs(found, prepared, value, layout, size)
+            self._places[key] = None if found is None or found.is_plain(size) else found
+        return self._places[key]
+
+    def _place_by_runs(
+        self, stated: Place, prepared: PreparedModel, value: ir.Value, layout: Layout, size: tuple[int, ...]
+    ) -> Place:
+        """Return the place that runs show; for another size than the probe images' only whether *stated* holds."""
+        feeds = self.probe_feeds()
+        space = () if self.layout is None else tuple(feeds[self.picture].shape[axis] for axis in self.layout.space)
+        at_probe = stated if space == size else place_by_graph(prepared, value, layout, space)
+        if at_probe is None:
+            return stated
+
+        def run(x: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+            return self._run({**feeds, self.picture: x}, names)
+
+        found = place_by_runs(prepared, at_probe, value, layout, feeds, run)
+        if space == size:
+            return found
+        return stated if found.warning or found.measured else replace(stated, warning="")
+
+    def _place_of(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
+        return self.place(self._kept, all_tensors(self._kept.model.graph)[name], layout, size)
 
     def _samples(self) -> list[Mapping[str, NDArray[Any]]]:
         """Return the outputs for each probe image; an empty list where the model cannot run on them."""
@@ -307,21 +361,24 @@ class ModelDescription:
 
     def _other_images(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return *tensor* for each input that was not given and has the shape of the image."""
-        image = self.image
-        alike = (x for x in self.others if x.dtype == image.dtype and str(x.shape) == str(image.shape))
+        alike = filter(self._is_like_image, self.others)
         return {name: tensor for x in alike if (name := x.name or "") not in self.given_inputs}
 
     def _probe_tensors(self) -> Iterator[NDArray[Any]]:
         """Yield the tensors of the probe images; random ones where the input takes no image."""
-        layout, shape = self.layout, tuple(self.image.shape or ())
+        layout, shape, lengths = self.layout, tuple(self.image.shape or ()), self._lengths()
         space = () if layout is None else layout.space
-        lengths = tuple(n if isinstance(n := shape[axis], int) else OPEN_LENGTH for axis in space)
         if len(lengths) == 2:
             with suppress(PreprocessError):
                 yield from [self.modality.tensor(image) for image in probes.images((lengths[0], lengths[1]))]
                 return
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         yield from probes.tensors(shape, space, dtype)
+
+    def _lengths(self) -> tuple[int, ...]:
+        """Return the lengths of the axes of space of the probe images."""
+        shape, space = self.image.shape or (), () if self.layout is None else self.layout.space
+        return tuple(n if isinstance(n := shape[axis], int) else OPEN_LENGTH for axis in space)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the model without an explanation; return its outputs, or the tensors *names*."""
@@ -333,8 +390,10 @@ class ModelDescription:
                 tensors = all_tensors(model.graph)
                 model.graph.outputs[:] = [tensors[name] for name in names]
             self._sessions[key] = Session(model, self.provider)
-        session = self._sessions[key]
-        return session.run({name: feeds[name] for name in session.inputs})
+        session, size = self._sessions[key], (self.image.shape or (1,))[0]
+        count = size if isinstance(size, int) and len(feeds[self.picture]) == 1 else 1
+        found = session.run({name: _repeated(feeds[name], count) for name in session.inputs})
+        return found if count == 1 else {name: y[:1] if np.shape(y)[:1] == (count,) else y for name, y in found.items()}
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
         return self.modality.tensor(self.modality.read(picture))
@@ -342,10 +401,12 @@ class ModelDescription:
     def _prepare_other(self, value: ir.Value, picture: Any) -> NDArray[Any]:
         return self._resolved(value).preprocess(images.read(picture))
 
-    def _resolved(self, value: ir.Value) -> ResolvedPreprocess:
-        """Return how an image becomes the input *value*, and how that is known."""
+    def _resolved(self, value: ir.Value, whole: bool = False) -> ResolvedPreprocess:
+        """Return how an image becomes the input *value*, and how that is known; *whole*: a guess does not crop."""
         names, spec = self.names, TensorSpec.of(value)
-        return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value)
+        return preprocessing.resolve(
+            self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value, whole=whole
+        )
 
 
 def _repeated(array: NDArray[Any], count: int) -> NDArray[Any]:

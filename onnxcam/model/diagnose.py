@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.model import probes
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.structure.held import hold
 from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located, widest
 from onnxcam.structure.layout import Layout, picture_layout
 from onnxcam.structure.probing import PictureProbe
@@ -62,22 +64,47 @@ def _layouts(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> dic
     layout, picture = picture_layout(prepared.image), prepared.image.name or ""
     if layout is None or picture not in feeds:
         return {}
-    session = _session(prepared, names)
 
-    def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
+    def probed(session: Session, feeds: Feeds, names: Sequence[str]) -> dict[str, Layout | None]:
+        def run(x: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+            return session.run({name: x if name == picture else feeds[name] for name in session.inputs}, names)
 
-    with suppress(EngineError), time_limit(probes.SECONDS):
         return PictureProbe(run, feeds[picture], layout).layouts(names)
-    return {}
+
+    found: dict[str, Layout | None] = dict.fromkeys(names)  # past the time limit no layout is known
+    with suppress(EngineError), time_limit(probes.SECONDS):
+        found |= probed(_session(prepared, names), feeds, names)
+        lost = list(takewhile(lambda name: found[name] is None, found))
+        for session, held in _holding(prepared, feeds, lost):
+            found |= probed(session, {**feeds, **held}, lost)
+    return found
 
 
-def _session(prepared: PreparedModel, names: Sequence[str]) -> Session:
+def _session(prepared: PreparedModel, names: Iterable[str]) -> Session:
     """Return a session, on the CPU, that gives the tensors *names*."""
+    return Session(_giving(prepared, names), "cpu")
+
+
+def _holding(prepared: PreparedModel, feeds: Feeds, names: Sequence[str]) -> Iterator[tuple[Session, Feeds]]:
+    """Yield a session that gives the tensors *names* with the keys and values of attention held, and these.
+
+    Yield none where there is no tensor or no attention.
+    """
+    model = _giving(prepared, names)
+    image = next(value for value in model.graph.inputs if value.name == prepared.image.name)
+    held = hold(model.graph, image, STANDARD) if names else {}
+    if held:
+        session = _session(prepared, set(held.values()))
+        values = session.run({name: feeds[name] for name in session.inputs})
+        yield Session(model, "cpu"), {name: values[tensor] for name, tensor in held.items()}
+
+
+def _giving(prepared: PreparedModel, names: Iterable[str]) -> ir.Model:
+    """Return a copy of the model whose outputs are the tensors *names*."""
     model = prepared.model.clone()
     tensors = all_tensors(model.graph)
     model.graph.outputs[:] = [tensors[name] for name in names]
-    return Session(model, "cpu")
+    return model
 
 
 class GradientProbe:
@@ -86,8 +113,7 @@ class GradientProbe:
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
         if layers is None:
             graph = prepared.model.graph
-            found = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
-            layers = found[0]
+            layers = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
         self.layers = layers
         self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in layers])
 
@@ -110,11 +136,16 @@ class GradientSession:
 
     def __init__(self, prepared: PreparedModel, aim: Aim, wanted: Sequence[str]) -> None:
         self._names, self._session = _gradients(prepared, aim, wanted)
+        self._batch = prepared.batch if isinstance(prepared.batch, int) and not aim.single else 1
 
     def __call__(self, feeds: Feeds) -> list[np.ndarray | None]:
         """Return the gradients for one image; None where no path connects the tensor with the score."""
         session = self._session
-        found = {} if session is None else session.run({name: feeds[name] for name in session.inputs})
+        given = {} if session is None else {name: feeds[name] for name in session.inputs}
+        if session is None or self._batch == 1:
+            found = {} if session is None else session.run(given)
+        else:
+            found = session.run_in_pieces(given, self._batch)
         return [found.get(name) for name in self._names]
 
 

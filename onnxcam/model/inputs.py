@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from onnxcam.errors import ModelError, nearest
 from onnxcam.media import numpy_files
 from onnxcam.media.image import SUFFIXES
+from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.text import in_message
 
-__all__ = ["InputValue", "missing", "read", "unused"]
+__all__ = ["InputValue", "missing", "part", "read", "sizes", "unused"]
 
 InputValue: TypeAlias = "str | os.PathLike[str] | Sequence[float] | NDArray[Any]"
 """The value of an input: a sentence, numbers, an .npy file, an image file, or an array."""
@@ -59,6 +60,44 @@ def unused(inputs: Sequence[ir.Value]) -> dict[str, NDArray[Any]]:
     """Return zeros [1, …] for those of *inputs* that no node uses, by name."""
     idle = [value for value in inputs if not value.uses() and not value.is_graph_output()]
     return {value.name or "": _zeros(value) for value in idle if value.dtype is not None}
+
+
+_SIZES: Mapping[str, Callable[[int, int], Sequence[float]]] = {
+    "orig_target_sizes": lambda height, width: (width, height),  # RT-DETR, D-FINE
+    "im_shape": lambda height, width: (height, width),  # PaddleDetection
+    "im_size": lambda height, width: (height, width),
+    "im_info": lambda height, width: (height, width, 1),
+    "image_shape": lambda height, width: (height, width),  # keras-yolo3
+    "scale_factor": lambda height, width: (1, 1),
+}
+"""Inputs of detectors that scale their boxes to the size of a picture: from the size of the image tensor to a row."""
+_MASK = "pixel_mask"
+"""Which pixels are no padding, [N, H, W]: DETR of transformers."""
+
+
+def sizes(inputs: Sequence[ir.Value], size: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Return values [1, …] for those of *inputs* that take the size of the image, by name, for a tensor of *size*.
+
+    It is the size of the tensor, without padding, so that boxes come in the tensor's pixels.
+    """
+    if len(size) != 2:
+        return {}
+    known = {name: [make(*size)] for name, make in _SIZES.items()} | {_MASK: np.ones((1, *size))}
+    rows = ((x, np.asarray(known[x.name or ""])) for x in inputs if x.name in known and x.dtype is not None)
+    return {x.name or "": row.astype(x.dtype.numpy()) for x, row in rows if x.dtype is not None and _takes(x, row)}
+
+
+def _takes(value: ir.Value, row: NDArray[Any]) -> bool:
+    """Return whether the input *value* takes *row* [1, …]."""
+    shape = list(value.shape or ())
+    return len(shape) == row.ndim and all(
+        not isinstance(length, int) or length == given for length, given in zip(shape[1:], row.shape[1:], strict=True)
+    )
+
+
+def part(names: Sequence[str]) -> Part:
+    """Return the part of the reading for the inputs *names* that `sizes` fills."""
+    return Part("inputs", f"{', '.join(map(repr, names))}, of the size of the image tensor", "names")
 
 
 def _zeros(value: ir.Value) -> NDArray[Any]:

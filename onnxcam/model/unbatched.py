@@ -1,4 +1,4 @@
-"""Pictures without an axis of pictures: give such an input [H, W, 3] or [3, H, W] one of length 1."""
+"""Images and maps without an axis of images: give such an input, [H, W, 3], or output, [H, W], one of length 1."""
 
 from __future__ import annotations
 
@@ -16,19 +16,37 @@ __all__ = ["add_batch_axis"]
 _NEAR = 32  # values that are followed from the input
 _POINTWISE = operators(Trait.COPIES | Trait.QUANTISES) | {"Add", "Sub", "Mul", "Div", "Clip", "Transpose", "Gather"}
 _POINTWISE |= {"Concat", "Slice", "Split"}
+_DROPS = operators(Trait.COPIES | Trait.RESHAPES | Trait.ACTIVATES) | {"Gather", "ArgMax"}
 
 
 def add_batch_axis(model: ir.Model) -> None:
-    """Give each picture input without an axis of pictures one of length 1, in place; its outputs get one too.
+    """Give each image input without an axis of images one of length 1, in place; its outputs get one too.
 
-    An input is such a picture if it has rank 3 and the network adds an axis of length 1 in front of it, as before a
-    convolution.
+    An input is such an image if it has rank 3 and the network adds an axis of length 1 in front of it, as before a
+    convolution. An output is of a single image if the network removes its first axis, of length 1, or if it is a vector
+    [K] or a number made of one image [1, …].
     """
     graph = model.graph
+    tables = all(map(_is_single_table, graph.outputs))  # not beside scores [K] of detections
+    for position, y in enumerate(graph.outputs):
+        if tables or _is_single_map(y):
+            _lift_output(graph, position, y)
     for position, value in enumerate(list(graph.inputs)):
         if _is_single_picture(value):
             _lift_input(graph, position, value)
             _lift_outputs(graph, graph.inputs[position])
+    if _are_of_one_image(graph):
+        for position, y in enumerate(graph.outputs):
+            if y.shape is not None and list(y.shape) != [1] and y.producer() is not None:
+                _lift_output(graph, position, y)
+
+
+def _are_of_one_image(graph: ir.Graph) -> bool:
+    """Return whether the batch of an image is fixed at 1, and the outputs are vectors of fixed length, and numbers."""
+    images = [x for x in graph.inputs if x.shape is not None and len(x.shape) >= 4]
+    shapes = [y.shape for y in graph.outputs]
+    known = all(shape is not None and len(shape) < 2 and all(isinstance(n, int) for n in shape) for shape in shapes)
+    return known and any(x.shape is not None and x.shape[0] == 1 for x in images)
 
 
 def _is_single_picture(value: ir.Value) -> bool:
@@ -67,11 +85,43 @@ def _lift_outputs(graph: ir.Graph, image: ir.Value) -> None:
         layout = found.get(y)
         if y.producer() is None or not (vectors or (layout is not None and layout.batch is None)):
             continue
-        name, shape = y.name or "", ir.Shape([1, *(y.shape or ())])
-        y.name = f"{name}.single"
-        axis, unsqueeze = _reshaping("Unsqueeze", y, name, shape)
-        graph.extend([axis, unsqueeze])
-        graph.outputs[position] = unsqueeze.outputs[0]
+        _lift_output(graph, position, y)
+
+
+def _lift_output(graph: ir.Graph, position: int, y: ir.Value) -> None:
+    name, shape = y.name or "", ir.Shape([1, *(y.shape or ())])
+    y.name = f"{name}.single"
+    axis, unsqueeze = _reshaping("Unsqueeze", y, name, shape)
+    graph.extend([axis, unsqueeze])
+    graph.outputs[position] = unsqueeze.outputs[0]
+
+
+def _is_single_map(y: ir.Value) -> bool:
+    """Return whether *y* is [H, W] or [C, H, W] of a grid [1, …] of rank 4, without axes of length 1."""
+    if y.shape is None or len(y.shape) not in (2, 3) or y.shape[0] == 1:  # 1: of images
+        return False
+    long, value = [n for n in y.shape if n != 1], y
+    while (node := value.producer()) is not None and node.op_type in _DROPS and node.inputs[0] is not None:
+        value = node.inputs[0]
+        shape = list(value.shape or ())
+        if len(shape) == 4 and shape[0] == 1 and len(long) > 1:
+            return _kept(shape[1:], node) == long
+    return False
+
+
+def _is_single_table(y: ir.Value) -> bool:
+    """Return whether *y* is [T, D] or longer, and the network only removes the first axis, of length 1, at its end."""
+    node = y.producer()
+    before = node.inputs[0] if node is not None and node.op_type in ("Squeeze", "Reshape", "Gather") else None
+    if before is None or y.shape is None or len(y.shape) < 2 or before.shape is None:
+        return False
+    return list(before.shape) == [1, *y.shape]
+
+
+def _kept(shape: Sequence[int | ir.SymbolicDim], node: ir.Node) -> list[int | ir.SymbolicDim]:
+    """Return the lengths of a grid without those of length 1, and without the axis that an ArgMax removes."""
+    axis = node.attributes.get_int("axis", 0) % 4 if node.op_type == "ArgMax" else None
+    return [n for i, n in enumerate(shape, 1) if n != 1 and i != axis]
 
 
 def _reshaping(op_type: str, x: ir.Value, name: str, shape: ir.Shape | Sequence[int] | None) -> tuple[ir.Node, ir.Node]:

@@ -78,8 +78,13 @@ def _letterbox(config: Mapping[str, Any], size: Any) -> Fields | None:
     pads = config.get("do_pad", True)
     if _is(config, "Owlv2") and pads:  # a black border below or to the right
         return {"letterbox": read_size(size), "anchor": "corner", "fill": 0}
-    if _is(config, "Donut") and pads and config.get("do_thumbnail", True):
+    if _is(config, "Donut", "Nougat") and pads and config.get("do_thumbnail", True):
         return {"letterbox": read_size(size if isinstance(size, dict) else size[::-1]), "fill": 0}
+    if pads and isinstance(config.get("background_color"), list):  # DeepSeek-VL, Janus
+        background = numbers(config["background_color"])
+        return {"letterbox": read_size(size), "fill": round(sum(background) / len(background))}
+    if _is(config, "Llava") and config.get("do_pad"):
+        return {"letterbox": read_size(size), "fill": _mean_grey(config)}
     if isinstance(size, dict) and size.keys() == {"longest_edge"} and pads and config.get("pad_size"):
         return {"letterbox": read_size(config["pad_size"]), "anchor": "corner", "fill": _mean_grey(config)}
     return None
@@ -100,6 +105,8 @@ def _resize(config: Mapping[str, Any], size: Any) -> Fields:
         return {"resize": _by_share(config, read_size(size))}
     if isinstance(size, list):
         return {"resize": read_size(size)}
+    if isinstance(size, dict) and size.keys() == {"longest_edge"}:  # Pixtral, Idefics
+        return {"resize": int(size["longest_edge"]), "longest": int(size["longest_edge"])}
     if isinstance(size, dict) and "shortest_edge" not in size:
         raise PreprocessError(f"its size {size} has no counterpart here; state preprocess=…")
     crops = config.get("do_center_crop") or _is(config, "ConvNext")

@@ -91,12 +91,14 @@ def resolve(
     path: Path | None = None,
     metadata: Mapping[str, str] | None = None,
     graph_hint: ir.Value | None = None,
+    whole: bool = False,
 ) -> ResolvedPreprocess:
     """Return the preprocessing for the model's *input*, its source, and warnings.
 
     Sources, in order: *spec*; the metadata of `bake` and the card in *metadata*; ONNX's metadata of images; files of
-    other tools beside the model at *path*, and Ultralytics' metadata; a guess from the graph after *graph_hint*, the
-    input's value, with a warning. A source that does not fit the input is skipped with a warning.
+    other tools beside the model at *path*, and Ultralytics' metadata; the names of inputs and outputs; a guess from the
+    graph after *graph_hint*, the input's value, with a warning. A source that does not fit the input is skipped with a
+    warning. A guess does not crop if the model sees the *whole* image, as detectors do.
 
     Raises:
         PreprocessError: *spec* does not fit the input, or the input does not take an image.
@@ -117,10 +119,12 @@ def resolve(
                 return ResolvedPreprocess(found, source.kind, source.name, tuple(warnings))
             warnings.append(_announce(f"{found}", f"{source.name} says that it was guessed: {source.guess}"))
             return ResolvedPreprocess(found, "guess", source.guess, tuple(warnings))
-    fields, why = guess(input, graph_hint)
-    made = build(fields, input)
-    name = next(name for name, preset in PRESETS.items() if preset is fields)
-    return ResolvedPreprocess(made, "guess", why, (*warnings, _announce(f"'{name}' ({made})", why)))
+    guessed = guess(input, graph_hint)
+    fields = {**guessed.fields, **guessed.more}
+    made = build({k: v for k, v in fields.items() if not (whole and k == "fraction")}, input)
+    if guessed.source == "guess":
+        warnings.append(_announce(f"{guessed.preset!r} ({made})" if guessed.preset else f"{made}", guessed.why))
+    return ResolvedPreprocess(made, guessed.source, guessed.why, tuple(warnings))
 
 
 def _sources(path: Path | None, metadata: Mapping[str, str]) -> Iterator[_PreprocessSource]:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.operands import has, length_of, measured, named, numbers, rank_of
+from onnxcam.structure.pointwise import is_pointwise
 from onnxcam.structure.span import Span, Tracked
 from onnxcam.structure.windows import windows
 
@@ -27,9 +28,11 @@ def join(node: ir.Node, found: Found) -> Tracked:
     value, finest = max(inputs, key=lambda pair: min((span.length for span in pair[1].spans), default=0))
     finest = measured(value, finest)
     lost = next((each.lost for _, each in inputs if each.lost), "")
+    warped = [each.warped for _, each in inputs]
+    varies = any(each.varies for _, each in inputs) or (any(warped) and not all(warped))
     if not lost and node.op_type != "Concat" and not all(_agree(finest, each) for _, each in inputs):
-        lost = _several(node)
-    return replace(finest, lost=lost)
+        lost, varies = _several(node), True
+    return replace(finest, lost=lost, varies=varies, warped=any(warped))
 
 
 def _agree(one: Tracked, other: Tracked) -> bool:
@@ -38,9 +41,12 @@ def _agree(one: Tracked, other: Tracked) -> bool:
 
 
 def same(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
-    """Pointwise operators; others that keep the rank are taken for such, as they keep the part of the image."""
+    """Pointwise operators. Others keep the part of the image, but perhaps not the order of a grid's cells."""
     ranks = {rank_of(x) for x in node.inputs if x in found}
-    return tracked if not ranks or rank_of(node.outputs[position]) in {None, *ranks} else tracked.loose()
+    kept = tracked if not ranks or rank_of(node.outputs[position]) in {None, *ranks} else tracked.loose()
+    if is_pointwise(node, tracked) or all(span.axis is None or span.length == 1 for span in tracked.spans):
+        return kept
+    return kept.but(f"it may move parts of the image by an operator that is not followed ({named(node)})")
 
 
 def _sliced(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tracked:
@@ -182,7 +188,7 @@ def _joined(node: ir.Node, position: int, tracked: Tracked, found: Found) -> Tra
     parts = [(x, _span_on(axis, found.get(x))) for x in node.inputs if x is not None]
     spans = [span for _, span in parts if span is not None]
     if not spans or len(spans) != len([x for x, _ in parts if x in found]):
-        return tracked if _agreeing(node, found) else tracked.but(_several(node))
+        return tracked if _agreeing(node, found) else tracked.but(_several(node), varies=True)
     others = [x for x, span in parts if span is None]
     lengths = [length_of(x, axis) for x in others]
     if others and (len(spans) > 1 or None in lengths):
@@ -214,7 +220,7 @@ def _pieces(node: ir.Node, axis: int, spans: Sequence[Span], tracked: Tracked) -
     cell = max(abs(span.cell) for span in spans)
     length = sum(span.length for span in spans)
     if abs(sum(abs(b - a) for a, b in ends) - (high - low)) > cell:
-        return tracked.but(_several(node))
+        return tracked.but(_several(node), varies=True)
     in_order = all(abs(one[1] - other[0]) <= cell for one, other in pairwise(ends))
     start, end = (ends[0][0], ends[-1][1]) if in_order else (low, high)
     seen = (min(span.seen[0] for span in spans), max(span.seen[1] for span in spans))

@@ -6,8 +6,8 @@ rectified convolution, in a transformer the last normalised tokens that still in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -47,8 +47,8 @@ LayoutProbe = Callable[[Sequence[ir.Value]], "dict[ir.Value, Layout | None]"]
 """Runs the network on changed pictures. Returns the layout of each tensor with spatial extent, None where none fits."""
 
 RUNNERS_UP = 4
-_ROUNDS, _LOCATED = 3, 16  # tensors whose layout is probed: so many times so many, from the last one backwards
-PROBED = 12  # `auto` examines this many token layers, from the last one backwards
+_LOCATED = (16, 32, 64)  # tensors whose layout is probed in each round, from the last one backwards
+PROBED = 12  # `auto` examines this many token layers, from the last one backwards; if all are dead, more
 
 _PASSIVE = operators(
     Trait.COPIES | Trait.RESHAPES | Trait.CUTS | Trait.REPEATS | Trait.INTERLEAVES | Trait.REORDERS
@@ -179,22 +179,28 @@ def choose(
     """
     if name is not None and name != "auto":
         return Choice(named(graph, image, name, rules, layout_probe), "by name", source="user")
-    layers, known, lost = located(graph, image, scores, rules, layout_probe)
-    if not layers:
-        raise LayerError(_no_layer(graph, image, scores, rules))
-    choice = _suitable(graph, image, scores, rules, layers, probe)
-    run = bool(known) and choice.layer.value not in layouts(graph, image, rules)
-    reason = choice.reason + _beside(choice.layer, scores, layers, dependents(graph, [image], rules)) + _behind(lost)
-    return replace(choice, reason=reason, source="run" if run else "graph")
+    for found in _rounds(graph, image, scores, rules, layout_probe):  # until one has a layer that the graph hides
+        if not found.layers:
+            raise LayerError(_no_layer(graph, image, scores, rules))
+        choice = _suitable(graph, image, scores, rules, found.layers, probe)
+        if choice is not None and choice.layer.value not in found.shown:
+            break
+    if choice is None:
+        raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
+    run = bool(found.known) and choice.layer.value not in layouts(graph, image, rules)
+    beside = _beside(choice.layer, scores, found.layers, dependents(graph, [image], rules))
+    return replace(choice, reason=choice.reason + beside + _behind(found.lost), source="run" if run else "graph")
 
 
 def _suitable(
     graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layers: Sequence[Layer], probe: Probe | None
-) -> Choice:
+) -> Choice | None:
+    """Return the last layer on which the target depends, None where there is none."""
     if probe is not None and (
         isinstance(layers[0].layout, TokenLayout) or _is_bypassed(layers[0], graph, image, scores, rules)
     ):
-        return _alive(layers[:PROBED], probe)
+        parts = (layers[:PROBED], layers[PROBED : 8 * PROBED])
+        return next((choice for some in parts if some and (choice := _alive(some, probe)) is not None), None)
     return Choice(
         layers[0],
         "the last activation with spatial extent before the class scores",
@@ -202,13 +208,42 @@ def _suitable(
     )
 
 
+@dataclass(frozen=True)
+class _Located:
+    """The candidates, those of them that the graph *shows*, and the layouts that runs have shown."""
+
+    layers: list[Layer]
+    shown: frozenset[ir.Value]
+    known: dict[ir.Value, Layout] = field(default_factory=dict)
+    lost: list[ir.Value] = field(default_factory=list)  # activations behind them that have no layout
+
+
 def located(
     graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layout_probe: LayoutProbe | None
-) -> tuple[list[Layer], dict[ir.Value, Layout], list[ir.Value]]:
-    """Return `candidates`, the layouts that *layout_probe* found for them, and the activations behind without one."""
+) -> list[Layer]:
+    """Return `candidates`, with those whose layout *layout_probe* finds first."""
+    return next(_rounds(graph, image, scores, rules, layout_probe)).layers
+
+
+def _rounds(
+    graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layout_probe: LayoutProbe | None
+) -> Iterator[_Located]:
+    """Yield the candidates with the layouts that the last activations, then those before them, show in runs."""
     layers = candidates(graph, image, scores, rules)
-    known, lost = _probed(graph, image, scores, rules, layers, layout_probe)
-    return candidates(graph, image, scores, rules, known) if known else layers, known, lost
+    shown = frozenset(layer.value for layer in layers)
+    known: dict[ir.Value, Layout] = {}
+    lost: list[ir.Value] = []
+    found = layouts(graph, image, rules)
+    for probed in _probed(graph, image, scores, rules, layers, layout_probe):
+        first = next((place for place, value in enumerate(probed) if probed[value] is not None), len(probed))
+        new = {value: layout for value, layout in probed.items() if layout is not None}
+        if not known:
+            lost += [x for x in list(probed)[:first] if origin(x) not in found and origin(x) not in new]
+        known |= new
+        if new:
+            yield _Located(candidates(graph, image, scores, rules, known), shown, dict(known), list(lost))
+    if not known:
+        yield _Located(layers, shown, {}, lost)
 
 
 def _probed(
@@ -218,23 +253,18 @@ def _probed(
     rules: RuleSet,
     layers: Sequence[Layer],
     layout_probe: LayoutProbe | None,
-) -> tuple[dict[ir.Value, Layout], list[ir.Value]]:
-    """Return the layouts, found by runs, of activations behind *layers*; and the activations that have none."""
+) -> Iterator[dict[ir.Value, Layout | None]]:
+    """Yield the layouts, found by runs, of activations behind *layers*, some at once, from the last ones."""
     placed = {value for layer in layers for value in (layer.value, layer.origin or layer.value)}
     found = layouts(graph, image, rules)
     apart = {*tail(scores), *(value for value, layout in found.items() if not _spatial(value, layout))}
     behind = [y for y in unplaced(graph, image, scores, rules, placed, apart) if y not in found]
-    if all(origin(y) in placed for y in behind):
-        return {}, []
-    lost: list[ir.Value] = []
-    for start in range(0, min(len(behind), _ROUNDS * _LOCATED) if layout_probe is not None else 0, _LOCATED):
-        probed = layout_probe(behind[start : start + _LOCATED]) if layout_probe is not None else {}
-        known = {value: layout for value, layout in probed.items() if layout is not None}
-        first = next((place for place, value in enumerate(probed) if value in known), len(probed))
-        lost += [x for x in list(probed)[:first] if origin(x) not in found and origin(x) not in known]
-        if known:
-            return known, lost
-    return {}, lost
+    if layout_probe is None or all(origin(y) in placed for y in behind):
+        return
+    for count in _LOCATED:
+        if behind:
+            yield layout_probe(behind[:count])
+            behind = behind[count:]
 
 
 def _no_layer(graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet) -> str:
@@ -269,15 +299,15 @@ def _names(layers: Sequence[Layer]) -> str:
     return ", ".join(repr(layer.name) for layer in layers[:3]) + (" and others" if len(layers) > 3 else "")
 
 
-def _alive(layers: Sequence[Layer], probe: Probe) -> Choice:
-    """Return the last of *layers* with a nonzero gradient: in most cells for tokens, in any cell for a grid.
+def _alive(layers: Sequence[Layer], probe: Probe) -> Choice | None:
+    """Return the last of *layers* with a nonzero gradient, if any: in most cells for tokens, in any cell for a grid.
 
     After its last attention a transformer may pass on a few tokens only; in a grid the target may be a single position.
     """
     pairs = zip(layers, probe(layers), strict=True)
     alive = [layer for layer, share in pairs if share > (0.5 if isinstance(layer.layout, TokenLayout) else 0)]
     if not alive:
-        raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
+        return None
     what = "tokens whose patches" if isinstance(alive[0].layout, TokenLayout) else "activation with spatial extent that"
     return Choice(alive[0], f"the last {what} the target depends on", tuple(alive[1 : RUNNERS_UP + 1]))
 

@@ -6,6 +6,8 @@ tokens: the cells of a grid, with class and register tokens before or after them
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -21,7 +23,16 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.operators import Trait, operators
 
-__all__ = ["BlockedLayout", "Dim", "GridLayout", "Layout", "TokenLayout", "picture_input", "picture_layout"]
+__all__ = [
+    "BlockedLayout",
+    "Dim",
+    "GridLayout",
+    "Layout",
+    "TokenLayout",
+    "may_be_image",
+    "picture_input",
+    "picture_layout",
+]
 
 Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
@@ -157,7 +168,8 @@ Layout: TypeAlias = GridLayout | TokenLayout
 def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
     """Return the input of *graph* called *name*; without a name the only input, or the only one with an image's shape.
 
-    ModelError if several inputs could be the image, or the input is not a tensor of numbers.
+    Of several, it is the one with colours, the largest one, or the first of equal ones. ModelError if the inputs do not
+    tell, or the input is not a tensor of numbers.
     """
     inputs = list(graph.inputs)
     shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
@@ -168,6 +180,8 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
             raise ModelError(f"the model has no input {name!r}; there are {shown}")
     elif len(inputs) == 1 or len(grids) == 1:
         chosen = grids[0] if grids else inputs[0]
+    elif (found := _likeliest(grids)) is not None:
+        chosen = found
     elif grids:
         raise ModelError(f"several inputs of the model could be the image ({shown}); say which with --wrt NAME")
     else:
@@ -179,6 +193,35 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
             "tensor of numbers: cut off what comes before it"
         )
     return chosen
+
+
+def _likeliest(grids: Sequence[ir.Value]) -> ir.Value | None:
+    """Return the image among inputs of an image's shape: one with colours, or the first of equal ones; else None."""
+    found = [x for x in grids if may_be_image(x)]
+    coloured = [x for x in found if _channels(x) == 3] or found
+    alike = len({(str(x.shape), x.dtype) for x in coloured}) == 1
+    return coloured[0] if alike else _largest(coloured)
+
+
+def _largest(images: Sequence[ir.Value]) -> ir.Value | None:
+    """Return the image with most pixels, such as the one that a tracker searches; None where lengths are open."""
+    sizes = [[n for n in list(x.shape or ())[1:] if isinstance(n, int)] for x in images]
+    if not images or any(len(size) + 1 != len(x.shape or ()) for size, x in zip(sizes, images, strict=True)):
+        return None
+    pixels = [math.prod(size) for size in sizes]
+    return images[pixels.index(max(pixels))] if pixels.count(max(pixels)) == 1 else None
+
+
+def may_be_image(x: ir.Value) -> bool:
+    """Return whether the input *x* has the channels of an image, more than one pixel, and no name that denies it."""
+    layout = picture_layout(x)
+    lengths = () if layout is None else layout.size(x)
+    return _channels(x) in _FEW and 1 not in lengths and _NO_IMAGE.search(x.name or "") is None
+
+
+def _channels(x: ir.Value) -> Dim:
+    layout = picture_layout(x)
+    return None if layout is None or x.shape is None else x.shape[layout.channel]
 
 
 def picture_layout(image: ir.Value) -> GridLayout | None:
@@ -227,6 +270,8 @@ def _last_by_use(image: ir.Value) -> bool | None:
 
 
 _FEW = (1, 3, 4)
+_NO_IMAGE = re.compile(r"mask|trimap|flow|sigma|noise|hidden|state|prev(?!iew)|depth", re.IGNORECASE)
+"""Names of inputs that stand beside an image."""
 _NEAR = 32  # values that are followed from the input
 _CONVOLUTIONS = frozenset(("Conv", "FusedConv", "ConvInteger", "QLinearConv", "NhwcFusedConv"))
 _POINTWISE = operators(Trait.COPIES | Trait.QUANTISES) | {"Add", "Sub", "Mul", "Div", "Clip", "BatchNormalization"}

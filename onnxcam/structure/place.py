@@ -7,7 +7,7 @@ their cells evenly over it; what crops, pads or mirrors is followed exactly (doc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,16 +30,29 @@ class Place:
     Attributes:
         spans: One for each axis of the map, in the map's order.
         warning: Why the place may be wrong; empty where it is sure.
+        measured: Why the place was measured by runs, and is not exact; empty where it was computed.
+        varies: A run on one image does not show the place: it depends on the content, or is one of several.
     """
 
     spans: tuple[Span, ...]
     warning: str = ""
+    varies: bool = False
+    measured: str = ""
+
+    @classmethod
+    def whole(cls, size: Sequence[int]) -> Place:
+        """Return the place of a map that covers an image tensor of *size* evenly."""
+        return cls(tuple(Span(axis, 0.0, float(n), n, (0.0, float(n))) for axis, n in enumerate(size)))
 
     def is_plain(self, size: Sequence[int]) -> bool:
         """Whether the map covers the image tensor of *size* evenly, in its own order and direction."""
-        return not self.warning and all(
-            (span.source, *span.ends) == (axis, 0, length)
-            for axis, (span, length) in enumerate(zip(self.spans, size, strict=True))
+        return (
+            not self.warning
+            and not self.measured
+            and all(
+                (span.source, *span.ends) == (axis, 0, length)
+                for axis, (span, length) in enumerate(zip(self.spans, size, strict=True))
+            )
         )
 
     def upright(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,7 +113,15 @@ def _follow(node: ir.Node, found: dict[ir.Value, Tracked]) -> None:
     joined = join(node, found)
     follow = FOLLOW.get(node.op_type, same)
     for position, y in enumerate(node.outputs):
-        found[y] = follow(node, position, joined, found)
+        made = follow(node, position, joined, found)
+        is_new = made.lost != joined.lost and node.op_type in FOLLOW
+        steered = is_new and _is_steered(node, found)
+        found[y] = replace(made, varies=made.varies or steered, warped=made.warped or is_new)
+
+
+def _is_steered(node: ir.Node, found: Mapping[ir.Value, Tracked]) -> bool:
+    """Whether the image's content decides how *node* crops or warps."""
+    return node.op_type != "Concat" and any(x in found for x in node.inputs[1:] if x is not None)
 
 
 def _placed(tracked: Tracked, layout: Layout) -> Place | None:
@@ -112,4 +133,4 @@ def _placed(tracked: Tracked, layout: Layout) -> Place | None:
     count = len(layout.space if isinstance(layout, GridLayout) else layout.grid)
     if len(spans) != count:
         return None
-    return Place(tuple(replace(span, axis=None) for span in spans), tracked.lost)
+    return Place(tuple(replace(span, axis=None) for span in spans), tracked.lost, tracked.varies)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 
-__all__ = ["PictureProbe", "ProbeRun"]
+__all__ = ["PictureProbe", "ProbeAnswers", "ProbeRun"]
 
 _Array: TypeAlias = NDArray[Any]
 
@@ -53,6 +53,29 @@ _LARGE = 1 << 26
 """Tensors with more elements are not probed."""
 
 
+@dataclass(frozen=True)
+class ProbeAnswers:
+    """Where along one axis of the picture the changes lie to which the cells of a tensor answer.
+
+    Attributes:
+        centres: The mean place for each cell, 0 to 1. Of a grid with many cells some are left out, evenly.
+        width: The median standard deviation of the places of one cell.
+    """
+
+    centres: _Array
+    width: float
+
+    @classmethod
+    def of(cls, change: _Array) -> ProbeAnswers:
+        """Return the answers for the *change* of each cell by stripes of equal width, [stripes, *grid]."""
+        count = len(change)
+        centres = (_centres(change) * (count - 1) + 0.5) / count
+        sharp = _sharpened(change) ** 2
+        off = (np.arange(count) + 0.5)[:, None] / count - centres.reshape(-1)
+        spread = np.sqrt((sharp * off**2).sum(axis=0) / np.maximum(sharp.sum(axis=0), 1e-30))
+        return cls(centres, float(np.median(spread)))
+
+
 @dataclass
 class PictureProbe:
     """Changes parts of one picture and compares tensors of the network before and after.
@@ -82,6 +105,16 @@ class PictureProbe:
         fitting = {name: layout for name, layout in found.items() if layout is not None}
         return dict.fromkeys(names) | self._confirmed(fitting)
 
+    def answers(self, name: str, layout: Layout) -> list[ProbeAnswers]:
+        """Return for each axis of the picture where the changes lie to which the cells of *name* answer."""
+        self._base = {name: _thinned(self.run(self.picture, [name])[name])}
+        areas = [self._areas(axis, _STRIPES) for axis in range(len(self.lengths))]
+        answers = (
+            [layout.view(self._changes([name], area, seed)[name])[0].sum(axis=0) for seed, area in enumerate(along)]
+            for along in areas
+        )
+        return [ProbeAnswers.of(np.stack(along)) for along in answers]
+
     @property
     def lengths(self) -> list[int]:
         """The height and width of the picture, and the depth of a volume."""
@@ -94,11 +127,13 @@ class PictureProbe:
 
     def _stripes(self, names: Sequence[str], axis: int, count: int) -> dict[str, list[dict[_Axes, _Array]]]:
         """Return the answers of each tensor to *count* stripes along *axis*, for each choice of axes."""
-        length = self.lengths[axis]
-        edges = [length * stripe // count for stripe in range(count + 1)]
-        areas = [[slice(None)] * axis + [slice(*edges[stripe : stripe + 2])] for stripe in range(count)]
-        changes = [self._changes(names, area, stripe) for stripe, area in enumerate(areas)]
+        changes = [self._changes(names, area, stripe) for stripe, area in enumerate(self._areas(axis, count))]
         return {name: [_summed(change[name], self._choices(change[name])) for change in changes] for name in names}
+
+    def _areas(self, axis: int, count: int) -> list[list[slice]]:
+        """Return *count* stripes of equal width along *axis*."""
+        edges = [self.lengths[axis] * stripe // count for stripe in range(count + 1)]
+        return [[slice(None)] * axis + [slice(*edges[stripe : stripe + 2])] for stripe in range(count)]
 
     def _changes(self, names: Sequence[str], area: Sequence[slice], seed: int) -> dict[str, _Array]:
         """Return how much each element of the tensors changes if *area*, a slice for each spatial axis, is noise."""

@@ -95,10 +95,19 @@ class Span:
 
 @dataclass(frozen=True)
 class Tracked:
-    """The spans of a tensor, in the order of its axes as far as known, and why they may be wrong."""
+    """The spans of a tensor, in the order of its axes as far as known.
+
+    Attributes:
+        spans: One for each axis of the image.
+        lost: Why they may be wrong.
+        varies: A run on one image does not show them: they depend on its content, or are several.
+        warped: They are wrong for sure, as they stand.
+    """
 
     spans: tuple[Span, ...]
     lost: str = ""
+    varies: bool = False
+    warped: bool = False
 
     def moved(self, axes: dict[int, int]) -> Tracked:
         """Return the spans with other axes, by old axis; axes that are not in *axes* cannot be followed."""
@@ -119,6 +128,6 @@ class Tracked:
         """Return the spans with another one on *axis*."""
         return replace(self, spans=tuple(span if old.axis == axis else old for old in self.spans))
 
-    def but(self, why: str) -> Tracked:
+    def but(self, why: str, *, varies: bool = False) -> Tracked:
         """Return the spans, and why they may be wrong."""
-        return replace(self, lost=self.lost or why)
+        return replace(self, lost=self.lost or why, varies=self.varies or varies)

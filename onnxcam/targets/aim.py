@@ -189,7 +189,7 @@ class WeightsAim:
 class DirectionAim:
     """The projection of a normalised embedding y on a direction d: y · d / |y|. The input is d, [N, D].
 
-    Of tokens [N, T, D], y is the mean.
+    Of tokens [N, T, D] and of a grid [N, D, h, w], y is the mean.
 
     It is the cosine if d is the unit vector of a reference, and a triplet's margin if d is the difference of two.
     """
@@ -205,26 +205,28 @@ class DirectionAim:
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """∂ (y · d / |y|) / ∂y = (d − (d · ŷ) ŷ) / |y|."""
         value = self.locate(op.graph)
-        tokens = _has_tokens(value)
-        length = width(value) if not tokens else value.shape[-1] if value.shape is not None else None
+        axes = _averaged(value)
+        length = value.shape[2 if axes == [1] else 1] if axes and value.shape is not None else width(value)
         d = _add_input(op.graph, self.input, [batch, length], ir.DataType.FLOAT)
         real = dequantised(op, value, value)
-        mean = op.ReduceMean(real, [1], keepdims=0) if tokens else op.Reshape(real, op.Shape(d))
+        mean = op.ReduceMean(real, axes, keepdims=0) if axes else op.Reshape(real, op.Shape(d))
         y = op.Cast(mean, to=int(ir.DataType.FLOAT))
         norm = op.Max(op.ReduceL2(y, [1], keepdims=1), op.const(1e-12, ir.DataType.FLOAT))
         unit = op.Div(y, norm)
         score = op.ReduceSum(op.Mul(unit, d), [1], keepdims=1)
         slope = op.Div(op.Sub(d, op.Mul(score, unit)), norm)
-        if tokens:
-            count = op.Cast(op.dim(value, 1), to=int(ir.DataType.FLOAT))
-            slope = op.Expand(op.Unsqueeze(op.Div(slope, count), [1]), op.Shape(value))
-        seed = _seed(op, op.reshape_like(slope, value), value)
-        return Aimed(value, seed, op.Squeeze(score, [1]))
+        for axis in axes:
+            slope = op.Div(op.Unsqueeze(slope, [axis]), op.Cast(op.dim(value, axis), to=int(ir.DataType.FLOAT)))
+        spread = op.Expand(slope, op.Shape(value)) if axes else op.reshape_like(slope, value)
+        return Aimed(value, _seed(op, spread, value), op.Squeeze(score, [1]))
 
 
-def _has_tokens(y: ir.Value) -> bool:
-    """Return whether *y* is [N, T, D] with more than one token."""
-    return y.shape is not None and len(y.shape) == 3 and y.shape[1] != 1
+def _averaged(y: ir.Value) -> list[int]:
+    """Return the axes over which the embeddings *y* are averaged: tokens [N, T, D], or a grid [N, D, h, w]."""
+    lengths = list(y.shape or ())
+    if len(lengths) == 3 and lengths[1] != 1:
+        return [1]
+    return [2, 3] if len(lengths) == 4 and any(n != 1 for n in lengths[2:]) else []
 
 
 def _put_out(graph: ir.Graph, scores: Scores) -> Scores:

@@ -20,10 +20,10 @@ from onnxcam.text import visible
 __all__ = ["Alphabet", "Letters", "find_letters", "fit", "unknown"]
 
 _BLANKS = ("", "blank", "<blank>", "[blank]")
-_KEYS = ("character", "characters", "charset", "alphabet", "vocab")
+_KEYS = ("character", "characters", "charset", "alphabet", "vocab", "dictionary", "dict", "keys")
 """Keys of the metadata that hold letters: PaddleOCR and RapidOCR write `character`, one letter on each line."""
-_FILES = ("dict.txt", "*_dict.txt", "ppocr_keys*.txt")
-"""Files of letters beside a model, one letter on each line, as PaddleOCR ships them."""
+_FILES = tuple(f"*{word}*.txt" for word in ("dict", "keys", "charset", "alphabet", "character", "vocab", "labels"))
+"""Files of letters beside a model, one letter on each line: of PaddleOCR, OpenCV's zoo, CRNN and others."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,13 @@ def find_letters(evidence: Evidence) -> Iterator[Letters]:
     vocabulary = sidecar.beside(names.path, "config.json").get("vocab")
     if isinstance(vocabulary, str) and vocabulary:
         yield Letters(list(vocabulary), "file", "config.json, vocab")  # docTR
+    if listed := _of_paddle(names.path):
+        yield Letters(listed, "file", "inference.yml, character_dict")
     for file in _beside(names.path):
         with suppress(ModelError):
-            text = paths.read_text(file, ModelError, "file of letters")
-            yield Letters(_lines(text), "file", f"{file.name} beside the model")
+            letters = _lines(paths.read_text(file, ModelError, "file of letters"))
+            if sum(len(letter) == 1 for letter in letters) > len(letters) / 2:
+                yield Letters(letters, "file", f"{file.name} beside the model")
 
 
 def fit(written: Letters, count: int, runs: Sequence[Array]) -> Alphabet | None:
@@ -136,7 +139,15 @@ def _written(text: str) -> list[str]:
 def _lines(text: str) -> list[str]:
     r"""Return the lines of *text*. Only \n ends a line: alphabets contain other separators as letters."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return lines[:-1] if lines and not lines[-1] else lines
+    lines = lines[:-1] if lines and not lines[-1] else lines
+    return list(lines[0]) if len(lines) == 1 else lines
+
+
+def _of_paddle(path: Path | None) -> list[str]:
+    """Return the letters in the configuration that PaddleOCR writes beside a model since version 3."""
+    after = sidecar.beside(path, "inference.yml").get("PostProcess")
+    letters = after.get("character_dict") if isinstance(after, dict) else None
+    return [str(letter) for letter in letters] if isinstance(letters, list) else []
 
 
 def _beside(path: Path | None) -> list[Path]:

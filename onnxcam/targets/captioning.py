@@ -38,6 +38,7 @@ class Captions(Task):
     vocabulary: Sequence[str]  # of the input
     length: int | None = None  # L; None if it is not fixed
     name: str = "a captioner"
+    sees_centre = True
     cards = ("caption",)
 
     @classmethod

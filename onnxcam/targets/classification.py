@@ -16,6 +16,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import ClassAim, ScoresAim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.heads import is_over_one_element
 from onnxcam.targets.kinds import Against, Class, Contrast, Top
 from onnxcam.targets.notation import Label
 from onnxcam.targets.notation import label as read_label
@@ -35,8 +36,10 @@ class Classes(Task):
     at: ScoresAt | None = None
     source: str = "shapes"
     taken: str = ""
+    warnings: tuple[str, ...] = ()
     name: str = "a classifier"
     method = "gradcam"
+    sees_centre = True
     cards = (*CLASSIFIERS, "answer")
 
     @classmethod
@@ -51,7 +54,8 @@ class Classes(Task):
         pair = best.width == 1 and _names_of_two(evidence) is not None
         at = ScoresAt.of(best, pair=pair)
         scores = find_scores(evidence.graph, at=at)
-        yield cls(scores, evidence.names.of(scores.classes), at, best.source, _said(best, found))
+        warnings = (_WRONG_AXIS,) if is_over_one_element(best.value) else ()
+        yield cls(scores, evidence.names.of(scores.classes), at, best.source, _said(best, found), warnings)
 
     @property
     def aim(self) -> ClassAim:
@@ -150,6 +154,10 @@ def _names_of_two(evidence: Evidence) -> Sequence[str] | None:
         return None
 
 
+_WRONG_AXIS = (
+    "the model's softmax does not run over its classes: for one image each probability is 1; the scores before it are "
+    "explained; export the model again with the softmax over the axis of classes"
+)
 _KINDS = {"softmax": "probabilities", "sigmoid": "probabilities", "logsoftmax": "logarithms of probabilities"}
 
 

@@ -8,7 +8,7 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 
-__all__ = ["COARSE", "coarse_scores"]
+__all__ = ["COARSE", "coarse_scores", "rounded"]
 
 COARSE = 0.25
 """Probabilities that are multiples of this have at most five values."""
@@ -24,16 +24,17 @@ def coarse_scores(y: ir.Value) -> str | None:
         if node.op_type in _SCALE_AT:
             scale = _number(node.inputs[_SCALE_AT[node.op_type]]) or scale
         if node.op_type in ("Concat", "QLinearConcat"):
-            return _warning(scale) if scale is not None and scale >= COARSE else None
+            return rounded("the file", scale) if scale is not None and scale >= COARSE else None
         if node.op_type not in _PASSES or node.inputs[0] is None:
             return None
         value = node.inputs[0]
     return None
 
 
-def _warning(scale: float) -> str:
+def rounded(what: str, scale: float) -> str:
+    """Return in words that *what* rounds boxes and scores by one *scale*."""
     return (
-        f"the file rounds boxes and scores, joined in one tensor, by one scale of {scale:.4g}: a score is a multiple "
+        f"{what} rounds boxes and scores, joined in one tensor, by one scale of {scale:.4g}: a score is a multiple "
         "of it, and no probability; quantise the model again, with boxes and scores in tensors of their own"
     )
 

@@ -16,11 +16,13 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.evidence import OPEN_LENGTH, Evidence
 from onnxcam.targets.goal import Array, Look
-from onnxcam.targets.graph_outputs import function_before, grids, length, numeric_outputs
+from onnxcam.targets.graph_outputs import function_before, grids, is_flat_map, length, numeric_outputs, unclipped
 from onnxcam.targets.notation import Corners, ImageSource
 
 __all__ = [
+    "MASKS",
     "DenseOutput",
+    "cell_count",
     "dense_outputs",
     "has_boxes",
     "has_proportions",
@@ -40,6 +42,8 @@ __all__ = [
 _COARSEST = 8
 """A dense output has at least one cell for this many pixels along an axis."""
 
+MASKS = r"seg(?!\w*proto)|semantic|mask|class|matte|alpha|pha$|saliency"
+"""Names of outputs that are scores of classes, a pattern for `named`."""
 _BOXES = r"(^|_)(wh|reg|bbox|box|boxes|ltrb)($|_|\d)"
 
 
@@ -51,18 +55,20 @@ class DenseOutput:
         tensor: Its name.
         layout: Its axes; None for ``[N, *space]``, which has no axis of channels.
         channels: The number of values for each cell.
-        grid: The lengths of the spatial axes that one axis of cells joins, in ``[N, cells, channels]``.
+        grid: The lengths of the spatial axes that one axis of cells joins, as in ``[N, cells, channels]``.
+        before: The tensor before it is clipped or rounded; empty for the tensor itself.
     """
 
     tensor: str
     layout: GridLayout | None
     channels: int
     grid: tuple[int, ...] = ()
+    before: str = ""
 
     @property
     def aim(self) -> WeightsAim:
-        """Return weights over the tensor."""
-        return WeightsAim(self.tensor)
+        """Return weights over the tensor, before it is clipped or rounded."""
+        return WeightsAim(self.before or self.tensor)
 
     @property
     def placed(self) -> GridLayout | None:
@@ -86,7 +92,7 @@ class DenseOutput:
     def feed(self, weights: Array) -> Array:
         """Return *weights* [channels, *space] in the order of the tensor's axes, without the batch."""
         if self.layout is None:
-            return np.asarray(weights[0])
+            return np.asarray(weights[0].reshape(-1) if self.grid else weights[0])
         joined = weights.reshape(len(weights), -1) if self.grid else weights
         return np.ascontiguousarray(np.moveaxis(joined, 0, self.layout.channel - 1))
 
@@ -95,18 +101,29 @@ def dense_outputs(evidence: Evidence) -> Iterator[tuple[ir.Value, DenseOutput]]:
     """Yield the outputs that are grids over the image, then those whose cells are one axis, then single planes."""
     image = evidence.image
     for y, layout, count in grids(evidence.graph, image):
-        yield y, DenseOutput(y.name or "", layout, count)
+        yield y, DenseOutput(y.name or "", layout, count, before=unclipped(y))
     own = picture_layout(image)
     if own is None:
         return
     lengths = own.size(image)
-    for y in numeric_outputs(evidence.graph, 3) if all(isinstance(n, int) for n in lengths) else ():
-        classes = length(y, 2)
-        if length(y, 1) == math.prod(lengths) and isinstance(classes, int):
-            yield y, DenseOutput(y.name or "", GridLayout(2, (1,)), classes, tuple(lengths))
+    if all(isinstance(n, int) for n in lengths):
+        yield from _flat(evidence, tuple(lengths))
     for y in numeric_outputs(evidence.graph, own.rank - 1):
         if is_plane(evidence, y):
-            yield y, DenseOutput(y.name or "", None, 1)
+            yield y, DenseOutput(y.name or "", None, 1, before=unclipped(y))
+
+
+def _flat(evidence: Evidence, lengths: tuple[int, ...]) -> Iterator[tuple[ir.Value, DenseOutput]]:
+    """Yield the outputs [N, cells, channels], [N, channels, cells] and [N, cells], as many cells as pixels."""
+    for y in numeric_outputs(evidence.graph, 3):
+        for cells, channel in ((1, 2), (2, 1)):
+            count = length(y, channel)
+            if length(y, cells) == math.prod(lengths) and isinstance(count, int):
+                yield y, DenseOutput(y.name or "", GridLayout(channel, (cells,)), count, lengths)
+                break
+    for y in numeric_outputs(evidence.graph, 2):
+        if is_flat_map(y, evidence.image):
+            yield y, DenseOutput(y.name or "", None, 1, lengths)
 
 
 def is_plane(evidence: Evidence, y: ir.Value) -> bool:
@@ -120,6 +137,12 @@ def is_plane(evidence: Evidence, y: ir.Value) -> bool:
         size = list(values[0].shape[1:]) if values else []
     known = [(a, OPEN_LENGTH if b is None else b) for a, b in zip(size, lengths, strict=False) if isinstance(a, int)]
     return len(known) == len(lengths) and _alike(known)
+
+
+def cell_count(size: Sequence[object]) -> int:
+    """Return the number of cells of a grid of *size*; 0 where lengths are open."""
+    lengths = [n for n in size if isinstance(n, int)]
+    return math.prod(lengths) if len(lengths) == len(size) else 0
 
 
 def is_fine(size: Sequence[object], image: ir.Value) -> bool:

@@ -15,10 +15,12 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.coarse import COARSE, coarse_scores
+from onnxcam.targets.coarse import COARSE, coarse_scores, rounded
 from onnxcam.targets.detectors.boxes import are_visible
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
+from onnxcam.targets.detectors.grid import cells, plan
+from onnxcam.targets.detectors.inner import InnerImage
 from onnxcam.targets.detectors.layouts import find_decoder
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
@@ -35,6 +37,9 @@ SAME_OBJECT = 0.5
 MIN_OVERLAP = 0.1
 """A box with a smaller intersection over union with every candidate matches none."""
 
+_NEAR = 2
+"""Boxes of a grid are at most so many cells away from theirs on average."""
+
 _NO_PLACES = (
     "the model's boxes follow no known convention and cannot be decoded: they may be offsets from anchors (priors), "
     "which the file does not hold. The score is explained without a box; boxes_output (--boxes-output) names a "
@@ -43,10 +48,6 @@ _NO_PLACES = (
 _NO_BOX = (
     "the box {} of this detection is turned over, outside the image or a pixel wide, so it is not shown; "
     "boxes_output (--boxes-output) names another convention of boxes, such as {!r}"
-)
-_ROUNDED = (
-    "{!r} holds boxes and scores as integers of one scale, {:.3g}: the scores are rounded away. Quantise it again "
-    "with boxes from 0 to 1, or with an output for the boxes and another for the scores"
 )
 _CELL = (
     "the box of this detection was decoded from offsets to {}, which is no box in the image: the cell of the "
@@ -68,6 +69,8 @@ class Detections(Task):
     """Scale and zero point of tensors of integers, by name."""
     name: str = "a detector"
     warnings: tuple[str, ...] = ()
+    inner: InnerImage | None = None
+    """The image inside the graph in whose pixels the boxes are; None: the image tensor."""
     cards = ("detection",)
 
     @classmethod
@@ -78,13 +81,16 @@ class Detections(Task):
             return
         labels = evidence.names.of(None)
         clues = Clues.of(evidence, layout, len(labels) if labels else None, known)
-        decoder = find_decoder(clues)
+        inner = InnerImage.of(evidence.graph, evidence.image)
+        decoder = None if inner is None else find_decoder(replace(clues, size=inner.size))
+        if decoder is None or inner is None or not _is_of(decoder, evidence, inner.size):
+            decoder, inner = find_decoder(clues), None
         if decoder is not None:
             source = decoder.source if clues.kind is None else "metadata"
             tensors = all_tensors(evidence.graph)
             coarse = coarse_scores(tensors[decoder.aim.tensor])
             doubts = () if coarse is None else (coarse,)
-            yield cls(decoder, labels, source, _units(tensors, decoder.tensors), warnings=doubts)
+            yield cls(decoder, labels, source, _units(tensors, decoder.tensors), warnings=doubts, inner=inner)
         elif clues.boxes is not None:
             raise TargetError(
                 f"no output holds scores for the boxes in {clues.boxes.name!r}; name it with scores_output (--scores)"
@@ -128,7 +134,12 @@ class Detections(Task):
 
     def _candidates(self, look: Look) -> Candidates:
         names = self.decoder.tensors
-        return self.decoder.read(list(map(self._real, names, look.tensors(names))), look.size)
+        tensors, inner = list(map(self._real, names, look.tensors(names))), self.inner
+        if inner is None:
+            return self.decoder.read(tensors, look.size)
+        seen = self.decoder.read(tensors, inner.size)
+        cell = None if seen.cells is None else inner.outer(seen.cells)
+        return replace(seen, corners=inner.outer(seen.corners), cells=cell)
 
     def _real(self, name: str, tensor: Array) -> Array:
         """Return *tensor* as real numbers; TargetError where its scale leaves no score between 0 and 1."""
@@ -136,7 +147,7 @@ class Detections(Task):
             return tensor
         scale, zero = self.units[name]
         if len(self.decoder.tensors) == 1 and scale > COARSE:
-            raise TargetError(_ROUNDED.format(name, scale))
+            raise TargetError(rounded(repr(name), scale))
         return (tensor.astype(np.float32) - zero) * scale
 
     def _goal(self, seen: Candidates, found: CandidateClass, look: Look) -> Goal:
@@ -218,6 +229,19 @@ class Detections(Task):
 
     def _all(self, seen: Candidates, look: Look) -> str:
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
+
+
+def _is_of(decoder: Decoder, evidence: Evidence, size: tuple[int, int]) -> bool:
+    """Return whether a run shows candidates on grids over an image of *size*."""
+    run = next(iter(evidence.runs), {})
+    if any(name not in run for name in decoder.tensors):
+        return False
+    seen = decoder.read([run[name] for name in decoder.tensors], size)
+    levels = plan(len(seen.corners), size)
+    if seen.cells is not None or levels is None:
+        return seen.cells is not None
+    cell, middles = cells(levels, size), (seen.corners[:, :2] + seen.corners[:, 2:]) / 2
+    return bool((np.abs(middles / cell[:, 2:] - cell[:, :2] - 0.5).mean()) < _NEAR)
 
 
 def detections(seen: Candidates, category: int | None = None) -> list[CandidateClass]:

@@ -13,11 +13,19 @@ from onnxcam.targets.dense import is_plane, sums_to_one
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
+from onnxcam.targets.heads import ends_linear
+from onnxcam.targets.vectors import EMBEDDINGS, words_of
 
 __all__ = ["Frames", "find_frames"]
 
 _FEWEST = 11
 """Without known letters, scores of fewer ones are not taken for letters: ten digits and the blank."""
+_MANY = 20
+"""Scores of fewer letters are not taken for letters by their shape alone."""
+_FEATURES = 64
+"""Numbers of scores that are multiples of this are usual for features, and unusual for letters."""
+_LINE = 64
+"""A line of text is at most this many pixels high."""
 _NARROWEST = 2
 """A frame is at least this many pixels wide."""
 
@@ -54,13 +62,28 @@ class Frames:
     def source(self, evidence: Evidence) -> str | None:
         """Return how the output is known to be scores of letters, whatever they are; None where it is not."""
         y = self.scores
-        if self.letter != 2 or self.letters < _FEWEST or not self._fits(y, evidence):
+        if self.letters < _FEWEST or not self._fits(y, evidence):
             return None
+        if self.letter != 2:
+            return self._by_shape(evidence)
         if any(node.op_type in ("LSTM", "GRU") for node in evidence.graph) and not is_plane(evidence, y):
             return "graph"
         if self.decided or function_before(y) == "logsoftmax":
             return "graph"
-        return sums_to_one(evidence, y, 2)
+        return sums_to_one(evidence, y, 2) or self._by_shape(evidence)
+
+    def _by_shape(self, evidence: Evidence) -> str | None:
+        """Return ``"shapes"`` for scores of many letters for each part of a line of text; else None.
+
+        A line of text is a wide image. Frames before images, [T, N, A], are a habit of PyTorch's CTC.
+        """
+        y, frames = self.scores, length(self.scores, self.frame)
+        features = self.letters % _FEATURES == 0 or bool(words_of(y) & EMBEDDINGS)
+        if features or self.letters < _MANY or not ends_linear(y) or is_plane(evidence, y):
+            return None
+        if self.letter != 2 and not (isinstance(frames, int) and frames < self.letters):
+            return None
+        return "shapes" if self.batch == 1 or _is_wide(evidence.image) else None
 
     def _fits(self, y: ir.Value, evidence: Evidence) -> bool:
         """Return whether frames are parts of the image's width."""
@@ -69,6 +92,17 @@ class Frames:
         if not isinstance(frames, int) or not isinstance(width, int):
             return True
         return 1 < frames <= width // _NARROWEST and frames != self.letters  # as many of both: weights of attention
+
+
+def _is_wide(image: ir.Value) -> bool:
+    """Return whether *image* is at least twice as wide as high, or of an open width and at most a line of text high."""
+    layout = picture_layout(image)
+    if layout is None or len(layout.space) != 2:
+        return False
+    height, width = layout.size(image)
+    if isinstance(height, int) and isinstance(width, int):
+        return width >= 2 * height
+    return isinstance(height, int) and height <= _LINE
 
 
 def find_frames(evidence: Evidence) -> Iterator[Frames]:

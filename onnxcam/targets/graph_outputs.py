@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
@@ -16,11 +17,32 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.structure.propagate import layouts
 from onnxcam.targets.heads import HEADS
 
-__all__ = ["channels", "class_names", "decided", "function_before", "grids", "length", "numeric_outputs"]
+__all__ = [
+    "channels",
+    "class_names",
+    "decided",
+    "function_before",
+    "grids",
+    "is_flat_map",
+    "is_scaled",
+    "is_signed",
+    "length",
+    "numeric_outputs",
+    "thresholded",
+    "unclipped",
+    "unscaled",
+]
 
 _MOVES = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES | Trait.MOVES)
 _AFTER_DECISION = _MOVES | operators(Trait.RESIZES | Trait.LOGIC) | {"Mul", "Where"}
+_SCALES = _MOVES | operators(Trait.RESIZES)
+_FLATTENS = operators(Trait.COPIES | Trait.RESHAPES | Trait.QUANTISES | Trait.ACTIVATES)
+_PERCENT = 100
+"""A probability times this or 255 is a mask; a sigmoid times less is a quantity, such as depth up to 10 m."""
+_LIMITS = ("Clip", "Min", "Max", "Identity", "Cast", "Round", "Floor")
 _THRESHOLDS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Round")
+_INDICES = {"ArgMax": 0, "TopK": 1}
+"""Operators that put out the index of the largest score, and at which output."""
 _FUNCTIONS = {**HEADS, "Relu": "relu", "Softplus": "softplus", "Exp": "exp"}
 
 
@@ -77,25 +99,99 @@ def function_before(y: ir.Value) -> str | None:
     return None
 
 
+def is_signed(y: ir.Value) -> bool:
+    """Return whether *y* is a Tanh, perhaps times a constant: colours or coordinates, no scores of classes."""
+    node = unscaled(y).producer()
+    return node is not None and node.op_type == "Tanh"
+
+
+def unscaled(y: ir.Value) -> ir.Value:
+    """Return the tensor of which *y* is a multiple, moved and resized."""
+    return _before_factor(y)[0]
+
+
+def is_scaled(y: ir.Value) -> bool:
+    """Return whether *y* is a tensor times a number above 1, in units of its own."""
+    return _before_factor(y)[1] > 1
+
+
+def _before_factor(y: ir.Value) -> tuple[ir.Value, float]:
+    """Return the tensor before moves, resizes and factors that are one number, and the product of these."""
+    value, factor = y, 1.0
+    while (node := value.producer()) is not None and node.inputs:
+        computed = [x for x in node.inputs if x is not None and constant(x) is None]
+        if node.op_type in ("Mul", "Div") and len(computed) == 1:
+            number = constant(next(x for x in node.inputs if x is not None and x is not computed[0]))
+            if number is None or number.size != 1 or not number.item():
+                break
+            factor *= float(number.item()) if node.op_type == "Mul" else 1 / float(number.item())
+        elif node.op_type not in _SCALES or node.inputs[0] is None:
+            break
+        value = computed[0] if computed else value
+        if not computed:
+            break
+    return value, abs(factor)
+
+
+def unclipped(y: ir.Value) -> str:
+    """Return the name of the tensor before *y* is clipped or rounded: a value at its limit has no gradient."""
+    value, node = y, y.producer()
+    while node is not None and node.op_type in _LIMITS and node.inputs[0] is not None:
+        before = node.inputs[0]
+        if before.shape is None or y.shape is None or len(before.shape) != len(y.shape) or before.producer() is None:
+            break
+        value, node = before, before.producer()
+    return value.name or ""
+
+
+def is_flat_map(y: ir.Value, image: ir.Value) -> bool:
+    """Return whether *y* is [N, H · W], as large as the image: the graph flattens a grid, or ends in a sigmoid."""
+    own = picture_layout(image)
+    lengths = [] if own is None else list(own.size(image))
+    if len(y.shape or ()) != 2 or not lengths or not all(isinstance(n, int) for n in lengths):
+        return False
+    return length(y, 1) == math.prod(lengths) and (function_before(y) == "sigmoid" or _flattens(y, lengths))
+
+
+def _flattens(y: ir.Value, lengths: Sequence[object]) -> bool:
+    value: ir.Value | None = y
+    while value is not None and (node := value.producer()) is not None and node.op_type in _FLATTENS:
+        value = node.inputs[0]
+        if value is not None and [n for n in list(value.shape or ())[1:] if n != 1] == lengths:
+            return True
+    return False
+
+
 def decided(y: ir.Value) -> tuple[ir.Value, int | None] | None:
     """Return the scores of which *y* is the decision, and the axis of classes; None where *y* is no decision.
 
     A decision is the index of the largest score (ArgMax, TopK), or a score above a threshold or in steps (a probability
     times 255), which has no axis.
     """
+    node, scores = _decision(y) or (None, None)
+    if node is None or scores is None or node.op_type not in _INDICES:
+        return None if scores is None else (scores, None)
+    return scores, node.attributes.get_int("axis", 0 if node.op_type == "ArgMax" else -1) % rank(scores)
+
+
+def thresholded(y: ir.Value) -> ir.Value | None:
+    """Return the scores that *y* says to be above a threshold; None where *y* says no such thing."""
+    node, scores = _decision(y) or (None, None)
+    return scores if node is not None and node.op_type in _THRESHOLDS else None
+
+
+def _decision(y: ir.Value) -> tuple[ir.Node, ir.Value] | None:
+    """Return the node that decides what *y* is, and the scores that it decides about; behind it, elements only move."""
     value: ir.Value | None = y
     scaled = False
     while value is not None and (node := value.producer()) is not None:
         scores = _data(node)
         if scores is None:
             return None
-        if node.op_type == "ArgMax" or (node.op_type == "TopK" and value is node.outputs[1]):
-            axis = node.attributes.get_int("axis", 0 if node.op_type == "ArgMax" else -1)
-            return scores, axis % rank(scores)
-        if node.op_type in _THRESHOLDS:
-            return scores, None
+        if node.op_type in _THRESHOLDS or (node.op_type in _INDICES and value is node.outputs[_INDICES[node.op_type]]):
+            return node, scores
         if node.op_type == "Sigmoid" and scaled:
-            return value, None
+            return None if 1 < _before_factor(y)[1] < _PERCENT else (node, value)
         if node.op_type not in _AFTER_DECISION:
             return None
         scaled = scaled or node.op_type == "Mul"

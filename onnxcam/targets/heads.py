@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 
-__all__ = ["HEADS", "TRANSPARENT", "Head", "before_head", "ends_linear", "numeric_head", "width"]
+__all__ = [
+    "HEADS",
+    "TRANSPARENT",
+    "Head",
+    "before_copies",
+    "before_head",
+    "ends_linear",
+    "ends_signed",
+    "is_over_one_element",
+    "numeric_head",
+    "numeric_whole",
+    "width",
+]
 
 HEADS = {
     "Softmax": "softmax",
@@ -42,6 +54,9 @@ _ACCUMULATES = operators(Trait.MULTIPLIES) | {
 }
 _SPREADS = operators(Trait.AVERAGES | Trait.POOLS | Trait.RECTIFIES) | TRANSPARENT | {"Transpose"}
 _SUM_TOLERANCE = 5e-3
+_WHOLES = (100.0, 255.0)
+"""What 1 may be written as, besides 1: percent, and the range of a byte."""
+_SIGNED = frozenset(("Tanh", "Erf", "Softsign", "Sin", "Cos", "Sign"))
 
 
 @dataclass(frozen=True)
@@ -53,11 +68,13 @@ class Head:
         name: What the numbers of the vector are: ``"softmax"`` or ``"sigmoid"``: probabilities, ``"logsoftmax"``: their
             logarithms, None: unknown.
         pair: 1 or −1 where the vector is [1 − p, p] or [p, 1 − p] of one sigmoid p; else 0.
+        whole: The number that means the probability 1: 100 where the vector is in percent.
     """
 
     before: ir.Value
     name: str | None = None
     pair: int = 0
+    whole: float = 1
 
 
 def width(x: ir.Value) -> int | None:
@@ -71,22 +88,68 @@ def width(x: ir.Value) -> int | None:
     return long[0] if len(long) == 1 and isinstance(long[0], int) else None
 
 
+def before_copies(x: ir.Value) -> ir.Value:
+    """Walk back from *x* through reshapes, copies and quantisation to the tensor that another operator computes."""
+    while (node := x.producer()) is not None and node.op_type in TRANSPARENT and node.inputs[0] is not None:
+        x = node.inputs[0]
+    return x
+
+
 def before_head(output: ir.Value) -> Head:
     """Walk back from *output* through reshapes and copies to the input of its softmax or sigmoid, if it has one.
 
-    Of a softmax of a softmax it is the input of the first one. A softmax or sigmoid may be composed of Exp and Div.
+    Of a softmax of a softmax it is the input of the first one. A softmax or sigmoid may be composed of Exp and Div, and
+    multiplied by a constant: percent.
     """
-    found, value, outer = Head(output), output, list[str]()
-    while (node := value.producer()) is not None and (step := _step(node)) is not None:
+    found, value, outer, whole = Head(output), output, list[str](), 1.0
+    while (node := value.producer()) is not None:
+        factor = None if found.name is not None or outer else _factor(node)
+        if factor is not None:
+            value, whole = factor[0], whole * factor[1]
+            continue
+        step = _step(node)
+        if step is None:
+            break
         value, name = step
         if name in ("Log", "Exp"):
             outer.append(name)
         elif name is not None:
             meant = found.name or _composed([*outer, name])
-            if meant is None:
+            if meant is None or _is_of_groups(node, output):
                 break
-            found, outer = Head(value, meant), []
-    return found if found.name is not None else _pair(output)
+            found, outer = Head(value, meant, whole=whole), []
+    if found.name is None:
+        return _pair(output)
+    return found if _is_whole(found, output) else Head(output)
+
+
+def _factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """Return the tensor that *node* multiplies or divides by one positive constant, and the factor; else None."""
+    if node.op_type not in ("Mul", "Div") or len(node.inputs) != 2:
+        return None
+    for x, other in (node.inputs, node.inputs[::-1]):
+        known = None if other is None else constant(other)
+        if x is not None and known is not None and known.size == 1 and float(known.item()) > 0:
+            number = float(known.item())
+            by = number if node.op_type == "Mul" else 1 / number
+            return (x, by) if other is node.inputs[1] or node.op_type == "Mul" else None
+    return None
+
+
+def _is_whole(head: Head, output: ir.Value) -> bool:
+    """Return whether *head*'s multiple of probabilities means probabilities; a sigmoid's only in percent or bytes."""
+    if head.name == "softmax" or head.whole == 1:
+        return True
+    return head.name == "sigmoid" and head.whole in _WHOLES and (width(output) or 0) > 1
+
+
+def _is_of_groups(node: ir.Node, output: ir.Value) -> bool:
+    """Return whether *node* is a softmax over a part of the elements of *output*, such as one for each letter."""
+    shape, count = node.outputs[0].shape, width(output)
+    if HEADS.get(node.op_type) not in ("softmax", "logsoftmax") or shape is None or count is None or not len(shape):
+        return False
+    length = shape[node.attributes.get_int("axis", -1)]
+    return isinstance(length, int) and length not in (1, count) and length > 0
 
 
 def _step(node: ir.Node) -> tuple[ir.Value, str | None] | None:
@@ -108,7 +171,29 @@ def _passes_on(node: ir.Node) -> bool:
     if node.op_type in TRANSPARENT:
         return True
     x, y = node.inputs[0], node.outputs[0]
-    return node.op_type in _OF_LENGTH_ONE and x is not None and width(x) is not None and width(x) == width(y)
+    if node.op_type not in _OF_LENGTH_ONE or x is None or width(x) is None or width(x) != width(y):
+        return False
+    return width(y) == 1 or not _reorders(node)
+
+
+def _reorders(node: ir.Node) -> bool:
+    """Return whether *node*, which keeps the number of classes, may change their order."""
+    if node.op_type == "Gather":
+        indices = None if node.inputs[1] is None else constant(node.inputs[1])
+        return indices is None or (indices.size > 1 and not np.array_equal(indices.ravel(), np.arange(indices.size)))
+    steps = node.inputs[4] if node.op_type == "Slice" and len(node.inputs) > 4 else None
+    known = np.ones(1) if steps is None else constant(steps)
+    return known is None or bool((known < 0).any())
+
+
+def is_over_one_element(output: ir.Value) -> bool:
+    """Return whether the softmax before *output*, of several classes, runs over an axis of length 1 or over images."""
+    node = _made_by(output, "Softmax", "LogSoftmax")
+    shape = None if node is None else node.outputs[0].shape
+    if node is None or shape is None or len(shape) < 2 or (width(output) or 0) < 2:
+        return False
+    axis = node.attributes.get_int("axis", -1) % len(shape)
+    return axis == 0 or shape[axis] == 1
 
 
 def _composed(names: Sequence[str]) -> str | None:
@@ -197,6 +282,20 @@ def _is_constant(x: ir.Value) -> bool:
     if node is None:
         return x.is_initializer()
     return all(one is None or _is_constant(one) for one in node.inputs) if len(node.inputs) < 3 else False
+
+
+def ends_signed(output: ir.Value) -> bool:
+    """Return whether *output* is the tanh of something, or another function with negative values: no probability."""
+    node = before_copies(output).producer()
+    return node is not None and node.op_type in _SIGNED
+
+
+def numeric_whole(rows: Sequence[NDArray[Any]]) -> float:
+    """Return the number that means the probability 1 in *rows*: 100 if they are percentages that sum to 100, else 1."""
+    found = [np.asarray(row, np.float64).reshape(-1) for row in rows]
+    if not found or not all(len(row) > 1 and np.isfinite(row).all() and row.min() >= 0 for row in found):
+        return 1.0
+    return next((whole for whole in _WHOLES if _sums_to_one(np.stack(found) / whole)), 1.0)
 
 
 def numeric_head(rows: Sequence[NDArray[Any]]) -> str | None:

@@ -11,10 +11,10 @@ import onnx_ir as ir
 from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.dense import DenseOutput, dense_outputs, is_larger, like_image, who
+from onnxcam.targets.dense import DenseOutput, cell_count, dense_outputs, is_larger, like_image, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels
+from onnxcam.targets.graph_outputs import channels, is_signed
 from onnxcam.targets.kinds import Patch, Top
 from onnxcam.targets.registry import Task, resolves
 
@@ -34,14 +34,16 @@ class ImageToImage(Task):
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
-        """Yield the task for each image: as many channels as the input, or larger, and its proportions."""
-        for y, output in dense_outputs(evidence):
-            if (
-                output.layout is not None
-                and len(output.layout.space) == 2
-                and (known or _is_image(evidence, y, output))
-            ):
-                yield cls(output, who(evidence, known) or "shapes")
+        """Yield the task for each image, the largest first: its proportions, and as many channels as the input or more
+        pixels; or one or three channels behind Tanh.
+        """
+        wanted = evidence.output("scores")
+        found = [
+            (y, one) for y, one in dense_outputs(evidence) if one.layout is not None and len(one.layout.space) == 2
+        ]
+        for y, output in sorted(found, key=lambda pair: -cell_count(pair[1].size(pair[0]))):
+            if wanted in (None, y) and (known or _is_image(evidence, y, output)):
+                yield cls(output, who(evidence, known) or ("graph" if is_signed(y) else "shapes"))
 
     def parts(self) -> Iterator[Part]:
         """Yield which output is the image."""
@@ -63,8 +65,12 @@ class ImageToImage(Task):
     def top(self, target: Top, look: Look) -> Goal:
         """The edges in the middle of the output."""
         y = self._output(look)
-        goal = self._goal(y, _middle(*y.shape[-2:]), look)
-        return replace(goal, note=f"the middle of what the model puts out, {goal.words}")
+        corners, where = _middle(*y.shape[-2:]), "the middle of what the model puts out"
+        middle = _part(y, corners)
+        if middle[0].size > 1 and not _edges(middle).any():
+            corners, where = _busiest(y), "the part of what the model puts out with most edges"
+        goal = self._goal(y, corners, look)
+        return replace(goal, note=f"{where}, {goal.words}")
 
     def _output(self, look: Look) -> Array:
         return self.output.read(look).astype(np.float64)
@@ -78,7 +84,7 @@ class ImageToImage(Task):
                 f"the patch {x1},{y1},{x2},{y2} does not lie in what the model puts out, {width} × {height} pixels"
             )
         weights = np.zeros_like(picture, np.float32)
-        weights[..., y1:y2, x1:x2] = _edges(picture[..., y1:y2, x1:x2])
+        weights[..., y1:y2, x1:x2] = _edges(_part(picture, corners))
         words = f"patch={x1},{y1},{x2},{y2}"
         box = look.patch(corners, (height, width), self.output.tensor, self.output.placed)
         return Goal(self.aim, self.output.feed(weights), words, box=box)
@@ -86,8 +92,21 @@ class ImageToImage(Task):
 
 def _is_image(evidence: Evidence, y: ir.Value, output: DenseOutput) -> bool:
     size, image = output.size(y), evidence.image
-    alike = output.channels == channels(image) or (output.channels in (1, 3) and is_larger(size, image))
-    return alike and like_image(size, image)
+    own = output.channels in (1, 3) and (is_larger(size, image) or is_signed(y))
+    return (output.channels == channels(image) or own) and like_image(size, image)
+
+
+def _part(picture: Array, corners: tuple[int, int, int, int]) -> Array:
+    x1, y1, x2, y2 = corners
+    return picture[..., y1:y2, x1:x2]
+
+
+def _busiest(picture: Array) -> tuple[int, int, int, int]:
+    """Return the quarter of the lengths of *picture* [C, h, w], in steps of an eighth, with most edges."""
+    height, width = picture.shape[-2:]
+    x, y = ([length * i // 8 for i in range(9)] for length in (width, height))
+    parts = [(x[i], y[j], x[i + 2], y[j + 2]) for j in range(7) for i in range(7)]
+    return max(parts, key=lambda part: float(np.abs(_edges(_part(picture, part))).sum()))
 
 
 def _edges(patch: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,14 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Look
 from onnxcam.targets.graph_outputs import function_before
 
-__all__ = ["KeypointTable", "find_table", "is_peaked"]
+__all__ = ["KeypointTable", "find_table", "is_peaked", "is_usual_count"]
 
-_VECTORS = {136: 2, 196: 2, 212: 2, 63: 3, 99: 3, 117: 3, 1404: 3, 1434: 3, 195: 5}
-"""Lengths of vectors of keypoints, and the coordinates of each keypoint: 68, 98 and 106 points of a face (iBUG, WFLW,
-InsightFace), 21 of a hand, 33 and 39 of a body, 468 and 478 of a face and 39 of a body with visibility and presence
-(MediaPipe)."""
+_VECTORS = {136: 2, 196: 2, 212: 2, 63: 3, 99: 3, 117: 3, 213: 3, 1404: 3, 1434: 3, 3309: 3, 195: 5}
+"""Lengths of vectors of keypoints, and the coordinates of each keypoint: 68, 98, 106 and 1103 points of a face (iBUG,
+WFLW, InsightFace), 21 of a hand, 33 and 39 of a body, 71 of an eye, 468 and 478 of a face and 39 of a body with
+visibility and presence (MediaPipe)."""
+_SIGNED = (106, 1103)
+"""Numbers of points that InsightFace's networks put out from −1 to 1."""
 _COUNTS = frozenset((5, 14, 16, 17, 18, 19, 21, 25, 26, 33, 39, 42, 68, 98, 106, 133, 468, 478))
 """Numbers of keypoints of well-known data sets: COCO, MPII, OpenPose, hands, faces, whole bodies."""
 _LEAST = 10
@@ -79,7 +82,8 @@ def find_table(evidence: Evidence, y: ir.Value, said: str | None) -> tuple[Keypo
     scores = len(long) == 1 and function_before(y) == "sigmoid"
     if said is None and (scores or not _lie_in_image(values, evidence, width)):
         return None
-    return KeypointTable(y.name or "", shape, _columns(shape, width, values)), said or ("run" if values else "shapes")
+    columns = _COLUMNS[:width] if len(long) == 1 or _is_3d(y) else _columns(shape, width, values)
+    return KeypointTable(y.name or "", shape, columns), said or ("run" if values else "shapes")
 
 
 def _shape(y: ir.Value) -> tuple[int, ...] | None:
@@ -113,17 +117,28 @@ def _columns(shape: Sequence[int], width: int, values: Sequence[Array]) -> tuple
     return _COLUMNS[:width]
 
 
+def _is_3d(y: ir.Value) -> bool:
+    return re.search(r"3d|world|xyz|mesh|vert", y.name or "", re.IGNORECASE) is not None
+
+
 def _lie_in_image(values: Sequence[Array], evidence: Evidence, width: int) -> bool:
-    """Return whether coordinates lie in the image, as shares of it or as pixels, and are spread over it."""
+    """Return whether coordinates lie in the image and are spread over it: as shares, from −1 to 1, or as pixels."""
     layout = picture_layout(evidence.image)
     lengths = [n for n in (layout.size(evidence.image) if layout is not None else ()) if isinstance(n, int)]
     points = [rows[:, :2] for rows in values]
-    if not points or min(p.min() for p in points) < -0.5:
+    if not points:
         return False
-    highest = max(p.max() for p in points)
-    scale = 1.0 if highest <= 1.5 else float(max(lengths, default=0))
+    lowest, highest = min(p.min() for p in points), max(p.max() for p in points)
     spread = min(float(np.ptp(p)) for p in points)
+    if lowest < -0.5:
+        return len(points[0]) in _SIGNED and lowest >= -1.5 and highest <= 1.5 and spread > 0.2
+    scale = 1.0 if highest <= 1.5 else float(max(lengths, default=0))
     return highest <= 1.2 * scale and spread > 0.1 * scale
+
+
+def is_usual_count(count: object) -> bool:
+    """Return whether *count* is the number of keypoints of a well-known data set."""
+    return count in _COUNTS
 
 
 def is_peaked(runs: Sequence[Array]) -> bool:

@@ -11,13 +11,13 @@ import onnx_ir as ir
 from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.reading import Part
-from onnxcam.structure.layout import GridLayout
+from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.dense import DenseOutput, dense_outputs, has_boxes, has_proportions, is_coarser, named, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, class_names, function_before, length, numeric_outputs
-from onnxcam.targets.keypoint_layouts import KeypointTable, find_table, is_peaked
+from onnxcam.targets.keypoint_layouts import KeypointTable, find_table, is_peaked, is_usual_count
 from onnxcam.targets.kinds import Keypoint, Top
 from onnxcam.targets.notation import Corners, Label, quoted
 from onnxcam.targets.registry import TargetKind, Task, resolves
@@ -25,6 +25,7 @@ from onnxcam.targets.registry import TargetKind, Task, resolves
 __all__ = ["HeatMaps", "Keypoints"]
 
 _NAMES = r"heat_?map|(^|_)hm($|_|\d)|key_?point|kpts?|landmark|lmk|joints?($|_)|(?<!trans)(?<!com)pose|simcc"
+_SCORES = r"scores?($|_|\d)|conf"
 _OF_PARTS = r"paf|offset|disp|mask|seg|descr"
 
 
@@ -50,6 +51,8 @@ class Keypoints(Task):
             return  # a classifier or detector that gives keypoints as well
         for y in (wanted,) if wanted is not None else outputs:
             said = who(evidence, known) or named(evidence, _NAMES, y)
+            if not known and y is not None and named(evidence, _SCORES, y) == "names":
+                continue
             found = find_table(evidence, y, said) if y is not None else None
             if found is not None:
                 table, source = found
@@ -165,11 +168,25 @@ def _index(label: Label, count: int, labels: Sequence[str] | None) -> int:
 
 
 def _simcc(evidence: Evidence) -> Iterator[tuple[ir.Value, DenseOutput]]:
-    """Yield SimCC's scores of each place along x, [N, keypoints, places] (arXiv 2107.03332)."""
-    for y in numeric_outputs(evidence.graph, 3):
-        count = length(y, 1)
-        if y.name == "simcc_x" and isinstance(count, int):
-            yield y, DenseOutput(y.name, GridLayout(1, (2,)), count)
+    """Yield SimCC's scores of each place along x, [N, keypoints, places] (arXiv 2107.03332): by name, or two outputs
+    with as many places for each pixel of width and of height.
+    """
+    tables = [y for y in numeric_outputs(evidence.graph, 3) if isinstance(length(y, 1), int)]
+    for y in tables:
+        if y.name == "simcc_x" or (len(tables) == 2 and y is tables[0] and _places_along(tables, evidence)):
+            yield y, DenseOutput(y.name or "", GridLayout(1, (2,)), int(str(length(y, 1))))
+
+
+def _places_along(tables: Sequence[ir.Value], evidence: Evidence) -> bool:
+    """Return whether two *tables* [N, keypoints, places] have as many places for each pixel of x as of y."""
+    layout = picture_layout(evidence.image)
+    size = () if layout is None else layout.size(evidence.image)
+    lengths = [n for n in (*size, *(length(y, 2) for y in tables)) if isinstance(n, int)]
+    counts = {length(y, 1) for y in tables}
+    if len(lengths) != 4 or len(counts) != 1 or not is_usual_count(counts.pop()):
+        return False
+    height, width, across, down = lengths
+    return across * height == down * width and across / width in (1, 1.5, 2, 3, 4)
 
 
 def _cell(peak: int, maps: Array, look: Look) -> Corners | None:
@@ -186,6 +203,8 @@ def _source(evidence: Evidence, y: ir.Value, maps: DenseOutput) -> str | None:
     if named(evidence, _OF_PARTS, y) == "names" or has_boxes(evidence):
         return None
     said = named(evidence, _NAMES, y)
+    if said is None and not maps.grid and maps.layout is not None and len(maps.layout.space) == 1:
+        return "shapes"  # SimCC without a name
     if said is not None or maps.channels < 4 or maps.channels == channels(evidence.image):
         return said
     if not is_coarser(maps.size(y), evidence.image):

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
-from onnxcam.targets.heads import HEADS, TRANSPARENT, width
+from onnxcam.targets.heads import HEADS, TRANSPARENT, before_copies, width
 
 __all__ = ["selected"]
 
@@ -22,6 +22,10 @@ _RANK_STEPS = 16
 
 def selected(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
     """Return the vector of which *y* is ranks (TopK, ArgMax), the maximum or a dictionary (ZipMap); else None."""
+    parts = _joined(y)
+    if parts:
+        found = {selected(part, reached) for part in parts}
+        return found.pop() if len(found) == 1 else None
     stack, steps = [y], 0
     while stack and steps < _RANK_STEPS:
         node, steps = stack.pop().producer(), steps + 1
@@ -37,8 +41,16 @@ def selected(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
     return None
 
 
+def _joined(y: ir.Value) -> list[ir.Value]:
+    """Return the parts that *y* joins, such as the best class and its score; an empty list where it joins none."""
+    node = before_copies(y).producer()
+    return [x for x in node.inputs if x is not None] if node is not None and node.op_type == "Concat" else []
+
+
 def _is_one_number(y: ir.Value) -> bool:
-    return y.shape is not None and (width(y) == 1 or (len(y.shape) == 1 and not isinstance(y.shape[0], int)))
+    if y.shape is None or len(y.shape) == 0:
+        return y.shape is not None
+    return width(y) == 1 or (len(y.shape) == 1 and not isinstance(y.shape[0], int))
 
 
 def _indices(node: ir.Node, reached: set[ir.Value]) -> list[ir.Value]:

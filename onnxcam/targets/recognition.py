@@ -17,12 +17,13 @@ from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.keypoints import Keypoints
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
 from onnxcam.targets.parser import parse
+from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
 from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
 from onnxcam.targets.tensors import Tensors
 from onnxcam.targets.text_recognition import TextRecognition
-from onnxcam.targets.value_maps import Anomaly, Depth
+from onnxcam.targets.value_maps import Anomaly, Depth, ValueMap, VectorMap
 from onnxcam.text import first_line
 
 __all__ = ["find_tasks", "resolve"]
@@ -32,10 +33,13 @@ for _task in (
     Captions,
     Anomaly,
     Keypoints,
+    QueryMasks,
+    Depth,
     Embedding,
     Classes,
     TextRecognition,
-    Depth,
+    ValueMap,
+    VectorMap,
     Segmentation,
     ImageToImage,
     Regression,

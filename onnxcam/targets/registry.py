@@ -156,6 +156,8 @@ class Task:
     """The values of `task` in a model's card that mean this task."""
     method: ClassVar[str] = "layercam"
     """The default method: position by position, for targets that are one place of the output (docs/truth.md)."""
+    sees_centre: ClassVar[bool] = False
+    """Whether such models usually see the centre of an image: a guessed preprocessing crops for them only."""
     warnings: tuple[str, ...] = ()
     """What is wrong with the file's outputs, whatever the image; a subclass may make it a field or a property."""
     source: str = "shapes"

@@ -28,6 +28,7 @@ __all__ = [
     "Scores",
     "ScoresAt",
     "are_exclusive",
+    "both_classes",
     "find_scores",
     "integer_units",
     "is_no_probability",
@@ -56,17 +57,19 @@ class ScoresAt:
         classes: The number of classes.
         head: What its numbers are where the graph does not show it: see `Head`.
         pair: A single score or probability is that of the second of two classes.
+        whole: The number that means the probability 1.
     """
 
     tensor: str
     classes: int
     head: str | None = None
     pair: bool = False
+    whole: float = 1
 
     @classmethod
     def of(cls, vector: Vector, *, pair: bool = False) -> ScoresAt:
         """Return the place of *vector*."""
-        return cls(vector.name, 2 if pair else vector.width, vector.head.name, pair)
+        return cls(vector.name, 2 if pair else vector.width, vector.head.name, pair, vector.head.whole)
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,17 @@ class Scores:
     output: str  # the tensor with the scores or probabilities, a graph output unless ranks hide it
     head: str | None  # the function that follows: "softmax", "logsoftmax", "sigmoid", or None
     classes: int
-    output_units: Units | None = None  # scale and zero point of an output of integers
+    output_units: Units | None = None  # of an output of integers, or in percent
     pair: int = 0  # `value` is one number z: the scores of the two classes are −z, z (1), or z, −z (−1)
+
+    def are_exclusive(self, multi_label: bool = False) -> bool:
+        """Return whether classes exclude each other; *multi_label*: the card or config.json says that they do not."""
+        return self.pair != 0 or are_exclusive(self.head, multi_label)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the output has one number for two classes."""
+        return self.pair != 0 and self.classes == 2 and self.head != "softmax"
 
     def select(self, op: Emitter, wanted: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return class index and score, [N] each; *wanted* is int64 [N] or [1], `TOP` for the highest score."""
@@ -149,7 +161,14 @@ def find_scores(graph: ir.Graph, op: Emitter | None = None, at: ScoresAt | None 
     if head.pair:
         return Scores(head.before, head.before, at.tensor, head.name, 2, integer_units(output), head.pair)
     value = _before_rounding(head.before, op)
-    return Scores(value, head.before, at.tensor, head.name or at.head, at.classes, integer_units(output), int(at.pair))
+    known = integer_units(output) if at.whole == 1 else _scaled(integer_units(output), at.whole)
+    return Scores(value, head.before, at.tensor, head.name or at.head, at.classes, known, int(at.pair))
+
+
+def _scaled(known: Units | None, whole: float) -> Units | None:
+    """Return the units of probabilities of which *whole* means 1; *known* are those of the integers."""
+    scale = 1.0 if known is None else known.known[0] if known.known is not None else None
+    return None if scale is None else Units(Units.of(scale / whole).scale, None if known is None else known.zero)
 
 
 def _place(graph: ir.Graph) -> ScoresAt:
@@ -206,6 +225,8 @@ def integer_units(x: ir.Value) -> Units | None:
 def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
     """Return one image's *values* of the output as real numbers, float64 [K]; None for integers of unknown scale.
 
+    Percentages become numbers from 0 to 1.
+
     For one number of two classes they are both probabilities, or both scores.
     """
     known = scores.output_units.known if scores.output_units is not None else None
@@ -214,9 +235,13 @@ def real_scores(scores: Scores, values: np.ndarray) -> np.ndarray | None:
     scale, zero = known or (1.0, 0)
     real: np.ndarray = (values.reshape(-1).astype(np.float64) - zero) * scale
     if scores.pair and len(real) == 1:
-        rest = 1 - real if scores.head == "sigmoid" else -real
-        return np.concatenate([rest, real])
+        return both_classes(real, scores.head)
     return real
+
+
+def both_classes(real: np.ndarray, head: str | None) -> np.ndarray:
+    """Return two probabilities, or two scores with their softmax, of one number for the second of two classes."""
+    return np.concatenate([1 - real, real] if head == "sigmoid" else [-real / 2, real / 2])
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -265,8 +290,7 @@ def probabilities(scores: Scores, values: np.ndarray, multi_label: bool) -> np.n
     real = real_scores(scores, values)
     if real is None:
         return None
-    exclusive = are_exclusive(scores.head, multi_label) and not scores.pair
-    found = to_probabilities(real, scores.head, exclusive=exclusive)
+    found = to_probabilities(real, scores.head, exclusive=scores.are_exclusive(multi_label))
     return None if is_no_probability(found.max(initial=0)) else found.clip(0, 1)
 
 

@@ -15,12 +15,15 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.dense import (
+    MASKS,
     DenseOutput,
+    cell_count,
     dense_outputs,
     has_boxes,
     is_fine,
     is_larger,
     lies_in_unit,
+    like_image,
     mask_cells,
     named,
     sums_to_one,
@@ -28,7 +31,7 @@ from onnxcam.targets.dense import (
 )
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, decided, function_before, length
+from onnxcam.targets.graph_outputs import channels, decided, function_before, is_signed, length
 from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import ImageSource, Label, quoted
 from onnxcam.targets.registry import TargetKind, Task, resolves
@@ -38,8 +41,13 @@ __all__ = ["Mask", "Segmentation"]
 Mask = NDArray[np.bool_]
 
 _BACKGROUND = frozenset(("background", "__background__"))
-_NAMES = r"seg(?!\w*proto)|semantic|mask|class|matte|alpha|pha$|saliency"
-_OTHER = r"(?<!tensor)flow|proto|embed|feat|offset|heat_?map|paf|depth(?!_?wise)|disp|(^|_)normals?($|_)|anomal|quer"
+_OTHER = (
+    r"(?<!tensor)flow|proto|embed|feat(?!ure_?fusion)|offset|heat_?map|paf|depth(?!_?wise)|disp|(^|_)normals?($|_)"
+    r"|anomal|quer|geo|instance|(^|_)semi$|desc|(^|_)ab$|density|enhance|restor|recon"
+)
+"""Names of grids that are no scores of classes."""
+_LOW = -2.0
+"""Grey images, normalised or not, and noise that is subtracted from them have no values below this."""
 _QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
@@ -60,9 +68,8 @@ class Segmentation(Task):
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
         wanted, said = evidence.output("scores"), evidence.names.source("scores")
-        found = [
-            cls(scores, None, said or source) for y, scores, source in _grids(evidence, known) if wanted in (None, y)
-        ]
+        grids = sorted(_grids(evidence, known), key=lambda grid: -cell_count(grid[1].size(grid[0])))
+        found = [cls(scores, None, said or source) for y, scores, source in grids if wanted in (None, y)]
         for y in evidence.graph.outputs:
             behind = _behind(y, evidence) if wanted in (None, y) else None
             if behind is not None:
@@ -104,12 +111,23 @@ class Segmentation(Task):
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:
         """The mean score of the class that covers most of the image."""
+        if not (_seen(self._map(look)) >= 0).any():
+            return self._highest(look)
         goal = self._goal(None, None, look)
         return replace(goal, note=f"the class that covers most of the image, {self._name(goal.index or 0)}")
 
+    def _highest(self, look: Look) -> Goal:
+        """The highest score of a single class that no cell has."""
+        scores = self._map(look)[0]
+        weights = np.zeros_like(scores, np.float32)
+        weights.reshape(-1)[int(scores.argmax())] = 1
+        note = f"no cell is of class {self._name(0)}; the map explains the highest score, {float(scores.max()):.3g}"
+        label = self.labels[0] if self.labels else None
+        return Goal(self.aim, self._feed(0, weights, look), "top", 0, label, note=note)
+
     def _goal(self, label: Label | None, source: ImageSource | None, look: Look) -> Goal:
         """Return the mean score over a region; TargetError for a class that is nowhere, or a mask of another size."""
-        scores = self.scores.read(look)
+        scores = self._map(look)
         seen = _seen(scores)
         mask = None if source is None else mask_cells(source, look, self.scores, scores.shape[1:])
         index = self._largest(seen, mask) if label is None else class_index(label, self.classes, self.labels)
@@ -117,10 +135,19 @@ class Segmentation(Task):
         if not region.any():
             there = ", ".join(self._name(i) for i in np.unique(seen).tolist() if i >= 0)
             raise TargetError(f"class {self._name(index)!r} is nowhere in this image; the model sees {there or 'none'}")
-        weights = np.zeros_like(scores, np.float32)
-        weights[index] = region / region.sum()
+        feed = self._feed(index, np.asarray(region / region.sum(), np.float32), look)
         words = f"class={quoted(self._name(index))}" + ("" if source is None else f" mask={quoted(source)}")
-        return Goal(self.aim, self.scores.feed(weights), words, index, self.labels[index] if self.labels else None)
+        return Goal(self.aim, feed, words, index, self.labels[index] if self.labels else None)
+
+    def _map(self, look: Look) -> Array:
+        """Return the scores of each class in each cell, [classes, *space]."""
+        return self.scores.read(look)
+
+    def _feed(self, index: int, cells: Array, look: Look) -> Array:
+        """Return the weights that explain the class *index* over *cells*, a weight for each."""
+        weights = np.zeros((self.classes, *cells.shape), np.float32)
+        weights[index] = cells
+        return self.scores.feed(weights)
 
     def _largest(self, seen: Array, mask: Mask | None) -> int:
         """Return the class that covers most cells; the background only if there is no other."""
@@ -150,16 +177,48 @@ def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:
     image = evidence.image
     floats = y.dtype is None or y.dtype.is_floating_point() or y.dtype in _QUANTISED
     size = scores.size(y)
-    if not floats or decided(y) is not None or not is_fine(size, image) or named(evidence, _OTHER, y) == "names":
+    if (
+        not floats
+        or decided(y) is not None
+        or is_signed(y)
+        or not is_fine(size, image)
+        or named(evidence, _OTHER, y) == "names"
+    ):
         return None
-    said = "graph" if function_before(y) in ("softmax", "sigmoid") else named(evidence, _NAMES, y)
+    said = (
+        "graph"
+        if function_before(y) in ("softmax", "sigmoid")
+        else named(evidence, MASKS, y) or _counted(evidence, scores)
+    )
+    if scores.layout is None:
+        return said or lies_in_unit(evidence, y)
     if scores.grid:
-        return said or sums_to_one(evidence, y, 2)
-    if scores.channels != channels(image) and scores.layout is not None:
-        return said or (None if has_boxes(evidence) or is_larger(size, image) else "shapes")
-    if scores.layout is not None and scores.channels > 1:
-        return named(evidence, _NAMES, y) or sums_to_one(evidence, y, scores.layout.channel)
-    return said or (lies_in_unit(evidence, y) if scores.layout is None else None)
+        return said or sums_to_one(evidence, y, scores.layout.channel) or (None if has_boxes(evidence) else "shapes")
+    if scores.channels != channels(image):
+        return said or (None if _other_is_meant(evidence, y, scores) else "shapes")
+    if scores.channels > 1:
+        own = named(evidence, MASKS, y) or _counted(evidence, scores)
+        return own or sums_to_one(evidence, y, scores.layout.channel)
+    return said or ("run" if _are_logits(evidence.values(y)) else None)
+
+
+def _are_logits(values: Sequence[NDArray[np.generic]]) -> bool:
+    """Return whether all *values* reach as far below zero as no grey image does."""
+    return bool(values) and all(v.dtype.kind == "f" and v.min() < min(_LOW, -v.max() / 4) for v in values)
+
+
+def _counted(evidence: Evidence, scores: DenseOutput) -> str | None:
+    """Return the source of the class names if they are as many as the channels; else None."""
+    names = evidence.names.of(None)
+    return evidence.names.origin(len(names)) if names and len(names) == scores.channels > 1 else None
+
+
+def _other_is_meant(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> bool:
+    """Return whether an unnamed grid is more likely a part of a detector, an enlarged image, or beside an image."""
+    image = evidence.image
+    beside = [(other, one) for other, one in dense_outputs(evidence) if other is not y and one.layout is not None]
+    images = (one.channels == channels(image) == 3 and like_image(one.size(other), image) for other, one in beside)
+    return has_boxes(evidence) or is_larger(scores.size(y), image) or any(images)
 
 
 def _behind(y: ir.Value, evidence: Evidence) -> DenseOutput | None:
@@ -167,7 +226,7 @@ def _behind(y: ir.Value, evidence: Evidence) -> DenseOutput | None:
     own, found = picture_layout(evidence.image), decided(y)
     if own is None or found is None or found[0].shape is None:
         return None
-    scores, axis = found
+    scores, axis = _with_batch(*found)
     if axis is None:
         axis = own.channel if len(scores.shape or ()) == own.rank else None
     if len(scores.shape or ()) != own.rank - (axis is None) or axis == 0:
@@ -177,6 +236,14 @@ def _behind(y: ir.Value, evidence: Evidence) -> DenseOutput | None:
     if not isinstance(count, int) or not is_fine([length(scores, i) for i in space], evidence.image):
         return None
     return DenseOutput(scores.name or "", None if axis is None else GridLayout(axis, space), count)
+
+
+def _with_batch(scores: ir.Value, axis: int | None) -> tuple[ir.Value, int | None]:
+    """Return *scores* before the network takes the only image of a batch of one, and their axis of classes."""
+    node = scores.producer()
+    before = None if node is None or node.op_type not in ("Gather", "Squeeze", "Reshape") else node.inputs[0]
+    single = before is not None and list(before.shape or ()) == [1, *(scores.shape or ())]
+    return (before, axis + 1) if single and before is not None and axis is not None else (scores, axis)
 
 
 def _seen(scores: Array) -> Array:

@@ -13,6 +13,7 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import decided
+from onnxcam.targets.heads import before_copies
 from onnxcam.targets.kinds import TensorElement
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
@@ -28,6 +29,7 @@ class Tensors(Task):
     shown: str  # the outputs with their shapes
     example: str  # a tensor with a gradient, if the outputs tell
     name: str = "a model"
+    sees_centre = True
 
     @classmethod
     def of(cls, graph: ir.Graph, tensors: Mapping[str, ir.Value]) -> Tensors:
@@ -78,4 +80,7 @@ def _differentiable(output: ir.Value) -> str | None:
     found = decided(output)
     if found is not None:
         return found[0].name
+    node = before_copies(output).producer()
+    if node is not None and node.op_type == "ArgMin" and node.inputs[0] is not None:
+        return node.inputs[0].name
     return output.name if output.dtype is None or output.dtype.is_floating_point() else None

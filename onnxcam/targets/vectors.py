@@ -16,22 +16,33 @@ from onnxcam.graph.quantisation import units
 from onnxcam.graph.subgraph import used_values
 from onnxcam.structure.layer import ancestors
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.heads import TRANSPARENT, Head, before_head, ends_linear, numeric_head, width
+from onnxcam.targets.graph_outputs import is_flat_map, thresholded
+from onnxcam.targets.heads import (
+    Head,
+    before_copies,
+    before_head,
+    ends_linear,
+    ends_signed,
+    numeric_head,
+    numeric_whole,
+    width,
+)
 from onnxcam.targets.ranks import selected
 
-__all__ = ["EMBEDDING", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
+__all__ = ["EMBEDDING", "EMBEDDINGS", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
 
 SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
 """The roles of a vector: class scores, an embedding, or numbers such as an age or coordinates."""
 
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
-_EMBEDDING = frozenset(
+EMBEDDINGS = frozenset(
     "pre embed embedding emb feature feat pooler pooled hidden descriptor latent representation encoding token "
-    "clstoken penultimate bottleneck".split()
+    "clstoken penultimate bottleneck hash mu logvar".split()
 )
+"""Words in the names of embeddings and features."""
 _GEOMETRY = frozenset(
     "pose regression regress landmark ldmk lmk keypoint kpt kps point coord coordinate xyz bbox box loc location "
-    "offset delta translation rotation quaternion gaze".split()
+    "offset delta translation rotation rotmat quaternion gaze theta beta param cam camera iou vertice vert mesh".split()
 )
 _QUANTITY = frozenset(
     "age angle yaw pitch roll depth distance valence arousal quality mos count height weight speed steering".split()
@@ -82,7 +93,7 @@ def vectors(evidence: Evidence) -> list[Vector]:
         source = evidence.names.source("scores") or "card"
         return [] if count is None else [replace(_read(said, count, evidence, labels), role=SCORES, source=source)]
     reached = _reached(evidence.graph, evidence.image)
-    found = {one.value: one for one in _outputs(evidence, reached, labels)}
+    found = {one.value: one for one in _with_probabilities(list(_outputs(evidence, reached, labels)))}
     for one in _behind_ranks(evidence, reached):
         found.setdefault(one.value, one)
     ordered = sorted(found.values(), key=lambda one: -one.rank)
@@ -103,9 +114,18 @@ def _outputs(evidence: Evidence, reached: set[ir.Value], labels: int | None) -> 
         if y not in reached or not of_pictures(y, evidence.graph) or of_another or _of_candidates(y, tensors):
             continue
         count = _width(y, evidence)
-        if count is None or (y.dtype in _INTEGERS and units(y) is None) or selected(y, reached) is not None:
+        integers = y.dtype in _INTEGERS and units(y) is None
+        if count is None or integers or is_flat_map(y, evidence.image) or _chosen(y, reached) is not None:
             continue
         yield _read(y, count, evidence, labels)
+
+
+def _with_probabilities(found: Sequence[Vector]) -> Iterator[Vector]:
+    """Yield *found*, and rank scores whose probabilities are an output too behind these."""
+    known = {before_copies(one.head.before) for one in found if one.head.name is not None}
+    for one in found:
+        beside = one.head.name is None and before_copies(one.value) in known
+        yield replace(one, rank=min(one.rank, 0)) if beside else one
 
 
 def _is_of_another_input(y: ir.Value, evidence: Evidence) -> bool:
@@ -142,14 +162,14 @@ def _is_one_each(y: ir.Value, image: ir.Value) -> bool:
 def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Vector:
     """Return *y* with its role: by its head, its name, the graph, a run, or its shape."""
     head, words = before_head(y), words_of(y)
-    named = bool(words & _SCORES) and not words & _EMBEDDING
+    named = bool(words & _SCORES) and not words & EMBEDDINGS
     rank = 2.0 * named - ("aux" in words)
-    if head.name is not None and not (_measures(words, count) and head.name == "sigmoid"):
+    if head.name is not None and not (head.name == "sigmoid" and (_measures(words, count) or "hash" in words)):
         exclusive = count > 1 and head.name != "sigmoid"
         return Vector(y, count, SCORES, "graph", head, rank=rank + 1 + 0.5 * exclusive + 0.25 * (count > 1))
     if labels is not None and (labels == count or (labels == 2 and count == 1)):
         return Vector(y, count, SCORES, evidence.names.origin(labels), head, rank=rank + 1)
-    if words & _EMBEDDING and count > 1:
+    if words & EMBEDDINGS and count > 1:
         return Vector(y, count, EMBEDDING, "names", head)
     if _measures(words, count) and not named:
         return Vector(y, count, NUMBERS, "names", head)
@@ -159,16 +179,19 @@ def _read(y: ir.Value, count: int, evidence: Evidence, labels: int | None) -> Ve
     if not ends_linear(y):
         made = _by_numbers(made, evidence)
     if made.source == "shapes" and count == 1:
-        return replace(made, role=NUMBERS)
+        return replace(made, role=NUMBERS, source="graph" if ends_signed(y) else "shapes")
     return replace(made, role=EMBEDDING) if made.source == "shapes" and count % _FEATURES == 0 else made
 
 
 def _by_numbers(one: Vector, evidence: Evidence) -> Vector:
     """Return *one* as a run shows it: probabilities, or an embedding of length 1."""
     rows = [real for row in evidence.values(one.value) if (real := _real(one.value, row)) is not None]
-    name = numeric_head(rows)
+    whole = numeric_whole(rows)
+    name = numeric_head([row / whole for row in rows])
+    if name == "sigmoid" and ends_signed(one.value):
+        name = None
     if name is not None and not (one.source == "shapes" and name == "sigmoid" and one.width > 1 and _are_unit(rows)):
-        return replace(one, source="run", head=replace(one.head, name=name), rank=one.rank + 1)
+        return replace(one, source="run", head=replace(one.head, name=name, whole=whole), rank=one.rank + 1)
     return replace(one, role=EMBEDDING, source="run") if one.source == "shapes" and _are_unit(rows) else one
 
 
@@ -247,7 +270,7 @@ def _behind_ranks(evidence: Evidence, reached: set[ir.Value]) -> Iterator[Vector
     """Yield the vectors whose ranks, maxima or dictionaries are outputs."""
     ranks: dict[ir.Value, list[str]] = {}
     for y in evidence.graph.outputs:
-        x = selected(y, reached)
+        x = _with_batch(_chosen(y, reached))
         if x is not None and of_pictures(x, evidence.graph):
             ranks.setdefault(x, []).append(y.name or "")
     for x, names in ranks.items():
@@ -256,11 +279,26 @@ def _behind_ranks(evidence: Evidence, reached: set[ir.Value]) -> Iterator[Vector
             yield Vector(x, count, SCORES, "graph", before_head(x), tuple(names), rank=1.5)
 
 
+def _with_batch(x: ir.Value | None) -> ir.Value | None:
+    """Return the vector [1, K] that was reshaped to *x* [K]; *x* itself where it has an axis of images, or none."""
+    node = None if x is None or x.shape is None or len(x.shape) != 1 else x.producer()
+    before = None if node is None or node.op_type not in operators(Trait.RESHAPES) else node.inputs[0]
+    same_length = x is not None and before is not None and width(before) == width(x)
+    return _with_batch(before) if same_length else x
+
+
+def _chosen(y: ir.Value, reached: set[ir.Value]) -> ir.Value | None:
+    """Return the vector of which *y* is ranks, or the probabilities that *y* compares with a threshold; else None."""
+    x = selected(y, reached)
+    if x is not None:
+        return x
+    x = thresholded(y)
+    return x if x is not None and x in reached and width(x) is not None and before_head(x).name is not None else None
+
+
 def is_unit(y: ir.Value) -> bool:
     """Return whether the graph divides *y* by its norm."""
-    node = y.producer()
-    while node is not None and node.op_type in TRANSPARENT and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
+    node = before_copies(y).producer()
     if node is None or node.op_type not in ("Div", "LpNormalization") or node.attributes.get_int("p", 2) != 2:
         return False
     below = node.inputs[1] if node.op_type == "Div" else None
@@ -275,7 +313,5 @@ def is_unit(y: ir.Value) -> bool:
 
 def _normalised(y: ir.Value) -> bool:
     """Return whether a batch or layer normalisation makes *y*: class scores have none, embeddings of faces do."""
-    node = y.producer()
-    while node is not None and node.op_type in TRANSPARENT and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
+    node = before_copies(y).producer()
     return node is not None and node.op_type in ("BatchNormalization", "LayerNormalization")

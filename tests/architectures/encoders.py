@@ -30,7 +30,11 @@ def tower(family: str, **settings: object) -> Maker:
 
 NETWORKS: dict[str, Maker] = {
     "clip": tower("CLIP"),
+    "clip_embeds": network("CLIPVisionModelWithProjection", "image_embeds", {**TOWER, "projection_dim": 32}),
     "siglip": tower("Siglip"),
+    "trocr_encoder": network("ViTModel", HIDDEN, TOWER),
+    "dinov2_model": network("Dinov2Model", POOLED, DINO),
+    "dinov2_backbone": network("Dinov2Backbone", MAPS, {**DINO, "out_features": ["stage2"]}),
     "owlvit_vision": tower("OwlViT"),
     "blip_vision": tower("Blip"),
     "groupvit_vision": network(

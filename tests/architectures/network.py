@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -12,7 +13,8 @@ from tests.optional import nn, torch
 
 hf = pytest.importorskip("transformers")
 
-SIZE = 64
+SIZE = int(os.environ.get("SIZE", "64"))
+"""The length of the sides of images; tools/layers_transformers.py sets a larger one."""
 PICTURE = (1, 3, SIZE, SIZE)
 
 

@@ -272,7 +272,7 @@ def test_input_that_is_no_tensor_of_numbers(
 @pytest.mark.parametrize(
     ("declared", "last", "what"),
     [
-        ("seq(float[1, 2]) q", "[list] q = SequenceConstruct(y, y)", "a sequence (node 'list', SequenceConstruct)"),
+        ("seq(float[1, 1]) q", "[list] q = SplitToSequence<axis = 1>(y)", "a sequence (node 'list', SplitToSequence)"),
         ("string[1, 2] q", "[spell] q = Cast<to = 8>(y)", "a tensor of strings (node 'spell', Cast)"),
     ],
 )

@@ -138,7 +138,7 @@ def test_what_a_person_sees(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> No
         (["--truth", "small"], "the mask is 10 × 10 pixels, the image 288 × 288; scale it"),
         (["--truth", "empty"], "the mask is empty: no pixel is an object; leave this image out"),
         (["--truth", "half", "--mask-values", "klass"], "values of masks are object, class, class+1, not 'klass'"),
-        (["broken.png"], "broken.png: is not an image that OpenCV reads, or is damaged"),
+        (["broken.png", "--strict"], "broken.png: is not an image that OpenCV reads, or is damaged"),
         (["--metric", "roadd"], "no metric is called 'roadd'"),
         (["--set", "steps"], "--set takes name=value"),
         (["--batch-size", "0"], "--batch-size"),
@@ -157,6 +157,23 @@ def test_errors_are_one_line_and_leave_nothing(onnxcam: Run, words: list[str], m
     assert ran.err.count("\n") == 1
     assert ran.out == ""
     assert not Path("out").exists()
+
+
+def test_an_image_that_cannot_be_read_is_left_out(onnxcam: Run) -> None:
+    Path("photos").mkdir()
+    Path("photos/a.png").write_bytes(b"")
+    Path("photos/b.gif").write_text("no image")
+    shutil.copy(PICTURE, "photos/c.png")
+    ran = onnxcam("evaluate", SHAPES, "photos", "--metric", "sparseness", "--json", "-o", "out")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert [row["image"] for row in found["pictures"]] == ["photos/c.png"]
+    assert [row["picture"] for row in found["unreadable"]] == ["photos/a.png", "photos/b.gif"]
+    assert "warning: left out: photos/a.png: the file is empty; copy the image again" in ran.err
+    Path("photos/c.png").unlink()
+    ran = onnxcam("evaluate", SHAPES, "photos", "--metric", "sparseness", "-o", "none")
+    assert ran.code == 2
+    assert "none of the 2 images could be read; the first: photos/a.png: the file is empty" in ran.err
 
 
 def test_an_error_on_the_way_leaves_what_was_there(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from onnxcam import files
+from onnxcam.cli import show
 from onnxcam.media import image
 from tests.cli.test_cli import PICTURE, SHAPES, Run
 
@@ -111,3 +112,15 @@ def test_a_second_run_replaces_a_manifest_with_failures(onnxcam: Run) -> None:
     Path("broken.png").write_bytes(b"no picture")
     for _ in range(2):
         assert onnxcam("explain", SHAPES, "broken.png", PICTURE, "-o", "out").code == 0
+
+
+def test_a_warning_about_some_images_names_one() -> None:
+    entries = [{"image": f"{name}.png", "warnings": ["all", *own], "note": ""} for name, own in _OWN.items()]
+    assert [show._of_some(warning, entries) for warning in ("all", "one", "two")] == [
+        "",
+        " (b.png)",
+        " (a.png and 1 more of 3 images)",
+    ]
+
+
+_OWN = {"a": ["two"], "b": ["one"], "c": ["two"]}

@@ -20,6 +20,8 @@ ATTRIBUTES = {  # of Jenkins' junit-10.xsd, which GitLab's reader takes too
     "property": {"name", "value"},
     "testcase": {"name", "classname", "time", "group"},
     "failure": {"type", "message"},
+    "error": {"type", "message"},
+    "skipped": {"message"},
     "system-err": set(),
 }
 CHILDREN = {
@@ -54,6 +56,17 @@ def test_a_test_for_each_requirement() -> None:
     (failure,) = failed
     assert failure.get("message") == "iou is 0.633, required is iou >= 0.7"
     assert failure.text == "iou is 0.633, required is iou >= 0.7\n0.300\tb.png\n0.700\tc.png\n0.900\ta.png"
+
+
+def test_a_doubt_is_an_error_and_no_failure() -> None:
+    made = validation([pair("a.png", 0.7)], required=("iou >= 0.7", "peak <= 0.5"), doubt="state -p unit")
+    root = read(junit(made))
+    suite = root[0]
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["3", "0", "1", "1"]
+    doubt, skipped, held = suite.findall("testcase")
+    assert [child.get("message") for child in doubt] == ["state -p unit"]
+    assert [child.tag for child in skipped] == ["skipped"]
+    assert list(held) == []
 
 
 def test_the_sides_are_properties() -> None:

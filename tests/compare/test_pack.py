@@ -19,6 +19,7 @@ import onnxruntime
 import pytest
 
 from onnxcam.compare import device_runner as device
+from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
@@ -115,6 +116,21 @@ def test_pictures_that_the_device_reads_itself(bare: Path, tmp_path: Path) -> No
     np.testing.assert_array_equal(found[0].scores, Recording(tmp_path / "run")[0].scores)
     assert found[0].sha256 == hashlib.sha256((tmp_path / "0.npy").read_bytes()).hexdigest()
     np.testing.assert_array_equal(device.read_picture(tmp_path / "grey.pgm"), np.repeat(grey[..., None], 3, 2))
+
+
+def test_a_device_does_not_crop(bare: Path, tmp_path: Path) -> None:
+    """The host enlarges and crops, the device takes the images as they are: that is said, and recorded."""
+    pictures = photos(tmp_path / "p", 2)
+    cropping = "resize=110,crop=96x96"
+    made = pack(SHAPES, tmp_path / "device.zip", preprocess=cropping)
+    (words,) = [one for one in made.warnings if "the device does not crop or scale" in one]
+    script = unpacked(tmp_path / "device.zip") / "run.py"
+    assert runner(bare, script, *pictures, "-o", tmp_path / "run").code == 0
+    record(SHAPES, pictures, tmp_path / "cropped", preprocess=cropping)
+    with pytest.raises(RecordingError, match=r"images are cropped and scaled differently, resize=110,crop=96x96 in .*"):
+        compare_recordings(tmp_path / "cropped", tmp_path / "run")
+    record(SHAPES, pictures, tmp_path / "host", preprocess=words.split("--preprocess ")[1])
+    same(tmp_path / "host", tmp_path / "run")
 
 
 def test_classes_of_another_recording(bare: Path, tmp_path: Path) -> None:

@@ -86,9 +86,12 @@ def test_where_the_two_begin_to_look_elsewhere() -> None:
     ]
     page = html(validation([pair("a.png")], levels=levels))
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
-    assert "they begin to look elsewhere at conv_2 (IoU 0.10), after conv_1 ." in text
+    assert (
+        "they begin to differ at conv_2 (candidate: conv_2&lt;b&gt;): the cosine of the activations is 0.400, after "
+        "0.990 at conv_1; check the operators between these two layers ." in text
+    )
     assert "conv_1 32×32 0.990 0.950 0.910 conv_2 and conv_2&lt;b&gt; 16×16 0.400 0.200 0.100" in text
-    assert page.count('class="number bad"') == 1
+    assert page.count('class="number bad"') == 2
     assert "Agreement by layer" not in html(validation([pair("a.png")]))
 
 

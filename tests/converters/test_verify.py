@@ -1,4 +1,4 @@
-"""What the verification compares where outputs are empty or saturated on random inputs."""
+"""What the verification compares where outputs are empty, saturated or NaN on random inputs."""
 
 from __future__ import annotations
 
@@ -107,3 +107,19 @@ def test_outputs_that_stay_empty_prove_nothing() -> None:
     verifier = Verifier(Framework(lambda x: x[x.max(1) > 1e6]), {})
     verifier.forward(rows_model(1e6), [])
     assert "output 'y' is empty on random inputs, so comparing it shows nothing" in verifier.notes[0]
+
+
+def test_what_is_nan_in_both_is_no_difference() -> None:
+    """A model that divides by zero does so in its framework too: the exporter changed nothing."""
+    verifier = Verifier(Framework(lambda x: sigmoid(x, 1.0, np.nan)), {})
+    verifier.forward(sigmoid_model(1.0, float("nan")), [])
+    assert all(row.holds for row in verifier.rows)
+    assert verifier.notes == [
+        "output 'y' is NaN or infinite everywhere on random inputs, so comparing it shows nothing; give images with "
+        "objects (--verify-on)"
+    ]
+
+
+def test_what_is_nan_in_the_file_alone_is_a_difference() -> None:
+    with pytest.raises(ConversionError, match="differs from that of framework 1 by nan"):
+        Verifier(Framework(lambda x: sigmoid(x, 1.0, 0.0)), {}).forward(sigmoid_model(1.0, float("nan")), [])

@@ -11,9 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxcam import Explainer
+from onnxcam.autodiff import STANDARD
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
+from onnxcam.passes import canonical
 from tests.networks import HAND_X, hand_model
 
 Change = Callable[[onnx.ModelProto], None]
@@ -203,3 +205,13 @@ def test_rows_that_depend_on_the_image_stay_open() -> None:
     assert shape is not None
     assert len(shape) == 2
     assert not isinstance(shape[0], int)
+
+
+@pytest.mark.parametrize("opset", [12, 17, 21])
+def test_functions_of_another_opset_are_read_as_the_models(opset: int) -> None:
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 10, opset_import: ["" : 18, "local" : 1]>
+    g (float[N, 3] x) => (float[N, 3] y) {{ y = local.head(x) }}
+    <domain: "local", opset_import: ["" : {opset}]> head (a) => (b) {{ b = Softmax <axis = 1> (a) }}
+    """)
+    assert [node.op_type for node in canonical(load(model), STANDARD).graph] == ["Softmax"]

@@ -212,7 +212,7 @@ def test_every_metric_tells_its_paper_and_has_an_example() -> None:
         (MethodError, "no method is called 'gradkam'", {"methods": ["gradkam"]}),
         (MethodError, "no method to evaluate; there are cam,", {"methods": []}),
         (ImageError, "no image to evaluate on; name some", {"images": []}),
-        (ImageError, "none.png: no such file", {"images": [*PICTURES, "none.png"]}),
+        (ImageError, "none.png: no such file", {"images": [*PICTURES, "none.png"], "strict": True}),
         (MetricError, "the batch size is at least 1, not 0", {"batch_size": 0}),
         (MetricError, "a setting is ID.name=value, such as rise.samples=500", {"settings": {"steps": 3}}),
         (MetricError, "'rise.samples' is a setting of 'rise', which is not evaluated here; there are gradcam, ins",

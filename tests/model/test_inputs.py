@@ -123,10 +123,11 @@ two (float[n, 3, 2, 2] left, float[n, 3, 2, 2] right) => (float[n, 3] y)
 
 def test_which_input_is_the_picture(tmp_path: Path) -> None:
     model = onnx.parser.parse_model(TWO)
-    with pytest.raises(
-        ModelError, match=r"several inputs of the model could be the image .*; say which with --wrt NAME"
-    ):
-        Opened(model)
+    said = "the model takes 2 images; the map explains 'left', and --wrt another of 'right'"
+    first = Opened(model).network
+    assert first.picture == "left"
+    assert said in first.warnings
+    assert said not in Opened(model, given={"right": np.zeros((1, 3, 2, 2), np.float32)}).network.warnings
     with pytest.raises(ModelError, match="the model has no input 'middle'; there are 'left'"):
         Opened(model, wrt="middle")
     one, other = (np.full((2, 2, 3), value, np.uint8) for value in (51, 255))
@@ -138,3 +139,35 @@ def test_which_input_is_the_picture(tmp_path: Path) -> None:
         np.testing.assert_allclose(explanation.raw[0], 0.25)
     turned = Explainer(model, "gradient", wrt="right", inputs={"left": one}, preprocess="unit")(other, target=0)
     np.testing.assert_allclose(turned.raw[0], -0.25)
+
+
+@pytest.mark.parametrize(
+    ("image", "others"),
+    [
+        ("float[n, 3, 8, 8] image", ["float[n, 1, 8, 8] mask"]),  # inpainting
+        ("float[n, 3, 8, 8] src", ["float[n, 16, rh, rw] r1i", "float[1] downsample_ratio"]),  # video matting
+        ("float[n, 3, 8, 8] x", ["float[n, 1, 1, 1] level"]),  # denoisers
+        ("float[n, 1, 8, 8] slice", ["float[n, 1, 8, 8] noise_level_map"]),
+    ],
+)
+def test_the_image_among_other_grids(image: str, others: list[str]) -> None:
+    name = image.split()[-1]
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    net ({", ".join([*others, image])}) => (float[n, c] y) {{ p = GlobalAveragePool({name}) y = Flatten(p) }}
+    """)
+    found = Opened(model).network
+    assert found.picture == name
+    assert not any("images" in warning for warning in found.warnings)
+
+
+def test_unlike_grids_are_no_image() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    decoder (float[1, 256, 16, 16] image_embeddings, float[1, 1, 64, 64] mask_input) => (float[1, 256, 16, 16] y)
+    { m = ReduceMean(mask_input) y = Add(image_embeddings, m) }
+    """)
+    with pytest.raises(
+        ModelError, match=r"several inputs of the model could be the image .*; say which with --wrt NAME"
+    ):
+        Opened(model)

@@ -119,3 +119,80 @@ def test_maps_of_many_bands_lie_over_rows_and_columns() -> None:
     x = np.random.default_rng(0).random((1, 64, 48, 13), np.float32)
     for method in ("fullgrad", "occlusion"):
         assert Explainer(model, method=method).attribute(x, target=1).shape == (1, 64, 48)
+
+
+def test_vectors_of_one_image_get_an_axis_of_images() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 3, 8, 8] x) => (float[3] y, float z)
+    <int64[1] long = {3}> {
+        g = GlobalAveragePool(x)
+        y = Reshape(g, long)
+        z = ReduceMax<keepdims = 0>(g)
+    }
+    """)
+    prepared = PreparedModel.open(model)
+    assert [list(y.shape or ()) for y in prepared.model.graph.outputs] == [[1, 3], [1]]
+
+
+def test_rows_of_objects_get_no_axis_of_images() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 3, 8, 8] x) => (float[K] scores, float[K, 4] boxes)
+    <int64[1] long = {3}, int64[2] rows = {3, 1}, int64[2] wide = {1, 4}> {
+        g = GlobalAveragePool(x)
+        scores = Reshape(g, long)
+        r = Reshape(g, rows)
+        boxes = Tile(r, wide)
+    }
+    """)
+    prepared = PreparedModel.open(model)
+    assert [list(y.shape or ()) for y in prepared.model.graph.outputs] == [[3], [3, 4]]
+
+
+MAPS = {
+    "mask [H, W]": ("64, 64", "s = Conv(x, one) p = Sigmoid(s) y = Squeeze(p, both)"),
+    "classes [C, H, W]": ("4, 64, 64", "s = Conv(x, four) y = Squeeze(s, zero)"),
+    "mask [H, W] of channels last": (
+        "64, 64",
+        "s = Conv(x, one) t = Transpose<perm = [0, 2, 3, 1]>(s) u = Sigmoid(t) y = Reshape(u, plane)",
+    ),
+    "decision [H, W]": ("int64 64, 64", "s = Conv(x, four) i = ArgMax<axis = 1, keepdims = 0>(s) y = Squeeze(i, zero)"),
+}
+
+
+@pytest.mark.parametrize("case", MAPS)
+def test_a_map_without_an_axis_of_images(case: str) -> None:
+    shape, body = MAPS[case]
+    dtype, lengths = ("int64", shape.removeprefix("int64 ")) if shape.startswith("int64") else ("float", shape)
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 3, 64, 64] x) => ({dtype}[{lengths}] y)
+    <int64[1] zero = {{0}}, int64[2] both = {{0, 1}}, int64[2] plane = {{64, 64}}, float[1, 3, 1, 1] one = {{1, 1, 1}},
+     float[4, 3, 1, 1] four = {{0, 0, 0, 1, 1, 1, 0, 1, 0, -1, -1, -1}}>
+    {{ {body} }}
+    """)
+    network = Explainer(model).network
+    assert network.task.name == "a segmentation"
+    x = np.random.default_rng(0).normal(size=(1, 3, 64, 64)).astype(np.float32)
+    (plain,) = run(model, {"x": x}).values()
+    np.testing.assert_array_equal(network.look(x, None, {}).outputs["y"], plain[None])
+
+
+TABLES = {
+    "of one image": ("m = ReduceMax<keepdims = 0>(x, width) y = Reshape(m, shape)", 3),
+    "of a vector": ("m = ReduceMax<keepdims = 0>(x, width) f = Flatten(m) y = Reshape(f, shape)", 2),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_table_without_an_axis_of_images(case: str) -> None:
+    body, rank = TABLES[case]
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 3, 8, 8] x) => (float[3, 8] y) <int64[2] shape = {{3, 8}}, int64[1] width = {{3}}>
+    {{ {body} }}
+    """)
+    (y,) = PreparedModel.open(model).model.graph.outputs
+    assert y.shape is not None
+    assert len(y.shape) == rank

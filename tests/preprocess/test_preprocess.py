@@ -664,7 +664,7 @@ def test_a_source_that_does_not_fit_is_passed_over_with_a_warning(tmp_path: Path
     assert warnings[2:] == ["the preprocessing in config.json (timm) is passed over: it has another form than expected"]
 
 
-@pytest.mark.parametrize("size", [{"longest_edge": 1024}, "wide", [], {"height": None, "width": 3}])
+@pytest.mark.parametrize("size", [{"longest": 1024}, "wide", [], {"height": None, "width": 3}])
 def test_sizes_that_cannot_be_read(size: Any, tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(RESNET | {"size": size}))
     _, warnings = resolved(None, FIXED, path=tmp_path / "model.onnx")
@@ -750,7 +750,8 @@ def guessed(value: ir.Value, tensor: TensorSpec | None = None) -> str:
         ([("Relu",), ("Div", 255.0)], "imagenet"),
         ([("Identity",), ("Cast",), ("Div", 255.0)], "raw"),
         ([("BatchNormalization", [1.0], [0.0], [120.0], [3000.0])], "raw"),
-        ([("BatchNormalization", [1.0], [0.0], [0.0], [3000.0])], "raw"),
+        ([("BatchNormalization", [1.0], [0.0], [0.0], [3000.0])], "caffe"),
+        ([("BatchNormalization", [1.0], [0.0], [0.0], [1.0])], "imagenet"),
         ([("BatchNormalization", [1.0], [0.0], [0.45], [0.05])], "unit"),
     ],
 )

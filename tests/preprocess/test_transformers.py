@@ -17,10 +17,11 @@ pillow = pytest.importorskip("PIL.Image")
 OPEN = TensorSpec.make("x", np.dtype(np.float32), ("N", 3, "H", "W"))
 
 KINDS = (
-    "Beit Bit Blip CLIP ChineseCLIP ConditionalDetr ConvNext DPT DeiT Detr Donut EfficientNet Flava Levit Mask2Former "
+    "Beit Bit Blip CLIP ChineseCLIP ConditionalDetr ConvNext DPT DeepseekVL DeiT Detr Donut EfficientNet Flava Janus "
+    "Levit Mask2Former "
     "MobileNetV1 MobileNetV2 MobileViT OwlViT Owlv2 Perceiver PoolFormer Pvt RTDetr Sam Segformer Siglip ViT Yolos"
 ).split()
-COARSE = {"PoolFormer": 0.06, "Sam": 0.05}
+COARSE = {"PoolFormer": 0.06, "Sam": 0.05, "Janus": 0.05, "DeepseekVL": 0.05}
 """Known differences: a crop that begins one pixel earlier; a border of one grey for a colour."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["STANDINS", "Net"]
+__all__ = ["STANDINS", "Net", "fewer_queries"]
 
 SIZE = 64  # height and width of the picture
 CELL = 8  # of a patch
@@ -140,6 +140,30 @@ def kept_tokens(net: Net) -> onnx.ModelProto:
     return net.classify(net.mean(net.norm(x, name="last"), 1))
 
 
+def fewer_queries(net: Net) -> onnx.ModelProto:
+    """LeViT: every second token is a query, and no sum keeps its place."""
+    x = net.block(net.tokens(net.patches()))
+    grid = net.reshape(x, -1, 8, 8, 16)
+    few = net.op("Slice", grid, np.array([0, 0]), np.array([8, 8]), np.array([1, 2]), np.array([2, 2]))
+    few = net.reshape(few, -1, 16, 16)
+    q, k, v = (net.op("MatMul", h, np.float32(0.2) * net.random(16, 16)) for h in (few, x, x))
+    a = net.op("Softmax", net.op("MatMul", q, net.transpose(k, 0, 2, 1)), axis=-1)
+    x = net.op("MatMul", a, v)
+    return net.classify(net.mean(net.norm(x, name="last"), 1))
+
+
+def dead_tokens(net: Net) -> onnx.ModelProto:
+    """CoaT, CaiT: behind the last attention many layers work on every token, and the head reads one token."""
+    order = np.random.default_rng(1).permutation(64)
+    x = net.op("Gather", net.tokens(net.patches()), order, axis=1)
+    h = net.norm(x, name="last")
+    a = net.op("Softmax", net.op("MatMul", h, net.transpose(h, 0, 2, 1)), axis=-1)
+    x = net.op("Add", x, net.op("MatMul", a, h))
+    for _ in range(10):
+        x = net.op("Add", x, net.op("MatMul", net.norm(x), net.random(16, 16)))
+    return net.classify(net.reshape(net.op("Slice", x, np.array([0]), np.array([1]), np.array([1])), -1, 16))
+
+
 def computed_flatten(net: Net) -> onnx.ModelProto:
     """A ViT of PyTorch's older exporter: the grid is flattened by a shape that is read at run time."""
     x = net.block(net.tokens(net.patches(), computed=True))
@@ -188,6 +212,7 @@ STANDINS: dict[Callable[[Net], onnx.ModelProto], tuple[int, int]] = {
     shifted_windows: (8, 8),
     unrolled: (8, 8),
     kept_tokens: (8, 8),
+    dead_tokens: (8, 8),
     computed_flatten: (8, 8),
     class_token: (8, 8),
     tokens_first: (8, 8),

@@ -18,12 +18,13 @@ pytest.importorskip("transformers")
 
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
+from onnxcam.engine import Session
 from onnxcam.errors import LayerError
 from onnxcam.graph.io import load, to_proto
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.propagate import layouts
-from onnxcam.testing import run, tapped
+from onnxcam.testing import tapped
 from tests.architectures import NETWORKS
 from tests.architectures.network import PICTURE, Wrapped, lively
 from tests.networks import export
@@ -59,8 +60,8 @@ def distances(model: onnx.ModelProto, names: Mapping[str, Layout], count: int = 
     """Return by tensor, for some patches, how many cells from the patch's own the largest change lies."""
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 1, PICTURE).astype(np.float32)
-    tap = tapped(model, list(names))
-    before = {name: names[name].view(y) for name, y in run(tap, {"x": x}).items()}
+    session = Session(load(tapped(model, list(names))), "cpu")
+    before = {name: names[name].view(y) for name, y in session.run({"x": x}).items()}
     found: dict[str, list[int]] = {name: [] for name in names}
     for size in sorted({y.shape[2:] for y in before.values()}):
         for _ in range(count):
@@ -68,7 +69,7 @@ def distances(model: onnx.ModelProto, names: Mapping[str, Layout], count: int = 
             patch = [slice(at * 64 // length, (at + 1) * 64 // length) for at, length in zip(cell, size, strict=True)]
             other = x.copy()
             other[:, :, patch[0], patch[1]] += rng.normal(0, 1, other[:, :, patch[0], patch[1]].shape)
-            for name, y in run(tap, {"x": other}).items():
+            for name, y in session.run({"x": other}).items():
                 if before[name].shape[2:] == size:
                     change = np.square(names[name].view(y) - before[name]).sum((0, 1))
                     peak = np.unravel_index(int(change.argmax()), size)

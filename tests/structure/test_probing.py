@@ -11,13 +11,13 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.errors import LayerError, OnnxcamError
+from onnxcam.errors import EngineError, LayerError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.probing import PictureProbe
 from onnxcam.testing import run, tapped
-from tests.structure.standins import CELL, SIZE, STANDINS, Net, computed_flatten, kept_tokens
+from tests.structure.standins import CELL, SIZE, STANDINS, Net, computed_flatten, fewer_queries, kept_tokens
 
 BATCHES = (1, "batch")
 
@@ -76,6 +76,13 @@ def test_how_the_layout_is_known(batch: int | str) -> None:
     assert layout.order == tuple(np.argsort(order))
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_attention_without_a_residual_sum_has_the_grid_of_its_queries(batch: int | str) -> None:
+    layer = chosen(fewer_queries(Net(batch))).layer
+    assert layer.name == "last"
+    assert layer.layout == TokenLayout(2, 1, (4, 4), 0)
+
+
 def test_a_named_layer_is_probed() -> None:
     model = kept_tokens(Net())
     choice = chosen(model, "t4")
@@ -102,6 +109,16 @@ def test_auto_says_what_lies_behind_without_a_grid() -> None:
     choice = chosen(net.classify(net.mean(net.norm(queries, name="last"), 1)))
     assert choice.layer.name == "tokens"
     assert "behind it the place of" in choice.reason
+    assert "'last'" in choice.reason
+
+
+def test_auto_says_what_lies_behind_if_the_runs_reach_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object) -> None:
+        raise EngineError("the time limit")
+
+    monkeypatch.setattr(PictureProbe, "layouts", late)
+    choice = chosen(kept_tokens(Net()))
+    assert choice.layer.name != "last"
     assert "'last'" in choice.reason
 
 

@@ -132,13 +132,13 @@ def test_weights_over_a_tensor(tail: str) -> None:
 
 
 def test_a_tensor_without_an_axis_of_pictures() -> None:
-    w = RNG.standard_normal((1, 20)).astype(np.float32)
-    body = "f = Reshape(g, flat) y = Reshape(f, long)"
-    made = model(body, "float[20]", "float[1, 3, 2, 2] x")
-    made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([20]), "long"))
+    w = RNG.standard_normal((1, 5, 4)).astype(np.float32)
+    body = "f = Reshape(g, flat) y = Reshape(f, rows)"
+    made = model(body, "float[5, 4]", "float[1, 3, 2, 2] x")
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([5, 4]), "rows"))
     agree(
         asked(made, WeightsAim("y", None), w, X[:1]),
-        lambda x: (mixed(x).reshape(1, 20) * torch.from_numpy(w)).sum(1),
+        lambda x: (mixed(x).reshape(1, 5, 4) * torch.from_numpy(w)).sum((1, 2)),
         X[:1],
     )
 

@@ -257,3 +257,31 @@ def test_the_middle_is_taken_where_nothing_is_said() -> None:
     assert goal.note == "the middle of what the model puts out, patch=2,1,3,2"
     with pytest.raises(TargetError, match="the patch 0,0,7,4 does not lie in what the model puts out, 6 × 4 pixels"):
         opened.goal("patch=0,0,7,4", x)
+
+
+def test_the_part_with_most_edges_is_taken_where_the_middle_is_flat() -> None:
+    opened = Opened(grid("float[n, 3, 16, 16]", "y = Neg(x)", "float[n, 3, 16, 16] x"))
+    x = np.zeros((1, 3, 16, 16), np.float32)
+    x[..., 2, 13] = 1
+    goal = opened.goal(None, x)
+    assert goal.note == f"the part of what the model puts out with most edges, {goal.words}"
+    assert goal.feed[:, 2, 13].all()
+
+
+def test_scores_are_explained_before_they_are_clipped() -> None:
+    model = grid("float[n, 1, 4, 6]", "m = ReduceMean<axes = [1], keepdims = 1>(x) y = Clip(m, low, high)")
+    for name, value in (("low", 0), ("high", 1)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
+    opened, x = Opened(model), np.full((1, 3, 4, 6), 3, np.float32)
+    assert isinstance(opened.network.task, Segmentation)
+    np.testing.assert_allclose(opened.gradient(opened.goal(None, x), x), 1 / 72, rtol=1e-5)
+
+
+def test_a_class_that_is_nowhere_has_its_highest_score() -> None:
+    opened = Opened(grid("float[n, 1, 4, 6]", "m = ReduceMean<axes = [1], keepdims = 1>(x) y = Neg(m)"))
+    x = RNG.uniform(1, 2, (1, 3, 4, 6)).astype(np.float32)
+    goal = opened.goal(None, x)
+    assert goal.note.startswith("no cell is of class 0; the map explains the highest score, -")
+    assert int(goal.feed.argmax()) == int(x.mean(axis=1).argmin())
+    with pytest.raises(TargetError, match="class '0' is nowhere in this image"):
+        opened.goal("class=0", x)

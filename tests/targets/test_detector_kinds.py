@@ -153,7 +153,7 @@ def quantised(scale: float) -> onnx.ModelProto:
 
 def test_integers_of_one_scale(tmp_path: Path) -> None:
     at_the_square(opened(tmp_path, quantised(0.24))(picture()))
-    with pytest.raises(TargetError, match=r"'y' holds boxes and scores as integers of one scale, 0.5: the scores are"):
+    with pytest.raises(TargetError, match=r"'y' rounds boxes and scores, joined in one tensor, by one scale of 0.5"):
         opened(tmp_path, quantised(0.5))(picture())
 
 

@@ -90,3 +90,24 @@ def test_a_class_of_an_embedding() -> None:
         TargetError, match="target '3' does not apply to an embedding; what does: as an embedding like=FILE, "
     ):
         Opened(encoder(UNIT["LpNormalization"])).goal(3, RNG.random((1, 3, 2, 2), np.float32))
+
+
+def test_the_mean_of_a_grid_is_compared() -> None:
+    model = onnx.parser.parse_model("""
+    <ir_version: 8, opset_import: ["" : 17]>
+    encoder (float[n, 3, 4, 4] x) => (float[n, 5, 4, 4] image_embeddings) { image_embeddings = Conv(x, w) }
+    """)
+    weights = RNG.standard_normal((5, 3, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    opened, (x, other) = Opened(model), RNG.standard_normal((2, 1, 3, 4, 4)).astype(np.float32)
+    assert isinstance(opened.network.task, Embedding)
+    look = opened.look(x)
+    look.prepare = lambda picture: other
+    goal = opened.network.resolve("like=other.png", look)
+    e, d = (weights[:, :, 0, 0] @ one[0].mean(axis=(1, 2)) for one in (x, other))
+    unit, d = e / np.linalg.norm(e), d / np.linalg.norm(d)
+    np.testing.assert_allclose(goal.feed, d, rtol=1e-4)
+    slope = weights[:, :, 0, 0].T @ ((d - (d @ unit) * unit) / np.linalg.norm(e)) / 16
+    np.testing.assert_allclose(
+        opened.gradient(goal, x)[0], np.tile(slope[:, None, None], (1, 4, 4)), rtol=1e-3, atol=1e-6
+    )

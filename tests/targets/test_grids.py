@@ -46,6 +46,10 @@ ONE = {
     "squashed": [np.arctanh(0.5), np.arctanh(0.25), 0, np.log(3)],
     "sides": [1, 1.75, 1, 1.25],
     "sides at corners": [0.5, 1.25, 1.5, 1.75],
+    "pixel sides": [16, 40, 48, 56],
+    "points": [0.5, 0.25, 2, 3],
+    "log points": [-0.25, 0, np.log(3), np.log(2)],
+    "coverage": [16.5 / 35, 40.5 / 35, 47.5 / 35, 55.5 / 35],
 }
 
 

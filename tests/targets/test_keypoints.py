@@ -77,8 +77,9 @@ def test_a_table_with_scores() -> None:
     [
         (rows("n, 21, 2", "landmarks", 42), ("x", "y")),
         (rows("n, 68, 3", "output", 204), ("x", "y", "score")),
-        (rows("n, 1, 1, 1404", "face_landmarks", 1404), ("x", "y", "score")),
+        (rows("n, 1, 1, 1404", "face_landmarks", 1404), ("x", "y", "z")),
         (vector(136, "landmarks"), ("x", "y")),
+        (rows("n, 68, 3", "world_landmarks", 204), ("x", "y", "z")),
         (vector(195, "ld_pose"), ("x", "y", "z", "visibility", "presence")),
     ],
     ids=lambda value: value.graph.output[0].name if isinstance(value, onnx.ModelProto) else ",".join(value),

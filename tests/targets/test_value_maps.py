@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxcam.errors import TargetError
 from onnxcam.media import image
 from onnxcam.targets.segmentation import Segmentation
-from onnxcam.targets.value_maps import Anomaly, Depth
+from onnxcam.targets.value_maps import Anomaly, Depth, ValueMap, VectorMap
 from tests.targets.opened import Opened
 
 Array = NDArray[Any]
@@ -150,3 +150,43 @@ def test_a_map_alone_is_known_by_the_file_beside(tmp_path: Path) -> None:
     assert isinstance(opened.network.task, Anomaly)
     assert opened.network.task.source == "file"
     assert np.flatnonzero(goal.feed).tolist() == [X[0].mean(axis=0).argmax()]
+
+
+VECTORS = {
+    "flow": network("float[n, 2, 16, 16] flow", "y = Slice(x, zero, two, one) flow = Mul(y, three)", zero=np.array([0]),
+                    two=np.array([2]), one=np.array([1]), three=np.float32(3)),
+    "no name, scaled": network("float[n, 2, 16, 16] y", "c = Slice(x, zero, two, one) y = Mul(c, three)",
+                               zero=np.array([0]), two=np.array([2]), one=np.array([1]), three=np.float32(3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VECTORS)
+def test_vectors_are_explained_by_the_length_of_their_mean(case: str) -> None:
+    opened = Opened(VECTORS[case], preprocess="unit")
+    assert isinstance(opened.network.task, VectorMap)
+    goal = opened.goal("region=4,2,8,10", X)
+    mean = 3 * X[0, :2, 2:10, 4:8].mean(axis=(1, 2))
+    y = next(iter(opened.outputs(X).values()))[0]
+    assert float((goal.feed * y).sum()) == pytest.approx(float(np.linalg.norm(mean)), rel=1e-5)
+    expected = np.zeros_like(X[0])
+    expected[:2, 2:10, 4:8] = (3 / 32 * mean / np.linalg.norm(mean))[:, None, None]
+    np.testing.assert_allclose(opened.gradient(goal, X)[0], expected, atol=1e-6)
+
+
+NAMED = "float[n, 1, 16, 16] points_z, float[n, 1, 16, 16] confidence, float[n, 1, 16, 16] depth"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "last", "task"),
+    [
+        (NAMED, "points_z = Exp(g) confidence = Sigmoid(g) depth = Softplus(g)", Depth),
+        ("float[n, 1, 16, 16] y", "s = Sigmoid(g) y = Mul(s, ten)", ValueMap),  # depth of 0 to 10 m
+        ("float[n, 1, 16, 16] y", "s = Sigmoid(g) y = Mul(s, most)", Segmentation),
+        ("float[n, 1, 16, 16] y", "y = Relu(g)", ValueMap),
+        ("float[n, 1, 16, 16] mask", "mask = Relu(g)", Segmentation),
+    ],
+)
+def test_quantities_and_masks(outputs: str, last: str, task: type) -> None:
+    found = Opened(network(outputs, last, ten=np.float32(10), most=np.float32(255))).network.task
+    assert type(found) is task
+    assert "depth" not in outputs or (isinstance(found, Depth) and found.values.tensor == "depth")

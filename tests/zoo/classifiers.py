@@ -17,6 +17,7 @@ from tests.zoo.trunk import BRIGHT, INPUT, vector
 __all__ = ["CONVENTIONS"]
 
 Check = Callable[[Explainer, Explanation], None]
+UNUSED = "int64[1] unused = {0}"
 NAMES = ["paper", "glass", "metal", "wood", "lamp", "cloth"]
 
 
@@ -33,11 +34,11 @@ def is_class(index: int, probability: Callable[[float], bool] | None = None, lab
     return check
 
 
-def is_softmax(output: str) -> Check:
-    """Return a test that the probability is the largest number of *output*, not a function of it."""
+def is_softmax(output: str, index: int = BRIGHT) -> Check:
+    """Return a test that the probability of class *index* is the largest number of *output*, not a function of it."""
 
     def check(explainer: Explainer, found: Explanation) -> None:
-        is_class(BRIGHT)(explainer, found)
+        is_class(index)(explainer, found)
         assert found.probability == pytest.approx(float(found.outputs[output].max()), abs=1e-5)
 
     return check
@@ -82,6 +83,42 @@ def zipmap() -> onnx.ModelProto:
     return model
 
 
+def _with_strings(image: str, tail: str, outputs: str, *nodes: onnx.NodeProto) -> Callable[[], onnx.ModelProto]:
+    """Return a maker of a classifier with `NAMES` as a table of strings, ``names``, and more *nodes*."""
+
+    def make() -> onnx.ModelProto:
+        model = vector(tail, outputs, image=image, imports='"": 18, "ai.onnx.ml": 3')
+        table = onnx.helper.make_tensor("names", onnx.TensorProto.STRING, [6], [name.encode() for name in NAMES])
+        model.graph.initializer.append(table)
+        model.graph.node.extend(nodes)
+        return model
+
+    return make
+
+
+def held(operator: str) -> onnx.ModelProto:
+    """Return a classifier whose output is a sequence or an optional of its softmax."""
+    model = vector("s = Softmax(z)", "float[N, 6] s")
+    model.graph.node.append(helper.make_node(operator, ["s"], ["output"]))
+    tensor = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    wrap = helper.make_optional_type_proto if operator == "Optional" else helper.make_sequence_type_proto
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_value_info("output", wrap(tensor)))
+    return model
+
+
+def int_map() -> onnx.ModelProto:
+    """Return a classifier whose scores are a dictionary from angles to scores."""
+    model = zipmap()
+    angles = [0, 60, 120, 180, 240, 300]
+    del model.graph.node[-1].attribute[:]
+    model.graph.node[-1].attribute.append(helper.make_attribute("classlabels_int64s", angles))
+    model.graph.node.remove(model.graph.node[-2])
+    model.graph.output.remove(model.graph.output[0])
+    model.graph.output[0].type.sequence_type.elem_type.map_type.key_type = onnx.TensorProto.INT64
+    return model
+
+
 def _row(
     name: str,
     producer: str,
@@ -96,9 +133,11 @@ def _row(
     files: Mapping[str, str] | None = None,
     metadata: Mapping[str, str] | None = None,
     image: str = INPUT,
+    extra: str = UNUSED,
+    warns: str = "",
 ) -> Convention:
-    make = partial(vector, tail, outputs, image=image, metadata=metadata, producer=producer.split()[0])
-    return Convention(name, producer, users, signature, make, task, parts or {}, files or {}, check=check)
+    make = partial(vector, tail, outputs, image=image, metadata=metadata, producer=producer.split()[0], extra=extra)
+    return Convention(name, producer, users, signature, make, task, parts or {}, files or {}, check=check, warns=warns)
 
 
 CONVENTIONS = [
@@ -290,6 +329,222 @@ CONVENTIONS = [
         is_no_class,
         task="a regression",
     ),
+    _row(
+        "percent",
+        "PyTorch, in forward()",
+        "classifiers that show percentages",
+        "output [N, classes]: softmax times 100",
+        "s = Softmax(z) output = Mul(s, hundred)",
+        "float[N, 6] output",
+        is_class(BRIGHT, lambda p: 0.5 < p < 0.999),
+        parts={"scores": "6 probabilities"},
+        extra="float hundred = {100}",
+    ),
+    _row(
+        "bytes-of-255",
+        "scripts for microcontrollers",
+        "classifiers whose softmax is written into bytes",
+        "output uint8 [N, classes]: Cast of softmax times 255",
+        "s = Softmax(z) m = Mul(s, most) output = Cast<to = 2>(m)",
+        "uint8[N, 6] output",
+        is_class(BRIGHT, lambda p: 0.5 < p < 0.999),
+        parts={"scores": "6 probabilities"},
+        extra="float most = {255}",
+    ),
+    _row(
+        "topk-of-percent",
+        "PyTorch, in forward()",
+        "the five best classes in percent",
+        "scores [N, 5], indices [N, 5]: TopK of softmax times 100",
+        "s = Softmax(z) m = Mul(s, hundred) scores, indices = TopK(m, five)",
+        "float[N, 5] scores, int64[N, 5] indices",
+        is_class(BRIGHT, lambda p: 0.5 < p < 0.999),
+        parts={"scores": "'m', 6 probabilities"},
+        extra="float hundred = {100}",
+    ),
+    _row(
+        "binary-threshold",
+        "PyTorch, in forward()",
+        "binary classifiers that put out a decision",
+        "label int64 [N, 1]: sigmoid > 0.5",
+        "w = Gemm<transB = 1>(v, g) s = Sigmoid(w) m = Greater(s, half) label = Cast<to = 7>(m)",
+        "int64[N, 1] label",
+        is_class(0, lambda p: p > 0.5),
+        parts={"scores": "'s', 1 number, behind 'label'"},
+    ),
+    _row(
+        "tags-above-threshold",
+        "PyTorch, in forward()",
+        "multi-label taggers that put out decisions",
+        "tags bool [N, tags]: sigmoid > 0.5",
+        "s = Sigmoid(z) tags = Greater(s, half)",
+        "bool[N, 6] tags",
+        is_class(BRIGHT, lambda p: p > 0.5),
+        parts={"scores": "'s', 6 probabilities, behind 'tags'"},
+    ),
+    _row(
+        "class-beside-confidence",
+        "PyTorch, in forward()",
+        "classifiers for embedded runtimes",
+        "output [N, 2]: the class and its probability, joined",
+        "s = Softmax(z) m = ReduceMax(s, axis) i = ArgMax<axis = 1, keepdims = 1>(s) w = Cast<to = 1>(i) "
+        "output = Concat<axis = 1>(w, m)",
+        "float[N, 2] output",
+        is_class(BRIGHT),
+        parts={"scores": "'s', 6 probabilities, behind 'output'"},
+    ),
+    _row(
+        "logits-beside-sigmoid",
+        "PyTorch, in forward()",
+        "multi-label classifiers for training and inference",
+        "logits [N, tags], probabilities [N, tags]: sigmoid of logits",
+        "logits = Identity(z) probabilities = Sigmoid(z)",
+        "float[N, 6] logits, float[N, 6] probabilities",
+        is_softmax("probabilities"),
+        parts={"scores": "'probabilities'"},
+    ),
+    _row(
+        "steering-tanh",
+        "PyTorch, in forward()",
+        "steering of toy cars, a value from −1 to 1",
+        "output [N, 1] behind Tanh",
+        "w = Gemm<transB = 1>(v, g) output = Tanh(w)",
+        "float[N, 1] output",
+        is_no_class,
+        task="a regression",
+    ),
+    _row(
+        "classes-in-another-order",
+        "PyTorch, in forward()",
+        "classes sorted by name behind the softmax",
+        "output [N, classes]: Gather of softmax",
+        "s = Softmax(z) output = Gather<axis = 1>(s, order)",
+        "float[N, 6] output",
+        is_softmax("output", 1),
+        parts={"scores": "6 probabilities"},
+        extra="int64[6] order = {5, 4, 3, 2, 1, 0}",
+    ),
+    _row(
+        "softmax-over-one-element",
+        "PyTorch, in forward()",
+        "a softmax over a wrong axis",
+        "output [N, classes, 1, 1]: softmax over the last axis",
+        "w = Reshape(z, whole) output = Softmax<axis = 3>(w)",
+        "float[N, 6, 1, 1] output",
+        is_class(BRIGHT),
+        warns="the model's softmax does not run over its classes",
+    ),
+    _row(
+        "squeezed-scores",
+        "torch.onnx.export",
+        "model(x).squeeze() of one image",
+        "output [classes], softmax; input [1, 3, H, W]",
+        "s = Softmax(z) output = Squeeze(s)",
+        "float[6] output",
+        is_softmax("output"),
+        image="float[1, 3, 64, 64] input",
+    ),
+    _row(
+        "squeezed-best",
+        "torch.onnx.export",
+        "label and score of one image",
+        "label, score: two numbers; input [1, 3, H, W]",
+        "p6 = Softmax(z) s = Squeeze(p6) label = ArgMax<axis = 0, keepdims = 0>(s) score = ReduceMax<keepdims = 0>(s)",
+        "int64 label, float score",
+        is_softmax("score"),
+        parts={"scores": "'p6', 6 probabilities, behind 'label' and 'score'"},
+        image="float[1, 3, 64, 64] input",
+    ),
+    _row(
+        "squeezed-sigmoid",
+        "torch.onnx.export",
+        "binary classifiers of one image",
+        "output: one number; input [1, 3, H, W]",
+        "w = Gemm<transB = 1>(v, g) s = Sigmoid(w) output = Squeeze(s)",
+        "float output",
+        is_class(0, lambda p: p > 0.5),
+        image="float[1, 3, 64, 64] input",
+    ),
+    _row(
+        "teachable-machine",
+        "tf2onnx",
+        "Teachable Machine of Google",
+        "sequential_3 [N, classes], softmax; labels.txt: 0 paper",
+        "sequential_3 = Softmax(z)",
+        "float[N, 6] sequential_3",
+        is_class(BRIGHT, label="lamp"),
+        files={"labels.txt": "".join(f"{number} {name}\n" for number, name in enumerate(NAMES))},
+        parts={"labels": "6 names"},
+        image="float[N, 64, 64, 3] sequential_1_input",
+    ),
+    _row(
+        "lobe",
+        "tf2onnx",
+        "Lobe of Microsoft",
+        "Confidences [N, classes]; signature.json: classes, Label",
+        "Confidences = Softmax(z)",
+        "float[N, 6] Confidences",
+        is_class(BRIGHT, label="lamp"),
+        files={"signature.json": json.dumps({"doc_id": "1", "classes": {"Label": NAMES}, "inputs": {"Image": {}}})},
+        image="float[N, 64, 64, 3] Image",
+    ),
+    _row(
+        "wd14-tags",
+        "tf2onnx",
+        "WD14 taggers with their table of tags",
+        "predictions_sigmoid [N, tags]; selected_tags.csv",
+        "predictions_sigmoid = Sigmoid(z)",
+        "float[N, 6] predictions_sigmoid",
+        is_class(BRIGHT, label="lamp"),
+        files={"selected_tags.csv": "tag_id,name,category,count\n" + "".join(f"9,{name},0,5\n" for name in NAMES)},
+        image="float[N, 64, 64, 3] input_1",
+    ),
+    _row(
+        "paddleclas-names",
+        "paddle2onnx",
+        "PaddleClas with the configuration of PaddleX",
+        "softmax [N, classes]; inference.yml: PostProcess, Topk, label_list",
+        "fetch_name_0 = Softmax(z)",
+        "float[N, 6] fetch_name_0",
+        is_class(BRIGHT, label="lamp"),
+        files={"inference.yml": "PostProcess:\n  Topk:\n    label_list:\n" + "".join(f"    - {n}\n" for n in NAMES)},
+    ),
+    _row(
+        "keras-class-indices",
+        "tf2onnx",
+        "Keras's flow_from_directory",
+        "dense [N, classes], softmax; class_indices.json: name to index",
+        "dense = Softmax(z)",
+        "float[N, 6] dense",
+        is_class(BRIGHT, label="lamp"),
+        files={"class_indices.json": json.dumps({name: number for number, name in enumerate(NAMES)})},
+        image="float[N, 64, 64, 3] input",
+    ),
+    _row(
+        "names-in-metadata",
+        "scripts around onnx",
+        "classifiers of their own",
+        "output [N, classes]; metadata: class_names",
+        "output = Softmax(z)",
+        "float[N, 6] output",
+        is_class(BRIGHT, label="lamp"),
+        metadata={"class_names": ",".join(NAMES)},
+    ),
+    _row(
+        "huggingface-multi-label",
+        "optimum",
+        "taggers of transformers",
+        "logits [N, labels]; config.json with problem_type multi_label_classification",
+        "logits = Identity(z)",
+        "float[N, 6] logits",
+        is_class(BRIGHT, lambda p: p > 0.95, "lamp"),
+        files={
+            "config.json": json.dumps(
+                {"id2label": dict(enumerate(NAMES)), "problem_type": "multi_label_classification"}
+            )
+        },
+        image=INPUT.replace("input", "pixel_values"),
+    ),
     Convention(
         "custom-vision",
         "Azure Custom Vision",
@@ -299,5 +554,72 @@ CONVENTIONS = [
         "a classifier",
         {"scores": "'s', 6 probabilities"},
         check=is_class(BRIGHT, label="lamp"),
+    ),
+    Convention(
+        "lobe-label",
+        "tf2onnx",
+        "Lobe of Microsoft, with its table of labels inside",
+        "Label (strings), Confidences [N, classes]: Gather of a table of strings",
+        _with_strings(
+            "float[N, 64, 64, 3] Image",
+            "Confidences = Softmax(z) i = ArgMax<axis = 1, keepdims = 0>(Confidences)",
+            "string[N] Label, float[N, 6] Confidences, int64[N] i",
+            helper.make_node("Gather", ["names", "i"], ["Label"]),
+        ),
+        "a classifier",
+        {"scores": "'Confidences', 6 probabilities", "labels": "'paper' to 'cloth'"},
+        check=is_class(BRIGHT, label="lamp"),
+    ),
+    Convention(
+        "mlnet-label-encoder",
+        "ML.NET",
+        "its image classification: KeyToValue",
+        "PredictedLabel.output (strings), Score.output [N, classes]: LabelEncoder",
+        _with_strings(
+            "float[N, 3, 64, 64] input",
+            "score = Softmax(z) i = ArgMax<axis = 1, keepdims = 1>(score)",
+            "string[N, 1] predicted, float[N, 6] score, int64[N, 1] i",
+            helper.make_node(
+                "LabelEncoder",
+                ["i"],
+                ["predicted"],
+                domain="ai.onnx.ml",
+                keys_int64s=[5, 4, 3, 2, 1, 0],
+                values_strings=NAMES[::-1],
+            ),
+        ),
+        "a classifier",
+        {"scores": "'score', 6 probabilities", "labels": "'paper' to 'cloth'"},
+        check=is_class(BRIGHT, label="lamp"),
+    ),
+    Convention(
+        "zipmap-of-integers",
+        "skl2onnx, tf2onnx",
+        "classes that are numbers, such as angles",
+        "output: a sequence of maps from int64 to scores",
+        int_map,
+        "a classifier",
+        {"scores": "'s', 6 probabilities", "labels": "'0' to '300'"},
+        check=is_class(BRIGHT, label="240"),
+    ),
+    Convention(
+        "sequence-of-scores",
+        "PyTorch, a list as output",
+        "models whose forward() returns a list",
+        "output: a sequence with the softmax",
+        partial(held, "SequenceConstruct"),
+        "a classifier",
+        {"scores": "'s', 6 probabilities"},
+        check=is_class(BRIGHT),
+    ),
+    Convention(
+        "optional-scores",
+        "PyTorch, Optional as output",
+        "scripted models",
+        "output: an optional of the softmax",
+        partial(held, "Optional"),
+        "a classifier",
+        {"scores": "'s', 6 probabilities"},
+        check=is_class(BRIGHT),
     ),
 ]

@@ -42,6 +42,7 @@ class Convention:
         task: What it is, as `Task.name`: ``"a detector"``.
         parts: For parts of the reading, by name, text that the value must contain: ``{"scores": "'logits'"}``.
         files: Files beside the model, by name, such as ``preprocessor_config.json``.
+        inputs: Values of further inputs, by name.
         image: The image to explain.
         square: Where its object is: the peak of the map lies there. None: not tested.
         warns: Text that one of the warnings must contain: an honest word where the meaning cannot be known.
@@ -57,6 +58,7 @@ class Convention:
     task: str
     parts: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     image: Callable[[], NDArray[np.uint8]] = picture
     square: Box | None = SQUARE
     warns: str = ""
@@ -72,7 +74,7 @@ class Convention:
         onnx.save(self.make(), path)
         for name, text in self.files.items():
             (folder / name).write_text(text, "utf-8")
-        explainer = Explainer(path)
+        explainer = Explainer(path, inputs=self.inputs)
         found = explainer(self.image(), self.target)
         assert explainer.network.task.name == self.task
         reading = {part.name: part.value for part in explainer.reading}

@@ -12,7 +12,20 @@ from onnxcam import Explainer, Explanation
 from tests.zoo.convention import SQUARE, Convention
 from tests.zoo.networks import bright
 
-__all__ = ["CONVENTIONS"]
+__all__ = [
+    "CLASSES",
+    "CONVENTIONS",
+    "CUBE",
+    "IMAGE",
+    "PEAKS",
+    "around",
+    "coordinates",
+    "heat",
+    "is_class",
+    "mix",
+    "segmenter",
+    "single",
+]
 
 F32 = NDArray[np.float32]
 
@@ -89,6 +102,8 @@ def coordinates(count: int, columns: list[F32], last: str) -> Callable[[], onnx.
         movenet=np.array([-1, 1, 17, 3]),
         table=np.array([-1, count, width]),
         nhwc_vector=np.array([-1, 1, 1, count * width]),
+        column=np.array([-1, 1]),
+        pixels=np.float32(64),
     )
 
 

@@ -95,6 +95,7 @@ CONVENTIONS = [
     _stood_in("shifted-windows", "Swin", standins.shifted_windows, "graph"),
     _stood_in("mask-units", "Hiera", standins.unrolled),
     _stood_in("gathered-tokens", "masked autoencoders", standins.kept_tokens),
+    _stood_in("dead-tokens", "CoaT, CaiT", standins.dead_tokens),
     _stood_in("computed-flatten", "ViT, DeiT, timm", standins.computed_flatten, "graph"),
     _stood_in("computed-class-token", "ViT of transformers", standins.class_token, "graph"),
     _stood_in("tokens-first", "OpenAI's CLIP, nn.TransformerEncoder", standins.tokens_first, "graph"),

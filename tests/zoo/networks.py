@@ -15,19 +15,25 @@ def bright(
     producer: str = "pytorch",
     size: tuple[object, object] = (64, 64),
     nhwc: bool = False,
+    batch: object = "N",
+    channels: int = 3,
+    image: str = "image",
+    others: str = "",
     **weights: NDArray[np.generic],
 ) -> onnx.ModelProto:
     """Return a network with a *head* in ONNX's text format on `a`, and its *outputs*; *weights* are initializers.
 
+    It takes an *image* of *size* and so many *channels*, and *others*, further inputs in the same format.
     `a` is [N, 2, H, W]: how much brighter and how much darker each pixel is than the mean of the image.
     """
     height, width = size
-    shape = f"{height}, {width}, 3" if nhwc else f"3, {height}, {width}"
-    start = "t = Transpose<perm = [0, 3, 1, 2]>(image)" if nhwc else "t = Identity(image)"
+    shape = f"{height}, {width}, {channels}" if nhwc else f"{channels}, {height}, {width}"
+    start = f"t = Transpose<perm = [0, 3, 1, 2]>({image})" if nhwc else f"t = Identity({image})"
+    more = f", {others}" if others else ""
     model = onnx.parser.parse_model(
         f"""
         <ir_version: 8, opset_import: ["": 17], producer_name: "{producer}">
-        main_graph (float[N, {shape}] image) => ({outputs}) {{
+        main_graph (float[{batch}, {shape}] {image}{more}) => ({outputs}) {{
             {start}
             mean = ReduceMean<axes = [1, 2, 3], keepdims = 1>(t)
             r = Sub(t, mean)
@@ -37,7 +43,7 @@ def bright(
         }}
         """
     )
-    both = np.stack([np.full((3, 1, 1), 0.3), np.full((3, 1, 1), -0.3)]).astype(np.float32)
-    for name, value in {"brightness": both, **weights}.items():
+    one = np.full((channels, 1, 1), 0.9 / channels, np.float32)
+    for name, value in {"brightness": np.stack([one, -one]), **weights}.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
     return model

@@ -17,7 +17,12 @@ STEM = "c = Conv<strides = [2, 2], pads = [1, 1, 1, 1]>(p, k)"
 
 
 def network(
-    before: str, body: str = STEM, size: str = "64, 64", layout: str = "N, 3, {}"
+    before: str,
+    body: str = STEM,
+    size: str = "64, 64",
+    layout: str = "N, 3, {}",
+    head: str = "v = Flatten(g)",
+    opset: int = 18,
 ) -> Callable[[], onnx.ModelProto]:
     """Return the maker of a classifier of brightness that makes *p* of the input *x* by *before*, then *body*.
 
@@ -25,7 +30,7 @@ def network(
     """
     weights = ", ".join(["0.04"] * 27)
     text = f"""
-        <ir_version: 8, opset_import: ["": 18], producer_name: "pytorch">
+        <ir_version: 8, opset_import: ["": {opset}], producer_name: "pytorch">
         main_graph (float[{layout.format(size)}] x) => (float[N, 2] output)
         <float[2, 1] f = {{1.0, -1.0}}> {{
             k = Constant<value = float[1, 3, 3, 3] {{{weights}}}> ()
@@ -33,7 +38,7 @@ def network(
             {body}
             a = Relu(c)
             g = GlobalMaxPool(a)
-            v = Flatten(g)
+            {head}
             output = Gemm<transB = 1>(v, f)
         }}
     """
@@ -41,12 +46,19 @@ def network(
 
 
 def place(
-    name: str, producer: str, users: str, make: Callable[[], onnx.ModelProto], *, warns: str = "", target: int = 0
+    name: str,
+    producer: str,
+    users: str,
+    make: Callable[[], onnx.ModelProto],
+    *,
+    warns: str = "",
+    measured: str = "",
+    target: int = 0,
 ) -> Convention:
     signature = "output [N, 2] of a part of the input"
     square = None if warns else SQUARE
-    row = Convention(name, producer, users, signature, make, "a classifier", square=square, warns=warns, target=target)
-    return row if warns else replace(row, check=in_square)
+    row = Convention(name, producer, users, signature, make, "a classifier", square=square, target=target)
+    return replace(row, warns=warns) if warns else replace(row, warns=measured, check=in_square)
 
 
 def in_square(explainer: Explainer, found: Explanation) -> None:
@@ -99,6 +111,36 @@ CONVENTIONS = [
         "p = Identity(x)", 'c = Conv<strides = [2, 2], auto_pad = "SAME_UPPER">(p, k)')),
     place("explicit-padding", "keras2onnx, tf2onnx", "Keras' ZeroPadding2D before a strided convolution", network(
         "n := [0, 0, 0, 0, 0, 0, 1, 1]  p = Pad(x, n)", "c = Conv<strides = [2, 2]>(p, k)")),
+    place("warp-by-constants", "torch.onnx.export", "grid_sample with a fixed crop, kornia's crop_by_boxes", network(
+        "t = Constant<value = float[1, 2, 3] {0.6, 0.0, 0.3, 0.0, 0.6, -0.2}> ()  s := [1, 3, 64, 64]  "
+        "d = AffineGrid(t, s)  p = GridSample(x, d)", opset=20, layout="1, 3, {}"),
+        measured="by runs"),
+    place("fixed-region", "torchvision", "roi_align with a fixed region of interest", network(
+        "r = Constant<value = float[1, 4] {8.0, 4.0, 60.0, 56.0}> ()  b := [0]  "
+        "p = RoiAlign<output_height = 32, output_width = 32>(x, r, b)", layout="1, 3, {}"), measured="by runs"),
+    place("crop-by-gathernd", "tf2onnx", "tf.gather_nd of rows of the picture", network(
+        "q = Transpose<perm = [3, 0, 1, 2]>(x)  i = Constant<value = int64[40, 1] {"
+        + ", ".join(map(str, range(22, 62))) + "}> ()  r = GatherND(q, i)  p = Transpose<perm = [1, 2, 3, 0]>(r)",
+        layout="1, 3, {}"), measured="by runs"),
+    place("transposed-by-einsum", "tf2onnx", "einops and tf.einsum that exchange height and width",
+          network('p = Einsum<equation = "nchw->ncwh">(x)', layout="1, 3, {}"), measured="by runs"),
+    place("nearest-by-gather", "MNN, NCNN converters", "nearest resizing by lists of indices", network(
+        f"i := [{', '.join(str(j * 3 // 2) for j in range(42))}]  p = Gather<axis = 3>(x, i)", layout="1, 3, {}")),
+    place("repeated", "torch.onnx.export", "Tensor.repeat of the picture beside itself", network(
+        "r := [1, 1, 1, 2]  p = Tile(x, r)", layout="1, 3, {}"), warns="the map may lie at another place of the image"),
+    place("tiles-in-the-batch", "SAHI-like exports", "tiles of the picture, stacked and pooled", network(
+        "h := [32, 32]  a1, a2 = Split<axis = 3>(x, h)  p = Concat<axis = 0>(a1, a2)",
+        head="v0 = Flatten(g)  z := [0]  v = ReduceMax<keepdims = 1>(v0, z)", layout="1, 3, {}"),
+        warns="the map may lie at another place of the image"),
+    place("five-crops", "torch.onnx.export", "crops in the batch whose scores are averaged", network("""
+        d := [2, 3]  s1 := [0, 0]  e1 := [40, 40]  s2 := [24, 24]  e2 := [64, 64]
+        q1 = Slice(x, s1, e1, d)  q2 = Slice(x, s2, e2, d)  p = Concat<axis = 0>(q1, q2)""",
+        head="v0 = Flatten(g)  z := [0]  v = ReduceMean<keepdims = 1>(v0, z)", layout="1, 3, {}"),
+        warns="the map may lie at another place of the image"),
+    place("deep-valid-stack", "TensorFlow's Inception, ENAS and other stems without padding", "seven valid windows",
+          network("p = Identity(x)", "c1 = Conv<strides = [2, 2]>(p, k)  l = Constant<value = float[1, 1, 3, 3] {"
+          + ", ".join(["0.12"] * 9) + "}> ()  c2 = Conv(c1, l)  c3 = Conv(c2, l)  "
+          "c4 = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(c3)  c5 = Conv(c4, l)  c = Conv(c5, l)")),
     place("mirrored-sum", "torch.onnx.export", "test-time augmentation in the graph", network(
         "s := [-1]  e := [-9223372036854775807]  d := [3]  t := [-1]  q = Slice(x, s, e, d, t)  p = Max(x, q)"),
         warns="the map may lie at another place of the image"),

@@ -31,6 +31,7 @@ def network(
     bgr: bool = False,
     size: str = "64, 64",
     inside: str = "y = Identity(x)",
+    names: tuple[str, str] = ("x", "logits"),
 ) -> Callable[[], onnx.ModelProto]:
     """Return the maker of a classifier: class 0 is "red somewhere", class 1 "blue", by the order of its channels."""
     rows = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]] if bgr else [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -51,6 +52,10 @@ def network(
         model = onnx.parser.parse_model(text)
         for key, value in (metadata or {}).items():
             model.metadata_props.add(key=key, value=value)
+        source, target = names
+        first = next(node for node in model.graph.node if "x" in node.input)
+        model.graph.input[0].name = first.input[0] = source
+        model.graph.output[0].name = model.graph.node[-1].output[0] = target
         return model
 
     return make
@@ -191,6 +196,18 @@ CONVENTIONS = [
         "resize=64,crop=64x64,range=0-1", "file", files={"inference.yml": PADDLE}),
     row("paddledetection", "paddle2onnx", "PaddleDetection's configuration", "infer_cfg.yml, Preprocess",
         "resize=64x64,range=0-1,mean=0.485/0.456/0.406", "file", files={"infer_cfg.yml": PADDLE_DETECTION}),
+    row("hf-janus", "Optimum", "Janus, DeepSeek-VL", "JanusImageProcessor, background_color",
+        "letterbox=64x64,fill=114", "file",
+        files=processor("Janus", size=SIXTY_FOUR, background_color=[122, 116, 104], do_pad=True)),
+    row("hf-llava", "Optimum", "LLaVA", "LlavaImageProcessor, do_pad", "letterbox=64x64,fill=128", "file",
+        files=processor("Llava", size=SHORT, do_pad=True)),
+    row("hf-pixtral", "Optimum", "Pixtral", "PixtralImageProcessor, longest_edge", "resize=64,longest=64", "file",
+        make=network(size="H, W"), files=processor("Pixtral", size={"longest_edge": 64})),
+    row("ultralytics-classifier", "Ultralytics", "-cls without metadata", "images [N, 3, H, W], output0 [N, classes]",
+        "resize=64,crop=64x64,range=0-1,order=rgb", "names", make=network(names=("images", "output0"))),
+    row("paddleocr-direction", "paddle2onnx", "PaddleOCR, the direction of a line", "x, save_infer_model/scale_0.tmp_1",
+        "letterbox=48x192,fill=128,anchor=corner,range=0-1,mean=0.5,std=0.5,order=bgr", "names",
+        make=network(size="H, W", bgr=True, names=("x", "save_infer_model/scale_0.tmp_1"))),
     row("keras-rescaling", "tf2onnx", "Keras models with a Rescaling layer", "the graph divides by 255",
         "range=0-255", "guess", warns="the graph normalises by itself",
         make=network(inside="z = Constant<value_float = 255.0> ()  y = Div(x, z)")),

@@ -76,6 +76,13 @@ PADDLE = len(LETTERS) + 2
 SOFTMAX = "y = Softmax<axis = 2>(z)"
 TURNED = "y = Transpose<perm = [1, 0, 2]>(z)"
 
+CONFIGURATION = """Global:
+  model_name: PP-OCRv5_mobile_rec
+PostProcess:
+  name: CTCLabelDecode
+  character_dict:
+""" + "".join(f"  - '{letter}'\n" for letter in LETTERS)
+
 CONVENTIONS = [
     row(
         "ppocr-rec-character",
@@ -200,5 +207,59 @@ CONVENTIONS = [
         ),
         parts={"letters": "not known"},
         check=reads("9"),
+    ),
+    row(
+        "ppocr-v5-inference-yml",
+        "Paddle2ONNX",
+        "PP-OCR v5 with the configuration of PaddleX",
+        "fetch_name_0 [N, T, letters + 2]; inference.yml: PostProcess, character_dict",
+        reader(f"float[N, 16, {PADDLE}] y", SOFTMAX, PADDLE, 9),
+        files={"inference.yml": CONFIGURATION},
+        parts={"letters": "18 with the blank at 0"},
+    ),
+    row(
+        "charset-file",
+        "torch.onnx.export",
+        "CRNN of OpenCV's zoo: text_recognition_CRNN_EN",
+        "logits [T, N, letters + 1]; charset_16_EN.txt",
+        reader("float[16, N, 17] y", TURNED, 17, 9),
+        files={"charset_16_EN.txt": "\n".join(LETTERS)},
+        parts={"letters": "17 with the blank at 0"},
+    ),
+    row(
+        "letters-on-one-line",
+        "torch.onnx.export",
+        "CRNN with an alphabet.txt",
+        "softmax [N, T, letters + 1]; alphabet.txt with all letters on one line",
+        reader("float[N, 16, 17] y", SOFTMAX, 17, 9),
+        files={"alphabet.txt": "".join(LETTERS) + "\n"},
+        parts={"letters": "17 with the blank at 0"},
+    ),
+    row(
+        "crnn-logits-time-first",
+        "torch.onnx.export",
+        "CRNN of PyTorch without letters and without softmax",
+        "logits [T, N, letters + 1]",
+        reader("float[16, N, 37] y", TURNED, 37, 9),
+        parts={"letters": "not known", "task": "a text recogniser"},
+        check=reads("9"),
+    ),
+    row(
+        "easyocr",
+        "torch.onnx.export",
+        "EasyOCR's recognisers of an open width",
+        "logits [N, T, letters + 1]",
+        reader("float[N, T, 97] output", "output = Identity(z)", 97, 9, size=(64, "W")),
+        parts={"letters": "not known"},
+        check=reads("9"),
+    ),
+    row(
+        "lprnet-without-letters",
+        "torch.onnx.export",
+        "LPRNet: number plates of 24 × 94 pixels",
+        "logits [N, letters, T] with the blank last, a wide image",
+        reader("float[N, 68, 16] y", "y = Transpose<perm = [0, 2, 1]>(z)", 68, 8, blank=67, size=(32, 64)),
+        parts={"letters": "not known"},
+        check=reads("8"),
     ),
 ]

@@ -39,8 +39,8 @@ class Sketch:
         self.constants: dict[str, NDArray[np.generic]] = {"kernel": np.full((4, 3, 8, 8), 1 / 192, np.float32)}
         self.constants["mix"] = np.full((1, 4, 1, 1), 0.25, np.float32)
         self.add(f"m = ReduceMean<axes = [1, 2, 3]>({image})", f"r = Sub({image}, m)")
-        self.constants["quarter"] = np.full(1, 0.25, np.float32)
-        self.add("c = Conv<strides = [8, 8]>(r, kernel)", "a = Relu(c)", "more = Add(a, quarter)")
+        self.constants["little"] = np.full(1, 0.12, np.float32)
+        self.add("c = Conv<strides = [8, 8]>(r, kernel)", "a = Relu(c)", "more = Add(a, little)")
         self.add("h = Div(a, more)", "f8 = Conv(h, mix)")
         for stride in (16, 32):
             self.add(f"f{stride} = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(f{stride // 2})")

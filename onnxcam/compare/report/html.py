@@ -26,7 +26,7 @@ from onnxcam.errors import OutputError
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
-    from onnxcam.compare.layer_agreement import LayerAgreement
+    from onnxcam.compare.layer_agreement import LayerAgreement, LayerMarks
     from onnxcam.compare.outcome import ModelInfo
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
@@ -97,7 +97,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
     heat, difference = ramps()
     return {
         "version": onnxcam.__version__,
-        "passed": validation.passed,
+        "verdict": validation.verdict,
         "models": _short_names(validation.reference.name, validation.candidate.name),
         "sentence": _sentence(validation, len(listed.order)),
         "verdicts": [_verdict(one, validation.summaries.get(one.metric)) for one in validation.verdicts],
@@ -111,7 +111,10 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
             for metric in AGREEMENT_METRICS
             if metric in validation.summaries
         ],
-        "layers": [_layer(level) for level in validation.levels],
+        "layers": [
+            _layer(level, mark)
+            for level, mark in zip(validation.levels, layer_agreement.marks(validation.levels), strict=True)
+        ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "cards": cards,
         "folder": visible(listed.folder),
@@ -133,6 +136,8 @@ def _sentence(validation: Validation, count: int) -> str:
     pictures = pictures_of(count)
     failed = sum(not verdict.holds for verdict in validation.verdicts)
     total = len(validation.verdicts)
+    if validation.doubt:
+        return f"On {pictures}: {visible(validation.doubt, 1000)}."
     if not total:
         return f"Nothing was required of {pictures}."
     if not failed:
@@ -204,10 +209,11 @@ def _described(title: str, drawn: Histogram | None, summary: Statistics, bounds:
     )
 
 
-def _layer(level: LayerAgreement) -> dict[str, Any]:
+def _layer(level: LayerAgreement, mark: LayerMarks) -> dict[str, Any]:
     names = dict.fromkeys(visible(name) for name in (level.reference, level.candidate))
-    numbers = ("–" if one is None else f"{one:.3f}" for one in (level.activations, level.pearson, level.iou))
-    return {"names": list(names), "size": level.size, "numbers": list(numbers), "disagrees": level.disagrees}
+    values = (level.activations, mark.activations), (level.pearson, False), (level.iou, mark.map)
+    numbers = [("–" if one is None else f"{one:.3f}", wrong) for one, wrong in values]
+    return {"names": list(names), "size": level.size, "numbers": numbers}
 
 
 def _card(

@@ -31,15 +31,20 @@ def junit(validation: Validation) -> str:
     """Return *validation* as JUnit XML, in the form of Jenkins' junit-10.xsd.
 
     One suite; its properties describe the two models. A requirement that does not hold is a failure with the measured
-    value and the worst images. Unreadable images are listed in system-err. Characters that XML cannot represent are
-    escaped.
+    value and the worst images. A doubt is an error, and requirements that do not hold are then skipped. Unreadable
+    images are listed in system-err. Characters that XML cannot represent are escaped.
     """
-    failures = sum(not verdict.holds for verdict in validation.verdicts)
-    counts = {"tests": str(len(validation.verdicts)), "failures": str(failures), "errors": "0"}
-    suites = Element("testsuites", {"name": SUITE, **counts})
-    suite = SubElement(suites, "testsuite", {"name": SUITE, **counts, "skipped": "0"})
+    failures, doubts = sum(not verdict.holds for verdict in validation.verdicts), int(bool(validation.doubt))
+    counts = {"tests": len(validation.verdicts) + doubts, "failures": 0 if doubts else failures, "errors": doubts}
+    numbers = {name: str(count) for name, count in counts.items()}
+    suites = Element("testsuites", {"name": SUITE, **numbers})
+    skipped = {"skipped": str(failures if doubts else 0)}
+    suite = SubElement(suites, "testsuite", {"name": SUITE, **numbers, **skipped})
     _add_properties(suite, validation)
     table = ranking.columns(pair.values for pair in validation.journal)
+    if validation.doubt:
+        case = SubElement(suite, "testcase", {"classname": SUITE, "name": "same input"})
+        SubElement(case, "error", {"type": "doubt", "message": _legal(validation.doubt)})
     for verdict in validation.verdicts:
         _add_case(suite, validation, verdict, table)
     if validation.unreadable:
@@ -69,6 +74,9 @@ def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: r
     if verdict.holds:
         return
     message = f"{verdict.words.split()[0]} is {formatting.value(verdict)}, required is {verdict.words}"
+    if validation.doubt:
+        SubElement(case, "skipped", {"message": _legal(message)})
+        return
     failure = SubElement(case, "failure", {"type": "requirement", "message": _legal(message)})
     failure.text = _legal("\n".join([message, *_where(validation, verdict.metric, table)]))
 

@@ -12,7 +12,7 @@ from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.goal import Array
 
-__all__ = ["FORMS", "VALID", "BoxConvention", "are_visible", "fit", "nowhere", "settled", "valid", "written"]
+__all__ = ["FORMS", "VALID", "BoxConvention", "are_visible", "fit", "nowhere", "settled", "upright", "valid", "written"]
 
 _MANY = 16
 """From so many boxes on, their distribution says something."""
@@ -158,6 +158,14 @@ def _transposed(rows: Array) -> tuple[str, ...]:
 def _pixels(size: tuple[int, ...]) -> Array:
     height, width = size
     return np.array([width, height, width, height], np.float64)
+
+
+def upright(corners: Array, angles: Array) -> Array:
+    """Return the upright boxes around boxes that are rotated by *angles*, in radians."""
+    middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
+    cos, sin = np.abs(np.cos(angles))[:, None], np.abs(np.sin(angles))[:, None]
+    reach = half * cos + half[:, ::-1] * sin
+    return np.concatenate([middle - reach, middle + reach], axis=1)
 
 
 def are_visible(corners: Array, size: tuple[int, ...]) -> Array:

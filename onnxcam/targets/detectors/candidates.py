@@ -12,7 +12,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array
 
-__all__ = ["Aimer", "Candidates", "Decoder", "aimer", "one_hot"]
+__all__ = ["Aimer", "Candidates", "Decoder", "aimer", "one_hot", "unit_of"]
 
 Aimer = Callable[[int, int], tuple[WeightsAim, Array]]
 """From a candidate and a class to the aim and its weights, without the batch axis."""
@@ -69,3 +69,10 @@ def one_hot(scores: Array, classes: Array) -> Array:
     table = np.zeros((len(scores), int(columns.max(initial=0)) + 1))
     table[np.arange(len(scores)), columns] = scores
     return table
+
+
+def unit_of(samples: Sequence[Array]) -> float:
+    """Return 100 where *samples*, scores for a few images, are percent, else 1."""
+    scores = np.concatenate([np.zeros(0), *(sample.reshape(-1) for sample in samples)])
+    percent = len(scores) and scores.min() >= 0 and 1.5 < scores.max() <= 100 and (scores % 1 != 0).any()
+    return 100 if percent else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.literals import literal
 from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.detectors.boxes import BoxConvention, settled, written
+from onnxcam.targets.detectors.grid import cells, plan
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import integer_units
@@ -116,6 +117,13 @@ class Clues:
         """Return the outputs of *rank* axes that may hold boxes: all, or the one that the user or the card names."""
         return [y for y in self.outputs(rank) if self.boxes is None or y is self.boxes]
 
+    def has_rows(self, y: ir.Value) -> bool:
+        """Return whether the first axis of *y* is no axis of images: it is not 1, or a run shows other lengths."""
+        first = dims(y)[0]
+        if first is not None or not self.suppresses:
+            return first is not None and first > 1 and dims(self.evidence.image)[:1] != [first]
+        return any(len(value) != 1 for value in self.evidence.values(y))
+
     @property
     def selects(self) -> bool:
         """Return whether the graph suppresses or sorts candidates by itself, or takes their best class."""
@@ -132,6 +140,11 @@ class Clues:
         noted = any("pkg.torch.onnx" in key for node in self.graph for key in node.metadata_props)
         return not noted and self.graph.name not in _PYTORCH
 
+    @property
+    def from_tensorflow(self) -> bool:
+        """Return whether the image's channels are last, as TensorFlow has them."""
+        return dims(self.evidence.image)[-1:] in ([1], [3])
+
     def samples(self, y: ir.Value) -> list[Array]:
         """Return the output *y* for each probe image, as real numbers without the batch axis."""
         scale, zero = scale_of(y) or (1, 0)
@@ -146,7 +159,24 @@ class Clues:
             by = self.evidence.names.source("boxes") or "card"
             one = written(text)
             return BoxConvention(one.forms, one.relative, by, likely.sorted, likely.any_corner)
-        return settled(likely, list(samples), self.probe)
+        found = settled(likely, list(samples), self.probe)
+        return self._by_cells(found, likely, samples) if found.source == "run" and likely.sorted else found
+
+    def _by_cells(self, found: BoxConvention, likely: BoxConvention, samples: Sequence[Array]) -> BoxConvention:
+        """Return *found*, or the form of *likely* whose boxes lie much nearer to the cells of a grid."""
+        levels = plan(len(samples[0]), self.probe) if found.forms else None
+        if levels is None or len(likely.forms) < 2:
+            return found
+        cell = cells(levels, self.probe)
+        middles = (cell[:, :2] + 0.5) * cell[:, 2:]
+        away = {form: self._distance(replace(found, forms=(form,)), samples, middles) for form in likely.forms}
+        best = min(away, key=lambda form: away[form])
+        return replace(found, forms=(best,)) if 3 * away[best] < away[found.forms[0]] else found
+
+    def _distance(self, one: BoxConvention, samples: Sequence[Array], middles: Array) -> float:
+        """Return how far the middles of boxes of convention *one* are from *middles*, in pixels."""
+        corners = np.concatenate([one.corners(sample, self.probe) for sample in samples])
+        return float(np.abs((corners[:, :2] + corners[:, 2:]) / 2 - np.tile(middles, (len(samples), 1))).mean())
 
 
 def scale_of(y: ir.Value) -> tuple[float, int] | None:

@@ -90,6 +90,30 @@ def _sides(shift: float) -> Callable[[Array, Array], Array]:
     return corners
 
 
+def _pixel_sides(values: Array, cell: Array) -> Array:
+    """Distances to the left, top, right and bottom side in pixels (RTMDet)."""
+    anchor = cell[:, :2] * cell[:, 2:]
+    return np.concatenate([anchor - values[:, :2], anchor + values[:, 2:4]], axis=1)
+
+
+def _points(values: Array, cell: Array) -> Array:
+    """Offsets of middles in cells, sizes in strides (CenterNet)."""
+    middle, half = (cell[:, :2] + values[:, :2]) * cell[:, 2:], values[:, 2:4] * cell[:, 2:] / 2
+    return np.concatenate([middle - half, middle + half], axis=1)
+
+
+def _log_points(values: Array, cell: Array) -> Array:
+    """Offsets of middles in cells and logarithms of sizes in strides, y first (CenterFace)."""
+    size = np.exp(values[:, [3, 2]].clip(max=20))
+    return _points(np.concatenate([values[:, [1, 0]] + 0.5, size], axis=1), cell)
+
+
+def _coverage(values: Array, cell: Array) -> Array:
+    """Distances to four sides in units of 35 pixels (DetectNet_v2)."""
+    anchor = cell[:, :2] * cell[:, 2:] + 0.5
+    return np.concatenate([anchor - 35 * values[:, :2], anchor + 35 * values[:, 2:4]], axis=1)
+
+
 def _bins(values: Array, cell: Array) -> Array:
     """Four distributions over distances in strides: distribution focal loss, DFL (YOLOv8, NanoDet)."""
     bins = values.reshape(len(values), 4, -1)
@@ -102,6 +126,10 @@ GRID_FORMS: Mapping[str, tuple[str, Callable[[Array, Array], Array]]] = {
     "squashed": ("tanh of offsets and sigmoid of sizes on a grid", _squashed),
     "sides": ("distances to four sides from the middles of the cells of a grid", _sides(0.5)),
     "sides at corners": ("distances to four sides from the corners of the cells of a grid", _sides(0)),
+    "pixel sides": ("distances in pixels to four sides from the cells of a grid", _pixel_sides),
+    "points": ("offsets of middles from the cells of a grid, and sizes in strides", _points),
+    "log points": ("offsets of middles from the cells of a grid, and log sizes, y first", _log_points),
+    "coverage": ("distances to four sides in units of 35 pixels from the cells of a grid", _coverage),
     "bins": ("distributions (DFL) of distances to four sides from the cells of a grid", _bins),
 }
 """Forms of boxes on a grid by name: in words, and the function of values [B, K] and `cells` to corners in pixels."""

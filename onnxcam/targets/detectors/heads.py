@@ -14,7 +14,7 @@ from onnxcam.targets.detectors.boxes import BoxConvention, nowhere
 from onnxcam.targets.detectors.candidates import Candidates
 from onnxcam.targets.detectors.grid import GridConvention
 from onnxcam.targets.goal import Array
-from onnxcam.targets.scores import sigmoid
+from onnxcam.targets.scores import sigmoid, softmax
 
 __all__ = ["Heads", "StrideHead", "Tensor"]
 
@@ -28,18 +28,20 @@ class Tensor:
         channel: The axis of its columns, without the batch axis.
         columns: The columns; None for all.
         batched: The first axis is the batch.
+        anchors_first: Of four axes, the one of anchors is the first; else it is the third.
     """
 
     output: str
     channel: int
     columns: slice | None = None
     batched: bool = True
+    anchors_first: bool = True
 
     def places(self, shape: Sequence[int], anchors: int) -> Array:
         """Return for each candidate and column the flat index of the element in the output of *shape*, [B, K]."""
         index = np.arange(int(np.prod(shape))).reshape(shape)
         rows = np.moveaxis(index, self.channel, -1)
-        if len(shape) == 4:  # [A, h, w, K]
+        if len(shape) == 4 and self.anchors_first:  # [A, h, w, K]
             rows = np.moveaxis(rows, 0, 2)
         width = shape[self.channel] // anchors if len(shape) == 3 else shape[self.channel]
         rows = rows.reshape(-1, width)
@@ -56,6 +58,7 @@ class StrideHead:
         scores: The class scores.
         boxes: The boxes.
         objectness: The objectness; None for none.
+        sizes: The sizes of the boxes, where *boxes* has their middles alone.
     """
 
     stride: int
@@ -63,6 +66,12 @@ class StrideHead:
     scores: Tensor
     boxes: Tensor
     objectness: Tensor | None = None
+    sizes: Tensor | None = None
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Return all that it has."""
+        return tuple(one for one in (self.scores, self.boxes, self.objectness, self.sizes) if one is not None)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class Heads:
         power: The powers of score and objectness in the probability.
         source: How the outputs are known.
         form_source: How the form is known.
+        exclusive: A candidate has one class: scores pass through softmax.
     """
 
     heads: tuple[StrideHead, ...]
@@ -82,12 +92,12 @@ class Heads:
     power: tuple[float, float] = (1, 1)
     source: str = "shapes"
     form_source: str = "guess"
+    exclusive: bool = False
 
     @property
     def tensors(self) -> tuple[str, ...]:
         """Return all outputs that hold something."""
-        each = [part for head in self.heads for part in (head.scores, head.boxes, head.objectness) if part is not None]
-        return tuple(dict.fromkeys(part.output for part in each))
+        return tuple(dict.fromkeys(part.output for head in self.heads for part in head.parts))
 
     @property
     def aim(self) -> WeightsAim:
@@ -121,9 +131,10 @@ class Heads:
     def _of(
         self, head: StrideHead, raw: tuple[Array, Array], squash: bool, given: dict[str, Array], size: tuple[int, ...]
     ) -> Candidates:
-        scores, places = sigmoid(raw[0]) if squash else raw[0], raw[1]
+        scores, places = _squashed(raw[0], self.exclusive) if squash else raw[0], raw[1]
         certain, where = _values(head.objectness, given, head.anchors) if head.objectness is not None else (None, None)
-        boxes, _ = _values(head.boxes, given, head.anchors)
+        boxes = _boxes(head, given)
+        boxes = _of_best(boxes, scores) if self.form == "coverage" else boxes
         found, shape = scores ** self.power[0], _bare(head.scores, given).shape
         sure = None if certain is None else sigmoid(certain) if _are_logits(certain) else certain
 
@@ -144,6 +155,22 @@ class Heads:
         if self.form is None or len(boxes) != count:
             return nowhere(count)
         return GridConvention(self.form, ((head.stride, head.anchors),)).corners(boxes, size)
+
+
+def _squashed(scores: Array, exclusive: bool) -> Array:
+    return softmax(scores) if exclusive else sigmoid(scores)
+
+
+def _boxes(head: StrideHead, given: dict[str, Array]) -> Array:
+    """Return the boxes [B, K] of *head*."""
+    found, _ = _values(head.boxes, given, head.anchors)
+    return found if head.sizes is None else np.concatenate([found, _values(head.sizes, given, head.anchors)[0]], axis=1)
+
+
+def _of_best(boxes: Array, scores: Array) -> Array:
+    """Return the boxes of the best classes, where *boxes* [B, 4 · C] has one for each class."""
+    classes = scores.shape[1]
+    return np.asarray(boxes.reshape(len(boxes), classes, 4)[np.arange(len(boxes)), scores.argmax(axis=1)])
 
 
 def _aim(part: Tensor) -> WeightsAim:

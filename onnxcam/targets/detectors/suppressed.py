@@ -11,8 +11,8 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot
-from onnxcam.targets.detectors.clues import Clues, alike, dims, is_float, name, named
+from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
+from onnxcam.targets.detectors.clues import Clues, alike, dims, is_float, name, named, scale_of
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
 from onnxcam.targets.goal import Array
 
@@ -34,6 +34,7 @@ class Suppressed:
     convention: BoxConvention = _UNSORTED
     batch: int | None = 0
     source: str = "shapes"
+    unit: float = 1  # the score of a certain detection: 1, or 100 for percent
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ class Suppressed:
         def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
             return {tuple(map(int, np.unravel_index(candidate, found.shape))): 1.0}
 
-        scores = one_hot(found.reshape(-1), classes)
+        scores = one_hot(found.reshape(-1) / self.unit, classes)
         return Candidates(corners, scores, aimer(self.aim, found.shape, place), complete=False)
 
 
@@ -95,13 +96,19 @@ def kept(clues: Clues) -> Decoder | None:
     for rank, batch in ((3, 0), (2, None)):
         for boxes in clues.tables(rank):
             rows = [y for y in clues.outputs(rank - 1) if alike(dims(y)[-1], dims(boxes)[-2])]
-            found = _scores_and_classes(rows) if dims(boxes)[-1] == 4 else None
+            found = _scores_and_classes(rows, clues) if dims(boxes)[-1] == 4 else None
             if found is not None:
                 scores, classes = found
                 source = "names" if named([scores], "score", "conf") else "shapes"
                 convention = _put_out(boxes, batch == 0 and clues.suppresses, clues)
                 return Suppressed(
-                    name(boxes), name(scores), None if classes is None else name(classes), convention, batch, source
+                    name(boxes),
+                    name(scores),
+                    None if classes is None else name(classes),
+                    convention,
+                    batch,
+                    source,
+                    unit_of(clues.samples(scores)),
                 )
     return None
 
@@ -112,18 +119,26 @@ def _put_out(boxes: ir.Value, batched: bool, clues: Clues) -> BoxConvention:
     if source == "names":
         y_first = named([boxes], "yxyx", "y1x1") is not None
     forms = ("yxyx",) if y_first else _UNSORTED.forms
-    return clues.convention(BoxConvention(forms, source=source, sorted=False), [])
+    return clues.convention(BoxConvention(forms, source=source, sorted=False), clues.samples(boxes))
 
 
-def _scores_and_classes(rows: Sequence[ir.Value]) -> tuple[ir.Value, ir.Value | None] | None:
-    """Tell scores from classes by name; else classes are the integers; else they come first, as in TFLite."""
-    floats = [y for y in rows if is_float(y)]
+def _scores_and_classes(rows: Sequence[ir.Value], clues: Clues) -> tuple[ir.Value, ir.Value | None] | None:
+    """Tell scores from classes by name; else classes are whole numbers; else they come first, as in TFLite."""
+    floats = [y for y in rows if is_float(y) or scale_of(y) is not None]
     scores = named(floats, "score", "conf")
     rest = [y for y in rows if y is not scores]
-    classes = named(rest, "class", "label") or next((y for y in rest if not is_float(y)), None)
+    classes = named(rest, "class", "label") or next((y for y in rest if y not in floats), None)
     if scores is None and classes is None and len(floats) > 1:
-        classes, scores = floats[:2]
+        scores = next((y for y in floats if _are_probabilities(y, clues)), None)
+        if scores is None or scores not in floats[:2]:
+            classes, scores = floats[:2]
     scores = scores or next((y for y in floats if y is not classes), None)
     classes = classes or next((y for y in rest if y is not scores), None)
     alone = classes is None and named(rows, "score", "conf") is scores  # a detector of one class
     return (scores, classes) if scores is not None and (classes is not None or alone) else None
+
+
+def _are_probabilities(y: ir.Value, clues: Clues) -> bool:
+    """Return whether a run shows numbers from 0 to 1 in *y*, and others than these two."""
+    values = np.concatenate([np.zeros(0), *(value.reshape(-1) for value in clues.samples(y))])
+    return bool(((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,69 +10,15 @@ import onnx_ir as ir
 
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detectors.boxes import BoxConvention, nowhere
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot
+from onnxcam.targets.detectors.boxes import BoxConvention, nowhere, upright
+from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
+from onnxcam.targets.detectors.detection_rows import ROTATED, ROWS, WIDE, DetectionRow, named_row, order_of
 from onnxcam.targets.goal import Array
 
-__all__ = ["ROWS", "DetectionRow", "SuppressedTable", "table"]
+__all__ = ["SuppressedTable", "table"]
 
 _UNSORTED = BoxConvention(("xyxy", "cxcywh"), sorted=False)
-
-
-@dataclass(frozen=True)
-class DetectionRow:
-    """The columns of a detection; None for what a row does not hold."""
-
-    box: int  # the first of four columns
-    score: int | None = None
-    category: int | None = None
-    batch: int | None = None
-
-    def fits(self, rows: Array) -> bool:
-        """Return whether *rows* [K, columns] may be detections of one image in this order."""
-        box = rows[:, self.box : self.box + 4]
-        ordered = ((box[:, 2:] >= box[:, :2]).all(1)).mean() > 0.8
-        return bool(
-            ordered
-            and (self.score is None or _within(rows[:, self.score], 1))
-            and all(column is None or _whole(rows[:, column]) for column in (self.category, self.batch))
-            and (self.batch is None or not rows[:, self.batch].any())
-        )
-
-    def __str__(self) -> str:
-        parts = {"score": self.score, "class": self.category, "batch": self.batch}
-        order = sorted([(self.box, "box"), *((place, part) for part, place in parts.items() if place is not None)])
-        return ", ".join(part for _, part in order)
-
-
-def _within(values: Array, limit: float) -> bool:
-    return bool(((values >= 0) & (values <= limit + 1e-5)).all())
-
-
-def _whole(values: Array) -> bool:
-    return bool(((values >= 0) & (values == np.round(values))).all())
-
-
-ROWS = {
-    5: (DetectionRow(0, 4), DetectionRow(1, 0)),
-    6: (
-        DetectionRow(0, 4, 5),
-        DetectionRow(2, 1, 0),
-        DetectionRow(0, 5, 4),
-        DetectionRow(2, None, 1, 0),
-        DetectionRow(1, 5, None, 0),
-    ),
-    7: (
-        DetectionRow(1, 6, 5, 0),
-        DetectionRow(3, 2, 1, 0),
-        DetectionRow(1, 5, 6, 0),
-        DetectionRow(0, 4, 5),
-        DetectionRow(0, 5, 6),
-    ),
-    16: (DetectionRow(0, 15),),
-}
-"""Known orders of columns by their number, the likeliest first: of YOLOv10, PaddleDetection, YOLOv7, OpenVINO, …"""
 
 
 @dataclass(frozen=True)
@@ -88,6 +33,7 @@ class SuppressedTable:
         classes: The output of classes [N, K], where the table has none.
         batched: The first axis is the batch.
         source: How the columns are known.
+        unit: The score of a certain detection: 1, or 100 for percent.
     """
 
     output: str
@@ -97,6 +43,7 @@ class SuppressedTable:
     classes: str | None = None
     batched: bool = True
     source: str = "shapes"
+    unit: float = 1
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -119,9 +66,10 @@ class SuppressedTable:
         given = dict(zip(self.tensors, tensors, strict=True))
         shape = (given[self.output][0] if self.batched else given[self.output]).shape
         rows = given[self.output].reshape(-1, shape[-1]).astype(np.float64)
-        one = _order(self.rows, rows)
-        scores = given[self.scores].reshape(-1) if self.scores else rows[:, one.score or 0]
+        one = order_of(self.rows, rows, self.unit)
+        scores = (given[self.scores].reshape(-1) if self.scores else rows[:, one.score or 0]) / self.unit
         boxes = self.convention.corners(rows[:, one.box : one.box + 4], size) if len(rows) else nowhere(0)
+        boxes = boxes if one.angle is None else upright(boxes, rows[:, one.angle])
         aimed = given[self.scores or self.output]
         kept = aimed.shape[1:] if self.batched else aimed.shape
 
@@ -138,40 +86,37 @@ class SuppressedTable:
         return np.zeros(len(rows)) if one.category is None else rows[:, one.category]
 
 
-def _order(orders: Sequence[DetectionRow], rows: Array) -> DetectionRow:
-    """Return the order of columns that *rows* follow; the first where they say nothing."""
-    used = rows[np.abs(rows).any(1) & (rows >= -1e-6).any(1)]
-    likely = (order for order in orders if len(used) and order.fits(used))
-    return orders[0] if len(orders) == 1 else next(likely, orders[0])
-
-
 def table(clues: Clues) -> Decoder | None:
     """[N, K, columns] or [K, columns] with a row for each detection, as its name, its columns or a run show."""
     if not (clues.suppresses or clues.known):
         return None
-    for y in [y for rank in (3, 2, 4) for y in clues.tables(rank)]:
-        shape = dims(y)
-        width, count = shape[-1], shape[-2]
-        extra = _extra(y, width, clues)
-        if width is None or not _has_rows(y, width - extra, count, clues):
-            continue
-        rows, source = _rows(y, width - extra, extra, clues)
-        scores, classes = _beside(y, rows[0], clues) if rows else (None, None)
-        if not rows or (rows[0].score is None and scores is None):
-            continue
-        samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
-        first = _order(rows, np.concatenate(samples)) if samples else rows[0]
-        boxes = [sample[:, first.box : first.box + 4] for sample in samples]
-        return SuppressedTable(
-            name(y),
-            rows,
-            clues.convention(_convention(y, clues), boxes),
-            None if scores is None else name(scores),
-            None if classes is None else name(classes),
-            len(shape) > 2 and shape[0] in (1, None, *_batches(clues)),
-            source,
-        )
-    return None
+    return next((found for rank in (3, 2, 4) for y in clues.tables(rank) if (found := _of(y, clues)) is not None), None)
+
+
+def _of(y: ir.Value, clues: Clues) -> SuppressedTable | None:
+    """Return the table of detections that *y* is; None for none."""
+    shape = dims(y)
+    width, count = shape[-1], shape[-2]
+    if width is None or not _may_have_rows(y, count, clues):
+        return None
+    rows, source = _rows(y, width, count, clues)
+    scores, classes = _beside(y, rows[0], clues) if rows else (None, None)
+    if not rows or (rows[0].score is None and scores is None):
+        return None
+    samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
+    unit = unit_of([sample[:, rows[0].score] for sample in samples] if rows[0].score is not None else [])
+    first = order_of(rows, np.concatenate(samples), unit) if samples else rows[0]
+    boxes = [sample[:, first.box : first.box + 4] for sample in samples]
+    return SuppressedTable(
+        name(y),
+        rows,
+        clues.convention(_convention(y, first, clues), boxes),
+        None if scores is None else name(scores),
+        None if classes is None else name(classes),
+        len(shape) > 2 and shape[0] in (1, None, *_batches(clues)),
+        source,
+        unit,
+    )
 
 
 def _batches(clues: Clues) -> list[int]:
@@ -179,18 +124,16 @@ def _batches(clues: Clues) -> list[int]:
     return [length for length in first if length is not None]
 
 
-def _has_rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> bool:
-    """Return whether *y* may have a row for each detection: few columns, and more rows, or an unknown number."""
-    rank, names = len(dims(y)), name(y).lower()
-    if rank == 4 and dims(y)[1] != 1:
+def _may_have_rows(y: ir.Value, count: int | None, clues: Clues) -> bool:
+    """Return whether *y* may have a row for each detection: its rows are no images."""
+    shape = dims(y)
+    if len(shape) == 4 and shape[1] != 1:
         return False
-    if "batchno" in names or "x1y1x2y2" in names:
-        return True
-    if rank == 2 and _is_batch(y, clues):
-        return False
-    if rank == 3 and width == 5 and not any(dims(x)[1:] == [count] for x in clues.outputs(2)):
-        return False
-    return width in ROWS and (count is None or count >= width) and (rank > 2 or count is None)
+    return _is_named(y) or len(shape) > 2 or (count is None and not _is_batch(y, clues))
+
+
+def _is_named(y: ir.Value) -> bool:
+    return "batchno" in name(y).lower() or "x1y1x2y2" in name(y).lower()
 
 
 def _is_batch(y: ir.Value, clues: Clues) -> bool:
@@ -201,42 +144,58 @@ def _is_batch(y: ir.Value, clues: Clues) -> bool:
     return len(names) == 2 and names[0] is not None and names[0] == names[1]
 
 
-def _extra(y: ir.Value, width: int | None, clues: Clues) -> int:
-    """Return the number of columns behind box, score and class: masks, keypoints, an angle."""
-    if width is None or width <= 6:
-        return 0
-    if clues.kind == "pose" and clues.keypoints:
-        return clues.keypoints
-    if clues.kind == "obb" and width == 7:
-        return 1
-    if (clues.kind == "segment" or clues.masks) and width - 6 in (clues.masks or 32, 32):
-        return width - 6
-    return width - 6 if width not in ROWS and _starts_as_usual(y, width, clues) else 0
-
-
-def _starts_as_usual(y: ir.Value, width: int, clues: Clues) -> bool:
-    """Return whether a run shows rows of corners, score and class before further columns: masks, keypoints."""
-    samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
-    rows = np.concatenate(samples) if samples else np.zeros((0, width))
-    used = rows[np.abs(rows[:, :6]).any(1)]
-    return bool(len(used) and DetectionRow(0, 4, 5).fits(used) and (used[:, 4] % 1 != 0).any())
-
-
-def _rows(y: ir.Value, width: int, extra: int, clues: Clues) -> tuple[tuple[DetectionRow, ...], str]:
-    """Return the possible orders of columns, and how they are known."""
-    written = _named_row(name(y).lower())
+def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tuple[DetectionRow, ...], str]:
+    """Return the possible orders of columns, and how they are known; none where *y* is no table of detections."""
+    written = named_row(name(y).lower())
     if written is not None:
         return (written,), "names"
-    if clues.kind is not None or extra:
-        return (DetectionRow(0, 4, 5),), "metadata" if clues.kind is not None else "shapes"
-    orders = ROWS.get(width, ())
+    said = _said(width, clues)
+    seen = _used(y, width, clues)
+    if said is not None and (said.fits(seen) or not len(seen)):
+        return (said,), "metadata"
+    if width > 6 and (clues.masks or 32) == width - 6:
+        return (WIDE[0],), "shapes"
+    if count is not None and count < (width if width in ROWS else 6):
+        return (), ""
     if len(dims(y)) == 2 and width == 6 and _is_paddle(clues):
         return (DetectionRow(2, 1, 0),), "graph"
+    orders = _orders(y, width, count, clues)
+    fitting = tuple(order for order in orders if len(seen) and order.fits(seen))
+    sure = tuple(order for order in fitting if order.is_sure(seen))
+    fitting = sure or (fitting if width in ROWS else ())
+    if fitting or width not in ROWS or _is_yolo(width, seen, clues):
+        return fitting, "run"
+    percent = tuple(order for order in orders if len(seen) and order.is_sure(seen) and order.fits(seen, 100))
+    return (percent, "run") if percent else (orders, "shapes")
+
+
+def _said(width: int, clues: Clues) -> DetectionRow | None:
+    """Return the order of columns by Ultralytics' metadata, None where they do not say it."""
+    angle, more = (6 if clues.kind == "obb" and width == 7 else None), width - 6
+    extra = {"detect": 0, "obb": 1, "pose": clues.keypoints, "segment": clues.masks or 32}.get(clues.kind or "")
+    return DetectionRow(0, 4, 5, angle=angle) if more == extra else None
+
+
+def _is_yolo(width: int, seen: Array, clues: Clues) -> bool:
+    """Return whether *seen* are candidates of YOLO with a score for each of few classes."""
+    return bool(clues.labels and width in (4 + clues.labels, 5 + clues.labels) and len(seen))
+
+
+def _used(y: ir.Value, width: int, clues: Clues) -> Array:
+    """Return the rows of *y* for the probe images that are not empty."""
     samples = [sample.reshape(-1, width) for sample in clues.samples(y)]
-    seen = np.concatenate(samples) if samples else np.zeros((0, width))
-    used = seen[np.abs(seen).any(1)]
-    fitting = tuple(order for order in orders if len(used) and order.fits(used))
-    return (fitting, "run") if fitting else (orders, "shapes")
+    rows = np.concatenate(samples) if samples else np.zeros((0, width))
+    return rows[np.abs(rows[:, :6]).any(1) & (rows > -1e-6).any(1)]
+
+
+def _orders(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[DetectionRow, ...]:
+    """Return the orders of columns that a table of *width* may have."""
+    beside = any(dims(x)[1:] == [count] for x in clues.outputs(2))
+    if width == 5 and len(dims(y)) == 3 and not beside:
+        return ()
+    if width == 6 and beside and _beside(y, ROTATED, clues)[1] is not None:
+        return (ROTATED,)
+    return ROWS[width] if width in ROWS else WIDE if width > 7 and len(dims(y)) < 4 else ()
 
 
 def _is_paddle(clues: Clues) -> bool:
@@ -244,23 +203,6 @@ def _is_paddle(clues: Clues) -> bool:
     inputs = {value.name for value in clues.graph.inputs}
     counts = named(list(clues.graph.outputs), "bbox_num", "save_infer", "multiclass_nms")
     return bool({"scale_factor", "im_shape"} & inputs) or counts is not None
-
-
-_COLUMNS = re.compile(r"batchno|batch_?id|class_?id|label|score|x1y1x2y2|y1x1y2x2|cxcywh")
-
-
-def _named_row(text: str) -> DetectionRow | None:
-    """Return the order of columns that the name of an output spells, such as ``batchno_classid_score_x1y1x2y2``."""
-    parts, place = {}, 0
-    for word in _COLUMNS.findall(text):
-        parts[word[:2]] = place
-        place += 4 if word in ("x1y1x2y2", "y1x1y2x2", "cxcywh") else 1
-    box = next((parts[key] for key in ("x1", "y1", "cx") if key in parts), None)
-    return (
-        None
-        if box is None or place < 5
-        else DetectionRow(box, parts.get("sc"), parts.get("cl", parts.get("la")), parts.get("ba"))
-    )
 
 
 def _beside(y: ir.Value, row: DetectionRow, clues: Clues) -> tuple[ir.Value | None, ir.Value | None]:
@@ -272,12 +214,14 @@ def _beside(y: ir.Value, row: DetectionRow, clues: Clues) -> tuple[ir.Value | No
     return scores, classes
 
 
-def _convention(y: ir.Value, clues: Clues) -> BoxConvention:
+def _convention(y: ir.Value, row: DetectionRow, clues: Clues) -> BoxConvention:
     names = name(y).lower()
+    if row == ROWS[7][2] and clues.from_tensorflow:
+        return BoxConvention(("yxyx",), source="guess", sorted=False)  # EfficientDet
+    if row.angle is not None:
+        return BoxConvention(("cxcywh",), source="metadata" if clues.kind is not None else "shapes", sorted=False)
     if "y1x1y2x2" in names:
         return BoxConvention(("yxyx",), source="names", sorted=False)
-    if clues.kind == "obb":
-        return BoxConvention(("cxcywh",), source="metadata", sorted=False)
     if "x1y1x2y2" in names:
         return BoxConvention(("xyxy",), source="names", sorted=False)
     return _UNSORTED

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detectors.boxes import VALID, BoxConvention, valid
+from onnxcam.targets.detectors.boxes import VALID, BoxConvention, upright, valid
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
 from onnxcam.targets.detectors.grid import GridConvention, plan
@@ -98,7 +98,7 @@ class Yolo:
 
         corners = self.boxes.corners(rows[:, columns.boxes], size)
         if columns.angle is not None:
-            corners = _hull(corners, rows[:, columns.angle])
+            corners = upright(corners, rows[:, columns.angle])
         cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
         return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place), cells=cells)
 
@@ -111,14 +111,6 @@ def _probable(scores: Array) -> Array:
     return scores if scores.min(initial=0) >= 0 and scores.max(initial=0) <= 1 else sigmoid(scores)
 
 
-def _hull(corners: Array, angles: Array) -> Array:
-    """Return the upright boxes around boxes that are rotated by *angles*, in radians."""
-    middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
-    cos, sin = np.abs(np.cos(angles))[:, None], np.abs(np.sin(angles))[:, None]
-    reach = half * cos + half[:, ::-1] * sin
-    return np.concatenate([middle - reach, middle + reach], axis=1)
-
-
 def yolo(clues: Clues) -> Decoder | None:
     """One tensor of boxes and scores, whose candidates match the image's cells, or whose columns match the names.
 
@@ -127,30 +119,47 @@ def yolo(clues: Clues) -> Decoder | None:
     for y in clues.tables(3):
         if not (clues.known or _has_sigmoid(y)):
             continue
-        _, one, other = dims(y)
+        _, one, other = _shape(y, clues)
         if (one, other) == clues.size:  # one value for each pixel
             continue
         for last, width, count in ((True, one, other), (False, other, one)):
-            if width is not None and _is_yolo(width, count, clues):
-                columns = _seen(_columns(width, count, last, clues), y, last, clues)
+            if width is not None and (_is_yolo(width, count, clues) or _shows_boxes(y, last, clues)):
+                columns = _seen(_columns(y, width, count, last, clues), y, last, clues)
                 return Yolo(name(y), last, columns, _boxes(y, last, columns, clues), clues.source)
     return None
+
+
+def _shape(y: ir.Value, clues: Clues) -> list[Length]:
+    """Return the shape of *y*; where two lengths are open, that for a probe image."""
+    if dims(y)[1:].count(None) == 0 or clues.known:
+        return dims(y)
+    return next((list(value.shape) for value in clues.evidence.values(y)), dims(y))
+
+
+def _shows_boxes(y: ir.Value, last: bool, clues: Clues) -> bool:
+    """Return whether a run shows a box and probabilities in each of a few candidates: RT-DETR, open sizes of YOLO."""
+    samples = [table.T if last else table for table in clues.samples(y)]
+    if not samples or min(map(len, samples)) <= samples[0].shape[1] or samples[0].shape[1] < 5:
+        return False
+    scores = np.concatenate(samples)[:, 4:]
+    likely = scores.min() >= 0 and scores.max() <= 1 and (scores > 0.5).mean() < 0.5
+    return bool(likely and clues.convention(_CENTRED, [table[:, :4] for table in samples]).source == "run")
 
 
 def _is_yolo(width: int, count: Length, clues: Clues) -> bool:
     if width < 4 + (clues.labels or 1):
         return False
-    if count in _cells(clues.size, 1) | _cells(clues.size, 3):
+    if count in _cells(clues.probe, 1) | _cells(clues.probe, 3):
         return True
     if clues.labels is not None and width - _extra(width, clues) in (4 + clues.labels, 5 + clues.labels):
         return count != width
     return clues.known and (count is None or count > width)
 
 
-def _columns(width: int, count: Length, last: bool, clues: Clues) -> TableColumns:
+def _columns(y: ir.Value, width: int, count: Length, last: bool, clues: Clues) -> TableColumns:
     """Return the columns of a table of *width*: boxes, objectness, scores, then masks, keypoints or an angle."""
     extra = _extra(width, clues)
-    bins = _bins(width - extra, clues)
+    bins = _bins(width - extra, clues) or _seen_bins(y, last, clues)
     if bins:
         return TableColumns(slice(width - extra - bins, width - extra), None, slice(0, width - extra - bins))
     objectness = _has_objectness(width - extra, count, last, clues)
@@ -191,23 +200,31 @@ def _bins(width: int, clues: Clues) -> int:
     return 0
 
 
+def _seen_bins(y: ir.Value, last: bool, clues: Clues) -> int:
+    """Return the number of columns of distributions behind probabilities that a run shows; 0 for none."""
+    samples = [table.T if last else table for table in clues.samples(y)]
+    if clues.labels is not None or clues.kind is not None or not samples or samples[0].shape[1] <= 32:
+        return 0
+    rows = np.concatenate(samples)
+    low, high = rows.min(0), rows.max(0)
+    inside = [bool(one >= 0 and other <= 1) for one, other in zip(low, high, strict=True)]
+    return next((n for n in (32, 64) if inside[:-n] and all(inside[:-n]) and not any(inside[-n:])), 0)
+
+
 def _has_objectness(width: int, count: Length, last: bool, clues: Clues) -> bool:
     """Decide by the number of names, else by three boxes per cell (v5, v7), else by COCO's classes, else the layout."""
     if clues.labels is not None:
         return width == 5 + clues.labels
     if clues.kind in ("segment", "pose", "obb") and last:
         return False
-    if count in _cells(clues.size, 3):
+    if count in _cells(clues.probe, 3):
         return True
     return width == 5 + _COCO if width in (4 + _COCO, 5 + _COCO) else not last
 
 
-def _cells(size: tuple[Length, ...], each: int) -> set[int]:
+def _cells(size: tuple[int, ...], each: int) -> set[int]:
     """Return the possible numbers of candidates for an image of *size*: *each* per cell, strides 8, 16, 32 (and 64)."""
-    numbers = [length for length in size if length is not None]
-    if len(numbers) != 2:
-        return set()
-    height, width = numbers
+    height, width = size
     cells = [(height // stride) * (width // stride) for stride in (8, 16, 32, 64)]
     rounded = [-(-height // stride) * -(-width // stride) for stride in (8, 16, 32, 64)]
     return {each * sum(levels[:count]) for levels in (cells, rounded) for count in (3, 4)} - {0}

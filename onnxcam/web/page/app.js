@@ -155,6 +155,7 @@ function describe(facts) {
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
     Explains: explains,
     Input: facts.inside ? "the image, uint8" : `a tensor, ${facts.dtype}, made here`,
+    ...(facts.guess ? { Preprocessing: facts.guess } : {}),
     "Heat map": facts.heatmap,
     Opened: `in ${lasting(facts.loaded)}, ${facts.threads} thread${facts.threads > 1 ? "s" : ""}`,
   };

@@ -215,11 +215,15 @@ export function enlarged(map, [h, w], top, { x0, y0, x1, y1 }, height, width) {
 }
 
 /** Return probabilities of scores as the stamp says; null for integers of unknown meaning. */
-export function probabilities(scores, { units, probabilities: kind }) {
+export function probabilities(scores, { units, probabilities: kind, pair }) {
   let values = Array.from(scores, Number);
   const integers = !/Float/.test(scores.constructor.name);
   if (integers && !units) return null;
-  if (integers) values = values.map((value) => (value - units[1]) * units[0]);
+  if (units) values = values.map((value) => (value - units[1]) * units[0]);
+  if (pair && values.length === 1) { // one number for the second of two classes
+    const [one] = values;
+    values = kind === "none" ? [1 - one, one] : [-one / 2, one / 2];
+  }
   if (kind === "none") return values;
   if (kind === "exp") return values.map(Math.exp);
   if (kind === "sigmoid") return values.map((value) => 1 / (1 + Math.exp(-value)));

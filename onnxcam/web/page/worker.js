@@ -66,7 +66,7 @@ function facts(session, stamp, bytes, loaded, name) {
     name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
     layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class !== null && stamp.class >= 0 ? stamp.class : null,
     heatmap: outputs.heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
-    onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
+    guess: stamp.picture.guess ? visible(stamp.picture.guess) : null, onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
   };
 }
 
@@ -139,7 +139,8 @@ async function explain(asked) {
 
 function told({ heatmap, ...rest }, wanted, bitmap) {
   const { stamp, facts } = model;
-  const scores = rest[stamp.scores.name].data;
+  const means = probabilities(rest[stamp.scores.name].data, stamp.scores);
+  const scores = stamp.scores.pair && means ? means : rest[stamp.scores.name].data;
   const order = Array.from(scores.keys()).sort((a, b) => Number(scores[b]) - Number(scores[a]) || a - b);
   const scale = Math.min(1, SHOWN / Math.max(shown.width, shown.height));
   const [width, height] = [shown.width, shown.height].map((length) => Math.max(1, Math.trunc(length * scale)));
@@ -148,7 +149,7 @@ function told({ heatmap, ...rest }, wanted, bitmap) {
   const top = heatmap.type === "uint8" ? 255 : 1;
   return {
     heatmap: { data: heatmap.data, dims: heatmap.dims, type: heatmap.type },
-    scores, probabilities: probabilities(scores, stamp.scores), top: order.slice(0, 5),
+    scores, probabilities: means, top: order.slice(0, 5),
     class: facts.fixed ?? (wanted !== null && wanted >= 0 ? wanted : order[0]),
     input: { rgb: shown.rgb, dims: [...shown.size, 3] },
     blank: !heatmap.data.some((value) => value > 0),

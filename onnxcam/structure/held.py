@@ -1,0 +1,51 @@
+"""Networks for probing that hold what depends on all places: each position answers for its own place only.
+
+In attention these are the keys and the values; in a normalisation over space its statistics, in a gate its means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from onnxcam.autodiff.core import dependents
+from onnxcam.autodiff.table import RuleSet
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.operators import Trait, operators
+
+__all__ = ["hold"]
+
+_MEANS = frozenset(name for name in operators(Trait.AVERAGES | Trait.SELECTS) if name.startswith(("Reduce", "Global")))
+_NORMALISATIONS = frozenset(("InstanceNormalization", "GroupNormalization"))
+
+
+def hold(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[str, str]:
+    """Make inputs of *graph* of the tensors that depend on all places; return the tensor of each such input."""
+    active = dependents(graph, [image], rules)
+    held: dict[ir.Value, ir.Value] = {}
+
+    def holding(x: ir.Value) -> ir.Value:
+        return held.setdefault(x, ir.Value(name=f"{x.name}.held", type=x.type, shape=x.shape))
+
+    op = Emitter(graph)
+    nodes = [node for node in graph if node.outputs[0] in active and all(y.type for y in node.outputs)]
+    for node in nodes:
+        x, y = node.inputs[0], node.outputs[0]
+        if node.op_type in _MEANS:
+            y.replace_all_uses_with(holding(y))
+        elif node.op_type in _NORMALISATIONS and x is not None:
+            moved = op.Add(op.Sub(x, holding(x)), holding(y))
+            op.place([moved])
+            y.replace_all_uses_with(moved)
+        for b in _second(node, active):
+            node.replace_input_with(1, holding(b))
+    graph.inputs.extend(held.values())
+    graph.sort()
+    return {new.name or "": x.name or "" for x, new in held.items()}
+
+
+def _second(node: ir.Node, active: set[ir.Value]) -> Iterator[ir.Value]:
+    """Yield the second factor of a product of two activations: the keys, or the values."""
+    if node.op_type == "MatMul" and all(x in active for x in node.inputs) and node.inputs[1] is not None:
+        yield node.inputs[1]
