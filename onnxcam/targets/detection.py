@@ -170,8 +170,14 @@ class Detections(Task):
             float(seen.scores[candidate, category]),
             box=box,
             region=None if place is None else _inside(place, look.size),
-            warnings=() if visible else (self._why_no_box(corners, cell, look),),
+            warnings=(*self._doubts(seen), *(() if visible else (self._why_no_box(corners, cell, look),))),
         )
+
+    def _doubts(self, seen: Candidates) -> Iterator[str]:
+        """Yield a warning where there are more or fewer names than classes."""
+        count = seen.scores.shape[1]
+        if self.labels and seen.complete and len(self.labels) != count:
+            yield f"there are {len(self.labels)} names for {count} classes: the names may be wrong; give one for each"
 
     def _why_no_box(self, corners: Array, cell: Array | None, look: Look) -> str:
         if not np.isfinite(corners).all():

@@ -48,10 +48,16 @@ for _task in (
 
 
 def find_tasks(evidence: Evidence) -> list[Task]:
-    """Return the tasks of the model. The first one resolves the default target; the last one is `Tensors`."""
+    """Return the tasks of the model. The first one resolves the default target; the last one is `Tensors`.
+
+    TargetError where the user names a task that no output fits.
+    """
     graph, card = evidence.graph, evidence.card.task
     said = [task for task in TASK_TYPES if card in task.cards]
     found = list(islice((one for task in said or TASK_TYPES for one in task.find(evidence, bool(said))), 1))
+    if said and not found and evidence.names.source("task") == "user":
+        shown = Tensors.of(graph, {y.name or "": y for y in graph.outputs}).shown
+        raise TargetError(f"the model has no outputs for the task {card!r}: {shown}; leave out task= (--task)")
     if not found or isinstance(found[0], Classes):
         found += Embedding.find(evidence, True)
     return [*found, Tensors.of(graph, {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}})]
