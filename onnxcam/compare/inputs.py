@@ -1,6 +1,6 @@
 """The inputs of two models that are compared: do both get the same numbers, and how is the preprocessing known?
 
-A preprocessing that nobody states is a guess. Before two models are compared, a guess follows what is known: the range
+A preprocessing that nothing states is a guess. Before two models are compared, a guess follows what is known: the range
 that the own quantised input represents, then the preprocessing of the other model.
 """
 

@@ -36,7 +36,7 @@ def place_by_graph(prepared: PreparedModel, value: ir.Value, layout: Layout, siz
     if layout.batch is not None and before is not None and now is not None and len(now) == layout.rank:
         pictures, rows = before[0], now[layout.batch]
         if isinstance(pictures, int) and isinstance(rows, int) and rows > pictures:
-            return replace(found, warning=f"it makes {rows} pictures of one, and the map shows the first", varies=True)
+            return replace(found, warning=f"it makes {rows} images of one, and the map shows the first", varies=True)
     if value not in layouts(graph, image, STANDARD):
         return replace(found, warning=f"the axes of {value.name!r} were found by runs")
     return found

@@ -1,4 +1,4 @@
-"""Confirm places by runs: where does a tensor answer to changes of a picture, and is that where its place says?"""
+"""Confirm places by runs: where does a tensor answer to changes of an image, and is that where its place says?"""
 
 from __future__ import annotations
 
