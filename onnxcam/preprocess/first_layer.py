@@ -106,7 +106,7 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
 
 
 def _kept(weights: NDArray[Any], mean: NDArray[Any], variance: NDArray[Any]) -> InputStatistics | None:
-    """Solve for the input of which *weights* make outputs of *mean* and *variance*; None where no input does."""
+    """Return the input whose outputs by *weights* have *mean* and *variance*; None if no input fits."""
     sums = weights.sum((2, 3)).astype(np.float64)
     found, *_ = np.linalg.lstsq(sums, mean.astype(np.float64), rcond=None)
     error = np.abs(sums @ found - mean).mean()
@@ -117,7 +117,7 @@ def _kept(weights: NDArray[Any], mean: NDArray[Any], variance: NDArray[Any]) -> 
 
 
 def _folded(weights: NDArray[Any], bias: NDArray[Any]) -> InputStatistics | None:
-    """Return that the input is 0..255 where a photo in 0..1 would make next to no difference; else None."""
+    """Return statistics of 0..255 if a photo in 0..1 would hardly change the outputs; else None."""
     answers = _answers(weights)
     if not 0 < np.median(answers) < _WEAK:
         return None

@@ -52,7 +52,7 @@ def guess(tensor: TensorSpec, value: ir.Value | None) -> Guess:
 
 
 def _by_graph(tensor: TensorSpec, value: ir.Value) -> Guess | None:
-    """Return what the nodes after the input, or its name and those of the outputs, tell; None if they tell nothing."""
+    """Return the guess from the nodes after the input, or from the names of input and outputs; else None."""
     statistics = measure(value)
     preset = None if statistics is None else statistics.preset
     inside = takes_raw_values(value)

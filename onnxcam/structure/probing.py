@@ -55,7 +55,7 @@ _LARGE = 1 << 26
 
 @dataclass(frozen=True)
 class ProbeAnswers:
-    """Where along one axis of the image the changes lie to which the cells of a tensor answer.
+    """For each cell of a tensor, the position of the changes that it answers to, along one axis of the image.
 
     Attributes:
         centres: The mean place for each cell, 0 to 1. Of a grid with many cells some are left out, evenly.
@@ -106,7 +106,7 @@ class PictureProbe:
         return dict.fromkeys(names) | self._confirmed(fitting)
 
     def answers(self, name: str, layout: Layout) -> list[ProbeAnswers]:
-        """Return for each axis of the image where the changes lie to which the cells of *name* answer."""
+        """Return, for each axis of the image, the positions of the changes that the cells of *name* answer to."""
         self._base = {name: _thinned(self.run(self.picture, [name])[name])}
         areas = [self._areas(axis, _STRIPES) for axis in range(len(self.lengths))]
         answers = (
