@@ -136,6 +136,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "Layout": "preprocess.tensor_spec.AxisOrder",
     },
     "preprocess.transform": {"Picture": "media.image.RgbImage", "Size": "preprocess.transform.HeightWidth"},
+    "structure.layer": {name: f"structure.choose.{name}" for name in ("PROBED", "RUNNERS_UP", "choose", "widest")},
     "structure.propagate": {"Found": "structure.propagate.KnownLayouts"},
     "targets.detection": {"Found": "targets.detection.CandidateClass"},
     "targets.notation": {"Picture": "targets.notation.ImageSource"},

@@ -1,7 +1,7 @@
 """``python tools/layers.py [NAME ...]``: the layer that ``auto`` takes in whole networks, as a table in Markdown.
 
-The networks are those of `tests.architectures` that classify one picture, by both exporters, with a fixed and an open
-batch. *Order* is tested apart from onnxcam's own probing: a square moves over the picture, and the cells that change
+The networks are those of `tests.architectures` that classify one image, by both exporters, with a fixed and an open
+batch. *Order* is tested apart from onnxcam's own probing: a square moves over the image, and the cells that change
 most must move with it.
 """
 
@@ -48,7 +48,7 @@ COLUMNS = ("network", "exporter", "layer", "size", "known from", "order", "passe
 
 
 def in_order(model: onnx.ModelProto, layer: Layer, side: int = SIZE, squares: int = 32) -> bool | None:
-    """Return whether the cells of *layer* that change most move with a square in the picture.
+    """Return whether the cells of *layer* that change most move with a square in the image.
 
     None if no cell answers to one place more than to others: random weights may spread each change over all cells.
     """

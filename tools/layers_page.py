@@ -16,8 +16,8 @@ exporters write them, with a fixed and an open batch: the layer that `auto` choo
 `python tools/timm_layers.py FOLDER` wrote this page.
 
 - **right**: the grid has as many cells as the last features of the network (`forward_features` of timm; `feature_info`
-  where these are class tokens or several tensors), and its order is that of the picture: a square moves over the
-  picture, and the cells that change most move with it. This test does not use onnxcam's own probing.
+  where these are class tokens or several tensors), and its order is that of the image: a square moves over the
+  image, and the cells that change most move with it. This test does not use onnxcam's own probing.
 - **other stage**: the order is right, but the grid is not that of the last features. *Told* if the reason of the choice
   names the activations that were passed over.
 - **order not seen**: the last stage, but no cell answers to one place more than to others: random weights spread each

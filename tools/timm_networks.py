@@ -37,7 +37,7 @@ _NAMES = """
     xcit_nano_12_p16_224
 """
 _SETTINGS: dict[str, dict[str, Any]] = {}
-"""Settings of `timm.create_model` beside the size of the picture."""
+"""Settings of `timm.create_model` beside the size of the image."""
 
 _SIZES: dict[str, int] = {
     "halonet26t": 256,
@@ -49,7 +49,7 @@ _SIZES: dict[str, int] = {
     ),
     **dict.fromkeys(("efficientvim_m1", "efficientvit_m0", "levit_128s", "selecsls42b", "shvit_s1"), 224),
 }
-"""Height and width of the picture where it is not `_SIZE`."""
+"""Height and width of the image where it is not `_SIZE`."""
 
 _SIZE = 128
 
@@ -57,7 +57,7 @@ NETWORKS = _NAMES.split()
 
 
 def size_of(name: str) -> int:
-    """Return the height and width of the picture for the network *name*."""
+    """Return the height and width of the image for the network *name*."""
     return _SIZES.get(name, _SIZE)
 
 
@@ -72,7 +72,7 @@ def small(name: str) -> nn.Module:
         except Exception:
             continue
         return _livened(network)
-    raise RuntimeError(f"{name} takes no picture of {size} × {size}")
+    raise RuntimeError(f"{name} takes no image of {size} × {size}")
 
 
 def _made(name: str) -> nn.Module:

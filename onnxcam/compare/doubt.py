@@ -60,7 +60,7 @@ def _open_doubt(task: ModelPair, images: Sequence[str], requirements: Sequence[R
 
 
 def _advice(task: ModelPair, images: Sequence[str], requirements: Sequence[Requirement]) -> str:
-    """Return the end of a message: the option with which the requirements hold on *images*, or those there are."""
+    """Return the end of a message: the options with which the requirements hold on *images*, else all options."""
     tries: list[tuple[str, list[ImageModel]]] = [("-p", [task.reference, task.candidate])]
     tries += [(f"--{side}-preprocess", [model]) for side, model in task.sides if is_open(model)]
     for option, models in tries:

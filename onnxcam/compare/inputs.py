@@ -1,6 +1,6 @@
-"""The inputs of two models that are compared: do both get the same numbers, and how is the preprocessing known?
+"""The inputs of two compared models: whether both get the same numbers, and how the preprocessing is known.
 
-A preprocessing that nobody states is a guess. Before two models are compared, a guess follows what is known: the range
+A preprocessing that nothing states is a guess. Before two models are compared, a guess follows what is known: the range
 that the own quantised input represents, then the preprocessing of the other model.
 """
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _PRESETS = ("unit", "inception", "imagenet", "caffe", "raw")
-"""Presets that an open preprocessing may be; the others differ from one of these by little, or in geometry only."""
+"""Presets to try where no preprocessing is stated; the others differ little from one of these, or in geometry only."""
 _SAME = 0.02
 """Inputs are the same if they differ by less than this share of their range, on average."""
 
@@ -83,7 +83,7 @@ def settle(reference: ImageModel, candidate: ImageModel) -> list[str]:
 
 
 def is_open(*models: ImageModel) -> bool:
-    """Return whether nothing but convention says how images become the input of any of *models*."""
+    """Return whether only convention suggests the preprocessing of all *models*."""
     return all(_strength(model) == 0 and not _is_fixed(model) for model in models)
 
 
@@ -117,7 +117,7 @@ def preset_of(model: ImageModel) -> str:
 
 @contextmanager
 def using(models: Sequence[ImageModel], preprocessings: Sequence[ResolvedPreprocess]) -> Iterator[None]:
-    """Let *models* preprocess by *preprocessings* meanwhile."""
+    """Give *models* these *preprocessings* inside the context."""
     before = [model.network.resolved for model in models]
     try:
         for model, how in zip(models, preprocessings, strict=True):

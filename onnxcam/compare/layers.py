@@ -52,7 +52,7 @@ MAX_IMAGES = 16
 
 @dataclass(frozen=True)
 class LayerKey:
-    """What a layer of another model is matched by: its name, number of channels, and size."""
+    """The key that matches layers of two models: name, number of channels, and size."""
 
     name: str
     channels: int | str | None

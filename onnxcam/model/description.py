@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.measured import Measured, apply_measured, uncertain
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality
-from onnxcam.model.placing import place_by_graph, place_by_runs
+from onnxcam.model.placing import Places
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
@@ -69,7 +69,7 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         self._sessions: dict[tuple[str, ...], Session] = {}
-        self._places: dict[tuple[str, tuple[int, ...]], Place | None] = {}
+        self._places = Places(self.probe_feeds, self._run)
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
         prepared = self.open()
@@ -324,31 +324,7 @@ class ModelDescription:
 
         None where they cover all of it evenly.
         """
-        key = value.name or "", size
-        if key not in self._places:
-            found = place_by_graph(prepared, value, layout, size)
-            if found is not None and found.warning and not found.varies:
-                found = self._place_by_runs(found, prepared, value, layout, size)
-            self._places[key] = None if found is None or found.is_plain(size) else found
-        return self._places[key]
-
-    def _place_by_runs(
-        self, stated: Place, prepared: PreparedModel, value: ir.Value, layout: Layout, size: tuple[int, ...]
-    ) -> Place:
-        """Return the place that runs show; for another size than the probe images' only whether *stated* holds."""
-        feeds = self.probe_feeds()
-        space = () if self.layout is None else tuple(feeds[self.picture].shape[axis] for axis in self.layout.space)
-        at_probe = stated if space == size else place_by_graph(prepared, value, layout, space)
-        if at_probe is None:
-            return stated
-
-        def run(x: NDArray[Any], names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
-            return self._run({**feeds, self.picture: x}, names)
-
-        found = place_by_runs(prepared, at_probe, value, layout, feeds, run)
-        if space == size:
-            return found
-        return stated if found.warning or found.measured else replace(stated, warning="")
+        return self._places.find(prepared, value, layout, size)
 
     def _place_of(self, name: str, layout: Layout, size: tuple[int, ...]) -> Place | None:
         return self.place(self._kept, all_tensors(self._kept.model.graph)[name], layout, size)

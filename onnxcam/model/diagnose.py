@@ -19,8 +19,9 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.model import probes
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.structure.choose import choose, located, widest
 from onnxcam.structure.held import hold
-from onnxcam.structure.layer import Choice, Layer, LayoutProbe, choose, located, widest
+from onnxcam.structure.layer import Choice, Layer, LayoutProbe
 from onnxcam.structure.layout import Layout, picture_layout
 from onnxcam.structure.probing import PictureProbe
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients

@@ -70,7 +70,7 @@ _SIZES: Mapping[str, Callable[[int, int], Sequence[float]]] = {
     "image_shape": lambda height, width: (height, width),  # keras-yolo3
     "scale_factor": lambda height, width: (1, 1),
 }
-"""Inputs of detectors that scale their boxes to the size of a picture: from the size of the image tensor to a row."""
+"""Inputs of detectors that scale their boxes to the size of an image: from the size of the image tensor to a row."""
 _MASK = "pixel_mask"
 """Which pixels are no padding, [N, H, W]: DETR of transformers."""
 

@@ -78,7 +78,7 @@ def _lift_input(graph: ir.Graph, position: int, value: ir.Value) -> None:
 
 
 def _lift_outputs(graph: ir.Graph, image: ir.Value) -> None:
-    """Add an axis to outputs that are maps of the single picture; and to vectors, if all outputs are vectors."""
+    """Add an axis to outputs that are maps of the single image; and to vectors, if all outputs are vectors."""
     found = layouts(graph, image, STANDARD)
     vectors = all(y.shape is not None and len(y.shape) == 1 for y in graph.outputs)
     for position, y in enumerate(graph.outputs):

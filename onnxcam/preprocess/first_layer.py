@@ -8,6 +8,7 @@ BatchNormalization is part of the weights, which then make outputs of a variance
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -104,8 +105,8 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
     return nodes[0] if len(nodes) == 1 else None
 
 
-def _kept(weights: NDArray, mean: NDArray, variance: NDArray) -> InputStatistics | None:  # type: ignore[type-arg]
-    """Solve for the input of which *weights* make outputs of *mean* and *variance*; None where no input does."""
+def _kept(weights: NDArray[Any], mean: NDArray[Any], variance: NDArray[Any]) -> InputStatistics | None:
+    """Return the input whose outputs by *weights* have *mean* and *variance*; None if no input fits."""
     sums = weights.sum((2, 3)).astype(np.float64)
     found, *_ = np.linalg.lstsq(sums, mean.astype(np.float64), rcond=None)
     error = np.abs(sums @ found - mean).mean()
@@ -115,8 +116,8 @@ def _kept(weights: NDArray, mean: NDArray, variance: NDArray) -> InputStatistics
     return _measured(found, deviation / np.maximum(_answers(weights), 1e-12))
 
 
-def _folded(weights: NDArray, bias: NDArray) -> InputStatistics | None:  # type: ignore[type-arg]
-    """Return that the input is 0..255 where a photo in 0..1 would make next to no difference; else None."""
+def _folded(weights: NDArray[Any], bias: NDArray[Any]) -> InputStatistics | None:
+    """Return statistics of 0..255 if a photo in 0..1 would hardly change the outputs; else None."""
     answers = _answers(weights)
     if not 0 < np.median(answers) < _WEAK:
         return None
@@ -126,12 +127,12 @@ def _folded(weights: NDArray, bias: NDArray) -> InputStatistics | None:  # type:
     return InputStatistics(255.0, (mean,))
 
 
-def _measured(mean: NDArray, ratios: NDArray) -> InputStatistics | None:  # type: ignore[type-arg]
+def _measured(mean: NDArray[Any], ratios: NDArray[Any]) -> InputStatistics | None:
     scale = float(np.median(ratios))
     return InputStatistics(scale, tuple(map(float, np.atleast_1d(mean)))) if np.isfinite(scale) and scale > 0 else None
 
 
-def _answers(weights: NDArray) -> NDArray[np.float64]:  # type: ignore[type-arg]
+def _answers(weights: NDArray[Any]) -> NDArray[np.float64]:
     """Return the standard deviation of each filter's output for photos in 0..1."""
     filters, channels, height, width = weights.shape
     place = np.indices((height, width)).reshape(2, -1).T

@@ -1,4 +1,4 @@
-"""Confirm places by runs: where does a tensor answer to changes of a picture, and is that where its place says?"""
+"""Confirm places by runs: compare the stated place of each cell with the changes of the image that it answers to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks for probing that hold what depends on all places: each position answers for its own place only.
+"""Networks for probing in which tensors that depend on all places are constant: each cell answers for its own place.
 
 In attention these are the keys and the values; in a normalisation over space its statistics, in a gate its means.
 """

@@ -39,7 +39,7 @@ Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 @dataclass(frozen=True)
 class GridLayout:
-    """Axes of a tensor: one of channels, the others spatial, in order, and one of pictures, None where it has none."""
+    """Axes of a tensor: one of channels, the others spatial, in order, and one of images, None where it has none."""
 
     channel: int
     space: tuple[int, ...]
@@ -73,11 +73,11 @@ class GridLayout:
         return GridLayout(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space), batch)
 
     def with_batch(self) -> GridLayout:
-        """Return the layout after an axis of pictures is added in front."""
+        """Return the layout after an axis of images is added in front."""
         return GridLayout(self.channel + 1, tuple(axis + 1 for axis in self.space))
 
     def without_batch(self) -> GridLayout:
-        """Return the layout after the first axis, the one of pictures, is removed."""
+        """Return the layout after the first axis, the one of images, is removed."""
         return GridLayout(self.channel - 1, tuple(axis - 1 for axis in self.space), None)
 
 
@@ -92,7 +92,7 @@ class BlockedLayout(GridLayout):
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Axes of channels, tokens and pictures (*batch*, None where the tensor has no such axis).
+    """Axes of channels, tokens and images (*batch*, None where the tensor has no such axis).
 
     The tokens ``offset`` to ``offset + prod(grid)`` are the cells of a grid. Cell k in row-major order is the token
     ``offset + order[k]``; without *order* the tokens are in row-major order themselves.
@@ -154,11 +154,11 @@ class TokenLayout:
         return replace(self, channel=perm.index(self.channel), token=perm.index(self.token), batch=batch)
 
     def with_batch(self) -> TokenLayout:
-        """Return the layout after an axis of pictures is added in front."""
+        """Return the layout after an axis of images is added in front."""
         return replace(self, channel=self.channel + 1, token=self.token + 1, batch=0)
 
     def without_batch(self) -> TokenLayout:
-        """Return the layout after the first axis, the one of pictures, is removed."""
+        """Return the layout after the first axis, the one of images, is removed."""
         return replace(self, channel=self.channel - 1, token=self.token - 1, batch=None)
 
 

@@ -1,8 +1,8 @@
-"""Probing: find the grid of a tensor by running the network on changed pictures.
+"""Probing: find the grid of a tensor by running the network on changed images.
 
-Stripes of the picture are replaced by noise, one after the other. The position of a tensor that answers most to a
-stripe lies behind it. So the answers give each position a row and a column of the picture, and a layout fits if the
-rows and columns that it states agree with them. A second probe, noise in the four quarters of the picture, must agree
+Stripes of the image are replaced by noise, one after the other. The position of a tensor that answers most to a
+stripe lies behind it. So the answers give each position a row and a column of the image, and a layout fits if the
+rows and columns that it states agree with them. A second probe, noise in the four quarters of the image, must agree
 too.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["PictureProbe", "ProbeAnswers", "ProbeRun"]
 _Array: TypeAlias = NDArray[Any]
 
 ProbeRun = Callable[[_Array, Sequence[str]], Mapping[str, _Array]]
-"""Returns the tensors of these names for a tensor of the picture input."""
+"""Returns the tensors of these names for a tensor of the image input."""
 
 _STRIPES = 8
 """Stripes of the first probe along each axis."""
@@ -55,7 +55,7 @@ _LARGE = 1 << 26
 
 @dataclass(frozen=True)
 class ProbeAnswers:
-    """Where along one axis of the picture the changes lie to which the cells of a tensor answer.
+    """For each cell of a tensor, the position of the changes that it answers to, along one axis of the image.
 
     Attributes:
         centres: The mean place for each cell, 0 to 1. Of a grid with many cells some are left out, evenly.
@@ -78,11 +78,11 @@ class ProbeAnswers:
 
 @dataclass
 class PictureProbe:
-    """Changes parts of one picture and compares tensors of the network before and after.
+    """Changes parts of one image and compares tensors of the network before and after.
 
     Attributes:
         run: Runs the network.
-        picture: The tensor of the picture input, [N, …] in floating point or integers.
+        picture: The tensor of the image input, [N, …] in floating point or integers.
         layout: Its layout.
     """
 
@@ -106,7 +106,7 @@ class PictureProbe:
         return dict.fromkeys(names) | self._confirmed(fitting)
 
     def answers(self, name: str, layout: Layout) -> list[ProbeAnswers]:
-        """Return for each axis of the picture where the changes lie to which the cells of *name* answer."""
+        """Return, for each axis of the image, the positions of the changes that the cells of *name* answer to."""
         self._base = {name: _thinned(self.run(self.picture, [name])[name])}
         areas = [self._areas(axis, _STRIPES) for axis in range(len(self.lengths))]
         answers = (
@@ -117,7 +117,7 @@ class PictureProbe:
 
     @property
     def lengths(self) -> list[int]:
-        """The height and width of the picture, and the depth of a volume."""
+        """The height and width of the image, and the depth of a volume."""
         return [self.picture.shape[axis] for axis in self.layout.space]
 
     def _has_extent(self, x: _Array) -> bool:
@@ -203,7 +203,7 @@ class PictureProbe:
         return np.stack([stripe[axes] for stripe in self._answers[along, count][name]])
 
     def _confirmed(self, layouts: Mapping[str, Layout]) -> dict[str, Layout]:
-        """Return those of *layouts* in which noise in each quarter of the picture changes the cells of that quarter."""
+        """Return those of *layouts* in which noise in each quarter of the image changes the cells of that quarter."""
         names = list(layouts)
         if not names:
             return {}
@@ -259,7 +259,7 @@ def _cells(layout: Layout) -> int:
 
 
 def _summed(change: _Array, choices: Sequence[_Axes]) -> dict[_Axes, _Array]:
-    """Return the *change* of each position for each reading: summed over channels, for one picture."""
+    """Return the *change* of each position for each reading: summed over channels, for one image."""
     found = {}
     for axes in choices:
         first = change if axes.batch is None else np.take(change, [0], axes.batch)

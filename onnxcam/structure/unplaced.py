@@ -1,4 +1,4 @@
-"""Activations behind the known layers whose place in the picture the graph does not show."""
+"""Activations behind the known layers whose place in the image the graph does not show."""
 
 from __future__ import annotations
 

@@ -115,9 +115,9 @@ def test_a_picture_is_quantised_in_the_graphs_own_units(
 @pytest.mark.parametrize(
     ("units", "dtype", "channels", "expected"),
     [
-        ((1 / 255, -128), np.int8, 3, "the input is int8 that stands for 0 to 1"),
-        ((1 / 128, 128), np.uint8, 3, "the input is uint8 that stands for -1 to 0.992"),
-        ((0.018631116, -14), np.int8, 3, "the input is int8 that stands for -2.12 to 2.63"),
+        ((1 / 255, -128), np.int8, 3, "the input is int8 that represents 0 to 1"),
+        ((1 / 128, 128), np.uint8, 3, "the input is uint8 that represents -1 to 0.992"),
+        ((0.018631116, -14), np.int8, 3, "the input is int8 that represents -2.12 to 2.63"),
         ((1.0, -128), np.int8, 3, "the input is int8"),
         (None, np.int8, 1, "the input is int8"),
     ],
@@ -125,7 +125,7 @@ def test_a_picture_is_quantised_in_the_graphs_own_units(
 def test_the_range_of_the_integers_tells_the_preprocessing(
     units: tuple[float, int] | None, dtype: Any, channels: int, expected: str
 ) -> None:
-    assert guess(spec(dtype, units, channels), None)[1] == expected
+    assert guess(spec(dtype, units, channels), None).why == expected
 
 
 PAIRS = [

@@ -118,3 +118,15 @@ def test_a_quantised_float_input_tells_its_range(scale: float, zero: int, expect
     found = resolve(None, TensorSpec.of(x), graph_hint=x)
     assert expected in str(found.preprocess)
     assert found.source == "guess"
+
+
+def test_a_quantised_input_may_be_transposed_first() -> None:
+    before = """
+        step = Constant<value_float = 1.0> ()
+        offset = Constant<value = uint8 {0}> ()
+        t = Transpose<perm = [0, 1, 3, 2]>(x)
+        q = QuantizeLinear(t, step, offset)
+        i = DequantizeLinear(q, step, offset)
+    """
+    x = model(RNG.normal(size=(16, 3, 3, 3)).astype(np.float32), before=before)
+    assert "range=0-255" in str(resolve(None, TensorSpec.of(x), graph_hint=x).preprocess)

@@ -1,4 +1,4 @@
-"""Conventions of layers and of inputs: how activations lie in memory, and which axes a picture has."""
+"""Conventions of layers and of inputs: how activations lie in memory, and which axes an image has."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def lies_in(size: str, source: str, explainer: Explainer, _: Explanation) -> Non
 
 
 def single(declared: str, to_chw: str, logits: str = "1, 2") -> onnx.ModelProto:
-    """Return a network for one picture without an axis of pictures."""
+    """Return a network for one image without an axis of images."""
     last = "Squeeze(s, zero)" if logits == "2" else "Identity(s)"
     return onnx.parser.parse_model(f"""
         <ir_version: 8, opset_import: ["": 17]>
@@ -85,7 +85,7 @@ def _stood_in(name: str, users: str, standin: Callable[[Net], onnx.ModelProto], 
 
 
 def _single(name: str, producer: str, users: str, *network: str) -> Convention:
-    signature = f"image {network[0]}, without an axis of pictures"
+    signature = f"image {network[0]}, without an axis of images"
     return Convention(name, producer, users, signature, partial(single, *network), "a classifier", target=1)
 
 

@@ -107,7 +107,7 @@ CONVENTIONS = [
     place("valid-convolutions", "Caffe, CNTK", "LeNet and others without padding", network(
         "p = Identity(x)", "c1 = Conv<strides = [2, 2]>(p, k)  l = Constant<value = float[1, 1, 5, 5] {"
         + ", ".join(["0.04"] * 25) + "}> ()  c2 = Conv(c1, l)  c3 = Conv(c2, l)  c = Conv(c3, l)")),
-    place("same-upper", "tf2onnx", "TensorFlow's SAME: padding after the picture", network(
+    place("same-upper", "tf2onnx", "TensorFlow's SAME: padding after the image", network(
         "p = Identity(x)", 'c = Conv<strides = [2, 2], auto_pad = "SAME_UPPER">(p, k)')),
     place("explicit-padding", "keras2onnx, tf2onnx", "Keras' ZeroPadding2D before a strided convolution", network(
         "n := [0, 0, 0, 0, 0, 0, 1, 1]  p = Pad(x, n)", "c = Conv<strides = [2, 2]>(p, k)")),
@@ -118,7 +118,7 @@ CONVENTIONS = [
     place("fixed-region", "torchvision", "roi_align with a fixed region of interest", network(
         "r = Constant<value = float[1, 4] {8.0, 4.0, 60.0, 56.0}> ()  b := [0]  "
         "p = RoiAlign<output_height = 32, output_width = 32>(x, r, b)", layout="1, 3, {}"), measured="by runs"),
-    place("crop-by-gathernd", "tf2onnx", "tf.gather_nd of rows of the picture", network(
+    place("crop-by-gathernd", "tf2onnx", "tf.gather_nd of rows of the image", network(
         "q = Transpose<perm = [3, 0, 1, 2]>(x)  i = Constant<value = int64[40, 1] {"
         + ", ".join(map(str, range(22, 62))) + "}> ()  r = GatherND(q, i)  p = Transpose<perm = [1, 2, 3, 0]>(r)",
         layout="1, 3, {}"), measured="by runs"),
@@ -126,9 +126,9 @@ CONVENTIONS = [
           network('p = Einsum<equation = "nchw->ncwh">(x)', layout="1, 3, {}"), measured="by runs"),
     place("nearest-by-gather", "MNN, NCNN converters", "nearest resizing by lists of indices", network(
         f"i := [{', '.join(str(j * 3 // 2) for j in range(42))}]  p = Gather<axis = 3>(x, i)", layout="1, 3, {}")),
-    place("repeated", "torch.onnx.export", "Tensor.repeat of the picture beside itself", network(
+    place("repeated", "torch.onnx.export", "Tensor.repeat of the image beside itself", network(
         "r := [1, 1, 1, 2]  p = Tile(x, r)", layout="1, 3, {}"), warns="the map may lie at another place of the image"),
-    place("tiles-in-the-batch", "SAHI-like exports", "tiles of the picture, stacked and pooled", network(
+    place("tiles-in-the-batch", "SAHI-like exports", "tiles of the image, stacked and pooled", network(
         "h := [32, 32]  a1, a2 = Split<axis = 3>(x, h)  p = Concat<axis = 0>(a1, a2)",
         head="v0 = Flatten(g)  z := [0]  v = ReduceMax<keepdims = 1>(v0, z)", layout="1, 3, {}"),
         warns="the map may lie at another place of the image"),
