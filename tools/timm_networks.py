@@ -17,7 +17,7 @@ _NAMES = """
     mobileone_s0 gernet_s gcresnet33ts cait_xxs24_224 coat_lite_tiny coat_tiny convit_tiny convmixer_768_32
     convnext_atto convnextv2_atto cpubone_nano crossvit_tiny_240 csatv2 cs3darknet_s cspnext_tiny davit_tiny
     deit_tiny_patch16_224 deit_tiny_distilled_patch16_224 deit3_small_patch16_224 densenet121 dla34 dpn48b
-    edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0 mobilenetv2_050 mixnet_s
+    deepseek_vit_412m edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0 mobilenetv2_050 mixnet_s
     efficientvim_m1 efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf
     gcvit_xxtiny gemma4_vit_167m ghostnet_050 ghostnetv2_100 ghostnetv3_050 hardcorenas_a hgnetv2_b0 hiera_tiny_224
     hiera_small_abswin_256 sam2_hiera_tiny hrnet_w18_small iformer_t inception_next_atto inception_resnet_v2
