@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.architectures.network import lively
 
-__all__ = ["NETWORKS", "size_of", "small"]
+__all__ = ["NETWORKS", "module_of", "size_of", "small"]
 
 _NAMES = """
     beit_base_patch16_224 beitv2_base_patch16_224 botnet26t_256 halonet26t lambda_resnet26t bat_resnext26ts
@@ -59,6 +59,13 @@ NETWORKS = _NAMES.split()
 def size_of(name: str) -> int:
     """Return the height and width of the picture for the network *name*."""
     return _SIZES.get(name, _SIZE)
+
+
+def module_of(name: str) -> str:
+    """Return the module file of timm that has the network *name*."""
+    import timm
+
+    return str(timm.model_entrypoint(name).__module__)
 
 
 def small(name: str) -> nn.Module:
