@@ -44,6 +44,7 @@ _SIZES: dict[str, int] = {
     "bat_resnext26ts": 256,
     "crossvit_tiny_240": 240,
     "csatv2": 224,
+    "vgg11": 224,
     **dict.fromkeys(
         ("efficientformer_l1", "levit_conv_128s", "inception_resnet_v2", "inception_v3", "inception_v4"), 224
     ),
