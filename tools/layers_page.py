@@ -19,7 +19,8 @@ exporters write them, with a fixed and an open batch: the layer that `auto` choo
   where these are class tokens or several tensors), and its order is that of the picture: a square moves over the
   picture, and the cells that change most move with it. This test does not use onnxcam's own probing.
 - **other stage**: the order is right, but the grid is not that of the last features. *Told* if the reason of the choice
-  names the activations that were passed over.
+  names the activations that were passed over. VGG is *in silence*: `auto` takes the activation of its last convolution,
+  which a max pooling follows.
 - **order not seen**: the last stage, but no cell answers to one place more than to others: random weights spread each
   change over all cells.
 - **wrong order**: the cells do not move with the square.
