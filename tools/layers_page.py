@@ -19,14 +19,15 @@ exporters write them, with a fixed and an open batch: the layer that `auto` choo
   where these are class tokens or several tensors), and its order is that of the image: a square moves over the
   image, and the cells that change most move with it. This test does not use onnxcam's own probing.
 - **other stage**: the order is right, but the grid is not that of the last features. *Told* if the reason of the choice
-  names the activations that were passed over.
+  names the activations that were passed over. VGG is *in silence*: `auto` takes the activation of its last convolution,
+  which a max pooling follows.
 - **order not seen**: the last stage, but no cell answers to one place more than to others: random weights spread each
   change over all cells.
 - **wrong order**: the cells do not move with the square.
 - **refused**: an error with one line, and no layer.
 - **not exported**: PyTorch's exporter refuses the network, or does not finish in the time limit.
 
-An empty cell has not been measured.
+An empty cell has not been measured. [Another table](layers-transformers.md) has the networks of `transformers`.
 """
 _EXPORTERS = ("dynamo", "dynamo, open batch", "torchscript", "torchscript, open batch")
 
@@ -45,20 +46,26 @@ def verdict(row: Mapping[str, Any]) -> str:
     return "other stage, told" if row["said"] else "other stage, in silence"
 
 
-def page(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page for *rows*."""
+def page(rows: Sequence[Mapping[str, Any]], modules: Mapping[str, str]) -> str:
+    """Return the page for *rows*; *modules* gives the module file of timm of each network."""
     found = {(row["network"], row["exporter"]): row for row in rows}
     networks = sorted({row["network"] for row in rows})
-    lines = [_summary(rows, len(networks)), "", f"| network | {' | '.join(_EXPORTERS)} |", "|" + "---|" * 5]
+    lines = [_summary(rows, modules), "", f"| network | {' | '.join(_EXPORTERS)} |", "|" + "---|" * 5]
     for name in networks:
         cells = [_cell(found.get((name, exporter))) for exporter in _EXPORTERS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([_HEAD, *lines, "", *_remarks(rows), ""])
 
 
-def _summary(rows: Sequence[Mapping[str, Any]], networks: int) -> str:
+def _summary(rows: Sequence[Mapping[str, Any]], modules: Mapping[str, str]) -> str:
     counts = Counter(map(verdict, rows)).most_common()
-    return f"{networks} networks, {len(rows)} files: " + ", ".join(f"{count} {what}" for what, count in counts) + "."
+    read = {modules[row["network"]] for row in rows if "layer" in row}
+    networks = {row["network"] for row in rows}
+    return (
+        f"{len(networks)} networks, {len(rows)} files: "
+        + ", ".join(f"{count} {what}" for what, count in counts)
+        + f". {len(read)} module files of timm have a layer."
+    )
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:

@@ -60,6 +60,8 @@ exporters. `SIZE=128 python tools/layers_transformers.py ROWS` measures them aga
 - *CPU seconds*: to open the model, and to choose the layer; an empty cell has not been measured.
 - *said*: what `inspect` says of other branches, and of activations behind the layer.
 
+[Another table](layers.md) has the networks of timm.
+
 """
 
 

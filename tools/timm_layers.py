@@ -39,7 +39,7 @@ from onnxcam.testing import run, tapped
 from tests.networks import export
 from tools.layers import EXPORTS, in_order
 from tools.layers_page import page
-from tools.timm_networks import NETWORKS, size_of, small
+from tools.timm_networks import NETWORKS, module_of, size_of, small
 
 __all__ = ["main"]
 
@@ -174,7 +174,8 @@ def main(folder: str, names: Iterable[str] = (), exporters: Iterable[str] = ()) 
     _apart((name, exporter, Path(folder)) for exporter in ways for name in networks)
     if not names:
         rows = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
-        (Path(__file__).parents[1] / "docs" / "layers.md").write_text(page(rows))
+        modules = {row["network"]: module_of(row["network"]) for row in rows}
+        (Path(__file__).parents[1] / "docs" / "layers.md").write_text(page(rows, modules))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ from torch import nn
 
 from tests.architectures.network import lively
 
-__all__ = ["NETWORKS", "size_of", "small"]
+__all__ = ["NETWORKS", "module_of", "size_of", "small"]
 
 _NAMES = """
     beit_base_patch16_224 beitv2_base_patch16_224 botnet26t_256 halonet26t lambda_resnet26t bat_resnext26ts
     mobileone_s0 gernet_s gcresnet33ts cait_xxs24_224 coat_lite_tiny coat_tiny convit_tiny convmixer_768_32
     convnext_atto convnextv2_atto cpubone_nano crossvit_tiny_240 csatv2 cs3darknet_s cspnext_tiny davit_tiny
     deit_tiny_patch16_224 deit_tiny_distilled_patch16_224 deit3_small_patch16_224 densenet121 dla34 dpn48b
-    edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0 mobilenetv2_050 mixnet_s
+    deepseek_vit_412m edgenext_xx_small efficientformer_l1 efficientformerv2_s0 efficientnet_b0 mobilenetv2_050 mixnet_s
     efficientvim_m1 efficientvit_b0 efficientvit_m0 eva02_tiny_patch14_224 fasternet_t0 fastvit_t8 focalnet_tiny_srf
     gcvit_xxtiny gemma4_vit_167m ghostnet_050 ghostnetv2_100 ghostnetv3_050 hardcorenas_a hgnetv2_b0 hiera_tiny_224
     hiera_small_abswin_256 sam2_hiera_tiny hrnet_w18_small iformer_t inception_next_atto inception_resnet_v2
@@ -44,6 +44,7 @@ _SIZES: dict[str, int] = {
     "bat_resnext26ts": 256,
     "crossvit_tiny_240": 240,
     "csatv2": 224,
+    "vgg11": 224,
     **dict.fromkeys(
         ("efficientformer_l1", "levit_conv_128s", "inception_resnet_v2", "inception_v3", "inception_v4"), 224
     ),
@@ -59,6 +60,13 @@ NETWORKS = _NAMES.split()
 def size_of(name: str) -> int:
     """Return the height and width of the image for the network *name*."""
     return _SIZES.get(name, _SIZE)
+
+
+def module_of(name: str) -> str:
+    """Return the module file of timm that has the network *name*."""
+    import timm
+
+    return str(timm.model_entrypoint(name).__module__)
 
 
 def small(name: str) -> nn.Module:

@@ -17,6 +17,7 @@ from onnxcam.graph.operators import Trait, operators
 __all__ = ["hold"]
 
 _MEANS = frozenset(name for name in operators(Trait.AVERAGES | Trait.SELECTS) if name.startswith(("Reduce", "Global")))
+_MOVES = operators(Trait.RESHAPES | Trait.COPIES) | {"Transpose", "Dropout"}
 _NORMALISATIONS = frozenset(("InstanceNormalization", "GroupNormalization"))
 
 
@@ -38,14 +39,32 @@ def hold(graph: ir.Graph, image: ir.Value, rules: RuleSet) -> dict[str, str]:
             moved = op.Add(op.Sub(x, holding(x)), holding(y))
             op.place([moved])
             y.replace_all_uses_with(moved)
-        for b in _second(node, active):
-            node.replace_input_with(1, holding(b))
+        for place in _places(node, active):
+            node.replace_input_with(place, holding(_input(node, place)))
     graph.inputs.extend(held.values())
     graph.sort()
     return {new.name or "": x.name or "" for x, new in held.items()}
 
 
-def _second(node: ir.Node, active: set[ir.Value]) -> Iterator[ir.Value]:
-    """Yield the second factor of a product of two activations: the keys, or the values."""
-    if node.op_type == "MatMul" and all(x in active for x in node.inputs) and node.inputs[1] is not None:
-        yield node.inputs[1]
+def _places(node: ir.Node, active: set[ir.Value]) -> Iterator[int]:
+    """Yield the input of a product of two activations to hold: the keys, or the values.
+
+    This is the second factor; the first one where the weights of the attention are the second.
+    """
+    if node.op_type == "MatMul" and all(x in active for x in node.inputs):
+        first, second = (_weights(_input(node, place)) for place in (0, 1))
+        yield 0 if second and not first else 1
+
+
+def _weights(x: ir.Value) -> bool:
+    """Whether *x* is a softmax, perhaps moved."""
+    node = x.producer()
+    while node is not None and node.op_type in _MOVES:
+        node = _input(node, 0).producer()
+    return node is not None and node.op_type == "Softmax"
+
+
+def _input(node: ir.Node, place: int) -> ir.Value:
+    x = node.inputs[place]
+    assert x is not None
+    return x

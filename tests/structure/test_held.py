@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.graph.io import load
@@ -13,14 +14,19 @@ from onnxcam.testing import run, tapped
 from tests.structure.standins import CELL, SIZE, Net
 
 
-def test_each_position_answers_for_its_own_place() -> None:
+@pytest.mark.parametrize("values_first", [False, True])
+def test_each_position_answers_for_its_own_place(values_first: bool) -> None:
     net = Net(1)
     x = net.op("InstanceNormalization", net.patches(), np.ones(16, np.float32), np.zeros(16, np.float32))
     gate = net.op("Sigmoid", net.op("ReduceMean", x, axes=[2, 3]))
     x = net.tokens(net.op("Mul", x, gate))
     q, k, v = (net.op("MatMul", x, net.random(16, 16)) for _ in range(3))
     weights = net.op("Softmax", net.op("MatMul", q, net.transpose(k, 0, 2, 1)))
-    proto = net.model(net.op("MatMul", weights, v, name="last"), (64, 16))
+    if values_first:  # as in timm's LevitConv
+        found = net.op("MatMul", net.transpose(v, 0, 2, 1), net.transpose(weights, 0, 2, 1))
+        proto = net.model(net.op("Transpose", found, perm=[0, 2, 1], name="last"), (64, 16))
+    else:
+        proto = net.model(net.op("MatMul", weights, v, name="last"), (64, 16))
     model = canonical(load(proto), STANDARD)
     tensors = hold(model.graph, model.graph.inputs[0], STANDARD)
     before = np.random.default_rng(0).standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)

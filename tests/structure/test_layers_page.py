@@ -10,6 +10,7 @@ from tools.layers_page import page, verdict
 
 ROW: dict[str, Any] = {"network": "net", "exporter": "dynamo", "layer": "norm", "size": [4, 4], "order": True}
 ROW |= {"said": "", "cells": [16]}
+MODULES = {"net": "timm.models.net", "other": "timm.models.other"}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_verdicts(changed: dict[str, Any], expected: str) -> None:
 
 
 def test_the_page_counts_its_rows_and_says_why_one_is_not_right() -> None:
-    text = page([ROW, {"network": "other", "exporter": "torchscript", "refused": "no layer"}])
-    assert "2 networks, 2 files: 1 right, 1 refused." in text
+    text = page([ROW, {"network": "other", "exporter": "torchscript", "refused": "no layer"}], MODULES)
+    assert "2 networks, 2 files: 1 right, 1 refused. 1 module files of timm have a layer." in text
     assert "| net | `norm` 4 × 4 |" in text
     assert "- other, torchscript: refused; no layer" in text
