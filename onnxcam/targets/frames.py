@@ -14,12 +14,10 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
 from onnxcam.targets.heads import ends_linear, parts_of_one
-from onnxcam.targets.vectors import EMBEDDINGS, words_of
+from onnxcam.targets.vectors import EMBEDDINGS, FEWEST_LETTERS, words_of
 
 __all__ = ["Frames", "find_frames"]
 
-_FEWEST = 11
-"""Without known letters, scores of fewer ones are not taken for letters: ten digits and the blank."""
 _MANY = 20
 """Scores of fewer letters are not taken for letters by their shape alone."""
 _FEATURES = 64
@@ -69,8 +67,8 @@ class Frames:
         """Return how the output is known to be scores of letters, whatever they are; None where it is not."""
         y = self.scores
         if self.flat:
-            return "run" if self.letters >= _FEWEST else None
-        if self.letters < _FEWEST or not self._fits(y, evidence):
+            return "run" if self.letters >= FEWEST_LETTERS else None
+        if self.letters < FEWEST_LETTERS or not self._fits(y, evidence):
             return None
         if self.letter != 2:
             return self._by_shape(evidence)
@@ -139,7 +137,7 @@ def find_frames(evidence: Evidence) -> Iterator[Frames]:
 def _in_one_vector(y: ir.Value, evidence: Evidence) -> Iterator[Frames]:
     """Yield the slots of an output [N, slots · letters] whose equal parts are probabilities in every run."""
     total = length(y, 1)
-    if not isinstance(total, int) or total < 2 * _FEWEST:
+    if not isinstance(total, int) or total < 2 * FEWEST_LETTERS:
         return
     if ends_linear(y):
         return
