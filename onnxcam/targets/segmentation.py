@@ -64,6 +64,7 @@ class Segmentation(Task):
     source: str = "shapes"
     why: str = ""  # how the scores are known, in words
     independent: bool = False  # a cell may be of several classes, or of none
+    main: int | None = None  # the class of the default target, where it is anywhere: the text of a text detector
     name: str = "a segmentation"
     cards = ("segmentation",)
 
@@ -84,7 +85,9 @@ class Segmentation(Task):
         for task in sorted(found, key=lambda task: list(SOURCES).index(task.source)):
             text = maps_of_text(evidence, task.scores)
             labels = evidence.names.of(task.classes)
-            yield replace(task, labels=labels or text, why=task.why if labels or not text else "a text detector")
+            if text is not None:
+                task = replace(task, why="a text detector", main=0)
+            yield replace(task, labels=labels or text)
 
     def parts(self) -> Iterator[Part]:
         """Yield where the scores are."""
@@ -123,6 +126,8 @@ class Segmentation(Task):
         """The mean score of the class that covers most of the image."""
         if not (self._seen(self._map(look)) >= 0).any():
             return self._highest(look)
+        if self.main is not None and self._has(self._map(look), self.main).any():
+            return self._goal(self.main, None, look)
         goal = self._goal(None, None, look)
         return replace(goal, note=f"the class that covers most of the image, {self._name(goal.index or 0)}")
 

@@ -37,9 +37,9 @@ def dbnet() -> onnx.ModelProto:
         binary = Sigmoid(steep)
         maps3 = Concat<axis = 1>(text, border, binary)
     """
-    numbers = {"fifty": 50, "below": -3}
+    numbers = {"fifty": 50, "below": -1}
     weights = {name: np.array([value], np.float32) for name, value in numbers.items()}
-    return bright("float[N, 3, 64, 64] maps3", head, maps=ONE, edges=-ONE / 10, **weights)
+    return bright("float[N, 3, 64, 64] maps3", head, maps=ONE / 10, edges=-ONE / 20, **weights)
 
 
 def east() -> onnx.ModelProto:
