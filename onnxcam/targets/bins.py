@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Top
 from onnxcam.targets.registry import Task, resolves
 from onnxcam.targets.regression import Regression
-from onnxcam.targets.vectors import Vector, vectors
+from onnxcam.targets.vectors import Vector, vectors, words_of
 
 __all__ = ["Bins"]
 
 _DEGREES = {66: (3, -99), 90: (4, -180), 28: (3, -42), 120: (3, -180)}
 """Numbers of bins, degrees of each and degrees of the first one: HopeNet and WHENet, L2CS-Net (Gaze360, MPIIGaze)."""
-_ANGLES = re.compile(r"yaw|pitch|roll(?!ing)|gaze|azimuth|elevation|(^|_)angle", re.IGNORECASE)
+_ANGLES = frozenset("yaw pitch roll gaze azimuth elevation angle".split())
 _FEWEST = 12
 
 
@@ -76,7 +75,7 @@ class Bins(Regression):
 
 def _source(one: Vector, counts: Counter[int]) -> str | None:
     """Return how *one* is known to be bins of an angle; None where it is not."""
-    if _ANGLES.search(one.name):
+    if _ANGLES & words_of(one.value):
         return "names"
     return "shapes" if one.width in _DEGREES and counts[one.width] > 1 else None
 

@@ -22,7 +22,7 @@ _CTC = re.compile(r"ctc|crnn|lprnet|svtr|pp-?ocr|rosetta|easyocr", re.IGNORECASE
 """Names of readers, in the name of the file or of the graph."""
 _STRIDES = (2, 4, 5, 8)
 """Pixels of width for each frame of networks that are trained by CTC; the number of frames may differ by `_BORDER`."""
-_BORDER = 2
+_BORDER = 1
 _MOST_SLOTS = 48
 
 
@@ -74,14 +74,21 @@ def _is_argmax(node: ir.Node | None) -> bool:
 
 
 def _by_run(evidence: Evidence, frames: Frames, alphabet: Alphabet) -> Decoding | None:
-    """Return CTC where a run has letters behind blanks, and most frames are blank; else None."""
-    behind = [_behind_blank(scores.argmax(axis=1) == alphabet.blank) for scores in frames.runs(evidence)]
-    return Decoding(False, "run", "letters between blanks") if any(behind) else None
+    """Return the decoding that runs show: CTC has letters between blanks, slots have letters and then only ends."""
+    blanks = [scores.argmax(axis=1) == alphabet.blank for scores in frames.runs(evidence)]
+    if any(map(_is_between, blanks)):
+        return Decoding(False, "run", "letters between blanks")
+    return Decoding(True, "run", "letters without blanks, then ends") if blanks and all(map(_ends, blanks)) else None
 
 
-def _behind_blank(blanks: np.ndarray) -> bool:
+def _is_between(blanks: np.ndarray) -> bool:
     letters = np.flatnonzero(~blanks)
     return bool(len(letters)) and bool(blanks[: letters[-1]].any()) and blanks.mean() > 0.5
+
+
+def _ends(blanks: np.ndarray) -> bool:
+    count = int((~blanks).sum())
+    return count > 1 and bool(blanks[count:].all()) and count < len(blanks)
 
 
 def _by_count(evidence: Evidence, frames: Frames) -> Decoding:
