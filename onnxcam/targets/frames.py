@@ -13,7 +13,7 @@ from onnxcam.targets.dense import is_plane, sums_to_one
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
-from onnxcam.targets.heads import ends_linear, parts_of_one
+from onnxcam.targets.heads import before_head, ends_linear, parts_of_one
 from onnxcam.targets.vectors import EMBEDDINGS, FEWEST_LETTERS, words_of
 
 __all__ = ["Frames", "find_frames"]
@@ -139,7 +139,7 @@ def _in_one_vector(y: ir.Value, evidence: Evidence) -> Iterator[Frames]:
     total = length(y, 1)
     if not isinstance(total, int) or total < 2 * FEWEST_LETTERS:
         return
-    if ends_linear(y):
+    if ends_linear(y) or before_head(y).name is not None:
         return
     slots = parts_of_one([row.reshape(-1) for row in evidence.values(y) if row.dtype.kind == "f"])
     if slots:
