@@ -26,7 +26,7 @@ from onnxcam.model import probes
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.measured import Measured, apply_measured, uncertain
-from onnxcam.model.modality import ImageModality, Modality, VolumeModality
+from onnxcam.model.modality import ImageModality, Modality, VolumeModality, no_volume
 from onnxcam.model.placing import Places
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
@@ -264,7 +264,8 @@ class ModelDescription:
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         spec = self.preprocess or self.names.card.preprocess
         source = "user" if self.preprocess else "card" if spec else "guess"
-        return VolumeModality(layout, dtype, spec, self.warnings.append, source)
+        other = no_volume(list(self.image.shape or ()), layout.channel)
+        return VolumeModality(layout, dtype, spec, self.warnings.append, source, other)
 
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import PreprocessError
+from onnxcam.errors import ImageError, PreprocessError
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as images
 from onnxcam.media.frame import Frame
@@ -20,7 +20,7 @@ from onnxcam.preprocess import ResolvedPreprocess
 from onnxcam.structure.layout import GridLayout
 from onnxcam.structure.place import Place
 
-__all__ = ["Array", "ImageModality", "Modality", "VolumeModality"]
+__all__ = ["Array", "ImageModality", "Modality", "VolumeModality", "no_volume"]
 
 Array = NDArray[Any]
 
@@ -146,6 +146,8 @@ class VolumeModality:
     spec: object
     warn: Callable[[str], None]
     source: str = "guess"
+    other: str = ""
+    """What to do with a model of clips of video or of several channels; empty for a model of volumes."""
 
     @property
     def reading(self) -> Part:
@@ -160,12 +162,14 @@ class VolumeModality:
         return _guess(self.reading) if self.spec else ""
 
     def read(self, source: Any) -> Volume:
-        """Return the volume; ImageError where it cannot be read."""
+        """Return the volume; ImageError where it cannot be read, or the model takes something else."""
+        if self.other:
+            raise ImageError(self.other)
         return volume.read(source)
 
     def array(self, source: Any) -> Array:
         """Return the voxels."""
-        return volume.read(source).data
+        return self.read(source).data
 
     def tensor(self, seen: Volume) -> Array:
         """Scale the voxels; without a given scaling guess it from this volume, and warn."""
@@ -206,3 +210,25 @@ class VolumeModality:
             f"{', '.join(volume.SCALINGS)}"
         )
         return guessed
+
+
+def no_volume(shape: Sequence[object], channel: int) -> str:
+    """Return what to do with a model whose input *shape* of rank 5 is no volume of one channel; empty if it is one.
+
+    *channel* is the axis of channels by its layout. Three channels are those of a clip of video.
+    """
+    colours = next((axis for axis in (1, 2, 4) if shape[axis] == 3), None)
+    count = shape[channel]
+    if count == 1 or (colours is None and not isinstance(count, int)):
+        return ""
+    frames = {1: shape[2], 2: shape[1], 4: shape[1]}.get(colours or 0)
+    if colours is None:
+        return (
+            f"the model takes volumes of {count} channels, and onnxcam explains volumes of one: export it with the "
+            "other channels fixed inside"
+        )
+    wrapper = "x[:, :, None].repeat(1, 1, T, 1, 1)" if colours == 1 else "x[:, None].repeat(1, T, 1, 1, 1)"
+    return (
+        f"the model takes clips of {frames if isinstance(frames, int) else 'several'} frames, and onnxcam explains "
+        f"single images: export it for one image that is repeated inside, model({wrapper}) with T frames"
+    )

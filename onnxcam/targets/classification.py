@@ -54,7 +54,7 @@ class Classes(Task):
         pair = best.width == 1 and _names_of_two(evidence) is not None
         at = ScoresAt.of(best, pair=pair)
         scores = find_scores(evidence.graph, at=at)
-        warnings = (_WRONG_AXIS,) if is_over_one_element(best.value) else ()
+        warnings = (_WRONG_AXIS,) if is_over_one_element(best.value) else _in_parts(best)
         yield cls(scores, evidence.names.of(scores.classes), at, best.source, _said(best, found), warnings)
 
     @property
@@ -154,6 +154,13 @@ def _names_of_two(evidence: Evidence) -> Sequence[str] | None:
         return None
 
 
+def _in_parts(one: Vector) -> tuple[str, ...]:
+    """Return a warning of a vector that holds the probabilities of several classifiers."""
+    count = one.width // one.parts
+    what = f"{one.name!r} holds {one.parts} classifiers of {count} classes each, whose probabilities sum to 1 each"
+    return () if one.parts == 1 else (f"{what}: target {count} is class 0 of the second one",)
+
+
 _WRONG_AXIS = (
     "the model's softmax does not run over its classes: for one image each probability is 1; the scores before it are "
     "explained; export the model again with the softmax over the axis of classes"
@@ -164,6 +171,7 @@ _KINDS = {"softmax": "probabilities", "sigmoid": "probabilities", "logsoftmax": 
 def _said(best: Vector, found: Sequence[Vector]) -> str:
     """Return in words which vector holds the scores, and which others there are."""
     kind = _KINDS.get(best.head.name or "", "scores") if best.width > 1 else "number"
+    kind = kind if best.parts == 1 else f"probabilities of {best.parts} classifiers"
     others = [repr(one.name) for one in found if one is not best]
     ranks = f", behind {' and '.join(map(repr, best.ranks))}" if best.ranks else ""
     also = f"; not {', '.join(others)} (scores_output names another)" if others else ""

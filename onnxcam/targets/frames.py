@@ -13,13 +13,11 @@ from onnxcam.targets.dense import is_plane, sums_to_one
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import decided, function_before, length, numeric_outputs
-from onnxcam.targets.heads import ends_linear
-from onnxcam.targets.vectors import EMBEDDINGS, words_of
+from onnxcam.targets.heads import before_head, ends_linear, parts_of_one
+from onnxcam.targets.vectors import EMBEDDINGS, FEWEST_LETTERS, words_of
 
 __all__ = ["Frames", "find_frames"]
 
-_FEWEST = 11
-"""Without known letters, scores of fewer ones are not taken for letters: ten digits and the blank."""
 _MANY = 20
 """Scores of fewer letters are not taken for letters by their shape alone."""
 _FEATURES = 64
@@ -40,6 +38,8 @@ class Frames:
     frame: int = 1
     letter: int = 2
     decided: bool = False
+    flat: int = 0
+    """The number of slots where the output is [N, slots · letters]; else 0."""
 
     @property
     def output(self) -> str:
@@ -48,10 +48,14 @@ class Frames:
 
     def view(self, y: Array) -> Array:
         """Return the scores of the first image, [frames, letters]."""
+        if self.flat:
+            return y[0].reshape(self.flat, self.letters)
         return y.transpose(self.batch, self.frame, self.letter)[0]
 
     def feed(self, weights: Array) -> Array:
         """Return *weights* [frames, letters] in the order of the output's axes, without that of images."""
+        if self.flat:
+            return weights.reshape(-1)
         return np.ascontiguousarray(weights.T) if self.letter < self.frame else weights
 
     def runs(self, evidence: Evidence) -> list[Array]:
@@ -62,7 +66,9 @@ class Frames:
     def source(self, evidence: Evidence) -> str | None:
         """Return how the output is known to be scores of letters, whatever they are; None where it is not."""
         y = self.scores
-        if self.letters < _FEWEST or not self._fits(y, evidence):
+        if self.flat:
+            return "run" if self.letters >= FEWEST_LETTERS else None
+        if self.letters < FEWEST_LETTERS or not self._fits(y, evidence):
             return None
         if self.letter != 2:
             return self._by_shape(evidence)
@@ -124,6 +130,20 @@ def find_frames(evidence: Evidence) -> Iterator[Frames]:
         count = length(scores, 2) if axis == 2 else None
         if isinstance(count, int):
             yield Frames(scores, count, decided=True)
+    for y in numeric_outputs(evidence.graph, 2):
+        yield from _in_one_vector(y, evidence)
+
+
+def _in_one_vector(y: ir.Value, evidence: Evidence) -> Iterator[Frames]:
+    """Yield the slots of an output [N, slots · letters] whose equal parts are probabilities in every run."""
+    total = length(y, 1)
+    if not isinstance(total, int) or total < 2 * FEWEST_LETTERS:
+        return
+    if ends_linear(y) or before_head(y).name is not None:
+        return
+    slots = parts_of_one([row.reshape(-1) for row in evidence.values(y) if row.dtype.kind == "f"])
+    if slots:
+        yield Frames(y, total // slots, flat=slots)
 
 
 def _batch_axis(y: ir.Value, image: ir.Value) -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "is_over_one_element",
     "numeric_head",
     "numeric_whole",
+    "parts_of_one",
     "width",
 ]
 
@@ -309,6 +310,16 @@ def numeric_head(rows: Sequence[NDArray[Any]]) -> str | None:
     if y.shape[1] > 1 and y.max() <= 1e-6 and _sums_to_one(np.exp(y)):
         return "logsoftmax"
     return "sigmoid" if y.min() >= 0 and y.max() <= 1 and np.ptp(y) > 0 else None
+
+
+def parts_of_one(rows: Sequence[NDArray[Any]]) -> int:
+    """Return the number of equal parts of a vector that each sum to 1 in all *rows*; 0 where it has no such parts."""
+    if not rows or any(not np.isfinite(row).all() or row.min() < 0 for row in rows):
+        return 0
+    y = np.stack(rows).astype(np.float64)
+    count = round(float(y[0].sum()))
+    whole = count > 1 and y.shape[1] % count == 0 and y.shape[1] > count
+    return count if whole and _sums_to_one(y.reshape(len(y) * count, -1)) else 0
 
 
 def _sums_to_one(y: NDArray[Any]) -> bool:

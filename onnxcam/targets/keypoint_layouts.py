@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +22,12 @@ _VECTORS = {136: 2, 196: 2, 212: 2, 63: 3, 99: 3, 117: 3, 213: 3, 1404: 3, 1434:
 """Lengths of vectors of keypoints, and the coordinates of each keypoint: 68, 98, 106 and 1103 points of a face (iBUG,
 WFLW, InsightFace), 21 of a hand, 33 and 39 of a body, 71 of an eye, 468 and 478 of a face and 39 of a body with
 visibility and presence (MediaPipe)."""
+_FACES = {
+    5: ((0, 1), (2,), (3, 4)),
+    15: ((6, 7, 8, 9), (0, 1, 2, 3, 4, 5), (10,), (11, 12, 13, 14)),
+}
+"""Of vectors of few points, which could be scores of classes: the points from the top of a face to its bottom.
+These are eyes, nose and mouth (MTCNN, RetinaFace); brows, eyes, nose and mouth (Kaggle's facial keypoints)."""
 _SIGNED = (106, 1103)
 """Numbers of points that InsightFace's networks put out from −1 to 1."""
 _COUNTS = frozenset((5, 14, 16, 17, 18, 19, 21, 25, 26, 33, 39, 42, 68, 98, 106, 133, 468, 478))
@@ -30,6 +37,8 @@ _LEAST = 10
 _MOST = 600
 _COLUMNS = ("x", "y", "z", "visibility", "presence")
 _ABOVE = 0.5
+_SPREAD = 0.1
+"""The least spread of the coordinates of a face."""
 _SMALLEST = 144
 """The least number of cells of a heat map."""
 _LOW = 0.2
@@ -44,6 +53,8 @@ class KeypointTable:
     tensor: str
     shape: tuple[int, ...]  # without the batch axis
     columns: tuple[str, ...]
+    split: bool = False
+    """Whether all numbers of one column stand before those of the next."""
 
     @property
     def count(self) -> int:
@@ -58,11 +69,13 @@ class KeypointTable:
     def rows(self, look: Look) -> Array:
         """Return the table for the image, [keypoints, columns]."""
         (y,) = look.tensors([self.tensor])
+        if self.split:
+            return np.asarray(y[0].reshape(len(self.columns), self.count).T)
         return y[0].reshape(self.count, len(self.columns))
 
     def feed(self, weights: Array) -> Array:
         """Return *weights* [keypoints, columns] in the shape of the tensor, without the batch."""
-        return weights.reshape(self.shape)
+        return np.ascontiguousarray(weights.T if self.split else weights).reshape(self.shape)
 
 
 def find_table(evidence: Evidence, y: ir.Value, said: str | None) -> tuple[KeypointTable, str] | None:
@@ -75,6 +88,8 @@ def find_table(evidence: Evidence, y: ir.Value, said: str | None) -> tuple[Keypo
     if shape is None:
         return None
     long = [n for n in shape if n != 1]
+    if said is None and len(long) == 1 and long[0] // 2 in _FACES:
+        return _face(evidence, y, shape)
     width = _width(long, said)
     if width is None:
         return None
@@ -84,6 +99,29 @@ def find_table(evidence: Evidence, y: ir.Value, said: str | None) -> tuple[Keypo
         return None
     columns = _COLUMNS[:width] if len(long) == 1 or _is_3d(y) else _columns(shape, width, values)
     return KeypointTable(y.name or "", shape, columns), said or ("run" if values else "shapes")
+
+
+def _face(evidence: Evidence, y: ir.Value, shape: tuple[int, ...]) -> tuple[KeypointTable, str] | None:
+    """Return the points of a face in the vector *y*, without a name, if every run places them as in a face.
+
+    The coordinates are pairs, or all x stand before all y.
+    """
+    rows = [value.reshape(-1).astype(np.float64) for value in evidence.values(y) if value.dtype.kind == "f"]
+    for columns in (2, 1):
+        points = [row.reshape(-1, 2) if columns == 2 else row.reshape(2, -1).T for row in rows]
+        if points and all(map(_is_face, points)):
+            return KeypointTable(y.name or "", shape, _COLUMNS[:2], columns == 1), "run"
+    return None
+
+
+def _is_face(points: Array) -> bool:
+    """Return whether *points* [points, 2] lie as in a face: its parts below each other, its eyes beside each other."""
+    groups = _FACES.get(len(points), ())
+    heights = [points[list(group), 1] for group in groups]
+    below = all(a.max() < b.min() for a, b in pairwise(heights))
+    (x1, x2), (m1, m2) = (points[list(group)[:2], 0] for group in (groups[-3], groups[-1]))
+    bounds = np.abs(points).max() <= 1.5 or points.min() >= 0
+    return bool(below and bounds and (x1 - x2) * (m1 - m2) > 0 and np.ptp(points) > _SPREAD)
 
 
 def _shape(y: ir.Value) -> tuple[int, ...] | None:

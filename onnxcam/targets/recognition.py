@@ -7,6 +7,7 @@ from itertools import islice
 
 from onnxcam.errors import OnnxcamError, TargetError
 from onnxcam.graph.io import all_tensors
+from onnxcam.targets.bins import Bins
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
@@ -35,9 +36,10 @@ for _task in (
     Keypoints,
     QueryMasks,
     Depth,
+    Bins,
     Embedding,
-    Classes,
     TextRecognition,
+    Classes,
     ValueMap,
     VectorMap,
     Segmentation,

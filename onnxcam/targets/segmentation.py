@@ -32,9 +32,11 @@ from onnxcam.targets.dense import (
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import channels, decided, function_before, is_signed, length
+from onnxcam.targets.heads import ends_linear
 from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import ImageSource, Label, quoted
 from onnxcam.targets.registry import TargetKind, Task, resolves
+from onnxcam.targets.text_maps import maps_of_text
 
 __all__ = ["Mask", "Segmentation"]
 
@@ -61,6 +63,8 @@ class Segmentation(Task):
     labels: Sequence[str] | None
     source: str = "shapes"
     why: str = ""  # how the scores are known, in words
+    independent: bool = False  # a cell may be of several classes, or of none
+    main: int | None = None  # the class of the default target, where it is anywhere: the text of a text detector
     name: str = "a segmentation"
     cards = ("segmentation",)
 
@@ -69,18 +73,27 @@ class Segmentation(Task):
         """Yield a segmentation for each grid of scores, and for the scores behind each decision."""
         wanted, said = evidence.output("scores"), evidence.names.source("scores")
         grids = sorted(_grids(evidence, known), key=lambda grid: -cell_count(grid[1].size(grid[0])))
-        found = [cls(scores, None, said or source) for y, scores, source in grids if wanted in (None, y)]
+        found = [
+            cls(scores, None, said or source, independent=_are_independent(evidence, y, scores))
+            for y, scores, source in grids
+            if wanted in (None, y)
+        ]
         for y in evidence.graph.outputs:
             behind = _behind(y, evidence) if wanted in (None, y) else None
             if behind is not None:
                 found.append(cls(behind, None, said or "graph", f"what decides the output {y.name}"))
         for task in sorted(found, key=lambda task: list(SOURCES).index(task.source)):
-            yield replace(task, labels=evidence.names.of(task.classes))
+            text = maps_of_text(evidence, task.scores)
+            labels = evidence.names.of(task.classes)
+            if text is not None:
+                task = replace(task, why="a text detector", main=0)
+            yield replace(task, labels=labels or text)
 
     def parts(self) -> Iterator[Part]:
         """Yield where the scores are."""
         count = self.scores.channels
-        value = f"{self.scores.tensor!r}, {f'{count} classes' if count > 1 else 'one class'} for each cell"
+        each = f"{count} independent classes" if self.independent else f"{count} classes"
+        value = f"{self.scores.tensor!r}, {each if count > 1 else 'one class'} for each cell"
         yield Part("scores", value, self.source, self.why)
 
     @property
@@ -111,27 +124,32 @@ class Segmentation(Task):
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:
         """The mean score of the class that covers most of the image."""
-        if not (_seen(self._map(look)) >= 0).any():
+        if not (self._seen(self._map(look)) >= 0).any():
             return self._highest(look)
+        if self.main is not None and self._has(self._map(look), self.main).any():
+            return self._goal(self.main, None, look)
         goal = self._goal(None, None, look)
         return replace(goal, note=f"the class that covers most of the image, {self._name(goal.index or 0)}")
 
     def _highest(self, look: Look) -> Goal:
-        """The highest score of a single class that no cell has."""
-        scores = self._map(look)[0]
+        """The highest score of a class that no cell has."""
+        maps = self._map(look)
+        index = int(maps.reshape(len(maps), -1).max(axis=1).argmax())
+        scores = maps[index]
         weights = np.zeros_like(scores, np.float32)
         weights.reshape(-1)[int(scores.argmax())] = 1
-        note = f"no cell is of class {self._name(0)}; the map explains the highest score, {float(scores.max()):.3g}"
-        label = self.labels[0] if self.labels else None
-        return Goal(self.aim, self._feed(0, weights, look), "top", 0, label, note=note)
+        what = f"class {self._name(0)}" if self.classes == 1 else f"a class; {self._name(index)} has the highest score"
+        note = f"no cell is of {what}; the map explains the highest score, {float(scores.max()):.3g}"
+        label = self.labels[index] if self.labels else None
+        return Goal(self.aim, self._feed(index, weights, look), "top", index, label, note=note)
 
     def _goal(self, label: Label | None, source: ImageSource | None, look: Look) -> Goal:
         """Return the mean score over a region; TargetError for a class that is nowhere, or a mask of another size."""
         scores = self._map(look)
-        seen = _seen(scores)
+        seen = self._seen(scores)
         mask = None if source is None else mask_cells(source, look, self.scores, scores.shape[1:])
         index = self._largest(seen, mask) if label is None else class_index(label, self.classes, self.labels)
-        region = seen == index if mask is None else mask
+        region = (self._has(scores, index) if self.independent else seen == index) if mask is None else mask
         if not region.any():
             there = ", ".join(self._name(i) for i in np.unique(seen).tolist() if i >= 0)
             raise TargetError(f"class {self._name(index)!r} is nowhere in this image; the model sees {there or 'none'}")
@@ -142,6 +160,16 @@ class Segmentation(Task):
     def _map(self, look: Look) -> Array:
         """Return the scores of each class in each cell, [classes, *space]."""
         return self.scores.read(look)
+
+    def _seen(self, scores: Array) -> Array:
+        """Return the class of each cell of *scores* [C, …]; −1 where it may be none and is not likely."""
+        if len(scores) > 1 and not self.independent:
+            return np.asarray(scores.argmax(axis=0))
+        return np.where(scores.max(axis=0) > _threshold(scores), scores.argmax(axis=0), -1)
+
+    def _has(self, scores: Array, index: int) -> Array:
+        """Return which cells are of the class *index*."""
+        return np.asarray(scores[index] > _threshold(scores))
 
     def _feed(self, index: int, cells: Array, look: Look) -> Array:
         """Return the weights that explain the class *index* over *cells*, a weight for each."""
@@ -185,6 +213,9 @@ def _source(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> str | None:
         or named(evidence, _OTHER, y) == "names"
     ):
         return None
+    text = maps_of_text(evidence, scores)
+    if text is not None:
+        return "run" if len(text) == 3 else "shapes"
     said = (
         "graph"
         if function_before(y) in ("softmax", "sigmoid")
@@ -246,9 +277,14 @@ def _with_batch(scores: ir.Value, axis: int | None) -> tuple[ir.Value, int | Non
     return (before, axis + 1) if single and before is not None and axis is not None else (scores, axis)
 
 
-def _seen(scores: Array) -> Array:
-    """Return the class of each cell of *scores* [C, …]; of a single class 0 where it is likely, else −1."""
-    if len(scores) > 1:
-        return np.asarray(scores.argmax(axis=0))
+def _threshold(scores: Array) -> float:
+    """Return the score above which a cell is of a class: a half of probabilities, 0 of logits."""
     probable = scores.min() >= 0 and scores.max() <= 1
-    return np.where(scores[0] > (0.5 if probable else 0), 0, -1)
+    return 0.5 if probable else 0
+
+
+def _are_independent(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> bool:
+    """Return whether the channels of *y* are scores of several classes that do not exclude each other."""
+    if scores.channels < 2 or scores.layout is None or ends_linear(y):
+        return maps_of_text(evidence, scores) is not None
+    return lies_in_unit(evidence, y) is not None and sums_to_one(evidence, y, scores.layout.channel) is None

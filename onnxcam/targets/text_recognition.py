@@ -1,4 +1,4 @@
-"""Text recognition trained by CTC: a text, or one of its characters."""
+"""Text recognition, by CTC or with one letter for each slot: a text, or one of its characters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.alphabet import Alphabet, Letters, find_letters, fit, unknown
+from onnxcam.targets.ctc import occupancy
+from onnxcam.targets.decoding import Decoding, find_decoding
 from onnxcam.targets.dense import who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.frames import Frames, find_frames
@@ -25,15 +27,20 @@ __all__ = ["TextRecognition"]
 
 @dataclass(frozen=True)
 class TextRecognition(Task):
-    """A text recogniser: scores of an alphabet for each frame, [N, T, A] or [T, N, A]; one letter is the blank.
+    """A text recogniser: scores of an alphabet for each frame, [N, T, A] or [T, N, A].
 
-    p(text) is the sum of the probabilities of all alignments of the text with the frames. The derivative of log p(text)
-    with respect to log y_t(k) is γ_t(k), the probability that frame t aligns with letter k (Graves et al., 2006). The
-    explained scalar is Σ γ_t(k) y_t(k) over the letters of the text, or over one of them, with γ fixed at this image's.
+    Of slots, frame t shows letter t of the text, until the letter that ends or pads it: the explained scalar is the sum
+    of the scores of the text's letters.
+
+    With CTC one letter is the blank. p(text) is the sum of the probabilities of all alignments of the text with the
+    frames. The derivative of log p(text) with respect to log y_t(k) is γ_t(k), the probability that frame t aligns with
+    letter k (Graves et al., 2006). The explained scalar is Σ γ_t(k) y_t(k) over the letters of the text, or over one of
+    them, with γ fixed at this image's.
     """
 
     frames: Frames
     alphabet: Alphabet
+    decoding: Decoding
     source: str = "graph"
     name: str = "a text recogniser"
     cards = ("text",)
@@ -53,15 +60,18 @@ class TextRecognition(Task):
             letters = next(((one, alphabet) for one, alphabet in fits if alphabet is not None), None)
             source = who(evidence, known) or frames.source(evidence)
             if letters is not None and (source or letters[0].explicit):
-                yield cls(frames, letters[1], source or letters[0].source)
+                decoding = find_decoding(evidence, frames, letters[1])
+                yield cls(frames, letters[1], decoding, source or letters[0].source)
             elif source:
                 _check(written, frames)
-                yield cls(frames, unknown(frames.letters, frames.runs(evidence)), source)
+                alphabet = unknown(frames.letters, frames.runs(evidence))
+                yield cls(frames, alphabet, find_decoding(evidence, frames, alphabet), source)
 
     def parts(self) -> Iterator[Part]:
         """Yield the scores and the letters."""
         yield Part("scores", repr(self.frames.output), self.source)
         yield Part("letters", str(self.alphabet), self.alphabet.source, self.alphabet.why)
+        yield Part("decoding", str(self.decoding), self.decoding.source, self.decoding.why)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -107,18 +117,45 @@ class TextRecognition(Task):
         letters = [self._index(letter, text) for letter in self.alphabet.split(text)]
         if at is not None and at >= len(letters):
             raise TargetError(f"text {_shown(text)} has no character {at}; they are counted from 0")
-        states = _occupancy(logs, letters, self.blank)
-        if states is None:
+        weights = self._slots(logs, letters, at) if self.decoding.slots else self._aligned(logs, letters, at)
+        if weights is None:
             raise TargetError(
-                f"text {_shown(text)} is too long: {len(letters)} characters do not fit into {len(logs)} frames"
+                f"text {_shown(text)} is too long: {len(letters)} characters do not fit into {len(logs)} "
+                f"{'slots' if self.decoding.slots else 'frames'}"
             )
-        weights = np.zeros(logs.shape, np.float32)
-        for place, letter in enumerate(letters):
-            if at in (None, place):
-                weights[:, letter] += states[:, 2 * place + 1]
         words = f"text={quoted(text)}"
         feed = self.frames.feed(weights)
         return Goal(self.aim, feed, words if at is None else f"{words} at={at}", label=text)
+
+    def _aligned(self, logs: Array, letters: Sequence[int], at: int | None) -> Array | None:
+        """Return γ of the letters, or of the one *at* a place, [T, A]; None where they do not fit."""
+        states = occupancy(logs, letters, self.blank)
+        weights = np.zeros(logs.shape, np.float32)
+        for place, letter in enumerate(letters if states is not None else ()):
+            if at in (None, place) and states is not None:
+                weights[:, letter] += states[:, 2 * place + 1]
+        return None if states is None else weights
+
+    def _slots(self, logs: Array, letters: Sequence[int], at: int | None) -> Array | None:
+        """Return 1 at each letter in its slot, or at the one *at* a place, [T, A]; None where they do not fit."""
+        read = self._kept(logs)
+        slots = read if [int(logs[t].argmax()) for t in read] == list(letters) else range(len(letters))
+        if len(letters) > len(logs):
+            return None
+        weights = np.zeros(logs.shape, np.float32)
+        for place, (slot, letter) in enumerate(zip(slots, letters, strict=True)):
+            weights[slot, letter] = at in (None, place)
+        return weights
+
+    def _kept(self, logs: Array) -> list[int]:
+        """Return the frames whose best letter counts: of slots, those before the end; of CTC, where it changes."""
+        best = logs.argmax(axis=1)
+        if self.decoding.slots:
+            ends = np.flatnonzero(np.isin(best, list(self.alphabet.ends)))
+            kept = np.arange(ends[0] if len(ends) else len(best))
+        else:
+            kept = np.flatnonzero(np.diff(best, prepend=-1))
+        return [int(t) for t in kept if best[t] not in self.alphabet.silent]
 
     def _logs(self, look: Look) -> Array:
         """Return the logarithms of the probabilities [T, A]."""
@@ -130,10 +167,8 @@ class TextRecognition(Task):
         return y - top - np.log(np.exp(y - top).sum(axis=1, keepdims=True))
 
     def _read(self, logs: Array) -> str:
-        """Return the text of the best letter of each frame; repeated letters count once, blanks not at all."""
-        best = logs.argmax(axis=1)
-        kept = best[np.flatnonzero(np.diff(best, prepend=-1))]
-        return self.alphabet.join([i for i in kept.tolist() if i != self.blank])
+        """Return the text of the best letter of each frame that counts."""
+        return self.alphabet.join([int(logs[t].argmax()) for t in self._kept(logs)])
 
     def _index(self, letter: str, text: str) -> int:
         if letter not in self.labels:
@@ -162,33 +197,3 @@ def _check(written: Sequence[Letters], frames: Frames) -> None:
             f"letters: {len(said.letters)} letters, but the output {frames.output!r} has {frames.letters} scores for "
             "each frame: one for each letter and one for the blank"
         )
-
-
-def _occupancy(logs: Array, letters: Sequence[int], blank: int) -> Array | None:
-    """Return γ [T, S], the probability of each state in each frame, given the text; None where the text does not fit.
-
-    The states are the letters with blanks around them: S = 2 L + 1. Forward and backward recursion of CTC.
-    """
-    states = [blank]
-    for letter in letters:
-        states += [letter, blank]
-    emitted = logs[:, states]
-    skips = np.array([s >= 2 and states[s] != blank and states[s] != states[s - 2] for s in range(len(states))])
-    forward = _recursion(emitted, skips)
-    turned = np.concatenate([skips[2:], [False, False]])[::-1]
-    backward = _recursion(emitted[::-1, ::-1], turned)[::-1, ::-1]
-    both = forward + backward - emitted
-    whole = np.logaddexp.reduce(both[0])
-    return None if not np.isfinite(whole) else np.exp(both - whole)
-
-
-def _recursion(emitted: Array, skips: Array) -> Array:
-    """Return log α_t(s) = log y_t(s) + log (α_{t−1}(s) + α_{t−1}(s − 1) + α_{t−1}(s − 2) where it may skip)."""
-    out = np.full(emitted.shape, -np.inf)
-    out[0, :2] = emitted[0, :2]
-    for t in range(1, len(emitted)):
-        stay = out[t - 1]
-        step = np.concatenate([[-np.inf], stay[:-1]])
-        skip = np.where(skips, np.concatenate([[-np.inf, -np.inf], stay[:-2]]), -np.inf)
-        out[t] = emitted[t] + np.logaddexp(np.logaddexp(stay, step), skip)
-    return out

@@ -25,14 +25,26 @@ from onnxcam.targets.heads import (
     ends_signed,
     numeric_head,
     numeric_whole,
+    parts_of_one,
     width,
 )
 from onnxcam.targets.ranks import selected
 
-__all__ = ["EMBEDDING", "EMBEDDINGS", "NUMBERS", "SCORES", "Vector", "is_unit", "of_pictures", "vectors", "words_of"]
+__all__ = [
+    "EMBEDDING",
+    "EMBEDDINGS",
+    "FEWEST_LETTERS",
+    "NUMBERS",
+    "SCORES",
+    "Vector",
+    "is_unit",
+    "of_pictures",
+    "vectors",
+    "words_of",
+]
 
-SCORES, EMBEDDING, NUMBERS = "scores", "embedding", "numbers"
-"""The roles of a vector: class scores, an embedding, or numbers such as an age or coordinates."""
+SCORES, EMBEDDING, NUMBERS, SLOTS = "scores", "embedding", "numbers", "slots"
+"""The roles of a vector: class scores, an embedding, numbers such as an age or coordinates, or letters in slots."""
 
 _SCORES = frozenset("logit score prob proba probability softmax sigmoid class classification cls category".split())
 EMBEDDINGS = frozenset(
@@ -47,6 +59,8 @@ _GEOMETRY = frozenset(
 _QUANTITY = frozenset(
     "age angle yaw pitch roll depth distance valence arousal quality mos count height weight speed steering".split()
 )
+FEWEST_LETTERS = 11
+"""Without known letters, scores of fewer ones are not taken for letters: ten digits and the blank."""
 _FEW = 3
 """A quantity has at most so many numbers; more of them are classes, such as ranges of age."""
 _FEATURES = 64
@@ -64,6 +78,7 @@ class Vector:
         role: `SCORES`, `EMBEDDING` or `NUMBERS`.
         source: How the role is known, a key of `onnxcam.metadata.reading.SOURCES`.
         head: Its softmax or sigmoid.
+        parts: The number of equal parts that are probabilities each: several classifiers in one vector.
         ranks: The outputs that a TopK, ArgMax or maximum makes of it, where it is no output itself.
         rank: How sure it is that these are the scores, among several.
     """
@@ -75,6 +90,7 @@ class Vector:
     head: Head
     ranks: tuple[str, ...] = ()
     rank: float = 0
+    parts: int = 1
 
     @property
     def name(self) -> str:
@@ -187,6 +203,10 @@ def _by_numbers(one: Vector, evidence: Evidence) -> Vector:
     """Return *one* as a run shows it: probabilities, or an embedding of length 1."""
     rows = [real for row in evidence.values(one.value) if (real := _real(one.value, row)) is not None]
     whole = numeric_whole(rows)
+    parts = parts_of_one([row.reshape(-1) for row in rows])
+    if parts:
+        role = SLOTS if one.width // parts >= FEWEST_LETTERS else SCORES
+        return replace(one, role=role, source="run", parts=parts)
     name = numeric_head([row / whole for row in rows])
     if name == "sigmoid" and ends_signed(one.value):
         name = None

@@ -9,7 +9,8 @@ import onnx
 import pytest
 
 from onnxcam.errors import TargetError
-from onnxcam.targets.text_recognition import TextRecognition, _occupancy
+from onnxcam.targets.ctc import occupancy
+from onnxcam.targets.text_recognition import TextRecognition
 from tests.optional import torch
 from tests.targets.opened import Opened
 
@@ -30,7 +31,7 @@ def test_gamma_is_the_derivative_of_log_p(text: list[int], blank: int) -> None:
     # PyTorch's CTC gives the derivative by the logits of the softmax: γ − y; so that of −log p is y − γ.
     loss.backward()
     assert logs.grad is not None
-    states = _occupancy(logs.detach().numpy(), letters, blank)
+    states = occupancy(logs.detach().numpy(), letters, blank)
     assert states is not None
     np.testing.assert_allclose(states.sum(axis=1), 1, rtol=1e-10)
     gamma = np.zeros((FRAMES, 5))
@@ -53,7 +54,7 @@ def test_log_p_is_the_sum_over_all_paths() -> None:
     chances = np.array([float(torch.exp(sum(logs[t, k] for t, k in enumerate(path)))) for path in paths])
     loss = torch.nn.functional.ctc_loss(logs[:, None], torch.tensor([letters]), [4], [2], reduction="sum")
     assert -np.log(chances.sum()) == pytest.approx(float(loss))
-    states = _occupancy(logs.numpy(), letters, 0)
+    states = occupancy(logs.numpy(), letters, 0)
     assert states is not None
     for t in range(4):
         share = sum(chance for path, chance in zip(paths, chances, strict=True) if path[t] == 1) / chances.sum()
