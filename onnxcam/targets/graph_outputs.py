@@ -23,6 +23,7 @@ __all__ = [
     "decided",
     "function_before",
     "grids",
+    "holds_images",
     "is_flat_map",
     "is_scaled",
     "is_signed",
@@ -60,6 +61,11 @@ def channels(image: ir.Value) -> object:
     """Return the number of channels of the image input."""
     layout = picture_layout(image)
     return length(image, layout.channel) if layout is not None else None
+
+
+def holds_images(image: ir.Value) -> bool:
+    """Return whether the input *image* has the channels of two or three images in colour, as RIFE takes them."""
+    return channels(image) in (6, 9)
 
 
 def grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, GridLayout, int]]:
