@@ -21,6 +21,7 @@ __all__ = [
     "channels",
     "class_names",
     "decided",
+    "factor",
     "function_before",
     "grids",
     "holds_images",
@@ -119,6 +120,11 @@ def unscaled(y: ir.Value) -> ir.Value:
 def is_scaled(y: ir.Value) -> bool:
     """Return whether *y* is a tensor times a number above 1, in units of its own."""
     return _before_factor(y)[1] > 1
+
+
+def factor(y: ir.Value) -> float:
+    """Return the number of which *y* is the product with `unscaled`."""
+    return _before_factor(y)[1]
 
 
 def _before_factor(y: ir.Value) -> tuple[ir.Value, float]:

@@ -14,8 +14,10 @@ from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.image_to_image import ImageToImage
+from onnxcam.targets.interest_points import InterestPoints
 from onnxcam.targets.keypoints import Keypoints
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
+from onnxcam.targets.lanes import Lanes
 from onnxcam.targets.parser import parse
 from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
@@ -32,6 +34,7 @@ for _task in (
     Detections,
     Captions,
     Anomaly,
+    InterestPoints,
     Keypoints,
     QueryMasks,
     Depth,
@@ -40,6 +43,7 @@ for _task in (
     TextRecognition,
     ValueMap,
     VectorMap,
+    Lanes,
     Segmentation,
     ImageToImage,
     Regression,
