@@ -31,10 +31,10 @@ from onnxcam.text import first_line
 __all__ = ["find_tasks", "resolve"]
 
 for _task in (
+    InterestPoints,
     Detections,
     Captions,
     Anomaly,
-    InterestPoints,
     Keypoints,
     QueryMasks,
     Depth,

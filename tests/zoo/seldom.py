@@ -7,7 +7,7 @@ import onnx
 
 from tests.zoo.convention import SQUARE, Convention
 from tests.zoo.dense import CUBE, PEAKS, heat, mix
-from tests.zoo.detectors import gathered, row
+from tests.zoo.detectors import dense, gathered, row
 from tests.zoo.masks import NONE, QUERIES
 from tests.zoo.networks import bright
 from tests.zoo.sketch import Sketch, boxes, centred
@@ -114,7 +114,7 @@ def superpoint(outputs: str, tail: str, described: str, **weights: np.ndarray) -
     return bright(outputs, head, channels=1, batch=1, k=CELLS, **DESCRIPTORS, **weights)
 
 
-def best_points() -> onnx.ModelProto:
+def best_points(size: tuple[object, object] = (64, 64)) -> onnx.ModelProto:
     """Return keypoints [1, K, 2], their scores [1, K] and descriptors [1, K, 256]."""
     return superpoint(
         "int64[1, K, 2] keypoints, float[1, K] scores, float[1, K, 256] descriptors",
@@ -125,13 +125,31 @@ def best_points() -> onnx.ModelProto:
         keypoints = Concat<axis = 2>(x3, y) s3 = Unsqueeze(scores, last) descriptors = MatMul(s3, each)
         """,
         "grid",
-        line=np.array([1, 4096]),
+        size=size,  # type: ignore[arg-type]
+        line=np.array([1, -1]),
         most=np.array([50]),
         width=np.array(64),
         last=np.array([2]),
         each=RANDOM.normal(size=(1, 256)).astype(np.float32),
         **ENDS,
     )
+
+
+def xfeat() -> onnx.ModelProto:
+    """Return features, scores of the pixels of each cell and of none, and how reliable each cell is."""
+    return superpoint(
+        "float[1, 64, 8, 8] feats, float[1, 65, 8, 8] keypoints, float[1, 1, 8, 8] heatmap",
+        "feats = Slice(dd, z, e, x) keypoints = Identity(g) w = Slice(g, z, x, x) heatmap = Sigmoid(w)",
+        "dd",
+        **ENDS,
+    )
+
+
+def transposed_pose() -> onnx.ModelProto:
+    """Return [1, B, 4 + 1 + 51], without metadata."""
+    net = dense(RANDOM.uniform(1, 60, size=(84, 51)), classes=1)
+    net.add("moved0 = Transpose<perm = [0, 2, 1]>(output0)")
+    return net.model("float[1, 84, 56] moved0")
 
 
 def points(name: str, users: str, signature: str, make: object) -> Convention:
@@ -211,6 +229,19 @@ CONVENTIONS = [
         "keypoints [N, K, 2], scores [N, K], descriptors [N, K, 256]",
         best_points,
     ),
+    points(
+        "superpoint-best-open",
+        "SuperPoint of LightGlue-ONNX with an open size",
+        "keypoints [N, K, 2], scores [N, K], descriptors [N, K, 256]",
+        lambda: best_points(("H", "W")),
+    ),
+    points(
+        "xfeat",
+        "XFeat",
+        "feats [N, 64, H / 8, W / 8], keypoints [N, 65, H / 8, W / 8], heatmap [N, 1, H / 8, W / 8]",
+        xfeat,
+    ),
+    row("TFLite: v8-pose", "v8-pose, rows first", "[N, B, 5 + 51]", transposed_pose, {"scores": "1 classes"}),
     other(
         "stacked-hourglass",
         "stacked hourglass networks: a set of heat maps for each stage",

@@ -192,12 +192,19 @@ def _seen(columns: TableColumns, y: ir.Value, last: bool, clues: Clues) -> Table
     if clues.labels is not None or clues.kind is not None or not samples:
         return columns
     rows = np.concatenate(samples)
-    fit = [bool((rows[:, k] >= 0).all() and (rows[:, k] <= 1).all()) for k in range(*columns.scores.indices(9999))]
+    fit = [_lie_in_unit(rows[:, k]) for k in range(*columns.scores.indices(9999))]
+    o = columns.objectness
+    if o is not None and not any(fit) and _lie_in_unit(rows[:, o]) and float(np.median(rows[:, columns.scores])) > 1:
+        return replace(columns, objectness=None, scores=slice(o, o + 1))  # one class, and keypoints
     if all(fit) or not any(fit):
         return columns
     runs = [sum(1 for _ in group) if good else -sum(1 for _ in group) for good, group in groupby(fit)]
     start, stop = (0, runs[0]) if fit[0] else (len(fit) - runs[-1], len(fit)) if fit[-1] else (0, len(fit))
     return replace(columns, scores=slice(columns.scores.start + start, columns.scores.start + stop))
+
+
+def _lie_in_unit(values: Array) -> bool:
+    return bool((values >= 0).all() and (values <= 1).all())
 
 
 def _extra(width: int, clues: Clues) -> int:
