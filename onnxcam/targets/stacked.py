@@ -14,7 +14,7 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import length, numeric_outputs
 
-__all__ = ["stacked_maps"]
+__all__ = ["StackedMaps", "stacked_maps"]
 
 _MOST = 8
 _MAPS = GridLayout(1, (2, 3))
