@@ -182,6 +182,11 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
         chosen = grids[0] if grids else inputs[0]
     elif (found := _likeliest(grids)) is not None:
         chosen = found
+    elif any(map(_are_features, grids)) and not any(map(may_be_image, grids)):
+        raise ModelError(
+            f"no input of the model is an image ({shown}): it takes what another model makes of one, as the decoder of "
+            "SAM does; explain the file of that encoder, or both joined by onnx.compose.merge_models"
+        )
     elif grids:
         raise ModelError(f"several inputs of the model could be the image ({shown}); say which with --wrt NAME")
     else:
@@ -217,6 +222,12 @@ def may_be_image(x: ir.Value) -> bool:
     layout = picture_layout(x)
     lengths = () if layout is None else layout.size(x)
     return _channels(x) in _FEW and 1 not in lengths and _NO_IMAGE.search(x.name or "") is None
+
+
+def _are_features(x: ir.Value) -> bool:
+    """Return whether the input *x* has more channels than images of any camera that is common."""
+    count = _channels(x)
+    return isinstance(count, int) and count >= _FEATURES
 
 
 def _channels(x: ir.Value) -> Dim:
@@ -270,6 +281,8 @@ def _last_by_use(image: ir.Value) -> bool | None:
 
 
 _FEW = (1, 3, 4)
+_FEATURES = 16
+"""An input of so many channels takes features of another model, not an image."""
 _NO_IMAGE = re.compile(r"mask|trimap|flow|sigma|noise|hidden|state|prev(?!iew)|depth", re.IGNORECASE)
 """Names of inputs that stand beside an image."""
 _NEAR = 32  # values that are followed from the input

@@ -21,8 +21,10 @@ __all__ = [
     "channels",
     "class_names",
     "decided",
+    "factor",
     "function_before",
     "grids",
+    "holds_images",
     "is_flat_map",
     "is_scaled",
     "is_signed",
@@ -60,6 +62,11 @@ def channels(image: ir.Value) -> object:
     """Return the number of channels of the image input."""
     layout = picture_layout(image)
     return length(image, layout.channel) if layout is not None else None
+
+
+def holds_images(image: ir.Value) -> bool:
+    """Return whether the input *image* has the channels of two or three images in colour, as RIFE takes them."""
+    return channels(image) in (6, 9)
 
 
 def grids(graph: ir.Graph, image: ir.Value) -> Iterator[tuple[ir.Value, GridLayout, int]]:
@@ -113,6 +120,11 @@ def unscaled(y: ir.Value) -> ir.Value:
 def is_scaled(y: ir.Value) -> bool:
     """Return whether *y* is a tensor times a number above 1, in units of its own."""
     return _before_factor(y)[1] > 1
+
+
+def factor(y: ir.Value) -> float:
+    """Return the number of which *y* is the product with `unscaled`."""
+    return _before_factor(y)[1]
 
 
 def _before_factor(y: ir.Value) -> tuple[ir.Value, float]:

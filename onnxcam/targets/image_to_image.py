@@ -14,7 +14,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.dense import DenseOutput, cell_count, dense_outputs, is_larger, like_image, who
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, is_signed
+from onnxcam.targets.graph_outputs import channels, holds_images, is_signed
 from onnxcam.targets.kinds import Patch, Top
 from onnxcam.targets.registry import Task, resolves
 
@@ -93,6 +93,7 @@ class ImageToImage(Task):
 def _is_image(evidence: Evidence, y: ir.Value, output: DenseOutput) -> bool:
     size, image = output.size(y), evidence.image
     own = output.channels in (1, 3) and (is_larger(size, image) or is_signed(y))
+    own = own or (output.channels == 3 and holds_images(image))
     return (output.channels == channels(image) or own) and like_image(size, image)
 
 

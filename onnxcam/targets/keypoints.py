@@ -21,6 +21,7 @@ from onnxcam.targets.keypoint_layouts import KeypointTable, find_table, is_peake
 from onnxcam.targets.kinds import Keypoint, Top
 from onnxcam.targets.notation import Corners, Label, quoted
 from onnxcam.targets.registry import TargetKind, Task, resolves
+from onnxcam.targets.stacked import stacked_maps
 
 __all__ = ["HeatMaps", "Keypoints"]
 
@@ -111,7 +112,7 @@ class HeatMaps(Task):
         """Yield the heat maps in the graph."""
         wanted = evidence.output("scores")
         grids = [(y, maps) for y, maps in dense_outputs(evidence) if has_proportions(maps.size(y), evidence.image)]
-        for y, maps in (*_simcc(evidence), *grids):
+        for y, maps in (*_simcc(evidence), *grids, *stacked_maps(evidence)):
             source = who(evidence, known) or _source(evidence, y, maps)
             if source is not None and maps.layout is not None and wanted in (None, y):
                 yield cls(maps, class_names(evidence.names, maps.channels, known), source)

@@ -14,6 +14,7 @@ from onnxcam.targets.dense import DenseOutput, has_boxes, has_proportions, named
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Look
 from onnxcam.targets.graph_outputs import class_names, length, numeric_outputs
+from onnxcam.targets.keypoint_layouts import is_peaked
 from onnxcam.targets.registry import Task
 from onnxcam.targets.scores import sigmoid, softmax
 from onnxcam.targets.segmentation import Segmentation
@@ -22,6 +23,8 @@ __all__ = ["QueryMasks"]
 
 _CLASSES = r"class|logit|cls|score"
 _MASKS = r"mask"
+_COORDINATES = 4
+"""Coordinates of keypoints and boxes have at most so many columns."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class QueryMasks(Segmentation):
             masks, count = _masks(evidence, y), length(y, 2)
             if masks is not None and isinstance(count, int) and count > 1:
                 names = class_names(evidence.names, count - 1, known)
-                yield cls(masks, names, "names", logits=y.name or "", count=count - 1)
+                source = "names" if named(evidence, _CLASSES, y) == "names" else "shapes"
+                yield cls(masks, names, source, logits=y.name or "", count=count - 1)
 
     def parts(self) -> Iterator[Part]:
         """Yield the outputs of classes and masks."""
@@ -72,11 +76,23 @@ class QueryMasks(Segmentation):
 
 def _masks(evidence: Evidence, y: ir.Value) -> DenseOutput | None:
     """Return the masks whose queries have the class scores *y* [N, queries, classes + 1]; None for none."""
-    if named(evidence, _CLASSES, y) != "names":
-        return None
-    for other in numeric_outputs(evidence.graph, 4):
-        queries, layout = length(other, 1), GridLayout(1, (2, 3))
-        said = named(evidence, _MASKS, other) == "names" and has_proportions(layout.size(other), evidence.image)
-        if said and isinstance(queries, int) and queries == length(y, 1):
-            return DenseOutput(other.name or "", layout, queries)
-    return None
+    found = [(other, masks) for other in numeric_outputs(evidence.graph, 4) if (masks := _of(evidence, y, other))]
+    if named(evidence, _CLASSES, y) == "names":
+        return next((masks for other, masks in found if named(evidence, _MASKS, other) == "names"), None)
+    return found[0][1] if len(found) == 1 and _are_queries(evidence, y, *found[0]) else None
+
+
+def _of(evidence: Evidence, y: ir.Value, other: ir.Value) -> DenseOutput | None:
+    """Return *other* as a map [N, queries, h, w] for each query of *y*; None where it has other lengths."""
+    queries, layout = length(other, 1), GridLayout(1, (2, 3))
+    fits = isinstance(queries, int) and queries == length(y, 1)
+    proportions = has_proportions(layout.size(other), evidence.image)
+    return DenseOutput(other.name or "", layout, int(str(queries))) if fits and proportions else None
+
+
+def _are_queries(evidence: Evidence, y: ir.Value, other: ir.Value, masks: DenseOutput) -> bool:
+    """Return whether unnamed outputs are classes and masks: no coordinates of keypoints or boxes beside heat maps."""
+    beside = [one for one in numeric_outputs(evidence.graph, 3) if one is not y and length(one, 1) == masks.channels]
+    count = length(y, 2)
+    few = not isinstance(count, int) or count <= _COORDINATES
+    return not (few or beside) and not is_peaked([masks.view(value)[0] for value in evidence.values(other)])

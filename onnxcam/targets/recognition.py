@@ -15,8 +15,10 @@ from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.image_to_image import ImageToImage
+from onnxcam.targets.interest_points import InterestPoints
 from onnxcam.targets.keypoints import Keypoints
 from onnxcam.targets.kinds import Class, ClassRegion, Target, Top
+from onnxcam.targets.lanes import Lanes
 from onnxcam.targets.parser import parse
 from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.registry import TASK_TYPES, TargetKind, Task, register_task
@@ -30,6 +32,7 @@ from onnxcam.text import first_line
 __all__ = ["find_tasks", "resolve"]
 
 for _task in (
+    InterestPoints,
     Detections,
     Captions,
     Anomaly,
@@ -42,6 +45,7 @@ for _task in (
     Classes,
     ValueMap,
     VectorMap,
+    Lanes,
     Segmentation,
     ImageToImage,
     Regression,

@@ -11,6 +11,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.graph_outputs import length, numeric_outputs
 from onnxcam.targets.kinds import Top
 from onnxcam.targets.registry import Task, resolves
 from onnxcam.targets.vectors import NUMBERS, vectors
@@ -36,6 +37,9 @@ class Regression(Task):
             if known or one.role == NUMBERS:
                 yield cls(one.name, one.width, one.source)
                 return
+        for y in numeric_outputs(evidence.graph, 3):
+            if [length(y, 1), length(y, 2)] == [3, 3]:
+                yield cls(y.name or "", 9)  # a rotation
 
     def parts(self) -> Iterator[Part]:
         """Yield which output has the numbers."""

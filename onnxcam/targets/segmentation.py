@@ -31,7 +31,7 @@ from onnxcam.targets.dense import (
 )
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
-from onnxcam.targets.graph_outputs import channels, decided, function_before, is_signed, length
+from onnxcam.targets.graph_outputs import channels, decided, function_before, holds_images, is_signed, length
 from onnxcam.targets.heads import ends_linear
 from onnxcam.targets.kinds import Class, ClassRegion, Top
 from onnxcam.targets.notation import ImageSource, Label, quoted
@@ -48,6 +48,10 @@ _OTHER = (
     r"|anomal|quer|geo|instance|(^|_)semi$|desc|(^|_)ab$|density|enhance|restor|recon"
 )
 """Names of grids that are no scores of classes."""
+_TWO = (
+    "the two values of {0!r} for each pixel are taken for classes, which is a guess: they may be a vector, such as "
+    "optical flow or the colours a and b; task (--task) vectors or segmentation says which"
+)
 _LOW = -2.0
 """Grey images, normalised or not, and noise that is subtracted from them have no values below this."""
 _QUANTISED = (ir.DataType.INT8, ir.DataType.UINT8)
@@ -67,6 +71,12 @@ class Segmentation(Task):
     main: int | None = None  # the class of the default target, where it is anywhere: the text of a text detector
     name: str = "a segmentation"
     cards = ("segmentation",)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """That two values for each pixel, of which only the shape says something, need not be classes."""
+        guessed = self.source == "shapes" and self.classes == 2
+        return (_TWO.format(self.scores.tensor),) if guessed else ()
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
@@ -248,6 +258,8 @@ def _other_is_meant(evidence: Evidence, y: ir.Value, scores: DenseOutput) -> boo
     """Return whether an unnamed grid is more likely a part of a detector, an enlarged image, or beside an image."""
     image = evidence.image
     beside = [(other, one) for other, one in dense_outputs(evidence) if other is not y and one.layout is not None]
+    if scores.channels == 3 and holds_images(image) and like_image(scores.size(y), image):
+        return True
     images = (one.channels == channels(image) == 3 and like_image(one.size(other), image) for other, one in beside)
     return has_boxes(evidence) or is_larger(scores.size(y), image) or any(images)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxcam.targets.goal import Array
 
-__all__ = ["ROTATED", "ROWS", "WIDE", "DetectionRow", "named_row", "order_of"]
+__all__ = ["MOVENET", "ROTATED", "ROWS", "WIDE", "DetectionRow", "named_row", "order_of"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def _whole(values: Array) -> bool:
 
 
 ROTATED = DetectionRow(0, 5, angle=4)
+MOVENET = DetectionRow(51, 55)
+"""MoveNet for several persons: 17 keypoints, then the box, y first, and its score."""
 WIDE = (
     DetectionRow(0, 4, 5),
     DetectionRow(1, 6, 5, 0),

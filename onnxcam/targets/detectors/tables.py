@@ -13,7 +13,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere, upright
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
-from onnxcam.targets.detectors.detection_rows import ROTATED, ROWS, WIDE, DetectionRow, named_row, order_of
+from onnxcam.targets.detectors.detection_rows import MOVENET, ROTATED, ROWS, WIDE, DetectionRow, named_row, order_of
 from onnxcam.targets.goal import Array
 
 __all__ = ["SuppressedTable", "table"]
@@ -88,7 +88,7 @@ class SuppressedTable:
 
 def table(clues: Clues) -> Decoder | None:
     """[N, K, columns] or [K, columns] with a row for each detection, as its name, its columns or a run show."""
-    if not (clues.suppresses or clues.known):
+    if not (clues.suppresses or clues.known or any(_has_poses(y, clues) for y in clues.tables(3))):
         return None
     return next((found for rank in (3, 2, 4) for y in clues.tables(rank) if (found := _of(y, clues)) is not None), None)
 
@@ -149,6 +149,8 @@ def _rows(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[tup
     written = named_row(name(y).lower())
     if written is not None:
         return (written,), "names"
+    if (count, width) == (6, 56):
+        return (MOVENET,), "shapes"
     said = _said(width, clues)
     seen = _used(y, width, clues)
     if said is not None and (said.fits(seen) or not len(seen)):
@@ -191,11 +193,17 @@ def _used(y: ir.Value, width: int, clues: Clues) -> Array:
 def _orders(y: ir.Value, width: int, count: int | None, clues: Clues) -> tuple[DetectionRow, ...]:
     """Return the orders of columns that a table of *width* may have."""
     beside = any(dims(x)[1:] == [count] for x in clues.outputs(2))
-    if width == 5 and len(dims(y)) == 3 and not beside:
+    if width == 5 and len(dims(y)) == 3 and not (beside or _has_poses(y, clues)):
         return ()
     if width == 6 and beside and _beside(y, ROTATED, clues)[1] is not None:
         return (ROTATED,)
     return ROWS[width] if width in ROWS else WIDE if width > 7 and len(dims(y)) < 4 else ()
+
+
+def _has_poses(y: ir.Value, clues: Clues) -> bool:
+    """Return whether keypoints [N, K, points, 2 or 3] lie beside the boxes and scores *y* [N, K, 5], as in RTMO."""
+    poses = [dims(x) for x in clues.outputs(4)]
+    return dims(y)[-1] == 5 and any(one[1] == dims(y)[-2] and one[3] in (2, 3) for one in poses)
 
 
 def _is_paddle(clues: Clues) -> bool:
@@ -218,6 +226,8 @@ def _convention(y: ir.Value, row: DetectionRow, clues: Clues) -> BoxConvention:
     names = name(y).lower()
     if row == ROWS[7][2] and clues.from_tensorflow:
         return BoxConvention(("yxyx",), source="guess", sorted=False)  # EfficientDet
+    if row == MOVENET:
+        return BoxConvention(("yxyx",), True, source="shapes", sorted=False)
     if row.angle is not None:
         return BoxConvention(("cxcywh",), source="metadata" if clues.kind is not None else "shapes", sorted=False)
     if "y1x1y2x2" in names:

@@ -12,16 +12,18 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import VALID, BoxConvention, upright, valid
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
+from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, unit_of
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
 from onnxcam.targets.detectors.grid import GridConvention, plan
 from onnxcam.targets.goal import Array
+from onnxcam.targets.graph_outputs import factor, unscaled
 from onnxcam.targets.scores import sigmoid
 
 __all__ = ["TableColumns", "Yolo", "yolo"]
 
 _COCO = 80
 _MASKS = 32
+_PERCENT = 100
 _CENTRED = BoxConvention(("cxcywh", "xyxy", "yxyx"), sorted=False)
 
 
@@ -52,6 +54,7 @@ class Yolo:
         columns: What its columns hold.
         boxes: The convention of boxes.
         source: How the columns are known.
+        unit: The score of a certain detection: 1, or 100 for percent.
     """
 
     output: str
@@ -59,6 +62,7 @@ class Yolo:
     columns: TableColumns
     boxes: BoxConvention | GridConvention = field(default=_CENTRED)
     source: str = "shapes"
+    unit: float = 1  # the score of a certain detection: 1, or 100 for percent
 
     @property
     def objectness(self) -> bool:
@@ -85,7 +89,7 @@ class Yolo:
         """Decode the tensor. A score is that of the class, times the objectness if there is one."""
         rows = tensors[0][0].T if self.candidates_last else tensors[0][0]
         columns, o = self.columns, self.columns.objectness
-        scores = _probable(rows[:, columns.scores])
+        scores = _probable(rows[:, columns.scores] / self.unit)
         certain = np.ones((len(rows), 1)) if o is None else _probable(rows[:, o : o + 1])
 
         def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
@@ -124,9 +128,21 @@ def yolo(clues: Clues) -> Decoder | None:
             continue
         for last, width, count in ((True, one, other), (False, other, one)):
             if width is not None and (_is_yolo(width, count, clues) or _shows_boxes(y, last, clues)):
-                columns = _seen(_columns(y, width, count, last, clues), y, last, clues)
-                return Yolo(name(y), last, columns, _boxes(y, last, columns, clues), clues.source)
+                columns = _columns(y, width, count, last, clues)
+                unit = _unit(y, last, columns, clues)
+                columns = columns if unit != 1 else _seen(columns, y, last, clues)
+                boxes = _boxes(y, last, columns, clues)
+                return Yolo(name(y), last, columns, boxes, clues.source, unit)
     return None
+
+
+def _unit(y: ir.Value, last: bool, columns: TableColumns, clues: Clues) -> float:
+    """Return 100 where the graph makes percent of a sigmoid, or a run shows percent in columns that are known."""
+    if any(node.op_type == "Mul" and round(factor(node.outputs[0])) == _PERCENT for node in _sigmoids(y)):
+        return _PERCENT
+    if clues.labels is None and clues.kind is None:
+        return 1
+    return unit_of([(table.T if last else table)[:, columns.scores] for table in clues.samples(y)])
 
 
 def _shape(y: ir.Value, clues: Clues) -> list[Length]:
@@ -176,12 +192,19 @@ def _seen(columns: TableColumns, y: ir.Value, last: bool, clues: Clues) -> Table
     if clues.labels is not None or clues.kind is not None or not samples:
         return columns
     rows = np.concatenate(samples)
-    fit = [bool((rows[:, k] >= 0).all() and (rows[:, k] <= 1).all()) for k in range(*columns.scores.indices(9999))]
+    fit = [_lie_in_unit(rows[:, k]) for k in range(*columns.scores.indices(9999))]
+    o = columns.objectness
+    if o is not None and not any(fit) and _lie_in_unit(rows[:, o]) and float(np.median(rows[:, columns.scores])) > 1:
+        return replace(columns, objectness=None, scores=slice(o, o + 1))  # one class, and keypoints
     if all(fit) or not any(fit):
         return columns
     runs = [sum(1 for _ in group) if good else -sum(1 for _ in group) for good, group in groupby(fit)]
     start, stop = (0, runs[0]) if fit[0] else (len(fit) - runs[-1], len(fit)) if fit[-1] else (0, len(fit))
     return replace(columns, scores=slice(columns.scores.start + start, columns.scores.start + stop))
+
+
+def _lie_in_unit(values: Array) -> bool:
+    return bool((values >= 0).all() and (values <= 1).all())
 
 
 def _extra(width: int, clues: Clues) -> int:
@@ -232,7 +255,15 @@ def _cells(size: tuple[int, ...], each: int) -> set[int]:
 
 def _has_sigmoid(y: ir.Value) -> bool:
     """Return whether a part of *y* is the output of a sigmoid, moved but not changed."""
-    return any(node.op_type in ("Sigmoid", "QLinearSigmoid") for node in trace(y))
+    return any(True for _ in _sigmoids(y))
+
+
+def _sigmoids(y: ir.Value) -> Iterator[ir.Node]:
+    """Yield the last nodes that make parts of *y* of a sigmoid: itself, or a multiplication of it by a number."""
+    for node in trace(y):
+        first = unscaled(node.outputs[0]).producer() if node.op_type == "Mul" else node
+        if first is not None and first.op_type in ("Sigmoid", "QLinearSigmoid"):
+            yield node
 
 
 def _boxes(y: ir.Value, last: bool, columns: TableColumns, clues: Clues) -> BoxConvention | GridConvention:
