@@ -76,7 +76,7 @@ class TensorSpec:
     def channels(self) -> int:
         """1 or 3; 3 if the model does not fix it. Raises PreprocessError for another number."""
         found = self.shape[1 if self.layout == "nchw" else 3]
-        if isinstance(found, int) and found >= _FEATURES:
+        if isinstance(found, int) and found >= _FEATURES and not {1, 3} & set(self.shape[1:]):
             raise PreprocessError(
                 f"input '{self.name}' {shape_text(self.shape)} takes {found} features of another model, not an image: "
                 "explain the file of that encoder, or both joined by onnx.compose.merge_models, or pass a tensor to "

@@ -46,8 +46,9 @@ class Lanes(Task):
             places, rows, lanes = (length(y, axis) for axis in (1, 2, 3))
             if not (isinstance(places, int) and isinstance(rows, int) and isinstance(lanes, int)):
                 continue
-            fits = 1 < lanes <= _MOST and _ROWS[0] <= rows <= _ROWS[1] and places >= _PLACES
-            if fits and wanted in (None, y) and not has_proportions((rows, lanes), evidence.image):
+            fits = 1 < lanes <= _MOST and _ROWS[0] <= rows <= _ROWS[1] and places >= max(_PLACES, rows + 1)
+            grid = any(has_proportions(size, evidence.image) for size in ((rows, lanes), (places, rows)))
+            if fits and wanted in (None, y) and not grid:
                 yield cls(y.name or "", lanes, who(evidence, known) or named(evidence, _NAMES, y) or "shapes")
 
     def parts(self) -> Iterator[Part]:

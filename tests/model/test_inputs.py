@@ -167,7 +167,5 @@ def test_unlike_grids_are_no_image() -> None:
     decoder (float[1, 256, 16, 16] image_embeddings, float[1, 1, 64, 64] mask_input) => (float[1, 256, 16, 16] y)
     { m = ReduceMean(mask_input) y = Add(image_embeddings, m) }
     """)
-    with pytest.raises(
-        ModelError, match=r"several inputs of the model could be the image .*; say which with --wrt NAME"
-    ):
+    with pytest.raises(ModelError, match=r"no input of the model is an image .* explain the file of that encoder"):
         Opened(model)
