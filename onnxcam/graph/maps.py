@@ -1,8 +1,8 @@
-"""Outputs that are no tensors, such as maps from classes to scores: replaced by the tensors that they are made of."""
+"""Outputs that are sequences of maps, from classes to scores: replaced by the tensors that they are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import onnx
 
@@ -15,8 +15,7 @@ __all__ = ["without_maps"]
 def without_maps(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Return *proto* with the scores before a ZipMap as output, in place of maps, which tensors cannot hold.
 
-    If all outputs are sequences or optionals of tensors, the tensors take their place. The names of the classes become
-    the metadata ``names``. ModelError for maps of other operators.
+    The names of the classes become the metadata ``names``. ModelError for maps of other operators.
     """
     makers = {name: node for node in proto.graph.node for name in node.output}
     maps = [y for y in proto.graph.output if y.name in makers and y.type.sequence_type.elem_type.HasField("map_type")]
@@ -27,7 +26,6 @@ def without_maps(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
                 f"output {output.name!r} of {where} is a sequence of maps (node {node.name!r}, {node.op_type}); "
                 f"make that node's input {node.input[0]!r} the output in its place"
             )
-    maps = maps or _containers(proto, makers)
     if not maps:
         return proto
     made = onnx.ModelProto()
@@ -36,31 +34,16 @@ def without_maps(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     return made
 
 
-def _containers(proto: onnx.ModelProto, makers: Mapping[str, onnx.NodeProto]) -> list[onnx.ValueInfoProto]:
-    """Return the outputs that only hold other tensors, if all outputs do."""
-    used = {name for node in proto.graph.node for name in node.input}
-    if any(attribute.HasField("g") for node in proto.graph.node for attribute in node.attribute):
-        return []  # a body may use them
-    outputs = [y for y in proto.graph.output if y.name in makers.keys() - used and _holds(makers[y.name])]
-    return outputs if len(outputs) == len(proto.graph.output) else []
-
-
-def _holds(node: onnx.NodeProto) -> bool:
-    return node.op_type in ("SequenceConstruct", "Optional") and len(node.input) > 0
-
-
 def _cut_maps(proto: onnx.ModelProto, maps: Sequence[str]) -> None:
     """Replace the outputs *maps* by the inputs of the nodes that make them, in place."""
     cut = {name: node for node in proto.graph.node for name in node.output if name in maps}
     kept = [output for output in proto.graph.output if output.name not in maps]
-    scores = dict.fromkeys(name for node in cut.values() for name in node.input)
+    scores = dict.fromkeys(name for node in cut.values() for name in node.input[:1])
     new = [onnx.ValueInfoProto(name=name) for name in scores if name not in {output.name for output in kept}]
     del proto.graph.output[:]
     proto.graph.output.extend([*kept, *new])
     for node in cut.values():
         proto.graph.node.remove(node)
-        if _holds(node):
-            continue
         names = names_of([label for one in node.attribute for label in (*one.strings, *one.ints)])
         if names and not any(entry.key == "names" for entry in proto.metadata_props):
             proto.metadata_props.add(key="names", value=repr(names))

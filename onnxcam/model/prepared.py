@@ -11,6 +11,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.reserved import load_bare
+from onnxcam.model.containers import unpack_outputs
 from onnxcam.model.unbatched import add_batch_axis
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import picture_input, picture_layout
@@ -40,6 +41,7 @@ class PreparedModel:
     @classmethod
     def of(cls, model: ir.Model, explained: str | None = None) -> PreparedModel:
         """Find the image input of a canonical *model*: *explained*, unless only another input has spatial axes."""
+        unpack_outputs(model)
         add_batch_axis(model)
         wanted = picture_input(model.graph, explained)
         if picture_layout(wanted) is None and any(picture_layout(x) is not None for x in model.graph.inputs):

@@ -36,6 +36,7 @@ __all__ = [
     "FEWEST_LETTERS",
     "NUMBERS",
     "SCORES",
+    "SLOTS",
     "Vector",
     "is_unit",
     "of_pictures",
