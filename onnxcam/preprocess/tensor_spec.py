@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.errors import PreprocessError
 from onnxcam.graph.quantisation import units
+from onnxcam.structure.layout import FEATURES
 
 __all__ = [
     "DEFAULT_SIZE",
@@ -23,8 +24,6 @@ __all__ = [
 AxisOrder = Literal["nchw", "nhwc"]
 AxisLength = int | str | None
 
-_FEATURES = 16
-"""An input of so many channels takes features of another model, not an image."""
 DEFAULT_SIZE = 224
 """Height and width, in pixels, if neither the preprocessing nor the model gives one."""
 
@@ -76,7 +75,7 @@ class TensorSpec:
     def channels(self) -> int:
         """1 or 3; 3 if the model does not fix it. Raises PreprocessError for another number."""
         found = self.shape[1 if self.layout == "nchw" else 3]
-        if isinstance(found, int) and found >= _FEATURES and not {1, 3} & set(self.shape[1:]):
+        if isinstance(found, int) and found >= FEATURES and not {1, 3} & set(self.shape[1:]):
             raise PreprocessError(
                 f"input '{self.name}' {shape_text(self.shape)} takes {found} features of another model, not an image: "
                 "explain the file of that encoder, or both joined by onnx.compose.merge_models, or pass a tensor to "

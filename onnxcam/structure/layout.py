@@ -24,6 +24,7 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.operators import Trait, operators
 
 __all__ = [
+    "FEATURES",
     "BlockedLayout",
     "Dim",
     "GridLayout",
@@ -227,7 +228,7 @@ def may_be_image(x: ir.Value) -> bool:
 def _are_features(x: ir.Value) -> bool:
     """Return whether the input *x* has more channels than images of any camera that is common."""
     count = _channels(x)
-    return isinstance(count, int) and count >= _FEATURES
+    return isinstance(count, int) and count >= FEATURES
 
 
 def _channels(x: ir.Value) -> Dim:
@@ -281,7 +282,7 @@ def _last_by_use(image: ir.Value) -> bool | None:
 
 
 _FEW = (1, 3, 4)
-_FEATURES = 16
+FEATURES = 16
 """An input of so many channels takes features of another model, not an image."""
 _NO_IMAGE = re.compile(r"mask|trimap|flow|sigma|noise|hidden|state|prev(?!iew)|depth", re.IGNORECASE)
 """Names of inputs that stand beside an image."""

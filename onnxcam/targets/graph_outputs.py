@@ -15,7 +15,7 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.structure.propagate import layouts
-from onnxcam.targets.heads import HEADS
+from onnxcam.targets.heads import HEADS, multiple
 
 __all__ = [
     "channels",
@@ -131,16 +131,12 @@ def _before_factor(y: ir.Value) -> tuple[ir.Value, float]:
     """Return the tensor before moves, resizes and factors that are one number, and the product of these."""
     value, factor = y, 1.0
     while (node := value.producer()) is not None and node.inputs:
-        computed = [x for x in node.inputs if x is not None and constant(x) is None]
-        if node.op_type in ("Mul", "Div") and len(computed) == 1:
-            number = constant(next(x for x in node.inputs if x is not None and x is not computed[0]))
-            if number is None or number.size != 1 or not number.item():
-                break
-            factor *= float(number.item()) if node.op_type == "Mul" else 1 / float(number.item())
-        elif node.op_type not in _SCALES or node.inputs[0] is None:
-            break
-        value = computed[0] if computed else value
-        if not computed:
+        found = multiple(node)
+        if found is not None:
+            value, factor = found[0], factor * found[1]
+        elif node.op_type in _SCALES and node.inputs[0] is not None:
+            value = node.inputs[0]
+        else:
             break
     return value, abs(factor)
 

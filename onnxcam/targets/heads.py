@@ -22,6 +22,7 @@ __all__ = [
     "ends_linear",
     "ends_signed",
     "is_over_one_element",
+    "multiple",
     "numeric_head",
     "numeric_whole",
     "parts_of_one",
@@ -104,8 +105,8 @@ def before_head(output: ir.Value) -> Head:
     """
     found, value, outer, whole = Head(output), output, list[str](), 1.0
     while (node := value.producer()) is not None:
-        factor = None if found.name is not None or outer else _factor(node)
-        if factor is not None:
+        factor = None if found.name is not None or outer else multiple(node)
+        if factor is not None and factor[1] > 0:
             value, whole = factor[0], whole * factor[1]
             continue
         step = _step(node)
@@ -124,13 +125,13 @@ def before_head(output: ir.Value) -> Head:
     return found if _is_whole(found, output) else Head(output)
 
 
-def _factor(node: ir.Node) -> tuple[ir.Value, float] | None:
-    """Return the tensor that *node* multiplies or divides by one positive constant, and the factor; else None."""
+def multiple(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """Return the tensor that *node* multiplies or divides by one constant that is not 0, and the factor; else None."""
     if node.op_type not in ("Mul", "Div") or len(node.inputs) != 2:
         return None
     for x, other in (node.inputs, node.inputs[::-1]):
         known = None if other is None else constant(other)
-        if x is not None and known is not None and known.size == 1 and float(known.item()) > 0:
+        if x is not None and known is not None and known.size == 1 and float(known.item()):
             number = float(known.item())
             by = number if node.op_type == "Mul" else 1 / number
             return (x, by) if other is node.inputs[1] or node.op_type == "Mul" else None
