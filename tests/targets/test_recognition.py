@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
+import onnxcam
+from onnxcam import Explainer
 from onnxcam.errors import TargetError
+from onnxcam.targets.heads import multiple
 from onnxcam.targets.kinds import Text
 from tests.targets.opened import Opened
+from tests.zoo import detectors
+from tests.zoo.convention import picture
 
 X = np.random.default_rng(0).uniform(0, 1, (1, 3, 8, 8)).astype(np.float32)
 
@@ -67,3 +74,28 @@ def test_offers_of_a_model_that_cannot_run_yet() -> None:
     model.graph.input.append(onnx.helper.make_tensor_value_info("other", onnx.TensorProto.FLOAT, [1]))
     with pytest.raises(TargetError, match=r"name what to explain, as a model y\[0, 0, 0\]"):
         Opened(model).goal("top", X)
+
+
+def test_a_task_that_no_output_fits_is_refused() -> None:
+    with pytest.raises(TargetError, match=r"has no outputs for the task 'detection': .*; leave out task= \(--task\)$"):
+        Explainer(Path(onnxcam.__file__).parent / "assets" / "shapes.onnx", task="detection")
+
+
+def test_another_number_of_names_than_of_classes_is_told() -> None:
+    found = Explainer(detectors.yolov8(), labels=["cat", "dog", "bird", "cow"])(picture())
+    assert "there are 4 names for 3 classes: the names may be wrong; give one for each" in found.warnings
+    named = Explainer(detectors.yolov8(), labels=["cat", "dog", "bird"])(picture())
+    assert not any("names may be wrong" in warning for warning in named.warnings)
+
+
+@pytest.mark.parametrize(
+    ("node", "factor"), [("Mul(x, two)", 2), ("Mul(two, x)", 2), ("Div(x, two)", 0.5), ("Div(two, x)", None)]
+)
+def test_what_is_a_multiple_of_a_tensor(node: str, factor: float | None) -> None:
+    model = onnx.parser.parse_model(f"""
+    <ir_version: 8, opset_import: ["": 18]>
+    net (float[1, 2] x) => (float[1, 2] y) <float two = {{2}}> {{ y = {node} }}
+    """)
+    (last,) = ir.from_proto(model).graph
+    found = multiple(last)
+    assert (found and (found[0].name, found[1])) == (factor and ("x", factor))
