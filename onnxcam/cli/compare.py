@@ -48,7 +48,6 @@ def command(
     """
     from onnxcam.cli import show
     from onnxcam.compare.compare_recordings import compare_recordings
-    from onnxcam.compare.thresholds import DEFAULTS
     from onnxcam.metrics.truth import Truth
 
     found = compare_recordings(
@@ -58,7 +57,7 @@ def command(
         common=common,
         force=force,
         truth=None if truth is None else Truth(truth, mask_values),
-        require=DEFAULTS if require is None else require,
+        require=require,
         overwrite=overwrite,
         images=images or (),
         layers=layers,

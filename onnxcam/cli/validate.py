@@ -68,7 +68,6 @@ def command(
     """
     from onnxcam.cli import show
     from onnxcam.compare.observer import Observer
-    from onnxcam.compare.thresholds import DEFAULTS
     from onnxcam.compare.validate import observing, validate
     from onnxcam.metrics.truth import Truth
 
@@ -91,7 +90,7 @@ def command(
         output,
         target=target,
         truth=None if truth is None else Truth(truth, mask_values),
-        require=DEFAULTS if require is None else require,
+        require=require,
         strict=strict,
         overwrite=overwrite,
         batch_size=batch_size,

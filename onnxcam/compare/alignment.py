@@ -41,13 +41,12 @@ class MapEvidence:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, outcome: Outcome) -> MapEvidence:
-        """Return the evidence in the map of *outcome*; the map must not be None."""
-        assert outcome.map is not None
+    def of(cls, raw: NDArray[np.float32], outcome: Outcome) -> MapEvidence:
+        """Return the evidence in the *raw* map [h, w], one of those of *outcome*."""
         height, width = outcome.size
         frame = outcome.frame or Frame(0, 0, width, height)
-        cells = outcome.map.size * width * height / (_span(frame, 0) * _span(frame, 1))
-        return cls(np.maximum(outcome.map, 0) * np.float32(cells), frame, outcome.size)
+        cells = raw.size * width * height / (_span(frame, 0) * _span(frame, 1))
+        return cls(np.maximum(raw, 0) * np.float32(cells), frame, outcome.size)
 
     def on(self, rectangle: Frame, shape: tuple[int, int]) -> Heat:
         """Return the map over a *rectangle* of the image, resampled to *shape* (h, w)."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from onnxcam.compare.agreement import MAP_METRICS, TRUTH_METRICS
 from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.outcome import FEW, Prediction
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.compare.validation import Statistics
 from onnxcam.errors import MetricError
 from onnxcam.metrics.truth import Truth
 
-__all__ = ["FEW", "Comparable", "require_comparable", "result_warnings"]
-
-FEW = 5
-"""With this many images or fewer, a constant prediction or no correct prediction is no cause for a warning."""
+__all__ = ["Comparable", "require_comparable", "result_warnings"]
 
 
 class Comparable(Protocol):
@@ -26,8 +24,12 @@ class Comparable(Protocol):
         """Name for messages."""
 
     @property
-    def classes(self) -> int:
-        """Number of classes."""
+    def prediction(self) -> type[Prediction]:
+        """Type of the predictions."""
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes of a classifier."""
 
     @property
     def class_names(self) -> Sequence[str] | None:
@@ -38,6 +40,13 @@ def require_comparable(
     reference: Comparable, candidate: Comparable, requirements: Sequence[Requirement], truth: Truth | None
 ) -> None:
     """Raise MetricError if the two cannot be compared, or if a requirement cannot be measured."""
+    tasks = reference.prediction.task, candidate.prediction.task
+    if tasks[0] != tasks[1]:
+        raise MetricError(
+            f"'{reference.name}' is read as a model for {tasks[0]} and '{candidate.name}' as one for {tasks[1]}: only "
+            "models of one task are compared; `onnxcam inspect` shows how each is read, and a card states it "
+            "(docs/card.md)"
+        )
     counts = reference.classes, candidate.classes
     if counts[0] != counts[1]:
         raise MetricError(
@@ -51,10 +60,13 @@ def require_comparable(
                 f"the labels differ: class {index} is {pair[0]!r} in '{reference.name}' and {pair[1]!r} in "
                 f"'{candidate.name}'; if the classes are the same, name them for both with --labels FILE"
             )
+    measured = (*reference.prediction.metrics, *MAP_METRICS, *TRUTH_METRICS)
     for requirement in requirements:
-        if requirement.metric.startswith(("energy", "accuracy")) and truth is None:
+        if requirement.metric not in measured:
+            raise MetricError(f"'{requirement}' cannot be measured for {tasks[0]}; what can: {', '.join(measured)}")
+        if requirement.metric in TRUTH_METRICS and truth is None:
             raise MetricError(f"'{requirement}' needs ground truth; give --truth, masks or boxes")
-        if requirement.metric == "top5" and counts[0] <= 5:
+        if requirement.metric == "top5" and (counts[0] or 0) <= 5:
             raise MetricError(f"'{requirement}' is meaningless for {counts[0]} classes; leave it out")
 
 
@@ -64,19 +76,18 @@ def _plain(label: str) -> str:
 
 
 def result_warnings(
-    pairs: Sequence[ImageComparison], summaries: Mapping[str, Statistics], labels: Sequence[str] | None
+    prediction: type[Prediction],
+    pairs: Sequence[ImageComparison],
+    summaries: Mapping[str, Statistics],
+    names: Sequence[str] | None,
 ) -> list[str]:
-    """Return warnings about results that say little.
+    """Return warnings about results that say little, and findings over all images.
 
     Raises:
-        MetricError: the reference is wrong on all images, by the ground truth, and there are more than `FEW`.
+        MetricError: the reference is wrong on all images, by the ground truth, and there are more than `FEW`; or the
+            images say nothing (`Prediction.conclude`).
     """
     warnings, count = [], len(pairs)
-    tops, confident, blank = Counter[int](), [], 0
-    for pair in pairs:
-        tops[pair.tops[0]] += 1
-        confident += [] if pair.confidence[0] is None else [pair.confidence[0]]
-        blank += "mapped" not in pair.values
     if "accuracy" in summaries:
         right = summaries["accuracy"].mean + summaries["accuracy_lost"].mean
         if right <= 0 and summaries["accuracy"].count > FEW:
@@ -86,13 +97,8 @@ def result_warnings(
             )
         if right < 0.5:
             warnings.append(f"the reference itself is right on {right:.0%} of the images only; check --preprocess")
-    (top, often), *_ = tops.most_common(1)
-    if often == count > FEW:
-        name = labels[top] if labels else str(top)
-        warnings.append(
-            f"the reference puts the same class, {name!r}, first in all {count} images: top1 says little; "
-            "check --preprocess, or take other images"
-        )
+    warnings += prediction.conclude(pairs, names)
+    blank = sum("mapped" not in pair.values for pair in pairs)
     if blank:
         warnings.append(
             f"the reference itself has no map of {blank} of {count} images; they are left out of the metrics of maps"

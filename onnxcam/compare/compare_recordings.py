@@ -16,7 +16,7 @@ from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
-from onnxcam.compare.thresholds import DEFAULTS, parse
+from onnxcam.compare.thresholds import parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
@@ -41,7 +41,7 @@ def compare_recordings(
     common: bool = False,
     force: bool = False,
     truth: PathLike | Truth | None = None,
-    require: str = DEFAULTS,
+    require: str | None = None,
     overwrite: bool = False,
     images: Sequence[PathLike] = (),
     layers: bool = False,
@@ -56,7 +56,7 @@ def compare_recordings(
         common: Compare only the images that both have; otherwise a difference raises RecordingError.
         force: Warn if the methods, or the cropping and scaling, differ; otherwise raise RecordingError.
         truth: Ground truth, see `onnxcam.metrics.Truth`.
-        require: Requirements, see `onnxcam.compare.thresholds`.
+        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/agreement.md).
         overwrite: Replace the contents of *directory*.
         images: Folders with images. The report shows images in these folders; it opens no other file named in a
             recording.
@@ -72,11 +72,12 @@ def compare_recordings(
     """
     start = time.monotonic()
     require_scipy("compare", "edge")
-    requirements = parse(require)
+    stated = None if require is None else parse(require)
     if directory is not None:
         refuse_finished(Path(directory), overwrite)
     first, second = Recording(reference), Recording(candidate)
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
+    requirements = parse(first.prediction.defaults) if stated is None else stated
     checks.require_comparable(first, second, requirements, known)
     warnings = [
         f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
@@ -86,24 +87,20 @@ def compare_recordings(
     rows, left = _matched(first, second, common)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
+    labels = first.class_names or second.class_names
     journal = open_journal(directory, identity | _truth_identity(known), overwrite, names)
     try:
         for number, (row, other) in enumerate(progress(rows, len(rows))):
             if number not in journal.done:
                 one = first[row]
                 objects = ImageObjects.of(known, one.picture, one.size)
-                journal.add(
-                    number,
-                    compare_outcomes(
-                        one, second[other], *objects.of_class(one.target, first.classes, first.class_names)
-                    ),
-                )
+                masks = objects.of_outcome(one, first.classes, first.class_names)
+                journal.add(number, compare_outcomes(one, second[other], *masks, names=labels))
     finally:
         journal.release()
     warnings += left + _other_classes(first, second, rows)
-    labels = first.class_names or second.class_names
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
-    found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels)
+    found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels, first.prediction)
     found.levels = levels
     found.doubt = "" if found.meets else _doubt(first, second)
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged

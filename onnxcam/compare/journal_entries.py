@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison, Kept
+from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.map_comparison import Kept, ObjectComparison
+from onnxcam.compare.outcome import Answer
 
 __all__ = ["read", "written"]
 
@@ -18,37 +22,38 @@ _LONGEST = 4096  # maximum side of a map in cells; stored maps are far smaller
 
 def written(pair: ImageComparison) -> dict[str, Any]:
     """Return *pair* as a JSON object."""
-    plain = {name: getattr(pair, name) for name in ImageComparison.__dataclass_fields__ if name != "maps"}
-    return {**plain, "maps": [_packed(heat) for heat in pair.maps]}
+    plain = {name: getattr(pair, name) for name in ImageComparison.__dataclass_fields__}
+    answers = [asdict(answer) for answer in pair.answers]
+    objects = [{**vars(one), "maps": [_packed(heat) for heat in one.maps]} for one in pair.objects]
+    return {**plain, "answers": answers, "objects": objects}
 
 
 def read(entry: Mapping[str, Any]) -> ImageComparison:
     """Return the image comparison in *entry*, the inverse of `written`; raise ValueError if it is invalid."""
     try:
-        found = {name: entry[name] for name in ImageComparison.__dataclass_fields__}
-        wrong = [name for name, holds in _checks(found).items() if not holds]
-    except (KeyError, TypeError) as error:
+        found = _checked(entry, ImageComparison, _IMAGE)
+        first, second = (Answer(**_checked(answer, Answer, _ANSWER)) for answer in found["answers"])
+        objects = tuple(_object(one) for one in found["objects"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{error}") from None
+    lists = {"size": tuple(found["size"]), "notes": tuple(found["notes"])}
+    return ImageComparison(**{**found, **lists, "answers": (first, second), "objects": objects})
+
+
+def _object(entry: Mapping[str, Any]) -> ObjectComparison:
+    found = _checked(entry, ObjectComparison, _OBJECT)
+    boxes = tuple(None if box is None else tuple(box) for box in found["boxes"])
+    lists = {"scores": tuple(found["scores"]), "notes": tuple(found["notes"]), "boxes": boxes}
+    return ObjectComparison(**{**found, **lists, "maps": tuple(_unpacked(heat) for heat in found["maps"])})
+
+
+def _checked(entry: Mapping[str, Any], type_: type, checks: Mapping[str, Callable[[Any], bool]]) -> dict[str, Any]:
+    """Return the fields of *type_* in *entry*; raise ValueError for one that fails its check."""
+    found = {name: entry[name] for name in type_.__dataclass_fields__}  # type: ignore[attr-defined]
+    wrong = [name for name, holds in checks.items() if not holds(found[name])]
     if wrong:
         raise ValueError(f"{wrong[0]} is none")
-    lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
-    return ImageComparison(**{**found, **lists, "maps": tuple(_unpacked(heat) for heat in found["maps"])})
-
-
-def _checks(found: Mapping[str, Any]) -> dict[str, bool]:
-    """Return for each field whether it is valid."""
-    return {
-        "picture": isinstance(found["picture"], str),
-        "sha256": isinstance(found["sha256"], str),
-        "size": _is_pair(found["size"]) and all(_is_whole(x) and x > 0 for x in found["size"]),
-        "target": _is_whole(found["target"]),
-        "tops": _is_pair(found["tops"]) and all(map(_is_whole, found["tops"])),
-        "confidence": _is_pair(found["confidence"]) and all(x is None or _is_number(x) for x in found["confidence"]),
-        "values": isinstance(found["values"], dict)
-        and all(name in AGREEMENT_METRICS and _is_number(value) for name, value in found["values"].items()),
-        "notes": isinstance(found["notes"], list) and all(isinstance(note, str) for note in found["notes"]),
-        "maps": _is_pair(found["maps"]),
-    }
+    return found
 
 
 def _is_pair(value: Any) -> bool:
@@ -82,3 +87,42 @@ def _unpacked(packed: Any) -> Kept:
     except (KeyError, TypeError, zlib.error) as error:
         raise ValueError(f"{error}") from None
     return (steps / np.float32(255)).astype(np.float16)
+
+
+_IMAGE: Mapping[str, Callable[[Any], bool]] = {
+    "picture": lambda x: isinstance(x, str),
+    "sha256": lambda x: isinstance(x, str),
+    "size": lambda x: _is_pair(x) and all(_is_whole(length) and length > 0 for length in x),
+    "answers": lambda x: _is_pair(x),
+    "objects": lambda x: isinstance(x, list),
+    "values": lambda x: _are_values(x),
+    "notes": lambda x: _are_texts(x),
+    "details": lambda x: isinstance(x, dict),
+}
+_ANSWER: Mapping[str, Callable[[Any], bool]] = {
+    "words": lambda x: isinstance(x, str),
+    "confidence": lambda x: x is None or _is_number(x),
+    "data": lambda x: isinstance(x, dict),
+}
+_OBJECT: Mapping[str, Callable[[Any], bool]] = {
+    "target": lambda x: isinstance(x, str),
+    "index": lambda x: x is None or _is_whole(x),
+    "scores": lambda x: _is_pair(x) and all(score is None or _is_number(score) for score in x),
+    "boxes": lambda x: _is_pair(x) and all(box is None or _is_box(box) for box in x),
+    "values": lambda x: _are_values(x),
+    "notes": lambda x: _are_texts(x),
+    "maps": lambda x: _is_pair(x),
+}
+
+
+def _are_values(found: Any) -> bool:
+    known = isinstance(found, dict) and all(name in AGREEMENT_METRICS for name in found)
+    return known and all(_is_number(value) for value in found.values())
+
+
+def _are_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(text, str) for text in found)
+
+
+def _is_box(found: Any) -> bool:
+    return isinstance(found, list) and len(found) == 4 and all(_is_number(x) for x in found)

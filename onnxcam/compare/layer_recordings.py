@@ -120,7 +120,7 @@ class _RecordedLayers:
             maps = [self._arrays.get(f"{name}.map") for name in names]
         except KeyError:
             raise self._damaged() from None
-        return ImageLayers(image_outcome(outcome, outcome.target), activations, maps)
+        return ImageLayers(image_outcome(outcome, outcome.target or 0), activations, maps)
 
     def _damaged(self) -> RecordingError:
         return RecordingError(f"recording '{self._recording.name}': {FILE} is damaged; copy the whole folder again")

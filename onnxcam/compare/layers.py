@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.layer_agreement import LayerAgreement
+from onnxcam.compare.map_comparison import compare_maps
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
 from onnxcam.compare.similarity import cosine
+from onnxcam.compare.tasks.classification import ClassScores, class_map
 from onnxcam.engine import Session
 from onnxcam.errors import MetricError
 from onnxcam.graph.emitter import Emitter
@@ -166,7 +167,7 @@ def compare_layers(
 
     def both(image: str) -> tuple[ImageLayers, ImageLayers]:
         own = first.look(first.observer.prepare(image), target)
-        return own, second.look(second.observer.prepare(image), own.outcome.target)
+        return own, second.look(second.observer.prepare(image), own.outcome.target or 0)
 
     return layer_agreement(first.keys, second.keys, map(both, images))
 
@@ -225,16 +226,19 @@ def _picture(own: ImageLayers, other: ImageLayers, pairs: Sequence[tuple[int, in
         (shape, a), (other_shape, b) = own.activations[i], other.activations[j]
         if shape == other_shape:
             rows[row, 0] = cosine(a, b)
-        seen = replace(own.outcome, map=own.maps[i]), replace(other.outcome, map=other.maps[j])
-        values = compare_outcomes(*seen).values
+        seen = _with_map(own.outcome, own.maps[i]), _with_map(other.outcome, other.maps[j])
+        values = compare_maps(seen, (seen[0].maps[0], seen[1].maps[0])).values
         rows[row, 1:] = values.get("pearson", np.nan), values.get("iou", np.nan)
     return rows
 
 
-_NOTHING = Outcome("", "", (1, 1), np.zeros(1, np.float32), np.ones(1), 0, None)
+_NOTHING = ClassScores(np.zeros(1, np.float32), np.ones(1))
+
+
+def _with_map(outcome: Outcome, raw: NDArray[Any] | None) -> Outcome:
+    return replace(outcome, maps=(replace(outcome.maps[0], map=raw),))
 
 
 def image_outcome(seen: PreparedImage | Outcome, index: int) -> Outcome:
     """Return an outcome for class *index* without scores and map."""
-    fields = {"picture": seen.picture, "sha256": seen.sha256, "size": seen.size, "frame": seen.frame}
-    return replace(_NOTHING, **fields, target=index)  # type: ignore[arg-type]
+    return Outcome(seen.picture, seen.sha256, seen.size, _NOTHING, (class_map(index, None),), seen.frame)

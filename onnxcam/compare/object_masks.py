@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.outcome import Outcome
 from onnxcam.errors import TruthError
 from onnxcam.metrics.truth import Annotation, Truth
 from onnxcam.targets.classification import class_index
@@ -39,6 +40,12 @@ class ImageObjects:
             return cls({} if truth is None else truth.regions(picture, size))
         except TruthError as error:
             return cls(why=f"no energy: {error}")
+
+    def of_outcome(self, outcome: Outcome, count: int | None, names: Sequence[str] | None) -> ClassMask:
+        """Return the mask of the class that *outcome* of a classifier explains; of other tasks none."""
+        if count is None or outcome.target is None:
+            return ClassMask(None, None, self.why)
+        return self.of_class(outcome.target, count, names)
 
     def of_class(self, target: int, count: int, names: Sequence[str] | None) -> ClassMask:
         """Return the mask of class *target*, one of *count* classes with *names*."""

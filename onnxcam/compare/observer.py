@@ -1,14 +1,13 @@
-"""Run one ONNX classifier on images: scores and map of each image, in one pass."""
+"""Run one ONNX model on images: its prediction for each image, and the maps of what it predicts."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.compare.device_runner import digest
-from onnxcam.compare.outcome import ModelInfo, Outcome
+from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
+from onnxcam.compare.tasks import observation_of
+from onnxcam.compare.tasks.classification import class_of
+from onnxcam.compare.tasks.observation import Explained, PreparedImage, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike, load, to_bytes
@@ -26,44 +29,32 @@ from onnxcam.graph.weights import is_beside, weights
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
-from onnxcam.metadata.reserved import CHOSEN, MAP
+from onnxcam.metadata.reserved import MAP
 from onnxcam.methods import find_method, read_settings
+from onnxcam.methods.base import AUTO
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.preprocess.input_evidence import InputEvidence
 from onnxcam.progress import quiet
-from onnxcam.targets import ClassAim
-from onnxcam.targets.classification import Classes, class_index
-from onnxcam.targets.goal import Goal
-from onnxcam.targets.scores import TOP, Scores, probabilities, real_scores
+from onnxcam.targets.classification import Classes
+from onnxcam.targets.goal import Goal, Look
 
-__all__ = ["Observer", "PreparedImage", "class_of"]
+__all__ = ["OBJECTS", "Observer", "PreparedImage", "class_of", "prepared_image", "require_classifier"]
 
-
-@dataclass(frozen=True)
-class PreparedImage:
-    """One image, preprocessed for one model: the tensor [1, …], and the rectangle of the image that it covers."""
-
-    picture: str
-    sha256: str
-    size: tuple[int, int]
-    tensor: NDArray[Any]
-    frame: Frame
-
-    @classmethod
-    def of(cls, how: Preprocess, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
-        """Preprocess a decoded image, uint8 [H, W, 3]."""
-        size = (picture.shape[0], picture.shape[1])
-        return cls(path, sha256, size, how(picture), how.frame(*size))
+OBJECTS = 3
+"""Number of things that are explained in an image, where a task predicts several."""
 
 
 @dataclass
 class Observer:
-    """An image classifier with an explanation method. Arguments as for `onnxcam.Explainer`.
+    """A model with an explanation method, for comparison. Arguments as for `onnxcam.Explainer`.
+
+    Attributes:
+        objects: Maximum number of things that are explained in an image, such as detections.
 
     Raises:
-        MetricError: the model is no image classifier.
+        MetricError: models of this task cannot be compared.
         OnnxcamError: as for `onnxcam.Explainer`.
 
     Example:
@@ -72,33 +63,34 @@ class Observer:
     """
 
     model: ModelLike
-    method: str = "gradcam"
+    method: str = AUTO
     layer: str | None = None
     preprocess: Spec | None = None
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     provider: str = "auto"
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, InputValue] = field(default_factory=dict)
+    objects: int = OBJECTS
 
     def __post_init__(self) -> None:
-        method = find_method(self.method)
+        if self.method != AUTO:
+            find_method(self.method)  # before the model is read
         self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
-        subject = self.network.open()
-        layout = self.network.layout
-        if not isinstance(self.network.task, Classes) or layout is None or len(layout.space) != 2:
-            what = self.network.task.name if layout is None or len(layout.space) == 2 else "a network of volumes"
+        subject, layout = self.network.open(), self.network.layout
+        if layout is None or len(layout.space) != 2:
             raise MetricError(
-                f"only image classifiers can be compared; {self.name} is {what}: compare the maps of "
-                "`onnxcam explain`, or cut the model so that it puts out class scores"
+                f"only models of images can be compared; {self.name} is a network of volumes: compare the maps of "
+                "`onnxcam explain`"
             )
-        self.scores: Scores = self.network.task.scores
+        self.observation = observation_of(self.network.task, self.name)
+        self.method = self.network.task.method if self.method == AUTO else self.method
+        method = find_method(self.method)
         self.evidence = InputEvidence.of(subject.image)
         self._channel = None if method.at_layer else layout.channel - 1
         settings = read_settings(method, self.settings)
         self._runner = Runner(self.network, method, settings, self.layer, False, quiet, spin=False)
-        compiled = self._runner.compile(subject, self.network.task.aim)
-        self._layers = ", ".join(layer.name for layer in compiled.layers) or None
-        self._provider = compiled.session.provider
+        if isinstance(self.network.task, Classes):
+            self._runner.compile(subject, self.network.task.aim)
 
     @property
     def name(self) -> str:
@@ -106,19 +98,19 @@ class Observer:
         return os.fspath(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
 
     @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.scores.classes
+    def prediction(self) -> type[Prediction]:
+        """Type of the predictions."""
+        return self.observation.prediction
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes of a classifier."""
+        return self.network.task.scores.classes if isinstance(self.network.task, Classes) else None
 
     @property
     def class_names(self) -> Sequence[str] | None:
         """Names of the classes; None if unknown."""
         return self.network.class_names
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether the classes exclude each other."""
-        return self.scores.are_exclusive(self.network.multi_label)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -135,9 +127,26 @@ class Observer:
             preprocess_source=self.network.resolved.source,
         )
 
+    @property
+    def _layers(self) -> str | None:
+        """The layers of a classifier; of other models, the layer depends on what is explained."""
+        last = self._runner.last
+        if self.classes is not None and last is not None:
+            return ", ".join(layer.name for layer in last.layers) or None
+        return self.layer or ("by object" if find_method(self.method).uses_layer else None)
+
+    @property
+    def _provider(self) -> str:
+        last = self._runner.last
+        return self.network.runs_on if last is None else last.session.provider
+
+    def check(self, target: int | str) -> None:
+        """Raise TargetError if no image can have the *target*."""
+        self.observation.check(self, target)
+
     def index(self, target: int | str) -> int:
         """Return the index of class *target*, an index or label; `TOP` for ``"top"``. Raise TargetError for others."""
-        return class_of(target, self.scores.classes, self.class_names)
+        return class_of(target, self.classes or 0, self.class_names)
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image; raise ImageError if it cannot be read."""
@@ -145,60 +154,61 @@ class Observer:
 
     def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
         """Preprocess a decoded image, uint8 [H, W, 3]."""
-        return PreparedImage.of(self.network.preprocessing, path, picture, sha256)
+        return prepared_image(self.network.preprocessing, path, picture, sha256)
 
-    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
-        """Return the outcome for each image, with the map of one class each; without *classes*, of the top class.
+    def outcomes(
+        self, prepared_images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+    ) -> list[Outcome]:
+        """Return the outcome for each image, with the maps of what is *wanted* in it; None: of the best.
 
         Raises:
             EngineError: the model cannot be run.
         """
-        wanted = [TOP] * len(prepared_images) if classes is None else classes
+        return self.observation.outcomes(self, prepared_images, wanted)
+
+    def same(self, outcome: Outcome) -> Wanted:
+        """Return the targets that mean what *outcome* of another model explains."""
+        return [self.observation.same(one) for one in outcome.maps]
+
+    def look(self, prepared: PreparedImage) -> Look:
+        """Return the look at one image."""
+        return replace(self.network.look(prepared.tensor, None, {}), frame=prepared.frame, picture=prepared.size)
+
+    def explain(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
+        """Explain one goal in each image; all images have tensors of one shape."""
+        if not goals:
+            return []
+        asked = ExplanationRequest(stack(prepared.tensor for prepared in prepared_images), goals)
         return [
-            outcome
-            for _, group in groupby(zip(prepared_images, wanted, strict=True), lambda pair: pair[0].tensor.shape)
-            for outcome in self._batch(list(group))
+            Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
+            for prepared, (compiled, found) in zip(prepared_images, self._runner.run(asked), strict=True)
         ]
 
-    def _batch(self, pairs: Sequence[tuple[PreparedImage, int]]) -> Iterator[Outcome]:
-        goals = [Goal(self.network.task.aim or ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
-        asked = ExplanationRequest(stack(prepared.tensor for prepared, _ in pairs), goals)
-        for (prepared, _), (_, found) in zip(pairs, self._runner.run(asked), strict=True):
-            yield self._outcome(prepared, found)
-
-    def _outcome(self, prepared: PreparedImage, found: Mapping[str, NDArray[Any]]) -> Outcome:
-        values = found[self.scores.output][0]
-        real = real_scores(self.scores, values)
-        raw, frame = self._placed(heatmap.flat(found[MAP][0], self._channel).astype(np.float32), prepared)
-        return Outcome(
-            picture=prepared.picture,
-            sha256=prepared.sha256,
-            size=prepared.size,
-            scores=np.asarray(values.reshape(-1) if real is None else real, np.float32),
-            probabilities=probabilities(self.scores, values, self.network.multi_label),
-            target=int(found[CHOSEN][0]),
-            map=raw,
-            frame=frame,
-            head=self.scores.head,
-            exclusive=self.exclusive,
-        )
-
-    def _placed(self, raw: NDArray[np.float32], prepared: PreparedImage) -> tuple[NDArray[np.float32], Frame]:
-        """Return the map upright, and the rectangle of the image that it covers."""
-        layout = self.network.layout
+    def _placed(
+        self, raw: NDArray[Any], prepared: PreparedImage, compiled: CompiledExplanation
+    ) -> tuple[NDArray[np.float32], Frame]:
+        """Return the map upright, float32 [h, w], and the rectangle of the image that it covers."""
+        layout, flat = self.network.layout, raw.astype(np.float32)
         size = () if layout is None else tuple(prepared.tensor.shape[axis] for axis in layout.space)
-        place = self._runner.place(size)
+        place = compiled.place(size) if compiled.layers and self._channel is None else None
         if place is None or len(size) != 2:
-            return raw, prepared.frame
+            return flat, prepared.frame
         rows, columns = place.intervals
-        return place.upright(raw), prepared.frame.part(rows, columns, (size[0], size[1]))
+        return place.upright(flat), prepared.frame.part(rows, columns, (size[0], size[1]))
 
 
-def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
-    """Return the index of *target* among *count* classes; `TOP` for ``"top"``. Raise TargetError if it is unknown."""
-    if target == "top":
-        return TOP
-    return class_index(target.strip() if isinstance(target, str) else target, count, names)
+def require_classifier(observer: Observer, what: str) -> Classes:
+    """Return the task of a classifier; MetricError for others, of which *what* cannot be made."""
+    task = observer.network.task
+    if not isinstance(task, Classes):
+        raise MetricError(f"{what} is for classifiers; {observer.name} is {task.name}: `onnxcam validate` compares it")
+    return task
+
+
+def prepared_image(how: Preprocess, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
+    """Preprocess a decoded image, uint8 [H, W, 3]."""
+    size = (picture.shape[0], picture.shape[1])
+    return PreparedImage(path, sha256, size, how(picture), how.frame(*size))
 
 
 def _hash(source: ModelLike, model: ir.Model) -> str:

@@ -1,15 +1,26 @@
-"""Outcome of one model for one image: scores, and the map of one class."""
+"""Outcome of one model for one image: its prediction, and the maps of what was explained."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.media.frame import Frame
+from onnxcam.targets.notation import Corners
 
-__all__ = ["ModelInfo", "Outcome"]
+if TYPE_CHECKING:
+    from onnxcam.compare.image_comparison import ImageComparison
+
+__all__ = ["FEW", "Agreement", "Answer", "ModelInfo", "ObjectMap", "Outcome", "Prediction"]
+
+
+FEW = 5
+"""With this many images or fewer, a constant prediction or no correct prediction is no cause for a warning."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,97 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model says of an image, for reports: in words, with a probability if there is one, and as JSON."""
+
+    words: str
+    confidence: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of two predictions.
+
+    Attributes:
+        values: Values of metrics by id; NaN if one cannot be measured.
+        notes: Reasons why others cannot be measured.
+        details: Further results for `onnxcam.compare.tasks`, as JSON.
+    """
+
+    values: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Prediction(ABC):
+    """What a model predicts for one image, and how it is compared with another prediction. One subclass for each task.
+
+    Attributes:
+        task: The task, a value of `task` in a card (docs/card.md).
+        metrics: Ids of `AGREEMENT_METRICS` that `compare` measures.
+        defaults: Default requirements, see `onnxcam.compare.thresholds`.
+    """
+
+    task: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    defaults: ClassVar[str]
+
+    @abstractmethod
+    def answer(self, names: Sequence[str] | None) -> Answer:
+        """Return the prediction for reports; *names* are those of the classes."""
+
+    @abstractmethod
+    def compare(self, candidate: Self) -> Agreement:
+        """Compare with the prediction of a candidate.
+
+        Raises:
+            MetricError: the two cannot be compared.
+        """
+
+    @classmethod
+    def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:
+        """Return warnings, and findings over all images; *names* are those of the classes.
+
+        Raises:
+            MetricError: the images say nothing.
+        """
+        return []
+
+    @property
+    def in_units(self) -> bool:
+        """Return whether the scores are real numbers, so that maps have a common scale with those of others."""
+        return True
+
+
+@dataclass(frozen=True)
+class ObjectMap:
+    """Map of one explained thing: a class, a detection, a letter.
+
+    Attributes:
+        target: What is explained, a target in words (docs/targets.md).
+        index: Class of it; None if it has none.
+        map: Raw map, float32 [h, w], neither normalised nor enlarged; for maps of the input's shape, the largest
+            magnitude over the channels. None if there is no map.
+        why: Reason for a missing map.
+        score: Score of the explained thing, a probability if the model gives one.
+        box: Its box in pixels of the image; None if it has none.
+    """
+
+    target: str
+    index: int | None
+    map: NDArray[np.float32] | None
+    why: str = ""
+    score: float | None = None
+    box: Corners | None = None
+
+    @property
+    def subject(self) -> str:
+        """What is explained, for messages."""
+        return f"class {self.index}" if self.target == str(self.index) else self.target
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Outcome of one model for one image, computed now or read from a recording.
 
@@ -34,25 +136,24 @@ class Outcome:
         picture: Path of the image, as given; its id in reports.
         sha256: SHA-256 of the image file.
         size: (H, W) of the image.
-        scores: Output of the model, float32 [K]; integers are dequantised, (q − zero) · scale, if the units are known.
-        probabilities: float64 [K]; None if the scores are integers without known units.
-        target: Explained class.
-        map: Raw map, float32 [h, w], neither normalised nor enlarged; for maps of the input's shape, the largest
-            magnitude over the channels. None if there is no map.
-        why: Reason for a missing map.
-        frame: Rectangle of the image that the map covers; None for the whole image.
-        head: Last operator of the model: ``"softmax"``, ``"logsoftmax"``, ``"sigmoid"``, or None for plain scores.
-        exclusive: Whether the classes exclude each other, so that the probabilities sum to 1.
+        prediction: What the model predicts.
+        maps: Map of each explained thing; of a classifier one, that of a class.
+        frame: Rectangle of the image that the maps cover; None for the whole image.
     """
 
     picture: str
     sha256: str
     size: tuple[int, int]
-    scores: NDArray[np.float32]
-    probabilities: NDArray[np.float64] | None
-    target: int
-    map: NDArray[np.float32] | None
-    why: str = ""
+    prediction: Prediction
+    maps: tuple[ObjectMap, ...]
     frame: Frame | None = None
-    head: str | None = None
-    exclusive: bool = True
+
+    @property
+    def target(self) -> int | None:
+        """Class of the first explained thing; None if there is none."""
+        return self.maps[0].index if self.maps else None
+
+    @property
+    def map(self) -> NDArray[np.float32] | None:
+        """Map of the first explained thing; None if there is none."""
+        return self.maps[0].map if self.maps else None

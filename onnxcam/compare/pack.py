@@ -17,7 +17,7 @@ import numpy as np
 from onnxcam import files
 from onnxcam.bake.bake import bake
 from onnxcam.compare import device_runner as device
-from onnxcam.compare.observer import Observer
+from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
@@ -146,7 +146,7 @@ def _size(observer: Observer) -> list[int | None]:
 
 def _ends(observer: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
     """Return names and properties of the inputs and outputs of the baked model."""
-    network, scores = observer.network, observer.scores
+    network, scores = observer.network, require_classifier(observer, "a pack").scores
     return {
         "input": PICTURE if inside else network.picture,
         "size": _size(observer),

@@ -25,7 +25,6 @@ from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
 from onnxcam.metrics.truth import Truth
 from onnxcam.progress import Progress
-from onnxcam.targets.scores import TOP
 
 __all__ = ["LoadedImage", "ModelPair", "of_side", "run"]
 
@@ -40,7 +39,7 @@ class ModelPair:
     reference: Observer
     candidate: Observer
     truth: Truth | None
-    target: int
+    target: int | str
     strict: bool
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -62,22 +61,21 @@ class ModelPair:
 
     def ask(self, batch: Sequence[LoadedImage]) -> list[tuple[Outcome, Outcome]]:
         """Return the outcomes of both models for *batch*; the candidate explains the class of the reference."""
-        wanted = None if self.target == TOP else [self.target] * len(batch)
+        wanted = None if self.target == "top" else [[str(self.target)]] * len(batch)
         first = _named(
             "reference", self.reference, lambda own: own.outcomes([x.prepared_images[0] for x in batch], wanted)
         )
-        classes = [outcome.target for outcome in first]
+        same = [self.candidate.same(outcome) for outcome in first]
         second = _named(
-            "candidate", self.candidate, lambda own: own.outcomes([x.prepared_images[1] for x in batch], classes)
+            "candidate", self.candidate, lambda own: own.outcomes([x.prepared_images[1] for x in batch], same)
         )
         return list(zip(first, second, strict=True))
 
     def compare(self, loaded: LoadedImage, reference: Outcome, candidate: Outcome) -> ImageComparison:
         """Compare two outcomes with each other and with the ground truth."""
         own = self.reference
-        return compare_outcomes(
-            reference, candidate, *loaded.objects.of_class(reference.target, own.classes, own.class_names)
-        )
+        truth = loaded.objects.of_outcome(reference, own.classes, own.class_names)
+        return compare_outcomes(reference, candidate, *truth, names=own.class_names or self.candidate.class_names)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,17 @@ from typing import Any, Protocol
 from onnxcam.compare.device_runner import FORMAT, VERSION, DiskError, RecordingWriter, RunnerError
 from onnxcam.compare.layer_recordings import record_layers
 from onnxcam.compare.layers import MAX_IMAGES
-from onnxcam.compare.observer import Observer, PreparedImage
+from onnxcam.compare.observer import Observer, PreparedImage, require_classifier
 from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.tasks.classification import ClassScores, class_target
+from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ImageError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet
+from onnxcam.targets.scores import TOP
 
 __all__ = [
     "BATCH",
@@ -54,7 +57,9 @@ class Recordable(Protocol):
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image."""
 
-    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
+    def outcomes(
+        self, prepared_images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+    ) -> list[Outcome]:
         """Return the outcome for each image."""
 
 
@@ -169,14 +174,14 @@ def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
 
 def meaning_of(observer: Observer) -> dict[str, Any]:
     """Return the meaning of the scores, in the form of a recording."""
-    scores = observer.scores
+    scores = require_classifier(observer, "a recording").scores
     integer = any(
         y.dtype is not None and y.dtype.is_integer()
         for y in load(observer.model).graph.outputs
         if y.name == scores.output
     )
     known = not integer or (scores.output_units is not None and scores.output_units.known is not None)
-    return {"head": scores.head, "exclusive": observer.exclusive, "known": known}
+    return {"head": scores.head, "exclusive": scores.are_exclusive(observer.network.multi_label), "known": known}
 
 
 def header(observer: Recordable, meaning: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +249,7 @@ def _run(
     for _ in range(0, len(images), BATCH):
         batch = list(prepare_images(observer, islice(rest, BATCH), bad))
         there = [writer.already(described(prepared)) for prepared in batch]
-        outcomes = [] if all(there) else observer.outcomes(batch, [choose(prepared) for prepared in batch])
+        outcomes = [] if all(there) else observer.outcomes(batch, [_wanted(choose(prepared)) for prepared in batch])
         for outcome, known in zip(outcomes, there, strict=False):
             if not known:
                 _add(writer, outcome)
@@ -263,8 +268,14 @@ def _kept(writer: RecordingWriter, total: int) -> str:
     return f"; {count} of {total} images are kept in '{writer.folder}': repeat the command to resume" if count else ""
 
 
+def _wanted(index: int) -> Wanted:
+    return ["top" if index == TOP else class_target(index)]
+
+
 def _add(writer: RecordingWriter, outcome: Outcome) -> None:
-    writer.add({**described(outcome), "why": outcome.why}, outcome.scores, outcome.map, outcome.target)
+    assert isinstance(outcome.prediction, ClassScores)
+    (one,) = outcome.maps
+    writer.add({**described(outcome), "why": one.why}, outcome.prediction.scores, one.map, one.index or 0)
 
 
 def described(seen: PreparedImage | Outcome) -> dict[str, Any]:

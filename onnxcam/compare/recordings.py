@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam.compare.device_runner import DONE, FORMAT, PART, SEAL, TENSORS, VERSION, digest
 from onnxcam.compare.outcome import ModelInfo, Outcome
+from onnxcam.compare.tasks.classification import ClassScores, class_map
 from onnxcam.errors import RecordingError
 from onnxcam.media.frame import Frame
 from onnxcam.targets.scores import to_probabilities
@@ -79,18 +80,14 @@ class Recording:
         flat = None if shape is None else self._tensors["maps"][self._starts[row] : self._starts[row + 1]]
         with np.errstate(all="ignore"):  # scores may be infinite
             means = to_probabilities(scores, self.head, exclusive=self.exclusive) if self.known else None
+        raw = None if flat is None else np.array(flat).reshape(shape)
         return Outcome(
             picture=picture["name"],
             sha256=picture["sha256"],
             size=(picture["size"][0], picture["size"][1]),
-            scores=scores,
-            probabilities=means,
-            target=self.target(row),
-            map=None if flat is None else np.array(flat).reshape(shape),
-            why=picture.get("why", ""),
+            prediction=ClassScores(scores, means, self.head, self.exclusive),
+            maps=(class_map(self.target(row), raw, picture.get("why", "")),),
             frame=None if frame is None else Frame(*frame),
-            head=self.head,
-            exclusive=self.exclusive,
         )
 
     def target(self, row: int) -> int:
@@ -101,6 +98,11 @@ class Recording:
     def name(self) -> str:
         """Name for messages: the folder."""
         return str(self.folder)
+
+    @property
+    def prediction(self) -> type[ClassScores]:
+        """Type of the predictions."""
+        return ClassScores
 
     @property
     def seal(self) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.compare.checks import result_warnings
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
-from onnxcam.compare.outcome import ModelInfo
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.outcome import ModelInfo, Prediction
+from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.compare.validation import Statistics, Validation
 from onnxcam.metrics.base import Array
@@ -25,8 +27,11 @@ def conclude(
     unreadable: Sequence[tuple[str, str]] = (),
     warnings: Sequence[str] = (),
     labels: Sequence[str] | None = None,
+    prediction: type[Prediction] = ClassScores,
 ) -> Validation:
     """Return the validation of the comparisons in *journal* against *requirements* (`thresholds.parse`).
+
+    *prediction* is the type of what both models predict.
 
     Raises:
         MetricError: the reference is wrong on all images, by the ground truth.
@@ -39,9 +44,10 @@ def conclude(
         summaries=summaries,
         verdicts=[requirement.verdict(summaries) for requirement in requirements],
         unreadable=list(unreadable),
-        warnings=[*warnings, *result_warnings(journal, summaries, labels)],
+        warnings=[*warnings, *result_warnings(prediction, journal, summaries, labels)],
         labels=labels,
         seconds=0,
+        task=prediction.task,
     )
 
 

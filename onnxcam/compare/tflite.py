@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam import preprocess as preparing
 from onnxcam.compare.device_runner import digest
-from onnxcam.compare.observer import Observer, PreparedImage, class_of
+from onnxcam.compare.observer import Observer, PreparedImage, class_of, prepared_image
 from onnxcam.compare.outcome import ModelInfo, Outcome
+from onnxcam.compare.tasks.classification import ClassScores, class_map, class_target
+from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
 from onnxcam.media import image as pictures
 from onnxcam.metadata import labels as labelling
@@ -79,30 +81,28 @@ class TFLiteObserver:
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image; raise ImageError if it cannot be read."""
-        return PreparedImage.of(self._how, os.fspath(path), *pictures.read_hashed(path))
+        return prepared_image(self._how, os.fspath(path), *pictures.read_hashed(path))
 
-    def outcomes(self, prepared_images: Sequence[PreparedImage], classes: Sequence[int] | None = None) -> list[Outcome]:
-        """Return the outcome for each image, with the map of one class each; without *classes*, of the top class."""
-        wanted = [TOP] * len(prepared_images) if classes is None else classes
-        return [self._outcome(prepared, index) for prepared, index in zip(prepared_images, wanted, strict=True)]
+    def outcomes(
+        self, prepared_images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+    ) -> list[Outcome]:
+        """Return the outcome for each image, with the map of one class each; None: of the top class."""
+        classes = [TOP if wanted is None else self.index(str(wanted[row][0])) for row in range(len(prepared_images))]
+        return [self._outcome(prepared, index) for prepared, index in zip(prepared_images, classes, strict=True)]
 
     def _outcome(self, prepared: PreparedImage, index: int) -> Outcome:
         scores = self.interpreter.scores(prepared.tensor)
         target = int(np.argmax(scores)) if index == TOP else index
-        flat = None if self._maps is None else self._maps.outcomes([prepared], [target])[0].map
+        flat = None if self._maps is None else self._maps.outcomes([prepared], [[class_target(target)]])[0].map
         head, exclusive, known = (self.meaning[name] for name in ("head", "exclusive", "known"))
+        sure = to_probabilities(scores, head, exclusive=exclusive) if known else None
         return Outcome(
             picture=prepared.picture,
             sha256=prepared.sha256,
             size=prepared.size,
-            scores=scores.astype(np.float32),
-            probabilities=to_probabilities(scores, head, exclusive=exclusive) if known else None,
-            target=target,
-            map=flat,
-            why=self._why,
+            prediction=ClassScores(scores.astype(np.float32), sure, head, exclusive),
+            maps=(class_map(target, flat, self._why),),
             frame=prepared.frame,
-            head=head,
-            exclusive=exclusive,
         )
 
 

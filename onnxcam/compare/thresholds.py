@@ -8,22 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.tasks.classification import DEFAULTS
 from onnxcam.compare.validation import Statistics, Verdict
 from onnxcam.errors import MetricError, nearest
 from onnxcam.numbers import HUGE, parse_float
 from onnxcam.text import pointed
 
 __all__ = ["DEFAULTS", "STATISTICS", "Requirement", "parse"]
-
-DEFAULTS = "top1>=0.9, mapped>=0.95, pearson>=0.8, iou>=0.5"
-"""Default requirements, for a quantised model against its float reference.
-
-Post-training int8 quantisation of a sound classifier costs about 1 % accuracy (2004.09602); a top class that changes on
-more than one image in ten is not rounding. Two maps with a Pearson correlation of 0.8 share 64 % of their variance;
-with an IoU of 0.5 the hot spots share two thirds of their pixels, those of two random maps a fifth. `mapped` detects a
-candidate whose gradient vanishes, so that it has no map.
-"""
 
 STATISTICS = ("mean", "median", "low", "high", "worst")
 """Statistics in requirements: ``iou`` is the mean, ``iou.low`` the lower bound of its 95 % interval."""

@@ -15,11 +15,11 @@ from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.inputs import InputDifference, difference, settle
 from onnxcam.compare.journal import Journal, open_journal
 from onnxcam.compare.layers import MAX_IMAGES, compare_layers
-from onnxcam.compare.observer import Observer
+from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.pipeline import ModelPair, of_side, run
 from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude, summarise
-from onnxcam.compare.thresholds import DEFAULTS, Requirement, parse
+from onnxcam.compare.thresholds import Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
 from onnxcam.graph.io import ModelLike
@@ -44,7 +44,7 @@ def validate(
     *,
     target: int | str = "top",
     truth: PathLike | Truth | None = None,
-    require: str = DEFAULTS,
+    require: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
     batch_size: int = BATCH,
@@ -65,7 +65,7 @@ def validate(
         directory: Folder for the journal; the same call resumes an interrupted run there. None: a temporary journal.
         target: Class to explain: ``"top"``, a class index or a label.
         truth: Ground truth, see `onnxcam.metrics.Truth`. Adds ``energy`` and, if it names classes, ``accuracy``.
-        require: Requirements, see `onnxcam.compare.thresholds`.
+        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/agreement.md).
         strict: Raise on an unreadable image; otherwise skip it and report it.
         overwrite: Replace the contents of *directory*.
         batch_size: Images per pass.
@@ -86,7 +86,7 @@ def validate(
     start = time.monotonic()
     _counts(batch_size, jobs)
     require_scipy("validate", "edge")
-    requirements = parse(require)
+    stated = None if require is None else parse(require)
     if directory is not None:
         refuse_finished(Path(directory), overwrite)
     names, warnings = _pictures([images] if isinstance(images, str | os.PathLike) else images)
@@ -95,9 +95,11 @@ def validate(
         given if isinstance(given, Observer) else observing(side, given, **options)
         for side, given in (("reference", reference), ("candidate", candidate))
     )
+    requirements = parse(first.prediction.defaults) if stated is None else stated
     checks.require_comparable(first, second, requirements, known)
+    first.check(target)
     warnings += settle(first, second)
-    task = ModelPair(first, second, known, first.index(target), strict)
+    task = ModelPair(first, second, known, target, strict)
     journal = open_journal(directory, _identity(task, names, target), overwrite, names)
     try:
         run(task, names, journal, batch_size, jobs or min(4, os.cpu_count() or 1), progress)
@@ -110,13 +112,16 @@ def validate(
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
     differing = _input_difference(task, journal)
     labels = first.class_names or second.class_names
-    found = conclude(first.info, second.info, journal, requirements, task.unreadable, warnings, labels)
+    found = conclude(
+        first.info, second.info, journal, requirements, task.unreadable, warnings, labels, first.prediction
+    )
     found.doubt = _doubt(task, journal[:PROBED], requirements, differing, found.meets)
     if differing is not None and not found.doubt:
         found.warnings = [*found.warnings, differing.warning]
     if layers:
+        require_classifier(first, "--layers")
         first_images = [pair.picture for pair in journal[:MAX_IMAGES]]
-        found.levels = compare_layers(first, second, first_images, task.target)
+        found.levels = compare_layers(first, second, first_images, first.index(target))
     found.damaged = journal.damaged
     found.seconds = time.monotonic() - start
     return found

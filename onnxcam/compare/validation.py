@@ -57,6 +57,7 @@ class Validation:
     levels: Sequence[LayerAgreement] = ()  # with --layers
     folders: Sequence[str] | None = None  # the report opens images only in these folders; None: anywhere
     damaged: Sequence[str] = ()  # one warning per damaged line of the journal
+    task: str = "classification"  # of both models, a value of `task` in a card
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
 
     @property
@@ -83,12 +84,18 @@ class Validation:
                 "picture": pair.picture,
                 "sha256": pair.sha256,
                 "size": list(pair.size),
-                "target": self._class(pair.target),
-                "top": {"reference": self._class(pair.tops[0]), "candidate": self._class(pair.tops[1])},
-                "confidence": dict(zip(("reference", "candidate"), pair.confidence, strict=True)),
+                **(self._classes(pair) if self.task == "classification" else _objects(pair)),
                 "values": dict(pair.values),
                 "notes": list(pair.notes),
             }
+
+    def _classes(self, pair: ImageComparison) -> dict[str, Any]:
+        """Return the explained class, and the top classes of both models."""
+        return {
+            "target": self._class(pair.target or 0),
+            "top": {"reference": self._class(pair.tops[0]), "candidate": self._class(pair.tops[1])},
+            "confidence": dict(zip(("reference", "candidate"), pair.confidence, strict=True)),
+        }
 
     def _class(self, index: int) -> dict[str, Any]:
         return {"index": index, "label": self.labels[index] if self.labels else None}
@@ -99,6 +106,7 @@ class Validation:
             "onnxcam": onnxcam.__version__,
             "passed": self.passed,
             "verdict": self.verdict,
+            "task": self.task,
             "doubt": self.doubt,
             "reference": asdict(self.reference),
             "candidate": asdict(self.candidate),
@@ -116,3 +124,22 @@ class Validation:
         from onnxcam.compare.report.folder import save
 
         return save(self, directory, overwrite)
+
+
+def _objects(pair: ImageComparison) -> dict[str, Any]:
+    """Return what both models say, and each explained thing without its maps."""
+    sides = ("reference", "candidate")
+    return {
+        "answers": {side: {"words": one.words, **one.data} for side, one in zip(sides, pair.answers, strict=True)},
+        "objects": [
+            {
+                "target": one.target,
+                "index": one.index,
+                "scores": dict(zip(sides, one.scores, strict=True)),
+                "boxes": dict(zip(sides, one.boxes, strict=True)),
+                "values": dict(one.values),
+                "notes": list(one.notes),
+            }
+            for one in pair.objects
+        ],
+    }

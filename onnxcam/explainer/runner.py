@@ -45,6 +45,7 @@ class Runner:
         progress: Wraps the samples of procedures and their number.
         spin: Let the sessions' idle threads spin.
         choice: The layer that was chosen last.
+        last: The sessions that were built last.
     """
 
     network: ModelDescription
@@ -60,7 +61,7 @@ class Runner:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
         self._pictures: dict[str, Array] = {}
-        self._last: CompiledExplanation | None = None
+        self.last: CompiledExplanation | None = None
 
     @property
     def pooled(self) -> bool:
@@ -104,12 +105,12 @@ class Runner:
                 self.network, prepared, self.method, aim, choices, self.settings, signed=self.signed, spin=self.spin
             )
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
-        self.choice, self._last = choices[0] if choices else None, made
+        self.choice, self.last = choices[0] if choices else None, made
         return made
 
     def place(self, size: tuple[int, ...]) -> Place | None:
         """Return where the cells of maps lie in an image tensor of *size*; None where they cover it evenly."""
-        last = self._last
+        last = self.last
         return last.place(size) if last is not None and last.layers and self.method.at_layer else None
 
     def _groups(self, request: ExplanationRequest) -> list[tuple[CompiledExplanation, list[int]]]:

@@ -360,17 +360,25 @@ class ModelDescription:
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the model without an explanation; return its outputs, or the tensors *names*."""
         other_inputs.missing(feeds, self.others)
-        key = tuple(names or ())
-        if key not in self._sessions:
+        session, size = self._session(tuple(names or ())), (self.image.shape or (1,))[0]
+        count = size if isinstance(size, int) and len(feeds[self.picture]) == 1 else 1
+        found = session.run({name: _repeated(feeds[name], count) for name in session.inputs})
+        return found if count == 1 else {name: y[:1] if np.shape(y)[:1] == (count,) else y for name, y in found.items()}
+
+    def _session(self, names: tuple[str, ...] = ()) -> Session:
+        """Return the session of the model without an explanation, for its outputs or the tensors *names*."""
+        if names not in self._sessions:
             model = self.open().model
             if names:
                 tensors = all_tensors(model.graph)
                 model.graph.outputs[:] = [tensors[name] for name in names]
-            self._sessions[key] = Session(model, self.provider)
-        session, size = self._sessions[key], (self.image.shape or (1,))[0]
-        count = size if isinstance(size, int) and len(feeds[self.picture]) == 1 else 1
-        found = session.run({name: _repeated(feeds[name], count) for name in session.inputs})
-        return found if count == 1 else {name: y[:1] if np.shape(y)[:1] == (count,) else y for name, y in found.items()}
+            self._sessions[names] = Session(model, self.provider)
+        return self._sessions[names]
+
+    @property
+    def runs_on(self) -> str:
+        """ONNX Runtime's name of the provider that runs the model."""
+        return self._session().provider
 
     def _prepare(self, picture: Any) -> NDArray[Any]:
         return self.modality.tensor(self.modality.read(picture))

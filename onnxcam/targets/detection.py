@@ -132,6 +132,18 @@ class Detections(Task):
         found = self._ranked(seen, 0, None, look)
         return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
 
+    def found(self, look: Look, least: float = MIN_PROBABILITY) -> tuple[Array, Array, Array]:
+        """Return the detections of at least the probability *least*, the best first.
+
+        Returns:
+            Boxes [B, 4] in pixels of the image, NaN where the place is unknown; probabilities [B]; classes [B].
+        """
+        seen = self._candidates(look)
+        pairs = detections(seen, least=least)
+        rows, classes = (np.array([pair[axis] for pair in pairs], int) for axis in (0, 1))
+        boxes = np.array([look.to_picture([*seen.corners[row]]) for row in rows], np.float64).reshape(-1, 4)
+        return boxes, seen.scores[rows, classes], classes
+
     def _candidates(self, look: Look) -> Candidates:
         names = self.decoder.tensors
         tensors, inner = list(map(self._real, names, look.tensors(names))), self.inner
@@ -250,29 +262,30 @@ def _is_of(decoder: Decoder, evidence: Evidence, size: tuple[int, int]) -> bool:
     return bool((np.abs(middles / cell[:, 2:] - cell[:, :2] - 0.5).mean()) < _NEAR)
 
 
-def detections(seen: Candidates, category: int | None = None) -> list[CandidateClass]:
-    """Return the candidates that are detections, the best first, after non-maximum suppression in each class.
+def detections(seen: Candidates, category: int | None = None, least: float = MIN_PROBABILITY) -> list[CandidateClass]:
+    """Return the candidates of at least the probability *least*, the best first, after non-maximum suppression.
 
-    Candidates of unknown place are not suppressed.
+    It suppresses boxes of one class; candidates of unknown place are not suppressed.
     """
     scores = _of_class(seen.scores, category)
     if not scores.size:
         return []
     best, tops = scores.argmax(axis=1), scores.max(axis=1)
-    likely, placed = tops >= MIN_PROBABILITY, np.isfinite(seen.corners).all(axis=1)
-    kept = [*_suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed)), *np.flatnonzero(likely & ~placed)]
+    likely, placed = tops >= least, np.isfinite(seen.corners).all(axis=1)
+    kept = [
+        *_suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed), least),
+        *np.flatnonzero(likely & ~placed),
+    ]
     return [(int(i), int(best[i])) for i in sorted(kept, key=lambda i: -tops[i])]
 
 
-def _suppressed(corners: Array, scores: Array, classes: Array, rows: Array) -> Array:
+def _suppressed(corners: Array, scores: Array, classes: Array, rows: Array, least: float) -> Array:
     """Return those of *rows* that non-maximum suppression in each class keeps."""
     import cv2
 
     x1, y1, x2, y2 = corners[rows].T
     boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(
-        boxes.tolist(), scores[rows].tolist(), classes[rows].tolist(), MIN_PROBABILITY, SAME_OBJECT
-    )
+    kept = cv2.dnn.NMSBoxesBatched(boxes.tolist(), scores[rows].tolist(), classes[rows].tolist(), least, SAME_OBJECT)
     return np.asarray(rows[np.asarray(kept, int).reshape(-1)])
 
 

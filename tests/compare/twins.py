@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from onnxcam.compare.outcome import Outcome
+from onnxcam.compare.tasks.classification import ClassScores, class_map
 from onnxcam.media import image
 from onnxcam.media.frame import Frame
 
@@ -49,6 +50,8 @@ def outcome(
 ) -> Outcome:
     """What a model that puts out probabilities says of an image."""
     values = np.array(scores)
-    made: dict[str, object] = {"probabilities": values, "frame": frame, "head": "softmax"}
+    why = str(told.pop("why", ""))
+    made: dict[str, object] = {"probabilities": values, "head": "softmax"}
     heat = None if heat is None else np.asarray(heat, np.float32)
-    return Outcome("a.png", "0" * 64, size, values.astype(np.float32), target=target, map=heat, **made | told)  # type: ignore[arg-type]
+    prediction = ClassScores(values.astype(np.float32), **made | told)  # type: ignore[arg-type]
+    return Outcome("a.png", "0" * 64, size, prediction, (class_map(target, heat, why),), frame)

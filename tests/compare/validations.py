@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 import onnxcam
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
-from onnxcam.compare.outcome import ModelInfo
+from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.map_comparison import ObjectComparison
+from onnxcam.compare.outcome import Answer, ModelInfo
 from onnxcam.compare.validation import Statistics, Validation, Verdict
 
+LABELS = ("cat", "dog")
 PHOTO = str(Path(onnxcam.__file__).parent / "assets" / "shapes_1.png")
 SIDES = (
     ModelInfo("net.onnx", "a" * 64, "float32", "gradcam", "conv_9", "resize=256,crop=224x224,range=0-1", "CPU"),
@@ -39,18 +42,28 @@ def pair(picture: str, moved: float = 0.1, **told: Any) -> ImageComparison:
         "peak": moved / 2,
         "kl": moved / 9,
     }
+    tops = told.pop("tops", (0, 0 if moved < 0.5 else 1))
+    sure = told.pop("confidence", (0.9, 0.9 - moved / 2))
+    maps = told.pop("maps", (blob(0.3, 0.5), blob(0.3 + moved / 2, 0.5, 0.8)))
+    target = told.pop("target", 0)
+    one = ObjectComparison(f"#{target}", target, (None, None), (None, None), {}, (), maps)
+    names = told.pop("names", LABELS)
+    answers = tuple(_answer(top, p, names) for top, p in zip(tops, sure, strict=True))
     made: dict[str, Any] = {
         "picture": picture,
         "sha256": known,
         "size": (384, 512),
-        "target": 0,
-        "tops": (0, 0 if moved < 0.5 else 1),
-        "confidence": (0.9, 0.9 - moved / 2),
+        "answers": answers,
+        "objects": (one,),
         "values": values,
         "notes": (),
-        "maps": (blob(0.3, 0.5), blob(0.3 + moved / 2, 0.5, 0.8)),
     }
     return ImageComparison(**made | told)
+
+
+def _answer(top: int, sure: float | None, names: Sequence[str]) -> Answer:
+    label = names[top] if top < len(names) else None
+    return Answer(label or f"class {top}", sure, {"index": top, "label": label})
 
 
 def summary(metric: str, pairs: Sequence[ImageComparison]) -> Statistics:
@@ -83,7 +96,7 @@ def validation(
         "verdicts": verdicts,
         "unreadable": [],
         "warnings": [],
-        "labels": ["cat", "dog"],
+        "labels": list(LABELS),
         "seconds": 12.5,
     }
     return Validation(**made | told)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from onnxcam.text import visible
+from onnxcam.compare.agreement import AGREEMENT_METRICS
 
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Statistics, Verdict
 
-__all__ = ["ClassLabels", "count", "digits", "interval", "number", "single", "value"]
-
-
-class ClassLabels:
-    """Printable labels of classes, by class index."""
-
-    def __init__(self, labels: Sequence[str] | None) -> None:
-        self._labels = labels or ()
-
-    def __getitem__(self, index: int) -> str:
-        return visible(self._labels[index], 80) if index < len(self._labels) else f"class {index}"
+__all__ = ["count", "digits", "interval", "number", "single", "value"]
 
 
 def digits(metric: str) -> int:
-    """Return the number of decimals of *metric*: 0 for yes or no, 4 for nats, otherwise 3."""
-    return {"top1": 0, "top5": 0, "mapped": 0, "accuracy": 0, "kl": 4}.get(metric, 3)
+    """Return the number of decimals of *metric*: 0 for yes or no."""
+    return AGREEMENT_METRICS[metric].digits
 
 
 def number(metric: str, value: float) -> str:
@@ -35,7 +24,9 @@ def number(metric: str, value: float) -> str:
 
 def single(metric: str, value: float) -> str:
     """Format *value* of *metric* for one image: yes or no, or a number."""
-    return number(metric, value) if digits(metric) else ("yes" if value else "no")
+    if digits(metric) or value not in (0, 1):
+        return number(metric, value)
+    return "yes" if value else "no"
 
 
 def interval(summary: Statistics) -> str:

@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import onnxcam
 from onnxcam.compare import layer_agreement
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
-from onnxcam.compare.report.formatting import ClassLabels, digits, interval, number, single, value
+from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.compare.report.formatting import count as pictures_of
+from onnxcam.compare.report.formatting import digits, interval, number, single, value
 from onnxcam.compare.report.histogram import Histogram, histogram
-from onnxcam.compare.report.panel import panel, ramps
+from onnxcam.compare.report.panel import ObjectPanel, panel, ramps
 from onnxcam.compare.report.table import ROWS, ResultTable, result_table
 from onnxcam.errors import OutputError
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.compare.layer_agreement import LayerAgreement, LayerMarks
-    from onnxcam.compare.outcome import ModelInfo
+    from onnxcam.compare.outcome import Answer, ModelInfo
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
 __all__ = ["LISTED", "WORST", "html", "require"]
@@ -90,9 +92,8 @@ def _embedded(data: Any) -> str:
 
 def _template_variables(validation: Validation, listed: ResultTable, count: int) -> dict[str, Any]:
     """Return the variables of the template."""
-    names = ClassLabels(validation.labels)
     shown = list(enumerate(listed.order[:count], 1))
-    cards = [_card(validation.journal[at], rank, names, listed, validation.folders) for rank, at in shown]
+    cards = [_card(validation.journal[at], rank, listed, validation) for rank, at in shown]
     anchors = {listed.lines[at].picture: rank for rank, at in shown}
     heat, difference = ramps()
     return {
@@ -117,11 +118,12 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "cards": cards,
+        "boxes": validation.task == "detection",
         "folder": visible(listed.folder),
         "count": len(listed.order),
         "left_out": max(0, len(listed.order) - ROWS),
         "columns": listed.columns,
-        "rows": listed.data(names, len(cards)),
+        "rows": listed.data(len(cards)),
         "heat_ramp": heat,
         "difference_ramp": difference,
     }
@@ -216,22 +218,48 @@ def _layer(level: LayerAgreement, mark: LayerMarks) -> dict[str, Any]:
     return {"names": list(names), "size": level.size, "numbers": numbers}
 
 
-def _card(
-    pair: ImageComparison, rank: int, names: ClassLabels, listed: ResultTable, folders: Sequence[str] | None
-) -> dict[str, Any]:
-    views = panel(pair, folders)
+def _card(pair: ImageComparison, rank: int, listed: ResultTable, validation: Validation) -> dict[str, Any]:
+    views = panel(pair, validation.folders)
+    of_classes = validation.task == "classification"
+    said = [_class_answer(answer) for answer in pair.answers] if of_classes else None
     return {
         "rank": rank,
         "name": visible(listed.short(pair.picture)),
         "panel": views,
         "missing": visible(views.missing, 400),
-        "target": names[pair.target],
-        "tops": [names[top] for top in pair.tops],
-        "differs": pair.tops[0] != pair.tops[1],
-        "confidence": ["" if one is None else f"{one:.1%}" for one in pair.confidence],
+        "several": not of_classes,
+        "answers": [visible(answer.words, 200) for answer in pair.answers],
+        "differs": pair.answers[0].words != pair.answers[1].words,
+        "objects": [
+            _object(one, view, said, validation.labels) for one, view in zip(pair.objects, views.objects, strict=True)
+        ],
         "metrics": [(id, single(id, pair.values[id])) for id in AGREEMENT_METRICS if id in pair.values],
         "notes": [visible(note, 400) for note in pair.notes],
     }
+
+
+def _class_answer(answer: Answer) -> str:
+    sure = "" if answer.confidence is None else f" {answer.confidence:.1%}"
+    return visible(answer.words, 80) + sure
+
+
+def _object(
+    one: ObjectComparison, view: ObjectPanel, said: Sequence[str] | None, names: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return one row of a card; *said* are the answers of classifiers, else the scores of the thing are shown."""
+    scores = ["not found" if score is None else f"{score:.1%}" for score in one.scores]
+    return {
+        "panel": view,
+        "target": visible(_name(one, names), 120),
+        "answers": said or scores,
+        "differs": said is not None and said[0].rpartition(" ")[0] != said[1].rpartition(" ")[0],
+    }
+
+
+def _name(one: ObjectComparison, names: Sequence[str] | None) -> str:
+    if one.index is None:
+        return one.target
+    return names[one.index] if names and one.index < len(names) else f"class {one.index}"
 
 
 def _ordered_by(by: str | None) -> str:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
 from onnxcam.media.image import RgbImage
 
-__all__ = ["COLORMAP", "QUALITY", "SIDE", "Panel", "panel", "ramps", "uri"]
+__all__ = ["COLORMAP", "QUALITY", "SIDE", "ObjectPanel", "Panel", "panel", "ramps", "uri"]
 
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""
@@ -27,24 +28,39 @@ COLORMAP = "turbo"
 """Colour map with even lightness; jet shows bands that are not in the map."""
 
 
+REFERENCE, CANDIDATE = (31, 119, 208), (232, 89, 12)
+"""Colours of boxes, RGB."""
+
+
 @dataclass(frozen=True)
-class Panel:
-    """Panel of one image as data URIs; None if there is nothing to show.
+class ObjectPanel:
+    """Maps of one explained thing as data URIs; None if there is nothing to show.
 
     Attributes:
-        picture: The image.
         reference: Overlay of the reference's map, on the common scale.
         candidate: Overlay of the candidate's map, on the common scale.
         difference: Candidate minus reference: red is positive, blue negative.
+    """
+
+    reference: str | None
+    candidate: str | None
+    difference: str | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Panel of one image.
+
+    Attributes:
+        picture: The image with the boxes of both models, as a data URI; None if it cannot be shown.
+        objects: The maps of each explained thing.
         width: Width of all images, in pixels.
         height: Height of all images, in pixels.
         missing: Reason if the image cannot be shown.
     """
 
     picture: str | None
-    reference: str | None
-    candidate: str | None
-    difference: str | None
+    objects: tuple[ObjectPanel, ...]
     width: int
     height: int
     missing: str = ""
@@ -63,17 +79,45 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
     except ImageError as error:
         picture, missing = None, str(error)
     ground = np.full((height, width, 3), 128, np.uint8) if picture is None else picture
-    reference, candidate = (None if kept is None else _enlarged(kept, (height, width)) for kept in pair.maps)
-    both = reference is not None and candidate is not None
     return Panel(
-        picture=None if picture is None else uri(picture),
-        reference=None if reference is None else uri(heatmap.overlay(ground, reference, colormap=COLORMAP)),
-        candidate=None if candidate is None else uri(heatmap.overlay(ground, candidate, colormap=COLORMAP)),
-        difference=uri(heatmap.overlay(_greyed(ground), _difference(reference, candidate), 0.9)) if both else None,
+        picture=None if picture is None else uri(_with_boxes(picture, pair)),
+        objects=tuple(_object_panel(ground, one, pair.size) for one in pair.objects),
         width=width,
         height=height,
         missing=missing,
     )
+
+
+def _object_panel(ground: RgbImage, one: ObjectComparison, size: tuple[int, int]) -> ObjectPanel:
+    """Return the maps of one thing over *ground*, an image of *size* (H, W) that was made smaller."""
+    shape = ground.shape[0], ground.shape[1]
+    reference, candidate = (None if kept is None else _enlarged(kept, shape) for kept in one.maps)
+    drawn = [
+        None if heat is None else uri(_boxed(heatmap.overlay(ground, heat, colormap=COLORMAP), box, (255,) * 3, size))
+        for heat, box in zip((reference, candidate), one.boxes, strict=True)
+    ]
+    both = reference is not None and candidate is not None
+    difference = uri(heatmap.overlay(_greyed(ground), _difference(reference, candidate), 0.9)) if both else None
+    return ObjectPanel(drawn[0], drawn[1], difference)
+
+
+def _with_boxes(picture: RgbImage, pair: ImageComparison) -> RgbImage:
+    """Return *picture* with all boxes that both models find."""
+    for answer, colour in zip(pair.answers, (REFERENCE, CANDIDATE), strict=True):
+        for one in answer.data.get("objects", ()):
+            picture = _boxed(picture, one["box"], colour, pair.size)
+    return picture
+
+
+def _boxed(picture: RgbImage, box: Sequence[float] | None, colour: Sequence[int], size: tuple[int, int]) -> RgbImage:
+    """Return a copy of *picture* with a *box* in pixels of an image of *size* (H, W)."""
+    import cv2
+
+    if box is None:
+        return picture
+    x, y = picture.shape[1] / size[1], picture.shape[0] / size[0]
+    (x1, y1), (x2, y2) = ((round(box[at] * x), round(box[at + 1] * y)) for at in (0, 2))
+    return np.asarray(cv2.rectangle(np.array(picture), (x1, y1), (x2, y2), tuple(colour), 2), np.uint8)
 
 
 def ramps() -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.errors import MetricError, nearest
 
 __all__ = ["Columns", "columns", "order"]

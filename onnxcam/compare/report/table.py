@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS, ImageComparison
+from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.report import ranking
-from onnxcam.compare.report.formatting import ClassLabels, digits
+from onnxcam.compare.report.formatting import digits
 from onnxcam.text import visible
 
 __all__ = ["ROWS", "ResultTable", "TableRow", "result_table"]
@@ -25,10 +26,10 @@ ROWS = 20_000
 _FIXED = (
     {"kind": "number", "title": "#", "hint": "rank, worst first"},
     {"kind": "name", "title": "image", "hint": "its path"},
-    {"kind": "class", "title": "reference", "hint": "the reference's top class"},
-    {"kind": "number", "title": "p", "hint": "the reference's probability of it", "digits": 3},
-    {"kind": "class", "title": "candidate", "hint": "the candidate's top class"},
-    {"kind": "number", "title": "p", "hint": "the candidate's probability of it", "digits": 3},
+    {"kind": "class", "title": "reference", "hint": "what the reference says"},
+    {"kind": "number", "title": "p", "hint": "the reference's probability of it, or of its best", "digits": 3},
+    {"kind": "class", "title": "candidate", "hint": "what the candidate says"},
+    {"kind": "number", "title": "p", "hint": "the candidate's probability of it, or of its best", "digits": 3},
 )
 
 
@@ -37,7 +38,7 @@ class TableRow:
     """Row of the table without its metrics."""
 
     picture: str
-    tops: tuple[int, int]
+    answers: tuple[str, str]
     confidence: tuple[float | None, float | None]
 
 
@@ -67,16 +68,18 @@ class ResultTable:
         )
         return [*_FIXED, *of]
 
-    def data(self, names: ClassLabels, cards: int) -> dict[str, Any]:
-        """Return the table for the script of the page: worst row first, classes by index, and a list of their names."""
-        rows = [self._row(rank, at) for rank, at in enumerate(self.order[:ROWS], 1)]
+    def data(self, cards: int) -> dict[str, Any]:
+        """Return the table for the script of the page: worst row first, answers by number, and a list of them."""
+        places: dict[str, int] = {}
+        rows = [self._row(rank, at, places) for rank, at in enumerate(self.order[:ROWS], 1)]
         shown = [{key: each[key] for key in ("kind", "digits") if key in each} for each in self.columns]
-        classes = {top: names[top] for row in rows for top in (row[2], row[4])}
-        return {"columns": shown, "classes": classes, "rows": rows, "cards": cards}
+        answers = [visible(words, 80) for words in places]
+        return {"columns": shown, "answers": answers, "rows": rows, "cards": cards}
 
-    def _row(self, rank: int, at: int) -> list[Any]:
+    def _row(self, rank: int, at: int, places: dict[str, int]) -> list[Any]:
         line = self.lines[at]
-        (first, second), (sure, unsure) = line.tops, line.confidence
+        first, second = (places.setdefault(words, len(places)) for words in line.answers)
+        sure, unsure = line.confidence
         values = (_short(float(column[at]), digits(id)) for id, column in self.table.items())
         return [rank, visible(self.short(line.picture)), first, _short(sure, 3), second, _short(unsure, 3), *values]
 
@@ -85,7 +88,8 @@ def result_table(pairs: Iterable[ImageComparison], by: str | None = None) -> Res
     """Return the table of *pairs*, ranked by the metric *by* or by all metrics."""
     lines, values, notes = [], [], Counter[str]()
     for pair in pairs:
-        lines.append(TableRow(pair.picture, pair.tops, pair.confidence))
+        first, second = pair.answers
+        lines.append(TableRow(pair.picture, (first.words, second.words), pair.confidence))
         values.append(pair.values)
         notes.update(pair.notes)
     table = ranking.columns(values)

@@ -1,6 +1,6 @@
 "use strict";
 // Table of all images: rows come as JSON, worst first, and are added 200 at a time.
-const { columns, classes, rows, cards } = JSON.parse(document.getElementById("rows").textContent);
+const { columns, answers, rows, cards } = JSON.parse(document.getElementById("rows").textContent);
 const PAGE = 200;
 const body = document.querySelector("#all tbody");
 const headers = [...document.querySelectorAll("#all thead th")];
@@ -14,7 +14,7 @@ const NAME = columns.findIndex((column) => column.kind === "name");
 let shown = rows, drawn = 0, sorted = { column: 0, down: false };
 
 const differs = (row) => row[FIRST_TOP] !== row[SECOND_TOP];
-const value = (row, place) => (columns[place].kind === "class" ? classes[row[place]] : row[place]);
+const value = (row, place) => (columns[place].kind === "class" ? answers[row[place]] : row[place]);
 
 function text(row, place) {
   const { digits } = columns[place];

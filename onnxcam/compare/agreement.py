@@ -1,0 +1,70 @@
+"""The measures of agreement between a reference and a candidate: a table of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["AGREEMENT_METRICS", "MAP_METRICS", "TRUTH_METRICS", "AgreementMetric"]
+
+
+@dataclass(frozen=True)
+class AgreementMetric:
+    """Measure of agreement: id, title, which direction is better, unit ("" for a plain number), and decimals.
+
+    *digits* is 0 for yes or no.
+    """
+
+    id: str
+    title: str
+    better: Literal["higher", "lower"]
+    unit: str = ""
+    digits: int = 3
+
+
+_PREDICTIONS = (
+    AgreementMetric("top1", "same top class", "higher", "share", 0),
+    AgreementMetric("top5", "reference's top class among the candidate's first five", "higher", "share", 0),
+    AgreementMetric("cosine", "cosine of the scores", "higher"),
+    AgreementMetric("kl", "KL divergence of the probabilities", "lower", "nats", 4),
+    AgreementMetric("kept", "reference's objects that the candidate finds as well", "higher", "share"),
+    AgreementMetric("extra", "candidate's objects that the reference does not find", "lower", "share"),
+    AgreementMetric("flipped", "reference's objects that the candidate finds as another class", "lower", "share"),
+    AgreementMetric("box_iou", "IoU of the boxes of an object", "higher"),
+    AgreementMetric("score_change", "change of the score of an object", "lower"),
+    AgreementMetric("same_pixels", "pixels of the same class", "higher", "share"),
+    AgreementMetric("class_iou", "IoU of the regions of a class", "higher"),
+    AgreementMetric("dice", "Dice coefficient of the regions of a class", "higher"),
+    AgreementMetric("boundary", "boundaries within one pixel of each other (F-score)", "higher"),
+    AgreementMetric("same_text", "same text", "higher", "share", 0),
+    AgreementMetric("character_error", "edits per character of the text", "lower"),
+    AgreementMetric("neighbours", "same nearest images by the embeddings", "higher", "share"),
+    AgreementMetric("number_error", "relative difference of the numbers", "lower"),
+    AgreementMetric("keypoint_shift", "shift of the keypoints", "lower", "of the diagonal"),
+    AgreementMetric("value_correlation", "Pearson correlation of the output maps", "higher"),
+    AgreementMetric("value_error", "mean difference of the output maps", "lower", "of their range"),
+    AgreementMetric("psnr", "peak signal-to-noise ratio of the output images", "higher", "dB"),
+)
+_MAPS = (
+    AgreementMetric("mapped", "candidate has a map where the reference has one", "higher", "share", 0),
+    AgreementMetric("pearson", "Pearson correlation of the maps", "higher"),
+    AgreementMetric("spearman", "Spearman correlation of the maps", "higher"),
+    AgreementMetric("ssim", "structural similarity of the maps", "higher"),
+    AgreementMetric("iou", "IoU of the top 20 % of the maps", "higher"),
+    AgreementMetric("peak", "distance of the peaks", "lower", "of the diagonal"),
+    AgreementMetric("shift", "shift of the centre of mass", "lower", "of the diagonal"),
+    AgreementMetric("strength", "evidence of the weaker map by the stronger", "higher"),
+)
+_TRUTH = (
+    AgreementMetric("accuracy", "candidate's top class is one of the truth", "higher", "share", 0),
+    AgreementMetric("accuracy_lost", "reference right and candidate wrong, less the reverse", "lower", "share"),
+    AgreementMetric("energy", "candidate's share inside the object", "higher", "share"),
+    AgreementMetric("energy_lost", "share inside the object that the candidate lost", "lower", "share"),
+)
+
+AGREEMENT_METRICS: dict[str, AgreementMetric] = {one.id: one for one in (*_PREDICTIONS, *_MAPS, *_TRUTH)}
+"""Agreement metrics by id, in the order of tables."""
+MAP_METRICS = tuple(one.id for one in _MAPS)
+"""Ids of the metrics of maps, which every task has."""
+TRUTH_METRICS = tuple(one.id for one in _TRUTH)
+"""Ids of the metrics that need ground truth."""

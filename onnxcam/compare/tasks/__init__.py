@@ -1,0 +1,26 @@
+"""What is compared of each task: its predictions, and which of them are explained."""
+
+from __future__ import annotations
+
+from onnxcam.compare.tasks.classification import ClassObservation
+from onnxcam.compare.tasks.detection import DetectionObservation
+from onnxcam.compare.tasks.observation import Observation
+from onnxcam.errors import MetricError
+from onnxcam.targets.registry import Task
+
+__all__ = ["OBSERVATIONS", "observation_of"]
+
+OBSERVATIONS: tuple[Observation, ...] = (ClassObservation(), DetectionObservation())
+"""The observation of each task that can be compared."""
+
+
+def observation_of(task: Task, model: str) -> Observation:
+    """Return how models of *task* are observed; MetricError, with the name of the *model*, if they cannot be."""
+    for one in OBSERVATIONS:
+        if isinstance(task, one.task):
+            return one
+    known = ", ".join(one.prediction.task for one in OBSERVATIONS)
+    raise MetricError(
+        f"only models of these tasks can be compared: {known}; {model} is {task.name}: compare the maps of "
+        "`onnxcam explain`, or cut the model so that it puts out class scores"
+    )
