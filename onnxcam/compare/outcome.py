@@ -125,7 +125,7 @@ class ObjectMap:
     @property
     def subject(self) -> str:
         """What is explained, for messages."""
-        return f"class {self.index}" if self.target == str(self.index) else self.target
+        return f"class {self.index}" if self.target == f"#{self.index}" else self.target
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from onnxcam.compare.device_runner import entry_of, line_of
+from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.journal import Journal
+from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.errors import OutputError
 from tests.compare.recordings import room
 from tests.compare.validations import pair
@@ -24,12 +26,14 @@ IDENTITY = {"reference sha256": "aa", "pictures": "3 (cc)", "truth": None}
 
 
 def equal(one: object, other: object) -> bool:
-    return all(
-        all(np.array_equal(a, b) for a, b in zip(value, getattr(other, name), strict=True))
-        if name == "maps"
-        else value == getattr(other, name)
-        for name, value in vars(one).items()
-    )
+    """Whether two image comparisons are the same, maps included."""
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)  # type: ignore[arg-type]
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(equal, one, other))  # type: ignore[arg-type]
+    if isinstance(one, ImageComparison | ObjectComparison):
+        return all(equal(value, getattr(other, name)) for name, value in vars(one).items())
+    return one == other
 
 
 def stepped(picture: str) -> object:
@@ -162,6 +166,26 @@ def test_no_flipped_bit_makes_other_numbers(tmp_path: Path) -> None:
                 Journal(path, IDENTITY, names=NAMES)
 
 
+OBJECT = {
+    "target": "#1",
+    "index": 1,
+    "scores": [0.5, None],
+    "boxes": [[1, 2, 3, 4], None],
+    "values": {"iou": 1.0},
+    "notes": [],
+    "maps": [None, None],
+}
+
+
+def test_the_entry_of_an_object_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(changed(three(path), {"objects": [OBJECT]}))
+    journal = Journal(path, IDENTITY, names=NAMES)
+    assert journal.damaged == []
+    assert (journal[1].objects[0].target, journal[1].objects[0].boxes) == ("#1", ((1, 2, 3, 4), None))
+    journal.close()
+
+
 def changed(whole: bytes, change: dict[str, Any]) -> bytes:
     """Return a journal whose second image is told otherwise, and has the checksum of that."""
     first, one, two, last = whole.splitlines(True)
@@ -182,18 +206,28 @@ def changed(whole: bytes, change: dict[str, Any]) -> bytes:
         {"picture": "other.png"},
         {"size": [0, 0]},
         {"size": "gone"},
-        {"tops": [1]},
-        {"target": True},
-        {"confidence": ["a", 1]},
+        {"answers": [1]},
+        {"answers": [{"words": 1, "confidence": None, "data": {}}] * 2},
+        {"answers": [{"words": "a", "confidence": "1", "data": {}}] * 2},
+        {"answers": [{"words": "a", "confidence": None, "data": 3}] * 2},
+        {"objects": {}},
+        {"objects": [1]},
+        {"objects": [{**OBJECT, "index": True}]},
+        {"objects": [{**OBJECT, "index": -1}]},
+        {"objects": [{**OBJECT, "scores": [1]}]},
+        {"objects": [{**OBJECT, "scores": ["a", 1]}]},
+        {"objects": [{**OBJECT, "boxes": [[1, 2, 3], None]}]},
+        {"objects": [{**OBJECT, "values": {"no metric": 1}}]},
         {"values": []},
         {"values": {"no metric": 1}},
         {"values": {"iou": "1"}},
         {"notes": [1]},
-        {"maps": [None]},
-        {"maps": [{"shape": [4, 5], "zlib": "AAAA"}, None]},
-        {"maps": [{"shape": [10**9, 10**9], "zlib": ""}, None]},
-        {"maps": [{"shape": [4, 6]}, None]},
-        {"maps": [3, None]},
+        {"details": []},
+        {"objects": [{**OBJECT, "maps": [None]}]},
+        {"objects": [{**OBJECT, "maps": [{"shape": [4, 5], "zlib": "AAAA"}, None]}]},
+        {"objects": [{**OBJECT, "maps": [{"shape": [10**9, 10**9], "zlib": ""}, None]}]},
+        {"objects": [{**OBJECT, "maps": [{"shape": [4, 6]}, None]}]},
+        {"objects": [{**OBJECT, "maps": [3, None]}]},
     ],
 )
 def test_a_line_of_another_kind_is_done_again(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnxcam.compare import agreement
 from onnxcam.compare.alignment import SIDE
-from onnxcam.compare.image_comparison import AGREEMENT_METRICS, compare_outcomes
+from onnxcam.compare.image_comparison import compare_outcomes
+from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.errors import MetricError
 from onnxcam.media.frame import Frame
 from tests.compare.twins import outcome
@@ -21,9 +23,9 @@ def heat(seed: int = 0, side: int = 7) -> np.ndarray:
 def test_a_model_agrees_with_itself() -> None:
     own = outcome(heat(), scores=(0.05, 0.4, 0.2, 0.1, 0.1, 0.1, 0.05))
     pair = compare_outcomes(own, own, np.eye(64) > 0, {1})
-    assert set(pair.values) == set(AGREEMENT_METRICS)
-    for id, metric in AGREEMENT_METRICS.items():
-        perfect = 1.0 if metric.better == "higher" else 0.0
+    assert set(pair.values) == {*ClassScores.metrics, *agreement.MAP_METRICS, *agreement.TRUTH_METRICS}
+    for id in pair.values:
+        perfect = 1.0 if agreement.AGREEMENT_METRICS[id].better == "higher" else 0.0
         if id != "energy":
             assert pair.values[id] == pytest.approx(perfect, abs=1e-6), id
     assert pair.notes == ()

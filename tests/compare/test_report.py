@@ -135,7 +135,12 @@ def test_a_hostile_name_is_text(name: str) -> None:
         validation([pair("b"), pair("a.png", 0.2)], labels=["a", "a"], unreadable=[("a", "a")], warnings=["a"])
     )
     page = html(
-        validation([pair("b"), pair(name, 0.2)], labels=[name, name], unreadable=[(name, name)], warnings=[name])
+        validation(
+            [pair("b", names=[name] * 2), pair(name, 0.2, names=[name] * 2)],
+            labels=[name, name],
+            unreadable=[(name, name)],
+            warnings=[name],
+        )
     )
     page.encode("utf-8")
     assert [tag for tag, _ in Tags(page).tags] == [tag for tag, _ in Tags(plain).tags]
@@ -188,7 +193,9 @@ def test_the_views_are_small_and_lie_where_they_should() -> None:
     views = panel(pair("none.png", size=grey.shape[:2], maps=(blob(0.25, 0.5), blob(0.75, 0.5))))
     assert max(views.width, views.height) == SIDE
 
-    reference, candidate, difference = map(decoded, (views.reference, views.candidate, views.difference))
+    reference, candidate, difference = map(
+        decoded, (views.objects[0].reference, views.objects[0].candidate, views.objects[0].difference)
+    )
     warm = [np.flatnonzero((one[..., 0] - one[..., 2])[120] > 60) for one in (reference, candidate)]
     assert [at.mean() / views.width for at in warm] == pytest.approx([0.25, 0.75], abs=0.02)
     left, right = difference[120, views.width // 4], difference[120, 3 * views.width // 4]
@@ -197,7 +204,7 @@ def test_the_views_are_small_and_lie_where_they_should() -> None:
 
 
 def test_a_difference_of_one_sign_has_one_colour() -> None:
-    more = decoded(panel(pair("none.png", maps=(0.2 * blob(0.5, 0.5), blob(0.5, 0.5)))).difference)
+    more = decoded(panel(pair("none.png", maps=(0.2 * blob(0.5, 0.5), blob(0.5, 0.5)))).objects[0].difference)
     assert (more[..., 0] - more[..., 2]).max() > 100
     assert (more[..., 2] - more[..., 0]).max() < 20
 
@@ -205,7 +212,7 @@ def test_a_difference_of_one_sign_has_one_colour() -> None:
 def test_a_white_picture_stays_white_below_the_difference(tmp_path: Path) -> None:
     image.write(tmp_path / "white.png", np.full((40, 50, 3), 255, np.uint8))
     views = panel(pair(str(tmp_path / "white.png"), size=(40, 50), maps=(np.zeros((45, 56)), np.zeros((45, 56)))))
-    assert decoded(views.difference).min() > 250
+    assert decoded(views.objects[0].difference).min() > 250
 
 
 def test_the_worst_first() -> None:
@@ -267,9 +274,7 @@ def test_ten_thousand_pictures_are_a_few_megabytes() -> None:
 @pytest.mark.slow
 def test_more_than_the_table_holds_are_said_to_be_left_out() -> None:
     listed = result_table([pair(f"{i}.jpg", 0.1, maps=(None, None)) for i in range(ROWS + 5)])
-    from onnxcam.compare.report.formatting import ClassLabels
-
-    assert len(listed.data(ClassLabels(None), 0)["rows"]) == ROWS
+    assert len(listed.data(0)["rows"]) == ROWS
 
 
 def test_no_picture_at_all() -> None:
@@ -287,9 +292,9 @@ def test_without_jinja(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of 461 images, hostile ones among them; written once, as nobody changes it."""
-    pairs = [pair(f"picture {i}.png", (i * 37 % 450) / 500) for i in range(448)]
-    pairs += [pair(name) for name in HOSTILE.values()]
     labels = ["cat", "</td><img src=x onerror=window.taken=1>"]
+    pairs = [pair(f"picture {i}.png", (i * 37 % 450) / 500, names=labels) for i in range(448)]
+    pairs += [pair(name, names=labels) for name in HOSTILE.values()]
     made = validation(pairs, labels=labels, unreadable=[(HOSTILE["end"], HOSTILE["image"])])
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(html(made), "utf-8")

@@ -36,10 +36,10 @@ def test_a_recording_has_both_classes(tail: str, tmp_path: Path) -> None:
     (outcome,) = Recording(tmp_path / "run")
     found = Explainer(model, labels=NAMES)(image)
     assert found.label == "lit"
-    assert outcome.scores.shape == (2,)
+    assert outcome.prediction.scores.shape == (2,)
     assert outcome.target == 1
-    assert outcome.probabilities is not None
-    np.testing.assert_allclose(outcome.probabilities, [1 - found.probability, found.probability], atol=1e-6)
+    assert outcome.prediction.probabilities is not None
+    np.testing.assert_allclose(outcome.prediction.probabilities, [1 - found.probability, found.probability], atol=1e-6)
 
 
 @pytest.mark.parametrize(("tail", "kind"), [(SIGMOID, "none"), (LOGIT, "softmax")])

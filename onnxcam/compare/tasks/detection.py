@@ -162,8 +162,8 @@ def matched(
     own, other = reference.count, candidate.count
     values = overlaps(reference.boxes[:own], candidate.boxes[:other])
     alike = np.equal.outer(reference.classes[:own], candidate.classes[:other])
-    unknown = ~np.isfinite(reference.boxes[:own]).all(1)[:, None] & ~np.isfinite(candidate.boxes[:other]).all(1)[None]
-    able = np.where(unknown, alike, (values >= SAME_OBJECT) & (alike | (not same_class)))
+    first, second = (~np.isfinite(boxes).all(axis=1) for boxes in (reference.boxes[:own], candidate.boxes[:other]))
+    able = np.where(np.logical_and.outer(first, second), alike, (values >= SAME_OBJECT) & (alike | (not same_class)))
     for row, column in taken:
         able[row], able[:, column] = False, False
     rows, columns = linear_sum_assignment(np.where(able, 1 + values, 0), maximize=True)
