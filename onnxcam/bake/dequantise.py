@@ -14,7 +14,7 @@ from onnxcam.graph.operators import Trait, operators
 
 __all__ = ["dequantise"]
 
-_MOVES = operators(Trait.KEEPS_UNITS) | {"Concat"}
+_MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Concat", "Expand", "Split", "Tile"}
 """Operators allowed between QuantizeLinear and DequantizeLinear: they act alike on integers and floats."""
 _BOUNDED = operators(Trait.NONNEGATIVE) | {"Clip"}
 """Operators that already limit their output, so that no Clip is needed."""

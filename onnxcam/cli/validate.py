@@ -23,7 +23,7 @@ def command(
         ),
     ],
     images: options.ImagesArgument,
-    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "gradcam",
+    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
     target: Annotated[
         str, typer.Option("--target", "-t", help="Class to explain: top (of the reference), an index or a label.")
     ] = "top",

@@ -85,7 +85,7 @@ def _compared(
         for why, one, outcome in zip(blank, pair, outcomes, strict=True)
     )
     kept = _kept(first, second, known)
-    if pair[0].index != pair[1].index:
+    if pair[1].index is not None and pair[0].index != pair[1].index:
         why = f"maps of different classes, {pair[0].index} and {pair[1].index}, are not compared"
         return {}, kept, [*notes, why]
     if first is None or second is None:

@@ -52,7 +52,7 @@ def _table() -> dict[str, Trait]:
         "Identity": T.MOVES | T.COPIES | T.KEEPS_UNITS,
         "Cast": T.MOVES | T.COPIES,
         **dict.fromkeys(("CastLike", "Dropout", "Concat", "Pad", "Where", "Trilu", "ReverseSequence"), T.MOVES),
-        **dict.fromkeys(("GatherElements", "GatherND", "Compress"), T.MOVES),
+        **dict.fromkeys(("GatherElements", "GatherND", "Compress"), T.MOVES | T.KEEPS_UNITS),
         **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), T.MOVES | T.RESHAPES | T.KEEPS_UNITS),
         "Transpose": T.MOVES | T.KEEPS_UNITS,
         **dict.fromkeys(("Slice", "Gather"), T.MOVES | T.CUTS | T.KEEPS_UNITS),

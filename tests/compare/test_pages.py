@@ -9,16 +9,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 
-import onnxcam as package
 from onnxcam.compare.image_comparison import AGREEMENT_METRICS
 from onnxcam.compare.thresholds import DEFAULTS, parse
-from onnxcam.media import image
 from tests.command import Ran
-from tests.compare.twins import SHAPES, photos
+from tests.compare.twins import SHAPES, photos, quantize
 
 DOCS = Path(__file__).parents[2] / "docs"
 CASE = (DOCS / "worked-case.md").read_text("utf-8")
@@ -70,24 +66,6 @@ def folder(onnxcam: Callable[..., Ran]) -> Path:
     shutil.copy(SHAPES, "float.onnx")
     quantize(Path("float.onnx"), Path("int8.onnx"), photos(Path("photos"), 8))
     return Path.cwd()
-
-
-def quantize(path: Path, made: Path, pictures: Path) -> None:
-    """Write the int8 twin of *path* in QDQ form, as ONNX Runtime makes it of what it sees in *pictures*."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
-
-    network = package.Explainer(path)
-    name = onnx.load(path).graph.input[0].name
-    seen = iter([{name: network.preprocessing(image.read(file))} for file in sorted(pictures.iterdir())])
-
-    class Seen(CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
-            return next(seen, None)
-
-    quantize_static(path, made, Seen())
-    model = onnx.load(made)
-    model.metadata_props.extend(onnx.load(path).metadata_props)  # the card, which the quantiser drops
-    onnx.save(model, made)
 
 
 @pytest.mark.slow

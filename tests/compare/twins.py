@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnxcam import Explainer
 from onnxcam.compare.outcome import Outcome
 from onnxcam.compare.tasks.classification import ClassScores, class_map
 from onnxcam.media import image
@@ -29,6 +31,39 @@ def noisy(path: Path, share: float, seed: int = 0) -> Path:
             tensor.CopyFrom(numpy_helper.from_array((array + noise).astype(np.float32), tensor.name))
     onnx.save(model, path)
     return path
+
+
+def quantize(path: Path, made: Path, pictures: Path, **settings: Any) -> Path:
+    """Write the int8 twin of *path* in QDQ form, as ONNX Runtime makes it of what it sees in *pictures*."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    network = Explainer(path)
+    name = onnx.load(path).graph.input[0].name
+    seen = iter([{name: network.preprocessing(image.read(file))} for file in sorted(pictures.iterdir())])
+
+    class Seen(CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+            return next(seen, None)
+
+    quantize_static(path, made, Seen(), **settings)
+    model = onnx.load(made)
+    model.metadata_props.extend(onnx.load(path).metadata_props)  # the card, which the quantiser drops
+    onnx.save(model, made)
+    return made
+
+
+def spoilt(path: Path, made: Path, at: int, factor: float = 12) -> Path:
+    """Write the QDQ file *path* with the scale of its activation number *at* divided by *factor*."""
+    model = onnx.load(path)
+    node = [one for one in model.graph.node if one.op_type == "QuantizeLinear"][at]
+    (scale,) = (x for x in model.graph.initializer if x.name == node.input[1])
+    smaller = numpy_helper.to_array(scale) / np.float32(factor)
+    model.graph.initializer.append(numpy_helper.from_array(smaller.astype(np.float32), "smaller"))
+    for each in model.graph.node:
+        if each is node or (each.op_type == "DequantizeLinear" and each.input[0] == node.output[0]):
+            each.input[1] = "smaller"
+    onnx.save(model, made)
+    return made
 
 
 def photos(folder: Path, count: int) -> Path:

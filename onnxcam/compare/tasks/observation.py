@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import ObjectMap, Outcome, Prediction
-from onnxcam.errors import TargetError
+from onnxcam.errors import GradientError, OnnxcamError, TargetError
 from onnxcam.media.frame import Frame
 from onnxcam.model.description import ModelDescription
 from onnxcam.targets.goal import Goal, Look
@@ -102,17 +102,26 @@ class Observation(ABC):
         prediction = self.predict(model, look)
         targets = self.targets(model, prediction)[: model.objects] if wanted is None else wanted
         goals = [_goal(model.network, look, target) for target in targets]
-        known = [goal for goal in goals if isinstance(goal, Goal)]
-        found = model.explain([image] * len(known), known)
-        rows = iter(found)
-        maps = [
-            ObjectMap(goal.words, goal.index, next(rows).map, "", goal.probability, goal.box)
-            if isinstance(goal, Goal)
-            else ObjectMap(str(target), None, None, str(goal))
-            for target, goal in zip(targets, goals, strict=True)
-        ]
-        frame = found[0].frame if found else image.frame
+        rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
+        found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
+        maps = map(_object_map, targets, goals, found)
+        frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
         return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
+
+
+def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | GradientError]:
+    """Return the explanation of each of *goals* in one image; the error where the gradient is zero."""
+    try:
+        return [*model.explain([image] * len(goals), goals)]
+    except GradientError as error:
+        return [error] if len(goals) == 1 else [one for goal in goals for one in _explained(model, image, [goal])]
+
+
+def _object_map(target: TargetKind | str, goal: Goal | TargetError, found: Explained | OnnxcamError) -> ObjectMap:
+    raw, why = (found.map, "") if isinstance(found, Explained) else (None, str(found))
+    if isinstance(goal, TargetError):
+        return ObjectMap(str(target), None, raw, why)
+    return ObjectMap(goal.words, goal.index, raw, why, goal.probability, goal.box)
 
 
 def _goal(network: ModelDescription, look: Look, target: TargetKind | str) -> Goal | TargetError:

@@ -1,0 +1,137 @@
+"""Comparison of detectors: which objects are the same, and what is said of those that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onnxcam.bake.dequantise import dequantise
+from onnxcam.compare.tasks.detection import DetectionPrediction, matched, overlaps
+from onnxcam.compare.validate import validate
+from onnxcam.errors import MetricError, TargetError
+from onnxcam.graph.io import save
+from onnxcam.media import image
+from tests.compare.twins import photos, quantize, spoilt
+
+DETECTOR = Path(__file__).parents[3] / "models" / "detector.onnx"
+
+
+def found(*objects: tuple[Sequence[float], float, int]) -> DetectionPrediction:
+    """The objects (box, score, class), the best first."""
+    boxes, scores, classes = zip(*objects, strict=True) if objects else ((), (), ())
+    return DetectionPrediction(
+        np.array(boxes, float).reshape(-1, 4), np.array(scores, float), np.array(classes, np.int64)
+    )
+
+
+def test_overlaps_by_hand() -> None:
+    boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [np.nan] * 4])
+    expected = [[1, 1 / 3, 0, 0], [1 / 3, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(overlaps(boxes, boxes), expected)
+
+
+def test_the_same_objects_are_found_one_to_one() -> None:
+    own = found(([0, 0, 10, 10], 0.9, 0), ([20, 0, 30, 10], 0.8, 1), ([0, 20, 10, 30], 0.7, 2))
+    other = found(
+        ([1, 0, 11, 10], 0.9, 0), ([0, 0, 10, 10], 0.5, 0), ([20, 0, 30, 10], 0.8, 2), ([0, 20, 9, 30], 0.1, 2)
+    )
+    assert matched(own, other) == [(0, 1)]
+    agreement = own.compare(other)
+    assert agreement.values["kept"] == pytest.approx(1 / 3)
+    assert agreement.values["flipped"] == pytest.approx(1 / 3)  # the second, as class 2
+    assert agreement.values["extra"] == pytest.approx(1 / 3)  # one of the two boxes of the first
+    assert agreement.values["box_iou"] == 1
+    assert agreement.values["score_change"] == pytest.approx(0.4)
+    assert agreement.details == {"scores": [(0.9, 0.9), (0.8, 0.0), (0.7, 0.1)]}  # whatever the threshold
+
+
+def test_a_detector_agrees_with_itself_and_nothing_with_nothing() -> None:
+    own = found(([0, 0, 10, 10], 0.9, 0))
+    assert own.compare(own).values == {"kept": 1, "extra": 0, "flipped": 0, "box_iou": 1, "score_change": 0}
+    blank = found().compare(found())
+    assert all(np.isnan(value) for value in blank.values.values())
+    assert blank.notes == ["neither model finds an object"]
+    lost = own.compare(found())
+    assert lost.values["kept"] == 0
+    assert np.isnan(lost.values["extra"])
+
+
+def test_objects_without_a_place_match_by_class() -> None:
+    own, other = found(([np.nan] * 4, 0.9, 3)), found(([np.nan] * 4, 0.6, 3))
+    assert matched(own, other) == [(0, 0)]
+    assert matched(own, found(([np.nan] * 4, 0.6, 1))) == []
+
+
+def test_what_is_found_in_words() -> None:
+    answer = found(([0, 0, 1, 1], 0.9, 0), ([2, 2, 3, 3], 0.8, 0), ([4, 4, 5, 5], 0.3, 7)).answer(["cat"])
+    assert answer.words == "2 cat, 1 class 7"
+    assert answer.data["objects"][0] == {"index": 0, "label": "cat", "score": 0.9, "box": [0, 0, 1, 1]}
+    assert found().answer(None).words == "no object"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos"), 8)
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
+    """A good int8 twin: its convolutions are quantised, the head that joins boxes and scores is not."""
+    made = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    return quantize(DETECTOR, made, folder, op_types_to_quantize=["Conv"])
+
+
+def test_a_good_int8_detector_passes(int8: Path, folder: Path) -> None:
+    validation = validate(DETECTOR, int8, folder)
+    assert validation.passed, validation.verdicts
+    assert validation.as_dict()["task"] == "detection"
+    first = next(one for row in validation.rows() for one in row["objects"] if "iou" in one["values"])
+    assert first["values"]["iou"] > 0.5
+    assert np.abs(np.subtract(first["boxes"]["reference"], first["boxes"]["candidate"])).max() < 20
+
+
+def test_a_spoilt_scale_fails(int8: Path, folder: Path, tmp_path: Path) -> None:
+    validation = validate(DETECTOR, spoilt(int8, tmp_path / "spoilt.onnx", 6), folder)
+    assert validation.verdict == "failed"
+    (words,) = (warning for warning in validation.warnings if "scores of the reference's objects" in warning)
+    assert "lower on average" in words
+
+
+def test_boxes_and_scores_of_one_scale_are_named(folder: Path, tmp_path: Path) -> None:
+    """Quantised as a whole, the output that joins pixels and probabilities has one scale for both."""
+    whole = quantize(DETECTOR, tmp_path / "whole.onnx", folder)
+    validation = validate(DETECTOR, whole, folder)
+    assert validation.verdict == "failed"
+    assert any("boxes and scores, joined in one tensor, by one scale" in warning for warning in validation.warnings)
+
+
+def test_no_object_in_any_image(tmp_path: Path) -> None:
+    image.write(tmp_path / "grey.png", np.full((64, 64, 3), 128, np.uint8))
+    with pytest.raises(MetricError, match="the reference finds no object in any of the 1 images from a prob"):
+        validate(DETECTOR, DETECTOR, tmp_path / "grey.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": "circle"}, TargetError, "target 'circle' is not for a detector: the best of each image are expl"),
+        ({"require": "top1>=0.9"}, MetricError, r"'top1 >= 0.9' cannot be measured for detection; what can: kept, ex"),
+        ({"layers": True}, MetricError, "--layers is for classifiers; .* is a detector: `onnxcam validate` compares"),
+    ],
+)
+def test_what_is_refused(options: dict[str, object], error: type, message: str, folder: Path) -> None:
+    with pytest.raises(error, match=message):
+        validate(DETECTOR, DETECTOR, folder, **options)  # type: ignore[arg-type]
+
+
+def test_a_real_detector_against_its_float_twin(real: Path, tmp_path: Path) -> None:
+    int8 = real / "models" / "ssd_mobilenet_v1_coco_qdq_nms.onnx"
+    save(dequantise(int8), tmp_path / "float.onnx")
+    pictures = [real / "images" / name for name in ("dog_cat.png", "purple_bus.jpg", "horses.jpg")]
+    good = validate(tmp_path / "float.onnx", int8, pictures)
+    assert good.passed, good.verdicts
+    bad = validate(tmp_path / "float.onnx", spoilt(int8, tmp_path / "spoilt.onnx", 20), pictures)
+    assert bad.verdict == "failed"
