@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,10 @@ def command(
     images: options.ImagesArgument,
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
     target: Annotated[
-        str, typer.Option("--target", "-t", help="Class to explain: top (of the reference), an index or a label.")
+        str,
+        typer.Option(
+            "--target", "-t", help="Class to explain, of classifiers: top (of the reference), an index or a label."
+        ),
     ] = "top",
     truth: options.TruthOption = None,
     mask_values: options.MaskValuesOption = "object",
@@ -47,6 +50,18 @@ def command(
     candidate_provider: Annotated[
         str | None, _own("--candidate-provider", help="Execution provider of the candidate. Default: --provider.")
     ] = None,
+    runner: Annotated[
+        str | None,
+        _own(
+            "--runner",
+            help="Python function that runs the candidate in another engine, module:function or file.py:function. "
+            "Predictions come from it, maps from the graph of CANDIDATE.",
+        ),
+    ] = None,
+    runner_timeout: Annotated[float, typer.Option(min=0.001, help="Time limit of a run of it, in seconds.")] = 60,
+    objects: Annotated[
+        int, typer.Option(min=1, max=100, help="Things explained in an image, where a task predicts several.")
+    ] = 3,
     layers: Annotated[
         bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
     ] = False,
@@ -71,11 +86,11 @@ def command(
     from onnxcam.compare.validate import observing, validate
     from onnxcam.metrics.truth import Truth
 
-    shared = {"method": method, "labels": labels, "settings": options.pairs(settings)}
+    shared = {"method": method, "labels": labels, "settings": options.pairs(settings), "objects": objects}
 
-    def open_side(side: str, model: Path, layer: str, how: str | None, provider: str) -> Observer:
+    def open_side(side: str, model: Path, layer: str, how: str | None, provider: str, **own: Any) -> Observer:
         with show.waiting(f"opening {model}"):
-            return observing(side, model, layer=layer, preprocess=how, provider=provider, **shared)
+            return observing(side, model, layer=layer, preprocess=how, provider=provider, **shared, **own)
 
     found = validate(
         open_side("reference", reference, layer, reference_preprocess or preprocess, provider),
@@ -85,6 +100,8 @@ def command(
             candidate_layer or layer,
             candidate_preprocess or preprocess,
             candidate_provider or provider,
+            runner=runner,
+            runner_timeout=runner_timeout,
         ),
         images,
         output,

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.compare.device_runner import digest
+from onnxcam.compare.external_runner import SECONDS, ExternalRunner
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.tasks import observation_of
 from onnxcam.compare.tasks.classification import class_of
@@ -52,6 +53,9 @@ class Observer:
 
     Attributes:
         objects: Maximum number of things that are explained in an image, such as detections.
+        runner: A function that runs the model in another engine, ``"module:function"``
+            (`onnxcam.compare.external_runner`). Predictions come from it, maps from the graph of *model*.
+        runner_timeout: Time limit of one run of it, in seconds.
 
     Raises:
         MetricError: models of this task cannot be compared.
@@ -71,6 +75,8 @@ class Observer:
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, InputValue] = field(default_factory=dict)
     objects: int = OBJECTS
+    runner: str | None = None
+    runner_timeout: float = SECONDS
 
     def __post_init__(self) -> None:
         if self.method != AUTO:
@@ -89,6 +95,10 @@ class Observer:
         self._channel = None if method.at_layer else layout.channel - 1
         settings = read_settings(method, self.settings)
         self._runner = Runner(self.network, method, settings, self.layer, False, quiet, spin=False)
+        outputs = list(subject.model.graph.outputs)
+        self._external = None if self.runner is None else ExternalRunner(self.runner, outputs, self.runner_timeout)
+        if self.runner is not None:
+            self.network.warn(f"predictions come from the runner {self.runner!r}, maps from the graph of the file")
         if isinstance(self.network.task, Classes):
             self._runner.compile(subject, self.network.task.aim)
 
@@ -137,8 +147,15 @@ class Observer:
 
     @property
     def _provider(self) -> str:
+        if self.runner is not None:
+            return self.runner
         last = self._runner.last
         return self.network.runs_on if last is None else last.session.provider
+
+    @property
+    def external(self) -> bool:
+        """Return whether the predictions come from a runner of the user."""
+        return self._external is not None
 
     def check(self, target: int | str) -> None:
         """Raise TargetError if no image can have the *target*."""
@@ -172,7 +189,20 @@ class Observer:
 
     def look(self, prepared: PreparedImage) -> Look:
         """Return the look at one image."""
-        return replace(self.network.look(prepared.tensor, None, {}), frame=prepared.frame, picture=prepared.size)
+        look = replace(self.network.look(prepared.tensor, None, {}), frame=prepared.frame, picture=prepared.size)
+        return look if self._external is None else replace(look, run=self._run_external)
+
+    def _run_external(
+        self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return the runner's outputs; MetricError for tensors inside the graph, which it does not give."""
+        if names:
+            raise MetricError(
+                f"the reading needs {names[0]!r}, a tensor inside the graph, which the runner {self.runner!r} does not "
+                "give; make it an output of the model, or name the outputs in its card (docs/card.md)"
+            )
+        assert self._external is not None
+        return self._external(feeds)
 
     def explain(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
         """Explain one goal in each image; all images have tensors of one shape."""

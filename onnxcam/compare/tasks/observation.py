@@ -50,6 +50,10 @@ class Observed(Protocol):
     objects: int
     """Maximum number of things that are explained in an image."""
 
+    @property
+    def external(self) -> bool:
+        """Return whether the predictions come from an engine of the user, not from the explanation graph."""
+
     def look(self, prepared: PreparedImage) -> Look:
         """Return the look at one image."""
 

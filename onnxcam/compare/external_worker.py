@@ -1,0 +1,120 @@
+"""The process of a user's engine: reads tensors, calls the function, writes what it returns.
+
+`onnxcam.compare.external_runner` starts it as ``python -m onnxcam.compare.external_worker module:function``. Frames on
+standard input and output are a letter, a length and the data: arrays as .npz (``A``), or the text of an error (``E``).
+What the function prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ARRAYS", "ERROR", "main", "packed", "read_frame", "unpacked", "write_frame"]
+
+ARRAYS, ERROR = b"A", b"E"
+_HEAD = struct.Struct("<cQ")
+
+
+def write_frame(file: BinaryIO, kind: bytes, data: bytes) -> None:
+    """Write one frame."""
+    file.write(_HEAD.pack(kind, len(data)) + data)
+    file.flush()
+
+
+def read_frame(file: BinaryIO) -> tuple[bytes, bytes] | None:
+    """Return the kind and the data of the next frame; None at the end of the file."""
+    head = file.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return None
+    kind, length = _HEAD.unpack(head)
+    data = file.read(length)
+    return (kind, data) if len(data) == length else None
+
+
+def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return arrays as .npz; their names may be any text."""
+    buffer = io.BytesIO()
+    names = np.array([name.encode() for name in arrays], object)
+    lengths = np.array([len(name) for name in names], np.int64)
+    text = np.frombuffer(b"".join(names), np.uint8)
+    np.savez(buffer, text, lengths, *arrays.values())
+    return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return arrays by name, the inverse of `packed`."""
+    with np.load(io.BytesIO(data)) as file:
+        text, lengths, *arrays = (file[name] for name in file.files)
+    ends = np.cumsum(lengths)
+    names = [text[end - length : end].tobytes().decode() for end, length in zip(ends, lengths, strict=True)]
+    return dict(zip(names, arrays, strict=True))
+
+
+def main(spec: str) -> None:
+    """Serve the function *spec*, ``module:function`` or ``file.py:function``, until standard input ends."""
+    given, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the function prints is no frame
+    try:
+        function = _function(spec)
+    except BaseException as error:
+        write_frame(answers, ERROR, _words(error).encode())
+        return
+    write_frame(answers, ARRAYS, packed({}))
+    while (frame := read_frame(given)) is not None:
+        try:
+            data = packed(_named(function(unpacked(frame[1]))))
+        except BaseException as error:
+            write_frame(answers, ERROR, _words(error).encode())
+        else:
+            write_frame(answers, ARRAYS, data)
+
+
+def _function(spec: str) -> Callable[[dict[str, NDArray[Any]]], Any]:
+    where, _, name = spec.rpartition(":")
+    if where.endswith(".py"):
+        found = importlib.util.spec_from_file_location("runner", where)
+        if found is None or found.loader is None:
+            raise ImportError(f"{where} is no Python file")
+        module = importlib.util.module_from_spec(found)
+        sys.path.insert(0, os.path.dirname(os.path.abspath(where)))
+        found.loader.exec_module(module)
+    else:
+        sys.path.insert(0, os.getcwd())
+        module = importlib.import_module(where)
+    function = getattr(module, name)
+    if not callable(function):
+        raise TypeError(f"{name} is {type(function).__name__}, no function")
+    return function
+
+
+def _named(outputs: Any) -> dict[str, NDArray[Any]]:
+    """Return the outputs by name; outputs without names by their number."""
+    if isinstance(outputs, Mapping):
+        pairs = [(str(name), value) for name, value in outputs.items()]
+    else:
+        values = outputs if isinstance(outputs, list | tuple) else [outputs]
+        pairs = [(f"#{number}", value) for number, value in enumerate(values)]
+    arrays = {name: np.asarray(value) for name, value in pairs}
+    wrong = [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]
+    if wrong:
+        raise TypeError(f"output {wrong[0]!r} is {arrays[wrong[0]].dtype}, no array of numbers")
+    return arrays
+
+
+def _words(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}"[:500]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
