@@ -8,10 +8,12 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import units
 
-__all__ = ["COARSE", "coarse_scores", "rounded"]
+__all__ = ["COARSE", "UNREADABLE", "coarse_scores", "rounded"]
 
-COARSE = 0.25
-"""Probabilities that are multiples of this have at most five values."""
+COARSE = 0.1
+"""Probabilities that are multiples of this have at most eleven values: a warning."""
+UNREADABLE = 0.25
+"""Probabilities that are multiples of more have at most four values, and no order: an error."""
 _PASSES = operators(Trait.MOVES | Trait.QUANTISES) - {"Concat"}
 _SCALE_AT = {"QuantizeLinear": 1, "DequantizeLinear": 1, "QLinearConcat": 0}
 

@@ -15,7 +15,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
-from onnxcam.targets.coarse import COARSE, coarse_scores, rounded
+from onnxcam.targets.coarse import UNREADABLE, coarse_scores, rounded
 from onnxcam.targets.detectors.boxes import are_visible
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
@@ -158,7 +158,7 @@ class Detections(Task):
         if name not in self.units:
             return tensor
         scale, zero = self.units[name]
-        if len(self.decoder.tensors) == 1 and scale > COARSE:
+        if len(self.decoder.tensors) == 1 and scale > UNREADABLE:
             raise TargetError(rounded(repr(name), scale))
         return (tensor.astype(np.float32) - zero) * scale
 

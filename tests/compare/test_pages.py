@@ -18,6 +18,7 @@ from tests.compare.twins import SHAPES, photos, quantize
 
 DOCS = Path(__file__).parents[2] / "docs"
 CASE = (DOCS / "worked-case.md").read_text("utf-8")
+DETECTOR_CASE = (DOCS / "worked-case-detector.md").read_text("utf-8")
 PAGE = (DOCS / "validate.md").read_text("utf-8")
 
 
@@ -58,6 +59,27 @@ def test_the_worked_case(real: Path, onnxcam: Callable[..., Ran]) -> None:
         assert data["passed"] is (ran[name].code == 0)
         assert len(data["pictures"]) == 17
         assert Path(name, "report.html").stat().st_size > 500_000
+
+
+@pytest.mark.slow
+def test_the_worked_case_of_a_detector(onnxcam: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = DOCS.parent
+    Path("models").symlink_to(root / "models", target_is_directory=True)
+    monkeypatch.syspath_prepend(root)
+    ran = follow(DETECTOR_CASE, onnxcam)
+    told = table(DETECTOR_CASE)
+    assert set(ran) == set(told)
+    for name, column in told.items():
+        data = json.loads(Path(name, "validation.json").read_text("utf-8"))
+        found = {row["metric"]: row["mean"] for row in data["summary"]}
+        for metric in AGREEMENT_METRICS:
+            if metric in column:
+                assert float(column[metric]) == pytest.approx(found[metric], abs=0.04), (name, metric)
+        assert (column[""], ran[name].code) in {("passed", 0), ("failed", 1)}, name
+        assert data["passed"] is (ran[name].code == 0)
+    assert "no threshold keeps 90% of them" in ran["noise"].err
+    assert "by one scale of 0.248" in ran["whole"].err
+    assert "warning" not in ran["convolutions"].err
 
 
 @pytest.fixture
