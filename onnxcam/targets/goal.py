@@ -55,6 +55,9 @@ class Look:
     known: Mapping[str, Array] | None = None  # the outputs, if the model has run
     place: Callable[[str, Layout], Place | None] = lambda name, layout: None  # where a tensor lies; None: all of it
 
+    def __post_init__(self) -> None:
+        self._inside: dict[str, Array] = {}  # tensors inside the graph that were asked for
+
     @cached_property
     def outputs(self) -> Mapping[str, Array]:
         """The model's outputs, [1, …] each."""
@@ -62,9 +65,10 @@ class Look:
 
     def tensors(self, names: Sequence[str]) -> list[Array]:
         """Return tensors of the graph by their names."""
-        inside = [name for name in names if name not in self.outputs]
-        found = {**self.outputs, **(self.run(self.feeds, inside) if inside else {})}
-        return [found[name] for name in names]
+        inside = [name for name in names if name not in self.outputs and name not in self._inside]
+        if inside:
+            self._inside.update(self.run(self.feeds, inside))
+        return [self.outputs[name] if name in self.outputs else self._inside[name] for name in names]
 
     def of(self, picture: ImageSource) -> Look:
         """Return a look at another image."""
