@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
-from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.metrics.truth import Region, Truth
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.notation import Label
 
@@ -29,7 +29,7 @@ class ClassMask(NamedTuple):
 class ImageObjects:
     """Annotated objects in one image; ``why`` is the reason if there are none."""
 
-    regions: Mapping[Label | None, Annotation] = field(default_factory=dict)
+    regions: Mapping[Label | None, Region] = field(default_factory=dict)
     why: str = ""
 
     @classmethod

@@ -15,7 +15,7 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
-from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.metrics.truth import Region, Truth
 from onnxcam.paths import PathLike
 from onnxcam.targets import Target
 from onnxcam.targets.classification import class_index
@@ -191,13 +191,13 @@ class Dataset:
             seed=int(np.random.SeedSequence([self.seed, one.item.number]).generate_state(1)[0]),
         )
 
-    def _region(self, one: LoadedItem) -> Annotation | None:
+    def _region(self, one: LoadedItem) -> Region | None:
         if self.truth is None:
             return None
         regions = self.truth.regions(one.item.image, one.picture.shape[:2])
         own = [regions[key] for key in one.item.keys]
         mask = np.logical_or.reduce([region.mask for region in own])
-        return Annotation(mask, tuple(box for region in own for box in region.boxes))
+        return Region(mask, tuple(box for region in own for box in region.boxes))
 
 
 def _joined(batch: list[LoadedItem]) -> tuple[Array, Array]:
