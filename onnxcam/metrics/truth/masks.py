@@ -43,6 +43,10 @@ class MaskTruth(TruthSource):
         path = self._mask(picture)
         return None if path is None else annotation_of(read_mask(path), size, path, self._values)
 
+    def has(self, picture: Path) -> bool:
+        """Return whether there is a mask for *picture*."""
+        return self._mask(picture) is not None
+
     def missing(self, picture: Path) -> str:
         """Return the names of the masks that the image may have."""
         return f"no mask for {picture.name}: '{self.path}' has neither " + " nor ".join(_names(picture))

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from onnxcam import paths
 from onnxcam.errors import TruthError
 from onnxcam.metrics.truth.annotation import Annotation
+from onnxcam.metrics.truth.image_index import ImageIndex
 from onnxcam.text import in_message
 
 __all__ = ["TruthPath", "TruthSource", "read_json"]
@@ -66,6 +67,7 @@ class TruthSource(ABC):
     notes: tuple[str, ...] = ()
     locates: bool = True
     single: bool = False
+    _images: ImageIndex[Any]
 
     def __init__(self, place: TruthPath) -> None:
         self.path = place.path
@@ -78,6 +80,10 @@ class TruthSource(ABC):
     @abstractmethod
     def annotation(self, picture: Path, size: tuple[int, int]) -> Annotation | None:
         """Return what the truth says about *picture* of *size* (H, W); None if it does not have this image."""
+
+    def has(self, picture: Path) -> bool:
+        """Return whether the truth has *picture*."""
+        return self.single or self._images.find(picture) is not None
 
     def missing(self, picture: Path) -> str:
         """Return the message for an image that the truth does not have."""

@@ -107,6 +107,14 @@ class Truth:
             raise TruthError(self._source.missing(Path(picture)))
         return found
 
+    def coverage(self, pictures: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+        """Return a sentence that counts the *pictures* that the truth does not have, if there are any."""
+        lost = [picture for picture in pictures if not self._source.has(Path(picture))]
+        if not lost:
+            return ()
+        first = in_message(Path(lost[0]).name)
+        return (f"{self.path}: {len(lost)} of {len(pictures)} images are not in the truth, the first is {first}",)
+
     def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label | None, Region]:
         """Return the pixels of each class in *picture*, an image of *size* (H, W); None is an unknown class."""
         return regions(self.required(picture, size), size)

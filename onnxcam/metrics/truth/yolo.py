@@ -49,7 +49,7 @@ class YoloTruth(TruthSource):
             raise TruthError(f"truth '{self.path}': no label files *.txt of the images' names below {where}")
         self._labels = ImageIndex(((path, path) for path in labels), str(self.path), stems=True)
         pictures = [path for folder in folders for path in _pictures(folder)]
-        self._pictures = ImageIndex(((path, path) for path in pictures), str(self.path))
+        self._images = ImageIndex(((path, path) for path in pictures), str(self.path))
         self.notes = self._labels.notes
 
     @classmethod
@@ -59,10 +59,17 @@ class YoloTruth(TruthSource):
 
     def annotation(self, picture: Path, size: tuple[int, int]) -> Annotation | None:
         """Return the objects in *picture*; an image without a label file has none."""
-        path = self._labels.find(_beside(picture)) or self._labels.find(picture)
-        if path is None:
-            return None if self._pictures.find(picture) is None else Annotation()
-        return Annotation(tuple(self._object(row, size) for row in _rows(path)))
+        path = self._file(picture)
+        if path is not None:
+            return Annotation(tuple(self._object(row, size) for row in _rows(path)))
+        return Annotation() if self.has(picture) else None
+
+    def has(self, picture: Path) -> bool:
+        """Return whether there is a label file for *picture*, or *picture* is in a folder of images."""
+        return self._file(picture) is not None or self._images.find(picture) is not None
+
+    def _file(self, picture: Path) -> str | None:
+        return self._labels.find(_beside(picture)) or self._labels.find(picture)
 
     def missing(self, picture: Path) -> str:
         """Return the name of the text file that the image must have."""
