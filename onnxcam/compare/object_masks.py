@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
-from onnxcam.metrics.truth import Region, Truth
+from onnxcam.metrics.truth import Region, Truth, regions
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.notation import Label
 
@@ -27,28 +27,32 @@ class ClassMask(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageObjects:
-    """Annotated objects in one image; ``why`` is the reason if there are none."""
+    """Annotated objects in one image and its labels; ``why`` is the reason if there are none."""
 
     regions: Mapping[Label | None, Region] = field(default_factory=dict)
+    labels: Collection[Label] = ()
     why: str = ""
 
     @classmethod
     def of(cls, truth: Truth | None, picture: str, size: tuple[int, int]) -> ImageObjects:
         """Return the objects of an image of *size* (H, W) in *truth*; without truth, no objects."""
+        if truth is None:
+            return cls()
         try:
-            return cls({} if truth is None else truth.regions(picture, size))
+            found = truth.required(picture, size)
+            return cls(regions(found, size), found.labels, "no energy: the truth has no box and no mask in this image")
         except TruthError as error:
             return cls(why=f"no energy: {error}")
 
     def of_class(self, target: int, count: int, names: Sequence[str] | None) -> ClassMask:
         """Return the mask of class *target*, one of *count* classes with *names*."""
+        if not self.labels:
+            return ClassMask(self.regions[None].mask, None, "") if self.regions else ClassMask(None, None, self.why)
+        indices = {label: class_index(label, count, names) for label in self.labels}
+        own = (self.regions.get(label) for label, index in indices.items() if index == target)
+        masks = [region.mask for region in own if region is not None]
         if not self.regions:
-            return ClassMask(None, None, self.why)
-        named = [label for label in self.regions if label is not None]
-        if not named:
-            return ClassMask(self.regions[None].mask, None, "")
-        indices = {label: class_index(label, count, names) for label in named}
-        masks = [self.regions[label].mask for label, index in indices.items() if index == target]
+            return ClassMask(None, set(indices.values()), self.why)
         if not masks:
             return ClassMask(None, set(indices.values()), f"no energy: the truth has no object of class {target}")
         return ClassMask(np.logical_or.reduce(masks), set(indices.values()), "")

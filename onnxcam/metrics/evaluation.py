@@ -72,7 +72,7 @@ def evaluate(
     """
     require_scipy()
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
-    chosen, ids = choose(metrics, known is not None), choose_methods(methods)
+    chosen, ids = choose(metrics, known is not None and known.locates), choose_methods(methods)
     own = sort_settings(settings or {}, ids, chosen)
     network = Explainer(model, GRADIENT_FREE, target=target, provider=provider, preprocess=preprocess, labels=labels)
     dataset = Dataset(network, known, target, tuple(images), batch_size, seed, strict)
@@ -87,12 +87,14 @@ def evaluate(
     found = Evaluation(
         model=os.fspath(model) if isinstance(model, str | os.PathLike) else None,
         preprocess=str(network.preprocessing),
-        truth=None if known is None else {"path": os.fspath(known.path), "values": known.values},
+        truth=None
+        if known is None
+        else {"path": os.fspath(known.path), "format": known.format, "values": known.values},
         batch_size=batch_size,
         seed=seed,
         settings=own,
         better={thing.id: "higher" if thing.higher else "lower" for thing in chosen},
-        warnings=list(network.warnings),
+        warnings=[*network.warnings, *_truth_notes(known, network)],
         unreadable=dataset.unreadable,
     )
     own_metrics = [thing for thing in chosen if isinstance(thing, Metric)]
@@ -108,6 +110,20 @@ def evaluate(
         for check in checks:
             found.add(check.function(context, **own[check.id]))
     return found
+
+
+def _truth_identity(truth: Truth) -> dict[str, str]:
+    return {"path": os.fspath(truth.path), "format": truth.format, "values": truth.values}
+
+
+def _truth_notes(truth: Truth | None, network: Explainer) -> tuple[str, ...]:
+    """Return what the user should know about the truth."""
+    if truth is None:
+        return ()
+    names, count = truth.names, network.class_count
+    if network.class_names is not None or names is None or len(names) != count:
+        return truth.notes
+    return (*truth.notes, f"the model names no classes; they are taken in the order of the truth, {names[0]!r} is 0")
 
 
 def require_scipy(command: str = "evaluate", extra: str = "evaluate") -> None:

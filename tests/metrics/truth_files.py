@@ -113,7 +113,8 @@ def labelme(root: Path) -> Path:
 
 
 CVAT = """<annotations><version>1.1</version><meta><job><labels><label><name>cat</name></label><label><name>dog</name>
-</label></labels></job></meta><image id="0" name="photos/img.jpg" width="10" height="8"><box label="cat" xtl="1" ytl="2" xbr="4"
+</label></labels></job></meta>
+<image id="0" name="photos/img.jpg" width="10" height="8"><box label="cat" xtl="1" ytl="2" xbr="4"
 ybr="6" occluded="0"/><mask label="dog" rle="0,20" left="5" top="0" width="5" height="4"/><tag label="indoor"/></image>
 <image id="1" name="photos/empty.jpg" width="10" height="8"/></annotations>"""
 
