@@ -274,8 +274,6 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
         whole[:start] + whole[end:],
         whole[:end] + part + whole[end:],
         whole[:start] + bytes([chance.randrange(256)]) + whole[start + 1 :],
-        whole[:start]
-        + str(chance.choice([-1, 0, 1e308, 10**30, "nan", "null", "[]", "{}"])).encode()
-        + whole[start + 1 :],
+        whole[:start] + other + whole[start + 1 :],
     ]
     return chance.choice(ways)
