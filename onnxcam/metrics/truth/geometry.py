@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -98,15 +99,18 @@ def draw(polygons: Sequence[NDArray[np.float64]], size: tuple[int, int]) -> Bool
 
 def _drawn(points: NDArray[np.float64], size: tuple[int, int]) -> BoolMask:
     """Return the pixels with an odd number of edges on their left."""
-    height, width = size
-    edges = np.zeros((height, width + 1), np.int64)
+    mask, full = np.zeros(size, bool), np.array(size[::-1])
+    left, top = np.clip(np.floor(points.min(0)), 0, full).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(0)), 0, full).astype(int)
+    edges = np.zeros((bottom - top, right - left + 1), np.int32)
     for (x1, y1), (x2, y2) in zip(points, np.roll(points, -1, 0), strict=True):
-        low, high = np.clip(np.ceil(np.array([min(y1, y2), max(y1, y2)]) - 0.5), 0, height).astype(int)
+        low, high = (min(max(math.ceil(y - 0.5), top), bottom) for y in sorted((y1, y2)))
         rows = np.arange(low, high)
         if len(rows):
             across = x1 + (rows + 0.5 - y1) * (x2 - x1) / (y2 - y1)
-            edges[rows, np.clip(np.ceil(across - 0.5), 0, width).astype(int)] += 1
-    return np.asarray(edges.cumsum(1)[:, :-1] % 2, bool)
+            edges[rows - top, np.clip(np.ceil(across - 0.5), left, right).astype(int) - left] += 1
+    mask[top:bottom, left:right] = edges.cumsum(1)[:, :-1] % 2
+    return mask
 
 
 def filled(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> BoolMask:
