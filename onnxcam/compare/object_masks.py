@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ class ImageObjects:
     regions: Mapping[Label | None, Region] = field(default_factory=dict)
     labels: Collection[Label] = ()
     why: str = ""
+    index: Callable[[Label, int, Sequence[str] | None], int] = class_index
 
     @classmethod
     def of(cls, truth: Truth | None, picture: str, size: tuple[int, int]) -> ImageObjects:
@@ -40,7 +41,12 @@ class ImageObjects:
             return cls()
         try:
             found = truth.required(picture, size)
-            return cls(regions(found, size), found.labels, "no energy: the truth has no box and no mask in this image")
+            return cls(
+                regions(found, size),
+                found.labels,
+                "no energy: the truth has no box and no mask in this image",
+                truth.index,
+            )
         except TruthError as error:
             return cls(why=f"no energy: {error}")
 
@@ -48,7 +54,7 @@ class ImageObjects:
         """Return the mask of class *target*, one of *count* classes with *names*."""
         if not self.labels:
             return ClassMask(self.regions[None].mask, None, "") if self.regions else ClassMask(None, None, self.why)
-        indices = {label: class_index(label, count, names) for label in self.labels}
+        indices = {label: self.index(label, count, names) for label in self.labels}
         own = (self.regions.get(label) for label, index in indices.items() if index == target)
         masks = [region.mask for region in own if region is not None]
         if not self.regions:

@@ -77,7 +77,7 @@ def accuracy(
         predictions: Index of the top class of each image.
         annotations: Truth of each image; None or no class: the image is left out.
         classes: Number of classes of the model.
-        names: Names of the model's classes.
+        names: Names of the model's classes; of a model without, those of the truth (`Truth.names`).
 
     Raises:
         TruthError: a class is none of the model's, or no image has a class.

@@ -66,7 +66,7 @@ def mean_average_precision(
         predictions: Detections in each image, at any threshold; low scores add recall.
         annotations: Truth of each image; None: the image is left out.
         classes: Number of classes of the model.
-        names: Names of the model's classes.
+        names: Names of the model's classes; of a model without, those of the truth (`Truth.names`).
 
     Raises:
         TruthError: a class is none of the model's, or there is no object with a box.

@@ -135,6 +135,13 @@ class Dataset:
             )
         return {index: named.get(index, (None,))}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the truth."""
+        if self.truth is None:
+            return ()
+        return (*self.truth.notes, *self.truth.order_notes(self.classes, self.network.class_names))
+
     def _labels(self, image: PathLike, size: tuple[int, int]) -> Collection[Label | None]:
         """Return the labels of the truth in *image*; of a truth that locates, only those with a box or mask."""
         if self.truth is None:

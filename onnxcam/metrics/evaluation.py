@@ -94,7 +94,7 @@ def evaluate(
         seed=seed,
         settings=own,
         better={thing.id: "higher" if thing.higher else "lower" for thing in chosen},
-        warnings=[*network.warnings, *_truth_notes(known, network)],
+        warnings=[*network.warnings, *dataset.notes],
         unreadable=dataset.unreadable,
     )
     own_metrics = [thing for thing in chosen if isinstance(thing, Metric)]
@@ -114,16 +114,6 @@ def evaluate(
 
 def _truth_identity(truth: Truth) -> dict[str, str]:
     return {"path": os.fspath(truth.path), "format": truth.format, "values": truth.values}
-
-
-def _truth_notes(truth: Truth | None, network: Explainer) -> tuple[str, ...]:
-    """Return what the user should know about the truth."""
-    if truth is None:
-        return ()
-    names, count = truth.names, network.class_count
-    if network.class_names is not None or names is None or len(names) != count:
-        return truth.notes
-    return (*truth.notes, f"the model names no classes; they are taken in the order of the truth, {names[0]!r} is 0")
 
 
 def require_scipy(command: str = "evaluate", extra: str = "evaluate") -> None:

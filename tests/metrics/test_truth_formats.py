@@ -144,6 +144,7 @@ def test_class_folders(tmp_path: Path) -> None:
         ("image,label\nimg.jpg,3\nimg.jpg,4\n", Annotation(classes=(3, 4)), "label from 'label'"),
         ("path,text\nimg.jpg,\"AB, 12\"\n", Annotation(text="AB, 12"), "text from 'text'"),
         ("image,note,age,angle\nimg.jpg,x,31,-2.5\n", Annotation(numbers=(31, -2.5)), "numbers from 'age' 'angle'"),
+        (",image_id,id,age\n0,img,7,31\n", Annotation(numbers=(31,)), "image from 'image_id', numbers from 'age'"),
         ("file,target\nimg.jpg,0.5\nb.jpg,2\n", Annotation(numbers=(0.5,)), "numbers from 'target'"),
     ],
 )  # fmt: skip
@@ -190,6 +191,19 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     notes = Truth(made.save(tmp_path / "twice.json", found)).notes
     assert "1 images are there twice; the first entry counts" in notes[0]
     assert "1 annotations are of images that it does not list; left out" in notes[1]
+
+
+def test_classes_in_the_order_of_the_truth(tmp_path: Path) -> None:
+    truth = Truth(made.coco(tmp_path))
+    assert truth.index("dog", 2, None) == 1
+    assert truth.index("dog", 3, ["dog", "cow", "cat"]) == 0
+    assert "class 0 of the model is cat" in truth.order_notes(2, None)[0]
+    assert truth.order_notes(3, None) == truth.order_notes(2, NAMES) == ()
+    for name in ("n01440764", "n01443537"):
+        made.picture(tmp_path / "photos" / name / f"{name}.jpg")
+    truth = Truth(tmp_path / "photos")
+    assert truth.index("n01443537", 2, ["tench", "goldfish"]) == 1
+    assert "class 0 of the model is n01440764" in truth.order_notes(2, ["tench", "goldfish"])[0]
 
 
 def test_the_coverage_is_counted(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ _LABEL = ("label", "class", "class_name", "category", "label_name", "class_id", 
 _TEXT = ("text", "transcription", "words", "caption", "plate")
 _BOXES = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
 _WIDE = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"))
+_COUNTERS = ("", "unnamed: 0", "index", "id")
 _SIZE = ("width", "height")
 
 
@@ -59,7 +60,8 @@ class CsvTruth(TruthSource):
         by_image: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
         for line, row in rows:
             by_image[row[self._columns.image]].append((line, row))
-        self._images = ImageIndex(by_image.items(), str(self.path))
+        bare = not any("." in name.replace("\\", "/").rpartition("/")[2] for name in by_image)
+        self._images = ImageIndex(by_image.items(), str(self.path), stems=bare)
         self.locates = bool(self._columns.box)
         self.notes = (f"{self.path}: {in_message(self._columns.said(self._header))}",)
 
@@ -95,7 +97,8 @@ class CsvTruth(TruthSource):
         if label in numeric and any(parse_int(row[label], 0, 10**9) is None for _, row in rows if label is not None):
             label = None  # 3.7 is no class
         sizes = {places[name] for name in _SIZE if name in places} if boxes else set()
-        used = {image, label, text, *box, *sizes}
+        counters = {places[name] for name in _COUNTERS if name in places}
+        used = {image, label, text, *box, *sizes, *counters}
         numbers = () if boxes else tuple(sorted(numeric - used))
         if image is None or (label is None and text is None and not box and not numbers):
             raise TruthError(

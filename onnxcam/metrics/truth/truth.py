@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +41,8 @@ FORMATS: Mapping[str, type[TruthSource]] = {
     )
 }
 """Formats by name; the first one that fits is read."""
+_SYNSET = re.compile(r"n\d{8}")
+"""Number of a class in ImageNet."""
 _TITLES = ", ".join(one.title for one in FORMATS.values())
 
 
@@ -120,13 +123,21 @@ class Truth:
         return regions(self.required(picture, size), size)
 
     def index(self, label: Label, classes: int, names: Sequence[str] | None) -> int:
-        """Return the index of *label* in a model of *classes* with *names*, see `class_index`.
-
-        A model without names has the order of the truth's names if their number is the same.
-        """
-        if names is None and self.names is not None and len(self.names) == classes and label in self.names:
+        """Return the index of *label* in a model of *classes* with *names*, see `class_index`."""
+        if self.names is not None and label in self.names and self._in_order(classes, names):
             return list(self.names).index(str(label))
         return class_index(label, classes, names)
+
+    def order_notes(self, classes: int, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Return a sentence if the order of the truth's names gives the indices of the model's classes."""
+        if self.names is None or not self._in_order(classes, names):
+            return ()
+        return (f"classes are taken in the order of the truth: class 0 of the model is {in_message(self.names[0])}",)
+
+    def _in_order(self, classes: int, names: Sequence[str] | None) -> bool:
+        """Return whether names do not tell the classes: the model has none, or the truth has ImageNet's numbers."""
+        own = self.names or ()
+        return len(own) == classes and (names is None or all(map(_SYNSET.fullmatch, own)))
 
 
 def _split(source: str | os.PathLike[str]) -> tuple[str | None, Path]:
