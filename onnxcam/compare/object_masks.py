@@ -16,6 +16,8 @@ from onnxcam.targets.notation import Label
 
 __all__ = ["ClassMask", "ImageObjects"]
 
+_NOTHING = "no energy: the truth has no box and no mask in this image"
+
 
 class ClassMask(NamedTuple):
     """Ground truth for one class in one image: mask bool [H, W], classes of the image, reason for a missing mask."""

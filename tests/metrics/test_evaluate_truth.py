@@ -13,6 +13,7 @@ from onnxcam.errors import ImageError, MetricError, OnnxcamError, TargetError, T
 from onnxcam.media import image
 from onnxcam.metrics import evaluate
 
+pytest.importorskip("matplotlib")
 ASSETS = Path(__file__).parents[2] / "onnxcam" / "assets"
 SHAPES, PICTURES = ASSETS / "shapes.onnx", [ASSETS / "shapes_1.png", ASSETS / "shapes_2.png"]
 BOXES = json.loads((ASSETS / "shapes_truth.json").read_text())

@@ -12,6 +12,7 @@ from onnxcam.metrics import Truth
 from onnxcam.metrics.truth import FORMATS
 from tests.docs_pages import DOCS, Run
 
+pytest.importorskip("matplotlib")
 ASSETS = DOCS.parent / "onnxcam" / "assets"
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WHERE = {"yolo": "data.yaml", "voc": ".", "labelme": "."}
