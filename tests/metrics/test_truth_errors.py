@@ -179,6 +179,7 @@ def test_a_missing_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
         ("image,label\n", "it has no rows"),
         ("img.jpg,cat\nother.jpg,dog\n", "its first line is img.jpg,cat; it is a header with the columns image and"),
         ("image,note\nimg.jpg,x\n", "its first line is image,note; it is a header with the columns image and label"),
+        (made.CSV.replace(";10;8;", ";640;480;"), "line 2: the truth is of an image of 640 × 480 pixels, the file has"),
         ("image,label\nimg.jpg\n", "line 2: 1 cells, and the header has 2"),
         ("image,x1,y1,x2,y2\nimg.jpg,1,2,3,x\n", "line 2: y2 is 'x', which is no number"),
         ("image,x1,y1,x2,y2\nimg.jpg,1,2,3,1e400\n", "line 2: y2 is '1e400', which is no number"),

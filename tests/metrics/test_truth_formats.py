@@ -141,7 +141,7 @@ def test_class_folders(tmp_path: Path) -> None:
     ("text", "expected", "said"),
     [
         ("image,label\nimg.jpg,cat\nb.jpg,dog\n", Annotation(classes=("cat",)), "image from 'image', label from"),
-        ("image,label\nimg.jpg,3\nimg.jpg,4\n", Annotation(classes=(3, 4)), "label from 'label'"),
+        ("image,label\nimg.jpg,3\nimg.jpg,4.0\n", Annotation(classes=("3", "4")), "label from 'label'"),
         ("path,text\nimg.jpg,\"AB, 12\"\n", Annotation(text="AB, 12"), "text from 'text'"),
         ("image,note,age,angle\nimg.jpg,x,31,-2.5\n", Annotation(numbers=(31, -2.5)), "numbers from 'age' 'angle'"),
         (",image_id,id,age\n0,img,7,31\n", Annotation(numbers=(31,)), "image from 'image_id', numbers from 'age'"),

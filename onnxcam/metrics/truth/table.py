@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pathlib import Path
 
 from onnxcam.errors import TruthError
 from onnxcam.metrics.truth.annotation import Annotation, Object
-from onnxcam.metrics.truth.geometry import checked_box
+from onnxcam.metrics.truth.geometry import check_size, checked_box
 from onnxcam.metrics.truth.image_index import ImageIndex
 from onnxcam.metrics.truth.source import TruthPath, TruthSource
-from onnxcam.numbers import parse_float, parse_int
+from onnxcam.numbers import parse_float
 from onnxcam.targets.notation import Corners, Label
 from onnxcam.text import in_message
 
@@ -38,10 +39,11 @@ class _CsvColumns:
     box: tuple[int, ...] = ()
     wide: bool = False  # whether the box is x, y, width, height
     numbers: tuple[int, ...] = ()
+    size: tuple[int, ...] = ()  # width and height of the image
 
     def said(self, header: Sequence[str]) -> str:
         named: dict[str, list[int | None]] = {"image": [self.image], "label": [self.label], "text": [self.text]}
-        named |= {"box": [*self.box], "numbers": [*self.numbers]}
+        named |= {"box": [*self.box], "numbers": [*self.numbers], "size": [*self.size]}
         found = {what: [repr(header[at]) for at in own if at is not None] for what, own in named.items()}
         return ", ".join(f"{what} from {' '.join(own)}" for what, own in found.items() if own)
 
@@ -76,6 +78,9 @@ class CsvTruth(TruthSource):
         if rows is None:
             return None
         columns = self._columns
+        for line, row in rows[:1] if columns.size else ():
+            width, height = (int(self._number(row, at, line)) for at in columns.size)
+            check_size(height, width, size, f"{self.path}, line {line}")
         boxed = [(line, row) for line, row in rows if columns.box and any(row[at] for at in columns.box)]
         labels = () if columns.box else (self._label(row) for _, row in rows)
         texts = [row[columns.text] for _, row in rows if columns.text is not None]
@@ -94,9 +99,10 @@ class CsvTruth(TruthSource):
         boxes = [own for own in (*_BOXES, *_WIDE) if all(name in places for name in own)]
         box = tuple(places[name] for name in boxes[0]) if boxes else ()
         numeric = {at for at in range(len(self._header)) if all(parse_float(row[at]) is not None for _, row in rows)}
-        if label in numeric and any(parse_int(row[label], 0, 10**9) is None for _, row in rows if label is not None):
+        if label in numeric and any(_whole(row[label]) is None for _, row in rows if label is not None):
             label = None  # 3.7 is no class
-        sizes = {places[name] for name in _SIZE if name in places} if boxes else set()
+        sized = bool(boxes) and boxes[0] not in _WIDE and all(name in places for name in _SIZE)
+        sizes = tuple(places[name] for name in _SIZE) if sized else ()
         counters = {places[name] for name in _COUNTERS if name in places}
         used = {image, label, text, *box, *sizes, *counters}
         numbers = () if boxes else tuple(sorted(numeric - used))
@@ -105,12 +111,12 @@ class CsvTruth(TruthSource):
                 f"{self.path}: its first line is {in_message(','.join(self._header))}; it is a header with the columns "
                 "image and label, class, text, x1,y1,x2,y2 or numbers"
             )
-        return _CsvColumns(image, label, text, box, bool(boxes) and boxes[0] in _WIDE, numbers)
+        return _CsvColumns(image, label, text, box, bool(boxes) and boxes[0] in _WIDE, numbers, sizes)
 
     def _label(self, row: list[str]) -> Label | None:
+        """Return the class as written; 3.0 is 3."""
         words = "" if self._columns.label is None else row[self._columns.label]
-        index = parse_int(words, 0, 10**9)
-        return (words or None) if index is None else index
+        return _whole(words) or words or None
 
     def _box(self, row: list[str], size: tuple[int, int], line: int) -> Corners:
         x1, y1, x2, y2 = (self._number(row, at, line) for at in self._columns.box)
@@ -127,11 +133,17 @@ class CsvTruth(TruthSource):
         return found
 
 
+def _whole(words: str) -> str | None:
+    """Return the whole number in *words*, such as 3 or 3.0, as 3; None for anything else."""
+    value = parse_float(words, low=0)
+    return str(int(value)) if value is not None and value.is_integer() else None
+
+
 def _read(place: TruthPath) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header, and each row with its line."""
     first = place.text.partition("\n")[0]
     mark = max(",;\t", key=first.count)
-    reader = csv.reader(place.text.splitlines(keepends=True), delimiter=mark)
+    reader = csv.reader(io.StringIO(place.text, newline=""), delimiter=mark)
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except csv.Error as error:
