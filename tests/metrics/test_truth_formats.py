@@ -137,6 +137,14 @@ def test_class_folders(tmp_path: Path) -> None:
     assert truth.annotation("a.jpg", SIZE) is None
 
 
+def test_folders_of_images_and_masks_are_no_classes(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        made.picture(tmp_path / name / "a.png")
+    with pytest.raises(TruthError, match="is of no known format"):
+        Truth(tmp_path)
+    assert Truth(tmp_path / "masks").format == "masks"
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "said"),
     [

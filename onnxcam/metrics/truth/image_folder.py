@@ -15,6 +15,7 @@ from onnxcam.metrics.truth.source import TruthPath, TruthSource
 __all__ = ["ImageFolderTruth"]
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_NO_CLASSES = {"images", "masks", "labels", "annotations", "jpegimages", "segmentationclass", "segmentationobject"}
 
 
 class ImageFolderTruth(TruthSource):
@@ -36,7 +37,8 @@ class ImageFolderTruth(TruthSource):
     def fits(cls, place: TruthPath) -> bool:
         """Return whether each folder in the place has images."""
         classes = list(_classes(place))
-        return bool(classes) and all(next(_pictures(folder), None) for folder in classes)
+        named = {folder.name.lower() for folder in classes}
+        return bool(classes) and not named & _NO_CLASSES and all(next(_pictures(folder), None) for folder in classes)
 
     def annotation(self, picture: Path, size: tuple[int, int]) -> Annotation | None:
         """Return the class of *picture*."""
