@@ -137,6 +137,10 @@ def test_rows_of_yolo(rows: str, message: str, tmp_path: Path) -> None:
     assert message in refused(made.yolo(tmp_path, rows))
 
 
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+"""A list of 2⁶⁰ names in a few lines."""
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -145,13 +149,15 @@ def test_rows_of_yolo(rows: str, message: str, tmp_path: Path) -> None:
         ("names: 3", '"names" are no list of class names'),
         ("names: {0: cat, 5: dog}", '"names" are no list of class names'),
         ("names: [cat, [dog]]", '"names" are no list of class names'),
-        ("names: [cat]\nkpt_shape: [17]", "kpt_shape is [17]; it is [number of keypoints, 2 or 3]"),
-        ("names: [cat]\nkpt_shape: [17, 9]", "kpt_shape is [17, 9]"),
+        ("names: [cat]\nkpt_shape: [17]", "kpt_shape is no list [number of keypoints, 2 or 3]"),
+        ("names: [cat]\nkpt_shape: [17, 9]", "kpt_shape is no list"),
         ("names: !!python/object/apply:os.system [ls]", "it is no YAML, or breaks off"),
         ("[" * 5000, "it is no YAML, or breaks off"),
         ("names: [cat]\n" + "#" * 2**20, "the truth is above the limit of 1048576 bytes"),
         ("\x00", "it is no YAML, or breaks off"),
-        ("a: &a [x,x]\nb: &b [*a,*a]\nnames: [*b]", '"names" are no list of class names'),
+        (f"{ALIASES}names: *a59", '"names" are no list of class names'),
+        (f"{ALIASES}names: [cat]\nkpt_shape: *a59", "kpt_shape is no list"),
+        (f"{ALIASES}names: [cat, dog]\npath: *a59\nval: [*a59]\nkpt_shape: 3", "kpt_shape is no list"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("_yaml")

@@ -176,13 +176,14 @@ def _keypoint_shape(value: Any, path: Path) -> tuple[int, int] | None:
         return None
     found = [parse_int(one, 1, 10**4) for one in value] if isinstance(value, list) and len(value) == 2 else [None]
     if None in found or found[1] not in (2, 3):
-        raise TruthError(f"{path}: kpt_shape is {in_message(repr(value))}; it is [number of keypoints, 2 or 3]")
+        raise TruthError(f"{path}: kpt_shape is no list [number of keypoints, 2 or 3]")
     return int(found[0] or 0), int(found[1] or 0)
 
 
 def _folders(values: dict[str, Any], config: Path) -> Iterator[Path]:
     """Yield the folders of images of all splits; the folder of *config* if it names none."""
-    root = config.parent / str(values.get("path") or "")
+    written = values.get("path")
+    root = config.parent / (written if isinstance(written, str) else "")
     base = root if paths.kind(root) == "folder" else config.parent
     given = [values.get(split) for split in _SPLITS]
     named = [one for split in given for one in (split if isinstance(split, list) else [split]) if isinstance(one, str)]
