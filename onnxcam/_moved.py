@@ -127,7 +127,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "methods": _METHODS,
     "methods.base": _METHODS | _SETTINGS,
     "methods.queries": _METHODS | _SETTINGS,
-    "metrics": {"Outcome": "metrics.CheckResult", "Region": "metrics.Annotation"},
+    "metrics": {"Outcome": "metrics.CheckResult"},
     "metrics.localisation": {"Box": "targets.notation.Corners"},
     "metrics.truth": {"Box": "targets.notation.Corners"},
     "model.diagnose": {"Gradients": "model.diagnose.GradientSession"},

@@ -70,7 +70,8 @@ TruthOption = Annotated[
     Path | None,
     typer.Option(
         "--truth",
-        help="Ground truth: a folder of masks (PNG) or a JSON file of boxes (docs/truth.md).",
+        help="Ground truth: COCO JSON, Pascal VOC, YOLO data.yaml, CSV, Labelme, CVAT, class folders, a folder of PNG "
+        "masks, or a JSON file of boxes (docs/truth-formats.md). coco:PATH names the format.",
         show_default=False,
     ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import Outcome
 from onnxcam.errors import TruthError
-from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.metrics.truth import Region, Truth, regions
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.notation import Label
 
 __all__ = ["ClassMask", "ImageObjects"]
+
+_NOTHING = "no energy: the truth has no box and no mask in this image"
 
 
 class ClassMask(NamedTuple):
@@ -28,16 +30,26 @@ class ClassMask(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageObjects:
-    """Annotated objects in one image; ``why`` is the reason if there are none."""
+    """Annotated objects in one image and its labels; ``why`` is the reason if there are none."""
 
-    regions: Mapping[Label | None, Annotation] = field(default_factory=dict)
+    regions: Mapping[Label | None, Region] = field(default_factory=dict)
+    labels: Collection[Label] = ()
     why: str = ""
+    index: Callable[[Label, int, Sequence[str] | None], int] = class_index
 
     @classmethod
     def of(cls, truth: Truth | None, picture: str, size: tuple[int, int]) -> ImageObjects:
         """Return the objects of an image of *size* (H, W) in *truth*; without truth, no objects."""
+        if truth is None:
+            return cls()
         try:
-            return cls({} if truth is None else truth.regions(picture, size))
+            found = truth.required(picture, size)
+            return cls(
+                regions(found, size),
+                found.labels,
+                "no energy: the truth has no box and no mask in this image",
+                truth.index,
+            )
         except TruthError as error:
             return cls(why=f"no energy: {error}")
 
@@ -49,13 +61,13 @@ class ImageObjects:
 
     def of_class(self, target: int, count: int, names: Sequence[str] | None) -> ClassMask:
         """Return the mask of class *target*, one of *count* classes with *names*."""
+        if not self.labels:
+            return ClassMask(self.regions[None].mask, None, "") if self.regions else ClassMask(None, None, self.why)
+        indices = {label: self.index(label, count, names) for label in self.labels}
+        own = (self.regions.get(label) for label, index in indices.items() if index == target)
+        masks = [region.mask for region in own if region is not None]
         if not self.regions:
-            return ClassMask(None, None, self.why)
-        named = [label for label in self.regions if label is not None]
-        if not named:
-            return ClassMask(self.regions[None].mask, None, "")
-        indices = {label: class_index(label, count, names) for label in named}
-        masks = [self.regions[label].mask for label, index in indices.items() if index == target]
+            return ClassMask(None, set(indices.values()), self.why)
         if not masks:
             return ClassMask(None, set(indices.values()), f"no energy: the truth has no object of class {target}")
         return ClassMask(np.logical_or.reduce(masks), set(indices.values()), "")

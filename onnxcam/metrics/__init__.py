@@ -9,7 +9,7 @@ from onnxcam.metrics.base import METRICS, Curve, Metric
 from onnxcam.metrics.evaluation import evaluate
 from onnxcam.metrics.results import Evaluation, Summary
 from onnxcam.metrics.sanity import CHECKS, Check, CheckResult
-from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.metrics.truth import Annotation, Object, Region, Truth
 
 __all__ = [
     "CHECKS",
@@ -20,6 +20,8 @@ __all__ = [
     "Curve",
     "Evaluation",
     "Metric",
+    "Object",
+    "Region",
     "Summary",
     "Truth",
     "complexity",

@@ -18,7 +18,7 @@ from onnxcam.errors import MetricError, call_registered
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
 from onnxcam.methods.base import docstring_summary
-from onnxcam.metrics.truth import Annotation
+from onnxcam.metrics.truth import Region
 
 __all__ = [
     "METRICS",
@@ -104,7 +104,7 @@ class Case:
     unit: Array  # difference of white and black in the tensor, [C, 1, 1]
     network: ClassPredictor
     maker: Callable[[Array, Array], Array]  # function from tensors [N, …] and classes [N] to raw maps
-    truth: Annotation | None = None
+    truth: Region | None = None
     seed: int = 0
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,10 +15,9 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
-from onnxcam.metrics.truth import Annotation, Truth
+from onnxcam.metrics.truth import Region, Truth
 from onnxcam.paths import PathLike
 from onnxcam.targets import Target
-from onnxcam.targets.classification import class_index
 from onnxcam.targets.notation import Label
 
 __all__ = ["Dataset", "Item", "LoadedItem"]
@@ -44,6 +43,10 @@ class LoadedItem:
     tensor: Array
 
 
+class _NothingThereError(TruthError):
+    """The truth has no object in an image."""
+
+
 class Dataset:
     """Images, and the classes to explain in each.
 
@@ -60,7 +63,7 @@ class Dataset:
         strict: Raise on an image that cannot be read; otherwise leave it out.
 
     Attributes:
-        unreadable: (image, reason) of each image that is left out.
+        unreadable: (image, reason) of each image that is left out: it cannot be read, or has no object.
 
     Raises:
         ImageError: there is no image that can be read.
@@ -92,20 +95,20 @@ class Dataset:
         if batch_size < 1:
             raise MetricError(f"the batch size is at least 1, not {batch_size}")
         if truth is not None and truth.single and len(images) > 1:
-            raise TruthError(f"one mask, '{truth.path}', for {len(images)} images; give a folder of masks")
+            raise TruthError(f"'{truth.path}' is the truth of one image, and there are {len(images)}; give a folder")
         self.unreadable: list[tuple[str, str]] = []
         found = [(image, index, keys) for image in images for index, keys in self._readable(image, strict).items()]
         if not found:
-            raise ImageError(f"none of the {len(images)} images could be read; the first: {self.unreadable[0][1]}")
+            raise ImageError(f"none of the {len(images)} images can be measured; the first: {self.unreadable[0][1]}")
         self.items = [
             Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
         ]
 
     def _readable(self, image: PathLike, strict: bool) -> dict[int, tuple[Label | None, ...]]:
-        """Return `_classes`, of an image that cannot be read none."""
+        """Return `_classes`; of an image that cannot be read, or without an object, none."""
         try:
             return self._classes(image)
-        except ImageError as error:
+        except (ImageError, _NothingThereError) as error:
             if strict:
                 raise
             self.unreadable.append((os.fspath(image), str(error)))
@@ -114,10 +117,12 @@ class Dataset:
     def _classes(self, image: PathLike) -> dict[int, tuple[Label | None, ...]]:
         """Return the classes to explain in *image*, and the labels of each in the ground truth."""
         picture = pictures.read(image)
-        regions = {} if self.truth is None else self.truth.regions(image, picture.shape[:2])
+        labels = self._labels(image, picture.shape[:2])
+        if self.truth is not None and self.truth.locates and not labels:
+            raise _NothingThereError(f"{os.fspath(image)}: the truth has no box and no mask in this image")
         named: dict[int, tuple[Label | None, ...]] = {}
-        for label in (label for label in regions if label is not None):
-            index = class_index(label, self.classes, self.network.class_names)
+        for label in (label for label in labels if label is not None):
+            index = self._index(label)
             named[index] = (*named.get(index, ()), label)  # a class may have several names
         if named and self.target is None:
             return named
@@ -129,6 +134,23 @@ class Dataset:
                 f"{there}; leave the image or the target out"
             )
         return {index: named.get(index, (None,))}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the truth."""
+        if self.truth is None:
+            return ()
+        return (*self.truth.notes, *self.truth.order_notes(self.classes, self.network.class_names))
+
+    def _labels(self, image: PathLike, size: tuple[int, int]) -> Collection[Label | None]:
+        """Return the labels of the truth in *image*; of a truth that locates, only those with a box or mask."""
+        if self.truth is None:
+            return ()
+        return self.truth.regions(image, size) if self.truth.locates else self.truth.required(image, size).labels
+
+    def _index(self, label: Label) -> int:
+        assert self.truth is not None
+        return self.truth.index(label, self.classes, self.network.class_names)
 
     def _name(self, index: int) -> str | None:
         return self.network.class_names[index] if self.network.class_names else None
@@ -191,13 +213,13 @@ class Dataset:
             seed=int(np.random.SeedSequence([self.seed, one.item.number]).generate_state(1)[0]),
         )
 
-    def _region(self, one: LoadedItem) -> Annotation | None:
-        if self.truth is None:
+    def _region(self, one: LoadedItem) -> Region | None:
+        if self.truth is None or not self.truth.locates:
             return None
         regions = self.truth.regions(one.item.image, one.picture.shape[:2])
         own = [regions[key] for key in one.item.keys]
         mask = np.logical_or.reduce([region.mask for region in own])
-        return Annotation(mask, tuple(box for region in own for box in region.boxes))
+        return Region(mask, tuple(box for region in own for box in region.boxes))
 
 
 def _joined(batch: list[LoadedItem]) -> tuple[Array, Array]:

@@ -72,7 +72,7 @@ def evaluate(
     """
     require_scipy()
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
-    chosen, ids = choose(metrics, known is not None), choose_methods(methods)
+    chosen, ids = choose(metrics, known is not None and known.locates), choose_methods(methods)
     own = sort_settings(settings or {}, ids, chosen)
     network = Explainer(model, GRADIENT_FREE, target=target, provider=provider, preprocess=preprocess, labels=labels)
     dataset = Dataset(network, known, target, tuple(images), batch_size, seed, strict)
@@ -87,12 +87,14 @@ def evaluate(
     found = Evaluation(
         model=os.fspath(model) if isinstance(model, str | os.PathLike) else None,
         preprocess=str(network.preprocessing),
-        truth=None if known is None else {"path": os.fspath(known.path), "values": known.values},
+        truth=None
+        if known is None
+        else {"path": os.fspath(known.path), "format": known.format, "values": known.values},
         batch_size=batch_size,
         seed=seed,
         settings=own,
         better={thing.id: "higher" if thing.higher else "lower" for thing in chosen},
-        warnings=list(network.warnings),
+        warnings=[*network.warnings, *dataset.notes],
         unreadable=dataset.unreadable,
     )
     own_metrics = [thing for thing in chosen if isinstance(thing, Metric)]
@@ -108,6 +110,10 @@ def evaluate(
         for check in checks:
             found.add(check.function(context, **own[check.id]))
     return found
+
+
+def _truth_identity(truth: Truth) -> dict[str, str]:
+    return {"path": os.fspath(truth.path), "format": truth.format, "values": truth.values}
 
 
 def require_scipy(command: str = "evaluate", extra: str = "evaluate") -> None:

@@ -66,7 +66,7 @@ def test_json_is_the_file(onnxcam: Run) -> None:
     assert found["onnxcam"] == __version__
     assert found["seed"] == 5
     assert found["preprocess"] == "resize=96x96,range=0-1,order=rgb,layout=nchw"
-    assert found["truth"] == {"path": str(TRUTH), "values": "object"}
+    assert found["truth"] == {"path": str(TRUTH), "format": "boxes", "values": "object"}
     assert found["layers"] == {"gradcam": "layer5.2", "gradient": None}
     assert found["settings"]["deletion"] == {"steps": 4}
     assert {row["metric"] for row in found["summary"]} == set(all_metrics())
@@ -173,7 +173,7 @@ def test_an_image_that_cannot_be_read_is_left_out(onnxcam: Run) -> None:
     Path("photos/c.png").unlink()
     ran = onnxcam("evaluate", SHAPES, "photos", "--metric", "sparseness", "-o", "none")
     assert ran.code == 2
-    assert "none of the 2 images could be read; the first: photos/a.png: the file is empty" in ran.err
+    assert "none of the 2 images can be measured; the first: photos/a.png: the file is empty" in ran.err
 
 
 def test_an_error_on_the_way_leaves_what_was_there(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:

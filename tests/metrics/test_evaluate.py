@@ -228,7 +228,8 @@ def test_every_metric_tells_its_paper_and_has_an_example() -> None:
         (TargetError, "no class is named 'pentagon'", {"target": "pentagon"}),
         (TruthError, "shapes_1.png: the truth has no object of class 'triangle', there are cross, star, ring, circle;",
          {"truth": TRUTH, "target": "triangle"}),
-        (TruthError, "for 2 images; give a folder of masks", {"truth": ASSETS / "shapes_1_masks.png"}),
+        (TruthError, "is the truth of one image, and there are 2; give a folder",
+         {"truth": ASSETS / "shapes_1_masks.png"}),
     ],
 )  # fmt: skip
 def test_messages(kind: type[OnnxcamError], message: str, arguments: dict[str, Any]) -> None:

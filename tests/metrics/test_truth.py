@@ -135,6 +135,7 @@ def test_a_truth_that_is_no_file(tmp_path: Path) -> None:
         Truth(tmp_path / "pipe")
     with pytest.raises(TruthError, match=r"truth '.*…x*' does not exist"):
         Truth("x" * 5000)
+    write(tmp_path / "img.png", numbers())
     with pytest.raises(TruthError, match="no mask for "):
         Truth(tmp_path).regions("x" * 254 + ".jpg", SIZE)
 
@@ -155,18 +156,20 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
             Truth(source, values).regions("img.jpg", SIZE)
         return str(error.value)
 
-    assert "does not exist; give a folder of masks, or a JSON" in message(tmp_path / "none")
+    assert "does not exist; check the path" in message(tmp_path / "none")
     assert "values of masks are object, class, class+1, not 'klass'" in message(tmp_path, "klass")
+    assert "is of no known format; those are COCO JSON, Labelme JSON, JSON of boxes, Pascal VOC" in message(tmp_path)
+    write(tmp_path / "other.png", numbers())
     assert "no mask for img.jpg" in message(tmp_path)
     assert "neither img.png nor img_mask.png nor img_masks.png" in message(tmp_path)
     text = tmp_path / "boxes.txt"
     text.write_text("1 2 3 4")
-    assert "is no folder of masks, no PNG and no JSON" in message(text)
+    assert "is of no known format; those are" in message(text)
     file = tmp_path / "boxes.json"
     file.write_text("{")
-    assert "is no JSON; it is {" in message(file)
+    assert "is no JSON: it breaks off or is damaged in line 1, column 2" in message(file)
     file.write_text("[]")
-    assert "is no object of images" in message(file)
+    assert "is of no known format" in message(file)
     file.write_text("{}")
     assert "no entry for img.jpg; its keys are names of images" in message(file)
     write(tmp_path / "img.png", np.zeros((2, 6), np.uint8))

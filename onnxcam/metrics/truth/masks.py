@@ -1,0 +1,116 @@
+"""Masks: PNG files whose values are objects or classes, as in PASCAL VOC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import paths
+from onnxcam.errors import TruthError
+from onnxcam.media import image as pictures
+from onnxcam.media import image_headers
+from onnxcam.metrics.truth.annotation import Annotation, LazyMask, Object
+from onnxcam.metrics.truth.source import TruthPath, TruthSource
+
+__all__ = ["MASK_VALUES", "VOID", "MaskTruth", "annotation_of", "read_mask"]
+
+MASK_VALUES = ("object", "class", "class+1")
+VOID = 255
+"""Value of unlabelled pixels in a mask, as in PASCAL VOC."""
+
+_ENDS = ("", "_mask", "_masks")
+
+
+class MaskTruth(TruthSource):
+    """A folder of masks of the images' names, or one mask."""
+
+    format = "masks"
+    title = "a folder of PNG masks"
+
+    def __init__(self, place: TruthPath, values: str = "object") -> None:
+        super().__init__(place)
+        self._values, self.single = values, place.kind == "file"
+
+    @classmethod
+    def fits(cls, place: TruthPath) -> bool:
+        """Return whether the place is a PNG, or a folder with PNG files."""
+        return place.ending == ".png" or bool(place.files(".png"))
+
+    def annotation(self, picture: Path, size: tuple[int, int]) -> Annotation | None:
+        """Return the mask of *picture* and an object for each value in it."""
+        path = self._mask(picture)
+        return None if path is None else annotation_of(read_mask(path), size, path, self._values)
+
+    def has(self, picture: Path) -> bool:
+        """Return whether there is a mask for *picture*."""
+        return self._mask(picture) is not None
+
+    def missing(self, picture: Path) -> str:
+        """Return the names of the masks that the image may have."""
+        return f"no mask for {picture.name}: '{self.path}' has neither " + " nor ".join(_names(picture))
+
+    def _mask(self, picture: Path) -> Path | None:
+        if self.single:
+            return self.path
+        return next((self.path / name for name in _names(picture) if paths.kind(self.path / name) == "file"), None)
+
+
+def _names(picture: Path) -> list[str]:
+    return [f"{picture.stem}{end}.png" for end in _ENDS]
+
+
+def annotation_of(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> Annotation:
+    """Return the truth in the *mask* of an image of *size*; *values* is the meaning of a value, see `Truth`."""
+    if mask.shape != size:
+        raise TruthError(
+            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the image {size[1]} × {size[0]}; "
+            "scale it to the image's size, without smoothing"
+        )
+    known = np.setdiff1d(mask, [0] if values == "object" else [0, VOID])
+    if not len(known):
+        raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this image out")
+    if values == "object":
+        return Annotation((Object(None, mask=lambda: mask > 0),))
+    shift = 1 if values == "class+1" else 0
+    classes = np.where(mask == VOID, -1, mask.astype(np.int64) - shift)
+    labels = (int(value) - shift for value in known)
+    return Annotation(tuple(Object(label, mask=_pixels(classes, label)) for label in labels), mask=classes)
+
+
+def _pixels(classes: NDArray[np.int64], label: int) -> LazyMask:
+    return lambda: classes == label
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Return the values of the mask at *path*, uint8 [H, W]; for a PNG with palette (PASCAL VOC), the indices."""
+    data = pictures.load(path)
+    if not image_headers.is_png(data):
+        raise TruthError(f"{path}: a mask is a PNG, which this file is not; save it as a grey PNG of 8 bits")
+    picture = pictures.decode(data, path)
+    depth, kind = data[24], data[25]  # header fields; every PNG that decodes has them
+    if depth == 16 or kind in (4, 6):
+        what = "16 bits" if depth == 16 else "transparency"
+        raise TruthError(f"{path}: a mask with {what}; save it as a grey PNG of 8 bits")
+    if kind == 3:
+        return _places(picture, data, path)
+    if kind == 2:
+        return np.asarray(picture.max(2), np.uint8)
+    return np.asarray(picture[..., 0] // (255 // (2**depth - 1)), np.uint8)  # OpenCV scales low bit depths to 255
+
+
+def _places(picture: NDArray[np.uint8], data: bytes, path: Path) -> NDArray[np.uint8]:
+    """Return for each pixel the index of its colour in the palette of the PNG *data*."""
+    palette = next((body for kind, body in image_headers.png_chunks(data) if kind == b"PLTE"), b"")
+    colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
+    codes, first = np.unique(_codes(colours), return_index=True)
+    wanted = _codes(picture)
+    places = np.searchsorted(codes, wanted)
+    if places.max() >= len(codes) or (codes[places] != wanted).any():
+        raise TruthError(f"{path}: the mask has colours that are not in its palette; save it as a grey PNG of 8 bits")
+    return first[places].astype(np.uint8)
+
+
+def _codes(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return colours.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
