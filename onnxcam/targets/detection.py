@@ -19,6 +19,7 @@ from onnxcam.targets.coarse import COARSE, coarse_scores, rounded
 from onnxcam.targets.detectors.boxes import are_visible
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
+from onnxcam.targets.detectors.coordinates import at_coordinate
 from onnxcam.targets.detectors.grid import cells, plan
 from onnxcam.targets.detectors.inner import InnerImage
 from onnxcam.targets.detectors.layouts import find_decoder
@@ -107,17 +108,18 @@ class Detections(Task):
 
     @resolves(Detection)
     def by_rank(self, target: Detection, look: Look) -> Goal:
-        """The score of the detection of a rank, of all or of one class."""
+        """The score of the detection of a rank, of all or of one class; or a coordinate of its box."""
         seen = self._candidates(look)
         found = self._ranked(seen, target.number, self._class(target.label, seen), look)
-        return self._goal(seen, found, look)
+        return self._goal_at(seen, found, look, target.coordinate)
 
     @resolves(Box)
     def by_place(self, target: Box, look: Look) -> Goal:
-        """The score of the candidate at a place."""
+        """The score of the candidate at a place, or a coordinate of its box."""
         seen = self._candidates(look)
         corners = look.to_tensor(target.corners)
-        return self._goal(seen, self._at(seen, corners, self._class(target.label, seen), look), look)
+        found = self._at(seen, corners, self._class(target.label, seen), look)
+        return self._goal_at(seen, found, look, target.coordinate)
 
     @resolves(Class)
     def by_class(self, target: Class, look: Look) -> Goal:
@@ -133,13 +135,17 @@ class Detections(Task):
         return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
 
     def _candidates(self, look: Look) -> Candidates:
-        names = self.decoder.tensors
-        tensors, inner = list(map(self._real, names, look.tensors(names))), self.inner
+        tensors, inner = self._tensors(look), self.inner
         if inner is None:
             return self.decoder.read(tensors, look.size)
         seen = self.decoder.read(tensors, inner.size)
         cell = None if seen.cells is None else inner.outer(seen.cells)
         return replace(seen, corners=inner.outer(seen.corners), cells=cell)
+
+    def _tensors(self, look: Look) -> list[Array]:
+        """Return the decoder's tensors as real numbers."""
+        names = self.decoder.tensors
+        return list(map(self._real, names, look.tensors(names)))
 
     def _real(self, name: str, tensor: Array) -> Array:
         """Return *tensor* as real numbers; TargetError where its scale leaves no score between 0 and 1."""
@@ -149,6 +155,21 @@ class Detections(Task):
         if len(self.decoder.tensors) == 1 and scale > COARSE:
             raise TargetError(rounded(repr(name), scale))
         return (tensor.astype(np.float32) - zero) * scale
+
+    def _goal_at(self, seen: Candidates, found: CandidateClass, look: Look, coordinate: str | None) -> Goal:
+        """Return the goal of the score of a detection, or of a *coordinate* of its box."""
+        goal, (candidate, _) = self._goal(seen, found, look), found
+        if coordinate is None:
+            return goal
+        if not np.isfinite(seen.corners[candidate]).all():
+            raise TargetError(f"{_NO_PLACES}; so coordinate= cannot be explained")
+        inner, size = self.inner, look.size if self.inner is None else self.inner.size
+
+        def picture(corners: Array) -> Array:
+            outer = corners if inner is None else inner.outer(corners)
+            return np.array([look.to_picture([*one]) for one in outer])
+
+        return at_coordinate(goal, self.decoder.box(self._tensors(look), size, candidate), coordinate, picture)
 
     def _goal(self, seen: Candidates, found: CandidateClass, look: Look) -> Goal:
         candidate, category = found

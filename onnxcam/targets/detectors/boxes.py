@@ -69,6 +69,11 @@ class BoxConvention:
             return found
         return np.concatenate([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])], 1)
 
+    def decoded(self, boxes: Array, size: tuple[int, ...], candidate: int) -> Callable[[Array], Array]:
+        """Return the function that decodes variants [M, 4] of one of the *boxes*, as `corners` decodes all."""
+        one = fit(boxes.astype(np.float64), size, self) or self
+        return lambda variants: one.corners(variants, size)
+
     def part(self, *outputs: str) -> Part:
         """Return the part of the reading for boxes in *outputs*."""
         named = ", ".join(map(repr, outputs))
