@@ -141,7 +141,7 @@ ERRORS = [
     ("box=3,2,1,4", "the rectangle is empty; x1 < x2 and y1 < y2", 4),
     ("patch=1,1,2,1", "the rectangle is empty", 6),
     ("box=1,2,3,4 word=red", "with box= you may give class=, coordinate=, not word=", 12),
-    ("box=1,2,3,4 class=3 detection=1", "with box= and class= you may give nothing else, not detection=", 20),
+    ("box=1,2,3,4 class=3 detection=1", "with box= and class= you may give coordinate=, not detection=", 20),
     ("word=a after=b step=1", "with word= and after= you may give nothing else, not step=", 15),
     ("top=1 class=3", "with top= you may give nothing else, not class=", 6),
     ("box=1,2,3,4 box=1,2,3,4", "box= is given twice", 12),
