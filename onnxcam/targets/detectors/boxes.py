@@ -12,7 +12,19 @@ from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.goal import Array
 
-__all__ = ["FORMS", "VALID", "BoxConvention", "are_visible", "fit", "nowhere", "settled", "upright", "valid", "written"]
+__all__ = [
+    "FORMS",
+    "VALID",
+    "BoxConvention",
+    "are_visible",
+    "fit",
+    "nowhere",
+    "overlaps",
+    "settled",
+    "upright",
+    "valid",
+    "written",
+]
 
 _MANY = 16
 """From so many boxes on, their distribution says something."""
@@ -165,6 +177,15 @@ def _pixels(size: tuple[int, ...]) -> Array:
     return np.array([width, height, width, height], np.float64)
 
 
+def overlaps(boxes: Array, box: Array) -> Array:
+    """Return the intersection over union of each of *boxes* [B, 4] with *box* [4]."""
+    boxes = np.nan_to_num(boxes)
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+    return np.asarray(shared / np.maximum(areas + (box[2:] - box[:2]).prod() - shared, 1e-9))
+
+
 def upright(corners: Array, angles: Array) -> Array:
     """Return the upright boxes around boxes that are rotated by *angles*, in radians."""
     middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
@@ -178,3 +199,10 @@ def are_visible(corners: Array, size: tuple[int, ...]) -> Array:
     sides, (height, width) = corners[:, 2:] - corners[:, :2], size
     inside = np.minimum(corners[:, 2:], [width, height]) - np.maximum(corners[:, :2], 0)
     return np.asarray((sides > 1).all(1) & (inside > 1).all(1))
+
+
+def inside(corners: Array, size: tuple[int, ...]) -> Array:
+    """Return the mask [height, width] of the box *corners*."""
+    x1, y1, x2, y2 = corners
+    rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    return np.outer((rows >= y1) & (rows <= y2), (columns >= x1) & (columns <= x2))

@@ -27,6 +27,7 @@ class Candidates:
     scores: Array  # [B, C], probabilities
     aim: Aimer
     complete: bool = True  # the columns are all classes of the model
+    objectness: Array | None = None  # [B], the probability of any object; None where the model has none
     cells: Array | None = None  # [B, 4], the corners of the cell of each candidate, where they are on a grid
 
 

@@ -130,9 +130,9 @@ class Heads:
             return parts[level].aim(candidate - (ends[level - 1] if level else 0), category)
 
         corners = np.concatenate([part.corners for part in parts])
-        cells = [part.cells for part in parts if part.cells is not None]
         scores = np.concatenate([part.scores for part in parts])
-        return Candidates(corners, scores, aim, cells=np.concatenate(cells) if len(cells) == len(parts) else None)
+        sure, cells = _joined([part.objectness for part in parts]), _joined([part.cells for part in parts])
+        return Candidates(corners, scores, aim, objectness=sure, cells=cells)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the columns of the box, and those of its size where they are another output."""
@@ -174,12 +174,19 @@ class Heads:
 
         probable = found if sure is None else found * sure ** self.power[1]
         cells = GridConvention("", ((head.stride, head.anchors),)).cells(len(scores), size)
-        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, cells=cells)
+        one = None if sure is None else sure[:, 0]
+        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, objectness=one, cells=cells)
 
     def _corners(self, head: StrideHead, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
         if self.form is None or len(boxes) != count:
             return nowhere(count)
         return GridConvention(self.form, ((head.stride, head.anchors),)).corners(boxes, size)
+
+
+def _joined(parts: Sequence[Array | None]) -> Array | None:
+    """Return the *parts* of all heads one after another; None where a head has none."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if len(given) == len(parts) else None
 
 
 def _squashed(scores: Array, exclusive: bool) -> Array:

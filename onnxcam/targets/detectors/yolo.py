@@ -105,7 +105,9 @@ class Yolo:
         if columns.angle is not None:
             corners = upright(corners, rows[:, columns.angle])
         cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
-        return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place), cells=cells)
+        sure = None if o is None else certain[:, 0]
+        aim = aimer(self.aim, tensors[0][0].shape, place)
+        return Candidates(corners, scores * certain, aim, objectness=sure, cells=cells)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the columns of the box, and that of its angle."""
