@@ -18,6 +18,7 @@ __all__ = [
     "BoxConvention",
     "are_visible",
     "fit",
+    "inside",
     "nowhere",
     "overlaps",
     "settled",

@@ -15,9 +15,9 @@ from onnxcam.errors import TargetError
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array, Goal
 
-__all__ = ["COORDINATES", "BoxElements", "BoxPart", "Corners", "at_coordinate", "box_part"]
+__all__ = ["COORDINATES", "BoxElements", "BoxPart", "DecodeBox", "at_coordinate", "box_part"]
 
-Corners = Callable[[Array], Array]
+DecodeBox = Callable[[Array], Array]
 """From M variants of a candidate's elements [M, K] to corners [M, 4]."""
 
 COORDINATES: dict[str, Array] = {
@@ -65,7 +65,7 @@ class BoxElements:
     """All elements from which the box of one candidate is decoded, and the function that decodes variants of them."""
 
     parts: tuple[BoxPart, ...]
-    corners: Corners
+    corners: DecodeBox
 
 
 def box_part(tensor: str, bare: Array, places: Sequence[int] | Array, batch: int | None = 0) -> BoxPart:
@@ -74,7 +74,7 @@ def box_part(tensor: str, bare: Array, places: Sequence[int] | Array, batch: int
     return BoxPart(WeightsAim(tensor, batch, exact=True), bare.shape, at, bare.reshape(-1)[at].astype(np.float64))
 
 
-def at_coordinate(goal: Goal, box: BoxElements, coordinate: str, picture: Corners) -> Goal:
+def at_coordinate(goal: Goal, box: BoxElements, coordinate: str, picture: DecodeBox) -> Goal:
     """Return *goal*, the score of a detection, with a *coordinate* of its box in place of the score.
 
     *picture* converts corners [M, 4] to the image's pixels. The explained scalar is Σ w y, w the derivatives of the
@@ -91,7 +91,7 @@ def at_coordinate(goal: Goal, box: BoxElements, coordinate: str, picture: Corner
     return replace(goal, aim=part.aim, feed=part.feed(weights), words=words)
 
 
-def _slopes(box: BoxElements, picture: Corners) -> dict[str, list[tuple[BoxPart, Array]]]:
+def _slopes(box: BoxElements, picture: DecodeBox) -> dict[str, list[tuple[BoxPart, Array]]]:
     """Return for each coordinate the parts on which it depends, with its derivatives at their elements [K]."""
     values = np.concatenate([part.values for part in box.parts])
     steps = _STEP * np.maximum(1, np.abs(values))
