@@ -22,8 +22,9 @@ from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Choice, Layer
-from onnxcam.targets import Aim, Scores
+from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.detection import Detections
 
 __all__ = ["TRIED", "ModelReport", "Row", "survey"]
 
@@ -143,13 +144,15 @@ def _inspect_methods(found: ModelReport, description: ModelDescription, prepared
         found.warnings.append(f"the model has more than {TRIED} nodes: which methods apply was not tried")
         return
     found.methods = {
-        method.id: why if method.uses_layer and choice is None else _refusal(prepared, method, choice, aim)
+        method.id: why if method.uses_layer and choice is None else _refusal(prepared, method, choice, aim, tasks[0])
         for method in METHODS.values()
     }
 
 
-def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim: Aim) -> str:
+def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim: Aim, task: Task) -> str:
     """Return why *method* does not apply; an empty string if it applies."""
+    if method.needs_detections and not isinstance(task, Detections):
+        return f"{method.id} compares detections, but the model is {task.name}; use --method rise"
     twin = prepared.twin()
     try:
         explanation_graph(

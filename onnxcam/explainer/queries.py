@@ -52,6 +52,20 @@ class GraphQueries(ModelQueries):
             )
         return found
 
+    def run_similarities(self, batch: Array) -> Array:
+        """Return the similarities, of one run for each image; MethodError where the target is no detection."""
+        (goal,), found = self.request.goals, []
+        if goal.similarity is None:
+            raise MethodError(
+                f"{self.method} compares detections, but the target {goal.words!r} is no box of a detector; "
+                "use --method rise"
+            )
+        for tensor in batch:
+            look = self.network.look(tensor[None], None, self.request.extra)
+            outputs = look.run(look.feeds, goal.similarity.tensors)
+            found.append(goal.similarity.of([outputs[name] for name in goal.similarity.tensors]))
+        return np.array(found)
+
     def _feeds(self, batch: Array) -> dict[str, Array]:
         (goal,), count = self.request.goals, len(batch)
         feeds = ExplanationRequest(batch, [goal] * count, self.request.extra).feeds(self.network)

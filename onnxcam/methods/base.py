@@ -63,6 +63,8 @@ class _MethodEntry:
     """The map is a gradient: the effect of a change of the input, not the input's contribution to the score."""
     needs_attention: bool = False
     """The method applies to transformers only, whose graph holds the attention probabilities."""
+    needs_detections: bool = False
+    """The method applies to detectors only: it compares detections."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -201,6 +203,7 @@ def procedure(
     uses_layer: bool = False,
     uses_head: bool = False,
     sensitivity: bool = False,
+    needs_detections: bool = False,
     extra: str | None = None,
 ) -> Callable[[Run], Run]:
     """Enter the function below into the registry as method *id*; each pass emits *around*. See `ProcedureMethod`."""
@@ -215,6 +218,7 @@ def procedure(
             emit=around,
             uses_head=uses_head,
             sensitivity=sensitivity,
+            needs_detections=needs_detections,
             extra=extra,
         )
         return function
@@ -252,7 +256,7 @@ def offering_black_boxes() -> Iterator[None]:
     try:
         yield
     except (MissingRuleError, GradientError) as error:
-        *most, last = MethodsWith("black_box").ids
+        *most, last = (id for id in MethodsWith("black_box").ids if not METHODS[id].needs_detections)
         raise type(error)(
             f"{error}; or use --method {', '.join(most)} or {last}, which need no gradient (`onnxcam inspect` lists "
             "all that apply)"

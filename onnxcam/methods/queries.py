@@ -56,6 +56,10 @@ class ModelQueries(ABC):
     def run_probabilities(self, batch: Array) -> Array:
         """Return the probabilities [B] for a batch of tensors; the scores where the target is no class."""
 
+    @abstractmethod
+    def run_similarities(self, batch: Array) -> Array:
+        """Return how similar the detections in a batch of tensors are to the target, 0 to 1, [B]."""
+
     @property
     def x(self) -> Array:
         """The image's tensor as float32, in its own units."""
@@ -112,6 +116,10 @@ class ModelQueries(ABC):
     def probabilities(self, samples: Iterable[Array], total: int) -> Array:
         """Return the probability of the class for each sample, float64 [total]."""
         return _joined((self.run_probabilities(self._tensor(batch)) for batch in self._batches(samples, total)), total)
+
+    def similarities(self, samples: Iterable[Array], total: int) -> Array:
+        """Return how similar the detections in each sample are to the target detection, 0 to 1, float64 [total]."""
+        return _joined((self.run_similarities(self._tensor(batch)) for batch in self._batches(samples, total)), total)
 
     def head_scores(self, factors: Iterable[Array], total: int) -> Array:
         """Return the score y with the layer's activation times each of *factors*, [K or 1, *space or 1 …] each."""

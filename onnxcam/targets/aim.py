@@ -126,12 +126,14 @@ class ScoresAim:
 class WeightsAim:
     """A weighted sum Σ w · y of the elements of any tensor y, before its softmax or sigmoid if it ends in one.
 
-    The input is w, [N, …]. *batch* is the batch axis of y; None if it has none, and N is 1.
+    The input is w, [N, …]. *batch* is the batch axis of y; None if it has none, and N is 1. If *exact*, y is the tensor
+    itself, after its softmax or sigmoid.
     """
 
     tensor: str
     batch: int | None = 0
     input: str = WEIGHTS
+    exact: bool = False
 
     @property
     def single(self) -> bool:
@@ -171,7 +173,7 @@ class WeightsAim:
         """Return the tensor before softmax or sigmoid, and for each axis of y its axis there."""
         y = all_tensors(graph)[self.tensor]
         perm = list(range(rank(y)))
-        value, node = y, y.producer()
+        value, node = y, None if self.exact else y.producer()
         while node is not None and node.inputs[0] is not None:
             if node.op_type in HEADS:
                 return node.inputs[0], perm

@@ -16,14 +16,15 @@ from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.coarse import UNREADABLE, coarse_scores, rounded
-from onnxcam.targets.detectors.boxes import are_visible
+from onnxcam.targets.detectors.boxes import are_visible, inside, overlaps
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
-from onnxcam.targets.detectors.grid import cells, plan
-from onnxcam.targets.detectors.inner import InnerImage
+from onnxcam.targets.detectors.coordinates import at_coordinate
+from onnxcam.targets.detectors.inner import InnerImage, is_image_of
 from onnxcam.targets.detectors.layouts import find_decoder
+from onnxcam.targets.detectors.similarity import similarity
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.goal import Array, Goal, Look, Similarity
 from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
@@ -36,9 +37,6 @@ SAME_OBJECT = 0.5
 """Boxes of the same object overlap by at least this intersection over union."""
 MIN_OVERLAP = 0.1
 """A box with a smaller intersection over union with every candidate matches none."""
-
-_NEAR = 2
-"""Boxes of a grid are at most so many cells away from theirs on average."""
 
 _NO_PLACES = (
     "the model's boxes follow no known convention and cannot be decoded: they may be offsets from anchors (priors), "
@@ -83,7 +81,7 @@ class Detections(Task):
         clues = Clues.of(evidence, layout, len(labels) if labels else None, known)
         inner = InnerImage.of(evidence.graph, evidence.image)
         decoder = None if inner is None else find_decoder(replace(clues, size=inner.size))
-        if decoder is None or inner is None or not _is_of(decoder, evidence, inner.size):
+        if decoder is None or inner is None or not is_image_of(decoder, evidence, inner.size):
             decoder, inner = find_decoder(clues), None
         if decoder is not None:
             source = decoder.source if clues.kind is None else "metadata"
@@ -107,17 +105,18 @@ class Detections(Task):
 
     @resolves(Detection)
     def by_rank(self, target: Detection, look: Look) -> Goal:
-        """The score of the detection of a rank, of all or of one class."""
+        """The score of the detection of a rank, of all or of one class; or a coordinate of its box."""
         seen = self._candidates(look)
         found = self._ranked(seen, target.number, self._class(target.label, seen), look)
-        return self._goal(seen, found, look)
+        return self._goal_at(seen, found, look, target.coordinate)
 
     @resolves(Box)
     def by_place(self, target: Box, look: Look) -> Goal:
-        """The score of the candidate at a place."""
+        """The score of the candidate at a place, or a coordinate of its box."""
         seen = self._candidates(look)
         corners = look.to_tensor(target.corners)
-        return self._goal(seen, self._at(seen, corners, self._class(target.label, seen), look), look)
+        found = self._at(seen, corners, self._class(target.label, seen), look)
+        return self._goal_at(seen, found, look, target.coordinate)
 
     @resolves(Class)
     def by_class(self, target: Class, look: Look) -> Goal:
@@ -145,13 +144,20 @@ class Detections(Task):
         return boxes, seen.scores[rows, classes], classes
 
     def _candidates(self, look: Look) -> Candidates:
-        names = self.decoder.tensors
-        tensors, inner = list(map(self._real, names, look.tensors(names))), self.inner
+        return self._decoded(look.tensors(self.decoder.tensors), look.size)
+
+    def _decoded(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
+        """Return the candidates in the decoder's *tensors*; *size* is that of the image tensor."""
+        real, inner = self._reals(tensors), self.inner
         if inner is None:
-            return self.decoder.read(tensors, look.size)
-        seen = self.decoder.read(tensors, inner.size)
+            return self.decoder.read(real, size)
+        seen = self.decoder.read(real, inner.size)
         cell = None if seen.cells is None else inner.outer(seen.cells)
         return replace(seen, corners=inner.outer(seen.corners), cells=cell)
+
+    def _reals(self, tensors: Sequence[Array]) -> list[Array]:
+        """Return the decoder's *tensors* as real numbers."""
+        return list(map(self._real, self.decoder.tensors, tensors))
 
     def _real(self, name: str, tensor: Array) -> Array:
         """Return *tensor* as real numbers; TargetError where its scale leaves no score between 0 and 1."""
@@ -161,6 +167,22 @@ class Detections(Task):
         if len(self.decoder.tensors) == 1 and scale > UNREADABLE:
             raise TargetError(rounded(repr(name), scale))
         return (tensor.astype(np.float32) - zero) * scale
+
+    def _goal_at(self, seen: Candidates, found: CandidateClass, look: Look, coordinate: str | None) -> Goal:
+        """Return the goal of the score of a detection, or of a *coordinate* of its box."""
+        goal, (candidate, _) = self._goal(seen, found, look), found
+        if coordinate is None:
+            return goal
+        if not np.isfinite(seen.corners[candidate]).all():
+            raise TargetError(f"{_NO_PLACES}; so coordinate= cannot be explained")
+        inner, size = self.inner, look.size if self.inner is None else self.inner.size
+
+        def picture(corners: Array) -> Array:
+            outer = corners if inner is None else inner.outer(corners)
+            return np.array([look.to_picture([*one]) for one in outer])
+
+        box = self.decoder.box(self._reals(look.tensors(self.decoder.tensors)), size, candidate)
+        return at_coordinate(goal, box, coordinate, picture)
 
     def _goal(self, seen: Candidates, found: CandidateClass, look: Look) -> Goal:
         candidate, category = found
@@ -181,8 +203,20 @@ class Detections(Task):
             label,
             float(seen.scores[candidate, category]),
             box=box,
-            region=None if place is None else _inside(place, look.size),
+            similarity=self._similarity(seen, found, look.size),
+            region=None if place is None else inside(place, look.size),
             warnings=(*self._doubts(seen), *(() if visible else (self._why_no_box(corners, cell, look),))),
+        )
+
+    def _similarity(self, seen: Candidates, found: CandidateClass, size: tuple[int, ...]) -> Similarity | None:
+        """Return the comparison of other runs with a detection; None where its box is unknown."""
+        candidate, category = found
+        corners, scores = seen.corners[candidate], seen.scores[candidate]
+        if not np.isfinite(corners).all():
+            return None
+        classes = scores if scores.argmax() == category else np.eye(len(scores))[category]
+        return Similarity(
+            self.decoder.tensors, lambda tensors: similarity(self._decoded(tensors, size), corners, classes)
         )
 
     def _doubts(self, seen: Candidates) -> Iterator[str]:
@@ -206,15 +240,15 @@ class Detections(Task):
         scores = _of_class(seen.scores, category)
         if len(seen.corners) and not np.isfinite(seen.corners).any():
             raise TargetError(f"{_NO_PLACES}; take a target such as detection=0 or a class")
-        overlaps = np.where(scores.max(axis=1, initial=0) > 0, _overlap(seen.corners, np.asarray(corners)), 0)
-        best = float(overlaps.max(initial=0))
+        overlap = np.where(scores.max(axis=1, initial=0) > 0, overlaps(seen.corners, np.asarray(corners)), 0)
+        best = float(overlap.max(initial=0))
         if best < MIN_OVERLAP:
             what = "" if category is None else f" as class {self._label(category) or category!r}"
             raise TargetError(
                 f"the box {rectangle(look.to_picture(corners))} matches nothing that the model proposes{what}; "
                 f"it detects {self._all(seen, look)}"
             )
-        close = np.where(overlaps >= min(SAME_OBJECT, best), scores.max(axis=1), -1)
+        close = np.where(overlap >= min(SAME_OBJECT, best), scores.max(axis=1), -1)
         candidate = int(np.argmax(close))
         return candidate, int(np.argmax(scores[candidate]))
 
@@ -247,19 +281,6 @@ class Detections(Task):
 
     def _all(self, seen: Candidates, look: Look) -> str:
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
-
-
-def _is_of(decoder: Decoder, evidence: Evidence, size: tuple[int, int]) -> bool:
-    """Return whether a run shows candidates on grids over an image of *size*."""
-    run = next(iter(evidence.runs), {})
-    if any(name not in run for name in decoder.tensors):
-        return False
-    seen = decoder.read([run[name] for name in decoder.tensors], size)
-    levels = plan(len(seen.corners), size)
-    if seen.cells is not None or levels is None:
-        return seen.cells is not None
-    cell, middles = cells(levels, size), (seen.corners[:, :2] + seen.corners[:, 2:]) / 2
-    return bool((np.abs(middles / cell[:, 2:] - cell[:, :2] - 0.5).mean()) < _NEAR)
 
 
 def detections(seen: Candidates, category: int | None = None, least: float = MIN_PROBABILITY) -> list[CandidateClass]:
@@ -308,19 +329,3 @@ def _of_class(scores: Array, category: int | None) -> Array:
     if category < scores.shape[1]:
         alone[:, category] = scores[:, category]
     return alone
-
-
-def _overlap(boxes: Array, box: Array) -> Array:
-    """Return the intersection over union of each of *boxes* [B, 4] with *box* [4]."""
-    boxes = np.nan_to_num(boxes)
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    return shared / np.maximum(areas + (box[2:] - box[:2]).prod() - shared, 1e-9)
-
-
-def _inside(corners: Array, size: tuple[int, ...]) -> Array:
-    """Return the mask [height, width] of the box *corners*."""
-    x1, y1, x2, y2 = corners
-    rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
-    return np.outer((rows >= y1) & (rows <= y2), (columns >= x1) & (columns <= x2))

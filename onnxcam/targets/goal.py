@@ -18,9 +18,22 @@ from onnxcam.structure.place import Place
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.notation import Corners, ImageSource
 
-__all__ = ["Array", "Goal", "Look"]
+__all__ = ["Array", "Goal", "Look", "Similarity"]
 
 Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How similar the detections of a run are to the target detection.
+
+    Attributes:
+        tensors: The names of the tensors of a run that hold the detections.
+        of: From these tensors for one image, [1, …] each, to a number from 0 to 1.
+    """
+
+    tensors: tuple[str, ...]
+    of: Callable[[Sequence[Array]], float]
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class Goal:
     label: str | None = None
     probability: float | None = None
     box: Corners | None = None  # of a detection or patch, in the image's pixels
+    similarity: Similarity | None = None  # of a detection
     region: NDArray[np.bool_] | None = None  # [h, w], the region of a detection in the tensor's pixels
     inputs: Mapping[str, Array] = field(default_factory=dict)  # further inputs that the target sets, likewise
     note: str = ""  # what the default target resolved to, for the user

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from onnxcam.metadata import labels as labelling
+from onnxcam.targets.detectors.coordinates import COORDINATES
 from onnxcam.targets.notation import (
     INDEX,
     NUMBER,
@@ -19,6 +20,7 @@ from onnxcam.targets.notation import (
     fail,
     label,
     number,
+    one_of,
     text,
 )
 from onnxcam.targets.registry import TargetKind, register_kind
@@ -101,33 +103,42 @@ class Contrast(TargetKind):
         return f"{self.label}-{self.against}"
 
 
+_coordinate = one_of(*COORDINATES)
+
+
 @register_kind(
     "box=10,20,90,80",
     "box=10,20,90,80 class=dog",
-    help="the score of the detection at x1,y1,x2,y2, in pixels of the image",
+    help="the score of the detection at x1,y1,x2,y2, in pixels of the image; `coordinate=x1`: a coordinate of its box",
     keys={"box": corners},
-    options={"class": label},
+    options={"class": label, "coordinate": _coordinate},
 )
 @dataclass(frozen=True)
 class Box(TargetKind):
-    """The detection at (x1, y1, x2, y2), in pixels of the image."""
+    """The detection at (x1, y1, x2, y2), in pixels of the image: its score, or a *coordinate* of its own box."""
 
     corners: Corners
     label: Label | None = None
+    coordinate: str | None = None
 
 
 @register_kind(
     "detection=0",
-    help="the score of a detection by rank, the best is 0; `class=dog` counts one class only",
+    "detection=0 coordinate=x1",
+    help="the score of a detection by rank, the best is 0, or a coordinate of its box; `class=dog` counts one class",
     keys={"detection": number},
-    options={"class": label},
+    options={"class": label, "coordinate": _coordinate},
 )
 @dataclass(frozen=True)
 class Detection(TargetKind):
-    """The detection of rank *number*, the best is 0, among all detections or those of one class."""
+    """The detection of rank *number*, the best is 0, among all detections or those of one class.
+
+    It is explained by its score, or by a *coordinate* of its box: x1, y1, x2, y2, x, y, width or height.
+    """
 
     number: int = 0
     label: Label | None = None
+    coordinate: str | None = None
 
 
 @register_kind(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import TargetError
+from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.labels import folded
 from onnxcam.numbers import parse_float
 from onnxcam.text import pointed
@@ -26,6 +26,7 @@ __all__ = [
     "fail",
     "label",
     "number",
+    "one_of",
     "quoted",
     "rectangle",
     "text",
@@ -59,6 +60,17 @@ def label(words: str, at: int, value: str, names: Collection[str] = ()) -> Label
     if INDEX.fullmatch(value):
         return int(value[1:])
     return int(value) if NUMBER.fullmatch(value) else value
+
+
+def one_of(*known: str) -> Callable[[str, int, str], str]:
+    """Return the reader of one of the words *known*."""
+
+    def read(words: str, at: int, value: str) -> str:
+        if value in known:
+            return value
+        return fail(words, at, f"{value!r} is none of {', '.join(known)}.{nearest(value, known)}")
+
+    return read
 
 
 def number(words: str, at: int, value: str) -> int:

@@ -16,7 +16,9 @@ from tests.autodiff.cases import distinct, normal, uniform
 from tests.optional import not_before
 from tests.precision import network
 
-ON_IMAGES = [id for id, method in METHODS.items() if not (method.needs_attention or method.extra)]
+ON_IMAGES = [
+    id for id, method in METHODS.items() if not (method.needs_attention or method.needs_detections or method.extra)
+]
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "gradient", "guided-backprop"])

@@ -128,10 +128,10 @@ def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path,
         assert not Path("out").exists()
 
 
-OF_TRANSFORMERS = {method.id for method in METHODS.values() if method.needs_attention}
+OF_OTHERS = {method.id for method in METHODS.values() if method.needs_attention or method.needs_detections}
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method not in OF_TRANSFORMERS])
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in OF_OTHERS])
 def test_every_method_by_its_id(onnxcam: Run, method: str) -> None:
     libraries_of(method)
     ran = onnxcam("explain", SHAPES, PICTURE, "-m", method, "--json")
@@ -209,8 +209,9 @@ def test_inspect(onnxcam: Run) -> None:
     found = json.loads(onnxcam("inspect", SHAPES, "--json").out)
     refused = {method: why for method, why in found["methods"].items() if why}
     assert found["methods"].keys() == METHODS.keys()
-    assert refused.keys() == OF_TRANSFORMERS
-    assert all("needs a transformer" in why for why in refused.values())
+    assert refused.keys() == OF_OTHERS
+    assert "needs a transformer" in refused["legrad"]
+    assert "compares detections" in refused["drise"]
     assert found["layers"][0][2] == "12 × 12"
     assert found["without_rule"] == []
 

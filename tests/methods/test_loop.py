@@ -258,7 +258,7 @@ def test_traits_are_in_the_registry() -> None:
     assert set(MethodsWith("sensitivity").ids) == set(sensitivities.split())
     assert MethodsWith("needs_attention").ids == ("legrad",)
     assert MethodsWith("extra").ids == ("kernelshap", "lime")
-    assert MethodsWith("black_box").ids == ("occlusion", "rise", "kernelshap", "lime")
+    assert MethodsWith("black_box").ids == ("occlusion", "rise", "drise", "kernelshap", "lime")
     assert METHODS["finercam"].choices("base") == (
         *("gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam"),
         "eigengradcam",

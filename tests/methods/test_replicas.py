@@ -33,7 +33,7 @@ def networks():
 
 
 def test_every_method_has_a_replica() -> None:
-    assert REPLICAS.keys() == METHODS.keys()
+    assert REPLICAS.keys() == METHODS.keys() - {"drise"}  # tests/methods/test_drise.py
 
 
 @pytest.mark.parametrize("pooled", [True, False], ids=["pooled", "flat"])

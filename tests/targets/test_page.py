@@ -52,7 +52,7 @@ def folder(onnxcam: Callable[..., Ran]) -> Path:
 
 
 def test_the_page(folder: Path, onnxcam: Callable[..., Ran]) -> None:
-    assert len(follow("targets.md", onnxcam)) == 13
+    assert len(follow("targets.md", onnxcam)) == 14
 
 
 def test_the_samples_are_of_one_scene() -> None:

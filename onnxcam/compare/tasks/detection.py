@@ -15,6 +15,7 @@ from onnxcam.compare.outcome import Agreement, Answer, ObjectMap, Prediction
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError, TargetError
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
+from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import Box, Detection
 from onnxcam.targets.registry import TargetKind
@@ -22,7 +23,7 @@ from onnxcam.targets.registry import TargetKind
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
 
-__all__ = ["DEFAULTS", "DetectionObservation", "DetectionPrediction", "matched", "overlaps"]
+__all__ = ["DEFAULTS", "DetectionObservation", "DetectionPrediction", "matched"]
 
 DEFAULTS = "kept>=0.9, extra<=0.25, box_iou>=0.8, mapped>=0.8, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised detector against its float reference.
@@ -113,7 +114,7 @@ class DetectionPrediction(Prediction):
         }
         if pairs:
             rows, columns = np.array(pairs).T
-            values["box_iou"] = float(np.mean(overlaps(self.boxes, candidate.boxes)[rows, columns]))
+            values["box_iou"] = float(np.mean(overlaps(self.boxes[rows], candidate.boxes[columns])))
             values["score_change"] = float(np.mean(np.abs(self.scores[rows] - candidate.scores[columns])))
         notes = [] if own or other else ["neither model finds an object"]
         notes += [f"the {side}: {one.why}" for side, one in (("reference", self), ("candidate", candidate)) if one.why]
@@ -162,7 +163,7 @@ def matched(
     from scipy.optimize import linear_sum_assignment
 
     own, other = reference.count, candidate.count
-    values = overlaps(reference.boxes[:own], candidate.boxes[:other])
+    values = overlaps(reference.boxes[:own, None], candidate.boxes[None, :other])
     alike = np.equal.outer(reference.classes[:own], candidate.classes[:other])
     first, second = (~np.isfinite(boxes).all(axis=1) for boxes in (reference.boxes[:own], candidate.boxes[:other]))
     able = np.where(np.logical_and.outer(first, second), alike, (values >= SAME_OBJECT) & (alike | (not same_class)))
@@ -198,19 +199,10 @@ def _score_findings(pairs: NDArray[np.float64]) -> list[str]:
 def _scores_of_same(reference: DetectionPrediction, candidate: DetectionPrediction) -> list[tuple[float, float]]:
     """Return for each object of the reference its score, and the candidate's for it, 0 below `LEAST`."""
     own = reference.count
-    values = overlaps(reference.boxes[:own], candidate.boxes)
+    values = overlaps(reference.boxes[:own, None], candidate.boxes[None])
     same = (values >= SAME_OBJECT) & (reference.classes[:own, None] == candidate.classes[None])
     best = np.where(same, candidate.scores[None], 0).max(axis=1, initial=0)
     return [(round(float(a), 6), round(float(b), 6)) for a, b in zip(reference.scores[:own], best, strict=True)]
-
-
-def overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the intersection over union of boxes [A, 4] with boxes [B, 4], [A, B]; 0 where a place is unknown."""
-    a, b = np.nan_to_num(first)[:, None], np.nan_to_num(second)[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.clip(sides, 0, None).prod(-1)
-    areas = [np.clip(one[..., 2:] - one[..., :2], 0, None).prod(-1) for one in (a, b)]
-    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
 
 
 def _label(index: int, names: Sequence[str] | None) -> str:

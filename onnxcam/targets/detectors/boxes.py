@@ -12,7 +12,20 @@ from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.goal import Array
 
-__all__ = ["FORMS", "VALID", "BoxConvention", "are_visible", "fit", "nowhere", "settled", "upright", "valid", "written"]
+__all__ = [
+    "FORMS",
+    "VALID",
+    "BoxConvention",
+    "are_visible",
+    "fit",
+    "inside",
+    "nowhere",
+    "overlaps",
+    "settled",
+    "upright",
+    "valid",
+    "written",
+]
 
 _MANY = 16
 """From so many boxes on, their distribution says something."""
@@ -68,6 +81,11 @@ class BoxConvention:
         if not self.any_corner:
             return found
         return np.concatenate([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])], 1)
+
+    def decoded(self, boxes: Array, size: tuple[int, ...], candidate: int) -> Callable[[Array], Array]:
+        """Return the function that decodes variants [M, 4] of one of the *boxes*, as `corners` decodes all."""
+        one = fit(boxes.astype(np.float64), size, self) or self
+        return lambda variants: one.corners(variants, size)
 
     def part(self, *outputs: str) -> Part:
         """Return the part of the reading for boxes in *outputs*."""
@@ -160,6 +178,15 @@ def _pixels(size: tuple[int, ...]) -> Array:
     return np.array([width, height, width, height], np.float64)
 
 
+def overlaps(boxes: Array, others: Array) -> Array:
+    """Return the intersection over union of *boxes* [..., 4] with *others* [..., 4]; 0 where a place is unknown."""
+    a, b = np.nan_to_num(boxes), np.nan_to_num(others)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.clip(sides, 0, None).prod(-1)
+    areas = [np.clip(one[..., 2:] - one[..., :2], 0, None).prod(-1) for one in (a, b)]
+    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-9))
+
+
 def upright(corners: Array, angles: Array) -> Array:
     """Return the upright boxes around boxes that are rotated by *angles*, in radians."""
     middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
@@ -173,3 +200,10 @@ def are_visible(corners: Array, size: tuple[int, ...]) -> Array:
     sides, (height, width) = corners[:, 2:] - corners[:, :2], size
     inside = np.minimum(corners[:, 2:], [width, height]) - np.maximum(corners[:, :2], 0)
     return np.asarray((sides > 1).all(1) & (inside > 1).all(1))
+
+
+def inside(corners: Array, size: tuple[int, ...]) -> Array:
+    """Return the mask [height, width] of the box *corners*."""
+    x1, y1, x2, y2 = corners
+    rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    return np.outer((rows >= y1) & (rows <= y2), (columns >= x1) & (columns <= x2))

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.detectors.coordinates import BoxElements
 from onnxcam.targets.goal import Array
 
 __all__ = ["Aimer", "Candidates", "Decoder", "aimer", "one_hot", "unit_of"]
@@ -26,6 +27,7 @@ class Candidates:
     scores: Array  # [B, C], probabilities
     aim: Aimer
     complete: bool = True  # the columns are all classes of the model
+    objectness: Array | None = None  # [B], the probability of any object; None where the model has none
     cells: Array | None = None  # [B, 4], the corners of the cell of each candidate, where they are on a grid
 
 
@@ -42,6 +44,9 @@ class Decoder(Protocol):
 
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Decode the *tensors* of one image whose tensor has *size* (height, width)."""
+
+    def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
+        """Return the elements of the *tensors* from which the box of *candidate* is decoded."""
 
     @property
     def source(self) -> str:

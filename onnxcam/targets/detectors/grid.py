@@ -156,6 +156,17 @@ class GridConvention:
             return nowhere(len(values))
         return GRID_FORMS[self.form][1](values.astype(np.float64), cells(levels, size))
 
+    def decoded(self, values: Array, size: tuple[int, ...], candidate: int) -> Callable[[Array], Array]:
+        """Return the function that decodes variants [M, K] of the values of *candidate*, as `corners` decodes all."""
+        cell = cells(self.levels or plan(len(values), size) or (), size)
+
+        def corners(variants: Array) -> Array:
+            repeated = np.repeat(cell[candidate : candidate + 1], len(variants), axis=0)
+            rows = np.concatenate([values.astype(np.float64), variants])
+            return GRID_FORMS[self.form][1](rows, np.concatenate([cell, repeated]))[len(values) :]
+
+        return corners
+
     def cells(self, count: int, size: tuple[int, ...]) -> Array | None:
         """Return the corners [B, 4] of the cells of *count* candidates, in pixels; None where the grids do not fit."""
         levels = plan(count, size) if self.levels is None else self.levels

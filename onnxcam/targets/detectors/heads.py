@@ -12,6 +12,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere
 from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.grid import GridConvention
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid, softmax
@@ -73,6 +74,11 @@ class StrideHead:
         """Return all that it has."""
         return tuple(one for one in (self.scores, self.boxes, self.objectness, self.sizes) if one is not None)
 
+    @property
+    def box_parts(self) -> tuple[Tensor, ...]:
+        """Return what a box is decoded from."""
+        return (self.boxes,) if self.sizes is None else (self.boxes, self.sizes)
+
 
 @dataclass(frozen=True)
 class Heads:
@@ -124,9 +130,28 @@ class Heads:
             return parts[level].aim(candidate - (ends[level - 1] if level else 0), category)
 
         corners = np.concatenate([part.corners for part in parts])
-        cells = [part.cells for part in parts if part.cells is not None]
         scores = np.concatenate([part.scores for part in parts])
-        return Candidates(corners, scores, aim, cells=np.concatenate(cells) if len(cells) == len(parts) else None)
+        sure, cells = _joined([part.objectness for part in parts]), _joined([part.cells for part in parts])
+        return Candidates(corners, scores, aim, objectness=sure, cells=cells)
+
+    def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
+        """Return the columns of the box, and those of its size where they are another output."""
+        given = dict(zip(self.tensors, tensors, strict=True))
+        scores = [_values(head.scores, given, head.anchors)[0] for head in self.heads]
+        ends = list(accumulate(map(len, scores)))
+        level = int(np.searchsorted(ends, candidate, side="right"))
+        head, row = self.heads[level], candidate - (ends[level - 1] if level else 0)
+        places = [_values(part, given, head.anchors)[1][row] for part in head.box_parts]
+        boxes = _boxes(head, given)
+        if self.form == "coverage":
+            boxes = _of_best(boxes, scores[level])
+            places = [_of_best(places[0][None], scores[level][row : row + 1])[0]]
+        parts = [
+            box_part(part.output, _bare(part, given), at, 0 if part.batched else None)
+            for part, at in zip(head.box_parts, places, strict=True)
+        ]
+        convention = GridConvention(self.form or "", ((head.stride, head.anchors),))
+        return BoxElements(tuple(parts), convention.decoded(boxes, size, row))
 
     def _of(
         self, head: StrideHead, raw: tuple[Array, Array], squash: bool, given: dict[str, Array], size: tuple[int, ...]
@@ -149,12 +174,19 @@ class Heads:
 
         probable = found if sure is None else found * sure ** self.power[1]
         cells = GridConvention("", ((head.stride, head.anchors),)).cells(len(scores), size)
-        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, cells=cells)
+        one = None if sure is None else sure[:, 0]
+        return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, objectness=one, cells=cells)
 
     def _corners(self, head: StrideHead, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
         if self.form is None or len(boxes) != count:
             return nowhere(count)
         return GridConvention(self.form, ((head.stride, head.anchors),)).corners(boxes, size)
+
+
+def _joined(parts: Sequence[Array | None]) -> Array | None:
+    """Return the *parts* of all heads one after another; None where a head has none."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if len(given) == len(parts) else None
 
 
 def _squashed(scores: Array, exclusive: bool) -> Array:

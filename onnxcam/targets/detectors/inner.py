@@ -10,12 +10,18 @@ import onnx_ir as ir
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.structure.place import place
+from onnxcam.targets.detectors.candidates import Decoder
+from onnxcam.targets.detectors.grid import cells, plan
+from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array
 
-__all__ = ["InnerImage"]
+__all__ = ["InnerImage", "is_image_of"]
 
 _MOVES = frozenset(("Slice", "Pad", "Resize", "CenterCropPad"))
 _PASSES = _MOVES | operators(Trait.COPIES) | {"Sub", "Div", "Mul", "Add", "Clip"}
+
+_NEAR = 2
+"""Boxes of a grid are at most so many cells away from theirs on average."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,19 @@ class InnerImage:
         unit = (ends[:, 1] - ends[:, 0]) / np.array(self.size[::-1])
         found = corners * np.tile(unit, 2) + np.tile(ends[:, 0], 2)
         return np.concatenate([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])], axis=1)
+
+
+def is_image_of(decoder: Decoder, evidence: Evidence, size: tuple[int, int]) -> bool:
+    """Return whether a run shows candidates on grids over an image of *size*."""
+    run = next(iter(evidence.runs), {})
+    if any(name not in run for name in decoder.tensors):
+        return False
+    seen = decoder.read([run[name] for name in decoder.tensors], size)
+    levels = plan(len(seen.corners), size)
+    if seen.cells is not None or levels is None:
+        return seen.cells is not None
+    cell, middles = cells(levels, size), (seen.corners[:, :2] + seen.corners[:, 2:]) / 2
+    return bool((np.abs(middles / cell[:, 2:] - cell[:, :2] - 0.5).mean()) < _NEAR)
 
 
 def _last(image: ir.Value) -> ir.Value:

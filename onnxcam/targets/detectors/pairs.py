@@ -13,6 +13,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
 from onnxcam.targets.detectors.clues import Clues, Length, alike, dims, name, named
+from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.grid import GridConvention, plan
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid, softmax
@@ -81,6 +82,13 @@ class ScoresAndBoxes:
         corners = self.convention.corners(boxes, size)
         cells = self.convention.cells(len(corners), size) if isinstance(self.convention, GridConvention) else None
         return Candidates(corners, scores[:, columns], aimer(self.aim, bare[0].shape, place), cells=cells)
+
+    def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
+        """Return the first four columns of the candidate's row of boxes."""
+        bare = tensors[1][0] if self.batched else tensors[1]
+        places = _rows(np.arange(bare.size).reshape(bare.shape), self.sides_first)[candidate, :4]
+        part = box_part(self.boxes, bare, places, 0 if self.batched else None)
+        return BoxElements((part,), self.convention.decoded(_rows(bare, self.sides_first)[:, :4], size, candidate))
 
 
 def _rows(table: Array, columns_first: bool) -> Array:

@@ -13,6 +13,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, alike, dims, is_float, name, named, scale_of
+from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
 from onnxcam.targets.goal import Array
 
@@ -63,6 +64,12 @@ class Suppressed:
 
         scores = one_hot(found.reshape(-1) / self.unit, classes)
         return Candidates(corners, scores, aimer(self.aim, found.shape, place), complete=False)
+
+    def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
+        """Return the four numbers of the box."""
+        bare = tensors[0] if self.batch is None else tensors[0][0]
+        part = box_part(self.boxes, bare, range(4 * candidate, 4 * candidate + 4), self.batch)
+        return BoxElements((part,), self.convention.decoded(bare.reshape(-1, 4), size, candidate))
 
 
 def suppression(clues: Clues) -> Decoder | None:

@@ -13,6 +13,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere, upright
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
+from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.detection_rows import MOVENET, ROTATED, ROWS, WIDE, DetectionRow, named_row, order_of
 from onnxcam.targets.goal import Array
 
@@ -79,6 +80,17 @@ class SuppressedTable:
 
         found = one_hot(scores, self._classes(given, rows, one))
         return Candidates(boxes, found, aimer(self.aim, kept, place), complete=False)
+
+    def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
+        """Return the columns of the box, and that of its angle."""
+        bare = tensors[0][0] if self.batched else tensors[0]
+        rows = bare.reshape(-1, bare.shape[-1]).astype(np.float64)
+        one = order_of(self.rows, rows, self.unit)
+        used = [*range(one.box, one.box + 4), *([] if one.angle is None else [one.angle])]
+        places = [candidate * bare.shape[-1] + column for column in used]
+        decode = self.convention.decoded(rows[:, one.box : one.box + 4], size, candidate)
+        corners = decode if one.angle is None else lambda v: upright(decode(v[:, :4]), v[:, 4])
+        return BoxElements((box_part(self.output, bare, places, 0 if self.batched else None),), corners)
 
     def _classes(self, given: dict[str, Array], rows: Array, one: DetectionRow) -> Array:
         if self.classes is not None:

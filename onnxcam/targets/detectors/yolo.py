@@ -14,6 +14,7 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import VALID, BoxConvention, upright, valid
 from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, unit_of
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
+from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.grid import GridConvention, plan
 from onnxcam.targets.goal import Array
 from onnxcam.targets.graph_outputs import factor, unscaled
@@ -104,7 +105,19 @@ class Yolo:
         if columns.angle is not None:
             corners = upright(corners, rows[:, columns.angle])
         cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
-        return Candidates(corners, scores * certain, aimer(self.aim, tensors[0][0].shape, place), cells=cells)
+        sure = None if o is None else certain[:, 0]
+        aim = aimer(self.aim, tensors[0][0].shape, place)
+        return Candidates(corners, scores * certain, aim, objectness=sure, cells=cells)
+
+    def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
+        """Return the columns of the box, and that of its angle."""
+        bare, columns = tensors[0][0], self.columns
+        rows = bare.T if self.candidates_last else bare
+        used = [*range(rows.shape[1])[columns.boxes], *([] if columns.angle is None else [columns.angle])]
+        places = [int(np.ravel_multi_index(self._at(candidate, column), bare.shape)) for column in used]
+        decode = self.boxes.decoded(rows[:, columns.boxes], size, candidate)
+        corners = decode if columns.angle is None else lambda v: upright(decode(v[:, :-1]), v[:, -1])
+        return BoxElements((box_part(self.output, bare, places),), corners)
 
     def _at(self, row: int, column: int) -> tuple[int, int]:
         return (column, row) if self.candidates_last else (row, column)

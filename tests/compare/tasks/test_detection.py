@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from onnxcam.bake.dequantise import dequantise
-from onnxcam.compare.tasks.detection import DetectionPrediction, matched, overlaps
+from onnxcam.compare.tasks.detection import DetectionPrediction, matched
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError, TargetError
 from onnxcam.graph.io import save
 from onnxcam.media import image
+from onnxcam.targets.detectors.boxes import overlaps
 from tests.compare.twins import photos, quantize, spoilt
 
 DETECTOR = Path(__file__).parents[3] / "models" / "detector.onnx"
@@ -30,7 +31,7 @@ def found(*objects: tuple[Sequence[float], float, int]) -> DetectionPrediction:
 def test_overlaps_by_hand() -> None:
     boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [np.nan] * 4])
     expected = [[1, 1 / 3, 0, 0], [1 / 3, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(overlaps(boxes, boxes), expected)
+    np.testing.assert_allclose(overlaps(boxes[:, None], boxes[None]), expected)
 
 
 def test_the_same_objects_are_found_one_to_one() -> None:
