@@ -5,12 +5,17 @@ from __future__ import annotations
 from onnxcam.compare.tasks.classification import ClassObservation
 from onnxcam.compare.tasks.detection import DetectionObservation
 from onnxcam.compare.tasks.observation import Observation
+from onnxcam.compare.tasks.segmentation import SegmentationObservation
 from onnxcam.errors import MetricError
 from onnxcam.targets.registry import Task
 
 __all__ = ["OBSERVATIONS", "observation_of"]
 
-OBSERVATIONS: tuple[Observation, ...] = (ClassObservation(), DetectionObservation())
+OBSERVATIONS: tuple[Observation, ...] = (
+    ClassObservation(),
+    DetectionObservation(),
+    SegmentationObservation(),
+)
 """The observation of each task that can be compared."""
 
 
