@@ -25,7 +25,7 @@ class AgreementMetric:
 _PREDICTIONS = (
     AgreementMetric("top1", "same top class", "higher", "share", 0),
     AgreementMetric("top5", "reference's top class among the candidate's first five", "higher", "share", 0),
-    AgreementMetric("cosine", "cosine of the scores", "higher"),
+    AgreementMetric("cosine", "cosine of the scores or vectors", "higher"),
     AgreementMetric("kl", "KL divergence of the probabilities", "lower", "nats", 4),
     AgreementMetric("kept", "reference's objects that the candidate finds as well", "higher", "share"),
     AgreementMetric("extra", "candidate's objects that the reference does not find", "lower", "share"),
@@ -38,6 +38,7 @@ _PREDICTIONS = (
     AgreementMetric("boundary", "boundaries within one pixel of each other (F-score)", "higher"),
     AgreementMetric("same_text", "same text", "higher", "share", 0),
     AgreementMetric("character_error", "edits per character of the text", "lower"),
+    AgreementMetric("word_error", "edits per word of the caption", "lower"),
     AgreementMetric("neighbours", "same nearest images by the embeddings", "higher", "share"),
     AgreementMetric("number_error", "relative difference of the numbers", "lower"),
     AgreementMetric("keypoint_shift", "shift of the keypoints", "lower", "of the diagonal"),

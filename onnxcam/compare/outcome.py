@@ -95,6 +95,11 @@ class Prediction(ABC):
         """
         return []
 
+    @classmethod
+    def over_all(cls, comparisons: Sequence[ImageComparison]) -> Mapping[str, Sequence[float]]:
+        """Return metrics of each image that can be measured over all images only, by id; NaN if one cannot be."""
+        return {}
+
     @property
     def in_units(self) -> bool:
         """Return whether the scores are real numbers, so that maps have a common scale with those of others."""

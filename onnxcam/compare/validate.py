@@ -18,7 +18,7 @@ from onnxcam.compare.layers import MAX_IMAGES, compare_layers
 from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.pipeline import ModelPair, of_side, run
 from onnxcam.compare.report.folder import refuse_finished
-from onnxcam.compare.summary import conclude, summarise
+from onnxcam.compare.summary import completed, conclude, summarise
 from onnxcam.compare.thresholds import Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
@@ -167,7 +167,7 @@ def _doubt(
     holds: bool,
 ) -> str:
     """Return why the verdict is in doubt; *probed* are the first comparisons."""
-    summaries = summarise(probed)
+    summaries = summarise(completed(probed, task.reference.prediction))
     present = all(requirement.verdict(summaries).holds for requirement in requirements)
     return find_doubt(task, [pair.picture for pair in probed], requirements, differing, present, holds)
 

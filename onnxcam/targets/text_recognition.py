@@ -95,6 +95,11 @@ class TextRecognition(Task):
         text = quoted(self.alphabet.join(letters))
         return f"text={text}", f"text={text} at=0"
 
+    def letters(self, look: Look) -> list[str]:
+        """Return the letters that the model reads."""
+        logs = self._logs(look)
+        return [self.labels[int(logs[t].argmax())] for t in self._kept(logs)]
+
     @resolves(Text)
     def text(self, target: Text, look: Look) -> Goal:
         """The recognition of a text, or of one of its characters."""

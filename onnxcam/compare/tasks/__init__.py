@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from onnxcam.compare.tasks.classification import ClassObservation
 from onnxcam.compare.tasks.detection import DetectionObservation
+from onnxcam.compare.tasks.embedding import EmbeddingObservation
 from onnxcam.compare.tasks.observation import Observation
 from onnxcam.compare.tasks.segmentation import SegmentationObservation
+from onnxcam.compare.tasks.text import CaptionObservation, TextObservation
 from onnxcam.errors import MetricError
 from onnxcam.targets.registry import Task
 
@@ -15,6 +17,9 @@ OBSERVATIONS: tuple[Observation, ...] = (
     ClassObservation(),
     DetectionObservation(),
     SegmentationObservation(),
+    TextObservation(),
+    CaptionObservation(),
+    EmbeddingObservation(),
 )
 """The observation of each task that can be compared."""
 

@@ -93,3 +93,20 @@ def compared(reference: Prediction, candidate: Prediction, names: Sequence[str] 
     """Compare two predictions for one image, without maps."""
     first, second = (Outcome("a.png", "0" * 64, (64, 64), one, ()) for one in (reference, candidate))
     return compare_outcomes(first, second, names=names)
+
+
+def rounded(model: Path, path: Path, steps: int = 127) -> Path:
+    """Write *model* with its weights rounded to 2 *steps* + 1 values for each tensor: int8 weights by default."""
+    made = onnx.load(model)
+    for tensor in made.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size > 16:
+            scale = np.abs(array).max() / steps or 1
+            tensor.CopyFrom(numpy_helper.from_array((np.rint(array / scale) * scale).astype(np.float32), tensor.name))
+    onnx.save(made, path)
+    return path
+
+
+def blank(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw nothing: one grey."""
+    return np.full((32, 128, 3), rng.integers(100, 140), np.uint8)
