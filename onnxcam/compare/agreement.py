@@ -40,11 +40,13 @@ _PREDICTIONS = (
     AgreementMetric("character_error", "edits per character of the text", "lower"),
     AgreementMetric("word_error", "edits per word of the caption", "lower"),
     AgreementMetric("neighbours", "same nearest images by the embeddings", "higher", "share"),
-    AgreementMetric("number_error", "relative difference of the numbers", "lower"),
+    AgreementMetric("number_error", "difference of the numbers by their spread over the images", "lower"),
     AgreementMetric("keypoint_shift", "shift of the keypoints", "lower", "of the diagonal"),
+    AgreementMetric("near_keypoints", "keypoints that shift by at most 2 % of the diagonal", "higher", "share"),
     AgreementMetric("value_correlation", "Pearson correlation of the output maps", "higher"),
     AgreementMetric("value_error", "mean difference of the output maps", "lower", "of their range"),
-    AgreementMetric("psnr", "peak signal-to-noise ratio of the output images", "higher", "dB"),
+    AgreementMetric("psnr", "peak signal-to-noise ratio of the output images", "higher", "dB", 1),
+    AgreementMetric("image_ssim", "structural similarity of the output images", "higher"),
 )
 _MAPS = (
     AgreementMetric("mapped", "candidate has a map where the reference has one", "higher", "share", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from models import letters, world
 from onnxcam.compare.image_comparison import ImageComparison, compare_outcomes
@@ -76,11 +77,11 @@ def quantised(model: Path, pictures: Path, path: Path) -> Path:
     return path
 
 
-def spoilt(int8: Path, path: Path, factor: float = 12) -> Path:
-    """Write *int8* with the scale of one activation, in the middle of the network, divided by *factor*."""
+def spoilt(int8: Path, path: Path, factor: float = 12, at: float = 0.5) -> Path:
+    """Write *int8* with the scale of one activation divided by *factor*; *at* 0 is the first one, at 1 the last one."""
     model = onnx.load(int8)
     activations = [node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    chosen = activations[len(activations) // 2]
+    chosen = activations[round(at * (len(activations) - 1))]
     for tensor in model.graph.initializer:
         if tensor.name == chosen:
             scale = numpy_helper.to_array(tensor)
@@ -110,3 +111,29 @@ def rounded(model: Path, path: Path, steps: int = 127) -> Path:
 def blank(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw nothing: one grey."""
     return np.full((32, 128, 3), rng.integers(100, 140), np.uint8)
+
+
+def headed(name: str, path: Path, task: str, nodes: str, *outputs: str) -> Path:
+    """Write the network *name* of models/ with *nodes* behind its output, which they call `y`; *outputs* are new.
+
+    Each output is ``name[length, …]``, without the batch. The card says *task*.
+    """
+    model = onnx.load(MODELS / f"{name}.onnx")
+    for node in model.graph.node:
+        node.output[:] = ["y" if one == model.graph.output[0].name else one for one in node.output]
+    opset = next(one.version for one in model.opset_import if not one.domain)
+    head = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": {opset}]> g (float[n] y) => (float[n] z) {{{nodes}}}'
+    )
+    model.graph.node.extend(head.graph.node)
+    model.graph.initializer.extend(head.graph.initializer)
+    del model.graph.output[:]
+    for output in outputs:
+        label, lengths = output.rstrip("]").split("[")
+        shape = ["batch", *(int(one) for one in lengths.split(",") if one)]
+        model.graph.output.append(helper.make_tensor_value_info(label, onnx.TensorProto.FLOAT, shape))
+    card = {one.key: one for one in model.metadata_props}["onnxcam"]
+    said = json.loads(card.value)
+    card.value = json.dumps({"schema": said["schema"], "task": task, "preprocess": said["preprocess"]})
+    onnx.save(model, path)
+    return path
