@@ -85,11 +85,11 @@ def _compared(
         for why, one, outcome in zip(blank, pair, outcomes, strict=True)
     )
     kept = _kept(first, second, known)
-    if first is None or second is None:
-        return ({} if first is None else {"mapped": 0.0}), kept, notes
-    if pair[0].index != pair[1].index:
+    if pair[1].index is not None and pair[0].index != pair[1].index:
         why = f"maps of different classes, {pair[0].index} and {pair[1].index}, are not compared"
         return {}, kept, [*notes, why]
+    if first is None or second is None:
+        return ({} if first is None else {"mapped": 0.0}), kept, notes
     grid = common_grid(first, second)
     if grid is None:
         return {"mapped": 1.0}, kept, ["the models see no common part of the image"]

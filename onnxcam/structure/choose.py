@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.table import RuleSet
-from onnxcam.errors import LayerError
+from onnxcam.errors import GradientError, LayerError
 from onnxcam.structure.layer import Choice, Layer, LayoutProbe, Probe, candidates, has_extent, named, tail
 from onnxcam.structure.layout import Layout, TokenLayout
 from onnxcam.structure.propagate import layouts
@@ -50,7 +50,7 @@ def choose(
         if choice is not None and choice.layer.value not in found.shown:
             break
     if choice is None:
-        raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
+        raise GradientError("the target depends on none of the last layers; name the layer to explain with --layer")
     run = bool(found.known) and choice.layer.value not in layouts(graph, image, rules)
     beside = _beside(choice.layer, scores, found.layers, dependents(graph, [image], rules))
     return replace(choice, reason=choice.reason + beside + _behind(found.lost), source="run" if run else "graph")
@@ -185,11 +185,13 @@ def _is_bypassed(layer: Layer, graph: ir.Graph, image: ir.Value, scores: ir.Valu
 def widest(layers: Sequence[Layer], shares: Sequence[float]) -> Choice:
     """Return the last layer whose gradient covers most of the target's own region, such as a detection's box.
 
-    *shares* holds the covered share of that region for each of *layers*, last first. LayerError if all are zero.
+    *shares* holds the covered share of that region for each of *layers*, last first. GradientError if all are zero.
     """
     enough = min(0.5, max(shares, default=0))
     wide = [layer for layer, share in zip(layers, shares, strict=True) if share >= enough]
     if not max(shares, default=0) > 0:
-        raise LayerError("the gradient of the target is zero at every layer; name another target, or use --method rise")
+        raise GradientError(
+            "the gradient of the target is zero at every layer; name another target, or use --method rise"
+        )
     reason = "the last activation in which the target depends on most of its own place"
     return Choice(wide[0], reason, tuple(wide[1 : RUNNERS_UP + 1]))

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULTS", "DetectionObservation", "DetectionPrediction", "matched", "overlaps"]
 
-DEFAULTS = "kept>=0.9, extra<=0.1, box_iou>=0.8, mapped>=0.95, pearson>=0.7, iou>=0.4"
+DEFAULTS = "kept>=0.9, extra<=0.25, box_iou>=0.8, mapped>=0.8, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised detector against its float reference.
 
-Post-training int8 quantisation of a sound detector costs one to two points of mAP (2004.09602, table 5): it loses or
-adds fewer than one object in ten at an equal threshold; an IoU of 0.8 moves a box by a tenth of its sides. Maps of one
-detection are smaller and sharper than those of a class, so the bounds on them are lower than a classifier's.
+Post-training int8 quantisation of a sound detector costs one to two points of mAP (2004.09602, table 5). Measured on
+models/detector and SSD MobileNet, good int8 twins keep all objects; spoilt ones (one scale divided by 12) keep a tenth,
+with boxes of an IoU of 0.7. `extra` is wider than `kept`: objects just below the threshold are many. `mapped` is lower
+than a classifier's, since a score that saturates the integers has no gradient; so are the bounds on maps, which are
+smaller and sharper for one detection than for a class.
 """
 
 LEAST = 0.01
@@ -162,8 +164,8 @@ def matched(
     own, other = reference.count, candidate.count
     values = overlaps(reference.boxes[:own], candidate.boxes[:other])
     alike = np.equal.outer(reference.classes[:own], candidate.classes[:other])
-    unknown = ~np.isfinite(reference.boxes[:own]).all(1)[:, None] & ~np.isfinite(candidate.boxes[:other]).all(1)[None]
-    able = np.where(unknown, alike, (values >= SAME_OBJECT) & (alike | (not same_class)))
+    first, second = (~np.isfinite(boxes).all(axis=1) for boxes in (reference.boxes[:own], candidate.boxes[:other]))
+    able = np.where(np.logical_and.outer(first, second), alike, (values >= SAME_OBJECT) & (alike | (not same_class)))
     for row, column in taken:
         able[row], able[:, column] = False, False
     rows, columns = linear_sum_assignment(np.where(able, 1 + values, 0), maximize=True)

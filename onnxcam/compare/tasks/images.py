@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare import similarity
+from onnxcam.compare.drawing import drawn_values
 from onnxcam.compare.outcome import Agreement, Answer, Prediction
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.media.image import RgbImage
 from onnxcam.targets.goal import Look
 from onnxcam.targets.image_to_image import ImageToImage
 
@@ -52,6 +54,10 @@ class ImagePrediction(Prediction):
         if max(high, -low) > 2:
             return 255.0
         return 2.0 if low < -0.5 else 1.0
+
+    def drawing(self, reference: ImagePrediction) -> RgbImage:
+        """Return the image."""
+        return drawn_values(self.image, -1 if reference.peak == 2 else 0, reference.peak / (1 + (reference.peak == 2)))
 
     def compare(self, candidate: ImagePrediction) -> Agreement:
         """Compare pixel by pixel."""

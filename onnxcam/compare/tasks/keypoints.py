@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -49,11 +49,13 @@ class KeypointPrediction(Prediction):
         points: float64 [P, 2], x and y as the model gives them.
         scores: float64 [P]; None if the model gives none.
         size: Width and height of the model's input.
+        places: float64 [P, 2], x and y in pixels of the image, to draw them; None if unknown.
     """
 
     points: NDArray[np.float64]
     scores: NDArray[np.float64] | None
     size: tuple[int, int]
+    places: NDArray[np.float64] | None = None
 
     task = "keypoints"
     metrics = ("near_keypoints", "keypoint_shift")
@@ -62,16 +64,17 @@ class KeypointPrediction(Prediction):
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the number of keypoints that are compared, and all of them as JSON."""
         scores = [None] * len(self.points) if self.scores is None else [round(float(one), 6) for one in self.scores]
+        shown = self.points if self.places is None else self.places
         points = [
             {"point": [round(float(x), 6) if math.isfinite(x) else None for x in point], "score": score}
-            for point, score in zip(self.points, scores, strict=True)
+            for point, score in zip(shown, scores, strict=True)
         ]
         return Answer(f"{int(self.seen.sum())} of {len(self.points)} keypoints", None, {"keypoints": points})
 
     @property
     def seen(self) -> NDArray[np.bool_]:
         """Return the keypoints that are compared: those with a score that is not far below the best."""
-        finite: NDArray[np.bool_] = np.isfinite(self.points).all(axis=1)
+        finite = np.asarray(np.isfinite(self.points).all(axis=1))
         if self.scores is None or not self.scores.max(initial=0) > 0:
             return finite
         return np.asarray(finite & (self.scores >= SEEN * self.scores.max()))
@@ -127,7 +130,9 @@ class KeypointObservation(Observation):
         task = model.network.task
         assert isinstance(task, Keypoints | HeatMaps)
         height, width = look.size
-        return KeypointPrediction(*task.points(look), (width, height))
+        found = KeypointPrediction(*task.points(look), (width, height))
+        pixels = _shares(found, _unit(found.points)) * found.size
+        return replace(found, places=np.array([look.to_picture((*point, *point))[:2] for point in pixels]))
 
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the keypoints that are compared, the best first."""

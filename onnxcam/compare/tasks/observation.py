@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import ObjectMap, Outcome, Prediction
-from onnxcam.errors import LayerError, OnnxcamError, TargetError
+from onnxcam.errors import GradientError, OnnxcamError, TargetError
 from onnxcam.media.frame import Frame
 from onnxcam.model.description import ModelDescription
 from onnxcam.targets.goal import Goal, Look
@@ -47,8 +47,6 @@ class Observed(Protocol):
     """A model that is observed, see `onnxcam.compare.observer.Observer`."""
 
     network: ModelDescription
-    layer: str | None
-    """The layer that the user names; None: each target has its own."""
     objects: int
     """Maximum number of things that are explained in an image."""
 
@@ -107,34 +105,32 @@ class Observation(ABC):
         look = model.look(image)
         prediction = self.predict(model, look)
         targets = self.targets(model, prediction)[: model.objects] if wanted is None else wanted
-        goals = [self._goal(model, look, target) for target in targets]
+        goals = [_goal(model.network, look, self.own(model, target)) for target in targets]
         rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
-        maps = [_map(*one) for one in zip(targets, goals, found, strict=True)]
+        maps = map(_object_map, targets, goals, found)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
         return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
 
-    def _goal(self, model: Observed, look: Look, target: TargetKind | str) -> Goal | TargetError:
-        """Return what *target* means for the image of *look*; the error if it means nothing there."""
-        try:
-            return model.network.resolve(self.own(model, target), look)
-        except TargetError as error:
-            return error
 
-
-def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | OnnxcamError]:
-    """Return the explanation of each goal; an error where no layer that onnxcam chooses has a gradient."""
+def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | GradientError]:
+    """Return the explanation of each of *goals* in one image; the error where the gradient is zero."""
     try:
         return [*model.explain([image] * len(goals), goals)]
-    except LayerError as error:
-        if model.layer is not None:
-            raise
+    except GradientError as error:
         return [error] if len(goals) == 1 else [one for goal in goals for one in _explained(model, image, [goal])]
 
 
-def _map(target: TargetKind | str, goal: Goal | OnnxcamError, found: Explained | OnnxcamError) -> ObjectMap:
-    """Return the map of *target*, or why there is none."""
-    if isinstance(goal, OnnxcamError):
-        return ObjectMap(str(target), None, None, str(goal))
+def _object_map(target: TargetKind | str, goal: Goal | TargetError, found: Explained | OnnxcamError) -> ObjectMap:
     raw, why = (found.map, "") if isinstance(found, Explained) else (None, str(found))
+    if isinstance(goal, TargetError):
+        return ObjectMap(str(target), None, raw, why)
     return ObjectMap(goal.words, goal.index, raw, why, goal.probability, goal.box)
+
+
+def _goal(network: ModelDescription, look: Look, target: TargetKind | str) -> Goal | TargetError:
+    """Return what *target* means for the image of *look*; the error if it means nothing there."""
+    try:
+        return network.resolve(target, look)
+    except TargetError as error:
+        return error

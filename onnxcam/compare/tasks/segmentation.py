@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.drawing import drawn_classes
 from onnxcam.compare.outcome import FEW, Agreement, Answer, ObjectMap, Prediction
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.media.image import RgbImage
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import ClassRegion
 from onnxcam.targets.registry import TargetKind
@@ -89,6 +91,10 @@ class SegmentationPrediction(Prediction):
             for index, share in shares.items()
         ]
         return Answer(", ".join(told) or ("background" if shares else "no class"), None, {"classes": classes})
+
+    def drawing(self, reference: SegmentationPrediction) -> RgbImage:
+        """Return the classes as colours."""
+        return drawn_classes(self.cells, self.background)
 
     @classmethod
     def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:

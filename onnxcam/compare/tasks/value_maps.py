@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare import similarity
+from onnxcam.compare.drawing import drawn_values
 from onnxcam.compare.outcome import FEW, Agreement, Answer, Prediction
 from onnxcam.compare.tasks.numbers import spreads
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.media.image import RgbImage
 from onnxcam.targets.goal import Look
 from onnxcam.targets.value_maps import Anomaly, Depth
 
@@ -60,6 +62,10 @@ class ValueMapPrediction(Prediction):
         low, high = float(np.nanmin(self.values)), float(np.nanmax(self.values))
         return Answer(f"{low:.3g} to {high:.3g}", None, {"low": _plain(low), "high": _plain(high)})
 
+    def drawing(self, reference: ValueMapPrediction) -> RgbImage:
+        """Return the values in grey, from the lowest to the highest of the reference."""
+        return _drawn(self.values, reference.values)
+
     def compare(self, candidate: ValueMapPrediction) -> Agreement:
         """Compare the values of all cells."""
         values, notes = _map_agreement(self.values, candidate.values)
@@ -91,6 +97,11 @@ class AnomalyPrediction(Prediction):
         """Return the score, or the highest value of the map."""
         found = self.score if self.score is not None else float(np.max(self.values if self.values is not None else 0))
         return Answer(f"{found:.4g}", None, {"score": _plain(found)})
+
+    def drawing(self, reference: AnomalyPrediction) -> RgbImage | None:
+        """Return the map in grey."""
+        both = self.values is not None and reference.values is not None
+        return _drawn(self.values, reference.values) if both else None  # type: ignore[arg-type]
 
     def compare(self, candidate: AnomalyPrediction) -> Agreement:
         """Compare the maps; the scores are kept for `over_all`."""
@@ -180,6 +191,11 @@ def _map_agreement(
     values = {"value_error": float(np.abs(a - b).mean()) / spread}
     values["value_correlation"] = 0.0 if even else similarity.pearson(a, b)
     return values, ["the candidate puts out one value for all cells"] if even else []
+
+
+def _drawn(values: NDArray[np.float32], reference: NDArray[np.float32]) -> RgbImage:
+    known = reference[np.isfinite(reference)]
+    return drawn_values(values, float(known.min(initial=0)), float(known.max(initial=0)))
 
 
 def _plain(value: float) -> float | None:
