@@ -65,7 +65,7 @@ def validate(
         directory: Folder for the journal; the same call resumes an interrupted run there. None: a temporary journal.
         target: Class to explain: ``"top"``, a class index or a label.
         truth: Ground truth, see `onnxcam.metrics.Truth`. Adds ``energy`` and, if it names classes, ``accuracy``.
-        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/agreement.md).
+        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/validate.md).
         strict: Raise on an unreadable image; otherwise skip it and report it.
         overwrite: Replace the contents of *directory*.
         batch_size: Images per pass.

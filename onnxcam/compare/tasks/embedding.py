@@ -63,6 +63,11 @@ class EmbeddingPrediction(Prediction):
         values = {"cosine": similarity.cosine(self.vector, candidate.vector)}
         blank = [side for side, one in (("reference", self), ("candidate", candidate)) if not one.vector.any()]
         notes = [f"no cosine: the {side}'s embedding is zero" for side in blank]
+        notes += [
+            f"the {side}'s embedding holds NaN or infinity"
+            for side, one in (("reference", self), ("candidate", candidate))
+            if not np.isfinite(one.vector).all()
+        ]
         return Agreement(values, notes, {"vectors": [_packed(one.vector) for one in (self, candidate)]})
 
     @classmethod

@@ -63,11 +63,10 @@ class KeypointPrediction(Prediction):
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the number of keypoints that are compared, and all of them as JSON."""
-        scores = [None] * len(self.points) if self.scores is None else [round(float(one), 6) for one in self.scores]
+        scores = [None] * len(self.points) if self.scores is None else [_plain(one) for one in self.scores]
         shown = self.points if self.places is None else self.places
         points = [
-            {"point": [round(float(x), 6) if math.isfinite(x) else None for x in point], "score": score}
-            for point, score in zip(shown, scores, strict=True)
+            {"point": [_plain(x) for x in point], "score": score} for point, score in zip(shown, scores, strict=True)
         ]
         return Answer(f"{int(self.seen.sum())} of {len(self.points)} keypoints", None, {"keypoints": points})
 
@@ -75,9 +74,9 @@ class KeypointPrediction(Prediction):
     def seen(self) -> NDArray[np.bool_]:
         """Return the keypoints that are compared: those with a score that is not far below the best."""
         finite = np.asarray(np.isfinite(self.points).all(axis=1))
-        if self.scores is None or not self.scores.max(initial=0) > 0:
+        if self.scores is None or not np.nanmax(self.scores, initial=0) > 0:
             return finite
-        return np.asarray(finite & (self.scores >= SEEN * self.scores.max()))
+        return np.asarray(finite & (self.scores >= SEEN * np.nanmax(self.scores, initial=0)))
 
     def compare(self, candidate: KeypointPrediction) -> Agreement:
         """Compare the places of the keypoints that the reference sees."""
@@ -166,6 +165,10 @@ def _shares(one: KeypointPrediction, unit: str) -> NDArray[np.float64]:
     if unit == "pixels":
         return one.points / one.size
     return (one.points + 1) / 2 if unit == "signed" else one.points
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None
 
 
 def _name(index: int, names: Sequence[str] | None) -> str:

@@ -37,7 +37,7 @@ detects a class that the candidate predicts nowhere.
 
 LEAST = 0.001
 """Share of the cells from which on a region counts: the IoU of a few cells is noise."""
-NEAR = 0.0075
+NEAR = 0.008
 """Distance of boundaries that count as the same, relative to the diagonal, as in DAVIS (1704.00675)."""
 LOST = 0.5
 """IoU of a class over all images below which a warning names the class."""

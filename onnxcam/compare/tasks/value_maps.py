@@ -59,7 +59,10 @@ class ValueMapPrediction(Prediction):
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the range of the values."""
-        low, high = float(np.nanmin(self.values)), float(np.nanmax(self.values))
+        known = self.values[np.isfinite(self.values)]
+        if not known.size:
+            return Answer("no number")
+        low, high = float(known.min()), float(known.max())
         return Answer(f"{low:.3g} to {high:.3g}", None, {"low": _plain(low), "high": _plain(high)})
 
     def drawing(self, reference: ValueMapPrediction) -> RgbImage:
@@ -69,15 +72,15 @@ class ValueMapPrediction(Prediction):
     def compare(self, candidate: ValueMapPrediction) -> Agreement:
         """Compare the values of all cells."""
         values, notes = _map_agreement(self.values, candidate.values)
-        return Agreement(values, notes, {"range": float(np.ptp(self.values))})
+        return Agreement(values, notes, {"varies": bool(np.isfinite(self.values).all() and np.ptp(self.values))})
 
     @classmethod
     def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:
-        """Raise MetricError if the reference puts out one value in all images."""
-        if not any(one.details["range"] for one in comparisons):
+        """Raise MetricError if the reference puts out one value, or none, in all images."""
+        if not any(one.details["varies"] for one in comparisons):
             raise MetricError(
-                f"the reference puts out one value for all cells of each of the {len(comparisons)} images: nothing can "
-                "be compared; check --preprocess"
+                f"the reference puts out one value for all cells of each of the {len(comparisons)} images, or NaN: "
+                "nothing can be compared; check --preprocess"
             )
         return []
 
