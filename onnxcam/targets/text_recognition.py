@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxcam.errors import TargetError, nearest
+from onnxcam.errors import ModelError, TargetError, nearest
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.alphabet import Alphabet, Letters, find_letters, fit, unknown
@@ -166,6 +166,8 @@ class TextRecognition(Task):
         """Return the logarithms of the probabilities [T, A]."""
         (y,) = look.tensors([self.frames.output])
         y = self.frames.view(y).astype(np.float64)
+        if np.isnan(y).any():
+            raise ModelError("the scores of the letters are NaN or infinite: the network overflows on this input")
         if y.min() >= 0 and np.allclose(y.sum(axis=1), 1, atol=1e-3):
             return np.log(np.maximum(y, 1e-30))
         top = y.max(axis=1, keepdims=True)
