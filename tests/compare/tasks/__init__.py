@@ -1,1 +1,1 @@
-"""Tests of the comparison of each task."""
+"""Tests of onnxcam.compare.tasks."""
