@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULTS", "SegmentationObservation", "SegmentationPrediction"]
 
-DEFAULTS = "same_pixels>=0.9, class_iou>=0.75, boundary>=0.6, mapped>=0.95, pearson>=0.7, iou>=0.4"
+DEFAULTS = "same_pixels>=0.9, class_iou>=0.75, boundary>=0.6, mapped>=0.9, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised segmentation against its float reference.
 
 Measured on models/segmenter and a DeepLabv3 (VOC, 17 photos), each as static int8 and with one activation scale
 divided by 12: `class_iou` is 0.99 and 0.86 sound, 0.54 and 0.36 spoilt; `boundary` 1.00 and 0.77, 0.75 and 0.05;
 `same_pixels` 1.00 and 0.99, 0.92 and 0.70, because background counts; `pearson` 0.99 and 0.95, 0.67 and 0.29. `mapped`
-detects a class that the candidate predicts nowhere.
+detects a class that the candidate predicts nowhere; some are a few cells in the reference, too.
 """
 
 LEAST = 0.001

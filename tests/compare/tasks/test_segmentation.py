@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnxcam.compare.outcome import Agreement
 from onnxcam.compare.tasks.segmentation import SegmentationPrediction
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
+from tests.command import Ran
 from tests.compare.tasks.twins import MODELS, compared, drawn, quantised, spoilt
 
 LEFT = np.repeat([[1, 1, 0, 0]], 4, axis=0)
@@ -130,6 +132,23 @@ def test_a_good_and_a_spoilt_int8_file(tmp_path: Path) -> None:
     assert failed.verdict == "failed"
     assert failed.summaries["class_iou"].mean < 0.65
     assert any("the candidate's region of circle" in words for words in failed.warnings)
+
+
+def test_the_command(tmp_path: Path, onnxcam: Callable[..., Ran]) -> None:
+    model, photos = MODELS / "segmenter.onnx", drawn(tmp_path / "photos", count=8)
+    good = quantised(model, photos, tmp_path / "int8.onnx")
+    passed = onnxcam("validate", model, good, photos, "-m", "auto", "-o", "good")
+    assert passed.code == 0, passed.err
+    assert "class_iou" in passed.out + passed.err
+    failed = onnxcam("validate", model, spoilt(good, tmp_path / "spoilt.onnx"), photos, "-m", "auto", "-o", "bad")
+    assert failed.code == 1
+    assert "the candidate's region of" in failed.err
+    assert {one.name for one in Path("bad").iterdir()} >= {"report.html", "junit.xml", "validation.json"}
+    for words in ("top1>=0.9", "psnr>=30"):
+        refused = onnxcam("validate", model, good, photos, "-o", "no", "-r", words)
+        assert (refused.code, "cannot be measured for segmentation; what can: same_pixels" in refused.err) == (2, True)
+    named = onnxcam("validate", model, good, photos, "-o", "no", "-t", "star")
+    assert (named.code, "target 'star' is not for a segmentation" in named.err) == (2, True)
 
 
 @pytest.mark.slow
