@@ -25,7 +25,7 @@ class AgreementMetric:
 _PREDICTIONS = (
     AgreementMetric("top1", "same top class", "higher", "share", 0),
     AgreementMetric("top5", "reference's top class among the candidate's first five", "higher", "share", 0),
-    AgreementMetric("cosine", "cosine of the scores", "higher"),
+    AgreementMetric("cosine", "cosine of the scores or vectors", "higher"),
     AgreementMetric("kl", "KL divergence of the probabilities", "lower", "nats", 4),
     AgreementMetric("kept", "reference's objects that the candidate finds as well", "higher", "share"),
     AgreementMetric("extra", "candidate's objects that the reference does not find", "lower", "share"),
@@ -38,12 +38,15 @@ _PREDICTIONS = (
     AgreementMetric("boundary", "boundaries within one pixel of each other (F-score)", "higher"),
     AgreementMetric("same_text", "same text", "higher", "share", 0),
     AgreementMetric("character_error", "edits per character of the text", "lower"),
+    AgreementMetric("word_error", "edits per word of the caption", "lower"),
     AgreementMetric("neighbours", "same nearest images by the embeddings", "higher", "share"),
-    AgreementMetric("number_error", "relative difference of the numbers", "lower"),
+    AgreementMetric("number_error", "difference of the numbers by their spread over the images", "lower"),
     AgreementMetric("keypoint_shift", "shift of the keypoints", "lower", "of the diagonal"),
+    AgreementMetric("near_keypoints", "keypoints that shift by at most 2 % of the diagonal", "higher", "share"),
     AgreementMetric("value_correlation", "Pearson correlation of the output maps", "higher"),
     AgreementMetric("value_error", "mean difference of the output maps", "lower", "of their range"),
-    AgreementMetric("psnr", "peak signal-to-noise ratio of the output images", "higher", "dB"),
+    AgreementMetric("psnr", "peak signal-to-noise ratio of the output images", "higher", "dB", 1),
+    AgreementMetric("image_ssim", "structural similarity of the output images", "higher"),
 )
 _MAPS = (
     AgreementMetric("mapped", "candidate has a map where the reference has one", "higher", "share", 0),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onnxcam.compare.inputs import ImageModel, InputDifference, alternatives, is_open, preset_of, presets, using
 from onnxcam.compare.pipeline import LoadedImage, ModelPair
-from onnxcam.compare.summary import summarise
+from onnxcam.compare.summary import completed, summarise
 from onnxcam.compare.thresholds import Requirement
 
 __all__ = ["PROBED", "find_doubt"]
@@ -75,5 +75,5 @@ def _hold(task: ModelPair, images: Sequence[str], requirements: Sequence[Require
     """Return whether *requirements* hold on *images*, by the present preprocessing of both models."""
     loaded = [one for one in map(task.load, images) if isinstance(one, LoadedImage)]
     pairs = [task.compare(one, *pair) for one, pair in zip(loaded, task.ask(loaded), strict=True)]
-    summaries = summarise(pairs)
+    summaries = summarise(completed(pairs, task.reference.prediction))
     return all(requirement.verdict(summaries).holds for requirement in requirements)

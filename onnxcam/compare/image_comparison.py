@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS, TRUTH_METRICS, AgreementMetric
+from onnxcam.compare.drawing import packed
 from onnxcam.compare.map_comparison import Kept, ObjectComparison, compare_maps
-from onnxcam.compare.outcome import Answer, Outcome
+from onnxcam.compare.outcome import Answer, Outcome, Prediction
 from onnxcam.errors import MetricError
 
 __all__ = ["AGREEMENT_METRICS", "AgreementMetric", "ImageComparison", "Kept", "ObjectComparison", "compare_outcomes"]
@@ -111,8 +112,15 @@ def compare_outcomes(
         objects=objects,
         values={name: value for name, value in values.items() if math.isfinite(value)},
         notes=(*([why] if why else ()), *found.notes, *told),
-        details=found.details,
+        details=found.details | _drawings(reference.prediction, candidate.prediction),
     )
+
+
+def _drawings(reference: Prediction, candidate: Prediction) -> dict[str, list[str]]:
+    """Return both predictions drawn, for reports; empty if they are not."""
+    drawn = [one.drawing(reference) for one in (reference, candidate)]
+    found = [packed(one) for one in drawn if one is not None]
+    return {"drawings": found} if len(found) == len(drawn) else {}
 
 
 def _means(objects: Sequence[ObjectComparison]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.media.frame import Frame
+from onnxcam.media.image import RgbImage
 from onnxcam.targets.notation import Corners
 
 if TYPE_CHECKING:
@@ -94,6 +95,15 @@ class Prediction(ABC):
             MetricError: the images say nothing.
         """
         return []
+
+    def drawing(self, reference: Self) -> RgbImage | None:
+        """Return a small image of the prediction, on the scale of the *reference*'s; None if it is not drawn."""
+        return None
+
+    @classmethod
+    def over_all(cls, comparisons: Sequence[ImageComparison]) -> Mapping[str, Sequence[float]]:
+        """Return metrics of each image that can be measured over all images only, by id; NaN if one cannot be."""
+        return {}
 
     @property
     def in_units(self) -> bool:

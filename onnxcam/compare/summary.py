@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from onnxcam.compare.validation import Statistics, Validation
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.bootstrap import bootstrap_interval
 
-__all__ = ["conclude", "summarise"]
+__all__ = ["completed", "conclude", "summarise"]
 
 
 def conclude(
@@ -36,6 +39,7 @@ def conclude(
     Raises:
         MetricError: the reference is wrong on all images, by the ground truth.
     """
+    journal = completed(journal, prediction)
     summaries = summarise(journal)
     return Validation(
         reference=reference,
@@ -49,6 +53,36 @@ def conclude(
         seconds=0,
         task=prediction.task,
     )
+
+
+def completed(pairs: Sequence[ImageComparison], prediction: type[Prediction]) -> Sequence[ImageComparison]:
+    """Return *pairs* with the metrics that are measured over all images, see `Prediction.over_all`."""
+    further = prediction.over_all(pairs)
+    return _Completed(pairs, further) if further else pairs
+
+
+@dataclass(frozen=True)
+class _Completed(Sequence[ImageComparison]):
+    """Image comparisons, each read on access, with *further* values by metric."""
+
+    pairs: Sequence[ImageComparison]
+    further: Mapping[str, Sequence[float]]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @overload
+    def __getitem__(self, at: int) -> ImageComparison: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[ImageComparison]: ...
+
+    def __getitem__(self, at: int | slice) -> ImageComparison | list[ImageComparison]:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        pair = self.pairs[at]
+        own = {name: column[at] for name, column in self.further.items() if math.isfinite(column[at])}
+        return replace(pair, values={**pair.values, **own})
 
 
 def summarise(pairs: Sequence[ImageComparison]) -> Mapping[str, Statistics]:

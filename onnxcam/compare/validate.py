@@ -18,7 +18,7 @@ from onnxcam.compare.layers import MAX_IMAGES, compare_layers
 from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.pipeline import ModelPair, of_side, run
 from onnxcam.compare.report.folder import refuse_finished
-from onnxcam.compare.summary import conclude, summarise
+from onnxcam.compare.summary import completed, conclude, summarise
 from onnxcam.compare.thresholds import Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError
@@ -65,7 +65,7 @@ def validate(
         directory: Folder for the journal; the same call resumes an interrupted run there. None: a temporary journal.
         target: Class to explain: ``"top"``, a class index or a label.
         truth: Ground truth, see `onnxcam.metrics.Truth`. Adds ``energy`` and, if it names classes, ``accuracy``.
-        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/agreement.md).
+        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/validate.md).
         strict: Raise on an unreadable image; otherwise skip it and report it.
         overwrite: Replace the contents of *directory*.
         batch_size: Images per pass.
@@ -167,7 +167,7 @@ def _doubt(
     holds: bool,
 ) -> str:
     """Return why the verdict is in doubt; *probed* are the first comparisons."""
-    summaries = summarise(probed)
+    summaries = summarise(completed(probed, task.reference.prediction))
     present = all(requirement.verdict(summaries).holds for requirement in requirements)
     return find_doubt(task, [pair.picture for pair in probed], requirements, differing, present, holds)
 

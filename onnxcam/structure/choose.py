@@ -50,7 +50,7 @@ def choose(
         if choice is not None and choice.layer.value not in found.shown:
             break
     if choice is None:
-        raise LayerError("the target depends on none of the last layers; name the layer to explain with --layer")
+        raise GradientError("the target depends on none of the last layers; name the layer to explain with --layer")
     run = bool(found.known) and choice.layer.value not in layouts(graph, image, rules)
     beside = _beside(choice.layer, scores, found.layers, dependents(graph, [image], rules))
     return replace(choice, reason=choice.reason + beside + _behind(found.lost), source="run" if run else "graph")

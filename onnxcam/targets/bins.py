@@ -59,13 +59,21 @@ class Bins(Regression):
     def _step(self) -> tuple[int, int] | None:
         return _DEGREES.get(self.count)
 
+    @property
+    def _values(self) -> Array:
+        step, first = self._step or (1, 0)
+        return first + step * np.arange(self.count)
+
+    def numbers(self, look: Look) -> Array:
+        """Return the angle, float64 [1]."""
+        (y,) = look.tensors([self.output])
+        return np.atleast_1d(_probabilities(y[0].reshape(-1).astype(np.float64)) @ self._values)
+
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:
         """The angle, in degrees or in bins."""
         (y,) = look.tensors([self.output])
-        p = _probabilities(y[0].reshape(-1).astype(np.float64))
-        step, first = self._step or (1, 0)
-        values = first + step * np.arange(self.count)
+        p, values = _probabilities(y[0].reshape(-1).astype(np.float64)), self._values
         angle = float(p @ values)
         weights = (p * (values - angle)).astype(np.float32).reshape(y.shape[1:])
         unit = "bins; the degrees of a bin are not known" if self._step is None else "degrees"

@@ -59,6 +59,10 @@ class Captions(Task):
         """Return weights over the output."""
         return WeightsAim(self.output)
 
+    def caption(self, look: Look) -> list[str]:
+        """Return the words of the model's own caption."""
+        return [self.labels[index] for index in self._caption(look)]
+
     @resolves(Word)
     def word(self, target: Word, look: Look) -> Goal:
         """The score of a word; TargetError if the vocabulary or the caption does not contain it."""

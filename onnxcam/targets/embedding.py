@@ -63,6 +63,10 @@ class Embedding(Task):
         """Return a direction among embeddings."""
         return DirectionAim(self.output)
 
+    def vector(self, look: Look) -> Array:
+        """Return the embedding of the image, float32 [D], of length 1; zero if the model's is."""
+        return self._unit(look)
+
     @resolves(Like)
     def like(self, target: Like, look: Look) -> Goal:
         """The cosine with the embedding of one image minus that with another."""

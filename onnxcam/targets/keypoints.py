@@ -72,6 +72,12 @@ class Keypoints(Task):
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         return _examples(kind, self.table.count, self.labels) or super()._examples(kind)
 
+    def points(self, look: Look) -> tuple[Array, Array | None]:
+        """Return x and y of each keypoint as the model gives them, float64 [P, 2], and its score [P]; None for none."""
+        rows, score = self.table.rows(look).astype(np.float64), self.table.score
+        columns = [self.table.columns.index(axis) for axis in ("x", "y")]
+        return rows[:, columns], None if score is None else rows[:, score]
+
     @resolves(Keypoint)
     def keypoint(self, target: Keypoint, look: Look) -> Goal:
         """The score of a keypoint, or one of its coordinates."""
@@ -128,6 +134,14 @@ class HeatMaps(Task):
 
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         return _examples(kind, self.maps.channels, self.labels) or super()._examples(kind)
+
+    def points(self, look: Look) -> tuple[Array, Array | None]:
+        """Return x and y of each peak, from 0 to 1, float64 [P, 2], and its height [P]; y is 0 of maps along x."""
+        maps = self.maps.read(look).astype(np.float64)
+        flat, size = maps.reshape(len(maps), -1), (1, *maps.shape[1:])[-2:]
+        rows, columns = np.unravel_index(flat.argmax(axis=1), size)
+        points = np.stack([(columns + 0.5) / size[1], (rows + 0.5) / size[0] * (maps.ndim > 2)], axis=1)
+        return points, flat.max(axis=1)
 
     @resolves(Keypoint)
     def keypoint(self, target: Keypoint, look: Look) -> Goal:

@@ -10,7 +10,7 @@ import numpy as np
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.graph_outputs import length, numeric_outputs
 from onnxcam.targets.kinds import Top
 from onnxcam.targets.registry import Task, resolves
@@ -49,6 +49,11 @@ class Regression(Task):
     def aim(self) -> WeightsAim:
         """Return one of the numbers."""
         return WeightsAim(self.output)
+
+    def numbers(self, look: Look) -> Array:
+        """Return the numbers of the image, float64, of the shape of the output without the batch."""
+        (y,) = look.tensors([self.output])
+        return y[0].astype(np.float64)
 
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:

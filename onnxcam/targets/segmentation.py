@@ -167,6 +167,16 @@ class Segmentation(Task):
         words = f"class={quoted(self._name(index))}" + ("" if source is None else f" mask={quoted(source)}")
         return Goal(self.aim, feed, words, index, self.labels[index] if self.labels else None)
 
+    def predicted(self, look: Look) -> Array:
+        """Return the class of each cell, int64 [*space], −1 for none; of independent classes bool [classes, *space]."""
+        scores = self._map(look)
+        return np.asarray(scores > _threshold(scores)) if self.independent else self._seen(scores).astype(np.int64)
+
+    @property
+    def background(self) -> int | None:
+        """The class of the background; None if there is none."""
+        return 0 if self._has_background else None
+
     def _map(self, look: Look) -> Array:
         """Return the scores of each class in each cell, [classes, *space]."""
         return self.scores.read(look)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from onnxcam.errors import TargetError, nearest
+from onnxcam.errors import ModelError, TargetError, nearest
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.alphabet import Alphabet, Letters, find_letters, fit, unknown
@@ -95,6 +95,11 @@ class TextRecognition(Task):
         text = quoted(self.alphabet.join(letters))
         return f"text={text}", f"text={text} at=0"
 
+    def letters(self, look: Look) -> list[str]:
+        """Return the letters that the model reads."""
+        logs = self._logs(look)
+        return [self.labels[int(logs[t].argmax())] for t in self._kept(logs)]
+
     @resolves(Text)
     def text(self, target: Text, look: Look) -> Goal:
         """The recognition of a text, or of one of its characters."""
@@ -161,6 +166,8 @@ class TextRecognition(Task):
         """Return the logarithms of the probabilities [T, A]."""
         (y,) = look.tensors([self.frames.output])
         y = self.frames.view(y).astype(np.float64)
+        if np.isnan(y).any():
+            raise ModelError("the scores of the letters are NaN or infinite: the network overflows on this input")
         if y.min() >= 0 and np.allclose(y.sum(axis=1), 1, atol=1e-3):
             return np.log(np.maximum(y, 1e-30))
         top = y.max(axis=1, keepdims=True)

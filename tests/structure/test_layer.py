@@ -8,7 +8,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff import STANDARD
-from onnxcam.errors import LayerError
+from onnxcam.errors import GradientError, LayerError
 from onnxcam.graph.io import load
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import GridLayout, TokenLayout
@@ -282,7 +282,7 @@ def test_a_layer_that_the_target_depends_on(target: str, layer: str) -> None:
 
 def test_a_target_that_depends_on_no_layer() -> None:
     explainer, x = Explainer(two_branches(), method="gradcam"), np.zeros((1, 1, 8, 8), np.float32)
-    with pytest.raises(LayerError, match="the target depends on none of the last layers; name the layer to explain"):
+    with pytest.raises(GradientError, match="the target depends on none of the last layers; name the layer to explain"):
         explainer.attribute(x, "found[0, 3, :].sum()")
 
 

@@ -118,7 +118,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "cards": cards,
-        "boxes": validation.task == "detection",
+        "marks": {"detection": "Boxes", "keypoints": "Points"}.get(validation.task, ""),
         "folder": visible(listed.folder),
         "count": len(listed.order),
         "left_out": max(0, len(listed.order) - ROWS),
@@ -247,7 +247,8 @@ def _object(
     one: ObjectComparison, view: ObjectPanel, said: Sequence[str] | None, names: Sequence[str] | None
 ) -> dict[str, Any]:
     """Return one row of a card; *said* are the answers of classifiers, else the scores of the thing are shown."""
-    scores = ["not found" if score is None else f"{score:.1%}" for score in one.scores]
+    found = any(score is not None for score in one.scores)
+    scores = ["not found" * found if score is None else f"{score:.1%}" for score in one.scores]
     return {
         "panel": view,
         "target": visible(_name(one, names), 120),
@@ -257,7 +258,7 @@ def _object(
 
 
 def _name(one: ObjectComparison, names: Sequence[str] | None) -> str:
-    if one.index is None:
+    if one.index is None or one.target.startswith("keypoint="):
         return one.target
     return names[one.index] if names and one.index < len(names) else f"class {one.index}"
 

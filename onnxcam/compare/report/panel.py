@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import paths
+from onnxcam.compare.drawing import unpacked
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
 from onnxcam.media.image import RgbImage
 
-__all__ = ["COLORMAP", "QUALITY", "SIDE", "ObjectPanel", "Panel", "panel", "ramps", "uri"]
+__all__ = ["COLORMAP", "QUALITY", "SIDE", "ObjectPanel", "OutputPanel", "Panel", "panel", "ramps", "uri"]
 
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""
@@ -28,6 +29,9 @@ COLORMAP = "turbo"
 """Colour map with even lightness; jet shows bands that are not in the map."""
 
 
+FULL = 64
+"""Difference of drawn outputs that is fully red; pixels are from 0 to 255."""
+_FARTHEST = 1e5  # coordinate of a point, in pixels
 REFERENCE, CANDIDATE = (31, 119, 208), (232, 89, 12)
 """Colours of boxes, RGB."""
 
@@ -48,11 +52,21 @@ class ObjectPanel:
 
 
 @dataclass(frozen=True)
+class OutputPanel:
+    """What both models put out, drawn, and where it differs, as data URIs."""
+
+    reference: str
+    candidate: str
+    difference: str
+
+
+@dataclass(frozen=True)
 class Panel:
     """Panel of one image.
 
     Attributes:
-        picture: The image with the boxes of both models, as a data URI; None if it cannot be shown.
+        picture: The image with the boxes or points of both models, as a data URI; None if it cannot be shown.
+        outputs: What both models put out; None if it is not drawn.
         objects: The maps of each explained thing.
         width: Width of all images, in pixels.
         height: Height of all images, in pixels.
@@ -60,6 +74,7 @@ class Panel:
     """
 
     picture: str | None
+    outputs: OutputPanel | None
     objects: tuple[ObjectPanel, ...]
     width: int
     height: int
@@ -80,7 +95,8 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
         picture, missing = None, str(error)
     ground = np.full((height, width, 3), 128, np.uint8) if picture is None else picture
     return Panel(
-        picture=None if picture is None else uri(_with_boxes(picture, pair)),
+        picture=None if picture is None else uri(_marked(picture, pair)),
+        outputs=_output_panel(pair, ground),
         objects=tuple(_object_panel(ground, one, pair.size) for one in pair.objects),
         width=width,
         height=height,
@@ -101,12 +117,44 @@ def _object_panel(ground: RgbImage, one: ObjectComparison, size: tuple[int, int]
     return ObjectPanel(drawn[0], drawn[1], difference)
 
 
-def _with_boxes(picture: RgbImage, pair: ImageComparison) -> RgbImage:
-    """Return *picture* with all boxes that both models find."""
+def _output_panel(pair: ImageComparison, ground: RgbImage) -> OutputPanel | None:
+    """Return what both models put out, in the size of *ground*; None if it is not drawn."""
+    drawn = [unpacked(text) for text in pair.details.get("drawings", ())]
+    shape = ground.shape[0], ground.shape[1]
+    first, second = ([None if one is None else _resized(one, shape) for one in drawn] + [None, None])[:2]
+    if first is None or second is None:
+        return None
+    change = np.abs(first.astype(np.float32) - second).max(axis=2) / FULL
+    difference = heatmap.overlay(_greyed(ground), _signed(np.minimum(change, 1)), 0.9)
+    return OutputPanel(uri(first, ".png"), uri(second, ".png"), uri(difference))
+
+
+def _resized(drawing: RgbImage, size: tuple[int, int]) -> RgbImage:
+    import cv2
+
+    return np.asarray(cv2.resize(drawing, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def _marked(picture: RgbImage, pair: ImageComparison) -> RgbImage:
+    """Return *picture* with all boxes or points that both models find."""
     for answer, colour in zip(pair.answers, (REFERENCE, CANDIDATE), strict=True):
         for one in answer.data.get("objects", ()):
             picture = _boxed(picture, one["box"], colour, pair.size)
+        for one in answer.data.get("keypoints", ()):
+            picture = _dotted(picture, one["point"], colour, pair.size)
     return picture
+
+
+def _dotted(picture: RgbImage, point: Sequence[float | None], colour: Sequence[int], size: tuple[int, int]) -> RgbImage:
+    """Return a copy of *picture* with a *point* in pixels of an image of *size* (H, W)."""
+    import cv2
+
+    x, y = point
+    if x is None or y is None or max(abs(x), abs(y)) > _FARTHEST:
+        return picture
+    centre = round(x * picture.shape[1] / size[1]), round(y * picture.shape[0] / size[0])
+    radius = max(1, max(picture.shape) // 100)
+    return np.asarray(cv2.circle(np.array(picture), centre, radius, tuple(colour), -1), np.uint8)
 
 
 def _boxed(picture: RgbImage, box: Sequence[float] | None, colour: Sequence[int], size: tuple[int, int]) -> RgbImage:
@@ -172,8 +220,12 @@ def _enlarged(kept: NDArray[np.float16], size: tuple[int, int]) -> heatmap.Map:
 def _difference(reference: heatmap.Map | None, candidate: heatmap.Map | None) -> heatmap.Map:
     assert reference is not None
     assert candidate is not None
-    difference = candidate - reference
-    difference.flat[0] = min(difference.flat[0], -1e-6)  # `overlay` recognises a signed map by its negative values
+    return _signed(candidate - reference)
+
+
+def _signed(difference: heatmap.Map) -> heatmap.Map:
+    """Return *difference* with a negative value, by which `overlay` recognises a signed map."""
+    difference.flat[0] = min(difference.flat[0], -1e-6)
     return difference
 
 

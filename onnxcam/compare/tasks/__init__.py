@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from onnxcam.compare.tasks.classification import ClassObservation
 from onnxcam.compare.tasks.detection import DetectionObservation
+from onnxcam.compare.tasks.embedding import EmbeddingObservation
+from onnxcam.compare.tasks.images import ImageObservation
+from onnxcam.compare.tasks.keypoints import HeatMapObservation, KeypointObservation
+from onnxcam.compare.tasks.numbers import NumbersObservation
 from onnxcam.compare.tasks.observation import Observation
+from onnxcam.compare.tasks.segmentation import SegmentationObservation
+from onnxcam.compare.tasks.text import CaptionObservation, TextObservation
+from onnxcam.compare.tasks.value_maps import AnomalyObservation, ValueMapObservation
 from onnxcam.errors import MetricError
 from onnxcam.targets.registry import Task
 
 __all__ = ["OBSERVATIONS", "observation_of"]
 
-OBSERVATIONS: tuple[Observation, ...] = (ClassObservation(), DetectionObservation())
+OBSERVATIONS: tuple[Observation, ...] = (
+    ClassObservation(),
+    DetectionObservation(),
+    SegmentationObservation(),
+    TextObservation(),
+    CaptionObservation(),
+    EmbeddingObservation(),
+    NumbersObservation(),
+    KeypointObservation(),
+    HeatMapObservation(),
+    ValueMapObservation(),
+    AnomalyObservation(),
+    ImageObservation(),
+)
 """The observation of each task that can be compared."""
 
 
@@ -19,7 +39,7 @@ def observation_of(task: Task, model: str) -> Observation:
     for one in OBSERVATIONS:
         if isinstance(task, one.task):
             return one
-    known = ", ".join(one.prediction.task for one in OBSERVATIONS)
+    known = ", ".join(dict.fromkeys(one.prediction.task for one in OBSERVATIONS))
     raise MetricError(
         f"only models of these tasks can be compared: {known}; {model} is {task.name}: compare the maps of "
         "`onnxcam explain`, or cut the model so that it puts out class scores"

@@ -92,6 +92,10 @@ class Observation(ABC):
         """Return the target that means the thing *explained* for another model."""
         return explained.target
 
+    def own(self, model: Observed, target: TargetKind | str) -> TargetKind | str:
+        """Return *target* of another model in the terms of *model*, such as its name of an output."""
+        return target
+
     def outcomes(
         self, model: Observed, images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
     ) -> list[Outcome]:
@@ -101,10 +105,13 @@ class Observation(ABC):
             for number, image in enumerate(images)
         ]
 
+    def _own(self, model: Observed, wanted: Wanted) -> Wanted:
+        return [self.own(model, target) for target in wanted]
+
     def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None) -> Outcome:
         look = model.look(image)
         prediction = self.predict(model, look)
-        targets = self.targets(model, prediction)[: model.objects] if wanted is None else wanted
+        targets = self.targets(model, prediction)[: model.objects] if wanted is None else self._own(model, wanted)
         goals = [_goal(model.network, look, target) for target in targets]
         rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
