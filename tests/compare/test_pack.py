@@ -23,6 +23,7 @@ from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.errors import ImageError, MethodError, OutputError, PreprocessError, RecordingError
 from onnxcam.media import image
 from tests.command import Ran
@@ -75,8 +76,11 @@ def same(first: Path, second: Path) -> None:
     )
     assert one.class_names == other.class_names
     for a, b in zip(one, other, strict=True):
-        assert (a.sha256, a.size, a.target, a.head, a.exclusive) == (b.sha256, b.size, b.target, b.head, b.exclusive)
-        np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
+        assert (a.sha256, a.size, a.target) == (b.sha256, b.size, b.target)
+        assert isinstance(a.prediction, ClassScores)
+        assert isinstance(b.prediction, ClassScores)
+        assert (a.prediction.head, a.prediction.exclusive) == (b.prediction.head, b.prediction.exclusive)
+        np.testing.assert_allclose(a.prediction.scores, b.prediction.scores, atol=1e-4)
         assert a.map is not None
         assert b.map is not None
         np.testing.assert_allclose(a.map, b.map, atol=1e-4 * float(np.abs(a.map).max()))
@@ -113,7 +117,7 @@ def test_pictures_that_the_device_reads_itself(bare: Path, tmp_path: Path) -> No
     ran = runner(bare, script, tmp_path / "0.npy", tmp_path / "grey.pgm", "-o", tmp_path / "npy")
     assert ran.code == 0, ran.err
     found = Recording(tmp_path / "npy")
-    np.testing.assert_array_equal(found[0].scores, Recording(tmp_path / "run")[0].scores)
+    np.testing.assert_array_equal(found[0].prediction.scores, Recording(tmp_path / "run")[0].prediction.scores)
     assert found[0].sha256 == hashlib.sha256((tmp_path / "0.npy").read_bytes()).hexdigest()
     np.testing.assert_array_equal(device.read_picture(tmp_path / "grey.pgm"), np.repeat(grey[..., None], 3, 2))
 
@@ -162,7 +166,7 @@ def test_a_killed_run_goes_on(bare: Path, tmp_path: Path) -> None:
     writer = device.RecordingWriter(tmp_path / "run", {**told["header"], "model": model})
     for row, outcome in enumerate(Recording(tmp_path / "whole")):
         if row < 2:
-            writer.add({**told["pictures"][row]}, outcome.scores, outcome.map, outcome.target)
+            writer.add({**told["pictures"][row]}, outcome.prediction.scores, outcome.map, outcome.target)
     writer.sync()
     writer.leave()  # as a kill leaves it: everything synced, nothing closed
     ran = runner(bare, folder / "run.py", "-o", tmp_path / "run")

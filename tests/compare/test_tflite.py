@@ -89,7 +89,7 @@ def test_scores_are_the_interpreters(name: str, models: dict[str, Path], tmp_pat
     assert (recording.info.method, recording.head) == ("gradcam", "softmax")
     for path, outcome in zip(pictures, recording, strict=True):
         expected = reference(models[name], image.read(path)[None] / np.float32(255))
-        np.testing.assert_allclose(outcome.scores, expected, atol=1e-5)
+        np.testing.assert_allclose(outcome.prediction.scores, expected, atol=1e-5)
         assert outcome.target == int(np.argmax(expected))
         assert outcome.map is not None
         assert outcome.map.ndim == 2
@@ -119,8 +119,8 @@ def test_without_a_conversion_there_are_scores_only(
     assert "scores only, no maps: the custom operator 'Twirl' has no ONNX" in made.warnings
     recording = Recording(tmp_path / "b")
     assert (recording.info.method, recording.has_maps) == ("none", False)
-    assert recording[0].why == "the file cannot be converted: the custom operator 'Twirl' has no ONNX"
-    np.testing.assert_array_equal(recording[0].scores, Recording(tmp_path / "a")[0].scores)
+    assert recording[0].maps[0].why == "the file cannot be converted: the custom operator 'Twirl' has no ONNX"
+    np.testing.assert_array_equal(recording[0].prediction.scores, Recording(tmp_path / "a")[0].prediction.scores)
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
     assert found.summaries["top1"].mean == 1
     assert any("there are no maps in '" in warning for warning in found.warnings)
