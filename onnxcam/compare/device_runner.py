@@ -19,11 +19,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1
+FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1  # VERSION of a recording of a classifier, and of a pack
+OBJECTS_VERSION = 2  # of a recording of another task
 DONE, PART = "recording.json", "recording.part"
 SEAL = b'"seal"'
 CRC = b', "crc32": "'
-TENSORS = {"scores": "<f4", "maps": "<f4", "classes": "<i8"}
+TENSORS = {  # files of raw numbers, by the version of the recording: 1 of classifiers, 2 of all other tasks
+    1: {"scores": "<f4", "maps": "<f4", "classes": "<i8"},
+    2: {"arrays": "|u1", "maps": "<f4"},
+}
+NAMES = {"<f4": "float32", "<i8": "int64", "|u1": "uint8"}
+SIZES = {"<f4": 4, "<i8": 8, "|u1": 1}  # bytes
 EVERY = 2.0  # seconds between syncs to disk
 
 
@@ -50,7 +56,8 @@ class RecordingWriter:
         self.folder, self.header = Path(folder), header
         self.pictures: list[dict[str, Any]] = []
         self.damaged = ""
-        self._ends = dict.fromkeys(TENSORS, 0)
+        self._kinds = TENSORS[header["version"]]
+        self._ends = dict.fromkeys(self._kinds, 0)
         self._files: dict[str, Any] = {}
         self._pending: list[bytes] = []
         self._synced = time.monotonic()
@@ -82,7 +89,7 @@ class RecordingWriter:
 
     def _refuse_others(self) -> None:
         """Raise RunnerError if the folder holds tensors of no known recording."""
-        for name in TENSORS:
+        for name in self._kinds:
             file = self.folder / f"{name}.bin"
             if file.exists() and file.stat().st_size:
                 raise RunnerError(f"'{file}' is of no known recording; choose another folder, or delete it")
@@ -92,7 +99,7 @@ class RecordingWriter:
         first, lines = self._lines()
         self._seed = zlib.crc32(first)
         self._end = len(first)
-        for name in TENSORS:
+        for name in self._kinds:
             self._files[name] = _opened(self.folder / f"{name}.bin")
         for number, line in enumerate(lines, 2):
             picture = self._read(line)
@@ -137,7 +144,7 @@ class RecordingWriter:
         try:
             picture = entry_of(line, self._seed)
             ends, sum_ = picture.pop("ends"), picture.pop("sum")
-            lengths = {name: ends[name] - self._ends[name] for name in TENSORS}
+            lengths = {name: ends[name] - self._ends[name] for name in self._kinds}
             hash((picture["name"], picture["sha256"]))
         except (ValueError, KeyError, TypeError):
             return None
@@ -154,7 +161,7 @@ class RecordingWriter:
             found = zlib.crc32(self._files[name].read(length), found)
         if found != sum_:
             return None
-        self._ends = {name: ends[name] for name in TENSORS}
+        self._ends = {name: ends[name] for name in self._kinds}
         return picture
 
     def already(self, picture: dict[str, Any]) -> bool:
@@ -168,17 +175,29 @@ class RecordingWriter:
 
         If *map* is None, ``why`` gives the reason.
         """
-        import numpy as np
+        picture = dict(picture, map=None if map is None else lengths_of(map))
+        self._append(picture, {"scores": [scores], "maps": [] if map is None else [map], "classes": [[chosen]]})
 
-        arrays = {"scores": scores, "maps": [] if map is None else map, "classes": [chosen]}
+    def add_objects(self, picture: dict[str, Any], arrays: dict[str, Any], objects: list[dict[str, Any]]) -> None:
+        """Append a *picture* (name, sha256, size, frame) to a recording of version 2.
+
+        *arrays* are NumPy arrays by name; *objects* are what is explained (docs/recording.md), each with its ``map``
+        [h, w] or None.
+        """
+        forms = {name: {"dtype": array.dtype.name, "shape": lengths_of(array)} for name, array in arrays.items()}
+        maps = [one["map"] for one in objects if one["map"] is not None]
+        told = [dict(one, map=None if one["map"] is None else lengths_of(one["map"])) for one in objects]
+        self._append(dict(picture, arrays=forms, objects=told), {"arrays": list(arrays.values()), "maps": maps})
+
+    def _append(self, picture: dict[str, Any], arrays: dict[str, list[Any]]) -> None:
+        """Append the *arrays* for each file, and the entry of *picture*."""
         ends, sum_ = dict(self._ends), 0
-        for kind, array in arrays.items():
-            data = np.ascontiguousarray(array, TENSORS[kind]).tobytes()
+        for kind, parts in arrays.items():
+            data = b"".join(_bytes(part, self._kinds[kind]) for part in parts)
             with self._writing():
                 _put(self._files[kind], data, ends[kind])
             ends[kind] += len(data)
             sum_ = zlib.crc32(data, sum_)
-        picture = dict(picture, map=None if map is None else [int(length) for length in np.shape(map)])
         self._pending.append(line_of(dict(picture, ends=ends, sum=sum_), self._seed))
         self.pictures.append(picture)
         self._ends = ends
@@ -218,13 +237,13 @@ class RecordingWriter:
     def _tensors(self) -> dict[str, Any]:
         """Return the tensor entries of ``recording.json``."""
         count = len(self.pictures)
-        shapes = {"scores": [count, self._ends["scores"] // 4 // count], "maps": [self._ends["maps"] // 4]}
-        shapes["classes"] = [count]
-        kinds = {"scores": "float32", "maps": "float32", "classes": "int64"}
+        shapes = {name: [self._ends[name] // SIZES[kind]] for name, kind in self._kinds.items()}
+        if "scores" in shapes:
+            shapes["scores"] = [count, shapes["scores"][0] // count]
         return {
             name: {
                 "file": f"{name}.bin",
-                "dtype": kinds[name],
+                "dtype": NAMES[self._kinds[name]],
                 "order": "little",
                 "shape": shape,
                 "sha256": digest(self.folder / f"{name}.bin"),
@@ -244,6 +263,22 @@ class RecordingWriter:
         for file in [*self._files.values(), self._part]:
             with contextlib.suppress(OSError):
                 file.close()
+
+
+def lengths_of(array: Any) -> list[int]:
+    """Return the shape of *array*."""
+    import numpy as np
+
+    return [int(length) for length in np.shape(array)]
+
+
+def _bytes(array: Any, kind: str) -> bytes:
+    """Return the numbers of *array* in little-endian order, as *kind*; for a file of bytes, as they are."""
+    import numpy as np
+
+    array = np.asarray(array)
+    wanted = array.dtype.newbyteorder("<") if kind == "|u1" else kind
+    return np.ascontiguousarray(array, wanted).tobytes()
 
 
 def line_of(entry: dict[str, Any], seed: int = 0) -> bytes:

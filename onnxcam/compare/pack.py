@@ -18,7 +18,7 @@ from onnxcam import files
 from onnxcam.bake.bake import bake
 from onnxcam.compare import device_runner as device
 from onnxcam.compare.observer import Observer, require_classifier
-from onnxcam.compare.record import described, header, meaning_of, prepare_images
+from onnxcam.compare.record import described, header, meaning_of, prepare_images, renamed
 from onnxcam.compare.recordings import Recording
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.graph.io import files_of
@@ -51,6 +51,7 @@ def pack(
     *,
     layer: str | None = None,
     target: int | str = "top",
+    explain_from: str | os.PathLike[str] | None = None,
     classes_from: str | os.PathLike[str] | None = None,
     preprocess: Spec | None = None,
     labels: Any = None,
@@ -67,7 +68,8 @@ def pack(
         method: Explanation method; it must need one pass only.
         layer: As for `Explainer`.
         target: ``"top"``, ``"input"`` (set by ``run.py --class``), or a class, as for `bake`.
-        classes_from: Recording; explain each image for the class used in it.
+        explain_from: Recording; explain each image for the class used in it.
+        classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
         settings: Settings of the method.
@@ -76,14 +78,15 @@ def pack(
 
     Raises:
         ImageError: no image can be read.
-        RecordingError: *classes_from* cannot be read or lacks an image.
+        RecordingError: *explain_from* cannot be read or lacks an image.
         OnnxcamError: as for `bake`.
 
     Example:
         >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
     """
-    classes = {} if classes_from is None else Recording(classes_from).explained
-    aim: int | str = target if classes_from is None else "input"
+    source = renamed(explain_from, classes_from)
+    classes = {} if source is None else _explained(Recording(source))
+    aim: int | str = target if source is None else "input"
     observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
     bad: list[tuple[str, str]] = []
     inputs: list[PathLike] = [*files_of(model), *images]
@@ -96,9 +99,9 @@ def pack(
             model, file, method, target=aim, map_size="layer", inside=not images, raw=True, opset=opset, **words
         )
         pictures, tensors = _prepare(observer, images, folder / "tensors.bin", bad) if images else ([], None)
-        for picture in pictures if classes_from else ():
+        for picture in pictures if source else ():
             if picture["sha256"] not in classes:
-                raise RecordingError(f"'{classes_from}' has no image like {picture['name']}; record it there too")
+                raise RecordingError(f"'{source}' has no image like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
         head = header(observer, meaning_of(observer))
         if not images and (uncut := _uncut(observer)):
@@ -123,6 +126,13 @@ def pack(
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
         _zip(sorted(folder.iterdir()), Path(path), inputs, overwrite=overwrite)
     return Packed(Path(path), len(pictures), observer.info.layer, bad, warnings)
+
+
+def _explained(recording: Recording) -> dict[str, int]:
+    """Return the explained class of each image, by the hash of its file."""
+    if recording.classes is None:
+        raise RecordingError(f"'{recording.name}' is of a model for {recording.prediction.task}, not of a classifier")
+    return {one["sha256"]: recording.objects(row)[0].index or 0 for row, one in enumerate(recording.pictures)}
 
 
 def _uncut(observer: Observer) -> str:

@@ -140,13 +140,13 @@ def test_a_device_does_not_crop(bare: Path, tmp_path: Path) -> None:
 def test_classes_of_another_recording(bare: Path, tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 2)
     record(SHAPES, pictures, tmp_path / "star", target="star")
-    pack(SHAPES, tmp_path / "device.zip", pictures, classes_from=tmp_path / "star")
+    pack(SHAPES, tmp_path / "device.zip", pictures, explain_from=tmp_path / "star")
     ran = runner(bare, unpacked(tmp_path / "device.zip") / "run.py", "-o", tmp_path / "run")
     assert ran.code == 0, ran.err
     same(tmp_path / "star", tmp_path / "run")
     (other,) = photos(tmp_path / "q", 1, size=72)
     with pytest.raises(RecordingError, match=r"star' has no image like .*0\.ppm; record it there too"):
-        pack(SHAPES, tmp_path / "other.zip", [other], classes_from=tmp_path / "star")
+        pack(SHAPES, tmp_path / "other.zip", [other], explain_from=tmp_path / "star")
 
 
 def test_the_class_may_be_said_on_the_device(bare: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_damaged_pack_is_refused(bare: Path, tmp_path: Path) -> None:
     [
         ({"method": "rise"}, MethodError, "rise asks the network many times and cannot be baked"),
         ({"images": ["nowhere.png"]}, ImageError, r"none of the 1 images can be read; the first: nowhere\.png"),
-        ({"classes_from": "nowhere"}, RecordingError, "'nowhere' does not exist"),
+        ({"explain_from": "nowhere"}, RecordingError, "'nowhere' does not exist"),
         ({"path": "nowhere/d.zip"}, OutputError, r"cannot write 'nowhere/d\.zip': No such file or directory"),
     ],
 )

@@ -166,13 +166,13 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_the_classes_of_another_recording(tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 3)
     record(SHAPES, pictures, tmp_path / "star", target="star")
-    record(SHAPES, pictures[1:], tmp_path / "run", classes_from=tmp_path / "star")
+    record(SHAPES, pictures[1:], tmp_path / "run", explain_from=tmp_path / "star")
     assert [one.target for one in Recording(tmp_path / "run")] == [Recording(tmp_path / "star")[0].target] * 2
     (other,) = photos(tmp_path / "q", 1, size=72)
     with pytest.raises(RecordingError, match=r"star' has no image like .*0\.ppm; give the images that it was made of"):
-        record(SHAPES, [other], tmp_path / "other", classes_from=tmp_path / "star")
-    with pytest.raises(TargetError, match="--target and --classes-from exclude each other; give one"):
-        record(SHAPES, pictures, tmp_path / "other", target="star", classes_from=tmp_path / "star")
+        record(SHAPES, [other], tmp_path / "other", explain_from=tmp_path / "star")
+    with pytest.raises(TargetError, match="--target and --explain-from exclude each other; give one"):
+        record(SHAPES, pictures, tmp_path / "other", target="star", explain_from=tmp_path / "star")
 
 
 @pytest.mark.parametrize("settings", [{"raw": True}, {"inside": True, "overlay": True, "target": "input"}])

@@ -32,7 +32,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert recording.class_names == ["cat", "dog", "bird"]
     assert (recording.info.method, recording.info.layer) == ("gradcam", "conv")
     assert recording.unreadable == [("bad.png", "bad.png: is no image")]
-    assert recording.explained == {sha(number): number for number in range(3)}
+    assert [recording.objects(row)[0].index for row in range(3)] == [0, 1, 2]
     for number, outcome in enumerate(recording):
         rng = np.random.default_rng(number)
         assert (outcome.picture, outcome.sha256, outcome.size) == (f"{number}.png", sha(number), (8, 10))
@@ -90,7 +90,9 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
     ("key", "value", "message"),
     [
         ("format", "other", 'does not say "format": "onnxcam-recording"; it is no recording'),
-        ("version", 2, "is of version 2; this onnxcam reads version 1"),
+        ("version", 3, "is of version 3; this onnxcam reads versions 1 and 2"),
+        ("version", 2, "has no 'arrays' that is an object"),
+        ("version", [], r"is of version \[\]; this onnxcam reads versions 1 and 2"),
         ("model", [], "has no 'model' that is an object"),
         ("model.method", None, "has no 'method' that is a text"),
         ("pictures", [], "there is no image in it"),
