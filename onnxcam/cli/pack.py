@@ -24,8 +24,9 @@ def command(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", "-m", help="Explanation method; it must need one pass only.")
-    ] = "gradcam",
+        str,
+        typer.Option("--method", "-m", help="Explanation method; it must need one pass only. auto: that of the task."),
+    ] = "auto",
     target: Annotated[
         str,
         typer.Option(

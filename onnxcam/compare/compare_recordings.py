@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from onnxcam.compare import checks
+from onnxcam.compare.agreement import MAP_METRICS
 from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.journal import open_journal
 from onnxcam.compare.layer_recordings import compare_recorded_layers
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.outcome import Outcome
 from onnxcam.compare.pairing import paired
+from onnxcam.compare.recording_files import NO_MAPS
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
-from onnxcam.compare.thresholds import parse
+from onnxcam.compare.thresholds import Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
@@ -80,7 +82,7 @@ def compare_recordings(
         refuse_finished(Path(directory), overwrite)
     first, second = Recording(reference), Recording(candidate)
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
-    requirements = parse(first.prediction.defaults) if stated is None else stated
+    requirements = _defaults(first, second) if stated is None else stated
     checks.require_comparable(first, second, requirements, known)
     warnings = [
         f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
@@ -112,6 +114,12 @@ def compare_recordings(
     return found
 
 
+def _defaults(first: Recording, second: Recording) -> list[Requirement]:
+    """Return the requirements of the task, without those of maps if a recording could have none."""
+    mapless = any(one.info.method == NO_MAPS for one in (first, second))
+    return [one for one in parse(first.prediction.defaults) if not (mapless and one.metric in MAP_METRICS)]
+
+
 def _truth_identity(truth: Truth | None) -> dict[str, str | None]:
     return {"truth": None} if truth is None else {"truth": str(truth.path), "mask values": truth.values}
 
@@ -121,7 +129,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     found = []
     if not (first.has_maps and second.has_maps):
         whose = ", ".join(f"'{one.name}'" for one in (first, second) if not one.has_maps)
-        found.append(f"there are no maps in {whose}: only scores are compared")
+        found.append(f"there are no maps in {whose}: only predictions are compared")
     differing = []
     if first.has_maps and second.has_maps and first.info.method != second.info.method:
         differing.append(

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 __all__ = ["ARRAY_TYPES", "LARGEST", "packed", "unpacked"]
 
-ARRAY_TYPES = ("float64", "float32", "int64", "int32", "int16", "int8", "uint8", "bool")
+ARRAY_TYPES = (
+    *("float64", "float32", "float16", "int64", "int32", "int16", "int8"),
+    *("uint64", "uint32", "uint16", "uint8", "bool"),
+)
 """Data types of arrays in a recording."""
 LARGEST = 2**24
 """Bound on integers and lengths; larger ones would exhaust memory."""

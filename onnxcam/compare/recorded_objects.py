@@ -55,15 +55,17 @@ class RecordedObjects:
 
     def prediction_of(self, row: int) -> Prediction:
         """Return the prediction for image number *row*; raise RecordingError if it is none."""
+        try:
+            return self.prediction.from_arrays(self.arrays_of(row))
+        except ValueError as error:
+            raise self._files.wrong(f"pictures[{row}].arrays: {error}") from None
+
+    def arrays_of(self, row: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays of image number *row*."""
         data = np.array(self._files.tensors["arrays"][self._starts["arrays"][row] : self._starts["arrays"][row + 1]])
         forms: Mapping[str, Any] = self._pictures[row]["arrays"]
         ends = itertools.accumulate(map(_bytes, forms.values()), initial=0)
-        try:
-            return self.prediction.from_arrays(
-                {name: _array(data, start, form) for start, (name, form) in zip(ends, forms.items(), strict=False)}
-            )
-        except ValueError as error:
-            raise self._files.wrong(f"pictures[{row}].arrays: {error}") from None
+        return {name: _array(data, start, form) for start, (name, form) in zip(ends, forms.items(), strict=False)}
 
     def objects(self, row: int) -> tuple[ObjectMap, ...]:
         """Return what is explained in image number *row*."""

@@ -19,6 +19,7 @@ from onnxcam.text import in_message
 
 __all__ = [
     "FINEST",
+    "NO_MAPS",
     "PIXELS",
     "SIDE_LENGTH",
     "RecordingFiles",
@@ -33,6 +34,8 @@ SIDE_LENGTH, PIXELS = 2**20, 2**30
 """Limits of OpenCV for one image."""
 FINEST = 2**14
 """Maximum cells of a map along one side of the image."""
+NO_MAPS = "none"
+"""Method of a recording that can have no maps: its model gives no gradients, or cannot be baked."""
 
 _BYTES = 2**31  # maximum size of recording.json, enough for some million images
 

@@ -10,6 +10,7 @@ from typing import Any
 from onnxcam.compare.outcome import ModelInfo, ObjectMap, Outcome, Prediction
 from onnxcam.compare.recorded_classes import RecordedClasses
 from onnxcam.compare.recorded_objects import RecordedObjects
+from onnxcam.compare.recorded_outputs import RecordedOutputs
 from onnxcam.compare.recording_files import PIXELS, RecordingFiles, are_texts, is_length
 from onnxcam.media.frame import Frame
 
@@ -45,11 +46,13 @@ class Recording:
         self.layers: Mapping[str, Any] | None = files.part("layers", dict, optional=True)
         self.explains: str = files.part("explains", str, optional=True) or self.seal
         self._check_pictures()
-        self._content: RecordedClasses | RecordedObjects = (
-            RecordedClasses(files, self.pictures, self.class_names)
-            if files.version == 1
-            else RecordedObjects(files, self.pictures)
-        )
+        self._content = self._opened()
+
+    def _opened(self) -> RecordedClasses | RecordedObjects:
+        if self._files.version == 1:
+            return RecordedClasses(self._files, self.pictures, self.class_names)
+        kind = RecordedOutputs if "reading" in self._files.content else RecordedObjects
+        return kind(self._files, self.pictures)
 
     def __len__(self) -> int:
         return len(self.pictures)

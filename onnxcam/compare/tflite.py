@@ -16,6 +16,7 @@ from onnxcam import preprocess as preparing
 from onnxcam.compare.device_runner import digest
 from onnxcam.compare.observer import Observer, PreparedImage, class_of, prepared_image
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
+from onnxcam.compare.recording_files import NO_MAPS
 from onnxcam.compare.tasks.classification import ClassObservation, ClassScores, class_map, class_target
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
@@ -62,7 +63,7 @@ class TFLiteObserver:
     def info(self) -> ModelInfo:
         """Description of the model for reports."""
         seen = self.interpreter
-        method = "none" if self._maps is None else self._maps.method
+        method = NO_MAPS if self._maps is None else self._maps.method
         layer = None if self._maps is None else self._maps.info.layer
         return ModelInfo(
             str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name, self._source

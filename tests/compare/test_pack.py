@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from onnxcam.compare import device_runner as device
@@ -38,18 +37,6 @@ assert not any(map(importlib.util.find_spec, ("onnxcam", "onnx", "cv2", "PIL", "
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages that has NumPy and ONNX Runtime, and nothing else."""
-    folder = tmp_path_factory.mktemp("bare")
-    for package in (np, onnxruntime):
-        home = Path(package.__file__).parent
-        for part in home.parent.glob(f"{home.name}*"):
-            if part.is_dir() and not part.name.endswith(".dist-info"):
-                (folder / part.name).symlink_to(part)
-    return folder
 
 
 def runner(bare: Path, script: Path, *words: object) -> Ran:
