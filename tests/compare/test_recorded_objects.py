@@ -105,7 +105,10 @@ def test_each_prediction_says_its_arrays(observation: Any) -> None:
     kind = observation.prediction
     if kind is not ClassScores:
         assert list(kind.forms) == [field.name for field in fields(kind)]
-        assert all(re.fullmatch(r"((float|int|index|bool) \[[\w, ]*\]|text)( \| .*)?", x) for x in kind.forms.values())
+        assert all(
+            re.fullmatch(r"((float|int|index|bool) (\[[\w, .]*\]|\(\d\))|texts?)( \| .*)?\??", x)
+            for x in kind.forms.values()
+        )
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -232,7 +235,7 @@ def test_objects_of_others_are_sorted_and_the_best_are_kept() -> None:
 
 
 def test_forms() -> None:
-    forms = {"cells": "int [h, w] | bool [K, h, w]", "names": "text", "count": "index []", "size": "index []"}
+    forms = {"cells": "int [h, w] | bool [k, h, w]", "names": "text", "count": "index []", "size": "index []"}
     values = {"cells": np.array([[-1, 300]]), "names": "a\nü", "count": 7, "size": None}
     arrays = packed(values, forms)
     assert [(name, array.dtype.name) for name, array in arrays.items()] == [
@@ -244,8 +247,27 @@ def test_forms() -> None:
     assert (found["cells"].dtype, found["names"], found["count"]) == (np.int64, "a\nü", 7)
     assert unpacked({"cells": np.ones((2, 3, 4), bool)}, {"cells": forms["cells"]})["cells"].shape == (2, 3, 4)
     assert unpacked({"cells": np.array([[7]], np.uint8)}, {"cells": forms["cells"]})["cells"].dtype == np.int64
-    with pytest.raises(ValueError, match=r"'cells' is bool \[2\] and should be int \[h, w\] \| bool \[K, h, w\]"):
+    with pytest.raises(ValueError, match=r"'cells' is bool \[2\] and should be int \[h, w\] \| bool \[k, h, w\]"):
         unpacked({"cells": np.ones(2, bool)}, {"cells": forms["cells"]})
+
+
+def test_forms_of_texts_tuples_and_missing_arrays() -> None:
+    forms = {
+        "units": "texts",
+        "size": "index (2)",
+        "score": "float []?",
+        "values": "float [...]",
+        "image": "float [c, w]?",
+    }
+    values = {"units": ("a", "", "ü\0"), "size": (3, 400), "score": None, "values": np.ones((1, 2, 3)), "image": None}
+    arrays = packed(values, forms)
+    assert arrays["units"].tobytes() == "a\0\0ü \0".encode()
+    found = unpacked(arrays, forms)
+    assert (found["units"], found["size"], found["score"], found["image"]) == (("a", "", "ü "), (3, 400), None, None)
+    assert found["values"].shape == (1, 2, 3)
+    assert unpacked({**arrays, "units": np.zeros(0, np.uint8)}, forms)["units"] == ()
+    with pytest.raises(ValueError, match=r"'image' is float64 \[0, 2\] and should be float \[c, w\]"):
+        unpacked({**arrays, "image": np.ones((0, 2))}, forms)
 
 
 def drawn(folder: Path, count: int = 4) -> list[Path]:
