@@ -2,8 +2,8 @@
 
 A form is a kind and lengths. Equal letters stand for equal lengths, in all arrays of one prediction; the length of a
 small letter is at least 1. ``[...]`` is any shape; parentheses instead of brackets give a tuple. ``|`` separates
-alternatives; ``?`` at the end says that the array may be missing. Kinds: ``float``, ``int``, ``index`` (an integer of at
-least 0), ``bool``; ``text`` is UTF-8, ``texts`` are several, each with a zero byte at its end.
+alternatives; ``?`` at the end says that the array may be missing. Kinds: ``float``, ``int``, ``index`` (an integer of
+at least 0), ``bool``; ``text`` is UTF-8, ``texts`` are several, each with a zero byte at its end.
 """
 
 from __future__ import annotations
