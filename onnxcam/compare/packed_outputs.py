@@ -54,7 +54,7 @@ def pack_outputs(
 
     Raises:
         PreprocessError: the model should take images, and cannot be baked.
-        ModelError: the model's batch is fixed above 1.
+        ModelError: the model's batch is fixed above 1, or it runs several times for one image.
         OnnxcamError: as for `bake`, where *method* is stated.
     """
     _require_one_image(observer)
@@ -111,10 +111,16 @@ def _look(observer: Observer) -> Look:
 
 
 def _inner(observer: Observer, look: Look) -> list[str]:
-    """Return tensors inside the graph that the predictions need."""
+    """Return tensors inside the graph that the predictions need; ModelError if they need other inputs too."""
     asked: list[str] = []
+    fed = {name: array.tobytes() for name, array in look.feeds.items()}
 
     def run(feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
+        if fed != {name: np.asarray(array).tobytes() for name, array in feeds.items()}:
+            raise ModelError(
+                f"{observer.name}, {observer.network.task.name}, runs several times for one image: use `onnxcam "
+                "record` instead of a pack"
+            )
         asked.extend(names or ())
         return look.run(feeds, names)
 

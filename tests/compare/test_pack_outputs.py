@@ -22,8 +22,10 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.tasks.detection import DetectionObservation
 from onnxcam.errors import MethodError, ModelError, PreprocessError, RecordingError, TargetError
 from onnxcam.metadata.reserved import BAKED
+from onnxcam.targets.goal import Look
 from tests.command import Ran
 from tests.compare.recordings import SHAPES, change
 from tests.compare.test_pack import runner, unpacked
@@ -147,6 +149,12 @@ def test_what_cannot_be_packed(ran: Path, scenes: list[Path], tmp_path: Path, mo
     monkeypatch.setattr(packed_outputs, "bake", unable)
     with pytest.raises(TargetError, match="target 'cat' is not for"):
         pack(DETECTOR, tmp_path / "device.zip", scenes, target="cat")
+    with monkeypatch.context() as patch:
+        predict = DetectionObservation.predict
+        patch.setattr(DetectionObservation, "predict", lambda *told: predict(*told) if _again(*told) else None)
+        message = r"detector.onnx, a detector, runs several times for one image: use `onnxcam record` instead of a pack"
+        with pytest.raises(ModelError, match=message):
+            pack(DETECTOR, tmp_path / "device.zip", scenes)
     model = onnx.load(DETECTOR)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 2
@@ -154,6 +162,11 @@ def test_what_cannot_be_packed(ran: Path, scenes: list[Path], tmp_path: Path, mo
     with pytest.raises(ModelError, match=r"takes 2 images at once; export it for one, or for any number"):
         pack(tmp_path / "two.onnx", tmp_path / "device.zip", scenes)
     assert not (tmp_path / "device.zip").exists()
+
+
+def _again(own: DetectionObservation, model: Observer, look: Look) -> bool:
+    """Run the model for another image."""
+    return bool(look.at(look.feeds[look.image] + 1).outputs)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def same(found: Outcome, expected: Outcome) -> None:
         if isinstance(value, np.ndarray):
             np.testing.assert_allclose(mine, value, rtol=1e-4, atol=1e-6)
         else:
-            assert mine == value, name
+            assert mine == (tuple(value) if isinstance(value, list) else value), name
     for one, other in zip(found.maps, expected.maps, strict=True):
         assert replace(one, map=None) == replace(other, map=None)
         np.testing.assert_allclose(one.map, other.map, rtol=1e-4, atol=1e-6)
