@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -27,7 +28,7 @@ from onnxcam.compare.tasks import OBSERVATIONS
 from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.compare.tasks.detection import MOST, DetectionPrediction
 from onnxcam.compare.validate import validate
-from onnxcam.errors import MetricError, RecordingError, TargetError
+from onnxcam.errors import MetricError, OnnxcamError, RecordingError, TargetError
 from onnxcam.media import image
 from onnxcam.targets.detection import MIN_PROBABILITY
 from tests.command import Ran
@@ -414,3 +415,36 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     assert "passed on 2 images" in ran.err
     refused = onnxcam("compare", "a", "b", "-o", "other", "--require", "top1>=0.5")
     assert (refused.code, "cannot be measured for detection" in refused.err) == (2, True)
+
+
+def test_any_numbers_end_in_a_comparison_or_one_line(tmp_path: Path) -> None:
+    """As a firmware might write them: under hashes that fit."""
+    whole, rng = written(tmp_path / "whole"), np.random.default_rng(0)
+    odd = [
+        b"\0\0\0\0\0\0\xf8\x7f",
+        b"\0\0\0\0\0\0\xf0\xff",
+        b"\xff\xff\xff\xff\xff\xff\xef\x7f",
+        b"\xff" * 8,
+        b"\0" * 8,
+    ]
+    refused: list[str] = []
+    for number in range(20):
+        folder = tmp_path / f"{number}"
+        shutil.copytree(whole, folder)
+        file = folder / ("maps.bin" if number % 3 == 0 else "arrays.bin")
+        data = bytearray(file.read_bytes())
+        for _ in range(1 + number % 5):
+            at = int(rng.integers(0, len(data) - 8))
+            data[at : at + 8] = odd[int(rng.integers(len(odd)))]
+        file.write_bytes(data)
+        told = json.loads((folder / "recording.json").read_text())
+        del told["seal"]
+        told["tensors"][file.stem]["sha256"] = hashlib.sha256(data).hexdigest()
+        (folder / "recording.json").write_bytes(sealed(told))
+        for pair in ((whole, folder), (folder, whole)):
+            try:
+                assert json.dumps(compare_recordings(*pair).as_dict(), allow_nan=False)
+            except OnnxcamError as error:
+                refused.append(str(error))
+    assert refused
+    assert not any("\n" in message for message in refused)
