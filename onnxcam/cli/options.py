@@ -62,9 +62,14 @@ OpsetOption = Annotated[
     int | None,
     typer.Option("--opset", help="Write an older opset (13 or later), for an older runtime.", show_default=False),
 ]
-ClassesFromOption = Annotated[
+ExplainFromOption = Annotated[
     Path | None,
-    typer.Option("--classes-from", help="Explain each image for the class used in this recording.", show_default=False),
+    typer.Option(
+        "--explain-from",
+        "--classes-from",
+        help="Explain in each image what this recording explains: its class, its objects.",
+        show_default=False,
+    ),
 ]
 TruthOption = Annotated[
     Path | None,

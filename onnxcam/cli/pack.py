@@ -24,8 +24,9 @@ def command(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", "-m", help="Explanation method; it must need one pass only.")
-    ] = "gradcam",
+        str,
+        typer.Option("--method", "-m", help="Explanation method; it must need one pass only. auto: that of the task."),
+    ] = "auto",
     target: Annotated[
         str,
         typer.Option(
@@ -34,7 +35,7 @@ def command(
             help="Class to explain: top, input (set on the device by run.py --class), an index or a label.",
         ),
     ] = "top",
-    classes_from: options.ClassesFromOption = None,
+    explain_from: options.ExplainFromOption = None,
     layer: options.OwnLayerOption = None,
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
@@ -57,7 +58,7 @@ def command(
         method,
         layer=layer,
         target=target,
-        classes_from=classes_from,
+        explain_from=explain_from,
         preprocess=preprocess,
         labels=labels,
         settings=options.pairs(settings),

@@ -1,4 +1,4 @@
-"""``onnxcam record``: write scores and maps of a model to a folder, for a later comparison."""
+"""``onnxcam record``: write predictions and maps of a model to a folder, for a later comparison."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ def command(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", "-m", help="Explanation method. Default: the baked one, otherwise gradcam.", show_default=False
+            "--method",
+            "-m",
+            help="Explanation method. Default: the baked one, otherwise that of the task.",
+            show_default=False,
         ),
     ] = None,
     target: Annotated[
         str, typer.Option("--target", "-t", help="Class to explain: top (per image), an index or a label.")
     ] = "top",
-    classes_from: options.ClassesFromOption = None,
+    explain_from: options.ExplainFromOption = None,
     layer: options.OwnLayerOption = None,
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
@@ -37,7 +40,7 @@ def command(
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
 ) -> None:
-    """Record scores and raw maps of MODEL for each image. `onnxcam compare` compares two recordings.
+    """Record predictions and raw maps of MODEL for each image. `onnxcam compare` compares two recordings.
 
     An interrupted run resumes when you repeat the command.
     """
@@ -52,7 +55,7 @@ def command(
         method,
         layer=layer,
         target=target,
-        classes_from=classes_from,
+        explain_from=explain_from,
         preprocess=preprocess,
         labels=labels,
         provider=provider,

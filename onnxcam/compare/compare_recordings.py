@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from onnxcam.compare import checks
+from onnxcam.compare.agreement import MAP_METRICS
 from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.journal import open_journal
 from onnxcam.compare.layer_recordings import compare_recorded_layers
 from onnxcam.compare.object_masks import ImageObjects
+from onnxcam.compare.outcome import Outcome
+from onnxcam.compare.pairing import paired
+from onnxcam.compare.recording_files import NO_MAPS
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
 from onnxcam.compare.summary import conclude
-from onnxcam.compare.thresholds import parse
+from onnxcam.compare.thresholds import Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation import require_scipy
@@ -77,7 +82,7 @@ def compare_recordings(
         refuse_finished(Path(directory), overwrite)
     first, second = Recording(reference), Recording(candidate)
     known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
-    requirements = parse(first.prediction.defaults) if stated is None else stated
+    requirements = _defaults(first, second) if stated is None else stated
     checks.require_comparable(first, second, requirements, known)
     warnings = [
         f"{side}: {one}" for side, seen in (("reference", first), ("candidate", second)) for one in seen.warnings
@@ -85,6 +90,7 @@ def compare_recordings(
     warnings += _refuse_other_ways(first, second, force)
     levels = compare_recorded_layers(first, second) if layers else []
     rows, left = _matched(first, second, common)
+    in_order = _explain_the_same(first, second)
     identity = {"reference": first.seal, "candidate": second.seal, "pictures": len(rows)}
     names = [first.pictures[row]["name"] for row, _ in rows]
     labels = first.class_names or second.class_names
@@ -92,13 +98,13 @@ def compare_recordings(
     try:
         for number, (row, other) in enumerate(progress(rows, len(rows))):
             if number not in journal.done:
-                one = first[row]
+                one, two = _paired(first[row], second[other], in_order)
                 objects = ImageObjects.of(known, one.picture, one.size)
                 masks = objects.of_outcome(one, first.classes, first.class_names)
-                journal.add(number, compare_outcomes(one, second[other], *masks, names=labels))
+                journal.add(number, compare_outcomes(one, two, *masks, names=labels))
     finally:
         journal.release()
-    warnings += left + _other_classes(first, second, rows)
+    warnings += left + _other_objects(first, second, rows)
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
     found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels, first.prediction)
     found.levels = levels
@@ -106,6 +112,12 @@ def compare_recordings(
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
     found.seconds = time.monotonic() - start
     return found
+
+
+def _defaults(first: Recording, second: Recording) -> list[Requirement]:
+    """Return the requirements of the task, without those of maps if a recording could have none."""
+    mapless = any(one.info.method == NO_MAPS for one in (first, second))
+    return [one for one in parse(first.prediction.defaults) if not (mapless and one.metric in MAP_METRICS)]
 
 
 def _truth_identity(truth: Truth | None) -> dict[str, str | None]:
@@ -117,7 +129,7 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     found = []
     if not (first.has_maps and second.has_maps):
         whose = ", ".join(f"'{one.name}'" for one in (first, second) if not one.has_maps)
-        found.append(f"there are no maps in {whose}: only scores are compared")
+        found.append(f"there are no maps in {whose}: only predictions are compared")
     differing = []
     if first.has_maps and second.has_maps and first.info.method != second.info.method:
         differing.append(
@@ -192,12 +204,29 @@ def _names(recording: Recording, hashes: Collection[str]) -> Sequence[str]:
     return [one["name"] for one in recording.pictures if one["sha256"] in hashes]
 
 
-def _other_classes(first: Recording, second: Recording, rows: Rows) -> list[str]:
-    """Return a warning if some images were explained for different classes; their maps are not compared."""
-    count = sum(first.target(row) != second.target(other) for row, other in rows)
-    if not count or not (first.has_maps and second.has_maps):
+def _paired(one: Outcome, other: Outcome, in_order: bool) -> tuple[Outcome, Outcome]:
+    """Return both outcomes with the maps of what both explain."""
+    pairs = paired(one.maps, other.maps, in_order)
+    first, second = (tuple(pair[side] for pair in pairs) for side in (0, 1))
+    return replace(one, maps=first), replace(other, maps=second)
+
+
+def _explain_the_same(first: Recording, second: Recording) -> bool:
+    """Return whether both explain the same things in the same order: those of one recording; of classifiers, one."""
+    return first.explains == second.explains or first.classes is not None
+
+
+def _other_objects(first: Recording, second: Recording, rows: Rows) -> list[str]:
+    """Return a warning if the maps of some things are not compared, because the second explains others."""
+    if not (first.has_maps and second.has_maps):
         return []
-    return [
-        f"the two explain different classes of {count} of {len(rows)} images, whose maps are not compared; record "
-        f"the second with --classes-from '{first.name}'"
-    ]
+    if first.classes is not None:
+        count = sum(first.objects(row)[0].index != second.objects(other)[0].index for row, other in rows)
+        told = f"the two explain different classes of {count} of {len(rows)} images, whose maps are not compared"
+    else:
+        in_order = _explain_the_same(first, second)
+        total = sum(len(first.objects(row)) for row, _ in rows)
+        count = total - sum(len(paired(first.objects(row), second.objects(other), in_order)) for row, other in rows)
+        told = f"'{second.name}' does not explain {count} of the {total} objects of '{first.name}', whose maps are "
+        told += "not compared"
+    return [f"{told}; record the second with --explain-from '{first.name}'"] if count else []

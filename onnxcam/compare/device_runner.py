@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 import zlib
@@ -19,11 +20,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1
+FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1  # VERSION of a recording of a classifier, and of a pack
+MODEL = "model.onnx"  # in a recording of outputs: the model that reads them
+MAPS, CHOSEN = "onnxcam.map", "onnxcam.class.chosen"  # outputs of a baked model
+BOXES, SCORES, CLASSES = "onnxcam.boxes", "onnxcam.scores", "onnxcam.classes"
+OBJECTS_VERSION = 2  # of a recording of another task
 DONE, PART = "recording.json", "recording.part"
 SEAL = b'"seal"'
 CRC = b', "crc32": "'
-TENSORS = {"scores": "<f4", "maps": "<f4", "classes": "<i8"}
+TENSORS = {  # files of raw numbers, by the version of the recording: 1 of classifiers, 2 of all other tasks
+    1: {"scores": "<f4", "maps": "<f4", "classes": "<i8"},
+    2: {"arrays": "|u1", "maps": "<f4"},
+}
+NAMES = {"<f4": "float32", "<i8": "int64", "|u1": "uint8"}
+SIZES = {"<f4": 4, "<i8": 8, "|u1": 1}  # bytes
 EVERY = 2.0  # seconds between syncs to disk
 
 
@@ -50,7 +60,8 @@ class RecordingWriter:
         self.folder, self.header = Path(folder), header
         self.pictures: list[dict[str, Any]] = []
         self.damaged = ""
-        self._ends = dict.fromkeys(TENSORS, 0)
+        self._kinds = TENSORS[header["version"]]
+        self._ends = dict.fromkeys(self._kinds, 0)
         self._files: dict[str, Any] = {}
         self._pending: list[bytes] = []
         self._synced = time.monotonic()
@@ -82,7 +93,7 @@ class RecordingWriter:
 
     def _refuse_others(self) -> None:
         """Raise RunnerError if the folder holds tensors of no known recording."""
-        for name in TENSORS:
+        for name in self._kinds:
             file = self.folder / f"{name}.bin"
             if file.exists() and file.stat().st_size:
                 raise RunnerError(f"'{file}' is of no known recording; choose another folder, or delete it")
@@ -92,7 +103,7 @@ class RecordingWriter:
         first, lines = self._lines()
         self._seed = zlib.crc32(first)
         self._end = len(first)
-        for name in TENSORS:
+        for name in self._kinds:
             self._files[name] = _opened(self.folder / f"{name}.bin")
         for number, line in enumerate(lines, 2):
             picture = self._read(line)
@@ -137,7 +148,7 @@ class RecordingWriter:
         try:
             picture = entry_of(line, self._seed)
             ends, sum_ = picture.pop("ends"), picture.pop("sum")
-            lengths = {name: ends[name] - self._ends[name] for name in TENSORS}
+            lengths = {name: ends[name] - self._ends[name] for name in self._kinds}
             hash((picture["name"], picture["sha256"]))
         except (ValueError, KeyError, TypeError):
             return None
@@ -154,7 +165,7 @@ class RecordingWriter:
             found = zlib.crc32(self._files[name].read(length), found)
         if found != sum_:
             return None
-        self._ends = {name: ends[name] for name in TENSORS}
+        self._ends = {name: ends[name] for name in self._kinds}
         return picture
 
     def already(self, picture: dict[str, Any]) -> bool:
@@ -168,17 +179,29 @@ class RecordingWriter:
 
         If *map* is None, ``why`` gives the reason.
         """
-        import numpy as np
+        picture = dict(picture, map=None if map is None else lengths_of(map))
+        self._append(picture, {"scores": [scores], "maps": [] if map is None else [map], "classes": [[chosen]]})
 
-        arrays = {"scores": scores, "maps": [] if map is None else map, "classes": [chosen]}
+    def add_objects(self, picture: dict[str, Any], arrays: dict[str, Any], objects: list[dict[str, Any]]) -> None:
+        """Append a *picture* (name, sha256, size, frame) to a recording of version 2.
+
+        *arrays* are NumPy arrays by name; *objects* are what is explained (docs/recording.md), each with its ``map``
+        [h, w] or None.
+        """
+        forms = {name: {"dtype": array.dtype.name, "shape": lengths_of(array)} for name, array in arrays.items()}
+        maps = [one["map"] for one in objects if one["map"] is not None]
+        told = [dict(one, map=None if one["map"] is None else lengths_of(one["map"])) for one in objects]
+        self._append(dict(picture, arrays=forms, objects=told), {"arrays": list(arrays.values()), "maps": maps})
+
+    def _append(self, picture: dict[str, Any], arrays: dict[str, list[Any]]) -> None:
+        """Append the *arrays* for each file, and the entry of *picture*."""
         ends, sum_ = dict(self._ends), 0
-        for kind, array in arrays.items():
-            data = np.ascontiguousarray(array, TENSORS[kind]).tobytes()
+        for kind, parts in arrays.items():
+            data = b"".join(_bytes(part, self._kinds[kind]) for part in parts)
             with self._writing():
                 _put(self._files[kind], data, ends[kind])
             ends[kind] += len(data)
             sum_ = zlib.crc32(data, sum_)
-        picture = dict(picture, map=None if map is None else [int(length) for length in np.shape(map)])
         self._pending.append(line_of(dict(picture, ends=ends, sum=sum_), self._seed))
         self.pictures.append(picture)
         self._ends = ends
@@ -197,11 +220,12 @@ class RecordingWriter:
         self._pending.clear()
         self._synced = time.monotonic()
 
-    def close(self, unreadable: Any = (), warnings: Any = (), layers: Any = None) -> None:
+    def close(self, unreadable: Any = (), warnings: Any = (), layers: Any = None, models: Any = ()) -> None:
         """Complete the recording, which has at least one image: write ``recording.json`` atomically.
 
         *unreadable* are (path, reason) of skipped images; *warnings* are shown when the recording is compared;
-        *layers* describes a file of layers (docs/recording.md).
+        *layers* describes a file of layers (docs/recording.md); *models* are the files that read recorded
+        outputs, which are copied.
         """
         try:
             self.sync()
@@ -209,22 +233,29 @@ class RecordingWriter:
             with self._writing():
                 body = {"pictures": self.pictures, "tensors": self._tensors(), "unreadable": bad}
                 body.update({} if layers is None else {"layers": layers})
+                body.update({"reading": {"files": self._copied(models)}} if models else {})
                 _replace(self.folder / DONE, sealed(dict(self.header, **body, warnings=list(warnings))))
         finally:
             self._shut()
         with contextlib.suppress(OSError):  # another run may hold it open
             (self.folder / PART).unlink()
 
+    def _copied(self, models: list[Path]) -> dict[str, str]:
+        """Copy *models* beside the numbers; return the hash of each by its name."""
+        for model in models:
+            shutil.copyfile(str(model), str(self.folder / model.name))
+        return {model.name: digest(self.folder / model.name) for model in models}
+
     def _tensors(self) -> dict[str, Any]:
         """Return the tensor entries of ``recording.json``."""
         count = len(self.pictures)
-        shapes = {"scores": [count, self._ends["scores"] // 4 // count], "maps": [self._ends["maps"] // 4]}
-        shapes["classes"] = [count]
-        kinds = {"scores": "float32", "maps": "float32", "classes": "int64"}
+        shapes = {name: [self._ends[name] // SIZES[kind]] for name, kind in self._kinds.items()}
+        if "scores" in shapes:
+            shapes["scores"] = [count, shapes["scores"][0] // count]
         return {
             name: {
                 "file": f"{name}.bin",
-                "dtype": kinds[name],
+                "dtype": NAMES[self._kinds[name]],
                 "order": "little",
                 "shape": shape,
                 "sha256": digest(self.folder / f"{name}.bin"),
@@ -244,6 +275,22 @@ class RecordingWriter:
         for file in [*self._files.values(), self._part]:
             with contextlib.suppress(OSError):
                 file.close()
+
+
+def lengths_of(array: Any) -> list[int]:
+    """Return the shape of *array*."""
+    import numpy as np
+
+    return [int(length) for length in np.shape(array)]
+
+
+def _bytes(array: Any, kind: str) -> bytes:
+    """Return the numbers of *array* in little-endian order, as *kind*; for a file of bytes, as they are."""
+    import numpy as np
+
+    array = np.asarray(array)
+    wanted = array.dtype.newbyteorder("<") if kind == "|u1" else kind
+    return np.ascontiguousarray(array, wanted).tobytes()
 
 
 def line_of(entry: dict[str, Any], seed: int = 0) -> bytes:
@@ -444,6 +491,16 @@ class DevicePack:
             if not (folder / name).is_file() or digest(folder / name) != sha256:
                 raise RunnerError(f"'{folder / name}' is missing or damaged; unpack the zip again")
 
+    @property
+    def file(self) -> Path:
+        """Path of the model."""
+        return self.folder / str(self.manifest["model"])
+
+    @property
+    def models(self) -> list[Path]:
+        """The model's files: itself, and its weights if they are beside it."""
+        return [self.folder / name for name in self.manifest["files"] if name.startswith(self.file.name)]
+
     def session(self, provider: str, threads: int) -> Any:
         """Open the model in ONNX Runtime."""
         import onnxruntime  # noqa: TID251 - this file runs where onnxcam is not
@@ -460,7 +517,7 @@ class DevicePack:
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads = 4, threads
         try:
-            return onnxruntime.InferenceSession(str(self.folder / self.manifest["model"]), options, providers=wanted)
+            return onnxruntime.InferenceSession(str(self.file), options, providers=wanted)
         except Exception as error:  # of any kind
             raise RunnerError(f"ONNX Runtime refuses the model: {_first(error)}") from error
 
@@ -512,37 +569,92 @@ def record(pack: DevicePack, asked: argparse.Namespace) -> int:
     model = dict(manifest["header"]["model"], provider=session.get_providers()[0])
     writer = RecordingWriter(asked.output, dict(manifest["header"], model=model))
     batch = session.get_inputs()[0].shape[0]
+    constants = {name: np.array(one["values"], one["dtype"]) for name, one in manifest.get("feeds", {}).items()}
     bad: list[tuple[str, str]] = []
     try:
         for picture, tensor in pack.each(asked.pictures, writer.already, bad):
             feeds = {manifest["input"]: np.repeat(tensor, batch, 0) if isinstance(batch, int) else tensor}
+            feeds.update(constants)
             if manifest["wanted"]:
                 feeds[manifest["wanted"]] = np.array(
                     [manifest["classes"].get(picture["sha256"], asked.class_)] * len(tensor)
                 )
-            scores, heat, chosen = _ask(session, manifest["outputs"], feeds, picture["name"])
-            real = np.asarray(scores, np.float64).reshape(-1)
-            if manifest["units"]:
-                real = (real - manifest["units"][1]) * manifest["units"][0]
-            if manifest.get("pair"):  # one number for the second of two classes
-                is_probability = manifest["header"]["scores"]["head"] == "sigmoid"
-                real = np.concatenate([1 - real, real] if is_probability else [-real / 2, real / 2])
-            writer.add(picture, real, heat, int(chosen))
+            found = _ask(session, manifest["outputs"], feeds, picture["name"])
+            if "arrays" in manifest:
+                _add_outputs(writer, manifest, picture, found, [tensor.shape[axis] for axis in manifest["space"]])
+            else:
+                _add_scores(writer, manifest, picture, [output[0] for output in found.values()])
             _show(f"{len(writer.pictures)} / {total}")
         if not writer.pictures:
             raise RunnerError(f"none of the {total} images can be read; the first: {bad[0][1]}")
     except BaseException:
         writer.leave()
         raise
-    writer.close(bad, manifest["warnings"])
+    writer.close(bad, manifest["warnings"], models=pack.models if "arrays" in manifest else ())
     for why in [*filter(None, [writer.damaged]), *(why for _, why in bad)]:
         print(f"warning: {why}", file=sys.stderr)
     return len(writer.pictures)
 
 
-def _ask(session: Any, outputs: list[str], feeds: dict[str, Any], name: str) -> Any:
+def _add_scores(writer: RecordingWriter, manifest: dict[str, Any], picture: dict[str, Any], found: list[Any]) -> None:
+    """Write the scores, the map and the class of a classifier."""
+    import numpy as np
+
+    scores, heat, chosen = found
+    real = np.asarray(scores, np.float64).reshape(-1)
+    if manifest["units"]:
+        real = (real - manifest["units"][1]) * manifest["units"][0]
+    if manifest.get("pair"):  # one number for the second of two classes
+        is_probability = manifest["header"]["scores"]["head"] == "sigmoid"
+        real = np.concatenate([1 - real, real] if is_probability else [-real / 2, real / 2])
+    writer.add(picture, real, heat, int(chosen))
+
+
+def _add_outputs(
+    writer: RecordingWriter, manifest: dict[str, Any], picture: dict[str, Any], found: dict[str, Any], space: list[int]
+) -> None:
+    """Write the outputs of a model as they are, and what is explained; *space* is the size of the input, [H, W]."""
+    arrays = {name: found[name] for name in manifest["arrays"]}
+    for name, array in arrays.items():
+        if getattr(array, "dtype", None) is None or array.dtype.kind not in "fiub":
+            raise RunnerError(f"output {name!r} is no array of numbers; record this model with `onnxcam record`")
+    objects = explained_objects(found, picture.get("frame") or [0, 0, picture["size"][1], picture["size"][0]], space)
+    writer.add_objects(dict(picture, tensor=[int(length) for length in space]), arrays, objects)
+
+
+def explained_objects(found: dict[str, Any], frame: list[float], space: list[int]) -> list[dict[str, Any]]:
+    """Return what a baked model explains, by the names of its outputs: detections with boxes, or one class.
+
+    *frame* is the part of the image that the input, of size *space*, covers.
+    """
+    if MAPS not in found or not (BOXES in found or CHOSEN in found):
+        return []
+    maps = found[MAPS][0]
+    if BOXES not in found:
+        index = int(found[CHOSEN].reshape(-1)[0])
+        return [_object(f"class={index}", index, None, None, maps)] if index >= 0 and maps.ndim == 2 else []
+    x, y = (frame[2] - frame[0]) / space[1], (frame[3] - frame[1]) / space[0]
+    objects = []
+    for row, (box, score, index) in enumerate(
+        zip(found[BOXES][0].tolist(), found[SCORES][0].tolist(), found[CLASSES][0].tolist())  # noqa: B905
+    ):
+        if score > 0 and index >= 0:
+            placed = [frame[0] + box[0] * x, frame[1] + box[1] * y, frame[0] + box[2] * x, frame[1] + box[3] * y]
+            objects.append(_object(f"detection={row}", int(index), score, placed, maps[row]))
+    return objects
+
+
+def _object(target: str, index: int, score: float | None, box: list[float] | None, heat: Any) -> dict[str, Any]:
+    known = [x for x in [score, *(box or [])] if x is not None]
+    if not all(abs(x) < 1e6 for x in known):  # NaN too
+        score, box = None, None
+    return {"target": target, "index": index, "score": score, "box": box, "map": heat, "why": ""}
+
+
+def _ask(session: Any, outputs: list[str], feeds: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the *outputs* by their names."""
     try:
-        return [output[0] for output in session.run(outputs, feeds)]
+        return dict(zip(outputs, session.run(outputs, feeds)))  # noqa: B905
     except Exception as error:
         raise RunnerError(f"{name}: ONNX Runtime failed: {_first(error)}; run again to continue after it") from error
 

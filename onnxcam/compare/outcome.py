@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.prediction_arrays import packed, unpacked
 from onnxcam.media.frame import Frame
 from onnxcam.media.image import RgbImage
 from onnxcam.targets.notation import Corners
@@ -69,11 +70,13 @@ class Prediction(ABC):
         task: The task, a value of `task` in a card (docs/card.md).
         metrics: Ids of `AGREEMENT_METRICS` that `compare` measures.
         defaults: Default requirements, see `onnxcam.compare.thresholds`.
+        forms: Form of each field as an array of a recording, see `onnxcam.compare.prediction_arrays`.
     """
 
     task: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     defaults: ClassVar[str]
+    forms: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def answer(self, names: Sequence[str] | None) -> Answer:
@@ -86,6 +89,20 @@ class Prediction(ABC):
         Raises:
             MetricError: the two cannot be compared.
         """
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the prediction as the arrays of a recording."""
+        return packed(vars(self), self.forms)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the prediction in the *arrays* of a recording, which anyone may have written.
+
+        Raises:
+            ValueError: the arrays are not those of such a prediction.
+        """
+        optional = [one.name for one in fields(cls) if one.default is not MISSING]  # type: ignore[arg-type]
+        return cls(**unpacked(arrays, cls.forms, optional))
 
     @classmethod
     def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:

@@ -18,12 +18,15 @@ from onnxcam import files
 from onnxcam.bake.bake import bake
 from onnxcam.compare import device_runner as device
 from onnxcam.compare.observer import Observer, require_classifier
-from onnxcam.compare.record import described, header, meaning_of, prepare_images
+from onnxcam.compare.packed_outputs import PackedOutputs, pack_outputs
+from onnxcam.compare.record import described, header, meaning_of, prepare_images, renamed
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.graph.io import files_of
 from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
+from onnxcam.methods.base import AUTO
 from onnxcam.paths import PathLike
 from onnxcam.preprocess import CallablePreprocess, Spec
 
@@ -47,10 +50,11 @@ def pack(
     model: str | os.PathLike[str],
     path: str | os.PathLike[str],
     images: Sequence[str | os.PathLike[str]] = (),
-    method: str = "gradcam",
+    method: str = AUTO,
     *,
     layer: str | None = None,
     target: int | str = "top",
+    explain_from: str | os.PathLike[str] | None = None,
     classes_from: str | os.PathLike[str] | None = None,
     preprocess: Spec | None = None,
     labels: Any = None,
@@ -64,10 +68,11 @@ def pack(
         model: Path of the .onnx file.
         path: Zip file to write.
         images: Images to include, preprocessed; without any, the baked model takes uint8 images of its input's size.
-        method: Explanation method; it must need one pass only.
+        method: Explanation method; it must need one pass only. ``"auto"``: that of the task.
         layer: As for `Explainer`.
         target: ``"top"``, ``"input"`` (set by ``run.py --class``), or a class, as for `bake`.
-        classes_from: Recording; explain each image for the class used in it.
+        explain_from: Recording of a classifier; explain each image for the class used in it.
+        classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
         settings: Settings of the method.
@@ -76,15 +81,22 @@ def pack(
 
     Raises:
         ImageError: no image can be read.
-        RecordingError: *classes_from* cannot be read or lacks an image.
+        RecordingError: *explain_from* cannot be read or lacks an image.
         OnnxcamError: as for `bake`.
 
     Example:
         >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
     """
-    classes = {} if classes_from is None else Recording(classes_from).explained
-    aim: int | str = target if classes_from is None else "input"
+    source = renamed(explain_from, classes_from)
     observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
+    classifies = observer.prediction is ClassScores
+    if source is not None and not classifies:
+        raise RecordingError(
+            "--explain-from is for classifiers: a device explains what its model finds, and `onnxcam compare` pairs it "
+            "with the same objects of the reference"
+        )
+    classes = {} if source is None else _explained(Recording(source))
+    aim: int | str = target if source is None else "input"
     bad: list[tuple[str, str]] = []
     inputs: list[PathLike] = [*files_of(model), *images]
     files.require_writable(Path(path), inputs, overwrite=overwrite)
@@ -92,15 +104,18 @@ def pack(
         folder = Path(scratch)
         words: dict[str, Any] = {"layer": layer, "preprocess": preprocess, "labels": labels, "settings": settings}
         file = folder / "model.onnx"
-        made = bake(
-            model, file, method, target=aim, map_size="layer", inside=not images, raw=True, opset=opset, **words
+        made = (
+            _classifier(observer, file, aim, not images, opset, words)
+            if classifies
+            else pack_outputs(observer, file, method, target, not images, opset, words)
         )
         pictures, tensors = _prepare(observer, images, folder / "tensors.bin", bad) if images else ([], None)
-        for picture in pictures if classes_from else ():
+        for picture in pictures if source else ():
             if picture["sha256"] not in classes:
-                raise RecordingError(f"'{classes_from}' has no image like {picture['name']}; record it there too")
+                raise RecordingError(f"'{source}' has no image like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
-        head = header(observer, meaning_of(observer))
+        head = header(observer, meaning_of(observer) if classifies else {})
+        head["model"] |= {"method": made.method, "layer": made.layer}
         if not images and (uncut := _uncut(observer)):
             head["model"]["preprocess"] = uncut
             warnings.append(
@@ -117,12 +132,20 @@ def pack(
             "pictures": pictures,
             "classes": classes,
             "warnings": warnings,
-            **_ends(observer, inside=not images, asks=aim == "input"),
+            "size": _size(observer),
+            **made.ends,
         }
         (folder / "pack.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
         (folder / "run.py").write_bytes(Path(device.__file__).read_bytes())
         _zip(sorted(folder.iterdir()), Path(path), inputs, overwrite=overwrite)
-    return Packed(Path(path), len(pictures), observer.info.layer, bad, warnings)
+    return Packed(Path(path), len(pictures), made.layer, bad, warnings)
+
+
+def _explained(recording: Recording) -> dict[str, int]:
+    """Return the explained class of each image, by the hash of its file."""
+    if recording.classes is None:
+        raise RecordingError(f"'{recording.name}' is of a model for {recording.prediction.task}, not of a classifier")
+    return {one["sha256"]: recording.objects(row)[0].index or 0 for row, one in enumerate(recording.pictures)}
 
 
 def _uncut(observer: Observer) -> str:
@@ -144,17 +167,22 @@ def _size(observer: Observer) -> list[int | None]:
     return [length if isinstance(length, int) else None for length in lengths]
 
 
-def _ends(observer: Observer, *, inside: bool, asks: bool) -> dict[str, Any]:
-    """Return names and properties of the inputs and outputs of the baked model."""
-    network, scores = observer.network, require_classifier(observer, "a pack").scores
-    return {
-        "input": PICTURE if inside else network.picture,
-        "size": _size(observer),
-        "wanted": CLASS if asks else None,
+def _classifier(
+    observer: Observer, file: Path, target: int | str, inside: bool, opset: int | None, words: Any
+) -> PackedOutputs:
+    """Bake a classifier; return names and properties of the inputs and outputs."""
+    scores, method = require_classifier(observer, "a pack").scores, observer.method
+    made = bake(
+        observer.model, file, method, target=target, map_size="layer", inside=inside, raw=True, opset=opset, **words
+    )
+    ends = {
+        "input": PICTURE if inside else observer.network.picture,
+        "wanted": CLASS if target == "input" else None,
         "outputs": [scores.output, MAP, CHOSEN],
         "units": None if scores.output_units is None else scores.output_units.known,
         "pair": scores.is_single,
     }
+    return PackedOutputs(ends, method, observer.info.layer, made.warnings)
 
 
 def _prepare(

@@ -1,28 +1,30 @@
-"""Record scores and raw maps of one model in a folder that `onnxcam compare` reads."""
+"""Record predictions and raw maps of one model in a folder that `onnxcam compare` reads."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from onnxcam.compare.device_runner import FORMAT, VERSION, DiskError, RecordingWriter, RunnerError
+from onnxcam.compare.device_runner import FORMAT, OBJECTS_VERSION, VERSION, DiskError, RecordingWriter, RunnerError
 from onnxcam.compare.layer_recordings import record_layers
 from onnxcam.compare.layers import MAX_IMAGES
 from onnxcam.compare.observer import Observer, PreparedImage, require_classifier
-from onnxcam.compare.outcome import ModelInfo, Outcome
+from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
+from onnxcam.compare.recorded_objects import object_entry
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tasks.classification import ClassScores, class_target
 from onnxcam.compare.tasks.observation import Wanted
-from onnxcam.errors import ImageError, OnnxcamError, OutputError, RecordingError, TargetError
+from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
+from onnxcam.methods.base import AUTO
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress, quiet
-from onnxcam.targets.scores import TOP
 
 __all__ = [
     "BATCH",
@@ -35,6 +37,7 @@ __all__ = [
     "open_model",
     "prepare_images",
     "record",
+    "renamed",
 ]
 
 BATCH = 8  # images per pass
@@ -51,8 +54,15 @@ class Recordable(Protocol):
     def class_names(self) -> Sequence[str] | None:
         """Names of the classes."""
 
-    def index(self, target: int | str) -> int:
-        """Return the index of class *target*."""
+    @property
+    def prediction(self) -> type[Prediction]:
+        """Type of the predictions."""
+
+    def check(self, target: int | str) -> None:
+        """Raise TargetError if no image can have the *target*."""
+
+    def same(self, outcome: Outcome) -> Wanted:
+        """Return the targets that mean what *outcome* of another model explains."""
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image."""
@@ -83,6 +93,7 @@ def record(
     *,
     layer: str | None = None,
     target: int | str = "top",
+    explain_from: str | os.PathLike[str] | None = None,
     classes_from: str | os.PathLike[str] | None = None,
     preprocess: Spec | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
@@ -92,7 +103,7 @@ def record(
     layers: bool = False,
     progress: Progress = quiet,
 ) -> Recorded:
-    """Record scores and raw maps of *model* for *images* in the folder *output*.
+    """Record predictions and raw maps of *model* for *images* in the folder *output*.
 
     An unfinished recording in *output* is resumed.
 
@@ -100,10 +111,11 @@ def record(
         model: Path of an .onnx file (also baked) or of a .tflite file (`onnxcam.compare.tflite`).
         images: Paths of images.
         output: Recording folder (docs/recording.md).
-        method: Explanation method; None: the baked one, otherwise gradcam.
+        method: Explanation method; None: the baked one, otherwise that of the task.
         layer: As for `Explainer`.
-        target: Class to explain: ``"top"`` (per image), an index or a label.
-        classes_from: Recording; explain each image for the class used in it.
+        target: Class to explain: ``"top"`` (per image), an index or a label; for other tasks ``"top"``.
+        explain_from: Recording; explain in each image what is explained in it: the class, the objects, ….
+        classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
         provider: As for `Explainer`.
@@ -113,37 +125,39 @@ def record(
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
-        RecordingError: *output* holds another recording, or *classes_from* cannot be used.
+        RecordingError: *output* holds another recording, or *explain_from* cannot be used.
         OnnxcamError: as for `Explainer`.
 
     Example:
-        >>> record("int8.onnx", ["cat.jpg"], "run", classes_from="reference")
+        >>> record("int8.onnx", ["cat.jpg"], "run", explain_from="reference")
     """
-    observer, meaning, warnings = open_model(model, method, layer, preprocess, labels, provider, settings or {})
+    observer, meaning, told = open_model(model, method, layer, preprocess, labels, provider, settings or {})
     if layers and not isinstance(observer, Observer):
         raise RecordingError("--layers needs an .onnx file: the interpreter of a .tflite file shows no layers")
-    choose = _chooser(observer, target, classes_from)
+    if layers and isinstance(observer, Observer):
+        require_classifier(observer, "--layers")
+    choice = _Choice.of(observer, target, renamed(explain_from, classes_from))
     bad: list[tuple[str, str]] = []
     try:
-        writer = RecordingWriter(output, header(observer, meaning))
+        writer = RecordingWriter(output, header(observer, meaning, choice.explains))
         try:
-            _run(observer, images, writer, choose, None if strict else bad, progress)
+            _run(observer, images, writer, choice, None if strict else bad, progress)
             if not writer.pictures:
                 raise ImageError(f"none of the {len(bad)} images can be read; the first: {bad[0][1]}")
-            found = _layers(observer, writer, choose) if isinstance(observer, Observer) and layers else None
+            found = _layers(observer, writer, choice) if isinstance(observer, Observer) and layers else None
         except OnnxcamError as error:
             writer.leave()
             raise type(error)(f"{error}{_kept(writer, len(images))}") from error
         except BaseException:
             writer.leave()
             raise
-        warnings = [*dict.fromkeys(warnings)]
-        writer.close(bad, warnings, found)
+        told = [*dict.fromkeys(told)]
+        writer.close(bad, told, found)
     except DiskError as error:
         raise OutputError(str(error)) from None
     except RunnerError as error:
         raise RecordingError(str(error)) from None
-    return Recorded(Path(output), observer.info, len(writer.pictures), bad, warnings, writer.damaged)
+    return Recorded(Path(output), observer.info, len(writer.pictures), bad, told, writer.damaged)
 
 
 def open_model(
@@ -155,16 +169,17 @@ def open_model(
     provider: str,
     settings: Mapping[str, Any],
 ) -> tuple[Recordable, dict[str, Any], list[str]]:
-    """Open *model*; return it, the meaning of its scores, and its list of warnings."""
+    """Open *model*; return it, the meaning of its scores if it is a classifier, and its list of warnings."""
     if Path(model).suffix.lower() == ".tflite":
         from onnxcam.compare.tflite import TFLiteObserver
 
         lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
         return lite, lite.meaning, lite.warnings
     stamp = baked(model)
-    method, layer = method or stamp.get("method", "gradcam"), layer or stamp.get("layer")
+    method, layer = method or stamp.get("method", AUTO), layer or stamp.get("layer")
     observer = Observer(model, method, layer, preprocess, labels, provider, settings)
-    return observer, meaning_of(observer), observer.network.warnings
+    meaning = meaning_of(observer) if observer.prediction is ClassScores else {}
+    return observer, meaning, observer.network.warnings
 
 
 def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
@@ -184,37 +199,77 @@ def meaning_of(observer: Observer) -> dict[str, Any]:
     return {"head": scores.head, "exclusive": scores.are_exclusive(observer.network.multi_label), "known": known}
 
 
-def header(observer: Recordable, meaning: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of ``recording.json`` except images and tensors."""
+def header(observer: Recordable, meaning: Mapping[str, Any], explains: str = "") -> dict[str, Any]:
+    """Return the content of ``recording.json`` except images and tensors.
+
+    Classifiers have version 1, which old readers know. *explains* is the seal of the recording whose objects are
+    explained; empty if there is none.
+    """
     names = observer.class_names
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "model": asdict(observer.info),
-        "scores": dict(meaning),
-        "labels": None if names is None else list(names),
-    }
+    model, labels = asdict(observer.info), None if names is None else list(names)
+    if observer.prediction is ClassScores:
+        return {"format": FORMAT, "version": VERSION, "model": model, "scores": dict(meaning), "labels": labels}
+    task = observer.prediction.task
+    if not observer.prediction.forms:
+        raise MetricError(f"predictions of {task} cannot be recorded yet; compare the models with `onnxcam validate`")
+    found = {"format": FORMAT, "version": OBJECTS_VERSION, "task": task, "model": model, "labels": labels}
+    return {**found, **({"explains": explains} if explains else {})}
 
 
-def _chooser(
-    observer: Recordable, target: int | str, classes_from: str | os.PathLike[str] | None
-) -> Callable[[PreparedImage], int]:
-    """Return a function that gives the class to explain for an image."""
+def renamed(
+    explain_from: str | os.PathLike[str] | None, classes_from: str | os.PathLike[str] | None
+) -> str | os.PathLike[str] | None:
+    """Return *explain_from*; if its old name *classes_from* is given instead, that, with a warning."""
     if classes_from is None:
-        index = observer.index(target)
-        return lambda _: index
-    if target != "top":
-        raise TargetError("--target and --classes-from exclude each other; give one")
-    explained = Recording(classes_from).explained
+        return explain_from
+    warnings.warn("classes_from is now explain_from", DeprecationWarning, stacklevel=3)
+    return classes_from if explain_from is None else explain_from
 
-    def choose(prepared: PreparedImage) -> int:
-        if prepared.sha256 not in explained:
+
+@dataclass(frozen=True)
+class _Choice:
+    """What to explain: a *target*, or in each image the objects that a *recording* explains."""
+
+    observer: Recordable
+    target: int | str
+    recording: Recording | None
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, observer: Recordable, target: int | str, explain_from: str | os.PathLike[str] | None) -> _Choice:
+        """Check *target* and the recording *explain_from*."""
+        if explain_from is None:
+            observer.check(target)
+            return cls(observer, target, None)
+        if target != "top":
+            raise TargetError("--target and --explain-from exclude each other; give one")
+        recording = Recording(explain_from)
+        tasks = observer.prediction.task, recording.prediction.task
+        if tasks[0] != tasks[1]:
+            raise RecordingError(f"'{recording.name}' is of a model for {tasks[1]}, this model is one for {tasks[0]}")
+        return cls(observer, target, recording, {one["sha256"]: row for row, one in enumerate(recording.pictures)})
+
+    @property
+    def explains(self) -> str:
+        """Seal of the recording whose objects are explained; empty if there is none."""
+        return "" if self.recording is None else self.recording.explains
+
+    def wanted(self, images: Sequence[PreparedImage]) -> list[Wanted] | None:
+        """Return what to explain in each of *images*; None: the best."""
+        if self.recording is not None:
+            return [self.observer.same(self._outcome(one)) for one in images]
+        if self.target == "top":
+            return None
+        target = self.target if isinstance(self.target, str) else class_target(self.target)
+        return [[target]] * len(images)
+
+    def _outcome(self, prepared: PreparedImage) -> Outcome:
+        assert self.recording is not None
+        if prepared.sha256 not in self.rows:
             raise RecordingError(
-                f"'{classes_from}' has no image like {prepared.picture}; give the images that it was made of"
+                f"'{self.recording.name}' has no image like {prepared.picture}; give the images that it was made of"
             )
-        return explained[prepared.sha256]
-
-    return choose
+        return self.recording[self.rows[prepared.sha256]]
 
 
 def prepare_images(
@@ -236,7 +291,7 @@ def _run(
     observer: Recordable,
     images: Sequence[str | os.PathLike[str]],
     writer: RecordingWriter,
-    choose: Callable[[PreparedImage], int],
+    choice: _Choice,
     bad: list[tuple[str, str]] | None,
     progress: Progress,
 ) -> None:
@@ -249,17 +304,19 @@ def _run(
     for _ in range(0, len(images), BATCH):
         batch = list(prepare_images(observer, islice(rest, BATCH), bad))
         there = [writer.already(described(prepared)) for prepared in batch]
-        outcomes = [] if all(there) else observer.outcomes(batch, [_wanted(choose(prepared)) for prepared in batch])
+        outcomes = [] if all(there) else observer.outcomes(batch, choice.wanted(batch))
         for outcome, known in zip(outcomes, there, strict=False):
             if not known:
                 _add(writer, outcome)
     next(rest, None)
 
 
-def _layers(observer: Observer, writer: RecordingWriter, choose: Callable[[PreparedImage], int]) -> dict[str, Any]:
+def _layers(observer: Observer, writer: RecordingWriter, choice: _Choice) -> dict[str, Any]:
     """Record the layers for the first images."""
     prepared = [observer.prepare(picture["name"]) for picture in writer.pictures[:MAX_IMAGES]]
-    return record_layers(observer, [(one, choose(one)) for one in prepared], writer.folder)
+    wanted = choice.wanted(prepared) or [["top"]] * len(prepared)
+    targets = [observer.index(str(one)) for (one,) in wanted]
+    return record_layers(observer, [*zip(prepared, targets, strict=True)], writer.folder)
 
 
 def _kept(writer: RecordingWriter, total: int) -> str:
@@ -268,12 +325,11 @@ def _kept(writer: RecordingWriter, total: int) -> str:
     return f"; {count} of {total} images are kept in '{writer.folder}': repeat the command to resume" if count else ""
 
 
-def _wanted(index: int) -> Wanted:
-    return ["top" if index == TOP else class_target(index)]
-
-
 def _add(writer: RecordingWriter, outcome: Outcome) -> None:
-    assert isinstance(outcome.prediction, ClassScores)
+    if not isinstance(outcome.prediction, ClassScores):
+        objects = [object_entry(one) for one in outcome.maps]
+        writer.add_objects(described(outcome), outcome.prediction.arrays(), objects)
+        return
     (one,) = outcome.maps
     writer.add({**described(outcome), "why": one.why}, outcome.prediction.scores, one.map, one.index or 0)
 

@@ -15,8 +15,9 @@ from onnxcam import paths
 from onnxcam import preprocess as preparing
 from onnxcam.compare.device_runner import digest
 from onnxcam.compare.observer import Observer, PreparedImage, class_of, prepared_image
-from onnxcam.compare.outcome import ModelInfo, Outcome
-from onnxcam.compare.tasks.classification import ClassScores, class_map, class_target
+from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
+from onnxcam.compare.recording_files import NO_MAPS
+from onnxcam.compare.tasks.classification import ClassObservation, ClassScores, class_map, class_target
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
 from onnxcam.media import image as pictures
@@ -62,7 +63,7 @@ class TFLiteObserver:
     def info(self) -> ModelInfo:
         """Description of the model for reports."""
         seen = self.interpreter
-        method = "none" if self._maps is None else self._maps.method
+        method = NO_MAPS if self._maps is None else self._maps.method
         layer = None if self._maps is None else self._maps.info.layer
         return ModelInfo(
             str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name, self._source
@@ -74,6 +75,19 @@ class TFLiteObserver:
         seen = self.interpreter
         known = seen.units is not None or not seen.integers
         return {"head": seen.head, "exclusive": are_exclusive(seen.head), "known": known}
+
+    @property
+    def prediction(self) -> type[Prediction]:
+        """Type of the predictions."""
+        return ClassScores
+
+    def check(self, target: int | str) -> None:
+        """Raise TargetError if the model lacks the class *target*."""
+        self.index(target)
+
+    def same(self, outcome: Outcome) -> Wanted:
+        """Return the target that means what *outcome* of another classifier explains."""
+        return [ClassObservation().same(one) for one in outcome.maps]
 
     def index(self, target: int | str) -> int:
         """Return the index of class *target*, an index or label; `TOP` for ``"top"``. Raise TargetError for others."""

@@ -26,7 +26,7 @@ def test_two_steps_say_what_one_says(tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 5)
     other = "range=0-0.7"  # a candidate that sees darker images
     record(SHAPES, pictures, tmp_path / "a")
-    record(SHAPES, pictures[::-1], tmp_path / "b", preprocess=other, classes_from=tmp_path / "a")
+    record(SHAPES, pictures[::-1], tmp_path / "b", preprocess=other, explain_from=tmp_path / "a")
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
     expected = validate(Observer(SHAPES), Observer(SHAPES, preprocess=other), pictures)
     assert found.summaries.keys() == expected.summaries.keys()

@@ -163,13 +163,13 @@ def test_a_guess_that_changes_nothing_is_no_doubt(real: Path, tmp_path: Path) ->
 def test_recordings_of_different_inputs(real: Path, tmp_path: Path) -> None:
     pictures = sorted((real / "images").glob("*.jpg"))[:6]
     record(vww(real), pictures, tmp_path / "a")
-    record(vww(real, "qdq"), pictures, tmp_path / "b", classes_from=tmp_path / "a")
+    record(vww(real, "qdq"), pictures, tmp_path / "b", explain_from=tmp_path / "a")
     found = compare_recordings(tmp_path / "a", tmp_path / "b", force=True, require="cosine>=0.9999")
     assert found.verdict == "undecided"
     assert "different inputs, range=0-1,mean=0.5,std=0.5,order=rgb in " in found.doubt
     assert "record it again with --preprocess" in found.doubt
     record(vww(real), pictures, tmp_path / "c", preprocess="unit")
-    record(vww(real, "qdq"), pictures, tmp_path / "d", preprocess="unit", classes_from=tmp_path / "c")
+    record(vww(real, "qdq"), pictures, tmp_path / "d", preprocess="unit", explain_from=tmp_path / "c")
     assert compare_recordings(tmp_path / "c", tmp_path / "d").verdict == "passed"
 
 

@@ -49,7 +49,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     broken = broken_at(folder / "broken.onnx", -1)
     record(SHAPES, PICTURES, folder / "a", layers=True)
-    record(broken, PICTURES, folder / "b", layers=True, classes_from=folder / "a")
+    record(broken, PICTURES, folder / "b", layers=True, explain_from=folder / "a")
     record(SHAPES, PICTURES, folder / "plain")
     return folder
 

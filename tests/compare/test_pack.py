@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from onnxcam.compare import device_runner as device
@@ -23,6 +22,7 @@ from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
+from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.errors import ImageError, MethodError, OutputError, PreprocessError, RecordingError
 from onnxcam.media import image
 from tests.command import Ran
@@ -37,18 +37,6 @@ assert not any(map(importlib.util.find_spec, ("onnxcam", "onnx", "cv2", "PIL", "
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of packages that has NumPy and ONNX Runtime, and nothing else."""
-    folder = tmp_path_factory.mktemp("bare")
-    for package in (np, onnxruntime):
-        home = Path(package.__file__).parent
-        for part in home.parent.glob(f"{home.name}*"):
-            if part.is_dir() and not part.name.endswith(".dist-info"):
-                (folder / part.name).symlink_to(part)
-    return folder
 
 
 def runner(bare: Path, script: Path, *words: object) -> Ran:
@@ -75,8 +63,11 @@ def same(first: Path, second: Path) -> None:
     )
     assert one.class_names == other.class_names
     for a, b in zip(one, other, strict=True):
-        assert (a.sha256, a.size, a.target, a.head, a.exclusive) == (b.sha256, b.size, b.target, b.head, b.exclusive)
-        np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
+        assert (a.sha256, a.size, a.target) == (b.sha256, b.size, b.target)
+        assert isinstance(a.prediction, ClassScores)
+        assert isinstance(b.prediction, ClassScores)
+        assert (a.prediction.head, a.prediction.exclusive) == (b.prediction.head, b.prediction.exclusive)
+        np.testing.assert_allclose(a.prediction.scores, b.prediction.scores, atol=1e-4)
         assert a.map is not None
         assert b.map is not None
         np.testing.assert_allclose(a.map, b.map, atol=1e-4 * float(np.abs(a.map).max()))
@@ -113,7 +104,7 @@ def test_pictures_that_the_device_reads_itself(bare: Path, tmp_path: Path) -> No
     ran = runner(bare, script, tmp_path / "0.npy", tmp_path / "grey.pgm", "-o", tmp_path / "npy")
     assert ran.code == 0, ran.err
     found = Recording(tmp_path / "npy")
-    np.testing.assert_array_equal(found[0].scores, Recording(tmp_path / "run")[0].scores)
+    np.testing.assert_array_equal(found[0].prediction.scores, Recording(tmp_path / "run")[0].prediction.scores)
     assert found[0].sha256 == hashlib.sha256((tmp_path / "0.npy").read_bytes()).hexdigest()
     np.testing.assert_array_equal(device.read_picture(tmp_path / "grey.pgm"), np.repeat(grey[..., None], 3, 2))
 
@@ -136,13 +127,13 @@ def test_a_device_does_not_crop(bare: Path, tmp_path: Path) -> None:
 def test_classes_of_another_recording(bare: Path, tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 2)
     record(SHAPES, pictures, tmp_path / "star", target="star")
-    pack(SHAPES, tmp_path / "device.zip", pictures, classes_from=tmp_path / "star")
+    pack(SHAPES, tmp_path / "device.zip", pictures, explain_from=tmp_path / "star")
     ran = runner(bare, unpacked(tmp_path / "device.zip") / "run.py", "-o", tmp_path / "run")
     assert ran.code == 0, ran.err
     same(tmp_path / "star", tmp_path / "run")
     (other,) = photos(tmp_path / "q", 1, size=72)
     with pytest.raises(RecordingError, match=r"star' has no image like .*0\.ppm; record it there too"):
-        pack(SHAPES, tmp_path / "other.zip", [other], classes_from=tmp_path / "star")
+        pack(SHAPES, tmp_path / "other.zip", [other], explain_from=tmp_path / "star")
 
 
 def test_the_class_may_be_said_on_the_device(bare: Path, tmp_path: Path) -> None:
@@ -162,7 +153,7 @@ def test_a_killed_run_goes_on(bare: Path, tmp_path: Path) -> None:
     writer = device.RecordingWriter(tmp_path / "run", {**told["header"], "model": model})
     for row, outcome in enumerate(Recording(tmp_path / "whole")):
         if row < 2:
-            writer.add({**told["pictures"][row]}, outcome.scores, outcome.map, outcome.target)
+            writer.add({**told["pictures"][row]}, outcome.prediction.scores, outcome.map, outcome.target)
     writer.sync()
     writer.leave()  # as a kill leaves it: everything synced, nothing closed
     ran = runner(bare, folder / "run.py", "-o", tmp_path / "run")
@@ -234,7 +225,7 @@ def test_a_damaged_pack_is_refused(bare: Path, tmp_path: Path) -> None:
     [
         ({"method": "rise"}, MethodError, "rise asks the network many times and cannot be baked"),
         ({"images": ["nowhere.png"]}, ImageError, r"none of the 1 images can be read; the first: nowhere\.png"),
-        ({"classes_from": "nowhere"}, RecordingError, "'nowhere' does not exist"),
+        ({"explain_from": "nowhere"}, RecordingError, "'nowhere' does not exist"),
         ({"path": "nowhere/d.zip"}, OutputError, r"cannot write 'nowhere/d\.zip': No such file or directory"),
     ],
 )

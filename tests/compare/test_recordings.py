@@ -32,19 +32,19 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert recording.class_names == ["cat", "dog", "bird"]
     assert (recording.info.method, recording.info.layer) == ("gradcam", "conv")
     assert recording.unreadable == [("bad.png", "bad.png: is no image")]
-    assert recording.explained == {sha(number): number for number in range(3)}
+    assert [recording.objects(row)[0].index for row in range(3)] == [0, 1, 2]
     for number, outcome in enumerate(recording):
         rng = np.random.default_rng(number)
         assert (outcome.picture, outcome.sha256, outcome.size) == (f"{number}.png", sha(number), (8, 10))
         if number == 1:
-            assert (outcome.map, outcome.why) == (None, "the gradient is zero")
+            assert (outcome.map, outcome.maps[0].why) == (None, "the gradient is zero")
         else:
             assert outcome.map is not None
             np.testing.assert_array_equal(outcome.map, rng.uniform(-1, 1, (4, 5)).astype(np.float32))
         scores = rng.standard_normal(3)
-        np.testing.assert_array_equal(outcome.scores, scores.astype(np.float32))
-        assert outcome.probabilities is not None
-        np.testing.assert_allclose(outcome.probabilities, np.exp(scores) / np.exp(scores).sum(), rtol=1e-6)
+        np.testing.assert_array_equal(outcome.prediction.scores, scores.astype(np.float32))
+        assert outcome.prediction.probabilities is not None
+        np.testing.assert_allclose(outcome.prediction.probabilities, np.exp(scores) / np.exp(scores).sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_scores_mean(meaning: dict[str, Any], expected: list[float] | None,
     writer = RecordingWriter(tmp_path / "run", {**HEADER, "scores": meaning, "labels": None})
     writer.add({"name": "a", "sha256": sha(0), "size": [4, 4]}, [0.2, 0.3], None, 0)
     writer.close()
-    found = Recording(tmp_path / "run")[0].probabilities
+    found = Recording(tmp_path / "run")[0].prediction.probabilities
     if expected is None:
         assert found is None
     else:
@@ -90,7 +90,9 @@ def test_every_changed_byte_and_every_cut_is_noticed(file: str, tmp_path: Path) 
     ("key", "value", "message"),
     [
         ("format", "other", 'does not say "format": "onnxcam-recording"; it is no recording'),
-        ("version", 2, "is of version 2; this onnxcam reads version 1"),
+        ("version", 3, "is of version 3; this onnxcam reads versions 1 and 2"),
+        ("version", 2, "has no 'arrays' that is an object"),
+        ("version", [], r"is of version \[\]; this onnxcam reads versions 1 and 2"),
         ("model", [], "has no 'model' that is an object"),
         ("model.method", None, "has no 'method' that is a text"),
         ("pictures", [], "there is no image in it"),
@@ -348,4 +350,4 @@ def test_a_firmware_in_c_writes_one(tmp_path: Path) -> None:
         pixels = np.frombuffer(path.read_bytes()[-96 * 96 * 3 :], np.uint8).reshape(96, 96, 3)
         assert outcome.map is not None
         np.testing.assert_allclose(outcome.map, pixels[::32, ::32, 0] / np.float32(255), rtol=1e-6)
-        assert outcome.target == int(np.argmax(outcome.scores))
+        assert outcome.target == int(np.argmax(outcome.prediction.scores))

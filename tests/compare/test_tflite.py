@@ -86,10 +86,11 @@ def test_scores_are_the_interpreters(name: str, models: dict[str, Path], tmp_pat
     assert any(MAPS in warning for warning in made.warnings)
     recording = Recording(tmp_path / "run")
     assert recording.info.kind == f"tflite {'float32' if name == 'float' else 'int8'}"
-    assert (recording.info.method, recording.head) == ("gradcam", "softmax")
+    assert recording.info.method == "gradcam"
     for path, outcome in zip(pictures, recording, strict=True):
         expected = reference(models[name], image.read(path)[None] / np.float32(255))
-        np.testing.assert_allclose(outcome.scores, expected, atol=1e-5)
+        np.testing.assert_allclose(outcome.prediction.scores, expected, atol=1e-5)
+        assert outcome.prediction.head == "softmax"
         assert outcome.target == int(np.argmax(expected))
         assert outcome.map is not None
         assert outcome.map.ndim == 2
@@ -98,7 +99,7 @@ def test_scores_are_the_interpreters(name: str, models: dict[str, Path], tmp_pat
 def test_float_and_int8_of_one_network_are_compared(models: dict[str, Path], tmp_path: Path) -> None:
     pictures = photos(tmp_path / "p", 4, size=32)
     record(models["float"], pictures, tmp_path / "a", preprocess="unit")
-    record(models["int8"], pictures, tmp_path / "b", preprocess="unit", classes_from=tmp_path / "a")
+    record(models["int8"], pictures, tmp_path / "b", preprocess="unit", explain_from=tmp_path / "a")
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
     assert found.summaries["cosine"].mean > 0.99
     assert found.summaries["mapped"].count > 0
@@ -119,8 +120,8 @@ def test_without_a_conversion_there_are_scores_only(
     assert "scores only, no maps: the custom operator 'Twirl' has no ONNX" in made.warnings
     recording = Recording(tmp_path / "b")
     assert (recording.info.method, recording.has_maps) == ("none", False)
-    assert recording[0].why == "the file cannot be converted: the custom operator 'Twirl' has no ONNX"
-    np.testing.assert_array_equal(recording[0].scores, Recording(tmp_path / "a")[0].scores)
+    assert recording[0].maps[0].why == "the file cannot be converted: the custom operator 'Twirl' has no ONNX"
+    np.testing.assert_array_equal(recording[0].prediction.scores, Recording(tmp_path / "a")[0].prediction.scores)
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
     assert found.summaries["top1"].mean == 1
     assert any("there are no maps in '" in warning for warning in found.warnings)

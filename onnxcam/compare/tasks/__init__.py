@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxcam.compare.outcome import Prediction
 from onnxcam.compare.tasks.classification import ClassObservation
 from onnxcam.compare.tasks.detection import DetectionObservation
 from onnxcam.compare.tasks.embedding import EmbeddingObservation
@@ -15,7 +16,7 @@ from onnxcam.compare.tasks.value_maps import AnomalyObservation, ValueMapObserva
 from onnxcam.errors import MetricError
 from onnxcam.targets.registry import Task
 
-__all__ = ["OBSERVATIONS", "observation_of"]
+__all__ = ["OBSERVATIONS", "observation_of", "prediction_of"]
 
 OBSERVATIONS: tuple[Observation, ...] = (
     ClassObservation(),
@@ -44,3 +45,11 @@ def observation_of(task: Task, model: str) -> Observation:
         f"only models of these tasks can be compared: {known}; {model} is {task.name}: compare the maps of "
         "`onnxcam explain`, or cut the model so that it puts out class scores"
     )
+
+
+def prediction_of(task: str) -> type[Prediction]:
+    """Return the type of predictions for a *task* by its name; KeyError, with the names known, if there is none."""
+    known = {one.prediction.task: one.prediction for one in OBSERVATIONS if one.prediction.forms}
+    if task not in known:
+        raise KeyError(", ".join(known))
+    return known[task]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,23 @@ class DetectionPrediction(Prediction):
     task = "detection"
     metrics = ("kept", "extra", "flipped", "box_iou", "score_change")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {
+        "boxes": "float [B, 4]",
+        "scores": "float [B]",
+        "classes": "index [B]",
+        "threshold": "float []",
+        "why": "text",
+    }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the objects in the *arrays* of a recording, the best first, at most `MOST`."""
+        found = super().from_arrays(arrays)
+        if not np.isfinite(found.scores).all():
+            raise ValueError("'scores' holds NaN or infinity")
+        order = np.argsort(-found.scores, kind="stable")[:MOST]
+        boxes, scores = (array[order].astype(np.float64) for array in (found.boxes, found.scores))
+        return replace(found, boxes=boxes, scores=scores, classes=found.classes[order])
 
     @property
     def count(self) -> int:
