@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.errors import TargetError
@@ -14,7 +15,7 @@ from onnxcam.model.description import ModelDescription
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets.aim import Aim, Aimed
 
-__all__ = ["INPUT", "BakeRequest", "Emitted", "Plan", "PlanMaker", "add_input", "refuse_options"]
+__all__ = ["INPUT", "BakeRequest", "Emitted", "Plan", "PlanMaker", "add_input", "per_image", "refuse_options"]
 
 INPUT = "input"
 """The target that a host names at run time, by inputs of the baked file."""
@@ -72,6 +73,15 @@ def add_input(op: Emitter, name: str, shape: Sequence[Any], dtype: ir.DataType) 
     value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
     op.graph.inputs.append(value)
     return value
+
+
+def per_image(op: Emitter, subject: PreparedModel, value: np.ndarray) -> ir.Value:
+    """Return *value* for each image of the batch, [N, …]."""
+    one = op.const(value[None])
+    if isinstance(subject.batch, int):
+        return op.const(np.repeat(value[None], subject.batch, axis=0))
+    count = op.Shape(subject.image, start=0, end=1)
+    return op.Expand(one, op.Concat(count, *([[1]] * value.ndim), axis=0) if value.ndim else count)
 
 
 def refuse_options(request: BakeRequest, *, count: bool = True, threshold: bool = True) -> None:

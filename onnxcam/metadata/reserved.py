@@ -19,11 +19,16 @@ __all__ = [
     "BAKED",
     "CHOSEN",
     "CLASS",
+    "COSINE",
     "DIRECTION",
     "HEATMAP",
     "MAP",
     "OVERLAY",
+    "PATCH",
     "PICTURE",
+    "POINT",
+    "REFERENCE",
+    "REGION",
     "SCORE",
     "WEIGHTS",
     "load_bare",
@@ -34,6 +39,10 @@ CLASS = "onnxcam.class"
 """Input of an explanation graph: the class to explain, int64 [N]."""
 WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
+POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
+"""Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
+REFERENCE, COSINE = "onnxcam.reference", "onnxcam.cosine"
+"""Input and output of a baked embedding: another embedding [N, D], and the cosine with it [N]."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."
