@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxcam.bake.classification import class_plan
-from onnxcam.bake.plan import BakeRequest, Plan, PlanMaker
+from onnxcam.bake.embedding import embedding_plan
+from onnxcam.bake.fixed import fixed_plan
+from onnxcam.bake.plan import INPUT, BakeRequest, Plan, PlanMaker
+from onnxcam.bake.regression import bins_plan, regression_plan
 from onnxcam.bake.segmentation import segmentation_plan
 from onnxcam.errors import TargetError
-from onnxcam.targets import Task
+from onnxcam.targets import Task, parse
+from onnxcam.targets.bins import Bins
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.embedding import Embedding
+from onnxcam.targets.kinds import TensorElement
+from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
 
 __all__ = ["PLANS", "find_plan"]
@@ -17,14 +24,29 @@ __all__ = ["PLANS", "find_plan"]
 PLANS: Mapping[type[Task], PlanMaker] = {
     Classes: class_plan,
     Segmentation: segmentation_plan,
+    Embedding: embedding_plan,
+    Bins: bins_plan,
+    Regression: regression_plan,
 }
 """The function that makes the plan of each task that can be baked; a subclass of a task is made like it."""
 
 
 def find_plan(request: BakeRequest) -> Plan:
-    """Return the plan for the model's task; TargetError where it cannot be baked."""
+    """Return the plan for the model's task; TargetError where it cannot be baked.
+
+    An element of a tensor can be baked for every task.
+    """
     task = request.network.task
+    if _is_element(request):
+        return fixed_plan(request)
     make = next((PLANS[kind] for kind in type(task).__mro__ if kind in PLANS), None)
     if make is None:
-        raise TargetError(f"{task.name} cannot be baked: `onnxcam explain` explains it")
+        raise TargetError(
+            f"{task.name} cannot be baked: `onnxcam explain` explains it; bake an element of an output instead, "
+            f"--target '{request.network.outputs[0]}[0, …]'"
+        )
     return make(task, request)
+
+
+def _is_element(request: BakeRequest) -> bool:
+    return request.target != INPUT and isinstance(parse(request.target, request.network.class_names), TensorElement)

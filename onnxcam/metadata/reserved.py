@@ -21,6 +21,7 @@ __all__ = [
     "CLASS",
     "COSINE",
     "DIRECTION",
+    "EMBEDDING",
     "HEATMAP",
     "MAP",
     "OVERLAY",
@@ -41,8 +42,8 @@ WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
 POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
 """Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
-REFERENCE, COSINE = "onnxcam.reference", "onnxcam.cosine"
-"""Input and output of a baked embedding: another embedding [N, D], and the cosine with it [N]."""
+REFERENCE, COSINE, EMBEDDING = "onnxcam.reference", "onnxcam.cosine", "onnxcam.embedding"
+"""Of a baked embedding: the input of a reference [N, D], the cosine with it [N], the image's unit vector [N, D]."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."
