@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onnxcam.bake.fixed import fixed_goal
 from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, add_input, per_image, refuse_options
+from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.metadata.reserved import COSINE, EMBEDDING, REFERENCE
 from onnxcam.model.prepared import PreparedModel
@@ -57,6 +58,10 @@ class EmbeddingPlan:
 def embedding_plan(task: Embedding, request: BakeRequest) -> EmbeddingPlan:
     """Return the plan of an embedding."""
     refuse_options(request)
-    at_run_time = request.target == INPUT
-    goal = fixed_goal(request, "top" if at_run_time else None)
-    return EmbeddingPlan(task.aim, np.asarray(goal.feed, np.float32), at_run_time)
+    if request.target != INPUT:
+        return EmbeddingPlan(task.aim, np.asarray(fixed_goal(request).feed, np.float32), False)
+    try:
+        direction = np.asarray(fixed_goal(request, "top").feed, np.float32)
+    except TargetError:  # the embedding of zeros is zero: no reference, no map
+        direction = np.zeros(task.aim.length(request.network.open().model.graph), np.float32)
+    return EmbeddingPlan(task.aim, direction, True)

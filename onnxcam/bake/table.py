@@ -7,17 +7,23 @@ from collections.abc import Mapping
 from onnxcam.bake.classification import class_plan
 from onnxcam.bake.embedding import embedding_plan
 from onnxcam.bake.fixed import fixed_plan
+from onnxcam.bake.image_to_image import patch_plan
+from onnxcam.bake.keypoints import heat_map_plan, table_plan
 from onnxcam.bake.plan import INPUT, BakeRequest, Plan, PlanMaker
 from onnxcam.bake.regression import bins_plan, regression_plan
 from onnxcam.bake.segmentation import segmentation_plan
+from onnxcam.bake.value_maps import anomaly_plan, region_plan
 from onnxcam.errors import TargetError
 from onnxcam.targets import Task, parse
 from onnxcam.targets.bins import Bins
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.embedding import Embedding
+from onnxcam.targets.image_to_image import ImageToImage
+from onnxcam.targets.keypoints import HeatMaps, Keypoints
 from onnxcam.targets.kinds import TensorElement
 from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
+from onnxcam.targets.value_maps import Anomaly, Depth
 
 __all__ = ["PLANS", "find_plan"]
 
@@ -27,6 +33,11 @@ PLANS: Mapping[type[Task], PlanMaker] = {
     Embedding: embedding_plan,
     Bins: bins_plan,
     Regression: regression_plan,
+    ImageToImage: patch_plan,
+    Depth: region_plan,
+    Anomaly: anomaly_plan,
+    HeatMaps: heat_map_plan,
+    Keypoints: table_plan,
 }
 """The function that makes the plan of each task that can be baked; a subclass of a task is made like it."""
 
