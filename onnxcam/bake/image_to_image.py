@@ -63,9 +63,9 @@ class PatchPlan:
     def _masks(self, op: Emitter, view: DenseView, corners: ir.Value) -> Sequence[ir.Value]:
         """Return which rows [N, h] and columns [N, w] are in the patch, 1 or 0."""
         height, width = view.lengths
-        middle = op.Concat(*_middle(op, height, width), axis=0)
+        middle = to_float(op, op.Concat(*_middle(op, height, width), axis=0))
         fits = op.And(covers(op, corners, 0, width), covers(op, corners, 1, height))
-        used = op.Where(op.Unsqueeze(fits, [1]), corners, to_float(op, middle))
+        used = op.Where(op.Unsqueeze(fits, [1]), corners, middle)
         return [inside(op, used, 1, height), inside(op, used, 0, width)]
 
 

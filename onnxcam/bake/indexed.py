@@ -35,8 +35,15 @@ class Things(Protocol):
         """Return what one of them is called: the input is ``onnxcam.<noun>``."""
 
     @property
-    def count(self) -> int:
-        """Return their number."""
+    def count(self) -> int | None:
+        """Return their number; None where it is open."""
+
+    @property
+    def usual(self) -> int:
+        """Return the number of maps of the target ``all``, where the user gives none."""
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return what the file says of them to its host."""
 
     def target(self, op: Emitter, subject: PreparedModel, index: ir.Value) -> Aimed:
         """Emit the scalar of the thing *index* [N] of each image; the default where it is `BEST`."""
@@ -65,7 +72,7 @@ class IndexPlan:
     def metadata(self) -> Mapping[str, Any]:
         """Return the input and the number of things."""
         inputs = {"inputs": {self._input: BEST}} if self.index is None else {}
-        return {**inputs, "things": self.things.noun, "count": self.things.count, "maps": self.maps}
+        return {**inputs, "maps": self.maps, **self.things.metadata()}
 
     def emit(self, op: Emitter, subject: PreparedModel) -> Emitted:
         """Emit the scalar of each map."""
@@ -80,7 +87,8 @@ class IndexPlan:
         if self.index is not None:
             return per_image(op, subject, np.asarray(self.index))
         given = add_input(op, self._input, [subject.batch], ir.DataType.INT64)
-        return op.Max(op.Min(given, op.const(np.array([self.things.count - 1]))), op.const(np.array([BEST])))
+        low = op.Max(given, op.const(np.array([BEST])))
+        return low if self.things.count is None else op.Min(low, op.const(np.array([self.things.count - 1])))
 
 
 def index_plan(things: Things, request: BakeRequest, index: int = BEST) -> IndexPlan:
@@ -89,7 +97,8 @@ def index_plan(things: Things, request: BakeRequest, index: int = BEST) -> Index
         refuse_options(request)
         return IndexPlan(things, None if request.target == INPUT else index)
     refuse_options(request, count=False)
-    count = things.count if request.count is None else request.count
-    if not 1 <= count <= things.count:
-        raise TargetError(f"count (--count) is from 1 to {things.count}, the number of {things.noun}s; not {count}")
+    count = things.usual if request.count is None else request.count
+    if count < 1 or (things.count is not None and count > things.count):
+        most = "" if things.count is None else f" and at most {things.count}: the model has no more {things.noun}s"
+        raise TargetError(f"{count} maps (--count): give at least 1{most}")
     return IndexPlan(things, maps=count)

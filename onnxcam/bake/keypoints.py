@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -45,6 +46,15 @@ class _HeatMaps:
         """The number of keypoints."""
         return self.maps.channels
 
+    @property
+    def usual(self) -> int:
+        """The number of maps of the target ``all``."""
+        return self.count
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the tensor of the keypoints."""
+        return {"tensor": self.maps.tensor, "count": self.count}
+
     def target(self, op: Emitter, subject: PreparedModel, index: ir.Value) -> Aimed:
         """Emit the score of a keypoint at the peak of its heat map."""
         view = DenseView(op, subject, self.maps)
@@ -70,6 +80,15 @@ class _Table:
     def count(self) -> int:
         """The number of keypoints."""
         return self.table.count
+
+    @property
+    def usual(self) -> int:
+        """The number of maps of the target ``all``."""
+        return self.count
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the tensor of the keypoints."""
+        return {"tensor": self.table.tensor, "count": self.count}
 
     def target(self, op: Emitter, subject: PreparedModel, index: ir.Value) -> Aimed:
         """Emit the score of a keypoint, or its first coordinate."""

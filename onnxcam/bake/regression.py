@@ -33,6 +33,15 @@ class _Numbers:
     count: int
     noun: str = "number"
 
+    @property
+    def usual(self) -> int:
+        """The number of maps of the target ``all``."""
+        return self.count
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the tensor of the numbers."""
+        return {"tensor": self.aim.tensor, "count": self.count}
+
     def target(self, op: Emitter, subject: PreparedModel, index: ir.Value) -> Aimed:
         """Emit one number."""
         first = op.Max(index, op.const(np.array([0])))

@@ -154,6 +154,10 @@ def anomaly_plan(task: Anomaly, request: BakeRequest) -> Plan:
 
 def _region(values: DenseOutput, request: BakeRequest, *, peak: bool = False) -> RegionPlan:
     refuse_options(request)
+    if type(values) is not DenseOutput:
+        raise TargetError(
+            f"the scores in {values.tensor!r} cannot be baked: each cell holds several; `onnxcam explain` explains them"
+        )
     require_even_cover(request.network, values, "a region of the image")
     if request.target == INPUT:
         return RegionPlan(values, at_run_time=True, peak=peak)

@@ -31,6 +31,7 @@ __all__ = [
     "REFERENCE",
     "REGION",
     "SCORE",
+    "TEXT",
     "WEIGHTS",
     "load_bare",
     "stamp_of",
@@ -44,6 +45,8 @@ POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
 """Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
 REFERENCE, COSINE, EMBEDDING = "onnxcam.reference", "onnxcam.cosine", "onnxcam.embedding"
 """Of a baked embedding: the input of a reference [N, D], the cosine with it [N], the image's unit vector [N, D]."""
+TEXT = "onnxcam.text"
+"""Output of a baked text recogniser: the letters that it reads, by index."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."
