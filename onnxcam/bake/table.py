@@ -61,8 +61,8 @@ def find_plan(request: BakeRequest) -> Plan:
         return fixed_plan(request)
     if type(task) not in PLANS:
         raise TargetError(
-            f"{task.name}{_WHY.get(type(task), '')} cannot be baked: `onnxcam explain` explains it; bake an element of an output "
-            f"instead, such as {request.network.tasks[-1].examples}"
+            f"{task.name}{_WHY.get(type(task), '')} cannot be baked: `onnxcam explain` explains it; "
+            f"bake an element of an output instead, such as {request.network.tasks[-1].examples}"
         )
     return PLANS[type(task)](task, request)
 
