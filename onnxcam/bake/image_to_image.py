@@ -29,7 +29,8 @@ __all__ = ["PatchPlan", "patch_plan"]
 class PatchPlan:
     """The edges Σ |∂y| in a patch of the output: *corners* (x1, y1, x2, y2) in its pixels, or the middle.
 
-    With *at_run_time* a host gives the corners. They are cut to the output; those of an empty patch mean the middle.
+    With *at_run_time* a host gives the corners. They are cut to the output; those of an empty patch mean the middle,
+    or all of the output where the middle has no edges.
     """
 
     task: ImageToImage
@@ -54,19 +55,24 @@ class PatchPlan:
             if self.at_run_time
             else per_image(op, subject, np.asarray(self.corners, np.float32))
         )
-        masks = self._masks(op, view, rounded(op, given))
+        corners = rounded(op, given)
+        height, width = view.lengths
         channels = op.const(np.array([self.task.output.channels]))
-        pixels = op.Reshape(view.values, op.Concat([-1], channels, *view.lengths, axis=0))
-        slope = op.total(*(_slope(op, pixels, masks, axis) for axis in range(2)))
+        pixels = op.Reshape(view.values, op.Concat([-1], channels, height, width, axis=0))
+        middle = op.Expand(to_float(op, op.Concat(*_middle(op, height, width), axis=0)), op.Shape(corners))
+        flat = op.Equal(op.ReduceMax(op.Abs(_edges(op, pixels, view, middle)), [1, 2, 3], keepdims=0), 0.0)
+        whole = to_float(op, op.Concat([0, 0], width, height, axis=0))
+        default = op.Where(op.Unsqueeze(flat, [1]), whole, middle)
+        fits = op.And(covers(op, corners, 0, width), covers(op, corners, 1, height))
+        slope = _edges(op, pixels, view, op.Where(op.Unsqueeze(fits, [1]), corners, default))
         return Emitted([view.weigh(op.Reshape(slope, op.Shape(view.values)))])
 
-    def _masks(self, op: Emitter, view: DenseView, corners: ir.Value) -> Sequence[ir.Value]:
-        """Return which rows [N, h] and columns [N, w] are in the patch, 1 or 0."""
-        height, width = view.lengths
-        middle = to_float(op, op.Concat(*_middle(op, height, width), axis=0))
-        fits = op.And(covers(op, corners, 0, width), covers(op, corners, 1, height))
-        used = op.Where(op.Unsqueeze(fits, [1]), corners, middle)
-        return [inside(op, used, 1, height), inside(op, used, 0, width)]
+
+def _edges(op: Emitter, pixels: ir.Value, view: DenseView, corners: ir.Value) -> ir.Value:
+    """Return ∂D/∂y [N, C, h, w], D the sum of the differences between neighbouring pixels of the patch *corners*."""
+    height, width = view.lengths
+    masks = [inside(op, corners, 1, height), inside(op, corners, 0, width)]
+    return op.total(*(_slope(op, pixels, masks, axis) for axis in range(2)))
 
 
 def _middle(op: Emitter, height: ir.Value, width: ir.Value) -> list[ir.Value]:
@@ -79,8 +85,8 @@ def _middle(op: Emitter, height: ir.Value, width: ir.Value) -> list[ir.Value]:
 def _slope(op: Emitter, pixels: ir.Value, masks: Sequence[ir.Value], axis: int) -> ir.Value:
     """Return ∂D/∂y [N, C, h, w] of the differences along one *axis* of space between pixels of the patch."""
     before, after = _shifted(op, pixels, 2 + axis)
-    low, high = _shifted(op, op.Unsqueeze(masks[axis], [1, 3 - 2 * axis + axis]), 2 + axis)
-    other = op.Unsqueeze(masks[1 - axis], [1, 2 if axis == 0 else 3])
+    low, high = _shifted(op, op.Unsqueeze(masks[axis], [1, 3 - axis]), 2 + axis)
+    other = op.Unsqueeze(masks[1 - axis], [1, 2 + axis])
     steps = op.Mul(op.Sign(op.Sub(after, before)), op.Mul(op.Mul(low, high), other))
     return op.Sub(op.pad(steps, _ends(axis, 0), [2, 3], 4), op.pad(steps, _ends(axis, 1), [2, 3], 4))
 
