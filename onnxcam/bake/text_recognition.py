@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,8 @@ class _Reading:
         """The probability that frame t shows letter l, [N, T, L]."""
         if self.task.decoding.slots:
             return self._slots
-        return occupancy(self.op, self._probabilities, self.letters, self.present, self.task.blank)
+        make = partial(occupancy, self.op, self._probabilities, self.letters, self.present, self.task.blank)
+        return self.op.once(("ctc", self.task.frames.output), make)
 
     def target(self, index: ir.Value) -> Aimed:
         """Return the recognition of the letter *index* [N] of the text, of all where it is `BEST`."""
