@@ -71,6 +71,35 @@ def test_quantised_and_half_precision_files(make: Callable[..., Path], name: str
         np.testing.assert_array_equal(found[output], value)
 
 
+@pytest.mark.parametrize("name", ["selfie_segmentation", "deeplabv3_mnv2_voc_f32"])
+def test_half_precision_keeps_its_bits_in_its_own_opset(name: str, real: Path, tmp_path: Path) -> None:
+    model = convert_float_to_float16(onnx.load(real / "models" / f"{name}.onnx"))
+    onnx.save(model, tmp_path / "half.onnx")
+    own = Explainer(tmp_path / "half.onnx", preprocess="unit")
+    feeds = {own.network.picture: tensors(own, shapes((257, 257) if "deeplab" in name else (256, 256)))}
+    plain = run(tmp_path / "half.onnx", feeds)
+    for opset, same in ((17, True), (None, False)):
+        made = bake(tmp_path / "half.onnx", tmp_path / "b.onnx", opset=opset, preprocess="unit", overwrite=True)
+        found = run(made.path, feeds)
+        assert all(np.array_equal(found[name], value) for name, value in plain.items()) == same  # docs/bake.md
+
+
+@pytest.mark.parametrize(
+    "name", ["deeplabv3_mnv2_voc_f32", "selfie_segmentation", "mobilefacenet_embed128", "espcn_x2"]
+)
+def test_real_networks(name: str, real: Path, tmp_path: Path) -> None:
+    path, settings = real / "models" / f"{name}.onnx", {"preprocess": "unit"}
+    own = Explainer(path, **settings)
+    layout = own.network.layout
+    assert layout is not None
+    size = tuple(n if isinstance(n, int) else 64 for n in layout.size(own.network.image))
+    x = own.network.modality.tensor(shapes((size[0], size[1])))
+    _, found = baked(path, tmp_path, {own.network.picture: x}, **settings)
+    assert_same(found["onnxcam.map"], own.attribute(x))
+    for output, value in run(path, {own.network.picture: x}).items():
+        np.testing.assert_array_equal(found[output], value)
+
+
 @pytest.mark.parametrize(("name", "opset"), [*((name, 17) for name in TASKS), ("segmenter", 13), ("reader", 13)])
 def test_older_opsets(name: str, opset: int, tmp_path: Path) -> None:
     model, (_, inputs) = MODELS / f"{name}.onnx", TASKS[name]
@@ -129,6 +158,31 @@ def test_the_file_says_its_task_and_is_read_as_the_network_inside(name: str, tmp
         assert [x.name for x in getattr(bare.graph, side)] == [x.name for x in getattr(plain.graph, side)]
     picture = image_of(name)
     np.testing.assert_allclose(Explainer(made.path)(picture).map, Explainer(model)(picture).map, atol=1e-5)
+
+
+def test_names_that_the_model_has_are_left_to_it(tmp_path: Path) -> None:
+    brightener = MODELS / "brightener.onnx"  # its output is called "picture"
+    made = bake(brightener, tmp_path / "b.onnx", target="input", inside=True)
+    assert {"onnxcam.picture", "onnxcam.patch"} == made.inputs.keys()
+    stamp = stamp_of(load(made.path).metadata_props)
+    assert stamp["names"] == {"picture": "onnxcam.picture"}
+    found = run(made.path, {"onnxcam.picture": shapes()[None], "onnxcam.patch": np.zeros((1, 4), np.float32)})
+    own = Explainer(brightener, preprocess=Explainer(brightener).network.preprocessing)
+    np.testing.assert_allclose(found["heatmap"][0], own(shapes()).map, atol=1e-3)
+    assert [x.name for x in load_bare(made.path).graph.inputs] == [own.network.picture]
+    assert [y.name for y in load_bare(made.path).graph.outputs] == own.network.outputs
+
+
+def test_an_output_called_heatmap_stays(tmp_path: Path) -> None:
+    model = next(one for one in CONVENTIONS if one.name == "heatmaps-by-name").make()
+    (own,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["heatmap" if name == own.name else name for name in node.output]
+    own.name = "heatmap"
+    onnx.save(model, tmp_path / "zoo.onnx")
+    made = bake(tmp_path / "zoo.onnx", tmp_path / "b.onnx")
+    assert list(made.outputs) == ["onnxcam.heatmap"]
+    assert [y.name for y in load_bare(made.path).graph.outputs] == ["heatmap"]
 
 
 def test_the_method_is_that_of_the_task_or_the_users(tmp_path: Path) -> None:
