@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -19,13 +19,22 @@ __all__ = [
     "BAKED",
     "CHOSEN",
     "CLASS",
+    "COSINE",
     "DIRECTION",
+    "EMBEDDING",
     "HEATMAP",
     "MAP",
     "OVERLAY",
+    "PATCH",
     "PICTURE",
+    "POINT",
+    "REFERENCE",
+    "REGION",
     "SCORE",
+    "SHARES",
+    "TEXT",
     "WEIGHTS",
+    "baked_names",
     "load_bare",
     "stamp_of",
 ]
@@ -34,6 +43,14 @@ CLASS = "onnxcam.class"
 """Input of an explanation graph: the class to explain, int64 [N]."""
 WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
+POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
+"""Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
+SHARES = "onnxcam.class.shares"
+"""Output of a baked segmentation: which part of the image each class covers, [N, classes]."""
+REFERENCE, COSINE, EMBEDDING = "onnxcam.reference", "onnxcam.cosine", "onnxcam.embedding"
+"""Of a baked embedding: the input of a reference [N, D], the cosine with it [N], the image's unit vector [N, D]."""
+TEXT = "onnxcam.text"
+"""Output of a baked text recogniser: the letters that it reads, by index."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."
@@ -41,12 +58,19 @@ AROUND = "onnxcam.around."
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Outputs of an explanation graph: the raw map, the explained class [N], its score [N]."""
 
+_PREFIX = "onnxcam."
+"""Of the names of other inputs and outputs of a baked model (`onnxcam.bake`)."""
 PICTURE = "picture"
 """Input of a baked model with the preprocessing inside: uint8 [N, h, w, 3]."""
 HEATMAP, OVERLAY = "heatmap", "overlay"
 """Outputs that `bake` adds."""
 BAKED = "onnxcam.baked"
 """Metadata key of a baked model."""
+
+
+def baked_names(taken: Collection[str | None]) -> dict[str, str]:
+    """Return the names of `PICTURE`, `HEATMAP` and `OVERLAY` in a baked model; others where the model's are *taken*."""
+    return {name: _PREFIX + name if name in taken else name for name in (PICTURE, HEATMAP, OVERLAY)}
 
 
 def stamp_of(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -83,9 +107,10 @@ def _is_ours(name: str) -> bool:
 def _strip(model: ir.Model) -> None:
     graph = model.graph
     if BAKED in model.metadata_props:
-        graph.outputs[:] = [y for y in graph.outputs if y.name not in (HEATMAP, OVERLAY, MAP, CHOSEN)]
-        _take_tensor(graph, stamp_of(model.metadata_props))
+        _strip_baked(graph, stamp_of(model.metadata_props))
         RemoveUnusedNodesPass()(model)
+        for value in [x for x in graph.inputs if (x.name or "").startswith(_PREFIX) and not x.uses()]:
+            graph.inputs.remove(value)
     wanted = next((value for value in graph.inputs if value.name == CLASS), None)
     if wanted is None:
         return
@@ -98,9 +123,18 @@ def _strip(model: ir.Model) -> None:
     graph.inputs.remove(wanted)
 
 
-def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:
-    """Make the output of the preprocessing inside the model's input again."""
-    picture = next((value for value in graph.inputs if value.name == PICTURE), None)
+def _strip_baked(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:
+    """Remove the outputs of `bake`, and take the model's own tensor as its input again."""
+    renamed = stamp.get("names")
+    names = {name: name for name in (PICTURE, HEATMAP, OVERLAY)} | (renamed if isinstance(renamed, dict) else {})
+    baked = {names[HEATMAP], names[OVERLAY]}
+    graph.outputs[:] = [y for y in graph.outputs if y.name not in baked and not (y.name or "").startswith(_PREFIX)]
+    _take_tensor(graph, stamp, names[PICTURE])
+
+
+def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any], given: str) -> None:
+    """Make the output of the preprocessing inside, of the input *given*, the model's input again."""
+    picture = next((value for value in graph.inputs if value.name == given), None)
     entry = stamp.get("picture")
     name = entry.get("tensor") if isinstance(entry, dict) else None
     made = next((y for node in graph for y in node.outputs if y.name == name), None)

@@ -12,6 +12,7 @@ let site = null; // site.json: what came with the page
 const tables = {}; // name of a colour map → its 256 colours
 let picture = null; // {picture: Blob, name}, the last file
 let wanted = null; // the class that was asked for; null: the model's own
+let place = null; // the place that was clicked, in fractions of the image; null: none
 let camera = null; // its stream, while it runs
 
 function fail(error) {
@@ -43,7 +44,7 @@ async function openModel({ name, ...words }) {
   forgive();
   const before = at("status").textContent;
   at("status").textContent = `Opening ${source.name} …`;
-  wanted = null; // frames of the camera that come meanwhile are for the new model
+  wanted = place = null; // frames of the camera that come meanwhile are for the new model
   try {
     ({ facts: api.facts } = await ask("open", source));
   } catch (error) {
@@ -61,7 +62,7 @@ async function openModel({ name, ...words }) {
 async function openPicture(file) {
   forgive();
   stopCamera();
-  wanted = null;
+  wanted = place = null;
   picture = { picture: file, name: visible(file.name || "the pasted image") };
   if (api.facts) await explain(picture);
   else {
@@ -71,7 +72,7 @@ async function openPicture(file) {
 }
 
 async function explain(words, given) {
-  const result = await ask(words ? "explain" : "again", { ...words, class: wanted }, given);
+  const result = await ask(words ? "explain" : "again", { ...words, class: wanted, place }, given);
   result.name = words?.name ?? api.result?.name;
   api.result = result;
   api.runs += 1;
@@ -94,7 +95,7 @@ const take = safely(async (files) => {
 
 // ---- what is shown ------------------------------------------------------------------------------------------------
 
-const label = (index) => api.facts.labels?.[index] ?? `class ${index}`;
+const label = (index) => (index < 0 ? "no class" : api.facts.labels?.[index] ?? `class ${index}`);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
 
@@ -112,7 +113,7 @@ function show(result) {
   list(result);
   const { prepare, run, draw } = result.milliseconds;
   at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
-  const what = `Heat map: ${label(result.class)}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  const what = `Heat map${result.class === null ? "" : `: ${label(result.class)}`}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
   at("picture").ariaLabel = `${result.name}. ${what}`;
   at("status").ariaLive = camera ? "off" : "polite";
   at("status").textContent = what;
@@ -123,13 +124,13 @@ function paint() {
 }
 
 function list({ scores, probabilities, top, class: chosen }) {
-  const rows = top.includes(chosen) ? top : [...top, chosen];
+  const rows = chosen === null || chosen < 0 || top.includes(chosen) ? top : [...top, chosen];
   const items = rows.map((index) => {
     const [bar, name, much, button] = ["span", "span", "span", "button"].map((tag) => document.createElement(tag));
     [bar.className, name.className, much.className] = ["bar", "name", "much"];
     bar.style.width = probabilities ? percent(probabilities[index]).replace(" ", "") : "0";
     name.textContent = name.title = label(index);
-    much.textContent = probabilities ? percent(probabilities[index]) : String(scores[index]);
+    much.textContent = probabilities ? percent(probabilities[index]) : String(scores[index] ?? "");
     button.type = "button";
     button.dataset.class = index;
     button.ariaPressed = index === chosen;
@@ -149,7 +150,7 @@ function describe(facts) {
   at("step-model-text").textContent = facts.name;
   at("example").hidden = true;
   at("no-model").hidden = true;
-  const explains = facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
+  const explains = facts.takesPlace ? "any class, or that at a place" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
   const rows = {
     File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
@@ -164,8 +165,9 @@ function describe(facts) {
     [dt.textContent, dd.textContent] = [term, words];
     return [dt, dd];
   }));
-  at("hint").hidden = facts.takesClass;
-  at("hint").textContent = `This file explains ${explains} only. For any class you click, bake it with --target input.`;
+  at("shown").classList.toggle("places", facts.takesPlace);
+  at("hint").hidden = facts.takesClass && !facts.takesPlace;
+  at("hint").textContent = facts.takesPlace ? "Click a place of the image: the map is that of the class there." : `This file explains ${explains} only. For any class you click, bake it with --target input.`;
   at("other").hidden = !facts.takesClass;
   at("labels").replaceChildren(...(facts.labels ?? []).slice(0, LIMIT).map((name) => new Option(name, name)));
 }
@@ -204,7 +206,7 @@ function stopCamera() {
 
 async function choose(index) {
   forgive();
-  wanted = index === wanted ? null : index;
+  [wanted, place] = [index === wanted ? null : index, null];
   if (!camera) await explain(null);
 }
 
@@ -255,6 +257,13 @@ at("example").onclick = safely(async () => {
 at("classes").onclick = safely(async ({ target }) => {
   const button = target.closest("button");
   if (button) await choose(Number(button.dataset.class));
+});
+at("shown").onclick = safely(async ({ clientX, clientY }) => {
+  if (!api.facts?.takesPlace || !api.result) return;
+  forgive();
+  const { left, top, width, height } = at("picture").getBoundingClientRect();
+  [wanted, place] = [null, [(clientX - left) / width, (clientY - top) / height]];
+  if (!camera) await explain(null);
 });
 at("other").onsubmit = safely(async (event) => {
   event.preventDefault();

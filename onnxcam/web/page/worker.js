@@ -1,11 +1,12 @@
 // The model runs here, beside the page: one message in, one answer out, in order.
 //
 //   open    {file | url, name}         → {facts}
-//   explain {picture: Blob | ImageBitmap, name, class} → the result
-//   again   {class}                    → the result for the same picture
+//   explain {picture: Blob | ImageBitmap, name, class, place} → the result
+//   again   {class, place}             → the result for the same picture
 
 import { Refused, read } from "./baked.js";
 import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
+import * as segments from "./segments.js";
 import { visible } from "./visible.js";
 import * as ort from "./runtime/ort.wasm.min.mjs";
 
@@ -51,10 +52,17 @@ function facts(session, stamp, bytes, loaded, name) {
   const inputs = Object.fromEntries(session.inputMetadata.map((value) => [value.name, value]));
   const outputs = Object.fromEntries(session.outputMetadata.map((value) => [value.name, value]));
   const takesClass = "onnxcam.class" in inputs;
-  const pictures = session.inputNames.filter((each) => each !== "onnxcam.class");
-  const inside = "picture" in inputs && inputs.picture.type === "uint8" && inputs.picture.shape[3] === 3;
-  if (!outputs.heatmap || !outputs[stamp.scores?.name])
+  const heatmap = outputs[stamp.names?.heatmap ?? "heatmap"];
+  const picture = inputs[stamp.names?.picture ?? "picture"];
+  const asks = session.inputNames.filter((each) => each.startsWith("onnxcam.") && each !== picture?.name);
+  const pictures = session.inputNames.filter((each) => !asks.includes(each));
+  const inside = picture?.type === "uint8" && picture.shape[3] === 3;
+  const lacksScores = stamp.scores ? !outputs[stamp.scores.name] : [undefined, "multi-class"].includes(stamp.task);
+  if (!heatmap || lacksScores)
     throw new Refused(`${name} lacks the output 'heatmap' or its scores; bake it again`);
+  const unknown = asks.find((each) => !["onnxcam.class", segments.POINT].includes(each));
+  if (unknown || inputs[segments.POINT]?.shape[1] > 2 || heatmap.shape.length !== 3)
+    throw new Refused(`${name} ${unknown ? `asks for ${visible(unknown)}` : "has several maps"}, which this page cannot give or show; bake it with --target top`);
   if (pictures.length !== 1)
     throw new Refused(`${name} takes ${pictures.join(", ")}; this page has only an image to give`);
   if (!stamp.picture)
@@ -64,8 +72,9 @@ function facts(session, stamp, bytes, loaded, name) {
     throw new Refused(`${name} takes ${count} images at once; export the model for one and bake that`);
   return {
     name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
-    layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class !== null && stamp.class >= 0 ? stamp.class : null,
-    heatmap: outputs.heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
+    layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class >= 0 ? stamp.class ?? null : null,
+    takesPlace: segments.POINT in inputs, outputs: [heatmap.name, ...(stamp.scores ? [stamp.scores.name] : segments.outputsOf(outputs))],
+    heatmap: heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
     guess: stamp.picture.guess ? visible(stamp.picture.guess) : null, onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
   };
 }
@@ -120,13 +129,14 @@ async function explain(asked) {
   const canvas = asked.picture ? await look(asked) : null;
   if (!shown) throw new Refused("there is no image yet; drop one");
   const prepared = performance.now();
-  const { facts, stamp, session } = model;
+  const { facts, session } = model;
   const feeds = { [facts.input]: new ort.Tensor(facts.dtype, shown.made.data, shown.made.dims) };
   const wanted = facts.takesClass ? asked.class ?? -1 : null;
   if (wanted !== null) feeds["onnxcam.class"] = new ort.Tensor("int64", BigInt64Array.of(BigInt(wanted)), [1]);
+  if (facts.takesPlace) feeds[segments.POINT] = new ort.Tensor("float32", segments.pointOf(asked.place, shown), [1, 2]);
   let outputs;
   try {
-    outputs = await session.run(feeds, ["heatmap", stamp.scores.name]);
+    outputs = await session.run(feeds, facts.outputs);
   } catch (error) {
     throw new Refused(`${facts.name} failed on this image: ${firstLine(error)}`);
   }
@@ -137,11 +147,20 @@ async function explain(asked) {
   return [answer, bitmap ? [bitmap, answer.places.buffer] : [answer.places.buffer]];
 }
 
-function told({ heatmap, ...rest }, wanted, bitmap) {
+/** Return the explained class, and the best classes with their scores. */
+function classes(outputs, wanted) {
   const { stamp, facts } = model;
-  const means = probabilities(rest[stamp.scores.name].data, stamp.scores);
-  const scores = stamp.scores.pair && means ? means : rest[stamp.scores.name].data;
+  if (!stamp.scores) return segments.told(outputs, facts.fixed);
+  const { data } = outputs[stamp.scores.name];
+  const means = probabilities(data, stamp.scores);
+  const scores = stamp.scores.pair && means ? means : data;
   const order = Array.from(scores.keys()).sort((a, b) => Number(scores[b]) - Number(scores[a]) || a - b);
+  const chosen = facts.fixed ?? (wanted !== null && wanted >= 0 ? wanted : order[0]);
+  return { scores, probabilities: means, top: order.slice(0, 5), class: chosen };
+}
+
+function told(outputs, wanted, bitmap) {
+  const heatmap = outputs[model.facts.outputs[0]];
   const scale = Math.min(1, SHOWN / Math.max(shown.width, shown.height));
   const [width, height] = [shown.width, shown.height].map((length) => Math.max(1, Math.trunc(length * scale)));
   const seen = Object.fromEntries(Object.entries(shown.frame).map(([key, value]) =>
@@ -149,8 +168,7 @@ function told({ heatmap, ...rest }, wanted, bitmap) {
   const top = heatmap.type === "uint8" ? 255 : 1;
   return {
     heatmap: { data: heatmap.data, dims: heatmap.dims, type: heatmap.type },
-    scores, probabilities: means, top: order.slice(0, 5),
-    class: facts.fixed ?? (wanted !== null && wanted >= 0 ? wanted : order[0]),
+    ...classes(outputs, wanted),
     input: { rgb: shown.rgb, dims: [...shown.size, 3] },
     blank: !heatmap.data.some((value) => value > 0),
     picture: bitmap, width, height,
