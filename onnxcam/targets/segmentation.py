@@ -175,7 +175,7 @@ class Segmentation(Task):
     @property
     def background(self) -> int | None:
         """The class of the background; None if there is none."""
-        return 0 if self._has_background else None
+        return 0 if self.has_background else None
 
     def _map(self, look: Look) -> Array:
         """Return the scores of each class in each cell, [classes, *space]."""
