@@ -40,6 +40,10 @@ LISTED = 50
 """Maximum number of unreadable images, and of notes, that are listed."""
 
 
+_EXACT = ("detection", "text", "caption")
+"""Tasks in which another answer is another meaning, not another rounding of numbers."""
+
+
 def require() -> None:
     """Raise OutputError if Jinja is not installed."""
     try:
@@ -229,7 +233,7 @@ def _card(pair: ImageComparison, rank: int, listed: ResultTable, validation: Val
         "missing": visible(views.missing, 400),
         "several": not of_classes,
         "answers": [visible(answer.words, 200) for answer in pair.answers],
-        "differs": pair.answers[0].words != pair.answers[1].words,
+        "differs": validation.task in _EXACT and pair.answers[0].words != pair.answers[1].words,
         "objects": [
             _object(one, view, said, validation.labels) for one, view in zip(pair.objects, views.objects, strict=True)
         ],
