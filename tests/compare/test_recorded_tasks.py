@@ -88,5 +88,5 @@ def test_the_host_reads_what_the_device_records(
             if isinstance(value, np.ndarray):
                 np.testing.assert_allclose(found, value, rtol=1e-3, atol=1e-3)
             else:
-                assert found == (tuple(value) if isinstance(value, list) else value)
+                assert found == value or tuple(found) == tuple(value)
     assert compare_recordings(tmp_path / "host", tmp_path / "run").summaries
