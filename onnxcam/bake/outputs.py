@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import add_output
-from onnxcam.bake.plan import Plan
+from onnxcam.bake.plan import BakePlan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import prune, values
@@ -39,7 +39,7 @@ def explained(
     subject: PreparedModel,
     method: Method,
     choice: Choice | None,
-    plan: Plan,
+    plan: BakePlan,
     map_size: MapSize = "layer",
     settings: Mapping[str, Any] | None = None,
     *,

@@ -15,7 +15,7 @@ from onnxcam.model.description import ModelDescription
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets.aim import Aim, Aimed
 
-__all__ = ["INPUT", "BakeRequest", "Emitted", "Plan", "PlanMaker", "add_input", "per_image", "refuse_options"]
+__all__ = ["INPUT", "BakePlan", "BakeRequest", "Emitted", "PlanMaker", "add_input", "per_image", "refuse_options"]
 
 INPUT = "input"
 """The target that a host names at run time, by inputs of the baked file."""
@@ -50,7 +50,7 @@ class Emitted:
     stacked: bool = False
 
 
-class Plan(Protocol):
+class BakePlan(Protocol):
     """What is baked for one target."""
 
     @property
@@ -64,7 +64,7 @@ class Plan(Protocol):
         """Return what the file says of the target to its host, as JSON: ``inputs`` has their neutral values."""
 
 
-PlanMaker: TypeAlias = Callable[[Any, BakeRequest], Plan]
+PlanMaker: TypeAlias = Callable[[Any, BakeRequest], BakePlan]
 """From a task and a request to a plan; TargetError where the target cannot be baked."""
 
 
