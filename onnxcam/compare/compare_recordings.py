@@ -61,7 +61,7 @@ def compare_recordings(
         common: Compare only the images that both have; otherwise a difference raises RecordingError.
         force: Warn if the methods, or the cropping and scaling, differ; otherwise raise RecordingError.
         truth: Ground truth, see `onnxcam.metrics.Truth`.
-        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/agreement.md).
+        require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/validate.md).
         overwrite: Replace the contents of *directory*.
         images: Folders with images. The report shows images in these folders; it opens no other file named in a
             recording.

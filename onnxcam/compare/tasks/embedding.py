@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class EmbeddingPrediction(Prediction):
     task = "embedding"
     metrics = ("cosine", "neighbours")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"vector": "float [d]",}
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the length of the vector."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ class ImagePrediction(Prediction):
     task = "image"
     metrics = ("psnr", "image_ssim")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"image": "float [c, h, w]",}
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the size of the image."""

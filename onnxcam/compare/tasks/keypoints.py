@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -60,6 +60,7 @@ class KeypointPrediction(Prediction):
     task = "keypoints"
     metrics = ("near_keypoints", "keypoint_shift")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"points": "float [P, 2]", "scores": "float [P]?", "size": "index (2)",}
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the number of keypoints that are compared, and all of them as JSON."""

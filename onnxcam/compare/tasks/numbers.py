@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class NumbersPrediction(Prediction):
     task = "regression"
     metrics = ("number_error",)
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"values": "float [...]",}
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the numbers."""

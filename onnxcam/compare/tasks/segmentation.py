@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,18 @@ class SegmentationPrediction(Prediction):
     task = "segmentation"
     metrics = ("same_pixels", "class_iou", "dice", "boundary")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"cells": "int [h, w] | bool [k, h, w]", "classes": "index []", "background": "index []",}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the segmentation in the *arrays* of a recording."""
+        found = super().from_arrays(arrays)
+        stacked = found.cells.ndim == 3
+        if stacked and len(found.cells) != found.classes:
+            raise ValueError(f"'cells' has {len(found.cells)} classes instead of {found.classes}")
+        if not stacked and not -1 <= found.cells.min() <= found.cells.max() < found.classes:
+            raise ValueError(f"'cells' holds a class that is none of the {found.classes}")
+        return found
 
     def region(self, index: int) -> NDArray[np.bool_]:
         """Return the cells of class *index*, bool [h, w]."""

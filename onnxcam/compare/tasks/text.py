@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -64,6 +64,7 @@ class TextPrediction(Prediction):
     task = "text"
     metrics = ("same_text", "character_error")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"units": "texts", "alphabet": "texts", "known": "bool []",}
     unit: ClassVar[str] = "letter"
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ class ValueMapPrediction(Prediction):
     task = "depth"
     metrics = ("value_correlation", "value_error")
     defaults = DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"values": "float [c, h, w]",}
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the range of the values."""
@@ -95,6 +96,7 @@ class AnomalyPrediction(Prediction):
     task = "anomaly"
     metrics = ("number_error", "value_correlation", "value_error")
     defaults = ANOMALY_DEFAULTS
+    forms: ClassVar[Mapping[str, str]] = {"score": "float []?", "values": "float [c, h, w]?",}
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the score, or the highest value of the map."""
