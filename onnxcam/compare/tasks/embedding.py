@@ -47,7 +47,9 @@ class EmbeddingPrediction(Prediction):
     task = "embedding"
     metrics = ("cosine", "neighbours")
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"vector": "float [d]",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "vector": "float [d]",
+    }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the length of the vector."""

@@ -42,7 +42,9 @@ class ImagePrediction(Prediction):
     task = "image"
     metrics = ("psnr", "image_ssim")
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"image": "float [c, h, w]",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "image": "float [c, h, w]",
+    }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the size of the image."""

@@ -60,7 +60,11 @@ class KeypointPrediction(Prediction):
     task = "keypoints"
     metrics = ("near_keypoints", "keypoint_shift")
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"points": "float [P, 2]", "scores": "float [P]?", "size": "index (2)",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "points": "float [P, 2]",
+        "scores": "float [P]?",
+        "size": "index (2)",
+    }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the number of keypoints that are compared, and all of them as JSON."""

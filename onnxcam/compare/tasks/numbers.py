@@ -46,7 +46,9 @@ class NumbersPrediction(Prediction):
     task = "regression"
     metrics = ("number_error",)
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"values": "float [...]",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "values": "float [...]",
+    }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the numbers."""

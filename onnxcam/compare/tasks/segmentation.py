@@ -62,7 +62,11 @@ class SegmentationPrediction(Prediction):
     task = "segmentation"
     metrics = ("same_pixels", "class_iou", "dice", "boundary")
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"cells": "int [h, w] | bool [k, h, w]", "classes": "index []", "background": "index []",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "cells": "int [h, w] | bool [k, h, w]",
+        "classes": "index []",
+        "background": "index []",
+    }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:

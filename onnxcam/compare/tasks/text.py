@@ -64,7 +64,11 @@ class TextPrediction(Prediction):
     task = "text"
     metrics = ("same_text", "character_error")
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"units": "texts", "alphabet": "texts", "known": "bool []",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "units": "texts",
+        "alphabet": "texts",
+        "known": "bool []",
+    }
     unit: ClassVar[str] = "letter"
 
     @property

@@ -56,7 +56,9 @@ class ValueMapPrediction(Prediction):
     task = "depth"
     metrics = ("value_correlation", "value_error")
     defaults = DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"values": "float [c, h, w]",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "values": "float [c, h, w]",
+    }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the range of the values."""
@@ -96,7 +98,10 @@ class AnomalyPrediction(Prediction):
     task = "anomaly"
     metrics = ("number_error", "value_correlation", "value_error")
     defaults = ANOMALY_DEFAULTS
-    forms: ClassVar[Mapping[str, str]] = {"score": "float []?", "values": "float [c, h, w]?",}
+    forms: ClassVar[Mapping[str, str]] = {
+        "score": "float []?",
+        "values": "float [c, h, w]?",
+    }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the score, or the highest value of the map."""
