@@ -24,6 +24,8 @@ def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -
         show.json(found.as_dict())
     else:
         _print(found)
+        if found.accuracy:
+            _print_accuracy(found)
         if found.levels:
             _print_layers(found)
         show.where(output)
@@ -44,6 +46,17 @@ def _print(found: Validation) -> None:
         return
     rows = [_row(row, asked.get(name, [])) for name, row in found.summaries.items()]
     show.table(("metric", "# mean", "95 % interval", "# worst", "in", "required"), rows)
+
+
+def _print_accuracy(found: Validation) -> None:
+    """Print one row per measure by the ground truth."""
+    from onnxcam.cli import show
+
+    if show.out.is_terminal:
+        show.out.print()
+    first, second = found.accuracy
+    rows = [(title, f"{value:.4f}", f"{second[title]:.4f}") for title, value in first.items() if title in second]
+    show.table(("by the truth", "# reference", "# candidate") if show.out.is_terminal else (), rows)
 
 
 def _print_layers(found: Validation) -> None:

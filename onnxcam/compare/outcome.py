@@ -17,6 +17,7 @@ from onnxcam.targets.notation import Corners
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["FEW", "Agreement", "Answer", "ModelInfo", "ObjectMap", "Outcome", "Prediction"]
 
@@ -112,6 +113,19 @@ class Prediction(ABC):
             MetricError: the images say nothing.
         """
         return []
+
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None
+    ) -> Sequence[Mapping[str, float]]:
+        """Return the accuracy of reference and candidate over all images, by the *truth*: values by title.
+
+        Empty if there is no such measure for the task.
+
+        Raises:
+            TruthError: the truth does not fit the models.
+        """
+        return ()
 
     def drawing(self, reference: Self) -> RgbImage | None:
         """Return a small image of the prediction, on the scale of the *reference*'s; None if it is not drawn."""

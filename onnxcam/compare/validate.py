@@ -115,6 +115,9 @@ def validate(
     found = conclude(
         first.info, second.info, journal, requirements, task.unreadable, warnings, labels, first.prediction
     )
+    if known is not None:
+        found.accuracy = first.prediction.accuracy(journal, known, labels)
+        found.warnings = [*found.warnings, *known.notes, *known.coverage([pair.picture for pair in journal])]
     found.doubt = _doubt(task, journal[:PROBED], requirements, differing, found.meets)
     if differing is not None and not found.doubt:
         found.warnings = [*found.warnings, differing.warning]

@@ -58,6 +58,7 @@ class Validation:
     folders: Sequence[str] | None = None  # the report opens images only in these folders; None: anywhere
     damaged: Sequence[str] = ()  # one warning per damaged line of the journal
     task: str = "classification"  # of both models, a value of `task` in a card
+    accuracy: Sequence[Mapping[str, float]] = ()  # of reference and candidate by the truth: values by title
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
 
     @property
@@ -113,6 +114,7 @@ class Validation:
             "requirements": [asdict(verdict) for verdict in self.verdicts],
             "summary": [asdict(summary) for summary in self.summaries.values()],
             "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
+            "accuracy": dict(zip(("reference", "candidate"), map(dict, self.accuracy), strict=False)),
             "warnings": list(self.warnings),
             "layers": [asdict(level) for level in self.levels],
             "layers_differ_at": None if (jump := first_jump(self.levels)) is None else self.levels[jump].reference,

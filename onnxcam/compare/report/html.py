@@ -121,6 +121,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
             for level, mark in zip(validation.levels, layer_agreement.marks(validation.levels), strict=True)
         ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
+        "accuracy": _accuracy(validation),
         "cards": cards,
         "marks": {"detection": "Boxes", "keypoints": "Points"}.get(validation.task, ""),
         "folder": visible(listed.folder),
@@ -131,6 +132,12 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         "heat_ramp": heat,
         "difference_ramp": difference,
     }
+
+
+def _accuracy(validation: Validation) -> list[tuple[str, str, str]]:
+    """Return the measures by the ground truth: title, reference, candidate."""
+    first, second = validation.accuracy or ({}, {})
+    return [(title, f"{value:.3f}", f"{second[title]:.3f}") for title, value in first.items() if title in second]
 
 
 def _bounds(verdicts: Sequence[Verdict], metric: str) -> list[float]:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from onnxcam.compare.outcome import Agreement, Answer, ObjectMap, Prediction
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError, TargetError
+from onnxcam.metrics.accuracy_detections import mean_average_precision
+from onnxcam.metrics.truth.annotation import Annotation
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.goal import Look
@@ -22,6 +24,7 @@ from onnxcam.targets.registry import TargetKind
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["DEFAULTS", "DetectionObservation", "DetectionPrediction", "matched"]
 
@@ -39,6 +42,8 @@ LEAST = 0.01
 """Probability from which on candidates are kept, to find the threshold that would keep the reference's objects."""
 KEPT = 0.9
 """Share of the reference's objects that a threshold should keep."""
+COUNTED = 100
+"""Maximum number of objects of an image that count for the mean average precision."""
 MOST = 300
 """Maximum number of candidates kept for an image."""
 
@@ -119,6 +124,18 @@ class DetectionPrediction(Prediction):
             )
         return _score_findings(pairs)
 
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None
+    ) -> list[dict[str, float]]:
+        """Return the mean average precision of both, as COCO defines it."""
+        annotations = [truth.annotation(one.picture, one.size) for one in comparisons]
+        sides = [[np.array(one.details["found"][side], float).reshape(-1, 6) for one in comparisons] for side in (0, 1)]
+        known = names or truth.names
+        highest = max((int(rows[:, 5].max(initial=0)) for side in sides for rows in side), default=0)
+        classes = max(len(known or ()), highest + 1)
+        return [_average_precision(rows, annotations, classes, known) for rows in sides]
+
     def compare(self, candidate: DetectionPrediction) -> Agreement:
         """Match the objects of both one to one, and compare them."""
         own, other = self.count, candidate.count
@@ -135,7 +152,8 @@ class DetectionPrediction(Prediction):
             values["score_change"] = float(np.mean(np.abs(self.scores[rows] - candidate.scores[columns])))
         notes = [] if own or other else ["neither model finds an object"]
         notes += [f"the {side}: {one.why}" for side, one in (("reference", self), ("candidate", candidate)) if one.why]
-        return Agreement(values, notes, {"scores": _scores_of_same(self, candidate)})
+        details = {"scores": _scores_of_same(self, candidate), "found": [_rows(self), _rows(candidate)]}
+        return Agreement(values, notes, details)
 
 
 class DetectionObservation(Observation):
@@ -211,6 +229,26 @@ def _score_findings(pairs: NDArray[np.float64]) -> list[str]:
         f"{start} on average: a threshold of {wanted:.2f} would keep {KEPT:.0%} of them; {MIN_PROBABILITY} keeps "
         f"{kept:.0%}"
     ]
+
+
+def _rows(prediction: DetectionPrediction) -> list[list[float]]:
+    """Return the objects of known place as JSON, at most as many as COCO counts: box, score and class in one row."""
+    rows = np.column_stack([prediction.boxes.reshape(-1, 4), prediction.scores, prediction.classes])
+    kept = rows[np.isfinite(rows).all(axis=1)][:COUNTED]
+    return [[round(x, 4) for x in row] for row in kept.tolist()]
+
+
+def _average_precision(
+    rows: Sequence[NDArray[np.float64]],
+    annotations: Sequence[Annotation | None],
+    classes: int,
+    names: Sequence[str] | None,
+) -> dict[str, float]:
+    predictions = [(row[:, :4], row[:, 4], row[:, 5].astype(int)) for row in rows]
+    found = mean_average_precision(predictions, annotations, classes, names)
+    sizes = {"small objects": found.small, "medium objects": found.medium, "large objects": found.large}
+    one = {"mAP": found.map, "mAP at IoU 0.5": found.map50}
+    return one | {f"mAP, {size}": value for size, value in sizes.items() if value is not None}
 
 
 def _scores_of_same(reference: DetectionPrediction, candidate: DetectionPrediction) -> list[tuple[float, float]]:
