@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -15,13 +16,14 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dense
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
+from onnxcam.methods.activation import layercam
 from onnxcam.methods.base import METHODS, Emit, GraphMethod, MethodsWith, method
 from onnxcam.methods.context import MapContext
 from onnxcam.methods.fullgrad import enlarged
 from onnxcam.structure.blocks import blocks
 from onnxcam.structure.layer import Layer, ancestors
 
-__all__ = ["Base", "finercam", "fused", "refinecam"]
+__all__ = ["Base", "finercam", "fused", "refinecam", "refined_layercam"]
 
 Base: TypeAlias = Annotated[str, MethodsWith("gradient_cam")]
 """A CAM of the gradient of a score."""
@@ -81,7 +83,42 @@ def refinecam(context: MapContext, stages: int = 4, base: Base = "gradcam++") ->
         >>> onnxcam.explain("resnet50.onnx", "cat.jpg", method="refinecam", settings={"base": "layercam"})
     """
     maps = [_emit(base, replace(context, chosen_layer=layer)) for layer in _ends(context, stages)]
+    return _product(context, maps)
+
+
+@method("refined-layercam", at_layer=True, summed=True)
+def refined_layercam(context: MapContext, stages: int = 8, blur: float = 1.0) -> ir.Value:
+    """M = Π_l U(N(G ReLU L_l)), L_l LayerCAM at the end of each stage, G a Gaussian with σ = *blur* cells of L_l.
+
+    It is the product of RefineCAM, 2605.14641, over LayerCAM's maps, each locally smoothed: the last stages say which
+    object it is, the first ones where it is. Stages are those of refinecam, at most the last *stages*. It is the
+    default for text recognisers, whose last layers have one or two rows of cells (docs/decisions/0014).
+
+    Example:
+        >>> onnxcam.explain("reader.onnx", "sign.png", method="refined-layercam", target="text=FN1LBY at=4")
+    """
+    if blur < 0:
+        raise MethodError(f"the setting blur of refined-layercam is 0 or a number of cells above 0, not {blur:g}")
+    maps = [layercam(replace(context, chosen_layer=layer)) for layer in _ends(context, stages)]
+    return _product(context, [_blurred(context, one, blur) for one in maps] if blur else maps)
+
+
+def _product(context: MapContext, maps: Sequence[ir.Value]) -> ir.Value:
     return _joined_at_image_size(context, maps, lambda op, large: reduce(op.Mul, large))
+
+
+def _blurred(context: MapContext, maps: ir.Value, sigma: float) -> ir.Value:
+    """Return ReLU(*maps*) [N, *space] blurred along each axis by a Gaussian of 3 *sigma* on either side, 0 outside."""
+    op, axes = context.op, len(context.space())
+    reach = math.ceil(3 * sigma)
+    weights = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
+    found = op.Unsqueeze(op.Cast(op.Relu(maps), to=int(ir.DataType.FLOAT)), [1])
+    for axis in range(axes):
+        shape, pads = [1] * axes, [0] * axes
+        shape[axis], pads[axis] = len(weights), reach
+        kernel = (weights / weights.sum()).reshape(1, 1, *shape)
+        found = op.Conv(found, op.const(kernel, ir.DataType.FLOAT), pads=[*pads, *pads])
+    return op.Squeeze(found, [1])
 
 
 def fused(context: MapContext, emit: Emit, layers: Sequence[Layer], **settings: Any) -> ir.Value:

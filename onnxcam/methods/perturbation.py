@@ -74,13 +74,14 @@ def rise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: float
 
 
 @procedure("drise", around=None, at_layer=True, needs_detections=True)
-def drise(queries: ModelQueries, samples: int = 1000, cells: int = 16, keep: float = 0.5, seed: int = 0) -> Array:
+def drise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: float = 0.5, seed: int = 0) -> Array:
     """M = Σ_i s_i M_i / (samples · keep), s_i = max_j IoU(b, b_j) cos(p, p_j) o_j, M_i random masks as in RISE.
 
     Petsiuk et al., Black-box Explanation of Object Detectors via Saliency Maps, 2006.03204. b and p are the box and the
     class probabilities of the target detection; b_j, p_j and the objectness o_j are those of all boxes that the model
     proposes for x ⊙ M_i. Where a model has no objectness, o_j is the largest of its class probabilities: a box that
-    the model proposes with no certainty is not similar to a detection. The paper uses 5,000 masks.
+    the model proposes with no certainty is not similar to a detection. The paper uses 5,000 masks of 16 cells a side,
+    for large images: cells that are much smaller than an object leave nothing to detect.
 
     Example:
         >>> onnxcam.explain("yolo.onnx", "street.jpg", method="drise", target="detection=0", settings={"samples": 5000})

@@ -44,6 +44,7 @@ class TextRecognition(Task):
     source: str = "graph"
     name: str = "a text recogniser"
     cards = ("text",)
+    method = "refined-layercam"
 
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:

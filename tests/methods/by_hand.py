@@ -16,6 +16,15 @@ KERNEL = np.tanh(np.array([[9, -3, 9, -15], [-3, 5, -11, 9], [9, -11, 25, -23], 
 KERNEL = KERNEL - KERNEL.mean(0) - KERNEL.mean(1)[:, None] + KERNEL.mean()
 KERNEL = np.linalg.eigh(KERNEL).eigenvectors[:, -1] * np.sqrt(np.linalg.eigvalsh(KERNEL)[-1])
 KERNEL *= np.sign(KERNEL @ [1, 2, 3, 4])
+# A Gaussian with σ = 1 from −3 to 3: its weights at 0 and 1 spread two cells, as a matrix for either axis.
+SPREAD = np.exp(-np.array([[0, 1], [1, 0]]) / 2) / np.exp(-(np.arange(-3, 4) ** 2) / 2).sum()
+
+
+def scaled(x: np.ndarray) -> np.ndarray:
+    """To [0, 1]."""
+    return (x - x.min()) / (x.max() - x.min())
+
+
 P_TOP = 1 / (1 + np.exp(4))
 ALPHA = 1 / (1 + np.exp(-35 / 12))
 BETA = 1 / (1 + np.exp(-35 / 48))
@@ -41,6 +50,7 @@ BY_HAND: dict[str, Any] = {
     # X = [[0, -3], [-2, 1], [4, -3], [-2, 5]] / 2: XᵀX = [[6, -6], [-6, 11]], λ = 15, v = (-2, 3) / √13
     "finercam": [[0.5, -1.4], [1.5, -2.8]],  # y_0 − 0.6 y_1: ∂ = (½, −¼ − 0.6 · ¾)
     "refinecam": [[1 / 3, 0], [1, 0]],  # one stage: gradcam++, scaled to [0, 1]
+    "refined-layercam": scaled(SPREAD @ [[0.5, 0], [1.5, 0]] @ SPREAD),  # one stage: layercam, blurred by one cell
     "legrad": [[0.5, 0], [1.5, 0]],  # of hand_transformer: y = 2 mean_i (x_i + Σ_j A_ij x_j), ∂y/∂A_ij = ½ x_j
     "eigencam": np.array([[-9, 7], [-17, 19]]) / np.sqrt(52),
     "eigengradcam": EIGENGRAD.reshape(2, 2),

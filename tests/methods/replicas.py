@@ -313,8 +313,8 @@ def finercam(net, x, target):
     return (g.mean((2, 3), keepdim=True) * a).sum(1).clamp(min=0).detach()
 
 
-def refinecam(net, x, target):
-    """The second convolution ends the stage of 7 × 7, the third that of 5 × 5; Grad-CAM at both."""
+def of_stages(net, x, target, cam):
+    """The second convolution ends the stage of 7 × 7, the third that of 5 × 5; the product of *cam* at both."""
     a = x
     for conv in net.convs[:2]:
         a = F.relu(conv(a))
@@ -323,11 +323,18 @@ def refinecam(net, x, target):
     gradients = torch.autograd.grad(net.head(coarse)[range(len(x)), target].sum(), (fine, coarse))
     out = 1
     for a, g in zip((fine, coarse), gradients, strict=True):
-        cam = (g.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True).clamp(min=0).detach()
-        low, high = cam.amin((2, 3), keepdim=True), cam.amax((2, 3), keepdim=True)
-        cam = (cam - low) / torch.where(high > low, high - low, 1)
-        out = out * F.interpolate(cam, x.shape[2:], mode="bilinear", align_corners=False)
+        found = cam(a, g).detach()
+        low, high = found.amin((2, 3), keepdim=True), found.amax((2, 3), keepdim=True)
+        found = (found - low) / torch.where(high > low, high - low, 1)
+        out = out * F.interpolate(found, x.shape[2:], mode="bilinear", align_corners=False)
     return out[:, 0]
+
+
+def smooth_layercam(a, g):
+    """LayerCAM, and a Gaussian of one cell, seven cells wide, over it."""
+    apart = torch.arange(-3, 4) ** 2
+    kernel = torch.exp(-(apart[:, None] + apart) / 2)
+    return F.conv2d((g.clamp(min=0) * a).sum(1, keepdim=True), (kernel / kernel.sum())[None, None], padding=3)
 
 
 def by_position(combine):
@@ -581,7 +588,10 @@ REPLICAS: dict[str, Callable] = {
     "shapleycam": shapleycam,
     "fem": fem,
     "finercam": finercam,
-    "refinecam": refinecam,
+    "refinecam": partial(
+        of_stages, cam=lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True).clamp(min=0)
+    ),
+    "refined-layercam": partial(of_stages, cam=smooth_layercam),
     "legrad": legrad,
     "eigencam": lambda net, x, target: eigen(net.features(x).detach(), lambda projection, _: (projection**3).sum()),
     "eigengradcam": eigengradcam,

@@ -107,6 +107,21 @@ def test_refinecam_ends_with_the_layer(residual) -> None:
     np.testing.assert_allclose(raw, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_refined_layercam_without_blur_is_refinecam_of_layercam(residual) -> None:
+    _, model = residual
+    x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
+    plain = Explainer(model, method="refinecam", settings={"base": "layercam"}).attribute(x)
+    refined = Explainer(model, method="refined-layercam", settings={"blur": 0}).attribute(x)
+    np.testing.assert_allclose(refined, plain, rtol=1e-6)
+
+
+def test_a_blur_below_zero_is_refused() -> None:
+    with pytest.raises(
+        MethodError, match="the setting blur of refined-layercam is 0 or a number of cells above 0, not -1"
+    ):
+        Explainer(hand_model(), "refined-layercam", settings={"blur": -1})
+
+
 def test_finercam_with_alpha_zero_is_its_base(residual) -> None:
     _, model = residual
     x = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)

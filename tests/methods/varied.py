@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.methods.by_hand import BY_HAND
+from tests.methods.by_hand import BY_HAND, SPREAD, scaled
 
 X = np.array([1.0, -2, 3, -4])
 A = np.array([[1.0, 0, 3, 0], [0, 2, 0, 4]])  # ReLU(x), ReLU(-x)
@@ -26,11 +26,6 @@ def relu(x: np.ndarray) -> np.ndarray:
 def weighted(weights: np.ndarray) -> np.ndarray:
     """Σ_k w_k A_k."""
     return weights @ A
-
-
-def scaled(x: np.ndarray) -> np.ndarray:
-    """From its least to its largest value."""
-    return (x - x.min()) / (x.max() - x.min())
 
 
 GRADCAM = relu(weighted(G.mean(1)))  # the mean gradients are ½ and ⅜; the largest would be 2 and 2
@@ -82,6 +77,7 @@ VARIED: dict[str, Any] = {
     "shapleycam": GRADCAM,  # the head is linear: H = 0
     "finercam": SHARES - 0.6 * OTHER,  # HiResCAM of y_0 - 0.6 y_1
     "refinecam": scaled(GRADCAM_PLUS_PLUS),  # one stage
+    "refined-layercam": scaled(SPREAD @ (relu(G) * A).sum(0).reshape(2, 2) @ SPREAD).ravel(),  # one stage
     "eigengradcam": EIGENGRADCAM,
     "fullgrad": scaled(abs(X * GRADIENT)),  # no biases
     "gradient": GRADIENT,
