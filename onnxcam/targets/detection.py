@@ -133,10 +133,13 @@ class Detections(Task):
         return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
 
     def _candidates(self, look: Look) -> Candidates:
-        names = self.decoder.tensors
-        tensors, inner = list(map(self._real, names, look.tensors(names))), self.inner
+        return self.candidates(look.tensors(self.decoder.tensors), look.size)
+
+    def candidates(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
+        """Return the candidates in the decoder's *tensors* of an image whose tensor has *size* (height, width)."""
+        tensors, inner = list(map(self._real, self.decoder.tensors, tensors)), self.inner
         if inner is None:
-            return self.decoder.read(tensors, look.size)
+            return self.decoder.read(tensors, size)
         seen = self.decoder.read(tensors, inner.size)
         cell = None if seen.cells is None else inner.outer(seen.cells)
         return replace(seen, corners=inner.outer(seen.corners), cells=cell)

@@ -1,0 +1,181 @@
+"""Detections in the graph: the decoder's numpy code as operators, suppression, and the best candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.detectors import traced_steps
+from onnxcam.targets.detectors.candidates import Aimer, Candidates
+from onnxcam.targets.detectors.traced import Traced, cast
+from onnxcam.targets.goal import Array
+
+__all__ = ["GraphCandidates", "GraphDetections", "emit_candidates", "emit_detections", "emit_weights"]
+
+_INT, _FLOAT = int(ir.DataType.INT64), int(ir.DataType.FLOAT)
+_ONE_IMAGE = (
+    "the rows of all images are together in the output {!r}, so only a model of a fixed batch of one image can be "
+    "baked; fix it: onnxruntime.tools.make_dynamic_shape_fixed"
+)
+
+Read = Callable[[Sequence[Any]], Candidates]
+"""From the tensors of one image to its candidates."""
+
+
+@dataclass(frozen=True)
+class GraphCandidates:
+    """The candidates of N images in a graph: B boxes.
+
+    Attributes:
+        corners: [N, B, 4] in pixels of the image tensor; None where no place is known.
+        scores: The score of the best class, [N, B].
+        classes: The best class, int64 [N, B].
+        width: The number of classes, int64 [1].
+        count: The number of candidates; None where it is open.
+        aim: Gives the elements of scores.
+    """
+
+    corners: ir.Value | None
+    scores: ir.Value
+    classes: ir.Value
+    width: ir.Value
+    count: int | None
+    aim: Aimer
+
+
+@dataclass(frozen=True)
+class GraphDetections:
+    """The K best detections of N images in a graph; what is no detection has the score 0 and the class -1.
+
+    Attributes:
+        boxes: [N, K, 4], x1, y1, x2, y2; zero where there is no detection or no known place.
+        scores: [N, K].
+        classes: int64 [N, K].
+        candidates: int64 [N, K].
+        found: bool [N, K], whether there is such a detection.
+    """
+
+    boxes: ir.Value
+    scores: ir.Value
+    classes: ir.Value
+    candidates: ir.Value
+    found: ir.Value
+
+
+def traced(op: Emitter, value: ir.Value, sample: Array, batch: Any) -> Traced:
+    """Return *value*, [N, …] for a *batch* of N, as the array [1, …] of one image, whose value for one is *sample*."""
+    first = value.shape[0] if value.shape else None
+    if batch != 1 and (first is None or first != batch):
+        raise ModelError(_ONE_IMAGE.format(value.name))
+    whole = op.Unsqueeze(value, [0 if batch == 1 else 1])
+    kind = np.dtype(np.float16 if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) else sample.dtype)
+    if kind == np.float16 or (sample.dtype.kind in "iu" and sample.dtype != np.int64):
+        whole = op.Cast(whole, to=_FLOAT if kind == np.float16 else _INT)
+    return Traced(op, sample, whole if kind != np.float64 else cast(op, whole, kind, np.dtype(np.float32)))
+
+
+def emit_candidates(
+    op: Emitter, read: Read, tensors: Sequence[ir.Value], samples: Sequence[Array], batch: Any
+) -> GraphCandidates:
+    """Run *read* on *tensors* of the graph, whose values for a sample image are *samples*.
+
+    ModelError where a step of it has no operator.
+    """
+    assert traced_steps.Traced is Traced
+    seen: Any = read([traced(op, *pair, batch) for pair in zip(tensors, samples, strict=True)])
+    placed = isinstance(seen.corners, Traced)
+    scores, classes = seen.scores.max(axis=1), seen.scores.argmax(axis=1)
+    is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[1:])
+    return GraphCandidates(
+        seen.corners.tensor if placed else None,
+        scores.tensor,
+        classes.tensor,
+        op.dim(seen.scores.tensor, 2),
+        None if is_open else len(seen.scores),
+        seen.aim,
+    )
+
+
+def emit_detections(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value) -> GraphDetections:
+    """Emit the *count* best detections of at least *threshold*, float32 [1], as `targets.detection.detections` has them."""
+    seen = seen if seen.count is not None and seen.count >= count else _padded(op, seen, count)
+    kept = _likely(op, seen.scores, threshold) if seen.corners is None else _suppressed(op, seen, count, threshold)
+    scores, rows = op.TopK(kept, [count], axis=1, outputs=2)
+    found = op.Greater(scores, 0.0)
+    classes = op.Where(found, op.GatherElements(seen.classes, rows, axis=1), op.const(np.array(-1)))
+    if seen.corners is None:
+        boxes = op.Expand(op.const(np.zeros((1, 1, 4), np.float32)), op.Concat(op.Shape(rows), [4], axis=0))
+    else:
+        at = op.GatherND(seen.corners, op.Unsqueeze(rows, [2]), batch_dims=1)
+        boxes = op.Where(op.Unsqueeze(found, [2]), at, 0.0)
+    return GraphDetections(boxes, scores, classes, rows, found)
+
+
+def _padded(op: Emitter, seen: GraphCandidates, count: int) -> GraphCandidates:
+    """Return *seen* with *count* further candidates of score 0, for graphs that may propose fewer."""
+    images = op.dim(seen.scores, 0)
+
+    def more(value: ir.Value, *lengths: int) -> ir.Value:
+        zero = op.const(np.zeros([1] * (1 + len(lengths)), np.int64 if value is seen.classes else np.float32))
+        return op.Concat(value, op.Expand(zero, op.Concat(images, list(lengths), axis=0)), axis=1)
+
+    corners = None if seen.corners is None else more(seen.corners, count, 4)
+    return GraphCandidates(corners, more(seen.scores, count), more(seen.classes, count), seen.width, None, seen.aim)
+
+
+def _likely(op: Emitter, scores: ir.Value, threshold: ir.Value) -> ir.Value:
+    return op.Where(op.Less(scores, threshold), 0.0, scores)
+
+
+def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value) -> ir.Value:
+    """Return the scores [N, B], 0 for those that non-maximum suppression in each class drops."""
+    from onnxcam.targets.detection import SAME_OBJECT
+
+    assert seen.corners is not None
+    every = op.Reshape(op.Range(0, op.Squeeze(seen.width, [0]), 1), [1, -1, 1])
+    own = op.Equal(op.Unsqueeze(seen.classes, [1]), every)
+    by_class = op.Where(own, op.Unsqueeze(seen.scores, [1]), 0.0)
+    first, last = op.Split(seen.corners, [2, 2], axis=2, outputs=2)
+    boxes = op.Concat(first, op.Max(first, last), axis=2)  # a box that is turned over suppresses none
+    overlap = op.const(np.array([SAME_OBJECT], np.float32))
+    kept = op.NonMaxSuppression(boxes, by_class, op.const(np.array([count])), overlap, threshold)
+    places = op.Gather(kept, op.const(np.array([0, 2])), axis=1)
+    nothing = op.ConstantOfShape(op.Shape(seen.scores), value=ir.tensor(np.zeros(1, np.float32)))
+    return op.ScatterND(nothing, places, op.GatherND(seen.scores, places))
+
+
+def emit_weights(op: Emitter, aim: Aimer, found: GraphDetections, rank: int) -> list[tuple[WeightsAim, ir.Value]]:
+    """Return for each tensor of scores its aim, and its weights [N, …] for the detection of *rank*."""
+    place = op.const(np.array([rank]))
+    one = op.Squeeze(op.Gather(found.found, place, axis=1), [1])
+    sample = np.zeros((), np.int64)
+    candidate = Traced(op, sample, op.Squeeze(op.Gather(found.candidates, place, axis=1), [1]))
+    category = Traced(op, sample, op.Max(op.Squeeze(op.Gather(found.classes, place, axis=1), [1]), 0))
+    elements = aim.elements(candidate, category)
+    weights = []
+    for number, (tensor, shape) in enumerate(aim.tensors):
+        own = [(each.index, each.weight) for each in elements if each.tensor == number]
+        flat = _scattered(op, [(_value(op, i, one, 0), _value(op, w, one, 0.0)) for i, w in own], int(np.prod(shape)))
+        weights.append((tensor, op.Reshape(flat, [-1, *shape])))
+    return weights
+
+
+def _value(op: Emitter, x: Any, found: ir.Value, zero: float) -> ir.Value:
+    """Return *x* of one detection, [N, 1], with *zero* where it is not *found*."""
+    given = x.tensor if isinstance(x, Traced) else float(x) if isinstance(zero, float) else int(x)
+    return op.Unsqueeze(op.Where(found, given, zero), [1])
+
+
+def _scattered(op: Emitter, elements: Sequence[tuple[ir.Value, ir.Value]], size: int) -> ir.Value:
+    """Return [N, *size*] with weights at places [N, 1], and 0 elsewhere."""
+    indices, weights = (op.Concat(*each, axis=1) for each in zip(*elements, strict=True))
+    shape = op.Concat(op.dim(elements[0][0], 0), [size], axis=0)
+    nothing = op.ConstantOfShape(shape, value=ir.tensor(np.zeros(1, np.float32)))
+    return op.ScatterElements(nothing, indices, weights, axis=1)
