@@ -12,7 +12,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.goal import Array
 
-__all__ = ["Aimer", "Candidates", "Decoder", "Element", "Elements", "one_hot", "unit_of"]
+__all__ = ["Aimer", "Candidates", "Decoder", "Element", "Elements", "looked_up", "one_hot", "unit_of"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ def one_hot(scores: Array, classes: Array) -> Array:
     columns = np.nan_to_num(classes).astype(int).clip(0)
     every = np.arange(columns.max(initial=0) + 1, like=columns)
     return np.where(columns[:, None] == every, scores[:, None], 0.0)
+
+
+def looked_up(table: Array, index: Any) -> Any:
+    """Return the element of *table* [n] at *index*, a number."""
+    return np.take_along_axis(table, np.expand_dims(index, 0), 0)[0]
 
 
 def unit_of(samples: Sequence[Array]) -> float:

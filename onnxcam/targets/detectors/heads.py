@@ -12,7 +12,7 @@ import numpy as np
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere
-from onnxcam.targets.detectors.candidates import Aimer, Candidates, Element, Elements
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Element, Elements, looked_up
 from onnxcam.targets.detectors.grid import GridConvention
 from onnxcam.targets.goal import Array
 from onnxcam.targets.scores import sigmoid, softmax
@@ -170,7 +170,7 @@ def _elements(head: StrideHead, given: dict[str, Array], scores: Array, sure: Ar
 def _place(places: Array, candidate: Any, column: Any) -> Any:
     """Return the elements of *places* [B, K], whose columns are equally far apart."""
     step = int(places[0, 1] - places[0, 0]) if places.shape[1] > 1 else 0
-    return np.take(places[:, 0], candidate) + column * step
+    return looked_up(places[:, 0], candidate) + column * step
 
 
 def _joined(aims: Sequence[Aimer], counts: Sequence[int]) -> Aimer:

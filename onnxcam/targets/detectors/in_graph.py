@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ import onnx_ir as ir
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detectors import traced_steps
 from onnxcam.targets.detectors.candidates import Aimer, Candidates
-from onnxcam.targets.detectors.traced import Traced, cast
+from onnxcam.targets.detectors.traced import cast
+from onnxcam.targets.detectors.traced_steps import Traced
 from onnxcam.targets.goal import Array
 
 __all__ = ["GraphCandidates", "GraphDetections", "emit_candidates", "emit_detections", "emit_weights"]
@@ -23,6 +23,11 @@ _INT, _FLOAT = int(ir.DataType.INT64), int(ir.DataType.FLOAT)
 _ONE_IMAGE = (
     "the rows of all images are together in the output {!r}, so only a model of a fixed batch of one image can be "
     "baked; fix it: onnxruntime.tools.make_dynamic_shape_fixed"
+)
+
+_UNSETTLED = (
+    "the layout of its outputs cannot be baked: the numbers of each image decide how boxes or scores are read, and "
+    "probe images disagree; boxes_output (--boxes-output) names the convention of boxes"
 )
 
 Read = Callable[[Sequence[Any]], Candidates]
@@ -82,29 +87,40 @@ def traced(op: Emitter, value: ir.Value, sample: Array, batch: Any) -> Traced:
 
 
 def emit_candidates(
-    op: Emitter, read: Read, tensors: Sequence[ir.Value], samples: Sequence[Array], batch: Any
+    op: Emitter, read: Read, tensors: Sequence[ir.Value], samples: Sequence[Sequence[Array]], batch: Any
 ) -> GraphCandidates:
-    """Run *read* on *tensors* of the graph, whose values for a sample image are *samples*.
+    """Run *read* on *tensors* of the graph; *samples* are their values for each of a few images.
 
-    ModelError where a step of it has no operator.
+    Decisions are those of most samples. ModelError where most do not agree, or where a step has no operator.
     """
-    assert traced_steps.Traced is Traced
-    seen: Any = read([traced(op, *pair, batch) for pair in zip(tensors, samples, strict=True)])
-    placed = isinstance(seen.corners, Traced)
+    found: dict[Any, list[GraphCandidates]] = {}
+    for sample in samples:
+        one = _candidates(op, read([traced(op, *pair, batch) for pair in zip(tensors, sample, strict=True)]), tensors)
+        found.setdefault((one.corners, one.scores, one.classes), []).append(one)  # equal steps give the same tensors
+    most = max(found.values(), key=len)
+    if 2 * len(most) <= len(samples):
+        raise ModelError(_UNSETTLED)
+    return most[0]
+
+
+def _candidates(op: Emitter, seen: Any, tensors: Sequence[ir.Value]) -> GraphCandidates:
     scores, classes = seen.scores.max(axis=1), seen.scores.argmax(axis=1)
     is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[1:])
     return GraphCandidates(
-        seen.corners.tensor if placed else None,
+        seen.corners.tensor if isinstance(seen.corners, Traced) else None,
         scores.tensor,
         classes.tensor,
         op.dim(seen.scores.tensor, 2),
-        None if is_open else len(seen.scores),
+        None if is_open or not all(value.shape for value in tensors) else len(seen.scores),
         seen.aim,
     )
 
 
 def emit_detections(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value) -> GraphDetections:
-    """Emit the *count* best detections of at least *threshold*, float32 [1], as `targets.detection.detections` has them."""
+    """Emit the *count* best detections of at least *threshold*, float32 [1].
+
+    They are those of `targets.detection.detections`, in its order.
+    """
     seen = seen if seen.count is not None and seen.count >= count else _padded(op, seen, count)
     kept = _likely(op, seen.scores, threshold) if seen.corners is None else _suppressed(op, seen, count, threshold)
     scores, rows = op.TopK(kept, [count], axis=1, outputs=2)
@@ -151,20 +167,29 @@ def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Va
     return op.ScatterND(nothing, places, op.GatherND(seen.scores, places))
 
 
-def emit_weights(op: Emitter, aim: Aimer, found: GraphDetections, rank: int) -> list[tuple[WeightsAim, ir.Value]]:
-    """Return for each tensor of scores its aim, and its weights [N, …] for the detection of *rank*."""
-    place = op.const(np.array([rank]))
-    one = op.Squeeze(op.Gather(found.found, place, axis=1), [1])
+def emit_weights(
+    op: Emitter, seen: GraphCandidates, found: GraphDetections, rank: int, tensors: Mapping[str, ir.Value]
+) -> list[tuple[WeightsAim, ir.Value]]:
+    """Return for each tensor of scores its aim, and its weights [N, …] for the detection of *rank*.
+
+    *tensors* are those of the graph, by name.
+    """
+    here, candidate, category = (_of_rank(op, x, rank) for x in (found.found, found.candidates, found.classes))
     sample = np.zeros((), np.int64)
-    candidate = Traced(op, sample, op.Squeeze(op.Gather(found.candidates, place, axis=1), [1]))
-    category = Traced(op, sample, op.Max(op.Squeeze(op.Gather(found.classes, place, axis=1), [1]), 0))
-    elements = aim.elements(candidate, category)
+    elements = seen.aim.elements(Traced(op, sample, candidate), Traced(op, sample, op.Max(category, 0)))
     weights = []
-    for number, (tensor, shape) in enumerate(aim.tensors):
+    for number, (aim, _) in enumerate(seen.aim.tensors):
         own = [(each.index, each.weight) for each in elements if each.tensor == number]
-        flat = _scattered(op, [(_value(op, i, one, 0), _value(op, w, one, 0.0)) for i, w in own], int(np.prod(shape)))
-        weights.append((tensor, op.Reshape(flat, [-1, *shape])))
+        pairs = [(_value(op, index, here, 0), _value(op, weight, here, 0.0)) for index, weight in own]
+        lengths = op.Shape(tensors[aim.tensor], start=0 if aim.batch is None else 1)
+        flat = _scattered(op, pairs, op.ReduceProd(lengths, [0], keepdims=1), seen.count is None)
+        weights.append((aim, op.Reshape(flat, op.Concat([-1], lengths, axis=0))))
     return weights
+
+
+def _of_rank(op: Emitter, x: ir.Value, rank: int) -> ir.Value:
+    """Return [N] of *x* [N, K]."""
+    return op.Gather(x, op.const(np.array(rank)), axis=1)
 
 
 def _value(op: Emitter, x: Any, found: ir.Value, zero: float) -> ir.Value:
@@ -173,9 +198,13 @@ def _value(op: Emitter, x: Any, found: ir.Value, zero: float) -> ir.Value:
     return op.Unsqueeze(op.Where(found, given, zero), [1])
 
 
-def _scattered(op: Emitter, elements: Sequence[tuple[ir.Value, ir.Value]], size: int) -> ir.Value:
-    """Return [N, *size*] with weights at places [N, 1], and 0 elsewhere."""
+def _scattered(op: Emitter, elements: Sequence[tuple[ir.Value, ir.Value]], size: ir.Value, is_open: bool) -> ir.Value:
+    """Return [N, *size*] with weights [N, 1] at places [N, 1], and 0 elsewhere; *is_open*: the size may be 0."""
+    if is_open:
+        every = op.Unsqueeze(op.Range(0, op.Squeeze(size, [0]), 1), [0])
+        hot = [op.Mul(op.Cast(op.Equal(every, index), to=_FLOAT), weight) for index, weight in elements]
+        return op.total(*hot)
     indices, weights = (op.Concat(*each, axis=1) for each in zip(*elements, strict=True))
-    shape = op.Concat(op.dim(elements[0][0], 0), [size], axis=0)
+    shape = op.Concat(op.dim(elements[0][0], 0), size, axis=0)
     nothing = op.ConstantOfShape(shape, value=ir.tensor(np.zeros(1, np.float32)))
     return op.ScatterElements(nothing, indices, weights, axis=1)

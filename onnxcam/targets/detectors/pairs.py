@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
-from onnxcam.targets.detectors.candidates import Aimer, Candidates, Decoder, Element
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Decoder, Element, looked_up
 from onnxcam.targets.detectors.clues import Clues, Length, alike, dims, name, named
 from onnxcam.targets.detectors.grid import GridConvention, plan
 from onnxcam.targets.goal import Array
@@ -75,7 +75,7 @@ class ScoresAndBoxes:
                 columns = np.delete(columns, none)
 
         def elements(candidate: Any, category: Any) -> list[Element]:
-            column = np.take(columns, category)
+            column = looked_up(columns, category)
             flat = column * len(found) + candidate if self.classes_first else candidate * found.shape[1] + column
             return [Element(0, flat, 1.0)]
 

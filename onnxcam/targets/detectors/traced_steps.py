@@ -128,8 +128,13 @@ def _transposed(x: Traced, order: Sequence[int]) -> ir.Value:
     return x.op.Transpose(x.tensor, perm=[0, *(axis + 1 for axis in order)])
 
 
-@_step(FUNCTIONS, np.take)
-def _take(result: Traced, table: Any, places: Any) -> ir.Value | None:
+@_step(FUNCTIONS, np.expand_dims)
+def _expand_dims(result: Traced, x: Traced, axis: int) -> ir.Value:
+    return result.op.Unsqueeze(x.tensor, [axis % result.ndim + 1])
+
+
+@_step(FUNCTIONS, np.take_along_axis)
+def _take_along_axis(result: Traced, table: Any, places: Any, axis: int) -> ir.Value | None:
     """Return elements of a constant [n]."""
     if isinstance(table, Traced) or np.ndim(table) != 1:
         return None
@@ -238,9 +243,9 @@ def _cut(x: Traced, value: ir.Value, key: Any, axis: int) -> ir.Value:
 
 def _picked(result: Traced, x: Traced, keys: Sequence[Any]) -> ir.Value:
     """Return the elements at *keys*, an array of whole numbers for each of the first axes."""
-    op, whole = result.op, np.dtype(np.int64)
+    op = result.op
     rank = max(np.ndim(one.sample if isinstance(one, Traced) else one) for one in keys)
-    places = aligned(op, keys, rank, whole)
+    places = aligned(op, keys, rank, np.dtype(np.int64))
     zero = op.Mul(next(p for p, one in zip(places, keys, strict=True) if isinstance(one, Traced)), 0)
     return op.GatherND(
         x.tensor, op.Concat(*(op.Unsqueeze(op.Add(p, zero), [-1]) for p in places), axis=-1), batch_dims=1
