@@ -13,19 +13,19 @@ import onnx_ir as ir
 from onnxcam.bake.lower import lower_opset
 from onnxcam.bake.metadata import stamp
 from onnxcam.bake.outputs import MapSize, explained
+from onnxcam.bake.plan import BakeRequest
+from onnxcam.bake.table import find_plan
 from onnxcam.engine import Session
-from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
+from onnxcam.errors import MethodError, ModelError, PreprocessError
 from onnxcam.graph.io import ModelLike, building, oldest_ir, save
 from onnxcam.methods import METHODS, find_method, read_settings
+from onnxcam.methods.base import AUTO, NONE, SMOOTH
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Spec
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import picture_layout
-from onnxcam.targets import TOP, ClassAim, Task, parse
-from onnxcam.targets.classification import Classes
-from onnxcam.targets.kinds import Class, Top
 
 __all__ = ["Baked", "bake"]
 
@@ -45,7 +45,7 @@ class Baked:
 def bake(
     model: ModelLike,
     path: str | os.PathLike[str],
-    method: str = "gradcam",
+    method: str = AUTO,
     *,
     layer: str | None = None,
     target: int | str = "top",
@@ -57,6 +57,8 @@ def bake(
     raw: bool = False,
     settings: Mapping[str, Any] | None = None,
     labels: Any = None,
+    count: int | None = None,
+    threshold: float | str | None = None,
     opset: int | None = None,
     overwrite: bool = False,
 ) -> Baked:
@@ -68,7 +70,7 @@ def bake(
     Args:
         model: Path, bytes, `onnx.ModelProto` or `onnx_ir.Model`.
         path: File to write.
-        method: Explanation method; it must need one pass only.
+        method: Explanation method; it must need one pass only. ``"auto"`` takes the task's default, as `Explainer`.
         layer: As for `Explainer`.
         target: ``"top"`` for the top class; ``"input"`` for a new input, ``onnxcam.class`` (int64 [N]; −1: the top
             class); or a fixed class, by index or label.
@@ -81,6 +83,8 @@ def bake(
             int64 [N].
         settings: Settings of the method.
         labels: As for `Explainer`.
+        count: Number of maps, where a task has several.
+        threshold: Least probability of a detection, or ``"input"`` for a new input.
         opset: Older opset to write, for an older runtime.
         overwrite: Also replace a file that onnxcam did not write.
 
@@ -92,29 +96,23 @@ def bake(
     Example:
         >>> bake("model.onnx", "explained.onnx", "gradcam", uint8=True)
     """
-    chosen = find_method(method)
-    if not chosen.in_graph:
-        able = ", ".join(each.id for each in METHODS.values() if each.in_graph)
-        raise MethodError(f"{method} asks the network many times and cannot be baked into it; these can: {able}")
-    own = read_settings(chosen, settings or {})
-    if "aug" in own.get("smooth", ""):
-        raise MethodError("smooth=aug asks the network many times and cannot be baked; use smooth=eigen, or none")
+    if method != AUTO:
+        _require_one_pass(method, settings)  # before the model is read
     if overlay and not inside:
         raise PreprocessError("the overlay lies over the image: bake the preprocessing too, inside=True")
     with building():
         network = ModelDescription(model, "cpu", preprocess, labels)
         subject = network.open()
-        index = _class(network.task, target)
-        aim = network.task.aim if isinstance(network.task, Classes) else ClassAim()
-        choice = choose_layer(subject, aim, layer) if chosen.uses_layer else None
+        chosen = find_method(_one_pass_default(network) if method == AUTO else method)
+        own = _require_one_pass(chosen.id, settings)
+        plan = find_plan(BakeRequest(network, target, count, threshold))
+        choice = choose_layer(subject, plan.aim, layer) if chosen.uses_layer else None
         elsewhere = _elsewhere(network, subject, choice)
         made = subject.twin()
         how = network.preprocessing if inside else None
-        explained(
-            made, chosen, choice, index, map_size, own, aim=aim, uint8=uint8, inside=how, overlay=overlay, raw=raw
-        )
+        explained(made, chosen, choice, plan, map_size, own, uint8=uint8, inside=how, overlay=overlay, raw=raw)
         layer_name = choice.layer.name if choice else None
-        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, index=index)
+        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, plan=plan)
         _forget(made.model)
         _lower(made.model, opset)
         final = made.model
@@ -130,6 +128,24 @@ def bake(
     )
 
 
+def _require_one_pass(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return all settings of *method*; MethodError where it, or one of them, needs several passes."""
+    chosen = find_method(method)
+    if not chosen.in_graph:
+        able = ", ".join(each.id for each in METHODS.values() if each.in_graph)
+        raise MethodError(f"{method} asks the network many times and cannot be baked into it; these can: {able}")
+    own = read_settings(chosen, settings or {})
+    if "aug" in own.get(SMOOTH, NONE):
+        raise MethodError("smooth=aug asks the network many times and cannot be baked; use smooth=eigen, or none")
+    return own
+
+
+def _one_pass_default(network: ModelDescription) -> str:
+    """Return the task's default method, or LayerCAM where that needs several passes."""
+    own = network.task.method
+    return own if find_method(own).in_graph else "layercam"
+
+
 def _elsewhere(network: ModelDescription, subject: PreparedModel, choice: Choice | None) -> list[str]:
     """Return a warning if the layer does not cover the input evenly: the baked map is stretched over all of it."""
     layout = picture_layout(subject.image)
@@ -142,20 +158,6 @@ def _elsewhere(network: ModelDescription, subject: PreparedModel, choice: Choice
     rows = ", ".join(f"{low:g} to {high:g}" for low, high in found.intervals)
     why = found.warning or f"its pixels {rows} (height, width), perhaps mirrored"
     return [f"the baked heat map covers a part of the input, {why}, and a host must place it there"]
-
-
-def _class(task: Task, target: int | str) -> int | None:
-    """Return the fixed class; `TOP` for the top class, None for a run-time input."""
-    if target == "input":
-        return None
-    if not isinstance(task, Classes):
-        raise TargetError(f"classifiers are baked; this is {task.name}: `onnxcam explain` explains it")
-    wish = parse(target, task.labels)
-    if isinstance(wish, Top):
-        return TOP
-    if not isinstance(wish, Class):
-        raise TargetError(f"target {target!r} cannot be baked; give top, input, a class index or a label")
-    return int(task.goal(wish).feed)
 
 
 def _forget(model: ir.Model) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxcam import __version__
+from onnxcam.bake.plan import Plan
 from onnxcam.errors import PreprocessError
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.model.description import ModelDescription
 from onnxcam.preprocess import CallablePreprocess, Preprocess
-from onnxcam.targets.classification import Classes
-from onnxcam.targets.scores import Scores, missing_head
 
 __all__ = ["SCHEMA", "stamp"]
 
@@ -22,18 +21,13 @@ SCHEMA = 1
 
 
 def stamp(
-    model: ir.Model, network: ModelDescription, *, method: str, layer: str | None, target: int | str, index: int | None
+    model: ir.Model, network: ModelDescription, *, method: str, layer: str | None, target: int | str, plan: Plan
 ) -> None:
-    """Write the metadata of a baked *model* (docs/web.md), and the labels to its card.
-
-    *index* is the fixed class, −1 for the top class, None for a run-time input.
-    """
+    """Write the metadata of a baked *model* (docs/web.md), and the labels to its card."""
     values: dict[str, Any] = {"schema": SCHEMA, "onnxcam": __version__, "method": method, "layer": layer}
-    values |= {"target": str(target), "class": index, "picture": _picture(network)}
-    if isinstance(network.task, Classes):
-        values["scores"] = _scores(network.task.scores, network.multi_label)
-        if network.task.labels:
-            replace(network.names.card, labels=list(network.task.labels)).put(model)
+    values |= {"task": network.task.id, "target": str(target), "picture": _picture(network), **plan.metadata()}
+    if network.class_names:
+        replace(network.names.card, labels=list(network.class_names)).put(model)
     model.metadata_props[BAKED] = json.dumps(values)
 
 
@@ -67,11 +61,3 @@ def _arithmetic(how: Preprocess) -> dict[str, Any]:
         "units": how.units,
         "raw": how.takes_raw,
     }
-
-
-def _scores(scores: Scores, multi_label: bool) -> dict[str, Any]:
-    """Return the output with the scores, and the function that turns them into probabilities."""
-    units = None if scores.output_units is None else scores.output_units.known
-    head = missing_head(scores.head, scores.classes, exclusive=scores.are_exclusive(multi_label))
-    pair = {"pair": True} if scores.is_single else {}
-    return {"name": scores.output, "units": units, "probabilities": head, **pair}

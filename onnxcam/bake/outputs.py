@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import add_output
+from onnxcam.bake.plan import Plan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import prune
 from onnxcam.media import heatmap
-from onnxcam.metadata.reserved import CHOSEN, CLASS, HEATMAP, MAP, OVERLAY, PICTURE, SCORE
-from onnxcam.methods import Method, explanation_graph
+from onnxcam.metadata.reserved import HEATMAP, MAP, OVERLAY, PICTURE
+from onnxcam.methods import Method, graph_map
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess
-from onnxcam.structure.layer import Choice
+from onnxcam.structure.layer import Choice, Layer
 from onnxcam.structure.layout import GridLayout, picture_layout
-from onnxcam.targets import TOP, ClassAim
+from onnxcam.targets.aim import Aimed
 
 __all__ = [
     "ALPHA",
@@ -39,11 +39,10 @@ def explained(
     subject: PreparedModel,
     method: Method,
     choice: Choice | None,
-    index: int | None = TOP,
+    plan: Plan,
     map_size: MapSize = "layer",
     settings: Mapping[str, Any] | None = None,
     *,
-    aim: ClassAim | None = None,
     uint8: bool = False,
     inside: Preprocess | None = None,
     overlay: bool = False,
@@ -51,60 +50,80 @@ def explained(
 ) -> None:
     """Add the outputs of a baked model to *subject*, in place; arguments as for `bake`.
 
-    *aim* says where the class scores are. *index* is the class, `TOP` for the top class, None for a run-time input;
-    *inside* is the preprocessing to bake.
+    *plan* says what is explained; *inside* is the preprocessing to bake.
     """
     graph = subject.model.graph
     layers = [choice.layer.in_graph(graph)] if choice else []
-    one = replace(aim or ClassAim(), fixed=None if index in (None, TOP) else index)
-    explanation_graph(subject, method, layers, one, settings)
-    own = _explanation(graph)
     op = Emitter(graph)
-    flat = _flat(op, subject, own[MAP], method.at_layer)
-    heat = _heat(op, subject, flat, map_size)
-    outputs = {HEATMAP: _quantised(op, heat) if uint8 else heat}
+    emitted = plan.emit(op, subject)
+    maps = [_flat(op, subject, method, layers, target, settings) for target in emitted.targets]
+    heat = _heat(op, subject, maps, map_size)
+    flat = _joined(op, maps, stacked=emitted.stacked)
+    shown = heat if emitted.stacked else _squeezed(op, heat)
+    outputs = {HEATMAP: _quantised(op, shown) if uint8 else shown, **emitted.outputs}
     if raw:
-        outputs |= {MAP: flat, CHOSEN: own[CHOSEN]}
+        outputs |= {MAP: flat, **emitted.raw}
     tensors = list[ir.Value]()
     if inside is not None:
         picture, tensor = _take_pictures(op, subject, inside)
         tensors.append(tensor)
         if overlay:
-            outputs[OVERLAY] = _overlay(op, subject, heat, picture)
-    _finish(op, outputs, tensors, index)
+            outputs[OVERLAY] = _overlay(op, subject, _first(op, heat), picture)
+    _finish(op, outputs, tensors)
 
 
-def _explanation(graph: ir.Graph) -> dict[str, ir.Value]:
-    """Remove the outputs of the explanation from the graph and return them by their former names."""
-    found = {value.name: value for value in graph.outputs if value.name in (MAP, CHOSEN, SCORE)}
-    graph.outputs[:] = [value for value in graph.outputs if value not in found.values()]
-    for name, value in found.items():
-        value.name = f"{name}.inside"
-    return {name or "": value for name, value in found.items()}
-
-
-def _flat(op: Emitter, subject: PreparedModel, raw: ir.Value, at_layer: bool) -> ir.Value:
+def _flat(
+    op: Emitter,
+    subject: PreparedModel,
+    method: Method,
+    layers: Sequence[Layer],
+    target: Aimed,
+    settings: Mapping[str, Any] | None,
+) -> ir.Value:
     """Return the raw map, float32 [N, h, w]; for maps of the input's shape, the largest magnitude over channels."""
+    raw = graph_map(op, subject, method, layers, target, settings)
     flat, shape, layout = op.Cast(raw, to=int(ir.DataType.FLOAT)), raw.shape, _pictures(subject)
-    if not at_layer:
+    if not method.at_layer:
         flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
         shape = ir.Shape([subject.batch, *layout.size(subject.image)])
     flat.shape = shape
     return flat
 
 
-def _heat(op: Emitter, subject: PreparedModel, flat: ir.Value, size: MapSize) -> ir.Value:
-    """Return ReLU(map) / max per image, float32 [N, h, w] in [0, 1]."""
-    layout, known = _pictures(subject), flat.shape
-    maps = op.Unsqueeze(flat, [1])
+def _joined(op: Emitter, maps: Sequence[ir.Value], *, stacked: bool) -> ir.Value:
+    """Return *maps* [N, h, w] as [N, K, h, w]; the only one as it is unless *stacked*."""
+    if not stacked:
+        return maps[0]
+    joined = op.Concat(*(op.Unsqueeze(one, [1]) for one in maps), axis=1)
+    known = maps[0].shape
+    joined.shape = None if known is None else ir.Shape([known[0], len(maps), *known[1:]])
+    return joined
+
+
+def _squeezed(op: Emitter, maps: ir.Value) -> ir.Value:
+    one, known = op.Squeeze(maps, [1]), maps.shape
+    one.shape = None if known is None else ir.Shape([known[0], *known[2:]])
+    return one
+
+
+def _first(op: Emitter, maps: ir.Value) -> ir.Value:
+    """Return the first of *maps* [N, K, h, w], [N, h, w]."""
+    return _squeezed(op, maps) if maps.shape is None or maps.shape[1] == 1 else op.Gather(maps, op.const(0), axis=1)
+
+
+def _heat(op: Emitter, subject: PreparedModel, flat: Sequence[ir.Value], size: MapSize) -> ir.Value:
+    """Return ReLU(map) / max of each map, float32 [N, K, h, w] in [0, 1]."""
+    layout, known = _pictures(subject), flat[0].shape
+    maps = _joined(op, flat, stacked=True) if len(flat) > 1 else op.Unsqueeze(flat[0], [1])
     if size == "input":
         lengths = [op.dim(subject.image, axis) for axis in layout.space]
-        large = op.Concat(op.Shape(flat, start=0, end=1), op.const(np.array([1])), *lengths, axis=0)
+        large = op.Concat(op.Shape(flat[0], start=0, end=1), op.const(np.array([len(flat)])), *lengths, axis=0)
         maps = op.Resize(maps, None, None, large, mode="linear")
     positive = op.Relu(maps)
     top = op.Clip(op.GlobalMaxPool(positive), TINY)  # supported by accelerators, unlike ReduceMax and Where
-    heat = op.Squeeze(op.Div(positive, top), [1])
-    heat.shape = ir.Shape([subject.batch, *(layout.size(subject.image) if size == "input" or not known else known[1:])])
+    heat = op.Div(positive, top)
+    space = layout.size(subject.image) if size == "input" or not known else known[1:]
+    heat.shape = ir.Shape([subject.batch, len(flat), *space])
     return heat
 
 
@@ -173,19 +192,11 @@ def _overlay(op: Emitter, subject: PreparedModel, heat: ir.Value, picture: ir.Va
     return drawn
 
 
-def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.Value], index: int | None) -> None:
-    """Add *outputs* to the graph, place the new nodes, and fix the class.
-
-    *tensors* are further new values that the graph uses.
-    """
+def _finish(op: Emitter, outputs: Mapping[str, ir.Value], tensors: Sequence[ir.Value]) -> None:
+    """Add *outputs* to the graph and place the new nodes; *tensors* are further new values that the graph uses."""
     graph = op.graph
     for name, value in outputs.items():
         add_output(op, value, name, shape=None if value.shape is None else list(value.shape))
-    wanted = next((value for value in graph.inputs if value.name == CLASS), None)
-    if index is not None and wanted is not None:
-        graph.inputs.remove(wanted)
-        wanted.shape, wanted.const_value = ir.Shape([1]), ir.tensor(np.array([index]), name=CLASS)
-        graph.register_initializer(wanted)
     op.place([*graph.outputs, *tensors])
     graph.sort()
     prune(graph)

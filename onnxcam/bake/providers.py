@@ -18,6 +18,7 @@ from onnx.defs import OpSchema, SchemaError, get_schema
 
 from onnxcam import paths
 from onnxcam.autodiff import STANDARD
+from onnxcam.bake.classification import ClassPlan
 from onnxcam.bake.outputs import explained
 from onnxcam.errors import OnnxcamError, ProviderError, nearest
 from onnxcam.graph.io import ModelLike, building, load
@@ -273,7 +274,7 @@ def _explained(model: ir.Model) -> Iterator[tuple[str, ir.Model]]:
         twin = subject.twin()
         try:
             with building():
-                explained(twin, method, choice if method.uses_layer else None, index=0)
+                explained(twin, method, choice if method.uses_layer else None, ClassPlan(ClassAim(), 0))
         except OnnxcamError:
             continue
         yield method.id, twin.model

@@ -14,12 +14,17 @@ def command(
     model: options.ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output file (.onnx).", show_default=False)],
     method: Annotated[
-        str, typer.Option("--method", "-m", help="Explanation method; it must need one pass only.")
-    ] = "gradcam",
+        str,
+        typer.Option(
+            "--method", "-m", help="Explanation method; it must need one pass only. Default: that of the model's task."
+        ),
+    ] = "auto",
     target: Annotated[
         str,
         typer.Option(
-            "--target", "-t", help="Class to explain: top, input (adds the input onnxcam.class), an index or a label."
+            "--target",
+            "-t",
+            help="What to explain: top, input (adds inputs such as onnxcam.class), a class, or others (docs/bake.md).",
         ),
     ] = "top",
     layer: options.LayerOption = "auto",
@@ -42,6 +47,18 @@ def command(
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
     settings: options.SettingsOption = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", help="Number of maps, for tasks with several of one image.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold",
+            help="Least probability of a detection, or input (adds the input onnxcam.threshold).",
+            show_default=False,
+        ),
+    ] = None,
     opset: options.OpsetOption = None,
     operators: Annotated[
         Path | None,
@@ -73,6 +90,8 @@ def command(
         preprocess=preprocess,
         labels=labels,
         settings=options.pairs(settings),
+        count=count,
+        threshold=threshold,
         opset=opset,
         overwrite=overwrite,
     )

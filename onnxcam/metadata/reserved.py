@@ -19,11 +19,16 @@ __all__ = [
     "BAKED",
     "CHOSEN",
     "CLASS",
+    "COSINE",
     "DIRECTION",
     "HEATMAP",
     "MAP",
     "OVERLAY",
+    "PATCH",
     "PICTURE",
+    "POINT",
+    "REFERENCE",
+    "REGION",
     "SCORE",
     "WEIGHTS",
     "load_bare",
@@ -34,6 +39,10 @@ CLASS = "onnxcam.class"
 """Input of an explanation graph: the class to explain, int64 [N]."""
 WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
+POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
+"""Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
+REFERENCE, COSINE = "onnxcam.reference", "onnxcam.cosine"
+"""Input and output of a baked embedding: another embedding [N, D], and the cosine with it [N]."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."
@@ -41,6 +50,8 @@ AROUND = "onnxcam.around."
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Outputs of an explanation graph: the raw map, the explained class [N], its score [N]."""
 
+_PREFIX = "onnxcam."
+"""Of the names of other inputs and outputs of a baked model (`onnxcam.bake`)."""
 PICTURE = "picture"
 """Input of a baked model with the preprocessing inside: uint8 [N, h, w, 3]."""
 HEATMAP, OVERLAY = "heatmap", "overlay"
@@ -80,12 +91,18 @@ def _is_ours(name: str) -> bool:
     return name in (CLASS, WEIGHTS, DIRECTION, ACTIVATION, MAP, CHOSEN, SCORE) or name.startswith(AROUND)
 
 
+def _is_baked(name: str) -> bool:
+    return name in (HEATMAP, OVERLAY) or name.startswith(_PREFIX)
+
+
 def _strip(model: ir.Model) -> None:
     graph = model.graph
     if BAKED in model.metadata_props:
-        graph.outputs[:] = [y for y in graph.outputs if y.name not in (HEATMAP, OVERLAY, MAP, CHOSEN)]
+        graph.outputs[:] = [y for y in graph.outputs if not _is_baked(y.name or "")]
         _take_tensor(graph, stamp_of(model.metadata_props))
         RemoveUnusedNodesPass()(model)
+        for value in [x for x in graph.inputs if _is_baked(x.name or "") and not x.uses()]:
+            graph.inputs.remove(value)
     wanted = next((value for value in graph.inputs if value.name == CLASS), None)
     if wanted is None:
         return

@@ -21,7 +21,7 @@ from onnxcam.methods import sampling as _sampling
 from onnxcam.methods import superpixels as _superpixels
 from onnxcam.methods.base import METHODS, GraphMethod, Method, ProcedureMethod, find_method, method, procedure
 from onnxcam.methods.context import MapContext
-from onnxcam.methods.explanation_graph import explanation_graph, head_graph
+from onnxcam.methods.explanation_graph import explanation_graph, graph_map, head_graph
 from onnxcam.methods.queries import ModelQueries
 from onnxcam.methods.settings import ImageSet, read_settings
 
@@ -35,6 +35,7 @@ __all__ = [
     "ProcedureMethod",
     "explanation_graph",
     "find_method",
+    "graph_map",
     "head_graph",
     "method",
     "procedure",

@@ -22,7 +22,7 @@ from onnxcam.structure.layer import Layer, ancestors
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import Aim, Aimed
 
-__all__ = ["explanation_graph", "head_graph"]
+__all__ = ["explanation_graph", "graph_map", "head_graph"]
 
 
 def explanation_graph(
@@ -46,7 +46,7 @@ def explanation_graph(
         GradientError: no path connects the layer, or the image, with the score.
         MissingRuleError: an operator between them has no gradient rule.
     """
-    image, op = prepared.differentiable(), Emitter(prepared.model.graph)
+    op = Emitter(prepared.model.graph)
     if prepared.explained is not prepared.image and (method.at_layer or method.uses_layer or not method.in_graph):
         raise MethodError(
             f"{method.id} makes maps of images; what the input {prepared.explained.name!r} contributes "
@@ -55,15 +55,39 @@ def explanation_graph(
     target = aim.emit(op, prepared.batch)
     if method.uses_head and layers:
         op.graph.outputs.extend(x for x in _ways_around(op, prepared, layers[0], target) if x not in op.graph.outputs)
-    context = MapContext(op, image, layers[0] if layers else None, target, signed=signed)
     if isinstance(method, GraphMethod):
-        raw = _float32(op, _map(context, method, layers, settings or {}), method)
-        add_output(op, raw, MAP, shape=_shape(raw, prepared, method, layers, image))
+        raw = graph_map(op, prepared, method, layers, target, settings, signed=signed)
+        add_output(op, raw, MAP, shape=None if raw.shape is None else list(raw.shape))
     else:
         _require_one_layer(method, layers)
         if method.emit is not None:
-            add_output(op, method.emit(context), MAP)
+            add_output(op, method.emit(_context(op, prepared, layers, target, signed=signed)), MAP)
     set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
+
+
+def graph_map(
+    op: Emitter,
+    prepared: PreparedModel,
+    method: Method,
+    layers: Sequence[Layer],
+    target: Aimed,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    signed: bool = False,
+) -> ir.Value:
+    """Emit the raw map of *method*, a graph method, for *target*; see `explanation_graph`, which places its nodes."""
+    assert isinstance(method, GraphMethod)
+    context = _context(op, prepared, layers, target, signed=signed)
+    raw = _float32(op, _map(context, method, layers, settings or {}), method)
+    shape = _shape(raw, prepared, method, layers, context.image)
+    raw.shape = None if shape is None else ir.Shape(shape)
+    return raw
+
+
+def _context(
+    op: Emitter, prepared: PreparedModel, layers: Sequence[Layer], target: Aimed, *, signed: bool
+) -> MapContext:
+    return MapContext(op, prepared.differentiable(), layers[0] if layers else None, target, signed=signed)
 
 
 def _float32(op: Emitter, raw: ir.Value, method: Method) -> ir.Value:

@@ -145,10 +145,13 @@ class WeightsAim:
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Multiply the tensor of each image by its weights."""
         y = all_tensors(op.graph)[self.tensor]
-        value, perm = self._before_head(op.graph)
         rest = [length for axis, length in enumerate(y.shape or ()) if axis != self.batch]
-        given = _add_input(op.graph, self.input, [batch, *rest], ir.DataType.FLOAT)
-        weights = self._placed(op, given, rank(y))
+        return self.weigh(op, _add_input(op.graph, self.input, [batch, *rest], ir.DataType.FLOAT))
+
+    def weigh(self, op: Emitter, given: ir.Value) -> Aimed:
+        """Multiply the tensor of each image by the weights *given* in the graph, float32 [N, …]."""
+        value, perm = self._before_head(op.graph)
+        weights = self._placed(op, given, len(perm))
         if perm != sorted(perm):
             weights = op.Transpose(weights, perm=[perm.index(axis) for axis in range(len(perm))])
         weights.shape = value.shape
@@ -203,16 +206,29 @@ class DirectionAim:
         return all_tensors(graph)[self.tensor]
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
-        """∂ (y · d / |y|) / ∂y = (d − (d · ŷ) ŷ) / |y|."""
-        value = self.locate(op.graph)
+        """Add the direction as an input."""
+        return self.point(op, _add_input(op.graph, self.input, [batch, self.length(op.graph)], ir.DataType.FLOAT))
+
+    def length(self, graph: ir.Graph) -> Any:
+        """Return the number D of an embedding."""
+        value = self.locate(graph)
         axes = _averaged(value)
-        length = value.shape[2 if axes == [1] else 1] if axes and value.shape is not None else width(value)
-        d = _add_input(op.graph, self.input, [batch, length], ir.DataType.FLOAT)
-        real = dequantised(op, value, value)
-        mean = op.ReduceMean(real, axes, keepdims=0) if axes else op.Reshape(real, op.Shape(d))
+        return value.shape[2 if axes == [1] else 1] if axes and value.shape is not None else width(value)
+
+    def unit(self, op: Emitter, like: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return y / |y| and |y|, of the shape of *like*, [N, D], and [N, 1]."""
+        value = self.locate(op.graph)
+        axes, real = _averaged(value), dequantised(op, value, value)
+        mean = op.ReduceMean(real, axes, keepdims=0) if axes else op.Reshape(real, op.Shape(like))
         y = op.Cast(mean, to=int(ir.DataType.FLOAT))
         norm = op.Max(op.ReduceL2(y, [1], keepdims=1), op.const(1e-12, ir.DataType.FLOAT))
-        unit = op.Div(y, norm)
+        return op.Div(y, norm), norm
+
+    def point(self, op: Emitter, d: ir.Value) -> Aimed:
+        """∂ (y · d / |y|) / ∂y = (d − (d · ŷ) ŷ) / |y|, for a direction *d* in the graph, float32 [N, D]."""
+        value = self.locate(op.graph)
+        axes = _averaged(value)
+        unit, norm = self.unit(op, d)
         score = op.ReduceSum(op.Mul(unit, d), [1], keepdims=1)
         slope = op.Div(op.Sub(d, op.Mul(score, unit)), norm)
         for axis in axes:

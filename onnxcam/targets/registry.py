@@ -170,6 +170,11 @@ class Task:
         own = {kind: method for method in vars(cls).values() for kind in getattr(method, "kinds", ())}
         cls.resolvers = {**cls.resolvers, **own}
 
+    @property
+    def id(self) -> str:
+        """Return one word for the task: a value of `task` in a card where there is one, else the class's name."""
+        return self.cards[0] if self.cards else type(self).__name__.lower()
+
     @classmethod
     def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
         """Yield the task for each output that fits *evidence*; *known*: the user or the card names the task."""

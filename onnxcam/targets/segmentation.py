@@ -190,12 +190,13 @@ class Segmentation(Task):
     def _largest(self, seen: Array, mask: Mask | None) -> int:
         """Return the class that covers most cells; the background only if there is no other."""
         counts = np.bincount(seen[mask] if mask is not None else seen[seen >= 0], minlength=self.classes)
-        if mask is None and self._has_background and counts[1:].any():
+        if mask is None and self.has_background and counts[1:].any():
             counts[0] = 0
         return int(counts.argmax())
 
     @property
-    def _has_background(self) -> bool:
+    def has_background(self) -> bool:
+        """Whether class 0 is the background."""
         return self.classes > 2 if not self.labels else self.labels[0].casefold() in _BACKGROUND
 
     def _name(self, index: int) -> str:

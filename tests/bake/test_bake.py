@@ -99,7 +99,7 @@ def test_what_cannot_be_baked(settings: dict[str, Any], error: type[Exception], 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     detector = Path(__file__).parents[2] / "models" / "detector.onnx"
-    with pytest.raises(TargetError, match="classifiers are baked; this is a detector"):
+    with pytest.raises(TargetError, match="a detector cannot be baked: `onnxcam explain` explains it"):
         bake(detector, tmp_path / "b.onnx")
 
 

@@ -1,0 +1,191 @@
+"""The plan of a segmentation: the mean score of a class over its region, the class fixed or named at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.bake.dense import DenseView, require_even_cover, to_float
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, add_input, per_image, refuse_options
+from onnxcam.errors import TargetError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.metadata.reserved import CHOSEN, CLASS, POINT
+from onnxcam.model.prepared import PreparedModel
+from onnxcam.targets import TOP, parse
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.classification import class_index
+from onnxcam.targets.kinds import Class, ClassRegion, Top
+from onnxcam.targets.segmentation import Segmentation
+
+__all__ = ["SegmentationPlan", "segmentation_plan"]
+
+
+@dataclass(frozen=True)
+class SegmentationPlan:
+    """The mean score of a class: *index*, `TOP` for the one that covers most, None for run-time inputs.
+
+    These are the class, −1 for the class at a point, and the point; where that is negative too, the class that covers
+    most is explained. A class that is nowhere has a blank map.
+    """
+
+    task: Segmentation
+    index: int | None
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the scores."""
+        return self.task.aim
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the class, the inputs and where the scores are."""
+        axes = 2 if self.task.scores.layout is None else max(len(self.task.scores.layout.space), 2)
+        inputs = {"inputs": {CLASS: TOP, POINT: [-1] * axes}} if self.index is None else {}
+        return {"class": self.index, **inputs, "segments": self.task.scores.tensor}
+
+    def emit(self, op: Emitter, subject: PreparedModel) -> Emitted:
+        """Emit the mean score of the class over its region."""
+        regions = _Regions(op, DenseView(op, subject, self.task.scores), self.task)
+        asked = self._asked(op, subject, regions)
+        index, weights = regions.weights(asked, may_be_top=self.index in (None, TOP))
+        index.shape = ir.Shape([subject.batch])
+        return Emitted([regions.view.weigh(weights)], {CHOSEN: index})
+
+    def _asked(self, op: Emitter, subject: PreparedModel, regions: _Regions) -> ir.Value:
+        """Return the class that is asked for, int64 [N]: `TOP`, or `_NOTHING` for a point where no class is."""
+        if self.index is not None:
+            return per_image(op, subject, np.asarray(self.index))
+        space = len(regions.view.lengths)
+        wanted = add_input(op, CLASS, [subject.batch], ir.DataType.INT64)
+        point = add_input(op, POINT, [subject.batch, space], ir.DataType.FLOAT)
+        placed = op.GreaterOrEqual(op.ReduceMin(point, [1], keepdims=0), 0.0)
+        named = op.Min(wanted, op.const(np.array([self.task.classes - 1])))
+        at_point = op.Where(placed, regions.at(point), op.const(np.array([TOP])))
+        return op.Where(op.Less(wanted, op.const(np.array([0]))), at_point, named)
+
+
+_NOTHING = -2
+"""The class at a point where no class is."""
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """The regions of the classes in each image, as `Segmentation` sees them."""
+
+    op: Emitter
+    view: DenseView
+    task: Segmentation
+
+    @property
+    def _exclusive(self) -> bool:
+        return self.task.classes > 1 and not self.task.independent
+
+    @cached_property
+    def _threshold(self) -> ir.Value:
+        """The score above which a cell is of a class, [N, 1]: a half of probabilities, 0 of logits."""
+        op, scores = self.op, self.view.values
+        low, high = (op.Squeeze(one(scores, [1, 2], keepdims=1), [2]) for one in (op.ReduceMin, op.ReduceMax))
+        probable = op.And(op.GreaterOrEqual(low, 0.0), op.LessOrEqual(high, 1.0))
+        return op.Mul(to_float(op, probable), 0.5)
+
+    @cached_property
+    def _likely(self) -> ir.Value:
+        """Which cells are of a class, [N, cells]."""
+        op = self.op
+        return op.Greater(op.ReduceMax(self.view.values, [1], keepdims=0), self._threshold)
+
+    @cached_property
+    def _seen(self) -> ir.Value:
+        """The class of each cell, int64 [N, cells]; `_NOTHING` where there is none."""
+        op = self.op
+        best = op.ArgMax(self.view.values, axis=1, keepdims=0)
+        return best if self._exclusive else op.Where(self._likely, best, op.const(np.array([_NOTHING])))
+
+    def at(self, point: ir.Value) -> ir.Value:
+        """Return the class at each *point*, int64 [N]."""
+        op = self.op
+        return op.GatherND(self._seen, op.Unsqueeze(self.view.cell(point), [1]), batch_dims=1)
+
+    def weights(self, asked: ir.Value, *, may_be_top: bool) -> tuple[ir.Value, ir.Value]:
+        """Return the class of each image, −1 for none, and the weights of the cells, [N, classes, cells]."""
+        op, one = self.op, _number(self.op, TOP)
+        top = op.Equal(asked, one)
+        index = op.Where(top, self._top(), asked) if may_be_top else asked
+        cells = self._mean(index)
+        if may_be_top and not self._exclusive:
+            alone = op.And(top, op.Not(self._any_seen))
+            cells = op.Where(op.Unsqueeze(alone, [1]), self._peak(index), cells)
+        weights = op.Mul(self.view.hot(index), op.Unsqueeze(cells, [1]))
+        return op.Max(index, one), weights
+
+    def _mean(self, index: ir.Value) -> ir.Value:
+        """Return the weights of the mean over the region of the class *index*, [N, cells]; 0 where it is empty."""
+        op = self.op
+        own = (
+            op.Greater(self.view.channel(index), self._threshold)
+            if self.task.independent
+            else op.Equal(self._seen, op.Unsqueeze(index, [1]))
+        )
+        region = to_float(op, own)
+        return op.Div(region, op.Max(op.ReduceSum(region, [1], keepdims=1), op.const(1, ir.DataType.FLOAT)))
+
+    def _peak(self, index: ir.Value) -> ir.Value:
+        """Return 1 at the highest score of the class *index*, [N, cells]."""
+        return self.op.Hardmax(self.view.channel(index), axis=1)
+
+    @cached_property
+    def _any_seen(self) -> ir.Value:
+        """Whether a cell of the image is of a class, [N]."""
+        op = self.op
+        return op.Cast(op.ReduceMax(to_float(op, self._likely), [1], keepdims=0), to=int(ir.DataType.BOOL))
+
+    def _top(self) -> ir.Value:
+        """Return the class that covers most cells, int64 [N]; where there is none, that with the highest score."""
+        op = self.op
+        found = self._or_main(op.ArgMax(self._counts(), axis=1, keepdims=0))
+        if self._exclusive:
+            return found
+        highest = op.ArgMax(op.ReduceMax(self.view.values, [2], keepdims=0), axis=1, keepdims=0)
+        return op.Where(self._any_seen, found, highest)
+
+    def _or_main(self, largest: ir.Value) -> ir.Value:
+        """Return the main class where it is anywhere, else the *largest*."""
+        op, main = self.op, self.task.main
+        if main is None:
+            return largest
+        score = op.ReduceMax(op.Gather(self.view.values, op.const(main), axis=1), [1], keepdims=1)
+        return op.Where(op.Squeeze(op.Greater(score, self._threshold), [1]), _number(op, main), largest)
+
+    def _counts(self) -> ir.Value:
+        """Return the number of cells of each class, [N, classes]; of a background 0 where there are others."""
+        op = self.op
+        hot = op.Hardmax(self.view.values, axis=1)
+        if not self._exclusive:
+            hot = op.Mul(hot, op.Unsqueeze(to_float(op, self._likely), [1]))
+        counts = op.ReduceSum(hot, [2], keepdims=0)
+        if not self.task.has_background:
+            return counts
+        others = op.Mul(counts, op.const(np.asarray([0] + [1] * (self.task.classes - 1), np.float32)))
+        return op.Where(op.Greater(op.ReduceMax(others, [1], keepdims=1), 0.0), others, counts)
+
+
+def _number(op: Emitter, index: int) -> ir.Value:
+    return op.const(np.array([index]))
+
+
+def segmentation_plan(task: Segmentation, request: BakeRequest) -> SegmentationPlan:
+    """Return the plan of a segmentation."""
+    refuse_options(request)
+    if request.target == INPUT:
+        require_even_cover(request.network, task.scores, "points of the image")
+        return SegmentationPlan(task, None)
+    wish = parse(request.target, task.labels)
+    if isinstance(wish, Top):
+        return SegmentationPlan(task, TOP)
+    if isinstance(wish, Class | ClassRegion) and wish.label is not None and getattr(wish, "mask", None) is None:
+        return SegmentationPlan(task, class_index(wish.label, task.classes, task.labels))
+    raise TargetError(f"target {request.target!r} cannot be baked; give top, input, a class index or a label")
