@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import add_output
+from onnxcam.bake.layer_choice import drawn_among
 from onnxcam.bake.plan import Plan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
@@ -56,7 +58,10 @@ def explained(
     layers = [choice.layer.in_graph(graph)] if choice else []
     op = Emitter(graph)
     emitted = plan.emit(op, subject)
-    maps = [_flat(op, subject, method, layers, target, settings) for target in emitted.targets]
+    draw = partial(_flat, op, subject, method, settings=settings)
+    maps = [draw(layers, target) for target in emitted.targets]
+    if emitted.among and method.at_layer:
+        maps = drawn_among(op, subject, emitted, draw)
     heat = _heat(op, subject, maps, map_size)
     flat = _joined(op, maps, stacked=emitted.stacked)
     shown = heat if emitted.stacked else _squeezed(op, heat)
@@ -78,7 +83,7 @@ def _flat(
     method: Method,
     layers: Sequence[Layer],
     target: Aimed,
-    settings: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None = None,
 ) -> ir.Value:
     """Return the raw map, float32 [N, h, w]; for maps of the input's shape, the largest magnitude over channels."""
     raw = graph_map(op, subject, method, layers, target, settings)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxcam.bake.classification import class_plan
+from onnxcam.bake.detections import detection_plan
 from onnxcam.bake.plan import BakeRequest, Plan, PlanMaker
 from onnxcam.bake.segmentation import segmentation_plan
 from onnxcam.errors import TargetError
 from onnxcam.targets import Task
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.detection import Detections
 from onnxcam.targets.segmentation import Segmentation
 
 __all__ = ["PLANS", "find_plan"]
 
 PLANS: Mapping[type[Task], PlanMaker] = {
     Classes: class_plan,
+    Detections: detection_plan,
     Segmentation: segmentation_plan,
 }
 """The function that makes the plan of each task that can be baked; a subclass of a task is made like it."""

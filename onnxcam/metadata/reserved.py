@@ -17,8 +17,10 @@ __all__ = [
     "ACTIVATION",
     "AROUND",
     "BAKED",
+    "BOXES",
     "CHOSEN",
     "CLASS",
+    "CLASSES",
     "COSINE",
     "DIRECTION",
     "HEATMAP",
@@ -30,6 +32,8 @@ __all__ = [
     "REFERENCE",
     "REGION",
     "SCORE",
+    "SCORES",
+    "THRESHOLD",
     "WEIGHTS",
     "load_bare",
     "stamp_of",
@@ -43,6 +47,10 @@ POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
 """Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
 REFERENCE, COSINE = "onnxcam.reference", "onnxcam.cosine"
 """Input and output of a baked embedding: another embedding [N, D], and the cosine with it [N]."""
+THRESHOLD = "onnxcam.threshold"
+"""Input of a baked detector: the least probability of a detection, float32 [1]."""
+BOXES, SCORES, CLASSES = "onnxcam.boxes", "onnxcam.scores", "onnxcam.classes"
+"""Outputs of a baked detector for its K best detections: [N, K, 4] in pixels of its input, [N, K], int64 [N, K]."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."

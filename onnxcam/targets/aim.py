@@ -46,6 +46,12 @@ class Aimed:
     score: ir.Value  # [N]
     outputs: Mapping[str, ir.Value] = field(default_factory=dict)  # [N] each, by name
     scores: Scores | None = None  # of the classes, for aims at class scores
+    beside: Mapping[ir.Value, Cotangent] = field(default_factory=dict)  # further tensors and their cotangents
+
+    @property
+    def seeds(self) -> Mapping[ir.Value, Cotangent]:
+        """Return the tensors to differentiate, and their cotangents."""
+        return {self.value: self.seed, **self.beside}
 
 
 class Aim(Protocol):

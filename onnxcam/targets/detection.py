@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
 from onnxcam.graph.io import all_tensors
@@ -28,7 +29,7 @@ from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
-__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections"]
+__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections", "region_of"]
 
 MIN_PROBABILITY = 0.25
 """A candidate of at least this probability is a detection."""
@@ -159,7 +160,7 @@ class Detections(Task):
         corners, label = seen.corners[candidate], self._label(category)
         visible = bool(are_visible(corners[None], look.size)[0])
         cell = None if seen.cells is None else seen.cells[candidate]
-        place = corners if visible else cell
+        place = _place(seen, candidate, look.size)
         box = None if place is None or not np.isfinite(corners).all() else look.to_picture([*place])
         name = quoted(label or category)
         return Goal(
@@ -172,7 +173,7 @@ class Detections(Task):
             label,
             float(seen.scores[candidate, category]),
             box=box,
-            region=None if place is None else _inside(place, look.size),
+            region=region_of(seen, candidate, look.size),
             warnings=(*self._doubts(seen), *(() if visible else (self._why_no_box(corners, cell, look),))),
         )
 
@@ -253,29 +254,41 @@ def _is_of(decoder: Decoder, evidence: Evidence, size: tuple[int, int]) -> bool:
     return bool((np.abs(middles / cell[:, 2:] - cell[:, :2] - 0.5).mean()) < _NEAR)
 
 
-def detections(seen: Candidates, category: int | None = None) -> list[CandidateClass]:
+def _place(seen: Candidates, candidate: int, size: tuple[int, ...]) -> Array | None:
+    """Return the box of *candidate*, its cell if the box is not visible; None where it has none."""
+    if are_visible(seen.corners[candidate][None], size)[0]:
+        return seen.corners[candidate]
+    return None if seen.cells is None else seen.cells[candidate]
+
+
+def region_of(seen: Candidates, candidate: int, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return the region of *candidate* in the image tensor of *size*; None where it has none."""
+    place = _place(seen, candidate, size)
+    return None if place is None else _inside(place, size)
+
+
+def detections(seen: Candidates, category: int | None = None, least: float = MIN_PROBABILITY) -> list[CandidateClass]:
     """Return the candidates that are detections, the best first, after non-maximum suppression in each class.
 
-    Candidates of unknown place are not suppressed.
+    They have a probability of *least* or more. Candidates of unknown place are not suppressed.
     """
     scores = _of_class(seen.scores, category)
     if not scores.size:
         return []
     best, tops = scores.argmax(axis=1), scores.max(axis=1)
-    likely, placed = tops >= MIN_PROBABILITY, np.isfinite(seen.corners).all(axis=1)
-    kept = [*_suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed)), *np.flatnonzero(likely & ~placed)]
+    likely, placed = tops >= least, np.isfinite(seen.corners).all(axis=1)
+    near = _suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed), least)
+    kept = [*near, *np.flatnonzero(likely & ~placed)]
     return [(int(i), int(best[i])) for i in sorted(kept, key=lambda i: -tops[i])]
 
 
-def _suppressed(corners: Array, scores: Array, classes: Array, rows: Array) -> Array:
+def _suppressed(corners: Array, scores: Array, classes: Array, rows: Array, least: float) -> Array:
     """Return those of *rows* that non-maximum suppression in each class keeps."""
     import cv2
 
     x1, y1, x2, y2 = corners[rows].T
     boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(
-        boxes.tolist(), scores[rows].tolist(), classes[rows].tolist(), MIN_PROBABILITY, SAME_OBJECT
-    )
+    kept = cv2.dnn.NMSBoxesBatched(boxes.tolist(), scores[rows].tolist(), classes[rows].tolist(), least, SAME_OBJECT)
     return np.asarray(rows[np.asarray(kept, int).reshape(-1)])
 
 
@@ -309,8 +322,9 @@ def _overlap(boxes: Array, box: Array) -> Array:
     return shared / np.maximum(areas + (box[2:] - box[:2]).prod() - shared, 1e-9)
 
 
-def _inside(corners: Array, size: tuple[int, ...]) -> Array:
+def _inside(corners: Array, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return the mask [height, width] of the box *corners*."""
     x1, y1, x2, y2 = corners
     rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
-    return np.outer((rows >= y1) & (rows <= y2), (columns >= x1) & (columns <= x2))
+    inside: NDArray[np.bool_] = np.outer((rows >= y1) & (rows <= y2), (columns >= x1) & (columns <= x2))
+    return inside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,8 @@ _UNSETTLED = (
     "probe images disagree; boxes_output (--boxes-output) names the convention of boxes"
 )
 
-Read = Callable[[Sequence[Any]], Candidates]
-"""From the tensors of one image to its candidates."""
+Read = Callable[[Sequence[Any], tuple[int, ...]], Candidates]
+"""From the tensors of one image, and its size, to its candidates."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class GraphCandidates:
         width: The number of classes, int64 [1].
         count: The number of candidates; None where it is open.
         aim: Gives the elements of scores.
+        cells: The cells of the candidates [B, 4], where they are on a grid.
+        size: Height and width of the image tensor.
     """
 
     corners: ir.Value | None
@@ -53,6 +55,8 @@ class GraphCandidates:
     width: ir.Value
     count: int | None
     aim: Aimer
+    cells: Array | None = None
+    size: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class GraphDetections:
         classes: int64 [N, K].
         candidates: int64 [N, K].
         found: bool [N, K], whether there is such a detection.
+        places: [N, K, 4], the boxes, or the cells of those that are not visible.
     """
 
     boxes: ir.Value
@@ -72,6 +77,7 @@ class GraphDetections:
     classes: ir.Value
     candidates: ir.Value
     found: ir.Value
+    places: ir.Value
 
 
 def traced(op: Emitter, value: ir.Value, sample: Array, batch: Any) -> Traced:
@@ -87,23 +93,29 @@ def traced(op: Emitter, value: ir.Value, sample: Array, batch: Any) -> Traced:
 
 
 def emit_candidates(
-    op: Emitter, read: Read, tensors: Sequence[ir.Value], samples: Sequence[Sequence[Array]], batch: Any
+    op: Emitter,
+    read: Read,
+    tensors: Sequence[ir.Value],
+    samples: Sequence[Sequence[Array]],
+    batch: Any,
+    size: tuple[int, ...],
 ) -> GraphCandidates:
     """Run *read* on *tensors* of the graph; *samples* are their values for each of a few images.
 
-    Decisions are those of most samples. ModelError where most do not agree, or where a step has no operator.
+    Decisions are those of most samples, of the first in a tie. ModelError where not even half agree, or where a step has no operator.
     """
     found: dict[Any, list[GraphCandidates]] = {}
     for sample in samples:
-        one = _candidates(op, read([traced(op, *pair, batch) for pair in zip(tensors, sample, strict=True)]), tensors)
+        given = [traced(op, *pair, batch) for pair in zip(tensors, sample, strict=True)]
+        one = _candidates(op, read(given, size), tensors, size)
         found.setdefault((one.corners, one.scores, one.classes), []).append(one)  # equal steps give the same tensors
     most = max(found.values(), key=len)
-    if 2 * len(most) <= len(samples):
+    if 2 * len(most) < len(samples):
         raise ModelError(_UNSETTLED)
     return most[0]
 
 
-def _candidates(op: Emitter, seen: Any, tensors: Sequence[ir.Value]) -> GraphCandidates:
+def _candidates(op: Emitter, seen: Any, tensors: Sequence[ir.Value], size: tuple[int, ...]) -> GraphCandidates:
     scores, classes = seen.scores.max(axis=1), seen.scores.argmax(axis=1)
     is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[1:])
     return GraphCandidates(
@@ -113,16 +125,25 @@ def _candidates(op: Emitter, seen: Any, tensors: Sequence[ir.Value]) -> GraphCan
         op.dim(seen.scores.tensor, 2),
         None if is_open or not all(value.shape for value in tensors) else len(seen.scores),
         seen.aim,
+        None if seen.cells is None else seen.cells.astype(np.float32),
+        size,
     )
 
 
-def emit_detections(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value) -> GraphDetections:
+def emit_detections(
+    op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value, overlap: float
+) -> GraphDetections:
     """Emit the *count* best detections of at least *threshold*, float32 [1].
 
-    They are those of `targets.detection.detections`, in its order.
+    Boxes of a class that overlap by more than *overlap* are of the same object. The detections are those of
+    `onnxcam.targets.detection.detections`, in its order.
     """
     seen = seen if seen.count is not None and seen.count >= count else _padded(op, seen, count)
-    kept = _likely(op, seen.scores, threshold) if seen.corners is None else _suppressed(op, seen, count, threshold)
+    kept = (
+        _likely(op, seen.scores, threshold)
+        if seen.corners is None
+        else _suppressed(op, seen, count, threshold, overlap)
+    )
     scores, rows = op.TopK(kept, [count], axis=1, outputs=2)
     found = op.Greater(scores, 0.0)
     classes = op.Where(found, op.GatherElements(seen.classes, rows, axis=1), op.const(np.array(-1)))
@@ -131,7 +152,19 @@ def emit_detections(op: Emitter, seen: GraphCandidates, count: int, threshold: i
     else:
         at = op.GatherND(seen.corners, op.Unsqueeze(rows, [2]), batch_dims=1)
         boxes = op.Where(op.Unsqueeze(found, [2]), at, 0.0)
-    return GraphDetections(boxes, scores, classes, rows, found)
+    return GraphDetections(boxes, scores, classes, rows, found, _places(op, seen, rows, boxes))
+
+
+def _places(op: Emitter, seen: GraphCandidates, rows: ir.Value, boxes: ir.Value) -> ir.Value:
+    """Return *boxes* [N, K, 4], or the cells where they are not visible, as `are_visible` says."""
+    if seen.cells is None or seen.size is None:
+        return boxes
+    height, width = seen.size
+    far = np.array([width, height], np.float32)
+    first, last = op.Split(boxes, [2, 2], axis=2, outputs=2)
+    sides = op.Min(op.Sub(last, first), op.Sub(op.Min(last, far), op.Max(first, np.zeros(2, np.float32))))
+    visible = op.Greater(op.ReduceMin(sides, [2], keepdims=1), 1.0)
+    return op.Where(visible, boxes, op.Gather(seen.cells, rows, axis=0))
 
 
 def _padded(op: Emitter, seen: GraphCandidates, count: int) -> GraphCandidates:
@@ -143,25 +176,24 @@ def _padded(op: Emitter, seen: GraphCandidates, count: int) -> GraphCandidates:
         return op.Concat(value, op.Expand(zero, op.Concat(images, list(lengths), axis=0)), axis=1)
 
     corners = None if seen.corners is None else more(seen.corners, count, 4)
-    return GraphCandidates(corners, more(seen.scores, count), more(seen.classes, count), seen.width, None, seen.aim)
+    scores, classes = more(seen.scores, count), more(seen.classes, count)
+    return replace(seen, corners=corners, scores=scores, classes=classes, count=None)
 
 
 def _likely(op: Emitter, scores: ir.Value, threshold: ir.Value) -> ir.Value:
     return op.Where(op.Less(scores, threshold), 0.0, scores)
 
 
-def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value) -> ir.Value:
+def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Value, overlap: float) -> ir.Value:
     """Return the scores [N, B], 0 for those that non-maximum suppression in each class drops."""
-    from onnxcam.targets.detection import SAME_OBJECT
-
     assert seen.corners is not None
     every = op.Reshape(op.Range(0, op.Squeeze(seen.width, [0]), 1), [1, -1, 1])
     own = op.Equal(op.Unsqueeze(seen.classes, [1]), every)
     by_class = op.Where(own, op.Unsqueeze(seen.scores, [1]), 0.0)
     first, last = op.Split(seen.corners, [2, 2], axis=2, outputs=2)
     boxes = op.Concat(first, op.Max(first, last), axis=2)  # a box that is turned over suppresses none
-    overlap = op.const(np.array([SAME_OBJECT], np.float32))
-    kept = op.NonMaxSuppression(boxes, by_class, op.const(np.array([count])), overlap, threshold)
+    limit = op.const(np.array([overlap], np.float32))
+    kept = op.NonMaxSuppression(boxes, by_class, op.const(np.array([count])), limit, threshold)
     places = op.Gather(kept, op.const(np.array([0, 2])), axis=1)
     nothing = op.ConstantOfShape(op.Shape(seen.scores), value=ir.tensor(np.zeros(1, np.float32)))
     return op.ScatterND(nothing, places, op.GatherND(seen.scores, places))

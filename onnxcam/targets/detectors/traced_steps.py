@@ -207,7 +207,8 @@ def _getitem(result: Traced, x: Traced, key: Any) -> ir.Value | None:
         return _picked(result, x, keys) if len(arrays) == len(keys) else None
     if len(arrays) > 1:
         return None
-    value, axis, dropped, added = x.tensor, 1, [], []
+    value, axis = x.tensor, 1
+    dropped, added = list[int](), list[int]()
     for one in keys:
         if one is None:
             added.append(axis - len(dropped) + len(added))

@@ -91,7 +91,7 @@ class Yolo:
         rows = tensors[0][0].T if self.candidates_last else tensors[0][0]
         columns, o = self.columns, self.columns.objectness
         scores = _probable(rows[:, columns.scores] / self.unit)
-        certain = 1.0 if o is None else _probable(rows[:, o : o + 1])
+        certain = None if o is None else _probable(rows[:, o : o + 1])
 
         def at(row: Any, column: Any) -> Any:
             return column * len(rows) + row if self.candidates_last else row * rows.shape[1] + column
@@ -99,7 +99,7 @@ class Yolo:
         def elements(candidate: Any, category: Any) -> list[Element]:
             """Elements of s · o with objectness: ½ (s · o₀ + o · s₀), which has its value and half its gradient."""
             column = columns.scores.start + category
-            if o is None:
+            if certain is None:
                 return [Element(0, at(candidate, column), 1.0)]
             score, sure = scores[candidate, category], certain[:, 0][candidate]
             return [Element(0, at(candidate, column), sure / 2), Element(0, at(candidate, o), score / 2)]
@@ -109,7 +109,7 @@ class Yolo:
             corners = upright(corners, rows[:, columns.angle])
         cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
         aim = Aimer([(self.aim, tensors[0][0].shape)], elements)
-        return Candidates(corners, scores * certain, aim, cells=cells)
+        return Candidates(corners, scores if certain is None else scores * certain, aim, cells=cells)
 
 
 def _probable(scores: Array) -> Array:
