@@ -13,7 +13,6 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.candidates import Aimer, Candidates
-from onnxcam.targets.detectors.traced import cast
 from onnxcam.targets.detectors.traced_steps import Traced
 from onnxcam.targets.goal import Array
 
@@ -23,11 +22,6 @@ _INT, _FLOAT = int(ir.DataType.INT64), int(ir.DataType.FLOAT)
 _ONE_IMAGE = (
     "the rows of all images are together in the output {!r}, so only a model of a fixed batch of one image can be "
     "baked; fix it: onnxruntime.tools.make_dynamic_shape_fixed"
-)
-
-_UNSETTLED = (
-    "the layout of its outputs cannot be baked: the numbers of each image decide how boxes or scores are read, and "
-    "probe images disagree; boxes_output (--boxes-output) names the convention of boxes"
 )
 
 Read = Callable[[Sequence[Any], tuple[int, ...]], Candidates]
@@ -80,16 +74,15 @@ class GraphDetections:
     places: ir.Value
 
 
-def traced(op: Emitter, value: ir.Value, sample: Array, batch: Any) -> Traced:
-    """Return *value*, [N, …] for a *batch* of N, as the array [1, …] of one image, whose value for one is *sample*."""
+def traced(op: Emitter, value: ir.Value, samples: Sequence[Array], batch: Any) -> Traced:
+    """Return *value*, [N, …] for a *batch* of N, as the array [1, …] of one image; *samples* are of single images."""
     first = value.shape[0] if value.shape else None
     if batch != 1 and (first is None or first != batch):
         raise ModelError(_ONE_IMAGE.format(value.name))
     whole = op.Unsqueeze(value, [0 if batch == 1 else 1])
-    kind = np.dtype(np.float16 if value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) else sample.dtype)
-    if kind == np.float16 or (sample.dtype.kind in "iu" and sample.dtype != np.int64):
-        whole = op.Cast(whole, to=_FLOAT if kind == np.float16 else _INT)
-    return Traced(op, sample, whole if kind != np.float64 else cast(op, whole, kind, np.dtype(np.float32)))
+    kind = _INT if samples[0].dtype.kind in "iu" else _FLOAT
+    known = value.dtype is not None and int(value.dtype) == kind
+    return Traced(op, samples, whole if known or samples[0].dtype.kind == "b" else op.Cast(whole, to=kind))
 
 
 def emit_candidates(
@@ -100,22 +93,12 @@ def emit_candidates(
     batch: Any,
     size: tuple[int, ...],
 ) -> GraphCandidates:
-    """Run *read* on *tensors* of the graph; *samples* are their values for each of a few images.
+    """Run *read* on *tensors* of the graph; *samples* are their values for each of a few images of *size*.
 
-    Decisions are those of most samples, of the first in a tie. ModelError where not even half agree, or where a step has no operator.
+    ModelError where a step has no operator, or where the samples do not agree in a decision.
     """
-    found: dict[Any, list[GraphCandidates]] = {}
-    for sample in samples:
-        given = [traced(op, *pair, batch) for pair in zip(tensors, sample, strict=True)]
-        one = _candidates(op, read(given, size), tensors, size)
-        found.setdefault((one.corners, one.scores, one.classes), []).append(one)  # equal steps give the same tensors
-    most = max(found.values(), key=len)
-    if 2 * len(most) < len(samples):
-        raise ModelError(_UNSETTLED)
-    return most[0]
-
-
-def _candidates(op: Emitter, seen: Any, tensors: Sequence[ir.Value], size: tuple[int, ...]) -> GraphCandidates:
+    given = [traced(op, value, rows, batch) for value, rows in zip(tensors, zip(*samples, strict=True), strict=True)]
+    seen: Any = read(given, size)
     scores, classes = seen.scores.max(axis=1), seen.scores.argmax(axis=1)
     is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[1:])
     return GraphCandidates(
@@ -207,7 +190,7 @@ def emit_weights(
     *tensors* are those of the graph, by name.
     """
     here, candidate, category = (_of_rank(op, x, rank) for x in (found.found, found.candidates, found.classes))
-    sample = np.zeros((), np.int64)
+    sample = [np.zeros((), np.int64)]
     elements = seen.aim.elements(Traced(op, sample, candidate), Traced(op, sample, op.Max(category, 0)))
     weights = []
     for number, (aim, _) in enumerate(seen.aim.tensors):

@@ -1,14 +1,15 @@
 """`Traced`: an array that records numpy code as operators of a graph, so that a decoder runs in the graph too.
 
-A traced array is that of one image. It holds the value for a sample image, and the tensor [N, …] of a graph that holds
-the same for N images. Numpy code that runs on it, through NumPy's protocols for ufuncs and functions, computes with the
-sample and emits an operator for each step. A decision (``if``, ``int``, ``float``) takes the sample's value, and so it
-is fixed in the graph. A step without an operator has a sample alone; `Traced.tensor` raises ModelError for it.
+A traced array is that of one image. It holds the values for a few sample images, and the tensor [N, …] of a graph that
+holds the same for N images. Numpy code that runs on it, through NumPy's protocols for ufuncs and functions, computes
+with the samples and emits an operator for each step. A decision (``if``, ``int``, ``float``) is that of the samples,
+and so it is fixed in the graph: a reduction to one number is over all samples, and else most of them decide. A step
+without an operator has samples alone; `Traced.tensor` raises ModelError for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
+from onnxcam.targets.goal import Array
 
 __all__ = ["FUNCTIONS", "METHODS", "UFUNCS", "Step", "Traced"]
 
@@ -31,11 +33,26 @@ METHODS: dict[str, Step] = {}
 """The steps of methods of arrays, and of "getitem" and "setitem": step(result, array, *arguments, **options)."""
 
 
-class Traced(NDArrayOperatorsMixin):
-    """An array of a sample image, and the tensor [N, …] of a graph that holds the same for N images."""
+_Reduce: TypeAlias = "Callable[[Array], Any]"
+_POOLED: Mapping[str, _Reduce] = {"min": np.min, "max": np.max, "mean": np.mean, "any": np.any, "all": np.all}
+"""Reductions that are over all samples where the result is one number."""
 
-    def __init__(self, op: Emitter, sample: Any, value: ir.Value | None, lost: str = "") -> None:
-        self.op, self.sample, self.value, self.lost = op, np.asarray(sample), value, lost
+_UNSETTLED = (
+    "the layout of its outputs cannot be baked: the numbers of each image decide how boxes or scores are read, and "
+    "probe images disagree"
+)
+
+
+class Traced(NDArrayOperatorsMixin):
+    """An array of a few sample images, and the tensor [N, …] of a graph that holds the same for N images."""
+
+    def __init__(self, op: Emitter, samples: Sequence[Any], value: ir.Value | None, lost: str = "") -> None:
+        self.op, self.samples, self.value, self.lost = op, [*map(np.asarray, samples)], value, lost
+
+    @property
+    def sample(self) -> Array:
+        """Return the longest sample."""
+        return max(self.samples, key=np.size)
 
     @property
     def tensor(self) -> ir.Value:
@@ -46,23 +63,23 @@ class Traced(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the sample's shape."""
+        """Return the longest sample's shape."""
         return self.sample.shape
 
     @property
     def ndim(self) -> int:
         """Return the number of axes, without that of images."""
-        return self.sample.ndim
+        return self.samples[0].ndim
 
     @property
     def size(self) -> int:
-        """Return the sample's number of elements."""
+        """Return the longest sample's number of elements."""
         return self.sample.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Return the sample's dtype. The tensor has float32, int64 or bool for it."""
-        return self.sample.dtype
+        """Return the samples' dtype. The tensor has float32, int64 or bool for it."""
+        return self.samples[0].dtype
 
     @property
     def T(self) -> Traced:
@@ -76,67 +93,91 @@ class Traced(NDArrayOperatorsMixin):
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.sample)
+        share = float(np.mean([bool(one) for one in self.samples]))
+        if share == 0.5:
+            raise ModelError(_UNSETTLED)
+        return share > 0.5
 
     def __float__(self) -> float:
-        return float(self.sample)
+        return float(np.median([float(one) for one in self.samples]))
 
     def __int__(self) -> int:
-        return int(self.sample)
+        return int(float(self))
 
     def __index__(self) -> int:
-        return int(self.sample)
+        return int(float(self))
 
     def __getitem__(self, key: Any) -> Traced:
-        return self._step("getitem", self.sample[_sample(key)], key)
+        return self._step("getitem", lambda one, key: one[key], key)
 
     def __setitem__(self, key: Any, new: Any) -> None:
-        changed = self.sample.copy()
-        changed[_sample(key)] = _sample(new)
-        made = self._step("setitem", changed, key, new)
-        self.sample, self.value, self.lost = made.sample, made.value, made.lost
+        made = self._step("setitem", _changed, key, new)
+        self.samples, self.value, self.lost = made.samples, made.value, made.lost
 
     def __getattr__(self, name: str) -> Callable[..., Traced]:
         if name.startswith("_") or not callable(getattr(np.ndarray, name, None)):
             raise AttributeError(name)
 
         def call(*args: Any, **options: Any) -> Traced:
-            made = getattr(self.sample, name)(*map(_sample, args), **{key: _sample(x) for key, x in options.items()})
-            return self._step(name, made, *args, **options)
+            made = self._step(name, lambda one, *a, **o: getattr(one, name)(*a, **o), *args, **options)
+            if name in _POOLED and made.ndim == 0 and any(map(np.size, self.samples)):
+                made.samples = [np.asarray(_POOLED[name](np.concatenate([one.reshape(-1) for one in self.samples])))]
+            return made
 
         return call
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Compute *ufunc* for the sample, and emit it for equal dtypes."""
-        made = getattr(ufunc, method)(*map(_sample, inputs), **options)
-        if method != "__call__" or options or isinstance(made, tuple) or ufunc not in UFUNCS:
-            return Traced(self.op, made, None, ufunc.__name__)
-        lost = next((one.lost for one in inputs if isinstance(one, Traced) and one.value is None), "")
-        if lost:
-            return Traced(self.op, made, None, lost)
-        kinds = np.result_type(*(_sample(one) for one in inputs))
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Traced:
+        """Compute *ufunc* for the samples, and emit it for equal dtypes."""
+        made = Traced(self.op, _each(getattr(ufunc, method), inputs, options), None, ufunc.__name__)
+        lost = next((one.lost for one in inputs if isinstance(one, Traced) and one.lost), "")
+        if method != "__call__" or options or ufunc not in UFUNCS or lost:
+            made.lost = lost or made.lost
+            return made
+        kinds = np.result_type(*(_at(one, 0) for one in inputs))
         dtype = made.dtype if made.dtype.kind != "b" else kinds
-        return Traced(self.op, made, UFUNCS[ufunc](self.op, *aligned(self.op, inputs, made.ndim, dtype)))
+        made.value, made.lost = UFUNCS[ufunc](self.op, *aligned(self.op, inputs, made.ndim, dtype)), ""
+        return made
 
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        """Compute *function* for the sample, and emit it."""
-        made = function(*(_sample(one) for one in args), **{key: _sample(one) for key, one in options.items()})
-        step, name = FUNCTIONS.get(function), getattr(function, "__name__", "a function")
-        return (
-            made if isinstance(made, tuple) else self._made(made, step, name, (*args, *options.values()), args, options)
-        )
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Traced:
+        """Compute *function* for the samples, and emit it."""
+        made = Traced(self.op, _each(function, args, options), None, function.__name__)
+        return made.emitted(FUNCTIONS.get(function), args, options)
 
-    def _step(self, name: str, made: Any, *args: Any, **options: Any) -> Traced:
-        return self._made(made, METHODS.get(name), name, (self, *args), (self, *args), options)
+    def _step(self, name: str, compute: Callable[..., Any], *args: Any, **options: Any) -> Traced:
+        made = Traced(self.op, _each(compute, (self, *args), options), None, name)
+        return made.emitted(METHODS.get(name), (self, *args), options)
 
-    def _made(self, made: Any, step: Step | None, name: str, used: Any, args: Any, options: Any) -> Traced:
-        result = Traced(self.op, made, None, name)
-        lost = next((one.lost for one in _traced(used) if one.value is None), "")
-        if lost or step is None:
-            result.lost = lost or name
-            return result
-        result.value = step(result, *args, **options)
-        return result
+    def emitted(self, step: Step | None, args: Sequence[Any], options: Mapping[str, Any]) -> Traced:
+        """Emit *step*, and return this array with its tensor; without one where an argument has none."""
+        lost = next((one.lost for one in _flat((*args, *options.values())) if isinstance(one, Traced) and one.lost), "")
+        if step is not None and not lost:
+            self.value = step(self, *args, **options)
+        self.lost = lost or ("" if self.value is not None else self.lost)
+        return self
+
+
+def _changed(one: Array, key: Any, new: Any) -> Array:
+    changed = one.copy()
+    changed[key] = new
+    return changed
+
+
+def _each(compute: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
+    """Return what *compute* returns for each sample."""
+    count = max(len(one.samples) for one in _flat((*args, *options.values())) if isinstance(one, Traced))
+    return [
+        compute(*(_at(one, i) for one in args), **{key: _at(one, i) for key, one in options.items()})
+        for i in range(count)
+    ]
+
+
+def _at(x: Any, place: int) -> Any:
+    """Return *x* with the sample at *place* in place of traced arrays."""
+    if isinstance(x, Traced):
+        return x.samples[place] if place < len(x.samples) else x.samples[0]
+    if isinstance(x, tuple | list) and any(isinstance(one, Traced) for one in _flat(x)):
+        return type(x)(_at(one, place) for one in x)
+    return x
 
 
 def aligned(op: Emitter, operands: Sequence[Any], rank: int, dtype: np.dtype[Any]) -> list[ir.Value]:
@@ -161,19 +202,6 @@ def cast(op: Emitter, value: ir.Value, old: np.dtype[Any], new: np.dtype[Any]) -
 def _numpy(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype in the graph: float32, bool or int64."""
     return np.dtype({"f": np.float32, "b": np.bool_}.get(dtype.kind, np.int64))
-
-
-def _sample(x: Any) -> Any:
-    """Return *x* with samples in place of traced arrays."""
-    if isinstance(x, Traced):
-        return x.sample
-    if isinstance(x, tuple | list) and any(isinstance(one, Traced) for one in _flat(x)):
-        return type(x)(map(_sample, x))
-    return x
-
-
-def _traced(x: Any) -> list[Traced]:
-    return [one for one in _flat(x) if isinstance(one, Traced)]
 
 
 def _flat(x: Any) -> Iterator[Any]:

@@ -80,13 +80,7 @@ def _concatenate(result: Traced, parts: Sequence[Any], axis: int = 0) -> ir.Valu
 @_step(FUNCTIONS, np.stack)
 def _stack(result: Traced, parts: Sequence[Any], axis: int = 0) -> ir.Value:
     axis %= result.ndim
-    wide = [
-        Traced(result.op, np.expand_dims(one.sample, axis), result.op.Unsqueeze(one.tensor, [axis + 1]))
-        if isinstance(one, Traced)
-        else np.expand_dims(one, axis)
-        for one in parts
-    ]
-    return _joined(result, wide, axis)
+    return _joined(result, [np.expand_dims(one, axis) for one in parts], axis)
 
 
 @_step(FUNCTIONS, np.where)
@@ -245,7 +239,7 @@ def _cut(x: Traced, value: ir.Value, key: Any, axis: int) -> ir.Value:
 def _picked(result: Traced, x: Traced, keys: Sequence[Any]) -> ir.Value:
     """Return the elements at *keys*, an array of whole numbers for each of the first axes."""
     op = result.op
-    rank = max(np.ndim(one.sample if isinstance(one, Traced) else one) for one in keys)
+    rank = max(one.ndim if isinstance(one, Traced) else np.ndim(one) for one in keys)
     places = aligned(op, keys, rank, np.dtype(np.int64))
     zero = op.Mul(next(p for p, one in zip(places, keys, strict=True) if isinstance(one, Traced)), 0)
     return op.GatherND(
