@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayersAt, add_input
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayersAt, RepeatedTargets, add_input
 from onnxcam.errors import LayerError, ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
-from onnxcam.metadata.reserved import BOXES, CLASSES, SCORE, SCORES, THRESHOLD
+from onnxcam.metadata.reserved import BOXES, CLASSES, SCORES, THRESHOLD
 from onnxcam.model import probes
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import GradientProbe
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Layer
-from onnxcam.targets.aim import Aimed, WeightsAim
+from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections, detections, region_of
 from onnxcam.targets.detectors.candidates import Candidates
 from onnxcam.targets.detectors.in_graph import (
@@ -76,14 +76,13 @@ class DetectionPlan:
         seen = emit_candidates(op, self.task.candidates, given, samples, subject.batch, self._looks[0].size)
         self._check(seen)
         found = emit_detections(op, seen, self.count, self._least(op), SAME_OBJECT)
-        weights = [emit_weights(op, seen, found, rank, tensors) for rank in range(self.count)]
-        targets = [_together(op, [aim.weigh(op, one) for aim, one in each]) for each in weights]
         outputs = {BOXES: found.boxes, SCORES: found.scores, CLASSES: found.classes}
         for name, value in outputs.items():
             value.shape = ir.Shape([subject.batch, self.count, *([4] if name == BOXES else [])])
-        raw = {SCORE: op.Concat(*(op.Unsqueeze(one.score, [1]) for one in targets), axis=1)}
-        raw[SCORE].shape = ir.Shape([subject.batch, self.count])
-        return Emitted(targets, outputs, raw, stacked=True, among=self._among(op, subject, seen, found, weights))
+        weights = emit_weights(op, seen, found, tensors)
+        seeds = dict(aim.cotangent(op, one) for aim, one in weights)
+        repeated = RepeatedTargets(self.count, seeds, self._among(op, seen, found, weights))
+        return Emitted([], outputs, stacked=True, repeated=repeated)
 
     @cached_property
     def _looks(self) -> Sequence[Look]:
@@ -115,24 +114,23 @@ class DetectionPlan:
     def _among(
         self,
         op: Emitter,
-        subject: PreparedModel,
         seen: GraphCandidates,
         found: GraphDetections,
-        weights: Sequence[Sequence[tuple[WeightsAim, ir.Value]]],
-    ) -> list[list[LayersAt]]:
-        """Return for each detection the layers that `explain` may choose for it."""
-        if self.layer not in (None, "auto") or seen.corners is None:
+        weights: Sequence[tuple[WeightsAim, ir.Value]],
+    ) -> list[LayersAt]:
+        """Return for each tensor of scores the layers that `explain` may choose for its detections."""
+        layers = self._layers() if self.layer in (None, "auto") and seen.corners is not None else {}
+        if not layers:
             return []
-        layers = self._layers()
-        if not any(layers.values()):
-            return []
-        every = [layer.in_graph(op.graph) for layer in next(filter(None, layers.values()))]
-        among = []
-        for rank, each in enumerate(weights):
-            box = op.Gather(found.places, op.const(np.array(rank)), axis=1)
-            own = [(layers.get(aim) or every, op.Greater(_most(op, one), 0.0)) for aim, one in each]
-            among.append([LayersAt([layer.in_graph(op.graph) for layer in some], box, here) for some, here in own])
-        return among
+        every, box = next(iter(layers.values())), op.Reshape(found.places, [-1, 4])
+        return [
+            LayersAt(
+                [layer.in_graph(op.graph) for layer in layers.get(aim, every)],
+                box,
+                op.Greater(_most(op, one), 0.0),
+            )
+            for aim, one in weights
+        ]
 
     def _layers(self) -> dict[WeightsAim, list[Layer]]:
         """Return for each aim the layers to the first one that a candidate of a probe image needs."""
@@ -175,15 +173,6 @@ def _most(op: Emitter, weights: ir.Value) -> ir.Value:
     return op.ReduceMax(
         op.Reshape(weights, op.Concat(op.Shape(weights, start=0, end=1), [-1], axis=0)), [1], keepdims=0
     )
-
-
-def _together(op: Emitter, targets: Sequence[Aimed]) -> Aimed:
-    """Return the sum of *targets* at several tensors."""
-    first, *others = targets
-    if not others:
-        return first
-    score = op.total(*(one.score for one in targets))
-    return Aimed(first.value, first.seed, score, beside={one.value: one.seed for one in others})
 
 
 def detection_plan(task: Detections, request: BakeRequest) -> DetectionPlan:

@@ -1,74 +1,107 @@
-"""The choice of the layer in the graph: for each image the last layer whose gradient covers most of a place."""
+"""The maps of several targets in one pass; for each the last layer counts whose gradient covers most of its place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.plan import Emitted, LayersAt
-from onnxcam.errors import ModelError
+from onnxcam.bake.plan import LayersAt, RepeatedTargets
+from onnxcam.bake.repeated import RepeatedContext, RepeatedPart, can_repeat, gradients_of
+from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.methods.context import MapContext
+from onnxcam.methods.base import NONE, SMOOTH, GraphMethod, Method
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import Aimed
 
-__all__ = ["drawn_among"]
+__all__ = ["drawn"]
 
 _FLOAT = int(ir.DataType.FLOAT)
 
-Draw = Callable[[Sequence[Layer], Aimed], ir.Value]
-"""From layers and a target to the raw map [N, h, w]."""
 
-
-def drawn_among(op: Emitter, subject: PreparedModel, emitted: Emitted, draw: Draw) -> list[ir.Value]:
-    """Return the map of each target at the layer that its place decides, all of one size, [N, h, w].
-
-    The rule is that of `onnxcam.structure.choose.widest`. Maps of smaller layers are enlarged to the largest.
-    """
-    layers = {layer.tensor: layer for among in emitted.among for at in among for layer in at.layers}
-    size = max((_size(layer) for layer in layers.values()), key=np.prod)
-    picture = _picture_size(subject)
-    return [
-        _drawn(op, subject, target, among, draw, size, picture)
-        for target, among in zip(emitted.targets, emitted.among, strict=True)
-    ]
-
-
-def _drawn(
+def drawn(
     op: Emitter,
     subject: PreparedModel,
-    target: Aimed,
-    among: Sequence[LayersAt],
-    draw: Draw,
-    size: tuple[int, ...],
-    picture: tuple[int, ...],
+    method: Method,
+    layers: Sequence[Layer],
+    targets: RepeatedTargets,
+    settings: Mapping[str, Any] | None,
+    *,
+    enlarge: bool,
 ) -> ir.Value:
-    """Return the sum of the maps at all layers, each times 1 where its layer is chosen, else 0."""
-    wanted: dict[str, tuple[Layer, list[ir.Value]]] = {}
-    context = MapContext(op, subject.differentiable(), None, target)
-    for at in among:
-        for layer, chosen in zip(at.layers, _chosen(context, at, picture), strict=True):
-            wanted.setdefault(layer.tensor, (layer, []))[1].append(op.And(chosen, at.here))
-    parts = []
-    for layer, times in wanted.values():
-        factor = op.Reshape(op.total(*(op.Cast(one, to=_FLOAT) for one in times)), [-1, 1, 1])
-        parts.append(op.Mul(_enlarged(op, draw([layer], target), _size(layer), size), factor))
-    total = op.total(*parts)
-    total.shape = ir.Shape([subject.batch, *size])
-    return total
+    """Return the maps of *targets*, [N, K, h, w], of the size of the image where they are to be *enlarged*.
+
+    Each is at the layer that its place decides, by the rule of `onnxcam.structure.choose.widest`, or at *layers*. Maps
+    of smaller layers are enlarged to the largest.
+    """
+    if not (isinstance(method, GraphMethod) and method.gradient_cam):
+        raise MethodError(f"{method.id} is not baked into detectors; these are: layercam, gradcam, hirescam and others")
+    every = {layer.tensor: layer for at in targets.among for layer in at.layers} or {x.tensor: x for x in layers}
+    values = [layer.value for layer in every.values()]
+    if not can_repeat(op.graph, values, list(targets.seeds), subject.image):
+        raise ModelError(
+            "the model mixes the rows of images between its last layers and its scores, so its detections cannot be "
+            "explained in one pass; export it without its last steps, such as NonMaxSuppression, and bake that"
+        )
+    part = RepeatedPart(op, subject.image, values, list(targets.seeds), targets.count)
+    gradients = gradients_of(part, targets.seeds)
+    first = next(iter(targets.seeds))
+    aimed = Aimed(first, targets.seeds[first], targets.seeds[first])
+    own = dict(settings or {})
+    eigen = "eigen" in own.pop(SMOOTH, NONE)
+    contexts = {
+        name: RepeatedContext(
+            op, subject.image, Layer(part.of(layer.value), layer.layout), aimed, eigen, gradients=gradients
+        )
+        for name, layer in every.items()
+    }
+    picture = _picture_size(subject)
+    chosen = _times(op, targets.among, contexts, picture)
+    maps = {name: op.Cast(method.emit(one, **own), to=_FLOAT) for name, one in contexts.items()}
+    size = picture if enlarge else max((_size(one.layer) for one in contexts.values()), key=np.prod)
+    total = _sum(op, [(maps[name], chosen.get(name), _size(one.layer)) for name, one in contexts.items()], size)
+    part.finish()
+    stacked: ir.Value = op.Reshape(total, [-1, targets.count, *size])
+    stacked.shape = ir.Shape([subject.batch, targets.count, *size])
+    return stacked
 
 
-def _chosen(context: MapContext, at: LayersAt, picture: tuple[int, ...]) -> list[ir.Value]:
-    """Return for each layer whether it is the one, bool [N]."""
-    op = context.op
+def _times(
+    op: Emitter, among: Sequence[LayersAt], contexts: Mapping[str, RepeatedContext], picture: tuple[int, ...]
+) -> dict[str, ir.Value]:
+    """Return for each layer 1 where it is chosen, else 0, [N · K]; nothing where there is no choice."""
+    found: dict[str, list[ir.Value]] = {}
+    for at in among if len(contexts) > 1 else ():
+        for layer, chosen in zip(at.layers, _chosen(op, at, contexts, picture), strict=True):
+            found.setdefault(layer.tensor, []).append(op.Cast(op.And(chosen, at.here), to=_FLOAT))
+    return {name: op.total(*each) for name, each in found.items()}
+
+
+def _sum(
+    op: Emitter, parts: Sequence[tuple[ir.Value, ir.Value | None, tuple[int, ...]]], size: tuple[int, ...]
+) -> ir.Value:
+    """Return the sum of maps [N · K, h, w], each times its factor [N · K], in *size*.
+
+    Maps of one size are added before they are enlarged.
+    """
+    groups: dict[tuple[int, ...], list[ir.Value]] = {}
+    for flat, factor, own in parts:
+        taken = flat if factor is None else op.Mul(flat, op.Reshape(factor, [-1, 1, 1]))
+        groups.setdefault(own, []).append(taken)
+    return op.total(*(_enlarged(op, op.total(*each), own, size) for own, each in groups.items()))
+
+
+def _chosen(
+    op: Emitter, at: LayersAt, contexts: Mapping[str, RepeatedContext], picture: tuple[int, ...]
+) -> list[ir.Value]:
+    """Return for each layer whether it is the one, bool [N · K]."""
     if len(at.layers) == 1:
         return [at.here]
-    pairs = [_shares(replace(context, chosen_layer=layer), at.box, picture) for layer in at.layers]
+    pairs = [_shares(contexts[layer.tensor], at.box, picture) for layer in at.layers]
     inside, whole = (op.Concat(*(op.Unsqueeze(one, [1]) for one in each), axis=1) for each in zip(*pairs, strict=True))
     blank = op.Equal(op.ReduceMax(inside, [1], keepdims=1), 0.0)
     shares = op.Where(blank, whole, inside)
@@ -77,7 +110,7 @@ def _chosen(context: MapContext, at: LayersAt, picture: tuple[int, ...]) -> list
     return [op.Equal(first, place) for place in range(len(at.layers))]
 
 
-def _shares(context: MapContext, box: ir.Value, picture: tuple[int, ...]) -> tuple[ir.Value, ir.Value]:
+def _shares(context: RepeatedContext, box: ir.Value, picture: tuple[int, ...]) -> tuple[ir.Value, ir.Value]:
     """Return the share of the cells in *box*, and that of all, where the gradient is not zero, [N] each."""
     op, space = context.op, _size(context.layer)
     gradient = op.Cast(context.activation_gradient(), to=_FLOAT)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import add_output
-from onnxcam.bake.layer_choice import drawn_among
+from onnxcam.bake.layer_choice import drawn
 from onnxcam.bake.plan import Plan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
@@ -58,12 +57,13 @@ def explained(
     layers = [choice.layer.in_graph(graph)] if choice else []
     op = Emitter(graph)
     emitted = plan.emit(op, subject)
-    draw = partial(_flat, op, subject, method, settings=settings)
-    maps = [draw(layers, target) for target in emitted.targets]
-    if emitted.among and method.at_layer:
-        maps = drawn_among(op, subject, emitted, draw)
-    heat = _heat(op, subject, maps, map_size)
-    flat = _joined(op, maps, stacked=emitted.stacked)
+    if emitted.repeated is not None:
+        flat = drawn(op, subject, method, layers, emitted.repeated, settings, enlarge=map_size == "input")
+        heat = _scaled(op, flat)
+    else:
+        maps = [_flat(op, subject, method, layers, target, settings) for target in emitted.targets]
+        heat = _heat(op, subject, maps, map_size)
+        flat = _joined(op, maps, stacked=emitted.stacked)
     shown = heat if emitted.stacked else _squeezed(op, heat)
     outputs = {HEATMAP: _quantised(op, shown) if uint8 else shown, **emitted.outputs}
     if raw:
@@ -83,7 +83,7 @@ def _flat(
     method: Method,
     layers: Sequence[Layer],
     target: Aimed,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None,
 ) -> ir.Value:
     """Return the raw map, float32 [N, h, w]; for maps of the input's shape, the largest magnitude over channels."""
     raw = graph_map(op, subject, method, layers, target, settings)
@@ -124,11 +124,18 @@ def _heat(op: Emitter, subject: PreparedModel, flat: Sequence[ir.Value], size: M
         lengths = [op.dim(subject.image, axis) for axis in layout.space]
         large = op.Concat(op.Shape(flat[0], start=0, end=1), op.const(np.array([len(flat)])), *lengths, axis=0)
         maps = op.Resize(maps, None, None, large, mode="linear")
-    positive = op.Relu(maps)
-    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # supported by accelerators, unlike ReduceMax and Where
-    heat = op.Div(positive, top)
+    heat = _scaled(op, maps)
     space = layout.size(subject.image) if size == "input" or not known else known[1:]
     heat.shape = ir.Shape([subject.batch, len(flat), *space])
+    return heat
+
+
+def _scaled(op: Emitter, maps: ir.Value) -> ir.Value:
+    """Return ReLU(map) / max of each of *maps* [N, K, h, w]."""
+    positive = op.Relu(maps)
+    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # supported by accelerators, unlike ReduceMax and Where
+    heat: ir.Value = op.Div(positive, top)
+    heat.shape = maps.shape
     return heat
 
 

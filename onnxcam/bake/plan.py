@@ -23,6 +23,7 @@ __all__ = [
     "LayersAt",
     "Plan",
     "PlanMaker",
+    "RepeatedTargets",
     "add_input",
     "per_image",
     "refuse_options",
@@ -61,8 +62,23 @@ class Emitted:
     outputs: Mapping[str, ir.Value] = field(default_factory=dict)
     raw: Mapping[str, ir.Value] = field(default_factory=dict)
     stacked: bool = False
-    among: Sequence[Sequence[LayersAt]] = ()
-    """For each target the layers among which its place decides; empty: the layer of the file."""
+    repeated: RepeatedTargets | None = None
+    """Targets that are explained in one pass, in place of `targets`."""
+
+
+@dataclass(frozen=True)
+class RepeatedTargets:
+    """K targets of each image.
+
+    Attributes:
+        count: K.
+        seeds: The tensors to differentiate, and their cotangents [N · K, …].
+        among: The layers among which the place of a target decides; empty: the layer of the file.
+    """
+
+    count: int
+    seeds: Mapping[ir.Value, ir.Value]
+    among: Sequence[LayersAt] = ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +87,8 @@ class LayersAt:
 
     Attributes:
         layers: The layers.
-        box: The place, x1, y1, x2, y2 in pixels of the image tensor, [N, 4].
-        here: Where this is how the layer is chosen, bool [N].
+        box: The place, x1, y1, x2, y2 in pixels of the image tensor, [N · K, 4].
+        here: Where this is how the layer is chosen, bool [N · K].
     """
 
     layers: Sequence[Layer]

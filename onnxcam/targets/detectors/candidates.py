@@ -99,8 +99,8 @@ def one_hot(scores: Array, classes: Array) -> Array:
 
 
 def looked_up(table: Array, index: Any) -> Any:
-    """Return the element of *table* [n] at *index*, a number."""
-    return np.take_along_axis(table, np.expand_dims(index, 0), 0)[0]
+    """Return the elements of *table* [n] at *index*, a number or numbers [k]."""
+    return np.take_along_axis(table, np.atleast_1d(index), 0)
 
 
 def unit_of(samples: Sequence[Array]) -> float:

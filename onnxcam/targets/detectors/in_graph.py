@@ -183,34 +183,29 @@ def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Va
 
 
 def emit_weights(
-    op: Emitter, seen: GraphCandidates, found: GraphDetections, rank: int, tensors: Mapping[str, ir.Value]
+    op: Emitter, seen: GraphCandidates, found: GraphDetections, tensors: Mapping[str, ir.Value]
 ) -> list[tuple[WeightsAim, ir.Value]]:
-    """Return for each tensor of scores its aim, and its weights [N, …] for the detection of *rank*.
+    """Return for each tensor of scores its aim, and its weights [N · K, …] for all detections.
 
     *tensors* are those of the graph, by name.
     """
-    here, candidate, category = (_of_rank(op, x, rank) for x in (found.found, found.candidates, found.classes))
-    sample = [np.zeros((), np.int64)]
-    elements = seen.aim.elements(Traced(op, sample, candidate), Traced(op, sample, op.Max(category, 0)))
+    sample = [np.zeros(1, np.int64)]
+    candidate, category = Traced(op, sample, found.candidates), Traced(op, sample, op.Max(found.classes, 0))
+    elements = seen.aim.elements(candidate, category)
     weights = []
     for number, (aim, _) in enumerate(seen.aim.tensors):
         own = [(each.index, each.weight) for each in elements if each.tensor == number]
-        pairs = [(_value(op, index, here, 0), _value(op, weight, here, 0.0)) for index, weight in own]
+        pairs = [(_value(op, index, found.found, 0), _value(op, weight, found.found, 0.0)) for index, weight in own]
         lengths = op.Shape(tensors[aim.tensor], start=0 if aim.batch is None else 1)
         flat = _scattered(op, pairs, op.ReduceProd(lengths, [0], keepdims=1), seen.count is None)
         weights.append((aim, op.Reshape(flat, op.Concat([-1], lengths, axis=0))))
     return weights
 
 
-def _of_rank(op: Emitter, x: ir.Value, rank: int) -> ir.Value:
-    """Return [N] of *x* [N, K]."""
-    return op.Gather(x, op.const(np.array(rank)), axis=1)
-
-
 def _value(op: Emitter, x: Any, found: ir.Value, zero: float) -> ir.Value:
-    """Return *x* of one detection, [N, 1], with *zero* where it is not *found*."""
+    """Return *x* of the detections, [N · K, 1], with *zero* where none is *found*."""
     given = x.tensor if isinstance(x, Traced) else float(x) if isinstance(zero, float) else int(x)
-    return op.Unsqueeze(op.Where(found, given, zero), [1])
+    return op.Reshape(op.Where(found, given, zero), [-1, 1])
 
 
 def _scattered(op: Emitter, elements: Sequence[tuple[ir.Value, ir.Value]], size: ir.Value, is_open: bool) -> ir.Value:

@@ -122,6 +122,11 @@ def _transposed(x: Traced, order: Sequence[int]) -> ir.Value:
     return x.op.Transpose(x.tensor, perm=[0, *(axis + 1 for axis in order)])
 
 
+@_step(FUNCTIONS, np.atleast_1d)
+def _atleast_1d(result: Traced, x: Traced) -> ir.Value | None:
+    return x.tensor if x.ndim else None
+
+
 @_step(FUNCTIONS, np.expand_dims)
 def _expand_dims(result: Traced, x: Traced, axis: int) -> ir.Value:
     return result.op.Unsqueeze(x.tensor, [axis % result.ndim + 1])
