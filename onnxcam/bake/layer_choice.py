@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,16 @@ def drawn(
     if not (isinstance(method, GraphMethod) and method.gradient_cam):
         raise MethodError(f"{method.id} is not baked into detectors; these are: layercam, gradcam, hirescam and others")
     every = {layer.tensor: layer for at in targets.among for layer in at.layers} or {x.tensor: x for x in layers}
-    values = [layer.value for layer in every.values()]
-    if not can_repeat(op.graph, values, list(targets.seeds), subject.image):
+    usable = [x.tensor for x in every.values() if can_repeat(op.graph, [x.value], list(targets.seeds), subject.image)]
+    if not usable:
         raise ModelError(
             "the model mixes the rows of images between its last layers and its scores, so its detections cannot be "
             "explained in one pass; export it without its last steps, such as NonMaxSuppression, and bake that"
         )
-    part = RepeatedPart(op, subject.image, values, list(targets.seeds), targets.count)
+    every = {name: every[name] for name in usable}
+    part = RepeatedPart(
+        op, subject.image, [layer.value for layer in every.values()], list(targets.seeds), targets.count
+    )
     gradients = gradients_of(part, targets.seeds)
     first = next(iter(targets.seeds))
     aimed = Aimed(first, targets.seeds[first], targets.seeds[first])
@@ -76,7 +80,8 @@ def _times(
     """Return for each layer 1 where it is chosen, else 0, [N · K]; nothing where there is no choice."""
     found: dict[str, list[ir.Value]] = {}
     for at in among if len(contexts) > 1 else ():
-        for layer, chosen in zip(at.layers, _chosen(op, at, contexts, picture), strict=True):
+        layers = [layer for layer in at.layers if layer.tensor in contexts]
+        for layer, chosen in zip(layers, _chosen(op, replace(at, layers=layers), contexts, picture), strict=True):
             found.setdefault(layer.tensor, []).append(op.Cast(op.And(chosen, at.here), to=_FLOAT))
     return {name: op.total(*each) for name, each in found.items()}
 

@@ -124,6 +124,7 @@ class RepeatedPart:
         for y in node.outputs:
             copy = ir.Value(name=self.op.name(f"onnxcam.copy.{y.name}"), shape=self._shape(y), type=y.type)
             self._made[y] = copy
+            self.repeated(y)  # in the order of nodes
             outputs.append(copy)
         inputs = [None if x is None else self.of(x) for x in node.inputs]
         name = self.op.name(f"onnxcam.copy.{node.name}")
