@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -133,21 +134,18 @@ class DetectionPlan:
         ]
 
     def _layers(self) -> dict[WeightsAim, list[Layer]]:
-        """Return for each aim the layers to the first one that a candidate of a probe image needs."""
+        """Return for each aim the layers that candidates of the probe images need, the last first."""
         probed: dict[WeightsAim, GradientProbe] = {}
-        last: dict[WeightsAim, int] = {}
+        places: dict[WeightsAim, set[int]] = {}
         for look in self._looks[-probes.COUNT :]:
             seen = self.task.candidates(look.tensors(self.task.decoder.tensors), look.size)
             for aim, weights, region in _best(seen, look.size):
                 if aim not in probed:
                     probed[aim] = GradientProbe(self.network.open(), aim)
-                try:
+                with suppress(LayerError):
                     choice = probed[aim].choose({**look.feeds, aim.input: weights[None]}, region)
-                except LayerError:
-                    continue
-                place = probed[aim].layers.index(choice.layer)
-                last[aim] = max(last.get(aim, 0), place)
-        return {aim: list(probe.layers[: last[aim] + 1]) for aim, probe in probed.items() if aim in last}
+                    places.setdefault(aim, set()).add(probed[aim].layers.index(choice.layer))
+        return {aim: [probed[aim].layers[place] for place in sorted(found)] for aim, found in places.items()}
 
 
 def _best(seen: Candidates, size: tuple[int, ...]) -> Iterator[tuple[WeightsAim, Any, Any]]:
