@@ -18,6 +18,7 @@ from onnxcam.bake.table import find_plan
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, PreprocessError
 from onnxcam.graph.io import ModelLike, building, oldest_ir, save
+from onnxcam.graph.subgraph import values
 from onnxcam.methods import METHODS, find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
 from onnxcam.model.description import ModelDescription
@@ -112,7 +113,8 @@ def bake(
         how = network.preprocessing if inside else None
         explained(made, chosen, choice, plan, map_size, own, uint8=uint8, inside=how, overlay=overlay, raw=raw)
         layer_name = choice.layer.name if choice else None
-        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, plan=plan)
+        own_names = [value.name for value in values(subject.model.graph)]
+        stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, plan=plan, taken=own_names)
         _forget(made.model)
         _lower(made.model, opset)
         final = made.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from onnxcam import __version__
 from onnxcam.bake.plan import Plan
 from onnxcam.errors import PreprocessError
-from onnxcam.metadata.reserved import BAKED
+from onnxcam.metadata.reserved import BAKED, baked_names
 from onnxcam.model.description import ModelDescription
 from onnxcam.preprocess import CallablePreprocess, Preprocess
 
@@ -21,11 +22,23 @@ SCHEMA = 1
 
 
 def stamp(
-    model: ir.Model, network: ModelDescription, *, method: str, layer: str | None, target: int | str, plan: Plan
+    model: ir.Model,
+    network: ModelDescription,
+    *,
+    method: str,
+    layer: str | None,
+    target: int | str,
+    plan: Plan,
+    taken: Collection[str | None] = (),
 ) -> None:
-    """Write the metadata of a baked *model* (docs/web.md), and the labels to its card."""
+    """Write the metadata of a baked *model* (docs/web.md), and the labels to its card.
+
+    *taken* are the names of the model's own tensors.
+    """
     values: dict[str, Any] = {"schema": SCHEMA, "onnxcam": __version__, "method": method, "layer": layer}
     values |= {"task": network.task.id, "target": str(target), "picture": _picture(network), **plan.metadata()}
+    names = {name: new for name, new in baked_names(taken).items() if name != new}
+    values |= {"names": names} if names else {}
     if network.class_names:
         replace(network.names.card, labels=list(network.class_names)).put(model)
     model.metadata_props[BAKED] = json.dumps(values)

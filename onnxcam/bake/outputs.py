@@ -13,9 +13,9 @@ from onnxcam.bake.layer_choice import drawn
 from onnxcam.bake.plan import Plan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.subgraph import prune
+from onnxcam.graph.subgraph import prune, values
 from onnxcam.media import heatmap
-from onnxcam.metadata.reserved import HEATMAP, MAP, OVERLAY, PICTURE
+from onnxcam.metadata.reserved import HEATMAP, MAP, OVERLAY, PICTURE, baked_names
 from onnxcam.methods import Method, graph_map
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Preprocess
@@ -55,7 +55,7 @@ def explained(
     """
     graph = subject.model.graph
     layers = [choice.layer.in_graph(graph)] if choice else []
-    op = Emitter(graph)
+    op, names = Emitter(graph), baked_names([value.name for value in values(graph)])
     emitted = plan.emit(op, subject)
     if emitted.repeated is not None:
         flat = drawn(op, subject, method, layers, emitted.repeated, settings, enlarge=map_size == "input")
@@ -65,15 +65,15 @@ def explained(
         heat = _heat(op, subject, maps, map_size)
         flat = _joined(op, maps, stacked=emitted.stacked)
     shown = heat if emitted.stacked else _squeezed(op, heat)
-    outputs = {HEATMAP: _quantised(op, shown) if uint8 else shown, **emitted.outputs}
+    outputs = {names[HEATMAP]: _quantised(op, shown) if uint8 else shown, **emitted.outputs}
     if raw:
         outputs |= {MAP: flat, **emitted.raw}
     tensors = list[ir.Value]()
     if inside is not None:
-        picture, tensor = _take_pictures(op, subject, inside)
+        picture, tensor = _take_pictures(op, subject, inside, names[PICTURE])
         tensors.append(tensor)
         if overlay:
-            outputs[OVERLAY] = _overlay(op, subject, _first(op, heat), picture)
+            outputs[names[OVERLAY]] = _overlay(op, subject, _first(op, heat), picture)
     _finish(op, outputs, tensors)
 
 
@@ -152,13 +152,11 @@ def _quantised(op: Emitter, heat: ir.Value) -> ir.Value:
     return made
 
 
-def _take_pictures(op: Emitter, subject: PreparedModel, how: Preprocess) -> tuple[ir.Value, ir.Value]:
-    """Replace the input by uint8 RGB [N, h, w, 3] and preprocessing; return the new input and the old tensor."""
+def _take_pictures(op: Emitter, subject: PreparedModel, how: Preprocess, name: str) -> tuple[ir.Value, ir.Value]:
+    """Replace the input by uint8 RGB [N, h, w, 3], called *name*, and preprocessing; return both tensors."""
     image, layout, graph = subject.image, _pictures(subject), op.graph
     lengths = [image.shape[axis] if image.shape is not None else None for axis in layout.space]
-    picture = ir.Value(
-        name=PICTURE, shape=ir.Shape([subject.batch, *lengths, 3]), type=ir.TensorType(ir.DataType.UINT8)
-    )
+    picture = ir.Value(name=name, shape=ir.Shape([subject.batch, *lengths, 3]), type=ir.TensorType(ir.DataType.UINT8))
     made = _arithmetic(op, picture, how, image)
     image.replace_all_uses_with(made)
     graph.inputs[list(graph.inputs).index(image)] = picture

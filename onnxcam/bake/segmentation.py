@@ -163,9 +163,8 @@ class _Regions:
     def _counts(self) -> ir.Value:
         """Return the number of cells of each class, [N, classes]; of a background 0 where there are others."""
         op = self.op
-        hot = op.Hardmax(self.view.values, axis=1)
-        if not self._exclusive:
-            hot = op.Mul(hot, op.Unsqueeze(to_float(op, self._likely), [1]))
+        classes = op.const(np.arange(self.task.classes)[None, :, None])
+        hot = to_float(op, op.Equal(op.Unsqueeze(self._seen, [1]), classes))  # much faster than Hardmax
         counts = op.ReduceSum(hot, [2], keepdims=0)
         if not self.task.has_background:
             return counts

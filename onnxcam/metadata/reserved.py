@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -23,6 +23,7 @@ __all__ = [
     "CLASSES",
     "COSINE",
     "DIRECTION",
+    "EMBEDDING",
     "HEATMAP",
     "MAP",
     "OVERLAY",
@@ -33,8 +34,10 @@ __all__ = [
     "REGION",
     "SCORE",
     "SCORES",
+    "TEXT",
     "THRESHOLD",
     "WEIGHTS",
+    "baked_names",
     "load_bare",
     "stamp_of",
 ]
@@ -45,8 +48,10 @@ WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
 POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
 """Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
-REFERENCE, COSINE = "onnxcam.reference", "onnxcam.cosine"
-"""Input and output of a baked embedding: another embedding [N, D], and the cosine with it [N]."""
+REFERENCE, COSINE, EMBEDDING = "onnxcam.reference", "onnxcam.cosine", "onnxcam.embedding"
+"""Of a baked embedding: the input of a reference [N, D], the cosine with it [N], the image's unit vector [N, D]."""
+TEXT = "onnxcam.text"
+"""Output of a baked text recogniser: the letters that it reads, by index."""
 THRESHOLD = "onnxcam.threshold"
 """Input of a baked detector: the least probability of a detection, float32 [1]."""
 BOXES, SCORES, CLASSES = "onnxcam.boxes", "onnxcam.scores", "onnxcam.classes"
@@ -66,6 +71,11 @@ HEATMAP, OVERLAY = "heatmap", "overlay"
 """Outputs that `bake` adds."""
 BAKED = "onnxcam.baked"
 """Metadata key of a baked model."""
+
+
+def baked_names(taken: Collection[str | None]) -> dict[str, str]:
+    """Return the names of `PICTURE`, `HEATMAP` and `OVERLAY` in a baked model; others where the model's are *taken*."""
+    return {name: _PREFIX + name if name in taken else name for name in (PICTURE, HEATMAP, OVERLAY)}
 
 
 def stamp_of(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -99,17 +109,12 @@ def _is_ours(name: str) -> bool:
     return name in (CLASS, WEIGHTS, DIRECTION, ACTIVATION, MAP, CHOSEN, SCORE) or name.startswith(AROUND)
 
 
-def _is_baked(name: str) -> bool:
-    return name in (HEATMAP, OVERLAY) or name.startswith(_PREFIX)
-
-
 def _strip(model: ir.Model) -> None:
     graph = model.graph
     if BAKED in model.metadata_props:
-        graph.outputs[:] = [y for y in graph.outputs if not _is_baked(y.name or "")]
-        _take_tensor(graph, stamp_of(model.metadata_props))
+        _strip_baked(graph, stamp_of(model.metadata_props))
         RemoveUnusedNodesPass()(model)
-        for value in [x for x in graph.inputs if _is_baked(x.name or "") and not x.uses()]:
+        for value in [x for x in graph.inputs if (x.name or "").startswith(_PREFIX) and not x.uses()]:
             graph.inputs.remove(value)
     wanted = next((value for value in graph.inputs if value.name == CLASS), None)
     if wanted is None:
@@ -123,9 +128,18 @@ def _strip(model: ir.Model) -> None:
     graph.inputs.remove(wanted)
 
 
-def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:
-    """Make the output of the preprocessing inside the model's input again."""
-    picture = next((value for value in graph.inputs if value.name == PICTURE), None)
+def _strip_baked(graph: ir.Graph, stamp: Mapping[str, Any]) -> None:
+    """Remove the outputs of `bake`, and take the model's own tensor as its input again."""
+    renamed = stamp.get("names")
+    names = {name: name for name in (PICTURE, HEATMAP, OVERLAY)} | (renamed if isinstance(renamed, dict) else {})
+    baked = {names[HEATMAP], names[OVERLAY]}
+    graph.outputs[:] = [y for y in graph.outputs if y.name not in baked and not (y.name or "").startswith(_PREFIX)]
+    _take_tensor(graph, stamp, names[PICTURE])
+
+
+def _take_tensor(graph: ir.Graph, stamp: Mapping[str, Any], given: str) -> None:
+    """Make the output of the preprocessing inside, of the input *given*, the model's input again."""
+    picture = next((value for value in graph.inputs if value.name == given), None)
     entry = stamp.get("picture")
     name = entry.get("tensor") if isinstance(entry, dict) else None
     made = next((y for node in graph for y in node.outputs if y.name == name), None)

@@ -56,6 +56,12 @@ class Bins(Regression):
         yield Part("numbers", f"{self.output!r}, {self.count} bins: {what}", self.source, "scores_output names another")
 
     @property
+    def values(self) -> Array:
+        """The angle of each bin, in degrees or in bins."""
+        step, first = self._step or (1, 0)
+        return first + step * np.arange(self.count)
+
+    @property
     def _step(self) -> tuple[int, int] | None:
         return _DEGREES.get(self.count)
 
@@ -64,10 +70,8 @@ class Bins(Regression):
         """The angle, in degrees or in bins."""
         (y,) = look.tensors([self.output])
         p = _probabilities(y[0].reshape(-1).astype(np.float64))
-        step, first = self._step or (1, 0)
-        values = first + step * np.arange(self.count)
-        angle = float(p @ values)
-        weights = (p * (values - angle)).astype(np.float32).reshape(y.shape[1:])
+        angle = float(p @ self.values)
+        weights = (p * (self.values - angle)).astype(np.float32).reshape(y.shape[1:])
         unit = "bins; the degrees of a bin are not known" if self._step is None else "degrees"
         note = f"{self.output}: {angle:.1f} {unit}, the mean of {self.count} bins, which are no classes"
         return Goal(self.aim, weights, "top", note=note)
