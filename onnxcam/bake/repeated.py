@@ -35,10 +35,19 @@ def _keeps_batch(node: ir.Node, batch: int | ir.SymbolicDim, graph: ir.Graph, im
     axis = node.attributes.get_int("axis", 1)
     return (
         not bodies(node)
-        and all(y.shape is not None and len(y.shape) > 0 and same(y.shape[0], batch) for y in node.outputs)
+        and all(_has_batch(y, batch) for y in node.outputs)
         and (node.op_type != "Transpose" or (bool(perm) and perm is not None and perm[0] == 0))
         and not (axis == 0 and node.op_type in ("Gather", "Concat", "Split", "Softmax", "ArgMax"))
     )
+
+
+def _has_batch(y: ir.Value, batch: int | ir.SymbolicDim | None) -> bool:
+    """Return whether the first axis of *y* is that of images; a length that inference made up may be open as theirs."""
+    first = y.shape[0] if y.shape else None
+    if first is None or batch is None:
+        return False
+    made_up = isinstance(first, ir.SymbolicDim) and (first.value is None or first.value.startswith("unk__"))
+    return same(first, batch) or (made_up and not isinstance(batch, int))
 
 
 def _between(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value]) -> list[ir.Node]:
@@ -100,10 +109,9 @@ class RepeatedPart:
 
     def _has_images(self, value: ir.Value) -> bool:
         """Return whether *value* is computed from the image and has its batch; a vector of numbers may be a shape."""
-        batch, shape = self.image.shape[0] if self.image.shape else None, value.shape
+        batch = self.image.shape[0] if self.image.shape else None
         real = value.dtype is not None and value.dtype.is_floating_point()
-        known = bool(shape) and batch is not None and same(shape[0], batch)  # type: ignore[index]
-        return value in self._varying and known and (real or len(shape or ()) > 1)
+        return value in self._varying and _has_batch(value, batch) and (real or len(value.shape or ()) > 1)
 
     def _shape(self, value: ir.Value) -> ir.Shape:
         first = None if self._batch is None else self._batch * self.count
