@@ -1,5 +1,6 @@
 // The page: files in, the worker's answers drawn. What it shows can be read from `window.onnxcam` (docs/web.md).
 
+import { drawBoxes, pointIn, rankAt } from "./boxes.js";
 import { coloursOf, drawHeat, overlaid } from "./heat.js";
 import { connect } from "./link.js";
 import { visible } from "./visible.js";
@@ -94,7 +95,8 @@ const take = safely(async (files) => {
 
 // ---- what is shown ------------------------------------------------------------------------------------------------
 
-const label = (index) => api.facts.labels?.[index] ?? `class ${index}`;
+const className = (index) => api.facts.labels?.[index] ?? `class ${index}`;
+const label = (index) => (api.facts.detects ? className(api.result?.detections[index]?.class) : className(index));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
 
@@ -112,18 +114,22 @@ function show(result) {
   list(result);
   const { prepare, run, draw } = result.milliseconds;
   at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
-  const what = `Heat map: ${label(result.class)}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  const found = `Heat map: ${label(result.class)}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  const what = result.class === null ? "Nothing is detected in this image." : found;
   at("picture").ariaLabel = `${result.name}. ${what}`;
   at("status").ariaLive = camera ? "off" : "polite";
   at("status").textContent = what;
 }
 
 function paint() {
-  if (api.result) drawHeat(at("heat"), api.result, tables[at("colours").value]);
+  if (!api.result) return;
+  drawHeat(at("heat"), api.result, tables[at("colours").value]);
+  at("boxes").hidden = !api.facts.detects;
+  if (api.facts.detects) drawBoxes(at("boxes"), api.result);
 }
 
 function list({ scores, probabilities, top, class: chosen }) {
-  const rows = top.includes(chosen) ? top : [...top, chosen];
+  const rows = chosen === null || top.includes(chosen) ? top : [...top, chosen];
   const items = rows.map((index) => {
     const [bar, name, much, button] = ["span", "span", "span", "button"].map((tag) => document.createElement(tag));
     [bar.className, name.className, much.className] = ["bar", "name", "much"];
@@ -149,7 +155,7 @@ function describe(facts) {
   at("step-model-text").textContent = facts.name;
   at("example").hidden = true;
   at("no-model").hidden = true;
-  const explains = facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
+  const explains = facts.detects ? "each detection" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
   const rows = {
     File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
@@ -166,7 +172,7 @@ function describe(facts) {
   }));
   at("hint").hidden = facts.takesClass;
   at("hint").textContent = `This file explains ${explains} only. For any class you click, bake it with --target input.`;
-  at("other").hidden = !facts.takesClass;
+  at("other").hidden = !facts.takesClass || facts.detects;
   at("labels").replaceChildren(...(facts.labels ?? []).slice(0, LIMIT).map((name) => new Option(name, name)));
 }
 
@@ -255,6 +261,11 @@ at("example").onclick = safely(async () => {
 at("classes").onclick = safely(async ({ target }) => {
   const button = target.closest("button");
   if (button) await choose(Number(button.dataset.class));
+});
+at("shown").onclick = safely(async ({ offsetX, offsetY }) => {
+  if (!api.facts?.detects || !api.result) return;
+  const rank = rankAt(api.result.detections, ...pointIn(api.result, at("shown").getBoundingClientRect(), offsetX, offsetY));
+  if (rank !== null && rank !== api.result.class) await choose(rank);
 });
 at("other").onsubmit = safely(async (event) => {
   event.preventDefault();
