@@ -23,6 +23,9 @@ from onnxcam.structure.layer import ancestors
 __all__ = ["RepeatedContext", "RepeatedPart", "can_repeat", "gradients_of"]
 
 
+_INDICES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+
+
 def can_repeat(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value], image: ir.Value) -> bool:
     """Return whether each tensor between *layers* and *targets* has the batch of *image* as its first axis."""
     batch = image.shape[0] if image.shape else None
@@ -51,8 +54,8 @@ def _has_batch(y: ir.Value, batch: int | ir.SymbolicDim | None) -> bool:
 
 
 def _between(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value]) -> list[ir.Node]:
-    """Return the nodes that a gradient at *targets* passes on its way to *layers*."""
-    active = dependents(graph, layers, STANDARD)
+    """Return the nodes that a gradient at *targets* passes on its way to *layers*; indices have none."""
+    active = {y for y in dependents(graph, layers, STANDARD) if y.dtype not in _INDICES}
     needed = set().union(*(ancestors(target) for target in targets))
     return [
         node

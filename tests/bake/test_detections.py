@@ -184,7 +184,20 @@ def test_the_command(onnxcam: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "c.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["Ultralytics: v8", "Megvii: YOLOX", "OpenCV zoo: YuNet", "transformers: DETR"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ultralytics: v8",
+        "Ultralytics: 26",
+        "Megvii: YOLOX",
+        "OpenCV zoo: YuNet",
+        "transformers: DETR",
+        "OpenMMLab: mmdeploy",
+        "TensorFlow: detection API",
+        "ONNX: suppression, y first",
+        "Qualcomm: integers",
+    ],
+)
 def test_a_layout(name: str, tmp_path: Path) -> None:
     convention = next(one for one in CONVENTIONS if one.name == name)
     onnx.save(convention.make(), tmp_path / "m.onnx")
