@@ -74,7 +74,7 @@ class GraphDetections:
     places: ir.Value
 
 
-def traced(op: Emitter, value: ir.Value, samples: Sequence[Array], batch: Any) -> Traced:
+def _traced(op: Emitter, value: ir.Value, samples: Sequence[Array], batch: Any) -> Traced:
     """Return *value*, [N, …] for a *batch* of N, as the array [1, …] of one image; *samples* are of single images."""
     first = value.shape[0] if value.shape else None
     if batch != 1 and (first is None or first != batch):
@@ -97,7 +97,7 @@ def emit_candidates(
 
     ModelError where a step has no operator, or where the samples do not agree in a decision.
     """
-    given = [traced(op, value, rows, batch) for value, rows in zip(tensors, zip(*samples, strict=True), strict=True)]
+    given = [_traced(op, value, rows, batch) for value, rows in zip(tensors, zip(*samples, strict=True), strict=True)]
     seen: Any = read(given, size)
     scores, classes = seen.scores.max(axis=1), seen.scores.argmax(axis=1)
     is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[1:])
