@@ -24,7 +24,7 @@ _ONE_IMAGE = (
     "baked; fix it: onnxruntime.tools.make_dynamic_shape_fixed"
 )
 
-Read = Callable[[Sequence[Any], tuple[int, ...]], Candidates]
+_Read = Callable[[Sequence[Any], tuple[int, ...]], Candidates]
 """From the tensors of one image, and its size, to its candidates."""
 
 
@@ -87,7 +87,7 @@ def _traced(op: Emitter, value: ir.Value, samples: Sequence[Array], batch: Any) 
 
 def emit_candidates(
     op: Emitter,
-    read: Read,
+    read: _Read,
     tensors: Sequence[ir.Value],
     samples: Sequence[Sequence[Array]],
     batch: Any,

@@ -20,7 +20,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.targets.goal import Array
 
-__all__ = ["FUNCTIONS", "METHODS", "UFUNCS", "Step", "Traced"]
+__all__ = ["FUNCTIONS", "METHODS", "UFUNCS", "Step", "Traced", "aligned", "cast"]
 
 Step: TypeAlias = "Callable[..., ir.Value | None]"
 """Emits one step from a `Traced` and the arguments of a function; returns None where no operator does it."""
