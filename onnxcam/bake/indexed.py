@@ -96,7 +96,7 @@ def index_plan(things: Things, request: BakeRequest, index: int = BEST) -> Index
     if request.target != ALL:
         refuse_options(request)
         return IndexPlan(things, None if request.target == INPUT else index)
-    refuse_options(request, count=False)
+    refuse_options(request, "threshold")
     count = things.usual if request.count is None else request.count
     if count < 1 or (things.count is not None and count > things.count):
         most = "" if things.count is None else f" and at most {things.count}: the model has no more {things.noun}s"

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxcam.bake.dense import DenseView, to_float
 from onnxcam.bake.fixed import fixed_goal, fixed_plan
 from onnxcam.bake.indexed import ALL, BEST, IndexPlan, index_plan
-from onnxcam.bake.plan import INPUT, BakeRequest, Plan
+from onnxcam.bake.plan import INPUT, BakePlan, BakeRequest
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
@@ -30,7 +30,7 @@ _NOUN = "keypoint"
 
 
 @dataclass(frozen=True)
-class _HeatMaps:
+class _PeakKeypoints:
     """Heat maps; the default is the keypoint with the highest peak."""
 
     maps: DenseOutput
@@ -69,7 +69,7 @@ class _HeatMaps:
 
 
 @dataclass(frozen=True)
-class _Table:
+class _TableKeypoints:
     """Rows of a table; the default is the keypoint with the best score, or the first."""
 
     table: KeypointTable
@@ -125,13 +125,13 @@ def heat_map_plan(task: HeatMaps, request: BakeRequest) -> IndexPlan:
     """Return the plan of heat maps."""
     wish = _wish(request, task.labels)
     index = BEST if wish is None else fixed_goal(request).index
-    return index_plan(_HeatMaps(task.maps), request, BEST if index is None else index)
+    return index_plan(_PeakKeypoints(task.maps), request, BEST if index is None else index)
 
 
-def table_plan(task: Keypoints, request: BakeRequest) -> Plan:
+def table_plan(task: Keypoints, request: BakeRequest) -> BakePlan:
     """Return the plan of a table of keypoints."""
     wish = _wish(request, task.labels)
-    return index_plan(_Table(task.table, task.aim), request) if wish is None else fixed_plan(request)
+    return index_plan(_TableKeypoints(task.table, task.aim), request) if wish is None else fixed_plan(request)
 
 
 def _wish(request: BakeRequest, labels: Sequence[str] | None) -> Keypoint | None:

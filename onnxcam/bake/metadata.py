@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxcam import __version__
-from onnxcam.bake.plan import Plan
+from onnxcam.bake.plan import BakePlan
 from onnxcam.errors import PreprocessError
 from onnxcam.metadata.reserved import BAKED, baked_names
 from onnxcam.model.description import ModelDescription
@@ -28,7 +28,7 @@ def stamp(
     method: str,
     layer: str | None,
     target: int | str,
-    plan: Plan,
+    plan: BakePlan,
     taken: Collection[str | None] = (),
 ) -> None:
     """Write the metadata of a baked *model* (docs/web.md), and the labels to its card.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import add_output
 from onnxcam.bake.layer_choice import drawn
-from onnxcam.bake.plan import Plan
+from onnxcam.bake.plan import BakePlan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import prune, values
@@ -40,7 +40,7 @@ def explained(
     subject: PreparedModel,
     method: Method,
     choice: Choice | None,
-    plan: Plan,
+    plan: BakePlan,
     map_size: MapSize = "layer",
     settings: Mapping[str, Any] | None = None,
     *,

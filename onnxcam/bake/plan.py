@@ -18,10 +18,10 @@ from onnxcam.targets.aim import Aim, Aimed
 
 __all__ = [
     "INPUT",
+    "BakePlan",
     "BakeRequest",
     "Emitted",
     "LayersAt",
-    "Plan",
     "PlanMaker",
     "RepeatedTargets",
     "add_input",
@@ -96,7 +96,7 @@ class LayersAt:
     here: ir.Value
 
 
-class Plan(Protocol):
+class BakePlan(Protocol):
     """What is baked for one target."""
 
     @property
@@ -110,7 +110,7 @@ class Plan(Protocol):
         """Return what the file says of the target to its host, as JSON: ``inputs`` has their neutral values."""
 
 
-PlanMaker: TypeAlias = Callable[[Any, BakeRequest], Plan]
+PlanMaker: TypeAlias = Callable[[Any, BakeRequest], BakePlan]
 """From a task and a request to a plan; TargetError where the target cannot be baked."""
 
 
@@ -130,9 +130,9 @@ def per_image(op: Emitter, subject: PreparedModel, value: np.ndarray) -> ir.Valu
     return op.Expand(one, op.Concat(count, *([[1]] * value.ndim), axis=0) if value.ndim else count)
 
 
-def refuse_options(request: BakeRequest, *, count: bool = True, threshold: bool = True) -> None:
-    """Raise TargetError where the user gave an option that the target has not."""
-    given = {"count": count and request.count, "threshold": threshold and request.threshold}
-    found = next((name for name, value in given.items() if value not in (None, False)), None)
-    if found is not None:
-        raise TargetError(f"{request.network.task.name} with target {request.target!r} takes no {found} (--{found})")
+def refuse_options(request: BakeRequest, *refused: str) -> None:
+    """Raise TargetError where the user gave one of the options *refused*, which the target has not."""
+    for name in refused or ("count", "threshold"):
+        if getattr(request, name) is not None:
+            words = f"{request.network.task.name} with target {request.target!r}"
+            raise TargetError(f"{words} takes no {name} (--{name})")

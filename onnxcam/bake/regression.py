@@ -26,7 +26,7 @@ __all__ = ["BinsPlan", "bins_plan", "regression_plan"]
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class _OutputNumbers:
     """The numbers of an output; the default is the first one."""
 
     aim: WeightsAim
@@ -58,7 +58,7 @@ def regression_plan(task: Regression, request: BakeRequest) -> IndexPlan:
     """Return the plan of a regression."""
     if request.target not in (INPUT, ALL) and not isinstance(parse(request.target), Top):
         raise TargetError(f"target {request.target!r} cannot be baked; give top, input, all or {task.output}[0, 0]")
-    return index_plan(_Numbers(task.aim, task.count), request)
+    return index_plan(_OutputNumbers(task.aim, task.count), request)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from onnxcam.bake.dense import DenseView, require_even_cover, to_float
 from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, add_input, per_image, refuse_options
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.metadata.reserved import CHOSEN, CLASS, POINT
+from onnxcam.metadata.reserved import CHOSEN, CLASS, POINT, SHARES
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets import TOP, parse
 from onnxcam.targets.aim import WeightsAim
@@ -53,7 +53,8 @@ class SegmentationPlan:
         asked = self._asked(op, subject, regions)
         index, weights = regions.weights(asked, may_be_top=self.index in (None, TOP))
         index.shape = ir.Shape([subject.batch])
-        return Emitted([regions.view.weigh(weights)], {CHOSEN: index})
+        shares = {SHARES: regions.shares(subject)} if self.index is None else {}
+        return Emitted([regions.view.weigh(weights)], {CHOSEN: index, **shares})
 
     def _asked(self, op: Emitter, subject: PreparedModel, regions: _Regions) -> ir.Value:
         """Return the class that is asked for, int64 [N]: `TOP`, or `_NOTHING` for a point where no class is."""
@@ -160,12 +161,24 @@ class _Regions:
         score = op.ReduceMax(op.Gather(self.view.values, op.const(main), axis=1), [1], keepdims=1)
         return op.Where(op.Squeeze(op.Greater(score, self._threshold), [1]), _number(op, main), largest)
 
-    def _counts(self) -> ir.Value:
-        """Return the number of cells of each class, [N, classes]; of a background 0 where there are others."""
+    def shares(self, subject: PreparedModel) -> ir.Value:
+        """Return which part of the cells is of each class, [N, classes]."""
+        op, cells = self.op, to_float(self.op, self.op.Shape(self._seen, start=1, end=2))
+        found = op.Div(self._all_counts, cells)
+        found.shape = ir.Shape([subject.batch, self.task.classes])
+        return found
+
+    @cached_property
+    def _all_counts(self) -> ir.Value:
+        """The number of cells of each class, [N, classes]."""
         op = self.op
         classes = op.const(np.arange(self.task.classes)[None, :, None])
         hot = to_float(op, op.Equal(op.Unsqueeze(self._seen, [1]), classes))  # much faster than Hardmax
-        counts = op.ReduceSum(hot, [2], keepdims=0)
+        return op.ReduceSum(hot, [2], keepdims=0)
+
+    def _counts(self) -> ir.Value:
+        """Return the number of cells of each class, [N, classes]; of a background 0 where there are others."""
+        op, counts = self.op, self._all_counts
         if not self.task.has_background:
             return counts
         others = op.Mul(counts, op.const(np.asarray([0] + [1] * (self.task.classes - 1), np.float32)))

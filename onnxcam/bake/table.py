@@ -10,7 +10,7 @@ from onnxcam.bake.embedding import embedding_plan
 from onnxcam.bake.fixed import fixed_plan
 from onnxcam.bake.image_to_image import patch_plan
 from onnxcam.bake.keypoints import heat_map_plan, table_plan
-from onnxcam.bake.plan import INPUT, BakeRequest, Plan, PlanMaker
+from onnxcam.bake.plan import INPUT, BakePlan, BakeRequest, PlanMaker
 from onnxcam.bake.regression import bins_plan, regression_plan
 from onnxcam.bake.segmentation import segmentation_plan
 from onnxcam.bake.text_recognition import text_plan
@@ -54,7 +54,7 @@ PLANS: Mapping[type[Task], PlanMaker] = {
 """The function that makes the plan of each task that can be baked."""
 
 
-def find_plan(request: BakeRequest) -> Plan:
+def find_plan(request: BakeRequest) -> BakePlan:
     """Return the plan for the model's task; TargetError where it cannot be baked.
 
     An element of a tensor can be baked for every task.

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.bake.dense import DenseView, image_lengths, require_even_cover, to_float
 from onnxcam.bake.fixed import FixedPlan
-from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, Plan, add_input, per_image, refuse_options
+from onnxcam.bake.plan import INPUT, BakePlan, BakeRequest, Emitted, add_input, per_image, refuse_options
 from onnxcam.bake.rectangle import centres, covers, nearest_inside
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
@@ -139,7 +139,7 @@ def region_plan(task: Depth, request: BakeRequest) -> RegionPlan:
     return _region(task.values, request)
 
 
-def anomaly_plan(task: Anomaly, request: BakeRequest) -> Plan:
+def anomaly_plan(task: Anomaly, request: BakeRequest) -> BakePlan:
     """Return the plan of an anomaly detector: its score, or a part of its map."""
     is_top = request.target != INPUT and isinstance(parse(request.target), Top)
     if is_top and task.score is not None:

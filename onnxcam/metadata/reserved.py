@@ -34,6 +34,7 @@ __all__ = [
     "REGION",
     "SCORE",
     "SCORES",
+    "SHARES",
     "TEXT",
     "THRESHOLD",
     "WEIGHTS",
@@ -48,6 +49,8 @@ WEIGHTS, DIRECTION = "onnxcam.weights", "onnxcam.direction"
 """Its inputs for other targets: weights over a tensor [N, …]; a direction among embeddings [N, D]."""
 POINT, REGION, PATCH = "onnxcam.point", "onnxcam.region", "onnxcam.patch"
 """Inputs of a baked model: a point [N, 2] and a rectangle [N, 4] in pixels of its input, a patch of its output."""
+SHARES = "onnxcam.class.shares"
+"""Output of a baked segmentation: which part of the image each class covers, [N, classes]."""
 REFERENCE, COSINE, EMBEDDING = "onnxcam.reference", "onnxcam.cosine", "onnxcam.embedding"
 """Of a baked embedding: the input of a reference [N, D], the cosine with it [N], the image's unit vector [N, D]."""
 TEXT = "onnxcam.text"

@@ -12,8 +12,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from tests.bake.baked import SHAPES, SIZE, session, tensor
+from tests.bake.tasks import MODELS, run, shapes, tensors
 
 PROGRAM = Path(__file__).parents[2] / "docs" / "explain.cc"
 PACKAGE = "com.github.asus4.onnxruntime@0.4.9"  # of npm: the only package of the registries here that has the headers
@@ -84,6 +86,21 @@ def test_the_program_says_what_python_says(program: Path, uint8: bool, tmp_path:
     assert said == f"class {scores[0].argmax()}\n"
     found = np.fromfile(tmp_path / "heat.raw", expected.dtype).reshape(SIZE, SIZE)
     np.testing.assert_allclose(found.astype(float), expected[0].astype(float), rtol=0, atol=1 if uint8 else 1e-4)
+
+
+@pytest.mark.slow
+def test_the_program_runs_a_segmentation(program: Path, tmp_path: Path) -> None:
+    made = bake(MODELS / "segmenter.onnx", tmp_path / "b.onnx")
+    own = Explainer(MODELS / "segmenter.onnx")
+    x = tensors(own, shapes())
+    x.tofile(tmp_path / "x.f32")
+    files = [str(tmp_path / name) for name in ("b.onnx", "x.f32", "heat.raw")]
+    ran = subprocess.run([program, *files], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    expected = run(made.path, {"image": x})
+    assert ran.stdout == f"class {expected['onnxcam.class.chosen'][0]}\n"
+    found = np.fromfile(tmp_path / "heat.raw", np.float32).reshape(x.shape[2:])
+    np.testing.assert_allclose(found, expected["heatmap"][0], atol=1e-4)
 
 
 def test_it_is_about_twenty_lines() -> None:

@@ -60,6 +60,18 @@ def test_a_class_that_is_nowhere_has_a_blank_map_and_points_are_cut_to_the_image
     assert not again["onnxcam.map"].any()
 
 
+def test_a_point_of_a_volume_has_three_numbers(tmp_path: Path) -> None:
+    volumes = MODELS / "volumes.onnx"
+    x = np.random.default_rng(0).uniform(0, 0.1, (1, 1, 32, 32, 32)).astype(np.float32)
+    x[:, :, 8:20, 10:18, 12:26] = 1
+    feeds = {"image": x, "onnxcam.class": np.int64([-1]), "onnxcam.point": np.float32([[20.5, 12.5, 10.5]])}
+    _, found = baked(volumes, tmp_path, feeds, "input")
+    chosen = int(found["onnxcam.class.chosen"][0])
+    assert chosen == found["logits"][0].argmax(axis=0)[10, 12, 20] > 0
+    np.testing.assert_allclose(found["onnxcam.class.shares"].sum(), 1, atol=1e-6)
+    assert_same(found["onnxcam.map"], Explainer(volumes).attribute(x, f"#{chosen}"))
+
+
 @pytest.mark.parametrize("name", ["u2net", "independent-classes"])
 def test_a_point_without_a_class_has_a_blank_map(name: str, tmp_path: Path) -> None:
     path = zoo(name, tmp_path)

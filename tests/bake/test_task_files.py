@@ -199,6 +199,8 @@ def test_the_method_is_that_of_the_task_or_the_users(tmp_path: Path) -> None:
         ("segmenter", ("-t", "zebra"), "zebra"),
         ("segmenter", ("-t", "9"), "class 9 is out of range: the model has 7 classes, 0 to 6"),
         ("segmenter", ("-t", "class=star mask=m.png"), "cannot be baked; give top, input, a class index or a label"),
+        ("segmenter", ("--count", "0"), "a segmentation with target 'top' takes no count (--count)"),
+        ("reader", ("-t", "all", "--threshold", "1"), "with target 'all' takes no threshold (--threshold)"),
         ("segmenter", ("--count", "3"), "a segmentation with target 'top' takes no count (--count)"),
         ("segmenter", ("--threshold", "0.5"), "a segmentation with target 'top' takes no threshold (--threshold)"),
         ("segmenter", ("-m", "rise"), "rise asks the network many times and cannot be baked"),

@@ -13,6 +13,7 @@ let site = null; // site.json: what came with the page
 const tables = {}; // name of a colour map → its 256 colours
 let picture = null; // {picture: Blob, name}, the last file
 let wanted = null; // the class that was asked for; null: the model's own
+let place = null; // the place that was clicked, in fractions of the image; null: none
 let camera = null; // its stream, while it runs
 
 function fail(error) {
@@ -44,7 +45,7 @@ async function openModel({ name, ...words }) {
   forgive();
   const before = at("status").textContent;
   at("status").textContent = `Opening ${source.name} …`;
-  wanted = null; // frames of the camera that come meanwhile are for the new model
+  wanted = place = null; // frames of the camera that come meanwhile are for the new model
   try {
     ({ facts: api.facts } = await ask("open", source));
   } catch (error) {
@@ -62,7 +63,7 @@ async function openModel({ name, ...words }) {
 async function openPicture(file) {
   forgive();
   stopCamera();
-  wanted = null;
+  wanted = place = null;
   picture = { picture: file, name: visible(file.name || "the pasted image") };
   if (api.facts) await explain(picture);
   else {
@@ -72,7 +73,7 @@ async function openPicture(file) {
 }
 
 async function explain(words, given) {
-  const result = await ask(words ? "explain" : "again", { ...words, class: wanted }, given);
+  const result = await ask(words ? "explain" : "again", { ...words, class: wanted, place }, given);
   result.name = words?.name ?? api.result?.name;
   api.result = result;
   api.runs += 1;
@@ -95,7 +96,7 @@ const take = safely(async (files) => {
 
 // ---- what is shown ------------------------------------------------------------------------------------------------
 
-const className = (index) => api.facts.labels?.[index] ?? `class ${index}`;
+const className = (index) => (index < 0 ? "no class" : api.facts.labels?.[index] ?? `class ${index}`);
 const label = (index) => (api.facts.detects ? className(api.result?.detections[index]?.class) : className(index));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
@@ -114,8 +115,9 @@ function show(result) {
   list(result);
   const { prepare, run, draw } = result.milliseconds;
   at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
-  const found = `Heat map: ${label(result.class)}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
-  const what = result.class === null ? "Nothing is detected in this image." : found;
+  const name = result.class === null ? "" : `: ${label(result.class)}`;
+  const found = `Heat map${name}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  const what = result.detections && result.class === null ? "Nothing is detected in this image." : found;
   at("picture").ariaLabel = `${result.name}. ${what}`;
   at("status").ariaLive = camera ? "off" : "polite";
   at("status").textContent = what;
@@ -129,13 +131,13 @@ function paint() {
 }
 
 function list({ scores, probabilities, top, class: chosen }) {
-  const rows = chosen === null || top.includes(chosen) ? top : [...top, chosen];
+  const rows = chosen === null || chosen < 0 || top.includes(chosen) ? top : [...top, chosen];
   const items = rows.map((index) => {
     const [bar, name, much, button] = ["span", "span", "span", "button"].map((tag) => document.createElement(tag));
     [bar.className, name.className, much.className] = ["bar", "name", "much"];
     bar.style.width = probabilities ? percent(probabilities[index]).replace(" ", "") : "0";
     name.textContent = name.title = label(index);
-    much.textContent = probabilities ? percent(probabilities[index]) : String(scores[index]);
+    much.textContent = probabilities ? percent(probabilities[index]) : String(scores[index] ?? "");
     button.type = "button";
     button.dataset.class = index;
     button.ariaPressed = index === chosen;
@@ -155,7 +157,7 @@ function describe(facts) {
   at("step-model-text").textContent = facts.name;
   at("example").hidden = true;
   at("no-model").hidden = true;
-  const explains = facts.detects ? "each detection" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
+  const explains = facts.detects ? "each detection" : facts.takesPlace ? "any class, or that at a place" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
   const rows = {
     File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
@@ -170,8 +172,9 @@ function describe(facts) {
     [dt.textContent, dd.textContent] = [term, words];
     return [dt, dd];
   }));
-  at("hint").hidden = facts.takesClass;
-  at("hint").textContent = `This file explains ${explains} only. For any class you click, bake it with --target input.`;
+  at("shown").classList.toggle("places", facts.takesPlace || facts.detects);
+  at("hint").hidden = facts.takesClass && !facts.takesPlace;
+  at("hint").textContent = facts.takesPlace ? "Click a place of the image: the map is that of the class there." : `This file explains ${explains} only. For any class you click, bake it with --target input.`;
   at("other").hidden = !facts.takesClass || facts.detects;
   at("labels").replaceChildren(...(facts.labels ?? []).slice(0, LIMIT).map((name) => new Option(name, name)));
 }
@@ -210,7 +213,7 @@ function stopCamera() {
 
 async function choose(index) {
   forgive();
-  wanted = index === wanted ? null : index;
+  [wanted, place] = [index === wanted ? null : index, null];
   if (!camera) await explain(null);
 }
 
@@ -262,10 +265,19 @@ at("classes").onclick = safely(async ({ target }) => {
   const button = target.closest("button");
   if (button) await choose(Number(button.dataset.class));
 });
-at("shown").onclick = safely(async ({ offsetX, offsetY }) => {
-  if (!api.facts?.detects || !api.result) return;
-  const rank = rankAt(api.result.detections, ...pointIn(api.result, at("shown").getBoundingClientRect(), offsetX, offsetY));
-  if (rank !== null && rank !== api.result.class) await choose(rank);
+at("shown").onclick = safely(async ({ clientX, clientY }) => {
+  if (!api.result) return;
+  const { left, top, width, height } = at("picture").getBoundingClientRect();
+  if (api.facts.detects) {
+    const [x, y] = pointIn(api.result, { width, height }, clientX - left, clientY - top);
+    const rank = rankAt(api.result.detections, x, y);
+    if (rank !== null && rank !== api.result.class) await choose(rank);
+    return;
+  }
+  if (!api.facts.takesPlace) return;
+  forgive();
+  [wanted, place] = [null, [(clientX - left) / width, (clientY - top) / height]];
+  if (!camera) await explain(null);
 });
 at("other").onsubmit = safely(async (event) => {
   event.preventDefault();

@@ -1,14 +1,15 @@
 // The model runs here, beside the page: one message in, one answer out, in order.
 //
 //   open    {file | url, name}         → {facts}
-//   explain {picture: Blob | ImageBitmap, name, class} → the result
-//   again   {class}                    → the result for the same picture
+//   explain {picture: Blob | ImageBitmap, name, class, place} → the result
+//   again   {class, place}             → the result for the same picture
 //
 // Of a detector, `class` is the number of a detection, counted from 0, the best first.
 
 import { Refused, read } from "./baked.js";
 import { detectionsOf, mapOf } from "./boxes.js";
 import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
+import * as segments from "./segments.js";
 import { visible } from "./visible.js";
 import * as ort from "./runtime/ort.wasm.min.mjs";
 
@@ -56,10 +57,18 @@ function facts(session, stamp, bytes, loaded, name) {
   const outputs = Object.fromEntries(session.outputMetadata.map((value) => [value.name, value]));
   const takesClass = "onnxcam.class" in inputs;
   const detects = Boolean(stamp.detections);
-  const pictures = session.inputNames.filter((each) => !["onnxcam.class", "onnxcam.threshold"].includes(each));
-  const inside = "picture" in inputs && inputs.picture.type === "uint8" && inputs.picture.shape[3] === 3;
-  if (!outputs.heatmap || !(detects ? BOXES : [stamp.scores?.name]).every((each) => outputs[each]))
+  const heatmap = outputs[stamp.names?.heatmap ?? "heatmap"];
+  const picture = inputs[stamp.names?.picture ?? "picture"];
+  const asks = session.inputNames.filter((each) => each.startsWith("onnxcam.") && each !== picture?.name);
+  const pictures = session.inputNames.filter((each) => !asks.includes(each));
+  const inside = picture?.type === "uint8" && picture.shape[3] === 3;
+  const lacksScores = stamp.scores ? !outputs[stamp.scores.name] : [undefined, "multi-class"].includes(stamp.task);
+  if (!heatmap || lacksScores || (detects && !BOXES.every((each) => outputs[each])))
     throw new Refused(`${name} lacks the output 'heatmap' or its scores; bake it again`);
+  const known = ["onnxcam.class", segments.POINT, ...(detects ? ["onnxcam.threshold"] : [])];
+  const unknown = asks.find((each) => !known.includes(each));
+  if (unknown || inputs[segments.POINT]?.shape[1] > 2 || heatmap.shape.length !== (detects ? 4 : 3))
+    throw new Refused(`${name} ${unknown ? `asks for ${visible(unknown)}` : "has several maps"}, which this page cannot give or show; bake it with --target top`);
   if (pictures.length !== 1)
     throw new Refused(`${name} takes ${pictures.join(", ")}; this page has only an image to give`);
   if (!stamp.picture)
@@ -69,8 +78,9 @@ function facts(session, stamp, bytes, loaded, name) {
     throw new Refused(`${name} takes ${count} images at once; export the model for one and bake that`);
   return {
     name, bytes, loaded, takesClass: takesClass || detects, detects, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
-    layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class != null && stamp.class >= 0 ? stamp.class : null,
-    heatmap: outputs.heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
+    layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class >= 0 ? stamp.class ?? null : null,
+    takesPlace: segments.POINT in inputs, outputs: [heatmap.name, ...(detects ? BOXES : stamp.scores ? [stamp.scores.name] : segments.outputsOf(outputs))],
+    heatmap: heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
     guess: stamp.picture.guess ? visible(stamp.picture.guess) : null, onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
   };
 }
@@ -130,10 +140,10 @@ async function explain(asked) {
   const wanted = facts.takesClass ? asked.class ?? -1 : null;
   if (facts.detects) Object.assign(feeds, thresholdOf(session, stamp));
   else if (wanted !== null) feeds["onnxcam.class"] = new ort.Tensor("int64", BigInt64Array.of(BigInt(wanted)), [1]);
+  if (facts.takesPlace) feeds[segments.POINT] = new ort.Tensor("float32", segments.pointOf(asked.place, shown), [1, 2]);
   let outputs;
   try {
-    const names = ["heatmap", ...(facts.detects ? BOXES : [stamp.scores.name])];
-    outputs = shown.outputs ?? (await session.run(feeds, names));
+    outputs = shown.outputs ?? (await session.run(feeds, facts.outputs));
     if (facts.detects) shown.outputs = outputs;
   } catch (error) {
     throw new Refused(`${facts.name} failed on this image: ${firstLine(error)}`);
@@ -162,9 +172,10 @@ function drawnFrame() {
 }
 
 /** The answer of a detector: all detections, and the map of one. */
-function seen({ heatmap, ...rest }, wanted, bitmap) {
+function seen(outputs, wanted, bitmap) {
+  const heatmap = outputs[model.facts.outputs[0]];
   const { width, height, part } = drawnFrame();
-  const [boxes, scores, classes] = BOXES.map((name) => rest[name].data);
+  const [boxes, scores, classes] = BOXES.map((name) => outputs[name].data);
   const detections = detectionsOf({ boxes, scores, classes }, shown.size, part);
   const rank = Math.max(0, Math.min(wanted, detections.length - 1));
   const map = mapOf(heatmap, rank);
@@ -179,17 +190,25 @@ function seen({ heatmap, ...rest }, wanted, bitmap) {
   };
 }
 
-function told({ heatmap, ...rest }, wanted, bitmap) {
+/** Return the explained class, and the best classes with their scores. */
+function classes(outputs, wanted) {
   const { stamp, facts } = model;
-  const means = probabilities(rest[stamp.scores.name].data, stamp.scores);
-  const scores = stamp.scores.pair && means ? means : rest[stamp.scores.name].data;
+  if (!stamp.scores) return segments.told(outputs, facts.fixed);
+  const { data } = outputs[stamp.scores.name];
+  const means = probabilities(data, stamp.scores);
+  const scores = stamp.scores.pair && means ? means : data;
   const order = Array.from(scores.keys()).sort((a, b) => Number(scores[b]) - Number(scores[a]) || a - b);
+  const chosen = facts.fixed ?? (wanted !== null && wanted >= 0 ? wanted : order[0]);
+  return { scores, probabilities: means, top: order.slice(0, 5), class: chosen };
+}
+
+function told(outputs, wanted, bitmap) {
+  const heatmap = outputs[model.facts.outputs[0]];
   const { width, height, part } = drawnFrame();
   const top = heatmap.type === "uint8" ? 255 : 1;
   return {
     heatmap: { data: heatmap.data, dims: heatmap.dims, type: heatmap.type },
-    scores, probabilities: means, top: order.slice(0, 5),
-    class: facts.fixed ?? (wanted !== null && wanted >= 0 ? wanted : order[0]),
+    ...classes(outputs, wanted),
     input: { rgb: shown.rgb, dims: [...shown.size, 3] },
     blank: !heatmap.data.some((value) => value > 0),
     picture: bitmap, width, height,
