@@ -106,7 +106,7 @@ def bake(
         subject = network.open()
         chosen = find_method(_one_pass_default(network) if method == AUTO else method)
         own = _require_one_pass(chosen.id, settings)
-        plan = find_plan(BakeRequest(network, target, count, threshold))
+        plan = find_plan(BakeRequest(network, target, layer, count, threshold))
         choice = choose_layer(subject, plan.aim, layer) if chosen.uses_layer else None
         elsewhere = _elsewhere(network, subject, choice)
         made = subject.twin()

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import add_output
+from onnxcam.bake.layer_choice import drawn
 from onnxcam.bake.plan import BakePlan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
@@ -56,9 +57,13 @@ def explained(
     layers = [choice.layer.in_graph(graph)] if choice else []
     op, names = Emitter(graph), baked_names([value.name for value in values(graph)])
     emitted = plan.emit(op, subject)
-    maps = [_flat(op, subject, method, layers, target, settings) for target in emitted.targets]
-    heat = _heat(op, subject, maps, map_size)
-    flat = _joined(op, maps, stacked=emitted.stacked)
+    if emitted.repeated is not None:
+        flat = drawn(op, subject, method, layers, emitted.repeated, settings, enlarge=map_size == "input")
+        heat = _scaled(op, flat)
+    else:
+        maps = [_flat(op, subject, method, layers, target, settings) for target in emitted.targets]
+        heat = _heat(op, subject, maps, map_size)
+        flat = _joined(op, maps, stacked=emitted.stacked)
     shown = heat if emitted.stacked else _squeezed(op, heat)
     outputs = {names[HEATMAP]: _quantised(op, shown) if uint8 else shown, **emitted.outputs}
     if raw:
@@ -119,11 +124,18 @@ def _heat(op: Emitter, subject: PreparedModel, flat: Sequence[ir.Value], size: M
         lengths = [op.dim(subject.image, axis) for axis in layout.space]
         large = op.Concat(op.Shape(flat[0], start=0, end=1), op.const(np.array([len(flat)])), *lengths, axis=0)
         maps = op.Resize(maps, None, None, large, mode="linear")
-    positive = op.Relu(maps)
-    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # supported by accelerators, unlike ReduceMax and Where
-    heat = op.Div(positive, top)
+    heat = _scaled(op, maps)
     space = layout.size(subject.image) if size == "input" or not known else known[1:]
     heat.shape = ir.Shape([subject.batch, len(flat), *space])
+    return heat
+
+
+def _scaled(op: Emitter, maps: ir.Value) -> ir.Value:
+    """Return ReLU(map) / max of each of *maps* [N, K, h, w]."""
+    positive = op.Relu(maps)
+    top = op.Clip(op.GlobalMaxPool(positive), TINY)  # supported by accelerators, unlike ReduceMax and Where
+    heat: ir.Value = op.Div(positive, top)
+    heat.shape = maps.shape
     return heat
 
 

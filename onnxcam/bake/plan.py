@@ -13,9 +13,21 @@ from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import Aim, Aimed
 
-__all__ = ["INPUT", "BakePlan", "BakeRequest", "Emitted", "PlanMaker", "add_input", "per_image", "refuse_options"]
+__all__ = [
+    "INPUT",
+    "BakePlan",
+    "BakeRequest",
+    "Emitted",
+    "LayersAt",
+    "PlanMaker",
+    "RepeatedTargets",
+    "add_input",
+    "per_image",
+    "refuse_options",
+]
 
 INPUT = "input"
 """The target that a host names at run time, by inputs of the baked file."""
@@ -27,6 +39,8 @@ class BakeRequest:
 
     network: ModelDescription
     target: int | str = "top"
+    layer: str | None = None
+    """The layer that the user names; None and ``"auto"`` choose it."""
     count: int | None = None
     """The number of maps, where a task has several; None is the default."""
     threshold: float | str | None = None
@@ -48,6 +62,38 @@ class Emitted:
     outputs: Mapping[str, ir.Value] = field(default_factory=dict)
     raw: Mapping[str, ir.Value] = field(default_factory=dict)
     stacked: bool = False
+    repeated: RepeatedTargets | None = None
+    """Targets that are explained in one pass, in place of `targets`."""
+
+
+@dataclass(frozen=True)
+class RepeatedTargets:
+    """K targets of each image.
+
+    Attributes:
+        count: K.
+        seeds: The tensors to differentiate, and their cotangents [N · K, …].
+        among: The layers among which the place of a target decides; empty: the layer of the file.
+    """
+
+    count: int
+    seeds: Mapping[ir.Value, ir.Value]
+    among: Sequence[LayersAt] = ()
+
+
+@dataclass(frozen=True)
+class LayersAt:
+    """Layers, the last first, of which the last counts whose gradient covers most of a place.
+
+    Attributes:
+        layers: The layers.
+        box: The place, x1, y1, x2, y2 in pixels of the image tensor, [N · K, 4].
+        here: Where this is how the layer is chosen, bool [N · K].
+    """
+
+    layers: Sequence[Layer]
+    box: ir.Value
+    here: ir.Value
 
 
 class BakePlan(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxcam.bake.classification import class_plan
+from onnxcam.bake.detections import detection_plan
 from onnxcam.bake.embedding import embedding_plan
 from onnxcam.bake.fixed import fixed_plan
 from onnxcam.bake.image_to_image import patch_plan
@@ -19,6 +20,7 @@ from onnxcam.targets import Task, parse
 from onnxcam.targets.bins import Bins
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.detection import Detections
 from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.interest_points import InterestPoints
@@ -34,6 +36,7 @@ __all__ = ["PLANS", "find_plan"]
 
 PLANS: Mapping[type[Task], PlanMaker] = {
     Classes: class_plan,
+    Detections: detection_plan,
     Segmentation: segmentation_plan,
     Embedding: embedding_plan,
     Bins: bins_plan,

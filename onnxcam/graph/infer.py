@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _BOOL = operators(Trait.COMPARES | Trait.LOGIC) | {"IsNaN", "IsInf", "OptionalHasElement"}
-_INT64 = operators(Trait.MEASURES) | {"ArgMax", "ArgMin", "NonZero", "SequenceLength"}
+_INT64 = operators(Trait.MEASURES) | {"ArgMax", "ArgMin", "NonZero", "NonMaxSuppression", "SequenceLength"}
 _HOLDERS = frozenset("If Loop Scan SequenceMap".split())
 _SEQUENCES = frozenset("SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SplitToSequence".split())
 _SAME = frozenset("Identity OptionalGetElement".split())

@@ -17,8 +17,10 @@ __all__ = [
     "ACTIVATION",
     "AROUND",
     "BAKED",
+    "BOXES",
     "CHOSEN",
     "CLASS",
+    "CLASSES",
     "COSINE",
     "DIRECTION",
     "EMBEDDING",
@@ -31,8 +33,10 @@ __all__ = [
     "REFERENCE",
     "REGION",
     "SCORE",
+    "SCORES",
     "SHARES",
     "TEXT",
+    "THRESHOLD",
     "WEIGHTS",
     "baked_names",
     "load_bare",
@@ -51,6 +55,10 @@ REFERENCE, COSINE, EMBEDDING = "onnxcam.reference", "onnxcam.cosine", "onnxcam.e
 """Of a baked embedding: the input of a reference [N, D], the cosine with it [N], the image's unit vector [N, D]."""
 TEXT = "onnxcam.text"
 """Output of a baked text recogniser: the letters that it reads, by index."""
+THRESHOLD = "onnxcam.threshold"
+"""Input of a baked detector: the least probability of a detection, float32 [1]."""
+BOXES, SCORES, CLASSES = "onnxcam.boxes", "onnxcam.scores", "onnxcam.classes"
+"""Outputs of a baked detector for its K best detections: [N, K, 4] in pixels of its input, [N, K], int64 [N, K]."""
 ACTIVATION = "onnxcam.activation"
 """Input of a model that was cut at a layer: the layer's activation."""
 AROUND = "onnxcam.around."

@@ -82,7 +82,7 @@ class MapContext:
 
         GradientError where no path connects them; MissingRuleError where an operator has no rule.
         """
-        table, seeds = ruleset(rules), {self.target.value: self.target.seed}
+        table, seeds = ruleset(rules), self.target.seeds
         (found,) = backward(self.op, seeds, [value], table)
         gradient = connected(value, found, seeds, table)
         gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))

@@ -46,6 +46,12 @@ class Aimed:
     score: ir.Value  # [N]
     outputs: Mapping[str, ir.Value] = field(default_factory=dict)  # [N] each, by name
     scores: Scores | None = None  # of the classes, for aims at class scores
+    beside: Mapping[ir.Value, Cotangent] = field(default_factory=dict)  # further tensors and their cotangents
+
+    @property
+    def seeds(self) -> Mapping[ir.Value, Cotangent]:
+        """Return the tensors to differentiate, and their cotangents."""
+        return {self.value: self.seed, **self.beside}
 
 
 class Aim(Protocol):
@@ -153,15 +159,26 @@ class WeightsAim:
     def weigh(self, op: Emitter, given: ir.Value) -> Aimed:
         """Multiply the tensor of each image by the weights *given* in the graph, float32 [N, …]."""
         value, perm = self._before_head(op.graph)
-        weights = self._placed(op, given, len(perm))
-        if perm != sorted(perm):
-            weights = op.Transpose(weights, perm=[perm.index(axis) for axis in range(len(perm))])
+        weights = self._turned(op, given, perm)
         weights.shape = value.shape
         product = op.Mul(op.Cast(dequantised(op, value, value), to=int(ir.DataType.FLOAT)), weights)
         axes = list(range(rank(value)))
         kept = None if self.batch is None else perm[self.batch]
         score = op.ReduceSum(product, [axis for axis in axes if axis != kept], keepdims=0)
         return Aimed(value, _seed(op, weights, value), op.Reshape(score, [-1]))
+
+    def cotangent(self, op: Emitter, given: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return the tensor to differentiate, and its cotangent for weights *given*, of any number of images."""
+        value, perm = self._before_head(op.graph)
+        return value, _seed(op, self._turned(op, given, perm), value)
+
+    def _turned(self, op: Emitter, given: ir.Value, perm: Sequence[int]) -> ir.Value:
+        """Return the weights with their axes in the order of the tensor before the head."""
+        weights = self._placed(op, given, len(perm))
+        if list(perm) == sorted(perm):
+            return weights
+        turned: ir.Value = op.Transpose(weights, perm=[perm.index(axis) for axis in range(len(perm))])
+        return turned
 
     def _placed(self, op: Emitter, given: ir.Value, rank: int) -> ir.Value:
         """Return the input [N, …] with its axes in the order of y."""

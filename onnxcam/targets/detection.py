@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.errors import TargetError
 from onnxcam.graph.io import all_tensors
@@ -29,7 +30,7 @@ from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
-__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections"]
+__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections", "region_of"]
 
 MIN_PROBABILITY = 0.25
 """A candidate of at least this probability is a detection."""
@@ -144,10 +145,10 @@ class Detections(Task):
         return boxes, seen.scores[rows, classes], classes
 
     def _candidates(self, look: Look) -> Candidates:
-        return self._decoded(look.tensors(self.decoder.tensors), look.size)
+        return self.candidates(look.tensors(self.decoder.tensors), look.size)
 
-    def _decoded(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
-        """Return the candidates in the decoder's *tensors*; *size* is that of the image tensor."""
+    def candidates(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
+        """Return the candidates in the decoder's *tensors* of an image whose tensor has *size* (height, width)."""
         real, inner = self._reals(tensors), self.inner
         if inner is None:
             return self.decoder.read(real, size)
@@ -190,7 +191,7 @@ class Detections(Task):
         corners, label = seen.corners[candidate], self._label(category)
         visible = bool(are_visible(corners[None], look.size)[0])
         cell = None if seen.cells is None else seen.cells[candidate]
-        place = corners if visible else cell
+        place = _place(seen, candidate, look.size)
         box = None if place is None or not np.isfinite(corners).all() else look.to_picture([*place])
         name = quoted(label or category)
         return Goal(
@@ -204,7 +205,7 @@ class Detections(Task):
             float(seen.scores[candidate, category]),
             box=box,
             similarity=self._similarity(seen, found, look.size),
-            region=None if place is None else inside(place, look.size),
+            region=region_of(seen, candidate, look.size),
             warnings=(*self._doubts(seen), *(() if visible else (self._why_no_box(corners, cell, look),))),
         )
 
@@ -216,7 +217,7 @@ class Detections(Task):
             return None
         classes = scores if scores.argmax() == category else np.eye(len(scores))[category]
         return Similarity(
-            self.decoder.tensors, lambda tensors: similarity(self._decoded(tensors, size), corners, classes)
+            self.decoder.tensors, lambda tensors: similarity(self.candidates(tensors, size), corners, classes)
         )
 
     def _doubts(self, seen: Candidates) -> Iterator[str]:
@@ -283,6 +284,19 @@ class Detections(Task):
         return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
 
 
+def _place(seen: Candidates, candidate: int, size: tuple[int, ...]) -> Array | None:
+    """Return the box of *candidate*, its cell if the box is not visible; None where it has none."""
+    if are_visible(seen.corners[candidate][None], size)[0]:
+        return seen.corners[candidate]
+    return None if seen.cells is None else seen.cells[candidate]
+
+
+def region_of(seen: Candidates, candidate: int, size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return the region of *candidate* in the image tensor of *size*; None where it has none."""
+    place = _place(seen, candidate, size)
+    return None if place is None else inside(place, size)
+
+
 def detections(seen: Candidates, category: int | None = None, least: float = MIN_PROBABILITY) -> list[CandidateClass]:
     """Return the candidates of at least the probability *least*, the best first, after non-maximum suppression.
 
@@ -293,10 +307,8 @@ def detections(seen: Candidates, category: int | None = None, least: float = MIN
         return []
     best, tops = scores.argmax(axis=1), scores.max(axis=1)
     likely, placed = tops >= least, np.isfinite(seen.corners).all(axis=1)
-    kept = [
-        *_suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed), least),
-        *np.flatnonzero(likely & ~placed),
-    ]
+    near = _suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed), least)
+    kept = [*near, *np.flatnonzero(likely & ~placed)]
     return [(int(i), int(best[i])) for i in sorted(kept, key=lambda i: -tops[i])]
 
 

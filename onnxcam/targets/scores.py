@@ -247,12 +247,14 @@ def both_classes(real: np.ndarray, head: str | None) -> np.ndarray:
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return exp(x) / Σ exp(x) along *axis*, without overflow."""
     exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=axis, keepdims=True))
+    found: np.ndarray = exponentials / exponentials.sum(axis=axis, keepdims=True)
+    return found
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(−x)), without overflow."""
-    return np.asarray(np.exp(-np.logaddexp(0, -x)))
+    found: np.ndarray = np.exp(-np.logaddexp(0, -x))
+    return found
 
 
 def are_exclusive(head: str | None, multi_label: bool = False) -> bool:

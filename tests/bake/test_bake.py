@@ -97,12 +97,6 @@ def test_what_cannot_be_baked(settings: dict[str, Any], error: type[Exception], 
     assert not list(tmp_path.iterdir())
 
 
-def test_other_networks_are_refused(tmp_path: Path) -> None:
-    detector = Path(__file__).parents[2] / "models" / "detector.onnx"
-    with pytest.raises(TargetError, match="a detector cannot be baked: `onnxcam explain` explains it"):
-        bake(detector, tmp_path / "b.onnx")
-
-
 def test_a_blank_map_stays_blank(tmp_path: Path) -> None:
     made = bake(hand_model(), tmp_path / "b.onnx", target=0, map_size="layer")
     (found,) = session(made.path).run(["heatmap"], {"x": -np.abs(HAND_X)})

@@ -17,4 +17,4 @@ def test_its_commands_and_python_run(
 ) -> None:
     (tmp_path / "models").symlink_to(MODELS)
     monkeypatch.chdir(tmp_path)
-    assert len(follow("bake.md", onnxcam)) == 6
+    assert len(follow("bake.md", onnxcam)) == 7

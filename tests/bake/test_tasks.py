@@ -52,7 +52,7 @@ def test_the_map_is_that_of_python(convention: Convention, tmp_path: Path) -> No
             np.testing.assert_array_equal(found[name].reshape(value.shape), value)  # one image gains an axis of images
 
 
-@pytest.mark.parametrize("name", ["captioner", "detector"])
+@pytest.mark.parametrize("name", ["captioner"])
 def test_what_cannot_be_baked_is_refused_with_what_can(name: str, tmp_path: Path) -> None:
     from onnxcam.bake.bake import bake
     from tests.bake.tasks import MODELS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,10 +13,50 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.coordinates import BoxElements
 from onnxcam.targets.goal import Array
 
-__all__ = ["Aimer", "Candidates", "Decoder", "aimer", "one_hot", "unit_of"]
+__all__ = ["Aimer", "Candidates", "Decoder", "Element", "Elements", "looked_up", "one_hot", "unit_of"]
 
-Aimer = Callable[[int, int], tuple[WeightsAim, Array]]
-"""From a candidate and a class to the aim and its weights, without the batch axis."""
+
+@dataclass(frozen=True)
+class Element:
+    """An element that the score of a candidate is made of.
+
+    Attributes:
+        tensor: Its place in `Aimer.tensors`.
+        index: Its flat index in the tensor, without the batch axis.
+        weight: Its weight; 0 where the candidate is not of this tensor.
+    """
+
+    tensor: int
+    index: Any
+    weight: Any
+
+
+Elements: TypeAlias = "Callable[[Any, Any], Sequence[Element]]"
+"""From candidates and their classes, numbers or arrays of one shape, to the elements of their scores."""
+
+
+@dataclass(frozen=True)
+class Aimer:
+    """From a candidate and a class to the aim and its weights.
+
+    Attributes:
+        tensors: The tensors of scores, and their shapes without the batch axis.
+        elements: The elements with weights; all others weigh 0.
+    """
+
+    tensors: Sequence[tuple[WeightsAim, tuple[int, ...]]]
+    elements: Elements
+
+    def __call__(self, candidate: int, category: int) -> tuple[WeightsAim, Array]:
+        """Return the aim, and its weights without the batch axis."""
+        found = self.elements(candidate, category)
+        own = next((one.tensor for one in found if one.weight), found[0].tensor)
+        aim, shape = self.tensors[own]
+        weights = np.zeros(int(np.prod(shape)), np.float32)
+        for one in found:
+            if one.tensor == own:
+                weights[one.index] = one.weight
+        return aim, weights.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -56,24 +96,16 @@ class Decoder(Protocol):
         """Yield the parts ``"boxes"`` and ``"scores"`` of the reading."""
 
 
-def aimer(aim: WeightsAim, shape: Sequence[int], place: Callable[[int, int], dict[tuple[int, ...], float]]) -> Aimer:
-    """Return the aimer whose weights over a tensor of *shape* are 0 but at the elements that *place* returns."""
-
-    def weights(candidate: int, category: int) -> tuple[WeightsAim, Array]:
-        found = np.zeros(shape, np.float32)
-        for index, weight in place(candidate, category).items():
-            found[index] = weight
-        return aim, found
-
-    return weights
-
-
 def one_hot(scores: Array, classes: Array) -> Array:
     """Return [K, C] with the *scores* [K] at their *classes* [K], and 0 elsewhere."""
     columns = np.nan_to_num(classes).astype(int).clip(0)
-    table = np.zeros((len(scores), int(columns.max(initial=0)) + 1))
-    table[np.arange(len(scores)), columns] = scores
-    return table
+    every = np.arange(columns.max(initial=0) + 1, like=columns)
+    return np.where(columns[:, None] == every, scores[:, None], 0.0)
+
+
+def looked_up(table: Array, index: Any) -> Any:
+    """Return the elements of *table* [n] at *index*, a number or numbers [k]."""
+    return np.take_along_axis(table, np.atleast_1d(index), 0)
 
 
 def unit_of(samples: Sequence[Array]) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere
-from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Element, Elements, looked_up
 from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.grid import GridConvention
 from onnxcam.targets.goal import Array
@@ -40,11 +41,14 @@ class Tensor:
 
     def places(self, shape: Sequence[int], anchors: int) -> Array:
         """Return for each candidate and column the flat index of the element in the output of *shape*, [B, K]."""
-        index = np.arange(int(np.prod(shape))).reshape(shape)
-        rows = np.moveaxis(index, self.channel, -1)
-        if len(shape) == 4 and self.anchors_first:  # [A, h, w, K]
+        return self.rows(np.arange(int(np.prod(shape))).reshape(shape), anchors)
+
+    def rows(self, bare: Array, anchors: int) -> Array:
+        """Return the columns of each candidate, [B, K], of *bare*, the output without the batch axis."""
+        width = bare.shape[self.channel] // anchors if bare.ndim == 3 else bare.shape[self.channel]
+        rows = np.moveaxis(bare, self.channel, -1)
+        if bare.ndim == 4 and self.anchors_first:  # [A, h, w, K]
             rows = np.moveaxis(rows, 0, 2)
-        width = shape[self.channel] // anchors if len(shape) == 3 else shape[self.channel]
         rows = rows.reshape(-1, width)
         return rows if self.columns is None else rows[:, self.columns]
 
@@ -121,27 +125,22 @@ class Heads:
         """Decode each grid."""
         given = dict(zip(self.tensors, tensors, strict=True))
         raw = [_values(head.scores, given, head.anchors) for head in self.heads]
-        squash = any(_are_logits(values) for values, _ in raw)
+        squash = any(_are_logits(values) for values in raw)
         parts = [self._of(head, one, squash, given, size) for head, one in zip(self.heads, raw, strict=True)]
-        ends = list(accumulate(len(part.scores) for part in parts))
-
-        def aim(candidate: int, category: int) -> tuple[WeightsAim, Array]:
-            level = int(np.searchsorted(ends, candidate, side="right"))
-            return parts[level].aim(candidate - (ends[level - 1] if level else 0), category)
-
         corners = np.concatenate([part.corners for part in parts])
         scores = np.concatenate([part.scores for part in parts])
         sure, cells = _joined([part.objectness for part in parts]), _joined([part.cells for part in parts])
+        aim = _one_aim([part.aim for part in parts], list(map(len, raw)))
         return Candidates(corners, scores, aim, objectness=sure, cells=cells)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the columns of the box, and those of its size where they are another output."""
         given = dict(zip(self.tensors, tensors, strict=True))
-        scores = [_values(head.scores, given, head.anchors)[0] for head in self.heads]
+        scores = [_values(head.scores, given, head.anchors) for head in self.heads]
         ends = list(accumulate(map(len, scores)))
         level = int(np.searchsorted(ends, candidate, side="right"))
         head, row = self.heads[level], candidate - (ends[level - 1] if level else 0)
-        places = [_values(part, given, head.anchors)[1][row] for part in head.box_parts]
+        places = [part.places(_bare(part, given).shape, head.anchors)[row] for part in head.box_parts]
         boxes = _boxes(head, given)
         if self.form == "coverage":
             boxes = _of_best(boxes, scores[level])
@@ -154,27 +153,18 @@ class Heads:
         return BoxElements(tuple(parts), convention.decoded(boxes, size, row))
 
     def _of(
-        self, head: StrideHead, raw: tuple[Array, Array], squash: bool, given: dict[str, Array], size: tuple[int, ...]
+        self, head: StrideHead, raw: Array, squash: bool, given: dict[str, Array], size: tuple[int, ...]
     ) -> Candidates:
-        scores, places = _squashed(raw[0], self.exclusive) if squash else raw[0], raw[1]
-        certain, where = _values(head.objectness, given, head.anchors) if head.objectness is not None else (None, None)
+        scores = _squashed(raw, self.exclusive) if squash else raw
+        certain = None if head.objectness is None else _values(head.objectness, given, head.anchors)
         boxes = _boxes(head, given)
         boxes = _of_best(boxes, scores) if self.form == "coverage" else boxes
-        found, shape = scores ** self.power[0], _bare(head.scores, given).shape
         sure = None if certain is None else sigmoid(certain) if _are_logits(certain) else certain
-
-        def aim(candidate: int, category: int) -> tuple[WeightsAim, Array]:
-            weights = np.zeros(int(np.prod(shape)), np.float32)
-            weights[places[candidate, category]] = 1
-            joined = head.objectness is not None and head.objectness.output == head.scores.output
-            if sure is not None and where is not None and joined:
-                weights[places[candidate, category]] = sure[candidate, 0] / 2
-                weights[where[candidate, 0]] = scores[candidate, category] / 2
-            return _aim(head.scores), weights.reshape(shape)
-
+        found = scores ** self.power[0]
         probable = found if sure is None else found * sure ** self.power[1]
         cells = GridConvention("", ((head.stride, head.anchors),)).cells(len(scores), size)
         one = None if sure is None else sure[:, 0]
+        aim = Aimer([(_aim(head.scores), _bare(head.scores, given).shape)], _elements(head, given, scores, sure))
         return Candidates(self._corners(head, boxes, len(scores), size), probable, aim, objectness=one, cells=cells)
 
     def _corners(self, head: StrideHead, boxes: Array, count: int, size: tuple[int, ...]) -> Array:
@@ -193,16 +183,54 @@ def _squashed(scores: Array, exclusive: bool) -> Array:
     return softmax(scores) if exclusive else sigmoid(scores)
 
 
+def _elements(head: StrideHead, given: dict[str, Array], scores: Array, sure: Array | None) -> Elements:
+    """Return the elements of a candidate of *head*: the score, or score and objectness of one tensor."""
+    shape, objectness = _bare(head.scores, given).shape, head.objectness
+    joined = objectness is not None and objectness.output == head.scores.output
+
+    def elements(candidate: Any, category: Any) -> list[Element]:
+        at = _place(head.scores.places(shape, head.anchors), candidate, category)
+        if sure is None or objectness is None or not joined:
+            return [Element(0, at, 1.0)]
+        beside = _place(objectness.places(shape, head.anchors), candidate, 0)
+        pair = sure[:, 0][candidate] / 2, scores[candidate, category] / 2
+        return [Element(0, at, pair[0]), Element(0, beside, pair[1])]
+
+    return elements
+
+
+def _place(places: Array, candidate: Any, column: Any) -> Any:
+    """Return the elements of *places* [B, K], whose columns are equally far apart."""
+    step = int(places[0, 1] - places[0, 0]) if places.shape[1] > 1 else 0
+    return looked_up(places[:, 0], candidate) + column * step
+
+
+def _one_aim(aims: Sequence[Aimer], counts: Sequence[int]) -> Aimer:
+    """Return the aimer of all grids, of *counts* candidates each."""
+
+    def elements(candidate: Any, category: Any) -> list[Element]:
+        found = []
+        for level, (one, end) in enumerate(zip(aims, accumulate(counts), strict=True)):
+            own, start = candidate - (end - counts[level]), end - counts[level]
+            weight = np.where((candidate >= start) & (candidate < end), 1.0, 0.0)
+            parts = one.elements(np.clip(own, 0, counts[level] - 1), category)
+            found += [Element(level, part.index, part.weight * weight) for part in parts]
+        return found
+
+    return Aimer([tensor for one in aims for tensor in one.tensors], elements)
+
+
 def _boxes(head: StrideHead, given: dict[str, Array]) -> Array:
     """Return the boxes [B, K] of *head*."""
-    found, _ = _values(head.boxes, given, head.anchors)
-    return found if head.sizes is None else np.concatenate([found, _values(head.sizes, given, head.anchors)[0]], axis=1)
+    found = _values(head.boxes, given, head.anchors)
+    return found if head.sizes is None else np.concatenate([found, _values(head.sizes, given, head.anchors)], axis=1)
 
 
 def _of_best(boxes: Array, scores: Array) -> Array:
     """Return the boxes of the best classes, where *boxes* [B, 4 · C] has one for each class."""
     classes = scores.shape[1]
-    return np.asarray(boxes.reshape(len(boxes), classes, 4)[np.arange(len(boxes)), scores.argmax(axis=1)])
+    found: Array = boxes.reshape(len(boxes), classes, 4)[np.arange(len(boxes)), scores.argmax(axis=1)]
+    return found
 
 
 def _aim(part: Tensor) -> WeightsAim:
@@ -213,10 +241,8 @@ def _bare(part: Tensor, given: dict[str, Array]) -> Array:
     return given[part.output][0] if part.batched else given[part.output]
 
 
-def _values(part: Tensor, given: dict[str, Array], anchors: int) -> tuple[Array, Array]:
-    bare = _bare(part, given)
-    places = part.places(bare.shape, anchors)
-    return bare.reshape(-1)[places].astype(np.float64), places
+def _values(part: Tensor, given: dict[str, Array], anchors: int) -> Array:
+    return part.rows(_bare(part, given), anchors).astype(np.float64)
 
 
 def _are_logits(scores: Array) -> bool:

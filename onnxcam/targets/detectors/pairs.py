@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Decoder, Element, looked_up
 from onnxcam.targets.detectors.clues import Clues, Length, alike, dims, name, named
 from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.grid import GridConvention, plan
@@ -74,14 +75,14 @@ class ScoresAndBoxes:
             if self.labels == len(columns) - 1:
                 columns = np.delete(columns, none)
 
-        def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
-            column = int(columns[category])
+        def elements(candidate: Any, category: Any) -> list[Element]:
+            column = looked_up(columns, category)
             flat = column * len(found) + candidate if self.classes_first else candidate * found.shape[1] + column
-            return {tuple(map(int, np.unravel_index(flat, bare[0].shape))): 1.0}
+            return [Element(0, flat, 1.0)]
 
         corners = self.convention.corners(boxes, size)
         cells = self.convention.cells(len(corners), size) if isinstance(self.convention, GridConvention) else None
-        return Candidates(corners, scores[:, columns], aimer(self.aim, bare[0].shape, place), cells=cells)
+        return Candidates(corners, scores[:, columns], Aimer([(self.aim, bare[0].shape)], elements), cells=cells)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the first four columns of the candidate's row of boxes."""

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Decoder, Element, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, alike, dims, is_float, name, named, scale_of
 from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.pairs import ScoresAndBoxes
@@ -56,14 +56,13 @@ class Suppressed:
     def read(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Decode them. Each box has one score, that of its class."""
         boxes, found, *rest = (tensor if self.batch is None else tensor[0] for tensor in tensors)
-        classes = rest[0].reshape(-1) if rest else np.zeros(found.size)
+        flat = found.reshape(-1)
+        classes = rest[0].reshape(-1) if rest else np.zeros_like(flat)
         corners = self.convention.corners(boxes.reshape(-1, 4), size)
 
-        def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
-            return {tuple(map(int, np.unravel_index(candidate, found.shape))): 1.0}
-
-        scores = one_hot(found.reshape(-1) / self.unit, classes)
-        return Candidates(corners, scores, aimer(self.aim, found.shape, place), complete=False)
+        scores = one_hot(flat / self.unit, classes)
+        aim = Aimer([(self.aim, found.shape)], lambda candidate, category: [Element(0, candidate, 1.0)])
+        return Candidates(corners, scores, aim, complete=False)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the four numbers of the box."""

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import BoxConvention, nowhere, upright
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, one_hot, unit_of
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Decoder, Element, one_hot, unit_of
 from onnxcam.targets.detectors.clues import Clues, dims, is_float, name, named
 from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.detection_rows import MOVENET, ROTATED, ROWS, WIDE, DetectionRow, named_row, order_of
@@ -74,12 +74,10 @@ class SuppressedTable:
         aimed = given[self.scores or self.output]
         kept = aimed.shape[1:] if self.batched else aimed.shape
 
-        def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
-            column = candidate if self.scores else candidate * shape[-1] + (one.score or 0)
-            return {tuple(map(int, np.unravel_index(column, kept))): 1.0}
-
+        width, column = (1, 0) if self.scores else (shape[-1], one.score or 0)
         found = one_hot(scores, self._classes(given, rows, one))
-        return Candidates(boxes, found, aimer(self.aim, kept, place), complete=False)
+        aim = Aimer([(self.aim, kept)], lambda candidate, category: [Element(0, candidate * width + column, 1.0)])
+        return Candidates(boxes, found, aim, complete=False)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the columns of the box, and that of its angle."""
@@ -95,7 +93,7 @@ class SuppressedTable:
     def _classes(self, given: dict[str, Array], rows: Array, one: DetectionRow) -> Array:
         if self.classes is not None:
             return given[self.classes].reshape(-1)
-        return np.zeros(len(rows)) if one.category is None else rows[:, one.category]
+        return np.zeros_like(rows[:, 0]) if one.category is None else rows[:, one.category]
 
 
 def table(clues: Clues) -> Decoder | None:

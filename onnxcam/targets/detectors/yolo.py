@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +13,7 @@ import onnx_ir as ir
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detectors.boxes import VALID, BoxConvention, upright, valid
-from onnxcam.targets.detectors.candidates import Candidates, Decoder, aimer, unit_of
+from onnxcam.targets.detectors.candidates import Aimer, Candidates, Decoder, Element, unit_of
 from onnxcam.targets.detectors.clues import Clues, Length, dims, name, trace
 from onnxcam.targets.detectors.coordinates import BoxElements, box_part
 from onnxcam.targets.detectors.grid import GridConvention, plan
@@ -91,23 +92,27 @@ class Yolo:
         rows = tensors[0][0].T if self.candidates_last else tensors[0][0]
         columns, o = self.columns, self.columns.objectness
         scores = _probable(rows[:, columns.scores] / self.unit)
-        certain = np.ones((len(rows), 1)) if o is None else _probable(rows[:, o : o + 1])
+        certain = None if o is None else _probable(rows[:, o : o + 1])
 
-        def place(candidate: int, category: int) -> dict[tuple[int, ...], float]:
-            """Weights of s · o with objectness: ½ (s · o₀ + o · s₀), which has its value and half its gradient."""
+        def at(row: Any, column: Any) -> Any:
+            return column * len(rows) + row if self.candidates_last else row * rows.shape[1] + column
+
+        def elements(candidate: Any, category: Any) -> list[Element]:
+            """Elements of s · o with objectness: ½ (s · o₀ + o · s₀), which has its value and half its gradient."""
             column = columns.scores.start + category
-            if o is None:
-                return {self._at(candidate, column): 1.0}
-            pair = float(scores[candidate, category]), float(certain[candidate, 0])
-            return {self._at(candidate, column): pair[1] / 2, self._at(candidate, o): pair[0] / 2}
+            if certain is None:
+                return [Element(0, at(candidate, column), 1.0)]
+            score, sure = scores[candidate, category], certain[:, 0][candidate]
+            return [Element(0, at(candidate, column), sure / 2), Element(0, at(candidate, o), score / 2)]
 
         corners = self.boxes.corners(rows[:, columns.boxes], size)
         if columns.angle is not None:
             corners = upright(corners, rows[:, columns.angle])
         cells = self.boxes.cells(len(rows), size) if isinstance(self.boxes, GridConvention) else None
-        sure = None if o is None else certain[:, 0]
-        aim = aimer(self.aim, tensors[0][0].shape, place)
-        return Candidates(corners, scores * certain, aim, objectness=sure, cells=cells)
+        sure = None if certain is None else certain[:, 0]
+        aim = Aimer([(self.aim, tensors[0][0].shape)], elements)
+        probable = scores if certain is None else scores * certain
+        return Candidates(corners, probable, aim, objectness=sure, cells=cells)
 
     def box(self, tensors: Sequence[Array], size: tuple[int, ...], candidate: int) -> BoxElements:
         """Return the columns of the box, and that of its angle."""

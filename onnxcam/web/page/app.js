@@ -1,5 +1,6 @@
 // The page: files in, the worker's answers drawn. What it shows can be read from `window.onnxcam` (docs/web.md).
 
+import { drawBoxes, pointIn, rankAt } from "./boxes.js";
 import { coloursOf, drawHeat, overlaid } from "./heat.js";
 import { connect } from "./link.js";
 import { visible } from "./visible.js";
@@ -95,7 +96,8 @@ const take = safely(async (files) => {
 
 // ---- what is shown ------------------------------------------------------------------------------------------------
 
-const label = (index) => (index < 0 ? "no class" : api.facts.labels?.[index] ?? `class ${index}`);
+const className = (index) => (index < 0 ? "no class" : api.facts.labels?.[index] ?? `class ${index}`);
+const label = (index) => (api.facts.detects ? className(api.result?.detections[index]?.class) : className(index));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
 
@@ -113,14 +115,19 @@ function show(result) {
   list(result);
   const { prepare, run, draw } = result.milliseconds;
   at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
-  const what = `Heat map${result.class === null ? "" : `: ${label(result.class)}`}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  const name = result.class === null ? "" : `: ${label(result.class)}`;
+  const found = `Heat map${name}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
+  const what = result.detections && result.class === null ? "Nothing is detected in this image." : found;
   at("picture").ariaLabel = `${result.name}. ${what}`;
   at("status").ariaLive = camera ? "off" : "polite";
   at("status").textContent = what;
 }
 
 function paint() {
-  if (api.result) drawHeat(at("heat"), api.result, tables[at("colours").value]);
+  if (!api.result) return;
+  drawHeat(at("heat"), api.result, tables[at("colours").value]);
+  at("boxes").hidden = !api.facts.detects;
+  if (api.facts.detects) drawBoxes(at("boxes"), api.result);
 }
 
 function list({ scores, probabilities, top, class: chosen }) {
@@ -150,7 +157,7 @@ function describe(facts) {
   at("step-model-text").textContent = facts.name;
   at("example").hidden = true;
   at("no-model").hidden = true;
-  const explains = facts.takesPlace ? "any class, or that at a place" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
+  const explains = facts.detects ? "each detection" : facts.takesPlace ? "any class, or that at a place" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
   const rows = {
     File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
@@ -165,10 +172,10 @@ function describe(facts) {
     [dt.textContent, dd.textContent] = [term, words];
     return [dt, dd];
   }));
-  at("shown").classList.toggle("places", facts.takesPlace);
+  at("shown").classList.toggle("places", facts.takesPlace || facts.detects);
   at("hint").hidden = facts.takesClass && !facts.takesPlace;
   at("hint").textContent = facts.takesPlace ? "Click a place of the image: the map is that of the class there." : `This file explains ${explains} only. For any class you click, bake it with --target input.`;
-  at("other").hidden = !facts.takesClass;
+  at("other").hidden = !facts.takesClass || facts.detects;
   at("labels").replaceChildren(...(facts.labels ?? []).slice(0, LIMIT).map((name) => new Option(name, name)));
 }
 
@@ -259,9 +266,16 @@ at("classes").onclick = safely(async ({ target }) => {
   if (button) await choose(Number(button.dataset.class));
 });
 at("shown").onclick = safely(async ({ clientX, clientY }) => {
-  if (!api.facts?.takesPlace || !api.result) return;
-  forgive();
+  if (!api.result) return;
   const { left, top, width, height } = at("picture").getBoundingClientRect();
+  if (api.facts.detects) {
+    const [x, y] = pointIn(api.result, { width, height }, clientX - left, clientY - top);
+    const rank = rankAt(api.result.detections, x, y);
+    if (rank !== null && rank !== api.result.class) await choose(rank);
+    return;
+  }
+  if (!api.facts.takesPlace) return;
+  forgive();
   [wanted, place] = [null, [(clientX - left) / width, (clientY - top) / height]];
   if (!camera) await explain(null);
 });

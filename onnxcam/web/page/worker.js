@@ -3,8 +3,11 @@
 //   open    {file | url, name}         → {facts}
 //   explain {picture: Blob | ImageBitmap, name, class, place} → the result
 //   again   {class, place}             → the result for the same picture
+//
+// Of a detector, `class` is the number of a detection, counted from 0, the best first.
 
 import { Refused, read } from "./baked.js";
+import { detectionsOf, mapOf } from "./boxes.js";
 import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
 import * as segments from "./segments.js";
 import { visible } from "./visible.js";
@@ -20,7 +23,8 @@ ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardw
 ort.env.logLevel = "error";
 
 let model = null; // {session, stamp, facts}
-let shown = null; // the picture: {feed, frame, width, height}
+let shown = null; // the picture: {feed, frame, width, height}, and a detector's outputs
+const BOXES = ["onnxcam.boxes", "onnxcam.scores", "onnxcam.classes"];
 
 const megabytes = (bytes) => `${Math.round(bytes / 2 ** 20)} MB`;
 const holds = ([h, w]) => Number.isInteger(h) && Number.isInteger(w) && h > 0 && w > 0 && h * w <= PIXELS;
@@ -52,16 +56,18 @@ function facts(session, stamp, bytes, loaded, name) {
   const inputs = Object.fromEntries(session.inputMetadata.map((value) => [value.name, value]));
   const outputs = Object.fromEntries(session.outputMetadata.map((value) => [value.name, value]));
   const takesClass = "onnxcam.class" in inputs;
+  const detects = Boolean(stamp.detections);
   const heatmap = outputs[stamp.names?.heatmap ?? "heatmap"];
   const picture = inputs[stamp.names?.picture ?? "picture"];
   const asks = session.inputNames.filter((each) => each.startsWith("onnxcam.") && each !== picture?.name);
   const pictures = session.inputNames.filter((each) => !asks.includes(each));
   const inside = picture?.type === "uint8" && picture.shape[3] === 3;
   const lacksScores = stamp.scores ? !outputs[stamp.scores.name] : [undefined, "multi-class"].includes(stamp.task);
-  if (!heatmap || lacksScores)
+  if (!heatmap || lacksScores || (detects && !BOXES.every((each) => outputs[each])))
     throw new Refused(`${name} lacks the output 'heatmap' or its scores; bake it again`);
-  const unknown = asks.find((each) => !["onnxcam.class", segments.POINT].includes(each));
-  if (unknown || inputs[segments.POINT]?.shape[1] > 2 || heatmap.shape.length !== 3)
+  const known = ["onnxcam.class", segments.POINT, ...(detects ? ["onnxcam.threshold"] : [])];
+  const unknown = asks.find((each) => !known.includes(each));
+  if (unknown || inputs[segments.POINT]?.shape[1] > 2 || heatmap.shape.length !== (detects ? 4 : 3))
     throw new Refused(`${name} ${unknown ? `asks for ${visible(unknown)}` : "has several maps"}, which this page cannot give or show; bake it with --target top`);
   if (pictures.length !== 1)
     throw new Refused(`${name} takes ${pictures.join(", ")}; this page has only an image to give`);
@@ -71,9 +77,9 @@ function facts(session, stamp, bytes, loaded, name) {
   if (Number.isInteger(count) && count > 1)
     throw new Refused(`${name} takes ${count} images at once; export the model for one and bake that`);
   return {
-    name, bytes, loaded, takesClass, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
+    name, bytes, loaded, takesClass: takesClass || detects, detects, inside, input: pictures[0], labels: stamp.labels, method: visible(stamp.method),
     layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class >= 0 ? stamp.class ?? null : null,
-    takesPlace: segments.POINT in inputs, outputs: [heatmap.name, ...(stamp.scores ? [stamp.scores.name] : segments.outputsOf(outputs))],
+    takesPlace: segments.POINT in inputs, outputs: [heatmap.name, ...(detects ? BOXES : stamp.scores ? [stamp.scores.name] : segments.outputsOf(outputs))],
     heatmap: heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
     guess: stamp.picture.guess ? visible(stamp.picture.guess) : null, onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
   };
@@ -129,22 +135,59 @@ async function explain(asked) {
   const canvas = asked.picture ? await look(asked) : null;
   if (!shown) throw new Refused("there is no image yet; drop one");
   const prepared = performance.now();
-  const { facts, session } = model;
+  const { facts, stamp, session } = model;
   const feeds = { [facts.input]: new ort.Tensor(facts.dtype, shown.made.data, shown.made.dims) };
   const wanted = facts.takesClass ? asked.class ?? -1 : null;
-  if (wanted !== null) feeds["onnxcam.class"] = new ort.Tensor("int64", BigInt64Array.of(BigInt(wanted)), [1]);
+  if (facts.detects) Object.assign(feeds, thresholdOf(session, stamp));
+  else if (wanted !== null) feeds["onnxcam.class"] = new ort.Tensor("int64", BigInt64Array.of(BigInt(wanted)), [1]);
   if (facts.takesPlace) feeds[segments.POINT] = new ort.Tensor("float32", segments.pointOf(asked.place, shown), [1, 2]);
   let outputs;
   try {
-    outputs = await session.run(feeds, facts.outputs);
+    outputs = shown.outputs ?? (await session.run(feeds, facts.outputs));
+    if (facts.detects) shown.outputs = outputs;
   } catch (error) {
     throw new Refused(`${facts.name} failed on this image: ${firstLine(error)}`);
   }
   const ran = performance.now();
   const bitmap = canvas && drawn(canvas);
-  const answer = told(outputs, wanted, bitmap);
+  const answer = facts.detects ? seen(outputs, wanted, bitmap) : told(outputs, wanted, bitmap);
   answer.milliseconds = { prepare: prepared - started, run: ran - prepared, draw: performance.now() - ran };
   return [answer, bitmap ? [bitmap, answer.places.buffer] : [answer.places.buffer]];
+}
+
+/** Return the feed of a threshold at run time: its default. */
+function thresholdOf(session, stamp) {
+  const name = "onnxcam.threshold";
+  if (!session.inputNames.includes(name)) return {};
+  return { [name]: new ort.Tensor("float32", Float32Array.from(stamp.inputs[name]), [1]) };
+}
+
+/** Return the size at which the picture is drawn, and the part of it that the tensor shows. */
+function drawnFrame() {
+  const scale = Math.min(1, SHOWN / Math.max(shown.width, shown.height));
+  const [width, height] = [shown.width, shown.height].map((length) => Math.max(1, Math.trunc(length * scale)));
+  const part = Object.fromEntries(Object.entries(shown.frame).map(([key, value]) =>
+    [key, value * (key[0] === "x" ? width / shown.width : height / shown.height)]));
+  return { width, height, part };
+}
+
+/** The answer of a detector: all detections, and the map of one. */
+function seen(outputs, wanted, bitmap) {
+  const heatmap = outputs[model.facts.outputs[0]];
+  const { width, height, part } = drawnFrame();
+  const [boxes, scores, classes] = BOXES.map((name) => outputs[name].data);
+  const detections = detectionsOf({ boxes, scores, classes }, shown.size, part);
+  const rank = Math.max(0, Math.min(wanted, detections.length - 1));
+  const map = mapOf(heatmap, rank);
+  return {
+    heatmap: { data: map.data, dims: [1, ...map.dims], type: heatmap.type }, detections,
+    scores: detections.map(({ score }) => score), probabilities: detections.map(({ score }) => score),
+    top: detections.map((each) => each.rank), class: detections.length ? rank : null,
+    input: { rgb: shown.rgb, dims: [...shown.size, 3] },
+    blank: !map.data.some((value) => value > 0),
+    picture: bitmap, width, height,
+    places: enlarged(map.data, map.dims, heatmap.type === "uint8" ? 255 : 1, part, height, width),
+  };
 }
 
 /** Return the explained class, and the best classes with their scores. */
@@ -161,10 +204,7 @@ function classes(outputs, wanted) {
 
 function told(outputs, wanted, bitmap) {
   const heatmap = outputs[model.facts.outputs[0]];
-  const scale = Math.min(1, SHOWN / Math.max(shown.width, shown.height));
-  const [width, height] = [shown.width, shown.height].map((length) => Math.max(1, Math.trunc(length * scale)));
-  const seen = Object.fromEntries(Object.entries(shown.frame).map(([key, value]) =>
-    [key, value * (key[0] === "x" ? width / shown.width : height / shown.height)]));
+  const { width, height, part } = drawnFrame();
   const top = heatmap.type === "uint8" ? 255 : 1;
   return {
     heatmap: { data: heatmap.data, dims: heatmap.dims, type: heatmap.type },
@@ -172,7 +212,7 @@ function told(outputs, wanted, bitmap) {
     input: { rgb: shown.rgb, dims: [...shown.size, 3] },
     blank: !heatmap.data.some((value) => value > 0),
     picture: bitmap, width, height,
-    places: enlarged(heatmap.data, heatmap.dims.slice(1), top, seen, height, width),
+    places: enlarged(heatmap.data, heatmap.dims.slice(1), top, part, height, width),
   };
 }
 

@@ -1,0 +1,199 @@
+"""The plan of a detector: the K best detections, decoded in the graph, and a map for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayersAt, RepeatedTargets, add_input
+from onnxcam.errors import LayerError, ModelError, TargetError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import all_tensors
+from onnxcam.metadata.reserved import BOXES, CLASSES, SCORES, THRESHOLD
+from onnxcam.model import probes
+from onnxcam.model.description import ModelDescription
+from onnxcam.model.diagnose import GradientProbe
+from onnxcam.model.prepared import PreparedModel
+from onnxcam.structure.layer import Layer
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections, detections, region_of
+from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detectors.in_graph import (
+    GraphCandidates,
+    GraphDetections,
+    emit_candidates,
+    emit_detections,
+    emit_weights,
+)
+from onnxcam.targets.goal import Look
+
+__all__ = ["COUNT", "DetectionPlan", "detection_plan"]
+
+COUNT = 10
+"""The default number of detections of each image."""
+_PROBED = 4
+"""So many candidates of each tensor of scores and each probe image choose the layers."""
+
+
+@dataclass(frozen=True)
+class DetectionPlan:
+    """The scores of the *count* best detections.
+
+    Attributes:
+        network: The model.
+        task: Its task.
+        count: The number of detections of each image.
+        threshold: The least probability of a detection; None for a run-time input.
+        layer: The layer that the user names.
+    """
+
+    network: ModelDescription
+    task: Detections
+    count: int = COUNT
+    threshold: float | None = MIN_PROBABILITY
+    layer: str | None = None
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the scores."""
+        return self.task.aim
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the number of detections, and their threshold."""
+        inputs = {} if self.threshold is not None else {"inputs": {THRESHOLD: [MIN_PROBABILITY]}}
+        return {"detections": {"count": self.count, "threshold": self.threshold}, **inputs}
+
+    def emit(self, op: Emitter, subject: PreparedModel) -> Emitted:
+        """Emit the detections, and the score of each."""
+        tensors, names = all_tensors(op.graph), self.task.decoder.tensors
+        samples = _with_rows([look.tensors(names) for look in self._looks])
+        given = [tensors[name] for name in names]
+        seen = emit_candidates(op, self.task.candidates, given, samples, subject.batch, self._looks[0].size)
+        self._check(seen)
+        found = emit_detections(op, seen, self.count, self._least(op), SAME_OBJECT)
+        outputs = {BOXES: found.boxes, SCORES: found.scores, CLASSES: found.classes}
+        for name, value in outputs.items():
+            value.shape = ir.Shape([subject.batch, self.count, *([4] if name == BOXES else [])])
+        weights = emit_weights(op, seen, found, tensors)
+        seeds = dict(aim.cotangent(op, one) for aim, one in weights)
+        repeated = RepeatedTargets(self.count, seeds, self._among(op, seen, found, weights))
+        return Emitted([], outputs, stacked=True, repeated=repeated)
+
+    @cached_property
+    def _looks(self) -> Sequence[Look]:
+        """The probe images: plain ones, where nothing is, and others."""
+        network, size = self.network, tuple(int(n) for n in self._size())
+        plain = [np.full((*size, 3), value, np.uint8) for value in (0, 128, 255)]
+        images = [network.modality.read(image) for image in (*plain, *probes.images((size[0], size[1])))]
+        return [network.look(network.modality.tensor(image), None, {}) for image in images]
+
+    def _size(self) -> tuple[Any, ...]:
+        layout = self.network.layout
+        size = () if layout is None else tuple(layout.size(self.network.image))
+        if not size or not all(isinstance(length, int) for length in size):
+            raise ModelError(
+                f"the size of the input {self.network.picture!r} is open; a detector is baked for one size: "
+                "export the model with a fixed size"
+            )
+        return size
+
+    def _check(self, seen: GraphCandidates) -> None:
+        if seen.count is not None and self.count > seen.count:
+            raise TargetError(f"the model proposes {seen.count} boxes, fewer than {self.count} (--count)")
+
+    def _least(self, op: Emitter) -> ir.Value:
+        if self.threshold is not None:
+            return op.const(np.array([self.threshold], np.float32))
+        return add_input(op, THRESHOLD, [1], ir.DataType.FLOAT)
+
+    def _among(
+        self,
+        op: Emitter,
+        seen: GraphCandidates,
+        found: GraphDetections,
+        weights: Sequence[tuple[WeightsAim, ir.Value]],
+    ) -> list[LayersAt]:
+        """Return for each tensor of scores the layers that `explain` may choose for its detections."""
+        layers = self._layers() if self.layer in (None, "auto") and seen.corners is not None else {}
+        if not layers:
+            return []
+        every, box = next(iter(layers.values())), op.Reshape(found.places, [-1, 4])
+        return [
+            LayersAt(
+                [layer.in_graph(op.graph) for layer in layers.get(aim, every)],
+                box,
+                op.Greater(_most(op, one), 0.0),
+            )
+            for aim, one in weights
+        ]
+
+    def _layers(self) -> dict[WeightsAim, list[Layer]]:
+        """Return for each aim the layers that candidates of the probe images need, the last first."""
+        probed: dict[WeightsAim, GradientProbe] = {}
+        places: dict[WeightsAim, set[int]] = {}
+        for look in self._looks[-probes.COUNT :]:
+            seen = self.task.candidates(look.tensors(self.task.decoder.tensors), look.size)
+            for aim, weights, region in _best(seen, look.size):
+                if aim not in probed:
+                    probed[aim] = GradientProbe(self.network.open(), aim)
+                with suppress(LayerError):
+                    choice = probed[aim].choose({**look.feeds, aim.input: weights[None]}, region)
+                    places.setdefault(aim, set()).add(probed[aim].layers.index(choice.layer))
+        return {aim: [probed[aim].layers[place] for place in sorted(found)] for aim, found in places.items()}
+
+
+def _best(seen: Candidates, size: tuple[int, ...]) -> Iterator[tuple[WeightsAim, Any, Any]]:
+    """Yield aim, weights and region of the best candidates of each tensor of scores."""
+    counts: dict[WeightsAim, int] = {}
+    for candidate, category in detections(seen, least=0.0)[:1000]:
+        if min(counts.values(), default=0) >= _PROBED and len(counts) == len(seen.aim.tensors):
+            return
+        aim, weights = seen.aim(candidate, category)
+        region = region_of(seen, candidate, size)
+        if counts.get(aim, 0) < _PROBED and region is not None:
+            counts[aim] = counts.get(aim, 0) + 1
+            yield aim, weights, region
+
+
+def _with_rows(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """Return those of *samples* that propose anything, if any does."""
+    return [sample for sample in samples if all(tensor.size for tensor in sample)] or samples
+
+
+def _most(op: Emitter, weights: ir.Value) -> ir.Value:
+    """Return the largest of *weights* [N, …], [N]."""
+    return op.ReduceMax(
+        op.Reshape(weights, op.Concat(op.Shape(weights, start=0, end=1), [-1], axis=0)), [1], keepdims=0
+    )
+
+
+def detection_plan(task: Detections, request: BakeRequest) -> DetectionPlan:
+    """Return the plan of a detector."""
+    if request.target != "top":
+        raise TargetError(
+            f"target {request.target!r} cannot be baked into a detector: it explains its best detections (--count)"
+        )
+    count = COUNT if request.count is None else request.count
+    if count < 1:
+        raise TargetError(f"--count is {count}; give the number of detections, 1 or more")
+    return DetectionPlan(request.network, task, count, _threshold(request.threshold), request.layer)
+
+
+def _threshold(given: float | str | None) -> float | None:
+    if given is None:
+        return MIN_PROBABILITY
+    if given == INPUT:
+        return None
+    try:
+        found = float(given)
+    except ValueError:
+        found = -1
+    if not 0 <= found <= 1:
+        raise TargetError(f"--threshold is {given!r}; give a probability from 0 to 1, or input")
+    return found

@@ -1,0 +1,177 @@
+"""A part of the graph repeated for K targets of each image, so that one reverse pass does for all of them.
+
+The nodes between layers and targets are copied with inputs that are repeated K times along the batch. The copies are
+not run: the reverse pass reads them, and where it needs a value of theirs, it takes the repeated one of the original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import backward as reverse
+from onnxcam.autodiff.core import connected, dependents
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import gradient_dtype, same
+from onnxcam.graph.subgraph import bodies, detach, used_values
+from onnxcam.methods.context import MapContext
+from onnxcam.structure.layer import ancestors
+
+__all__ = ["RepeatedContext", "RepeatedPart", "can_repeat", "gradients_of"]
+
+
+_INDICES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+
+
+def can_repeat(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value], image: ir.Value) -> bool:
+    """Return whether each tensor between *layers* and *targets* has the batch of *image* as its first axis."""
+    batch = image.shape[0] if image.shape else None
+    nodes = _between(graph, layers, targets)
+    return batch is not None and all(_keeps_batch(node, batch, graph, image) for node in nodes)
+
+
+def _keeps_batch(node: ir.Node, batch: int | ir.SymbolicDim, graph: ir.Graph, image: ir.Value) -> bool:
+    perm = node.attributes.get_ints("perm", [0])
+    axis = node.attributes.get_int("axis", 1)
+    return (
+        not bodies(node)
+        and all(_has_batch(y, batch) for y in node.outputs)
+        and (node.op_type != "Transpose" or (bool(perm) and perm is not None and perm[0] == 0))
+        and not (axis == 0 and node.op_type in ("Gather", "Concat", "Split", "Softmax", "ArgMax"))
+    )
+
+
+def _has_batch(y: ir.Value, batch: int | ir.SymbolicDim | None) -> bool:
+    """Return whether the first axis of *y* is that of images; a length that inference made up may be open as theirs."""
+    first = y.shape[0] if y.shape else None
+    if first is None or batch is None:
+        return False
+    made_up = isinstance(first, ir.SymbolicDim) and (first.value is None or first.value.startswith("unk__"))
+    return same(first, batch) or (made_up and not isinstance(batch, int))
+
+
+def _between(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value]) -> list[ir.Node]:
+    """Return the nodes that a gradient at *targets* passes on its way to *layers*; indices have none."""
+    active = {y for y in dependents(graph, layers, STANDARD) if y.dtype not in _INDICES}
+    needed = set().union(*(ancestors(target) for target in targets))
+    return [
+        node
+        for node in graph
+        if any(y in active and y in needed for y in node.outputs) and not active.isdisjoint(used_values(node))
+    ]
+
+
+@dataclass
+class RepeatedPart:
+    """The nodes between *layers* and *targets*, for *count* targets of each image.
+
+    Attributes:
+        op: Adds nodes to the graph.
+        image: The image input.
+        count: The number of targets of each image.
+    """
+
+    op: Emitter
+    image: ir.Value
+    layers: Sequence[ir.Value]
+    targets: Sequence[ir.Value]
+    count: int
+    nodes: list[ir.Node] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._made: dict[ir.Value, ir.Value] = {}
+        self._repeated: dict[ir.Value, ir.Value] = {}
+        self._varying = _behind(self.op.graph, self.image)
+        batch = self.image.shape[0] if self.image.shape else None
+        self._batch = batch if isinstance(batch, int) else None
+        for node in _between(self.op.graph, self.layers, self.targets):
+            self._copy(node)
+
+    def of(self, value: ir.Value) -> ir.Value:
+        """Return the copy of *value*, or *value* repeated."""
+        return self._made.get(value) or self.repeated(value)
+
+    def repeated(self, value: ir.Value) -> ir.Value:
+        """Return *value* [N, …] repeated for the targets, [N · K, …]; a value without images as it is."""
+        if value not in self._repeated:
+            self._repeated[value] = self._repeat(value) if self._has_images(value) else value
+        return self._repeated[value]
+
+    def finish(self) -> None:
+        """Replace the values of copies by the originals, repeated; call it when all is emitted."""
+        copies = set(self.nodes)
+        for value, copy in self._made.items():
+            for node, place in list(copy.uses()):
+                if node not in copies:
+                    node.replace_input_with(place, self.repeated(value))
+        for node in self.nodes:
+            detach(node)
+
+    def _has_images(self, value: ir.Value) -> bool:
+        """Return whether *value* is computed from the image and has its batch; a vector of numbers may be a shape."""
+        batch = self.image.shape[0] if self.image.shape else None
+        real = value.dtype is not None and value.dtype.is_floating_point()
+        return value in self._varying and _has_batch(value, batch) and (real or len(value.shape or ()) > 1)
+
+    def _shape(self, value: ir.Value) -> ir.Shape:
+        first = None if self._batch is None else self._batch * self.count
+        return ir.Shape([first, *(value.shape or [])[1:]])
+
+    def _repeat(self, value: ir.Value) -> ir.Value:
+        op, rest = self.op, self.op.Shape(value, start=1)
+        if self._batch == 1:
+            made: ir.Value = op.Expand(value, op.Concat([self.count], rest, axis=0))
+        else:
+            wide = op.Expand(op.Unsqueeze(value, [1]), op.Concat([1, self.count], rest, axis=0))
+            made = op.Reshape(wide, op.Concat([-1], rest, axis=0))
+        made.shape, made.type = self._shape(value), value.type
+        return made
+
+    def _copy(self, node: ir.Node) -> None:
+        outputs = []
+        for y in node.outputs:
+            copy = ir.Value(name=self.op.name(f"onnxcam.copy.{y.name}"), shape=self._shape(y), type=y.type)
+            self._made[y] = copy
+            self.repeated(y)  # in the order of nodes
+            outputs.append(copy)
+        inputs = [None if x is None else self.of(x) for x in node.inputs]
+        name = self.op.name(f"onnxcam.copy.{node.name}")
+        self.nodes.append(
+            ir.Node(node.domain, node.op_type, inputs, list(node.attributes.values()), outputs=outputs, name=name)
+        )
+
+
+def _behind(graph: ir.Graph, image: ir.Value) -> set[ir.Value | None]:
+    """Return *image* and all that is computed from it."""
+    found: set[ir.Value | None] = {image}
+    for node in graph:
+        if not found.isdisjoint(used_values(node)):
+            found.update(node.outputs)
+    return found
+
+
+@dataclass(frozen=True)
+class RepeatedContext(MapContext):
+    """What a method emits the maps of all targets from, [N · K, h, w]: the gradients are known."""
+
+    gradients: Mapping[ir.Value, ir.Value] = field(default_factory=dict)
+
+    def gradient(self, value: ir.Value, rules: object = "standard") -> ir.Value:
+        """Return the gradient of the copy *value* of a layer."""
+        return self.gradients[value]
+
+
+def gradients_of(part: RepeatedPart, seeds: Mapping[ir.Value, ir.Value]) -> dict[ir.Value, ir.Value]:
+    """Return the gradients at the layers of *part*, by the copies of these; *seeds* are cotangents of the targets."""
+    wanted = [part.of(layer) for layer in part.layers]
+    own = {part.of(value): seed for value, seed in seeds.items()}
+    found = reverse(part.op, own, wanted, STANDARD, part.nodes)
+    made = {}
+    for value, dx in zip(wanted, found, strict=True):
+        gradient = connected(value, dx, own, STANDARD)
+        gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))
+        made[value] = gradient
+    return made
