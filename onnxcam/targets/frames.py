@@ -151,4 +151,7 @@ def _batch_axis(y: ir.Value, image: ir.Value) -> int:
     if y.shape is None or image.shape is None:
         return 0
     own, batch = y.shape[1], image.shape[0]
-    return int(own == 1 if isinstance(batch, int) else str(own) == str(batch))
+    if isinstance(batch, int):
+        return int(own == 1)
+    name = getattr(batch, "value", None)
+    return int(name is not None and getattr(own, "value", None) == name)

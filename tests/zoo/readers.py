@@ -71,6 +71,20 @@ def row(
     return Convention(name, producer, users, signature, make, "a text recogniser", **given)  # type: ignore[arg-type]
 
 
+def nameless(make: Callable[[], onnx.ModelProto]) -> Callable[[], onnx.ModelProto]:
+    """Return the maker of the same model whose open lengths have no names."""
+
+    def made() -> onnx.ModelProto:
+        model = make()
+        for value in (*model.graph.input, *model.graph.output):
+            for length in value.type.tensor_type.shape.dim:
+                if length.dim_param:
+                    length.Clear()
+        return model
+
+    return made
+
+
 PADDLE = len(LETTERS) + 2
 """PaddleOCR's scores: the blank, the letters, a space."""
 SOFTMAX = "y = Softmax<axis = 2>(z)"
@@ -98,6 +112,14 @@ CONVENTIONS = [
         "the same with an open width, and a line break at the end of the letters",
         "softmax [N, T, letters + 2], T open",
         reader(f"float[N, T, {PADDLE}] y", SOFTMAX, PADDLE, 9, size=(64, "W"), character="\n".join([*LETTERS, ""])),
+        parts={"letters": "18 with the blank at 0"},
+    ),
+    row(
+        "ppocr-rec-nameless",
+        "Paddle2ONNX",
+        "the same as the rapidocr package has it: no open length has a name",
+        "softmax [?, ?, letters + 2] of x [?, 3, 64, ?]",
+        nameless(reader(f"float[N, T, {PADDLE}] y", SOFTMAX, PADDLE, 9, size=(64, "W"), character="\n".join(LETTERS))),
         parts={"letters": "18 with the blank at 0"},
     ),
     row(

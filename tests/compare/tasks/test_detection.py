@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.world import sample
 from onnxcam.bake.dequantise import dequantise
+from onnxcam.compare.observer import Observer
 from onnxcam.compare.tasks.detection import DetectionPrediction, matched
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError, TargetError
 from onnxcam.graph.io import save
 from onnxcam.media import image
+from onnxcam.metrics.accuracy_detections import mean_average_precision
+from onnxcam.metrics.truth import Truth
 from onnxcam.targets.detectors.boxes import overlaps
+from tests.command import Ran
 from tests.compare.twins import photos, quantize, spoilt
 
 DETECTOR = Path(__file__).parents[3] / "models" / "detector.onnx"
@@ -136,3 +142,32 @@ def test_a_real_detector_against_its_float_twin(real: Path, tmp_path: Path) -> N
     assert good.passed, good.verdicts
     bad = validate(tmp_path / "float.onnx", spoilt(int8, tmp_path / "spoilt.onnx", 20), pictures)
     assert bad.verdict == "failed"
+
+
+def test_accuracy_by_the_truth(int8: Path, tmp_path: Path, onnxcam: Callable[..., Ran]) -> None:
+    """mAP of both models, as `mean_average_precision` gives it for the same predictions."""
+    pytest.importorskip("pycocotools", reason="no pycocotools: pip install 'onnxcam[truth]'")
+    rng, entries, photos_ = np.random.default_rng(0), [], []
+    for number in range(6):
+        scene = sample(rng, 96)
+        photos_.append(tmp_path / f"{number}.png")
+        image.write(photos_[-1], scene.image)
+        for one in scene.objects:
+            x1, y1, x2, y2 = one.box
+            entries.append(f"{number}.png,{one.label},{x1},{y1},{x2},{y2}")
+    truth = tmp_path / "truth.csv"
+    truth.write_text("image,class,x1,y1,x2,y2\n" + "\n".join(entries) + "\n", "utf-8")
+    done = onnxcam("validate", DETECTOR, int8, *photos_, "--truth", truth, "-o", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    data = json.loads(done.out)
+    first, second = data["accuracy"]["reference"], data["accuracy"]["candidate"]
+    assert first["mAP at IoU 0.5"] > 0.9
+    assert abs(first["mAP"] - second["mAP"]) < 0.1
+    assert "Accuracy by the ground truth" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    network = Observer(DETECTOR)
+    found = [network.outcomes([network.prepare(path)])[0].prediction for path in photos_]
+    known = Truth(truth)
+    annotations = [known.annotation(path, (96, 96)) for path in photos_]
+    predictions = [(one.boxes, one.scores, one.classes) for one in found]  # type: ignore[attr-defined]
+    expected = mean_average_precision(predictions, annotations, 6, network.class_names)
+    assert first["mAP"] == pytest.approx(expected.map, abs=1e-3)
