@@ -143,7 +143,8 @@ class Observer:
         last = self._runner.last
         if self.classes is not None and last is not None:
             return ", ".join(layer.name for layer in last.layers) or None
-        return self.layer or ("by object" if find_method(self.method).uses_layer else None)
+        named = None if self.layer == "auto" else self.layer
+        return named or ("by object" if find_method(self.method).uses_layer else None)
 
     @property
     def _provider(self) -> str:

@@ -11,7 +11,7 @@ from onnxcam.compare.outcome import ObjectMap
 from onnxcam.targets.detection import SAME_OBJECT
 from onnxcam.targets.detectors.boxes import overlaps
 
-__all__ = ["paired"]
+__all__ = ["Objects", "paired"]
 
 
 Objects: TypeAlias = Sequence[ObjectMap]

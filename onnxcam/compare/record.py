@@ -136,7 +136,7 @@ def record(
         raise RecordingError("--layers needs an .onnx file: the interpreter of a .tflite file shows no layers")
     if layers and isinstance(observer, Observer):
         require_classifier(observer, "--layers")
-    choice = _Choice.of(observer, target, renamed(explain_from, classes_from))
+    choice = _Selection.of(observer, target, renamed(explain_from, classes_from))
     bad: list[tuple[str, str]] = []
     try:
         writer = RecordingWriter(output, header(observer, meaning, choice.explains))
@@ -227,7 +227,7 @@ def renamed(
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _Selection:
     """What to explain: a *target*, or in each image the objects that a *recording* explains."""
 
     observer: Recordable
@@ -236,7 +236,7 @@ class _Choice:
     rows: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, observer: Recordable, target: int | str, explain_from: str | os.PathLike[str] | None) -> _Choice:
+    def of(cls, observer: Recordable, target: int | str, explain_from: str | os.PathLike[str] | None) -> _Selection:
         """Check *target* and the recording *explain_from*."""
         if explain_from is None:
             observer.check(target)
@@ -291,7 +291,7 @@ def _run(
     observer: Recordable,
     images: Sequence[str | os.PathLike[str]],
     writer: RecordingWriter,
-    choice: _Choice,
+    choice: _Selection,
     bad: list[tuple[str, str]] | None,
     progress: Progress,
 ) -> None:
@@ -311,7 +311,7 @@ def _run(
     next(rest, None)
 
 
-def _layers(observer: Observer, writer: RecordingWriter, choice: _Choice) -> dict[str, Any]:
+def _layers(observer: Observer, writer: RecordingWriter, choice: _Selection) -> dict[str, Any]:
     """Record the layers for the first images."""
     prepared = [observer.prepare(picture["name"]) for picture in writer.pictures[:MAX_IMAGES]]
     wanted = choice.wanted(prepared) or [["top"]] * len(prepared)

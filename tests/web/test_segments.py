@@ -41,7 +41,7 @@ def test_a_click_shows_the_class_there(visitor: Visitor, small: Path, tmp_path: 
     y, x = np.argwhere(seen == other)[0]
     box = visitor.page.locator("#picture").bounding_box()
     visitor.page.mouse.click(box["x"] + (x + 0.5) * box["width"] / SIZE, box["y"] + (y + 0.5) * box["height"] / SIZE)
-    visitor.page.wait_for_function("window.onnxcam.runs === 2")
+    visitor.until("onnxcam.runs === 2")
     assert visitor.result("class") == other
     there = run(made.path, {**none, "onnxcam.point": np.float32([[x + 0.5, y + 0.5]])})
     np.testing.assert_allclose(visitor.heatmap, there["heatmap"][0], atol=1e-4)

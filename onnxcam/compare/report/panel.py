@@ -20,7 +20,20 @@ from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
 from onnxcam.media.image import RgbImage
 
-__all__ = ["COLORMAP", "QUALITY", "SIDE", "ObjectPanel", "OutputPanel", "Panel", "panel", "ramps", "uri"]
+__all__ = [
+    "CANDIDATE",
+    "COLORMAP",
+    "FULL",
+    "QUALITY",
+    "REFERENCE",
+    "SIDE",
+    "ObjectPanel",
+    "OutputPanel",
+    "Panel",
+    "panel",
+    "ramps",
+    "uri",
+]
 
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""

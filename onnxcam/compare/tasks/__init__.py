@@ -16,7 +16,24 @@ from onnxcam.compare.tasks.value_maps import AnomalyObservation, ValueMapObserva
 from onnxcam.errors import MetricError
 from onnxcam.targets.registry import Task
 
-__all__ = ["OBSERVATIONS", "observation_of", "prediction_of"]
+__all__ = [
+    "OBSERVATIONS",
+    "AnomalyObservation",
+    "CaptionObservation",
+    "ClassObservation",
+    "DetectionObservation",
+    "EmbeddingObservation",
+    "HeatMapObservation",
+    "ImageObservation",
+    "KeypointObservation",
+    "NumbersObservation",
+    "Observation",
+    "SegmentationObservation",
+    "TextObservation",
+    "ValueMapObservation",
+    "observation_of",
+    "prediction_of",
+]
 
 OBSERVATIONS: tuple[Observation, ...] = (
     ClassObservation(),

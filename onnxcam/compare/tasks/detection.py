@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
     from onnxcam.metrics.truth import Truth
 
-__all__ = ["DEFAULTS", "DetectionObservation", "DetectionPrediction", "matched"]
+__all__ = ["COUNTED", "DEFAULTS", "KEPT", "LEAST", "MOST", "DetectionObservation", "DetectionPrediction", "matched"]
 
 DEFAULTS = "kept>=0.9, extra<=0.25, box_iou>=0.8, mapped>=0.8, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised detector against its float reference.

@@ -20,7 +20,7 @@ from onnxcam.targets.goal import Look
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
 
-__all__ = ["DEFAULTS", "EmbeddingObservation", "EmbeddingPrediction", "nearest_shared"]
+__all__ = ["DEFAULTS", "NEAREST", "SAME", "EmbeddingObservation", "EmbeddingPrediction", "nearest_shared"]
 
 DEFAULTS = "cosine>=0.9, neighbours>=0.8, mapped>=0.95, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised embedding against its float reference.

@@ -19,7 +19,7 @@ from onnxcam.media.image import RgbImage
 from onnxcam.targets.goal import Look
 from onnxcam.targets.image_to_image import ImageToImage
 
-__all__ = ["DEFAULTS", "ImageObservation", "ImagePrediction"]
+__all__ = ["DEFAULTS", "EQUAL", "ImageObservation", "ImagePrediction"]
 
 DEFAULTS = "psnr>=35, image_ssim>=0.95, mapped>=0.95, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised model from image to image against its float reference.

@@ -22,7 +22,7 @@ from onnxcam.targets.registry import TargetKind, Task
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
 
-__all__ = ["DEFAULTS", "HeatMapObservation", "KeypointObservation", "KeypointPrediction"]
+__all__ = ["DEFAULTS", "MOST", "NEAR", "SEEN", "HeatMapObservation", "KeypointObservation", "KeypointPrediction"]
 
 DEFAULTS = "near_keypoints>=0.9, keypoint_shift<=0.02, mapped>=0.95, pearson>=0.5"
 """Default requirements, for a quantised keypoint model against its float reference.
@@ -64,6 +64,7 @@ class KeypointPrediction(Prediction):
         "points": "float [P, 2]",
         "scores": "float [P]?",
         "size": "index (2)",
+        "places": "float [P, 2]?",
     }
 
     def answer(self, names: Sequence[str] | None) -> Answer:

@@ -22,7 +22,7 @@ from onnxcam.targets.regression import Regression
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
 
-__all__ = ["DEFAULTS", "NumbersObservation", "NumbersPrediction", "spreads"]
+__all__ = ["BIAS", "DEFAULTS", "SHOWN", "NumbersObservation", "NumbersPrediction", "spreads"]
 
 DEFAULTS = "number_error<=0.2, mapped>=0.95, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised regression against its float reference.

@@ -24,7 +24,7 @@ from onnxcam.targets.segmentation import Segmentation
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
 
-__all__ = ["DEFAULTS", "SegmentationObservation", "SegmentationPrediction"]
+__all__ = ["DEFAULTS", "LEAST", "LOST", "MOST", "NEAR", "SegmentationObservation", "SegmentationPrediction"]
 
 DEFAULTS = "same_pixels>=0.9, class_iou>=0.75, boundary>=0.6, mapped>=0.9, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised segmentation against its float reference.

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
 
 __all__ = [
+    "CAPTION_DEFAULTS",
     "DEFAULTS",
+    "MOST",
     "CaptionObservation",
     "CaptionPrediction",
+    "Edit",
     "TextObservation",
     "TextPrediction",
     "edits",
