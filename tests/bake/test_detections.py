@@ -16,6 +16,7 @@ from onnxcam.metadata.reserved import BAKED
 from onnxcam.targets.detection import Detections, detections
 from tests.bake.tasks import MODELS, run, shapes
 from tests.command import Ran
+from tests.runtime import new_runtime
 from tests.zoo.conventions import CONVENTIONS
 
 DETECTOR = MODELS / "detector.onnx"
@@ -215,6 +216,7 @@ def test_rows_of_all_images_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "b.onnx").exists()
 
 
+@new_runtime
 @pytest.mark.parametrize(
     ("model", "photo"), [("ultraface_rfb320", "grace_hopper.jpg"), ("ssd_mobilenet_v1_coco_qdq_nms", "dog_cat.png")]
 )

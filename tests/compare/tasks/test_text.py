@@ -12,6 +12,7 @@ from onnxcam.compare.tasks.text import CaptionPrediction, TextPrediction, edits
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
 from tests.compare.tasks.twins import MODELS, blank, compared, drawn, line, quantised, rounded, spoilt
+from tests.runtime import new_runtime
 
 LETTERS = ("", *"AB18")
 
@@ -97,6 +98,7 @@ def test_indices_are_written_apart() -> None:
     assert read("").answer(None).words == "no text"
 
 
+@new_runtime
 def test_a_good_and_a_spoilt_reader(tmp_path: Path) -> None:
     model, photos = MODELS / "reader.onnx", drawn(tmp_path / "photos", line)
     good = quantised(model, photos, tmp_path / "int8.onnx")
