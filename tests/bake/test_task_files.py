@@ -22,6 +22,7 @@ from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from tests.bake.tasks import MODELS, assert_same, baked, letters, run, shapes, tensors
 from tests.command import Ran
+from tests.runtime import new_runtime
 from tests.zoo.conventions import CONVENTIONS
 
 SEGMENTER = MODELS / "segmenter.onnx"
@@ -84,6 +85,7 @@ def test_half_precision_keeps_its_bits_in_its_own_opset(name: str, real: Path, t
         assert all(np.array_equal(found[name], value) for name, value in plain.items()) == same  # docs/bake.md
 
 
+@new_runtime
 @pytest.mark.parametrize(
     "name", ["deeplabv3_mnv2_voc_f32", "selfie_segmentation", "mobilefacenet_embed128", "espcn_x2"]
 )
