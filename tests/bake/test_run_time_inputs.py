@@ -15,6 +15,7 @@ from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
 from tests.bake.baked import ASSETS
 from tests.bake.tasks import MODELS, assert_same, baked, letters, shapes, tensors
+from tests.runtime import new_runtime
 from tests.zoo.conventions import CONVENTIONS
 
 SEGMENTER, EMBEDDER, READER = (MODELS / f"{name}.onnx" for name in ("segmenter", "embedder", "reader"))
@@ -132,6 +133,7 @@ def test_a_reader_explains_its_text_or_one_character(tmp_path: Path) -> None:
     assert not found["heatmap"][3].any()  # there is no character 30
 
 
+@new_runtime
 def test_a_reader_has_a_map_for_each_character(tmp_path: Path) -> None:
     own = Explainer(READER)
     x = tensors(own, letters("AB12"), letters("X"))
