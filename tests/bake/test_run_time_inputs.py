@@ -15,7 +15,6 @@ from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
 from tests.bake.baked import ASSETS
 from tests.bake.tasks import MODELS, assert_same, baked, letters, shapes, tensors
-from tests.runtime import new_runtime
 from tests.zoo.conventions import CONVENTIONS
 
 SEGMENTER, EMBEDDER, READER = (MODELS / f"{name}.onnx" for name in ("segmenter", "embedder", "reader"))
@@ -133,7 +132,6 @@ def test_a_reader_explains_its_text_or_one_character(tmp_path: Path) -> None:
     assert not found["heatmap"][3].any()  # there is no character 30
 
 
-@new_runtime
 def test_a_reader_has_a_map_for_each_character(tmp_path: Path) -> None:
     own = Explainer(READER)
     x = tensors(own, letters("AB12"), letters("X"))
@@ -141,7 +139,8 @@ def test_a_reader_has_a_map_for_each_character(tmp_path: Path) -> None:
     assert found["heatmap"].shape[:2] == found["onnxcam.map"].shape[:2] == (2, 3)
     names = stamp(made.path)["letters"]
     text = "".join(names[letter] for letter in found["onnxcam.text"][0] if letter >= 0)
-    for place in range(3):
+    assert text  # older versions of OpenCV draw other letters, so it may be shorter than three
+    for place in range(min(3, len(text))):
         assert_same(found["onnxcam.map"][:1, place], own.attribute(x[:1], f'text="{text}" at={place}'))
     count = int((found["onnxcam.text"][1] >= 0).sum())
     assert not found["heatmap"][1, count:].any()
