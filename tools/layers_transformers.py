@@ -1,9 +1,8 @@
 """``python tools/layers_transformers.py ROWS [NAME ...]``: the layers of networks of `transformers`, row by row.
 
 Each row is added to the file ROWS, JSON lines, as soon as it is known, and not measured again; a network gets a quarter
-of an hour. The table of all
-rows is written to docs/layers-transformers.md. ``SIZE=128`` in the environment sets the length of the images' sides: at
-the 64 pixels of the tests the last stage of some networks is a single cell.
+of an hour. The table of all rows is written to docs/layers-transformers.md. ``SIZE=128`` in the environment sets the
+length of the images' sides: at the 64 pixels of the tests the last stage of some networks is a single cell.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ def measure(name: str, kind: str) -> dict[str, Any]:
     choice = choose_layer(prepared, aim, None)
     seconds = f"{opened - started:.1f} + {time.process_time() - opened:.1f}"
     row["before it"] = f"{_before(prepared.model.graph, choice.layer.value, aim.locate(prepared.model.graph)):.2f}"
-    row |= {"layer": choice.layer.name, "size": choice.layer.size, "known from": choice.source}
+    row |= {"layer": f"`{choice.layer.name}`", "size": choice.layer.size, "known from": choice.source}
     row |= {"order": "yes" if in_order(model, choice.layer) else "unclear", "CPU seconds": seconds}
     return row | {"said": choice.reason.partition("; ")[2]}
 
