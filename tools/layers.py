@@ -44,6 +44,9 @@ EXPORTS: dict[str, dict[str, Any]] = {
 _PLACED = 0.2
 """The least share of the changes that the place of the square explains, if the order is to be judged."""
 
+_MOVING, _NOT_MOVING = 0.6, 0.4
+"""The cells move with the square from this correlation on, and do not below the second; between, it is unclear."""
+
 COLUMNS = ("network", "exporter", "layer", "size", "known from", "order", "passed over")
 
 
@@ -81,7 +84,8 @@ def moves_with(changes: NDArray[Any], places: NDArray[Any]) -> bool | None:
     cells = np.indices(changes.shape[1:]).reshape(changes.ndim - 1, -1)
     centres = flat @ cells.T / flat.sum(axis=1, keepdims=True)
     pairs = zip(places.T, centres.T, strict=True)
-    return all(np.ptp(centre) > 0 and float(np.corrcoef(place, centre)[0, 1]) > 0.6 for place, centre in pairs)
+    least = min(float(np.corrcoef(place, centre)[0, 1]) if np.ptp(centre) > 0 else 0 for place, centre in pairs)
+    return None if _NOT_MOVING < least < _MOVING else least >= _MOVING
 
 
 def _explained(changes: NDArray[Any], places: NDArray[Any]) -> float:

@@ -1,8 +1,8 @@
 """``python tools/layers_transformers.py ROWS [NAME ...]``: the layers of networks of `transformers`, row by row.
 
-Each row is added to the file ROWS, JSON lines, as soon as it is known; a network gets ten minutes. The table of all
-rows is written to docs/layers-transformers.md. ``SIZE=128`` in the environment sets the length of the images' sides: at
-the 64 pixels of the tests the last stage of some networks is a single cell.
+Each row is added to the file ROWS, JSON lines, as soon as it is known, and not measured again; a network gets a quarter
+of an hour. The table of all rows is written to docs/layers-transformers.md. ``SIZE=128`` in the environment sets the
+length of the images' sides: at the 64 pixels of the tests the last stage of some networks is a single cell.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 }
 """The outputs of networks that do not classify, as they are named in exported files; the others have ``logits``."""
 
-KINDS = ("dynamo", "torchscript, open batch")
-LIMIT = 600  # seconds for a network
+LIMIT = 900  # seconds for a network
 TABLE = Path(__file__).parents[1] / "docs" / "layers-transformers.md"
 COLUMNS = ("network", "exporter", "read as", "layer", "size", "known from", "before it", "order", "CPU seconds", "said")
 HEAD = """# Layers of transformers' vision models
@@ -98,7 +97,7 @@ def measure(name: str, kind: str) -> dict[str, Any]:
     choice = choose_layer(prepared, aim, None)
     seconds = f"{opened - started:.1f} + {time.process_time() - opened:.1f}"
     row["before it"] = f"{_before(prepared.model.graph, choice.layer.value, aim.locate(prepared.model.graph)):.2f}"
-    row |= {"layer": choice.layer.name, "size": choice.layer.size, "known from": choice.source}
+    row |= {"layer": f"`{choice.layer.name}`", "size": choice.layer.size, "known from": choice.source}
     row |= {"order": "yes" if in_order(model, choice.layer) else "unclear", "CPU seconds": seconds}
     return row | {"said": choice.reason.partition("; ")[2]}
 
@@ -116,16 +115,24 @@ def main(rows: Path, names: list[str]) -> None:
         process.start()
         process.join(LIMIT)
         process.kill()
-    found = map(json.loads, rows.read_text("utf-8").splitlines())
+    order = {name: place for place, name in enumerate(NETWORKS)}
+    found = sorted(_read(rows), key=lambda row: (order[row["network"]], [*EXPORTS].index(row["exporter"])))
     table = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     table += [f"| {' | '.join(str(row.get(column, '')) for column in COLUMNS)} |" for row in found]
     TABLE.write_text(HEAD + "\n".join(table) + "\n", "utf-8")
 
 
 def _add(rows: Path, name: str) -> None:
-    for kind in KINDS:
-        with rows.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(measure(name, kind)) + "\n")
+    known = {(row["network"], row["exporter"]) for row in _read(rows)}
+    for kind in EXPORTS:
+        if (name, kind) not in known:
+            found = json.dumps(measure(name, kind))
+            with rows.open("a", encoding="utf-8") as file:
+                file.write(found + "\n")
+
+
+def _read(rows: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in rows.read_text("utf-8").splitlines()] if rows.exists() else []
 
 
 if __name__ == "__main__":

@@ -55,10 +55,16 @@ def exported(name: str, exporter: str, folder: Path) -> onnx.ModelProto:
         network, side = small(name), size_of(name)
         pictures = torch.rand(2 if "dynamo, open" in exporter else 1, 3, side, side)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            model = export(network, pictures, **EXPORTS[exporter])
+            model = export(network, pictures, **_options(exporter))
         model.metadata_props.add(key="cells", value=json.dumps(cells(network, side)))
         onnx.save(model, path)
     return onnx.load(path)
+
+
+def _options(exporter: str) -> dict[str, Any]:
+    """Return the options of *exporter* for a network that takes one tensor."""
+    options = EXPORTS[exporter]
+    return {**options, "dynamic_shapes": options["dynamic_shapes"][0]} if "dynamic_shapes" in options else options
 
 
 def cells(network: Any, side: int) -> list[int]:
