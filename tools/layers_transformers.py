@@ -44,6 +44,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 }
 """The outputs of networks that do not classify, as they are named in exported files; the others have ``logits``."""
 
+_ORDERS = {True: "yes", False: "no", None: "unclear"}
 LIMIT = 900  # seconds for a network
 TABLE = Path(__file__).parents[1] / "docs" / "layers-transformers.md"
 COLUMNS = ("network", "exporter", "read as", "layer", "size", "known from", "before it", "order", "CPU seconds", "said")
@@ -98,7 +99,7 @@ def measure(name: str, kind: str) -> dict[str, Any]:
     seconds = f"{opened - started:.1f} + {time.process_time() - opened:.1f}"
     row["before it"] = f"{_before(prepared.model.graph, choice.layer.value, aim.locate(prepared.model.graph)):.2f}"
     row |= {"layer": f"`{choice.layer.name}`", "size": choice.layer.size, "known from": choice.source}
-    row |= {"order": "yes" if in_order(model, choice.layer) else "unclear", "CPU seconds": seconds}
+    row |= {"order": _ORDERS[in_order(model, choice.layer)], "CPU seconds": seconds}
     return row | {"said": choice.reason.partition("; ")[2]}
 
 
