@@ -44,7 +44,7 @@ def read_frame(file: BinaryIO) -> tuple[bytes, bytes] | None:
 def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return arrays as .npz; their names may be any text."""
     buffer = io.BytesIO()
-    names = np.array([name.encode() for name in arrays], object)
+    names = [name.encode() for name in arrays]
     lengths = np.array([len(name) for name in names], np.int64)
     text = np.frombuffer(b"".join(names), np.uint8)
     np.savez(buffer, text, lengths, *arrays.values())

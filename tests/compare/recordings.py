@@ -13,6 +13,8 @@ import pytest
 
 import onnxcam
 from onnxcam.compare.device_runner import RecordingWriter, sealed
+from onnxcam.compare.recordings import Recording
+from onnxcam.errors import RecordingError
 from onnxcam.media import image
 
 ASSETS = Path(onnxcam.__file__).parent / "assets"
@@ -88,3 +90,30 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         told[last] = value
 
     return apply
+
+
+def places(told: Any, where: str = "") -> list[str]:
+    """Return the path of every value in a recording's JSON."""
+    pairs = told.items() if isinstance(told, dict) else enumerate(told) if isinstance(told, list) else ()
+    return [path for key, part in pairs for path in (f"{where}{key}", *places(part, f"{where}{key}."))]
+
+
+def refusals(folder: Path) -> list[str]:
+    """Put nonsense at each place of recording.json in turn; return the messages of the recordings that are refused."""
+    told = json.loads((folder / "recording.json").read_text())
+    del told["seal"]
+    refused: list[str] = []
+    for place in places(told):
+        for value in (None, -5, "x", [], {}, [None, None], [{}]):
+            changed = json.loads(json.dumps(told))
+            *path, last = place.split(".")
+            inner = changed
+            for part in path:
+                inner = inner[int(part) if isinstance(inner, list) else part]
+            inner[int(last) if isinstance(inner, list) else last] = value
+            (folder / "recording.json").write_bytes(sealed(changed))
+            try:
+                list(Recording(folder))
+            except RecordingError as error:
+                refused.append(str(error))
+    return refused

@@ -105,13 +105,13 @@ class Observation(ABC):
             for number, image in enumerate(images)
         ]
 
-    def _own(self, model: Observed, wanted: Wanted) -> Wanted:
-        return [self.own(model, target) for target in wanted]
-
     def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None) -> Outcome:
         look = model.look(image)
         prediction = self.predict(model, look)
-        targets = self.targets(model, prediction)[: model.objects] if wanted is None else self._own(model, wanted)
+        if wanted is None:
+            targets = self.targets(model, prediction)[: model.objects]
+        else:
+            targets = [self.own(model, target) for target in wanted]
         goals = [_goal(model.network, look, target) for target in targets]
         rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
