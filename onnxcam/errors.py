@@ -14,6 +14,7 @@
     ├── ProviderError          the execution provider is not available
     ├── EngineError            ONNX Runtime refused the model, or failed while running it
     ├── MetricError            the metric is unknown or cannot be measured
+    ├── DiagnosisError         two models cannot be paired, or a repair cannot be found
     ├── TruthError             the ground truth is missing, cannot be read, or does not fit the images
     ├── RecordingError         the recording is incomplete, was changed, or does not fit the other one
     ├── ConversionError        a model of another framework cannot be converted, or the conversion is not equal
@@ -33,6 +34,7 @@ from typing import Any
 
 __all__ = [
     "ConversionError",
+    "DiagnosisError",
     "EngineError",
     "GradientError",
     "ImageError",
@@ -100,6 +102,10 @@ class EngineError(OnnxcamError):
 
 class MetricError(OnnxcamError):
     """The metric is unknown or cannot be measured."""
+
+
+class DiagnosisError(OnnxcamError):
+    """Two models are not the same network in float and quantised form, or no repair meets the requirements."""
 
 
 class TruthError(OnnxcamError):

@@ -38,6 +38,7 @@ from onnxcam.model.inputs import InputValue
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.preprocess.input_evidence import InputEvidence
 from onnxcam.progress import quiet
+from onnxcam.structure.layer import Layer
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.goal import Goal, Look
 
@@ -214,6 +215,10 @@ class Observer:
             Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
             for prepared, (compiled, found) in zip(prepared_images, self._runner.run(asked), strict=True)
         ]
+
+    def layers(self, request: ExplanationRequest) -> tuple[Layer, ...]:
+        """Return the layers of the maps for a *request* of one image and goal; none if the method uses none."""
+        return tuple(self._runner.compiled(request).layers)
 
     def _placed(
         self, raw: NDArray[Any], prepared: PreparedImage, compiled: CompiledExplanation

@@ -108,6 +108,10 @@ class Runner:
         self.choice, self.last = choices[0] if choices else None, made
         return made
 
+    def compiled(self, request: ExplanationRequest) -> CompiledExplanation:
+        """Return the sessions for the first row of *request*, built if they are needed for the first time."""
+        return self._for(request, 0)
+
     def place(self, size: tuple[int, ...]) -> Place | None:
         """Return where the cells of maps lie in an image tensor of *size*; None where they cover it evenly."""
         last = self.last

@@ -1,0 +1,123 @@
+"""The result of a diagnosis: what each quantised tensor contributes, the worst first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxcam.diagnosis.causes import Cause
+from onnxcam.text import visible
+
+__all__ = ["Diagnosis", "Effect", "TensorDiagnosis"]
+
+_NAME = 80  # characters of a tensor's name in a sentence
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The first-order effect of one tensor's rounding on one objective, over the images.
+
+    Attributes:
+        size: Mean magnitude.
+        mean: Mean.
+        spread: Standard deviation.
+        worst: Image where its magnitude is largest.
+    """
+
+    size: float
+    mean: float
+    spread: float
+    worst: str
+
+
+@dataclass(frozen=True)
+class TensorDiagnosis:
+    """What the rounding of one tensor does.
+
+    Attributes:
+        tensor: Its name in the quantised model.
+        name: Its name in the float model; that of the quantised one if they cannot be paired.
+        kind: ``activation``, ``weight`` or ``bias``.
+        node: Operator that makes an activation, or uses a weight, such as ``Conv``.
+        shape: Its shape.
+        effects: By objective: ``score``, ``outputs``, ``map``.
+        share: Share of the damage, 0 to 1: the mean over the objectives of its size relative to that of all tensors.
+        accumulated: Mean magnitude of the effect on the outputs of all rounding up to this tensor; None for weights.
+        sqnr: Signal-to-noise ratio of its own rounding in dB; None without noise.
+        clipped: Share of its values outside the range of its integers.
+        cause: Named cause of the error; None if nothing stands out.
+    """
+
+    tensor: str
+    name: str
+    kind: str
+    node: str
+    shape: tuple[int | str, ...]
+    effects: Mapping[str, Effect]
+    share: float
+    accumulated: float | None
+    sqnr: float | None
+    clipped: float
+    cause: Cause | None
+
+    @property
+    def words(self) -> str:
+        """Return the tensor in a few words."""
+        return f"{self.kind} {visible(self.name, _NAME)}"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What spoils a quantised model.
+
+    Attributes:
+        tensors: The tensors, the largest share of the damage first.
+        change: By objective, the mean magnitude of the change when all is quantised.
+        images: Images that were used.
+        unmatched: Quantised tensors without a float partner.
+        warnings: What the user should know.
+    """
+
+    tensors: Sequence[TensorDiagnosis]
+    change: Mapping[str, float]
+    images: Sequence[str]
+    unmatched: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+    @property
+    def sentence(self) -> str:
+        """Return the finding in one sentence."""
+        first = self.tensors[0]
+        share = f"{100 * first.share:.0f} % of the damage"
+        if first.cause is None:
+            return f"{first.words} causes {share}; nothing about its range stands out: keep it in float"
+        return f"{first.words} causes {share}: {first.cause.words}; {first.cause.cure}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the diagnosis as JSON."""
+        return {
+            "sentence": self.sentence,
+            "change": dict(self.change),
+            "images": list(self.images),
+            "unmatched": list(self.unmatched),
+            "warnings": list(self.warnings),
+            "tensors": [_tensor(one) for one in self.tensors],
+        }
+
+
+def _tensor(one: TensorDiagnosis) -> dict[str, Any]:
+    return {
+        "tensor": one.tensor,
+        "name": one.name,
+        "kind": one.kind,
+        "node": one.node,
+        "shape": list(one.shape),
+        "share": one.share,
+        "effects": {name: vars(effect) for name, effect in one.effects.items()},
+        "accumulated": one.accumulated,
+        "sqnr": None if one.sqnr is None or math.isinf(one.sqnr) else one.sqnr,
+        "clipped": one.clipped,
+        "cause": None if one.cause is None else vars(one.cause),
+    }

@@ -1,0 +1,260 @@
+"""A network between its float and its quantised form: each quantised tensor has a share of its rounding.
+
+Let x be a real tensor, and Q(x) the tensor as the quantised model holds it. The mixture computes with
+
+    x + s (Q(x) − x),    0 ≤ s ≤ 1,
+
+for each quantiser. With all shares at 0 it is the float network, with all at 1 the quantised one. With one at 1, only
+that tensor is quantised. The derivative of a score y by s, at 0, is the first-order effect ⟨∂y/∂x, Q(x) − x⟩: one
+backward pass gives the effects of all quantisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.autodiff import STANDARD
+from onnxcam.bake.dequantise import is_bounded
+from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import constant
+from onnxcam.graph.io import ModelLike, all_tensors, building
+from onnxcam.graph.quantisers import MOVES, Quantiser, remove_quantisers
+from onnxcam.metadata.reserved import load_bare
+from onnxcam.model.prepared import PreparedModel
+from onnxcam.passes import canonical
+from onnxcam.targets.aim import Aim
+
+__all__ = ["ROUNDING", "Mixture", "Site"]
+
+ROUNDING = "onnxcam.rounding"
+"""Input of a mixture: the share of each quantiser, float32 [S]."""
+_SIX = 0.02
+"""A range that ends within this share of 6 is that of a ReLU6."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The tensors of one quantised activation.
+
+    Attributes:
+        real: Name of the real tensor in the float network.
+        before: Name of the real tensor in the mixture.
+        after: Name of the mixed tensor there.
+    """
+
+    real: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A quantised model whose quantisers can be switched.
+
+    Attributes:
+        model: The mixture: the inputs of the quantised model and `ROUNDING`, its outputs in real numbers.
+        real: The float network: the same without quantisers.
+        quantisers: The quantisers that can be switched, in the order of the shares.
+        fixed: The others: weights without a float original.
+        sites: The tensors of the quantised activations, by the names of the quantisers' tensors.
+        repeats: Quantisers that round what another one has rounded in the same way, by their tensors: its tensor.
+        weights: Dequantised weights, by the names of the quantisers' tensors.
+        originals: Float weights, likewise.
+    """
+
+    model: ir.Model
+    real: ir.Model
+    quantisers: list[Quantiser]
+    fixed: list[Quantiser]
+    sites: dict[str, Site]
+    repeats: dict[str, str]
+    weights: dict[str, NDArray[np.float64]]
+    originals: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(
+        cls,
+        quantised: ModelLike,
+        weights: Mapping[str, NDArray[Any]] | None = None,
+        uppers: Mapping[str, float] | None = None,
+    ) -> Mixture:
+        """Build the mixture of a *quantised* model.
+
+        Args:
+            quantised: The model, in QDQ form.
+            weights: The float weights by the name of the real tensor. Weights without one cannot be switched.
+            uppers: Where an activation function is missing in front of a quantiser, since the range of its integers
+                limits the tensor in its place: the upper end by the name of the real tensor; infinite for a ReLU.
+
+        Raises:
+            ModelError: the model has no quantised activation, or one whose scale is no constant.
+        """
+        with building():
+            source = canonical(load_bare(quantised), STANDARD)
+            mixed = _Build(source.clone(), weights or {}, uppers or {}, switched=True)
+            real = _Build(source, weights or {}, uppers or {}, switched=False)
+            model, float_model, found = mixed.run(), real.run(), mixed.found
+            return cls(
+                model,
+                float_model,
+                mixed.switches,
+                [one for one in found if one not in mixed.switches and one.tensor not in mixed.repeats],
+                {
+                    name: Site(x.name or "", *(y.name or "" for y in mixed.sites[name]))
+                    for name, (x, _) in real.sites.items()
+                },
+                mixed.repeats,
+                mixed.rounded,
+                {one.tensor: (weights or {})[one.real] for one in found if one.real in (weights or {})},
+            )
+
+    def open(self, aim: Aim | None = None) -> PreparedModel:
+        """Return a copy that the caller may edit; without what quantises scores behind the head of *aim*, if given."""
+        model = self.model.clone()
+        tensors = all_tensors(model.graph)
+        for site in () if aim is None else self._behind(aim):
+            z, x = tensors[site.after], tensors[site.before]
+            name = z.name if z.is_graph_output() else None
+            z.replace_all_uses_with(x, replace_graph_outputs=True)
+            if name is not None:
+                z.name, x.name = f"{name}.rounded", name
+        return PreparedModel.of(model)
+
+    def _behind(self, aim: Aim) -> list[Site]:
+        """Return the sites behind the tensor at which *aim* is differentiated."""
+        target = aim.locate(self.real.graph)
+        behind = {target}
+        for node in self.real.graph:
+            if any(x in behind for x in node.inputs):
+                behind.update(node.outputs)
+        names = {value.name for value in behind} - {target.name}
+        return [site for site in self.sites.values() if site.real in names]
+
+    def mixed(self, real: str) -> str:
+        """Return the name in the mixture of a tensor of the float network, rounded if it is quantised."""
+        return next((site.after for site in self.sites.values() if site.real == real), real)
+
+    def shares(self, quantised: float | Mapping[str, float] = 0.0) -> NDArray[np.float32]:
+        """Return the shares: one number for all, or for the tensors named."""
+        if not isinstance(quantised, Mapping):
+            return np.full(len(self.quantisers), quantised, np.float32)
+        return np.array([quantised.get(one.tensor, 0.0) for one in self.quantisers], np.float32)
+
+
+def _site(real: ir.Value, before: ir.Value, after: ir.Value) -> Site:
+    return Site(real.name or "", before.name or "", after.name or "")
+
+
+@dataclass
+class _Build:
+    """Replaces the quantisers of *model*."""
+
+    model: ir.Model
+    weights: Mapping[str, NDArray[Any]]
+    uppers: Mapping[str, float]
+    switched: bool
+    switches: list[Quantiser] = field(default_factory=list)
+    sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # the real and the mixed tensor
+    found: list[Quantiser] = field(default_factory=list)
+    repeats: dict[str, str] = field(default_factory=dict)
+    rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def run(self) -> ir.Model:
+        """Return the model without quantisers."""
+        graph = self.model.graph
+        self.op = Emitter(graph)
+        self._made: list[ir.Value] = []
+        self._made_by: dict[ir.Value, Quantiser] = {}
+        self._given = ir.Value(name=ROUNDING, type=ir.TensorType(ir.DataType.FLOAT))
+        self.found = remove_quantisers(self.model, self._activation, self._weight)
+        if self.switched:
+            self._given.shape = ir.Shape([len(self.switches)])
+            graph.inputs.append(self._given)
+        self.op.place(self._made)
+        graph.sort()
+        return self.model
+
+    def _share(self, quantiser: Quantiser, like: ir.Value) -> ir.Value:
+        """Return the share of *quantiser*, [1], in the dtype of *like*."""
+        place = len(self.switches)
+        self.switches.append(quantiser)
+        share: ir.Value = self.op.Slice(self._given, [place], [place + 1])
+        share.shape = ir.Shape([1])
+        return (
+            self.op.Cast(share, to=int(like.dtype or ir.DataType.FLOAT)) if like.dtype != ir.DataType.FLOAT else share
+        )
+
+    def _activation(self, node: ir.Node, x: ir.Value | None, quantiser: Quantiser) -> ir.Value:
+        assert x is not None
+        first = self._rounded_before(x, quantiser)
+        if first is not None:
+            self.repeats[quantiser.tensor] = first
+            return x
+        x = self._rectified(x, quantiser)
+        if not self.switched:
+            self.sites[quantiser.tensor] = x, x
+            self._made_by[x] = quantiser
+            return x
+        scale, zero = node.inputs[1], (*node.inputs, None)[2]
+        q = self.op.QuantizeLinear(x, scale, zero)
+        rounded = self.op.DequantizeLinear(q, scale, zero)
+        z = self._mix(x, rounded, quantiser)
+        self.sites[quantiser.tensor] = x, z
+        self._made_by[z] = quantiser
+        return z
+
+    def _rounded_before(self, x: ir.Value, quantiser: Quantiser) -> str | None:
+        """Return the tensor of the quantiser that rounded *x* in the same way before, if there is one."""
+        value: ir.Value | None = x
+        while value is not None and value not in self._made_by:
+            node = value.producer()
+            value = node.inputs[0] if node is not None and node.op_type in MOVES else None
+        first = None if value is None else self._made_by[value]
+        return first.tensor if first is not None and first.equals(quantiser) else None
+
+    def _rectified(self, x: ir.Value, quantiser: Quantiser) -> ir.Value:
+        """Return *x* behind the activation function that the range of *quantiser* replaces, if it replaces one."""
+        if x.is_graph_input():
+            return x
+        low, high = quantiser.range
+        upper = self.uppers.get(quantiser.real)
+        if upper is None:
+            if low != 0 or is_bounded(x):
+                return x
+            upper = 6.0 if abs(high / 6 - 1) < _SIX else np.inf
+        y: ir.Value = self.op.Clip(x, 0.0, float(upper)) if np.isfinite(upper) else self.op.Relu(x)
+        self._made.append(y)
+        return y
+
+    def _mix(self, x: ir.Value, rounded: ir.Value, quantiser: Quantiser) -> ir.Value:
+        z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), self.op.Sub(rounded, x)))
+        z.shape = x.shape
+        self._made.append(z)
+        return z
+
+    def _weight(self, node: ir.Node, _: ir.Value | None, quantiser: Quantiser) -> ir.Value:
+        q = constant(node.inputs[0]) if node.inputs[0] is not None else None
+        assert q is not None
+        like = node.outputs[0].dtype or ir.DataType.FLOAT
+        rounded = self.rounded[quantiser.tensor] = quantiser.dequantised(q)
+        known = self.weights.get(quantiser.real)
+        if known is None:
+            return self._constant(rounded, like)
+        if known.shape != rounded.shape:
+            raise ModelError(
+                f"the float weights of {quantiser.real!r} have the shape {list(known.shape)}, not {list(rounded.shape)}"
+            )
+        w = self._constant(known, like)
+        return self._mix(w, self._constant(rounded, like), quantiser) if self.switched else w
+
+    def _constant(self, array: NDArray[Any], like: ir.DataType) -> ir.Value:
+        value = self.op.const(array, like)
+        self._made.append(value)
+        return value
