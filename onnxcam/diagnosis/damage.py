@@ -24,7 +24,7 @@ from onnxcam.methods import GraphMethod, Method
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import Aim
 
-__all__ = ["OBJECTIVES", "Damage", "DamageProbe", "Explained"]
+__all__ = ["OBJECTIVES", "Damage", "DamageProbe", "Explained", "Scalar"]
 
 Array = NDArray[Any]
 OBJECTIVES = ("score", "outputs", "map")
@@ -51,6 +51,44 @@ class Damage:
     effects: Mapping[str, NDArray[np.float64]]
     change: Mapping[str, float]
     accumulated: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A scalar Σ ⟨w, y⟩ of tensors y of a mixture, for one image.
+
+    Attributes:
+        effects: The session.
+        feeds: Its inputs.
+        before: The tensors of the float network.
+        after: Those of the quantised one.
+        weights: w, by the name of the tensor.
+        change: Size of the change, see `Damage`.
+        factor: Of the derivatives: a network of a fixed batch size has the image in every row.
+    """
+
+    effects: Effects
+    feeds: Mapping[str, Array]
+    before: Mapping[str, Array]
+    after: Mapping[str, Array]
+    weights: Mapping[str, Array]
+    change: float
+    factor: float = 1.0
+
+    def first_order(self) -> tuple[NDArray[np.float64], dict[str, Array]]:
+        """Return the effects, [S], and the gradients at the taps: one backward pass."""
+        effects, gradients = self.effects(self.feeds, np.zeros(self.effects.count, np.float32))
+        return effects * self.factor, gradients
+
+    def measured(self) -> NDArray[np.float64]:
+        """Return the effects, [S], one run each."""
+        return np.array([self._alone(shares) for shares in np.eye(self.effects.count, dtype=np.float32)])
+
+    def _alone(self, shares: NDArray[np.float32]) -> float:
+        found = self.effects.values(self.feeds, shares)
+        return sum(
+            float((w * (found[name].astype(np.float64) - self.before[name])).sum()) for name, w in self.weights.items()
+        )
 
 
 @dataclass
@@ -86,66 +124,100 @@ class DamageProbe:
 
         *feeds* are the inputs of the quantised model. If nothing is explained, there is one damage of the outputs.
         """
-        outputs, change, accumulated = self._outputs(feeds)
-        found: list[Damage] = []
+        outputs = self._outputs(feeds)
+        self._add_statistics(outputs)
+        effects, gradients = outputs.first_order()
+        accumulated = self._accumulated(outputs, gradients)
+        found = []
         for one, own in explained:
-            parts = {"score": self._score(one.aim, {**feeds, **own})}
-            if isinstance(self.method, GraphMethod):
-                parts["map"] = self._map(one, self.method, {**feeds, **own})
-            effects = {"outputs": outputs, **{name: part[0] for name, part in parts.items()}}
-            changes = {"outputs": change, **{name: part[1] for name, part in parts.items()}}
-            found.append(Damage(effects, changes, accumulated))
-        return found or [Damage({"outputs": outputs}, {"outputs": change}, accumulated)]
-
-    def _score(self, aim: Aim, feeds: Mapping[str, Array]) -> tuple[NDArray[np.float64], float]:
-        effects = self._session(("score", aim), lambda: score_effects(self.mixture, aim, self.provider))
-        before, after = (float(effects.values(feeds, self.mixture.shares(s))[SCORE][0]) for s in (0.0, 1.0))
-        return effects(feeds, self.mixture.shares()), after - before
-
-    def _outputs(self, feeds: Mapping[str, Array]) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-        """Return the effects on the outputs, their change, and the accumulated effects; add to the statistics."""
-        mixture, names = self.mixture, [self.mixture.mixed(name) for name in self.tensors]
-        sites = {name: site.after for name, site in mixture.sites.items()}
-        effects = self._session("outputs", lambda: tensor_effects(mixture, names, self.provider, list(sites.values())))
-        before, after = (effects.values(feeds, mixture.shares(s)) for s in (0.0, 1.0))
-        for found in self.statistics:
-            if found.quantiser.tensor in sites:
-                found.add(before[sites[found.quantiser.tensor]])
-        changes = {name: after[name].astype(np.float64) - before[name] for name in names}
-        given = self._cotangents({name: _direction(v) for name, v in changes.items()})
-        gradients = effects.gradients({**feeds, **given}, mixture.shares())
-        accumulated = np.full(len(mixture.quantisers), np.nan)
-        for place, one in enumerate(mixture.quantisers):
-            site = sites.get(one.tensor)
-            if site is not None:
-                g = gradients.get(site)
-                accumulated[place] = (
-                    0.0 if g is None else float((g * (after[site].astype(np.float64) - before[site])).sum())
+            others = self._of(one, {**feeds, **own})
+            found.append(
+                Damage(
+                    {"outputs": effects, **{name: scalar.first_order()[0] for name, scalar in others.items()}},
+                    {"outputs": outputs.change, **{name: scalar.change for name, scalar in others.items()}},
+                    accumulated,
                 )
-        relative = float(np.mean([_relative(changes[name], before[name]) for name in names]))
-        return effects({**feeds, **given}, mixture.shares()), relative, accumulated
+            )
+        return found or [Damage({"outputs": effects}, {"outputs": outputs.change}, accumulated)]
 
-    def _map(
-        self, explained: Explained, method: Method, feeds: Mapping[str, Array]
-    ) -> tuple[NDArray[np.float64], float]:
+    def measured(
+        self, explained: Sequence[tuple[Explained, Mapping[str, Array]]], feeds: Mapping[str, Array]
+    ) -> list[dict[str, NDArray[np.float64]]]:
+        """Return the effects, [S] by objective, as runs with one tensor quantised at a time show them.
+
+        It takes one run for each quantiser: the truth that `__call__` is held against.
+        """
+        outputs = self._outputs(feeds).measured()
+        others = [self._of(one, {**feeds, **own}) for one, own in explained]
+        found = [{"outputs": outputs, **{name: one.measured() for name, one in scalars.items()}} for scalars in others]
+        return found or [{"outputs": outputs}]
+
+    def _of(self, explained: Explained, feeds: Mapping[str, Array]) -> dict[str, Scalar]:
+        """Return score and map of one thing."""
+        found = {"score": self._score(explained.aim, feeds)}
+        if isinstance(self.method, GraphMethod):
+            found["map"] = self._map(explained, self.method, feeds)
+        return found
+
+    def _score(self, aim: Aim, feeds: Mapping[str, Array]) -> Scalar:
+        effects = self._session(("score", aim), lambda: score_effects(self.mixture, aim, self.provider))
+        before, after = self._ends(effects, feeds)
+        change = float(after[SCORE][0] - before[SCORE][0])
+        weights = {SCORE: np.full(before[SCORE].shape, 1 / before[SCORE].size)}
+        return Scalar(effects, feeds, before, after, weights, change, 1 / before[SCORE].size)
+
+    def _outputs(self, feeds: Mapping[str, Array]) -> Scalar:
+        mixture, names = self.mixture, [self.mixture.mixed(name) for name in self.tensors]
+        taps = [site.after for site in mixture.sites.values()]
+        effects = self._session("outputs", lambda: tensor_effects(mixture, names, self.provider, taps))
+        before, after = self._ends(effects, feeds)
+        changes = {name: after[name].astype(np.float64) - before[name] for name in names}
+        relative = float(np.mean([_relative(changes[name], before[name]) for name in names]))
+        weights = {name: _direction(change) for name, change in changes.items()}
+        return Scalar(effects, {**feeds, **_cotangents(weights)}, before, after, weights, relative)
+
+    def _map(self, explained: Explained, method: Method, feeds: Mapping[str, Array]) -> Scalar:
         key = ("map", explained.aim, tuple(layer.tensor for layer in explained.layers))
         effects = self._session(
             key,
             lambda: map_effects(self.mixture, method, explained.layers, explained.aim, self.settings, self.provider),
         )
-        before, after = (effects.values(feeds, self.mixture.shares(s))[MAP].astype(np.float64) for s in (0.0, 1.0))
-        change = _turned(before, after)
-        given = self._cotangents({MAP: _direction(change)})
-        return effects({**feeds, **given}, self.mixture.shares()), _relative(change, before)
+        before, after = self._ends(effects, feeds)
+        change = _turned(before[MAP].astype(np.float64), after[MAP].astype(np.float64))
+        weights = {MAP: _direction(change)}
+        return Scalar(
+            effects, {**feeds, **_cotangents(weights)}, before, after, weights, _relative(change, before[MAP])
+        )
 
-    def _cotangents(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return {f"{name}.cotangent": array.astype(np.float32) for name, array in arrays.items()}
+    def _ends(self, effects: Effects, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return the tensors of the float network and of the quantised one."""
+        return effects.values(feeds, self.mixture.shares(0.0)), effects.values(feeds, self.mixture.shares(1.0))
+
+    def _add_statistics(self, outputs: Scalar) -> None:
+        for found in self.statistics:
+            site = self.mixture.sites.get(found.quantiser.tensor)
+            if site is not None:
+                found.add(outputs.before[site.after])
+
+    def _accumulated(self, outputs: Scalar, gradients: Mapping[str, Array]) -> NDArray[np.float64]:
+        """Return the effect on the outputs of the whole error of each tensor, [S]; NaN for weights."""
+        found = np.full(len(self.mixture.quantisers), np.nan)
+        for place, one in enumerate(self.mixture.quantisers):
+            if one.tensor in self.mixture.sites:
+                name = self.mixture.sites[one.tensor].after
+                error = outputs.after[name].astype(np.float64) - outputs.before[name]
+                found[place] = float((gradients[name] * error).sum()) if name in gradients else 0.0
+        return found
 
     def _session(self, key: Any, make: Any) -> Effects:
         if key not in self._sessions:
             self._sessions[key] = make()
         found: Effects = self._sessions[key]
         return found
+
+
+def _cotangents(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{name}.cotangent": array.astype(np.float32) for name, array in arrays.items()}
 
 
 def _direction(v: Array) -> Array:

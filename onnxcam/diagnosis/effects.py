@@ -62,7 +62,7 @@ class Effects:
         self._taps = dict(
             zip([name.removesuffix(".gradient") for name in tapped], names[len(tensors) + 1 :], strict=True)
         )
-        self._batch = prepared.batch if isinstance(prepared.batch, int) else 1
+        self.count = len(mixture.quantisers)
         inputs = {value.name or "": value.shape or () for value in prepared.model.graph.inputs}
         self._blank = {
             name: np.zeros([n if isinstance(n, int) else 1 for n in shape], np.float32)
@@ -75,18 +75,24 @@ class Effects:
         found = self._run(feeds, shares, list(self._names.values()))
         return {name: found[own] for name, own in self._names.items()}
 
-    def __call__(self, feeds: Arrays, shares: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the derivatives by the shares, [S], for one image."""
-        return self._run(feeds, shares, [self._effects])[self._effects].astype(np.float64) / self._batch
+    def __call__(
+        self, feeds: Arrays, shares: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+        """Return the derivatives by the shares, [S], and the gradients at the taps, for one image.
 
-    def gradients(self, feeds: Arrays, shares: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Return the gradients of the scalar at the taps that are connected with it, for one image."""
-        found = self._run(feeds, shares, list(self._taps.values()))
-        return {name: found[own] for name, own in self._taps.items()}
+        Taps that are not connected with the scalar have no gradient.
+        """
+        found = self._run(feeds, shares, [self._effects, *self._taps.values()])
+        return found[self._effects].astype(np.float64), {name: found[own] for name, own in self._taps.items()}
 
     def _run(self, feeds: Arrays, shares: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        given = {**self._blank, **feeds, ROUNDING: shares}
+        given = {**self._blank, **{name: self._repeated(name, x) for name, x in feeds.items()}, ROUNDING: shares}
         return self._session.run({name: given[name] for name in self._session.inputs}, names)
+
+    def _repeated(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
+        """Return *x*, repeated in every row of an input of fixed batch size."""
+        rows = self._blank[name].shape[:1] if name in self._blank else ()
+        return np.repeat(x, rows[0], axis=0) if x.shape[:1] == (1,) and rows and rows[0] > 1 else x
 
 
 def score_effects(mixture: Mixture, aim: Aim, provider: str = "cpu") -> Effects:
