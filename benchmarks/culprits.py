@@ -1,8 +1,8 @@
 """How well the first-order effects find what spoils a quantised network: ``python benchmarks/culprits.py``.
 
-Two tables for docs/culprits.md. *Ranking*: the effects of `onnxcam diagnose` against runs with one tensor quantised at a
-time, beside the signal-to-noise ratio that other tools print. *Spoilings*: one tensor of a sound int8 file is spoilt at
-random; is it among the first three?
+Two tables for docs/culprits.md. *Ranking*: the effects of `onnxcam diagnose` against runs with one tensor quantised at
+a time, beside the signal-to-noise ratio that other tools print. *Spoilings*: one tensor of a sound int8 file is spoilt
+at random; is it among the first three?
 
 Networks of models/ are quantised by ONNX Runtime. With ``--real DIR``, a folder of real models and photos, those too.
 Images of the measurement are other ones than those of the calibration.
@@ -10,15 +10,12 @@ Images of the measurement are other ones than those of the calibration.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -27,7 +24,6 @@ from scipy.stats import spearmanr
 
 from models import letters, world
 from onnxcam.diagnosis.diagnose import Subject, diagnose
-from onnxcam.errors import OnnxcamError
 from onnxcam.media import image
 from onnxcam.model.description import ModelDescription
 
@@ -267,4 +263,8 @@ def spoilings(found: Sequence[Network], folder: Path, count: int, seed: int = 0)
     ]
     every = [rank for each in ranks.values() for rank in each]
     total = f"| all | {len(every)} | {sum(rank == 1 for rank in every)} | {sum(rank <= FIRST for rank in every)} |"
-    return [*rows, total, f"\n{harmless} further spoilings changed the outputs by less than {HARM} times and do not count."]
+    return [
+        *rows,
+        total,
+        f"\n{harmless} further spoilings changed the outputs by less than {HARM} times and do not count.",
+    ]

@@ -6,7 +6,7 @@ cause: they go from the most to the least specific.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,28 +47,24 @@ class Cause:
     cure: str
 
 
-Parts = Sequence[float]
-Rule = Callable[[TensorStatistics, Parts], Cause | None]
+Rule = Callable[[TensorStatistics], Cause | None]
 
 _CALIBRATE = "calibrate again, with images like those of the device"
 _FLOAT = "keep it in float"
 _EQUALISE = f"equalise the channels with the layers before and after it, or {_FLOAT}"
 
 
-def find_cause(found: TensorStatistics, parts: Parts = ()) -> Cause | None:
-    """Return the cause of the rounding error of a tensor; None if nothing stands out.
-
-    *parts* are the spans of the tensors that it is concatenated of.
-    """
-    if found.sqnr >= SILENT:
-        return None
+def find_cause(found: TensorStatistics) -> Cause | None:
+    """Return the cause of the rounding error of a tensor; None if nothing stands out."""
     rules = _WEIGHTS if found.quantiser.kind != "activation" else _ACTIVATIONS
-    return next((cause for rule in rules if (cause := rule(found, parts)) is not None), None)
+    return next((cause for rule in rules if (cause := rule(found)) is not None), None)
 
 
-def _zero_point(found: TensorStatistics, _: Parts) -> Cause | None:
+def _zero_point(found: TensorStatistics) -> Cause | None:
     """The range is wide enough, and lies at another place than the values."""
-    if found.clip_noise < MOSTLY * found.noise or found.quantiser.scale.size > 1 or min(found.below, found.above):
+    if found.sqnr >= SILENT or found.clip_noise < MOSTLY * found.noise:
+        return None
+    if found.quantiser.scale.size > 1 or min(found.below, found.above):
         return None
     low, high = (float(end) for end in found.quantiser.range)
     real_low, real_high = min(float(found.low.min()), 0.0), max(float(found.high.max()), 0.0)
@@ -82,9 +78,9 @@ def _zero_point(found: TensorStatistics, _: Parts) -> Cause | None:
     return Cause("zero-point", words, f"set the zero point to about {right}")
 
 
-def _clipped(found: TensorStatistics, _: Parts) -> Cause | None:
+def _clipped(found: TensorStatistics) -> Cause | None:
     """Values lie outside the range."""
-    if found.clip_noise < MOSTLY * found.noise:
+    if found.sqnr >= SILENT or found.clip_noise < MOSTLY * found.noise:
         return None
     end = max(float(np.abs(limit).max()) for limit in found.quantiser.range)
     most = max(float(np.abs(found.low).max()), float(np.abs(found.high).max()))
@@ -92,9 +88,9 @@ def _clipped(found: TensorStatistics, _: Parts) -> Cause | None:
     return Cause("clipped", words, _CALIBRATE)
 
 
-def _shared(found: TensorStatistics, parts: Parts) -> Cause | None:
+def _shared(found: TensorStatistics) -> Cause | None:
     """One scale serves parts of different spans."""
-    spans = [span for span in parts if span > 0]
+    spans = [span for span in found.parts if span > 0]
     if len(spans) < 2 or max(spans) < APART * min(spans):
         return None
     few, many = min(spans) / found.step, max(spans) / found.step
@@ -102,7 +98,7 @@ def _shared(found: TensorStatistics, parts: Parts) -> Cause | None:
     return Cause("shared-scale", words, f"quantise the parts apart, before the concatenation, or {_FLOAT}")
 
 
-def _coarse(found: TensorStatistics, _: Parts) -> Cause | None:
+def _coarse(found: TensorStatistics) -> Cause | None:
     """The scale is too large."""
     if found.levels >= COARSE:
         return None
@@ -113,7 +109,7 @@ def _coarse(found: TensorStatistics, _: Parts) -> Cause | None:
     return Cause("coarse", words, _CALIBRATE)
 
 
-def _outliers(found: TensorStatistics, _: Parts) -> Cause | None:
+def _outliers(found: TensorStatistics) -> Cause | None:
     """One channel spans many times the others."""
     spans = np.sort(found.high - found.low)
     middle = float(np.median(spans)) if len(spans) else 0.0
@@ -123,14 +119,14 @@ def _outliers(found: TensorStatistics, _: Parts) -> Cause | None:
     return Cause("outlier-channels", words, _EQUALISE)
 
 
-def _dead(found: TensorStatistics, _: Parts) -> Cause | None:
+def _dead(found: TensorStatistics) -> Cause | None:
     """Channels become constant."""
     if found.dead < DEAD:
         return None
     return Cause("dead-channels", f"{_percent(found.dead)} of its channels are constant in integers", _EQUALISE)
 
 
-def _per_tensor(found: TensorStatistics, _: Parts) -> Cause | None:
+def _per_tensor(found: TensorStatistics) -> Cause | None:
     """Weights have one scale, and channels of different spans."""
     levels = found.channel_levels
     few = float((levels < FEW).mean()) if len(levels) else 0.0
@@ -141,7 +137,7 @@ def _per_tensor(found: TensorStatistics, _: Parts) -> Cause | None:
     return Cause("per-tensor", words, "quantise these weights per channel")
 
 
-def _scale(found: TensorStatistics, _: Parts) -> Cause | None:
+def _scale(found: TensorStatistics) -> Cause | None:
     """The scale of weights is another one than fits."""
     if abs(found.factor - 1) < OFF:
         return None
@@ -149,9 +145,9 @@ def _scale(found: TensorStatistics, _: Parts) -> Cause | None:
     return Cause("scale", words, "write the scale that the quantiser computed")
 
 
-def _weight_zero_point(found: TensorStatistics, _: Parts) -> Cause | None:
+def _weight_zero_point(found: TensorStatistics) -> Cause | None:
     """The zero point of weights is another one than fits."""
-    off = found.shift / max(found.count, 1) / found.step
+    off = found.offset
     if abs(off) < 1:
         return None
     return Cause(
@@ -163,8 +159,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-_ACTIVATIONS: tuple[Rule, ...] = (_zero_point, _clipped, _shared, _outliers, _coarse, _dead)
-_WEIGHTS: tuple[Rule, ...] = (_weight_zero_point, _scale, _clipped, _per_tensor, _coarse)
+_ACTIVATIONS: tuple[Rule, ...] = (_zero_point, _clipped, _shared, _outliers, _dead, _coarse)
+_WEIGHTS: tuple[Rule, ...] = (_scale, _weight_zero_point, _clipped, _per_tensor, _coarse)
 
 CAUSES: Mapping[str, str] = {
     "clipped": "the range of the integers ends before the values",

@@ -111,6 +111,7 @@ class DamageProbe:
 
     def __post_init__(self) -> None:
         self._sessions: dict[Any, Effects] = {}
+        self.parts = self.mixture.parts()
         self.statistics = [TensorStatistics(one) for one in self.mixture.quantisers]
         for found in self.statistics:
             if found.quantiser.kind != "activation":
@@ -169,7 +170,8 @@ class DamageProbe:
     def _outputs(self, feeds: Mapping[str, Array]) -> Scalar:
         mixture, names = self.mixture, [self.mixture.mixed(name) for name in self.tensors]
         taps = [site.after for site in mixture.sites.values()]
-        effects = self._session("outputs", lambda: tensor_effects(mixture, names, self.provider, taps))
+        beside = [part for parts in self.parts.values() for part in parts]
+        effects = self._session("outputs", lambda: tensor_effects(mixture, names, self.provider, taps, beside))
         before, after = self._ends(effects, feeds)
         changes = {name: after[name].astype(np.float64) - before[name] for name in names}
         relative = float(np.mean([_relative(changes[name], before[name]) for name in names]))
@@ -195,9 +197,10 @@ class DamageProbe:
 
     def _add_statistics(self, outputs: Scalar) -> None:
         for found in self.statistics:
-            site = self.mixture.sites.get(found.quantiser.tensor)
-            if site is not None:
-                found.add(outputs.before[site.after])
+            name = found.quantiser.tensor
+            if name in self.mixture.sites:
+                found.add(outputs.before[self.mixture.sites[name].after])
+            found.add_parts([outputs.before[part] for part in self.parts.get(name, ())])
 
     def _accumulated(self, outputs: Scalar, gradients: Mapping[str, Array]) -> NDArray[np.float64]:
         """Return the effect on the outputs of the whole error of each tensor, [S]; NaN for weights."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.tasks.classification import ClassScores, class_target

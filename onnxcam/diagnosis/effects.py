@@ -105,15 +105,21 @@ def score_effects(mixture: Mixture, aim: Aim, provider: str = "cpu") -> Effects:
     return Effects(mixture, seeds, aim, provider)
 
 
-def tensor_effects(mixture: Mixture, names: Sequence[str], provider: str = "cpu", taps: Sequence[str] = ()) -> Effects:
+def tensor_effects(
+    mixture: Mixture,
+    names: Sequence[str],
+    provider: str = "cpu",
+    taps: Sequence[str] = (),
+    beside: Sequence[str] = (),
+) -> Effects:
     """Return the effects on Σ ⟨w, y⟩ of the tensors *names*; each w is an input ``<name>.cotangent``.
 
-    *taps* are further tensors whose gradients the session gives.
+    *taps* are further tensors whose values and gradients the session gives; *beside* are some whose values it gives.
     """
 
     def seeds(op: Emitter, prepared: PreparedModel) -> tuple[Mapping[str, ir.Value], Mapping[ir.Value, Cotangent]]:
         tensors = all_tensors(op.graph)
-        given = {name: tensors[name] for name in dict.fromkeys((*names, *taps))}
+        given = {name: tensors[name] for name in dict.fromkeys((*names, *taps, *beside))}
         return given, {given[name]: cotangent_input(op, given[name]) for name in names}
 
     return Effects(mixture, seeds, None, provider, taps=taps)

@@ -141,6 +141,17 @@ class Mixture:
         """Return the name in the mixture of a tensor of the float network, rounded if it is quantised."""
         return next((site.after for site in self.sites.values() if site.real == real), real)
 
+    def parts(self) -> dict[str, list[str]]:
+        """Return the tensors that a quantised activation is concatenated of, in the mixture, by its tensor."""
+        tensors, found = all_tensors(self.model.graph), {}
+        for name, site in self.sites.items():
+            maker = tensors[site.before].producer()
+            while maker is not None and maker.op_type in MOVES - {"Concat"}:
+                maker = maker.inputs[0].producer() if maker.inputs[0] is not None else None
+            if maker is not None and maker.op_type == "Concat":
+                found[name] = [x.name or "" for x in maker.inputs if x is not None and constant(x) is None]
+        return found
+
     def shares(self, quantised: float | Mapping[str, float] = 0.0) -> NDArray[np.float32]:
         """Return the shares: one number for all, or for the tensors named."""
         if not isinstance(quantised, Mapping):

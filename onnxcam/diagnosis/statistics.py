@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,9 +33,11 @@ class TensorStatistics:
         signal: Σ x².
         noise: Σ (Q(x) − x)².
         clip_noise: The part of *noise* outside the range.
-        shift: Σ (Q(x) − x).
+        total: Σ x.
+        held: Σ Q(x).
         product: Σ Q(x) x.
         square: Σ Q(x)².
+        parts: Spans of the tensors that it is concatenated of.
     """
 
     quantiser: Quantiser
@@ -49,9 +52,11 @@ class TensorStatistics:
     signal: float = 0.0
     noise: float = 0.0
     clip_noise: float = 0.0
-    shift: float = 0.0
+    total: float = 0.0
+    held: float = 0.0
     product: float = 0.0
     square: float = 0.0
+    parts: list[float] = field(default_factory=list)
 
     def add(self, x: Array, rounded: Array | None = None) -> None:
         """Add the real values *x*; *rounded* is what the model holds, by default what the quantiser makes of them."""
@@ -65,9 +70,14 @@ class TensorStatistics:
         self.below, self.above = self.below + int(under.sum()), self.above + int(over.sum())
         self.signal, self.noise = self.signal + float(np.square(x).sum()), self.noise + float(error.sum())
         self.clip_noise += float(error[under | over].sum())
-        self.shift += float((held - x).sum())
+        self.total, self.held = self.total + float(x.sum()), self.held + float(held.sum())
         self.product, self.square = self.product + float((held * x).sum()), self.square + float(np.square(held).sum())
         self._add_channels(x, held)
+
+    def add_parts(self, arrays: Sequence[Array]) -> None:
+        """Add the tensors that the values are concatenated of."""
+        spans = [float(max(x.max(initial=0), 0) - min(x.min(initial=0), 0)) for x in arrays]
+        self.parts = [max(pair) for pair in zip(spans, self.parts or spans, strict=True)]
 
     def _add_channels(self, x: Array, held: Array) -> None:
         axis = self.channel if x.ndim > self.channel else x.ndim - 1
@@ -113,8 +123,16 @@ class TensorStatistics:
 
     @property
     def factor(self) -> float:
-        """Number by which the rounded values must be multiplied to fit best; 1 if the scale is right."""
-        return self.product / self.square if self.square else 1.0
+        """Slope of x by Q(x): 1 if the scale is right, else the number by which the scale must be multiplied."""
+        n = max(self.count, 1)
+        variance = self.square - self.held**2 / n
+        return (self.product - self.held * self.total / n) / variance if variance > 0 else 1.0
+
+    @property
+    def offset(self) -> float:
+        """Mean of Q(x) where x is 0, in steps: 0 if the zero point is right."""
+        slope = self.factor
+        return (self.held - self.total / slope) / max(self.count, 1) / self.step if slope else 0.0
 
     @property
     def dead(self) -> float:
