@@ -193,11 +193,11 @@ class _Build:
         return self.model
 
     def _share(self, quantiser: Quantiser, like: ir.Value) -> ir.Value:
-        """Return the share of *quantiser*, [1], in the dtype of *like*."""
+        """Return the share of *quantiser*, a number, in the dtype of *like*."""
         place = len(self.switches)
         self.switches.append(quantiser)
-        share: ir.Value = self.op.Slice(self._given, [place], [place + 1])
-        share.shape = ir.Shape([1])
+        share: ir.Value = self.op.Squeeze(self.op.Slice(self._given, [place], [place + 1]), [0])
+        share.shape = ir.Shape([])
         return (
             self.op.Cast(share, to=int(like.dtype or ir.DataType.FLOAT)) if like.dtype != ir.DataType.FLOAT else share
         )
