@@ -20,7 +20,7 @@ from onnxcam.graph.io import all_tensors, building
 from onnxcam.metadata.reserved import MAP, SCORE
 from onnxcam.methods import Method, explanation_graph
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.passes.shapes import infer_shapes
+from onnxcam.passes import infer
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import Aim
 
@@ -142,7 +142,7 @@ def map_effects(
         tensors = all_tensors(prepared.model.graph)
         own = [Layer(tensors[mixture.mixed(layer.tensor)], layer.layout) for layer in layers]
         explanation_graph(prepared, method, own, aim, settings)
-        infer_shapes(prepared.model, STANDARD.compositions)
+        infer(prepared.model, STANDARD)
 
     def seeds(op: Emitter, prepared: PreparedModel) -> tuple[Mapping[str, ir.Value], Mapping[ir.Value, Cotangent]]:
         raw = all_tensors(op.graph)[MAP]

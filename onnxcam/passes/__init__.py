@@ -57,8 +57,7 @@ def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
     refuse_giants(model)
     declared = forget(model)
     model = _raised(model, declared)
-    infer_shapes(model, known.compositions)
-    _fold(model, known)
+    infer(model, known)
     if believe(model, declared):
         infer_shapes(model, known.compositions, anew=True)
         _fold(model, known)
@@ -67,6 +66,12 @@ def canonical(model: ir.Model, known: DifferentiableOperators) -> ir.Model:
     restore_softmax(model)
     refuse_giant_shapes(model)
     return model
+
+
+def infer(model: ir.Model, known: DifferentiableOperators) -> None:
+    """Infer the shapes of *model* in place, also those that follow from computed axes and sizes."""
+    infer_shapes(model, known.compositions)
+    _fold(model, known)
 
 
 def _raised(model: ir.Model, declared: Mapping[str, ir.Shape]) -> ir.Model:
