@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onnxcam.errors import MetricError, TruthError
 from onnxcam.metrics.accuracy import check_lengths, class_indices
+from onnxcam.metrics.object_sizes import SIZES, size_of
 from onnxcam.metrics.truth.annotation import Annotation, Object
 from onnxcam.targets.notation import Corners, Label
 
@@ -39,6 +41,8 @@ class AveragePrecision:
         by_class50: At IoU 0.5 for each class that has an object.
         images: Number of images with truth.
         objects: Number of objects, without crowds and difficult ones.
+        counts: Number of these objects of each class.
+        sizes: Number of these objects of each size, see `onnxcam.metrics.object_sizes`.
     """
 
     map: float
@@ -50,6 +54,14 @@ class AveragePrecision:
     by_class50: dict[int, float]
     images: int
     objects: int
+    counts: dict[int, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def by_size(self) -> dict[str, float]:
+        """As ``map``, for each size that an object has."""
+        found = {"small": self.small, "medium": self.medium, "large": self.large}
+        return {size: value for size, value in found.items() if value is not None}
 
 
 def mean_average_precision(
@@ -86,7 +98,8 @@ def mean_average_precision(
     found = [row for number, (one, _) in enumerate(pairs) for row in _detections(one, number, classes)]
     precision = _precision(true, found, len(pairs), sorted({row["category_id"] for row in counted}))
     small, medium, large = (_mean(precision[..., area]) for area in (1, 2, 3))
-    own = sorted({row["category_id"] for row in counted})
+    counts, sizes = Counter(map(_class, counted)), Counter(map(_size, counted))
+    own = sorted(counts)
     return AveragePrecision(
         _mean(precision[..., 0]) or 0.0,
         _mean(precision[0, ..., 0]) or 0.0,
@@ -97,7 +110,17 @@ def mean_average_precision(
         {one: _mean(precision[0, :, place, 0]) or 0.0 for place, one in enumerate(own)},
         len(pairs),
         len(counted),
+        {one: counts[one] for one in own},
+        {size: sizes[size] for size in SIZES if sizes[size]},
     )
+
+
+def _class(row: dict[str, Any]) -> int:
+    return int(row["category_id"])
+
+
+def _size(row: dict[str, Any]) -> str:
+    return size_of(row["area"])
 
 
 def _objects(annotation: Annotation, image: int, index: Callable[[Label | None], int]) -> Iterator[dict[str, Any]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 from onnxcam.compare.outcome import Agreement, Answer, Prediction
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.metrics.accuracy_text import Edit, edits
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import Text, Word
@@ -45,9 +46,6 @@ One changed word changes those after it, so the bounds are wide. Measured on mod
 """
 MOST = 3
 """Maximum number of confusions that are named."""
-
-Edit: TypeAlias = "tuple[str | None, str | None]"
-"""A unit of the reference and one of the candidate in its place; None for a missing one."""
 
 
 @dataclass(frozen=True)
@@ -180,35 +178,6 @@ class CaptionObservation(Observation):
         assert isinstance(prediction, CaptionPrediction)
         words = prediction.units
         return [Word(word, " ".join(words[:place])) for place, word in enumerate(words)]
-
-
-def edits(reference: Sequence[str], candidate: Sequence[str]) -> list[Edit]:
-    """Return the fewest insertions, deletions and substitutions from one text to the other (Levenshtein 1966).
-
-    Example:
-        >>> edits("AB1", "A81")
-        [('B', '8')]
-    """
-    rows, columns = len(reference), len(candidate)
-    costs = [[i + j for j in range(columns + 1)] for i in range(rows + 1)]
-    for i in range(1, rows + 1):
-        for j in range(1, columns + 1):
-            swap = costs[i - 1][j - 1] + (reference[i - 1] != candidate[j - 1])
-            costs[i][j] = min(swap, costs[i - 1][j] + 1, costs[i][j - 1] + 1)
-    found: list[Edit] = []
-    i, j = rows, columns
-    while i or j:
-        same = bool(i and j) and reference[i - 1] == candidate[j - 1]
-        if i and j and costs[i][j] == costs[i - 1][j - 1] + (not same):
-            i, j = i - 1, j - 1
-            found += [] if same else [(reference[i], candidate[j])]
-        elif i and costs[i][j] == costs[i - 1][j] + 1:
-            i -= 1
-            found.append((reference[i], None))
-        else:
-            j -= 1
-            found.append((None, candidate[j]))
-    return found[::-1]
 
 
 def _finding(own: str | None, other: str | None, count: int, unit: str) -> str:
