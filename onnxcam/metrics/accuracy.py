@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -133,6 +133,7 @@ def mean_iou(
     classes: int,
     names: Sequence[str] | None = None,
     background: int | None = None,
+    seen: Sequence[NDArray[np.bool_]] | None = None,
 ) -> MeanIou:
     """Return the IoU of the masks *predictions*.
 
@@ -147,6 +148,7 @@ def mean_iou(
         classes: Number of classes of the model.
         names: Names of the model's classes; only the labels of objects need them.
         background: Class of the background; None if there is none.
+        seen: Pixels of each image that the model sees, bool [H, W]; the others do not count. None: all.
 
     Raises:
         TruthError: no image has a mask or an object, or the truth has a class that the model does not have.
@@ -159,10 +161,11 @@ def mean_iou(
     check_lengths(predictions, annotations)
     index, totals, images = class_indices(classes, names), np.zeros((3, classes), np.int64), 0
     counts, regions = Counter[int](), dict[str, list[float]]()
-    for predicted, annotation in zip(predictions, annotations, strict=True):
+    for number, (predicted, annotation) in enumerate(zip(predictions, annotations, strict=True)):
         truth = None if annotation is None else _truth(np.asarray(predicted), annotation, classes, index, background)
         if truth is None:
             continue
+        truth = truth if seen is None else replace(truth, known=truth.known & seen[number])
         own = _overlaps(np.asarray(predicted), truth, classes, names)
         totals, images = totals + own, images + 1
         for one in np.flatnonzero(own[1]).tolist():

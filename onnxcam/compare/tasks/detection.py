@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import Agreement, Answer, ObjectMap, Prediction
-from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
+from onnxcam.compare.slices import SliceItem, TruthScores, truth_slices
+from onnxcam.compare.tasks.observation import Observation, Observed, Wanted, only_class
 from onnxcam.errors import MetricError, TargetError
-from onnxcam.metrics.accuracy_detections import mean_average_precision
+from onnxcam.metrics.accuracy import class_indices
+from onnxcam.metrics.accuracy_detections import AveragePrecision, mean_average_precision
 from onnxcam.metrics.truth.annotation import Annotation
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import Box, Detection
+from onnxcam.targets.notation import Label
 from onnxcam.targets.registry import TargetKind
 
 if TYPE_CHECKING:
@@ -68,6 +72,8 @@ class DetectionPrediction(Prediction):
 
     task = "detection"
     metrics = ("kept", "extra", "flipped", "box_iou", "score_change")
+    truth_metrics = ("map50_95", "map50")
+    slice_metrics = ("kept", "box_iou", "pearson", "iou")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "boxes": "float [B, 4]",
@@ -126,15 +132,37 @@ class DetectionPrediction(Prediction):
 
     @classmethod
     def accuracy(
-        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None
-    ) -> list[dict[str, float]]:
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores:
         """Return the mean average precision of both, as COCO defines it."""
-        annotations = [truth.annotation(one.picture, one.size) for one in comparisons]
         sides = [[np.array(one.details["found"][side], float).reshape(-1, 6) for one in comparisons] for side in (0, 1)]
         known = names or truth.names
         highest = max((int(rows[:, 5].max(initial=0)) for side in sides for rows in side), default=0)
         classes = max(len(known or ()), highest + 1)
-        return [_average_precision(rows, annotations, classes, known) for rows in sides]
+        own = [_of_class(one, only, class_indices(classes, known)) for one in true_annotations(comparisons, truth)]
+        first, second = (_average_precision(rows, own, classes, known) for rows in sides)
+        values = {"map50_95": (first.map, second.map), "map50": (first.map50, second.map50)}
+        slices = [
+            *truth_slices("map50_95", "class", first.counts, [first.by_class, second.by_class], known),
+            *truth_slices("map50_95", "size", first.sizes, [first.by_size, second.by_size]),
+        ]
+        return TruthScores(values, slices)
+
+    @classmethod
+    def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
+        """Yield the objects of the reference, and those that are explained with the agreement of their maps."""
+        for index, area, overlap in comparison.details["objects"]:
+            found = {} if overlap is None else {"box_iou": float(overlap)}
+            yield SliceItem(int(index), area, {"kept": float(bool(found)), **found})
+        for one in comparison.objects:
+            values = {name: one.values[name] for name in ("pearson", "iou") if name in one.values}
+            if one.index is not None:
+                yield SliceItem(one.index, None if one.boxes[0] is None else _area(one.boxes[0]), values)
+
+    def only(self, index: int) -> DetectionPrediction:
+        """Return the objects of class *index*."""
+        own = self.classes == index
+        return replace(self, boxes=self.boxes[own], scores=self.scores[own], classes=self.classes[own])
 
     def compare(self, candidate: DetectionPrediction) -> Agreement:
         """Match the objects of both one to one, and compare them."""
@@ -152,7 +180,11 @@ class DetectionPrediction(Prediction):
             values["score_change"] = float(np.mean(np.abs(self.scores[rows] - candidate.scores[columns])))
         notes = [] if own or other else ["neither model finds an object"]
         notes += [f"the {side}: {one.why}" for side, one in (("reference", self), ("candidate", candidate)) if one.why]
-        details = {"scores": _scores_of_same(self, candidate), "found": [_rows(self), _rows(candidate)]}
+        details = {
+            "scores": _scores_of_same(self, candidate),
+            "found": [_rows(self), _rows(candidate)],
+            "objects": _objects(self, candidate, dict(pairs)),
+        }
         return Agreement(values, notes, details)
 
 
@@ -175,6 +207,10 @@ class DetectionObservation(Observation):
         """Return the detections, the best first."""
         assert isinstance(prediction, DetectionPrediction)
         return [Detection(number) for number in range(prediction.count)]
+
+    def only(self, model: Observed, target: int | str) -> int | None:
+        """Return the index of the class *target*; None for all classes."""
+        return only_class(target, None, model.network.class_names)
 
     def same(self, explained: ObjectMap) -> TargetKind | str:
         """Return the object of the class at the place, whatever its score."""
@@ -238,17 +274,40 @@ def _rows(prediction: DetectionPrediction) -> list[list[float]]:
     return [[round(x, 4) for x in row] for row in kept.tolist()]
 
 
+def _objects(
+    reference: DetectionPrediction, candidate: DetectionPrediction, pairs: Mapping[int, int]
+) -> list[tuple[int, float | None, float | None]]:
+    """Return class, area and IoU of each object of the reference; the IoU is None where the candidate has none."""
+    found: list[tuple[int, float | None, float | None]] = []
+    for row in range(reference.count):
+        box, area = reference.boxes[row], _area(reference.boxes[row].tolist())
+        same = None if row not in pairs else float(overlaps(box, candidate.boxes[pairs[row]]))
+        known = None if same is None else round(same, 6)
+        found.append((int(reference.classes[row]), round(area, 2) if math.isfinite(area) else None, known))
+    return found
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _of_class(
+    annotation: Annotation | None, only: int | None, index: Callable[[Label | None], int]
+) -> Annotation | None:
+    """Return the objects of class *only*; all if it is None."""
+    if annotation is None or only is None:
+        return annotation
+    return replace(annotation, objects=tuple(one for one in annotation.objects if index(one.label) == only))
+
+
 def _average_precision(
     rows: Sequence[NDArray[np.float64]],
-    annotations: Sequence[Annotation | None],
+    truths: Sequence[Annotation | None],
     classes: int,
     names: Sequence[str] | None,
-) -> dict[str, float]:
+) -> AveragePrecision:
     predictions = [(row[:, :4], row[:, 4], row[:, 5].astype(int)) for row in rows]
-    found = mean_average_precision(predictions, annotations, classes, names)
-    sizes = {"small objects": found.small, "medium objects": found.medium, "large objects": found.large}
-    one = {"mAP": found.map, "mAP at IoU 0.5": found.map50}
-    return one | {f"mAP, {size}": value for size, value in sizes.items() if value is not None}
+    return mean_average_precision(predictions, truths, classes, names)
 
 
 def _scores_of_same(reference: DetectionPrediction, candidate: DetectionPrediction) -> list[tuple[float, float]]:

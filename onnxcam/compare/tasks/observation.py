@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import ObjectMap, Outcome, Prediction
+from onnxcam.compare.prediction_arrays import LARGEST
 from onnxcam.errors import GradientError, OnnxcamError, TargetError
 from onnxcam.media.frame import Frame
 from onnxcam.model.description import ModelDescription
+from onnxcam.targets.classification import class_index
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.registry import TargetKind, Task
 
-__all__ = ["Explained", "Observation", "Observed", "PreparedImage", "Wanted"]
+__all__ = ["Explained", "Observation", "Observed", "PreparedImage", "Wanted", "only_class"]
 
 Wanted: TypeAlias = "Sequence[TargetKind | str]"
 """What to explain in one image."""
@@ -88,6 +90,15 @@ class Observation(ABC):
                 "the target out"
             )
 
+    def only(self, model: Observed, target: int | str) -> int | None:
+        """Return the class that is compared alone, if *target* means one; None for all.
+
+        Raises:
+            TargetError: no image can have the *target*.
+        """
+        self.check(model, target)
+        return None
+
     def same(self, explained: ObjectMap) -> TargetKind | str:
         """Return the target that means the thing *explained* for another model."""
         return explained.target
@@ -97,17 +108,25 @@ class Observation(ABC):
         return target
 
     def outcomes(
-        self, model: Observed, images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+        self,
+        model: Observed,
+        images: Sequence[PreparedImage],
+        wanted: Sequence[Wanted] | None = None,
+        only: int | None = None,
     ) -> list[Outcome]:
-        """Return the outcome for each image, with the maps of what is *wanted* there; None: the best."""
+        """Return the outcome for each image, with the maps of what is *wanted* there; None: the best.
+
+        *only* is the class to which predictions are limited, if they are.
+        """
         return [
-            self._outcome(model, image, None if wanted is None else wanted[number])
+            self._outcome(model, image, None if wanted is None else wanted[number], only)
             for number, image in enumerate(images)
         ]
 
-    def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None) -> Outcome:
+    def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None, only: int | None) -> Outcome:
         look = model.look(image)
         prediction = self.predict(model, look)
+        prediction = prediction if only is None else prediction.only(only)
         if wanted is None:
             targets = self.targets(model, prediction)[: model.objects]
         else:
@@ -118,6 +137,18 @@ class Observation(ABC):
         maps = map(_object_map, targets, goals, found)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
         return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
+
+
+def only_class(target: int | str, classes: int | None, names: Sequence[str] | None) -> int | None:
+    """Return the index of the class *target* among *classes* (None: unknown) with *names*; None for ``"top"``.
+
+    Raises:
+        TargetError: there is no such class.
+    """
+    if target == "top":
+        return None
+    count = classes or (len(names) if names else LARGEST)
+    return class_index(target.strip() if isinstance(target, str) else target, count, names)
 
 
 def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | GradientError]:

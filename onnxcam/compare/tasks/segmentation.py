@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.drawing import drawn_classes
+from onnxcam.compare.on_access import OnAccess, true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, ObjectMap, Prediction
-from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
+from onnxcam.compare.slices import SliceItem, TruthScores, truth_slices
+from onnxcam.compare.tasks.cell_maps import on_pixels, packed_cells, seen_pixels, unpacked_cells
+from onnxcam.compare.tasks.observation import Observation, Observed, Wanted, only_class
 from onnxcam.errors import MetricError
 from onnxcam.media.image import RgbImage
+from onnxcam.metrics.accuracy import mean_iou
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import ClassRegion
 from onnxcam.targets.registry import TargetKind
@@ -23,6 +27,7 @@ from onnxcam.targets.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["DEFAULTS", "LEAST", "LOST", "MOST", "NEAR", "SegmentationObservation", "SegmentationPrediction"]
 
@@ -53,19 +58,24 @@ class SegmentationPrediction(Prediction):
         cells: int64 [h, w], −1 for no class; for independent classes bool [classes, h, w].
         classes: Number of classes.
         background: Class of the background; None if there is none.
+        frame: Rectangle that the cells cover, x0, y0, x1, y1 in pixels of the image; None for the whole image.
     """
 
     cells: NDArray[Any]
     classes: int
     background: int | None = None
+    frame: tuple[float, ...] | None = None
 
     task = "segmentation"
     metrics = ("same_pixels", "class_iou", "dice", "boundary")
+    truth_metrics = ("miou",)
+    slice_metrics = ("class_iou", "pearson", "iou")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "cells": "int [h, w] | bool [k, h, w]",
         "classes": "index []",
         "background": "index []",
+        "frame": "float (4)?",
     }
 
     @classmethod
@@ -138,6 +148,48 @@ class SegmentationPrediction(Prediction):
             )
         return _findings({index: (int(x), int(y), int(z)) for index, (x, y, z) in totals.items() if y}, names)
 
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores:
+        """Return the mean IoU of both over all pixels of all images."""
+        classes, background = (comparisons[0].details[name] for name in ("classes", "background"))
+        own, known = true_annotations(comparisons, truth), truth.class_names(classes, names)
+        first, second = (
+            mean_iou(_masks(comparisons, side), own, classes, known, background, _seen(comparisons, side))
+            for side in (0, 1)
+        )
+        counts = {index: count for index, count in first.counts.items() if only in (None, index)}
+        by_class = [{i: x for i, x in one.by_class.items() if only in (None, i)} for one in (first, second)]
+        means = tuple(float(np.mean([*side.values()])) if side else 0.0 for side in by_class)
+        slices = truth_slices("miou", "class", counts, by_class, names or known)
+        if only is None:
+            slices += truth_slices("miou", "size", first.sizes, [first.by_size, second.by_size])
+        return TruthScores({"miou": (means[0], means[1])}, slices)
+
+    @classmethod
+    def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
+        """Yield the region of each class of the reference but the background, and those that are explained."""
+        details = comparison.details
+        areas = {}
+        for index, (both, own, other) in details["regions"]:
+            if own and index != details["background"]:
+                areas[index] = own * _cell_area(comparison)
+                yield SliceItem(index, areas[index], {"class_iou": _iou(both, own, other)})
+        for one in comparison.objects:
+            values = {name: one.values[name] for name in ("pearson", "iou") if name in one.values}
+            if one.index is not None and one.index in areas:
+                yield SliceItem(one.index, areas[one.index], values)
+
+    def only(self, index: int) -> SegmentationPrediction:
+        """Return the cells of class *index*; all others have no class."""
+        if self.cells.ndim == 3:
+            alone = np.zeros_like(self.cells)
+            alone[index] = self.cells[index]
+        else:
+            alone = np.where(self.cells == index, index, -1)
+        return replace(self, cells=alone, background=None)
+
     def compare(self, candidate: SegmentationPrediction) -> Agreement:
         """Compare cell by cell, class by class, and boundary by boundary."""
         if self.classes != candidate.classes or self.cells.ndim != candidate.cells.ndim:
@@ -162,7 +214,13 @@ class SegmentationPrediction(Prediction):
         notes = [] if large else ["neither model predicts a class"]
         if large and math.isnan(values["boundary"]):
             notes.append("no boundary: both models predict one class in the whole image")
-        details = {"regions": [[index, list(one)] for index, one in regions.items()], "background": self.background}
+        details = {
+            "regions": [[index, list(one)] for index, one in regions.items()],
+            "background": self.background,
+            "classes": self.classes,
+            "found": [packed_cells(one.cells) for one in (self, candidate)],
+            "frames": [self.frame, candidate.frame],
+        }
         return Agreement(values, notes, details)
 
 
@@ -176,13 +234,19 @@ class SegmentationObservation(Observation):
         """Return the class of each cell."""
         task = model.network.task
         assert isinstance(task, Segmentation)
-        return SegmentationPrediction(task.predicted(look), task.classes, task.background)
+        frame = None if look.frame is None else (look.frame.x0, look.frame.y0, look.frame.x1, look.frame.y1)
+        return SegmentationPrediction(task.predicted(look), task.classes, task.background, frame)
 
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the largest classes; the background is the last."""
         assert isinstance(prediction, SegmentationPrediction)
         found = list(prediction.counts)
         return [ClassRegion(index) for index in found if index != prediction.background or len(found) == 1]
+
+    def only(self, model: Observed, target: int | str) -> int | None:
+        """Return the index of the class *target*; None for all classes."""
+        assert isinstance(model.network.task, Segmentation)
+        return only_class(target, model.network.task.classes, model.network.class_names)
 
     def same(self, explained: ObjectMap) -> TargetKind | str:
         """Return the class by its index."""
@@ -195,7 +259,34 @@ def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPre
     if own == tuple(size):
         return one
     rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, own, strict=True))
-    return SegmentationPrediction(one.cells[..., rows[:, None], columns], one.classes, one.background)
+    return replace(one, cells=one.cells[..., rows[:, None], columns])
+
+
+def _masks(comparisons: Sequence[ImageComparison], side: int) -> Sequence[NDArray[Any]]:
+    """Return the predicted class of each pixel of each image, by one *side*."""
+
+    def mask(number: int) -> NDArray[Any]:
+        pair = comparisons[number]
+        return on_pixels(unpacked_cells(pair.details["found"][side]), pair.details["frames"][side], pair.size)
+
+    return OnAccess(mask, len(comparisons))
+
+
+def _seen(comparisons: Sequence[ImageComparison], side: int) -> Sequence[NDArray[np.bool_]]:
+    """Return the pixels of each image that one *side* sees."""
+
+    def seen(number: int) -> NDArray[np.bool_]:
+        pair = comparisons[number]
+        return seen_pixels(pair.details["found"][side]["shape"], pair.details["frames"][side], pair.size)
+
+    return OnAccess(seen, len(comparisons))
+
+
+def _cell_area(comparison: ImageComparison) -> float:
+    """Return the area of a cell of the reference in pixels of the image."""
+    frame = comparison.details["frames"][0]
+    height, width = comparison.size if frame is None else (frame[3] - frame[1], frame[2] - frame[0])
+    return float(height * width / math.prod(comparison.details["found"][0]["shape"][-2:]))
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, int]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import Agreement, Answer, Prediction
+from onnxcam.compare.slices import TruthScores
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
-from onnxcam.errors import MetricError
-from onnxcam.metrics.accuracy_text import Edit, edits
+from onnxcam.errors import MetricError, TruthError
+from onnxcam.metrics.accuracy_text import Edit, edits, text_accuracy
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import Text, Word
@@ -19,6 +21,7 @@ from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = [
     "CAPTION_DEFAULTS",
@@ -64,6 +67,7 @@ class TextPrediction(Prediction):
 
     task = "text"
     metrics = ("same_text", "character_error")
+    truth_metrics: ClassVar[tuple[str, ...]] = ("true_character_error", "text_accuracy")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "units": "texts",
@@ -96,6 +100,23 @@ class TextPrediction(Prediction):
         found = Counter[Edit]((own, other) for one in comparisons for own, other in one.details["edits"])
         return [_finding(*edit, count, cls.unit) for edit, count in found.most_common(MOST) if count > 1]
 
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return the character error rate of both, and the share of texts that are right.
+
+        Raises:
+            TruthError: the letters are not known, or the truth has no text.
+        """
+        if not all(pair.details["known"] for pair in comparisons):
+            raise TruthError("the model's letters are not known, only their indices; write the letters into its card")
+        texts = [[str(pair.answers[side].data["text"]) for pair in comparisons] for side in (0, 1)]
+        own = true_annotations(comparisons, truth)
+        first, second = (text_accuracy(side, own) for side in texts)
+        errors = first.character_error, second.character_error
+        return TruthScores({"true_character_error": errors, "text_accuracy": (first.exact, second.exact)})
+
     def compare(self, candidate: TextPrediction) -> Agreement:
         """Compare the texts by the edits from the reference's to the candidate's."""
         self._require_same_alphabet(candidate)
@@ -103,7 +124,8 @@ class TextPrediction(Prediction):
         values = {"same_text": float(not changed)}
         values[self.metrics[1]] = len(changed) / (len(self.units) or max(len(candidate.units), 1))
         notes = [] if self.units or candidate.units else ["neither model reads a text"]
-        return Agreement(values, notes, {"edits": [list(edit) for edit in changed], "length": len(self.units)})
+        details = {"edits": [list(edit) for edit in changed], "length": len(self.units), "known": self.known}
+        return Agreement(values, notes, details)
 
     def _require_same_alphabet(self, candidate: TextPrediction) -> None:
         """Raise MetricError if the two do not know the same letters."""
@@ -133,6 +155,7 @@ class CaptionPrediction(TextPrediction):
 
     task = "caption"
     metrics = ("same_text", "word_error")
+    truth_metrics = ()
     defaults = CAPTION_DEFAULTS
     unit = "word"
 
@@ -140,6 +163,13 @@ class CaptionPrediction(TextPrediction):
     def text(self) -> str:
         """Return the caption."""
         return " ".join(self.units)
+
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return None: one true caption says little of another caption."""
+        return None
 
 
 class TextObservation(Observation):
