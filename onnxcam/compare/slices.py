@@ -27,7 +27,7 @@ __all__ = [
 Kind: TypeAlias = Literal["class", "size", "number", "keypoint"]
 ENOUGH = 10
 """Number of objects from which on a slice is named as the worst: of fewer, the values vary by chance."""
-_SMALL = 0.005
+_SMALL = 0.02
 """Smaller losses are not named."""
 
 
@@ -157,7 +157,8 @@ def as_dict(agreement: Sequence[AgreementSlice], truth: TruthScores | None) -> d
 
 def sentence(agreement: Sequence[AgreementSlice], truth: TruthScores | None) -> str:
     """Return which slice of at least `ENOUGH` objects is the worst, in one line; empty if none stands out."""
-    own = [one for one in (() if truth is None else truth.slices) if one.objects >= ENOUGH and one.lost > _SMALL]
+    known = [one for one in (() if truth is None else truth.slices) if one.kind != "number"]  # those have units
+    own = [one for one in known if one.objects >= ENOUGH and one.lost > _SMALL]
     if own:
         worst = max(own, key=lambda one: one.lost)
         title = AGREEMENT_METRICS[worst.metric].title
@@ -165,7 +166,7 @@ def sentence(agreement: Sequence[AgreementSlice], truth: TruthScores | None) -> 
             f"the candidate loses most on {told(worst)}, by the truth: {title} is {worst.candidate:.3f}, the "
             f"reference's {worst.reference:.3f}"
         )
-    return "" if truth is not None and truth.slices else _worst_agreement(agreement)
+    return "" if known else _worst_agreement(agreement)
 
 
 def _worst_agreement(agreement: Sequence[AgreementSlice]) -> str:

@@ -17,6 +17,7 @@ __all__ = ["SHOWN", "slice_tables"]
 
 SHOWN = 30
 """Maximum number of classes in a table; all are in validation.json."""
+_PIXELS = {"small": "below 32²", "medium": "32² to 96²", "large": "from 96²"}
 _KINDS = {"class": "By class", "size": "By size of the object", "number": "By number", "keypoint": "By keypoint"}
 
 
@@ -26,6 +27,7 @@ def slice_tables(validation: Validation) -> dict[str, Any]:
     return {
         "slices_sentence": visible(sentence(validation.slices, validation.truth), 400),
         "slices_enough": ENOUGH,
+        "slices_of": "images" if validation.task in ("classification", "embedding") else "objects",
         "truth_slices": [_truth(kind, [one for one in truth if one.kind == kind]) for kind in _kinds(truth)],
         "agreement_slices": [
             _agreement(kind, [one for one in validation.slices if one.kind == kind])
@@ -73,7 +75,8 @@ def _agreement(kind: str, own: Sequence[AgreementSlice]) -> dict[str, Any]:
 
 
 def _name(one: TruthSlice | AgreementSlice) -> str:
-    return visible(one.name, 80)
+    name = visible(one.name, 80)
+    return f"{name}, {_PIXELS[one.name]} pixels" if one.kind == "size" else name
 
 
 def _change(metric: str, one: TruthSlice) -> str:
