@@ -52,7 +52,7 @@ def recall_at_one(vectors: ArrayLike, annotations: Sequence[Annotation | None]) 
         >>> recall_at_one([[1, 0], [0.9, 0.1], [0, 1]], [one, one, two]).recall
         1.0
     """
-    rows = np.asarray(vectors, np.float64)
+    rows = np.nan_to_num(np.asarray(vectors, np.float64))
     check_lengths(rows, annotations)
     labels: list[Label | None] = [one.labels[0] if one is not None and one.labels else None for one in annotations]
     there = [number for number, label in enumerate(labels) if label is not None]

@@ -22,6 +22,5 @@ def check_said(said: Collection[str], tasks: Sequence[Task]) -> None:
     for option, (owner, words, task) in _OWNERS.items():
         if option in said and not any(isinstance(one, owner) for one in tasks):
             raise ModelError(
-                f"{words}, and the model is read as {tasks[0].name}: leave the option out, or say that the model is one "
-                f"with task (--task) {task}"
+                f"{words}, and the model is read as {tasks[0].name}: leave it out, or give task (--task) {task}"
             )

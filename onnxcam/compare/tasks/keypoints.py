@@ -114,6 +114,8 @@ class KeypointPrediction(Prediction):
     ) -> TruthScores | None:
         """Return the distance of both from the true keypoints, and of 17 keypoints COCO's similarity."""
         known = [pair for pair in comparisons if None not in pair.details["places"]]
+        if not known:
+            return None
         own, sizes = true_annotations(known, truth), [pair.size for pair in known]
         first, second = (
             keypoint_accuracy([np.array(pair.details["places"][side], float) for pair in known], own, sizes)

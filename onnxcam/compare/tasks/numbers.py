@@ -80,9 +80,11 @@ class NumbersPrediction(Prediction):
     @classmethod
     def accuracy(
         cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
-    ) -> TruthScores:
+    ) -> TruthScores | None:
         """Return the mean absolute error of both, over the images where the numbers of both are finite."""
         sound = [pair for pair in comparisons if "numbers" in pair.details]
+        if not sound:
+            return None
         own = true_annotations(sound, truth)
         first, second = (number_error([pair.details["numbers"][side] for pair in sound], own) for side in (0, 1))
         several = len(first.by_number) > 1

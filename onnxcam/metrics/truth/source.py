@@ -19,7 +19,7 @@ from onnxcam.text import in_message
 __all__ = ["TruthPath", "TruthSource", "read_json"]
 
 
-_TOO_LARGE = "not enough memory for it; keep the annotations of the images that you compare, and leave out the others"
+_TOO_LARGE = "keep the annotations of the images that you compare, and leave out the others"
 
 
 class TruthPath:
@@ -107,7 +107,7 @@ def read_json(path: Path) -> Any:
         _check_size(path, most)
         return json.loads(paths.read_text(path, TruthError, "truth", most))
     except MemoryError:
-        raise TruthError(f"truth '{in_message(path)}': {_TOO_LARGE}") from None
+        raise TruthError(f"truth '{in_message(path)}' needs more memory than there is: {_TOO_LARGE}") from None
     except json.JSONDecodeError as error:
         why = f"it breaks off or is damaged in line {error.lineno}, column {error.colno}"
     except (ValueError, RecursionError):

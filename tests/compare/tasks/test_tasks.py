@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS, TRUTH_METRICS, loss_id
 from onnxcam.compare.tasks import OBSERVATIONS, observation_of
 from onnxcam.compare.tasks.observation import Observation
 from onnxcam.compare.thresholds import parse
@@ -40,8 +40,10 @@ def test_the_page_tells_the_default_requirements(each: Observation) -> None:
 
 def test_every_metric_belongs_to_a_task() -> None:
     of_tasks = {name for one in OBSERVATIONS for name in one.prediction.metrics}
-    further = {"accuracy", "accuracy_lost", "energy", "energy_lost"}
-    assert set(AGREEMENT_METRICS) - further <= {*of_tasks, *MAP_METRICS}
+    of_truth = {name for one in OBSERVATIONS for name in one.prediction.truth_metrics}
+    losses = {loss_id(name, AGREEMENT_METRICS[name].better) for name in of_truth}
+    assert set(AGREEMENT_METRICS) == {*of_tasks, *MAP_METRICS, *of_truth, *losses}
+    assert {*of_truth, *losses} == set(TRUTH_METRICS)
 
 
 def test_lanes_are_not_compared() -> None:
