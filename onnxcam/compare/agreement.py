@@ -60,7 +60,7 @@ _MAPS = (
     AgreementMetric("strength", "evidence of the weaker map by the stronger", "higher"),
 )
 _TRUTH = (
-    AgreementMetric("accuracy", "top class is one of the truth", "higher", "share", 0),
+    AgreementMetric("accuracy", "top-1 accuracy", "higher", "share", 0),
     AgreementMetric("accuracy_lost", "reference right and candidate wrong, less the reverse", "lower", "share"),
     AgreementMetric("energy", "candidate's share inside the object", "higher", "share"),
     AgreementMetric("energy_lost", "share inside the object that the candidate lost", "lower", "share"),

@@ -62,6 +62,7 @@ class DetectionPrediction(Prediction):
         classes: int64 [B].
         threshold: Probability from which on an object counts.
         why: Reason if the model's scores cannot be read.
+        ranks: Rank of each object among those of all classes; None if there are all classes.
     """
 
     boxes: NDArray[np.float64]
@@ -69,6 +70,7 @@ class DetectionPrediction(Prediction):
     classes: NDArray[np.int64]
     threshold: float = MIN_PROBABILITY
     why: str = ""
+    ranks: tuple[int, ...] | None = None
 
     task = "detection"
     metrics = ("kept", "extra", "flipped", "box_iou", "score_change")
@@ -162,7 +164,8 @@ class DetectionPrediction(Prediction):
     def only(self, index: int) -> DetectionPrediction:
         """Return the objects of class *index*."""
         own = self.classes == index
-        return replace(self, boxes=self.boxes[own], scores=self.scores[own], classes=self.classes[own])
+        ranks = tuple(np.flatnonzero(own).tolist())
+        return replace(self, boxes=self.boxes[own], scores=self.scores[own], classes=self.classes[own], ranks=ranks)
 
     def compare(self, candidate: DetectionPrediction) -> Agreement:
         """Match the objects of both one to one, and compare them."""
@@ -206,7 +209,8 @@ class DetectionObservation(Observation):
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the detections, the best first."""
         assert isinstance(prediction, DetectionPrediction)
-        return [Detection(number) for number in range(prediction.count)]
+        ranks = range(prediction.count) if prediction.ranks is None else prediction.ranks[: prediction.count]
+        return [Detection(number) for number in ranks]
 
     def only(self, model: Observed, target: int | str) -> int | None:
         """Return the index of the class *target*; None for all classes."""

@@ -215,7 +215,7 @@ def test_one_class_alone(folder: Path, int8: Path, tmp_path: Path) -> None:
     """`target` limits what is compared, what is explained, and the truth."""
     pytest.importorskip("pycocotools", reason="no pycocotools: pip install 'onnxcam[truth]'")
     (tmp_path / "truth.csv").write_text(
-        "image,class,x1,y1,x2,y2\n000.png,ring,1,1,9,9\n000.png,star,1,1,9,9\n", "utf-8"
+        "image,class,x1,y1,x2,y2\n00000.png,ring,1,1,9,9\n00000.png,star,1,1,9,9\n", "utf-8"
     )
     found = validate(DETECTOR, int8, folder, target="ring", truth=tmp_path / "truth.csv")
     rows = [one for row in found.rows() for one in row["objects"]]
