@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.drawing import drawn_classes
-from onnxcam.compare.on_access import OnAccess, true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, ObjectMap, Prediction
-from onnxcam.compare.slices import SliceItem, TruthScores, truth_slices
-from onnxcam.compare.tasks.cell_maps import on_pixels, packed_cells, seen_pixels, unpacked_cells
+from onnxcam.compare.slices import SliceItem, TruthScores
+from onnxcam.compare.tasks.cell_maps import packed_cells
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted, only_class
+from onnxcam.compare.tasks.segmentation_truth import mean_ious, overlap_share, region_items
 from onnxcam.errors import MetricError
 from onnxcam.media.image import RgbImage
-from onnxcam.metrics.accuracy import mean_iou
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import ClassRegion
 from onnxcam.targets.registry import TargetKind
@@ -87,6 +86,8 @@ class SegmentationPrediction(Prediction):
             raise ValueError(f"'cells' has {len(found.cells)} classes instead of {found.classes}")
         if not stacked and not -1 <= found.cells.min() <= found.cells.max() < found.classes:
             raise ValueError(f"'cells' holds a class that is none of the {found.classes}")
+        if found.frame is not None and not _is_rectangle(found.frame):
+            raise ValueError("'frame' is no rectangle x0, y0, x1, y1")
         return found
 
     def region(self, index: int) -> NDArray[np.bool_]:
@@ -153,33 +154,12 @@ class SegmentationPrediction(Prediction):
         cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
     ) -> TruthScores:
         """Return the mean IoU of both over all pixels of all images."""
-        classes, background = (comparisons[0].details[name] for name in ("classes", "background"))
-        own, known = true_annotations(comparisons, truth), truth.class_names(classes, names)
-        first, second = (
-            mean_iou(_masks(comparisons, side), own, classes, known, background, _seen(comparisons, side))
-            for side in (0, 1)
-        )
-        counts = {index: count for index, count in first.counts.items() if only in (None, index)}
-        by_class = [{i: x for i, x in one.by_class.items() if only in (None, i)} for one in (first, second)]
-        means = tuple(float(np.mean([*side.values()])) if side else 0.0 for side in by_class)
-        slices = truth_slices("miou", "class", counts, by_class, names or known)
-        if only is None:
-            slices += truth_slices("miou", "size", first.sizes, [first.by_size, second.by_size])
-        return TruthScores({"miou": (means[0], means[1])}, slices)
+        return mean_ious(comparisons, truth, names, only)
 
     @classmethod
     def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
         """Yield the region of each class of the reference but the background, and those that are explained."""
-        details = comparison.details
-        areas = {}
-        for index, (both, own, other) in details["regions"]:
-            if own and index != details["background"]:
-                areas[index] = own * _cell_area(comparison)
-                yield SliceItem(index, areas[index], {"class_iou": _iou(both, own, other)})
-        for one in comparison.objects:
-            values = {name: one.values[name] for name in ("pearson", "iou") if name in one.values}
-            if one.index is not None and one.index in areas:
-                yield SliceItem(one.index, areas[one.index], values)
+        yield from region_items(comparison)
 
     def only(self, index: int) -> SegmentationPrediction:
         """Return the cells of class *index*; all others have no class."""
@@ -207,7 +187,7 @@ class SegmentationPrediction(Prediction):
         same = self.cells == other.cells
         values = {
             "same_pixels": float((same.all(axis=0) if same.ndim == 3 else same).mean()),
-            "class_iou": float(np.mean([_iou(*one) for one in large])) if large else math.nan,
+            "class_iou": float(np.mean([overlap_share(*one) for one in large])) if large else math.nan,
             "dice": float(np.mean([2 * both / (own + theirs) for both, own, theirs in large])) if large else math.nan,
             "boundary": _boundary_score(self.cells, other.cells),
         }
@@ -253,6 +233,11 @@ class SegmentationObservation(Observation):
         return explained.target if explained.index is None else ClassRegion(explained.index)
 
 
+def _is_rectangle(frame: Sequence[float]) -> bool:
+    x0, y0, x1, y1 = frame
+    return all(map(math.isfinite, frame)) and x1 > x0 and y1 > y0
+
+
 def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPrediction:
     """Return the prediction on a grid of *size*; each of its cells takes the class at its centre."""
     own = one.cells.shape[-2:]
@@ -262,40 +247,9 @@ def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPre
     return replace(one, cells=one.cells[..., rows[:, None], columns])
 
 
-def _masks(comparisons: Sequence[ImageComparison], side: int) -> Sequence[NDArray[Any]]:
-    """Return the predicted class of each pixel of each image, by one *side*."""
-
-    def mask(number: int) -> NDArray[Any]:
-        pair = comparisons[number]
-        return on_pixels(unpacked_cells(pair.details["found"][side]), pair.details["frames"][side], pair.size)
-
-    return OnAccess(mask, len(comparisons))
-
-
-def _seen(comparisons: Sequence[ImageComparison], side: int) -> Sequence[NDArray[np.bool_]]:
-    """Return the pixels of each image that one *side* sees."""
-
-    def seen(number: int) -> NDArray[np.bool_]:
-        pair = comparisons[number]
-        return seen_pixels(pair.details["found"][side]["shape"], pair.details["frames"][side], pair.size)
-
-    return OnAccess(seen, len(comparisons))
-
-
-def _cell_area(comparison: ImageComparison) -> float:
-    """Return the area of a cell of the reference in pixels of the image."""
-    frame = comparison.details["frames"][0]
-    height, width = comparison.size if frame is None else (frame[3] - frame[1], frame[2] - frame[0])
-    return float(height * width / math.prod(comparison.details["found"][0]["shape"][-2:]))
-
-
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, int]:
     """Return the number of cells of both, of *a* and of *b*."""
     return int((a & b).sum()), int(a.sum()), int(b.sum())
-
-
-def _iou(both: int, own: int, other: int) -> float:
-    return both / max(own + other - both, 1)
 
 
 def _boundary_score(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -325,7 +279,7 @@ def _boundary(cells: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _findings(totals: Mapping[int, tuple[int, int, int]], names: Sequence[str] | None) -> list[str]:
     """Return what became of the largest classes that the candidate gets wrong."""
-    wrong = sorted((i for i, numbers in totals.items() if _iou(*numbers) < LOST), key=lambda i: -totals[i][1])
+    wrong = sorted((i for i, numbers in totals.items() if overlap_share(*numbers) < LOST), key=lambda i: -totals[i][1])
     told = [_finding(_name(index, names), *totals[index]) for index in wrong[:MOST]]
     left = len(wrong) - MOST
     return [*told, f"the IoU of {left} more classes over all images is below {LOST}"] if left > 0 else told
@@ -336,8 +290,8 @@ def _finding(name: str, both: int, own: int, other: int) -> str:
         return f"the candidate predicts {name} nowhere; the reference does in {own:,} cells of all images"
     change = f"{other / own:.2f} times as many cells as"
     return (
-        f"the candidate's region of {name} has an IoU of {_iou(both, own, other):.2f} with the reference's over all "
-        f"images, with {change} the reference"
+        f"the candidate's region of {name} has an IoU of {overlap_share(both, own, other):.2f} with the reference's over "
+        f"all images, with {change} the reference"
     )
 
 

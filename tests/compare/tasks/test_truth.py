@@ -252,3 +252,13 @@ def test_a_truth_without_a_measure_is_said(left: Truth) -> None:
     flat = ValueMapPrediction(np.arange(16.0).reshape(1, 4, 4))
     found = concluded(journal((flat, flat)), ValueMapPrediction, left, "value_error<=1")
     assert any("is not used; there is no measure by it for" in one for one in found.warnings)
+
+
+def test_a_recorded_frame_is_a_rectangle() -> None:
+    arrays = cells(LEFT, (0.0, 0.0, 4.0, 4.0)).arrays()
+    assert SegmentationPrediction.from_arrays(arrays).frame == (0, 0, 4, 4)
+    del arrays["frame"]
+    assert SegmentationPrediction.from_arrays(arrays).frame is None  # of an earlier recording
+    for wrong in ([4.0, 0.0, 4.0, 4.0], [0.0, 0.0, np.nan, 4.0]):
+        with pytest.raises(ValueError, match="'frame' is no rectangle x0, y0, x1, y1"):
+            SegmentationPrediction.from_arrays(arrays | {"frame": np.array(wrong)})
