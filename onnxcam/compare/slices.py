@@ -21,6 +21,7 @@ __all__ = [
     "agreement_slices",
     "as_dict",
     "sentence",
+    "told",
     "truth_slices",
 ]
 

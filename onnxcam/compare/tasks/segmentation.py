@@ -288,10 +288,10 @@ def _findings(totals: Mapping[int, tuple[int, int, int]], names: Sequence[str] |
 def _finding(name: str, both: int, own: int, other: int) -> str:
     if not other:
         return f"the candidate predicts {name} nowhere; the reference does in {own:,} cells of all images"
-    change = f"{other / own:.2f} times as many cells as"
+    iou, change = overlap_share(both, own, other), f"{other / own:.2f} times as many cells as"
     return (
-        f"the candidate's region of {name} has an IoU of {overlap_share(both, own, other):.2f} with the reference's over "
-        f"all images, with {change} the reference"
+        f"the candidate's region of {name} has an IoU of {iou:.2f} with the reference's over all images, with {change} "
+        "the reference"
     )
 
 
