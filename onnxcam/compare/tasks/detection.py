@@ -56,7 +56,6 @@ class DetectionPrediction(Prediction):
         classes: int64 [B].
         threshold: Probability from which on an object counts.
         why: Reason if the model's scores cannot be read.
-        ranks: Rank of each object among those of all classes; None if there are all classes.
     """
 
     boxes: NDArray[np.float64]
@@ -64,7 +63,6 @@ class DetectionPrediction(Prediction):
     classes: NDArray[np.int64]
     threshold: float = MIN_PROBABILITY
     why: str = ""
-    ranks: tuple[int, ...] | None = None
 
     task = "detection"
     metrics = ("kept", "extra", "flipped", "box_iou", "score_change")
@@ -141,8 +139,7 @@ class DetectionPrediction(Prediction):
     def only(self, index: int) -> DetectionPrediction:
         """Return the objects of class *index*."""
         own = self.classes == index
-        ranks = tuple(np.flatnonzero(own).tolist())
-        return replace(self, boxes=self.boxes[own], scores=self.scores[own], classes=self.classes[own], ranks=ranks)
+        return replace(self, boxes=self.boxes[own], scores=self.scores[own], classes=self.classes[own])
 
     def compare(self, candidate: DetectionPrediction) -> Agreement:
         """Match the objects of both one to one, and compare them."""
@@ -186,8 +183,13 @@ class DetectionObservation(Observation):
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the detections, the best first."""
         assert isinstance(prediction, DetectionPrediction)
-        ranks = range(prediction.count) if prediction.ranks is None else prediction.ranks[: prediction.count]
-        return [Detection(number) for number in ranks]
+        return [Detection(number) for number in range(prediction.count)]
+
+    def targets_of(self, model: Observed, prediction: Prediction, only: int) -> Wanted:
+        """Return the detections of class *only*, by their ranks among those of all classes."""
+        assert isinstance(prediction, DetectionPrediction)
+        own = np.flatnonzero(prediction.classes[: prediction.count] == only)
+        return [Detection(number) for number in own.tolist()]
 
     def only(self, model: Observed, target: int | str) -> int | None:
         """Return the index of the class *target*; None for all classes."""

@@ -82,6 +82,10 @@ class Observation(ABC):
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return what a reference explains of its *prediction*, the best first."""
 
+    def targets_of(self, model: Observed, prediction: Prediction, only: int) -> Wanted:
+        """Return what a reference explains of its *prediction* of all classes, if class *only* is compared alone."""
+        return self.targets(model, prediction.only(only))
+
     def check(self, model: Observed, target: int | str) -> None:
         """Raise TargetError if no image can have the *target* that the user names."""
         if target != "top":
@@ -125,12 +129,13 @@ class Observation(ABC):
 
     def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None, only: int | None) -> Outcome:
         look = model.look(image)
-        prediction = self.predict(model, look)
-        prediction = prediction if only is None else prediction.only(only)
-        if wanted is None:
-            targets = self.targets(model, prediction)[: model.objects]
+        whole = self.predict(model, look)
+        prediction = whole if only is None else whole.only(only)
+        if wanted is not None:
+            targets: Wanted = [self.own(model, target) for target in wanted]
         else:
-            targets = [self.own(model, target) for target in wanted]
+            best = self.targets(model, whole) if only is None else self.targets_of(model, whole, only)
+            targets = best[: model.objects]
         goals = [_goal(model.network, look, target) for target in targets]
         rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
