@@ -152,8 +152,15 @@ def only_class(target: int | str, classes: int | None, names: Sequence[str] | No
     """
     if target == "top":
         return None
-    count = classes or (len(names) if names else LARGEST)
-    return class_index(target.strip() if isinstance(target, str) else target, count, names)
+    label, count = target.strip() if isinstance(target, str) else target, classes or len(names or ())
+    if count:
+        return class_index(label, count, names)
+    try:
+        return class_index(label, LARGEST, None)
+    except TargetError:
+        raise TargetError(
+            f"target {target!r}: the names of the model's classes are not known; give an index, or --labels FILE"
+        ) from None
 
 
 def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | GradientError]:
