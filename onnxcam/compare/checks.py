@@ -60,6 +60,8 @@ def require_comparable(
                 f"the labels differ: class {index} is {pair[0]!r} in '{reference.name}' and {pair[1]!r} in "
                 f"'{candidate.name}'; if the classes are the same, name them for both with --labels FILE"
             )
+    if truth is not None:
+        reference.prediction.require_truth()
     measured = (*reference.prediction.metrics, *MAP_METRICS, *_truth_metrics(reference.prediction))
     for requirement in requirements:
         if requirement.metric not in measured:

@@ -133,6 +133,11 @@ class Prediction(ABC):
         return None
 
     @classmethod
+    def require_truth(cls) -> None:
+        """Raise MetricError if a library that `accuracy` needs is not installed."""
+        return
+
+    @classmethod
     def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
         """Yield the objects of the reference in one image, for slices by class and size (`slice_metrics`)."""
         yield from ()

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from onnxcam.compare.agreement import AGREEMENT_METRICS, loss_of
-from onnxcam.metrics.object_sizes import SIZES, size_of
+from onnxcam.metrics.object_sizes import size_of
 
 __all__ = [
     "ENOUGH",
@@ -30,6 +30,8 @@ ENOUGH = 10
 """Number of objects from which on a slice is named as the worst: of fewer, the values vary by chance."""
 _SMALL = 0.02
 """Smaller losses are not named."""
+_OF_IMAGES = {"accuracy", "recall1", "top1", "absolute_error", "keypoint_distance"}
+"""Metrics whose slices count images."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,6 @@ def _worst_agreement(agreement: Sequence[AgreementSlice]) -> str:
 
 def told(one: AgreementSlice | TruthSlice) -> str:
     """Return a slice in words."""
-    order = {size: number for number, size in enumerate(SIZES)}
-    what = f"{one.name} objects" if one.kind == "size" and one.name in order else f"{one.name!r}"
-    return f"{what} ({one.objects})"
+    metric = one.metric if isinstance(one, TruthSlice) else next(iter(one.values), "")
+    unit = "images" if metric in _OF_IMAGES else "objects"
+    return f"{one.name} objects ({one.objects})" if one.kind == "size" else f"{one.name!r} ({one.objects} {unit})"

@@ -18,7 +18,7 @@ from onnxcam.metrics.object_sizes import SIZES, size_of
 from onnxcam.metrics.truth.annotation import Annotation, Object
 from onnxcam.targets.notation import Corners, Label
 
-__all__ = ["AveragePrecision", "BoxPrediction", "mean_average_precision"]
+__all__ = ["AveragePrecision", "BoxPrediction", "mean_average_precision", "require_pycocotools"]
 
 BoxPrediction: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 """Detections in one image: boxes [B, 4] as x1, y1, x2, y2 in pixels of the image, scores [B], class indices [B]."""
@@ -163,11 +163,10 @@ def _precision(
     true: list[dict[str, Any]], found: list[dict[str, Any]], images: int, classes: list[int]
 ) -> NDArray[np.float64]:
     """Return pycocotools' precision at 100 detections, [thresholds, recalls, classes, sizes]; −1 without objects."""
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError:
-        raise MetricError("mAP needs pycocotools, which is not installed; pip install 'onnxcam[truth]'") from None
+    require_pycocotools()
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         for rows in (true, found):
@@ -183,6 +182,14 @@ def _precision(
         run.evaluate()
         run.accumulate()
     return np.asarray(run.eval["precision"][..., -1])
+
+
+def require_pycocotools() -> None:
+    """Raise MetricError if pycocotools is not installed."""
+    try:
+        import pycocotools.coco  # noqa: F401
+    except ImportError:
+        raise MetricError("mAP needs pycocotools, which is not installed; pip install 'onnxcam[truth]'") from None
 
 
 def _mean(precision: NDArray[np.float64]) -> float | None:

@@ -21,7 +21,7 @@ def test_the_worst_slice_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "map50\t0.9000\t0.5000" in told.out
     (line,) = (one for one in told.err.splitlines() if one.startswith("slices:"))
     assert line.startswith(
-        "slices: the candidate loses most on 'dog' (20), by the truth: mAP at IoU 0.5 to 0.95 is 0.300"
+        "slices: the candidate loses most on 'dog' (20 objects), by the truth: mAP at IoU 0.5 to 0.95 is 0.300"
     )
 
 

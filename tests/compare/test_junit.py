@@ -91,7 +91,7 @@ def test_a_failure_by_the_truth_names_the_worst_slices() -> None:
     made = validation([pair("a.png")], required=("map50 >= 0.5",), truth=TruthScores({"map50": (0.9, 0.4)}, slices))
     (failure,) = read(junit(made)).iter("failure")
     assert failure.text is not None
-    assert failure.text.splitlines()[1:] == [f"0.{n}00\t'class {n}' (20)" for n in range(5)]
+    assert failure.text.splitlines()[1:] == [f"0.{n}00\t'class {n}' (20 objects)" for n in range(5)]
 
 
 def test_what_could_not_be_measured_has_failed() -> None:

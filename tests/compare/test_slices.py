@@ -68,7 +68,7 @@ AGREED = [AgreementSlice("class", "cat", 30, {"kept": 0.9}), AgreementSlice("siz
         (
             [],
             scores(FEW, LOST),
-            "the candidate loses most on 'dog' (20), by the truth: mAP at IoU 0.5 to 0.95 is 0.300, the reference's",
+            "the candidate loses most on 'dog' (20 objects), by the truth: mAP at IoU 0.5 to 0.95 is 0.300, the",
         ),
         (
             AGREED,

@@ -27,7 +27,7 @@ def slice_tables(validation: Validation) -> dict[str, Any]:
     return {
         "slices_sentence": visible(sentence(validation.slices, validation.truth), 400),
         "slices_enough": ENOUGH,
-        "slices_of": "images" if validation.task in ("classification", "embedding") else "objects",
+        "slices_of": "objects" if validation.task in ("detection", "segmentation") else "images",
         "truth_slices": [_truth(kind, [one for one in truth if one.kind == kind]) for kind in _kinds(truth)],
         "agreement_slices": [
             _agreement(kind, [one for one in validation.slices if one.kind == kind])

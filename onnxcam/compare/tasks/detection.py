@@ -16,6 +16,7 @@ from onnxcam.compare.slices import SliceItem, TruthScores
 from onnxcam.compare.tasks.detection_truth import average_precisions, kept_objects, object_items, object_rows
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted, only_class
 from onnxcam.errors import MetricError, TargetError
+from onnxcam.metrics.accuracy_detections import require_pycocotools
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.goal import Look
@@ -130,6 +131,11 @@ class DetectionPrediction(Prediction):
     ) -> TruthScores:
         """Return the mean average precision of both, as COCO defines it."""
         return average_precisions(comparisons, truth, names, only)
+
+    @classmethod
+    def require_truth(cls) -> None:
+        """Raise MetricError if pycocotools is not installed."""
+        require_pycocotools()
 
     @classmethod
     def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:

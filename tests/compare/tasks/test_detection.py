@@ -211,6 +211,16 @@ def test_accuracy_by_the_truth(int8: Path, tmp_path: Path, onnxcam: Callable[...
     assert sum(agreement.values()) == sum(one.count for one in found)  # type: ignore[attr-defined]
 
 
+def test_a_missing_library_is_told_before_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pycocotools.coco", None)
+    (tmp_path / "truth.csv").write_text("image,class,x1,y1,x2,y2\n00000.png,ring,1,1,9,9\n", "utf-8")
+    with pytest.raises(MetricError, match="mAP needs pycocotools, which is not installed; pip install"):
+        validate(DETECTOR, DETECTOR, folder, tmp_path / "out", truth=tmp_path / "truth.csv")
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_class_alone(folder: Path, int8: Path, tmp_path: Path) -> None:
     """`target` limits what is compared, what is explained, and the truth."""
     pytest.importorskip("pycocotools", reason="no pycocotools: pip install 'onnxcam[truth]'")
