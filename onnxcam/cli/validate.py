@@ -27,7 +27,10 @@ def command(
     target: Annotated[
         str,
         typer.Option(
-            "--target", "-t", help="Class to explain, of classifiers: top (of the reference), an index or a label."
+            "--target",
+            "-t",
+            help="Class, an index or a label: a classifier explains it; of a detector or a segmentation only its "
+            "objects are compared. Default: the top class, all objects.",
         ),
     ] = "top",
     truth: options.TruthOption = None,

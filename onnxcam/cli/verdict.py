@@ -55,7 +55,7 @@ def _print_accuracy(found: Validation) -> None:
     if show.out.is_terminal:
         show.out.print()
     first, second = found.accuracy
-    rows = [(title, f"{value:.4f}", f"{second[title]:.4f}") for title, value in first.items() if title in second]
+    rows = [(metric, f"{value:.4f}", f"{second[metric]:.4f}") for metric, value in first.items()]
     show.table(("by the truth", "# reference", "# candidate") if show.out.is_terminal else (), rows)
 
 
@@ -99,7 +99,7 @@ def _row(row: Statistics, asked: Sequence[Verdict]) -> tuple[str, ...]:
 def _note(found: Validation) -> None:
     """Print warnings, and the verdict in one line."""
     from onnxcam.cli import show
-    from onnxcam.compare import layer_agreement
+    from onnxcam.compare import layer_agreement, slices
 
     left = [f"left out: {why}" for _, why in found.unreadable[:SHOWN]]
     if len(found.unreadable) > SHOWN:
@@ -107,6 +107,8 @@ def _note(found: Validation) -> None:
     show.warnings([*found.damaged, *left, *found.warnings])
     if found.levels:
         show.print_err(f"layers: {layer_agreement.sentence(found.levels)}")
+    if worst := slices.sentence(found.slices, found.truth):
+        show.print_err(f"slices: {worst}")
     style = {"passed": "green", "failed": "red", "undecided": "yellow"}[found.verdict]
     show.print_err(_verdict(found), style)
 

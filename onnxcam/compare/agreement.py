@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["AGREEMENT_METRICS", "MAP_METRICS", "TRUTH_METRICS", "AgreementMetric"]
+__all__ = ["AGREEMENT_METRICS", "MAP_METRICS", "TRUTH_METRICS", "AgreementMetric", "loss_id", "loss_of"]
 
 
 @dataclass(frozen=True)
 class AgreementMetric:
     """Measure of agreement: id, title, which direction is better, unit ("" for a plain number), and decimals.
 
-    *digits* is 0 for yes or no.
+    *digits* is 0 for yes or no. *total*: it is measured over all images at once, so that no single image has it.
     """
 
     id: str
@@ -20,6 +20,7 @@ class AgreementMetric:
     better: Literal["higher", "lower"]
     unit: str = ""
     digits: int = 3
+    total: bool = False
 
 
 _PREDICTIONS = (
@@ -59,15 +60,45 @@ _MAPS = (
     AgreementMetric("strength", "evidence of the weaker map by the stronger", "higher"),
 )
 _TRUTH = (
-    AgreementMetric("accuracy", "candidate's top class is one of the truth", "higher", "share", 0),
+    AgreementMetric("accuracy", "top-1 accuracy", "higher", "share", 0),
     AgreementMetric("accuracy_lost", "reference right and candidate wrong, less the reverse", "lower", "share"),
     AgreementMetric("energy", "candidate's share inside the object", "higher", "share"),
     AgreementMetric("energy_lost", "share inside the object that the candidate lost", "lower", "share"),
 )
 
-AGREEMENT_METRICS: dict[str, AgreementMetric] = {one.id: one for one in (*_PREDICTIONS, *_MAPS, *_TRUTH)}
+
+def _totals(id: str, title: str, better: Literal["higher", "lower"], unit: str = "") -> list[AgreementMetric]:
+    """Return the metric of the candidate by the truth, and by how much it is worse than the reference's."""
+    worse = AgreementMetric(loss_id(id, better), f"{title}: loss of the candidate", "lower", unit, total=True)
+    return [AgreementMetric(id, title, better, unit, total=True), worse]
+
+
+def loss_id(id: str, better: str) -> str:
+    """Return the id of the metric that says how much worse the candidate is."""
+    return f"{id}_lost" if better == "higher" else f"{id}_added"
+
+
+_TOTALS = (
+    *_totals("accuracy5", "top-5 accuracy", "higher", "share"),
+    *_totals("map50_95", "mAP at IoU 0.5 to 0.95", "higher"),
+    *_totals("map50", "mAP at IoU 0.5", "higher"),
+    *_totals("miou", "mean IoU", "higher"),
+    *_totals("text_accuracy", "texts that are right", "higher", "share"),
+    *_totals("true_character_error", "character error rate", "lower"),
+    *_totals("absolute_error", "mean absolute error", "lower"),
+    *_totals("oks", "object keypoint similarity", "higher"),
+    *_totals("keypoint_distance", "distance of the keypoints", "lower", "of the object"),
+    *_totals("recall1", "recall at 1", "higher", "share"),
+)
+
+AGREEMENT_METRICS: dict[str, AgreementMetric] = {one.id: one for one in (*_PREDICTIONS, *_MAPS, *_TRUTH, *_TOTALS)}
 """Agreement metrics by id, in the order of tables."""
 MAP_METRICS = tuple(one.id for one in _MAPS)
 """Ids of the metrics of maps, which every task has."""
-TRUTH_METRICS = tuple(one.id for one in _TRUTH)
+TRUTH_METRICS = tuple(one.id for one in (*_TRUTH, *_TOTALS))
 """Ids of the metrics that need ground truth."""
+
+
+def loss_of(metric: str, reference: float, candidate: float) -> float:
+    """Return by how much the *candidate*'s value of *metric* is worse than the *reference*'s."""
+    return reference - candidate if AGREEMENT_METRICS[metric].better == "higher" else candidate - reference

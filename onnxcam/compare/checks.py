@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from onnxcam.compare.agreement import MAP_METRICS, TRUTH_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS, TRUTH_METRICS, loss_id
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.outcome import FEW, Prediction
 from onnxcam.compare.thresholds import Requirement
@@ -60,14 +60,23 @@ def require_comparable(
                 f"the labels differ: class {index} is {pair[0]!r} in '{reference.name}' and {pair[1]!r} in "
                 f"'{candidate.name}'; if the classes are the same, name them for both with --labels FILE"
             )
-    measured = (*reference.prediction.metrics, *MAP_METRICS, *TRUTH_METRICS)
+    if truth is not None:
+        reference.prediction.require_truth()
+    measured = (*reference.prediction.metrics, *MAP_METRICS, *_truth_metrics(reference.prediction))
     for requirement in requirements:
         if requirement.metric not in measured:
             raise MetricError(f"'{requirement}' cannot be measured for {tasks[0]}; what can: {', '.join(measured)}")
         if requirement.metric in TRUTH_METRICS and truth is None:
-            raise MetricError(f"'{requirement}' needs ground truth; give --truth, masks or boxes")
+            raise MetricError(f"'{requirement}' needs ground truth; give --truth")
         if requirement.metric == "top5" and (counts[0] or 0) <= 5:
             raise MetricError(f"'{requirement}' is meaningless for {counts[0]} classes; leave it out")
+
+
+def _truth_metrics(prediction: type[Prediction]) -> Iterator[str]:
+    """Yield the metrics by the ground truth, each with that of the candidate's loss."""
+    for name in prediction.truth_metrics:
+        yield name
+        yield loss_id(name, AGREEMENT_METRICS[name].better)
 
 
 def _plain(label: str) -> str:

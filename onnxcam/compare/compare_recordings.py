@@ -106,10 +106,9 @@ def compare_recordings(
         journal.release()
     warnings += left + _other_objects(first, second, rows)
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
-    found = conclude(first.info, second.info, journal, requirements, unreadable, warnings, labels, first.prediction)
-    if known is not None:
-        found.accuracy = first.prediction.accuracy(journal, known, labels)
-        found.warnings = [*found.warnings, *known.notes, *known.coverage([pair.picture for pair in journal])]
+    found = conclude(
+        first.info, second.info, journal, requirements, unreadable, warnings, labels, first.prediction, known
+    )
     found.levels = levels
     found.doubt = "" if found.meets else _doubt(first, second)
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged

@@ -30,7 +30,7 @@ __all__ = ["FILE", "SCHEMA", "SYNC", "Journal", "open_journal"]
 
 FILE = "journal.jsonl"
 """Name of the journal in the folder of a validation."""
-SCHEMA = 3
+SCHEMA = 4
 SYNC = 1.0  # seconds between syncs to disk
 T = TypeVar("T")
 

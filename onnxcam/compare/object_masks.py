@@ -55,7 +55,9 @@ class ImageObjects:
 
     def of_outcome(self, outcome: Outcome, count: int | None, names: Sequence[str] | None) -> ClassMask:
         """Return the mask of the class that *outcome* of a classifier explains; of other tasks none."""
-        if count is None or outcome.target is None:
+        if count is None:
+            return ClassMask(None, None, "")
+        if outcome.target is None:
             return ClassMask(None, None, self.why)
         return self.of_class(outcome.target, count, names)
 

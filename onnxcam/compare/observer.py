@@ -163,6 +163,14 @@ class Observer:
         """Raise TargetError if no image can have the *target*."""
         self.observation.check(self, target)
 
+    def only(self, target: int | str) -> int | None:
+        """Return the class that is compared alone, if *target* means one of a detector or segmentation; else None.
+
+        Raises:
+            TargetError: no image can have the *target*.
+        """
+        return self.observation.only(self, target)
+
     def index(self, target: int | str) -> int:
         """Return the index of class *target*, an index or label; `TOP` for ``"top"``. Raise TargetError for others."""
         return class_of(target, self.classes or 0, self.class_names)
@@ -176,14 +184,19 @@ class Observer:
         return prepared_image(self.network.preprocessing, path, picture, sha256)
 
     def outcomes(
-        self, prepared_images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+        self,
+        prepared_images: Sequence[PreparedImage],
+        wanted: Sequence[Wanted] | None = None,
+        only: int | None = None,
     ) -> list[Outcome]:
         """Return the outcome for each image, with the maps of what is *wanted* in it; None: of the best.
+
+        *only* is the class to which predictions are limited, see `only`; None: all.
 
         Raises:
             EngineError: the model cannot be run.
         """
-        return self.observation.outcomes(self, prepared_images, wanted)
+        return self.observation.outcomes(self, prepared_images, wanted, only)
 
     def same(self, outcome: Outcome) -> Wanted:
         """Return the targets that mean what *outcome* of another model explains."""

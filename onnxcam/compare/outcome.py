@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.prediction_arrays import packed, unpacked
+from onnxcam.compare.slices import SliceItem, TruthScores
 from onnxcam.media.frame import Frame
 from onnxcam.media.image import RgbImage
 from onnxcam.targets.notation import Corners
@@ -70,12 +71,16 @@ class Prediction(ABC):
     Attributes:
         task: The task, a value of `task` in a card (docs/card.md).
         metrics: Ids of `AGREEMENT_METRICS` that `compare` measures.
+        truth_metrics: Ids of `AGREEMENT_METRICS` that `accuracy` measures by the ground truth.
+        slice_metrics: Ids of those that are measured by class and size; the first one counts the objects.
         defaults: Default requirements, see `onnxcam.compare.thresholds`.
         forms: Form of each field as an array of a recording, see `onnxcam.compare.prediction_arrays`.
     """
 
     task: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
+    truth_metrics: ClassVar[tuple[str, ...]] = ()
+    slice_metrics: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[str]
     forms: ClassVar[Mapping[str, str]] = {}
 
@@ -116,16 +121,30 @@ class Prediction(ABC):
 
     @classmethod
     def accuracy(
-        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None
-    ) -> Sequence[Mapping[str, float]]:
-        """Return the accuracy of reference and candidate over all images, by the *truth*: values by title.
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return the accuracy of reference and candidate over all images, by the *truth*.
 
-        Empty if there is no such measure for the task.
+        None if there is no such measure for the task. *only* is the class that is compared, if one is.
 
         Raises:
             TruthError: the truth does not fit the models.
         """
-        return ()
+        return None
+
+    @classmethod
+    def require_truth(cls) -> None:
+        """Raise MetricError if a library that `accuracy` needs is not installed."""
+        return
+
+    @classmethod
+    def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
+        """Yield the objects of the reference in one image, for slices by class and size (`slice_metrics`)."""
+        yield from ()
+
+    def only(self, index: int) -> Self:
+        """Return the prediction with the objects of class *index* alone."""
+        raise NotImplementedError
 
     def drawing(self, reference: Self) -> RgbImage | None:
         """Return a small image of the prediction, on the scale of the *reference*'s; None if it is not drawn."""

@@ -41,6 +41,7 @@ class ModelPair:
     truth: Truth | None
     target: int | str
     strict: bool
+    only: int | None = None  # the class that is compared alone, of detectors and segmentations
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -61,13 +62,18 @@ class ModelPair:
 
     def ask(self, batch: Sequence[LoadedImage]) -> list[tuple[Outcome, Outcome]]:
         """Return the outcomes of both models for *batch*; the candidate explains the class of the reference."""
-        wanted = None if self.target == "top" else [[str(self.target)]] * len(batch)
+        given = self.target == "top" or self.only is not None
+        wanted = None if given else [[str(self.target)]] * len(batch)
         first = _named(
-            "reference", self.reference, lambda own: own.outcomes([x.prepared_images[0] for x in batch], wanted)
+            "reference",
+            self.reference,
+            lambda own: own.outcomes([x.prepared_images[0] for x in batch], wanted, self.only),
         )
         same = [self.candidate.same(outcome) for outcome in first]
         second = _named(
-            "candidate", self.candidate, lambda own: own.outcomes([x.prepared_images[1] for x in batch], same)
+            "candidate",
+            self.candidate,
+            lambda own: own.outcomes([x.prepared_images[1] for x in batch], same, self.only),
         )
         return list(zip(first, second, strict=True))
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import overload
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS, loss_id, loss_of
 from onnxcam.compare.checks import result_warnings
 from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.on_access import OnAccess
 from onnxcam.compare.outcome import ModelInfo, Prediction
+from onnxcam.compare.slices import AgreementSlice, TruthScores, agreement_slices
 from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.compare.validation import Statistics, Validation
 from onnxcam.metrics.base import Array
 from onnxcam.metrics.bootstrap import bootstrap_interval
+from onnxcam.metrics.truth import Truth
 
 __all__ = ["completed", "conclude", "summarise"]
 
@@ -31,58 +34,79 @@ def conclude(
     warnings: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     prediction: type[Prediction] = ClassScores,
+    truth: Truth | None = None,
+    only: int | None = None,
 ) -> Validation:
     """Return the validation of the comparisons in *journal* against *requirements* (`thresholds.parse`).
 
-    *prediction* is the type of what both models predict.
+    *prediction* is the type of what both models predict, *truth* the ground truth, and *only* the class that is
+    compared, if one is.
 
     Raises:
         MetricError: the reference is wrong on all images, by the ground truth.
+        TruthError: the *truth* does not fit the models.
     """
     journal = completed(journal, prediction)
     summaries = summarise(journal)
+    found = result_warnings(prediction, journal, summaries, labels)
+    scores = None if truth is None else prediction.accuracy(journal, truth, labels, only)
+    measured = {**_totals(scores, len(journal)), **summaries}
     return Validation(
         reference=reference,
         candidate=candidate,
         journal=journal,
         summaries=summaries,
-        verdicts=[requirement.verdict(summaries) for requirement in requirements],
+        verdicts=[requirement.verdict(measured) for requirement in requirements],
         unreadable=list(unreadable),
-        warnings=[*warnings, *result_warnings(prediction, journal, summaries, labels)],
+        warnings=[*warnings, *found, *_truth_notes(truth, scores, journal, prediction)],
         labels=labels,
         seconds=0,
         task=prediction.task,
+        truth=scores,
+        slices=_slices(journal, prediction, labels),
     )
+
+
+def _slices(
+    journal: Sequence[ImageComparison], prediction: type[Prediction], labels: Sequence[str] | None
+) -> Sequence[AgreementSlice]:
+    """Return the agreement by class and size."""
+    if not prediction.slice_metrics:
+        return []
+    items = (item for pair in journal for item in prediction.slice_items(pair))
+    return agreement_slices(items, prediction.slice_metrics, labels)
+
+
+def _totals(scores: TruthScores | None, images: int) -> dict[str, Statistics]:
+    """Return the accuracy of the candidate, and what it lost, as statistics of one value."""
+    found: dict[str, float] = {}
+    for metric, (reference, candidate) in ({} if scores is None else scores.values).items():
+        found[metric] = candidate
+        found[loss_id(metric, AGREEMENT_METRICS[metric].better)] = loss_of(metric, reference, candidate)
+    return {name: Statistics(name, x, None, None, x, x, "", images, 0) for name, x in found.items()}
+
+
+def _truth_notes(
+    truth: Truth | None, scores: TruthScores | None, journal: Sequence[ImageComparison], prediction: type[Prediction]
+) -> list[str]:
+    """Return what the user should know about the truth."""
+    if truth is None:
+        return []
+    used = scores is not None or any("energy" in pair.values for pair in journal)
+    unused = [] if used else [f"{truth.path}: is not used; there is no measure by it for {prediction.task}"]
+    return [*unused, *truth.notes, *truth.coverage([pair.picture for pair in journal])]
 
 
 def completed(pairs: Sequence[ImageComparison], prediction: type[Prediction]) -> Sequence[ImageComparison]:
     """Return *pairs* with the metrics that are measured over all images, see `Prediction.over_all`."""
     further = prediction.over_all(pairs)
-    return _Completed(pairs, further) if further else pairs
+    return OnAccess(partial(_completed, pairs, further), len(pairs)) if further else pairs
 
 
-@dataclass(frozen=True)
-class _Completed(Sequence[ImageComparison]):
-    """Image comparisons, each read on access, with *further* values by metric."""
-
-    pairs: Sequence[ImageComparison]
-    further: Mapping[str, Sequence[float]]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @overload
-    def __getitem__(self, at: int) -> ImageComparison: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[ImageComparison]: ...
-
-    def __getitem__(self, at: int | slice) -> ImageComparison | list[ImageComparison]:
-        if isinstance(at, slice):
-            return [self[each] for each in range(*at.indices(len(self)))]
-        pair = self.pairs[at]
-        own = {name: column[at] for name, column in self.further.items() if math.isfinite(column[at])}
-        return replace(pair, values={**pair.values, **own})
+def _completed(pairs: Sequence[ImageComparison], further: Mapping[str, Sequence[float]], at: int) -> ImageComparison:
+    """Return one of *pairs* with its *further* values, by metric."""
+    own, pair = {name: column[at] for name, column in further.items() if math.isfinite(column[at])}, pairs[at]
+    return replace(pair, values={**pair.values, **own})
 
 
 def summarise(pairs: Sequence[ImageComparison]) -> Mapping[str, Statistics]:

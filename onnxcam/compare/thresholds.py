@@ -42,6 +42,11 @@ class Requirement:
         tail = "" if self.statistic == "mean" else f".{self.statistic}"
         return f"{self.metric}{tail} {self.sign} {self.bound:g}"
 
+    @property
+    def total(self) -> bool:
+        """Whether the metric is measured over all images at once."""
+        return AGREEMENT_METRICS[self.metric].total
+
     def verdict(self, summaries: Mapping[str, Statistics]) -> Verdict:
         """Check the requirement; it fails if no image has the metric."""
         found = summaries.get(self.metric)
@@ -75,6 +80,8 @@ def _requirement(words: str, start: int, clause: str) -> Requirement:
         _fail(words, start + match.start("metric"), f"{what}; {known}")
     if statistic is not None and statistic not in STATISTICS:
         _fail(words, start + match.start("statistic"), f"{statistic!r} is none of {', '.join(STATISTICS)}")
+    if statistic not in (None, "mean") and AGREEMENT_METRICS[metric].total:
+        _fail(words, start + match.start("statistic"), f"{metric} is one value of all images; write {metric} alone")
     if sign not in _COMPARISONS:
         _fail(words, start + match.start("sign"), f"after {metric} comes one of {' '.join(_COMPARISONS)}")
     better = AGREEMENT_METRICS[metric].better

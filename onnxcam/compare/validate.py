@@ -63,7 +63,8 @@ def validate(
         candidate: Model to check against the reference, likewise; its classes have the same order.
         images: Files, folders, glob patterns or lists, see `onnxcam.media.image_files.files`. Duplicates count once.
         directory: Folder for the journal; the same call resumes an interrupted run there. None: a temporary journal.
-        target: Class to explain: ``"top"``, a class index or a label.
+        target: Class: ``"top"``, a class index or a label. A classifier explains it; of a detector or a segmentation
+            only the objects of this class are compared and explained.
         truth: Ground truth, see `onnxcam.metrics.Truth`. Adds ``energy`` and, if it names classes, ``accuracy``.
         require: Requirements, see `onnxcam.compare.thresholds`; None: those of the task (docs/validate.md).
         strict: Raise on an unreadable image; otherwise skip it and report it.
@@ -97,9 +98,9 @@ def validate(
     )
     requirements = parse(first.prediction.defaults) if stated is None else stated
     checks.require_comparable(first, second, requirements, known)
-    first.check(target)
+    only = first.only(target)
     warnings += settle(first, second)
-    task = ModelPair(first, second, known, target, strict)
+    task = ModelPair(first, second, known, target, strict, only)
     journal = open_journal(directory, _identity(task, names, target), overwrite, names)
     try:
         run(task, names, journal, batch_size, jobs or min(4, os.cpu_count() or 1), progress)
@@ -109,16 +110,28 @@ def validate(
         journal.release()
     if not len(journal):
         raise ImageError(f"none of the {len(names)} images could be read; the first: {task.unreadable[0][1]}")
+    if only is not None and not any(pair.objects for pair in journal):
+        raise MetricError(
+            f"the reference finds no object of class {target!r} in any of the {len(journal)} images: nothing can be "
+            "compared; give images that hold one, or leave --target out"
+        )
     warnings += [f"{side}: {one}" for side, seen in task.sides for one in seen.network.warnings]
     differing = _input_difference(task, journal)
     labels = first.class_names or second.class_names
     found = conclude(
-        first.info, second.info, journal, requirements, task.unreadable, warnings, labels, first.prediction
+        first.info,
+        second.info,
+        journal,
+        requirements,
+        task.unreadable,
+        warnings,
+        labels,
+        first.prediction,
+        known,
+        only,
     )
-    if known is not None:
-        found.accuracy = first.prediction.accuracy(journal, known, labels)
-        found.warnings = [*found.warnings, *known.notes, *known.coverage([pair.picture for pair in journal])]
-    found.doubt = _doubt(task, journal[:PROBED], requirements, differing, found.meets)
+    of_images = [requirement for requirement in requirements if not requirement.total]
+    found.doubt = _doubt(task, journal[:PROBED], of_images, differing, found.meets)
     if differing is not None and not found.doubt:
         found.warnings = [*found.warnings, differing.warning]
     if layers:

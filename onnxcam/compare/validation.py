@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import onnxcam
+from onnxcam.compare import slices
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.layer_agreement import LayerAgreement, first_jump
 from onnxcam.compare.outcome import ModelInfo
+from onnxcam.compare.slices import AgreementSlice, TruthScores
 
 __all__ = ["Statistics", "Validation", "Verdict"]
 
@@ -58,8 +60,16 @@ class Validation:
     folders: Sequence[str] | None = None  # the report opens images only in these folders; None: anywhere
     damaged: Sequence[str] = ()  # one warning per damaged line of the journal
     task: str = "classification"  # of both models, a value of `task` in a card
-    accuracy: Sequence[Mapping[str, float]] = ()  # of reference and candidate by the truth: values by title
+    truth: TruthScores | None = None  # accuracy of both models by the ground truth
+    slices: Sequence[AgreementSlice] = ()  # agreement by class and size
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
+
+    @property
+    def accuracy(self) -> Sequence[Mapping[str, float]]:
+        """Accuracy of reference and candidate by the ground truth: values by the id of a metric; empty without."""
+        if self.truth is None:
+            return ()
+        return [{metric: pair[side] for metric, pair in self.truth.values.items()} for side in (0, 1)]
 
     @property
     def meets(self) -> bool:
@@ -115,6 +125,7 @@ class Validation:
             "summary": [asdict(summary) for summary in self.summaries.values()],
             "unreadable": [{"picture": picture, "why": why} for picture, why in self.unreadable],
             "accuracy": dict(zip(("reference", "candidate"), map(dict, self.accuracy), strict=False)),
+            "slices": slices.as_dict(self.slices, self.truth),
             "warnings": list(self.warnings),
             "layers": [asdict(level) for level in self.levels],
             "layers_differ_at": None if (jump := first_jump(self.levels)) is None else self.levels[jump].reference,

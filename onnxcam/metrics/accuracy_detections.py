@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from onnxcam.errors import MetricError, TruthError
 from onnxcam.metrics.accuracy import check_lengths, class_indices
+from onnxcam.metrics.object_sizes import SIZES, size_of
 from onnxcam.metrics.truth.annotation import Annotation, Object
 from onnxcam.targets.notation import Corners, Label
 
-__all__ = ["AveragePrecision", "BoxPrediction", "mean_average_precision"]
+__all__ = ["AveragePrecision", "BoxPrediction", "mean_average_precision", "require_pycocotools"]
 
 BoxPrediction: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 """Detections in one image: boxes [B, 4] as x1, y1, x2, y2 in pixels of the image, scores [B], class indices [B]."""
@@ -39,6 +41,8 @@ class AveragePrecision:
         by_class50: At IoU 0.5 for each class that has an object.
         images: Number of images with truth.
         objects: Number of objects, without crowds and difficult ones.
+        counts: Number of these objects of each class.
+        sizes: Number of these objects of each size, see `onnxcam.metrics.object_sizes`.
     """
 
     map: float
@@ -50,6 +54,14 @@ class AveragePrecision:
     by_class50: dict[int, float]
     images: int
     objects: int
+    counts: dict[int, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def by_size(self) -> dict[str, float]:
+        """As ``map``, for each size that an object has."""
+        found = {"small": self.small, "medium": self.medium, "large": self.large}
+        return {size: value for size, value in found.items() if value is not None}
 
 
 def mean_average_precision(
@@ -86,7 +98,8 @@ def mean_average_precision(
     found = [row for number, (one, _) in enumerate(pairs) for row in _detections(one, number, classes)]
     precision = _precision(true, found, len(pairs), sorted({row["category_id"] for row in counted}))
     small, medium, large = (_mean(precision[..., area]) for area in (1, 2, 3))
-    own = sorted({row["category_id"] for row in counted})
+    counts, sizes = Counter(map(_class, counted)), Counter(map(_size, counted))
+    own = sorted(counts)
     return AveragePrecision(
         _mean(precision[..., 0]) or 0.0,
         _mean(precision[0, ..., 0]) or 0.0,
@@ -97,7 +110,17 @@ def mean_average_precision(
         {one: _mean(precision[0, :, place, 0]) or 0.0 for place, one in enumerate(own)},
         len(pairs),
         len(counted),
+        {one: counts[one] for one in own},
+        {size: sizes[size] for size in SIZES if sizes[size]},
     )
+
+
+def _class(row: dict[str, Any]) -> int:
+    return int(row["category_id"])
+
+
+def _size(row: dict[str, Any]) -> str:
+    return size_of(row["area"])
 
 
 def _objects(annotation: Annotation, image: int, index: Callable[[Label | None], int]) -> Iterator[dict[str, Any]]:
@@ -140,11 +163,10 @@ def _precision(
     true: list[dict[str, Any]], found: list[dict[str, Any]], images: int, classes: list[int]
 ) -> NDArray[np.float64]:
     """Return pycocotools' precision at 100 detections, [thresholds, recalls, classes, sizes]; −1 without objects."""
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError:
-        raise MetricError("mAP needs pycocotools, which is not installed; pip install 'onnxcam[truth]'") from None
+    require_pycocotools()
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         for rows in (true, found):
@@ -160,6 +182,14 @@ def _precision(
         run.evaluate()
         run.accumulate()
     return np.asarray(run.eval["precision"][..., -1])
+
+
+def require_pycocotools() -> None:
+    """Raise MetricError if pycocotools is not installed."""
+    try:
+        import pycocotools.coco  # noqa: F401
+    except ImportError:
+        raise MetricError("mAP needs pycocotools, which is not installed; pip install 'onnxcam[truth]'") from None
 
 
 def _mean(precision: NDArray[np.float64]) -> float | None:

@@ -29,6 +29,7 @@ from onnxcam.model.measured import Measured, apply_measured, uncertain
 from onnxcam.model.modality import ImageModality, Modality, VolumeModality, no_volume
 from onnxcam.model.placing import Places
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.model.said import check_said
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
@@ -85,6 +86,7 @@ class ModelDescription:
         self._measure(prepared)
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
+        check_said(self.said, self.tasks)
         self.warnings += self.task.warnings
         with suppress(PreprocessError):  # the input takes no image
             if self.resolved.guessed and not self.task.sees_centre:

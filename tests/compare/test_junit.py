@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from onnxcam.compare.report.junit import junit
+from onnxcam.compare.slices import TruthScores, TruthSlice
 from onnxcam.text import visible
 from tests.compare.hostile import HOSTILE
 from tests.compare.validations import SIDES, pair, validation
@@ -83,6 +84,14 @@ def test_a_failure_names_five_pictures_those_without_a_value_first() -> None:
     (failure,) = read(junit(validation(pairs, required=("iou >= 0.9",)))).iter("failure")
     assert failure.text is not None
     assert failure.text.splitlines()[1:] == ["none\tblank.png", *(f"0.{100 - i}0\t{i}.png" for i in (89, 88, 87, 86))]
+
+
+def test_a_failure_by_the_truth_names_the_worst_slices() -> None:
+    slices = [TruthSlice("class", f"class {n}", 20, "map50_95", 0.9, n / 10) for n in range(7)]
+    made = validation([pair("a.png")], required=("map50 >= 0.5",), truth=TruthScores({"map50": (0.9, 0.4)}, slices))
+    (failure,) = read(junit(made)).iter("failure")
+    assert failure.text is not None
+    assert failure.text.splitlines()[1:] == [f"0.{n}00\t'class {n}' (20 objects)" for n in range(5)]
 
 
 def test_what_could_not_be_measured_has_failed() -> None:

@@ -83,7 +83,10 @@ def test_the_worked_case_of_a_detector(onnxcam: Callable[..., Ran], monkeypatch:
 def folder(onnxcam: Callable[..., Ran]) -> Path:
     """A float and an int8 network, and photos, under the names that the page gives them."""
     shutil.copy(SHAPES, "float.onnx")
-    quantize(Path("float.onnx"), Path("int8.onnx"), photos(Path("photos"), 8))
+    pictures = photos(Path("photos"), 8)
+    rows = [f"{path.name},{('circle', 'ring')[int(path.stem) % 2]}" for path in sorted(pictures.iterdir())]
+    Path("truth.csv").write_text("\n".join(["image,label", *rows]), "utf-8")
+    quantize(Path("float.onnx"), Path("int8.onnx"), pictures)
     return Path.cwd()
 
 
@@ -91,7 +94,7 @@ def folder(onnxcam: Callable[..., Ran]) -> Path:
 def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
     ran = follow(PAGE, onnxcam)
     assert {name: each.code for name, each in ran.items()} == dict.fromkeys(
-        ("out", "strict", "layers", "resumed", "weights", "activations"), 0
+        ("out", "strict", "truth", "layers", "resumed", "weights", "activations"), 0
     ), {name: each.err for name, each in ran.items()}
     assert {file.name for file in Path("out").iterdir()} == set(
         re.findall(r"^\| `([a-z]+\.\w+)` \|", PAGE, re.MULTILINE)
@@ -100,7 +103,13 @@ def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
 
 def test_each_metric_is_told_with_its_better_way() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([↑↓]) \|", PAGE, re.MULTILINE))
-    assert rows == {id: "↑" if metric.better == "higher" else "↓" for id, metric in AGREEMENT_METRICS.items()}
+    metrics = {id: metric for id, metric in AGREEMENT_METRICS.items() if not metric.total}
+    assert rows == {id: "↑" if metric.better == "higher" else "↓" for id, metric in metrics.items()}
+
+
+def test_each_metric_by_the_truth_is_told() -> None:
+    for id, metric in AGREEMENT_METRICS.items():
+        assert not metric.total or f"`{id}`" in PAGE
 
 
 def test_what_is_required_by_default_is_told() -> None:

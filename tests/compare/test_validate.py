@@ -180,9 +180,9 @@ def test_a_run_that_goes_on_asks_for_the_same_batches(folder: Path, tmp_path: Pa
     asked: list[list[str]] = []
 
     class Spied(Observer):
-        def outcomes(self, shots: Any, classes: Any = None) -> Any:
+        def outcomes(self, shots: Any, *more: Any) -> Any:
             asked.append([Path(shot.picture).name for shot in shots])
-            return super().outcomes(shots, classes)
+            return super().outcomes(shots, *more)
 
     shutil.copytree(folder, tmp_path / "photos")
     (tmp_path / "photos" / "00003.png").write_bytes(b"no image")

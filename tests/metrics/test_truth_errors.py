@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from onnxcam import paths
 from onnxcam.errors import OnnxcamError, TruthError
 from onnxcam.metrics import Truth
+from onnxcam.metrics.truth import source as reading
 from tests.metrics import truth_files as made
 from tests.metrics.truth_files import MAKERS, SIZE
 
@@ -284,3 +286,28 @@ def damaged(whole: bytes, chance: random.Random) -> bytes:
         whole[:start] + other + whole[start + 1 :],
     ]
     return chance.choice(ways)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with 800 bytes of memory, and a lowest limit of 50."""
+    monkeypatch.setattr(paths, "MAX_TEXT", 50)
+    monkeypatch.setattr(reading, "_memory", lambda: 800)
+
+
+@pytest.mark.usefixtures("small")
+def test_json_that_the_memory_does_not_hold(tmp_path: Path) -> None:
+    held = made.save(tmp_path / "held.json", '{"img.jpg": [[0, 0, 4, 4]]}' + " " * 70)  # above the lowest limit
+    assert Truth(held).format == "boxes"
+    message = refused(made.save(tmp_path / "large.json", '{"img.jpg": [[0, 0, 4, 4]]}' + " " * 80))
+    assert "large.json' needs 0.0 GB of memory, the machine has 0.0 GB: keep the annotations of the images" in message
+
+
+def test_memory_that_runs_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(text: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(reading.json, "loads", run_out)
+    message = refused(made.save(tmp_path / "a.json", "{}"))
+    assert "a.json' needs more memory than there is: keep the annotations of the images that you compare" in message
+    assert reading._memory() >= 0

@@ -23,6 +23,7 @@ from onnxcam.compare.report.formatting import count as pictures_of
 from onnxcam.compare.report.formatting import digits, interval, number, single, value
 from onnxcam.compare.report.histogram import Histogram, histogram
 from onnxcam.compare.report.panel import ObjectPanel, panel, ramps
+from onnxcam.compare.report.slice_tables import slice_tables
 from onnxcam.compare.report.table import ROWS, ResultTable, result_table
 from onnxcam.errors import OutputError
 from onnxcam.text import visible
@@ -122,6 +123,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "accuracy": _accuracy(validation),
+        **slice_tables(validation),
         "cards": cards,
         "marks": {"detection": "Boxes", "keypoints": "Points"}.get(validation.task, ""),
         "folder": visible(listed.folder),
@@ -134,10 +136,13 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
     }
 
 
-def _accuracy(validation: Validation) -> list[tuple[str, str, str]]:
-    """Return the measures by the ground truth: title, reference, candidate."""
-    first, second = validation.accuracy or ({}, {})
-    return [(title, f"{value:.3f}", f"{second[title]:.3f}") for title, value in first.items() if title in second]
+def _accuracy(validation: Validation) -> list[tuple[str, ...]]:
+    """Return the measures by the ground truth: title, id, reference, candidate."""
+    found = {} if validation.truth is None else validation.truth.values
+    return [
+        (_capital(AGREEMENT_METRICS[metric].title), metric, *(number(metric, value) for value in pair))
+        for metric, pair in found.items()
+    ]
 
 
 def _bounds(verdicts: Sequence[Verdict], metric: str) -> list[float]:

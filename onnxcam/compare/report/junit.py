@@ -10,7 +10,9 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 import onnxcam
+from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.compare.report import formatting, ranking
+from onnxcam.compare.slices import told
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
@@ -82,7 +84,10 @@ def _add_case(suite: Element, validation: Validation, verdict: Verdict, table: r
 
 
 def _where(validation: Validation, metric: str, table: ranking.Columns) -> list[str]:
-    """Return the worst images of *metric*, one line each."""
+    """Return the worst images of *metric*, one line each; of a metric of all images the worst slices."""
+    if AGREEMENT_METRICS[metric].total:
+        slices = () if validation.truth is None else validation.truth.slices
+        return [f"{formatting.number(one.metric, one.candidate)}\t{visible(told(one))}" for one in slices[:WORST]]
     if metric not in table:
         return ["no image has a value"]
     first = ranking.order(table, metric)[:WORST]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare import similarity
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, ObjectMap, Outcome, Prediction
+from onnxcam.compare.slices import SliceItem, TruthScores, truth_slices
 from onnxcam.compare.tasks.observation import Observation, Observed, PreparedImage, Wanted
 from onnxcam.errors import MetricError
 from onnxcam.metadata.reserved import CHOSEN
+from onnxcam.metrics.accuracy import FIRST, accuracy
 from onnxcam.targets import ClassAim
 from onnxcam.targets.classification import Classes, class_index
 from onnxcam.targets.goal import Goal, Look
@@ -25,6 +28,7 @@ from onnxcam.targets.scores import TOP, probabilities, real_scores
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["DEFAULTS", "ClassObservation", "ClassScores", "class_map", "class_of", "class_target"]
 
@@ -56,6 +60,8 @@ class ClassScores(Prediction):
 
     task = "classification"
     metrics = ("top1", "top5", "cosine", "kl")
+    truth_metrics = ("accuracy", "accuracy5", "energy")
+    slice_metrics = ("top1", "pearson", "iou")
     defaults = DEFAULTS
 
     @property
@@ -80,6 +86,31 @@ class ClassScores(Prediction):
         """Return a warning if the reference puts one class first in all images."""
         return _constant(comparisons, names)
 
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return the accuracy of the top class and of the first five; None if the truth names no class."""
+        own = true_annotations(comparisons, truth)
+        if not any(one is not None and one.labels for one in own):
+            return None
+        details = [pair.details for pair in comparisons]
+        known = truth.class_names(details[0]["classes"], names)
+        first, second = (
+            accuracy([one["first"][side] for one in details], own, details[0]["classes"], known) for side in (0, 1)
+        )
+        values = {"accuracy": (first.top1, second.top1)}
+        if first.top5 is not None and second.top5 is not None:
+            values["accuracy5"] = first.top5, second.top5
+        classes = [one.by_class for one in (first, second)]
+        return TruthScores(values, truth_slices("accuracy", "class", first.counts, classes, names or known))
+
+    @classmethod
+    def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
+        """Yield the image, of the reference's top class."""
+        own = {name: comparison.values[name] for name in cls.slice_metrics if name in comparison.values}
+        yield SliceItem(comparison.tops[0], None, own)
+
     def compare(self, candidate: ClassScores) -> Agreement:
         """Compare the top classes, the scores and the probabilities."""
         counts = len(self.scores), len(candidate.scores)
@@ -90,8 +121,7 @@ class ClassScores(Prediction):
             )
         values, notes = {"top1": float(self.top == candidate.top)}, []
         if len(self.scores) > 5:
-            first = np.argsort(-candidate.scores.astype(np.float64), kind="stable")[:5]
-            values["top5"] = float(self.top in first)
+            values["top5"] = float(self.top in _first(candidate.scores))
         p, q = self.probabilities, candidate.probabilities
         if self.head == candidate.head:
             values["cosine"] = similarity.cosine(self.scores, candidate.scores)
@@ -102,7 +132,14 @@ class ClassScores(Prediction):
         else:
             whose = "reference" if p is None else "candidate"
             notes.append(f"no KL: the {whose}'s scores are integers without known units, which give no probabilities")
-        return Agreement(values, notes)
+        details = {"classes": counts[0], "first": [_first(one.scores) for one in (self, candidate)]}
+        return Agreement(values, notes, details)
+
+
+def _first(scores: NDArray[np.float32]) -> list[int]:
+    """Return the best classes, the best first; of equal scores the lower index."""
+    found: list[int] = np.argsort(-scores.astype(np.float64), kind="stable")[:FIRST].tolist()
+    return found
 
 
 def _constant(comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:
@@ -142,7 +179,11 @@ class ClassObservation(Observation):
         return "top" if explained.index is None else class_target(explained.index)
 
     def outcomes(
-        self, model: Observed, images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+        self,
+        model: Observed,
+        images: Sequence[PreparedImage],
+        wanted: Sequence[Wanted] | None = None,
+        only: int | None = None,
     ) -> list[Outcome]:
         """Return the outcome for each image, with the map of one class."""
         classes = [TOP] * len(images) if wanted is None else [_index(model, one) for one in wanted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import Agreement, Answer, ObjectMap, Prediction
-from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
+from onnxcam.compare.slices import SliceItem, TruthScores
+from onnxcam.compare.tasks.detection_truth import average_precisions, kept_objects, object_items, object_rows
+from onnxcam.compare.tasks.observation import Observation, Observed, Wanted, only_class
 from onnxcam.errors import MetricError, TargetError
-from onnxcam.metrics.accuracy_detections import mean_average_precision
-from onnxcam.metrics.truth.annotation import Annotation
+from onnxcam.metrics.accuracy_detections import require_pycocotools
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.goal import Look
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
     from onnxcam.metrics.truth import Truth
 
-__all__ = ["COUNTED", "DEFAULTS", "KEPT", "LEAST", "MOST", "DetectionObservation", "DetectionPrediction", "matched"]
+__all__ = ["DEFAULTS", "KEPT", "LEAST", "MOST", "DetectionObservation", "DetectionPrediction", "matched"]
 
 DEFAULTS = "kept>=0.9, extra<=0.25, box_iou>=0.8, mapped>=0.8, pearson>=0.7, iou>=0.4"
 """Default requirements, for a quantised detector against its float reference.
@@ -42,8 +43,6 @@ LEAST = 0.01
 """Probability from which on candidates are kept, to find the threshold that would keep the reference's objects."""
 KEPT = 0.9
 """Share of the reference's objects that a threshold should keep."""
-COUNTED = 100
-"""Maximum number of objects of an image that count for the mean average precision."""
 MOST = 300
 """Maximum number of candidates kept for an image."""
 
@@ -68,6 +67,8 @@ class DetectionPrediction(Prediction):
 
     task = "detection"
     metrics = ("kept", "extra", "flipped", "box_iou", "score_change")
+    truth_metrics = ("map50_95", "map50")
+    slice_metrics = ("kept", "box_iou", "pearson", "iou")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "boxes": "float [B, 4]",
@@ -126,15 +127,25 @@ class DetectionPrediction(Prediction):
 
     @classmethod
     def accuracy(
-        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None
-    ) -> list[dict[str, float]]:
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores:
         """Return the mean average precision of both, as COCO defines it."""
-        annotations = [truth.annotation(one.picture, one.size) for one in comparisons]
-        sides = [[np.array(one.details["found"][side], float).reshape(-1, 6) for one in comparisons] for side in (0, 1)]
-        known = names or truth.names
-        highest = max((int(rows[:, 5].max(initial=0)) for side in sides for rows in side), default=0)
-        classes = max(len(known or ()), highest + 1)
-        return [_average_precision(rows, annotations, classes, known) for rows in sides]
+        return average_precisions(comparisons, truth, names, only)
+
+    @classmethod
+    def require_truth(cls) -> None:
+        """Raise MetricError if pycocotools is not installed."""
+        require_pycocotools()
+
+    @classmethod
+    def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
+        """Yield the objects of the reference, and those that are explained with the agreement of their maps."""
+        yield from object_items(comparison)
+
+    def only(self, index: int) -> DetectionPrediction:
+        """Return the objects of class *index*."""
+        own = self.classes == index
+        return replace(self, boxes=self.boxes[own], scores=self.scores[own], classes=self.classes[own])
 
     def compare(self, candidate: DetectionPrediction) -> Agreement:
         """Match the objects of both one to one, and compare them."""
@@ -152,7 +163,11 @@ class DetectionPrediction(Prediction):
             values["score_change"] = float(np.mean(np.abs(self.scores[rows] - candidate.scores[columns])))
         notes = [] if own or other else ["neither model finds an object"]
         notes += [f"the {side}: {one.why}" for side, one in (("reference", self), ("candidate", candidate)) if one.why]
-        details = {"scores": _scores_of_same(self, candidate), "found": [_rows(self), _rows(candidate)]}
+        details = {
+            "scores": _scores_of_same(self, candidate),
+            "found": [object_rows(self), object_rows(candidate)],
+            "objects": kept_objects(self, candidate, dict(pairs)),
+        }
         return Agreement(values, notes, details)
 
 
@@ -175,6 +190,16 @@ class DetectionObservation(Observation):
         """Return the detections, the best first."""
         assert isinstance(prediction, DetectionPrediction)
         return [Detection(number) for number in range(prediction.count)]
+
+    def targets_of(self, model: Observed, prediction: Prediction, only: int) -> Wanted:
+        """Return the detections of class *only*, by their ranks among those of all classes."""
+        assert isinstance(prediction, DetectionPrediction)
+        own = np.flatnonzero(prediction.classes[: prediction.count] == only)
+        return [Detection(number) for number in own.tolist()]
+
+    def only(self, model: Observed, target: int | str) -> int | None:
+        """Return the index of the class *target*; None for all classes."""
+        return only_class(target, None, model.network.class_names)
 
     def same(self, explained: ObjectMap) -> TargetKind | str:
         """Return the object of the class at the place, whatever its score."""
@@ -229,26 +254,6 @@ def _score_findings(pairs: NDArray[np.float64]) -> list[str]:
         f"{start} on average: a threshold of {wanted:.2f} would keep {KEPT:.0%} of them; {MIN_PROBABILITY} keeps "
         f"{kept:.0%}"
     ]
-
-
-def _rows(prediction: DetectionPrediction) -> list[list[float]]:
-    """Return the objects of known place as JSON, at most as many as COCO counts: box, score and class in one row."""
-    rows = np.column_stack([prediction.boxes.reshape(-1, 4), prediction.scores, prediction.classes])
-    kept = rows[np.isfinite(rows).all(axis=1)][:COUNTED]
-    return [[round(x, 4) for x in row] for row in kept.tolist()]
-
-
-def _average_precision(
-    rows: Sequence[NDArray[np.float64]],
-    annotations: Sequence[Annotation | None],
-    classes: int,
-    names: Sequence[str] | None,
-) -> dict[str, float]:
-    predictions = [(row[:, :4], row[:, 4], row[:, 5].astype(int)) for row in rows]
-    found = mean_average_precision(predictions, annotations, classes, names)
-    sizes = {"small objects": found.small, "medium objects": found.medium, "large objects": found.large}
-    one = {"mAP": found.map, "mAP at IoU 0.5": found.map50}
-    return one | {f"mAP, {size}": value for size, value in sizes.items() if value is not None}
 
 
 def _scores_of_same(reference: DetectionPrediction, candidate: DetectionPrediction) -> list[tuple[float, float]]:

@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare import similarity
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, Prediction
+from onnxcam.compare.slices import TruthScores, truth_slices
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.metrics.accuracy_embeddings import recall_at_one
 from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.goal import Look
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["DEFAULTS", "NEAREST", "SAME", "EmbeddingObservation", "EmbeddingPrediction", "nearest_shared"]
 
@@ -46,6 +50,7 @@ class EmbeddingPrediction(Prediction):
 
     task = "embedding"
     metrics = ("cosine", "neighbours")
+    truth_metrics = ("recall1",)
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "vector": "float [d]",
@@ -72,6 +77,16 @@ class EmbeddingPrediction(Prediction):
             if not np.isfinite(one.vector).all()
         ]
         return Agreement(values, notes, {"vectors": [_packed(one.vector) for one in (self, candidate)]})
+
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores:
+        """Return the recall at 1 of both: whether the nearest other image is of the same class."""
+        own = [*true_annotations(comparisons, truth)]
+        first, second = (recall_at_one(vectors, own) for vectors in _vectors(comparisons))
+        slices = truth_slices("recall1", "class", first.counts, [first.by_class, second.by_class])
+        return TruthScores({"recall1": (first.recall, second.recall)}, slices)
 
     @classmethod
     def over_all(cls, comparisons: Sequence[ImageComparison]) -> Mapping[str, Sequence[float]]:

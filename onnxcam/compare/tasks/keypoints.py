@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import Agreement, Answer, ObjectMap, Prediction
+from onnxcam.compare.slices import TruthScores, TruthSlice
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.metrics.accuracy_keypoints import keypoint_accuracy
 from onnxcam.targets.goal import Look
 from onnxcam.targets.keypoints import HeatMaps, Keypoints
 from onnxcam.targets.kinds import Keypoint
@@ -21,6 +24,7 @@ from onnxcam.targets.registry import TargetKind, Task
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["DEFAULTS", "MOST", "NEAR", "SEEN", "HeatMapObservation", "KeypointObservation", "KeypointPrediction"]
 
@@ -59,6 +63,7 @@ class KeypointPrediction(Prediction):
 
     task = "keypoints"
     metrics = ("near_keypoints", "keypoint_shift")
+    truth_metrics = ("keypoint_distance", "oks")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "points": "float [P, 2]",
@@ -92,16 +97,45 @@ class KeypointPrediction(Prediction):
                 f"the reference has {counts[0]} keypoints and the candidate {counts[1]}: keypoints are compared by "
                 "index, so both must have the same"
             )
-        unit = _unit(self.points)
+        unit, places = _unit(self.points), [_rows(one.places) for one in (self, candidate)]
         shifts = (_shares(candidate, unit) - _shares(self, unit)) * self.size
         far = np.nan_to_num(np.hypot(*shifts.T), nan=np.inf) / math.hypot(*self.size)
         seen = np.flatnonzero(self.seen)
         if not len(seen):
-            return Agreement({}, ["the reference sees no keypoint"], {"shifts": []})
+            return Agreement({}, ["the reference sees no keypoint"], {"shifts": [], "places": places})
         near = np.minimum(far[seen], 1)
         values = {"near_keypoints": float((near <= NEAR).mean()), "keypoint_shift": float(near.mean())}
         shifted = [[int(i), round(float(one), 6)] for i, one in zip(seen, near, strict=True)]
-        return Agreement(values, [], {"shifts": shifted})
+        return Agreement(values, [], {"shifts": shifted, "places": places})
+
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return the distance of both from the true keypoints, and of 17 keypoints COCO's similarity."""
+        known = [pair for pair in comparisons if None not in pair.details["places"]]
+        if not known:
+            return None
+        own, sizes = true_annotations(known, truth), [pair.size for pair in known]
+        first, second = (
+            keypoint_accuracy([np.array(pair.details["places"][side], float) for pair in known], own, sizes)
+            for side in (0, 1)
+        )
+        values = {"keypoint_distance": (first.distance, second.distance)}
+        if first.similarity is not None and second.similarity is not None:
+            values["oks"] = first.similarity, second.similarity
+        slices = [
+            TruthSlice(
+                "keypoint",
+                _name(index, names),
+                first.images,
+                "keypoint_distance",
+                one,
+                second.by_keypoint.get(index, 1.0),
+            )
+            for index, one in first.by_keypoint.items()
+        ]
+        return TruthScores(values, sorted(slices, key=lambda one: -one.lost))
 
     @classmethod
     def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:
@@ -122,6 +156,10 @@ class KeypointPrediction(Prediction):
         worst = sorted((index for index in means if means[index] > NEAR), key=lambda index: -means[index])[:MOST]
         told = ", ".join(f"{_name(index, names)} by {means[index]:.1%}" for index in worst)
         return [f"the candidate's keypoints shift most at {told} of the diagonal"] if told else []
+
+
+def _rows(places: NDArray[np.float64] | None) -> list[list[float | None]] | None:
+    return None if places is None else [[_plain(x) for x in place] for place in places]
 
 
 class KeypointObservation(Observation):

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, Prediction
+from onnxcam.compare.slices import TruthScores, TruthSlice
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
 from onnxcam.errors import MetricError
+from onnxcam.metrics.accuracy_numbers import number_error
 from onnxcam.targets.bins import Bins
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import TensorElement
@@ -21,6 +24,7 @@ from onnxcam.targets.regression import Regression
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["BIAS", "DEFAULTS", "SHOWN", "NumbersObservation", "NumbersPrediction", "spreads"]
 
@@ -45,6 +49,7 @@ class NumbersPrediction(Prediction):
 
     task = "regression"
     metrics = ("number_error",)
+    truth_metrics = ("absolute_error",)
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "values": "float [...]",
@@ -71,6 +76,24 @@ class NumbersPrediction(Prediction):
         ]
         pair = [_plain(one.values.reshape(-1)) for one in (self, candidate)]
         return Agreement({}, notes, {} if notes else {"numbers": pair})
+
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return the mean absolute error of both, over the images where the numbers of both are finite."""
+        sound = [pair for pair in comparisons if "numbers" in pair.details]
+        if not sound:
+            return None
+        own = true_annotations(sound, truth)
+        first, second = (number_error([pair.details["numbers"][side] for pair in sound], own) for side in (0, 1))
+        several = len(first.by_number) > 1
+        slices = [
+            TruthSlice("number", f"number {place}", first.images, "absolute_error", *pair)
+            for place, pair in enumerate(zip(first.by_number, second.by_number, strict=True))
+        ]
+        worst = sorted(slices, key=lambda one: -one.lost)
+        return TruthScores({"absolute_error": (first.mean, second.mean)}, worst if several else ())
 
     @classmethod
     def over_all(cls, comparisons: Sequence[ImageComparison]) -> Mapping[str, Sequence[float]]:

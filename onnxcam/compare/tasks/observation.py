@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import ObjectMap, Outcome, Prediction
+from onnxcam.compare.prediction_arrays import LARGEST
 from onnxcam.errors import GradientError, OnnxcamError, TargetError
 from onnxcam.media.frame import Frame
 from onnxcam.model.description import ModelDescription
+from onnxcam.targets.classification import class_index
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.registry import TargetKind, Task
 
-__all__ = ["Explained", "Observation", "Observed", "PreparedImage", "Wanted"]
+__all__ = ["Explained", "Observation", "Observed", "PreparedImage", "Wanted", "only_class"]
 
 Wanted: TypeAlias = "Sequence[TargetKind | str]"
 """What to explain in one image."""
@@ -80,6 +82,10 @@ class Observation(ABC):
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return what a reference explains of its *prediction*, the best first."""
 
+    def targets_of(self, model: Observed, prediction: Prediction, only: int) -> Wanted:
+        """Return what a reference explains of its *prediction* of all classes, if class *only* is compared alone."""
+        return self.targets(model, prediction.only(only))
+
     def check(self, model: Observed, target: int | str) -> None:
         """Raise TargetError if no image can have the *target* that the user names."""
         if target != "top":
@@ -87,6 +93,15 @@ class Observation(ABC):
                 f"target {target!r} is not for {model.network.task.name}: the best of each image are explained; leave "
                 "the target out"
             )
+
+    def only(self, model: Observed, target: int | str) -> int | None:
+        """Return the class that is compared alone, if *target* means one; None for all.
+
+        Raises:
+            TargetError: no image can have the *target*.
+        """
+        self.check(model, target)
+        return None
 
     def same(self, explained: ObjectMap) -> TargetKind | str:
         """Return the target that means the thing *explained* for another model."""
@@ -97,27 +112,55 @@ class Observation(ABC):
         return target
 
     def outcomes(
-        self, model: Observed, images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
+        self,
+        model: Observed,
+        images: Sequence[PreparedImage],
+        wanted: Sequence[Wanted] | None = None,
+        only: int | None = None,
     ) -> list[Outcome]:
-        """Return the outcome for each image, with the maps of what is *wanted* there; None: the best."""
+        """Return the outcome for each image, with the maps of what is *wanted* there; None: the best.
+
+        *only* is the class to which predictions are limited, if they are.
+        """
         return [
-            self._outcome(model, image, None if wanted is None else wanted[number])
+            self._outcome(model, image, None if wanted is None else wanted[number], only)
             for number, image in enumerate(images)
         ]
 
-    def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None) -> Outcome:
+    def _outcome(self, model: Observed, image: PreparedImage, wanted: Wanted | None, only: int | None) -> Outcome:
         look = model.look(image)
-        prediction = self.predict(model, look)
-        if wanted is None:
-            targets = self.targets(model, prediction)[: model.objects]
+        whole = self.predict(model, look)
+        prediction = whole if only is None else whole.only(only)
+        if wanted is not None:
+            targets: Wanted = [self.own(model, target) for target in wanted]
         else:
-            targets = [self.own(model, target) for target in wanted]
+            best = self.targets(model, whole) if only is None else self.targets_of(model, whole, only)
+            targets = best[: model.objects]
         goals = [_goal(model.network, look, target) for target in targets]
         rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
         maps = map(_object_map, targets, goals, found)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
         return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
+
+
+def only_class(target: int | str, classes: int | None, names: Sequence[str] | None) -> int | None:
+    """Return the index of the class *target* among *classes* (None: unknown) with *names*; None for ``"top"``.
+
+    Raises:
+        TargetError: there is no such class.
+    """
+    if target == "top":
+        return None
+    label, count = target.strip() if isinstance(target, str) else target, classes or len(names or ())
+    if count:
+        return class_index(label, count, names)
+    try:
+        return class_index(label, LARGEST, None)
+    except TargetError:
+        raise TargetError(
+            f"target {target!r}: the names of the model's classes are not known; give an index, or --labels FILE"
+        ) from None
 
 
 def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | GradientError]:

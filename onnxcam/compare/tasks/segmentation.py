@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.drawing import drawn_classes
 from onnxcam.compare.outcome import FEW, Agreement, Answer, ObjectMap, Prediction
-from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
+from onnxcam.compare.slices import SliceItem, TruthScores
+from onnxcam.compare.tasks.cell_maps import packed_cells
+from onnxcam.compare.tasks.observation import Observation, Observed, Wanted, only_class
+from onnxcam.compare.tasks.segmentation_truth import mean_ious, overlap_share, region_items
 from onnxcam.errors import MetricError
 from onnxcam.media.image import RgbImage
 from onnxcam.targets.goal import Look
@@ -23,6 +26,7 @@ from onnxcam.targets.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = ["DEFAULTS", "LEAST", "LOST", "MOST", "NEAR", "SegmentationObservation", "SegmentationPrediction"]
 
@@ -53,19 +57,24 @@ class SegmentationPrediction(Prediction):
         cells: int64 [h, w], −1 for no class; for independent classes bool [classes, h, w].
         classes: Number of classes.
         background: Class of the background; None if there is none.
+        frame: Rectangle that the cells cover, x0, y0, x1, y1 in pixels of the image; None for the whole image.
     """
 
     cells: NDArray[Any]
     classes: int
     background: int | None = None
+    frame: tuple[float, ...] | None = None
 
     task = "segmentation"
     metrics = ("same_pixels", "class_iou", "dice", "boundary")
+    truth_metrics = ("miou",)
+    slice_metrics = ("class_iou", "pearson", "iou")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "cells": "int [h, w] | bool [k, h, w]",
         "classes": "index []",
         "background": "index []",
+        "frame": "float (4)?",
     }
 
     @classmethod
@@ -77,6 +86,8 @@ class SegmentationPrediction(Prediction):
             raise ValueError(f"'cells' has {len(found.cells)} classes instead of {found.classes}")
         if not stacked and not -1 <= found.cells.min() <= found.cells.max() < found.classes:
             raise ValueError(f"'cells' holds a class that is none of the {found.classes}")
+        if found.frame is not None and not _is_rectangle(found.frame):
+            raise ValueError("'frame' is no rectangle x0, y0, x1, y1")
         return found
 
     def region(self, index: int) -> NDArray[np.bool_]:
@@ -138,6 +149,27 @@ class SegmentationPrediction(Prediction):
             )
         return _findings({index: (int(x), int(y), int(z)) for index, (x, y, z) in totals.items() if y}, names)
 
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores:
+        """Return the mean IoU of both over all pixels of all images."""
+        return mean_ious(comparisons, truth, names, only)
+
+    @classmethod
+    def slice_items(cls, comparison: ImageComparison) -> Iterator[SliceItem]:
+        """Yield the region of each class of the reference but the background, and those that are explained."""
+        yield from region_items(comparison)
+
+    def only(self, index: int) -> SegmentationPrediction:
+        """Return the cells of class *index*; all others have no class."""
+        if self.cells.ndim == 3:
+            alone = np.zeros_like(self.cells)
+            alone[index] = self.cells[index]
+        else:
+            alone = np.where(self.cells == index, index, -1)
+        return replace(self, cells=alone, background=None)
+
     def compare(self, candidate: SegmentationPrediction) -> Agreement:
         """Compare cell by cell, class by class, and boundary by boundary."""
         if self.classes != candidate.classes or self.cells.ndim != candidate.cells.ndim:
@@ -155,14 +187,20 @@ class SegmentationPrediction(Prediction):
         same = self.cells == other.cells
         values = {
             "same_pixels": float((same.all(axis=0) if same.ndim == 3 else same).mean()),
-            "class_iou": float(np.mean([_iou(*one) for one in large])) if large else math.nan,
+            "class_iou": float(np.mean([overlap_share(*one) for one in large])) if large else math.nan,
             "dice": float(np.mean([2 * both / (own + theirs) for both, own, theirs in large])) if large else math.nan,
             "boundary": _boundary_score(self.cells, other.cells),
         }
         notes = [] if large else ["neither model predicts a class"]
         if large and math.isnan(values["boundary"]):
             notes.append("no boundary: both models predict one class in the whole image")
-        details = {"regions": [[index, list(one)] for index, one in regions.items()], "background": self.background}
+        details = {
+            "regions": [[index, list(one)] for index, one in regions.items()],
+            "background": self.background,
+            "classes": self.classes,
+            "found": [packed_cells(one.cells) for one in (self, candidate)],
+            "frames": [self.frame, candidate.frame],
+        }
         return Agreement(values, notes, details)
 
 
@@ -176,7 +214,8 @@ class SegmentationObservation(Observation):
         """Return the class of each cell."""
         task = model.network.task
         assert isinstance(task, Segmentation)
-        return SegmentationPrediction(task.predicted(look), task.classes, task.background)
+        frame = None if look.frame is None else (look.frame.x0, look.frame.y0, look.frame.x1, look.frame.y1)
+        return SegmentationPrediction(task.predicted(look), task.classes, task.background, frame)
 
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the largest classes; the background is the last."""
@@ -184,9 +223,19 @@ class SegmentationObservation(Observation):
         found = list(prediction.counts)
         return [ClassRegion(index) for index in found if index != prediction.background or len(found) == 1]
 
+    def only(self, model: Observed, target: int | str) -> int | None:
+        """Return the index of the class *target*; None for all classes."""
+        assert isinstance(model.network.task, Segmentation)
+        return only_class(target, model.network.task.classes, model.network.class_names)
+
     def same(self, explained: ObjectMap) -> TargetKind | str:
         """Return the class by its index."""
         return explained.target if explained.index is None else ClassRegion(explained.index)
+
+
+def _is_rectangle(frame: Sequence[float]) -> bool:
+    x0, y0, x1, y1 = frame
+    return all(map(math.isfinite, frame)) and x1 > x0 and y1 > y0
 
 
 def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPrediction:
@@ -195,16 +244,12 @@ def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPre
     if own == tuple(size):
         return one
     rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, own, strict=True))
-    return SegmentationPrediction(one.cells[..., rows[:, None], columns], one.classes, one.background)
+    return replace(one, cells=one.cells[..., rows[:, None], columns])
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, int]:
     """Return the number of cells of both, of *a* and of *b*."""
     return int((a & b).sum()), int(a.sum()), int(b.sum())
-
-
-def _iou(both: int, own: int, other: int) -> float:
-    return both / max(own + other - both, 1)
 
 
 def _boundary_score(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -234,7 +279,7 @@ def _boundary(cells: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _findings(totals: Mapping[int, tuple[int, int, int]], names: Sequence[str] | None) -> list[str]:
     """Return what became of the largest classes that the candidate gets wrong."""
-    wrong = sorted((i for i, numbers in totals.items() if _iou(*numbers) < LOST), key=lambda i: -totals[i][1])
+    wrong = sorted((i for i, numbers in totals.items() if overlap_share(*numbers) < LOST), key=lambda i: -totals[i][1])
     told = [_finding(_name(index, names), *totals[index]) for index in wrong[:MOST]]
     left = len(wrong) - MOST
     return [*told, f"the IoU of {left} more classes over all images is below {LOST}"] if left > 0 else told
@@ -243,10 +288,10 @@ def _findings(totals: Mapping[int, tuple[int, int, int]], names: Sequence[str] |
 def _finding(name: str, both: int, own: int, other: int) -> str:
     if not other:
         return f"the candidate predicts {name} nowhere; the reference does in {own:,} cells of all images"
-    change = f"{other / own:.2f} times as many cells as"
+    iou, change = overlap_share(both, own, other), f"{other / own:.2f} times as many cells as"
     return (
-        f"the candidate's region of {name} has an IoU of {_iou(both, own, other):.2f} with the reference's over all "
-        f"images, with {change} the reference"
+        f"the candidate's region of {name} has an IoU of {iou:.2f} with the reference's over all images, with {change} "
+        "the reference"
     )
 
 

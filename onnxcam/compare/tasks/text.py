@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
+from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import Agreement, Answer, Prediction
+from onnxcam.compare.slices import TruthScores
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
-from onnxcam.errors import MetricError
+from onnxcam.errors import MetricError, TruthError
+from onnxcam.metrics.accuracy_text import Edit, edits, text_accuracy
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.goal import Look
 from onnxcam.targets.kinds import Text, Word
@@ -18,6 +21,7 @@ from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
+    from onnxcam.metrics.truth import Truth
 
 __all__ = [
     "CAPTION_DEFAULTS",
@@ -46,9 +50,6 @@ One changed word changes those after it, so the bounds are wide. Measured on mod
 MOST = 3
 """Maximum number of confusions that are named."""
 
-Edit: TypeAlias = "tuple[str | None, str | None]"
-"""A unit of the reference and one of the candidate in its place; None for a missing one."""
-
 
 @dataclass(frozen=True)
 class TextPrediction(Prediction):
@@ -66,6 +67,7 @@ class TextPrediction(Prediction):
 
     task = "text"
     metrics = ("same_text", "character_error")
+    truth_metrics: ClassVar[tuple[str, ...]] = ("true_character_error", "text_accuracy")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "units": "texts",
@@ -98,6 +100,23 @@ class TextPrediction(Prediction):
         found = Counter[Edit]((own, other) for one in comparisons for own, other in one.details["edits"])
         return [_finding(*edit, count, cls.unit) for edit, count in found.most_common(MOST) if count > 1]
 
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return the character error rate of both, and the share of texts that are right.
+
+        Raises:
+            TruthError: the letters are not known, or the truth has no text.
+        """
+        if not all(pair.details["known"] for pair in comparisons):
+            raise TruthError("the model's letters are not known, only their indices; write the letters into its card")
+        texts = [[str(pair.answers[side].data["text"]) for pair in comparisons] for side in (0, 1)]
+        own = true_annotations(comparisons, truth)
+        first, second = (text_accuracy(side, own) for side in texts)
+        errors = first.character_error, second.character_error
+        return TruthScores({"true_character_error": errors, "text_accuracy": (first.exact, second.exact)})
+
     def compare(self, candidate: TextPrediction) -> Agreement:
         """Compare the texts by the edits from the reference's to the candidate's."""
         self._require_same_alphabet(candidate)
@@ -105,7 +124,8 @@ class TextPrediction(Prediction):
         values = {"same_text": float(not changed)}
         values[self.metrics[1]] = len(changed) / (len(self.units) or max(len(candidate.units), 1))
         notes = [] if self.units or candidate.units else ["neither model reads a text"]
-        return Agreement(values, notes, {"edits": [list(edit) for edit in changed], "length": len(self.units)})
+        details = {"edits": [list(edit) for edit in changed], "length": len(self.units), "known": self.known}
+        return Agreement(values, notes, details)
 
     def _require_same_alphabet(self, candidate: TextPrediction) -> None:
         """Raise MetricError if the two do not know the same letters."""
@@ -135,6 +155,7 @@ class CaptionPrediction(TextPrediction):
 
     task = "caption"
     metrics = ("same_text", "word_error")
+    truth_metrics = ()
     defaults = CAPTION_DEFAULTS
     unit = "word"
 
@@ -142,6 +163,13 @@ class CaptionPrediction(TextPrediction):
     def text(self) -> str:
         """Return the caption."""
         return " ".join(self.units)
+
+    @classmethod
+    def accuracy(
+        cls, comparisons: Sequence[ImageComparison], truth: Truth, names: Sequence[str] | None, only: int | None = None
+    ) -> TruthScores | None:
+        """Return None: one true caption says little of another caption."""
+        return None
 
 
 class TextObservation(Observation):
@@ -180,35 +208,6 @@ class CaptionObservation(Observation):
         assert isinstance(prediction, CaptionPrediction)
         words = prediction.units
         return [Word(word, " ".join(words[:place])) for place, word in enumerate(words)]
-
-
-def edits(reference: Sequence[str], candidate: Sequence[str]) -> list[Edit]:
-    """Return the fewest insertions, deletions and substitutions from one text to the other (Levenshtein 1966).
-
-    Example:
-        >>> edits("AB1", "A81")
-        [('B', '8')]
-    """
-    rows, columns = len(reference), len(candidate)
-    costs = [[i + j for j in range(columns + 1)] for i in range(rows + 1)]
-    for i in range(1, rows + 1):
-        for j in range(1, columns + 1):
-            swap = costs[i - 1][j - 1] + (reference[i - 1] != candidate[j - 1])
-            costs[i][j] = min(swap, costs[i - 1][j] + 1, costs[i][j - 1] + 1)
-    found: list[Edit] = []
-    i, j = rows, columns
-    while i or j:
-        same = bool(i and j) and reference[i - 1] == candidate[j - 1]
-        if i and j and costs[i][j] == costs[i - 1][j - 1] + (not same):
-            i, j = i - 1, j - 1
-            found += [] if same else [(reference[i], candidate[j])]
-        elif i and costs[i][j] == costs[i - 1][j] + 1:
-            i -= 1
-            found.append((reference[i], None))
-        else:
-            j -= 1
-            found.append((None, candidate[j]))
-    return found[::-1]
 
 
 def _finding(own: str | None, other: str | None, count: int, unit: str) -> str:

@@ -128,6 +128,10 @@ class Truth:
             return list(self.names).index(str(label))
         return class_index(label, classes, names)
 
+    def class_names(self, classes: int, names: Sequence[str] | None) -> Sequence[str] | None:
+        """Return the names that give the indices of labels in a model of *classes* with *names*."""
+        return self.names if self._in_order(classes, names) else names
+
     def order_notes(self, classes: int, names: Sequence[str] | None) -> tuple[str, ...]:
         """Return a sentence if the order of the truth's names gives the indices of the model's classes."""
         if self.names is None or not self._in_order(classes, names):

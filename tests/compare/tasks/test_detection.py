@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,7 +143,10 @@ def test_no_object_in_any_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"target": "circle"}, TargetError, "target 'circle' is not for a detector: the best of each image are expl"),
+        ({"target": "circel"}, TargetError, "no class is named 'circel'. Did you mean 'circle'"),
+        ({"target": 6}, TargetError, "class 6 is out of range: the model has 6 classes, 0 to 5"),
+        ({"require": "miou>=0.5"}, MetricError, r"'miou >= 0.5' cannot be measured for detection; what can: kept, ex"),
+        ({"require": "map50_lost<=0.02"}, MetricError, r"'map50_lost <= 0.02' needs ground truth; give --truth"),
         ({"require": "top1>=0.9"}, MetricError, r"'top1 >= 0.9' cannot be measured for detection; what can: kept, ex"),
         ({"layers": True}, MetricError, "--layers is for classifiers; .* is a detector: `onnxcam validate` compares"),
     ],
@@ -176,17 +180,60 @@ def test_accuracy_by_the_truth(int8: Path, tmp_path: Path, onnxcam: Callable[...
             entries.append(f"{number}.png,{one.label},{x1},{y1},{x2},{y2}")
     truth = tmp_path / "truth.csv"
     truth.write_text("image,class,x1,y1,x2,y2\n" + "\n".join(entries) + "\n", "utf-8")
-    done = onnxcam("validate", DETECTOR, int8, *photos_, "--truth", truth, "-o", tmp_path / "out", "--json")
+    required = ("-r", "map50_lost<=0.5, map50_95>=0.3, kept>=0.5")
+    done = onnxcam("validate", DETECTOR, int8, *photos_, "--truth", truth, *required, "-o", tmp_path / "out", "--json")
     assert done.code == 0, done.err
     data = json.loads(done.out)
     first, second = data["accuracy"]["reference"], data["accuracy"]["candidate"]
-    assert first["mAP at IoU 0.5"] > 0.9
-    assert abs(first["mAP"] - second["mAP"]) < 0.1
-    assert "Accuracy by the ground truth" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert first["map50"] > 0.9
+    assert abs(first["map50_95"] - second["map50_95"]) < 0.1
+    lost = {one["metric"]: one["value"] for one in data["requirements"]}["map50_lost"]
+    assert lost == pytest.approx(first["map50"] - second["map50"])
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Accuracy by the ground truth" in page
+    assert "By class, by the ground truth: mAP at IoU 0.5 to 0.95" in page
     network = Observer(DETECTOR)
     found = [network.outcomes([network.prepare(path)])[0].prediction for path in photos_]
     known = Truth(truth)
     annotations = [known.annotation(path, (96, 96)) for path in photos_]
     predictions = [(one.boxes, one.scores, one.classes) for one in found]  # type: ignore[attr-defined]
     expected = mean_average_precision(predictions, annotations, 6, network.class_names)
-    assert first["mAP"] == pytest.approx(expected.map, abs=1e-3)
+    assert first["map50_95"] == pytest.approx(expected.map, abs=1e-3)
+    slices = [one for one in data["slices"]["truth"] if one["kind"] == "class"]
+    assert {one["name"]: one["objects"] for one in slices} == dict(Counter(line.split(",")[1] for line in entries))
+    for one in slices:
+        index = list(network.class_names or ()).index(one["name"])
+        assert one["reference"] == pytest.approx(expected.by_class[index], abs=1e-3)
+        assert one["lost"] == pytest.approx(one["reference"] - one["candidate"])
+    sizes = {one["name"]: one["reference"] for one in data["slices"]["truth"] if one["kind"] == "size"}
+    assert sizes == pytest.approx(expected.by_size, abs=1e-3)
+    agreement = {one["name"]: one["objects"] for one in data["slices"]["agreement"] if one["kind"] == "class"}
+    assert sum(agreement.values()) == sum(one.count for one in found)  # type: ignore[attr-defined]
+
+
+def test_a_missing_library_is_told_before_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pycocotools.coco", None)
+    (tmp_path / "truth.csv").write_text("image,class,x1,y1,x2,y2\n00000.png,ring,1,1,9,9\n", "utf-8")
+    with pytest.raises(MetricError, match="mAP needs pycocotools, which is not installed; pip install"):
+        validate(DETECTOR, DETECTOR, folder, tmp_path / "out", truth=tmp_path / "truth.csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_class_alone(folder: Path, int8: Path, tmp_path: Path) -> None:
+    """`target` limits what is compared, what is explained, and the truth."""
+    pytest.importorskip("pycocotools", reason="no pycocotools: pip install 'onnxcam[truth]'")
+    (tmp_path / "truth.csv").write_text(
+        "image,class,x1,y1,x2,y2\n00000.png,ring,1,1,9,9\n00000.png,star,1,1,9,9\n", "utf-8"
+    )
+    found = validate(DETECTOR, int8, folder, target="ring", truth=tmp_path / "truth.csv")
+    rows = [one for row in found.rows() for one in row["objects"]]
+    assert rows
+    assert {one["index"] for one in rows} == {5}
+    assert {one.name for one in found.slices if one.kind == "class"} == {"ring"}
+    assert found.truth is not None
+    assert [one.name for one in found.truth.slices if one.kind == "class"] == ["ring"]
+    image.write(tmp_path / "grey.png", np.full((64, 64, 3), 128, np.uint8))
+    with pytest.raises(MetricError, match="the reference finds no object of class 'ring' in any of the 1 images"):
+        validate(DETECTOR, int8, tmp_path / "grey.png", target="ring")

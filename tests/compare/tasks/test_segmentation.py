@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.outcome import Agreement
+from onnxcam.compare.tasks.cell_maps import unpacked_cells
 from onnxcam.compare.tasks.segmentation import SegmentationPrediction
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
@@ -146,8 +148,8 @@ def test_the_command(tmp_path: Path, onnxcam: Callable[..., Ran]) -> None:
     for words in ("top1>=0.9", "psnr>=30"):
         refused = onnxcam("validate", model, good, photos, "-o", "no", "-r", words)
         assert (refused.code, "cannot be measured for segmentation; what can: same_pixels" in refused.err) == (2, True)
-    named = onnxcam("validate", model, good, photos, "-o", "no", "-t", "star")
-    assert (named.code, "target 'star' is not for a segmentation" in named.err) == (2, True)
+    named = onnxcam("validate", model, good, photos, "-o", "no", "-t", "hen")
+    assert (named.code, "no class is named 'hen'" in named.err) == (2, True)
 
 
 @pytest.mark.slow
@@ -163,4 +165,6 @@ def test_deeplab(real: Path, tmp_path: Path) -> None:
 
 def test_details_are_json() -> None:
     found: Agreement = cells(LEFT).compare(cells(LEFT))
-    assert found.details == {"regions": [[1, [8, 8, 8]], [0, [8, 8, 8]]], "background": 0}
+    assert found.details["regions"] == [[1, [8, 8, 8]], [0, [8, 8, 8]]]
+    assert json.loads(json.dumps(found.details)) == found.details
+    np.testing.assert_array_equal(unpacked_cells(found.details["found"][0]), LEFT)

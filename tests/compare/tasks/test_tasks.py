@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS, TRUTH_METRICS, loss_id
 from onnxcam.compare.tasks import OBSERVATIONS, observation_of
-from onnxcam.compare.tasks.observation import Observation
+from onnxcam.compare.tasks.observation import Observation, only_class
 from onnxcam.compare.thresholds import parse
 from onnxcam.compare.validate import validate
-from onnxcam.errors import MetricError, ModelError
+from onnxcam.errors import MetricError, ModelError, TargetError
 from onnxcam.targets.lanes import Lanes
 from tests.compare.tasks.twins import MODELS, drawn, headed
 
@@ -40,8 +40,19 @@ def test_the_page_tells_the_default_requirements(each: Observation) -> None:
 
 def test_every_metric_belongs_to_a_task() -> None:
     of_tasks = {name for one in OBSERVATIONS for name in one.prediction.metrics}
-    further = {"accuracy", "accuracy_lost", "energy", "energy_lost"}
-    assert set(AGREEMENT_METRICS) - further <= {*of_tasks, *MAP_METRICS}
+    of_truth = {name for one in OBSERVATIONS for name in one.prediction.truth_metrics}
+    losses = {loss_id(name, AGREEMENT_METRICS[name].better) for name in of_truth}
+    assert set(AGREEMENT_METRICS) == {*of_tasks, *MAP_METRICS, *of_truth, *losses}
+    assert {*of_truth, *losses} == set(TRUTH_METRICS)
+
+
+def test_one_class_by_name_or_index() -> None:
+    assert only_class("top", 3, None) is None
+    assert [only_class(one, None, ["cat", "dog"]) for one in ("dog", " dog ", 1, "1", "#1")] == [1] * 5
+    assert only_class("77", None, None) == 77  # how many classes there are is not known
+    for label in ("dog", -1):
+        with pytest.raises(TargetError, match=rf"target {label!r}: the names of the model's classes are not known"):
+            only_class(label, None, None)
 
 
 def test_lanes_are_not_compared() -> None:
