@@ -30,7 +30,7 @@ from onnxcam.model.description import ModelDescription
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "culprits.md"
 CALIBRATION, MEASUREMENT = 3, 7  # first word of an image's seed
-IMAGES = 8
+IMAGES = 6
 SPOILINGS = 100
 HARM = 1.5
 """A spoiling counts if it raises the change of the outputs by this factor: others do no harm that could be found."""
@@ -268,3 +268,50 @@ def spoilings(found: Sequence[Network], folder: Path, count: int, seed: int = 0)
         total,
         f"\n{harmless} further spoilings changed the outputs by less than {HARM} times and do not count.",
     ]
+
+
+_RANKING = """\
+| network | kind | effect on | activations | effect: ranks, hits | SQNR | weights | effect: ranks, hits | SQNR | saves |
+|---|---|---|---:|---|---|---:|---|---|---:|"""
+_SPOILINGS = """\
+| spoilt | times | first | among the first three |
+|---|---:|---:|---:|"""
+
+
+def main() -> None:
+    """Measure, and write the tables of docs/culprits.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, help="a folder with models/ and images/ of real networks")
+    parser.add_argument("--only", choices=("ranking", "spoilings"))
+    parser.add_argument("--networks", nargs="*", default=[], help="names; default: all")
+    parser.add_argument("--count", type=int, default=SPOILINGS, help="number of spoilings")
+    given = parser.parse_args()
+    found = [one for one in networks(given.real) if not given.networks or one.name in given.networks]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if given.only != "spoilings":
+            write("ranking", [_RANKING, *(row for one in found for row in tried(one, folder))])
+        if given.only != "ranking":
+            write("spoilings", [_SPOILINGS, *spoilings(found, folder, given.count)])
+
+
+def tried(network: Network, folder: Path) -> list[str]:
+    """Return the rows of `ranking`; one with the reason if it fails."""
+    try:
+        rows = ranking(network, folder)
+    except OnnxcamError as error:
+        rows = [f"| {network.name} | {network.kind} | {error} | | | | | | | |"]
+    print("\n".join(rows), flush=True)
+    return rows
+
+
+def write(section: str, rows: Sequence[str]) -> None:
+    """Write *rows* between the markers of *section* in the page."""
+    start, end = f"<!-- {section}: begin -->\n", f"\n<!-- {section}: end -->"
+    text = PAGE.read_text("utf-8")
+    before, rest = text.split(start)
+    PAGE.write_text(before + start + "\n".join(rows) + end + rest.split(end)[1], "utf-8")
+
+
+if __name__ == "__main__":
+    main()
