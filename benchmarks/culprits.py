@@ -10,6 +10,8 @@ Images of the measurement are other ones than those of the calibration.
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from scipy.stats import spearmanr
 
 from models import letters, world
 from onnxcam.diagnosis.diagnose import Subject, diagnose
+from onnxcam.errors import OnnxcamError
 from onnxcam.media import image
 from onnxcam.model.description import ModelDescription
 
