@@ -104,7 +104,7 @@ class TensorsPrediction(Prediction):
     def compare(self, candidate: TensorsPrediction) -> Agreement:
         """Compare each output; the worst one counts."""
         notes: list[str] = []
-        rows = []
+        rows: list[tuple[str, float, float]] = []
         for row, (name, other) in enumerate(_pairs(self, candidate)):
             shapes = self.lengths[row], candidate.lengths[other]
             if len(shapes[0]) != len(shapes[1]):
@@ -119,10 +119,11 @@ class TensorsPrediction(Prediction):
                 )
                 cosine, error = 0.0, math.nan
             rows.append((name, cosine, error))
-        cosines, errors = ([row[at] for row in rows if math.isfinite(row[at])] for at in (1, 2))  # type: ignore[arg-type]
+        cosines = [cosine for _, cosine, _ in rows if math.isfinite(cosine)]
+        errors = [error for *_, error in rows if math.isfinite(error)]
         values = {"cosine": min(cosines, default=math.nan), "output_error": max(errors, default=math.nan)}
-        worst = [[name, *(round(x, 6) if math.isfinite(x) else None for x in found)] for name, *found in rows]
-        return Agreement(values, notes, {"outputs": worst})
+        told = [[name, _rounded(cosine), _rounded(error)] for name, cosine, error in rows]
+        return Agreement(values, notes, {"outputs": told})
 
     @classmethod
     def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:
@@ -203,6 +204,10 @@ def _agreement(a: NDArray[np.float32], b: NDArray[np.float32], name: str, notes:
     if not spread > 0:
         return cosine, math.nan
     return cosine, float(np.abs(a.astype(np.float64) - b).max()) / spread
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def _plain(part: NDArray[np.float32], of: Any) -> float | None:
