@@ -23,7 +23,7 @@ from tests.compare.tasks.twins import drawn, line, scene
 from tests.compare.twins import PICTURES, SHAPES
 
 DETECTOR = MODELS / "detector.onnx"
-FEW = {"samples": 60}
+FEW = {"samples": 32}
 
 
 def black_box(model: Path, **options: Any) -> Observer:
@@ -118,12 +118,10 @@ def test_other_black_box_methods(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["embedder", "segmenter", "upscaler", "reader", "captioner", "answerer"])
 def test_every_task(name: str, tmp_path: Path) -> None:
     model, runner = MODELS / f"{name}.onnx", engine(tmp_path, ENGINE.format(model=str(MODELS / f"{name}.onnx")))
-    found = [
-        observer.outcomes(
-            [observer.prepare(drawn(tmp_path / "p", line if name == "reader" else scene, count=1) / "000.png")]
-        )[0]
-        for observer in (black_box(model, objects=1), black_box(model, objects=1, runner=runner))
-    ]
+    image = drawn(tmp_path / "p", line if name == "reader" else scene, count=1) / "000.png"
+    few: dict[str, Any] = {"objects": 1, "settings": {"samples": 12}}
+    sides = [black_box(model, **few), black_box(model, **few, runner=runner)]
+    found = [observer.outcomes([observer.prepare(image)])[0] for observer in sides]
     maps = [[one.map for one in outcome.maps] for outcome in found]
     assert maps[0]
     for one, other in zip(*maps, strict=True):
@@ -154,11 +152,11 @@ def test_a_detector_whose_scores_are_inside_the_graph(tmp_path: Path) -> None:
     told = "candidate: objects are read from the outputs, after the suppression in the graph"
     for maps in ("graph", "black-box"):
         settings = FEW if maps == "black-box" else {}
-        sides = [Observer(model, maps=maps, runner=one, settings=settings) for one in (None, runner)]
+        sides = [Observer(model, maps=maps, runner=one, settings=settings, objects=2) for one in (None, runner)]
         found = validate(*sides, PICTURES[:1])
         assert found.passed, found.verdicts
         assert told in found.warnings
-        assert len(found.journal[0].objects) == 3
+        assert len(found.journal[0].objects) == 2
         for one in found.journal[0].objects:
             assert one.scores[0] == one.scores[1]
             assert one.boxes[0] == one.boxes[1]
@@ -169,10 +167,10 @@ def test_an_engine_that_loses_objects_of_such_a_detector(tmp_path: Path) -> None
     model = suppressing(tmp_path / "nms.onnx")
     text = ENGINE.format(model=str(model)) + "\ndef blind(x): return [y[:1] for y in listed(x)]\n"
     runner = engine(tmp_path, text).replace(":run", ":blind")
-    found = validate(model, Observer(model, runner=runner), PICTURES[:1])
+    found = validate(Observer(model, objects=2), Observer(model, runner=runner), PICTURES[:1])
     assert found.verdict == "failed"
     assert found.summaries["kept"].mean < 0.5
-    assert [one.scores[1] for one in found.journal[0].objects][1:] == [0, 0]
+    assert [one.scores[1] for one in found.journal[0].objects][1:] == [0]
     found = validate(black_box(model), black_box(model, runner=runner), PICTURES[:1])
     assert "no object of the outputs is at" in " ".join(found.journal[0].notes)
 
@@ -181,11 +179,22 @@ def test_what_was_done_is_kept(tmp_path: Path) -> None:
     runner = engine(tmp_path, ENGINE.format(model=str(SHAPES)))
     with pytest.raises(EngineError, match=r"OSError: overheated; \d of 2 images are done and kept"):
         validate(
-            black_box(SHAPES, settings={"samples": 160}),
-            black_box(SHAPES, settings={"samples": 160}, runner=runner.replace(":run", ":worn")),
+            black_box(SHAPES, settings={"samples": 150}),
+            black_box(SHAPES, settings={"samples": 150}, runner=runner.replace(":run", ":worn")),
             PICTURES,
             tmp_path / "out",
         )
+
+
+def test_an_engine_that_hangs_is_stopped(tmp_path: Path) -> None:
+    text = (
+        ENGINE.format(model=str(SHAPES)) + "\nimport time\ndef slow(x): time.sleep(99 * (len(list(x.values())[0]) > 1))"
+    )
+    text += "; return run(x)\n"
+    runner = engine(tmp_path, text).replace(":run", ":slow")
+    observer = black_box(SHAPES, runner=runner, runner_timeout=1)
+    with pytest.raises(EngineError, match=r"a run takes longer than 1 s; it was stopped; --runner-timeout allows more"):
+        observer.outcomes([observer.prepare(PICTURES[0])])
 
 
 @pytest.mark.parametrize(
