@@ -122,8 +122,9 @@ class Observer:
         if self.runner is not None or self.black_box:
             self.read_outputs()
         if self.runner is not None:
-            maps = "maps too" if self.black_box else "maps from the graph of the file"
-            self.network.warn(f"predictions come from the runner {self.runner!r}, {maps}")
+            own = f"predictions and maps come from the runner {self.runner!r}"
+            graph = f"predictions come from the runner {self.runner!r}, maps from the graph of the file"
+            self.network.warn(own if self.black_box else graph)
         if isinstance(self.task, Classes) and not self.black_box:
             self._runner.compile(subject, self.task.aim)
 

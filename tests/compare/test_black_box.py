@@ -37,7 +37,7 @@ def test_an_engine_that_is_right(model: Path, method: str, tmp_path: Path) -> No
     assert found.passed, found.verdicts
     assert (found.reference.method, found.candidate.method) == (f"black-box {method}",) * 2
     assert found.summaries["pearson"].mean == pytest.approx(1)
-    assert f"candidate: predictions come from the runner {runner!r}, maps too" in found.warnings
+    assert f"candidate: predictions and maps come from the runner {runner!r}" in found.warnings
 
 
 def test_the_map_is_the_engine_s(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_on_the_command_line(onnxcam: Callable[..., Ran], tmp_path: Path) -> Non
     words = ("validate", SHAPES, SHAPES, PICTURES[0], "--runner", runner, "--maps", "black-box", "-o", "out")
     done = onnxcam(*words, "--set", "samples=40")
     assert done.code == 0, done.err
-    assert "maps too" in done.err
+    assert "predictions and maps come from the runner" in done.err
     done = onnxcam(*words, "--set", "samples=40")
     assert (done.code, done.err.count("error:")) == (2, 1)
     done = onnxcam(*words[:-1], "other", "-m", "gradcam")
