@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxcam.compare.black_box import BlackBox, black_box_method, measure
@@ -212,6 +213,26 @@ def test_what_is_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises((MetricError, MethodError), match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_a_guessed_preprocessing_is_tried_without_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps take too long for the other preprocessings that may change the verdict."""
+    bare, made = onnx.load(SHAPES), []
+    del bare.metadata_props[:]
+    onnx.save(bare, tmp_path / "bare.onnx")
+    maps = BlackBox.maps
+
+    def counted(self: BlackBox, *told: Any) -> Any:
+        made.append(told)
+        return maps(self, *told)
+
+    monkeypatch.setattr(BlackBox, "maps", counted)
+    few: dict[str, Any] = {"settings": {"samples": 8}}
+    sides = [black_box(tmp_path / "bare.onnx", **few), black_box(tmp_path / "bare.onnx", **few)]
+    assert sides[0].network.resolved.guessed
+    assert validate(*sides, PICTURES[:1]).summaries["top1"].mean == 1
+    assert len(made) == 2
+    assert [observer.objects for observer in sides] == [3, 3]
 
 
 def test_the_default_follows_the_task() -> None:

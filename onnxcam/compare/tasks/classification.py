@@ -174,7 +174,8 @@ class ClassObservation(Observation):
         scores = self.predict(model, model.look(image))
         index = scores.top if index == TOP else index
         if not model.objects:
-            return Outcome(image.picture, image.sha256, image.size, scores, ())
+            none = class_map(index, None, "none was asked for")
+            return Outcome(image.picture, image.sha256, image.size, scores, (none,))
         goal = Goal(model.network.task.aim or ClassAim(), np.asarray(index), str(index), index)
         (found,) = model.explain([image], [goal])
         return Outcome(image.picture, image.sha256, image.size, scores, (class_map(index, found.map),), found.frame)
