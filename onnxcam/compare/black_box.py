@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,10 @@ def black_box_method(id: str, task: Task) -> str:
     return id
 
 
-def measure(network: ModelDescription, task: Task, goal: Goal) -> Measure:
+def measure(network: ModelDescription, task: Task, goal: Goal, graph: ir.Graph | None = None) -> Measure:
     """Return what a black-box method measures for *goal*: a similarity, a probability, a cosine or a weighted sum.
+
+    *graph* is that of *network*, if it is at hand.
 
     Raises:
         MethodError: the score of *goal* is in no output.
@@ -63,7 +66,7 @@ def measure(network: ModelDescription, task: Task, goal: Goal) -> Measure:
     if isinstance(goal.aim, DirectionAim):
         return Measure((goal.aim.tensor,), lambda found: _cosine(found[0], goal.feed))
     if isinstance(goal.aim, WeightsAim):
-        return _of_weights(network, goal.aim, goal.feed)
+        return _of_weights(graph or network.open().model.graph, goal.aim, goal.feed)
     raise MethodError(f"black-box maps of the target {goal.words!r} are not supported; leave out --maps black-box")
 
 
@@ -90,9 +93,8 @@ def _cosine(embedding: Array, direction: Array) -> float:
     return float(y @ direction.reshape(-1) / max(float(np.linalg.norm(y)), 1e-12))
 
 
-def _of_weights(network: ModelDescription, aim: WeightsAim, weights: Array) -> Measure:
+def _of_weights(graph: ir.Graph, aim: WeightsAim, weights: Array) -> Measure:
     """Return the weighted sum of an output, in real numbers."""
-    graph = network.open().model.graph
     output = _output_of(graph, aim.tensor)
     if output is None:
         raise MethodError(
@@ -233,7 +235,7 @@ def _centred(found: Array) -> Array:
     return np.asarray(found - found.mean())
 
 
-@dataclass(frozen=True)
+@dataclass
 class BlackBox:
     """One black-box method on one model.
 
@@ -251,6 +253,10 @@ class BlackBox:
     settings: Mapping[str, Any]
     tell: Callable[[str], None]
 
+    @cached_property
+    def _graph(self) -> ir.Graph:
+        return self.network.open().model.graph
+
     def maps(self, look: Look, grey: Array, goals: Sequence[Goal]) -> list[Array]:
         """Return the raw map [h, w] of each of *goals* in the image of *look*; *grey* is the tensor of a grey image."""
         if any(goal.inputs for goal in goals) and len(goals) > 1:  # each goal has runs of its own
@@ -258,7 +264,7 @@ class BlackBox:
         for goal in goals:
             look = look.given({name: value[None] for name, value in goal.inputs.items()})
         tensor = np.asarray(look.feeds[look.image])
-        measures = [measure(self.network, self.task, goal) for goal in goals]
+        measures = [measure(self.network, self.task, goal, self._graph) for goal in goals]
         runs = _Runs(look, measures, self._takes_several(look, goals), self.tell)
         whole = runs(tensor)
         return [self._map(tensor[0], grey[0], runs, number, whole[:, number]) for number in range(len(goals))]

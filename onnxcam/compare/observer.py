@@ -275,15 +275,19 @@ class Observer:
             for prepared, (compiled, found) in zip(prepared_images, self._runner.run(asked), strict=True)
         ]
 
+    @cached_property
+    def _box(self) -> BlackBox:
+        method = find_method(self.method)
+        assert isinstance(method, ProcedureMethod)
+        return BlackBox(self.network, self.task, method, self._settings, self.network.warn)
+
     def _explain_by_outputs(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
         """Explain goals by a black-box method; those of one image share the runs."""
-        method, found = find_method(self.method), []
-        assert isinstance(method, ProcedureMethod)
-        box = BlackBox(self.network, self.task, method, self._settings, self.network.warn)
+        found = []
         for prepared, pairs in groupby(zip(prepared_images, goals, strict=True), lambda pair: pair[0]):
             blank = np.full((*prepared.size, 3), _GREY, np.uint8)
             grey = self.prepare_decoded(prepared.picture, blank, prepared.sha256).tensor
-            maps = box.maps(self.look(prepared), grey, [goal for _, goal in pairs])
+            maps = self._box.maps(self.look(prepared), grey, [goal for _, goal in pairs])
             found += [Explained({}, raw, prepared.frame) for raw in maps]
         return found
 
