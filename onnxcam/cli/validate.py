@@ -58,10 +58,17 @@ def command(
         _own(
             "--runner",
             help="Python function that runs the candidate in another engine, module:function or file.py:function. "
-            "Predictions come from it, maps from the graph of CANDIDATE.",
+            "Predictions come from it, maps from where --maps says.",
         ),
     ] = None,
     runner_timeout: Annotated[float, typer.Option(min=0.001, help="Time limit of a run of it, in seconds.")] = 60,
+    maps: Annotated[
+        str,
+        typer.Option(
+            help="Where maps come from: graph (gradients; those of a --runner in the graph of CANDIDATE), or black-box "
+            "(outputs for covered images, of the --runner if there is one; many runs)."
+        ),
+    ] = "graph",
     objects: Annotated[
         int, typer.Option(min=1, max=100, help="Things explained in an image, where a task predicts several.")
     ] = 3,
@@ -89,7 +96,7 @@ def command(
     from onnxcam.compare.validate import observing, validate
     from onnxcam.metrics.truth import Truth
 
-    shared = {"method": method, "labels": labels, "settings": options.pairs(settings), "objects": objects}
+    shared = {"method": method, "labels": labels, "settings": options.pairs(settings), "objects": objects, "maps": maps}
 
     def open_side(side: str, model: Path, layer: str, how: str | None, provider: str, **own: Any) -> Observer:
         with show.waiting(f"opening {model}"):

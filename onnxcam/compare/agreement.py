@@ -48,6 +48,10 @@ _PREDICTIONS = (
     AgreementMetric("value_error", "mean difference of the output maps", "lower", "of their range"),
     AgreementMetric("psnr", "peak signal-to-noise ratio of the output images", "higher", "dB", 1),
     AgreementMetric("image_ssim", "structural similarity of the output images", "higher"),
+    AgreementMetric("detail", "correlation of the fine detail of the output images", "higher"),
+    AgreementMetric("near_points", "points of lanes within 2 % of the width of each other", "higher", "share"),
+    AgreementMetric("lane_shift", "shift of the lanes", "lower", "of the width"),
+    AgreementMetric("output_error", "largest error of an output by the reference's spread", "lower"),
 )
 _MAPS = (
     AgreementMetric("mapped", "candidate has a map where the reference has one", "higher", "share", 0),

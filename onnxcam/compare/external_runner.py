@@ -22,11 +22,15 @@ from numpy.typing import NDArray
 from onnxcam.compare.external_worker import ARRAYS, packed, read_frame, unpacked, write_frame
 from onnxcam.errors import EngineError
 
-__all__ = ["SECONDS", "ExternalRunner"]
+__all__ = ["SECONDS", "EngineStopped", "ExternalRunner"]
 
 SECONDS = 60.0
 """Time limit of one run, in seconds; of the start, ten times as much, since engines compile models there."""
 _START = 10
+
+
+class EngineStopped(EngineError):
+    """The process of an engine has ended, or was stopped."""
 
 
 class ExternalRunner:
@@ -86,7 +90,7 @@ class ExternalRunner:
             frame = self._frames.get(timeout=seconds)
         except Empty:
             self.close()
-            raise EngineError(
+            raise EngineStopped(
                 f"the runner {self.spec!r}: {what} takes longer than {seconds:g} s; it was stopped; "
                 "--runner-timeout allows more"
             ) from None
@@ -96,11 +100,11 @@ class ExternalRunner:
             raise EngineError(f"the runner {self.spec!r}: {what} fails: {frame[1].decode(errors='replace')}")
         return unpacked(frame[1])
 
-    def _ended(self) -> EngineError:
+    def _ended(self) -> EngineStopped:
         code = self._process.wait()
         self.close()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return EngineError(f"the runner {self.spec!r}: its process ended, {how}; its messages are above")
+        return EngineStopped(f"the runner {self.spec!r}: its process ended, {how}; its messages are above")
 
     def _checked(self, found: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the outputs by the model's names, in its dtypes of kind; EngineError for other names or shapes."""

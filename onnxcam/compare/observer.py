@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.compare.device_runner import digest
+from onnxcam.compare.black_box import BlackBox, black_box_method
 from onnxcam.compare.external_runner import SECONDS, ExternalRunner
+from onnxcam.compare.model_files import model_hash, weights_kind
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
+from onnxcam.compare.output_reading import resolved_by_outputs, task_of_outputs
 from onnxcam.compare.tasks import observation_of
 from onnxcam.compare.tasks.classification import class_of
 from onnxcam.compare.tasks.observation import Explained, PreparedImage, Wanted
-from onnxcam.errors import MetricError
+from onnxcam.errors import MetricError, TargetError
 from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.explainer.runner import Runner
-from onnxcam.graph.io import ModelLike, load, to_bytes
-from onnxcam.graph.weights import is_beside, weights
+from onnxcam.graph.io import ModelLike, load
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import MAP
-from onnxcam.methods import find_method, read_settings
+from onnxcam.methods import ProcedureMethod, find_method, read_settings
 from onnxcam.methods.base import AUTO
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
@@ -41,11 +39,25 @@ from onnxcam.progress import quiet
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.registry import TargetKind, Task
 
-__all__ = ["OBJECTS", "Observer", "PreparedImage", "class_of", "prepared_image", "require_classifier"]
+__all__ = [
+    "BLACK_BOX",
+    "GRAPH",
+    "MAPS",
+    "OBJECTS",
+    "Observer",
+    "PreparedImage",
+    "class_of",
+    "prepared_image",
+    "require_classifier",
+]
 
 OBJECTS = 3
 """Number of things that are explained in an image, where a task predicts several."""
+GRAPH, BLACK_BOX = MAPS = ("graph", "black-box")
+"""Where maps come from: the gradients of the graph, or the outputs for covered images."""
+_GREY = 128
 
 
 @dataclass
@@ -55,8 +67,11 @@ class Observer:
     Attributes:
         objects: Maximum number of things that are explained in an image, such as detections.
         runner: A function that runs the model in another engine, ``"module:function"``
-            (`onnxcam.compare.external_runner`). Predictions come from it, maps from the graph of *model*.
+            (`onnxcam.compare.external_runner`). Predictions come from it.
         runner_timeout: Time limit of one run of it, in seconds.
+        maps: Where maps come from: ``"graph"``, the graph of *model*, whatever runs it; or ``"black-box"``, the outputs
+            for covered images, of the runner if there is one (`onnxcam.compare.black_box`).
+        task: What the outputs are read as.
 
     Raises:
         MetricError: models of this task cannot be compared.
@@ -78,8 +93,12 @@ class Observer:
     objects: int = OBJECTS
     runner: str | None = None
     runner_timeout: float = SECONDS
+    maps: str = GRAPH
+    task: Task = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.maps not in MAPS:
+            raise MetricError(f"maps come from {' or '.join(MAPS)}, not from {self.maps!r}")
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
         self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
@@ -89,19 +108,43 @@ class Observer:
                 f"only models of images can be compared; {self.name} is a network of volumes: compare the maps of "
                 "`onnxcam explain`"
             )
-        self.observation = observation_of(self.network.task, self.name)
-        self.method = self.network.task.method if self.method == AUTO else self.method
+        self.task = self.network.task
+        self.observation = observation_of(self.task, self.name)
+        if self.maps == BLACK_BOX:
+            self.method = black_box_method(self.method, self.task)
+        self.method = self.task.method if self.method == AUTO else self.method
         method = find_method(self.method)
         self.evidence = InputEvidence.of(subject.image)
         self._channel = None if method.at_layer else layout.channel - 1
-        settings = read_settings(method, self.settings)
-        self._runner = Runner(self.network, method, settings, self.layer, False, quiet, spin=False)
+        self._settings = read_settings(method, self.settings)
+        self._runner = Runner(self.network, method, self._settings, self.layer, False, quiet, spin=False)
         outputs = list(subject.model.graph.outputs)
         self._external = None if self.runner is None else ExternalRunner(self.runner, outputs, self.runner_timeout)
+        if self.runner is not None or self.black_box:
+            self.read_outputs()
         if self.runner is not None:
-            self.network.warn(f"predictions come from the runner {self.runner!r}, maps from the graph of the file")
-        if isinstance(self.network.task, Classes):
-            self._runner.compile(subject, self.network.task.aim)
+            own = f"predictions and maps come from the runner {self.runner!r}"
+            graph = f"predictions come from the runner {self.runner!r}, maps from the graph of the file"
+            self.network.warn(own if self.black_box else graph)
+        if isinstance(self.task, Classes) and not self.black_box:
+            self._runner.compile(subject, self.task.aim)
+
+    @property
+    def black_box(self) -> bool:
+        """Return whether maps come from outputs for covered images."""
+        return self.maps == BLACK_BOX
+
+    @property
+    def reads_outputs(self) -> bool:
+        """Return whether the outputs are read where the graph would show more, such as all candidates."""
+        return self.task is not self.network.task
+
+    def read_outputs(self) -> None:
+        """Read the outputs only, not tensors inside the graph, if the task can be read so."""
+        outputs_only = None if self.reads_outputs else task_of_outputs(self.network)
+        if outputs_only is not None:
+            self.task = outputs_only
+            self.network.warn("objects are read from the outputs, after the suppression in the graph")
 
     @property
     def name(self) -> str:
@@ -129,9 +172,9 @@ class Observer:
         model = load(self.model)
         return ModelInfo(
             name=self.name,
-            sha256=_hash(self.model, model),
-            kind=_kind(model),
-            method=self.method,
+            sha256=model_hash(self.model, model),
+            kind=weights_kind(model),
+            method=f"black-box {self.method}" if self.black_box else self.method,
             layer=self._layers,
             preprocess=str(self.network.preprocessing),
             provider=self._provider,
@@ -156,8 +199,8 @@ class Observer:
 
     @property
     def external(self) -> bool:
-        """Return whether the predictions come from a runner of the user."""
-        return self._external is not None
+        """Return whether the predictions do not come from the explanation graph."""
+        return self._external is not None or self.black_box
 
     def check(self, target: int | str) -> None:
         """Raise TargetError if no image can have the *target*."""
@@ -211,7 +254,7 @@ class Observer:
         self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None
     ) -> Mapping[str, NDArray[Any]]:
         """Return the runner's outputs; MetricError for tensors inside the graph, which it does not give."""
-        if names:
+        if names := [name for name in names or () if name not in self.network.outputs]:
             raise MetricError(
                 f"the reading needs {names[0]!r}, a tensor inside the graph, which the runner {self.runner!r} does not "
                 "give; make it an output of the model, or name the outputs in its card (docs/card.md)"
@@ -219,10 +262,27 @@ class Observer:
         assert self._external is not None
         return self._external(feeds)
 
+    def resolve(self, target: TargetKind | str, look: Look) -> Goal:
+        """Return what *target* means for the image of *look*; TargetError if it means nothing."""
+        if not self.reads_outputs:
+            return self.network.resolve(target, look)
+        own = resolved_by_outputs(self.task, self.network, target, look)
+        if self.black_box:
+            if own is None:
+                raise TargetError(f"no object of the outputs is at {target}")
+            return own
+        inner = replace(self.network.look(look.feeds[look.image], None, {}), frame=look.frame, picture=look.picture)
+        found = self.network.resolve(target if own is None else own.words, inner)
+        if own is None:  # the graph tells what is left of the evidence
+            return replace(found, probability=0.0, box=None)
+        return replace(found, words=own.words, probability=own.probability, box=own.box)
+
     def explain(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
         """Explain one goal in each image; all images have tensors of one shape."""
         if not goals:
             return []
+        if self.black_box:
+            return self._explain_by_outputs(prepared_images, goals)
         asked = ExplanationRequest(stack(prepared.tensor for prepared in prepared_images), goals)
         return [
             Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
@@ -232,6 +292,22 @@ class Observer:
     def layers(self, request: ExplanationRequest) -> tuple[Layer, ...]:
         """Return the layers of the maps for a *request* of one image and goal; none if the method uses none."""
         return tuple(self._runner.compiled(request).layers)
+
+    @cached_property
+    def _box(self) -> BlackBox:
+        method = find_method(self.method)
+        assert isinstance(method, ProcedureMethod)
+        return BlackBox(self.network, self.task, method, self._settings, self.network.warn)
+
+    def _explain_by_outputs(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
+        """Explain goals by a black-box method; those of one image share the runs."""
+        found = []
+        for prepared, pairs in groupby(zip(prepared_images, goals, strict=True), lambda pair: pair[0]):
+            blank = np.full((*prepared.size, 3), _GREY, np.uint8)
+            grey = self.prepare_decoded(prepared.picture, blank, prepared.sha256).tensor
+            maps = self._box.maps(self.look(prepared), grey, [goal for _, goal in pairs])
+            found += [Explained({}, raw, prepared.frame) for raw in maps]
+        return found
 
     def _placed(
         self, raw: NDArray[Any], prepared: PreparedImage, compiled: CompiledExplanation
@@ -258,20 +334,3 @@ def prepared_image(how: Preprocess, path: str, picture: NDArray[np.uint8], sha25
     """Preprocess a decoded image, uint8 [H, W, 3]."""
     size = (picture.shape[0], picture.shape[1])
     return PreparedImage(path, sha256, size, how(picture), how.frame(*size))
-
-
-def _hash(source: ModelLike, model: ir.Model) -> str:
-    """Return the SHA-256 of the model file, or bytes, together with its external weight files."""
-    if not isinstance(source, str | os.PathLike):
-        return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
-    beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
-    return digest(Path(source), *map(Path, sorted(beside)))
-
-
-def _kind(model: ir.Model) -> str:
-    """Return the most common data type of the weights, such as float32 or int8."""
-    counts: Counter[str] = Counter()
-    for tensor in (value.const_value for value in weights(model)):
-        if tensor is not None and tensor.dtype not in (ir.DataType.INT64, ir.DataType.BOOL):
-            counts[tensor.dtype.numpy().name] += tensor.size
-    return counts.most_common(1)[0][0] if counts else "float32"

@@ -37,6 +37,7 @@ FINEST = 2**14
 NO_MAPS = "none"
 """Method of a recording that can have no maps: its model gives no gradients, or cannot be baked."""
 
+_WORDS = 700  # maximum length of a reason
 _BYTES = 2**31  # maximum size of recording.json, enough for some million images
 
 
@@ -76,7 +77,8 @@ class RecordingFiles:
 
     def wrong(self, why: str) -> RecordingError:
         """Return the error for a recording that is not as it should be."""
-        return RecordingError(f"recording '{self.folder}': {why}")
+        shown = why if len(why) <= _WORDS else f"{why[:_WORDS]} …"  # why may hold texts of anyone
+        return RecordingError(f"recording '{self.folder}': {shown}")
 
     def _tensor_entry(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.part_of(self.part("tensors", dict), name, dict)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from onnxcam.compare import checks
+from onnxcam.compare.agreement import MAP_METRICS
 from onnxcam.compare.doubt import PROBED, find_doubt
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.inputs import InputDifference, difference, settle
@@ -99,11 +101,19 @@ def validate(
     requirements = parse(first.prediction.defaults) if stated is None else stated
     checks.require_comparable(first, second, requirements, known)
     only = first.only(target)
+    if first.maps != second.maps:
+        raise MetricError(
+            f"maps come from {first.maps} of the reference and {second.maps} of the candidate: choose one"
+        )
     warnings += settle(first, second)
+    if first.reads_outputs or second.reads_outputs:  # both alike
+        first.read_outputs()
+        second.read_outputs()
     task = ModelPair(first, second, known, target, strict, only)
     journal = open_journal(directory, _identity(task, names, target), overwrite, names)
     try:
-        run(task, names, journal, batch_size, jobs or min(4, os.cpu_count() or 1), progress)
+        several = 1 if first.black_box or second.black_box else batch_size  # a map takes long: each image is kept
+        run(task, names, journal, several, jobs or min(4, os.cpu_count() or 1), progress)
     except OnnxcamError as error:
         raise type(error)(f"{error}{_kept(journal, len(names), directory)}") from error
     finally:
@@ -183,9 +193,25 @@ def _doubt(
     holds: bool,
 ) -> str:
     """Return why the verdict is in doubt; *probed* are the first comparisons."""
+    if task.reference.black_box:  # other preprocessings are tried on the predictions alone: maps take too long
+        requirements = [one for one in requirements if one.metric not in MAP_METRICS]
     summaries = summarise(completed(probed, task.reference.prediction))
     present = all(requirement.verdict(summaries).holds for requirement in requirements)
-    return find_doubt(task, [pair.picture for pair in probed], requirements, differing, present, holds)
+    with _without_maps(task) if task.reference.black_box else nullcontext():
+        return find_doubt(task, [pair.picture for pair in probed], requirements, differing, present, holds)
+
+
+@contextmanager
+def _without_maps(task: ModelPair) -> Iterator[None]:
+    """Let both models explain nothing."""
+    before = [(seen, seen.objects) for _, seen in task.sides]
+    try:
+        for seen, _ in before:
+            seen.objects = 0
+        yield
+    finally:
+        for seen, count in before:
+            seen.objects = count
 
 
 def _identity(task: ModelPair, names: Sequence[str], target: int | str) -> dict[str, Any]:

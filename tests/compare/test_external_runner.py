@@ -18,34 +18,15 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.validate import validate
 from onnxcam.errors import EngineError, MetricError
 from tests.command import Ran
+from tests.compare.engines import ENGINE, MODELS, engine, suppressing
 from tests.compare.twins import PICTURES, SHAPES
 
 PAGE = Path(__file__).parents[2] / "docs" / "runners.md"
-DETECTOR = Path(__file__).parents[2] / "models" / "detector.onnx"
-ENGINE = """
-import onnxruntime
-
-print("a message of the engine")
-session = onnxruntime.InferenceSession({model!r}, providers=["CPUExecutionProvider"])
-
-
-def run(inputs):
-    return dict(zip([y.name for y in session.get_outputs()], session.run(None, inputs)))
-
-
-def listed(inputs):
-    return session.run(None, inputs)
-"""
+DETECTOR = MODELS / "detector.onnx"
 OUTPUTS = [
     ir.Value(name="boxes", shape=ir.Shape(["n", 10, 4]), type=ir.TensorType(ir.DataType.FLOAT)),
     ir.Value(name="scores", shape=ir.Shape(["n", 10]), type=ir.TensorType(ir.DataType.FLOAT)),
 ]
-
-
-def engine(folder: Path, text: str) -> str:
-    """Write a Python file with *text*; return its function ``run`` as a runner."""
-    (folder / "engine.py").write_text(text, "utf-8")
-    return f"{folder / 'engine.py'}:run"
 
 
 def test_arrays_go_through_a_pipe() -> None:
@@ -117,11 +98,10 @@ def test_what_is_no_runner(spec: str, message: str) -> None:
         ExternalRunner(spec, OUTPUTS)
 
 
-def test_tensors_inside_the_graph_are_refused(real: Path, tmp_path: Path) -> None:
-    model = real / "models" / "ssd_mobilenet_v1_coco_qdq_nms.onnx"
-    runner = engine(tmp_path, ENGINE.format(model=str(model)))
+def test_tensors_inside_the_graph_are_refused(tmp_path: Path) -> None:
+    model = suppressing(tmp_path / "rows.onnx", rows=True)
     with pytest.raises(MetricError, match=r"a tensor inside the graph, which the runner .* does not give; make"):
-        validate(model, Observer(model, runner=runner), real / "images" / "horses.jpg")
+        validate(model, Observer(model, runner=engine(tmp_path, ENGINE.format(model=str(model)))), PICTURES)
 
 
 def test_on_the_command_line(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from onnxcam.compare.tasks.detection import DetectionObservation
 from onnxcam.compare.tasks.embedding import EmbeddingObservation
 from onnxcam.compare.tasks.images import ImageObservation
 from onnxcam.compare.tasks.keypoints import HeatMapObservation, KeypointObservation
+from onnxcam.compare.tasks.lanes import LanesObservation
 from onnxcam.compare.tasks.numbers import NumbersObservation
 from onnxcam.compare.tasks.observation import Observation
 from onnxcam.compare.tasks.segmentation import SegmentationObservation
+from onnxcam.compare.tasks.tensors import TensorsObservation
 from onnxcam.compare.tasks.text import CaptionObservation, TextObservation
 from onnxcam.compare.tasks.value_maps import AnomalyObservation, ValueMapObservation
 from onnxcam.errors import MetricError
@@ -26,9 +28,11 @@ __all__ = [
     "HeatMapObservation",
     "ImageObservation",
     "KeypointObservation",
+    "LanesObservation",
     "NumbersObservation",
     "Observation",
     "SegmentationObservation",
+    "TensorsObservation",
     "TextObservation",
     "ValueMapObservation",
     "observation_of",
@@ -48,6 +52,8 @@ OBSERVATIONS: tuple[Observation, ...] = (
     ValueMapObservation(),
     AnomalyObservation(),
     ImageObservation(),
+    LanesObservation(),
+    TensorsObservation(),
 )
 """The observation of each task that can be compared."""
 

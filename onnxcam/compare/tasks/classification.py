@@ -195,7 +195,7 @@ class ClassObservation(Observation):
 
     def _batch(self, model: Observed, pairs: Sequence[tuple[PreparedImage, int]]) -> list[Outcome]:
         if model.external:
-            return [self._of_engine(model, image, index) for image, index in pairs]
+            return [self._apart(model, image, index) for image, index in pairs]
         goals = [Goal(model.network.task.aim or ClassAim(), np.asarray(index), str(index), index) for _, index in pairs]
         images = [image for image, _ in pairs]
         return [
@@ -210,10 +210,13 @@ class ClassObservation(Observation):
             for image, found in zip(images, model.explain(images, goals), strict=True)
         ]
 
-    def _of_engine(self, model: Observed, image: PreparedImage, index: int) -> Outcome:
-        """Return the outcome with the scores of a user's engine, and the map of the graph."""
+    def _apart(self, model: Observed, image: PreparedImage, index: int) -> Outcome:
+        """Return the outcome with scores that do not come from the explanation graph."""
         scores = self.predict(model, model.look(image))
         index = scores.top if index == TOP else index
+        if not model.objects:
+            none = class_map(index, None, "none was asked for")
+            return Outcome(image.picture, image.sha256, image.size, scores, (none,))
         goal = Goal(model.network.task.aim or ClassAim(), np.asarray(index), str(index), index)
         (found,) = model.explain([image], [goal])
         return Outcome(image.picture, image.sha256, image.size, scores, (class_map(index, found.map),), found.frame)

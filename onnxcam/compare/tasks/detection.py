@@ -179,9 +179,9 @@ class DetectionObservation(Observation):
 
     def predict(self, model: Observed, look: Look) -> DetectionPrediction:
         """Return the objects in one image; none, and why, where the scores cannot be read."""
-        assert isinstance(model.network.task, Detections)
+        assert isinstance(model.task, Detections)
         try:
-            boxes, scores, classes = model.network.task.found(look, LEAST)
+            boxes, scores, classes = model.task.found(look, LEAST)
         except TargetError as error:
             return DetectionPrediction(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), why=str(error))
         return DetectionPrediction(boxes[:MOST], scores[:MOST], classes[:MOST])

@@ -51,13 +51,18 @@ class Observed(Protocol):
     network: ModelDescription
     objects: int
     """Maximum number of things that are explained in an image."""
+    task: Task
+    """What the outputs are read as."""
 
     @property
     def external(self) -> bool:
-        """Return whether the predictions come from an engine of the user, not from the explanation graph."""
+        """Return whether the predictions do not come from the explanation graph."""
 
     def look(self, prepared: PreparedImage) -> Look:
         """Return the look at one image."""
+
+    def resolve(self, target: TargetKind | str, look: Look) -> Goal:
+        """Return what *target* means for the image of *look*; TargetError if it means nothing."""
 
     def explain(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
         """Explain one goal in each image."""
@@ -136,7 +141,7 @@ class Observation(ABC):
         else:
             best = self.targets(model, whole) if only is None else self.targets_of(model, whole, only)
             targets = best[: model.objects]
-        goals = [_goal(model.network, look, target) for target in targets]
+        goals = [_goal(model, look, target) for target in targets]
         rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
         maps = map(_object_map, targets, goals, found)
@@ -178,9 +183,9 @@ def _object_map(target: TargetKind | str, goal: Goal | TargetError, found: Expla
     return ObjectMap(goal.words, goal.index, raw, why, goal.probability, goal.box)
 
 
-def _goal(network: ModelDescription, look: Look, target: TargetKind | str) -> Goal | TargetError:
+def _goal(model: Observed, look: Look, target: TargetKind | str) -> Goal | TargetError:
     """Return what *target* means for the image of *look*; the error if it means nothing there."""
     try:
-        return network.resolve(target, look)
+        return model.resolve(target, look)
     except TargetError as error:
         return error

@@ -40,7 +40,7 @@ detects a class that the candidate predicts nowhere; some are a few cells in the
 """
 
 LEAST = 0.001
-"""Share of the cells from which on a region counts: the IoU of a few cells is noise."""
+"""Share of the cells from which on a region counts, is explained and has a boundary: that of a few cells is noise."""
 NEAR = 0.008
 """Distance of boundaries that count as the same, relative to the diagonal, as in DAVIS (1704.00675)."""
 LOST = 0.5
@@ -183,15 +183,16 @@ class SegmentationPrediction(Prediction):
             index: _overlap(self.region(index), other.region(index)) for index in {**self.counts, **other.counts}
         }
         least = LEAST * math.prod(self.cells.shape[-2:])
-        large = [numbers for numbers in regions.values() if max(numbers[1:]) >= least]
+        small = [index for index, numbers in regions.items() if max(numbers[1:]) < least]
+        large = [numbers for index, numbers in regions.items() if index not in small]
         same = self.cells == other.cells
         values = {
             "same_pixels": float((same.all(axis=0) if same.ndim == 3 else same).mean()),
             "class_iou": float(np.mean([overlap_share(*one) for one in large])) if large else math.nan,
             "dice": float(np.mean([2 * both / (own + theirs) for both, own, theirs in large])) if large else math.nan,
-            "boundary": _boundary_score(self.cells, other.cells),
+            "boundary": _boundary_score(_without(self.cells, small), _without(other.cells, small)),
         }
-        notes = [] if large else ["neither model predicts a class"]
+        notes = [] if large else [f"neither model predicts a class in {LEAST:.1%} of the image"]
         if large and math.isnan(values["boundary"]):
             notes.append("no boundary: both models predict one class in the whole image")
         details = {
@@ -218,9 +219,10 @@ class SegmentationObservation(Observation):
         return SegmentationPrediction(task.predicted(look), task.classes, task.background, frame)
 
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
-        """Return the largest classes; the background is the last."""
+        """Return the largest classes, those of at least `LEAST`; the background if there is no other one."""
         assert isinstance(prediction, SegmentationPrediction)
-        found = list(prediction.counts)
+        least = LEAST * math.prod(prediction.cells.shape[-2:])
+        found = [index for index, count in prediction.counts.items() if count >= least]
         return [ClassRegion(index) for index in found if index != prediction.background or len(found) == 1]
 
     def only(self, model: Observed, target: int | str) -> int | None:
@@ -245,6 +247,15 @@ def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPre
         return one
     rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, own, strict=True))
     return replace(one, cells=one.cells[..., rows[:, None], columns])
+
+
+def _without(cells: NDArray[Any], classes: Sequence[int]) -> NDArray[Any]:
+    """Return *cells* with no class where one of *classes* is."""
+    if cells.ndim == 3:
+        kept: NDArray[Any] = cells.copy()
+        kept[list(classes)] = False
+        return kept
+    return np.where(np.isin(cells, list(classes)), -1, cells)
 
 
 def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, int]:

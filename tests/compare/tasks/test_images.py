@@ -28,7 +28,13 @@ def test_the_ratio_does_not_depend_on_the_range(low: float, high: float) -> None
 
 
 def test_equal_images() -> None:
-    assert ImagePrediction(PICTURE).compare(ImagePrediction(PICTURE)).values == {"psnr": 100, "image_ssim": 1}
+    assert ImagePrediction(PICTURE).compare(ImagePrediction(PICTURE)).values == {
+        "psnr": 100,
+        "image_ssim": 1,
+        "detail": pytest.approx(1),
+    }
+    grey = ImagePrediction(np.full((3, 16, 16), 0.3, np.float32))
+    assert grey.compare(grey).values["detail"] == 1
 
 
 def test_images_smaller_than_the_window_have_no_ssim() -> None:
@@ -41,6 +47,32 @@ def test_images_smaller_than_the_window_have_no_ssim() -> None:
 def test_nan_is_a_note() -> None:
     found = ImagePrediction(PICTURE).compare(ImagePrediction(PICTURE * np.nan))
     assert (found.values, found.notes) == ({}, ["the candidate's image holds NaN or infinity"])
+
+
+def test_detail_is_what_a_blur_removes() -> None:
+    rows = np.mgrid[:64, :64][0] / 63
+    fine = 0.05 * (np.indices((64, 64)).sum(axis=0) % 2 - 0.5)
+    coarse, whole = (ImagePrediction(np.stack([one.astype(np.float32)])) for one in (rows, rows + fine))
+    turned = ImagePrediction(np.stack([(rows - fine).astype(np.float32)]))
+    found = whole.compare(turned).values
+    assert found["psnr"] > 25
+    assert found["detail"] < -0.9
+    assert abs(whole.compare(coarse).values["detail"]) < 0.2
+    assert whole.compare(ImagePrediction(whole.image + 0.1)).values["detail"] == pytest.approx(1)
+
+
+def test_a_reference_without_detail() -> None:
+    grey = np.full((1, 16, 16), 0.3, np.float32)
+    found = ImagePrediction(grey).compare(ImagePrediction(grey + PICTURE[:1]))
+    assert math.isnan(found.values["detail"])
+    assert found.notes == ["no detail: the reference's image has none"]
+    assert ImagePrediction(PICTURE).compare(ImagePrediction(PICTURE * 0 + 0.3)).values["detail"] == 0
+
+
+def test_the_range_of_other_values_is_their_own() -> None:
+    found = ImagePrediction(np.linspace(-1, 4, 256, dtype=np.float32).reshape(1, 16, 16))
+    assert found.ends == (-1, 4)
+    assert found.compare(ImagePrediction(found.image + 0.05)).values["psnr"] == pytest.approx(40, abs=1e-3)
 
 
 def test_other_sizes_are_not_compared() -> None:
@@ -56,7 +88,9 @@ def test_good_and_spoilt_int8_files(tmp_path: Path) -> None:
     assert found.passed, [one.words for one in found.verdicts if not one.holds]
     assert found.summaries["psnr"].mean > 50
     assert found.journal[0].answers[0].words == "an image of 192 × 192 pixels"
-    assert validate(model, spoilt(good, tmp_path / "spoilt.onnx", at=0.25), photos).verdict == "failed"
+    for at in (0.25, 0.5):
+        bad = validate(model, spoilt(good, tmp_path / f"{at}.onnx", at=at), photos)
+        assert "detail >= 0.94" in [one.words for one in bad.verdicts if not one.holds]
     dead = validate(model, spoilt(good, tmp_path / "dead.onnx", at=1), photos)
     assert dead.verdict == "failed"
     assert dead.summaries["mapped"].mean < 0.5  # a map that cannot be made is no error

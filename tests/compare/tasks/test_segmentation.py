@@ -13,11 +13,13 @@ import pytest
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.outcome import Agreement
 from onnxcam.compare.tasks.cell_maps import unpacked_cells
-from onnxcam.compare.tasks.segmentation import SegmentationPrediction
+from onnxcam.compare.tasks.segmentation import SegmentationObservation, SegmentationPrediction
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
+from onnxcam.media import image
+from onnxcam.targets.kinds import ClassRegion
 from tests.command import Ran
-from tests.compare.tasks.twins import MODELS, compared, drawn, quantised, spoilt
+from tests.compare.tasks.twins import MODELS, compared, drawn, headed, quantised, spoilt
 
 LEFT = np.repeat([[1, 1, 0, 0]], 4, axis=0)
 NAMES = ("background", "cat", "dog")
@@ -54,6 +56,58 @@ def test_a_class_of_the_candidate_alone_counts() -> None:
     assert found["class_iou"] == pytest.approx((0.5 + 0) / 2)
 
 
+def few(count: int = 2, stacked: bool = False) -> SegmentationPrediction:
+    """A class in *count* cells of 4096, and no class elsewhere."""
+    found = np.full((64, 64), -1)
+    found[0, :count] = 0
+    return cells(found[None] == 0 if stacked else found, 1, None)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_region_of_a_few_cells_says_nothing(stacked: bool) -> None:
+    """Such as a person of 2 cells in a photo without persons, which the int8 file does not see."""
+    found = few(stacked=stacked).compare(few(0, stacked))
+    assert math.isnan(found.values["boundary"])
+    assert math.isnan(found.values["class_iou"])
+    assert found.values["same_pixels"] > 0.999
+    lost = few(5, stacked).compare(few(0, stacked)).values
+    assert (lost["boundary"], lost["class_iou"]) == (0, 0)
+
+
+def test_a_region_of_a_few_cells_is_not_explained() -> None:
+    observation = SegmentationObservation()
+    assert [list(observation.targets(None, few(count))) for count in (2, 5)] == [[], [ClassRegion(0)]]  # type: ignore[arg-type]
+    shapes = np.zeros((64, 64), int)
+    shapes[0, :2], shapes[1, :6] = 1, 2
+    assert observation.targets(None, cells(shapes)) == [ClassRegion(2)]  # type: ignore[arg-type]
+    assert observation.targets(None, cells(shapes[2:])) == [ClassRegion(0)]  # type: ignore[arg-type]
+
+
+MATTE = """
+one = Constant<value_ints=[1]>() six = Constant<value_ints=[6]>() two = Constant<value_float=2.0>()
+classes = Slice(y, one, six, one, one) most = ReduceMax(classes, one) found = Sub(most, two)
+"""
+SPOT = """
+cells = Constant<value_floats=[99.0, 99.0]>() shape = Constant<value_ints=[1, 1, 1, 2]>() row = Reshape(cells, shape)
+pads = Constant<value_ints=[0, 0, 0, 0, 0, 0, 63, 62]>() zero = Constant<value_float=0.0>()
+spot = Pad(row, pads, zero) both = Add(found, spot) z = Sigmoid(both)
+"""
+
+
+def test_a_sound_file_and_photos_without_the_class(tmp_path: Path) -> None:
+    """The reference sees two cells of the class in each image, which no int8 file sees."""
+    reference = headed("segmenter", tmp_path / "matte.onnx", "segmentation", MATTE + SPOT, "z[1, 64, 64]")
+    plain = headed("segmenter", tmp_path / "plain.onnx", "segmentation", MATTE + "z = Sigmoid(found)", "z[1, 64, 64]")
+    photos = drawn(tmp_path / "photos", count=3)
+    for grey in (120, 128, 136):
+        image.write(photos / f"grey{grey}.png", np.full((64, 64, 3), grey, np.uint8))
+    good = quantised(plain, photos, tmp_path / "int8.onnx")
+    found = validate(reference, good, photos)
+    assert found.passed, [one.words for one in found.verdicts if not one.holds]
+    assert [one.details["regions"] for one in found.journal][3:] == [[[0, [0, 2, 0]]]] * 3
+    assert validate(reference, spoilt(good, tmp_path / "bad.onnx"), photos).verdict == "failed"
+
+
 def test_independent_classes() -> None:
     one, both = np.stack([LEFT == 1, LEFT == 1]), np.stack([LEFT == 1, LEFT == 0])
     found = cells(one, 2, None).compare(cells(both, 2, None)).values
@@ -70,7 +124,7 @@ def test_a_candidate_of_a_finer_grid() -> None:
 def test_no_class_in_either() -> None:
     found = cells(np.full((4, 4), -1)).compare(cells(np.full((4, 4), -1)))
     assert math.isnan(found.values["class_iou"])
-    assert found.notes == ["neither model predicts a class"]
+    assert found.notes == ["neither model predicts a class in 0.1% of the image"]
 
 
 def test_one_class_in_the_whole_image_has_no_boundary() -> None:

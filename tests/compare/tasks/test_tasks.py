@@ -13,7 +13,8 @@ from onnxcam.compare.tasks.observation import Observation, only_class
 from onnxcam.compare.thresholds import parse
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError, ModelError, TargetError
-from onnxcam.targets.lanes import Lanes
+from onnxcam.targets.registry import TASK_TYPES, Task
+from onnxcam.targets.tensors import Tensors
 from tests.compare.tasks.twins import MODELS, drawn, headed
 
 PAGE = re.sub(r"\s+", " ", (Path(__file__).parents[3] / "docs" / "validate.md").read_text("utf-8"))
@@ -55,9 +56,16 @@ def test_one_class_by_name_or_index() -> None:
             only_class(label, None, None)
 
 
-def test_lanes_are_not_compared() -> None:
-    with pytest.raises(MetricError, match=r"only models of these tasks .*; net.onnx is a lane detector"):
-        observation_of(Lanes("y", 4), "net.onnx")
+def test_every_task_of_onnxcam_is_compared() -> None:
+    assert all(any(issubclass(task, one.task) for one in OBSERVATIONS) for task in (*TASK_TYPES, Tensors))
+
+
+def test_a_task_of_the_user_is_not_compared() -> None:
+    class Juggling(Task):
+        name = "a juggler"
+
+    with pytest.raises(MetricError, match=r"only models of these tasks .*; net.onnx is a juggler"):
+        observation_of(Juggling(), "net.onnx")
 
 
 def test_two_tasks_are_not_compared(tmp_path: Path) -> None:

@@ -137,3 +137,12 @@ def headed(name: str, path: Path, task: str, nodes: str, *outputs: str) -> Path:
     card.value = json.dumps({"schema": said["schema"], "task": task, "preprocess": said["preprocess"]})
     onnx.save(model, path)
     return path
+
+
+def untold(path: Path) -> Path:
+    """Remove the task from the card of the file *path*."""
+    model = onnx.load(path)
+    card = {one.key: one for one in model.metadata_props}["onnxcam"]
+    card.value = json.dumps({key: value for key, value in json.loads(card.value).items() if key != "task"})
+    onnx.save(model, path)
+    return path

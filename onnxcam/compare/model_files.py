@@ -1,0 +1,33 @@
+"""Identity of model files in reports: the hash of a file, and the data type of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+
+import onnx_ir as ir
+
+from onnxcam.compare.device_runner import digest
+from onnxcam.graph.io import ModelLike, to_bytes
+from onnxcam.graph.weights import is_beside, weights
+
+__all__ = ["model_hash", "weights_kind"]
+
+
+def model_hash(source: ModelLike, model: ir.Model) -> str:
+    """Return the SHA-256 of the model file, or bytes, together with its external weight files."""
+    if not isinstance(source, str | os.PathLike):
+        return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
+    beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
+    return digest(Path(source), *map(Path, sorted(beside)))
+
+
+def weights_kind(model: ir.Model) -> str:
+    """Return the most common data type of the weights, such as float32 or int8."""
+    counts: Counter[str] = Counter()
+    for tensor in (value.const_value for value in weights(model)):
+        if tensor is not None and tensor.dtype not in (ir.DataType.INT64, ir.DataType.BOOL):
+            counts[tensor.dtype.numpy().name] += tensor.size
+    return counts.most_common(1)[0][0] if counts else "float32"
