@@ -38,6 +38,7 @@ PLANS: Mapping[type[Task], PlanMaker] = {
     Classes: class_plan,
     Detections: detection_plan,
     Segmentation: segmentation_plan,
+    QueryMasks: segmentation_plan,
     Embedding: embedding_plan,
     Bins: bins_plan,
     Regression: regression_plan,
@@ -71,7 +72,6 @@ def find_plan(request: BakeRequest) -> BakePlan:
 
 
 _WHY: Mapping[type[Task], str] = {
-    QueryMasks: ", of which queries choose the classes,",
     Captions: ", whose words are inputs too,",
 }
 

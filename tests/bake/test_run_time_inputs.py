@@ -189,6 +189,22 @@ def test_a_region_of_a_map_is_named_at_run_time(name: str, tmp_path: Path) -> No
         np.testing.assert_allclose(found["onnxcam.map"], raw, atol=1e-5 * np.abs(raw).max() + 1e-12)
 
 
+@pytest.mark.parametrize("name", ["maskformer", "mask2former-numbers"])
+def test_a_class_of_queries_is_named_at_run_time(name: str, tmp_path: Path) -> None:
+    path, convention = zoo(name, tmp_path), next(one for one in CONVENTIONS if one.name == name)
+    own = Explainer(path)
+    look = own.network.look(x := own.network.modality.tensor(convention.image()), None, {})
+    goal, task = own.network.resolve("top", look), own.network.task
+    shares = np.bincount(task.predicted(look).reshape(-1), minlength=task.classes)  # type: ignore[attr-defined]
+    for index, point, words in ((-1, (-1, -1), "top"), (goal.index, (-1, -1), "top"), (-1, (48, 24), "class=2")):
+        given = {"onnxcam.class": np.int64([index]), "onnxcam.point": np.float32([point])}
+        _, found = baked(path, tmp_path, {own.network.picture: x, **given}, "input")
+        assert_same(found["onnxcam.map"], own.attribute(x, words))
+        np.testing.assert_allclose(found["onnxcam.class.shares"][0], shares / shares.sum(), atol=1e-6)
+    _, fixed = baked(path, tmp_path, {own.network.picture: x}, goal.index)
+    assert_same(fixed["onnxcam.map"], own.attribute(x, "top"))
+
+
 @pytest.mark.parametrize("name", ["vitpose", "rtmpose-simcc", "movenet", "mediapipe-face-mesh"])
 def test_a_keypoint_is_named_at_run_time_and_all_have_maps(name: str, tmp_path: Path) -> None:
     path, convention = zoo(name, tmp_path), next(one for one in CONVENTIONS if one.name == name)

@@ -18,8 +18,6 @@ from tests.zoo.conventions import CONVENTIONS
 
 _OTHERS = ("a classifier", "a detector")
 _REFUSED = {
-    "maskformer": "a segmentation, of which queries choose the classes, cannot be baked",
-    "mask2former-numbers": "a segmentation, of which queries choose the classes, cannot be baked",
     "superpoint-semi": "the scores in 'semi' cannot be baked: each cell holds several",
     "xfeat": "the scores in 'keypoints' cannot be baked: each cell holds several",
     "ultra-fast-lane": "a lane detector cannot be baked: `onnxcam explain` explains it; bake an element",
