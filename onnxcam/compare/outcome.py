@@ -72,12 +72,14 @@ class Prediction(ABC):
         metrics: Ids of `AGREEMENT_METRICS` that `compare` measures.
         defaults: Default requirements, see `onnxcam.compare.thresholds`.
         forms: Form of each field as an array of a recording, see `onnxcam.compare.prediction_arrays`.
+        shared: Fields that are equal for all images of a model; a recording holds them with its first image.
     """
 
     task: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     defaults: ClassVar[str]
     forms: ClassVar[Mapping[str, str]] = {}
+    shared: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def answer(self, names: Sequence[str] | None) -> Answer:
