@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxcam.bake.classification import class_plan
-from onnxcam.bake.detections import detection_plan
 from onnxcam.bake.embedding import embedding_plan
 from onnxcam.bake.fixed import fixed_plan
 from onnxcam.bake.image_to_image import patch_plan
@@ -13,6 +12,7 @@ from onnxcam.bake.keypoints import heat_map_plan, table_plan
 from onnxcam.bake.plan import INPUT, BakePlan, BakeRequest, PlanMaker
 from onnxcam.bake.regression import bins_plan, regression_plan
 from onnxcam.bake.segmentation import segmentation_plan
+from onnxcam.bake.selected_rows import detector_plan
 from onnxcam.bake.text_recognition import text_plan
 from onnxcam.bake.value_maps import anomaly_plan, region_plan
 from onnxcam.errors import TargetError
@@ -36,7 +36,7 @@ __all__ = ["PLANS", "find_plan"]
 
 PLANS: Mapping[type[Task], PlanMaker] = {
     Classes: class_plan,
-    Detections: detection_plan,
+    Detections: detector_plan,
     Segmentation: segmentation_plan,
     QueryMasks: segmentation_plan,
     Embedding: embedding_plan,
