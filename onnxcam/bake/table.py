@@ -9,6 +9,7 @@ from onnxcam.bake.embedding import embedding_plan
 from onnxcam.bake.fixed import fixed_plan
 from onnxcam.bake.image_to_image import patch_plan
 from onnxcam.bake.keypoints import heat_map_plan, table_plan
+from onnxcam.bake.lanes import lane_plan
 from onnxcam.bake.plan import INPUT, BakePlan, BakeRequest, PlanMaker
 from onnxcam.bake.regression import bins_plan, regression_plan
 from onnxcam.bake.segmentation import segmentation_plan
@@ -26,6 +27,7 @@ from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.interest_points import InterestPoints
 from onnxcam.targets.keypoints import HeatMaps, Keypoints
 from onnxcam.targets.kinds import TensorElement
+from onnxcam.targets.lanes import Lanes
 from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
@@ -50,6 +52,7 @@ PLANS: Mapping[type[Task], PlanMaker] = {
     Anomaly: anomaly_plan,
     HeatMaps: heat_map_plan,
     Keypoints: table_plan,
+    Lanes: lane_plan,
     TextRecognition: text_plan,
 }
 """The function that makes the plan of each task that can be baked."""

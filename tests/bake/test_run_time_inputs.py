@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.errors import TargetError
 from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
 from tests.bake.baked import ASSETS
@@ -219,6 +220,25 @@ def test_a_keypoint_is_named_at_run_time_and_all_have_maps(name: str, tmp_path: 
         np.testing.assert_allclose(found["onnxcam.map"], raw, atol=1e-5 * np.abs(raw).max() + 1e-12)
         if index >= 0:
             np.testing.assert_allclose(every["onnxcam.map"][:, index], found["onnxcam.map"], atol=1e-6)
+
+
+def test_a_lane_is_named_at_run_time_and_all_have_maps(tmp_path: Path) -> None:
+    path, convention = zoo("ultra-fast-lane", tmp_path), next(c for c in CONVENTIONS if c.name == "ultra-fast-lane")
+    own = Explainer(path)
+    x = own.network.modality.tensor(convention.image())
+    count = own.network.task.lanes  # type: ignore[attr-defined]
+    _, every = baked(path, tmp_path, {own.network.picture: x}, "all")
+    assert every["heatmap"].shape[1] == count
+    for index in (0, count - 1, -1):
+        given = {own.network.picture: x, "onnxcam.lane": np.int64([index])}
+        _, found = baked(path, tmp_path, given, "input")
+        assert_same(found["onnxcam.map"], own.attribute(x, "top" if index < 0 else str(index)))
+        if index >= 0:
+            np.testing.assert_allclose(every["onnxcam.map"][:, index], found["onnxcam.map"], atol=1e-6)
+    _, fixed = baked(path, tmp_path, {own.network.picture: x}, 1)
+    assert_same(fixed["onnxcam.map"], own.attribute(x, "1"))
+    with pytest.raises(TargetError, match=r"cannot be baked; give top, input, all or the number of a lane"):
+        baked(path, tmp_path, {}, "box=1,2,3,4")
 
 
 def _keypoint(own: Explainer, index: int) -> str:

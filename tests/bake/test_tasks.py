@@ -20,8 +20,6 @@ _OTHERS = ("a classifier", "a detector")
 _REFUSED = {
     "superpoint-semi": "the scores in 'semi' cannot be baked: each cell holds several",
     "xfeat": "the scores in 'keypoints' cannot be baked: each cell holds several",
-    "ultra-fast-lane": "a lane detector cannot be baked: `onnxcam explain` explains it; bake an element",
-    "ultra-fast-lane-2": "a lane detector cannot be baked: `onnxcam explain` explains it; bake an element",
 }
 _LAYERS = {"dbnet-three-maps": "n"}  # an image may choose another layer than the random one of `bake`
 
