@@ -144,8 +144,8 @@ def _described_model(
 ) -> ModelDescription:
     """Describe *model*, fixed to *size*. A detector of an open size is fixed to the one of its preprocessing."""
     network = ModelDescription(model, "cpu", preprocess, labels, size=size)
-    layout, shown = network.layout, isinstance(network.task, Detections)
-    if layout is None or not shown or all(isinstance(length, int) for length in layout.size(network.image)):
+    layout, is_detector = network.layout, isinstance(network.task, Detections)
+    if layout is None or not is_detector or all(isinstance(length, int) for length in layout.size(network.image)):
         return network
     stated = network.preprocessing.fixed_size
     if stated is None:
@@ -156,7 +156,7 @@ def _described_model(
     fixed = ModelDescription(model, "cpu", preprocess, labels, size=stated)
     fixed.warn(
         f"the size of the input {network.picture!r} is open; the file is baked for {stated[0]} × {stated[1]}, the size "
-        "of the preprocessing; --input-size names another"
+        f"of the preprocessing{', which is a guess' if network.resolved.guessed else ''}; --input-size names another"
     )
     return fixed
 

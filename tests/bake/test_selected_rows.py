@@ -60,11 +60,13 @@ def test_each_map_is_that_of_python(name: str, tmp_path: Path) -> None:
 
 def test_nothing_is_found_in_a_plain_image(tmp_path: Path) -> None:
     path, convention = zoo("WongKinYiu: YOLOv7 end2end", tmp_path)
-    made = bake(path, tmp_path / "b.onnx", count=COUNT)
     own = Explainer(path)
-    found = run(made.path, {own.network.picture: own.network.modality.tensor(np.zeros_like(convention.image()))})
-    assert not found["heatmap"].any()
-    assert (found["onnxcam.classes"] == -1).all()
+    for opset in (17, 18):
+        made = bake(path, tmp_path / "b.onnx", count=COUNT, opset=opset, overwrite=True)
+        feeds = {own.network.picture: own.network.modality.tensor(np.zeros_like(convention.image()))}
+        found = run(made.path, feeds)
+        assert not found["heatmap"].any()
+        assert (found["onnxcam.classes"] == -1).all()
 
 
 def test_rows_of_several_images_are_refused(tmp_path: Path) -> None:
@@ -102,6 +104,8 @@ def test_an_open_size_is_that_of_the_preprocessing_or_named(onnxcam: Any, tmp_pa
         assert found["heatmap"].shape == (1, COUNT, *size)
         for name, value in run(path, {image: x}).items():
             np.testing.assert_array_equal(found[name], value)
+    guessed = bake(path, tmp_path / "b.onnx", count=COUNT, overwrite=True)
+    assert any("the size of the preprocessing, which is a guess; --input-size names" in one for one in guessed.warnings)
     ran = onnxcam("bake", path, "-o", tmp_path / "c.onnx", "--count", 2, "--input-size", 64, 64)
     assert (ran.code, (tmp_path / "c.onnx").exists()) == (0, True)
 
