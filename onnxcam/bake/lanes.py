@@ -27,7 +27,7 @@ __all__ = ["lane_plan"]
 
 
 @dataclass(frozen=True)
-class _Lanes:
+class _LaneScores:
     """The lanes of *task*; the default is the one with the highest mean score."""
 
     task: Lanes
@@ -69,7 +69,7 @@ class _Lanes:
 
 def lane_plan(task: Lanes, request: BakeRequest) -> IndexPlan:
     """Return the plan of a lane detector."""
-    plan = partial(index_plan, _Lanes(task), request)
+    plan = partial(index_plan, _LaneScores(task), request)
     wish = None if request.target in (INPUT, ALL) else parse(request.target, None)
     if wish is None or isinstance(wish, Top):
         return plan()

@@ -54,7 +54,7 @@ class SelectedRowsPlan(DetectionPlan):
         return replace(emitted, repeated=replace(emitted.repeated, seeds=seeds))
 
 
-Seeds: TypeAlias = "dict[ir.Value, ir.Value]"
+_Seeds: TypeAlias = "dict[ir.Value, ir.Value]"
 
 
 def detector_plan(task: Detections, request: BakeRequest) -> DetectionPlan:
@@ -118,7 +118,7 @@ def _with_images(graph: ir.Graph, image: ir.Value, scores: Iterable[ir.Value]) -
     return found
 
 
-def _pulled_back(op: Emitter, image: ir.Value, seeds: Mapping[ir.Value, ir.Value], count: int) -> Seeds:
+def _pulled_back(op: Emitter, image: ir.Value, seeds: Mapping[ir.Value, ir.Value], count: int) -> _Seeds:
     """Return for tensors with the axis of images the gradients [K, …] of K detections with the cotangents *seeds*."""
     nodes = list(op.graph)
     before = _with_images(op.graph, image, seeds)
