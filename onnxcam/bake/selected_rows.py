@@ -7,6 +7,7 @@ images, one small pass for each of K detections; and from there to the layer in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
@@ -18,10 +19,12 @@ from onnxcam.autodiff.core import backward, dependents
 from onnxcam.bake.detections import DetectionPlan, detection_plan
 from onnxcam.bake.plan import BakeRequest, Emitted
 from onnxcam.bake.repeated import can_repeat
+from onnxcam.errors import GradientError, LayerError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.methods.base import AUTO
 from onnxcam.model.description import ModelDescription
+from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.choose import located
 from onnxcam.structure.layer import Layer
@@ -62,10 +65,12 @@ def detector_plan(task: Detections, request: BakeRequest) -> DetectionPlan:
     plan, network = detection_plan(task, request), request.network
     prepared = network.open()
     graph, image = prepared.model.graph, prepared.image
-    scores = [aim.locate(graph) for aim in _aims(task, network)]
-    if all(can_repeat(graph, [image], [value], image) for value in scores):
+    aims = _aims(task, network)
+    scores = [aim.locate(graph) for aim in aims]
+    reach = _Reach.of(graph, image, scores)
+    if all(_keeps_images(graph, image, value, reach) for value in scores) or any(_is_plain(prepared, a) for a in aims):
         return plan
-    ends = {y: layers for y in _with_images(graph, image, scores) if (layers := _layers(graph, image, y))}
+    ends = {y: layers for y in _with_images(graph, image, scores, reach) if (layers := _layers(graph, image, y))}
     if not ends:
         return plan
     own = {field.name: getattr(plan, field.name) for field in fields(plan)}
@@ -87,6 +92,16 @@ def _aims(task: Detections, network: ModelDescription) -> list[WeightsAim]:
     return [aim for aim, _ in seen.aim.tensors]
 
 
+def _is_plain(prepared: PreparedModel, aim: WeightsAim) -> bool:
+    """Return whether each tensor between a layer that runs show and the scores has the axis of images."""
+    with suppress(LayerError, GradientError):
+        choice = choose_layer(prepared, aim, None)
+        layers = (choice.layer, *choice.others)
+        target = aim.locate(prepared.model.graph)
+        return any(can_repeat(prepared.model.graph, [one.value], [target], prepared.image) for one in layers)
+    return False
+
+
 def _layers(graph: ir.Graph, image: ir.Value, scores: ir.Value) -> list[Layer]:
     return located(graph, image, scores, STANDARD, None)
 
@@ -97,22 +112,44 @@ def _common(graph: ir.Graph, image: ir.Value, ends: Mapping[ir.Value, Sequence[L
     values = {end: [layer.origin or layer.value for layer in layers] for end, layers in ends.items()}
     for layer in next(iter(ends.values())):
         own = layer.origin or layer.value
-        if all(own in each and last(end, each[each.index(own) :], active) <= {own} for end, each in values.items()):
+        passed = all(
+            own in each and last(end, each[each.index(own) :], active) <= {own} for end, each in values.items()
+        )
+        if passed and can_repeat(graph, [layer.value], list(ends), image):
             return layer
     return None
 
 
-def _with_images(graph: ir.Graph, image: ir.Value, scores: Iterable[ir.Value]) -> list[ir.Value]:
-    """Return the last tensors with the axis of images that *scores* are computed from."""
-    active = dependents(graph, [image], STANDARD)
+@dataclass(frozen=True)
+class _Reach:
+    """What depends on the image, and the layers among it."""
+
+    active: frozenset[ir.Value]
+    layers: frozenset[ir.Value]
+
+    @classmethod
+    def of(cls, graph: ir.Graph, image: ir.Value, scores: Iterable[ir.Value]) -> _Reach:
+        """Return the layers before *scores*."""
+        layers = {layer.origin or layer.value for value in scores for layer in _layers(graph, image, value)}
+        return cls(frozenset(dependents(graph, [image], STANDARD)), frozenset(layers))
+
+
+def _keeps_images(graph: ir.Graph, image: ir.Value, value: ir.Value, reach: _Reach) -> bool:
+    """Return whether each tensor between the last layers before *value* and itself has the axis of images."""
+    layers = last(value, reach.layers, reach.active)
+    return bool(layers) and can_repeat(graph, list(layers), [value], image)
+
+
+def _with_images(graph: ir.Graph, image: ir.Value, scores: Iterable[ir.Value], reach: _Reach) -> list[ir.Value]:
+    """Return the last tensors with the axis of images that *scores* are computed from, behind layers."""
     found, seen, stack = list[ir.Value](), set(scores), list(scores)
     while stack:
         value = stack.pop()
-        if value is not image and can_repeat(graph, [image], [value], image):
+        if _keeps_images(graph, image, value, reach):
             found.append(value)
             continue
         node = value.producer()
-        new = [x for x in node.inputs if x is not None and x in active and x not in seen] if node is not None else []
+        new = [x for x in node.inputs if x is not None and x in reach.active and x not in seen] if node else []
         seen.update(new)
         stack += new
     return found
@@ -121,7 +158,7 @@ def _with_images(graph: ir.Graph, image: ir.Value, scores: Iterable[ir.Value]) -
 def _pulled_back(op: Emitter, image: ir.Value, seeds: Mapping[ir.Value, ir.Value], count: int) -> _Seeds:
     """Return for tensors with the axis of images the gradients [K, …] of K detections with the cotangents *seeds*."""
     nodes = list(op.graph)
-    before = _with_images(op.graph, image, seeds)
+    before = _with_images(op.graph, image, seeds, _Reach.of(op.graph, image, seeds))
     rows = [
         backward(op, {value: _row(op, value, seed, place) for value, seed in seeds.items()}, before, STANDARD, nodes)
         for place in range(count)
