@@ -11,7 +11,11 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
+from onnxcam.bake.detections import DetectionPlan
+from onnxcam.bake.plan import BakeRequest
+from onnxcam.bake.selected_rows import detector_plan
 from onnxcam.errors import OnnxcamError
+from onnxcam.model.description import ModelDescription
 from onnxcam.targets.detection import Detections, detections
 from tests.bake.tasks import run
 from tests.bake.test_detections import scaled
@@ -136,3 +140,10 @@ def test_an_open_segmentation_gets_a_size(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "m.onnx")
     made = bake(tmp_path / "m.onnx", tmp_path / "b.onnx", size=(96, 64))
     assert made.inputs["image"] == "float [batch,3,96,64]"
+
+
+def test_shuffled_channels_are_no_selection(real: Path) -> None:
+    """FastestDet folds images and channels into one axis before its last layers, which only runs locate."""
+    network = ModelDescription(real / "models" / "fastestdet_coco.onnx", "cpu")
+    assert isinstance(network.task, Detections)
+    assert type(detector_plan(network.task, BakeRequest(network))) is DetectionPlan
