@@ -15,6 +15,8 @@ FAMILY = (
     "segmenter",
     "volumes",
     "embedder",
+    "keypoints",
+    "landmarks",
     "reader",
     "captioner",
     "answerer",

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxcam.bake.lower import lower_opset
 from onnxcam.bake.metadata import stamp
 from onnxcam.bake.outputs import MapSize, explained
-from onnxcam.bake.plan import BakeRequest
+from onnxcam.bake.plan import BakePlan, BakeRequest
 from onnxcam.bake.table import find_plan
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError, PreprocessError
@@ -27,6 +27,7 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import Spec
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import picture_layout
+from onnxcam.targets.detection import Detections
 
 __all__ = ["Baked", "bake"]
 
@@ -61,6 +62,7 @@ def bake(
     count: int | None = None,
     threshold: float | str | None = None,
     opset: int | None = None,
+    size: tuple[int, int] | None = None,
     overwrite: bool = False,
 ) -> Baked:
     """Write *model* with its explanation inside to *path*.
@@ -87,6 +89,8 @@ def bake(
         count: Number of maps, where a task has several.
         threshold: Least probability of a detection, or ``"input"`` for a new input.
         opset: Older opset to write, for an older runtime.
+        size: Height and width to which an open input is fixed. None leaves it open; a detector takes the size of the
+            preprocessing.
         overwrite: Also replace a file that onnxcam did not write.
 
     Raises:
@@ -102,12 +106,12 @@ def bake(
     if overlay and not inside:
         raise PreprocessError("the overlay lies over the image: bake the preprocessing too, inside=True")
     with building():
-        network = ModelDescription(model, "cpu", preprocess, labels)
+        network = _described_model(model, preprocess, labels, size)
         subject = network.open()
         chosen = find_method(_one_pass_default(network) if method == AUTO else method)
         own = _require_one_pass(chosen.id, settings)
         plan = find_plan(BakeRequest(network, target, layer, count, threshold))
-        choice = choose_layer(subject, plan.aim, layer) if chosen.uses_layer else None
+        choice = choose_layer(subject, plan.aim, _layer_of(plan, layer)) if chosen.uses_layer else None
         elsewhere = _elsewhere(network, subject, choice)
         made = subject.twin()
         how = network.preprocessing if inside else None
@@ -128,6 +132,33 @@ def bake(
         final.opset_imports[""],
         (*network.warnings, *elsewhere),
     )
+
+
+def _layer_of(plan: BakePlan, layer: str | None) -> str | None:
+    """Return the name of the layer that the user or *plan* states."""
+    return layer if layer not in (None, AUTO) else getattr(plan, "layer", layer)
+
+
+def _described_model(
+    model: ModelLike, preprocess: Spec | None, labels: Any, size: tuple[int, int] | None
+) -> ModelDescription:
+    """Describe *model*, fixed to *size*. A detector of an open size is fixed to the one of its preprocessing."""
+    network = ModelDescription(model, "cpu", preprocess, labels, size=size)
+    layout, is_detector = network.layout, isinstance(network.task, Detections)
+    if layout is None or not is_detector or all(isinstance(length, int) for length in layout.size(network.image)):
+        return network
+    stated = network.preprocessing.fixed_size
+    if stated is None:
+        raise ModelError(
+            f"the size of the input {network.picture!r} is open, and a detector is baked for one size: name it with "
+            "--input-size HEIGHT WIDTH (size=), such as --input-size 640 640"
+        )
+    fixed = ModelDescription(model, "cpu", preprocess, labels, size=stated)
+    fixed.warn(
+        f"the size of the input {network.picture!r} is open; the file is baked for {stated[0]} × {stated[1]}, the size "
+        f"of the preprocessing{', which is a guess' if network.resolved.guessed else ''}; --input-size names another"
+    )
+    return fixed
 
 
 def _require_one_pass(method: str, settings: Mapping[str, Any] | None) -> dict[str, Any]:

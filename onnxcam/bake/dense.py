@@ -17,7 +17,7 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import Aimed
 from onnxcam.targets.dense import DenseOutput
 
-__all__ = ["DenseView", "image_lengths", "require_even_cover", "to_float"]
+__all__ = ["DenseView", "channel", "image_lengths", "require_even_cover", "to_float"]
 
 _FLOAT, _INT64 = int(ir.DataType.FLOAT), int(ir.DataType.INT64)
 
@@ -74,8 +74,7 @@ class DenseView:
 
     def channel(self, index: ir.Value) -> ir.Value:
         """Return the values of the channel *index* [N] of each image, [N, cells]; index −1 is channel 0."""
-        op = self.op
-        return op.GatherND(self.values, op.Unsqueeze(op.Max(index, op.const(np.array([0]))), [1]), batch_dims=1)
+        return channel(self.op, self.values, index)
 
     def cell(self, point: ir.Value) -> ir.Value:
         """Return the cell of each *point* [N, axes], x first, in pixels of the input tensor, int64 [N]: the nearest."""
@@ -89,6 +88,11 @@ class DenseView:
             cell = place if cell is None else op.Add(op.Mul(cell, count), place)
         assert cell is not None
         return cell
+
+
+def channel(op: Emitter, values: ir.Value, index: ir.Value) -> ir.Value:
+    """Return the channel *index* [N] of *values* [N, channels, cells], [N, cells]; index −1 is channel 0."""
+    return op.GatherND(values, op.Unsqueeze(op.Max(index, op.const(np.array([0]))), [1]), batch_dims=1)
 
 
 def image_lengths(op: Emitter, image: ir.Value) -> list[ir.Value]:

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.dense import DenseView, require_even_cover, to_float
+from onnxcam.bake.dense import DenseView, channel, require_even_cover, to_float
 from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, add_input, per_image, refuse_options
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import all_tensors
 from onnxcam.metadata.reserved import CHOSEN, CLASS, POINT, SHARES
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.targets import TOP, parse
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.kinds import Class, ClassRegion, Top
+from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.segmentation import Segmentation
 
 __all__ = ["SegmentationPlan", "segmentation_plan"]
@@ -49,12 +51,13 @@ class SegmentationPlan:
 
     def emit(self, op: Emitter, subject: PreparedModel) -> Emitted:
         """Emit the mean score of the class over its region."""
-        regions = _Regions(op, DenseView(op, subject, self.task.scores), self.task)
+        view = DenseView(op, subject, self.task.scores)
+        regions = (_QueryRegions if isinstance(self.task, QueryMasks) else _Regions)(op, view, self.task)
         asked = self._asked(op, subject, regions)
         index, weights = regions.weights(asked, may_be_top=self.index in (None, TOP))
         index.shape = ir.Shape([subject.batch])
         shares = {SHARES: regions.shares(subject)} if self.index is None else {}
-        return Emitted([regions.view.weigh(weights)], {CHOSEN: index, **shares})
+        return Emitted([view.weigh(weights)], {CHOSEN: index, **shares})
 
     def _asked(self, op: Emitter, subject: PreparedModel, regions: _Regions) -> ir.Value:
         """Return the class that is asked for, int64 [N]: `TOP`, or `_NOTHING` for a point where no class is."""
@@ -81,6 +84,19 @@ class _Regions:
     view: DenseView
     task: Segmentation
 
+    @cached_property
+    def scores(self) -> ir.Value:
+        """The scores of each class, float32 [N, classes, cells]."""
+        return self.view.values
+
+    def _spread(self, index: ir.Value, cells: ir.Value) -> ir.Value:
+        """Return the weights of the tensor that explain the class *index* over *cells*, [N, channels, cells]."""
+        return self.op.Mul(self.view.hot(index), self.op.Unsqueeze(cells, [1]))
+
+    def _of_class(self, index: ir.Value) -> ir.Value:
+        """Return the scores of the class *index* [N], [N, cells]; index −1 is class 0."""
+        return channel(self.op, self.scores, index)
+
     @property
     def _exclusive(self) -> bool:
         return self.task.classes > 1 and not self.task.independent
@@ -88,7 +104,7 @@ class _Regions:
     @cached_property
     def _threshold(self) -> ir.Value:
         """The score above which a cell is of a class, [N, 1]: a half of probabilities, 0 of logits."""
-        op, scores = self.op, self.view.values
+        op, scores = self.op, self.scores
         low, high = (op.Squeeze(one(scores, [1, 2], keepdims=1), [2]) for one in (op.ReduceMin, op.ReduceMax))
         probable = op.And(op.GreaterOrEqual(low, 0.0), op.LessOrEqual(high, 1.0))
         return op.Mul(to_float(op, probable), 0.5)
@@ -97,13 +113,13 @@ class _Regions:
     def _likely(self) -> ir.Value:
         """Which cells are of a class, [N, cells]."""
         op = self.op
-        return op.Greater(op.ReduceMax(self.view.values, [1], keepdims=0), self._threshold)
+        return op.Greater(op.ReduceMax(self.scores, [1], keepdims=0), self._threshold)
 
     @cached_property
     def _seen(self) -> ir.Value:
         """The class of each cell, int64 [N, cells]; `_NOTHING` where there is none."""
         op = self.op
-        best = op.ArgMax(self.view.values, axis=1, keepdims=0)
+        best = op.ArgMax(self.scores, axis=1, keepdims=0)
         return best if self._exclusive else op.Where(self._likely, best, op.const(np.array([_NOTHING])))
 
     def at(self, point: ir.Value) -> ir.Value:
@@ -120,14 +136,13 @@ class _Regions:
         if may_be_top and not self._exclusive:
             alone = op.And(top, op.Not(self._any_seen))
             cells = op.Where(op.Unsqueeze(alone, [1]), self._peak(index), cells)
-        weights = op.Mul(self.view.hot(index), op.Unsqueeze(cells, [1]))
-        return op.Max(index, one), weights
+        return op.Max(index, one), self._spread(index, cells)
 
     def _mean(self, index: ir.Value) -> ir.Value:
         """Return the weights of the mean over the region of the class *index*, [N, cells]; 0 where it is empty."""
         op = self.op
         own = (
-            op.Greater(self.view.channel(index), self._threshold)
+            op.Greater(self._of_class(index), self._threshold)
             if self.task.independent
             else op.Equal(self._seen, op.Unsqueeze(index, [1]))
         )
@@ -136,7 +151,7 @@ class _Regions:
 
     def _peak(self, index: ir.Value) -> ir.Value:
         """Return 1 at the highest score of the class *index*, [N, cells]."""
-        return self.op.Hardmax(self.view.channel(index), axis=1)
+        return self.op.Hardmax(self._of_class(index), axis=1)
 
     @cached_property
     def _any_seen(self) -> ir.Value:
@@ -150,7 +165,7 @@ class _Regions:
         found = self._or_main(op.ArgMax(self._counts(), axis=1, keepdims=0))
         if self._exclusive:
             return found
-        highest = op.ArgMax(op.ReduceMax(self.view.values, [2], keepdims=0), axis=1, keepdims=0)
+        highest = op.ArgMax(op.ReduceMax(self.scores, [2], keepdims=0), axis=1, keepdims=0)
         return op.Where(self._any_seen, found, highest)
 
     def _or_main(self, largest: ir.Value) -> ir.Value:
@@ -158,7 +173,7 @@ class _Regions:
         op, main = self.op, self.task.main
         if main is None:
             return largest
-        score = op.ReduceMax(op.Gather(self.view.values, op.const(main), axis=1), [1], keepdims=1)
+        score = op.ReduceMax(op.Gather(self.scores, op.const(main), axis=1), [1], keepdims=1)
         return op.Where(op.Squeeze(op.Greater(score, self._threshold), [1]), _number(op, main), largest)
 
     def shares(self, subject: PreparedModel) -> ir.Value:
@@ -183,6 +198,33 @@ class _Regions:
             return counts
         others = op.Mul(counts, op.const(np.asarray([0] + [1] * (self.task.classes - 1), np.float32)))
         return op.Where(op.Greater(op.ReduceMax(others, [1], keepdims=1), 0.0), others, counts)
+
+
+class _QueryRegions(_Regions):
+    """The regions of classes that queries have: the score of a class is Σ_q p(c | q) σ(mask_q)."""
+
+    task: QueryMasks
+
+    @cached_property
+    def _probabilities(self) -> ir.Value:
+        """p(c | q), float32 [N, queries, classes], without the class of no object."""
+        op = self.op
+        logits = to_float(op, all_tensors(op.graph)[self.task.logits])
+        return op.Slice(op.Softmax(logits, axis=-1), [0], [self.task.classes], [2])
+
+    @cached_property
+    def scores(self) -> ir.Value:
+        """The scores of each class, float32 [N, classes, cells]."""
+        op = self.op
+        return op.MatMul(op.Transpose(self._probabilities, perm=[0, 2, 1]), op.Sigmoid(self.view.values))
+
+    def _spread(self, index: ir.Value, cells: ir.Value) -> ir.Value:
+        """Return the weights of the masks, [N, queries, cells]: each query by its share of the class *index*."""
+        op = self.op
+        hot = to_float(op, op.Equal(op.Unsqueeze(index, [1, 2]), op.const(np.arange(self.task.classes)[None, None])))
+        share = op.ReduceSum(op.Mul(self._probabilities, hot), [2], keepdims=1)
+        whole = op.Max(op.ReduceSum(share, [1], keepdims=1), op.const(np.float32(1e-12)))
+        return op.Mul(op.Div(share, whole), op.Unsqueeze(cells, [1]))
 
 
 def _number(op: Emitter, index: int) -> ir.Value:

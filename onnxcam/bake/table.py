@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxcam.bake.classification import class_plan
-from onnxcam.bake.detections import detection_plan
 from onnxcam.bake.embedding import embedding_plan
 from onnxcam.bake.fixed import fixed_plan
 from onnxcam.bake.image_to_image import patch_plan
 from onnxcam.bake.keypoints import heat_map_plan, table_plan
+from onnxcam.bake.lanes import lane_plan
 from onnxcam.bake.plan import INPUT, BakePlan, BakeRequest, PlanMaker
 from onnxcam.bake.regression import bins_plan, regression_plan
 from onnxcam.bake.segmentation import segmentation_plan
+from onnxcam.bake.selected_rows import detector_plan
 from onnxcam.bake.text_recognition import text_plan
 from onnxcam.bake.value_maps import anomaly_plan, region_plan
 from onnxcam.errors import TargetError
@@ -26,6 +27,7 @@ from onnxcam.targets.image_to_image import ImageToImage
 from onnxcam.targets.interest_points import InterestPoints
 from onnxcam.targets.keypoints import HeatMaps, Keypoints
 from onnxcam.targets.kinds import TensorElement
+from onnxcam.targets.lanes import Lanes
 from onnxcam.targets.query_masks import QueryMasks
 from onnxcam.targets.regression import Regression
 from onnxcam.targets.segmentation import Segmentation
@@ -36,8 +38,9 @@ __all__ = ["PLANS", "find_plan"]
 
 PLANS: Mapping[type[Task], PlanMaker] = {
     Classes: class_plan,
-    Detections: detection_plan,
+    Detections: detector_plan,
     Segmentation: segmentation_plan,
+    QueryMasks: segmentation_plan,
     Embedding: embedding_plan,
     Bins: bins_plan,
     Regression: regression_plan,
@@ -49,6 +52,7 @@ PLANS: Mapping[type[Task], PlanMaker] = {
     Anomaly: anomaly_plan,
     HeatMaps: heat_map_plan,
     Keypoints: table_plan,
+    Lanes: lane_plan,
     TextRecognition: text_plan,
 }
 """The function that makes the plan of each task that can be baked."""
@@ -71,7 +75,6 @@ def find_plan(request: BakeRequest) -> BakePlan:
 
 
 _WHY: Mapping[type[Task], str] = {
-    QueryMasks: ", of which queries choose the classes,",
     Captions: ", whose words are inputs too,",
 }
 

@@ -59,6 +59,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    input_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--input-size",
+            help="Height and width to which an open input is fixed. Default: open; of a detector, those of the "
+            "preprocessing.",
+            show_default=False,
+        ),
+    ] = None,
     opset: options.OpsetOption = None,
     operators: Annotated[
         Path | None,
@@ -93,6 +102,7 @@ def command(
         count=count,
         threshold=threshold,
         opset=opset,
+        size=input_size,
         overwrite=overwrite,
     )
     if operators is not None:

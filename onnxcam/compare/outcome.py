@@ -75,6 +75,7 @@ class Prediction(ABC):
         slice_metrics: Ids of those that are measured by class and size; the first one counts the objects.
         defaults: Default requirements, see `onnxcam.compare.thresholds`.
         forms: Form of each field as an array of a recording, see `onnxcam.compare.prediction_arrays`.
+        shared: Fields that are equal for all images of a model; a recording holds them with its first image.
     """
 
     task: ClassVar[str]
@@ -83,6 +84,7 @@ class Prediction(ABC):
     slice_metrics: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[str]
     forms: ClassVar[Mapping[str, str]] = {}
+    shared: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def answer(self, names: Sequence[str] | None) -> Answer:

@@ -328,7 +328,9 @@ def _kept(writer: RecordingWriter, total: int) -> str:
 def _add(writer: RecordingWriter, outcome: Outcome) -> None:
     if not isinstance(outcome.prediction, ClassScores):
         objects = [object_entry(one) for one in outcome.maps]
-        writer.add_objects(described(outcome), outcome.prediction.arrays(), objects)
+        told = outcome.prediction.shared if writer.pictures else ()
+        arrays = {name: array for name, array in outcome.prediction.arrays().items() if name not in told}
+        writer.add_objects(described(outcome), arrays, objects)
         return
     (one,) = outcome.maps
     writer.add({**described(outcome), "why": one.why}, outcome.prediction.scores, one.map, one.index or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,14 @@ class RecordedObjects:
     def prediction_of(self, row: int) -> Prediction:
         """Return the prediction for image number *row*; raise RecordingError if it is none."""
         try:
-            return self.prediction.from_arrays(self.arrays_of(row))
+            return self.prediction.from_arrays({**self._shared, **self.arrays_of(row)})
         except ValueError as error:
             raise self._files.wrong(f"pictures[{row}].arrays: {error}") from None
+
+    @cached_property
+    def _shared(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the first image that hold for all."""
+        return {name: array for name, array in self.arrays_of(0).items() if name in self.prediction.shared}
 
     def arrays_of(self, row: int) -> dict[str, NDArray[Any]]:
         """Return the arrays of image number *row*."""

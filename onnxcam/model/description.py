@@ -52,6 +52,7 @@ class ModelDescription:
         outputs: The names of the model's outputs.
         names: The labels and the metadata.
         said: What the user says of the model in place of its card: `task`, `scores`, `boxes`, `letters`.
+        size: Height and width to which an open input is fixed; None leaves it open.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
 
@@ -66,6 +67,7 @@ class ModelDescription:
     wrt: str | None = None
     given: Mapping[str, InputValue] = field(default_factory=dict)
     said: Mapping[str, str] = field(default_factory=dict)
+    size: tuple[int, ...] | None = None
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +101,7 @@ class ModelDescription:
             found, self._unused = self._unused, None
             return found
         with building(), explaining_invalid_models(self.model):
-            prepared = PreparedModel.open(self.model, self.wrt)
+            prepared = PreparedModel.open(self.model, self.wrt, self.size)
             if self._measured:
                 apply_measured(prepared, self._measured)
             return prepared

@@ -12,6 +12,7 @@ from onnxcam.graph.io import ModelLike
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.model.containers import unpack_outputs
+from onnxcam.model.input_size import fix_size
 from onnxcam.model.unbatched import add_batch_axis
 from onnxcam.passes import canonical
 from onnxcam.structure.layout import picture_input, picture_layout
@@ -34,9 +35,17 @@ class PreparedModel:
     explained: ir.Value
 
     @classmethod
-    def open(cls, source: ModelLike, explained: str | None = None) -> PreparedModel:
-        """Open *source*; ModelError where no input is an image, or none is named *explained*."""
-        return cls.of(canonical(load_bare(source), STANDARD), explained)
+    def open(
+        cls, source: ModelLike, explained: str | None = None, size: tuple[int, ...] | None = None
+    ) -> PreparedModel:
+        """Open *source*, with the image input fixed to *size* (height, width).
+
+        ModelError where no input is an image, none is named *explained*, or the input has another fixed size.
+        """
+        model = load_bare(source)
+        if size is not None:
+            fix_size(model, size, explained)
+        return cls.of(canonical(model, STANDARD), explained)
 
     @classmethod
     def of(cls, model: ir.Model, explained: str | None = None) -> PreparedModel:

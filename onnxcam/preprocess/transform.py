@@ -144,6 +144,11 @@ class Preprocess:
         return values.astype(self.dtype)
 
     @property
+    def fixed_size(self) -> HeightWidth | None:
+        """The height and width of every tensor; None where they depend on the image."""
+        return self.letterbox or self.crop or (self.resize if isinstance(self.resize, tuple) else None)
+
+    @property
     def takes_raw(self) -> bool:
         """Whether the model takes the raw pixel values, shifted by -128 for int8."""
         return self.dtype.kind in "iu" and (self.units is None or self._is_beyond(*self.units))

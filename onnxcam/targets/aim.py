@@ -168,9 +168,20 @@ class WeightsAim:
         return Aimed(value, _seed(op, weights, value), op.Reshape(score, [-1]))
 
     def cotangent(self, op: Emitter, given: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Return the tensor to differentiate, and its cotangent for weights *given*, of any number of images."""
+        """Return the tensor to differentiate, and its cotangent for weights *given*, of any number of images.
+
+        The first axis is that of *given*, also where the tensor has no batch axis.
+        """
         value, perm = self._before_head(op.graph)
-        return value, _seed(op, self._turned(op, given, perm), value)
+        lengths = list(value.shape or ())
+        if self.batch is None:
+            order = [1 + perm.index(axis) for axis in range(len(perm))]
+            turned = given if order == sorted(order) else op.Transpose(given, perm=[0, *order])
+        else:
+            turned, lengths = self._turned(op, given, perm), lengths[1:]
+        seed = _seed(op, turned, value)
+        seed.shape = ir.Shape([None, *lengths])
+        return value, seed
 
     def _turned(self, op: Emitter, given: ir.Value, perm: Sequence[int]) -> ir.Value:
         """Return the weights with their axes in the order of the tensor before the head."""

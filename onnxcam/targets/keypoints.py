@@ -59,6 +59,11 @@ class Keypoints(Task):
                 table, source = found
                 yield cls(table, class_names(evidence.names, table.count, known), source)
 
+    @property
+    def method(self) -> str:  # type: ignore[override]
+        """The default method; of coordinates none of a layer (docs/decisions/0014-default-methods.md)."""
+        return "gradient-x-input" if self.table.score is None else "layercam"
+
     def parts(self) -> Iterator[Part]:
         """Yield the table and its columns."""
         table = self.table

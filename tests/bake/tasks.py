@@ -39,6 +39,13 @@ def tensors(explainer: Explainer, *images: NDArray[np.uint8]) -> NDArray[Any]:
     return np.concatenate([explainer.network.modality.tensor(one) for one in images])
 
 
+def flat(explainer: Explainer, raw: NDArray[Any]) -> NDArray[Any]:
+    """Return the raw map as a baked file has it: of maps of the input's shape the largest magnitude over channels."""
+    layout = explainer.network.layout
+    of_input = layout is not None and raw.ndim == layout.rank
+    return np.abs(raw).max(axis=layout.channel) if layout is not None and of_input else raw
+
+
 def run(file: Any, feeds: Arrays) -> Arrays:
     """Return all outputs of *file*, by name."""
     runs = session(file)

@@ -208,14 +208,6 @@ def test_a_layout(name: str, tmp_path: Path) -> None:
     assert assert_maps(own, x, run(made.path, {own.network.picture: x})) > 0
 
 
-def test_rows_of_all_images_are_refused(tmp_path: Path) -> None:
-    convention = next(one for one in CONVENTIONS if one.name == "insightface: SCRFD")
-    onnx.save(convention.make(), tmp_path / "m.onnx")
-    with pytest.raises(OnnxcamError, match="the model mixes the rows of images between its last layers and its scores"):
-        bake(tmp_path / "m.onnx", tmp_path / "b.onnx", count=2)
-    assert not (tmp_path / "b.onnx").exists()
-
-
 @new_runtime
 @pytest.mark.parametrize(
     ("model", "photo"), [("ultraface_rfb320", "grace_hopper.jpg"), ("ssd_mobilenet_v1_coco_qdq_nms", "dog_cat.png")]

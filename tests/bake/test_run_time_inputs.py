@@ -11,10 +11,11 @@ import onnx
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.errors import TargetError
 from onnxcam.graph.io import load
 from onnxcam.metadata.reserved import stamp_of
 from tests.bake.baked import ASSETS
-from tests.bake.tasks import MODELS, assert_same, baked, letters, shapes, tensors
+from tests.bake.tasks import MODELS, assert_same, baked, flat, letters, shapes, tensors
 from tests.zoo.conventions import CONVENTIONS
 
 SEGMENTER, EMBEDDER, READER = (MODELS / f"{name}.onnx" for name in ("segmenter", "embedder", "reader"))
@@ -189,6 +190,22 @@ def test_a_region_of_a_map_is_named_at_run_time(name: str, tmp_path: Path) -> No
         np.testing.assert_allclose(found["onnxcam.map"], raw, atol=1e-5 * np.abs(raw).max() + 1e-12)
 
 
+@pytest.mark.parametrize("name", ["maskformer", "mask2former-numbers"])
+def test_a_class_of_queries_is_named_at_run_time(name: str, tmp_path: Path) -> None:
+    path, convention = zoo(name, tmp_path), next(one for one in CONVENTIONS if one.name == name)
+    own = Explainer(path)
+    look = own.network.look(x := own.network.modality.tensor(convention.image()), None, {})
+    goal, task = own.network.resolve("top", look), own.network.task
+    shares = np.bincount(task.predicted(look).reshape(-1), minlength=task.classes)  # type: ignore[attr-defined]
+    for index, point, words in ((-1, (-1, -1), "top"), (goal.index, (-1, -1), "top"), (-1, (48, 24), "class=2")):
+        given = {"onnxcam.class": np.int64([index]), "onnxcam.point": np.float32([point])}
+        _, found = baked(path, tmp_path, {own.network.picture: x, **given}, "input")
+        assert_same(found["onnxcam.map"], own.attribute(x, words))
+        np.testing.assert_allclose(found["onnxcam.class.shares"][0], shares / shares.sum(), atol=1e-6)
+    _, fixed = baked(path, tmp_path, {own.network.picture: x}, goal.index)
+    assert_same(fixed["onnxcam.map"], own.attribute(x, "top"))
+
+
 @pytest.mark.parametrize("name", ["vitpose", "rtmpose-simcc", "movenet", "mediapipe-face-mesh"])
 def test_a_keypoint_is_named_at_run_time_and_all_have_maps(name: str, tmp_path: Path) -> None:
     path, convention = zoo(name, tmp_path), next(one for one in CONVENTIONS if one.name == name)
@@ -199,10 +216,29 @@ def test_a_keypoint_is_named_at_run_time_and_all_have_maps(name: str, tmp_path: 
     assert every["heatmap"].shape[1] == 3
     for index in (0, 2, -1):
         _, found = baked(path, tmp_path, {**feeds, "onnxcam.keypoint": np.int64([index])}, "input")
-        raw = own.attribute(feeds, "top" if index < 0 else _keypoint(own, index))
+        raw = flat(own, own.attribute(feeds, "top" if index < 0 else _keypoint(own, index)))
         np.testing.assert_allclose(found["onnxcam.map"], raw, atol=1e-5 * np.abs(raw).max() + 1e-12)
         if index >= 0:
             np.testing.assert_allclose(every["onnxcam.map"][:, index], found["onnxcam.map"], atol=1e-6)
+
+
+def test_a_lane_is_named_at_run_time_and_all_have_maps(tmp_path: Path) -> None:
+    path, convention = zoo("ultra-fast-lane", tmp_path), next(c for c in CONVENTIONS if c.name == "ultra-fast-lane")
+    own = Explainer(path)
+    x = own.network.modality.tensor(convention.image())
+    count = own.network.task.lanes  # type: ignore[attr-defined]
+    _, every = baked(path, tmp_path, {own.network.picture: x}, "all")
+    assert every["heatmap"].shape[1] == count
+    for index in (0, count - 1, -1):
+        given = {own.network.picture: x, "onnxcam.lane": np.int64([index])}
+        _, found = baked(path, tmp_path, given, "input")
+        assert_same(found["onnxcam.map"], own.attribute(x, "top" if index < 0 else str(index)))
+        if index >= 0:
+            np.testing.assert_allclose(every["onnxcam.map"][:, index], found["onnxcam.map"], atol=1e-6)
+    _, fixed = baked(path, tmp_path, {own.network.picture: x}, 1)
+    assert_same(fixed["onnxcam.map"], own.attribute(x, "1"))
+    with pytest.raises(TargetError, match=r"cannot be baked; give top, input, all or the number of a lane"):
+        baked(path, tmp_path, {}, "box=1,2,3,4")
 
 
 def _keypoint(own: Explainer, index: int) -> str:

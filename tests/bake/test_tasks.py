@@ -12,18 +12,14 @@ from onnxcam import Explainer
 from onnxcam.bake.table import PLANS
 from onnxcam.errors import TargetError
 from onnxcam.targets.image_to_image import ImageToImage
-from tests.bake.tasks import baked, run
+from tests.bake.tasks import baked, flat, run
 from tests.zoo.convention import Convention
 from tests.zoo.conventions import CONVENTIONS
 
 _OTHERS = ("a classifier", "a detector")
 _REFUSED = {
-    "maskformer": "a segmentation, of which queries choose the classes, cannot be baked",
-    "mask2former-numbers": "a segmentation, of which queries choose the classes, cannot be baked",
     "superpoint-semi": "the scores in 'semi' cannot be baked: each cell holds several",
     "xfeat": "the scores in 'keypoints' cannot be baked: each cell holds several",
-    "ultra-fast-lane": "a lane detector cannot be baked: `onnxcam explain` explains it; bake an element",
-    "ultra-fast-lane-2": "a lane detector cannot be baked: `onnxcam explain` explains it; bake an element",
 }
 _LAYERS = {"dbnet-three-maps": "n"}  # an image may choose another layer than the random one of `bake`
 
@@ -46,7 +42,7 @@ def test_the_map_is_that_of_python(convention: Convention, tmp_path: Path) -> No
     targets = {convention.target} if isinstance(network.task, ImageToImage) else {"top", convention.target or "top"}
     for target in sorted(targets - {None}):
         _, found = baked(path, tmp_path, feeds, target, layer=layer)
-        raw = own.attribute(feeds, target)
+        raw = flat(own, own.attribute(feeds, target))
         np.testing.assert_allclose(found["onnxcam.map"], raw, atol=1e-5 * np.abs(raw).max(), rtol=1e-5)
         for name, value in run(path, feeds).items():
             np.testing.assert_array_equal(found[name].reshape(value.shape), value)  # one image gains an axis of images

@@ -66,6 +66,16 @@ def test_two_steps_say_what_one_says(name: str, drawings: dict[bool, list[Path]]
     assert (found.task, found.passed) == (observer.prediction.task, expected.passed)
 
 
+def test_the_alphabet_is_recorded_once(drawings: dict[bool, list[Path]], tmp_path: Path) -> None:
+    images = drawings[True][:3]
+    record(MODELS / "reader.onnx", images[:1], tmp_path / "one")
+    record(MODELS / "reader.onnx", images, tmp_path / "a")
+    found = Recording(tmp_path / "a")
+    assert [sorted(one["arrays"]) for one in found.pictures] == [["alphabet", "known", "units"], ["units"], ["units"]]
+    assert len({(tuple(one.prediction.alphabet), one.prediction.known) for one in found}) == 1  # type: ignore[attr-defined]
+    assert found[0].prediction == Recording(tmp_path / "one")[0].prediction
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_host_reads_what_the_device_records(
     name: str, drawings: dict[bool, list[Path]], bare: Path, tmp_path: Path

@@ -38,6 +38,12 @@ def test_classes_and_places_have_their_own_default() -> None:
     assert Explainer(detectors.yolov8(), method="gradcam").method == "gradcam"
 
 
+def test_coordinates_and_heat_maps_of_keypoints_have_their_own_default() -> None:
+    models = Path(__file__).parents[2] / "models"
+    assert Explainer(models / "keypoints.onnx").method == "layercam"
+    assert Explainer(models / "landmarks.onnx").method == "gradient-x-input"
+
+
 def test_the_peak_of_a_letter_lies_on_it() -> None:
     """The last layer of the reader has two rows of cells: LayerCAM there is right for every other letter."""
     reader, image = Path(__file__).parents[2] / "models" / "reader.onnx", letters()

@@ -23,6 +23,7 @@ from models.pictures import Pictures
 from models.tasks import FAMILY, task
 from models.tasks.answerer import NUMBERS
 from models.tasks.captioner import END, START
+from models.tasks.keypoints import RADIUS, Ends
 from models.train import main, runner
 from models.world import PALETTE, Object
 
@@ -111,7 +112,7 @@ def test_the_evidence_lies_on_objects_and_is_not_everywhere(each: Task[Any]) -> 
         assert sample.truth.shape == sample.objects.shape == extent
         assert sample.truth.dtype == sample.objects.dtype == bool
         on_objects = (sample.truth & sample.objects).sum()
-        assert on_objects > 0 if isinstance(each, Pictures) else on_objects == sample.truth.sum() > 0
+        assert on_objects > 0 if isinstance(each, Pictures | Ends) else on_objects == sample.truth.sum() > 0
         assert sample.truth.mean() < 0.5
         assert set(re.findall(r"{(\w+)}", sample.target)) == set(sample.attached)
 
@@ -129,6 +130,16 @@ def box_of(mask: np.ndarray) -> tuple[int, ...]:
 def test_a_box_is_around_its_object() -> None:
     for sample, found in named("detector", r"box=(\d+),(\d+),(\d+),(\d+) class=\w+", 20):
         assert box_of(sample.truth) == tuple(map(int, found.groups()))
+
+
+def test_a_keypoint_is_the_end_of_its_shape() -> None:
+    for name, pattern in (("keypoints", r"keypoint=(\w+)"), ("landmarks", r"keypoint=(\w+) axis=[xy]")):
+        for sample, found in named(name, pattern, 20):
+            x1, y1, x2, y2 = box_of(sample.objects)
+            end = {"top": (None, y1), "right": (x2, None), "bottom": (None, y2), "left": (x1, None)}[found[1]]
+            ys, xs = np.nonzero(sample.truth)
+            for middle, at in zip((xs.mean(), ys.mean()), end, strict=True):
+                assert at is None or abs(middle - at) < RADIUS
 
 
 def test_a_class_is_all_of_it_and_a_mask_one_object() -> None:

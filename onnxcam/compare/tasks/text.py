@@ -74,6 +74,7 @@ class TextPrediction(Prediction):
         "alphabet": "texts",
         "known": "bool []",
     }
+    shared = ("alphabet", "known")
     unit: ClassVar[str] = "letter"
 
     @property

@@ -100,7 +100,8 @@ def emit_candidates(
     given = [_traced(op, value, rows, batch) for value, rows in zip(tensors, zip(*samples, strict=True), strict=True)]
     seen: Any = read(given, size)
     scores, classes = seen.scores.max(axis=1), seen.scores.argmax(axis=1)
-    is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[1:])
+    first = 0 if batch == 1 else 1  # rows of one image may be the first axis
+    is_open = any(not isinstance(length, int) for value in tensors for length in (value.shape or ())[first:])
     return GraphCandidates(
         seen.corners.tensor if isinstance(seen.corners, Traced) else None,
         scores.tensor,
@@ -198,7 +199,7 @@ def emit_weights(
         pairs = [(_value(op, index, found.found, 0), _value(op, weight, found.found, 0.0)) for index, weight in own]
         lengths = op.Shape(tensors[aim.tensor], start=0 if aim.batch is None else 1)
         flat = _scattered(op, pairs, op.ReduceProd(lengths, [0], keepdims=1), seen.count is None)
-        weights.append((aim, op.Reshape(flat, op.Concat([-1], lengths, axis=0))))
+        weights.append((aim, op.Reshape(flat, op.Concat(op.dim(flat, 0), lengths, axis=0))))
     return weights
 
 
