@@ -8,6 +8,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a processor: more threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
@@ -46,6 +51,16 @@ def onnxcam(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         return Ran(int(exit.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker neighbouring tests, which share fixtures; a worker without tests takes some of another."""
+    if config.getoption("dist") == "load":
+        from xdist.scheduler import WorkStealingScheduling
+
+        return WorkStealingScheduling(config, log)
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
