@@ -29,7 +29,7 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, list[Path]]
     found = {}
     for words in (False, True):
         folder = tmp_path_factory.mktemp("words" if words else "scenes")
-        for number in range(7):
+        for number in range(4):
             rng = np.random.default_rng([7, number])
             image.write(folder / f"{number}.png", (letters.sample(rng) if words else world.sample(rng)).image)
         found[words] = sorted(folder.iterdir())
