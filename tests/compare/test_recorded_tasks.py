@@ -20,7 +20,9 @@ from tests.compare.test_pack import runner, unpacked
 from tests.compare.test_record import same
 
 MODELS = Path(__file__).parents[2] / "models"
-NAMES = ("detector", "segmenter", "reader", "embedder", "upscaler", "brightener", "captioner")
+NAMES = ("detector", "reader", "embedder")
+SLOW = ("segmenter", "upscaler", "brightener", "captioner")
+EVERY = [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def recordable(name: str) -> Observer:
     return observer
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_two_steps_say_what_one_says(name: str, drawings: dict[bool, list[Path]], tmp_path: Path) -> None:
     observer, images = recordable(name), drawings[name == "reader"]
     other = str(observer.network.preprocessing).replace(
@@ -59,14 +61,14 @@ def test_two_steps_say_what_one_says(name: str, drawings: dict[bool, list[Path]]
         (expected,) = observer.outcomes([observer.prepare(path)])
         same(found, expected)
     found = compare_recordings(tmp_path / "a", tmp_path / "b")
-    expected = validate(Observer(MODELS / f"{name}.onnx"), Observer(MODELS / f"{name}.onnx", preprocess=other), images)
+    expected = validate(observer, Observer(MODELS / f"{name}.onnx", preprocess=other), images)
     assert found.summaries.keys() == expected.summaries.keys()
     for metric, summary in expected.summaries.items():
         assert found.summaries[metric].mean == pytest.approx(summary.mean, rel=1e-3, abs=1e-3), metric
     assert (found.task, found.passed) == (observer.prediction.task, expected.passed)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_host_reads_what_the_device_records(
     name: str, drawings: dict[bool, list[Path]], bare: Path, tmp_path: Path
 ) -> None:
