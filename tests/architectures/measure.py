@@ -39,8 +39,13 @@ class Gradient:
         return self.error <= 1e-3 and self.cosine >= 0.9999
 
 
-def measure(maker: Maker, exporters: Sequence[str] = tuple(EXPORTERS)) -> dict[str, Gradient | Exception]:
-    """Compare the gradients of a network with the oracle, by exporter: a `Gradient`, or why there is none."""
+def measure(
+    maker: Maker, exporters: Sequence[str] = tuple(EXPORTERS), quick: bool = False
+) -> dict[str, Gradient | Exception]:
+    """Compare the gradients of a network with the oracle, by exporter: a `Gradient`, or why there is none.
+
+    If *quick*, autograd is checked with two steps only, and the gradient graph is built once.
+    """
     torch.manual_seed(0)
     made = maker()
     network = Wrapped(made)
@@ -58,8 +63,8 @@ def measure(maker: Maker, exporters: Sequence[str] = tuple(EXPORTERS)) -> dict[s
             if isinstance(model, Exception):
                 raise model
             _faithful(model, inputs, y)
-            oracle = oracle or _oracle(network, inputs, seed, y)
-            found[exporter] = _compare(model, inputs, seed, oracle)
+            oracle = oracle or _oracle(network, inputs, seed, y, quick)
+            found[exporter] = _compare(model, inputs, seed, oracle, 1 if quick else 3)
         except Exception as error:
             found[exporter] = error
     return found
@@ -106,10 +111,14 @@ def _feeds(model: onnx.ModelProto, inputs: list[torch.Tensor]) -> dict[str, np.n
 
 
 def _compare(
-    model: onnx.ModelProto, inputs: list[torch.Tensor], seed: torch.Tensor, oracle: list[tuple[np.ndarray, str]]
+    model: onnx.ModelProto,
+    inputs: list[torch.Tensor],
+    seed: torch.Tensor,
+    oracle: list[tuple[np.ndarray, str]],
+    repetitions: int,
 ) -> Gradient:
     output, feeds, times = model.graph.output[0].name, _feeds(model, inputs), []
-    for _ in range(3):
+    for _ in range(repetitions):
         start = time.process_time()
         gradient = vjp(model, [output], list(feeds))
         times.append(time.process_time() - start)
@@ -132,21 +141,21 @@ def _direction(shape: Sequence[int]) -> np.ndarray:
 
 
 def _oracle(
-    network: Wrapped, inputs: list[torch.Tensor], seed: torch.Tensor, y: torch.Tensor
+    network: Wrapped, inputs: list[torch.Tensor], seed: torch.Tensor, y: torch.Tensor, quick: bool
 ) -> list[tuple[np.ndarray, str]]:
     """Return for each input the gradient by autograd, or the slope along a direction where autograd itself is wrong.
 
     In double precision, but for networks that hold some tensors to single, or that decide otherwise in double.
     """
     try:
-        return _differentiated(network.double(), [x.double() for x in inputs], seed.double(), y)
+        return _differentiated(network.double(), [x.double() for x in inputs], seed.double(), y, quick)
     except RuntimeError:
-        found = _differentiated(network.float(), inputs, seed, y)
+        found = _differentiated(network.float(), inputs, seed, y, quick)
         return [(gradient, f"{kind} in single") for gradient, kind in found]
 
 
 def _differentiated(
-    network: Wrapped, inputs: list[torch.Tensor], seed: torch.Tensor, y: torch.Tensor
+    network: Wrapped, inputs: list[torch.Tensor], seed: torch.Tensor, y: torch.Tensor, quick: bool
 ) -> list[tuple[np.ndarray, str]]:
     leaves = [x.detach().requires_grad_() for x in inputs]
     output = network(*leaves)
@@ -154,15 +163,21 @@ def _differentiated(
         raise RuntimeError("another function in double")
     gradients = torch.autograd.grad((output * seed).sum(), leaves, allow_unused=True)
     found = [torch.zeros_like(x) if dx is None else dx for x, dx in zip(inputs, gradients, strict=True)]
-    return [_checked(network, inputs, i, seed, dx) for i, dx in enumerate(found)]
+    steps = (1e-4, 1e-5) if quick else (1e-3, 1e-4, 1e-5, 1e-6)
+    return [_checked(network, inputs, i, seed, dx, steps) for i, dx in enumerate(found)]
 
 
 def _checked(
-    network: Wrapped, inputs: list[torch.Tensor], i: int, seed: torch.Tensor, found: torch.Tensor
+    network: Wrapped,
+    inputs: list[torch.Tensor],
+    i: int,
+    seed: torch.Tensor,
+    found: torch.Tensor,
+    steps: Sequence[float],
 ) -> tuple[np.ndarray, str]:
     """Return *found*, or the slope where the two steps that agree best tell another one than *found* does."""
     direction = torch.from_numpy(_direction(found.shape)).to(found.dtype)
-    slopes = [_slope(network, inputs, i, seed, step * direction) / step for step in (1e-3, 1e-4, 1e-5, 1e-6)]
+    slopes = [_slope(network, inputs, i, seed, step * direction) / step for step in steps]
     doubt, slope = min((abs(a - b), b) for a, b in itertools.pairwise(slopes))
     if abs(slope - (found * direction).sum().item()) < 2 * doubt + 1e-6 * found.norm().item():
         return found.numpy(), "autograd"

@@ -12,7 +12,7 @@ from tests.architectures.measure import Gradient, measure
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.filterwarnings("ignore")
 def test_the_input_gradient_is_pytorchs(name: str) -> None:
-    found = measure(NETWORKS[name], ["dynamo"])["dynamo"]
+    found = measure(NETWORKS[name], ["dynamo"], quick=True)["dynamo"]
     assert isinstance(found, Gradient), found
     assert found.error <= 1e-3
     assert found.cosine >= 0.9999

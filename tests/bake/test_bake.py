@@ -10,6 +10,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
+from onnxcam.bake.providers import inspect, named
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.media import heatmap
 from onnxcam.media.frame import Frame
@@ -23,6 +24,8 @@ from tests.quantized import qdq
 @pytest.mark.parametrize("method", [id for id, each in METHODS.items() if each.in_graph and id != "legrad"])
 def test_the_map_is_that_of_python(method: str, tmp_path: Path) -> None:
     made = bake(SHAPES, tmp_path / "b.onnx", method, target="star", map_size="layer")
+    (cpu,) = inspect(made.path, named("cpu"))
+    assert not cpu.lacks
     raw = Explainer(SHAPES, method=method).attribute(tensor(2), target="star")
     flat = [heatmap.normalize(heatmap.flat(one, None if METHODS[method].at_layer else 0)) for one in raw]
     (found,) = session(made.path).run(["heatmap"], {"image": tensor(2)})

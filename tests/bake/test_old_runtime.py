@@ -56,7 +56,7 @@ def cases(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         raw = Explainer(SHAPES, method=method).attribute(tensor(2), target="star")
         axis = None if METHODS[method].at_layer else 0
         maps = np.stack([heatmap.normalize(heatmap.flat(one, axis)) for one in raw])
-        for opset in (18, 17, 13):
+        for opset in (18, 17, 13) if method == "gradcam" else (18, 13):
             name = f"{method}-{opset}"
             bake(SHAPES, folder / f"{name}.onnx", method, target="star", map_size="layer", opset=opset)
             np.savez(folder / f"{name}.npz", image=tensor(2))

@@ -14,7 +14,7 @@ from onnxcam.errors import TargetError
 from onnxcam.targets.image_to_image import ImageToImage
 from tests.bake.tasks import baked, flat, run
 from tests.zoo.convention import Convention
-from tests.zoo.conventions import CONVENTIONS
+from tests.zoo.params import without
 
 _OTHERS = ("a classifier", "a detector")
 _REFUSED = {
@@ -24,7 +24,7 @@ _REFUSED = {
 _LAYERS = {"dbnet-three-maps": "n"}  # an image may choose another layer than the random one of `bake`
 
 
-@pytest.mark.parametrize("convention", [one for one in CONVENTIONS if one.task not in _OTHERS], ids=str)
+@pytest.mark.parametrize("convention", without(_OTHERS), ids=str)
 def test_the_map_is_that_of_python(convention: Convention, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(convention.make(), path)

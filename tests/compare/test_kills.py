@@ -22,9 +22,9 @@ from onnxcam.compare.pack import pack
 from tests.compare.recordings import SHAPES, photos
 from tests.compare.twins import noisy
 
-KILLS = int(os.environ.get("ONNXCAM_KILLS", "2"))
+KILLS = int(os.environ.get("ONNXCAM_KILLS", "1"))
 ROOT = Path(__file__).parents[2]
-COUNT = 40  # images
+COUNT = 20  # images
 PATIENCE = 120  # seconds until a command must have ended
 RECORDED = ("scores.bin", "maps.bin", "classes.bin", "recording.json")
 REPORTED = ("report.html", "junit.xml", "validation.json")

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.campaign import campaign
 
 pytestmark = pytest.mark.slow
-PARTS = 4
+PARTS = 2
 
 
 @pytest.mark.parametrize("part", range(1, PARTS + 1))

@@ -6,9 +6,9 @@ import pytest
 
 from tests.fuzz.campaign import campaign
 
-COUNTS = {"models": 200, "pictures": 100, "companions": 60, "recordings": 60, "words": 80, "others": 40}
+COUNTS = {"models": 80, "pictures": 40, "companions": 24, "recordings": 24, "words": 32, "others": 16}
 pytestmark = pytest.mark.slow
-PARTS = 8
+PARTS = 4
 
 
 @pytest.mark.parametrize("part", range(1, PARTS + 1))

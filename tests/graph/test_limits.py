@@ -136,5 +136,5 @@ def work(path: Path) -> int:
 @pytest.mark.slow
 def test_inspect_is_linear_in_the_nodes(tmp_path: Path) -> None:
     work(opened(chain(10), tmp_path))
-    few, more, most = (work(opened(chain(count), tmp_path)) for count in (100, 200, 300))
+    few, more, most = (work(opened(chain(count), tmp_path)) for count in (40, 80, 120))
     assert most - more < 1.1 * (more - few)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from onnxcam.compare.observer import Observer
 from onnxcam.compare.tasks.text import CaptionPrediction, TextPrediction, edits
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
@@ -102,12 +103,13 @@ def test_indices_are_written_apart() -> None:
 def test_a_good_and_a_spoilt_reader(tmp_path: Path) -> None:
     model, photos = MODELS / "reader.onnx", drawn(tmp_path / "photos", line)
     good = quantised(model, photos, tmp_path / "int8.onnx")
-    found = validate(model, good, photos)
+    reference = Observer(model)
+    found = validate(reference, good, photos)
     assert found.passed, [one.words for one in found.verdicts if not one.holds]
     first = found.journal[0]
     assert first.answers[0].words == "“ZN28”"
     assert [one.target for one in first.objects] == ["text=ZN28", "text=ZN28 at=0", "text=ZN28 at=1"]
-    failed = validate(model, spoilt(good, tmp_path / "spoilt.onnx"), photos)
+    failed = validate(reference, spoilt(good, tmp_path / "spoilt.onnx"), photos)
     assert failed.verdict == "failed"
     assert {"character_error", "same_text"} <= {one.metric for one in failed.verdicts if not one.holds}
 
@@ -121,7 +123,8 @@ def test_no_text_in_any_image(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_good_and_a_spoilt_captioner(tmp_path: Path) -> None:
     model, photos = MODELS / "captioner.onnx", drawn(tmp_path / "photos")
-    found = validate(model, rounded(model, tmp_path / "int8.onnx"), photos)
+    reference = Observer(model)
+    found = validate(reference, rounded(model, tmp_path / "int8.onnx"), photos)
     assert found.passed, [one.words for one in found.verdicts if not one.holds]
     assert found.journal[0].objects[1].target == 'word=circle after="green"'
-    assert validate(model, rounded(model, tmp_path / "coarse.onnx", 4), photos).verdict == "failed"
+    assert validate(reference, rounded(model, tmp_path / "coarse.onnx", 4), photos).verdict == "failed"

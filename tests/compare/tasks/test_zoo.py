@@ -13,13 +13,13 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.summary import completed
 from onnxcam.media import image
 from tests.zoo.convention import Convention
-from tests.zoo.conventions import CONVENTIONS
+from tests.zoo.params import without
 
 LEFT_OUT = ("a classifier", "a detector", "a lane detector")  # tested elsewhere; not compared
 PERFECT = {"psnr": 100.0}
 
 
-@pytest.mark.parametrize("convention", [one for one in CONVENTIONS if one.task not in LEFT_OUT], ids=str)
+@pytest.mark.parametrize("convention", without(LEFT_OUT), ids=str)
 def test_a_model_agrees_with_itself(convention: Convention, tmp_path: Path) -> None:
     onnx.save(convention.make(), tmp_path / "model.onnx")
     for name, text in convention.files.items():
