@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,19 +10,17 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayersAt, RepeatedTargets, add_input
-from onnxcam.errors import LayerError, ModelError, TargetError
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayerAt, RepeatedTargets, add_input
+from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.metadata.reserved import BOXES, CLASSES, SCORES, THRESHOLD
 from onnxcam.model import probes
 from onnxcam.model.description import ModelDescription
-from onnxcam.model.diagnose import GradientProbe
+from onnxcam.model.levels import HeadLevels
 from onnxcam.model.prepared import PreparedModel
-from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections, detections, region_of
-from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.in_graph import (
     GraphCandidates,
     GraphDetections,
@@ -37,8 +34,6 @@ __all__ = ["COUNT", "DetectionPlan", "detection_plan"]
 
 COUNT = 10
 """The default number of detections of each image."""
-_PROBED = 4
-"""So many candidates of each tensor of scores and each probe image choose the layers."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class DetectionPlan:
             value.shape = ir.Shape([subject.batch, self.count, *([4] if name == BOXES else [])])
         weights = emit_weights(op, seen, found, tensors)
         seeds = dict(aim.cotangent(op, one) for aim, one in weights)
-        repeated = RepeatedTargets(self.count, seeds, self._among(op, seen, found, weights))
+        repeated = RepeatedTargets(self.count, seeds, self._levels(op, seen, found))
         return Emitted([], outputs, stacked=True, repeated=repeated)
 
     @cached_property
@@ -112,65 +107,27 @@ class DetectionPlan:
             return op.const(np.array([self.threshold], np.float32))
         return add_input(op, THRESHOLD, [1], ir.DataType.FLOAT)
 
-    def _among(
-        self,
-        op: Emitter,
-        seen: GraphCandidates,
-        found: GraphDetections,
-        weights: Sequence[tuple[WeightsAim, ir.Value]],
-    ) -> list[LayersAt]:
-        """Return for each tensor of scores the layers that `explain` may choose for its detections."""
-        layers = self._layers() if self.layer in (None, "auto") and seen.corners is not None else {}
-        if not layers:
+    def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[LayerAt]:
+        """Return the layers that `explain` takes for the detections of each level of the head."""
+        if self.layer not in (None, "auto") or seen.corners is None:
             return []
-        every, box = next(iter(layers.values())), op.Reshape(found.places, [-1, 4])
+        head = HeadLevels(self.network)
+        levels, places = head.levels()
+        layers = [head.choice(level).layer.in_graph(op.graph) for level in levels]
+        each = {layer.tensor: layer for layer in layers}
+        if len(each) == 1 or not len(places):
+            return [LayerAt(layers[0], None)]
+        numbers = np.array([list(each).index(layer.tensor) for layer in layers])
+        at = op.Gather(op.const(numbers[places]), found.candidates)
         return [
-            LayersAt(
-                [layer.in_graph(op.graph) for layer in layers.get(aim, every)],
-                box,
-                op.Greater(_most(op, one), 0.0),
-            )
-            for aim, one in weights
+            LayerAt(layer, op.Reshape(op.And(found.found, op.Equal(at, op.const(np.array(number)))), [-1]))
+            for number, layer in enumerate(each.values())
         ]
-
-    def _layers(self) -> dict[WeightsAim, list[Layer]]:
-        """Return for each aim the layers that candidates of the probe images need, the last first."""
-        probed: dict[WeightsAim, GradientProbe] = {}
-        places: dict[WeightsAim, set[int]] = {}
-        for look in self._looks[-probes.COUNT :]:
-            seen = self.task.candidates(look.tensors(self.task.decoder.tensors), look.size)
-            for aim, weights, region in _best(seen, look.size):
-                if aim not in probed:
-                    probed[aim] = GradientProbe(self.network.open(), aim)
-                with suppress(LayerError):
-                    choice = probed[aim].choose({**look.feeds, aim.input: weights[None]}, region)
-                    places.setdefault(aim, set()).add(probed[aim].layers.index(choice.layer))
-        return {aim: [probed[aim].layers[place] for place in sorted(found)] for aim, found in places.items()}
-
-
-def _best(seen: Candidates, size: tuple[int, ...]) -> Iterator[tuple[WeightsAim, Any, Any]]:
-    """Yield aim, weights and region of the best candidates of each tensor of scores."""
-    counts: dict[WeightsAim, int] = {}
-    for candidate, category in detections(seen, least=0.0)[:1000]:
-        if min(counts.values(), default=0) >= _PROBED and len(counts) == len(seen.aim.tensors):
-            return
-        aim, weights = seen.aim(candidate, category)
-        region = region_of(seen, candidate, size)
-        if counts.get(aim, 0) < _PROBED and region is not None:
-            counts[aim] = counts.get(aim, 0) + 1
-            yield aim, weights, region
 
 
 def _with_rows(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     """Return those of *samples* that propose anything, if any does."""
     return [sample for sample in samples if all(tensor.size for tensor in sample)] or samples
-
-
-def _most(op: Emitter, weights: ir.Value) -> ir.Value:
-    """Return the largest of *weights* [N, …], [N]."""
-    return op.ReduceMax(
-        op.Reshape(weights, op.Concat(op.Shape(weights, start=0, end=1), [-1], axis=0)), [1], keepdims=0
-    )
 
 
 def detection_plan(task: Detections, request: BakeRequest) -> DetectionPlan:

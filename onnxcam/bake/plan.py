@@ -21,7 +21,7 @@ __all__ = [
     "BakePlan",
     "BakeRequest",
     "Emitted",
-    "LayersAt",
+    "LayerAt",
     "PlanMaker",
     "RepeatedTargets",
     "add_input",
@@ -73,27 +73,25 @@ class RepeatedTargets:
     Attributes:
         count: K.
         seeds: The tensors to differentiate, and their cotangents [N · K, …].
-        among: The layers among which the place of a target decides; empty: the layer of the file.
+        levels: The layers of the targets; empty: the layer of the file for all.
     """
 
     count: int
     seeds: Mapping[ir.Value, ir.Value]
-    among: Sequence[LayersAt] = ()
+    levels: Sequence[LayerAt] = ()
 
 
 @dataclass(frozen=True)
-class LayersAt:
-    """Layers, the last first, of which the last counts whose gradient covers most of a place.
+class LayerAt:
+    """The layer of some targets.
 
     Attributes:
-        layers: The layers.
-        box: The place, x1, y1, x2, y2 in pixels of the image tensor, [N · K, 4].
-        here: Where this is how the layer is chosen, bool [N · K].
+        layer: The layer.
+        here: Which targets it explains, bool [N · K]; None: all.
     """
 
-    layers: Sequence[Layer]
-    box: ir.Value
-    here: ir.Value
+    layer: Layer
+    here: ir.Value | None
 
 
 class BakePlan(Protocol):

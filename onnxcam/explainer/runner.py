@@ -22,12 +22,14 @@ from onnxcam.methods.base import BATCH_SIZE, NONE, SMOOTH, offering_black_boxes
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import GradientProbe, choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
+from onnxcam.model.levels import HeadLevels
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import stack
 from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
+from onnxcam.targets.aim import WeightsAim
 
 __all__ = ["Runner"]
 
@@ -60,6 +62,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
+        self._levels = HeadLevels(self.network)
         self._pictures: dict[str, Array] = {}
         self.last: CompiledExplanation | None = None
 
@@ -129,15 +132,24 @@ class Runner:
             if known is not None:
                 return known
             return self.compile(self.network.open(), goal.aim, feeds=request.of([row]).feeds(self.network))
-        if goal.aim not in self._probes:
-            self._probes[goal.aim] = GradientProbe(self.network.open(), goal.aim)
-        choice = self._probes[goal.aim].choose(request.of([row]).feeds(self.network), goal.region)
+        choice = self._by_place(request.of([row]), goal.region)
         known = self._compiled.get((goal.aim, (choice.layer.tensor,)))
         if known is not None:
             return known
         prepared = self.network.open()
         layer = choice.layer.in_graph(prepared.model.graph)
         return self.compile(prepared, goal.aim, [replace(choice, layer=layer)])
+
+    def _by_place(self, one: ExplanationRequest, region: NDArray[np.bool_]) -> Choice:
+        """Return the layer for the place of a detection: that of its level; for a coordinate of its box, its own."""
+        (goal,), feeds = one.goals, one.feeds(self.network)
+        if isinstance(goal.aim, WeightsAim) and self._levels.has(goal.aim):
+            extra = {name: array for name, array in feeds.items() if name != goal.aim.input}
+            look = self.network.look(one.tensor, None, extra)
+            return self._levels.choice(self._levels.level(goal.aim, goal.feed, look))
+        if goal.aim not in self._probes:
+            self._probes[goal.aim] = GradientProbe(self.network.open(), goal.aim)
+        return self._probes[goal.aim].choose(feeds, region)
 
     def _choose(self, prepared: PreparedModel, aim: Aim, feeds: Arrays | None) -> list[Choice]:
         """Return the layers that the method uses."""
