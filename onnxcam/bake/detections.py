@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayerAt, RepeatedTargets, add_input
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
@@ -19,6 +19,7 @@ from onnxcam.model import probes
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.levels import HeadLevels
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.in_graph import (
@@ -75,10 +76,22 @@ class DetectionPlan:
         outputs = {BOXES: found.boxes, SCORES: found.scores, CLASSES: found.classes}
         for name, value in outputs.items():
             value.shape = ir.Shape([subject.batch, self.count, *([4] if name == BOXES else [])])
-        weights = emit_weights(op, seen, found, tensors)
-        seeds = dict(aim.cotangent(op, one) for aim, one in weights)
-        repeated = RepeatedTargets(self.count, seeds, self._levels(op, seen, found))
-        return Emitted([], outputs, stacked=True, repeated=repeated)
+        groups = [self._group(op, seen, found, *one) for one in self._levels(op, seen, found)]
+        return Emitted([], outputs, stacked=True, repeated=RepeatedTargets(self.count, groups))
+
+    def _group(
+        self, op: Emitter, seen: GraphCandidates, found: GraphDetections, level: _LevelLayer, here: ir.Value
+    ) -> TargetGroup:
+        """Return the detections *here*, bool [N, K], as targets at the layer of their level."""
+        rows = op.Reshape(op.NonZero(op.Reshape(here, [-1])), [-1])
+
+        def taken(value: ir.Value) -> ir.Value:
+            return op.Reshape(op.Gather(op.Reshape(value, [-1]), rows, axis=0), [-1, 1])
+
+        own = replace(found, candidates=taken(found.candidates), classes=taken(found.classes), found=taken(found.found))
+        weights = emit_weights(op, seen, own, all_tensors(op.graph))
+        seeds = dict(aim.cotangent(op, one) for aim, one in weights if not level.aims or aim in level.aims)
+        return TargetGroup(rows, seeds, level.layer)
 
     @cached_property
     def _looks(self) -> Sequence[Look]:
@@ -107,22 +120,32 @@ class DetectionPlan:
             return op.const(np.array([self.threshold], np.float32))
         return add_input(op, THRESHOLD, [1], ir.DataType.FLOAT)
 
-    def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[LayerAt]:
-        """Return the layers that `explain` takes for the detections of each level of the head."""
+    def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[_LevelLayer, ir.Value]]:
+        """Return the layers that `explain` takes, each with the detections of its levels, bool [N, K]."""
         if self.layer not in (None, "auto") or seen.corners is None:
-            return []
+            return [(_LevelLayer(None), found.found)]
         head = HeadLevels(self.network)
         levels, places = head.levels()
         layers = [head.choice(level).layer.in_graph(op.graph) for level in levels]
-        each = {layer.tensor: layer for layer in layers}
+        each = {layer.tensor: _LevelLayer(layer) for layer in layers}
+        for level, layer in zip(levels, layers, strict=True):
+            each[layer.tensor].aims.append(level[0])
         if len(each) == 1 or not len(places):
-            return [LayerAt(layers[0], None)]
+            return [(one, found.found) for one in each.values()]
         numbers = np.array([list(each).index(layer.tensor) for layer in layers])
         at = op.Gather(op.const(numbers[places]), found.candidates)
         return [
-            LayerAt(layer, op.Reshape(op.And(found.found, op.Equal(at, op.const(np.array(number)))), [-1]))
-            for number, layer in enumerate(each.values())
+            (one, op.And(found.found, op.Equal(at, op.const(np.array(number)))))
+            for number, one in enumerate(each.values())
         ]
+
+
+@dataclass(frozen=True)
+class _LevelLayer:
+    """A layer of levels, and the aims at their scores; no aim: any."""
+
+    layer: Layer | None
+    aims: list[WeightsAim] = field(default_factory=list)
 
 
 def _with_rows(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

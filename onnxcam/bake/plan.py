@@ -21,9 +21,9 @@ __all__ = [
     "BakePlan",
     "BakeRequest",
     "Emitted",
-    "LayerAt",
     "PlanMaker",
     "RepeatedTargets",
+    "TargetGroup",
     "add_input",
     "per_image",
     "refuse_options",
@@ -68,30 +68,30 @@ class Emitted:
 
 @dataclass(frozen=True)
 class RepeatedTargets:
-    """K targets of each image.
+    """K targets of each image. Those that are in no group have no map.
 
     Attributes:
         count: K.
-        seeds: The tensors to differentiate, and their cotangents [N · K, …].
-        levels: The layers of the targets; empty: the layer of the file for all.
+        groups: The targets that share a layer.
     """
 
     count: int
-    seeds: Mapping[ir.Value, ir.Value]
-    levels: Sequence[LayerAt] = ()
+    groups: Sequence[TargetGroup]
 
 
 @dataclass(frozen=True)
-class LayerAt:
-    """The layer of some targets.
+class TargetGroup:
+    """M targets that are explained at one layer, in one pass.
 
     Attributes:
-        layer: The layer.
-        here: Which targets it explains, bool [N · K]; None: all.
+        rows: Their places among all N · K, int64 [M]. M depends on the image, and may be 0.
+        seeds: The tensors to differentiate, and their cotangents [M, …].
+        layer: The layer; None: that of the file.
     """
 
-    layer: Layer
-    here: ir.Value | None
+    rows: ir.Value
+    seeds: Mapping[ir.Value, ir.Value]
+    layer: Layer | None = None
 
 
 class BakePlan(Protocol):

@@ -13,6 +13,7 @@ from onnxcam.errors import MethodError
 from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.queries import GraphQueries
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
+from onnxcam.explainer.shared import SharedExplanation
 from onnxcam.graph.io import all_tensors
 from onnxcam.media import image as pictures
 from onnxcam.metadata.reserved import CHOSEN, MAP
@@ -30,6 +31,7 @@ from onnxcam.structure.layer import Choice
 from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
 from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.goal import Goal, Look
 
 __all__ = ["Runner"]
 
@@ -63,6 +65,7 @@ class Runner:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
         self._levels = HeadLevels(self.network)
+        self._shared: dict[tuple[Aim, str], SharedExplanation | None] = {}
         self._pictures: dict[str, Array] = {}
         self.last: CompiledExplanation | None = None
 
@@ -85,6 +88,48 @@ class Runner:
                     here = {**here, MAP: self._run_procedure(self.method, compiled, batch.of([place]), here)[None]}
                 found[row] = compiled, {**here, MAP: here[MAP].astype(np.float32, copy=False)}
         return [found[row] for row in range(len(request))]
+
+    def maps(self, look: Look, goals: Sequence[Goal]) -> list[tuple[CompiledExplanation, Arrays]] | None:
+        """Return what `run` returns, for several *goals* in one image whose forward pass is known to *look*.
+
+        None where they cannot share a pass.
+        """
+        found: dict[int, tuple[CompiledExplanation, Arrays]] = {}
+        groups: dict[int, tuple[SharedExplanation, list[int]]] = {}
+        for row, goal in enumerate(goals):
+            shared = self._shared_for(look, goal)
+            if shared is None:
+                return None
+            groups.setdefault(id(shared), (shared, []))[1].append(row)
+        for shared, rows in groups.values():
+            tensors = dict(zip(shared.kept, look.tensors(shared.kept), strict=True))
+            maps = shared.maps(tensors, [goals[row].feed for row in rows])[MAP]
+            found |= {row: (shared.compiled, {MAP: maps[n : n + 1]}) for n, row in enumerate(rows)}
+        return [found[row] for row in range(len(goals))]
+
+    @property
+    def kept(self) -> list[str]:
+        """The tensors of the forward pass that `maps` has read so far."""
+        return list(dict.fromkeys(name for one in self._shared.values() if one is not None for name in one.kept))
+
+    def _shared_for(self, look: Look, goal: Goal) -> SharedExplanation | None:
+        """Return the reverse pass for a detection; None for other goals, and where targets share none."""
+        aim = goal.aim
+        if not (isinstance(aim, WeightsAim) and self._by_level(goal)) or goal.inputs:
+            return None
+        choice = self._levels.choice(self._levels.level(aim, goal.feed, look))
+        key = aim, choice.layer.tensor
+        if key not in self._shared:
+            self.choice = choice
+            self._shared[key] = SharedExplanation.build(
+                self.network, self.method, aim, choice, self.settings, spin=self.spin
+            )
+        return self._shared[key]
+
+    def _by_level(self, goal: Goal) -> bool:
+        """Return whether the level of a detection decides the layer."""
+        chosen = goal.region is not None and self.method.uses_layer and self.layer in (None, "auto")
+        return chosen and not self.signed and self._levels.has(goal.aim)
 
     def outputs(self, request: ExplanationRequest, names: Sequence[str]) -> dict[str, Array]:
         """Return the outputs *names* of the explanation graphs, [N, …] each."""

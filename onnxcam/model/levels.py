@@ -44,10 +44,10 @@ _PROBED = 2
 """So many candidates of each level and probe image are measured."""
 _ROUND = 12
 """So many layers are measured at once, from the last one backwards, until one is wide enough."""
-_ENOUGH = 0.25
-"""Half of the width and of the height of a box."""
+_ENOUGH = 0.3
+"""So much of a box has evidence at the layer of its level (docs/decisions/0017-levels.md)."""
 _KINDS = ("alive", "evidence")
-_REASON = "the last activation whose evidence covers a quarter of the boxes at this level of the head, in probe images"
+_REASON = "the last activation whose evidence covers 30 % of the boxes at this level of the head, in probe images"
 _NO_EVIDENCE = "the last activation before the scores of this level of the head; no probe image has a gradient there"
 _MOST_ENDS = 62
 _MOST_LEVELS = 64
@@ -95,7 +95,7 @@ class HeadLevels:
         return found, np.array([found.index(level) for level in each], np.int64)
 
     def choice(self, level: Level) -> Choice:
-        """Return the layer of a level: the last one with evidence in a quarter of a candidate's box, on average."""
+        """Return the layer of a level: the last one with evidence in 30 % of a candidate's box, on average."""
         if level not in self._choices:
             self._choices[level] = self._measured(level)
         return self._choices[level]
