@@ -321,8 +321,8 @@ def detections(
     if not scores.size:
         return []
     best, tops = scores.argmax(axis=1), scores.max(axis=1)
-    least = max(least, float(np.partition(tops, -FIRST)[-FIRST])) if few and len(tops) > FIRST else least
-    likely, placed = tops >= least, np.isfinite(seen.corners).all(axis=1)
+    first = float(np.partition(tops, -FIRST)[-FIRST]) if few and len(tops) > FIRST else least
+    likely, placed = tops >= max(first, least), np.isfinite(seen.corners).all(axis=1)
     near = _suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed), least)
     kept = [*near, *np.flatnonzero(likely & ~placed)]
     return [(int(i), int(best[i])) for i in sorted(kept, key=lambda i: -tops[i])]
