@@ -45,7 +45,7 @@ _PROBED = 2
 _ROUND = 12
 """So many layers are measured at once, from the last one backwards, until one is wide enough."""
 _ENOUGH = 0.3
-"""So much of a box has evidence at the layer of its level (docs/decisions/0017-levels.md)."""
+"""So much of a box has evidence at the layer of its level (docs/decisions/0019-levels.md)."""
 _KINDS = ("alive", "evidence")
 _REASON = "the last activation whose evidence covers 30 % of the boxes at this level of the head, in probe images"
 _NO_EVIDENCE = "the last activation before the scores of this level of the head; no probe image has a gradient there"
