@@ -35,9 +35,9 @@ from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.detectors.candidates import Candidates
 from onnxcam.targets.goal import Look
 
-__all__ = ["HeadLevels", "Level"]
+__all__ = ["HeadLevel", "HeadLevels"]
 
-Level: TypeAlias = "tuple[WeightsAim, int]"
+HeadLevel: TypeAlias = "tuple[WeightsAim, int]"
 """A tensor of scores, and the ends that a part of it depends on: bit n for the n-th one."""
 
 _PROBED = 2
@@ -68,7 +68,7 @@ class HeadLevels:
     """The levels of the detector *network*."""
 
     network: ModelDescription
-    _choices: dict[Level, Choice] = field(default_factory=dict, init=False)
+    _choices: dict[HeadLevel, Choice] = field(default_factory=dict, init=False)
     _found: dict[tuple[WeightsAim, tuple[int, ...]], NDArray[np.int64]] = field(default_factory=dict, init=False)
     _layers: dict[WeightsAim, list[Layer]] = field(default_factory=dict, init=False)
 
@@ -77,7 +77,7 @@ class HeadLevels:
         task = self.network.task
         return isinstance(task, Detections) and any(aim == one for one, _ in self._candidates[0][0].aim.tensors)
 
-    def level(self, aim: WeightsAim, weights: NDArray[Any], look: Look | None = None) -> Level:
+    def level(self, aim: WeightsAim, weights: NDArray[Any], look: Look | None = None) -> HeadLevel:
         """Return the level of a detection with *weights*, without the batch axis; *look*: where the size is open."""
         bits = self._bits(aim, look or self._looks[0])
         whole = int(np.bitwise_or.reduce(bits, axis=None))
@@ -85,7 +85,7 @@ class HeadLevels:
             return aim, whole
         return aim, int(np.bitwise_or.reduce(bits[weights != 0], axis=None)) or whole
 
-    def levels(self) -> tuple[list[Level], NDArray[np.int64]]:
+    def levels(self) -> tuple[list[HeadLevel], NDArray[np.int64]]:
         """Return the levels, and the place among them of each candidate, [B]; of one level, an empty array."""
         seen, look = self._candidates[0]
         each = self._each(seen, look)
@@ -94,7 +94,7 @@ class HeadLevels:
             return found, np.zeros(0, np.int64)
         return found, np.array([found.index(level) for level in each], np.int64)
 
-    def choice(self, level: Level) -> Choice:
+    def choice(self, level: HeadLevel) -> Choice:
         """Return the layer of a level: the last one with evidence in 30 % of a candidate's box, on average."""
         if level not in self._choices:
             self._choices[level] = self._measured(level)
@@ -118,7 +118,7 @@ class HeadLevels:
         names = self._task.decoder.tensors
         return [(self._task.candidates(look.tensors(names), look.size), look) for look in self._looks]
 
-    def _each(self, seen: Candidates, look: Look) -> list[Level]:
+    def _each(self, seen: Candidates, look: Look) -> list[HeadLevel]:
         """Return the level of each candidate."""
         rows, aims = np.arange(len(seen.corners)), [aim for aim, _ in seen.aim.tensors]
         own, bits = np.full(len(rows), -1), np.zeros(len(rows), np.int64)
@@ -159,14 +159,14 @@ class HeadLevels:
             self._layers[aim] = locate_layers(self._prepared, aim)
         return self._layers[aim]
 
-    def _behind(self, level: Level) -> list[Layer]:
+    def _behind(self, level: HeadLevel) -> list[Layer]:
         """Return the layers that the level depends on, the last first."""
         (aim, bits), tensors = level, all_tensors(self._prepared.model.graph)
         names = [name for place, name in enumerate(self._ends(aim)) if bits >> place & 1]
         needed = set().union(*(ancestors(tensors[name]) for name in names))
         return [layer for layer in self._all(aim) if (layer.origin or layer.value) in needed]
 
-    def _measured(self, level: Level) -> Choice:
+    def _measured(self, level: HeadLevel) -> Choice:
         aim, layers, probed = level[0], self._behind(level), list(self._probed(level))
         shares: list[float] = []
         while len(shares) < len(layers) and probed and max(shares, default=0) < _ENOUGH:
@@ -176,7 +176,7 @@ class HeadLevels:
         reason = _REASON if best > 0 else _NO_EVIDENCE
         return Choice(layers[place], reason, tuple(layers[place + 1 : place + 1 + RUNNERS_UP]))
 
-    def _probed(self, level: Level) -> Iterator[_Probed]:
+    def _probed(self, level: HeadLevel) -> Iterator[_Probed]:
         """Yield the best candidates of the level in each probe image; of any level, if it has none."""
         found = [(seen, look, self._of(level, seen, look)) for seen, look in self._candidates]
         some = any(len(rows) for _, _, rows in found)
@@ -185,7 +185,7 @@ class HeadLevels:
             own = rows if some else np.array([c for c, one in enumerate(self._each(seen, look)) if one[0] in aims[:1]])
             yield from self._best(level[0], seen, look, own)
 
-    def _of(self, level: Level, seen: Candidates, look: Look) -> NDArray[np.int64]:
+    def _of(self, level: HeadLevel, seen: Candidates, look: Look) -> NDArray[np.int64]:
         each = self._each(seen, look)
         return np.array([row for row, one in enumerate(each) if one == level], np.int64)
 
