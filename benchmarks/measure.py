@@ -12,6 +12,7 @@ from typing import Any
 
 import clock
 import contenders
+import detectors
 import folders
 import networks
 import numpy as np
@@ -235,6 +236,20 @@ def validate(setting: Setting) -> Iterator[Row]:
         command = [sys.executable, "-c", STARTED, str(script), str(Path(temporary) / "run")]
         took = clock.cpu_seconds(command, setting.times)
         yield Row("`python run.py` of a pack: start to the first map", pair[0].name, took, "s", "CPU seconds", 1.0)
+
+
+@measurement
+def detector(setting: Setting) -> Iterator[Row]:
+    """models/detector: a baked file with ten maps against the plain one, and `validate` of two against both plainly."""
+    with tempfile.TemporaryDirectory() as temporary:
+        seconds = clock.interleaved(detectors.baked(Path(temporary)), setting.rounds)
+        yield ratio("baked, K = 10 / plain inference", "models/detector", seconds, "baked", "plain", 1.5)
+        names = detectors.photos(Path(temporary) / "photos", 48 if setting.quick else 256)
+        runs = {"plain": detectors.plainly(names), "validate": detectors.validated(names)}
+        took = clock.interleaved(runs, 3 if setting.quick else 7, again=1)
+        each = {name: one / len(names) for name, one in took.items()}
+        what = "validate / both plainly: throughput"
+        yield ratio(what, "models/detector, twice", each, "plain", "validate", 0.9, at_least=True)
 
 
 @measurement

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, LayersAt, RepeatedTargets, add_input
-from onnxcam.errors import LayerError, ModelError, TargetError
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input
+from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
 from onnxcam.metadata.reserved import BOXES, CLASSES, SCORES, THRESHOLD
 from onnxcam.model import probes
 from onnxcam.model.description import ModelDescription
-from onnxcam.model.diagnose import GradientProbe
+from onnxcam.model.levels import HeadLevels
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections, detections, region_of
-from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
 from onnxcam.targets.detectors.in_graph import (
     GraphCandidates,
     GraphDetections,
@@ -33,12 +31,10 @@ from onnxcam.targets.detectors.in_graph import (
 )
 from onnxcam.targets.goal import Look
 
-__all__ = ["COUNT", "DetectionPlan", "detection_plan"]
+__all__ = ["COUNT", "DetectionPlan", "LevelLayer", "detection_plan"]
 
 COUNT = 10
 """The default number of detections of each image."""
-_PROBED = 4
-"""So many candidates of each tensor of scores and each probe image choose the layers."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +76,27 @@ class DetectionPlan:
         outputs = {BOXES: found.boxes, SCORES: found.scores, CLASSES: found.classes}
         for name, value in outputs.items():
             value.shape = ir.Shape([subject.batch, self.count, *([4] if name == BOXES else [])])
-        weights = emit_weights(op, seen, found, tensors)
-        seeds = dict(aim.cotangent(op, one) for aim, one in weights)
-        repeated = RepeatedTargets(self.count, seeds, self._among(op, seen, found, weights))
-        return Emitted([], outputs, stacked=True, repeated=repeated)
+        groups = [self._group(op, seen, found, *one) for one in self._levels(op, seen, found)]
+        return Emitted([], outputs, stacked=True, repeated=RepeatedTargets(self.count, groups))
+
+    def _group(
+        self, op: Emitter, seen: GraphCandidates, found: GraphDetections, level: LevelLayer, here: ir.Value
+    ) -> TargetGroup:
+        """Return the detections *here*, bool [N, K], as targets at the layer of their level."""
+        rows = self._rows(op, here)
+
+        def taken(value: ir.Value) -> ir.Value:
+            return op.Reshape(op.Gather(op.Reshape(value, [-1]), rows, axis=0), [-1, 1])
+
+        own = replace(found, candidates=taken(found.candidates), classes=taken(found.classes), found=taken(found.found))
+        weights = emit_weights(op, seen, own, all_tensors(op.graph))
+        seeds = dict(aim.cotangent(op, one) for aim, one in weights if not level.aims or aim in level.aims)
+        return TargetGroup(rows, seeds, level.layer)
+
+    def _rows(self, op: Emitter, here: ir.Value) -> ir.Value:
+        """Return the places of the detections *here*, bool [N, K], among all, int64 [M]."""
+        rows: ir.Value = op.Reshape(op.NonZero(op.Reshape(here, [-1])), [-1])
+        return rows
 
     @cached_property
     def _looks(self) -> Sequence[Look]:
@@ -112,65 +125,37 @@ class DetectionPlan:
             return op.const(np.array([self.threshold], np.float32))
         return add_input(op, THRESHOLD, [1], ir.DataType.FLOAT)
 
-    def _among(
-        self,
-        op: Emitter,
-        seen: GraphCandidates,
-        found: GraphDetections,
-        weights: Sequence[tuple[WeightsAim, ir.Value]],
-    ) -> list[LayersAt]:
-        """Return for each tensor of scores the layers that `explain` may choose for its detections."""
-        layers = self._layers() if self.layer in (None, "auto") and seen.corners is not None else {}
-        if not layers:
-            return []
-        every, box = next(iter(layers.values())), op.Reshape(found.places, [-1, 4])
+    def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[LevelLayer, ir.Value]]:
+        """Return the layers that `explain` takes, each with the detections of its levels, bool [N, K]."""
+        if self.layer not in (None, "auto") or seen.corners is None:
+            return [(LevelLayer(None), found.found)]
+        head = HeadLevels(self.network)
+        levels, places = head.levels()
+        layers = [head.choice(level).layer.in_graph(op.graph) for level in levels]
+        each = {layer.tensor: LevelLayer(layer) for layer in layers}
+        for level, layer in zip(levels, layers, strict=True):
+            each[layer.tensor].aims.append(level[0])
+        if len(each) == 1 or not len(places):
+            return [(one, found.found) for one in each.values()]
+        numbers = np.array([list(each).index(layer.tensor) for layer in layers])
+        at = op.Gather(op.const(numbers[places]), found.candidates)
         return [
-            LayersAt(
-                [layer.in_graph(op.graph) for layer in layers.get(aim, every)],
-                box,
-                op.Greater(_most(op, one), 0.0),
-            )
-            for aim, one in weights
+            (one, op.And(found.found, op.Equal(at, op.const(np.array(number)))))
+            for number, one in enumerate(each.values())
         ]
 
-    def _layers(self) -> dict[WeightsAim, list[Layer]]:
-        """Return for each aim the layers that candidates of the probe images need, the last first."""
-        probed: dict[WeightsAim, GradientProbe] = {}
-        places: dict[WeightsAim, set[int]] = {}
-        for look in self._looks[-probes.COUNT :]:
-            seen = self.task.candidates(look.tensors(self.task.decoder.tensors), look.size)
-            for aim, weights, region in _best(seen, look.size):
-                if aim not in probed:
-                    probed[aim] = GradientProbe(self.network.open(), aim)
-                with suppress(LayerError):
-                    choice = probed[aim].choose({**look.feeds, aim.input: weights[None]}, region)
-                    places.setdefault(aim, set()).add(probed[aim].layers.index(choice.layer))
-        return {aim: [probed[aim].layers[place] for place in sorted(found)] for aim, found in places.items()}
 
+@dataclass(frozen=True)
+class LevelLayer:
+    """A layer of levels, and the aims at their scores; no aim: any."""
 
-def _best(seen: Candidates, size: tuple[int, ...]) -> Iterator[tuple[WeightsAim, Any, Any]]:
-    """Yield aim, weights and region of the best candidates of each tensor of scores."""
-    counts: dict[WeightsAim, int] = {}
-    for candidate, category in detections(seen, least=0.0)[:1000]:
-        if min(counts.values(), default=0) >= _PROBED and len(counts) == len(seen.aim.tensors):
-            return
-        aim, weights = seen.aim(candidate, category)
-        region = region_of(seen, candidate, size)
-        if counts.get(aim, 0) < _PROBED and region is not None:
-            counts[aim] = counts.get(aim, 0) + 1
-            yield aim, weights, region
+    layer: Layer | None
+    aims: list[WeightsAim] = field(default_factory=list)
 
 
 def _with_rows(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     """Return those of *samples* that propose anything, if any does."""
     return [sample for sample in samples if all(tensor.size for tensor in sample)] or samples
-
-
-def _most(op: Emitter, weights: ir.Value) -> ir.Value:
-    """Return the largest of *weights* [N, …], [N]."""
-    return op.ReduceMax(
-        op.Reshape(weights, op.Concat(op.Shape(weights, start=0, end=1), [-1], axis=0)), [1], keepdims=0
-    )
 
 
 def detection_plan(task: Detections, request: BakeRequest) -> DetectionPlan:

@@ -21,9 +21,9 @@ __all__ = [
     "BakePlan",
     "BakeRequest",
     "Emitted",
-    "LayersAt",
     "PlanMaker",
     "RepeatedTargets",
+    "TargetGroup",
     "add_input",
     "per_image",
     "refuse_options",
@@ -68,32 +68,30 @@ class Emitted:
 
 @dataclass(frozen=True)
 class RepeatedTargets:
-    """K targets of each image.
+    """K targets of each image. Those that are in no group have no map.
 
     Attributes:
         count: K.
-        seeds: The tensors to differentiate, and their cotangents [N · K, …].
-        among: The layers among which the place of a target decides; empty: the layer of the file.
+        groups: The targets that share a layer.
     """
 
     count: int
-    seeds: Mapping[ir.Value, ir.Value]
-    among: Sequence[LayersAt] = ()
+    groups: Sequence[TargetGroup]
 
 
 @dataclass(frozen=True)
-class LayersAt:
-    """Layers, the last first, of which the last counts whose gradient covers most of a place.
+class TargetGroup:
+    """M targets that are explained at one layer, in one pass.
 
     Attributes:
-        layers: The layers.
-        box: The place, x1, y1, x2, y2 in pixels of the image tensor, [N · K, 4].
-        here: Where this is how the layer is chosen, bool [N · K].
+        rows: Their places among all N · K, int64 [M]. M depends on the image, and may be 0.
+        seeds: The tensors to differentiate, and their cotangents [M, …].
+        layer: The layer; None: that of the file.
     """
 
-    layers: Sequence[Layer]
-    box: ir.Value
-    here: ir.Value
+    rows: ir.Value
+    seeds: Mapping[ir.Value, ir.Value]
+    layer: Layer | None = None
 
 
 class BakePlan(Protocol):

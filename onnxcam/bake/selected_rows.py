@@ -16,13 +16,13 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, dependents
-from onnxcam.bake.detections import DetectionPlan, detection_plan
+from onnxcam.bake.detections import DetectionPlan, LevelLayer, detection_plan
 from onnxcam.bake.plan import BakeRequest, Emitted
-from onnxcam.bake.repeated import can_repeat
 from onnxcam.errors import GradientError, LayerError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.methods.base import AUTO
+from onnxcam.methods.repeated import can_repeat
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.prepared import PreparedModel
@@ -31,6 +31,7 @@ from onnxcam.structure.layer import Layer
 from onnxcam.structure.unplaced import last
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detection import Detections
+from onnxcam.targets.detectors.in_graph import GraphCandidates, GraphDetections
 
 __all__ = ["SelectedRowsPlan", "detector_plan"]
 
@@ -53,8 +54,17 @@ class SelectedRowsPlan(DetectionPlan):
         """Emit the detections, and the gradient of each at the tensors with an axis of images."""
         emitted = super().emit(op, subject)
         assert emitted.repeated is not None
-        seeds = _pulled_back(op, subject.image, emitted.repeated.seeds, emitted.repeated.count)
-        return replace(emitted, repeated=replace(emitted.repeated, seeds=seeds))
+        (group,) = emitted.repeated.groups
+        seeds = _pulled_back(op, subject.image, group.seeds, self.count)
+        return replace(emitted, repeated=replace(emitted.repeated, groups=[replace(group, seeds=seeds)]))
+
+    def _rows(self, op: Emitter, here: ir.Value) -> ir.Value:
+        """Return all K places: each detection has a pass of its own."""
+        return op.const(np.arange(self.count))
+
+    def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[LevelLayer, ir.Value]]:
+        """Return one layer for all."""
+        return [(LevelLayer(None), found.found)]
 
 
 _Seeds: TypeAlias = "dict[ir.Value, ir.Value]"

@@ -38,6 +38,7 @@ from onnxcam.preprocess.input_evidence import InputEvidence
 from onnxcam.progress import quiet
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.registry import TargetKind, Task
 
@@ -167,6 +168,11 @@ class Observer:
         return self.network.class_names
 
     @cached_property
+    def _quantised(self) -> bool:
+        """Whether the graph holds operators of quantised tensors."""
+        return any("Quantize" in node.op_type or node.op_type.startswith("QLinear") for node in load(self.model).graph)
+
+    @cached_property
     def info(self) -> ModelInfo:
         """Description of the model for reports."""
         model = load(self.model)
@@ -248,7 +254,21 @@ class Observer:
     def look(self, prepared: PreparedImage) -> Look:
         """Return the look at one image."""
         look = replace(self.network.look(prepared.tensor, None, {}), frame=prepared.frame, picture=prepared.size)
-        return look if self._external is None else replace(look, run=self._run_external)
+        if self._external is not None:
+            return replace(look, run=self._run_external)
+        return self._looked(look) if isinstance(self.network.task, Detections) else look
+
+    def _looked(self, look: Look) -> Look:
+        """Return *look* at an image of a detector with all that its maps need, from one forward pass.
+
+        Tensors inside a quantised graph are asked for apart: as outputs they change what ONNX Runtime fuses.
+        """
+        assert isinstance(self.network.task, Detections)
+        kept = self._runner.kept
+        if not kept or self._quantised:
+            return look
+        names = list(dict.fromkeys([*self.network.task.decoder.tensors, *kept]))
+        return replace(look, known=look.run(look.feeds, names))
 
     def _run_external(
         self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None
@@ -287,6 +307,18 @@ class Observer:
         return [
             Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
             for prepared, (compiled, found) in zip(prepared_images, self._runner.run(asked), strict=True)
+        ]
+
+    def explain_in(self, look: Look, prepared: PreparedImage, goals: Sequence[Goal]) -> list[Explained]:
+        """Explain several goals in one image; detections share the forward pass of *look*."""
+        own = look if self._external is None else self.network.look(prepared.tensor, None, {})
+        can_share = isinstance(self.network.task, Detections) and not self.black_box
+        shared = self._runner.maps(own, goals) if can_share else None
+        if shared is None:
+            return self.explain([prepared] * len(goals), goals)
+        return [
+            Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
+            for compiled, found in shared
         ]
 
     def layers(self, request: ExplanationRequest) -> tuple[Layer, ...]:

@@ -73,6 +73,13 @@ class CompiledExplanation:
         head = Session(twin.model, network.provider, spin=spin) if twin is not None else None
         return cls(network, aim, choices, Session(prepared.model, network.provider, spin=spin), head, fixed, places)
 
+    @staticmethod
+    def places(
+        network: ModelDescription, prepared: PreparedModel, layers: Sequence[Layer]
+    ) -> dict[tuple[int, ...] | None, Place | None]:
+        """Return where the cells of *layers* lie, by the size of the image tensor."""
+        return _places(network, prepared, layers)
+
     @property
     def layers(self) -> list[Layer]:
         """The layers that the method uses."""

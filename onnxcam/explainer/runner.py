@@ -13,6 +13,7 @@ from onnxcam.errors import MethodError
 from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.queries import GraphQueries
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
+from onnxcam.explainer.shared import SharedExplanation
 from onnxcam.graph.io import all_tensors
 from onnxcam.media import image as pictures
 from onnxcam.metadata.reserved import CHOSEN, MAP
@@ -22,12 +23,15 @@ from onnxcam.methods.base import BATCH_SIZE, NONE, SMOOTH, offering_black_boxes
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import GradientProbe, choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
+from onnxcam.model.levels import HeadLevels
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.preprocess import stack
 from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.goal import Goal, Look
 
 __all__ = ["Runner"]
 
@@ -60,6 +64,8 @@ class Runner:
     def __post_init__(self) -> None:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
+        self._levels = HeadLevels(self.network)
+        self._shared: dict[tuple[Aim, str], SharedExplanation | None] = {}
         self._pictures: dict[str, Array] = {}
         self.last: CompiledExplanation | None = None
 
@@ -82,6 +88,48 @@ class Runner:
                     here = {**here, MAP: self._run_procedure(self.method, compiled, batch.of([place]), here)[None]}
                 found[row] = compiled, {**here, MAP: here[MAP].astype(np.float32, copy=False)}
         return [found[row] for row in range(len(request))]
+
+    def maps(self, look: Look, goals: Sequence[Goal]) -> list[tuple[CompiledExplanation, Arrays]] | None:
+        """Return what `run` returns, for several *goals* in one image whose forward pass is known to *look*.
+
+        None where they cannot share a pass.
+        """
+        found: dict[int, tuple[CompiledExplanation, Arrays]] = {}
+        groups: dict[int, tuple[SharedExplanation, list[int]]] = {}
+        for row, goal in enumerate(goals):
+            shared = self._shared_for(look, goal)
+            if shared is None:
+                return None
+            groups.setdefault(id(shared), (shared, []))[1].append(row)
+        for shared, rows in groups.values():
+            tensors = dict(zip(shared.kept, look.tensors(shared.kept), strict=True))
+            maps = shared.maps(tensors, [goals[row].feed for row in rows])[MAP]
+            found |= {row: (shared.compiled, {MAP: maps[n : n + 1]}) for n, row in enumerate(rows)}
+        return [found[row] for row in range(len(goals))]
+
+    @property
+    def kept(self) -> list[str]:
+        """The tensors of the forward pass that `maps` has read so far."""
+        return list(dict.fromkeys(name for one in self._shared.values() if one is not None for name in one.kept))
+
+    def _shared_for(self, look: Look, goal: Goal) -> SharedExplanation | None:
+        """Return the reverse pass for a detection; None for other goals, and where targets share none."""
+        aim = goal.aim
+        if not (isinstance(aim, WeightsAim) and self._by_level(goal)) or goal.inputs:
+            return None
+        choice = self._levels.choice(self._levels.level(aim, goal.feed, look))
+        key = aim, choice.layer.tensor
+        if key not in self._shared:
+            self.choice = choice
+            self._shared[key] = SharedExplanation.build(
+                self.network, self.method, aim, choice, self.settings, spin=self.spin
+            )
+        return self._shared[key]
+
+    def _by_level(self, goal: Goal) -> bool:
+        """Return whether the level of a detection decides the layer."""
+        chosen = goal.region is not None and self.method.uses_layer and self.layer in (None, "auto")
+        return chosen and not self.signed and self._levels.has(goal.aim)
 
     def outputs(self, request: ExplanationRequest, names: Sequence[str]) -> dict[str, Array]:
         """Return the outputs *names* of the explanation graphs, [N, …] each."""
@@ -133,15 +181,24 @@ class Runner:
             if known is not None:
                 return known
             return self.compile(self.network.open(), goal.aim, feeds=request.of([row]).feeds(self.network))
-        if goal.aim not in self._probes:
-            self._probes[goal.aim] = GradientProbe(self.network.open(), goal.aim)
-        choice = self._probes[goal.aim].choose(request.of([row]).feeds(self.network), goal.region)
+        choice = self._by_place(request.of([row]), goal.region)
         known = self._compiled.get((goal.aim, (choice.layer.tensor,)))
         if known is not None:
             return known
         prepared = self.network.open()
         layer = choice.layer.in_graph(prepared.model.graph)
         return self.compile(prepared, goal.aim, [replace(choice, layer=layer)])
+
+    def _by_place(self, one: ExplanationRequest, region: NDArray[np.bool_]) -> Choice:
+        """Return the layer for the place of a detection: that of its level; for a coordinate of its box, its own."""
+        (goal,), feeds = one.goals, one.feeds(self.network)
+        if isinstance(goal.aim, WeightsAim) and self._levels.has(goal.aim):
+            extra = {name: array for name, array in feeds.items() if name != goal.aim.input}
+            look = self.network.look(one.tensor, None, extra)
+            return self._levels.choice(self._levels.level(goal.aim, goal.feed, look))
+        if goal.aim not in self._probes:
+            self._probes[goal.aim] = GradientProbe(self.network.open(), goal.aim)
+        return self._probes[goal.aim].choose(feeds, region)
 
     def _choose(self, prepared: PreparedModel, aim: Aim, feeds: Arrays | None) -> list[Choice]:
         """Return the layers that the method uses."""

@@ -146,6 +146,10 @@ class ModelDescription:
         """Return the inputs for the first probe image."""
         return dict(self.look(next(self._probe_tensors()), None, {}).feeds)
 
+    def probe_looks(self) -> list[Look]:
+        """Return the looks at the probe images."""
+        return [self.look(tensor, None, self._other_images(tensor)) for tensor in self._probe_tensors()]
+
     @property
     def reading(self) -> list[Part]:
         """What was read of the model, and how each part is known."""

@@ -27,7 +27,16 @@ from onnxcam.structure.probing import PictureProbe
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients
 from onnxcam.targets.evidence import OPEN_LENGTH
 
-__all__ = ["Feeds", "GradientProbe", "GradientSession", "choose_layer", "gradient_flows", "why_not_finite"]
+__all__ = [
+    "Feeds",
+    "GradientProbe",
+    "GradientSession",
+    "choose_layer",
+    "covered",
+    "gradient_flows",
+    "locate_layers",
+    "why_not_finite",
+]
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -47,6 +56,12 @@ def choose_layer(prepared: PreparedModel, aim: Aim, name: str | None, feeds: Fee
 
     target = aim.locate(prepared.model.graph)
     return choose(prepared.model.graph, prepared.image, target, STANDARD, name, probe, _layout_probe(prepared, feeds))
+
+
+def locate_layers(prepared: PreparedModel, aim: Aim) -> list[Layer]:
+    """Return the layers on the way to the score of *aim*, the last first."""
+    graph = prepared.model.graph
+    return located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
 
 
 def _layout_probe(prepared: PreparedModel, feeds: Feeds | None) -> LayoutProbe:
@@ -112,11 +127,8 @@ class GradientProbe:
     """The gradients of *aim*'s score at several layers, on the CPU; one session for any number of images."""
 
     def __init__(self, prepared: PreparedModel, aim: Aim, layers: Sequence[Layer] | None = None) -> None:
-        if layers is None:
-            graph = prepared.model.graph
-            layers = located(graph, prepared.image, aim.locate(graph), STANDARD, _layout_probe(prepared, None))
-        self.layers = layers
-        self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in layers])
+        self.layers = locate_layers(prepared, aim) if layers is None else layers
+        self._gradients = GradientSession(prepared, aim, [layer.tensor for layer in self.layers])
 
     def shares(self, feeds: Feeds, region: NDArray[np.bool_] | None = None) -> list[float]:
         """Return for each layer the share of its cells, those in *region*, where the gradient is not zero."""
@@ -185,7 +197,11 @@ def why_not_finite(model: ir.Model, picture: np.ndarray) -> str:
 def _share(gradient: np.ndarray, layer: Layer, region: NDArray[np.bool_] | None) -> float:
     if not gradient.size:
         return 0.0
-    alive = (np.abs(layer.layout.view(gradient)[0]) > 0).any(axis=0)
+    return covered((np.abs(layer.layout.view(gradient)[0]) > 0).any(axis=0), region)
+
+
+def covered(alive: NDArray[np.bool_], region: NDArray[np.bool_] | None) -> float:
+    """Return the share of cells that are *alive*, of those in *region* of the image; 1 or 0 where it has no cell."""
     if region is None:
         return float(alive.mean())
     rows, columns = (

@@ -148,7 +148,7 @@ class WeightsAim:
 
     def locate(self, graph: ir.Graph) -> ir.Value:
         """Return y before its softmax or sigmoid."""
-        return self._before_head(graph)[0]
+        return self.before_head(graph)[0]
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Multiply the tensor of each image by its weights."""
@@ -158,7 +158,7 @@ class WeightsAim:
 
     def weigh(self, op: Emitter, given: ir.Value) -> Aimed:
         """Multiply the tensor of each image by the weights *given* in the graph, float32 [N, …]."""
-        value, perm = self._before_head(op.graph)
+        value, perm = self.before_head(op.graph)
         weights = self._turned(op, given, perm)
         weights.shape = value.shape
         product = op.Mul(op.Cast(dequantised(op, value, value), to=int(ir.DataType.FLOAT)), weights)
@@ -172,7 +172,7 @@ class WeightsAim:
 
         The first axis is that of *given*, also where the tensor has no batch axis.
         """
-        value, perm = self._before_head(op.graph)
+        value, perm = self.before_head(op.graph)
         lengths = list(value.shape or ())
         if self.batch is None:
             order = [1 + perm.index(axis) for axis in range(len(perm))]
@@ -200,7 +200,7 @@ class WeightsAim:
         order = [axis for axis in range(rank) if axis != self.batch]
         return op.Transpose(given, perm=[0 if axis == self.batch else 1 + order.index(axis) for axis in range(rank)])
 
-    def _before_head(self, graph: ir.Graph) -> tuple[ir.Value, list[int]]:
+    def before_head(self, graph: ir.Graph) -> tuple[ir.Value, list[int]]:
         """Return the tensor before softmax or sigmoid, and for each axis of y its axis there."""
         y = all_tensors(graph)[self.tensor]
         perm = list(range(rank(y)))

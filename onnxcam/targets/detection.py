@@ -30,12 +30,23 @@ from onnxcam.targets.kinds import Box, Class, Detection, Top
 from onnxcam.targets.notation import Label, quoted, rectangle
 from onnxcam.targets.registry import TargetKind, Task, resolves
 
-__all__ = ["MIN_OVERLAP", "MIN_PROBABILITY", "SAME_OBJECT", "CandidateClass", "Detections", "detections", "region_of"]
+__all__ = [
+    "FIRST",
+    "MIN_OVERLAP",
+    "MIN_PROBABILITY",
+    "SAME_OBJECT",
+    "CandidateClass",
+    "Detections",
+    "detections",
+    "region_of",
+]
 
 MIN_PROBABILITY = 0.25
 """A candidate of at least this probability is a detection."""
 SAME_OBJECT = 0.5
 """Boxes of the same object overlap by at least this intersection over union."""
+FIRST = 1000
+"""Number of candidates that suppression compares, where only the best detections are wanted."""
 MIN_OVERLAP = 0.1
 """A box with a smaller intersection over union with every candidate matches none."""
 
@@ -132,20 +143,22 @@ class Detections(Task):
         found = self._ranked(seen, 0, None, look)
         return replace(self._goal(seen, found, look), note=f"the best detection: {self._said(seen, found, look)}")
 
-    def found(self, look: Look, least: float = MIN_PROBABILITY) -> tuple[Array, Array, Array]:
-        """Return the detections of at least the probability *least*, the best first.
+    def found(self, look: Look, least: float = MIN_PROBABILITY, most: int | None = None) -> tuple[Array, Array, Array]:
+        """Return the detections of at least the probability *least*, the best first; at most *most*.
 
         Returns:
             Boxes [B, 4] in pixels of the image, NaN where the place is unknown; probabilities [B]; classes [B].
         """
         seen = self._candidates(look)
-        pairs = detections(seen, least=least)
-        rows, classes = (np.array([pair[axis] for pair in pairs], int) for axis in (0, 1))
-        boxes = np.array([look.to_picture([*seen.corners[row]]) for row in rows], np.float64).reshape(-1, 4)
-        return boxes, seen.scores[rows, classes], classes
+        pairs = np.array(detections(seen, least=least, few=most is not None)[:most], int).reshape(-1, 2)
+        rows, classes = pairs.T
+        return look.boxes(seen.corners[rows]), seen.scores[rows, classes], classes
 
     def _candidates(self, look: Look) -> Candidates:
-        return self.candidates(look.tensors(self.decoder.tensors), look.size)
+        return look.once(id(self.decoder), lambda: self.candidates(look.tensors(self.decoder.tensors), look.size))
+
+    def _detections(self, seen: Candidates, category: int | None, look: Look) -> list[CandidateClass]:
+        return look.once((id(self.decoder), category), lambda: detections(seen, category))
 
     def candidates(self, tensors: Sequence[Array], size: tuple[int, ...]) -> Candidates:
         """Return the candidates in the decoder's *tensors* of an image whose tensor has *size* (height, width)."""
@@ -254,7 +267,7 @@ class Detections(Task):
         return candidate, int(np.argmax(scores[candidate]))
 
     def _ranked(self, seen: Candidates, number: int, category: int | None, look: Look) -> CandidateClass:
-        found = detections(seen, category)
+        found = self._detections(seen, category, look)
         if number >= len(found):
             what = "objects" if category is None else f"objects of class {self._label(category) or category!r}"
             raise TargetError(
@@ -281,7 +294,7 @@ class Detections(Task):
         return f"{name} {seen.scores[found]:.0%}{place}"
 
     def _all(self, seen: Candidates, look: Look) -> str:
-        return "; ".join(self._said(seen, found, look) for found in detections(seen, None)[:5]) or "nothing"
+        return "; ".join(self._said(seen, found, look) for found in self._detections(seen, None, look)[:5]) or "nothing"
 
 
 def _place(seen: Candidates, candidate: int, size: tuple[int, ...]) -> Array | None:
@@ -297,16 +310,19 @@ def region_of(seen: Candidates, candidate: int, size: tuple[int, ...]) -> NDArra
     return None if place is None else inside(place, size)
 
 
-def detections(seen: Candidates, category: int | None = None, least: float = MIN_PROBABILITY) -> list[CandidateClass]:
+def detections(
+    seen: Candidates, category: int | None = None, least: float = MIN_PROBABILITY, *, few: bool = False
+) -> list[CandidateClass]:
     """Return the candidates of at least the probability *least*, the best first, after non-maximum suppression.
 
-    It suppresses boxes of one class; candidates of unknown place are not suppressed.
+    It suppresses boxes of one class; candidates of unknown place are not suppressed. *few*: of the best `FIRST` ones.
     """
     scores = _of_class(seen.scores, category)
     if not scores.size:
         return []
     best, tops = scores.argmax(axis=1), scores.max(axis=1)
-    likely, placed = tops >= least, np.isfinite(seen.corners).all(axis=1)
+    first = float(np.partition(tops, -FIRST)[-FIRST]) if few and len(tops) > FIRST else least
+    likely, placed = tops >= max(first, least), np.isfinite(seen.corners).all(axis=1)
     near = _suppressed(seen.corners, tops, best, np.flatnonzero(likely & placed), least)
     kept = [*near, *np.flatnonzero(likely & ~placed)]
     return [(int(i), int(best[i])) for i in sorted(kept, key=lambda i: -tops[i])]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from onnxcam.targets.notation import Corners, ImageSource
 __all__ = ["Array", "Goal", "Look", "Similarity"]
 
 Array: TypeAlias = NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class Look:
 
     def __post_init__(self) -> None:
         self._inside: dict[str, Array] = {}  # tensors inside the graph that were asked for
+        self._known: dict[Hashable, Any] = {}  # what was computed of them
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what *make* computed of this look when *key* was first asked for."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
     @cached_property
     def outputs(self) -> Mapping[str, Array]:
@@ -143,6 +151,11 @@ class Look:
             return centres
         start, end = ((self.frame.y0, self.frame.y1), (self.frame.x0, self.frame.x1))[axis]
         return start + centres * (end - start) / self.size[axis]
+
+    def boxes(self, corners: Array) -> Array:
+        """Convert rectangles [B, 4] from the tensor's pixels to the image's, float64."""
+        x, y, right, below = self.to_picture((0, 0, 1, 1))
+        return np.asarray(corners, np.float64) * [right - x, below - y, right - x, below - y] + [x, y, x, y]
 
     def patch(self, corners: Corners, size: Sequence[int], tensor: str, layout: Layout | None) -> Corners:
         """Convert a rectangle of cells of *tensor*, a grid of *size* (height, width), to the image's pixels."""

@@ -181,10 +181,10 @@ class DetectionObservation(Observation):
         """Return the objects in one image; none, and why, where the scores cannot be read."""
         assert isinstance(model.task, Detections)
         try:
-            boxes, scores, classes = model.task.found(look, LEAST)
+            boxes, scores, classes = model.task.found(look, LEAST, MOST)
         except TargetError as error:
             return DetectionPrediction(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), why=str(error))
-        return DetectionPrediction(boxes[:MOST], scores[:MOST], classes[:MOST])
+        return DetectionPrediction(boxes, scores, classes)
 
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the detections, the best first."""

@@ -67,6 +67,9 @@ class Observed(Protocol):
     def explain(self, prepared_images: Sequence[PreparedImage], goals: Sequence[Goal]) -> list[Explained]:
         """Explain one goal in each image."""
 
+    def explain_in(self, look: Look, prepared: PreparedImage, goals: Sequence[Goal]) -> list[Explained]:
+        """Explain several goals in one image, at which *look* looks."""
+
 
 class Observation(ABC):
     """How models of one task are observed. A subclass gives predictions and targets; `outcomes` runs the model.
@@ -142,7 +145,7 @@ class Observation(ABC):
             best = self.targets(model, whole) if only is None else self.targets_of(model, whole, only)
             targets = best[: model.objects]
         goals = [_goal(model, look, target) for target in targets]
-        rows = iter(_explained(model, image, [goal for goal in goals if isinstance(goal, Goal)]))
+        rows = iter(_explained(model, look, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
         maps = map(_object_map, targets, goals, found)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
@@ -168,12 +171,14 @@ def only_class(target: int | str, classes: int | None, names: Sequence[str] | No
         ) from None
 
 
-def _explained(model: Observed, image: PreparedImage, goals: Sequence[Goal]) -> list[Explained | GradientError]:
+def _explained(
+    model: Observed, look: Look, image: PreparedImage, goals: Sequence[Goal]
+) -> list[Explained | GradientError]:
     """Return the explanation of each of *goals* in one image; the error where the gradient is zero."""
     try:
-        return [*model.explain([image] * len(goals), goals)]
+        return [*model.explain_in(look, image, goals)]
     except GradientError as error:
-        return [error] if len(goals) == 1 else [one for goal in goals for one in _explained(model, image, [goal])]
+        return [error] if len(goals) == 1 else [one for goal in goals for one in _explained(model, look, image, [goal])]
 
 
 def _object_map(target: TargetKind | str, goal: Goal | TargetError, found: Explained | OnnxcamError) -> ObjectMap:

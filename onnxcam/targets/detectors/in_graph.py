@@ -39,8 +39,6 @@ class GraphCandidates:
         width: The number of classes, int64 [1].
         count: The number of candidates; None where it is open.
         aim: Gives the elements of scores.
-        cells: The cells of the candidates [B, 4], where they are on a grid.
-        size: Height and width of the image tensor.
     """
 
     corners: ir.Value | None
@@ -49,8 +47,6 @@ class GraphCandidates:
     width: ir.Value
     count: int | None
     aim: Aimer
-    cells: Array | None = None
-    size: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,6 @@ class GraphDetections:
         classes: int64 [N, K].
         candidates: int64 [N, K].
         found: bool [N, K], whether there is such a detection.
-        places: [N, K, 4], the boxes, or the cells of those that are not visible.
     """
 
     boxes: ir.Value
@@ -71,7 +66,6 @@ class GraphDetections:
     classes: ir.Value
     candidates: ir.Value
     found: ir.Value
-    places: ir.Value
 
 
 def _traced(op: Emitter, value: ir.Value, samples: Sequence[Array], batch: Any) -> Traced:
@@ -109,8 +103,6 @@ def emit_candidates(
         op.dim(seen.scores.tensor, 2),
         None if is_open or not all(value.shape for value in tensors) else len(seen.scores),
         seen.aim,
-        None if seen.cells is None else seen.cells.astype(np.float32),
-        size,
     )
 
 
@@ -136,19 +128,7 @@ def emit_detections(
     else:
         at = op.GatherND(seen.corners, op.Unsqueeze(rows, [2]), batch_dims=1)
         boxes = op.Where(op.Unsqueeze(found, [2]), at, 0.0)
-    return GraphDetections(boxes, scores, classes, rows, found, _places(op, seen, rows, boxes))
-
-
-def _places(op: Emitter, seen: GraphCandidates, rows: ir.Value, boxes: ir.Value) -> ir.Value:
-    """Return *boxes* [N, K, 4], or the cells where they are not visible, as `are_visible` says."""
-    if seen.cells is None or seen.size is None:
-        return boxes
-    height, width = seen.size
-    far = np.array([width, height], np.float32)
-    first, last = op.Split(boxes, [2, 2], axis=2, outputs=2)
-    sides = op.Min(op.Sub(last, first), op.Sub(op.Min(last, far), op.Max(first, np.zeros(2, np.float32))))
-    visible = op.Greater(op.ReduceMin(sides, [2], keepdims=1), 1.0)
-    return op.Where(visible, boxes, op.Gather(seen.cells, rows, axis=0))
+    return GraphDetections(boxes, scores, classes, rows, found)
 
 
 def _padded(op: Emitter, seen: GraphCandidates, count: int) -> GraphCandidates:

@@ -1,13 +1,15 @@
-"""A part of the graph repeated for K targets of each image, so that one reverse pass does for all of them.
+"""A part of the graph repeated for several targets of each image, so that one reverse pass does for all of them.
 
-The nodes between layers and targets are copied with inputs that are repeated K times along the batch. The copies are
-not run: the reverse pass reads them, and where it needs a value of theirs, it takes the repeated one of the original.
+The nodes between layers and targets are copied with inputs that are repeated along the batch, once for each target.
+The copies are not run: the reverse pass reads them, and where it needs a value of theirs, it takes the repeated one of
+the original.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import onnx_ir as ir
 
@@ -17,13 +19,42 @@ from onnxcam.autodiff.core import connected, dependents
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, same
 from onnxcam.graph.subgraph import bodies, detach, used_values
+from onnxcam.methods.base import NONE, SMOOTH, GraphMethod
 from onnxcam.methods.context import MapContext
-from onnxcam.structure.layer import ancestors
+from onnxcam.structure.layer import Layer, ancestors
+from onnxcam.targets.aim import Aimed
 
-__all__ = ["RepeatedContext", "RepeatedPart", "can_repeat", "gradients_of"]
+__all__ = ["RepeatedContext", "RepeatedPart", "can_repeat", "emit_maps", "gradients_of"]
 
 
+_FLOAT = int(ir.DataType.FLOAT)
 _INDICES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+
+
+def emit_maps(
+    op: Emitter,
+    image: ir.Value,
+    method: GraphMethod,
+    layer: Layer,
+    seeds: Mapping[ir.Value, ir.Value],
+    images: ir.Value,
+    settings: Mapping[str, Any],
+) -> ir.Value | None:
+    """Return the maps of *method* at *layer* for M targets, float32 [M, h, w]; None where rows of images are mixed.
+
+    *seeds* are the tensors to differentiate and their cotangents [M, …], *images* the image of each target, int64 [M].
+    """
+    if not can_repeat(op.graph, [layer.value], list(seeds), image):
+        return None
+    part = RepeatedPart(op, image, [layer.value], list(seeds), images)
+    gradients = gradients_of(part, seeds)
+    first, own = next(iter(seeds)), dict(settings)
+    eigen = "eigen" in own.pop(SMOOTH, NONE)
+    copy, aimed = Layer(part.of(layer.value), layer.layout), Aimed(first, seeds[first], seeds[first])
+    context = RepeatedContext(op, image, copy, aimed, eigen, gradients=gradients)
+    flat: ir.Value = op.Cast(method.emit(context, **own), to=_FLOAT)
+    part.finish()
+    return flat
 
 
 def can_repeat(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value], image: ir.Value) -> bool:
@@ -66,27 +97,25 @@ def _between(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.V
 
 @dataclass
 class RepeatedPart:
-    """The nodes between *layers* and *targets*, for *count* targets of each image.
+    """The nodes between *layers* and *targets*, for M targets.
 
     Attributes:
         op: Adds nodes to the graph.
         image: The image input.
-        count: The number of targets of each image.
+        images: The image of each target, int64 [M].
     """
 
     op: Emitter
     image: ir.Value
     layers: Sequence[ir.Value]
     targets: Sequence[ir.Value]
-    count: int
+    images: ir.Value
     nodes: list[ir.Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._made: dict[ir.Value, ir.Value] = {}
         self._repeated: dict[ir.Value, ir.Value] = {}
         self._varying = _behind(self.op.graph, self.image)
-        batch = self.image.shape[0] if self.image.shape else None
-        self._batch = batch if isinstance(batch, int) else None
         for node in _between(self.op.graph, self.layers, self.targets):
             self._copy(node)
 
@@ -95,7 +124,7 @@ class RepeatedPart:
         return self._made.get(value) or self.repeated(value)
 
     def repeated(self, value: ir.Value) -> ir.Value:
-        """Return *value* [N, …] repeated for the targets, [N · K, …]; a value without images as it is."""
+        """Return *value* [N, …] repeated for the targets, [M, …]; a value without images as it is."""
         if value not in self._repeated:
             self._repeated[value] = self._repeat(value) if self._has_images(value) else value
         return self._repeated[value]
@@ -117,16 +146,10 @@ class RepeatedPart:
         return value in self._varying and _has_batch(value, batch) and (real or len(value.shape or ()) > 1)
 
     def _shape(self, value: ir.Value) -> ir.Shape:
-        first = None if self._batch is None else self._batch * self.count
-        return ir.Shape([first, *(value.shape or [])[1:]])
+        return ir.Shape([None, *(value.shape or [])[1:]])
 
     def _repeat(self, value: ir.Value) -> ir.Value:
-        op, rest = self.op, self.op.Shape(value, start=1)
-        if self._batch == 1:
-            made: ir.Value = op.Expand(value, op.Concat([self.count], rest, axis=0))
-        else:
-            wide = op.Expand(op.Unsqueeze(value, [1]), op.Concat([1, self.count], rest, axis=0))
-            made = op.Reshape(wide, op.Concat([-1], rest, axis=0))
+        made: ir.Value = self.op.Gather(value, self.images, axis=0)
         made.shape, made.type = self._shape(value), value.type
         return made
 
@@ -155,7 +178,7 @@ def _behind(graph: ir.Graph, image: ir.Value) -> set[ir.Value | None]:
 
 @dataclass(frozen=True)
 class RepeatedContext(MapContext):
-    """What a method emits the maps of all targets from, [N · K, h, w]: the gradients are known."""
+    """What a method emits the maps of all targets from, [M, h, w]: the gradients are known."""
 
     gradients: Mapping[ir.Value, ir.Value] = field(default_factory=dict)
 
