@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from onnxcam.diagnosis.damage import Damage, DamageProbe, Explained
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.diagnosis.pairing import Pairing, pair
-from onnxcam.errors import DiagnosisError, GradientError, TargetError
+from onnxcam.errors import DiagnosisError, GradientError, ImageError, TargetError
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as files
@@ -26,6 +27,7 @@ from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.text import in_message
 
 __all__ = ["MOST", "Subject", "diagnose"]
 
@@ -66,18 +68,7 @@ def diagnose(
         >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/")
         >>> found.tensors[0].name, found.tensors[0].cause
     """
-    subject = Subject.open(reference, candidate, images, most, **options)
-    damages: list[Damage] = []
-    used: list[str] = []
-    for prepared in progress(subject.images, len(subject.images)):
-        for found in subject.damages(prepared, target):
-            damages.append(found)
-            used.append(prepared.picture)
-    if not damages:
-        raise DiagnosisError(
-            f"nothing is explained in any of the {len(subject.images)} images; give others, or a target"
-        )
-    return conclude(subject.pairing, subject.probe.statistics, damages, used, subject.real.network.warnings)
+    return Subject.open(reference, candidate, images, most, **options).diagnosis(target, progress)
 
 
 @dataclass
@@ -89,12 +80,14 @@ class Subject:
         real: The float network in the structure of the quantised one, observed.
         pairing: The tensors of both.
         images: Images, prepared for the candidate.
+        unreadable: Why other images were left out.
     """
 
     candidate: Observer
     real: Observer
     pairing: Pairing
     images: Sequence[PreparedImage]
+    unreadable: Sequence[str] = ()
     _probe: DamageProbe | None = field(default=None, init=False)
 
     @classmethod
@@ -110,12 +103,13 @@ class Subject:
         quantised = _with_card(candidate, reference)
         observer = Observer(quantised, **{"objects": OBJECTS, **options})
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
-        prepared = [observer.prepare(path) for path in files.files(given)[:most]]
+        prepared, unreadable = _read(observer, files.files(given), most)
         feeds = dict(observer.look(prepared[0]).feeds)
         pairing = pair(quantised, reference, feeds)
+        _require_finite(pairing.difference, "the outputs of the float model", prepared[0])
         real = Observer(to_proto(pairing.mixture.real), **{"objects": OBJECTS, **options})
         real.network.use(observer.network.resolved)
-        return cls(observer, real, pairing, prepared)
+        return cls(observer, real, pairing, prepared, unreadable)
 
     @property
     def mixture(self) -> Mixture:
@@ -131,8 +125,38 @@ class Subject:
             self._probe = DamageProbe(self.mixture, self._tensors, method, settings)
         return self._probe
 
+    def diagnosis(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
+        """Return the diagnosis over all images.
+
+        Raises:
+            DiagnosisError: the float network gives NaN.
+            TargetError: no image has the *target*.
+        """
+        damages: list[Damage] = []
+        used: list[str] = []
+        without: list[TargetError] = []
+        for prepared in progress(self.images, len(self.images)):
+            try:
+                found_here = self.damages(prepared, target)
+            except TargetError as error:
+                without.append(error)
+                continue
+            for found in found_here:
+                for name, change in found.change.items():
+                    _require_finite(change, f"the {name} of the float network", prepared)
+                damages.append(found)
+                used.append(prepared.picture)
+        if not damages:
+            raise without[0]
+        warnings = [*self.unreadable, *self.real.network.warnings]
+        return conclude(self.pairing, self.probe.statistics, damages, used, warnings)
+
     def damages(self, prepared: PreparedImage, target: int | str = "top") -> list[Damage]:
-        """Return the damage for each thing that is explained in one image."""
+        """Return the damage for each thing that is explained in one image; of the outputs alone if it is nothing.
+
+        Raises:
+            TargetError: the image does not have the *target*.
+        """
         look = self.real.look(prepared)
         explained = []
         for goal in self._goals(look, target):
@@ -159,7 +183,8 @@ class Subject:
             try:
                 goals.append(network.resolve(one, look))
             except TargetError:
-                continue
+                if target != "top":
+                    raise
         return goals
 
     @property
@@ -173,6 +198,35 @@ class Subject:
         return [
             value.name or "" for value in graph.outputs if value.dtype is not None and value.dtype.is_floating_point()
         ]
+
+
+def _read(observer: Observer, names: Sequence[str], most: int) -> tuple[list[PreparedImage], list[str]]:
+    """Return the first *most* images that can be read, and why others cannot.
+
+    Raises:
+        ImageError: none can be read.
+    """
+    found: list[PreparedImage] = []
+    unreadable: list[str] = []
+    for name in dict.fromkeys(names):
+        if len(found) == most:
+            break
+        try:
+            found.append(observer.prepare(name))
+        except ImageError as error:
+            unreadable.append(f"left out: {error}")
+    if not found:
+        raise ImageError(f"none of the {len(unreadable)} images could be read; the first: {unreadable[0][10:]}")
+    return found, unreadable
+
+
+def _require_finite(value: float, what: str, prepared: PreparedImage) -> None:
+    """Raise DiagnosisError if *value* is NaN or infinite."""
+    if not math.isfinite(value):
+        raise DiagnosisError(
+            f"{what} are not finite for {in_message(prepared.picture)} (NaN or infinite numbers); correct the float "
+            "model or the preprocessing, for what is broken in float cannot be diagnosed"
+        )
 
 
 def _with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:

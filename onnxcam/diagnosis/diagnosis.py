@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import onnxcam
 from onnxcam.diagnosis.causes import Cause
 from onnxcam.text import visible
 
-__all__ = ["Diagnosis", "Effect", "TensorDiagnosis"]
+__all__ = ["SCHEMA", "Diagnosis", "Effect", "TensorDiagnosis"]
 
-_NAME = 80  # characters of a tensor's name in a sentence
+SCHEMA = 1
+"""Version of the names in diagnosis.json."""
+_NAME = 60  # characters of a tensor's name in a sentence
+_STANDS_OUT = 0.1
+"""A tensor with less of the damage, and without a cause, does not stand out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class TensorDiagnosis:
         tensor: Its name in the quantised model.
         name: Its name in the float model; that of the quantised one if they cannot be paired.
         kind: ``activation``, ``weight`` or ``bias``.
+        place: Its position among the quantised tensors, from the input to the outputs.
         node: Operator that makes an activation, or uses a weight, such as ``Conv``.
         shape: Its shape.
         effects: By objective: ``score``, ``outputs``, ``map``.
@@ -53,6 +59,7 @@ class TensorDiagnosis:
     tensor: str
     name: str
     kind: str
+    place: int
     node: str
     shape: tuple[int | str, ...]
     effects: Mapping[str, Effect]
@@ -88,22 +95,42 @@ class Diagnosis:
 
     @property
     def sentence(self) -> str:
-        """Return the finding in one sentence."""
+        """Return the finding in plain words."""
         first = self.tensors[0]
-        share = f"{100 * first.share:.0f} % of the damage"
+        if first.share < _STANDS_OUT and first.cause is None:
+            return (
+                f"no tensor stands out: {first.words} causes the most, {_percent(first.share)} of the damage; all "
+                f"together, rounding changes {self._changes}"
+            )
+        causes = f"{first.words} causes {_percent(first.share)} of the damage"
         if first.cause is None:
-            return f"{first.words} causes {share}; nothing about its range stands out: keep it in float"
-        return f"{first.words} causes {share}: {first.cause.words}; {first.cause.cure}"
+            return f"{causes}; nothing about its range stands out: keep it in float"
+        return f"{causes}: {first.cause.words}. Cure: {first.cause.cure}"
+
+    @property
+    def sqnr_ranks(self) -> Mapping[str, int]:
+        """Return the rank of each tensor by its signal-to-noise ratio, the noisiest first, by the tensors' names."""
+        noise = sorted(self.tensors, key=lambda one: math.inf if one.sqnr is None else one.sqnr)
+        return {one.tensor: rank for rank, one in enumerate(noise, 1)}
+
+    @property
+    def _changes(self) -> str:
+        """Return the change of the map, or of the outputs."""
+        objective = "map" if "map" in self.change else "outputs"
+        return f"the {objective} by {_percent(self.change[objective])}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the diagnosis as JSON."""
+        ranks = self.sqnr_ranks
         return {
+            "schema": SCHEMA,
+            "onnxcam": onnxcam.__version__,
             "sentence": self.sentence,
             "change": dict(self.change),
             "images": list(self.images),
             "unmatched": list(self.unmatched),
             "warnings": list(self.warnings),
-            "tensors": [_tensor(one) for one in self.tensors],
+            "tensors": [{**_tensor(one), "sqnr_rank": ranks[one.tensor]} for one in self.tensors],
         }
 
 
@@ -112,6 +139,7 @@ def _tensor(one: TensorDiagnosis) -> dict[str, Any]:
         "tensor": one.tensor,
         "name": one.name,
         "kind": one.kind,
+        "place": one.place,
         "node": one.node,
         "shape": list(one.shape),
         "share": one.share,
@@ -121,3 +149,7 @@ def _tensor(one: TensorDiagnosis) -> dict[str, Any]:
         "clipped": one.clipped,
         "cause": None if one.cause is None else vars(one.cause),
     }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,143 @@
+"""``onnxcam diagnose``: which quantised tensors make a model look elsewhere, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+if TYPE_CHECKING:
+    from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
+
+SHOWN = 10  # tensors in the table at a terminal
+WIDE = 130  # columns of a terminal that has room for all columns of the table
+_COLUMNS = ("#", "tensor", "kind", "# damage", "# map", "# outputs", "# score", "# up to here", "# SQNR", "# its rank")
+_NARROW = (0, 1, 3, 4, 8, 9, 10)  # the columns that matter most
+
+
+def command(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            help="Float model (.onnx). '-' if there is none: the quantised model without rounding takes its place.",
+            show_default=False,
+        ),
+    ],
+    candidate: Annotated[Path, typer.Argument(help="Quantised model (.onnx).", show_default=False)],
+    images: options.ImagesArgument,
+    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="What to explain: top, or a target as for `onnxcam explain`.")
+    ] = "top",
+    layer: options.LayerOption = "auto",
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    settings: options.SettingsOption = None,
+    provider: options.ProviderOption = "auto",
+    objects: Annotated[
+        int, typer.Option(min=1, max=100, help="Things explained in an image, where a task predicts several.")
+    ] = 1,
+    most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of images.")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="Print diagnosis.json.")] = False,
+) -> None:
+    """Rank the quantised tensors of a model by what their rounding changes: score, outputs and heat map. Each gets a
+    cause and a cure, where its range shows one.
+    """
+    from onnxcam.cli import show
+    from onnxcam.diagnosis.diagnose import diagnose
+
+    found = diagnose(
+        no_float(reference),
+        candidate,
+        images,
+        target=target,
+        most=most,
+        progress=show.diagnosing,
+        method=method,
+        layer=layer,
+        preprocess=preprocess,
+        labels=labels,
+        settings=options.pairs(settings),
+        provider=provider,
+        objects=objects,
+    )
+    if as_json:
+        show.json(found.as_dict())
+    else:
+        print_table(found)
+    show.warnings(found.warnings)
+    show.print_err(found.sentence, "bold")
+
+
+def no_float(reference: str) -> Path | None:
+    """Return the path of the float model; None for ``-``."""
+    return None if reference == "-" else Path(reference)
+
+
+def print_table(found: Diagnosis) -> None:
+    """Print one row per tensor: all of them when piped, the first ones at a terminal."""
+    from onnxcam.cli import show
+
+    if not show.out.is_terminal:
+        show.table((), [_line(rank, one, found) for rank, one in enumerate(found.tensors, 1)])
+        return
+    columns = (*_COLUMNS, "cause")
+    kept = range(len(columns)) if show.out.width >= WIDE else _NARROW
+    rows = [_row(rank, one, found) for rank, one in enumerate(found.tensors[:SHOWN], 1)]
+    show.table([columns[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    if len(found.tensors) > SHOWN:
+        show.print_out(f"and {len(found.tensors) - SHOWN} more", "dim")
+
+
+def _line(rank: int, one: TensorDiagnosis, found: Diagnosis) -> list[str]:
+    """Return rank, tensor, kind, share, mean and spread of each effect, accumulated effect, SQNR, its rank, cause."""
+    effects = [_pair(one.effects.get(name)) for name in ("map", "outputs", "score")]
+    cause = ("", "", "") if one.cause is None else (one.cause.id, one.cause.words, one.cause.cure)
+    return [
+        str(rank),
+        one.name,
+        one.kind,
+        f"{one.share:.4f}",
+        *(number for pair in effects for number in pair),
+        _number(one.accumulated, 4),
+        _number(one.sqnr, 1),
+        str(found.sqnr_ranks[one.tensor]),
+        *cause,
+    ]
+
+
+def _row(rank: int, one: TensorDiagnosis, found: Diagnosis) -> list[str]:
+    from onnxcam.text import visible
+
+    return [
+        str(rank),
+        visible(one.name, 30),
+        one.kind,
+        f"{one.share:.0%}",
+        _percent(one.effects.get("map")),
+        _percent(one.effects.get("outputs")),
+        _signed(one.effects.get("score")),
+        "" if one.accumulated is None else f"{one.accumulated:.0%}",
+        "" if one.sqnr is None else f"{one.sqnr:.0f} dB",
+        str(found.sqnr_ranks[one.tensor]),
+        "" if one.cause is None else one.cause.id,
+    ]
+
+
+def _pair(effect: Effect | None) -> tuple[str, str]:
+    return ("", "") if effect is None else (f"{effect.mean:.4g}", f"{effect.spread:.4g}")
+
+
+def _percent(effect: Effect | None) -> str:
+    return "" if effect is None else f"{100 * effect.mean:+.0f} ± {100 * effect.spread:.0f} %"
+
+
+def _signed(effect: Effect | None) -> str:
+    return "" if effect is None else f"{effect.mean:+.2g} ± {effect.spread:.1g}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
