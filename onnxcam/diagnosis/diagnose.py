@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.tasks.classification import ClassScores, class_target
@@ -152,22 +153,23 @@ class Subject:
         return conclude(self.pairing, self.probe.statistics, damages, used, warnings)
 
     def damages(self, prepared: PreparedImage, target: int | str = "top") -> list[Damage]:
-        """Return the damage for each thing that is explained in one image; of the outputs alone if it is nothing.
+        """Return the damage for each thing that is explained in one image."""
+        return self.probe(*self.explained(prepared, target))
 
-        Raises:
-            TargetError: the image does not have the *target*.
-        """
+    def explained(
+        self, prepared: PreparedImage, target: int | str = "top"
+    ) -> tuple[list[tuple[Explained, dict[str, NDArray[Any]]]], dict[str, NDArray[Any]]]:
+        """Return what is explained in one image, with the inputs of its aim; and the inputs of the model."""
         look = self.real.look(prepared)
-        explained = []
+        found = []
         for goal in self._goals(look, target):
-            request = ExplanationRequest(prepared.tensor, [goal])
             try:
-                layers = self.real.layers(request)
+                layers = self.real.layers(ExplanationRequest(prepared.tensor, [goal]))
             except GradientError:
                 continue
             inputs = {name: array[None] for name, array in goal.inputs.items()}
-            explained.append((Explained(goal.aim, layers), {**inputs, goal.aim.input: np.asarray(goal.feed)[None]}))
-        return self.probe(explained, dict(look.feeds))
+            found.append((Explained(goal.aim, layers), {**inputs, goal.aim.input: np.asarray(goal.feed)[None]}))
+        return found, dict(look.feeds)
 
     def _goals(self, look: Look, target: int | str) -> list[Goal]:
         observation, network = self.real.observation, self.real.network
