@@ -41,20 +41,36 @@ def command(
         int, typer.Option(min=1, max=100, help="Things explained in an image, where a task predicts several.")
     ] = 1,
     most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of images.")] = 16,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotate",
+            help="Also write a copy of the quantised model whose nodes say their damage and cause; Netron shows them.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the report, and the annotated file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print diagnosis.json.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-diagnosis"),
 ) -> None:
     """Rank the quantised tensors of a model by what their rounding changes: score, outputs and heat map. Each gets a
-    cause and a cure, where its range shows one.
+    cause and a cure, where its range shows one. Exit code 0.
     """
     from onnxcam.cli import show
+    from onnxcam.diagnosis import exports
     from onnxcam.diagnosis.diagnose import diagnose
+    from onnxcam.files import require_writable
 
+    if annotate is not None:
+        require_writable(annotate, [candidate], overwrite=overwrite)
     found = diagnose(
         no_float(reference),
         candidate,
         images,
+        output,
         target=target,
         most=most,
+        overwrite=overwrite,
         progress=show.diagnosing,
         method=method,
         layer=layer,
@@ -64,10 +80,13 @@ def command(
         provider=provider,
         objects=objects,
     )
+    if annotate is not None:
+        exports.annotate(found, candidate, annotate, overwrite=overwrite)
     if as_json:
         show.json(found.as_dict())
     else:
         print_table(found)
+        show.where(output)
     show.warnings(found.warnings)
     show.print_err(found.sentence, "bold")
 

@@ -42,9 +42,11 @@ def diagnose(
     reference: ModelLike | None,
     candidate: ModelLike,
     images: PathLike | Sequence[PathLike],
+    directory: PathLike | None = None,
     *,
     target: int | str = "top",
     most: int = MOST,
+    overwrite: bool = False,
     progress: Progress = quiet,
     **options: Any,
 ) -> Diagnosis:
@@ -55,21 +57,33 @@ def diagnose(
             exact.
         candidate: The quantised model.
         images: Files, folders, glob patterns or lists. The first *most* that can be read count.
-        target: What is explained, as for `onnxcam.compare.validate`.
+        directory: Folder for the report (`onnxcam.diagnosis.report.folder`). None: no report.
+        target: What is explained: ``"top"`` or a target as for `onnxcam.explain`.
         most: Number of images.
+        overwrite: Replace the report in *directory*.
         progress: Wraps the images and their number.
         **options: Method, layer, preprocess, labels, settings, objects and inputs, as for
             `onnxcam.compare.observer.Observer`; preprocessing is that of the candidate.
 
     Raises:
-        DiagnosisError: the two models are not one network, or no tensor is quantised.
+        DiagnosisError: the two models are not one network, or the float model gives NaN.
+        ModelError: no tensor is quantised.
+        OutputError: *directory* cannot be written, or holds a diagnosis, without *overwrite*.
         OnnxcamError: as for `onnxcam.Explainer`.
 
     Example:
-        >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/")
+        >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/", "report")
         >>> found.tensors[0].name, found.tensors[0].cause
     """
-    return Subject.open(reference, candidate, images, most, **options).diagnosis(target, progress)
+    from onnxcam.diagnosis.report import folder
+
+    if directory is not None:
+        folder.refuse_finished(directory, overwrite)
+    subject = Subject.open(reference, candidate, images, most, **options)
+    found = subject.diagnosis(target, progress)
+    if directory is not None:
+        folder.save(found, subject, candidate, directory, target)
+    return found
 
 
 @dataclass
@@ -162,7 +176,7 @@ class Subject:
         """Return what is explained in one image, with the inputs of its aim; and the inputs of the model."""
         look = self.real.look(prepared)
         found = []
-        for goal in self._goals(look, target):
+        for goal in self.goals(look, target):
             try:
                 layers = self.real.layers(ExplanationRequest(prepared.tensor, [goal]))
             except GradientError:
@@ -171,7 +185,12 @@ class Subject:
             found.append((Explained(goal.aim, layers), {**inputs, goal.aim.input: np.asarray(goal.feed)[None]}))
         return found, dict(look.feeds)
 
-    def _goals(self, look: Look, target: int | str) -> list[Goal]:
+    def goals(self, look: Look, target: int | str) -> list[Goal]:
+        """Return what is explained in the image of *look*.
+
+        Raises:
+            TargetError: the image does not have the *target*.
+        """
         observation, network = self.real.observation, self.real.network
         prediction = observation.predict(self.real, look)
         if target != "top":
