@@ -97,15 +97,12 @@ class Diagnosis:
     def sentence(self) -> str:
         """Return the finding in plain words."""
         first = self.tensors[0]
-        if first.share < _STANDS_OUT and first.cause is None:
-            return (
-                f"no tensor stands out: {first.words} causes the most, {_percent(first.share)} of the damage; all "
-                f"together, rounding changes {self._changes}"
-            )
-        causes = f"{first.words} causes {_percent(first.share)} of the damage"
-        if first.cause is None:
-            return f"{causes}; nothing about its range stands out: keep it in float"
-        return f"{causes}: {first.cause.words}. Cure: {first.cause.cure}"
+        causes = f"{first.kind.capitalize()} {visible(first.name, _NAME)} causes {_percent(first.share)} of the damage"
+        if first.cause is not None:
+            return f"{causes}: {first.cause.words}. Cure: {first.cause.cure}"
+        if first.share < _STANDS_OUT:
+            return f"No tensor stands out. {causes}; all rounding together changes {self._changes}"
+        return f"{causes}. Nothing about its range stands out: keep it in float"
 
     @property
     def sqnr_ranks(self) -> Mapping[str, int]:

@@ -37,7 +37,7 @@ def test_it_names_the_spoilt_tensor_its_cause_and_its_cure(onnxcam: Run, twins: 
     assert sorted(int(row[12]) for row in rows) == [int(row[0]) for row in rows]
     assert rows[0][2:3] + rows[0][13:14] == ["activation", "clipped"]
     last = ran.err.splitlines()[-1]
-    assert last.startswith(f"activation {rows[0][1]} causes ")
+    assert last.startswith(f"Activation {rows[0][1]} causes ")
     assert f"{rows[0][14]}. Cure: {rows[0][15]}" in last
 
 

@@ -14,7 +14,7 @@ from onnxcam.compare.report.panel import ramps
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
 from onnxcam.diagnosis.places import TensorPlace
 from onnxcam.diagnosis.report.line import KINDS, Cell, NetworkColumn, find_jump, network_line
-from onnxcam.diagnosis.report.maps import BeforeAfter
+from onnxcam.diagnosis.report.maps import BeforeAfter, MapView
 from onnxcam.text import visible
 
 __all__ = ["COLUMNS", "html"]
@@ -67,7 +67,7 @@ def html(
         "warnings": [visible(warning, 1000) for warning in dict.fromkeys(diagnosis.warnings)],
         "heat_ramp": ramps()[0],
         "kinds": [kind for kind in KINDS if any(kind == cell.kind for one in columns for cell in one.cells)],
-        "tops": _tops(),
+        "tops": {**_tops(), "end": _tops()["operator"] + max(7 * len(one.operator) for one in columns)},
     }
     style = template("onnxcam.compare.report", "report.css") + template(__package__, "diagnosis.css")
     return render(__package__, "diagnosis.html", variables, style, template(__package__, "diagnosis.js"))
@@ -82,12 +82,12 @@ def _tops() -> dict[str, int]:
     for name, height in _HEIGHTS.items():
         tops[name] = y
         y += height + 3
-    return {**tops, "operator": y + 3, "end": y + 84}
+    return {**tops, "operator": y + 3}
 
 
 def _strips(columns: Sequence[NetworkColumn], ranks: Mapping[str, int]) -> list[_Strip]:
     rows = [columns[at : at + COLUMNS] for at in range(0, len(columns), COLUMNS)]
-    longest = max(28, *(len(row) for row in rows))
+    longest = max(40, *(len(row) for row in rows))
     return [
         _Strip(
             _LABEL + longest * _STEP,
@@ -100,7 +100,7 @@ def _strips(columns: Sequence[NetworkColumn], ranks: Mapping[str, int]) -> list[
 def _drawn(column: NetworkColumn, ranks: Mapping[str, int]) -> dict[str, Any]:
     height = round(_HEIGHTS["accumulated"] * column.height, 1)
     return {
-        "operator": visible(column.operator, 18),
+        "operator": visible(column.operator),
         "bar": height,
         "bar_top": round(_HEIGHTS["accumulated"] - height, 1),
         "accumulated": "" if column.accumulated is None else _percent(column.accumulated),
@@ -197,10 +197,14 @@ def _card(one: BeforeAfter) -> dict[str, Any]:
         "width": one.size[0],
         "height": one.size[1],
         "views": [
-            (view.title, view.picture, f"{view.score:.3g}", "" if view.iou is None or not at else f"{view.iou:.2f}")
+            (view.title, view.picture, f"{view.score:.3g}", _agreement(view) if at else "")
             for at, view in enumerate(one.views)
         ],
     }
+
+
+def _agreement(view: MapView) -> str:
+    return ", no map: no positive evidence" if view.iou is None else f", IoU {view.iou:.2f}"
 
 
 def _percent(share: float) -> str:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["SHOWN", "BeforeAfter", "MapView", "before_and_after"]
 
 SHOWN = 3
-"""Number of tensors whose effect is shown in an image."""
+"""Maximum number of tensors whose effect is shown in an image."""
+_LEAST = 0.02
+"""Share of the damage of all but the first of them."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -84,7 +86,12 @@ def before_and_after(diagnosis: Diagnosis, subject: Subject, target: int | str =
     if not isinstance(method, GraphMethod):
         return []
     drawer = _Drawer(subject, method, target)
-    found = (drawer(rank, one) for rank, one in enumerate(diagnosis.tensors[:SHOWN], 1) if "map" in one.effects)
+    worst = [
+        (rank, one)
+        for rank, one in enumerate(diagnosis.tensors[:SHOWN], 1)
+        if "map" in one.effects and (rank == 1 or one.share >= _LEAST)
+    ]
+    found = [drawer(rank, one) for rank, one in worst]
     return [one for one in found if one is not None]
 
 
