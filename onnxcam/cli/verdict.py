@@ -107,6 +107,8 @@ def _note(found: Validation) -> None:
     show.warnings([*found.damaged, *left, *found.warnings])
     if found.levels:
         show.print_err(f"layers: {layer_agreement.sentence(found.levels)}")
+    if found.diagnosis is not None:
+        show.print_err(f"why: {found.diagnosis['sentence']}")
     style = {"passed": "green", "failed": "red", "undecided": "yellow"}[found.verdict]
     show.print_err(_verdict(found), style)
 

@@ -59,6 +59,7 @@ class Validation:
     damaged: Sequence[str] = ()  # one warning per damaged line of the journal
     task: str = "classification"  # of both models, a value of `task` in a card
     accuracy: Sequence[Mapping[str, float]] = ()  # of reference and candidate by the truth: values by title
+    diagnosis: Mapping[str, Any] | None = None  # with --why: which quantised tensors spoil the candidate, as JSON
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
 
     @property
@@ -118,6 +119,7 @@ class Validation:
             "warnings": list(self.warnings),
             "layers": [asdict(level) for level in self.levels],
             "layers_differ_at": None if (jump := first_jump(self.levels)) is None else self.levels[jump].reference,
+            **({} if self.diagnosis is None else {"diagnosis": dict(self.diagnosis)}),
             "pictures": list(self.rows()),
         }
 

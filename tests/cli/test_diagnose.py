@@ -39,10 +39,15 @@ def test_it_names_the_spoilt_tensor_its_cause_and_its_cure(onnxcam: Run, twins: 
     last = ran.err.splitlines()[-1]
     assert last.startswith(f"Activation {rows[0][1]} causes ")
     assert f"{rows[0][14]}. Cure: {rows[0][15]}" in last
+    names = ["diagnosis.html", "diagnosis.json", "model-explorer.json"]
+    assert sorted(path.name for path in Path("onnxcam-diagnosis").iterdir()) == names
 
 
 def test_json_has_a_schema_and_stable_names(onnxcam: Run, twins: Twins) -> None:
-    found = json.loads(onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 2, "--json").out)
+    ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 2, "--json", "--annotate", "said.onnx")
+    assert b"onnxcam.damage" in Path("said.onnx").read_bytes()
+    found = json.loads(ran.out)
+    assert found == json.loads(Path("onnxcam-diagnosis/diagnosis.json").read_text("utf-8"))
     assert found["schema"] == 1
     assert len(found["images"]) == 2
     names = {"tensor", "name", "kind", "place", "node", "shape", "share", "effects", "accumulated", "sqnr", "sqnr_rank"}
@@ -102,6 +107,7 @@ def test_bad_input_is_told_in_one_line(onnxcam: Run, twins: Twins, tmp_path: Pat
         "not finite": (of_nan(twins, tmp_path / "nan.onnx"), twins.int8, twins.images),
         "zebra": (twins.real, twins.int8, twins.images, "--target", "zebra"),
         "nothing.onnx": ("nothing.onnx", twins.int8, twins.images),
+        "is read by this command": (twins.real, twins.int8, twins.images, "--annotate", twins.int8),
     }
     for words, arguments in cases.items():
         ran = onnxcam("diagnose", *arguments)
@@ -109,6 +115,7 @@ def test_bad_input_is_told_in_one_line(onnxcam: Run, twins: Twins, tmp_path: Pat
         line = ran.err.splitlines()[-1]
         assert line.startswith("error: "), ran.err
         assert words in line
+    assert not list(Path().glob("onnxcam-*"))
 
 
 def test_an_unreadable_image_is_left_out(onnxcam: Run, twins: Twins, tmp_path: Path) -> None:
@@ -117,3 +124,26 @@ def test_an_unreadable_image_is_left_out(onnxcam: Run, twins: Twins, tmp_path: P
     assert ran.code == 0, ran.err
     assert "warning: left out: text.png" in ran.err
     assert len(json.loads(ran.out)["images"]) == 1
+
+
+def test_validate_says_why(onnxcam: Run, twins: Twins) -> None:
+    ran = onnxcam("validate", twins.real, twins.spoilt, twins.images, "-o", "out", "--why", "--json")
+    assert ran.code == 1, ran.err
+    why, verdict = ran.err.splitlines()[-2:]
+    assert why.startswith("why: Activation ")
+    assert verdict.startswith("FAILED on 4 images: ")
+    found = json.loads(ran.out)["diagnosis"]
+    assert found == json.loads(Path("out/diagnosis.json").read_text("utf-8"))
+    assert why == f"why: {found['sentence']}"
+    assert len(found["images"]) == 4
+    page = Path("out/report.html").read_text("utf-8")
+    assert "What spoils the candidate" in page
+    assert found["tensors"][0]["name"] in page
+    assert Path("out/diagnosis.html").is_file()
+
+
+def test_validate_keeps_its_result_if_there_is_no_diagnosis(onnxcam: Run, twins: Twins) -> None:
+    ran = onnxcam("validate", twins.real, twins.real, twins.images, "-o", "out", "--why")
+    assert ran.code == 0, ran.err
+    assert "warning: no diagnosis: no activation of the model is quantised" in ran.err
+    assert "diagnosis" not in json.loads(Path("out/validation.json").read_text("utf-8"))

@@ -7,7 +7,7 @@ Jinja escapes them, and invisible characters are written out (`onnxcam.text`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxcam.compare import layer_agreement
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from onnxcam.compare.outcome import Answer, ModelInfo
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
-__all__ = ["LISTED", "WORST", "html", "require"]
+__all__ = ["LISTED", "TENSORS", "WORST", "html", "require"]
 
 WORST = 24
 """Number of images shown, the worst first."""
+TENSORS = 5
+"""Number of tensors of a diagnosis that are listed."""
 LISTED = 50
 """Maximum number of unreadable images, and of notes, that are listed."""
 
@@ -85,6 +87,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "accuracy": _accuracy(validation),
+        "diagnosis": None if validation.diagnosis is None else _diagnosis(validation.diagnosis),
         "cards": cards,
         "marks": {"detection": "Boxes", "keypoints": "Points"}.get(validation.task, ""),
         "folder": visible(listed.folder),
@@ -94,6 +97,23 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         "rows": listed.data(len(cards)),
         "heat_ramp": heat,
         "difference_ramp": difference,
+    }
+
+
+def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sentence of a diagnosis and its worst tensors."""
+    return {
+        "sentence": visible(found["sentence"], 1000),
+        "tensors": [
+            (
+                f"{one['kind']} {visible(one['name'])}",
+                f"{one['share']:.1%}",
+                "–" if one["sqnr"] is None else f"{one['sqnr']:.1f} dB",
+                str(one["sqnr_rank"]),
+                "" if one["cause"] is None else visible(f"{one['cause']['words']}; {one['cause']['cure']}", 400),
+            )
+            for one in found["tensors"][:TENSORS]
+        ],
     }
 
 
