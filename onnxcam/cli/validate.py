@@ -100,6 +100,7 @@ def command(
         with show.waiting(f"opening {model}"):
             return observing(side, model, layer=layer, preprocess=how, provider=provider, **shared, **own)
 
+    first = open_side("reference", reference, layer, reference_preprocess or preprocess, provider)
     second = open_side(
         "candidate",
         candidate,
@@ -110,7 +111,7 @@ def command(
         runner_timeout=runner_timeout,
     )
     found = validate(
-        open_side("reference", reference, layer, reference_preprocess or preprocess, provider),
+        first,
         second,
         images,
         output,

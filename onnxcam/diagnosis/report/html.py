@@ -17,7 +17,7 @@ from onnxcam.diagnosis.report.line import KINDS, Cell, NetworkColumn, find_jump,
 from onnxcam.diagnosis.report.maps import BeforeAfter, MapView
 from onnxcam.text import visible
 
-__all__ = ["COLUMNS", "html"]
+__all__ = ["COLUMNS", "LISTED", "html"]
 
 COLUMNS = 56
 """Columns of a row of the line."""
@@ -67,7 +67,7 @@ def html(
         "warnings": [visible(warning, 1000) for warning in dict.fromkeys(diagnosis.warnings)],
         "heat_ramp": ramps()[0],
         "kinds": [kind for kind in KINDS if any(kind == cell.kind for one in columns for cell in one.cells)],
-        "tops": {**_tops(), "end": _tops()["operator"] + max(7 * len(one.operator) for one in columns)},
+        "tops": {**_tops(), "end": _tops()["operator"] + 4 + max(8 * len(one.operator) for one in columns)},
     }
     style = template("onnxcam.compare.report", "report.css") + template(__package__, "diagnosis.css")
     return render(__package__, "diagnosis.html", variables, style, template(__package__, "diagnosis.js"))

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from onnxcam.diagnosis.diagnosis import Diagnosis, TensorDiagnosis
 from onnxcam.diagnosis.places import TensorPlace
 
-__all__ = ["Cell", "Jump", "NetworkColumn", "find_jump", "network_line"]
+__all__ = ["KINDS", "Cell", "Jump", "NetworkColumn", "find_jump", "network_line"]
 
 KINDS = ("activation", "weight", "bias")
+"""Kinds of tensors, one row of the line each."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ SHOWN = 3
 """Maximum number of tensors whose effect is shown in an image."""
 _LEAST = 0.02
 """Share of the damage of all but the first of them."""
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class _MixtureSession:
             explanation_graph(prepared, method, own, aim, settings)
         self._session = Session(prepared.model, "cpu")
 
-    def __call__(self, feeds: Arrays, shares: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
+    def __call__(self, feeds: Mapping[str, NDArray[Any]], shares: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
         """Return the map [1, …] and the score."""
         given = {**feeds, ROUNDING: shares}
         found = self._session.run({name: given[name] for name in self._session.inputs}, [MAP, SCORE])
