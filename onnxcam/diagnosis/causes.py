@@ -88,7 +88,7 @@ def _clipped(found: TensorStatistics, _: Parts) -> Cause | None:
         return None
     end = max(float(np.abs(limit).max()) for limit in found.quantiser.range)
     most = max(float(np.abs(found.low).max()), float(np.abs(found.high).max()))
-    words = f"its range clips {_percent(found.clipped)} of its values (they reach {most:.3g}, the range {end:.3g})"
+    words = f"its range clips {_percent(found.clipped)} of its values: they reach {most:.3g}, the range {end:.3g}"
     return Cause("clipped", words, _CALIBRATE)
 
 

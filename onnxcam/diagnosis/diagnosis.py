@@ -99,7 +99,7 @@ class Diagnosis:
         first = self.tensors[0]
         causes = f"{first.kind.capitalize()} {visible(first.name, _NAME)} causes {_percent(first.share)} of the damage"
         if first.cause is not None:
-            return f"{causes}: {first.cause.words}. Cure: {first.cause.cure}"
+            return f"{causes}, because {first.cause.words}. Cure: {first.cause.cure}"
         if first.share < _STANDS_OUT:
             return f"No tensor stands out. {causes}; all rounding together changes {self._changes}"
         return f"{causes}. Nothing about its range stands out: keep it in float"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -29,9 +30,10 @@ _HEIGHTS = {"accumulated": 40, "activation": 18, "weight": 18, "bias": 10}
 
 @dataclass(frozen=True)
 class _Strip:
-    """One row of the line: its width, and its columns with their left edges."""
+    """One row of the line: its size, and its columns with their left edges."""
 
     width: int
+    height: int
     columns: list[tuple[int, dict[str, Any]]]
 
 
@@ -51,6 +53,8 @@ def html(
     """
     ranks = {one.tensor: rank for rank, one in enumerate(diagnosis.tensors, 1)}
     columns = network_line(diagnosis, places)
+    kinds = [kind for kind in KINDS if any(kind == cell.kind for one in columns for cell in one.cells)]
+    tops = _tops(kinds)
     variables = {
         "model": visible(PurePath(candidate.name).name),
         "sentence": visible(diagnosis.sentence, 1000),
@@ -58,7 +62,7 @@ def html(
         "images": count(len(diagnosis.images)),
         "method": candidate.method,
         "jump": _jump(diagnosis, ranks),
-        "strips": _strips(columns, ranks),
+        "strips": _strips(columns, ranks, tops),
         "rows": [_row(one, ranks, diagnosis.sqnr_ranks) for one in diagnosis.tensors],
         "hits": _hits(diagnosis),
         "cards": [_card(one) for one in shown],
@@ -66,8 +70,8 @@ def html(
         "unmatched_left": max(0, len(diagnosis.unmatched) - LISTED),
         "warnings": [visible(warning, 1000) for warning in dict.fromkeys(diagnosis.warnings)],
         "heat_ramp": ramps()[0],
-        "kinds": [kind for kind in KINDS if any(kind == cell.kind for one in columns for cell in one.cells)],
-        "tops": {**_tops(), "end": _tops()["operator"] + 4 + max(8 * len(one.operator) for one in columns)},
+        "kinds": kinds,
+        "tops": tops,
     }
     style = template("onnxcam.compare.report", "report.css") + template(__package__, "diagnosis.css")
     return render(__package__, "diagnosis.html", variables, style, template(__package__, "diagnosis.js"))
@@ -76,43 +80,44 @@ def html(
 _TITLES = {"map": "map", "outputs": "outputs", "score": "score"}
 
 
-def _tops() -> dict[str, int]:
+def _tops(kinds: Sequence[str]) -> dict[str, int]:
     """Return the upper edge of each row of a strip."""
     tops, y = {}, 0
-    for name, height in _HEIGHTS.items():
+    for name in ("accumulated", *kinds):
         tops[name] = y
-        y += height + 3
+        y += _HEIGHTS[name] + 3
     return {**tops, "operator": y + 3}
 
 
-def _strips(columns: Sequence[NetworkColumn], ranks: Mapping[str, int]) -> list[_Strip]:
-    rows = [columns[at : at + COLUMNS] for at in range(0, len(columns), COLUMNS)]
-    longest = max(40, *(len(row) for row in rows))
+def _strips(columns: Sequence[NetworkColumn], ranks: Mapping[str, int], tops: Mapping[str, int]) -> list[_Strip]:
+    """Return rows of about the same length."""
+    longest = math.ceil(len(columns) / math.ceil(len(columns) / COLUMNS))
     return [
         _Strip(
-            _LABEL + longest * _STEP,
-            [(_LABEL + at * _STEP, _drawn(column, ranks)) for at, column in enumerate(row)],
+            _LABEL + max(40, longest) * _STEP,
+            tops["operator"] + 10 + max(7 * len(one.operator) for one in row),
+            [(_LABEL + at * _STEP, _drawn(column, ranks, tops)) for at, column in enumerate(row)],
         )
-        for row in rows
+        for row in (columns[at : at + longest] for at in range(0, len(columns), longest))
     ]
 
 
-def _drawn(column: NetworkColumn, ranks: Mapping[str, int]) -> dict[str, Any]:
+def _drawn(column: NetworkColumn, ranks: Mapping[str, int], tops: Mapping[str, int]) -> dict[str, Any]:
     height = round(_HEIGHTS["accumulated"] * column.height, 1)
     return {
         "operator": visible(column.operator),
         "bar": height,
         "bar_top": round(_HEIGHTS["accumulated"] - height, 1),
         "accumulated": "" if column.accumulated is None else _percent(column.accumulated),
-        "cells": [_cell(one, ranks) for one in column.cells],
+        "cells": [_cell(one, ranks, tops) for one in column.cells],
     }
 
 
-def _cell(cell: Cell, ranks: Mapping[str, int]) -> dict[str, Any]:
+def _cell(cell: Cell, ranks: Mapping[str, int], tops: Mapping[str, int]) -> dict[str, Any]:
     best = min(ranks[one.tensor] for one in cell.tensors)
     return {
         "kind": cell.kind,
-        "top": _tops()[cell.kind],
+        "top": tops[cell.kind],
         "height": _HEIGHTS[cell.kind],
         "width": _CELL,
         "shade": round(cell.shade, 3),
