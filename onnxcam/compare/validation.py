@@ -59,8 +59,8 @@ class Validation:
     damaged: Sequence[str] = ()  # one warning per damaged line of the journal
     task: str = "classification"  # of both models, a value of `task` in a card
     accuracy: Sequence[Mapping[str, float]] = ()  # of reference and candidate by the truth: values by title
-    diagnosis: Mapping[str, Any] | None = None  # with --why: which quantised tensors spoil the candidate, as JSON
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
+    diagnosis: Mapping[str, Any] | None = None  # with --why: which quantised tensors spoil the candidate, as JSON
 
     @property
     def meets(self) -> bool:

@@ -166,6 +166,14 @@ class Subject:
         warnings = [*self.unreadable, *self.real.network.warnings]
         return conclude(self.pairing, self.probe.statistics, damages, used, warnings)
 
+    def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
+        """Return what is explained in one image.
+
+        Raises:
+            TargetError: the image does not have the *target*.
+        """
+        return self._goals(self.real.look(prepared), target)
+
     def damages(self, prepared: PreparedImage, target: int | str = "top") -> list[Damage]:
         """Return the damage for each thing that is explained in one image."""
         return self.probe(*self.explained(prepared, target))
@@ -176,7 +184,7 @@ class Subject:
         """Return what is explained in one image, with the inputs of its aim; and the inputs of the model."""
         look = self.real.look(prepared)
         found = []
-        for goal in self.goals(look, target):
+        for goal in self._goals(look, target):
             try:
                 layers = self.real.layers(ExplanationRequest(prepared.tensor, [goal]))
             except GradientError:
@@ -185,12 +193,7 @@ class Subject:
             found.append((Explained(goal.aim, layers), {**inputs, goal.aim.input: np.asarray(goal.feed)[None]}))
         return found, dict(look.feeds)
 
-    def goals(self, look: Look, target: int | str) -> list[Goal]:
-        """Return what is explained in the image of *look*.
-
-        Raises:
-            TargetError: the image does not have the *target*.
-        """
+    def _goals(self, look: Look, target: int | str) -> list[Goal]:
         observation, network = self.real.observation, self.real.network
         prediction = observation.predict(self.real, look)
         if target != "top":

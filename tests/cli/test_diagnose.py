@@ -129,7 +129,7 @@ def test_an_unreadable_image_is_left_out(onnxcam: Run, twins: Twins, tmp_path: P
 def test_validate_says_why(onnxcam: Run, twins: Twins) -> None:
     ran = onnxcam("validate", twins.real, twins.spoilt, twins.images, "-o", "out", "--why", "--json")
     assert ran.code == 1, ran.err
-    why, verdict = ran.err.splitlines()[-2:]
+    why, verdict = (line for line in ran.err.splitlines() if line.startswith(("why: ", "FAILED")))
     assert why.startswith("why: Activation ")
     assert verdict.startswith("FAILED on 4 images: ")
     found = json.loads(ran.out)["diagnosis"]

@@ -76,6 +76,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         "unreadable": [(visible(name), visible(why, 400)) for name, why in validation.unreadable[:LISTED]],
         "unreadable_left": max(0, len(validation.unreadable) - LISTED),
         "sides": _sides(validation.reference, validation.candidate),
+        "diagnosis": None if validation.diagnosis is None else _diagnosis(validation.diagnosis),
         "summary": [
             _summary(validation.summaries[metric], listed, _bounds(validation.verdicts, metric), anchors)
             for metric in AGREEMENT_METRICS
@@ -87,7 +88,6 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         ],
         "layers_sentence": visible(layer_agreement.sentence(validation.levels), 400) if validation.levels else "",
         "accuracy": _accuracy(validation),
-        "diagnosis": None if validation.diagnosis is None else _diagnosis(validation.diagnosis),
         "cards": cards,
         "marks": {"detection": "Boxes", "keypoints": "Points"}.get(validation.task, ""),
         "folder": visible(listed.folder),
@@ -97,23 +97,6 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         "rows": listed.data(len(cards)),
         "heat_ramp": heat,
         "difference_ramp": difference,
-    }
-
-
-def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sentence of a diagnosis and its worst tensors."""
-    return {
-        "sentence": visible(found["sentence"], 1000),
-        "tensors": [
-            (
-                f"{one['kind']} {visible(one['name'])}",
-                f"{one['share']:.1%}",
-                "–" if one["sqnr"] is None else f"{one['sqnr']:.1f} dB",
-                str(one["sqnr_rank"]),
-                "" if one["cause"] is None else visible(f"{one['cause']['words']}; {one['cause']['cure']}", 400),
-            )
-            for one in found["tensors"][:TENSORS]
-        ],
     }
 
 
@@ -139,6 +122,23 @@ def _sentence(validation: Validation, count: int) -> str:
     if not failed:
         return f"{'The requirement holds' if total == 1 else f'All {total} requirements hold'} on {pictures}."
     return f"{failed} of {total} requirements {'does' if failed == 1 else 'do'} not hold on {pictures}."
+
+
+def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sentence of a diagnosis and its worst tensors."""
+    return {
+        "sentence": visible(found["sentence"], 1000),
+        "tensors": [
+            (
+                f"{one['kind']} {visible(one['name'])}",
+                f"{one['share']:.1%}",
+                "–" if one["sqnr"] is None else f"{one['sqnr']:.1f} dB",
+                str(one["sqnr_rank"]),
+                "" if one["cause"] is None else visible(f"{one['cause']['words']}; {one['cause']['cure']}", 400),
+            )
+            for one in found["tensors"][:TENSORS]
+        ],
+    }
 
 
 def _verdict(verdict: Verdict, summary: Statistics | None) -> dict[str, Any]:

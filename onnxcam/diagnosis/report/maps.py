@@ -105,9 +105,8 @@ class _Drawer:
     def __call__(self, rank: int, tensor: TensorDiagnosis) -> BeforeAfter | None:
         """Return the effect of *tensor*; None if nothing is explained in its image."""
         prepared = self._images[tensor.effects["map"].worst]
-        look = self._subject.real.look(prepared)
         try:
-            goal = next(iter(self._subject.goals(look, self._target)), None)
+            goal = next(iter(self._subject.goals(prepared, self._target)), None)
             if goal is None:
                 return None
             request = ExplanationRequest(prepared.tensor, [goal])
@@ -115,7 +114,7 @@ class _Drawer:
         except (GradientError, TargetError):
             return None
         inputs = {name: array[None] for name, array in goal.inputs.items()}
-        feeds = {**look.feeds, **inputs, goal.aim.input: np.asarray(goal.feed)[None]}
+        feeds = {**self._subject.real.look(prepared).feeds, **inputs, goal.aim.input: np.asarray(goal.feed)[None]}
         found = {title: session(feeds, shares) for title, shares in self._mixtures(tensor).items()}
         return self._drawn(rank, tensor, prepared, goal, request, found)
 
