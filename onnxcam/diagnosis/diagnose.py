@@ -34,6 +34,7 @@ __all__ = ["MOST", "Subject", "diagnose"]
 
 MOST = 16
 """Number of images that are enough to rank tensors."""
+_NOT_FINITE = "which is NaN or infinite in the float or the quantised network"
 OBJECTS = 1
 """Number of things that are explained in an image, where a task predicts several."""
 
@@ -121,7 +122,11 @@ class Subject:
         prepared, unreadable = _read(observer, files.files(given), most)
         feeds = dict(observer.look(prepared[0]).feeds)
         pairing = pair(quantised, reference, feeds)
-        _require_finite(pairing.difference, "the outputs of the float model", prepared[0])
+        if not math.isfinite(pairing.difference):
+            raise DiagnosisError(
+                f"the float model gives NaN or infinite outputs for {in_message(prepared[0].picture)}; correct the model "
+                "or the preprocessing: what is broken in float cannot be diagnosed"
+            )
         real = Observer(to_proto(pairing.mixture.real), **{"objects": OBJECTS, **options})
         real.network.use(observer.network.resolved)
         return cls(observer, real, pairing, prepared, unreadable)
@@ -149,22 +154,28 @@ class Subject:
         """
         damages: list[Damage] = []
         used: list[str] = []
+        warnings = list(self.unreadable)
         without: list[TargetError] = []
         for prepared in progress(self.images, len(self.images)):
             try:
-                found_here = self.damages(prepared, target)
+                found = self.damages(prepared, target)
             except TargetError as error:
                 without.append(error)
                 continue
-            for found in found_here:
-                for name, change in found.change.items():
-                    _require_finite(change, f"the {name} of the float network", prepared)
-                damages.append(found)
-                used.append(prepared.picture)
-        if not damages:
+            for one in found:
+                finite = _finite(one)
+                lost = [name for name in one.change if name not in finite.change]
+                warnings += [f"left out: {name} in {in_message(prepared.picture)}, {_NOT_FINITE}" for name in lost]
+                if "outputs" in finite.change:
+                    damages.append(finite)
+                    used.append(prepared.picture)
+        if not damages and without:
             raise without[0]
-        warnings = [*self.unreadable, *self.real.network.warnings]
-        return conclude(self.pairing, self.probe.statistics, damages, used, warnings)
+        if not damages:
+            raise DiagnosisError(f"no image can be diagnosed, {_NOT_FINITE}; correct the model or the preprocessing")
+        return conclude(
+            self.pairing, self.probe.statistics, damages, used, [*warnings, *self.real.network.warnings]
+        )
 
     def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
         """Return what is explained in one image.
@@ -244,13 +255,12 @@ def _read(observer: Observer, names: Sequence[str], most: int) -> tuple[list[Pre
     return found, unreadable
 
 
-def _require_finite(value: float, what: str, prepared: PreparedImage) -> None:
-    """Raise DiagnosisError if *value* is NaN or infinite."""
-    if not math.isfinite(value):
-        raise DiagnosisError(
-            f"{what} are not finite for {in_message(prepared.picture)} (NaN or infinite numbers); correct the float "
-            "model or the preprocessing, for what is broken in float cannot be diagnosed"
-        )
+def _finite(found: Damage) -> Damage:
+    """Return the part of *found* that is finite: a network, quantised or not, may give NaN."""
+    kept = [name for name, change in found.change.items() if np.isfinite([change, *found.effects[name]]).all()]
+    return Damage(
+        {name: found.effects[name] for name in kept}, {name: found.change[name] for name in kept}, found.accumulated
+    )
 
 
 def _with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:

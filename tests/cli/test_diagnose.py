@@ -104,7 +104,7 @@ def test_bad_input_is_told_in_one_line(onnxcam: Run, twins: Twins, tmp_path: Pat
         ),
         "no activation of the model is quantised": (twins.real, twins.real, twins.images),
         "none of the 1 images could be read": (twins.real, twins.int8, text),
-        "not finite": (of_nan(twins, tmp_path / "nan.onnx"), twins.int8, twins.images),
+        "the float model gives NaN": (of_nan(twins, tmp_path / "nan.onnx"), twins.int8, twins.images),
         "zebra": (twins.real, twins.int8, twins.images, "--target", "zebra"),
         "nothing.onnx": ("nothing.onnx", twins.int8, twins.images),
         "is read by this command": (twins.real, twins.int8, twins.images, "--annotate", twins.int8),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 
 import onnxcam
 from onnxcam.diagnosis.causes import Cause
+from onnxcam.diagnosis.damage import Damage
 from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
 from onnxcam.diagnosis.places import find_places
 from onnxcam.diagnosis.report.html import html
 from onnxcam.diagnosis.report.line import find_jump, network_line
 from onnxcam.diagnosis.report.maps import before_and_after
-from onnxcam.errors import OutputError
+from onnxcam.errors import DiagnosisError, OutputError
 from onnxcam.graph.io import load
 from tests.diagnosis.twins import Twins, twins_in
 
@@ -155,3 +157,22 @@ def test_the_page_in_a_browser(page: Any, subject: Subject, found: Diagnosis, tw
     page.hover(f'.line a[href="#tensor-1"] >> nth=0')
     assert page.text_content("#told").startswith(f"1. {found.tensors[0].words}\n")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_is_not_finite_is_left_out_and_said(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Subject.damages
+    bad = {subject.images[0].picture: "map"}
+
+    def damaged(self: Subject, prepared: Any, target: int | str = "top") -> list[Damage]:
+        (found,) = real(self, prepared, target)
+        lost = bad.get(prepared.picture)
+        return [found if lost is None else replace(found, change={**found.change, lost: float("nan")})]
+
+    monkeypatch.setattr(Subject, "damages", damaged)
+    found = subject.diagnosis()
+    assert len(found.images) == 2
+    assert any(one.startswith("left out: map in ") for one in found.warnings)
+    assert json.dumps(found.as_dict(), allow_nan=False)
+    bad.update({one.picture: "outputs" for one in subject.images})
+    with pytest.raises(DiagnosisError, match="no image can be diagnosed, which is NaN or infinite"):
+        subject.diagnosis()
