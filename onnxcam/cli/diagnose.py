@@ -129,17 +129,16 @@ def _line(rank: int, one: TensorDiagnosis, found: Diagnosis) -> list[str]:
 
 
 def _row(rank: int, one: TensorDiagnosis, found: Diagnosis) -> list[str]:
+    from onnxcam.diagnosis.formatting import effect_text, percent
     from onnxcam.text import visible
 
     return [
         str(rank),
         visible(one.name, 30),
         one.kind,
-        f"{one.share:.0%}",
-        _percent(one.effects.get("map")),
-        _percent(one.effects.get("outputs")),
-        _signed(one.effects.get("score")),
-        "" if one.accumulated is None else f"{one.accumulated:.0%}",
+        percent(one.share),
+        *(effect_text(name, one.effects.get(name), 0) for name in ("map", "outputs", "score")),
+        "" if one.accumulated is None else percent(one.accumulated),
         "" if one.sqnr is None else f"{one.sqnr:.0f} dB",
         str(found.sqnr_ranks[one.tensor]),
         "" if one.cause is None else one.cause.id,
@@ -148,14 +147,6 @@ def _row(rank: int, one: TensorDiagnosis, found: Diagnosis) -> list[str]:
 
 def _pair(effect: Effect | None) -> tuple[str, str]:
     return ("", "") if effect is None else (f"{effect.mean:.4g}", f"{effect.spread:.4g}")
-
-
-def _percent(effect: Effect | None) -> str:
-    return "" if effect is None else f"{100 * effect.mean:+.0f} ± {100 * effect.spread:.0f} %"
-
-
-def _signed(effect: Effect | None) -> str:
-    return "" if effect is None else f"{effect.mean:+.2g} ± {effect.spread:.1g}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnxcam
 from onnxcam.diagnosis.causes import Cause
+from onnxcam.diagnosis.formatting import percent
 from onnxcam.text import visible
 
 __all__ = ["SCHEMA", "Diagnosis", "Effect", "TensorDiagnosis"]
@@ -97,7 +98,7 @@ class Diagnosis:
     def sentence(self) -> str:
         """Return the finding in plain words."""
         first = self.tensors[0]
-        causes = f"{first.kind.capitalize()} {visible(first.name, _NAME)} causes {_percent(first.share)} of the damage"
+        causes = f"{first.kind.capitalize()} {visible(first.name, _NAME)} causes {percent(first.share)} of the damage"
         if first.cause is not None:
             return f"{causes}, because {first.cause.words}. Cure: {first.cause.cure}"
         if first.share < _STANDS_OUT:
@@ -114,7 +115,7 @@ class Diagnosis:
     def _changes(self) -> str:
         """Return the change of the map, or of the outputs."""
         objective = "map" if "map" in self.change else "outputs"
-        return f"the {objective} by {_percent(self.change[objective])}"
+        return f"the {objective} by {percent(self.change[objective])}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the diagnosis as JSON."""
@@ -146,7 +147,3 @@ def _tensor(one: TensorDiagnosis) -> dict[str, Any]:
         "clipped": one.clipped,
         "cause": None if one.cause is None else vars(one.cause),
     }
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -15,6 +15,7 @@ from onnxcam.diagnosis.causes import Cause
 from onnxcam.diagnosis.damage import Damage
 from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
+from onnxcam.diagnosis.formatting import effect_text, percent
 from onnxcam.diagnosis.places import find_places
 from onnxcam.diagnosis.report.html import html
 from onnxcam.diagnosis.report.line import find_jump, network_line
@@ -66,7 +67,7 @@ SMALL = Diagnosis(
 def test_the_sentence_says_tensor_share_cause_and_cure() -> None:
     assert SMALL.sentence == "Activation b causes 50 % of the damage, because it <clips>. Cure: widen"
     even = Diagnosis([tensor("a", 0, share=0.04), tensor("b", 1, share=0.03)], {"map": 0.012}, ["a.png"])
-    words = "Activation a causes 4 % of the damage; all rounding together changes the map by 1.2 %"
+    words = "Activation a causes 4.0 % of the damage; all rounding together changes the map by 1.2 %"
     assert even.sentence == f"No tensor stands out. {words}"
     alone = Diagnosis([tensor("a", 0, share=0.9)], {"outputs": 0.5}, ["a.png"])
     assert alone.sentence.endswith("90 % of the damage. Nothing about its range stands out: keep it in float")
@@ -176,3 +177,12 @@ def test_what_is_not_finite_is_left_out_and_said(subject: Subject, monkeypatch: 
     bad.update({one.picture: "outputs" for one in subject.images})
     with pytest.raises(DiagnosisError, match="no image can be diagnosed, which is NaN or infinite"):
         subject.diagnosis()
+
+
+def test_numbers_as_text() -> None:
+    assert [percent(share) for share in (0.0, 0.042, 0.42, 1.5)] == ["0.0 %", "4.2 %", "42 %", "150 %"]
+    effect = Effect(0.2, -0.125, 0.05, "a.png")
+    assert effect_text("map", effect) == "-12.5 ± 5.0 %"
+    assert effect_text("outputs", effect, 0) == "-12 ± 5 %"
+    assert effect_text("score", effect) == "-0.12 ± 0.05"
+    assert effect_text("map", None) == ""

@@ -13,6 +13,7 @@ from onnxcam.compare.report.formatting import count
 from onnxcam.compare.report.page import render, template
 from onnxcam.compare.report.panel import ramps
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
+from onnxcam.diagnosis.formatting import effect_text, percent
 from onnxcam.diagnosis.places import TensorPlace
 from onnxcam.diagnosis.report.line import KINDS, Cell, NetworkColumn, find_jump, network_line
 from onnxcam.diagnosis.report.maps import BeforeAfter, MapView
@@ -25,6 +26,7 @@ COLUMNS = 56
 LISTED = 50
 """Maximum number of unmatched tensors that are listed."""
 _LABEL, _STEP, _CELL = 74, 18, 15
+_OBJECTIVES = ("map", "outputs", "score")
 _HEIGHTS = {"accumulated": 40, "activation": 18, "weight": 18, "bias": 10}
 
 
@@ -58,7 +60,7 @@ def html(
     variables = {
         "model": visible(PurePath(candidate.name).name),
         "sentence": visible(diagnosis.sentence, 1000),
-        "changes": [(_TITLES[name], _percent(value)) for name, value in diagnosis.change.items() if name != "score"],
+        "changes": [(name, percent(value)) for name, value in diagnosis.change.items() if name != "score"],
         "images": count(len(diagnosis.images)),
         "method": candidate.method,
         "jump": _jump(diagnosis, ranks),
@@ -75,9 +77,6 @@ def html(
     }
     style = template("onnxcam.compare.report", "report.css") + template(__package__, "diagnosis.css")
     return render(__package__, "diagnosis.html", variables, style, template(__package__, "diagnosis.js"))
-
-
-_TITLES = {"map": "map", "outputs": "outputs", "score": "score"}
 
 
 def _tops(kinds: Sequence[str]) -> dict[str, int]:
@@ -108,7 +107,7 @@ def _drawn(column: NetworkColumn, ranks: Mapping[str, int], tops: Mapping[str, i
         "operator": visible(column.operator),
         "bar": height,
         "bar_top": round(_HEIGHTS["accumulated"] - height, 1),
-        "accumulated": "" if column.accumulated is None else _percent(column.accumulated),
+        "accumulated": "" if column.accumulated is None else percent(column.accumulated),
         "cells": [_cell(one, ranks, tops) for one in column.cells],
     }
 
@@ -130,8 +129,8 @@ def _cell(cell: Cell, ranks: Mapping[str, int], tops: Mapping[str, int]) -> dict
 
 def _words(one: TensorDiagnosis, rank: int) -> str:
     """Return what the line says of a tensor when the pointer is on it."""
-    lines = [f"{rank}. {one.words}", f"{_percent(one.share)} of the damage"]
-    lines += [f"{_TITLES[name]}: {_effect(name, effect)}" for name, effect in one.effects.items()]
+    lines = [f"{rank}. {one.words}", f"{percent(one.share)} of the damage"]
+    lines += [f"{name}: {effect_text(name, effect)}" for name, effect in one.effects.items()]
     lines += [] if one.sqnr is None else [f"SQNR: {one.sqnr:.1f} dB"]
     lines += [] if one.cause is None else [f"cause: {one.cause.words}", f"cure: {one.cause.cure}"]
     return "\n".join(lines)
@@ -145,8 +144,8 @@ def _jump(diagnosis: Diagnosis, ranks: Mapping[str, int]) -> dict[str, Any] | No
         "name": visible(jump.tensor.name, 80),
         "tensor": jump.tensor.tensor,
         "rank": ranks[jump.tensor.tensor],
-        "before": _percent(jump.before),
-        "after": _percent(jump.after),
+        "before": percent(jump.before),
+        "after": percent(jump.after),
     }
 
 
@@ -157,9 +156,9 @@ def _row(one: TensorDiagnosis, ranks: Mapping[str, int], noise: Mapping[str, int
         "kind": one.kind,
         "shape": " × ".join(map(str, one.shape)),
         "numbers": [
-            (one.share, _percent(one.share)),
-            *((_mean(one.effects.get(name)), _effect(name, one.effects.get(name))) for name in _TITLES),
-            (one.accumulated, "" if one.accumulated is None else _percent(one.accumulated)),
+            (one.share, percent(one.share)),
+            *((_mean(one.effects.get(name)), effect_text(name, one.effects.get(name))) for name in _OBJECTIVES),
+            (one.accumulated, "" if one.accumulated is None else percent(one.accumulated)),
             (one.sqnr, "" if one.sqnr is None else f"{one.sqnr:.1f} dB"),
             (noise[one.tensor], str(noise[one.tensor])),
         ],
@@ -171,15 +170,6 @@ def _row(one: TensorDiagnosis, ranks: Mapping[str, int], noise: Mapping[str, int
 
 def _mean(effect: Effect | None) -> float | None:
     return None if effect is None else effect.mean
-
-
-def _effect(name: str, effect: Effect | None) -> str:
-    """Return mean and spread: of the score in its units, of the others as shares of the change."""
-    if effect is None:
-        return ""
-    if name == "score":
-        return f"{effect.mean:+.2g} ± {effect.spread:.1g}"
-    return f"{100 * effect.mean:+.1f} ± {100 * effect.spread:.1f} %"
 
 
 def _hits(diagnosis: Diagnosis, most: int = 5) -> tuple[int, int]:
@@ -194,7 +184,7 @@ def _card(one: BeforeAfter) -> dict[str, Any]:
     return {
         "rank": one.rank,
         "name": visible(tensor.words, 120),
-        "share": _percent(tensor.share),
+        "share": percent(tensor.share),
         "cause": "" if tensor.cause is None else visible(f"{tensor.cause.words}. Cure: {tensor.cause.cure}", 500),
         "image": visible(PurePath(one.image).name),
         "target": visible(one.target, 80),
@@ -210,7 +200,3 @@ def _card(one: BeforeAfter) -> dict[str, Any]:
 
 def _agreement(view: MapView) -> str:
     return ", no map: no positive evidence" if view.iou is None else f", IoU {view.iou:.2f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
