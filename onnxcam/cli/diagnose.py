@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # tensors in the table at a terminal
 WIDE = 130  # columns of a terminal that has room for all columns of the table
-_COLUMNS = ("#", "tensor", "kind", "# damage", "# map", "# outputs", "# score", "# up to here", "# SQNR", "# its rank")
+_COLUMNS = ("#", "tensor", "kind", "# damage", "# map", "# outputs", "# score", "# up to here", "# SQNR", "# by SQNR")
 _NARROW = (0, 1, 3, 4, 8, 9, 10)  # the columns that matter most
 
 
