@@ -69,8 +69,8 @@ def command(
         bool,
         typer.Option(
             "--why",
-            help="Also report which quantised tensors of the candidate cause the difference (onnxcam diagnose), from the "
-            "worst images.",
+            help="Also report which quantised tensors of the candidate cause the difference, from the worst images "
+            "(docs/diagnose.md).",
         ),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 8,

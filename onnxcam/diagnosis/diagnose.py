@@ -124,8 +124,8 @@ class Subject:
         pairing = pair(quantised, reference, feeds)
         if not math.isfinite(pairing.difference):
             raise DiagnosisError(
-                f"the float model gives NaN or infinite outputs for {in_message(prepared[0].picture)}; correct the model "
-                "or the preprocessing: what is broken in float cannot be diagnosed"
+                f"the float model gives NaN or infinite outputs for {in_message(prepared[0].picture)}; correct the "
+                "model or the preprocessing: what is broken in float cannot be diagnosed"
             )
         real = Observer(to_proto(pairing.mixture.real), **{"objects": OBJECTS, **options})
         real.network.use(observer.network.resolved)
@@ -173,9 +173,7 @@ class Subject:
             raise without[0]
         if not damages:
             raise DiagnosisError(f"no image can be diagnosed, {_NOT_FINITE}; correct the model or the preprocessing")
-        return conclude(
-            self.pairing, self.probe.statistics, damages, used, [*warnings, *self.real.network.warnings]
-        )
+        return conclude(self.pairing, self.probe.statistics, damages, used, [*warnings, *self.real.network.warnings])
 
     def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
         """Return what is explained in one image.

@@ -52,7 +52,9 @@ def tensor(name: str, place: int, **values: Any) -> TensorDiagnosis:
 
 SMALL = Diagnosis(
     [
-        tensor("b", 3, share=0.5, accumulated=0.6, node="Relu", sqnr=20.0, cause=Cause("clipped", "it <clips>", "widen")),
+        tensor(
+            "b", 3, share=0.5, accumulated=0.6, node="Relu", sqnr=20.0, cause=Cause("clipped", "it <clips>", "widen")
+        ),
         tensor("w", 1, share=0.3, kind="weight", sqnr=10.0),
         tensor("c", 5, share=0.1, accumulated=0.9, node="Gemm"),
         tensor("a", 0, share=0.1, accumulated=0.1, node="Conv"),
@@ -155,7 +157,7 @@ def test_the_page_in_a_browser(page: Any, subject: Subject, found: Diagnosis, tw
     assert page.text_content("#tensors tbody tr:first-child td:nth-child(9)") == str(len(found.tensors))
     page.click("#tensors th:nth-child(1) button")
     assert page.text_content(first) == "1"
-    page.hover(f'.line a[href="#tensor-1"] >> nth=0')
+    page.hover('.line a[href="#tensor-1"] >> nth=0')
     assert page.text_content("#told").startswith(f"1. {found.tensors[0].words}\n")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

@@ -1,4 +1,4 @@
-"""Diagnosis → one self-contained HTML page: the sentence, the network as a line, the table, pictures before and after."""
+"""Diagnosis → one self-contained HTML page: the sentence, the network as a line, maps before and after, the table."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def _column(
     operator = first.node or ("input" if place is None or place.owner is None else place.owner.op_type)
     groups = {kind: tuple(one for one in tensors if one.kind == kind) for kind in KINDS}
     cells = tuple(
-        Cell(kind, min(1.0, math.sqrt(sum(one.share for one in group) / worst)), group) for kind, group in groups.items() if group
+        Cell(kind, min(1.0, math.sqrt(sum(one.share for one in group) / worst)), group)
+        for kind, group in groups.items()
+        if group
     )
     height = max(0.0, first.accumulated or 0.0) / highest
     return NetworkColumn(operator, cells, first.accumulated, height)

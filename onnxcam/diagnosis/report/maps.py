@@ -138,7 +138,10 @@ class _Drawer:
         found: Mapping[str, tuple[NDArray[Any], float]],
     ) -> BeforeAfter:
         placed = [self._subject.real.placed(raw, prepared, request) for raw, _ in found.values()]
-        heats = [MapEvidence(np.nan_to_num(np.maximum(raw, 0), posinf=0.0), frame, prepared.size).thumbnail() for raw, frame in placed]
+        heats = [
+            MapEvidence(np.nan_to_num(np.maximum(raw, 0), posinf=0.0), frame, prepared.size).thumbnail()
+            for raw, frame in placed
+        ]
         top = max(float(heat.max()) for heat in heats) or 1.0
         pictures, width, height = overlays(image.read(prepared.picture), [heat / np.float32(top) for heat in heats])
         views = [
