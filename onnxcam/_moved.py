@@ -29,7 +29,6 @@ MODULES = {
     "card": "metadata.card",
     "companions": "metadata.sidecar",
     "compiled": "explainer.compiled",
-    "diagnose": "model.diagnose",
     "edge.bake": "bake.bake",
     "edge.cautions": "compare.checks",
     "edge.comparison": "compare.image_comparison",

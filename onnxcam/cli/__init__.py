@@ -17,6 +17,7 @@ from onnxcam.cli import (
     bake,
     compare,
     demo,
+    diagnose,
     evaluate,
     explain,
     export,
@@ -42,7 +43,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (explain, evaluate, validate, record, compare, bake, pack, inspect, instrument, export, demo, web, serve)
+_COMMANDS = (
+    explain,
+    evaluate,
+    validate,
+    diagnose,
+    record,
+    compare,
+    bake,
+    pack,
+    inspect,
+    instrument,
+    export,
+    demo,
+    web,
+    serve,
+)
 _COMMON: dict[str, tuple[Any, Any]] = {
     "timeout": (
         Annotated[

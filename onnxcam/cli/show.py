@@ -144,6 +144,11 @@ def comparing(items: Iterable[T], total: int) -> Iterable[T]:
     return _tracked(items, "comparing", total)
 
 
+def diagnosing(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the images of a diagnosis with a progress bar, if stderr is a terminal."""
+    return _tracked(items, "diagnosing", total)
+
+
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
     if not err.is_terminal:
         return items

@@ -75,6 +75,14 @@ def command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
     ] = False,
+    why: Annotated[
+        bool,
+        typer.Option(
+            "--why",
+            help="Also report which quantised tensors of the candidate cause the difference, from the worst images "
+            "(docs/diagnose.md).",
+        ),
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 8,
     jobs: Annotated[
         int | None, _own("--jobs", "-j", help="Threads that read images. Default: one per core, at most 4.")
@@ -102,17 +110,19 @@ def command(
         with show.waiting(f"opening {model}"):
             return observing(side, model, layer=layer, preprocess=how, provider=provider, **shared, **own)
 
+    first = open_side("reference", reference, layer, reference_preprocess or preprocess, provider)
+    second = open_side(
+        "candidate",
+        candidate,
+        candidate_layer or layer,
+        candidate_preprocess or preprocess,
+        candidate_provider or provider,
+        runner=runner,
+        runner_timeout=runner_timeout,
+    )
     found = validate(
-        open_side("reference", reference, layer, reference_preprocess or preprocess, provider),
-        open_side(
-            "candidate",
-            candidate,
-            candidate_layer or layer,
-            candidate_preprocess or preprocess,
-            candidate_provider or provider,
-            runner=runner,
-            runner_timeout=runner_timeout,
-        ),
+        first,
+        second,
         images,
         output,
         target=target,
@@ -125,4 +135,8 @@ def command(
         layers=layers,
         progress=show.comparing,
     )
+    if why:
+        from onnxcam.diagnosis.why import add_diagnosis
+
+        add_diagnosis(found, reference, second, output, target=target, progress=show.diagnosing)
     verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

@@ -105,6 +105,8 @@ def _note(found: Validation) -> None:
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*found.damaged, *left, *found.warnings])
+    if found.diagnosis is not None:
+        show.print_err(f"why: {found.diagnosis['sentence']}")
     if found.levels:
         show.print_err(f"layers: {layer_agreement.sentence(found.levels)}")
     if worst := slices.sentence(found.slices, found.truth):

@@ -321,6 +321,12 @@ class Observer:
             for compiled, found in shared
         ]
 
+    def placed(
+        self, raw: NDArray[Any], prepared: PreparedImage, request: ExplanationRequest
+    ) -> tuple[NDArray[np.float32], Frame]:
+        """Return the *raw* map [1, …] of a *request* upright, and the rectangle of the image that it covers."""
+        return self._placed(heatmap.flat(raw[0], self._channel), prepared, self._runner.compiled(request))
+
     def layers(self, request: ExplanationRequest) -> tuple[Layer, ...]:
         """Return the layers of the maps for a *request* of one image and goal; none if the method uses none."""
         return tuple(self._runner.compiled(request).layers)

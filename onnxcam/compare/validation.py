@@ -63,6 +63,7 @@ class Validation:
     truth: TruthScores | None = None  # accuracy of both models by the ground truth
     slices: Sequence[AgreementSlice] = ()  # agreement by class and size
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
+    diagnosis: Mapping[str, Any] | None = None  # with --why: which quantised tensors spoil the candidate, as JSON
 
     @property
     def accuracy(self) -> Sequence[Mapping[str, float]]:
@@ -129,6 +130,7 @@ class Validation:
             "warnings": list(self.warnings),
             "layers": [asdict(level) for level in self.levels],
             "layers_differ_at": None if (jump := first_jump(self.levels)) is None else self.levels[jump].reference,
+            **({} if self.diagnosis is None else {"diagnosis": dict(self.diagnosis)}),
             "pictures": list(self.rows()),
         }
 

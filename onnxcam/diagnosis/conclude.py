@@ -41,7 +41,14 @@ def conclude(
     shares = np.mean([table.shares for table in tables], axis=0)
     accumulated = np.abs([one.accumulated for one in damages]).mean(0)
     found = [
-        _tensor(pairing, one, {table.name: table.effect(place) for table in tables}, shares[place], accumulated[place])
+        _tensor(
+            pairing,
+            place,
+            one,
+            {table.name: table.effect(place) for table in tables},
+            shares[place],
+            accumulated[place],
+        )
         for place, one in enumerate(statistics)
     ]
     return Diagnosis(
@@ -83,7 +90,12 @@ class _Table:
 
 
 def _tensor(
-    pairing: Pairing, found: TensorStatistics, effects: dict[str, Effect], share: float, accumulated: float
+    pairing: Pairing,
+    place: int,
+    found: TensorStatistics,
+    effects: dict[str, Effect],
+    share: float,
+    accumulated: float,
 ) -> TensorDiagnosis:
     quantiser, mixture = found.quantiser, pairing.mixture
     site = mixture.sites.get(quantiser.tensor)
@@ -93,6 +105,7 @@ def _tensor(
         tensor=quantiser.tensor,
         name=pairing.names.get(quantiser.tensor, quantiser.real),
         kind=quantiser.kind,
+        place=place,
         node="" if maker is None else maker.op_type,
         shape=tuple(mixture.weights[quantiser.tensor].shape) if value is None else _shape(value),
         effects=effects,

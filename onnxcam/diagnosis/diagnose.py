@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from onnxcam.diagnosis.damage import Damage, DamageProbe, Explained
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.diagnosis.pairing import Pairing, pair
-from onnxcam.errors import DiagnosisError, GradientError, TargetError
+from onnxcam.errors import DiagnosisError, GradientError, ImageError, TargetError
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as files
@@ -27,11 +28,13 @@ from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.text import in_message
 
 __all__ = ["MOST", "Subject", "diagnose"]
 
 MOST = 16
 """Number of images that are enough to rank tensors."""
+_NOT_FINITE = "which is NaN or infinite in the float or the quantised network"
 OBJECTS = 1
 """Number of things that are explained in an image, where a task predicts several."""
 
@@ -40,9 +43,11 @@ def diagnose(
     reference: ModelLike | None,
     candidate: ModelLike,
     images: PathLike | Sequence[PathLike],
+    directory: PathLike | None = None,
     *,
     target: int | str = "top",
     most: int = MOST,
+    overwrite: bool = False,
     progress: Progress = quiet,
     **options: Any,
 ) -> Diagnosis:
@@ -53,32 +58,33 @@ def diagnose(
             exact.
         candidate: The quantised model.
         images: Files, folders, glob patterns or lists. The first *most* that can be read count.
-        target: What is explained, as for `onnxcam.compare.validate`.
+        directory: Folder for the report (`onnxcam.diagnosis.report.folder`). None: no report.
+        target: What is explained: ``"top"`` or a target as for `onnxcam.explain`.
         most: Number of images.
+        overwrite: Replace the report in *directory*.
         progress: Wraps the images and their number.
         **options: Method, layer, preprocess, labels, settings, objects and inputs, as for
             `onnxcam.compare.observer.Observer`; preprocessing is that of the candidate.
 
     Raises:
-        DiagnosisError: the two models are not one network, or no tensor is quantised.
+        DiagnosisError: the two models are not one network, or the float model gives NaN.
+        ModelError: no tensor is quantised.
+        OutputError: *directory* cannot be written, or holds a diagnosis, without *overwrite*.
         OnnxcamError: as for `onnxcam.Explainer`.
 
     Example:
-        >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/")
+        >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/", "report")
         >>> found.tensors[0].name, found.tensors[0].cause
     """
+    from onnxcam.diagnosis.report import folder
+
+    if directory is not None:
+        folder.refuse_finished(directory, overwrite)
     subject = Subject.open(reference, candidate, images, most, **options)
-    damages: list[Damage] = []
-    used: list[str] = []
-    for prepared in progress(subject.images, len(subject.images)):
-        for found in subject.damages(prepared, target):
-            damages.append(found)
-            used.append(prepared.picture)
-    if not damages:
-        raise DiagnosisError(
-            f"nothing is explained in any of the {len(subject.images)} images; give others, or a target"
-        )
-    return conclude(subject.pairing, subject.probe.statistics, damages, used, subject.real.network.warnings)
+    found = subject.diagnosis(target, progress)
+    if directory is not None:
+        folder.save(found, subject, candidate, directory, target)
+    return found
 
 
 @dataclass
@@ -90,12 +96,14 @@ class Subject:
         real: The float network in the structure of the quantised one, observed.
         pairing: The tensors of both.
         images: Images, prepared for the candidate.
+        unreadable: Why other images were left out.
     """
 
     candidate: Observer
     real: Observer
     pairing: Pairing
     images: Sequence[PreparedImage]
+    unreadable: Sequence[str] = ()
     _probe: DamageProbe | None = field(default=None, init=False)
 
     @classmethod
@@ -111,12 +119,17 @@ class Subject:
         quantised = _with_card(candidate, reference)
         observer = Observer(quantised, **{"objects": OBJECTS, **options})
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
-        prepared = [observer.prepare(path) for path in files.files(given)[:most]]
+        prepared, unreadable = _read(observer, files.files(given), most)
         feeds = dict(observer.look(prepared[0]).feeds)
         pairing = pair(quantised, reference, feeds)
+        if not math.isfinite(pairing.difference):
+            raise DiagnosisError(
+                f"the float model gives NaN or infinite outputs for {in_message(prepared[0].picture)}; correct the "
+                "model or the preprocessing: what is broken in float cannot be diagnosed"
+            )
         real = Observer(to_proto(pairing.mixture.real), **{"objects": OBJECTS, **options})
         real.network.use(observer.network.resolved)
-        return cls(observer, real, pairing, prepared)
+        return cls(observer, real, pairing, prepared, unreadable)
 
     @property
     def mixture(self) -> Mixture:
@@ -131,6 +144,44 @@ class Subject:
             settings = read_settings(method, self.real.settings)
             self._probe = DamageProbe(self.mixture, self._tensors, method, settings)
         return self._probe
+
+    def diagnosis(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
+        """Return the diagnosis over all images.
+
+        Raises:
+            DiagnosisError: the float network gives NaN.
+            TargetError: no image has the *target*.
+        """
+        damages: list[Damage] = []
+        used: list[str] = []
+        warnings = list(self.unreadable)
+        without: list[TargetError] = []
+        for prepared in progress(self.images, len(self.images)):
+            try:
+                found = self.damages(prepared, target)
+            except TargetError as error:
+                without.append(error)
+                continue
+            for one in found:
+                finite = _finite(one)
+                lost = [name for name in one.change if name not in finite.change]
+                warnings += [f"left out: {name} in {in_message(prepared.picture)}, {_NOT_FINITE}" for name in lost]
+                if "outputs" in finite.change:
+                    damages.append(finite)
+                    used.append(prepared.picture)
+        if not damages and without:
+            raise without[0]
+        if not damages:
+            raise DiagnosisError(f"no image can be diagnosed, {_NOT_FINITE}; correct the model or the preprocessing")
+        return conclude(self.pairing, self.probe.statistics, damages, used, [*warnings, *self.real.network.warnings])
+
+    def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
+        """Return what is explained in one image.
+
+        Raises:
+            TargetError: the image does not have the *target*.
+        """
+        return self._goals(self.real.look(prepared), target)
 
     def damages(self, prepared: PreparedImage, target: int | str = "top") -> list[Damage]:
         """Return the damage for each thing that is explained in one image."""
@@ -165,7 +216,8 @@ class Subject:
             try:
                 goals.append(network.resolve(one, look))
             except TargetError:
-                continue
+                if target != "top":
+                    raise
         return goals
 
     @property
@@ -179,6 +231,34 @@ class Subject:
         return [
             value.name or "" for value in graph.outputs if value.dtype is not None and value.dtype.is_floating_point()
         ]
+
+
+def _read(observer: Observer, names: Sequence[str], most: int) -> tuple[list[PreparedImage], list[str]]:
+    """Return the first *most* images that can be read, and why others cannot.
+
+    Raises:
+        ImageError: none can be read.
+    """
+    found: list[PreparedImage] = []
+    unreadable: list[str] = []
+    for name in dict.fromkeys(names):
+        if len(found) == most:
+            break
+        try:
+            found.append(observer.prepare(name))
+        except ImageError as error:
+            unreadable.append(f"left out: {error}")
+    if not found:
+        raise ImageError(f"none of the {len(unreadable)} images could be read; the first: {unreadable[0][10:]}")
+    return found, unreadable
+
+
+def _finite(found: Damage) -> Damage:
+    """Return the part of *found* that is finite: a network, quantised or not, may give NaN."""
+    kept = [name for name, change in found.change.items() if np.isfinite([change, *found.effects[name]]).all()]
+    return Damage(
+        {name: found.effects[name] for name in kept}, {name: found.change[name] for name in kept}, found.accumulated
+    )
 
 
 def _with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:

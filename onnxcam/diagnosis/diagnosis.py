@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import onnxcam
 from onnxcam.diagnosis.causes import Cause
+from onnxcam.diagnosis.formatting import percent
 from onnxcam.text import visible
 
-__all__ = ["Diagnosis", "Effect", "TensorDiagnosis"]
+__all__ = ["SCHEMA", "Diagnosis", "Effect", "TensorDiagnosis"]
 
-_NAME = 80  # characters of a tensor's name in a sentence
+SCHEMA = 1
+"""Version of the names in diagnosis.json."""
+_NAME = 60  # characters of a tensor's name in a sentence
+_STANDS_OUT = 0.1
+"""A tensor with less of the damage, and without a cause, does not stand out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class TensorDiagnosis:
         tensor: Its name in the quantised model.
         name: Its name in the float model; that of the quantised one if they cannot be paired.
         kind: ``activation``, ``weight`` or ``bias``.
+        place: Its position among the quantised tensors, from the input to the outputs.
         node: Operator that makes an activation, or uses a weight, such as ``Conv``.
         shape: Its shape.
         effects: By objective: ``score``, ``outputs``, ``map``.
@@ -53,6 +60,7 @@ class TensorDiagnosis:
     tensor: str
     name: str
     kind: str
+    place: int
     node: str
     shape: tuple[int | str, ...]
     effects: Mapping[str, Effect]
@@ -88,22 +96,39 @@ class Diagnosis:
 
     @property
     def sentence(self) -> str:
-        """Return the finding in one sentence."""
+        """Return the finding in plain words."""
         first = self.tensors[0]
-        share = f"{100 * first.share:.0f} % of the damage"
-        if first.cause is None:
-            return f"{first.words} causes {share}; nothing about its range stands out: keep it in float"
-        return f"{first.words} causes {share}: {first.cause.words}; {first.cause.cure}"
+        causes = f"{first.kind.capitalize()} {visible(first.name, _NAME)} causes {percent(first.share)} of the damage"
+        if first.cause is not None:
+            return f"{causes}, because {first.cause.words}. Cure: {first.cause.cure}"
+        if first.share < _STANDS_OUT:
+            return f"No tensor stands out. {causes}; all rounding together changes {self._changes}"
+        return f"{causes}. Nothing about its range stands out: keep it in float"
+
+    @property
+    def sqnr_ranks(self) -> Mapping[str, int]:
+        """Return the rank of each tensor by its signal-to-noise ratio, the noisiest first, by the tensors' names."""
+        noise = sorted(self.tensors, key=lambda one: math.inf if one.sqnr is None else one.sqnr)
+        return {one.tensor: rank for rank, one in enumerate(noise, 1)}
+
+    @property
+    def _changes(self) -> str:
+        """Return the change of the map, or of the outputs."""
+        objective = "map" if "map" in self.change else "outputs"
+        return f"the {objective} by {percent(self.change[objective])}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the diagnosis as JSON."""
+        ranks = self.sqnr_ranks
         return {
+            "schema": SCHEMA,
+            "onnxcam": onnxcam.__version__,
             "sentence": self.sentence,
             "change": dict(self.change),
             "images": list(self.images),
             "unmatched": list(self.unmatched),
             "warnings": list(self.warnings),
-            "tensors": [_tensor(one) for one in self.tensors],
+            "tensors": [{**_tensor(one), "sqnr_rank": ranks[one.tensor]} for one in self.tensors],
         }
 
 
@@ -112,6 +137,7 @@ def _tensor(one: TensorDiagnosis) -> dict[str, Any]:
         "tensor": one.tensor,
         "name": one.name,
         "kind": one.kind,
+        "place": one.place,
         "node": one.node,
         "shape": list(one.shape),
         "share": one.share,

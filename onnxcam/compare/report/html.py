@@ -6,15 +6,10 @@ Jinja escapes them, and invisible characters are written out (`onnxcam.text`).
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import onnxcam
 from onnxcam.compare import layer_agreement
 from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.compare.image_comparison import ImageComparison
@@ -22,10 +17,10 @@ from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.compare.report.formatting import count as pictures_of
 from onnxcam.compare.report.formatting import digits, interval, number, single, value
 from onnxcam.compare.report.histogram import Histogram, histogram
+from onnxcam.compare.report.page import embedded, render, require, template
 from onnxcam.compare.report.panel import ObjectPanel, panel, ramps
 from onnxcam.compare.report.slice_tables import slice_tables
 from onnxcam.compare.report.table import ROWS, ResultTable, result_table
-from onnxcam.errors import OutputError
 from onnxcam.text import visible
 
 if TYPE_CHECKING:
@@ -33,26 +28,18 @@ if TYPE_CHECKING:
     from onnxcam.compare.outcome import Answer, ModelInfo
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
-__all__ = ["LISTED", "WORST", "html", "require"]
+__all__ = ["LISTED", "TENSORS", "WORST", "html", "require"]
 
 WORST = 24
 """Number of images shown, the worst first."""
+TENSORS = 5
+"""Number of tensors of a diagnosis that are listed."""
 LISTED = 50
 """Maximum number of unreadable images, and of notes, that are listed."""
 
 
 _EXACT = ("detection", "text", "caption")
 """Tasks in which another answer is another meaning, not another rounding of numbers."""
-
-
-def require() -> None:
-    """Raise OutputError if Jinja is not installed."""
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise OutputError(
-            "the HTML report is made by Jinja, which is not installed; pip install 'onnxcam[edge]'"
-        ) from None
 
 
 def html(validation: Validation, worst_pictures: int = WORST, by: str | None = None) -> str:
@@ -66,33 +53,12 @@ def html(validation: Validation, worst_pictures: int = WORST, by: str | None = N
         MetricError: no image has the metric *by*.
     """
     require()
-    import jinja2
     from markupsafe import Markup
 
-    templates = files(__package__) / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text("utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    style, script = ((templates / name).read_text("utf-8") for name in ("report.css", "report.js"))
     variables = _template_variables(validation, result_table(validation.journal, by), worst_pictures)
-    variables |= {"style": Markup(style), "script": Markup(script), "rows": Markup(_embedded(variables["rows"]))}
-    return environment.get_template("report.html").render(
-        variables, style_hash=_hash(style), script_hash=_hash(script), ordered_by=_ordered_by(by)
-    )
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _embedded(data: Any) -> str:
-    """Return JSON that is safe inside a script element."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    variables |= {"rows": Markup(embedded(variables["rows"])), "ordered_by": _ordered_by(by)}
+    style, script = (template(__package__, name) for name in ("report.css", "report.js"))
+    return render(__package__, "report.html", variables, style, script)
 
 
 def _template_variables(validation: Validation, listed: ResultTable, count: int) -> dict[str, Any]:
@@ -102,7 +68,6 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
     anchors = {listed.lines[at].picture: rank for rank, at in shown}
     heat, difference = ramps()
     return {
-        "version": onnxcam.__version__,
         "verdict": validation.verdict,
         "models": _short_names(validation.reference.name, validation.candidate.name),
         "sentence": _sentence(validation, len(listed.order)),
@@ -112,6 +77,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
         "unreadable": [(visible(name), visible(why, 400)) for name, why in validation.unreadable[:LISTED]],
         "unreadable_left": max(0, len(validation.unreadable) - LISTED),
         "sides": _sides(validation.reference, validation.candidate),
+        "diagnosis": None if validation.diagnosis is None else _diagnosis(validation.diagnosis),
         "summary": [
             _summary(validation.summaries[metric], listed, _bounds(validation.verdicts, metric), anchors)
             for metric in AGREEMENT_METRICS
@@ -161,6 +127,23 @@ def _sentence(validation: Validation, count: int) -> str:
     if not failed:
         return f"{'The requirement holds' if total == 1 else f'All {total} requirements hold'} on {pictures}."
     return f"{failed} of {total} requirements {'does' if failed == 1 else 'do'} not hold on {pictures}."
+
+
+def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sentence of a diagnosis and its worst tensors."""
+    return {
+        "sentence": visible(found["sentence"], 1000),
+        "tensors": [
+            (
+                f"{one['kind']} {visible(one['name'])}",
+                f"{one['share']:.1%}",
+                "–" if one["sqnr"] is None else f"{one['sqnr']:.1f} dB",
+                str(one["sqnr_rank"]),
+                "" if one["cause"] is None else visible(f"{one['cause']['words']}; {one['cause']['cure']}", 400),
+            )
+            for one in found["tensors"][:TENSORS]
+        ],
+    }
 
 
 def _verdict(verdict: Verdict, summary: Statistics | None) -> dict[str, Any]:

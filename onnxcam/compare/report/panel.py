@@ -30,6 +30,7 @@ __all__ = [
     "ObjectPanel",
     "OutputPanel",
     "Panel",
+    "overlays",
     "panel",
     "ramps",
     "uri",
@@ -115,6 +116,14 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
         height=height,
         missing=missing,
     )
+
+
+def overlays(picture: RgbImage, heats: Sequence[heatmap.Map]) -> tuple[list[str], int, int]:
+    """Return *picture* and its overlays with *heats* [h, w], in [0, 1], as data URIs; and their width and height."""
+    height, width = _fitted((picture.shape[0], picture.shape[1]))
+    ground = _shrunk(picture, (height, width))
+    drawn = [heatmap.overlay(ground, _enlarged(heat, (height, width)), colormap=COLORMAP) for heat in heats]
+    return [uri(ground), *map(uri, drawn)], width, height
 
 
 def _object_panel(ground: RgbImage, one: ObjectComparison, size: tuple[int, int]) -> ObjectPanel:
@@ -223,7 +232,7 @@ def _shrunk(picture: RgbImage, size: tuple[int, int]) -> RgbImage:
     return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _enlarged(kept: NDArray[np.float16], size: tuple[int, int]) -> heatmap.Map:
+def _enlarged(kept: NDArray[np.floating], size: tuple[int, int]) -> heatmap.Map:
     import cv2
 
     large = cv2.resize(kept.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,69 @@
+"""Templates and variables → one self-contained HTML page, which loads nothing and runs one script of its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import onnxcam
+from onnxcam.errors import OutputError
+
+__all__ = ["embedded", "render", "require", "template"]
+
+
+def require() -> None:
+    """Raise OutputError if Jinja is not installed."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise OutputError(
+            "the HTML report is made by Jinja, which is not installed; pip install 'onnxcam[edge]'"
+        ) from None
+
+
+def template(package: str, name: str) -> str:
+    """Return the text of the template *name* of *package*."""
+    return (files(package) / "templates" / name).read_text("utf-8")
+
+
+def render(package: str, name: str, variables: Mapping[str, Any], style: str, script: str) -> str:
+    """Return the page of the template *name* of *package*.
+
+    Its content security policy allows the *style* and the *script* by their hashes, so *variables* are always text.
+
+    Raises:
+        OutputError: Jinja is not installed.
+    """
+    require()
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda other: template(package, other)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name).render(
+        version=onnxcam.__version__,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        **variables,
+    )
+
+
+def embedded(data: Any) -> str:
+    """Return JSON that is safe inside a script element."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

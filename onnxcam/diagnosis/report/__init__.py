@@ -1,0 +1,1 @@
+"""Diagnosis → report: HTML, JSON, and data for viewers of graphs."""
