@@ -16,6 +16,7 @@ __all__ = [
     "ENOUGH",
     "AgreementSlice",
     "SliceItem",
+    "SliceKind",
     "TruthScores",
     "TruthSlice",
     "agreement_slices",
@@ -25,7 +26,7 @@ __all__ = [
     "truth_slices",
 ]
 
-Kind: TypeAlias = Literal["class", "size", "number", "keypoint"]
+SliceKind: TypeAlias = Literal["class", "size", "number", "keypoint"]
 ENOUGH = 10
 """Number of objects from which on a slice is named as the worst: of fewer, the values vary by chance."""
 _SMALL = 0.02
@@ -60,7 +61,7 @@ class AgreementSlice:
         values: Mean of each metric.
     """
 
-    kind: Kind
+    kind: SliceKind
     name: str
     objects: int
     values: Mapping[str, float]
@@ -79,7 +80,7 @@ class TruthSlice:
         candidate: Value of the candidate.
     """
 
-    kind: Kind
+    kind: SliceKind
     name: str
     objects: int
     metric: str
@@ -107,7 +108,7 @@ class TruthScores:
 
 def truth_slices(
     metric: str,
-    kind: Kind,
+    kind: SliceKind,
     counts: Mapping[Any, int],
     sides: Sequence[Mapping[Any, float]],
     names: Sequence[str] | None = None,
@@ -127,7 +128,7 @@ def agreement_slices(
     items: Iterable[SliceItem], metrics: Sequence[str], names: Sequence[str] | None
 ) -> list[AgreementSlice]:
     """Return the means of *metrics* over *items*, by class and by size; the worst first, by the first metric."""
-    groups: dict[tuple[Kind, str], list[Mapping[str, float]]] = {}
+    groups: dict[tuple[SliceKind, str], list[Mapping[str, float]]] = {}
     for item in items:
         groups.setdefault(("class", _name(item.index, names)), []).append(item.values)
         if item.area is not None:
@@ -137,7 +138,9 @@ def agreement_slices(
     return sorted(counted, key=lambda one: (one.kind, one.values.get(metrics[0], 0.0)))
 
 
-def _agreement(kind: Kind, name: str, rows: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> AgreementSlice:
+def _agreement(
+    kind: SliceKind, name: str, rows: Sequence[Mapping[str, float]], metrics: Sequence[str]
+) -> AgreementSlice:
     columns = {metric: [row[metric] for row in rows if metric in row] for metric in metrics}
     values = {metric: float(np.mean(column)) for metric, column in columns.items() if column}
     return AgreementSlice(kind, name, len(columns[metrics[0]]), values)

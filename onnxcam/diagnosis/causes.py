@@ -15,19 +15,19 @@ from onnxcam.diagnosis.statistics import TensorStatistics
 
 __all__ = ["CAUSES", "Cause", "find_cause"]
 
-MOSTLY = 0.5
+_MOSTLY = 0.5
 """Clipping is the cause if it makes this share of the noise."""
-COARSE = 32
+_COARSE = 32
 """A tensor that uses fewer integers than this has too large a scale."""
-FEW = 16
+_FEW = 16
 """A channel that uses fewer integers than this loses its values to the other channels' range."""
-APART = 16.0
+_APART = 16.0
 """One scale does not suit parts whose spans differ by this factor."""
-OFF = 0.05
+_OFF = 0.05
 """A scale is wrong if the best one differs by this share."""
-DEAD = 0.05
+_DEAD = 0.05
 """Share of dead channels that is worth a word."""
-SILENT = 40.0
+_SILENT = 40.0
 """With this signal-to-noise ratio in dB or more, nothing is wrong."""
 
 
@@ -47,7 +47,7 @@ class Cause:
     cure: str
 
 
-Rule = Callable[[TensorStatistics], Cause | None]
+_CauseRule = Callable[[TensorStatistics], Cause | None]
 
 _CALIBRATE = "calibrate again, with images like those of the device"
 _FLOAT = "keep it in float"
@@ -62,7 +62,7 @@ def find_cause(found: TensorStatistics) -> Cause | None:
 
 def _zero_point(found: TensorStatistics) -> Cause | None:
     """The range is wide enough, and lies at another place than the values."""
-    if found.sqnr >= SILENT or found.clip_noise < MOSTLY * found.noise:
+    if found.sqnr >= _SILENT or found.clip_noise < _MOSTLY * found.noise:
         return None
     if found.quantiser.scale.size > 1 or min(found.below, found.above):
         return None
@@ -80,7 +80,7 @@ def _zero_point(found: TensorStatistics) -> Cause | None:
 
 def _clipped(found: TensorStatistics) -> Cause | None:
     """Values lie outside the range."""
-    if found.sqnr >= SILENT or found.clip_noise < MOSTLY * found.noise:
+    if found.sqnr >= _SILENT or found.clip_noise < _MOSTLY * found.noise:
         return None
     end = max(float(np.abs(limit).max()) for limit in found.quantiser.range)
     most = max(float(np.abs(found.low).max()), float(np.abs(found.high).max()))
@@ -91,7 +91,7 @@ def _clipped(found: TensorStatistics) -> Cause | None:
 def _shared(found: TensorStatistics) -> Cause | None:
     """One scale serves parts of different spans."""
     spans = [span for span in found.parts if span > 0]
-    if len(spans) < 2 or max(spans) < APART * min(spans):
+    if len(spans) < 2 or max(spans) < _APART * min(spans):
         return None
     few, many = min(spans) / found.step, max(spans) / found.step
     words = f"one scale serves parts of different size: the smallest uses {few:.0f} integers, the largest {many:.0f}"
@@ -100,7 +100,7 @@ def _shared(found: TensorStatistics) -> Cause | None:
 
 def _coarse(found: TensorStatistics) -> Cause | None:
     """The scale is too large."""
-    if found.levels >= COARSE:
+    if found.levels >= _COARSE:
         return None
     limits = np.iinfo(found.quantiser.dtype)
     words = (
@@ -113,7 +113,7 @@ def _outliers(found: TensorStatistics) -> Cause | None:
     """One channel spans many times the others."""
     spans = np.sort(found.high - found.low)
     middle = float(np.median(spans)) if len(spans) else 0.0
-    if len(spans) < 4 or not middle or spans[-1] < APART * middle or middle / found.step >= FEW:
+    if len(spans) < 4 or not middle or spans[-1] < _APART * middle or middle / found.step >= _FEW:
         return None
     words = f"one channel spans {spans[-1] / middle:.0f} times the others, which use {middle / found.step:.0f} integers"
     return Cause("outlier-channels", words, _EQUALISE)
@@ -121,7 +121,7 @@ def _outliers(found: TensorStatistics) -> Cause | None:
 
 def _dead(found: TensorStatistics) -> Cause | None:
     """Channels become constant."""
-    if found.dead < DEAD:
+    if found.dead < _DEAD:
         return None
     return Cause("dead-channels", f"{_percent(found.dead)} of its channels are constant in integers", _EQUALISE)
 
@@ -129,17 +129,17 @@ def _dead(found: TensorStatistics) -> Cause | None:
 def _per_tensor(found: TensorStatistics) -> Cause | None:
     """Weights have one scale, and channels of different spans."""
     levels = found.channel_levels
-    few = float((levels < FEW).mean()) if len(levels) else 0.0
-    apart = levels.max(initial=0) >= APART * max(float(np.median(levels)), 1e-9) if len(levels) else False
+    few = float((levels < _FEW).mean()) if len(levels) else 0.0
+    apart = levels.max(initial=0) >= _APART * max(float(np.median(levels)), 1e-9) if len(levels) else False
     if found.quantiser.scale.size > 1 or len(levels) < 2 or few < 0.1 or not (apart or few >= 0.25):
         return None
-    words = f"one scale for all channels leaves {_percent(few)} of them fewer than {FEW} integers"
+    words = f"one scale for all channels leaves {_percent(few)} of them fewer than {_FEW} integers"
     return Cause("per-tensor", words, "quantise these weights per channel")
 
 
 def _scale(found: TensorStatistics) -> Cause | None:
     """The scale of weights is another one than fits."""
-    if abs(found.factor - 1) < OFF:
+    if abs(found.factor - 1) < _OFF:
         return None
     words = f"its scale is wrong: the weights fit with {found.factor:.3g} times the scale"
     return Cause("scale", words, "write the scale that the quantiser computed")
@@ -159,8 +159,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-_ACTIVATIONS: tuple[Rule, ...] = (_zero_point, _clipped, _shared, _outliers, _dead, _coarse)
-_WEIGHTS: tuple[Rule, ...] = (_scale, _weight_zero_point, _clipped, _per_tensor, _coarse)
+_ACTIVATIONS: tuple[_CauseRule, ...] = (_zero_point, _clipped, _shared, _outliers, _dead, _coarse)
+_WEIGHTS: tuple[_CauseRule, ...] = (_scale, _weight_zero_point, _clipped, _per_tensor, _coarse)
 
 CAUSES: Mapping[str, str] = {
     "clipped": "the range of the integers ends before the values",

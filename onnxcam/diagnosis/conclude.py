@@ -18,7 +18,7 @@ from onnxcam.graph.io import all_tensors
 
 __all__ = ["conclude"]
 
-Array = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 def conclude(
@@ -37,7 +37,9 @@ def conclude(
         images: The image of each.
         warnings: What the user should know.
     """
-    tables = [_Table.of(name, damages, images) for name in OBJECTIVES if any(name in one.effects for one in damages)]
+    tables = [
+        _EffectTable.of(name, damages, images) for name in OBJECTIVES if any(name in one.effects for one in damages)
+    ]
     shares = np.mean([table.shares for table in tables], axis=0)
     accumulated = np.abs([one.accumulated for one in damages]).mean(0)
     found = [
@@ -61,24 +63,24 @@ def conclude(
 
 
 @dataclass(frozen=True)
-class _Table:
+class _EffectTable:
     """The effects on one objective: of each quantiser in each row, [rows, S]."""
 
     name: str
-    rows: Array
+    rows: _Floats
     images: Sequence[str]
     change: float
 
     @classmethod
-    def of(cls, name: str, damages: Sequence[Damage], images: Sequence[str]) -> _Table:
+    def of(cls, name: str, damages: Sequence[Damage], images: Sequence[str]) -> _EffectTable:
         pairs = [(one, image) for one, image in zip(damages, images, strict=True) if name in one.effects]
         change = float(np.mean([abs(one.change[name]) for one, _ in pairs]))
         return cls(name, np.array([one.effects[name] for one, _ in pairs]), [image for _, image in pairs], change)
 
     @property
-    def shares(self) -> Array:
+    def shares(self) -> _Floats:
         """Return the mean magnitude of each quantiser's effect, as a share of that of all, [S]."""
-        sizes: Array = np.abs(self.rows).mean(0)
+        sizes: _Floats = np.abs(self.rows).mean(0)
         total = float(sizes.sum())
         return sizes / total if total else sizes
 

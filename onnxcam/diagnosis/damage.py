@@ -24,14 +24,14 @@ from onnxcam.methods import GraphMethod, Method
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import Aim
 
-__all__ = ["OBJECTIVES", "Damage", "DamageProbe", "Explained", "Scalar"]
+__all__ = ["OBJECTIVES", "Damage", "DamageProbe", "ExplainedScalar", "Scalar"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 OBJECTIVES = ("score", "outputs", "map")
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedScalar:
     """What is explained: a kind of scalar, and the layers of its map."""
 
     aim: Aim
@@ -68,14 +68,14 @@ class Scalar:
     """
 
     effects: Effects
-    feeds: Mapping[str, Array]
-    before: Mapping[str, Array]
-    after: Mapping[str, Array]
-    weights: Mapping[str, Array]
+    feeds: Mapping[str, _Array]
+    before: Mapping[str, _Array]
+    after: Mapping[str, _Array]
+    weights: Mapping[str, _Array]
     change: float
     factor: float = 1.0
 
-    def first_order(self) -> tuple[NDArray[np.float64], dict[str, Array]]:
+    def first_order(self) -> tuple[NDArray[np.float64], dict[str, _Array]]:
         """Return the effects, [S], and the gradients at the taps: one backward pass."""
         effects, gradients = self.effects(self.feeds, np.zeros(self.effects.count, np.float32))
         return effects * self.factor, gradients
@@ -119,7 +119,7 @@ class DamageProbe:
                 found.add(self.mixture.originals[found.quantiser.tensor], self.mixture.weights[found.quantiser.tensor])
 
     def __call__(
-        self, explained: Sequence[tuple[Explained, Mapping[str, Array]]], feeds: Mapping[str, Array]
+        self, explained: Sequence[tuple[ExplainedScalar, Mapping[str, _Array]]], feeds: Mapping[str, _Array]
     ) -> list[Damage]:
         """Return the damage in one image for each thing *explained*, with the inputs of its aim.
 
@@ -142,7 +142,7 @@ class DamageProbe:
         return found or [Damage({"outputs": effects}, {"outputs": outputs.change}, accumulated)]
 
     def measured(
-        self, explained: Sequence[tuple[Explained, Mapping[str, Array]]], feeds: Mapping[str, Array]
+        self, explained: Sequence[tuple[ExplainedScalar, Mapping[str, _Array]]], feeds: Mapping[str, _Array]
     ) -> list[dict[str, NDArray[np.float64]]]:
         """Return the effects, [S] by objective, as runs with one tensor quantised at a time show them.
 
@@ -153,21 +153,21 @@ class DamageProbe:
         found = [{"outputs": outputs, **{name: one.measured() for name, one in scalars.items()}} for scalars in others]
         return found or [{"outputs": outputs}]
 
-    def _of(self, explained: Explained, feeds: Mapping[str, Array]) -> dict[str, Scalar]:
+    def _of(self, explained: ExplainedScalar, feeds: Mapping[str, _Array]) -> dict[str, Scalar]:
         """Return score and map of one thing."""
         found = {"score": self._score(explained.aim, feeds)}
         if isinstance(self.method, GraphMethod):
             found["map"] = self._map(explained, self.method, feeds)
         return found
 
-    def _score(self, aim: Aim, feeds: Mapping[str, Array]) -> Scalar:
+    def _score(self, aim: Aim, feeds: Mapping[str, _Array]) -> Scalar:
         effects = self._session(("score", aim), lambda: score_effects(self.mixture, aim, self.provider))
         before, after = self._ends(effects, feeds)
         change = float(after[SCORE][0] - before[SCORE][0])
         weights = {SCORE: np.full(before[SCORE].shape, 1 / before[SCORE].size)}
         return Scalar(effects, feeds, before, after, weights, change, 1 / before[SCORE].size)
 
-    def _outputs(self, feeds: Mapping[str, Array]) -> Scalar:
+    def _outputs(self, feeds: Mapping[str, _Array]) -> Scalar:
         mixture, names = self.mixture, [self.mixture.mixed(name) for name in self.tensors]
         taps = [site.after for site in mixture.sites.values()]
         beside = [part for parts in self.parts.values() for part in parts]
@@ -178,7 +178,7 @@ class DamageProbe:
         weights = {name: _direction(change) for name, change in changes.items()}
         return Scalar(effects, {**feeds, **_cotangents(weights)}, before, after, weights, relative)
 
-    def _map(self, explained: Explained, method: Method, feeds: Mapping[str, Array]) -> Scalar:
+    def _map(self, explained: ExplainedScalar, method: Method, feeds: Mapping[str, _Array]) -> Scalar:
         key = ("map", explained.aim, tuple(layer.tensor for layer in explained.layers))
         effects = self._session(
             key,
@@ -191,7 +191,7 @@ class DamageProbe:
             effects, {**feeds, **_cotangents(weights)}, before, after, weights, _relative(change, before[MAP])
         )
 
-    def _ends(self, effects: Effects, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+    def _ends(self, effects: Effects, feeds: Mapping[str, _Array]) -> tuple[dict[str, _Array], dict[str, _Array]]:
         """Return the tensors of the float network and of the quantised one."""
         return effects.values(feeds, self.mixture.shares(0.0)), effects.values(feeds, self.mixture.shares(1.0))
 
@@ -202,7 +202,7 @@ class DamageProbe:
                 found.add(outputs.before[self.mixture.sites[name].after])
             found.add_parts([outputs.before[part] for part in self.parts.get(name, ())])
 
-    def _accumulated(self, outputs: Scalar, gradients: Mapping[str, Array]) -> NDArray[np.float64]:
+    def _accumulated(self, outputs: Scalar, gradients: Mapping[str, _Array]) -> NDArray[np.float64]:
         """Return the effect on the outputs of the whole error of each tensor, [S]; NaN for weights."""
         found = np.full(len(self.mixture.quantisers), np.nan)
         for place, one in enumerate(self.mixture.quantisers):
@@ -219,17 +219,17 @@ class DamageProbe:
         return found
 
 
-def _cotangents(arrays: Mapping[str, Array]) -> dict[str, Array]:
+def _cotangents(arrays: Mapping[str, _Array]) -> dict[str, _Array]:
     return {f"{name}.cotangent": array.astype(np.float32) for name, array in arrays.items()}
 
 
-def _direction(v: Array) -> Array:
+def _direction(v: _Array) -> _Array:
     """Return v / ‖v‖²: the cotangent of the projection on *v*, as a share of it. 0 for no change."""
     length = float(np.square(v).sum())
     return v / length if length else v
 
 
-def _turned(before: Array, after: Array) -> Array:
+def _turned(before: _Array, after: _Array) -> _Array:
     """Return the change of a map apart from its strength, which does not move where a model looks.
 
     It is the part of ``after`` that is orthogonal to ``before``; if there is none, the change itself.
@@ -239,6 +239,6 @@ def _turned(before: Array, after: Array) -> Array:
     return change if np.abs(change).max(initial=0) > 1e-9 * np.abs(before).max(initial=0) else after - before
 
 
-def _relative(change: Array, before: Array) -> float:
+def _relative(change: _Array, before: _Array) -> float:
     length = float(np.linalg.norm(before))
     return float(np.linalg.norm(change)) / length if length else 0.0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.tasks.classification import ClassScores, class_target
 from onnxcam.diagnosis.conclude import conclude
-from onnxcam.diagnosis.damage import Damage, DamageProbe, Explained
+from onnxcam.diagnosis.damage import Damage, DamageProbe, ExplainedScalar
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.diagnosis.pairing import Pairing, pair
@@ -30,7 +30,7 @@ from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.text import in_message
 
-__all__ = ["MOST", "Subject", "diagnose"]
+__all__ = ["MOST", "OBJECTS", "Subject", "diagnose"]
 
 MOST = 16
 """Number of images that are enough to rank tensors."""
@@ -189,7 +189,7 @@ class Subject:
 
     def explained(
         self, prepared: PreparedImage, target: int | str = "top"
-    ) -> tuple[list[tuple[Explained, dict[str, NDArray[Any]]]], dict[str, NDArray[Any]]]:
+    ) -> tuple[list[tuple[ExplainedScalar, dict[str, NDArray[Any]]]], dict[str, NDArray[Any]]]:
         """Return what is explained in one image, with the inputs of its aim; and the inputs of the model."""
         look = self.real.look(prepared)
         found = []
@@ -199,7 +199,7 @@ class Subject:
             except GradientError:
                 continue
             inputs = {name: array[None] for name, array in goal.inputs.items()}
-            found.append((Explained(goal.aim, layers), {**inputs, goal.aim.input: np.asarray(goal.feed)[None]}))
+            found.append((ExplainedScalar(goal.aim, layers), {**inputs, goal.aim.input: np.asarray(goal.feed)[None]}))
         return found, dict(look.feeds)
 
     def _goals(self, look: Look, target: int | str) -> list[Goal]:

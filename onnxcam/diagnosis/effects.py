@@ -27,8 +27,8 @@ from onnxcam.targets.aim import Aim
 __all__ = ["Effects", "map_effects", "score_effects", "tensor_effects"]
 
 _EFFECTS = "onnxcam.effects"
-Arrays = Mapping[str, NDArray[Any]]
-Seeds = Callable[[Emitter, PreparedModel], tuple[Mapping[str, ir.Value], Mapping[ir.Value, Cotangent]]]
+_Arrays = Mapping[str, NDArray[Any]]
+_SeedMaker = Callable[[Emitter, PreparedModel], tuple[Mapping[str, ir.Value], Mapping[ir.Value, Cotangent]]]
 """From a mixture to tensors that become outputs, and the cotangents of its tensors."""
 
 
@@ -38,7 +38,7 @@ class Effects:
     def __init__(
         self,
         mixture: Mixture,
-        seeds: Seeds,
+        seeds: _SeedMaker,
         aim: Aim | None = None,
         provider: str = "cpu",
         prepare: Callable[[PreparedModel], None] | None = None,
@@ -70,13 +70,13 @@ class Effects:
         }
         self._session = Session(prepared.model, provider)
 
-    def values(self, feeds: Arrays, shares: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def values(self, feeds: _Arrays, shares: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Return the tensors for one image."""
         found = self._run(feeds, shares, list(self._names.values()))
         return {name: found[own] for name, own in self._names.items()}
 
     def __call__(
-        self, feeds: Arrays, shares: NDArray[np.float32]
+        self, feeds: _Arrays, shares: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
         """Return the derivatives by the shares, [S], and the gradients at the taps, for one image.
 
@@ -85,7 +85,7 @@ class Effects:
         found = self._run(feeds, shares, [self._effects, *self._taps.values()])
         return found[self._effects].astype(np.float64), {name: found[own] for name, own in self._taps.items()}
 
-    def _run(self, feeds: Arrays, shares: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def _run(self, feeds: _Arrays, shares: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         given = {**self._blank, **{name: self._repeated(name, x) for name, x in feeds.items()}, ROUNDING: shares}
         return self._session.run({name: given[name] for name in self._session.inputs}, names)
 

@@ -13,7 +13,7 @@ from onnxcam.graph.quantisers import Quantiser
 
 __all__ = ["TensorStatistics"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 
 @dataclass
@@ -42,10 +42,10 @@ class TensorStatistics:
 
     quantiser: Quantiser
     channel: int = 1
-    low: Array = field(default_factory=lambda: np.zeros(0))
-    high: Array = field(default_factory=lambda: np.zeros(0))
-    varying: Array = field(default_factory=lambda: np.zeros(0, bool))
-    kept: Array = field(default_factory=lambda: np.zeros(0, bool))
+    low: _Array = field(default_factory=lambda: np.zeros(0))
+    high: _Array = field(default_factory=lambda: np.zeros(0))
+    varying: _Array = field(default_factory=lambda: np.zeros(0, bool))
+    kept: _Array = field(default_factory=lambda: np.zeros(0, bool))
     count: int = 0
     below: int = 0
     above: int = 0
@@ -58,7 +58,7 @@ class TensorStatistics:
     square: float = 0.0
     parts: list[float] = field(default_factory=list)
 
-    def add(self, x: Array, rounded: Array | None = None) -> None:
+    def add(self, x: _Array, rounded: _Array | None = None) -> None:
         """Add the real values *x*; *rounded* is what the model holds, by default what the quantiser makes of them."""
         x = x.astype(np.float64)
         held = self.quantiser.rounded(x) if rounded is None else rounded
@@ -74,12 +74,12 @@ class TensorStatistics:
         self.product, self.square = self.product + float((held * x).sum()), self.square + float(np.square(held).sum())
         self._add_channels(x, held)
 
-    def add_parts(self, arrays: Sequence[Array]) -> None:
+    def add_parts(self, arrays: Sequence[_Array]) -> None:
         """Add the tensors that the values are concatenated of."""
         spans = [float(max(x.max(initial=0), 0) - min(x.min(initial=0), 0)) for x in arrays]
         self.parts = [max(pair) for pair in zip(spans, self.parts or spans, strict=True)]
 
-    def _add_channels(self, x: Array, held: Array) -> None:
+    def _add_channels(self, x: _Array, held: _Array) -> None:
         axis = self.channel if x.ndim > self.channel else x.ndim - 1
         rows = [np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) if a.ndim else a.reshape(1, 1) for a in (x, held)]
         if not rows[0].size:
@@ -115,7 +115,7 @@ class TensorStatistics:
         return float(np.median(self.channel_levels)) if self.quantiser.scale.size > 1 else self.span / self.step
 
     @property
-    def channel_levels(self) -> Array:
+    def channel_levels(self) -> _Array:
         """Number of integers that the values of each channel use, [C]."""
         return (self.high - self.low) / (
             self.quantiser.scale if self.quantiser.scale.size == len(self.low) else self.step
