@@ -69,7 +69,7 @@ def test_without_a_float_model_only_activations_are_ranked(int8: Path, tmp_path:
     found = diagnose(None, respell(int8, tmp_path / "spoilt.onnx", name, 1 / 12), PICTURES)
     assert found.tensors[0].name == name
     assert {one.kind for one in found.tensors} == {"activation"}
-    assert found.sentence.startswith(f"activation {name} causes ")
+    assert name in found.sentence
 
 
 def test_another_training_is_refused(int8: Path, tmp_path: Path) -> None:
