@@ -56,7 +56,7 @@ _EQUALISE = f"equalise the channels with the layers before and after it, or {_FL
 
 def find_cause(found: TensorStatistics) -> Cause | None:
     """Return the cause of the rounding error of a tensor; None if nothing stands out."""
-    rules = _WEIGHTS if found.quantiser.kind != "activation" else _ACTIVATIONS
+    rules = {"activation": _ACTIVATIONS, "weight": _WEIGHTS, "bias": _BIASES}[found.quantiser.kind]
     return next((cause for rule in rules if (cause := rule(found)) is not None), None)
 
 
@@ -100,7 +100,7 @@ def _shared(found: TensorStatistics) -> Cause | None:
 
 def _coarse(found: TensorStatistics) -> Cause | None:
     """The scale is too large."""
-    if found.levels >= _COARSE:
+    if found.sqnr >= _SILENT or found.levels >= _COARSE:
         return None
     limits = np.iinfo(found.quantiser.dtype)
     words = (
@@ -161,6 +161,7 @@ def _percent(share: float) -> str:
 
 _ACTIVATIONS: tuple[_CauseRule, ...] = (_zero_point, _clipped, _shared, _outliers, _dead, _coarse)
 _WEIGHTS: tuple[_CauseRule, ...] = (_scale, _weight_zero_point, _clipped, _per_tensor, _coarse)
+_BIASES: tuple[_CauseRule, ...] = (_scale, _weight_zero_point)
 
 CAUSES: Mapping[str, str] = {
     "clipped": "the range of the integers ends before the values",

@@ -115,7 +115,7 @@ class DamageProbe:
         self.statistics = [TensorStatistics(one) for one in self.mixture.quantisers]
         for found in self.statistics:
             if found.quantiser.kind != "activation":
-                found.channel = 0
+                found.channel = found.quantiser.axis if found.quantiser.scale.size > 1 else 0
                 found.add(self.mixture.originals[found.quantiser.tensor], self.mixture.weights[found.quantiser.tensor])
 
     def __call__(
