@@ -25,6 +25,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, all_tensors, building
+from onnxcam.graph.qdq import fold_weights, lower_to_qdq
 from onnxcam.graph.quantisers import MOVES, Quantiser, remove_quantisers
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.model.prepared import PreparedModel
@@ -88,7 +89,7 @@ class Mixture:
         """Build the mixture of a *quantised* model.
 
         Args:
-            quantised: The model, in QDQ form.
+            quantised: The model.
             weights: The float weights by the name of the real tensor. Weights without one cannot be switched.
             uppers: Where an activation function is missing in front of a quantiser, since the range of its integers
                 limits the tensor in its place: the upper end by the name of the real tensor; infinite for a ReLU.
@@ -98,8 +99,10 @@ class Mixture:
         """
         with building():
             source = canonical(load_bare(quantised), STANDARD)
-            mixed = _Build(source.clone(), weights or {}, uppers or {}, switched=True)
-            real = _Build(source, weights or {}, uppers or {}, switched=False)
+            lower_to_qdq(source, STANDARD.compositions)
+            weights = {**fold_weights(source), **(weights or {})}
+            mixed = _Build(source.clone(), weights, uppers or {}, switched=True)
+            real = _Build(source, weights, uppers or {}, switched=False)
             model, float_model, found = mixed.run(), real.run(), mixed.found
             return cls(
                 model,
@@ -112,7 +115,7 @@ class Mixture:
                 },
                 mixed.repeats,
                 mixed.rounded,
-                {one.tensor: (weights or {})[one.real] for one in found if one.real in (weights or {})},
+                {one.tensor: weights[one.real] for one in found if one.real in weights},
             )
 
     def open(self, aim: Aim | None = None) -> PreparedModel:
@@ -172,6 +175,7 @@ class _Build:
         self.op = Emitter(graph)
         self._made: list[ir.Value] = []
         self._made_by: dict[ir.Value, Quantiser] = {}
+        self._rounded: dict[ir.Value, list[tuple[Quantiser, ir.Value]]] = {}  # by the real tensor
         self._given = ir.Value(name=ROUNDING, type=ir.TensorType(ir.DataType.FLOAT))
         self.found = remove_quantisers(self.model, self._activation, self._weight)
         if self.switched:
@@ -197,6 +201,15 @@ class _Build:
         if first is not None:
             self.repeats[quantiser.tensor] = first
             return x
+        for other, tied in self._rounded.setdefault(x, []):
+            if other.equals(quantiser):
+                self.repeats[quantiser.tensor] = other.tensor
+                return tied
+        z = self._rounding(node, x, quantiser)
+        self._rounded[x].append((quantiser, z))
+        return z
+
+    def _rounding(self, node: ir.Node, x: ir.Value, quantiser: Quantiser) -> ir.Value:
         x = self._rectified(x, quantiser)
         if not self.switched:
             self.sites[quantiser.tensor] = x, x
@@ -204,6 +217,8 @@ class _Build:
             return x
         scale, zero = node.inputs[1], (*node.inputs, None)[2]
         q = self.op.QuantizeLinear(x, scale, zero)
+        if quantiser.narrow:
+            q = self.op.Clip(q, *(self.op.const(np.asarray(end, quantiser.dtype)) for end in quantiser.narrow))
         rounded = self.op.DequantizeLinear(q, scale, zero)
         z = self._mix(x, rounded, quantiser)
         self.sites[quantiser.tensor] = x, z

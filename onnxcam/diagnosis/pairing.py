@@ -75,8 +75,9 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
         return Pairing(mixture, {}, [], 0.0)
     assert feeds is not None
     original = canonical(load_bare(real), STANDARD)
-    weights = _paired_weights([(one, mixture.weights[one.tensor]) for one in mixture.fixed], float_constants(original))
-    arrays = {one.real: weights[one.tensor].array for one in mixture.fixed if one.tensor in weights}
+    fixed = [one for one in (*mixture.quantisers, *mixture.fixed) if one.kind != "activation"]
+    weights = _paired_weights([(one, mixture.weights[one.tensor]) for one in fixed], float_constants(original))
+    arrays = {one.real: weights[one.tensor].array for one in fixed if one.tensor in weights}
     run = _FloatRun(original, feeds)
     uppers: dict[str, float] = {}
     mixture = Mixture.of(quantised, arrays)
@@ -116,7 +117,8 @@ def _paired_weights(quantised: Sequence[tuple[Quantiser, Array]], constants: Seq
 
 def _origins(quantiser: Quantiser) -> set[str]:
     """Return the names that the float tensor of a quantised weight may have."""
-    return {quantiser.tensor.removesuffix("_quantized"), quantiser.real.removesuffix("_DequantizeLinear_Output")}
+    endings = ("_quantized", "_QuantizeLinear_Output")
+    return {*map(quantiser.tensor.removesuffix, endings), quantiser.real.removesuffix("_DequantizeLinear_Output")}
 
 
 def _likeness(a: Array, b: Array) -> float:

@@ -1,0 +1,160 @@
+"""Bring a quantised model into one form: QuantizeLinear and DequantizeLinear around float operators; integer weights.
+
+Operators on integers, such as QLinearConv, become DequantizeLinear, the float operator and QuantizeLinear. ONNX Runtime
+writes such operators in the format QOperator, and in the models that it has optimised. Weights that a file stores as
+floats in front of QuantizeLinear, as exporters of quantisation-aware training do, become integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxcam.errors import ModelError
+from onnxcam.graph.compositions import Compositions
+from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.fold import FOLDS, constant
+from onnxcam.graph.quantisers import Quantiser, integer_type
+
+__all__ = ["fold_weights", "has_integer_operators", "lower_to_qdq"]
+
+_PREFIX = "QLinear"
+_OTHERS = {"MatMulIntegerToFloat", "NhwcMaxPool", "QAttention", "QGemm"}
+_DYNAMIC = {"ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
+"""Operators of dynamic quantisation, and those on integers without units."""
+
+
+def has_integer_operators(model: ir.Model) -> bool:
+    """Return whether an operator of *model* computes with integers."""
+    return any(_computes_with_integers(node) or node.op_type in _DYNAMIC for node in model.graph)
+
+
+def lower_to_qdq(model: ir.Model, compositions: Compositions) -> None:
+    """Replace the operators on integers of a canonical *model*, in place; their integer tensors keep their names.
+
+    Raises:
+        ModelError: an operator computes its scale at run time, or has no composition.
+    """
+    graph = model.graph
+    op = Emitter(graph)
+    made: list[ir.Value] = []
+    for node in list(graph):
+        if node.op_type in _DYNAMIC:
+            raise ModelError(
+                f"operator {node.op_type} (node '{node.name}') quantises with a scale that it computes at run time; "
+                "quantise the model statically (quantize_static in onnxruntime.quantization)"
+            )
+        if _computes_with_integers(node):
+            made += _lowered(op, node, compositions)
+    if made:
+        op.place(made)
+        graph.sort()
+
+
+def _computes_with_integers(node: ir.Node) -> bool:
+    return node.op_type.startswith(_PREFIX) or (node.op_type in _OTHERS and node.domain == "com.microsoft")
+
+
+def _lowered(op: Emitter, node: ir.Node, compositions: Compositions) -> list[ir.Value]:
+    """Emit the composition of *node* in its place; return its outputs."""
+    if (node.domain, node.op_type) not in compositions:
+        raise ModelError(
+            f"operator {node.domain}::{node.op_type} (node '{node.name}') computes with integers and has no float "
+            "form; give a model in QDQ form (quant_format=QuantFormat.QDQ in onnxruntime.quantization)"
+        )
+    nodes, ys = compositions.compose(op, node)
+    _name(op, node, nodes)
+    made = []
+    for own, y in zip(node.outputs, ys, strict=True):
+        if y is None:
+            continue
+        name, y = own.name or "", op.call(y, own.name or "")
+        own.replace_all_uses_with(y, replace_graph_outputs=True)
+        own.name, y.name = f"{name}.lowered", name
+        y.shape, y.type = y.shape or own.shape, y.type or own.type
+        made.append(y)
+    assert isinstance(node.graph, ir.Graph)
+    node.graph.remove(node, safe=True)
+    return made
+
+
+def _name(op: Emitter, node: ir.Node, nodes: list[ir.Node]) -> None:
+    """Give the name of *node* to the float operator among *nodes*, and a name from it to its real output."""
+    for one in nodes:
+        if one.op_type == "QuantizeLinear" and one.inputs[0] is not None:
+            real = one.inputs[0]
+            if real.producer() in nodes and real.name and real.name.startswith("onnxcam."):
+                real.name = op.name(f"{node.outputs[0].name}.real")
+        elif one.op_type == node.op_type.removeprefix(_PREFIX):
+            one.name = node.name
+
+
+def fold_weights(model: ir.Model) -> dict[str, NDArray[Any]]:
+    """Make constants, in place, of integers that DequantizeLinear reads and that depend on no input.
+
+    Return the floats that some of them were made of, by the name of DequantizeLinear's output.
+    """
+    floats: dict[str, NDArray[Any]] = {}
+    known: dict[ir.Value, _Weight] = {}
+    for node in list(model.graph):
+        x = node.inputs[0] if node.op_type == "DequantizeLinear" else None
+        if x is None:
+            continue
+        found = _weight(x) if x not in known else known[x]
+        if found is None:
+            continue
+        integers, real = found
+        if constant(x) is None:
+            known[_as_constant(model.graph, x, integers)] = found
+        if real is not None:
+            floats[node.outputs[0].name or ""] = real
+    if known:
+        RemoveUnusedNodesPass()(model)
+    return floats
+
+
+_Weight = tuple[NDArray[Any], NDArray[Any] | None]  # the integers, and the floats that they were made of
+
+
+def _weight(x: ir.Value | None) -> _Weight | None:
+    """Return the constant *x* and the floats that it was made of; None if it depends on an input."""
+    array, node = constant(x), None if x is None else x.producer()
+    if array is not None:
+        return array, None
+    made = None if node is None or not node.inputs else _weight(node.inputs[0])
+    if made is None or node is None:
+        return None
+    values, real = made
+    if node.op_type == "QuantizeLinear" and node.inputs[0] is not None:
+        quantiser = Quantiser.of(node, "weight", node.outputs[0], node.inputs[0], integer_type(node))
+        return quantiser.integers(values).astype(quantiser.dtype), values
+    rest, move = [constant(x) for x in node.inputs[1:]], _MOVES.get(node.op_type)
+    if move is None or any(array is None for array in rest):
+        return None
+    moved = move(values, *rest, **{name: attr.value for name, attr in node.attributes.items()})
+    if real is not None and node.op_type != "Clip":
+        real = move(real, *rest, **{name: attr.value for name, attr in node.attributes.items()})
+    return moved, real
+
+
+_MOVES: dict[str, Callable[..., NDArray[Any]]] = {
+    **{name: FOLDS[name] for name in ("Reshape", "Squeeze", "Unsqueeze")},
+    "Clip": lambda data, low, high: np.clip(data, low, high),
+    "Identity": lambda data: data,
+    "Transpose": lambda data, perm=None: np.transpose(data, perm),
+}
+"""Operators that may stand between a weight's constant and its DequantizeLinear."""
+
+
+def _as_constant(graph: ir.Graph, x: ir.Value, array: NDArray[Any]) -> ir.Value:
+    """Put a constant in place of *x*, under its name."""
+    name, x.name = x.name, None
+    made = ir.val(name, const_value=ir.tensor(array, name=name))
+    graph.register_initializer(made)
+    x.replace_all_uses_with(made)
+    return made
