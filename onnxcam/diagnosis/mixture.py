@@ -36,8 +36,8 @@ __all__ = ["ROUNDING", "Mixture", "Site"]
 
 ROUNDING = "onnxcam.rounding"
 """Input of a mixture: the share of each quantiser, float32 [S]."""
-_SIX = 0.02
-"""A range that ends within this share of 6 is that of a ReLU6."""
+_SIX = (0.98 * 6, 1.001 * 6)
+"""A range that ends here is that of a ReLU6: calibration may not have reached 6."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class _Build:
         if upper is None:
             if low != 0 or is_bounded(x):
                 return x
-            upper = 6.0 if abs(high / 6 - 1) < _SIX else np.inf
+            upper = 6.0 if _SIX[0] <= high <= _SIX[1] else np.inf
         y: ir.Value = self.op.Clip(x, 0.0, float(upper)) if np.isfinite(upper) else self.op.Relu(x)
         self._made.append(y)
         return y

@@ -7,7 +7,7 @@ by the numbers of this run, so that it does not matter who made the file, or how
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.diagnosis.constants import Constant, float_constants
+from onnxcam.diagnosis.constants import float_constants
 from onnxcam.diagnosis.fingerprints import Fingerprint
 from onnxcam.diagnosis.mixture import Mixture
+from onnxcam.diagnosis.weights import paired_weights
 from onnxcam.engine import Session
 from onnxcam.errors import DiagnosisError, EngineError
+from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, all_tensors
 from onnxcam.graph.quantisation import units
-from onnxcam.graph.quantisers import Quantiser
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 
@@ -31,10 +32,6 @@ __all__ = ["Pairing", "pair"]
 
 Array = NDArray[Any]
 
-LIKE = 0.9
-"""Weights belong together if their correlation is at least this: weights of 8 bits in one scale reach 0.95."""
-NAMED = 0.5
-"""The same for weights of the same name."""
 SAME = 0.01
 """Two networks compute the same if their outputs differ by less than this share of the largest value."""
 
@@ -76,16 +73,18 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
     assert feeds is not None
     original = canonical(load_bare(real), STANDARD)
     fixed = [one for one in (*mixture.quantisers, *mixture.fixed) if one.kind != "activation"]
-    weights = _paired_weights([(one, mixture.weights[one.tensor]) for one in fixed], float_constants(original))
+    weights = paired_weights([(one, mixture.weights[one.tensor]) for one in fixed], float_constants(original))
     arrays = {one.real: weights[one.tensor].array for one in fixed if one.tensor in weights}
     run = _FloatRun(original, feeds)
     uppers: dict[str, float] = {}
+    tried: set[tuple[str, float]] = set()
     mixture = Mixture.of(quantised, arrays)
-    tensors, missing = run.paired(mixture)
-    while missing is not None and missing[0] not in uppers:
-        uppers[missing[0]] = missing[1]
+    tensors, limit = run.paired(mixture, tried)
+    while limit is not None:
+        tried.add(limit)
+        uppers[limit[0]] = limit[1]
         mixture = Mixture.of(quantised, arrays, uppers)
-        tensors, missing = run.paired(mixture)
+        tensors, limit = run.paired(mixture, tried)
     names = {**{name: one.name for name, one in weights.items()}, **tensors}
     lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
     difference = run.difference(mixture)
@@ -94,71 +93,43 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
     return Pairing(mixture, names, lost, difference)
 
 
-def _paired_weights(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
-    """Return for each quantised weight the constant that it was made of: of one name, or the most similar."""
-    likeness = sorted(
-        (
-            (_likeness(array, one.array) + (one.name in _origins(quantiser)), row, column)
-            for row, (quantiser, array) in enumerate(quantised)
-            for column, one in enumerate(constants)
-            if array.shape == one.array.shape
-        ),
-        reverse=True,
-    )
-    found: dict[str, Constant] = {}
-    taken: set[int] = set()
-    for like, row, column in likeness:
-        quantiser, one = quantised[row][0], constants[column]
-        if like >= (1 + NAMED if like > 1 else LIKE) and quantiser.tensor not in found and column not in taken:
-            found[quantiser.tensor] = one
-            taken.add(column)
-    return found
-
-
-def _origins(quantiser: Quantiser) -> set[str]:
-    """Return the names that the float tensor of a quantised weight may have."""
-    endings = ("_quantized", "_QuantizeLinear_Output")
-    return {*map(quantiser.tensor.removesuffix, endings), quantiser.real.removesuffix("_DequantizeLinear_Output")}
-
-
-def _likeness(a: Array, b: Array) -> float:
-    """Return the correlation of two tensors, also without their means: 1 if only scale or zero point differ."""
-    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-    return max(_cosine(x, y), _cosine(x - x.mean(), y - y.mean()) if x.size > 1 else 0.0)
-
-
-def _cosine(x: Array, y: Array) -> float:
-    lengths = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y) / lengths if lengths else float(not x.any() and not y.any())
-
-
 class _FloatRun:
     """One run of the float model: its outputs and the fingerprints of its tensors."""
 
     def __init__(self, model: ir.Model, feeds: Mapping[str, Array]) -> None:
         self._model, self._feeds = model, feeds
+        self._tensors = all_tensors(model.graph)
         self._known: tuple[list[str], list[Fingerprint]] | None = None
 
-    def paired(self, mixture: Mixture) -> tuple[dict[str, str], tuple[str, float] | None]:
-        """Return the float model's tensors by the quantisers' ones, and an activation function that is missing.
+    def paired(
+        self, mixture: Mixture, tried: Collection[tuple[str, float]]
+    ) -> tuple[dict[str, str], tuple[str, float] | None]:
+        """Return the float model's tensors by the quantisers' ones, and the first activation function that is wrong.
 
-        It is named by the real tensor of a quantiser, with its upper end.
+        It is the real tensor of a quantiser with the upper end of a function that is not among those *tried*.
         """
         names, prints = self._fingerprints(mixture)
-        arrays = _values(mixture.real, [site.real for site in mixture.sites.values()], self._feeds)
+        inner = all_tensors(mixture.real.graph)
+        reals = [one.real for one in mixture.quantisers if one.real in inner]
+        arrays = _values(mixture.real, [*reals, *(site.real for site in mixture.sites.values())], self._feeds)
         found: dict[str, str] = {}
         for quantiser in mixture.quantisers:
             site = mixture.sites.get(quantiser.tensor)
             if site is None:
                 continue
-            x = arrays[site.real]
-            place = Fingerprint.of(x).nearest(prints)
-            if place is not None:
-                found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[place]
+            name = _nearest(Fingerprint.of(arrays[site.real]), names, prints, quantiser.real)
+            if name is not None:
+                found[quantiser.tensor] = name
+                known = (quantiser.real, _upper(self._tensors.get(name)))
+                ours = _upper(inner[site.real]) if site.real != quantiser.real else known[1]
+                if known[1] is not None and known[1] != ours and known not in tried:
+                    return found, (quantiser.real, known[1])
                 continue
+            x = arrays.get(quantiser.real, arrays[site.real])
             for upper in (np.inf, 6.0):
-                if Fingerprint.of(np.clip(x, 0, upper)).nearest(prints) is not None:
-                    return found, (quantiser.real, float(upper))
+                limited = Fingerprint.of(np.clip(x, 0, upper)).nearest(prints)
+                if limited is not None and (quantiser.real, upper) not in tried:
+                    return found, (quantiser.real, upper)
         return found, None
 
     def difference(self, mixture: Mixture) -> float:
@@ -201,6 +172,23 @@ class _FloatRun:
                 array = (array.astype(np.float64) - zero) * scale
             given[value.name or ""] = array.astype(dtype)
         return given
+
+
+def _nearest(one: Fingerprint, names: Sequence[str], prints: Sequence[Fingerprint], wish: str) -> str | None:
+    """Return the tensor whose fingerprint is that of *one*: that of the name *wish* if it is among them."""
+    if wish in names and one.nearest([prints[names.index(wish)]]) is not None:
+        return wish
+    place = one.nearest(prints)
+    return None if place is None else names[place]
+
+
+def _upper(x: ir.Value | None) -> float | None:
+    """Return where the activation function that writes *x* ends, infinite for a ReLU; None for another operator."""
+    node = None if x is None else x.producer()
+    if node is None or node.op_type not in ("Relu", "Clip"):
+        return None
+    end = constant((*node.inputs, None, None)[2]) if node.op_type == "Clip" else None
+    return float("inf") if end is None else float(end.item())
 
 
 def _values(model: ir.Model, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
