@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import permutations
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,11 @@ LIKE = 0.9
 """Weights belong together if their correlation is at least this: weights of 4 bits in one scale reach 0.95."""
 NAMED = 0.5
 """The same for weights of the same name."""
+FIT = 0.9
+"""Weights belong together if this share of them differs by a step at most, also where they are few."""
+FEW = 16
+"""Fewer weights than this may correlate by chance."""
+_SAMPLE = 4096  # so many elements tell weights apart that have nothing in common
 _ENDINGS = ("_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output", "_dequant", "_quant")
 """What quantisers append to the name of a tensor."""
 
@@ -27,15 +32,18 @@ _ENDINGS = ("_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output", 
 def paired_weights(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
     """Return for each quantised weight the constant that it was made of, in the layout of the quantised weight.
 
-    Constants of the same shape come first, one for each weight. Weights that are left are compared with all constants
-    in any order of axes: a Gemm may hold what a MatMul holds transposed, and two nodes may share one constant.
+    Numbers outrank names, as exporters count constants anew in each file. Constants of the same shape come first, one
+    for each weight. Weights that are left are compared with all constants in any order of axes: a Gemm may hold what a
+    MatMul holds transposed, and two nodes may share one constant. What is left then pairs by its name.
     """
     found = _one_each(quantised, constants)
+    taken = {id(one) for one in found.values()}
     for quantiser, array in quantised:
         if quantiser.tensor not in found:
-            best = max(_alike(quantiser, array, constants), key=lambda pair: pair[0], default=(0.0, None))[1]
+            ranked = (*_moved(quantiser, array, constants, taken), *_named(quantiser, array, constants, taken))
+            best = max(ranked, key=lambda pair: pair[0], default=None)
             if best is not None:
-                found[quantiser.tensor] = best
+                found[quantiser.tensor] = best[1]
     return found
 
 
@@ -48,7 +56,7 @@ def _one_each(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[
             for column, one in enumerate(constants)
             if array.shape == one.array.shape and (rank := _rank(quantiser, array, one)) is not None
         ),
-        reverse=True,
+        key=lambda each: (-each[0], *each[1:]),
     )
     found: dict[str, Constant] = {}
     taken: set[int] = set()
@@ -60,13 +68,28 @@ def _one_each(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[
     return found
 
 
-def _alike(quantiser: Quantiser, array: Array, constants: Sequence[Constant]) -> Iterator[tuple[float, Constant]]:
-    """Yield the constants like *array*, with their rank, in its layout."""
+_Ranked: TypeAlias = Iterator[tuple[float, Constant]]
+
+
+def _moved(quantiser: Quantiser, array: Array, constants: Sequence[Constant], taken: Container[int]) -> _Ranked:
+    """Yield the constants like *array*, in its layout; those that are *taken* must be the same within rounding."""
     for one in constants:
         for moved in _layouts(one.array, array.shape):
-            rank = _rank(quantiser, array, Constant(one.name, moved))
+            same = Constant(one.name, moved)
+            if id(one) in taken and _fit(quantiser, array, moved) < FIT:
+                continue
+            rank = _rank(quantiser, array, same)
             if rank is not None:
-                yield rank, Constant(one.name, moved)
+                yield rank, same
+
+
+def _named(quantiser: Quantiser, array: Array, constants: Sequence[Constant], taken: Container[int]) -> _Ranked:
+    """Yield the constants of the name and the shape of *array*, if they resemble it."""
+    for one in constants:
+        if one.array.shape == array.shape and one.name in _origins(quantiser) and id(one) not in taken:
+            like = _likeness(array, one.array)
+            if like >= NAMED:
+                yield like - 1, one
 
 
 def _layouts(x: Array, shape: tuple[int, ...]) -> Iterator[Array]:
@@ -82,10 +105,22 @@ def _layouts(x: Array, shape: tuple[int, ...]) -> Iterator[Array]:
 
 
 def _rank(quantiser: Quantiser, array: Array, one: Constant) -> float | None:
-    """Return how well *array* fits *one*: a same name counts most, then correlation and distance; None: not at all."""
-    named = one.name in _origins(quantiser)
-    like = _likeness(array, one.array)
-    return None if like < (NAMED if named else LIKE) else 2 * named + like + _nearness(array, one.array)
+    """Return how well *array* fits *one*; None: not at all. Among equals the one of the same name is first."""
+    few = slice(None, None, max(1, array.size // _SAMPLE))
+    if array.size > _SAMPLE and _likeness(array.ravel()[few], one.array.ravel()[few]) < NAMED:
+        return None
+    fit, like, near = _fit(quantiser, array, one.array), _likeness(array, one.array), _nearness(array, one.array)
+    if fit < FIT and (like < LIKE or (array.size < FEW and near < LIKE)):
+        return None
+    return fit + like + near + 0.01 * (one.name in _origins(quantiser))
+
+
+def _fit(quantiser: Quantiser, array: Array, real: Array) -> float:
+    """Return the share of the elements that differ by a step at most; for a bias, by a thousandth of the largest."""
+    step = quantiser.along(quantiser.scale, array.shape)
+    if quantiser.kind == "bias":
+        step = np.maximum(step, 1e-3 * np.abs(array).max(initial=0))
+    return float(np.mean(np.abs(array - real) <= 1.01 * step)) if array.size else 1.0
 
 
 def _origins(quantiser: Quantiser) -> set[str]:
