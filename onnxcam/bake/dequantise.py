@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.graph.fold import constant
@@ -12,8 +15,9 @@ from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.qdq import fold_weights, has_integer_operators, lower_to_qdq
 from onnxcam.graph.quantisers import Quantiser, add_constant, remove_quantisers
 from onnxcam.passes import canonical
+from onnxcam.passes.constants import fold_constants
 
-__all__ = ["dequantise", "dequantised_weight", "is_bounded"]
+__all__ = ["dequantise", "dequantised_weight", "in_qdq_form", "is_bounded"]
 
 _BOUNDED = operators(Trait.NONNEGATIVE) | {"Clip"}
 """Operators that already limit their output, so that no Clip is needed."""
@@ -38,10 +42,16 @@ def dequantise(model: ModelLike) -> ir.Model:
     model = load(model)
     if has_integer_operators(model):
         model = canonical(model, STANDARD)
-        lower_to_qdq(model, STANDARD.compositions)
-    fold_weights(model)
+    in_qdq_form(model)
     remove_quantisers(model, _cut, dequantised_weight)
     return model
+
+
+def in_qdq_form(model: ir.Model) -> dict[str, NDArray[Any]]:
+    """Bring *model*, canonical if it has operators on integers, into QDQ form, in place; see `fold_weights`."""
+    lower_to_qdq(model, STANDARD.compositions)
+    fold_constants(model.graph)
+    return fold_weights(model)
 
 
 def dequantised_weight(node: ir.Node, _: ir.Value | None, quantiser: Quantiser) -> ir.Value:

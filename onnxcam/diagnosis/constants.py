@@ -142,11 +142,11 @@ def _each_channel(array: NDArray[Any], linear: ir.Node) -> NDArray[Any] | None:
 
 def _along(slope: NDArray[Any], linear: ir.Node, w: NDArray[Any]) -> NDArray[Any]:
     """Return *slope* so that it broadcasts to the weights *w* of *linear*."""
-    axis: int = {"Conv": 0, "ConvTranspose": 1, "MatMul": w.ndim - 1, "Gemm": 1}[linear.op_type]
-    axis = 0 if linear.op_type == "Gemm" and linear.attributes.get_int("transB", 0) == 1 else axis
-    return (
-        slope.reshape([-1 if i == axis else 1 for i in range(w.ndim)]) if w.shape[axis] == slope.size else np.ones(())
-    )
+    transposed = linear.attributes.get_int("transB", 0)
+    axis = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0 if transposed else 1, "MatMul": w.ndim - 1}[linear.op_type]
+    if w.shape[axis] != slope.size:
+        return np.ones(())
+    return slope.reshape([-1 if i == axis else 1 for i in range(w.ndim)])
 
 
 def _bias(node: ir.Node, arrays: _Arrays) -> NDArray[Any]:

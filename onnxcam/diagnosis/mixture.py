@@ -20,12 +20,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.bake.dequantise import is_bounded
+from onnxcam.bake.dequantise import in_qdq_form, is_bounded
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import ModelLike, all_tensors, building
-from onnxcam.graph.qdq import fold_weights, lower_to_qdq
 from onnxcam.graph.quantisers import MOVES, Quantiser, remove_quantisers
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.model.prepared import PreparedModel
@@ -99,8 +98,7 @@ class Mixture:
         """
         with building():
             source = canonical(load_bare(quantised), STANDARD)
-            lower_to_qdq(source, STANDARD.compositions)
-            weights = {**fold_weights(source), **(weights or {})}
+            weights = {**in_qdq_form(source), **(weights or {})}
             mixed = _Build(source.clone(), weights, uppers or {}, switched=True)
             real = _Build(source, weights, uppers or {}, switched=False)
             model, float_model, found = mixed.run(), real.run(), mixed.found

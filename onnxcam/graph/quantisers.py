@@ -5,7 +5,7 @@ A quantiser rounds a tensor x to (q − zero) · scale, where q is an integer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -81,7 +81,7 @@ class Quantiser:
             dtype,
             node.attributes.get_int("axis", 1),
             block,
-            _clipped(integers) if node.op_type == "QuantizeLinear" else None,
+            _clipped(integers, dtype) if node.op_type == "QuantizeLinear" else None,
         )
 
     @property
@@ -140,13 +140,14 @@ def remove_quantisers(model: ir.Model, activation: Real, weight: Real) -> list[Q
     """
     found: list[Quantiser] = []
     real: dict[ir.Value, Quantiser | None] = {}  # None: of several quantisers
+    inner: set[ir.Node] = set()  # operators on integers
     fixed: dict[ir.Value, list[tuple[Quantiser, ir.Value]]] = {}
     for node in list(model.graph):
         x = node.inputs[0] if node.inputs else None
         if x is None:
             continue
         if node.op_type == "QuantizeLinear" and constant(x) is None:
-            _check(node)
+            inner.update(_on_integers(node))
             one = Quantiser.of(node, "activation", node.outputs[0], x, integer_type(node))
             found.append(one)
             value = activation(node, x, one)
@@ -163,9 +164,9 @@ def remove_quantisers(model: ir.Model, activation: Real, weight: Real) -> list[Q
                 found.append(one)
                 fixed.setdefault(x, []).append((one, value))
             _replace(node, value)
-        elif x in real and _is_narrowing(node, real[x]):
+        elif node in inner and node.op_type in ("Cast", "Clip"):
             _replace(node, x)
-        elif x in real and node.op_type in MOVES:
+        elif node in inner:
             for y in node.outputs:
                 y.dtype = ir.DataType.FLOAT
             sources = {real.get(each) for each in node.inputs if each in real}
@@ -197,18 +198,17 @@ def _ends(dtype: np.dtype) -> tuple[int, int]:
     return int(info(dtype).min), int(info(dtype).max)
 
 
-def _clipped(integers: ir.Value) -> tuple[int, int] | None:
+def _clipped(integers: ir.Value, dtype: np.dtype) -> tuple[int, int] | None:
     """Return the limits of the Clip that reads *integers*, which exporters of PyTorch write for 7 bits."""
-    readers = [node for node in integers.consumers() if node.op_type == "Clip"]
-    if len(readers) != 1 or len(integers.uses()) != 1:
+    readers = integers.consumers()
+    if len(readers) != 1 or readers[0].op_type != "Clip":
         return None
-    low, high = (constant(x) for x in (*readers[0].inputs, None, None)[1:3])
-    return None if low is None or high is None else (int(low.item()), int(high.item()))
-
-
-def _is_narrowing(node: ir.Node, writer: Quantiser | None) -> bool:
-    """Return whether *node* limits the integers of *writer*, which knows it."""
-    return node.op_type == "Clip" and writer is not None and writer.narrow is not None
+    low, high = (*readers[0].inputs, None, None)[1:3]
+    least, most = (None if x is None else constant(x) for x in (low, high))
+    if (low is None) != (least is None) or (high is None) != (most is None):
+        return None
+    first, last = _ends(dtype)
+    return first if least is None else int(least.item()), last if most is None else int(most.item())
 
 
 def integer_type(node: ir.Node) -> np.dtype:
@@ -220,14 +220,27 @@ def integer_type(node: ir.Node) -> np.dtype:
     return np.dtype(ir.DataType(kind).numpy())
 
 
-def _check(node: ir.Node) -> None:
-    """Raise ModelError if an operator computes with the integers that *node* writes."""
+def _on_integers(node: ir.Node) -> Iterator[ir.Node]:
+    """Yield the operators between *node*, which writes integers, and DequantizeLinear.
+
+    Raises:
+        ModelError: one of them computes with the integers.
+    """
     for reader in node.outputs[0].consumers():
-        if reader.op_type not in MOVES | {"DequantizeLinear"} and _clipped(node.outputs[0]) is None:
+        if reader.op_type in MOVES or _recasts(reader) or _clipped(node.outputs[0], np.dtype(np.int32)) is not None:
+            yield reader
+            yield from _on_integers(reader)
+        elif reader.op_type != "DequantizeLinear":
             raise ModelError(
                 f"operator {reader.op_type} (node '{reader.name}') computes with integers and has no float form; "
                 f"{_CURE}"
             )
+
+
+def _recasts(node: ir.Node) -> bool:
+    """Return whether *node* gives integers another integer type."""
+    to = node.attributes.get_int("to", 0) if node.op_type == "Cast" else 0
+    return to != 0 and ir.DataType(to).is_integer()
 
 
 def _check_units(node: ir.Node, x: ir.Value, writer: Quantiser | None) -> None:
