@@ -7,7 +7,7 @@ floats in front of QuantizeLinear, as exporters of quantisation-aware training d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.compositions import Compositions
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import FOLDS, constant
-from onnxcam.graph.quantisers import Quantiser, integer_type
+from onnxcam.graph.quantisers import MOVES, Quantiser, integer_type
 
 __all__ = ["fold_weights", "has_integer_operators", "lower_to_qdq"]
 
@@ -27,6 +27,9 @@ _PREFIX = "QLinear"
 _OTHERS = {"MatMulIntegerToFloat", "NhwcMaxPool", "QAttention", "QGemm"}
 _DYNAMIC = {"ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 """Operators of dynamic quantisation, and those on integers without units."""
+
+_BETWEEN = {"GlobalMaxPool": (0,), "Pad": (0, 2), "Resize": (0,), "Upsample": (0,)}
+"""Operators that may read integers and keep their units, and their inputs that are such integers."""
 
 
 def has_integer_operators(model: ir.Model) -> bool:
@@ -50,7 +53,9 @@ def lower_to_qdq(model: ir.Model, compositions: Compositions) -> None:
                 "quantise the model statically (quantize_static in onnxruntime.quantization)"
             )
         if _computes_with_integers(node):
-            made += _lowered(op, node, compositions)
+            made += _replaced(op, node, _composed(op, node, compositions))
+        elif node.op_type in _BETWEEN and (units := _units(node.inputs[0])) is not None:
+            made += _replaced(op, node, [_between(op, node, *units)])
     if made:
         op.place(made)
         graph.sort()
@@ -60,8 +65,8 @@ def _computes_with_integers(node: ir.Node) -> bool:
     return node.op_type.startswith(_PREFIX) or (node.op_type in _OTHERS and node.domain == "com.microsoft")
 
 
-def _lowered(op: Emitter, node: ir.Node, compositions: Compositions) -> list[ir.Value]:
-    """Emit the composition of *node* in its place; return its outputs."""
+def _composed(op: Emitter, node: ir.Node, compositions: Compositions) -> list[ir.Value | None]:
+    """Emit the composition of *node*; return its outputs."""
     if (node.domain, node.op_type) not in compositions:
         raise ModelError(
             f"operator {node.domain}::{node.op_type} (node '{node.name}') computes with integers and has no float "
@@ -69,6 +74,35 @@ def _lowered(op: Emitter, node: ir.Node, compositions: Compositions) -> list[ir.
         )
     nodes, ys = compositions.compose(op, node)
     _name(op, node, nodes)
+    return ys
+
+
+def _units(x: ir.Value | None) -> tuple[ir.Value, ir.Value | None] | None:
+    """Return scale and zero point of the integers *x*, if an operator wrote them; None if not."""
+    node = None if x is None else x.producer()
+    while node is not None and node.op_type in MOVES and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    if node is None or node.op_type != "QuantizeLinear" or node.inputs[1] is None:
+        return None
+    return node.inputs[1], (*node.inputs, None)[2]
+
+
+def _between(op: Emitter, node: ir.Node, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
+    """Emit *node*, which computes with integers in units that it keeps, between DequantizeLinear and QuantizeLinear."""
+    inputs = list(node.inputs)
+    for place in _BETWEEN[node.op_type]:
+        if place < len(inputs) and inputs[place] is not None:
+            inputs[place] = op.DequantizeLinear(inputs[place], scale, zero)
+    attributes = {
+        name: list(one.value) if isinstance(one.value, tuple) else one.value for name, one in node.attributes.items()
+    }
+    y = op.emit(node.op_type, inputs, attributes=attributes)
+    y.shape = node.outputs[0].shape
+    return op.QuantizeLinear(y, scale, zero)
+
+
+def _replaced(op: Emitter, node: ir.Node, ys: Sequence[ir.Value | None]) -> list[ir.Value]:
+    """Put *ys* in place of the outputs of *node*, under their names; return them."""
     made = []
     for own, y in zip(node.outputs, ys, strict=True):
         if y is None:
