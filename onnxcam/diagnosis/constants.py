@@ -15,9 +15,9 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.subgraph import used_values
 
-__all__ = ["Constant", "float_constants"]
+__all__ = ["Constant", "float_constants", "used_constants"]
 
-_Arrays: TypeAlias = "dict[str, NDArray[Any] | None]"  # constants by name
+_Arrays: TypeAlias = "dict[str, NDArray[Any]]"  # constants by name
 
 _EPSILON = 1e-5  # of BatchNormalization, by default
 
@@ -36,6 +36,12 @@ def float_constants(model: ir.Model) -> list[Constant]:
     A linear operator in front of a batch normalisation, or of Mul and Add by constants, has two pairs of weights: its
     own, and those that include what follows.
     """
+    found = used_constants(model)
+    return [*found, *_folded(model.graph, {one.name: one.array for one in found})]
+
+
+def used_constants(model: ir.Model) -> list[Constant]:
+    """Return the floating constants that operators combine with data, in order of their use, as they are."""
     graph = model.graph
     moving = _moving(graph)
     used = dict.fromkeys(
@@ -46,8 +52,7 @@ def float_constants(model: ir.Model) -> list[Constant]:
     computed = [name for name, array in arrays.items() if array is None]
     if computed:
         arrays |= _computed(model, computed)
-    found = [Constant(name, array) for name, array in arrays.items() if array is not None]
-    return [*found, *_folded(graph, arrays)]
+    return [Constant(name, array) for name, array in arrays.items() if array is not None]
 
 
 def _moving(graph: ir.Graph) -> set[ir.Value]:

@@ -31,10 +31,12 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.targets.aim import Aim
 
-__all__ = ["ROUNDING", "Mixture", "Site"]
+__all__ = ["NO_FUNCTION", "ROUNDING", "Mixture", "Site"]
 
 ROUNDING = "onnxcam.rounding"
 """Input of a mixture: the share of each quantiser, float32 [S]."""
+NO_FUNCTION = -1.0
+"""In place of the upper end of an activation function: there is none."""
 _SIX = (0.98 * 6, 1.001 * 6)
 """A range that ends here is that of a ReLU6: calibration may not have reached 6."""
 
@@ -91,7 +93,8 @@ class Mixture:
             quantised: The model.
             weights: The float weights by the name of the real tensor. Weights without one cannot be switched.
             uppers: Where an activation function is missing in front of a quantiser, since the range of its integers
-                limits the tensor in its place: the upper end by the name of the real tensor; infinite for a ReLU.
+                limits the tensor in its place: the upper end by the name of the real tensor; infinite for a ReLU, and
+                `NO_FUNCTION` where none is missing.
 
         Raises:
             ModelError: the model has no quantised activation, or one whose scale is no constant.
@@ -242,6 +245,8 @@ class _Build:
             if low != 0 or is_bounded(x):
                 return x
             upper = 6.0 if _SIX[0] <= high <= _SIX[1] else np.inf
+        if upper == NO_FUNCTION:
+            return x
         y: ir.Value = self.op.Clip(x, 0.0, float(upper)) if np.isfinite(upper) else self.op.Relu(x)
         self._made.append(y)
         return y

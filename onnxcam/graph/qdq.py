@@ -21,7 +21,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import FOLDS, constant
 from onnxcam.graph.quantisers import MOVES, Quantiser, integer_type
 
-__all__ = ["fold_weights", "has_integer_operators", "lower_to_qdq"]
+__all__ = ["fold_weights", "has_integer_operators", "is_quantised", "lower_to_qdq"]
 
 _PREFIX = "QLinear"
 _OTHERS = {"MatMulIntegerToFloat", "NhwcMaxPool", "QAttention", "QGemm"}
@@ -35,6 +35,15 @@ _BETWEEN = {"GlobalMaxPool": (0,), "Pad": (0, 2), "Resize": (0,), "Upsample": (0
 def has_integer_operators(model: ir.Model) -> bool:
     """Return whether an operator of *model* computes with integers."""
     return any(_computes_with_integers(node) or node.op_type in _DYNAMIC for node in model.graph)
+
+
+def is_quantised(model: ir.Model) -> bool:
+    """Return whether *model* quantises an activation, or holds integer weights."""
+    return has_integer_operators(model) or any(
+        node.op_type == "QuantizeLinear"
+        or (node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None)
+        for node in model.graph
+    )
 
 
 def lower_to_qdq(model: ir.Model, compositions: Compositions) -> None:
