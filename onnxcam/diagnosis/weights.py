@@ -25,7 +25,7 @@ FIT = 0.9
 FEW = 16
 """Fewer weights than this may correlate by chance."""
 _SAMPLE = 4096  # so many elements tell weights apart that have nothing in common
-_ENDINGS = ("_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output", "_dequant", "_quant")
+_ENDINGS = ("_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output", "_dequant", "_quant", "_qdq", "_q")
 """What quantisers append to the name of a tensor."""
 
 

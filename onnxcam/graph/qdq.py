@@ -100,14 +100,23 @@ def _between(op: Emitter, node: ir.Node, scale: ir.Value, zero: ir.Value | None)
     """Emit *node*, which computes with integers in units that it keeps, between DequantizeLinear and QuantizeLinear."""
     inputs = list(node.inputs)
     for place in _BETWEEN[node.op_type]:
-        if place < len(inputs) and inputs[place] is not None:
-            inputs[place] = op.DequantizeLinear(inputs[place], scale, zero)
+        x = inputs[place] if place < len(inputs) else None
+        if x is not None:
+            inputs[place] = _real(op, x, scale, zero)
     attributes = {
         name: list(one.value) if isinstance(one.value, tuple) else one.value for name, one in node.attributes.items()
     }
     y = op.emit(node.op_type, inputs, attributes=attributes)
     y.shape = node.outputs[0].shape
     return op.QuantizeLinear(y, scale, zero)
+
+
+def _real(op: Emitter, x: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
+    """Emit the real numbers of the integers *x*: a constant, if they are known."""
+    codes, step, shift = constant(x), constant(scale), constant(zero)
+    if codes is None or step is None or (shift is None and zero is not None):
+        return op.DequantizeLinear(x, scale, zero)
+    return op.const((codes.astype(np.int64) - (0 if shift is None else shift.astype(np.int64))) * step)
 
 
 def _replaced(op: Emitter, node: ir.Node, ys: Sequence[ir.Value | None]) -> list[ir.Value]:
