@@ -20,7 +20,7 @@ def pictures(count: int = 4, shape: tuple[int, ...] = SHAPE) -> list[np.ndarray]
     return [np.cumsum(rng.standard_normal(shape), -1).astype(np.float32) / 3 for _ in range(count)]
 
 
-def convolutional(normalised: bool = False, constants: bool = False) -> onnx.ModelProto:
+def convolutional(normalised: bool = False, constants: bool = False, opset: int = 17) -> onnx.ModelProto:
     """Conv → Relu → MaxPool → depthwise Conv → Relu → + → pool → Gemm.
 
     *normalised*: a BatchNormalization follows the first convolution; *constants*: weights are Constant nodes.
@@ -50,7 +50,7 @@ def convolutional(normalised: bool = False, constants: bool = False) -> onnx.Mod
         arrays |= {"mean": rng.standard_normal(6) * 0.2, "variance": rng.uniform(0.3, 2, 6)}
         lines[0] = ("Conv", "x w1 b1", "n1", lines[0][3])
         lines.insert(1, ("BatchNormalization", "n1 gamma beta mean variance", "c1", {}))
-    return network(lines, arrays, SHAPE, (1, 4), constants)
+    return network(lines, arrays, SHAPE, (1, 4), constants, opset)
 
 
 def network(

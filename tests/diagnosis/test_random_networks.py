@@ -41,6 +41,19 @@ STEPS: dict[str, tuple[list[tuple[str, str, dict[str, Any]]], dict[str, np.ndarr
         [("Resize", "#  twice", {"mode": "nearest"}), ("MaxPool", "#", {"kernel_shape": [2, 2], "strides": [2, 2]})],
         {},
     ),
+    "normalised": (
+        [("Conv", "# {w}", {"pads": [1, 1, 1, 1]}), ("BatchNormalization", "# {s} {b} {m} {v}", {})],
+        {"w": (3, 3, 3, 3), "s": (3,), "b": (3,), "m": (3,), "v": (3,)},
+    ),
+    "up": (
+        [
+            ("ConvTranspose", "# {w}", {"strides": [2, 2]}),
+            ("AveragePool", "#", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ],
+        {"w": (3, 3, 2, 2)},
+    ),
+    "scaled": ([("Mul", "# {s}", {}), ("Add", "# {b}", {})], {"s": (3, 1, 1), "b": (1, 3, 1, 1)}),
+    "hard": ([("HardSigmoid", "#", {}), ("Sub", "## #", {})], {}),
     "softmax": ([("Softmax", "#", {"axis": 1})], {}),
     "product": ([("MatMul", "# {w}", {})], {"w": (8, 8)}),
     "itself": ([("MatMul", "# #", {})], {}),
@@ -70,7 +83,10 @@ def built(names: list[str], seed: int) -> onnx.ModelProto:
     for place, name in enumerate(names):
         nodes, shapes = STEPS[name]
         own = {key: f"{key}{place}" for key in shapes}
-        arrays |= {own[key]: rng.standard_normal(shape) * 0.4 for key, shape in shapes.items()}
+        arrays |= {
+            own[key]: (rng.standard_normal(shape) * 0.4 if key != "v" else rng.uniform(0.5, 2, shape))
+            for key, shape in shapes.items()
+        }
         for op, inputs, attributes in nodes:
             x = inputs.replace("##", tensors[-2]).replace("#", tensors[-1]).format(**own)
             lines.append((op, x.replace("  ", " \0 "), f"t{len(lines)}", attributes))
@@ -103,8 +119,8 @@ def test_a_mixture_is_the_quantised_model(
     with tempfile.TemporaryDirectory() as folder:
         settings = {"quant_format": quantization.QuantFormat[form], "per_channel": channels}
         candidate = quantised(model, Path(folder), **settings)
-        if rewrite:
-            candidate = optimised(candidate, Path(folder))
+        if level:
+            candidate = optimised(candidate, Path(folder), level)
     x = pictures()[1]
     mixture = Mixture.of(candidate)
     mixed = run(to_proto(mixture.model), {"x": x, ROUNDING: mixture.shares(1.0)})
