@@ -83,10 +83,8 @@ def built(names: list[str], seed: int) -> onnx.ModelProto:
     for place, name in enumerate(names):
         nodes, shapes = STEPS[name]
         own = {key: f"{key}{place}" for key in shapes}
-        arrays |= {
-            own[key]: (rng.standard_normal(shape) * 0.4 if key != "v" else rng.uniform(0.5, 2, shape))
-            for key, shape in shapes.items()
-        }
+        for key, shape in shapes.items():
+            arrays[own[key]] = rng.uniform(0.5, 2, shape) if key == "v" else rng.standard_normal(shape) * 0.4
         for op, inputs, attributes in nodes:
             x = inputs.replace("##", tensors[-2]).replace("#", tensors[-1]).format(**own)
             lines.append((op, x.replace("  ", " \0 "), f"t{len(lines)}", attributes))
@@ -110,11 +108,9 @@ def built(names: list[str], seed: int) -> onnx.ModelProto:
     st.integers(0, 99),
     st.sampled_from(["QDQ", "QOperator"]),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from(["", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"]),
 )
-def test_a_mixture_is_the_quantised_model(
-    names: list[str], seed: int, form: str, channels: bool, rewrite: bool
-) -> None:
+def test_mixture_and_pair(names: list[str], seed: int, form: str, channels: bool, level: str) -> None:
     model = built(names, seed)
     with tempfile.TemporaryDirectory() as folder:
         settings = {"quant_format": quantization.QuantFormat[form], "per_channel": channels}
