@@ -16,6 +16,7 @@ from onnxcam.errors import DiagnosisError, EngineError
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.quantisation import units
+from onnxcam.graph.quantisers import Quantiser
 
 __all__ = ["CURE", "FloatRun"]
 
@@ -35,12 +36,12 @@ class FloatRun:
     def paired(self, mixture: Mixture, tried: Collection[tuple[str, float]]) -> tuple[dict[str, str], dict[str, float]]:
         """Return the float model's tensors by the quantisers' ones, and the activation functions that are wrong.
 
-        These are real tensors of quantisers with the upper end of the right function, as `Mixture.of` takes it. Pairs
-        that were *tried* are left out.
+        These are tensors of quantisers with the upper end of the right function, as `Mixture.of` takes it. Pairs that
+        were *tried* are left out.
         """
         inner = all_tensors(mixture.real.graph)
-        reals = [one.real for one in mixture.quantisers if one.real in inner]
-        arrays = _values(mixture.real, [*reals, *(site.real for site in mixture.sites.values())], self._feeds)
+        sites = mixture.sites.values()
+        arrays = _values(mixture.real, [*(site.raw for site in sites), *(site.real for site in sites)], self._feeds)
         found: dict[str, str] = {}
         wrong: dict[str, float] = {}
         for quantiser in mixture.quantisers:
@@ -48,15 +49,15 @@ class FloatRun:
             if site is None:
                 continue
             names = self._like(arrays[site.real], mixture)
-            before = arrays.get(quantiser.real, arrays[site.real])
+            before = arrays[site.raw]
             ends: list[float] = []
-            if site.real != quantiser.real:
+            if site.real != site.raw:
                 ends += self._end(names, before, _upper(inner[site.real]), mixture)
-            if not names:
+            if not names or (site.real == site.raw and _is_cut(quantiser, inner[site.raw], before)):
                 ends += [end for end in (np.inf, 6.0) if self._like(np.clip(before, 0, end), mixture)]
-            end = next((end for end in ends if (quantiser.real, end) not in tried), None)
+            end = next((end for end in ends if (quantiser.tensor, end) not in tried), None)
             if end is not None:
-                wrong[quantiser.real] = end
+                wrong[quantiser.tensor] = end
             elif names:
                 found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[0]
         return found, wrong
@@ -130,6 +131,11 @@ class FloatRun:
                 array = (array.astype(np.float64) - zero) * scale
             given[value.name or ""] = _in_shape(array, value).astype(dtype)
         return given
+
+
+def _is_cut(quantiser: Quantiser, x: ir.Value, array: Array) -> bool:
+    """Return whether the range of *quantiser* cuts the negative numbers off an input *x* of the model."""
+    return x.is_graph_input() and float(quantiser.range[0].min()) == 0 and float(array.min(initial=0)) < 0
 
 
 def _upper(x: ir.Value | None) -> float | None:

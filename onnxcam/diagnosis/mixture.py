@@ -11,7 +11,7 @@ backward pass gives the effects of all quantisers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,11 +49,14 @@ class Site:
         real: Name of the real tensor in the float network.
         before: Name of the real tensor in the mixture.
         after: Name of the mixed tensor there.
+        raw: Name of the real tensor in the float network, in front of the activation function that the range of the
+            integers replaces; *real* if it replaces none.
     """
 
     real: str
     before: str
     after: str
+    raw: str
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ class Mixture:
             quantised: The model.
             weights: The float weights by the name of the real tensor. Weights without one cannot be switched.
             uppers: Where an activation function is missing in front of a quantiser, since the range of its integers
-                limits the tensor in its place: the upper end by the name of the real tensor; infinite for a ReLU, and
-                `NO_FUNCTION` where none is missing.
+                limits the tensor in its place: the upper end by the name of the quantiser's tensor; infinite for a
+                ReLU, and `NO_FUNCTION` where none is missing.
 
         Raises:
             ModelError: the model has no quantised activation, or one whose scale is no constant.
@@ -103,17 +106,15 @@ class Mixture:
             source = canonical(load_bare(quantised), STANDARD)
             weights = {**in_qdq_form(source), **(weights or {})}
             mixed = _Build(source.clone(), weights, uppers or {}, switched=True)
-            real = _Build(source, weights, uppers or {}, switched=False)
-            model, float_model, found = mixed.run(), real.run(), mixed.found
+            model, found = mixed.run(), mixed.found
+            real = _Build(source, weights, mixed.ends, switched=False, repeats=mixed.repeats)
+            float_model = real.run()
             return cls(
                 model,
                 float_model,
                 mixed.switches,
                 [one for one in found if one not in mixed.switches and one.tensor not in mixed.repeats],
-                {
-                    name: Site(x.name or "", *(y.name or "" for y in mixed.sites[name]))
-                    for name, (x, _) in real.sites.items()
-                },
+                {name: _site(x, *mixed.sites[name], raw) for name, (x, raw) in real.sites.items()},
                 mixed.repeats,
                 mixed.rounded,
                 {one.tensor: weights[one.real] for one in found if one.real in weights},
@@ -152,8 +153,9 @@ class Mixture:
         return np.array([quantised.get(one.tensor, 0.0) for one in self.quantisers], np.float32)
 
 
-def _site(real: ir.Value, before: ir.Value, after: ir.Value) -> Site:
-    return Site(real.name or "", before.name or "", after.name or "")
+def _site(*tensors: ir.Value) -> Site:
+    real, before, after, raw = (value.name or "" for value in tensors)
+    return Site(real, before, after, raw)
 
 
 @dataclass
@@ -165,10 +167,11 @@ class _Build:
     uppers: Mapping[str, float]
     switched: bool
     switches: list[Quantiser] = field(default_factory=list)
-    sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # the real and the mixed tensor
+    sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # real; mixed or raw
     found: list[Quantiser] = field(default_factory=list)
     repeats: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    ends: dict[str, float] = field(default_factory=dict)  # of activation functions, by the quantisers' tensors
 
     def run(self) -> ir.Model:
         """Return the model without quantisers."""
@@ -198,22 +201,31 @@ class _Build:
 
     def _activation(self, node: ir.Node, x: ir.Value | None, quantiser: Quantiser) -> ir.Value:
         assert x is not None
-        first = self._rounded_before(x, quantiser)
+        known = self._rounded.setdefault(x, [])
+        first, z = self._repeated(x, quantiser, known)
         if first is not None:
             self.repeats[quantiser.tensor] = first
-            return x
-        for other, tied in self._rounded.setdefault(x, []):
-            if other.equals(quantiser):
-                self.repeats[quantiser.tensor] = other.tensor
-                return tied
+            return z
         z = self._rounding(node, x, quantiser)
-        self._rounded[x].append((quantiser, z))
+        known.append((quantiser, z))
         return z
 
-    def _rounding(self, node: ir.Node, x: ir.Value, quantiser: Quantiser) -> ir.Value:
-        x = self._rectified(x, quantiser)
+    def _repeated(
+        self, x: ir.Value, quantiser: Quantiser, known: Sequence[tuple[Quantiser, ir.Value]]
+    ) -> tuple[str | None, ir.Value]:
+        """Return the tensor of the quantiser that rounds *x* in the same way, if there is one, and the rounded *x*."""
         if not self.switched:
-            self.sites[quantiser.tensor] = x, x
+            first = self.repeats.get(quantiser.tensor)
+            return first, next((z for other, z in known if other.tensor == first), x)
+        for other, z in known:
+            if other.equals(quantiser):
+                return other.tensor, z
+        return self._rounded_before(x, quantiser), x
+
+    def _rounding(self, node: ir.Node, x: ir.Value, quantiser: Quantiser) -> ir.Value:
+        raw, x = x, self._rectified(x, quantiser)
+        if not self.switched:
+            self.sites[quantiser.tensor] = x, raw
             self._made_by[x] = quantiser
             return x
         scale, zero = node.inputs[1], (*node.inputs, None)[2]
@@ -237,19 +249,22 @@ class _Build:
 
     def _rectified(self, x: ir.Value, quantiser: Quantiser) -> ir.Value:
         """Return *x* behind the activation function that the range of *quantiser* replaces, if it replaces one."""
-        if x.is_graph_input():
-            return x
-        low, high = quantiser.range
-        upper = self.uppers.get(quantiser.real)
-        if upper is None:
-            if low != 0 or is_bounded(x):
-                return x
-            upper = 6.0 if _SIX[0] <= high <= _SIX[1] else np.inf
+        upper = self.ends[quantiser.tensor] = self._end(x, quantiser)
         if upper == NO_FUNCTION:
             return x
         y: ir.Value = self.op.Clip(x, 0.0, float(upper)) if np.isfinite(upper) else self.op.Relu(x)
         self._made.append(y)
         return y
+
+    def _end(self, x: ir.Value, quantiser: Quantiser) -> float:
+        """Return where this function ends; `NO_FUNCTION` if there is none."""
+        known = self.uppers.get(quantiser.tensor)
+        if known is not None:
+            return known
+        low, high = quantiser.range
+        if x.is_graph_input() or low != 0 or is_bounded(x):
+            return NO_FUNCTION
+        return 6.0 if _SIX[0] <= high <= _SIX[1] else np.inf
 
     def _mix(self, x: ir.Value, rounded: ir.Value, quantiser: Quantiser) -> ir.Value:
         z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), self.op.Sub(rounded, x)))
