@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Fingerprint"]
 
-TOLERANCE = 1e-3
+_TOLERANCE = 1e-3
 """Moments of equal tensors differ by less than this share of the largest magnitude: runtimes add in another order."""
 
 _NOISE = 1e-5  # the moments of one tensor differ by less between two places of a network that only move it
@@ -52,5 +52,5 @@ class Fingerprint:
         """Return the indices of the nearest of *others*, in order; none if none is the same."""
         distances = [self.distance(other) for other in others]
         best = min(distances, default=float("inf"))
-        limit = best + _NOISE if best < TOLERANCE else -1.0
+        limit = best + _NOISE if best < _TOLERANCE else -1.0
         return [place for place, distance in enumerate(distances) if distance <= limit]

@@ -20,7 +20,7 @@ from onnxcam.graph.quantisers import Quantiser
 
 __all__ = ["CURE", "FloatRun"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 CURE = "give the float model that was quantised, or none: the quantised model without rounding takes its place"
 
@@ -28,7 +28,7 @@ CURE = "give the float model that was quantised, or none: the quantised model wi
 class FloatRun:
     """One run of the float model: its outputs and the fingerprints of its tensors."""
 
-    def __init__(self, model: ir.Model, feeds: Mapping[str, Array]) -> None:
+    def __init__(self, model: ir.Model, feeds: Mapping[str, _Array]) -> None:
         self._model, self._feeds = model, feeds
         self._tensors = all_tensors(model.graph)
         self._known: tuple[list[str], list[Fingerprint]] | None = None
@@ -62,7 +62,7 @@ class FloatRun:
                 found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[0]
         return found, wrong
 
-    def _end(self, names: Sequence[str], before: Array, ours: float | None, mixture: Mixture) -> list[float]:
+    def _end(self, names: Sequence[str], before: _Array, ours: float | None, mixture: Mixture) -> list[float]:
         """Return where the activation function behind *before* ends, if that is not *ours*; NO_FUNCTION: there is none.
 
         *names* are the float tensors that hold what is behind the function.
@@ -72,7 +72,7 @@ class FloatRun:
             return [] if ours in ends else ends[:1]
         return [NO_FUNCTION] if self._like(before, mixture) else []
 
-    def _like(self, x: Array, mixture: Mixture) -> list[str]:
+    def _like(self, x: _Array, mixture: Mixture) -> list[str]:
         """Return the names of the float tensors with the numbers *x*."""
         names, prints = self._fingerprints(mixture)
         return [names[place] for place in Fingerprint.of(x).nearest(prints)]
@@ -113,9 +113,9 @@ class FloatRun:
             self._known = names, [Fingerprint.of(arrays[name]) for name in names]
         return self._known
 
-    def _own_feeds(self, mixture: Mixture) -> dict[str, Array]:
+    def _own_feeds(self, mixture: Mixture) -> dict[str, _Array]:
         """Return the inputs of the float model: the same real numbers, where the quantised model takes integers."""
-        given: dict[str, Array] = {}
+        given: dict[str, _Array] = {}
         own = mixture.real.graph.inputs
         for place, value in enumerate(self._model.graph.inputs):
             other = next((x for x in own if x.name == value.name), own[place] if place < len(own) else None)
@@ -133,7 +133,7 @@ class FloatRun:
         return given
 
 
-def _is_cut(quantiser: Quantiser, x: ir.Value, array: Array) -> bool:
+def _is_cut(quantiser: Quantiser, x: ir.Value, array: _Array) -> bool:
     """Return whether the range of *quantiser* cuts the negative numbers off an input *x* of the model."""
     return x.is_graph_input() and float(quantiser.range[0].min()) == 0 and float(array.min(initial=0)) < 0
 
@@ -147,7 +147,7 @@ def _upper(x: ir.Value | None) -> float | None:
     return float("inf") if end is None else float(end.item())
 
 
-def _values(model: ir.Model, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+def _values(model: ir.Model, names: Sequence[str], feeds: Mapping[str, _Array]) -> dict[str, _Array]:
     """Return the tensors *names* of a run."""
     copy = model.clone()
     tensors, inputs = all_tensors(copy.graph), {value.name for value in copy.graph.inputs}
@@ -163,7 +163,7 @@ def _values(model: ir.Model, names: Sequence[str], feeds: Mapping[str, Array]) -
     return found
 
 
-def _in_shape(array: Array, value: ir.Value) -> Array:
+def _in_shape(array: _Array, value: ir.Value) -> _Array:
     """Return *array* as the input *value* takes it, with channels first or last.
 
     Raises:
@@ -185,11 +185,11 @@ def _in_shape(array: Array, value: ir.Value) -> Array:
 _LAYOUTS = ((0, 2, 3, 1), (0, 3, 1, 2))  # to channels last, to channels first
 
 
-def _listed(arrays: Mapping[str, Array]) -> str:
+def _listed(arrays: Mapping[str, _Array]) -> str:
     return ", ".join(f"{name!r} {list(array.shape)}" for name, array in arrays.items())
 
 
-def _difference(a: Array, b: Array) -> float:
+def _difference(a: _Array, b: _Array) -> float:
     """Return the largest difference as a share of the largest value; of the moments, if the layouts differ."""
     if a.shape != b.shape and a.squeeze().shape != b.squeeze().shape:
         return Fingerprint.of(a).distance(Fingerprint.of(b))

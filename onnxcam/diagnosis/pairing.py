@@ -28,9 +28,9 @@ from onnxcam.passes import canonical
 
 __all__ = ["Pairing", "pair"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
-SAME = 0.01
+_SAME = 0.01
 """Two networks compute the same if their outputs differ by less than this share of the largest value."""
 
 
@@ -54,7 +54,7 @@ class Pairing:
     corrected: Sequence[str] = ()
 
 
-def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str, Array] | None = None) -> Pairing:
+def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str, _Array] | None = None) -> Pairing:
     """Pair the tensors of a *quantised* model with those of its float original.
 
     Args:
@@ -92,7 +92,7 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
     names = {**{name: one.name for name, one in weights.items()}, **tensors}
     lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
     difference = run.difference(mixture)
-    if difference > SAME:
+    if difference > _SAME:
         raise DiagnosisError(_unlike(difference, names, mixture))
     return Pairing(mixture, names, lost, difference, _corrected(mixture, original, weights.values()))
 
@@ -118,7 +118,7 @@ def _check_order(quantised: ModelLike, real: ModelLike | None) -> None:
     if not candidate and reference:
         raise DiagnosisError("the two models are swapped: the second one is not quantised; give the float model first")
     if not candidate:
-        raise DiagnosisError("the candidate has no quantised tensor; give the quantised model")
+        raise DiagnosisError("no activation of the model is quantised, nor a weight; give the quantised model")
     if reference:
         raise DiagnosisError(f"the float model is itself quantised; {CURE}")
 

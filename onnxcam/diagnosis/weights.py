@@ -14,22 +14,22 @@ from onnxcam.graph.quantisers import Quantiser
 
 __all__ = ["paired_weights"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
-LIKE = 0.9
+_LIKE = 0.9
 """Weights belong together if their correlation is at least this: weights of 4 bits in one scale reach 0.95."""
-NAMED = 0.5
+_NAMED = 0.5
 """The same for weights of the same name."""
-FIT = 0.9
+_FIT = 0.9
 """Weights belong together if this share of them differs by a step at most, also where they are few."""
-FEW = 16
+_FEW = 16
 """Fewer weights than this may correlate by chance."""
 _SAMPLE = 4096  # so many elements tell weights apart that have nothing in common
 _ENDINGS = ("_quantized", "_QuantizeLinear_Output", "_DequantizeLinear_Output", "_dequant", "_quant", "_qdq", "_q")
 """What quantisers append to the name of a tensor."""
 
 
-def paired_weights(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
+def paired_weights(quantised: Sequence[tuple[Quantiser, _Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
     """Return for each quantised weight the constant that it was made of, in the layout of the quantised weight.
 
     Numbers outrank names, as exporters count constants anew in each file. Constants of the same shape come first, one
@@ -47,7 +47,7 @@ def paired_weights(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequ
     return found
 
 
-def _one_each(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
+def _one_each(quantised: Sequence[tuple[Quantiser, _Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
     """Return the most similar pairs of one shape; no constant is in two of them."""
     likeness = sorted(
         (
@@ -71,28 +71,28 @@ def _one_each(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[
 _Ranked: TypeAlias = Iterator[tuple[float, Constant]]
 
 
-def _moved(quantiser: Quantiser, array: Array, constants: Sequence[Constant], taken: Container[int]) -> _Ranked:
+def _moved(quantiser: Quantiser, array: _Array, constants: Sequence[Constant], taken: Container[int]) -> _Ranked:
     """Yield the constants like *array*, in its layout; those that are *taken* must be the same within rounding."""
     for one in constants:
         for moved in _layouts(one.array, array.shape):
             same = Constant(one.name, moved)
-            if id(one) in taken and _fit(quantiser, array, moved) < FIT:
+            if id(one) in taken and _fit(quantiser, array, moved) < _FIT:
                 continue
             rank = _rank(quantiser, array, same)
             if rank is not None:
                 yield rank, same
 
 
-def _named(quantiser: Quantiser, array: Array, constants: Sequence[Constant], taken: Container[int]) -> _Ranked:
+def _named(quantiser: Quantiser, array: _Array, constants: Sequence[Constant], taken: Container[int]) -> _Ranked:
     """Yield the constants of the name and the shape of *array*, if they resemble it."""
     for one in constants:
         if one.array.shape == array.shape and one.name in _origins(quantiser) and id(one) not in taken:
             like = _likeness(array, one.array)
-            if like >= NAMED:
+            if like >= _NAMED:
                 yield like - 1, one
 
 
-def _layouts(x: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+def _layouts(x: _Array, shape: tuple[int, ...]) -> Iterator[_Array]:
     """Yield *x* in all orders of its axes that can have *shape*; axes of length 1 count for nothing."""
     long = tuple(n for n in shape if n > 1)
     x = x.squeeze()
@@ -104,18 +104,18 @@ def _layouts(x: Array, shape: tuple[int, ...]) -> Iterator[Array]:
             yield moved.reshape(shape)
 
 
-def _rank(quantiser: Quantiser, array: Array, one: Constant) -> float | None:
+def _rank(quantiser: Quantiser, array: _Array, one: Constant) -> float | None:
     """Return how well *array* fits *one*; None: not at all. Among equals the one of the same name is first."""
     few = slice(None, None, max(1, array.size // _SAMPLE))
-    if array.size > _SAMPLE and _likeness(array.ravel()[few], one.array.ravel()[few]) < NAMED:
+    if array.size > _SAMPLE and _likeness(array.ravel()[few], one.array.ravel()[few]) < _NAMED:
         return None
     fit, like, near = _fit(quantiser, array, one.array), _likeness(array, one.array), _nearness(array, one.array)
-    if fit < FIT and (like < LIKE or (array.size < FEW and near < LIKE)):
+    if fit < _FIT and (like < _LIKE or (array.size < _FEW and near < _LIKE)):
         return None
     return fit + like + near + 0.01 * (one.name in _origins(quantiser))
 
 
-def _fit(quantiser: Quantiser, array: Array, real: Array) -> float:
+def _fit(quantiser: Quantiser, array: _Array, real: _Array) -> float:
     """Return the share of the elements that differ by a step at most; for a bias, by a thousandth of the largest."""
     step = quantiser.along(quantiser.scale, array.shape)
     if quantiser.kind == "bias":
@@ -129,18 +129,18 @@ def _origins(quantiser: Quantiser) -> set[str]:
     return {*names, *(name.removesuffix(ending) for name in names for ending in _ENDINGS)}
 
 
-def _likeness(a: Array, b: Array) -> float:
+def _likeness(a: _Array, b: _Array) -> float:
     """Return the correlation of two tensors, also without their means: 1 if only scale or zero point differ."""
     x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
     return max(_cosine(x, y), _cosine(x - x.mean(), y - y.mean()) if x.size > 1 else 0.0)
 
 
-def _nearness(a: Array, b: Array) -> float:
+def _nearness(a: _Array, b: _Array) -> float:
     """Return 1 for equal tensors, down to 0 where the distance is as large as the tensors."""
     length = float(max(np.linalg.norm(a), np.linalg.norm(b)))
     return max(0.0, 1 - float(np.linalg.norm(a - b)) / length) if length else 1.0
 
 
-def _cosine(x: Array, y: Array) -> float:
+def _cosine(x: _Array, y: _Array) -> float:
     lengths = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(x @ y) / lengths if lengths else float(not x.any() and not y.any())

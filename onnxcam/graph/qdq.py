@@ -116,7 +116,9 @@ def _real(op: Emitter, x: ir.Value, scale: ir.Value, zero: ir.Value | None) -> i
     codes, step, shift = constant(x), constant(scale), constant(zero)
     if codes is None or step is None or (shift is None and zero is not None):
         return op.DequantizeLinear(x, scale, zero)
-    return op.const((codes.astype(np.int64) - (0 if shift is None else shift.astype(np.int64))) * step)
+    return op.const(
+        ((codes.astype(np.int64) - (0 if shift is None else shift.astype(np.int64))) * step).astype(step.dtype)
+    )
 
 
 def _replaced(op: Emitter, node: ir.Node, ys: Sequence[ir.Value | None]) -> list[ir.Value]:

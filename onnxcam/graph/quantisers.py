@@ -22,7 +22,7 @@ from onnxcam.graph.operators import Trait, operators
 __all__ = ["MOVES", "Quantiser", "Real", "add_constant", "integer_type", "remove_quantisers"]
 
 _T = TypeVar("_T", bound=np.generic)
-Kind: TypeAlias = Literal["activation", "weight", "bias"]
+_Kind: TypeAlias = Literal["activation", "weight", "bias"]
 
 MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Concat", "Expand", "Split", "Tile"}
 """Operators allowed between QuantizeLinear and DequantizeLinear: they act alike on integers and floats."""
@@ -48,7 +48,7 @@ class Quantiser:
 
     tensor: str
     real: str
-    kind: Kind
+    kind: _Kind
     scale: NDArray[np.float64]
     zero: NDArray[np.int64]
     dtype: np.dtype[np.integer]
@@ -57,7 +57,7 @@ class Quantiser:
     narrow: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, node: ir.Node, kind: Kind, integers: ir.Value, real: ir.Value, dtype: np.dtype) -> Quantiser:
+    def of(cls, node: ir.Node, kind: _Kind, integers: ir.Value, real: ir.Value, dtype: np.dtype) -> Quantiser:
         """Return the quantiser of a QuantizeLinear or DequantizeLinear *node*.
 
         Raises:
@@ -172,7 +172,9 @@ def remove_quantisers(model: ir.Model, activation: Real, weight: Real) -> list[Q
             sources = {real.get(each) for each in node.inputs if each in real}
             real.update(dict.fromkeys(node.outputs, sources.pop() if len(sources) == 1 else None))
     if not found:
-        raise ModelError(f"no tensor of the model is quantised, so there is no rounding to undo; {_CURE}")
+        raise ModelError(
+            f"no activation of the model is quantised, nor a weight, so there is no rounding to undo; {_CURE}"
+        )
     RemoveUnusedNodesPass()(model)
     return found
 

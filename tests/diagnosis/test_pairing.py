@@ -284,8 +284,8 @@ def test_numbers_that_are_not_finite(int8: onnx.ModelProto) -> None:
 
 def test_the_order(int8: onnx.ModelProto) -> None:
     real = convolutional()
-    assert one_line(real, real) == "the candidate has no quantised tensor; give the quantised model"
-    assert one_line(real, None) == "the candidate has no quantised tensor; give the quantised model"
+    assert one_line(real, real) == "no activation of the model is quantised, nor a weight; give the quantised model"
+    assert one_line(real, None) == "no activation of the model is quantised, nor a weight; give the quantised model"
     assert one_line(int8, int8) == "the float model is itself quantised; " + CURE
     swapped = "the two models are swapped: the second one is not quantised; give the float model first"
     assert one_line(real, int8) == swapped
