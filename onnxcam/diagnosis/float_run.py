@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.diagnosis.fingerprints import Fingerprint
-from onnxcam.diagnosis.mixture import NO_FUNCTION, Mixture
+from onnxcam.diagnosis.mixture import NO_FUNCTION, Mixture, Site
 from onnxcam.engine import Session
 from onnxcam.errors import DiagnosisError, EngineError
 from onnxcam.graph.fold import constant
@@ -39,7 +39,6 @@ class FloatRun:
         These are tensors of quantisers with the upper end of the right function, as `Mixture.of` takes it. Pairs that
         were *tried* are left out.
         """
-        inner = all_tensors(mixture.real.graph)
         sites = mixture.sites.values()
         arrays = _values(mixture.real, [*(site.raw for site in sites), *(site.real for site in sites)], self._feeds)
         found: dict[str, str] = {}
@@ -50,11 +49,7 @@ class FloatRun:
                 continue
             names = self._like(arrays[site.real], mixture)
             before = arrays[site.raw]
-            ends: list[float] = []
-            if site.real != site.raw:
-                ends += self._end(names, before, _upper(inner[site.real]), mixture)
-            if not names or (site.real == site.raw and _is_cut(quantiser, inner[site.raw], before)):
-                ends += [end for end in (np.inf, 6.0) if self._like(np.clip(before, 0, end), mixture)]
+            ends = self._ends(quantiser, site, names, before, mixture)
             end = next((end for end in ends if (quantiser.tensor, end) not in tried), None)
             if end is not None:
                 wrong[quantiser.tensor] = end
@@ -62,15 +57,27 @@ class FloatRun:
                 found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[0]
         return found, wrong
 
-    def _end(self, names: Sequence[str], before: _Array, ours: float | None, mixture: Mixture) -> list[float]:
-        """Return where the activation function behind *before* ends, if that is not *ours*; NO_FUNCTION: there is none.
+    def _ends(
+        self, quantiser: Quantiser, site: Site, names: Sequence[str], before: _Array, mixture: Mixture
+    ) -> list[float]:
+        """Return where the activation function in front of *quantiser* may end, where *mixture* is wrong about it.
 
-        *names* are the float tensors that hold what is behind the function.
+        *names* are the float tensors like what it quantises, *before* is what is in front of the function.
         """
-        ends = [end for end in (_upper(self._tensors[name]) for name in names) if end is not None]
-        if ends:
-            return [] if ours in ends else ends[:1]
-        return [NO_FUNCTION] if self._like(before, mixture) else []
+        inner = all_tensors(mixture.real.graph)
+        replaces = site.real != site.raw
+        if names and not (replaces or _is_cut(quantiser, inner[site.raw], before)):
+            return []
+        known = [end for end in (_upper(self._tensors[name]) for name in names) if end is not None]
+        if replaces and known:
+            return [] if _upper(inner[site.real]) in known else known[:1]
+        real = self._like(before, mixture)
+        if replaces and names:
+            return [NO_FUNCTION] if real else []
+        behind = [y for name in real for node in self._tensors[name].consumers() for y in node.outputs]
+        ends = [*(end for end in map(_upper, behind) if end is not None), np.inf, 6.0]
+        likely = [end for end in ends if self._like(np.clip(before, 0, end), mixture)]
+        return [*likely, NO_FUNCTION] if replaces and real else likely
 
     def _like(self, x: _Array, mixture: Mixture) -> list[str]:
         """Return the names of the float tensors with the numbers *x*."""

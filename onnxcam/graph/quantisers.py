@@ -22,7 +22,7 @@ from onnxcam.graph.operators import Trait, operators
 __all__ = ["MOVES", "Quantiser", "Real", "add_constant", "integer_type", "remove_quantisers"]
 
 _T = TypeVar("_T", bound=np.generic)
-_Kind: TypeAlias = Literal["activation", "weight", "bias"]
+_TensorKind: TypeAlias = Literal["activation", "weight", "bias"]
 
 MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Concat", "Expand", "Split", "Tile"}
 """Operators allowed between QuantizeLinear and DequantizeLinear: they act alike on integers and floats."""
@@ -48,7 +48,7 @@ class Quantiser:
 
     tensor: str
     real: str
-    kind: _Kind
+    kind: _TensorKind
     scale: NDArray[np.float64]
     zero: NDArray[np.int64]
     dtype: np.dtype[np.integer]
@@ -57,7 +57,7 @@ class Quantiser:
     narrow: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, node: ir.Node, kind: _Kind, integers: ir.Value, real: ir.Value, dtype: np.dtype) -> Quantiser:
+    def of(cls, node: ir.Node, kind: _TensorKind, integers: ir.Value, real: ir.Value, dtype: np.dtype) -> Quantiser:
         """Return the quantiser of a QuantizeLinear or DequantizeLinear *node*.
 
         Raises:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxcam.diagnosis.pairing import Pairing, pair
 from onnxcam.errors import DiagnosisError
+from onnxcam.graph.fold import constant
 from tests.quantisers import convolutional, network, pictures, quantised
 
 quantization = pytest.importorskip("onnxruntime.quantization")
@@ -206,6 +207,15 @@ def test_an_activation_function_that_the_range_replaces(tmp_path: Path) -> None:
     kinds = {node.op_type for node in found.mixture.real.graph}
     assert "Relu" in kinds
     assert "Clip" not in kinds
+
+
+def test_an_image_beyond_the_calibration(tmp_path: Path) -> None:
+    """Calibration did not reach 6: the function is that behind the float tensor in front of it."""
+    candidate = quantised(small(), tmp_path, inputs=[x / 2 for x in pictures()], prepared=True)
+    assert not any(node.op_type == "Clip" for node in candidate.graph.node)
+    found = assert_pairs(candidate, small(), {"x": 20 * X})
+    (limit,) = (node for node in found.mixture.real.graph if node.op_type == "Clip")
+    assert np.asarray(constant(limit.inputs[2])).item() == 6
 
 
 def one_line(candidate: Any, real: Any, feeds: Feeds | None = None) -> str:
