@@ -19,12 +19,13 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.compositions import Compositions
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import FOLDS, constant
+from onnxcam.graph.packed_weights import unpacked_product
 from onnxcam.graph.quantisers import MOVES, Quantiser, integer_type
 
 __all__ = ["fold_weights", "has_integer_operators", "is_quantised", "lower_to_qdq"]
 
 _PREFIX = "QLinear"
-_OTHERS = {"MatMulIntegerToFloat", "NhwcMaxPool", "QAttention", "QGemm"}
+_OTHERS = {"MatMulIntegerToFloat", "MatMulNBits", "NhwcMaxPool", "QAttention", "QGemm"}
 _DYNAMIC = {"ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 """Operators of dynamic quantisation, and those on integers without units."""
 
@@ -75,7 +76,9 @@ def _computes_with_integers(node: ir.Node) -> bool:
 
 
 def _composed(op: Emitter, node: ir.Node, compositions: Compositions) -> list[ir.Value | None]:
-    """Emit the composition of *node*; return its outputs."""
+    """Emit *node* in float operators; return its outputs."""
+    if node.op_type == "MatMulNBits":
+        return [unpacked_product(op, node)]
     if (node.domain, node.op_type) not in compositions:
         raise ModelError(
             f"operator {node.domain}::{node.op_type} (node '{node.name}') computes with integers and has no float "

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxcam.autodiff import STANDARD
 from onnxcam.bake.dequantise import dequantise
 from onnxcam.diagnosis.mixture import ROUNDING, Mixture
+from onnxcam.diagnosis.pairing import pair
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load, to_proto
 from onnxcam.graph.qdq import fold_weights, has_integer_operators, lower_to_qdq
@@ -194,6 +195,40 @@ def test_blocks_of_weights() -> None:
     assert model.graph.initializer[-1].data_type == TensorProto.INT4
     mixture = assert_mixes(model, np.float32([[1, -2, 0.3, 0.7]]))
     np.testing.assert_allclose(mixture.weights["v"], codes * np.repeat(scales, 2, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_packed_weights(tmp_path: Path, symmetric: bool) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    w = np.random.default_rng(2).standard_normal((40, 6))  # the last block of 16 is half full
+    model = network([("MatMul", "x w", "y", {})], {"w": w}, (1, 40), (1, 6))
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    quantiser = MatMulNBitsQuantizer(copy, block_size=16, is_symmetric=symmetric)
+    quantiser.process()
+    candidate = quantiser.model.model
+    assert [node.op_type for node in candidate.graph.node] == ["MatMulNBits"]
+    x = np.random.default_rng(3).standard_normal((1, 40)).astype(np.float32)
+    twin = run(to_proto(dequantise(candidate)), {"x": x})
+    np.testing.assert_allclose(twin, run(candidate, {"x": x}), rtol=1e-3, atol=1e-3)
+    found = pair(candidate, model, {"x": x})
+    (weight,) = found.mixture.quantisers
+    assert found.names[weight.tensor] == "w"
+    assert weight.limits == (0, 15)
+    mixed = run(to_proto(found.mixture.model), {"x": x, ROUNDING: found.mixture.shares(1.0)})
+    np.testing.assert_allclose(mixed, twin, rtol=1e-4, atol=1e-5)
+
+
+def test_packed_weights_in_another_order() -> None:
+    settings = {"domain": "com.microsoft", "K": 16, "N": 3, "bits": 4, "block_size": 16}
+    arrays = {"v": np.zeros((3, 1, 8), np.uint8), "s": np.ones(3, np.float32), "g": np.arange(16, dtype=np.int32)}
+    model = network([("MatMulNBits", "x v s none g", "y", settings)], arrays, (1, 16), (1, 3))
+    model.graph.node[0].input[3] = ""
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    with pytest.raises(
+        ModelError, match=r"operator MatMulNBits \(node 'node_y'\) has weights that are .*; give the model"
+    ):
+        dequantise(model)
 
 
 def test_shared_weights_have_one_quantiser() -> None:
