@@ -62,7 +62,7 @@ def network(
     opset: int = 17,
 ) -> onnx.ModelProto:
     """Return the model of *lines*: operator, inputs, output (which names the node) and attributes."""
-    nodes = [helper.make_node(op, x.split(), [y], name=f"node_{y}", **settings) for op, x, y, settings in lines]
+    nodes = [helper.make_node(op, x.split(), y.split(), name=f"node_{y}", **settings) for op, x, y, settings in lines]
     narrow = {k: np.asarray(v, np.float32 if np.asarray(v).dtype == np.float64 else None) for k, v in arrays.items()}
     tensors = [numpy_helper.from_array(array, name) for name, array in narrow.items()]
     if constants:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,23 +31,37 @@ class Constant:
 
 
 def float_constants(model: ir.Model) -> list[Constant]:
-    """Return the floating constants that operators combine with data, in order of their use.
+    """Return the floating constants that operators combine with data, in order of their use, and their parts.
 
     A linear operator in front of a batch normalisation, or of Mul and Add by constants, has two pairs of weights: its
-    own, and those that include what follows.
+    own, and those that include what follows. Parts are constants that a used one is computed of.
     """
-    found = used_constants(model)
-    return [*found, *_folded(model.graph, {one.name: one.array for one in found})]
+    used = used_constants(model)
+    names = {one.name for one in used}
+    parts = [one for one in _constants(model, _parts(model.graph)) if one.name not in names]
+    return [*used, *_folded(model.graph, {one.name: one.array for one in used}), *parts]
 
 
 def used_constants(model: ir.Model) -> list[Constant]:
     """Return the floating constants that operators combine with data, in order of their use, as they are."""
     graph = model.graph
     moving = _moving(graph)
-    used = dict.fromkeys(
-        x for node in graph if not moving.isdisjoint(node.outputs) for x in used_values(node) if x is not None
-    )
-    fixed = [x for x in used if x not in moving and x.dtype is not None and x.dtype.is_floating_point()]
+    return _constants(model, [x for node in graph if not moving.isdisjoint(node.outputs) for x in _read(node, moving)])
+
+
+def _parts(graph: ir.Graph) -> list[ir.Value]:
+    """Return the constants that others are computed of."""
+    moving = _moving(graph)
+    return [x for node in graph if moving.isdisjoint(node.outputs) for x in _read(node, moving)]
+
+
+def _read(node: ir.Node, moving: set[ir.Value]) -> list[ir.Value]:
+    return [x for x in used_values(node) if x is not None and x not in moving]
+
+
+def _constants(model: ir.Model, values: Sequence[ir.Value]) -> list[Constant]:
+    """Return the floating ones of *values*, which depend on no input, as constants."""
+    fixed = [x for x in dict.fromkeys(values) if x.dtype is not None and x.dtype.is_floating_point()]
     arrays = {x.name or "": constant(x) for x in fixed}
     computed = [name for name, array in arrays.items() if array is None]
     if computed:

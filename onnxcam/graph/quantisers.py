@@ -228,15 +228,16 @@ def _on_integers(node: ir.Node) -> Iterator[ir.Node]:
     Raises:
         ModelError: one of them computes with the integers.
     """
-    for reader in node.outputs[0].consumers():
-        if reader.op_type in MOVES or _recasts(reader) or _clipped(node.outputs[0], np.dtype(np.int32)) is not None:
-            yield reader
-            yield from _on_integers(reader)
-        elif reader.op_type != "DequantizeLinear":
-            raise ModelError(
-                f"operator {reader.op_type} (node '{reader.name}') computes with integers and has no float form; "
-                f"{_CURE}"
-            )
+    for y in node.outputs:
+        for reader in y.consumers():
+            if reader.op_type in MOVES or _recasts(reader) or _clipped(y, np.dtype(np.int32)) is not None:
+                yield reader
+                yield from _on_integers(reader)
+            elif reader.op_type != "DequantizeLinear":
+                raise ModelError(
+                    f"operator {reader.op_type} (node '{reader.name}') computes with integers and has no float form; "
+                    f"{_CURE}"
+                )
 
 
 def _recasts(node: ir.Node) -> bool:

@@ -189,6 +189,31 @@ def test_weights_in_another_layout(tmp_path: Path) -> None:
     assert_pairs(quantised(convolutional(), tmp_path), real)
 
 
+def test_weights_that_are_joined() -> None:
+    """As those of an LSTM: the file quantises the parts, the float file computes the whole of them."""
+    rng = np.random.default_rng(6)
+    top, low = rng.standard_normal((2, 4, 3))
+    joined = [("Concat", "{a} {b}", "w", {"axis": 1}), ("MatMul", "{x} w", "{m}", {})]
+    fill = {"a": "p", "b": "r", "x": "x", "m": "y"}
+    real = network([(op, x.format(**fill), y.format(**fill), k) for op, x, y, k in joined], {"p": top, "r": low},
+                   (1, 4), (1, 6))  # fmt: skip
+    fill = {"a": "dp", "b": "dr", "x": "dx", "m": "m"}
+    step = np.float32(np.abs([top, low]).max() / 127)
+    lines = [
+        ("QuantizeLinear", "x sx zx", "q", {}),
+        ("DequantizeLinear", "q sx zx", "dx", {}),
+        ("DequantizeLinear", "p8 s", "dp", {}),
+        ("DequantizeLinear", "r8 s", "dr", {}),
+        *((op, x.format(**fill), y.format(**fill), k) for op, x, y, k in joined),
+        ("QuantizeLinear", "m sx zx", "o", {}),
+        ("DequantizeLinear", "o sx zx", "y", {}),
+    ]
+    arrays = {"s": step, "p8": np.rint(top / step).astype(np.int8), "r8": np.rint(low / step).astype(np.int8)}
+    arrays |= {"sx": np.float32(0.05), "zx": np.uint8(128)}
+    found = assert_pairs(network(lines, arrays, (1, 4), (1, 6)), real, {"x": np.float32([[1, -2, 0.33, 0.71]])})
+    assert (found.names["p8"], found.names["r8"]) == ("p", "r")
+
+
 def test_channels_first_and_last(tmp_path: Path) -> None:
     real = convolutional()
     real.graph.node.insert(0, helper.make_node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]))

@@ -169,6 +169,22 @@ def test_integer_weights_that_are_moved() -> None:
     assert [one.tensor for one in mixture.fixed] == ["c"]
 
 
+def test_integers_that_are_split() -> None:
+    """As in the attention of a transformer: each part of the integers goes its own way."""
+    lines = [
+        ("QuantizeLinear", "x s z", "q", {}),
+        ("Split", "q", "a b", {"axis": 1, "num_outputs": 2}),
+        ("Reshape", "b two", "c", {}),
+        ("DequantizeLinear", "a s z", "da", {}),
+        ("DequantizeLinear", "c s z", "dc", {}),
+        ("Add", "da dc", "y", {}),
+    ]
+    arrays = {"s": np.float32(0.05), "z": np.uint8(128), "two": np.int64([1, 2])}
+    model = network(lines, arrays, (1, 4), (1, 2), opset=18)
+    mixture = assert_mixes(model, np.float32([[1, -2, 0.33, 0.71]]))
+    assert [one.tensor for one in mixture.quantisers] == ["q"]
+
+
 def test_seven_bits() -> None:
     """PyTorch limits the integers by a Clip."""
     model = weights(
