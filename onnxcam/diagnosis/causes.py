@@ -71,8 +71,7 @@ def _zero_point(found: TensorStatistics) -> Cause | None:
     off = round((real_high - high if found.above else real_low - low) / found.step)
     if found.span > 1.1 * (high - low) or abs(off) < 2:
         return None
-    limits = np.iinfo(found.quantiser.dtype)
-    right = int(np.clip(int(found.quantiser.zero) - off, limits.min, limits.max))
+    right = int(np.clip(int(found.quantiser.zero) - off, *found.quantiser.limits))
     zero, clipped = int(found.quantiser.zero), _percent(found.clipped)
     words = f"its zero point {zero} moves the range, which clips {clipped} of its values"
     return Cause("zero-point", words, f"set the zero point to about {right}")
@@ -102,10 +101,8 @@ def _coarse(found: TensorStatistics) -> Cause | None:
     """The scale is too large."""
     if found.sqnr >= _SILENT or found.levels >= _COARSE:
         return None
-    limits = np.iinfo(found.quantiser.dtype)
-    words = (
-        f"its scale is too large: its values use {max(found.levels, 1):.0f} of {limits.max - limits.min + 1} integers"
-    )
+    least, most = found.quantiser.limits
+    words = f"its scale is too large: its values use {max(found.levels, 1):.0f} of {most - least + 1} integers"
     return Cause("coarse", words, _CALIBRATE)
 
 

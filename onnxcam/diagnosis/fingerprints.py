@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 __all__ = ["Fingerprint"]
 
-TOLERANCE = 1e-3
+_TOLERANCE = 1e-3
 """Moments of equal tensors differ by less than this share of the largest magnitude: runtimes add in another order."""
+
+_NOISE = 1e-5  # the moments of one tensor differ by less between two places of a network that only move it
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Fingerprint:
             return 0.0 if self.moments == other.moments else float("inf")
         return max(abs(a - b) for a, b in zip(self.moments, other.moments, strict=True)) / scale
 
-    def nearest(self, others: Sequence[Fingerprint]) -> int | None:
-        """Return the index of the nearest of *others*, the first of several; None if none is the same."""
+    def nearest(self, others: Sequence[Fingerprint]) -> list[int]:
+        """Return the indices of the nearest of *others*, in order; none if none is the same."""
         distances = [self.distance(other) for other in others]
         best = min(distances, default=float("inf"))
-        return distances.index(best) if best < TOLERANCE else None
+        limit = best + _NOISE if best < _TOLERANCE else -1.0
+        return [place for place, distance in enumerate(distances) if distance <= limit]

@@ -11,7 +11,7 @@ backward pass gives the effects of all quantisers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.bake.dequantise import is_bounded
+from onnxcam.bake.dequantise import in_qdq_form, is_bounded
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
@@ -31,12 +31,14 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.passes import canonical
 from onnxcam.targets.aim import Aim
 
-__all__ = ["ROUNDING", "Mixture", "Site"]
+__all__ = ["NO_FUNCTION", "ROUNDING", "Mixture", "Site"]
 
 ROUNDING = "onnxcam.rounding"
 """Input of a mixture: the share of each quantiser, float32 [S]."""
-_SIX = 0.02
-"""A range that ends within this share of 6 is that of a ReLU6."""
+NO_FUNCTION = -1.0
+"""In place of the upper end of an activation function: there is none."""
+_SIX = (0.98 * 6, 1.001 * 6)
+"""A range that ends here is that of a ReLU6: calibration may not have reached 6."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,14 @@ class Site:
         real: Name of the real tensor in the float network.
         before: Name of the real tensor in the mixture.
         after: Name of the mixed tensor there.
+        raw: Name of the real tensor in the float network, in front of the activation function that the range of the
+            integers replaces; *real* if it replaces none.
     """
 
     real: str
     before: str
     after: str
+    raw: str
 
 
 @dataclass(frozen=True)
@@ -88,31 +93,31 @@ class Mixture:
         """Build the mixture of a *quantised* model.
 
         Args:
-            quantised: The model, in QDQ form.
+            quantised: The model.
             weights: The float weights by the name of the real tensor. Weights without one cannot be switched.
             uppers: Where an activation function is missing in front of a quantiser, since the range of its integers
-                limits the tensor in its place: the upper end by the name of the real tensor; infinite for a ReLU.
+                limits the tensor in its place: the upper end by the name of the quantiser's tensor; infinite for a
+                ReLU, and `NO_FUNCTION` where none is missing.
 
         Raises:
             ModelError: the model has no quantised activation, or one whose scale is no constant.
         """
         with building():
             source = canonical(load_bare(quantised), STANDARD)
-            mixed = _Build(source.clone(), weights or {}, uppers or {}, switched=True)
-            real = _Build(source, weights or {}, uppers or {}, switched=False)
-            model, float_model, found = mixed.run(), real.run(), mixed.found
+            weights = {**in_qdq_form(source), **(weights or {})}
+            mixed = _Build(source.clone(), weights, uppers or {}, switched=True)
+            model, found = mixed.run(), mixed.found
+            real = _Build(source, weights, mixed.ends, switched=False, repeats=mixed.repeats)
+            float_model = real.run()
             return cls(
                 model,
                 float_model,
                 mixed.switches,
                 [one for one in found if one not in mixed.switches and one.tensor not in mixed.repeats],
-                {
-                    name: Site(x.name or "", *(y.name or "" for y in mixed.sites[name]))
-                    for name, (x, _) in real.sites.items()
-                },
+                {name: _site(x, *mixed.sites[name], raw) for name, (x, raw) in real.sites.items()},
                 mixed.repeats,
                 mixed.rounded,
-                {one.tensor: (weights or {})[one.real] for one in found if one.real in (weights or {})},
+                {one.tensor: weights[one.real] for one in found if one.real in weights},
             )
 
     def open(self, aim: Aim | None = None) -> PreparedModel:
@@ -159,8 +164,9 @@ class Mixture:
         return np.array([quantised.get(one.tensor, 0.0) for one in self.quantisers], np.float32)
 
 
-def _site(real: ir.Value, before: ir.Value, after: ir.Value) -> Site:
-    return Site(real.name or "", before.name or "", after.name or "")
+def _site(*tensors: ir.Value) -> Site:
+    real, before, after, raw = (value.name or "" for value in tensors)
+    return Site(real, before, after, raw)
 
 
 @dataclass
@@ -172,10 +178,11 @@ class _Build:
     uppers: Mapping[str, float]
     switched: bool
     switches: list[Quantiser] = field(default_factory=list)
-    sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # the real and the mixed tensor
+    sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # real; mixed or raw
     found: list[Quantiser] = field(default_factory=list)
     repeats: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    ends: dict[str, float] = field(default_factory=dict)  # of activation functions, by the quantisers' tensors
 
     def run(self) -> ir.Model:
         """Return the model without quantisers."""
@@ -183,6 +190,7 @@ class _Build:
         self.op = Emitter(graph)
         self._made: list[ir.Value] = []
         self._made_by: dict[ir.Value, Quantiser] = {}
+        self._rounded: dict[ir.Value, list[tuple[Quantiser, ir.Value]]] = {}  # by the real tensor
         self._given = ir.Value(name=ROUNDING, type=ir.TensorType(ir.DataType.FLOAT))
         self.found = remove_quantisers(self.model, self._activation, self._weight)
         if self.switched:
@@ -204,17 +212,37 @@ class _Build:
 
     def _activation(self, node: ir.Node, x: ir.Value | None, quantiser: Quantiser) -> ir.Value:
         assert x is not None
-        first = self._rounded_before(x, quantiser)
+        known = self._rounded.setdefault(x, [])
+        first, z = self._repeated(x, quantiser, known)
         if first is not None:
             self.repeats[quantiser.tensor] = first
-            return x
-        x = self._rectified(x, quantiser)
+            return z
+        z = self._rounding(node, x, quantiser)
+        known.append((quantiser, z))
+        return z
+
+    def _repeated(
+        self, x: ir.Value, quantiser: Quantiser, known: Sequence[tuple[Quantiser, ir.Value]]
+    ) -> tuple[str | None, ir.Value]:
+        """Return the tensor of the quantiser that rounds *x* in the same way, if there is one, and the rounded *x*."""
         if not self.switched:
-            self.sites[quantiser.tensor] = x, x
+            first = self.repeats.get(quantiser.tensor)
+            return first, next((z for other, z in known if other.tensor == first), x)
+        for other, z in known:
+            if other.equals(quantiser):
+                return other.tensor, z
+        return self._rounded_before(x, quantiser), x
+
+    def _rounding(self, node: ir.Node, x: ir.Value, quantiser: Quantiser) -> ir.Value:
+        raw, x = x, self._rectified(x, quantiser)
+        if not self.switched:
+            self.sites[quantiser.tensor] = x, raw
             self._made_by[x] = quantiser
             return x
         scale, zero = node.inputs[1], (*node.inputs, None)[2]
         q = self.op.QuantizeLinear(x, scale, zero)
+        if quantiser.narrow:
+            q = self.op.Clip(q, *(self.op.const(np.asarray(end, quantiser.dtype)) for end in quantiser.narrow))
         rounded = self.op.DequantizeLinear(q, scale, zero)
         z = self._mix(x, rounded, quantiser)
         self.sites[quantiser.tensor] = x, z
@@ -232,17 +260,22 @@ class _Build:
 
     def _rectified(self, x: ir.Value, quantiser: Quantiser) -> ir.Value:
         """Return *x* behind the activation function that the range of *quantiser* replaces, if it replaces one."""
-        if x.is_graph_input():
+        upper = self.ends[quantiser.tensor] = self._end(x, quantiser)
+        if upper == NO_FUNCTION:
             return x
-        low, high = quantiser.range
-        upper = self.uppers.get(quantiser.real)
-        if upper is None:
-            if low != 0 or is_bounded(x):
-                return x
-            upper = 6.0 if abs(high / 6 - 1) < _SIX else np.inf
         y: ir.Value = self.op.Clip(x, 0.0, float(upper)) if np.isfinite(upper) else self.op.Relu(x)
         self._made.append(y)
         return y
+
+    def _end(self, x: ir.Value, quantiser: Quantiser) -> float:
+        """Return where this function ends; `NO_FUNCTION` if there is none."""
+        known = self.uppers.get(quantiser.tensor)
+        if known is not None:
+            return known
+        low, high = quantiser.range
+        if x.is_graph_input() or low != 0 or is_bounded(x):
+            return NO_FUNCTION
+        return 6.0 if _SIX[0] <= high <= _SIX[1] else np.inf
 
     def _mix(self, x: ir.Value, rounded: ir.Value, quantiser: Quantiser) -> ir.Value:
         z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), self.op.Sub(rounded, x)))

@@ -7,7 +7,7 @@ by the numbers of this run, so that it does not matter who made the file, or how
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,26 +16,21 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.diagnosis.constants import Constant, float_constants
-from onnxcam.diagnosis.fingerprints import Fingerprint
+from onnxcam.diagnosis.constants import Constant, float_constants, used_constants
+from onnxcam.diagnosis.float_run import CURE, FloatRun
 from onnxcam.diagnosis.mixture import Mixture
-from onnxcam.engine import Session
-from onnxcam.errors import DiagnosisError, EngineError
-from onnxcam.graph.io import ModelLike, all_tensors
-from onnxcam.graph.quantisation import units
-from onnxcam.graph.quantisers import Quantiser
+from onnxcam.diagnosis.weights import paired_weights
+from onnxcam.errors import DiagnosisError
+from onnxcam.graph.io import ModelLike, load
+from onnxcam.graph.qdq import is_quantised
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 
 __all__ = ["Pairing", "pair"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
-LIKE = 0.9
-"""Weights belong together if their correlation is at least this: weights of 8 bits in one scale reach 0.95."""
-NAMED = 0.5
-"""The same for weights of the same name."""
-SAME = 0.01
+_SAME = 0.01
 """Two networks compute the same if their outputs differ by less than this share of the largest value."""
 
 
@@ -49,15 +44,17 @@ class Pairing:
         unmatched: Tensors of quantisers without a float one.
         difference: Largest difference between the outputs of the float model and of the mixture's float network, as a
             share of the largest value.
+        corrected: Float constants of the quantised model, such as biases, that the quantiser changed.
     """
 
     mixture: Mixture
     names: Mapping[str, str]
     unmatched: Sequence[str]
     difference: float
+    corrected: Sequence[str] = ()
 
 
-def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str, Array] | None = None) -> Pairing:
+def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str, _Array] | None = None) -> Pairing:
     """Pair the tensors of a *quantised* model with those of its float original.
 
     Args:
@@ -67,180 +64,80 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
         feeds: Inputs of the quantised model for one image, [1, …] each; required with *real*.
 
     Raises:
-        DiagnosisError: the weights are those of another training, or the two do not compute the same.
+        DiagnosisError: the weights are those of another training, the two do not compute the same, or it is not the
+            second model alone that is quantised.
         ModelError: one of the models cannot be read.
     """
+    _check_order(quantised, real)
     mixture = Mixture.of(quantised)
     if real is None:
+        if not mixture.quantisers:
+            raise DiagnosisError("only weights are quantised, without their real values; give the float model")
         return Pairing(mixture, {}, [], 0.0)
     assert feeds is not None
     original = canonical(load_bare(real), STANDARD)
-    weights = _paired_weights([(one, mixture.weights[one.tensor]) for one in mixture.fixed], float_constants(original))
-    arrays = {one.real: weights[one.tensor].array for one in mixture.fixed if one.tensor in weights}
-    run = _FloatRun(original, feeds)
+    fixed = [one for one in (*mixture.quantisers, *mixture.fixed) if one.kind != "activation"]
+    weights = paired_weights([(one, mixture.weights[one.tensor]) for one in fixed], float_constants(original))
+    arrays = {one.real: weights[one.tensor].array for one in fixed if one.tensor in weights}
+    run = FloatRun(original, feeds)
     uppers: dict[str, float] = {}
+    tried: set[tuple[str, float]] = set()
     mixture = Mixture.of(quantised, arrays)
-    tensors, missing = run.paired(mixture)
-    while missing is not None and missing[0] not in uppers:
-        uppers[missing[0]] = missing[1]
+    tensors, wrong = run.paired(mixture, tried)
+    while wrong:
+        tried |= wrong.items()
+        uppers |= wrong
         mixture = Mixture.of(quantised, arrays, uppers)
-        tensors, missing = run.paired(mixture)
+        tensors, wrong = run.paired(mixture, tried)
     names = {**{name: one.name for name, one in weights.items()}, **tensors}
     lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
     difference = run.difference(mixture)
-    if difference > SAME:
-        raise DiagnosisError(_unlike(difference, lost, mixture))
-    return Pairing(mixture, names, lost, difference)
+    if difference > _SAME:
+        raise DiagnosisError(_unlike(difference, names, mixture))
+    return Pairing(mixture, names, lost, difference, _corrected(mixture, original, weights.values()))
 
 
-def _paired_weights(quantised: Sequence[tuple[Quantiser, Array]], constants: Sequence[Constant]) -> dict[str, Constant]:
-    """Return for each quantised weight the constant that it was made of: of one name, or the most similar."""
-    likeness = sorted(
-        (
-            (_likeness(array, one.array) + (one.name in _origins(quantiser)), row, column)
-            for row, (quantiser, array) in enumerate(quantised)
-            for column, one in enumerate(constants)
-            if array.shape == one.array.shape
-        ),
-        reverse=True,
-    )
-    found: dict[str, Constant] = {}
-    taken: set[int] = set()
-    for like, row, column in likeness:
-        quantiser, one = quantised[row][0], constants[column]
-        if like >= (1 + NAMED if like > 1 else LIKE) and quantiser.tensor not in found and column not in taken:
-            found[quantiser.tensor] = one
-            taken.add(column)
-    return found
+def _corrected(mixture: Mixture, original: ir.Model, paired: Collection[Constant]) -> list[str]:
+    """Return the float constants of the quantised model that differ from those of the same name in the float model."""
+    known = {one.name: one.array for one in used_constants(original)}
+    for one in paired:
+        known.pop(one.name, None)
+    return [
+        one.name
+        for one in used_constants(mixture.real)
+        if one.name in known
+        and known[one.name].shape == one.array.shape
+        and not np.allclose(known[one.name], one.array, rtol=1e-4, atol=1e-6)
+    ]
 
 
-def _origins(quantiser: Quantiser) -> set[str]:
-    """Return the names that the float tensor of a quantised weight may have."""
-    return {quantiser.tensor.removesuffix("_quantized"), quantiser.real.removesuffix("_DequantizeLinear_Output")}
+def _check_order(quantised: ModelLike, real: ModelLike | None) -> None:
+    """Raise DiagnosisError unless *quantised* is quantised and *real* is not."""
+    candidate = is_quantised(load(quantised))
+    reference = real is not None and is_quantised(load(real))
+    if not candidate and reference:
+        raise DiagnosisError("the two models are swapped: the second one is not quantised; give the float model first")
+    if not candidate:
+        raise DiagnosisError("no activation of the model is quantised, nor a weight; give the quantised model")
+    if reference:
+        raise DiagnosisError(f"the float model is itself quantised; {CURE}")
 
 
-def _likeness(a: Array, b: Array) -> float:
-    """Return the correlation of two tensors, also without their means: 1 if only scale or zero point differ."""
-    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-    return max(_cosine(x, y), _cosine(x - x.mean(), y - y.mean()) if x.size > 1 else 0.0)
-
-
-def _cosine(x: Array, y: Array) -> float:
-    lengths = float(np.linalg.norm(x) * np.linalg.norm(y))
-    return float(x @ y) / lengths if lengths else float(not x.any() and not y.any())
-
-
-class _FloatRun:
-    """One run of the float model: its outputs and the fingerprints of its tensors."""
-
-    def __init__(self, model: ir.Model, feeds: Mapping[str, Array]) -> None:
-        self._model, self._feeds = model, feeds
-        self._known: tuple[list[str], list[Fingerprint]] | None = None
-
-    def paired(self, mixture: Mixture) -> tuple[dict[str, str], tuple[str, float] | None]:
-        """Return the float model's tensors by the quantisers' ones, and an activation function that is missing.
-
-        It is named by the real tensor of a quantiser, with its upper end.
-        """
-        names, prints = self._fingerprints(mixture)
-        arrays = _values(mixture.real, [site.real for site in mixture.sites.values()], self._feeds)
-        found: dict[str, str] = {}
-        for quantiser in mixture.quantisers:
-            site = mixture.sites.get(quantiser.tensor)
-            if site is None:
-                continue
-            x = arrays[site.real]
-            place = Fingerprint.of(x).nearest(prints)
-            if place is not None:
-                found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[place]
-                continue
-            for upper in (np.inf, 6.0):
-                if Fingerprint.of(np.clip(x, 0, upper)).nearest(prints) is not None:
-                    return found, (quantiser.real, float(upper))
-        return found, None
-
-    def difference(self, mixture: Mixture) -> float:
-        """Return the largest difference of the outputs as a share of the largest value; infinite for other shapes."""
-        ours = [value.name or "" for value in mixture.real.graph.outputs]
-        theirs = [value.name or "" for value in self._model.graph.outputs]
-        if len(ours) != len(theirs):
-            return float("inf")
-        first, second = _values(mixture.real, ours, self._feeds), _values(self._model, theirs, self._own_feeds(mixture))
-        return max(_difference(first[a], second[b]) for a, b in zip(ours, theirs, strict=True))
-
-    def _fingerprints(self, mixture: Mixture) -> tuple[list[str], list[Fingerprint]]:
-        """Return the names and the fingerprints of the floating tensors of the float model, in order."""
-        if self._known is None:
-            names = [
-                value.name or ""
-                for value in (*self._model.graph.inputs, *(y for node in self._model.graph for y in node.outputs))
-                if value.name
-                and value.dtype is not None
-                and value.dtype.is_floating_point()
-                and not value.is_initializer()
-            ]
-            arrays = _values(self._model, names, self._own_feeds(mixture))
-            self._known = names, [Fingerprint.of(arrays[name]) for name in names]
-        return self._known
-
-    def _own_feeds(self, mixture: Mixture) -> dict[str, Array]:
-        """Return the inputs of the float model: the same real numbers, where the quantised model takes integers."""
-        given: dict[str, Array] = {}
-        own = mixture.real.graph.inputs
-        for place, value in enumerate(self._model.graph.inputs):
-            other = next((x for x in own if x.name == value.name), own[place] if place < len(own) else None)
-            if other is None or other.name not in self._feeds:
-                raise DiagnosisError(f"the float model has an input {value.name!r} that the quantised one lacks")
-            array = self._feeds[other.name or ""]
-            dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
-            known = units(other) if dtype.kind == "f" and array.dtype.kind != "f" else None
-            if known is not None and known.known is not None:
-                scale, zero = known.known
-                array = (array.astype(np.float64) - zero) * scale
-            given[value.name or ""] = array.astype(dtype)
-        return given
-
-
-def _values(model: ir.Model, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the tensors *names* of a run."""
-    copy = model.clone()
-    tensors, inputs = all_tensors(copy.graph), {value.name for value in copy.graph.inputs}
-    wanted = dict.fromkeys(name for name in names if name not in inputs)
-    copy.graph.outputs[:] = [tensors[name] for name in wanted]
-    found = {name: feeds[name] for name in names if name in inputs}
-    if wanted:
-        session = Session(copy, "cpu", optimize=False)
-        try:
-            found |= session.run({name: feeds[name] for name in session.inputs}, list(wanted))
-        except EngineError as error:
-            raise DiagnosisError(f"the two models do not take the same inputs: {error}") from error
-    return found
-
-
-def _difference(a: Array, b: Array) -> float:
-    if a.size != b.size:
-        return float("inf")
-    x, y = a.astype(np.float64).ravel(), b.astype(np.float64).ravel()
-    scale = float(np.abs(y).max(initial=0))
-    return float(np.abs(x - y).max(initial=0)) / (scale or 1.0)
-
-
-def _unlike(difference: float, lost: Sequence[str], mixture: Mixture) -> str:
+def _unlike(difference: float, names: Mapping[str, str], mixture: Mixture) -> str:
     """Return why a float model and a quantised one do not belong together."""
-    weights = [one.tensor for one in mixture.fixed]
-    cure = "give the float model that was quantised, or none: the quantised model without rounding takes its place"
-    if weights:
+    every = [*mixture.quantisers, *mixture.fixed]
+    lost = [one.tensor for one in every if one.tensor not in names]
+    weights = [one.tensor for one in every if one.kind != "activation"]
+    unlike = [name for name in weights if name not in names]
+    if len(lost) == len(every):
+        return f"the two models are not one network: no tensor of the float model is like a quantised one; {CURE}"
+    if unlike:
         return (
-            f"the two models are not one network: {len(weights)} of {len(weights) + _count(mixture)} quantised "
-            f"weights, such as {weights[0]!r}, are like none of the float model (another training or graph); {cure}"
+            f"the two models are not one network: {len(unlike)} of {len(weights)} quantised weights, such as "
+            f"{unlike[0]!r}, are like none of the float model (another training or graph); {CURE}"
         )
-    first = next((name for name in lost), None)
-    where = "" if first is None else f"; {first!r} is the first tensor that differs"
+    where = f"; {lost[0]!r} is the first tensor that differs" if lost else ""
     return (
         f"without rounding the quantised model computes {difference:.2g} of the largest value more or less than the "
-        f"float model{where}; {cure}"
+        f"float model{where}; {CURE}"
     )
-
-
-def _count(mixture: Mixture) -> int:
-    return sum(one.kind != "activation" for one in mixture.quantisers)

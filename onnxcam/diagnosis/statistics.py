@@ -62,8 +62,8 @@ class TensorStatistics:
         """Add the real values *x*; *rounded* is what the model holds, by default what the quantiser makes of them."""
         x = x.astype(np.float64)
         held = self.quantiser.rounded(x) if rounded is None else rounded
-        low, high = (self.quantiser.along(end, x.ndim) for end in self.quantiser.range)
-        half = self.quantiser.along(self.quantiser.scale, x.ndim) / 2
+        low, high = (self.quantiser.along(end, x.shape) for end in self.quantiser.range)
+        half = self.quantiser.along(self.quantiser.scale, x.shape) / 2
         under, over = x < low - half, x > high + half
         error = np.square(held - x)
         self.count += x.size

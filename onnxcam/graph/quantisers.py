@@ -5,10 +5,11 @@ A quantiser rounds a tensor x to (q − zero) · scale, where q is an integer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -18,10 +19,10 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 
-__all__ = ["MOVES", "Quantiser", "Real", "add_constant", "remove_quantisers"]
+__all__ = ["MOVES", "Quantiser", "Real", "add_constant", "integer_type", "remove_quantisers"]
 
 _T = TypeVar("_T", bound=np.generic)
-Kind: TypeAlias = Literal["activation", "weight", "bias"]
+_TensorKind: TypeAlias = Literal["activation", "weight", "bias"]
 
 MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Concat", "Expand", "Split", "Tile"}
 """Operators allowed between QuantizeLinear and DequantizeLinear: they act alike on integers and floats."""
@@ -40,76 +41,87 @@ class Quantiser:
         zero: Integer that stands for 0, int64, likewise.
         dtype: Data type of the integers.
         axis: Axis of the channels, where scale and zero point have several numbers.
+        block: Number of neighbours along *axis* that share a scale; scale and zero point then have the rank of the
+            tensor. 0: no blocks.
+        narrow: The smallest and the largest integer, where a Clip behind QuantizeLinear limits them further.
     """
 
     tensor: str
     real: str
-    kind: Kind
+    kind: _TensorKind
     scale: NDArray[np.float64]
     zero: NDArray[np.int64]
     dtype: np.dtype[np.integer]
     axis: int
+    block: int = 0
+    narrow: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, node: ir.Node, kind: Kind, integers: ir.Value, real: ir.Value, dtype: np.dtype) -> Quantiser:
+    def of(cls, node: ir.Node, kind: _TensorKind, integers: ir.Value, real: ir.Value, dtype: np.dtype) -> Quantiser:
         """Return the quantiser of a QuantizeLinear or DequantizeLinear *node*.
 
         Raises:
-            ModelError: its scale or zero point is computed at run time, or it quantises to blocks or to floats.
+            ModelError: its scale or zero point is computed at run time, or it quantises to floats.
         """
         scale, zero = (constant(each) for each in (node.inputs[1], (*node.inputs, None)[2]))
         name = f"the {kind} of node '{node.name}'"
         if scale is None or (zero is None and len(node.inputs) > 2 and node.inputs[2] is not None):
             raise ModelError(f"{name} has a scale computed at run time; {_CURE}")
-        if node.attributes.get_int("block_size", 0):
-            raise ModelError(f"{name} is quantised in blocks; {_CURE}")
-        if dtype.kind not in "iu":
+        if not _is_integer(dtype):
             raise ModelError(f"{name} is quantised to {dtype}, no integers; {_CURE}")
         zero = np.zeros(scale.shape, np.int64) if zero is None else zero
-        one = scale.size == 1
+        block = node.attributes.get_int("block_size", 0) if scale.ndim > 1 else 0
+        shape: Sequence[int] = scale.shape if block else [] if scale.size == 1 else [-1]
         return cls(
             integers.name or "",
             real.name or "",
             kind,
-            scale.astype(np.float64).reshape([] if one else -1),
-            zero.astype(np.int64).reshape([] if one else -1),
+            scale.astype(np.float64).reshape(shape),
+            zero.astype(np.int64).reshape(shape),
             dtype,
             node.attributes.get_int("axis", 1),
+            block,
+            _clipped(integers, dtype) if node.op_type == "QuantizeLinear" else None,
         )
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Return the smallest and the largest integer."""
+        return self.narrow or _ends(self.dtype)
 
     @property
     def range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the smallest and the largest real number that the integers stand for."""
-        limits = np.iinfo(self.dtype)
-        return (limits.min - self.zero) * self.scale, (limits.max - self.zero) * self.scale
+        low, high = self.limits
+        return (low - self.zero) * self.scale, (high - self.zero) * self.scale
 
     def equals(self, other: Quantiser) -> bool:
         """Return whether *other* rounds in the same way."""
         same = np.array_equal(self.scale, other.scale) and np.array_equal(self.zero, other.zero)
-        return same and self.dtype == other.dtype
+        return same and self.dtype == other.dtype and self.limits == other.limits
 
     def integers(self, x: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return the integers of *x*."""
-        limits = np.iinfo(self.dtype)
-        scale, zero = self.along(self.scale, x.ndim), self.along(self.zero, x.ndim)
-        return np.clip(np.rint(x / scale) + zero, limits.min, limits.max).astype(np.int64)
+        """Return the integers of *x*, rounded in its precision."""
+        scale, zero = self.along(self.scale, x.shape).astype(x.dtype), self.along(self.zero, x.shape)
+        return np.clip(np.rint(x / scale).astype(np.float64) + zero, *self.limits).astype(np.int64)
 
-    def dequantised(self, q: NDArray[np.integer]) -> NDArray[np.float64]:
+    def dequantised(self, q: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real numbers of the integers *q*."""
-        real: NDArray[np.float64] = (q - self.along(self.zero, q.ndim)) * self.along(self.scale, q.ndim)
+        steps = q.astype(np.int64) - self.along(self.zero, q.shape)
+        real: NDArray[np.float64] = steps * self.along(self.scale, q.shape)
         return real
 
     def rounded(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return *x* as the quantised model holds it."""
         return self.dequantised(self.integers(x))
 
-    def along(self, of: NDArray[_T], rank: int) -> NDArray[_T]:
-        """Return *of*, one number or one for each index of the axis, so that it broadcasts to a tensor of *rank*."""
+    def along(self, of: NDArray[_T], shape: Sequence[int]) -> NDArray[_T]:
+        """Return *of*, one number or one for each index or block of the axis, so that it broadcasts to *shape*."""
         if of.size == 1:
             return of.reshape(())
-        shape = [1] * rank
-        shape[self.axis] = -1
-        return of.reshape(shape)
+        if self.block:
+            return np.repeat(of, self.block, self.axis).take(range(shape[self.axis]), self.axis)
+        return of.reshape([-1 if axis == self.axis % len(shape) else 1 for axis in range(len(shape))])
 
 
 Real: TypeAlias = Callable[[ir.Node, ir.Value | None, Quantiser], ir.Value]
@@ -123,38 +135,45 @@ def remove_quantisers(model: ir.Model, activation: Real, weight: Real) -> list[Q
     constants.
 
     Raises:
-        ModelError: no activation is quantised by QuantizeLinear; an integer operator such as QLinearConv reads one; or
-            a quantiser has no constant scale.
+        ModelError: no tensor is quantised; an operator without a float form reads integers; or a quantiser has no
+            constant scale.
     """
     found: list[Quantiser] = []
     real: dict[ir.Value, Quantiser | None] = {}  # None: of several quantisers
+    inner: set[ir.Node] = set()  # operators on integers
+    fixed: dict[ir.Value, list[tuple[Quantiser, ir.Value]]] = {}
     for node in list(model.graph):
         x = node.inputs[0] if node.inputs else None
         if x is None:
             continue
         if node.op_type == "QuantizeLinear" and constant(x) is None:
-            _check(node)
-            quantiser = Quantiser.of(node, "activation", node.outputs[0], x, _integers(node))
-            found.append(quantiser)
-            value = activation(node, x, quantiser)
+            inner.update(_on_integers(node))
+            one = Quantiser.of(node, "activation", node.outputs[0], x, integer_type(node))
+            found.append(one)
+            value = activation(node, x, one)
             _replace(node, value)
-            real[value] = quantiser
+            real[value] = one
         elif node.op_type == "DequantizeLinear" and x in real:
             _check_units(node, x, real[x])
             _replace(node, x)
         elif node.op_type == "DequantizeLinear" and (q := constant(x)) is not None:
-            kind: Kind = "bias" if q.dtype.itemsize == 4 else "weight"
-            quantiser = Quantiser.of(node, kind, x, node.outputs[0], q.dtype)
-            found.append(quantiser)
-            _replace(node, weight(node, None, quantiser))
-        elif x in real and node.op_type in MOVES:
+            one = Quantiser.of(node, "bias" if q.dtype.itemsize == 4 else "weight", x, node.outputs[0], q.dtype)
+            tied = next((value for other, value in fixed.get(x, ()) if other.equals(one)), None)
+            value = weight(node, None, one) if tied is None else tied
+            if tied is None:
+                found.append(one)
+                fixed.setdefault(x, []).append((one, value))
+            _replace(node, value)
+        elif node in inner and node.op_type in ("Cast", "Clip"):
+            _replace(node, x)
+        elif node in inner:
             for y in node.outputs:
                 y.dtype = ir.DataType.FLOAT
             sources = {real.get(each) for each in node.inputs if each in real}
             real.update(dict.fromkeys(node.outputs, sources.pop() if len(sources) == 1 else None))
-    if not real:
+    if not found:
         raise ModelError(
-            f"no activation of the model is quantised by QuantizeLinear, so there is no rounding to undo; {_CURE}"
+            f"no activation of the model is quantised, nor a weight, so there is no rounding to undo; {_CURE}"
         )
     RemoveUnusedNodesPass()(model)
     return found
@@ -167,7 +186,35 @@ def add_constant(node: ir.Node, array: NDArray[np.floating] | np.floating, name:
     return made
 
 
-def _integers(node: ir.Node) -> np.dtype:
+def _is_integer(dtype: np.dtype) -> bool:
+    """Return whether *dtype* is one of integers, also of 4 and 2 bits."""
+    try:
+        _ends(dtype)
+    except ValueError:
+        return False
+    return True
+
+
+def _ends(dtype: np.dtype) -> tuple[int, int]:
+    info: Any = ml_dtypes.iinfo
+    return int(info(dtype).min), int(info(dtype).max)
+
+
+def _clipped(integers: ir.Value, dtype: np.dtype) -> tuple[int, int] | None:
+    """Return the limits of the Clip that reads *integers*, which exporters of PyTorch write for 7 bits."""
+    readers = integers.consumers()
+    if len(readers) != 1 or readers[0].op_type != "Clip":
+        return None
+    low, high = (*readers[0].inputs, None, None)[1:3]
+    least, most = (None if x is None else constant(x) for x in (low, high))
+    if (low is None) != (least is None) or (high is None) != (most is None):
+        return None
+    first, last = _ends(dtype)
+    return first if least is None else int(least.item()), last if most is None else int(most.item())
+
+
+def integer_type(node: ir.Node) -> np.dtype:
+    """Return the data type of the integers that a QuantizeLinear *node* writes."""
     zero = constant((*node.inputs, None)[2])
     if zero is not None:
         return zero.dtype
@@ -175,14 +222,28 @@ def _integers(node: ir.Node) -> np.dtype:
     return np.dtype(ir.DataType(kind).numpy())
 
 
-def _check(node: ir.Node) -> None:
-    """Raise ModelError if an operator computes with the integers that *node* writes."""
-    for reader in node.outputs[0].consumers():
-        if reader.op_type not in MOVES | {"DequantizeLinear"}:
-            raise ModelError(
-                f"operator {reader.op_type} (node '{reader.name}') computes with integers, whose rounding is part of "
-                f"it; {_CURE}"
-            )
+def _on_integers(node: ir.Node) -> Iterator[ir.Node]:
+    """Yield the operators between *node*, which writes integers, and DequantizeLinear.
+
+    Raises:
+        ModelError: one of them computes with the integers.
+    """
+    for y in node.outputs:
+        for reader in y.consumers():
+            if reader.op_type in MOVES or _recasts(reader) or _clipped(y, np.dtype(np.int32)) is not None:
+                yield reader
+                yield from _on_integers(reader)
+            elif reader.op_type != "DequantizeLinear":
+                raise ModelError(
+                    f"operator {reader.op_type} (node '{reader.name}') computes with integers and has no float form; "
+                    f"{_CURE}"
+                )
+
+
+def _recasts(node: ir.Node) -> bool:
+    """Return whether *node* gives integers another integer type."""
+    to = node.attributes.get_int("to", 0) if node.op_type == "Cast" else 0
+    return to != 0 and ir.DataType(to).is_integer()
 
 
 def _check_units(node: ir.Node, x: ir.Value, writer: Quantiser | None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import zeros_like
@@ -121,12 +122,22 @@ def dequantize(op: Emitter, x: V | None, scale: V, zero: V | None = None, axis: 
     """Return the integers *x* dequantised; scale and zero point are one number, or one for each index of *axis*."""
     if x is None:
         return None
+    scale, zero = _alike(op, scale, zero)
     if zero is not None and zero.shape != scale.shape:
         shift = op.Cast(zero, to=int(gradient_dtype(scale)))
         behind = [1] * (rank(x) - 1 - axis % rank(x))
         shift, scale = (s if rank(s) == 0 else op.Reshape(s, [-1, *behind]) for s in (shift, scale))
         return op.Mul(op.Sub(op.Cast(x, to=int(gradient_dtype(scale))), shift), scale)
     return op.DequantizeLinear(x, scale, zero, axis=axis)
+
+
+def _alike(op: Emitter, scale: V, zero: V | None) -> tuple[V, V | None]:
+    """Return *scale* and *zero*, if they are constants, in one shape, as DequantizeLinear takes them."""
+    numbers, shift = constant(scale), constant(zero)
+    if numbers is None or shift is None or numbers.shape == shift.shape:
+        return scale, zero
+    wide, wide_shift = np.broadcast_arrays(numbers, shift)
+    return op.const(wide), op.const(wide_shift)
 
 
 @composed("QLinearConv", domain="")
@@ -137,7 +148,7 @@ def qlinear_conv(
     """y = quantised (w ⋆ x + b), b in units of sx sw."""
     last = node.attributes.get_int("channels_last", 0)
     image = channels_first(op, dequantize(op, x, sx, zx), last)
-    bias = None if b is None else op.Mul(op.Cast(b, to=int(gradient_dtype(sx))), op.Mul(sx, sw))
+    bias = dequantize(op, b, op.Mul(sx, sw))
     y = op.Conv(image, dequantize(op, w, sw, zw), bias, **copied(node, *WINDOW))
     return op.QuantizeLinear(channels_back(op, y, rank(x), last), sy, zy)
 

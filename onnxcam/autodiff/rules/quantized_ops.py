@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied, unsupported
-from onnxcam.autodiff.rules.quantized import dequantize, shifted
+from onnxcam.autodiff.rules.quantized import dequantize
 from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
@@ -90,10 +90,7 @@ def qgemm(
     """y = α (a b) + c, c in units of α sa sb; quantised if there is a scale for it."""
     alpha = node.attributes.get_float("alpha", 1.0)
     across = {name: node.attributes.get_int(name, 0) for name in ("transA", "transB")}
-    bias = None
-    if c is not None:
-        units = op.Mul(op.Mul(sa, sb), alpha)
-        bias = op.Mul(op.Cast(c, to=int(gradient_dtype(sa))), units)
+    bias = None if c is None else dequantize(op, c, op.Mul(op.Mul(sa, sb), alpha), axis=-1)
     columns = 0 if across["transB"] else 1
     y = op.Gemm(dequantize(op, a, sa, za), dequantize(op, b, sb, zb, axis=columns), bias, alpha=alpha, **across)
     return y if sy is None else op.QuantizeLinear(y, sy, zy)
@@ -121,7 +118,7 @@ def matmul_integer_to_float(
     bias: V | None = None,
 ) -> V:
     """y = ((a - za) sa) ((b - zb) sb) + bias."""
-    y = op.MatMul(op.Mul(shifted(op, a, za, -2), sa), op.Mul(shifted(op, b, zb, -1), sb))
+    y = op.MatMul(dequantize(op, a, sa, za, axis=-2), dequantize(op, b, sb, zb, axis=-1))
     return y if bias is None else op.Add(y, bias)
 
 
