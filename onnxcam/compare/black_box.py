@@ -26,11 +26,11 @@ from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.registry import Task
 from onnxcam.targets.scores import integer_units, real_scores
 
-__all__ = ["BlackBox", "Measure", "black_box_method", "measure"]
+__all__ = ["BlackBox", "_Scorer", "black_box_method", "measure"]
 
 
 @dataclass(frozen=True)
-class Measure:
+class _Scorer:
     """What is measured of one run: from the *tensors* of it for one image, [1, …] each, to a number."""
 
     tensors: tuple[str, ...]
@@ -51,7 +51,7 @@ def black_box_method(id: str, task: Task) -> str:
     return id
 
 
-def measure(network: ModelDescription, task: Task, goal: Goal, graph: ir.Graph | None = None) -> Measure:
+def measure(network: ModelDescription, task: Task, goal: Goal, graph: ir.Graph | None = None) -> _Scorer:
     """Return what a black-box method measures for *goal*: a similarity, a probability, a cosine or a weighted sum.
 
     *graph* is that of *network*, if it is at hand.
@@ -60,17 +60,17 @@ def measure(network: ModelDescription, task: Task, goal: Goal, graph: ir.Graph |
         MethodError: the score of *goal* is in no output.
     """
     if goal.similarity is not None:
-        return Measure(goal.similarity.tensors, goal.similarity.of)
+        return _Scorer(goal.similarity.tensors, goal.similarity.of)
     if isinstance(goal.aim, ClassAim) and isinstance(task, Classes):
         return _of_class(network, task, int(goal.feed))
     if isinstance(goal.aim, DirectionAim):
-        return Measure((goal.aim.tensor,), lambda found: _cosine(found[0], goal.feed))
+        return _Scorer((goal.aim.tensor,), lambda found: _cosine(found[0], goal.feed))
     if isinstance(goal.aim, WeightsAim):
         return _of_weights(graph or network.open().model.graph, goal.aim, goal.feed)
     raise MethodError(f"black-box maps of the target {goal.words!r} are not supported; leave out --maps black-box")
 
 
-def _of_class(network: ModelDescription, task: Classes, index: int) -> Measure:
+def _of_class(network: ModelDescription, task: Classes, index: int) -> _Scorer:
     """Return the probability of a class; its score where the model gives no probability."""
     scores = task.scores
 
@@ -81,7 +81,7 @@ def _of_class(network: ModelDescription, task: Classes, index: int) -> Measure:
         real = real_scores(scores, found[0][0])
         return float((found[0].reshape(-1) if real is None else real)[index])
 
-    return Measure((scores.output,), of)
+    return _Scorer((scores.output,), of)
 
 
 def _cosine(embedding: Array, direction: Array) -> float:
@@ -93,7 +93,7 @@ def _cosine(embedding: Array, direction: Array) -> float:
     return float(y @ direction.reshape(-1) / max(float(np.linalg.norm(y)), 1e-12))
 
 
-def _of_weights(graph: ir.Graph, aim: WeightsAim, weights: Array) -> Measure:
+def _of_weights(graph: ir.Graph, aim: WeightsAim, weights: Array) -> _Scorer:
     """Return the weighted sum of an output, in real numbers."""
     output = _output_of(graph, aim.tensor)
     if output is None:
@@ -113,7 +113,7 @@ def _of_weights(graph: ir.Graph, aim: WeightsAim, weights: Array) -> Measure:
             )
         return float(((bare.astype(np.float64) - zero) * scale * weights).sum())
 
-    return Measure((output.name or "",), of)
+    return _Scorer((output.name or "",), of)
 
 
 def _output_of(graph: ir.Graph, tensor: str) -> ir.Value | None:
@@ -143,7 +143,7 @@ class _Runs:
     """
 
     look: Look
-    measures: Sequence[Measure]
+    measures: Sequence[_Scorer]
     several: bool
     tell: Callable[[str], None]
     _known: dict[bytes, Array] = field(default_factory=dict)

@@ -67,7 +67,7 @@ class FloatRun:
         inner = all_tensors(mixture.real.graph)
         replaces = site.real != site.raw
         if names and not (replaces or _is_cut(quantiser, inner[site.raw], before)):
-            return []
+            return self._dropped(names, inner[site.raw])
         known = [end for end in (_upper(self._tensors[name]) for name in names) if end is not None]
         if replaces and known:
             return [] if _upper(inner[site.real]) in known else known[:1]
@@ -78,6 +78,15 @@ class FloatRun:
         ends = [*(end for end in map(_upper, behind) if end is not None), np.inf, 6.0]
         likely = [end for end in ends if self._like(np.clip(before, 0, end), mixture)]
         return [*likely, NO_FUNCTION] if replaces and real else likely
+
+    def _dropped(self, names: Sequence[str], own: ir.Value) -> list[float]:
+        """Return where the function ends that alone reads the tensors *names*, and that nothing replaces behind *own*.
+
+        A quantiser drops a ReLU where the range replaces it; a wrong zero point moves the range, and nothing does.
+        """
+        ends = [_upper(y) for name in names for node in self._tensors[name].consumers() for y in node.outputs]
+        has_function = any(_upper(y) is not None for node in own.consumers() for y in node.outputs)
+        return [] if has_function or None in ends else [end for end in dict.fromkeys(ends) if end is not None]
 
     def _like(self, x: _Array, mixture: Mixture) -> list[str]:
         """Return the names of the float tensors with the numbers *x*."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 
 from onnxcam.diagnosis.causes import CAUSES, find_cause
 from onnxcam.diagnosis.statistics import TensorStatistics
-from onnxcam.graph.quantisers import Kind, Quantiser
+from onnxcam.graph.quantisers import Quantiser
 
 RNG = np.random.default_rng(0)
 X = RNG.permutation(np.linspace(0, 8, 384)).reshape(1, 6, 8, 8)
 
 
-def quantiser(scale: float | NDArray[np.float64], zero: int = 0, kind: Kind = "activation") -> Quantiser:
+def quantiser(
+    scale: float | NDArray[np.float64], zero: int = 0, kind: Literal["activation", "weight"] = "activation"
+) -> Quantiser:
     dtype = np.dtype(np.uint8 if kind == "activation" else np.int8)
     scales = np.asarray(scale, np.float64)
     return Quantiser("q", "x", kind, scales, np.full(scales.shape, zero, np.int64), dtype, 0)

@@ -36,7 +36,7 @@ def test_effects_are_first_order_changes(mixture: Mixture) -> None:
     """Each effect is the slope of the output by that share alone, as ONNX Runtime computes it."""
     effects = tensor_effects(mixture, ["y"])
     cotangent = np.float32([[1, -2, 0.5, 3]])
-    found = effects({"x": X, "y.cotangent": cotangent}, mixture.shares(0.0))
+    found, _ = effects({"x": X, "y.cotangent": cotangent}, mixture.shares(0.0))
     model = onnx.ModelProto.FromString(to_proto(mixture.model).SerializeToString())
     for place, one in enumerate(mixture.quantisers):
         little = 0.05
