@@ -168,7 +168,12 @@ def _cell(mine: Array, truth: Array, noise: Array, which: Array) -> str:
         return f"{len(a)} | | | "
     worst = set(np.argsort(-b)[:5])
     hits = [len(worst & set(np.argsort(-one)[:5])) for one in (a, c)]
-    return f"{len(a)} | {spearmanr(a, b)[0]:.2f}, {hits[0]} | {spearmanr(c, b)[0]:.2f}, {hits[1]}"
+    return f"{len(a)} | {_ranks(a, b)}, {hits[0]} | {_ranks(c, b)}, {hits[1]}"
+
+
+def _ranks(a: Array, b: Array) -> str:
+    """Return the correlation of ranks; a dash if all of *a* or *b* are equal."""
+    return f"{spearmanr(a, b)[0]:.2f}" if np.ptp(a) and np.ptp(b) else "–"
 
 
 @dataclass(frozen=True)
