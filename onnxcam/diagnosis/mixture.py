@@ -65,6 +65,7 @@ class Mixture:
         fixed: The others: weights without a float original.
         sites: The tensors of the quantised activations, by the names of the quantisers' tensors.
         repeats: Quantisers that round what another one has rounded in the same way, by their tensors: its tensor.
+        rectified: Where the range of a quantiser replaced a ReLU or ReLU6: the upper end by its tensor.
         weights: Dequantised weights, by the names of the quantisers' tensors.
         originals: Float weights, likewise.
     """
@@ -75,6 +76,7 @@ class Mixture:
     fixed: list[Quantiser]
     sites: dict[str, Site]
     repeats: dict[str, str]
+    rectified: dict[str, float]
     weights: dict[str, NDArray[np.float64]]
     originals: dict[str, NDArray[Any]]
 
@@ -111,6 +113,7 @@ class Mixture:
                     for name, (x, _) in real.sites.items()
                 },
                 mixed.repeats,
+                mixed.rectified,
                 mixed.rounded,
                 {one.tensor: (weights or {})[one.real] for one in found if one.real in (weights or {})},
             )
@@ -164,6 +167,7 @@ class _Build:
     sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # the real and the mixed tensor
     found: list[Quantiser] = field(default_factory=list)
     repeats: dict[str, str] = field(default_factory=dict)
+    rectified: dict[str, float] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def run(self) -> ir.Model:
@@ -229,6 +233,7 @@ class _Build:
             if low != 0 or is_bounded(x):
                 return x
             upper = 6.0 if abs(high / 6 - 1) < _SIX else np.inf
+        self.rectified[quantiser.tensor] = float(upper)
         y: ir.Value = self.op.Clip(x, 0.0, float(upper)) if np.isfinite(upper) else self.op.Relu(x)
         self._made.append(y)
         return y
