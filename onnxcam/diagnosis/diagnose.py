@@ -27,7 +27,7 @@ from onnxcam.progress import Progress, quiet
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
 
-__all__ = ["MOST", "Subject", "diagnose"]
+__all__ = ["MOST", "Subject", "diagnose", "with_card"]
 
 MOST = 16
 """Number of images that are enough to rank tensors."""
@@ -66,18 +66,7 @@ def diagnose(
         >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/")
         >>> found.tensors[0].name, found.tensors[0].cause
     """
-    subject = Subject.open(reference, candidate, images, most, **options)
-    damages: list[Damage] = []
-    used: list[str] = []
-    for prepared in progress(subject.images, len(subject.images)):
-        for found in subject.damages(prepared, target):
-            damages.append(found)
-            used.append(prepared.picture)
-    if not damages:
-        raise DiagnosisError(
-            f"nothing is explained in any of the {len(subject.images)} images; give others, or a target"
-        )
-    return conclude(subject.pairing, subject.probe.statistics, damages, used, subject.real.network.warnings)
+    return Subject.open(reference, candidate, images, most, **options).diagnose(target, progress)
 
 
 @dataclass
@@ -107,7 +96,7 @@ class Subject:
         **options: Any,
     ) -> Subject:
         """Open the models and read the images; see `diagnose`."""
-        quantised = _with_card(candidate, reference)
+        quantised = with_card(candidate, reference)
         observer = Observer(quantised, **{"objects": OBJECTS, **options})
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
         prepared = [observer.prepare(path) for path in files.files(given)[:most]]
@@ -128,8 +117,22 @@ class Subject:
         if self._probe is None:
             method = find_method(self.real.method)
             settings = read_settings(method, self.real.settings)
-            self._probe = DamageProbe(self.mixture, self._tensors, method, settings)
+            self._probe = DamageProbe(self.mixture, self.tensors, method, settings)
         return self._probe
+
+    def diagnose(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
+        """Return what each quantised tensor contributes; see `diagnose`."""
+        damages: list[Damage] = []
+        used: list[str] = []
+        for prepared in progress(self.images, len(self.images)):
+            for found in self.damages(prepared, target):
+                damages.append(found)
+                used.append(prepared.picture)
+        if not damages:
+            raise DiagnosisError(
+                f"nothing is explained in any of the {len(self.images)} images; give others, or a target"
+            )
+        return conclude(self.pairing, self.probe.statistics, damages, used, self.real.network.warnings)
 
     def damages(self, prepared: PreparedImage, target: int | str = "top") -> list[Damage]:
         """Return the damage for each thing that is explained in one image."""
@@ -163,7 +166,7 @@ class Subject:
         return goals
 
     @property
-    def _tensors(self) -> list[str]:
+    def tensors(self) -> list[str]:
         """Return the tensors of the float network that hold what its task reads."""
         task, graph = self.real.network.task, self.mixture.real.graph
         if isinstance(task, Detections):
@@ -175,7 +178,7 @@ class Subject:
         ]
 
 
-def _with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:
+def with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:
     """Return *candidate* with the card of *reference*, if quantisation dropped it."""
     if reference is None:
         return candidate

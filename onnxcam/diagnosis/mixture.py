@@ -66,7 +66,8 @@ class Mixture:
         sites: The tensors of the quantised activations, by the names of the quantisers' tensors.
         repeats: Quantisers that round what another one has rounded in the same way, by their tensors: its tensor.
         rectified: Where the range of a quantiser replaced a ReLU or ReLU6: the upper end by its tensor.
-        weights: Dequantised weights, by the names of the quantisers' tensors.
+        held: Names of the constants with dequantised weights in the mixture, by the names of the quantisers' tensors.
+        weights: Dequantised weights, likewise.
         originals: Float weights, likewise.
     """
 
@@ -77,6 +78,7 @@ class Mixture:
     sites: dict[str, Site]
     repeats: dict[str, str]
     rectified: dict[str, float]
+    held: dict[str, str]
     weights: dict[str, NDArray[np.float64]]
     originals: dict[str, NDArray[Any]]
 
@@ -114,6 +116,7 @@ class Mixture:
                 },
                 mixed.repeats,
                 mixed.rectified,
+                mixed.held,
                 mixed.rounded,
                 {one.tensor: (weights or {})[one.real] for one in found if one.real in (weights or {})},
             )
@@ -168,6 +171,7 @@ class _Build:
     found: list[Quantiser] = field(default_factory=list)
     repeats: dict[str, str] = field(default_factory=dict)
     rectified: dict[str, float] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def run(self) -> ir.Model:
@@ -191,6 +195,9 @@ class _Build:
         self.switches.append(quantiser)
         share: ir.Value = self.op.Slice(self._given, [place], [place + 1])
         share.shape = ir.Shape([1])
+        if like.shape is not None and not len(like.shape):
+            share = self.op.Reshape(share, np.zeros(0, np.int64))
+            share.shape = ir.Shape([])
         return (
             self.op.Cast(share, to=int(like.dtype or ir.DataType.FLOAT)) if like.dtype != ir.DataType.FLOAT else share
         )
@@ -257,7 +264,11 @@ class _Build:
                 f"the float weights of {quantiser.real!r} have the shape {list(known.shape)}, not {list(rounded.shape)}"
             )
         w = self._constant(known, like)
-        return self._mix(w, self._constant(rounded, like), quantiser) if self.switched else w
+        if not self.switched:
+            return w
+        held = self._constant(rounded, like)
+        self.held[quantiser.tensor] = held.name or ""
+        return self._mix(w, held, quantiser)
 
     def _constant(self, array: NDArray[Any], like: ir.DataType) -> ir.Value:
         value = self.op.const(array, like)
