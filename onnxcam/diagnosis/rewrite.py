@@ -20,10 +20,12 @@ from onnxcam.graph.fold import constant
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.quantisers import MOVES, Quantiser
 
-__all__ = ["add_to_bias", "in_float", "is_joined", "requantise", "rewritable"]
+__all__ = ["add_to_bias", "channel_axis", "in_float", "is_joined", "requantise", "rewritable"]
 
 Array = NDArray[Any]
 _INT32 = np.iinfo(np.int32)
+PER_CHANNEL = 13
+"""The first opset in which DequantizeLinear has a scale for each channel."""
 
 
 def rewritable(model: ir.Model, mixture: Mixture) -> list[str]:
@@ -81,6 +83,30 @@ def add_to_bias(model: ir.Model, tensor: str, error: Array) -> None:
         assert integers is not None
         steps = np.rint(error.reshape(integers.shape) / scale.reshape(-1 if scale.size > 1 else ()))
         _set(q, np.clip(integers + steps, _INT32.min, _INT32.max).astype(integers.dtype))
+
+
+def channel_axis(model: ir.Model, tensor: str) -> int | None:
+    """Return the axis of the output channels of the weights *tensor*; None if its layer or opset allows one scale only.
+
+    A transposed convolution in groups has its output channels on two axes.
+    """
+    if model.opset_imports.get("", 0) < PER_CHANNEL:
+        return None
+    q = _found(all_tensors(model.graph), tensor)
+    axes = {_channel_axis(layer, node.outputs[0]) for node in _readers(q) for layer in node.outputs[0].consumers()}
+    return axes.pop() if len(axes) == 1 else None
+
+
+def _channel_axis(layer: ir.Node, w: ir.Value) -> int | None:
+    if len(layer.inputs) < 2 or layer.inputs[1] is not w:
+        return None
+    if layer.op_type == "ConvTranspose":
+        return 1 if layer.attributes.get_int("group", 1) == 1 else None
+    if layer.op_type == "Gemm":
+        return 0 if layer.attributes.get_int("transB", 0) else 1
+    q = _dequantiser(w)
+    rank = 0 if q is None or q.inputs[0] is None or (held := constant(q.inputs[0])) is None else held.ndim
+    return {"Conv": 0, "MatMul": rank - 1 if rank == 2 else None}.get(layer.op_type)
 
 
 def is_joined(model: ir.Model, tensor: str) -> bool:

@@ -1,0 +1,264 @@
+"""Repair a quantised file: better scales where they are enough, few nodes in float, confirmed on other images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxcam import __version__
+from onnxcam.compare.validation import Validation
+from onnxcam.diagnosis.diagnose import MOST, Subject
+from onnxcam.diagnosis.diagnosis import Diagnosis, TensorDiagnosis
+from onnxcam.diagnosis.keep_float import KeepFloat
+from onnxcam.diagnosis.repair_plan import Plan, float_nodes, multiplications, node_key
+from onnxcam.diagnosis.repair_result import REPAIRED, Measure, Repair, Rewrite
+from onnxcam.diagnosis.repair_search import least
+from onnxcam.diagnosis.repair_trial import Trial, durations, split
+from onnxcam.diagnosis.repair_units import Bench, activation_units, weight_units
+from onnxcam.diagnosis.rewrite import channel_axis, is_joined, rewritable
+from onnxcam.errors import DiagnosisError
+from onnxcam.graph.io import ModelLike, load, to_proto
+from onnxcam.graph.quantisers import Quantiser
+from onnxcam.paths import PathLike
+from onnxcam.progress import Progress, quiet
+
+__all__ = ["repair"]
+
+UNITS = frozenset(("clipped", "zero-point", "coarse", "dead-channels", "outlier-channels", "per-tensor", "scale"))
+"""Causes that other scales or zero points may remove."""
+TUNED = 32
+"""Number of tensors whose units are tried, the worst first."""
+BETTER = 0.99
+"""New units are kept if the damage falls at least to this share."""
+
+
+def repair(
+    reference: ModelLike | None,
+    candidate: ModelLike,
+    images: PathLike | Sequence[PathLike],
+    *,
+    require: str | None = None,
+    target: int | str = "top",
+    most: int = MOST,
+    progress: Progress = quiet,
+    **options: Any,
+) -> Repair:
+    """Return a form of *candidate* that meets the requirements, with as few nodes in float as are needed.
+
+    Half of the images serve the search, the other half the confirmation.
+
+    Args:
+        reference: The float model. None: the candidate without rounding takes its place; weights are not repaired.
+        candidate: The quantised model, in QDQ form.
+        images: Files, folders, glob patterns or lists, at least two images.
+        require: Requirements, as for `onnxcam.compare.validate`; None: those of the task.
+        target: What is explained.
+        most: Largest number of images for the search.
+        progress: Wraps the images of the diagnosis and their number.
+        **options: Method, layer, preprocess, labels, … of both models, as for `onnxcam.compare.observer.Observer`.
+
+    Raises:
+        DiagnosisError: the two models are not one network; the verdict is undecided; or the requirements are not met
+            even with all tensors in float.
+        OnnxcamError: as for `onnxcam.Explainer`.
+
+    Example:
+        >>> found = onnxcam.repair("float.onnx", "int8.onnx", "photos/")
+        >>> found.save("fixed.onnx")
+        >>> print(found.sentence)
+    """
+    search, confirmation = split(images)
+    subject = Subject.open(reference, candidate, search[:most], most, **options)
+    trial = Trial(
+        _float_model(subject) if reference is None else reference,
+        load(candidate),
+        subject.mixture,
+        require,
+        target,
+        options,
+    )
+    return _Search(subject, trial, search[:most], confirmation, reference, progress).run()
+
+
+def _float_model(subject: Subject) -> Any:
+    """Return the quantised model without rounding, in place of a float model."""
+    return to_proto(subject.mixture.real)
+
+
+class _Search:
+    """The search for the plan with the least changes."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        trial: Trial,
+        search: Sequence[str],
+        confirmation: Sequence[str],
+        reference: ModelLike | None,
+        progress: Progress,
+    ) -> None:
+        self._subject, self._trial, self._reference, self._progress = subject, trial, reference, progress
+        self._images, self._others = search, confirmation
+        self._mixture = subject.mixture
+        self._free = rewritable(trial.source, self._mixture)
+        self._rewrites: list[Rewrite] = []
+        self._notes: list[str] = []
+
+    def run(self) -> Repair:
+        """Return the repair."""
+        trial = self._trial
+        before = trial.validate(Plan(), self._others)
+        if before.meets and trial.meets(Plan(), self._images):
+            return self._result(Plan(), before, before, None)
+        self._require_float()
+        diagnosis = self._subject.diagnose(trial.target, self._progress)
+        plan = self._with_better_units(diagnosis)
+        if not trial.meets(plan, self._images):
+            plan = self._with_floats(plan, self._ranking(plan, diagnosis))
+        after = trial.validate(plan, self._others)
+        if not after.meets:
+            plan, after = self._extended(plan, self._ranking(plan, diagnosis))
+        return self._result(plan, before, after, diagnosis)
+
+    def _require_float(self) -> None:
+        """Raise DiagnosisError if the file fails even with all tensors in float."""
+        found = self._trial.validate(Plan(floats=self._free), self._images, remember=True)
+        if found.meets:
+            return
+        failing = next(one for one in found.verdicts if not one.holds)
+        value = "no image has it" if failing.value is None else f"it is {failing.value:.4g}"
+        raise DiagnosisError(
+            f"even with all {len(self._free)} tensors in float the file does not meet the requirement "
+            f"{failing.words}: {value}; ask for less with --require"
+        )
+
+    def _with_better_units(self, diagnosis: Diagnosis) -> Plan:
+        """Return a plan with other scales and zero points, where they reduce the damage."""
+        named = [one for one in diagnosis.tensors if one.cause is not None and one.cause.id in UNITS]
+        named = [one for one in named if one.tensor in self._free][:TUNED]
+        plan = Plan()
+        if not named:
+            return plan
+        bench = self._bench
+        damage = bench.damage({})
+        for one in named:
+            tried = [(bench.damage({**plan.units, one.tensor: units}), units) for units in self._units(bench, one)]
+            best = min(tried, key=lambda pair: pair[0], default=None)
+            if best is None or best[0] > BETTER * damage:
+                continue
+            self._rewrites.append(_rewrite(one, best[1], damage, best[0]))
+            damage, plan = best[0], plan.with_units(best[1])
+        return plan
+
+    @property
+    def _bench(self) -> Bench:
+        subject = self._subject
+        feeds = [dict(subject.candidate.look(prepared).feeds) for prepared in subject.images]
+        return Bench(self._mixture, subject.tensors, feeds)
+
+    def _units(self, bench: Bench, one: TensorDiagnosis) -> Iterator[Quantiser]:
+        """Yield the units to try for a tensor."""
+        quantiser = next(each for each in self._mixture.quantisers if each.tensor == one.tensor)
+        if not bench.takes(one.tensor):
+            return
+        if quantiser.kind == "activation":
+            if not is_joined(self._trial.source, one.tensor):
+                yield from activation_units(quantiser, bench.values(one.tensor))
+            return
+        weights = self._mixture.originals[one.tensor]
+        axis = channel_axis(self._trial.source, one.tensor)
+        for each in dict.fromkeys((axis, None)):
+            found = weight_units(quantiser, weights, each)
+            if found is not None:
+                yield found
+
+    def _ranking(self, plan: Plan, diagnosis: Diagnosis) -> list[str]:
+        """Return the tensors that can be kept in float, the worst first, of the file with the units of *plan*."""
+        if plan.units and not plan.floats:
+            self._trial_diagnosis = self._diagnosed_again(plan)
+        found = getattr(self, "_trial_diagnosis", diagnosis)
+        return [one.tensor for one in found.tensors if one.tensor in self._free]
+
+    def _diagnosed_again(self, plan: Plan) -> Diagnosis:
+        made = to_proto(plan.applied(self._trial.source, self._mixture))
+        subject = Subject.open(
+            self._reference, made, [one.picture for one in self._subject.images], MOST, **self._trial.options
+        )
+        return subject.diagnose(self._trial.target)
+
+    def _with_floats(self, plan: Plan, ranking: Sequence[str]) -> Plan:
+        found = least(ranking, lambda tensors: self._trial.meets(plan.keeping(tensors), self._images))
+        if found is None:  # more than the ranking: what nothing depends on in these images
+            return plan.keeping(self._free)
+        return plan.keeping(found)
+
+    def _extended(self, plan: Plan, ranking: Sequence[str]) -> tuple[Plan, Validation]:
+        """Return a plan with more tensors in float, which holds on the images of the confirmation too."""
+        rest = [name for name in ranking if name not in plan.floats]
+        count = 1
+        while True:
+            longer = plan.keeping([*plan.floats, *rest[:count]])
+            after = self._trial.validate(longer, self._others)
+            if after.meets or count >= len(rest):
+                break
+            count *= 2
+        self._notes.append(
+            f"the first list failed on the images of the confirmation, so {min(count, len(rest))} more tensors are "
+            "kept in float; confirm it on further images"
+        )
+        return longer, after
+
+    def _result(self, plan: Plan, before: Validation, after: Validation, diagnosis: Diagnosis | None) -> Repair:
+        source, mixture = self._trial.source, self._mixture
+        nodes = float_nodes(source, plan.floats, mixture)
+        work = multiplications(mixture.real)
+        total = sum(work.values())
+        model = plan.applied(source, mixture)
+        rewrites = [one for one in self._rewrites if one.tensor not in plan.floats]
+        found = Repair(
+            model=model,
+            already=diagnosis is None,
+            measures=_measures(before, after),
+            rewrites=rewrites,
+            tensors=list(plan.floats),
+            nodes=[node_key(node) for node in nodes],
+            work=sum(work.get(node_key(node), 0) for node in nodes) / total if total else 0.0,
+            seconds=self._seconds(model) if diagnosis is not None else {},
+            images=(len(self._images), len(self._others)),
+            diagnosis=diagnosis,
+            keep=KeepFloat.of(plan.floats, source, mixture, self._subject.pairing, self._reference),
+            warnings=list(dict.fromkeys([*self._notes, *after.warnings])),
+        )
+        found.model.metadata_props[REPAIRED] = json.dumps(found.stamp(__version__))
+        return found
+
+    def _seconds(self, model: ir.Model) -> dict[str, float]:
+        models: dict[str, ModelLike] = {"before": self._trial.source, "after": model}
+        if self._reference is not None:
+            models["float"] = self._reference
+        return durations(models, dict(self._subject.candidate.look(self._subject.images[0]).feeds))
+
+
+def _rewrite(one: TensorDiagnosis, units: Quantiser, before: float, after: float) -> Rewrite:
+    assert one.cause is not None
+    return Rewrite(
+        one.tensor,
+        one.name,
+        one.kind,
+        one.cause.words,
+        units.scale.reshape(-1).tolist(),
+        units.zero.reshape(-1).tolist(),
+        before,
+        after,
+    )
+
+
+def _measures(before: Validation, after: Validation) -> list[Measure]:
+    second = {one.words: one for one in after.verdicts}
+    return [
+        Measure(one.metric, one.words, one.value, second[one.words].value, one.holds, second[one.words].holds)
+        for one in before.verdicts
+    ]

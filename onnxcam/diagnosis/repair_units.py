@@ -1,0 +1,185 @@
+"""Better scales and zero points for tensors with a named cause, measured by what they do to the outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.diagnosis.mixture import ROUNDING, Mixture
+from onnxcam.engine import Session
+from onnxcam.graph.fold import constant
+from onnxcam.graph.io import all_tensors
+from onnxcam.graph.quantisers import Quantiser
+
+__all__ = ["Bench", "activation_units", "weight_units"]
+
+Array = NDArray[Any]
+PERCENTILES = (100.0, 99.99, 99.9, 99.5)
+"""Ranges that are tried: this share of the values lies inside."""
+_INPUT = "onnxcam.units."
+
+
+@dataclass
+class Bench:
+    """The mixture with the units of its quantisers as inputs, so that one session measures any of them.
+
+    Attributes:
+        mixture: The quantised model.
+        tensors: Names of the output tensors that matter, of the float network.
+        feeds: Inputs of the quantised model for each image.
+    """
+
+    mixture: Mixture
+    tensors: Sequence[str]
+    feeds: Sequence[Mapping[str, Array]]
+
+    def __post_init__(self) -> None:
+        mixture, model = self.mixture, self.mixture.model.clone()
+        known = all_tensors(model.graph)
+        self._given: dict[str, Array] = {}
+        self._by_tensor = {one.tensor: one for one in mixture.quantisers}
+        shared = Counter(mixture.held.values())
+        for one in mixture.quantisers:
+            if one.tensor in mixture.sites:
+                self._open_activation(model, known[mixture.sites[one.tensor].after], one)
+            elif shared[mixture.held[one.tensor]] == 1:
+                self._open_weight(model, known[mixture.held[one.tensor]], one)
+        self._outputs = [mixture.mixed(name) for name in self.tensors]
+        model.graph.outputs[:] = [known[name] for name in self._outputs]
+        self._session = Session(model, "cpu")
+        self._real = [self._run(feeds, {}, 0.0) for feeds in self.feeds]
+
+    def takes(self, tensor: str) -> bool:
+        """Return whether the units of *tensor* can be changed here."""
+        return f"{_INPUT}{tensor}" in self._given or f"{_INPUT}{tensor}.scale" in self._given
+
+    def damage(self, units: Mapping[str, Quantiser]) -> float:
+        """Return the relative change of the outputs by quantisation with the *units*, the mean over the images."""
+        given = {name: array for one in units.values() for name, array in self._inputs(one).items()}
+        return float(
+            np.mean(
+                [
+                    _change(self._run(feeds, given, 1.0), real)
+                    for feeds, real in zip(self.feeds, self._real, strict=True)
+                ]
+            )
+        )
+
+    def values(self, tensor: str) -> Array:
+        """Return the values of an activation in the float network, over all images."""
+        name = self.mixture.sites[tensor].real
+        model = self.mixture.real.clone()
+        known = all_tensors(model.graph)
+        if name in {value.name for value in model.graph.inputs}:
+            return np.concatenate([feeds[name].ravel() for feeds in self.feeds])
+        model.graph.outputs[:] = [known[name]]
+        session = Session(model, "cpu", optimize=False)
+        return np.concatenate(
+            [session.run({x: feeds[x] for x in session.inputs})[name].ravel() for feeds in self.feeds]
+        )
+
+    def _open_activation(self, model: ir.Model, mixed: ir.Value, quantiser: Quantiser) -> None:
+        reader = _back(mixed, (1, 1, 0))  # x + share (rounded − x)
+        writer = _back(mixed, (1, 1, 0, 0))
+        for place, end in ((1, "scale"), (2, "zero")):
+            old = (*writer.inputs, None)[place]
+            array = constant(old)
+            if old is None or array is None:
+                continue
+            made = ir.Value(name=f"{_INPUT}{quantiser.tensor}.{end}", shape=old.shape, type=old.type)
+            model.graph.inputs.append(made)
+            self._given[made.name or ""] = array
+            for node in (writer, reader):
+                node.replace_input_with(place, made)
+
+    def _open_weight(self, model: ir.Model, held: ir.Value, quantiser: Quantiser) -> None:
+        assert held.const_value is not None
+        name = f"{_INPUT}{quantiser.tensor}"
+        made = ir.Value(name=name, shape=held.shape, type=held.type)
+        self._given[name] = held.const_value.numpy()
+        model.graph.inputs.append(made)
+        held.replace_all_uses_with(made)
+
+    def _inputs(self, one: Quantiser) -> dict[str, Array]:
+        name = f"{_INPUT}{one.tensor}"
+        if name in self._given:
+            held = self._given[name]
+            return {name: one.rounded(self.mixture.originals[one.tensor]).astype(held.dtype)}
+        parts = {f"{name}.scale": one.scale, f"{name}.zero": one.zero}
+        return {
+            part: np.asarray(array, self._given[part].dtype).reshape(self._given[part].shape)
+            for part, array in parts.items()
+            if part in self._given
+        }
+
+    def _run(self, feeds: Mapping[str, Array], given: Mapping[str, Array], share: float) -> list[Array]:
+        found = self._session.run({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given})
+        return [found[name] for name in self._outputs]
+
+
+def activation_units(quantiser: Quantiser, values: Array) -> Iterator[Quantiser]:
+    """Yield units for ranges that hold nearly all *values*, from the widest."""
+    values = values.astype(np.float64)
+    symmetric = quantiser.dtype.kind == "i" and int(quantiser.zero) == 0
+    for percentile in PERCENTILES:
+        low, high = np.percentile(values, (100 - percentile, percentile))
+        found = _of_range(quantiser, min(float(low), 0.0), max(float(high), 0.0), symmetric)
+        if found is not None:
+            yield found
+
+
+def weight_units(quantiser: Quantiser, weights: Array, axis: int | None) -> Quantiser | None:
+    """Return units that fit the *weights*: for each index of *axis*, or one for all. The integer 0 stays that of 0.0.
+
+    None: all weights are zero, or the integers are those of a bias.
+    """
+    limits = np.iinfo(quantiser.dtype)
+    middle = 0 if quantiser.dtype.kind == "i" else (int(limits.max) + 1) // 2
+    sizes = np.abs(weights.astype(np.float64))
+    others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
+    most = np.asarray(sizes.max(others))
+    if quantiser.kind != "weight" or not most.any():
+        return None
+    scale = np.where(most > 0, most, most.max()) / (int(limits.max) - middle)
+    return replace(quantiser, scale=scale, zero=np.full(scale.shape, middle, np.int64), axis=axis or 0)
+
+
+def _of_range(quantiser: Quantiser, low: float, high: float, symmetric: bool) -> Quantiser | None:
+    limits = np.iinfo(quantiser.dtype)
+    if symmetric:
+        scale, zero = max(-low, high) / limits.max, 0
+    else:
+        scale = (high - low) / (int(limits.max) - int(limits.min))
+        zero = round(int(limits.min) - low / scale) if scale > 0 else 0
+    if not scale > 0 or not np.isfinite(scale):
+        return None
+    return replace(quantiser, scale=np.asarray(scale), zero=np.asarray(zero, np.int64))
+
+
+def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:
+    """Return the node that makes *value*, or the input of it that *places* lead to, one after the other."""
+    node = value.producer()
+    for place in places:
+        before = None if node is None else node.inputs[place]
+        node = None if before is None else before.producer()
+    assert node is not None
+    return node
+
+
+def _change(quantised: Sequence[Array], real: Sequence[Array]) -> float:
+    """Return the mean over the tensors of ‖quantised − real‖ / ‖real‖."""
+    lengths = [float(np.linalg.norm(x)) for x in real]
+    return float(
+        np.mean(
+            [
+                float(np.linalg.norm(q.astype(np.float64) - x)) / (length or 1.0)
+                for q, x, length in zip(quantised, real, lengths, strict=True)
+            ]
+        )
+    )
