@@ -25,6 +25,7 @@ from onnxcam.cli import (
     pack,
     process,
     record,
+    repair,
     serve,
     validate,
     web,
@@ -42,7 +43,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (explain, evaluate, validate, record, compare, bake, pack, inspect, instrument, export, demo, web, serve)
+_COMMANDS = (
+    explain,
+    evaluate,
+    validate,
+    repair,
+    record,
+    compare,
+    bake,
+    pack,
+    inspect,
+    instrument,
+    export,
+    demo,
+    web,
+    serve,
+)
 _COMMON: dict[str, tuple[Any, Any]] = {
     "timeout": (
         Annotated[

@@ -8,7 +8,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxcam import __version__
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, TensorDiagnosis
@@ -232,7 +231,7 @@ class _Search:
             keep=KeepFloat.of(plan.floats, source, mixture, self._subject.pairing, self._reference),
             warnings=list(dict.fromkeys([*self._notes, *after.warnings])),
         )
-        found.model.metadata_props[REPAIRED] = json.dumps(found.stamp(__version__))
+        found.model.metadata_props[REPAIRED] = json.dumps(found.stamp())
         return found
 
     def _seconds(self, model: ir.Model) -> dict[str, float]:

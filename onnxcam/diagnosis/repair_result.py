@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from onnxcam import __version__
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.errors import DiagnosisError
-from onnxcam.graph.io import ModelLike, save
+from onnxcam.files import require_writable
+from onnxcam.graph.io import save
 from onnxcam.paths import PathLike
 from onnxcam.text import visible
 
@@ -137,8 +140,8 @@ class Repair:
         """Return the requirements that failed, or all."""
         return [one for one in self.measures if not one.held][:2] or self.measures[:1]
 
-    def save(self, path: PathLike, source: ModelLike | None = None, *, overwrite: bool = False) -> None:
-        """Write the file; *source* is what it must not replace.
+    def save(self, path: PathLike, inputs: Sequence[PathLike] = (), *, overwrite: bool = False) -> None:
+        """Write the file; *inputs* are files that it must not replace.
 
         Raises:
             DiagnosisError: it does not meet the requirements.
@@ -146,13 +149,14 @@ class Repair:
         """
         if not self.passed:
             raise DiagnosisError(f"the file is not written, as it fails: {self.sentence}")
-        save(self.model, path, source, overwrite=overwrite)
+        require_writable(Path(path), inputs, overwrite=overwrite)
+        save(self.model, path, overwrite=overwrite)
 
-    def stamp(self, version: str) -> dict[str, Any]:
+    def stamp(self) -> dict[str, Any]:
         """Return what the file says about its changes."""
         return {
             "schema": SCHEMA,
-            "onnxcam": version,
+            "onnxcam": __version__,
             "units": [{"tensor": one.tensor, "why": one.why} for one in self.rewrites],
             "float": list(self.tensors),
             "nodes": list(self.nodes),
@@ -163,6 +167,7 @@ class Repair:
         """Return the content of repair.json."""
         return {
             "schema": SCHEMA,
+            "onnxcam": __version__,
             "sentence": self.sentence,
             "passed": self.passed,
             "already": self.already,
