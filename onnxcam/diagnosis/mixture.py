@@ -190,14 +190,11 @@ class _Build:
         return self.model
 
     def _share(self, quantiser: Quantiser, like: ir.Value) -> ir.Value:
-        """Return the share of *quantiser*, [1], in the dtype of *like*."""
+        """Return the share of *quantiser*, a number, in the dtype of *like*."""
         place = len(self.switches)
         self.switches.append(quantiser)
-        share: ir.Value = self.op.Slice(self._given, [place], [place + 1])
-        share.shape = ir.Shape([1])
-        if like.shape is not None and not len(like.shape):
-            share = self.op.Reshape(share, np.zeros(0, np.int64))
-            share.shape = ir.Shape([])
+        share: ir.Value = self.op.Squeeze(self.op.Slice(self._given, [place], [place + 1]), [0])
+        share.shape = ir.Shape([])
         return (
             self.op.Cast(share, to=int(like.dtype or ir.DataType.FLOAT)) if like.dtype != ir.DataType.FLOAT else share
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -135,22 +135,31 @@ class _Search:
         )
 
     def _with_better_units(self, diagnosis: Diagnosis) -> Plan:
-        """Return a plan with other scales and zero points, where they reduce the damage."""
+        """Return a plan with other scales and zero points, where they reduce the damage.
+
+        All tensors with a named cause start with the widest range, if this is better than the file as it is: the damage
+        of several bad ranges does not fall one by one. Each is then tried with other ranges, and as it is.
+        """
         named = [one for one in diagnosis.tensors if one.cause is not None and one.cause.id in UNITS]
         named = [one for one in named if one.tensor in self._free][:TUNED]
-        plan = Plan()
         if not named:
-            return plan
+            return Plan()
         bench = self._bench
-        damage = bench.damage({})
-        for one in named:
-            tried = [(bench.damage({**plan.units, one.tensor: units}), units) for units in self._units(bench, one)]
-            best = min(tried, key=lambda pair: pair[0], default=None)
-            if best is None or best[0] > BETTER * damage:
-                continue
-            self._rewrites.append(_rewrite(one, best[1], damage, best[0]))
-            damage, plan = best[0], plan.with_units(best[1])
-        return plan
+        tried = {tensor: units for tensor, units in self._units(bench, named).items() if units}
+        chosen = {tensor: units[0] for tensor, units in tried.items()}
+        damage = bench.damage(chosen)
+        if not damage < bench.damage({}):
+            chosen, damage = {}, bench.damage({})
+        for one in (one for one in named if one.tensor in tried):
+            others = {tensor: units for tensor, units in chosen.items() if tensor != one.tensor}
+            without = damage if one.tensor not in chosen else bench.damage(others)
+            damages = [bench.damage({**others, one.tensor: units}) for units in tried[one.tensor]]
+            damage, chosen = without, others
+            if min(damages) < BETTER * without:
+                damage = min(damages)
+                chosen = {**others, one.tensor: tried[one.tensor][damages.index(damage)]}
+                self._rewrites.append(_rewrite(one, chosen[one.tensor], without, damage))
+        return Plan(chosen)
 
     @property
     def _bench(self) -> Bench:
@@ -158,21 +167,22 @@ class _Search:
         feeds = [dict(subject.candidate.look(prepared).feeds) for prepared in subject.images]
         return Bench(self._mixture, subject.tensors, feeds)
 
-    def _units(self, bench: Bench, one: TensorDiagnosis) -> Iterator[Quantiser]:
-        """Yield the units to try for a tensor."""
-        quantiser = next(each for each in self._mixture.quantisers if each.tensor == one.tensor)
-        if not bench.takes(one.tensor):
-            return
-        if quantiser.kind == "activation":
-            if not is_joined(self._trial.source, one.tensor):
-                yield from activation_units(quantiser, bench.values(one.tensor))
-            return
-        weights = self._mixture.originals[one.tensor]
-        axis = channel_axis(self._trial.source, one.tensor)
-        for each in dict.fromkeys((axis, None)):
-            found = weight_units(quantiser, weights, each)
-            if found is not None:
-                yield found
+    def _units(self, bench: Bench, named: Sequence[TensorDiagnosis]) -> dict[str, list[Quantiser]]:
+        """Return the units to try for each tensor."""
+        source, mixture = self._trial.source, self._mixture
+        free = [one for one in named if bench.takes(one.tensor)]
+        moving = [one.tensor for one in free if one.kind == "activation" and not is_joined(source, one.tensor)]
+        values = bench.values(moving)
+        found: dict[str, list[Quantiser]] = {}
+        for quantiser in mixture.quantisers:
+            tensor = quantiser.tensor
+            if tensor in values:
+                found[tensor] = list(activation_units(quantiser, values[tensor]))
+            elif quantiser.kind == "weight" and any(one.tensor == tensor for one in free):
+                axes = dict.fromkeys((channel_axis(source, tensor), None))
+                units = [weight_units(quantiser, mixture.originals[tensor], axis) for axis in axes]
+                found[tensor] = [one for one in units if one is not None]
+        return found
 
     def _ranking(self, plan: Plan, diagnosis: Diagnosis) -> list[str]:
         """Return the tensors that can be kept in float, the worst first, of the file with the units of *plan*."""

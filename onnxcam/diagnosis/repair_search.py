@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 __all__ = ["least"]
 
 Holds = Callable[[Sequence[str]], bool]
-DROPPED = 16
-"""Number of tries to leave one out."""
+TRIES = 48
+"""Number of tries to leave some out."""
 
 
-def least(ranking: Sequence[str], holds: Holds, start: int = 0) -> list[str] | None:
+def least(ranking: Sequence[str], holds: Holds) -> list[str] | None:
     """Return few of *ranking* for which *holds* is true; None if it is not true of all.
 
-    The first 1, 2, 4, … are tried, then numbers in between, then one is left out at a time, from the last. *start* are
-    taken in any case.
+    The first 1, 2, 4, … are tried, then numbers in between. Then halves, quarters, … and single ones are left out.
     """
-    low, high = start, max(start, 1)
+    low, high = 0, 1
     while not holds(ranking[:high]):
         if high >= len(ranking):
             return None
@@ -30,8 +29,15 @@ def least(ranking: Sequence[str], holds: Holds, start: int = 0) -> list[str] | N
 
 def _without_idle(kept: list[str], holds: Holds) -> list[str]:
     """Return *kept* without those that are not needed."""
-    for one in list(reversed(kept))[1 : DROPPED + 1]:
-        others = [other for other in kept if other != one]
-        if others and holds(others):
-            kept = others
+    size, tries = len(kept) // 2, 0
+    while size:
+        start = 0
+        while start < len(kept) and tries < TRIES:
+            others = [*kept[:start], *kept[start + size :]]
+            tries += bool(others)
+            if others and holds(others):
+                kept = others
+            else:
+                start += size
+        size //= 2
     return kept

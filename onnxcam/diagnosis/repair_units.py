@@ -22,6 +22,8 @@ __all__ = ["Bench", "activation_units", "weight_units"]
 Array = NDArray[Any]
 PERCENTILES = (100.0, 99.99, 99.9, 99.5)
 """Ranges that are tried: this share of the values lies inside."""
+SAMPLED = 1 << 16
+"""Number of values of a tensor and an image that percentiles are taken of."""
 _INPUT = "onnxcam.units."
 
 
@@ -71,18 +73,19 @@ class Bench:
             )
         )
 
-    def values(self, tensor: str) -> Array:
-        """Return the values of an activation in the float network, over all images."""
-        name = self.mixture.sites[tensor].real
+    def values(self, tensors: Sequence[str]) -> dict[str, Array]:
+        """Return values of activations in the float network over all images: the extremes, and some of the others."""
+        names = {tensor: self.mixture.sites[tensor].real for tensor in tensors}
         model = self.mixture.real.clone()
-        known = all_tensors(model.graph)
-        if name in {value.name for value in model.graph.inputs}:
-            return np.concatenate([feeds[name].ravel() for feeds in self.feeds])
-        model.graph.outputs[:] = [known[name]]
-        session = Session(model, "cpu", optimize=False)
-        return np.concatenate(
-            [session.run({x: feeds[x] for x in session.inputs})[name].ravel() for feeds in self.feeds]
-        )
+        known, inputs = all_tensors(model.graph), {value.name for value in model.graph.inputs}
+        model.graph.outputs[:] = [known[name] for name in dict.fromkeys(names.values()) if name not in inputs]
+        session = Session(model, "cpu", optimize=False) if model.graph.outputs else None
+        found: dict[str, list[Array]] = {tensor: [] for tensor in tensors}
+        for feeds in self.feeds:
+            arrays = dict(feeds) if session is None else {**feeds, **session.run({x: feeds[x] for x in session.inputs})}
+            for tensor, name in names.items():
+                found[tensor].append(_sampled(arrays[name]))
+        return {tensor: np.concatenate(parts) for tensor, parts in found.items()}
 
     def _open_activation(self, model: ir.Model, mixed: ir.Value, quantiser: Quantiser) -> None:
         reader = _back(mixed, (1, 1, 0))  # x + share (rounded − x)
@@ -160,6 +163,12 @@ def _of_range(quantiser: Quantiser, low: float, high: float, symmetric: bool) ->
     if not scale > 0 or not np.isfinite(scale):
         return None
     return replace(quantiser, scale=np.asarray(scale), zero=np.asarray(zero, np.int64))
+
+
+def _sampled(x: Array) -> Array:
+    """Return the smallest and the largest value of *x*, and others at equal distances."""
+    flat = x.ravel()
+    return np.concatenate([[flat.min(), flat.max()], flat[:: -(-flat.size // SAMPLED)]])
 
 
 def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:
