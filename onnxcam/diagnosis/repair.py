@@ -185,18 +185,9 @@ class _Search:
         return found
 
     def _ranking(self, plan: Plan, diagnosis: Diagnosis) -> list[str]:
-        """Return the tensors that can be kept in float, the worst first, of the file with the units of *plan*."""
-        if plan.units and not plan.floats:
-            self._trial_diagnosis = self._diagnosed_again(plan)
-        found = getattr(self, "_trial_diagnosis", diagnosis)
-        return [one.tensor for one in found.tensors if one.tensor in self._free]
-
-    def _diagnosed_again(self, plan: Plan) -> Diagnosis:
-        made = to_proto(plan.applied(self._trial.source, self._mixture))
-        subject = Subject.open(
-            self._reference, made, [one.picture for one in self._subject.images], MOST, **self._trial.options
-        )
-        return subject.diagnose(self._trial.target)
+        """Return the tensors that can be kept in float, the worst first; those with better units come last."""
+        found = [one.tensor for one in diagnosis.tensors if one.tensor in self._free]
+        return sorted(found, key=lambda tensor: tensor in plan.units)
 
     def _with_floats(self, plan: Plan, ranking: Sequence[str]) -> Plan:
         found = least(ranking, lambda tensors: self._trial.meets(plan.keeping(tensors), self._images))
