@@ -85,7 +85,7 @@ def test_add_a_command(folder: Path) -> None:
     shutil.copytree(ROOT / "onnxcam", folder / "onnxcam", ignore=shutil.ignore_patterns("__pycache__"))
     start = folder / "onnxcam" / "cli" / "__init__.py"
     text = start.read_text("utf-8").replace("    web,\n)", "    web,\n    weights,\n)")
-    start.write_text(re.sub(r"(_COMMANDS = \([^)]*)\)", r"\1, weights)", text), "utf-8")
+    start.write_text(re.sub(r"(_COMMANDS = \([^)]*),\s*\)", r"\1, weights)", text), "utf-8")
     usage, counted = follow("add-a-command.md", folder)
     assert "Count the weights of MODEL." in usage
     assert re.fullmatch(r'\{\s*"weights": \d{4,}\s*\}\n', counted)

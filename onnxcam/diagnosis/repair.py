@@ -12,8 +12,8 @@ from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, TensorDiagnosis
 from onnxcam.diagnosis.keep_float import KeepFloat
-from onnxcam.diagnosis.repair_plan import Plan, float_nodes, multiplications, node_key
-from onnxcam.diagnosis.repair_result import REPAIRED, Measure, Repair, Rewrite
+from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
+from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
 from onnxcam.diagnosis.repair_search import least
 from onnxcam.diagnosis.repair_trial import Trial, durations, split
 from onnxcam.diagnosis.repair_units import Bench, activation_units, weight_units
@@ -26,11 +26,11 @@ from onnxcam.progress import Progress, quiet
 
 __all__ = ["repair"]
 
-UNITS = frozenset(("clipped", "zero-point", "coarse", "dead-channels", "outlier-channels", "per-tensor", "scale"))
+_UNITS = frozenset(("clipped", "zero-point", "coarse", "dead-channels", "outlier-channels", "per-tensor", "scale"))
 """Causes that other scales or zero points may remove."""
-TUNED = 32
+_TUNED = 32
 """Number of tensors whose units are tried, the worst first."""
-BETTER = 0.99
+_BETTER = 0.99
 """New units are kept if the damage falls at least to this share."""
 
 
@@ -109,9 +109,9 @@ class _Search:
     def run(self) -> Repair:
         """Return the repair."""
         trial = self._trial
-        before = trial.validate(Plan(), self._others)
-        if before.meets and trial.meets(Plan(), self._images):
-            return self._result(Plan(), before, before, None)
+        before = trial.validate(RepairPlan(), self._others)
+        if before.meets and trial.meets(RepairPlan(), self._images):
+            return self._result(RepairPlan(), before, before, None)
         self._require_float()
         diagnosis = self._subject.diagnose(trial.target, self._progress)
         plan = self._with_better_units(diagnosis)
@@ -124,7 +124,7 @@ class _Search:
 
     def _require_float(self) -> None:
         """Raise DiagnosisError if the file fails even with all tensors in float."""
-        found = self._trial.validate(Plan(floats=self._free), self._images, remember=True)
+        found = self._trial.validate(RepairPlan(floats=self._free), self._images, remember=True)
         if found.meets:
             return
         failing = next(one for one in found.verdicts if not one.holds)
@@ -134,16 +134,16 @@ class _Search:
             f"{failing.words}: {value}; ask for less with --require"
         )
 
-    def _with_better_units(self, diagnosis: Diagnosis) -> Plan:
+    def _with_better_units(self, diagnosis: Diagnosis) -> RepairPlan:
         """Return a plan with other scales and zero points, where they reduce the damage.
 
         All tensors with a named cause start with the widest range, if this is better than the file as it is: the damage
         of several bad ranges does not fall one by one. Each is then tried with other ranges, and as it is.
         """
-        named = [one for one in diagnosis.tensors if one.cause is not None and one.cause.id in UNITS]
-        named = [one for one in named if one.tensor in self._free][:TUNED]
+        named = [one for one in diagnosis.tensors if one.cause is not None and one.cause.id in _UNITS]
+        named = [one for one in named if one.tensor in self._free][:_TUNED]
         if not named:
-            return Plan()
+            return RepairPlan()
         bench = self._bench
         tried = {tensor: units for tensor, units in self._units(bench, named).items() if units}
         chosen = {tensor: units[0] for tensor, units in tried.items()}
@@ -155,11 +155,11 @@ class _Search:
             without = damage if one.tensor not in chosen else bench.damage(others)
             damages = [bench.damage({**others, one.tensor: units}) for units in tried[one.tensor]]
             damage, chosen = without, others
-            if min(damages) < BETTER * without:
+            if min(damages) < _BETTER * without:
                 damage = min(damages)
                 chosen = {**others, one.tensor: tried[one.tensor][damages.index(damage)]}
                 self._rewrites.append(_rewrite(one, chosen[one.tensor], without, damage))
-        return Plan(chosen)
+        return RepairPlan(chosen)
 
     @property
     def _bench(self) -> Bench:
@@ -184,18 +184,18 @@ class _Search:
                 found[tensor] = [one for one in units if one is not None]
         return found
 
-    def _ranking(self, plan: Plan, diagnosis: Diagnosis) -> list[str]:
+    def _ranking(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[str]:
         """Return the tensors that can be kept in float, the worst first; those with better units come last."""
         found = [one.tensor for one in diagnosis.tensors if one.tensor in self._free]
         return sorted(found, key=lambda tensor: tensor in plan.units)
 
-    def _with_floats(self, plan: Plan, ranking: Sequence[str]) -> Plan:
+    def _with_floats(self, plan: RepairPlan, ranking: Sequence[str]) -> RepairPlan:
         found = least(ranking, lambda tensors: self._trial.meets(plan.keeping(tensors), self._images))
         if found is None:  # more than the ranking: what nothing depends on in these images
             return plan.keeping(self._free)
         return plan.keeping(found)
 
-    def _extended(self, plan: Plan, ranking: Sequence[str]) -> tuple[Plan, Validation]:
+    def _extended(self, plan: RepairPlan, ranking: Sequence[str]) -> tuple[RepairPlan, Validation]:
         """Return a plan with more tensors in float, which holds on the images of the confirmation too."""
         rest = [name for name in ranking if name not in plan.floats]
         count = 1
@@ -211,7 +211,7 @@ class _Search:
         )
         return longer, after
 
-    def _result(self, plan: Plan, before: Validation, after: Validation, diagnosis: Diagnosis | None) -> Repair:
+    def _result(self, plan: RepairPlan, before: Validation, after: Validation, diagnosis: Diagnosis | None) -> Repair:
         source, mixture = self._trial.source, self._mixture
         nodes = float_nodes(source, plan.floats, mixture)
         work = multiplications(mixture.real)
@@ -256,9 +256,9 @@ def _rewrite(one: TensorDiagnosis, units: Quantiser, before: float, after: float
     )
 
 
-def _measures(before: Validation, after: Validation) -> list[Measure]:
+def _measures(before: Validation, after: Validation) -> list[MetricChange]:
     second = {one.words: one for one in after.verdicts}
     return [
-        Measure(one.metric, one.words, one.value, second[one.words].value, one.holds, second[one.words].holds)
+        MetricChange(one.metric, one.words, one.value, second[one.words].value, one.holds, second[one.words].holds)
         for one in before.verdicts
     ]

@@ -15,14 +15,14 @@ from onnxcam.diagnosis.rewrite import add_to_bias, in_float, requantise
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.quantisers import MOVES, Quantiser
 
-__all__ = ["Plan", "float_nodes", "multiplications", "node_key", "surroundings"]
+__all__ = ["RepairPlan", "float_nodes", "multiplications", "node_key", "surroundings"]
 
 _PASSES = MOVES | {"Clip", "Dropout", "Identity", "Relu", "QuantizeLinear", "DequantizeLinear"}
 """Operators that belong to the node before them: runtimes fuse them, or they move elements."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class RepairPlan:
     """Changes of a quantised file.
 
     Attributes:
@@ -49,11 +49,11 @@ class Plan:
             in_float(model, self.floats, mixture)
         return model
 
-    def with_units(self, one: Quantiser) -> Plan:
+    def with_units(self, one: Quantiser) -> RepairPlan:
         """Return the plan with other units for one tensor."""
         return replace(self, units={**self.units, one.tensor: one})
 
-    def keeping(self, floats: Sequence[str]) -> Plan:
+    def keeping(self, floats: Sequence[str]) -> RepairPlan:
         """Return the plan with these tensors in float."""
         return replace(self, floats=tuple(floats))
 

@@ -18,11 +18,11 @@ from onnxcam.graph.io import save
 from onnxcam.paths import PathLike
 from onnxcam.text import visible
 
-__all__ = ["REPAIRED", "Measure", "Repair", "Rewrite"]
+__all__ = ["REPAIRED", "MetricChange", "Repair", "Rewrite"]
 
 REPAIRED = "onnxcam.repaired"
 """Metadata key of a repaired file."""
-SCHEMA = 1
+_SCHEMA = 1
 _NAME = 60  # characters of a name in a sentence
 
 
@@ -58,7 +58,7 @@ class Rewrite:
 
 
 @dataclass(frozen=True)
-class Measure:
+class MetricChange:
     """One requirement on the images of the confirmation, before and after the repair."""
 
     metric: str
@@ -90,7 +90,7 @@ class Repair:
 
     model: ir.Model
     already: bool
-    measures: Sequence[Measure]
+    measures: Sequence[MetricChange]
     rewrites: Sequence[Rewrite]
     tensors: Sequence[str]
     nodes: Sequence[str]
@@ -136,7 +136,7 @@ class Repair:
         return deeds or ["no change"]
 
     @property
-    def _main(self) -> Sequence[Measure]:
+    def _main(self) -> Sequence[MetricChange]:
         """Return the requirements that failed, or all."""
         return [one for one in self.measures if not one.held][:2] or self.measures[:1]
 
@@ -155,7 +155,7 @@ class Repair:
     def stamp(self) -> dict[str, Any]:
         """Return what the file says about its changes."""
         return {
-            "schema": SCHEMA,
+            "schema": _SCHEMA,
             "onnxcam": __version__,
             "units": [{"tensor": one.tensor, "why": one.why} for one in self.rewrites],
             "float": list(self.tensors),
@@ -166,7 +166,7 @@ class Repair:
     def as_dict(self) -> dict[str, Any]:
         """Return the content of repair.json."""
         return {
-            "schema": SCHEMA,
+            "schema": _SCHEMA,
             "onnxcam": __version__,
             "sentence": self.sentence,
             "passed": self.passed,

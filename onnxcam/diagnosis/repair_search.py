@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 __all__ = ["least"]
 
-Holds = Callable[[Sequence[str]], bool]
-TRIES = 48
+_Holds = Callable[[Sequence[str]], bool]
+_TRIES = 48
 """Number of tries to leave some out."""
 
 
-def least(ranking: Sequence[str], holds: Holds) -> list[str] | None:
+def least(ranking: Sequence[str], holds: _Holds) -> list[str] | None:
     """Return few of *ranking* for which *holds* is true; None if it is not true of all.
 
     The first 1, 2, 4, … are tried, then numbers in between. Then halves, quarters, … and single ones are left out.
@@ -27,12 +27,12 @@ def least(ranking: Sequence[str], holds: Holds) -> list[str] | None:
     return _without_idle(list(ranking[:high]), holds)
 
 
-def _without_idle(kept: list[str], holds: Holds) -> list[str]:
+def _without_idle(kept: list[str], holds: _Holds) -> list[str]:
     """Return *kept* without those that are not needed."""
     size, tries = len(kept) // 2, 0
     while size:
         start = 0
-        while start < len(kept) and tries < TRIES:
+        while start < len(kept) and tries < _TRIES:
             others = [*kept[:start], *kept[start + size :]]
             tries += bool(others)
             if others and holds(others):

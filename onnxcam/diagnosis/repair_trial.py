@@ -22,7 +22,7 @@ from onnxcam.compare.validate import observing, validate
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import with_card
 from onnxcam.diagnosis.mixture import Mixture
-from onnxcam.diagnosis.repair_plan import Plan
+from onnxcam.diagnosis.repair_plan import RepairPlan
 from onnxcam.engine import Session
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load, to_proto
@@ -31,7 +31,7 @@ from onnxcam.paths import PathLike
 
 __all__ = ["Trial", "durations", "split"]
 
-ROUNDS = 15
+_ROUNDS = 15
 """Number of runs of each model that is timed."""
 
 
@@ -90,7 +90,7 @@ class Trial:
     def __post_init__(self) -> None:
         self._observed: dict[bool, Observer] = {}
 
-    def validate(self, plan: Plan, images: Sequence[str], remember: bool = False) -> Validation:
+    def validate(self, plan: RepairPlan, images: Sequence[str], remember: bool = False) -> Validation:
         """Return the verdict on the file with the changes of *plan*; *remember* the outcomes of the reference.
 
         Raises:
@@ -109,7 +109,7 @@ class Trial:
             raise DiagnosisError(f"no repair without a verdict: {found.doubt}")
         return found
 
-    def meets(self, plan: Plan, images: Sequence[str]) -> bool:
+    def meets(self, plan: RepairPlan, images: Sequence[str]) -> bool:
         """Return whether the file with the changes of *plan* meets all requirements."""
         return self.validate(plan, images, remember=True).meets
 
@@ -120,7 +120,7 @@ def durations(models: Mapping[str, ModelLike], feeds: Mapping[str, NDArray[Any]]
     sessions = {name: one for name, one in sessions.items() if set(one.inputs) <= set(feeds)}
     given = {name: {x: np.asarray(feeds[x]) for x in one.inputs} for name, one in sessions.items()}
     found: dict[str, list[float]] = {name: [] for name in sessions}
-    for number in range(ROUNDS + 2):
+    for number in range(_ROUNDS + 2):
         for name, session in sessions.items():
             start = perf_counter()
             session.run(given[name])

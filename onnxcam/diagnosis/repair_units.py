@@ -19,10 +19,10 @@ from onnxcam.graph.quantisers import Quantiser
 
 __all__ = ["Bench", "activation_units", "weight_units"]
 
-Array = NDArray[Any]
-PERCENTILES = (100.0, 99.99, 99.9, 99.5)
+_Array = NDArray[Any]
+_PERCENTILES = (100.0, 99.99, 99.9, 99.5)
 """Ranges that are tried: this share of the values lies inside."""
-SAMPLED = 1 << 16
+_SAMPLED = 1 << 16
 """Number of values of a tensor and an image that percentiles are taken of."""
 _INPUT = "onnxcam.units."
 
@@ -39,12 +39,12 @@ class Bench:
 
     mixture: Mixture
     tensors: Sequence[str]
-    feeds: Sequence[Mapping[str, Array]]
+    feeds: Sequence[Mapping[str, _Array]]
 
     def __post_init__(self) -> None:
         mixture, model = self.mixture, self.mixture.model.clone()
         known = all_tensors(model.graph)
-        self._given: dict[str, Array] = {}
+        self._given: dict[str, _Array] = {}
         self._by_tensor = {one.tensor: one for one in mixture.quantisers}
         shared = Counter(mixture.held.values())
         for one in mixture.quantisers:
@@ -73,14 +73,14 @@ class Bench:
             )
         )
 
-    def values(self, tensors: Sequence[str]) -> dict[str, Array]:
+    def values(self, tensors: Sequence[str]) -> dict[str, _Array]:
         """Return values of activations in the float network over all images: the extremes, and some of the others."""
         names = {tensor: self.mixture.sites[tensor].real for tensor in tensors}
         model = self.mixture.real.clone()
         known, inputs = all_tensors(model.graph), {value.name for value in model.graph.inputs}
         model.graph.outputs[:] = [known[name] for name in dict.fromkeys(names.values()) if name not in inputs]
         session = Session(model, "cpu", optimize=False) if model.graph.outputs else None
-        found: dict[str, list[Array]] = {tensor: [] for tensor in tensors}
+        found: dict[str, list[_Array]] = {tensor: [] for tensor in tensors}
         for feeds in self.feeds:
             arrays = dict(feeds) if session is None else {**feeds, **session.run({x: feeds[x] for x in session.inputs})}
             for tensor, name in names.items():
@@ -109,7 +109,7 @@ class Bench:
         model.graph.inputs.append(made)
         held.replace_all_uses_with(made)
 
-    def _inputs(self, one: Quantiser) -> dict[str, Array]:
+    def _inputs(self, one: Quantiser) -> dict[str, _Array]:
         name = f"{_INPUT}{one.tensor}"
         if name in self._given:
             held = self._given[name]
@@ -121,23 +121,23 @@ class Bench:
             if part in self._given
         }
 
-    def _run(self, feeds: Mapping[str, Array], given: Mapping[str, Array], share: float) -> list[Array]:
+    def _run(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: float) -> list[_Array]:
         found = self._session.run({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given})
         return [found[name] for name in self._outputs]
 
 
-def activation_units(quantiser: Quantiser, values: Array) -> Iterator[Quantiser]:
+def activation_units(quantiser: Quantiser, values: _Array) -> Iterator[Quantiser]:
     """Yield units for ranges that hold nearly all *values*, from the widest."""
     values = values.astype(np.float64)
     symmetric = quantiser.dtype.kind == "i" and int(quantiser.zero) == 0
-    for percentile in PERCENTILES:
+    for percentile in _PERCENTILES:
         low, high = np.percentile(values, (100 - percentile, percentile))
         found = _of_range(quantiser, min(float(low), 0.0), max(float(high), 0.0), symmetric)
         if found is not None:
             yield found
 
 
-def weight_units(quantiser: Quantiser, weights: Array, axis: int | None) -> Quantiser | None:
+def weight_units(quantiser: Quantiser, weights: _Array, axis: int | None) -> Quantiser | None:
     """Return units that fit the *weights*: for each index of *axis*, or one for all. The integer 0 stays that of 0.0.
 
     None: all weights are zero, or the integers are those of a bias.
@@ -165,10 +165,10 @@ def _of_range(quantiser: Quantiser, low: float, high: float, symmetric: bool) ->
     return replace(quantiser, scale=np.asarray(scale), zero=np.asarray(zero, np.int64))
 
 
-def _sampled(x: Array) -> Array:
+def _sampled(x: _Array) -> _Array:
     """Return the smallest and the largest value of *x*, and others at equal distances."""
     flat = x.ravel()
-    return np.concatenate([[flat.min(), flat.max()], flat[:: -(-flat.size // SAMPLED)]])
+    return np.concatenate([[flat.min(), flat.max()], flat[:: -(-flat.size // _SAMPLED)]])
 
 
 def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:
@@ -181,7 +181,7 @@ def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:
     return node
 
 
-def _change(quantised: Sequence[Array], real: Sequence[Array]) -> float:
+def _change(quantised: Sequence[_Array], real: Sequence[_Array]) -> float:
     """Return the mean over the tensors of ‖quantised − real‖ / ‖real‖."""
     lengths = [float(np.linalg.norm(x)) for x in real]
     return float(

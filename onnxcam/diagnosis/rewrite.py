@@ -22,9 +22,9 @@ from onnxcam.graph.quantisers import MOVES, Quantiser
 
 __all__ = ["add_to_bias", "channel_axis", "in_float", "is_joined", "requantise", "rewritable"]
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 _INT32 = np.iinfo(np.int32)
-PER_CHANNEL = 13
+_PER_CHANNEL = 13
 """The first opset in which DequantizeLinear has a scale for each channel."""
 
 
@@ -74,7 +74,7 @@ def requantise(model: ir.Model, quantiser: Quantiser, mixture: Mixture) -> None:
         _requantise_bias(layer, mixture)
 
 
-def add_to_bias(model: ir.Model, tensor: str, error: Array) -> None:
+def add_to_bias(model: ir.Model, tensor: str, error: _Array) -> None:
     """Add *error*, one number for each output channel, to the quantised bias *tensor* of a layer of *model*."""
     q = _found(all_tensors(model.graph), tensor)
     for reader in _readers(q):
@@ -90,7 +90,7 @@ def channel_axis(model: ir.Model, tensor: str) -> int | None:
 
     A transposed convolution in groups has its output channels on two axes.
     """
-    if model.opset_imports.get("", 0) < PER_CHANNEL:
+    if model.opset_imports.get("", 0) < _PER_CHANNEL:
         return None
     q = _found(all_tensors(model.graph), tensor)
     axes = {_channel_axis(layer, node.outputs[0]) for node in _readers(q) for layer in node.outputs[0].consumers()}
@@ -228,7 +228,7 @@ def _replace(node: ir.Node, x: ir.Value) -> None:
         x.name, x.shape, x.type = name, y.shape, y.type
 
 
-def _float_weight(node: ir.Node, array: Array) -> ir.Value:
+def _float_weight(node: ir.Node, array: _Array) -> ir.Value:
     scale = constant(node.inputs[1])
     dtype = np.float32 if scale is None else scale.dtype
     return _constant(node, array.astype(dtype), f"{node.outputs[0].name}.float")
@@ -282,7 +282,7 @@ def _dequantiser(x: ir.Value | None) -> ir.Node | None:
     return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
-def _set(q: ir.Value, integers: Array) -> None:
+def _set(q: ir.Value, integers: _Array) -> None:
     """Change the constant *q*."""
     node = q.producer()
     tensor = ir.tensor(integers, name=q.name)
@@ -292,7 +292,7 @@ def _set(q: ir.Value, integers: Array) -> None:
         node.attributes["value"] = ir.AttrTensor("value", tensor)
 
 
-def _constant(node: ir.Node, array: Array | np.floating[Any], name: str) -> ir.Value:
+def _constant(node: ir.Node, array: _Array | np.floating[Any], name: str) -> ir.Value:
     """Add a constant to the graph of *node*, under a name that is free, or return the equal one of this name."""
     graph = _graph(node)
     array = np.asarray(array)

@@ -129,7 +129,7 @@ def kept(int8: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("kept")
     spoilt = _edited(int8, folder / "spoilt.onnx", relu_4_scale=lambda old: old / 40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "UNITS", frozenset())
+        patch.setattr(module, "_UNITS", frozenset())
         return _repaired(SHAPES, spoilt, images), spoilt
 
 
@@ -207,7 +207,7 @@ def test_a_list_that_fails_the_confirmation_grows(int8: Path, images: Path, tmp_
         int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60, features_scale=lambda old: old / 40
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "UNITS", frozenset())
+        patch.setattr(module, "_UNITS", frozenset())
         patch.setattr(module, "least", lambda ranking, holds: list(ranking[-1:]))
         found = repair(SHAPES, spoilt, images)
     assert found.passed
