@@ -54,6 +54,9 @@ def command(
     settings: options.SettingsOption = None,
     provider: options.ProviderOption = "auto",
     most: Annotated[int, typer.Option("--most", min=1, help="Largest number of images for the search.")] = 16,
+    float_outputs: Annotated[
+        bool, typer.Option("--float-outputs", help="Outputs in integers may become floats.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print repair.json.")] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
@@ -82,6 +85,7 @@ def command(
             require=require,
             target=target,
             most=most,
+            float_outputs=float_outputs,
             method=method,
             layer=layer,
             preprocess=preprocess,

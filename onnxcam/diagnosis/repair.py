@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -32,6 +33,8 @@ _TUNED = 32
 """Number of tensors whose units are tried, the worst first."""
 _BETTER = 0.99
 """New units are kept if the damage falls at least to this share."""
+_GREW = "failed on the images of the confirmation, so"
+_AGAIN = "confirm it on further images"
 
 
 def repair(
@@ -42,6 +45,7 @@ def repair(
     require: str | None = None,
     target: int | str = "top",
     most: int = MOST,
+    float_outputs: bool = False,
     progress: Progress = quiet,
     **options: Any,
 ) -> Repair:
@@ -56,6 +60,7 @@ def repair(
         require: Requirements, as for `onnxcam.compare.validate`; None: those of the task.
         target: What is explained.
         most: Largest number of images for the search.
+        float_outputs: Outputs in integers may become floats.
         progress: Wraps the images of the diagnosis and their number.
         **options: Method, layer, preprocess, labels, … of both models, as for `onnxcam.compare.observer.Observer`.
 
@@ -79,7 +84,7 @@ def repair(
         target,
         options,
     )
-    return _Search(subject, trial, search[:most], confirmation, reference, progress).run()
+    return _Search(subject, trial, search[:most], confirmation, reference, float_outputs, progress).run()
 
 
 def _float_model(subject: Subject) -> Any:
@@ -97,13 +102,15 @@ class _Search:
         search: Sequence[str],
         confirmation: Sequence[str],
         reference: ModelLike | None,
+        float_outputs: bool,
         progress: Progress,
     ) -> None:
         self._subject, self._trial, self._reference, self._progress = subject, trial, reference, progress
         self._images, self._others = search, confirmation
         self._mixture = subject.mixture
-        self._free = rewritable(trial.source, self._mixture)
-        self._rewrites: list[Rewrite] = []
+        self._free = rewritable(trial.source, self._mixture, float_outputs)
+        self._bench: Bench | None = None
+        self._units_found: dict[str, Quantiser] = {}
         self._notes: list[str] = []
 
     def run(self) -> Repair:
@@ -118,6 +125,10 @@ class _Search:
         if not trial.meets(plan, self._images):
             plan = self._with_floats(plan, self._ranking(plan, diagnosis))
         after = trial.validate(plan, self._others)
+        if not after.meets and len(self._units_found) > len(plan.units):
+            plan = replace(plan, units=self._units_found)
+            after = trial.validate(plan, self._others)
+            self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
         if not after.meets:
             plan, after = self._extended(plan, self._ranking(plan, diagnosis))
         return self._result(plan, before, after, diagnosis)
@@ -131,8 +142,18 @@ class _Search:
         value = "no image has it" if failing.value is None else f"it is {failing.value:.4g}"
         raise DiagnosisError(
             f"even with all {len(self._free)} tensors in float the file does not meet the requirement "
-            f"{failing.words}: {value}; ask for less with --require"
+            f"{failing.words}: {value}{self._fixed}; ask for less with --require"
         )
+
+    @property
+    def _fixed(self) -> str:
+        """Return which tensors cannot be kept in float, as the end of a sentence."""
+        fixed = [one.tensor for one in self._mixture.quantisers if one.tensor not in self._free]
+        if not fixed:
+            return ""
+        outputs = {value.name for value in self._trial.source.graph.outputs}
+        why = "an output in integers (--float-outputs frees it)" if outputs & set(fixed) else "read by its operator"
+        return f", as {fixed[0]!r} stays in integers: it is {why}"
 
     def _with_better_units(self, diagnosis: Diagnosis) -> RepairPlan:
         """Return a plan with other scales and zero points, where they reduce the damage.
@@ -144,7 +165,7 @@ class _Search:
         named = [one for one in named if one.tensor in self._free][:_TUNED]
         if not named:
             return RepairPlan()
-        bench = self._bench
+        bench = self._bench = self._opened_bench()
         tried = {tensor: units for tensor, units in self._units(bench, named).items() if units}
         chosen = {tensor: units[0] for tensor, units in tried.items()}
         damage = bench.damage(chosen)
@@ -158,11 +179,31 @@ class _Search:
             if min(damages) < _BETTER * without:
                 damage = min(damages)
                 chosen = {**others, one.tensor: tried[one.tensor][damages.index(damage)]}
-                self._rewrites.append(_rewrite(one, chosen[one.tensor], without, damage))
-        return RepairPlan(chosen)
+        return self._with_few_units(
+            RepairPlan({one.tensor: chosen[one.tensor] for one in named if one.tensor in chosen})
+        )
 
-    @property
-    def _bench(self) -> Bench:
+    def _with_few_units(self, plan: RepairPlan) -> RepairPlan:
+        """Return *plan* with the new units that the requirements need; with all if they are not enough."""
+
+        def only(tensors: Sequence[str]) -> RepairPlan:
+            return RepairPlan({tensor: plan.units[tensor] for tensor in tensors})
+
+        found = least(list(plan.units), lambda tensors: self._trial.meets(only(tensors), self._images))
+        return plan if found is None else only(found)
+
+    def _rewritten(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[Rewrite]:
+        """Return the new units of *plan*, with the damage without and with them."""
+        named = {one.tensor: one for one in diagnosis.tensors}
+        units = {tensor: one for tensor, one in plan.units.items() if tensor not in plan.floats}
+        found = []
+        for tensor, one in units.items():
+            assert self._bench is not None
+            without = self._bench.damage({other: each for other, each in units.items() if other != tensor})
+            found.append(_rewrite(named[tensor], one, without, self._bench.damage(units)))
+        return found
+
+    def _opened_bench(self) -> Bench:
         subject = self._subject
         feeds = [dict(subject.candidate.look(prepared).feeds) for prepared in subject.images]
         return Bench(self._mixture, subject.tensors, feeds)
@@ -205,10 +246,7 @@ class _Search:
             if after.meets or count >= len(rest):
                 break
             count *= 2
-        self._notes.append(
-            f"the first list failed on the images of the confirmation, so {min(count, len(rest))} more tensors are "
-            "kept in float; confirm it on further images"
-        )
+        self._notes.append(f"the first repair {_GREW} {min(count, len(rest))} more tensors are in float; {_AGAIN}")
         return longer, after
 
     def _result(self, plan: RepairPlan, before: Validation, after: Validation, diagnosis: Diagnosis | None) -> Repair:
@@ -217,12 +255,11 @@ class _Search:
         work = multiplications(mixture.real)
         total = sum(work.values())
         model = plan.applied(source, mixture)
-        rewrites = [one for one in self._rewrites if one.tensor not in plan.floats]
         found = Repair(
             model=model,
             already=diagnosis is None,
             measures=_measures(before, after),
-            rewrites=rewrites,
+            rewrites=[] if diagnosis is None else self._rewritten(plan, diagnosis),
             tensors=list(plan.floats),
             nodes=[node_key(node) for node in nodes],
             work=sum(work.get(node_key(node), 0) for node in nodes) / total if total else 0.0,

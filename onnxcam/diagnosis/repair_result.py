@@ -118,7 +118,9 @@ class Repair:
         if self.already:
             return "the file meets all requirements as it is; nothing is changed"
         gain = ", ".join(f"{one.metric} {_number(one.before)} -> {_number(one.after)}" for one in self._main)
-        verb = "restores" if self.passed else "does not suffice:"
+        if all(one.held for one in self.measures):
+            gain = f"{gain}; the file failed on the images of the search only"
+        verb = ("restores" if len(self._deeds) == 1 else "restore") if self.passed else "does not suffice:"
         first = self.diagnosis.tensors[0] if self.diagnosis is not None else None
         why = "" if first is None or first.cause is None else f"{first.words}: {first.cause.words}; "
         return f"{why}{' and '.join(self._deeds)} {verb} {gain}"

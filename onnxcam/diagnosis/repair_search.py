@@ -12,11 +12,13 @@ _TRIES = 48
 
 
 def least(ranking: Sequence[str], holds: _Holds) -> list[str] | None:
-    """Return few of *ranking* for which *holds* is true; None if it is not true of all.
+    """Return few of *ranking* for which *holds* is true; None if it is not true of all, or there are none.
 
     The first 1, 2, 4, … are tried, then numbers in between. Then halves, quarters, … and single ones are left out.
     """
     low, high = 0, 1
+    if not ranking:
+        return None
     while not holds(ranking[:high]):
         if high >= len(ranking):
             return None

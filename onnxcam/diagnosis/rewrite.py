@@ -28,13 +28,14 @@ _PER_CHANNEL = 13
 """The first opset in which DequantizeLinear has a scale for each channel."""
 
 
-def rewritable(model: ir.Model, mixture: Mixture) -> list[str]:
+def rewritable(model: ir.Model, mixture: Mixture, outputs: bool = False) -> list[str]:
     """Return the quantised tensors of *model* that can be kept in float, in the order of the shares.
 
-    The others are outputs of the model in integers, or tensors of operators that compute with integers.
+    The others are tensors of operators that compute with integers and, without *outputs*, outputs of the model in
+    integers, which would become floats.
     """
     tensors = all_tensors(model.graph)
-    return [one.tensor for one in mixture.quantisers if _is_rewritable(tensors.get(one.tensor), one.kind)]
+    return [one.tensor for one in mixture.quantisers if _is_rewritable(tensors.get(one.tensor), one.kind, outputs)]
 
 
 def in_float(model: ir.Model, tensors: Collection[str], mixture: Mixture) -> None:
@@ -114,14 +115,15 @@ def is_joined(model: ir.Model, tensor: str) -> bool:
     return any(len(node.inputs) > 1 for node in _movers(_found(all_tensors(model.graph), tensor), joining=True))
 
 
-def _is_rewritable(q: ir.Value | None, kind: str) -> bool:
+def _is_rewritable(q: ir.Value | None, kind: str, outputs: bool) -> bool:
     if q is None:
         return False
     if kind != "activation":
         return bool(list(_readers(q)))
     moved = [q, *(y for node in _movers(q) for y in node.outputs)]
     made = q.producer()
-    return made is not None and made.op_type == "QuantizeLinear" and not any(x.is_graph_output() for x in moved)
+    free = outputs or not any(x.is_graph_output() for x in moved)
+    return free and made is not None and made.op_type == "QuantizeLinear"
 
 
 def _found(known: dict[str, ir.Value], name: str) -> ir.Value:
@@ -159,6 +161,11 @@ def _remove(q: ir.Value, upper: float | None) -> None:
     assert node.inputs[0] is not None
     x = node.inputs[0] if upper is None else _rectified(node, node.inputs[0], upper)
     _pass_on(q, x)
+    if q.is_graph_output():
+        name, q.name = q.name, f"{q.name}.integers"
+        x = _own(node, x)
+        q.replace_all_uses_with(x, replace_graph_outputs=True)
+        x.name, x.shape, x.dtype = name, q.shape, ir.DataType.FLOAT
 
 
 def _pass_on(q: ir.Value, x: ir.Value) -> None:
@@ -218,14 +225,20 @@ def _replace(node: ir.Node, x: ir.Value) -> None:
     """Replace the output of *node* by *x*, which takes over the name of a graph output."""
     y = node.outputs[0]
     name = y.name if y.is_graph_output() else None
-    if name is not None and (x.is_graph_input() or x.is_graph_output()):
-        alias = ir.node("Identity", [x])
-        _graph(node).insert_before(node, alias)
-        x = alias.outputs[0]
+    x = x if name is None else _own(node, x)
     y.replace_all_uses_with(x, replace_graph_outputs=True)
     _graph(node).remove(node, safe=True)
     if name is not None:
         x.name, x.shape, x.type = name, y.shape, y.type
+
+
+def _own(node: ir.Node, x: ir.Value) -> ir.Value:
+    """Return *x*, or a copy before *node* if *x* is an input or an output of the model and so has a name to keep."""
+    if not x.is_graph_input() and not x.is_graph_output():
+        return x
+    alias = ir.node("Identity", [x])
+    _graph(node).insert_before(node, alias)
+    return alias.outputs[0]
 
 
 def _float_weight(node: ir.Node, array: _Array) -> ir.Value:

@@ -156,10 +156,15 @@ def test_a_concatenation_of_integers_becomes_one_of_floats(chosen: list[str]) ->
     assert is_joined(load(model), "qa")
 
 
-def test_an_output_in_integers_cannot_be_float() -> None:
+def test_an_output_in_integers_is_float_only_if_asked() -> None:
     model = qdq(integer=True)
     mixture = Mixture.of(model)
     assert "qy" in {one.tensor for one in mixture.quantisers} - set(rewritable(load(model), mixture))
+    made = load(model)
+    in_float(made, rewritable(made, mixture, outputs=True), mixture)
+    feeds = {"qx": np.random.default_rng(1).integers(0, 255, (1, 3, 8, 8)).astype(np.uint8)}
+    assert [value.name for value in made.graph.outputs] == ["qy"]
+    assert np.allclose(_run(made, feeds), _run(mixture.real.clone(), feeds), atol=1e-5)
 
 
 def test_requantised_activation_rounds_by_the_new_units(files: tuple[Path, Path], mixture: Mixture) -> None:
