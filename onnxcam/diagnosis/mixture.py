@@ -66,7 +66,7 @@ class Mixture:
         sites: The tensors of the quantised activations, by the names of the quantisers' tensors.
         repeats: Quantisers that round what another one has rounded in the same way, by their tensors: its tensor.
         rectified: Where the range of a quantiser replaced a ReLU or ReLU6: the upper end by its tensor.
-        held: Names of the constants with dequantised weights in the mixture, by the names of the quantisers' tensors.
+        errors: Names of the constants with rounding errors of weights in the mixture, by the quantisers' tensors.
         weights: Dequantised weights, likewise.
         originals: Float weights, likewise.
     """
@@ -78,7 +78,7 @@ class Mixture:
     sites: dict[str, Site]
     repeats: dict[str, str]
     rectified: dict[str, float]
-    held: dict[str, str]
+    errors: dict[str, str]
     weights: dict[str, NDArray[np.float64]]
     originals: dict[str, NDArray[Any]]
 
@@ -116,7 +116,7 @@ class Mixture:
                 },
                 mixed.repeats,
                 mixed.rectified,
-                mixed.held,
+                mixed.errors,
                 mixed.rounded,
                 {one.tensor: (weights or {})[one.real] for one in found if one.real in (weights or {})},
             )
@@ -171,7 +171,7 @@ class _Build:
     found: list[Quantiser] = field(default_factory=list)
     repeats: dict[str, str] = field(default_factory=dict)
     rectified: dict[str, float] = field(default_factory=dict)
-    held: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def run(self) -> ir.Model:
@@ -243,7 +243,10 @@ class _Build:
         return y
 
     def _mix(self, x: ir.Value, rounded: ir.Value, quantiser: Quantiser) -> ir.Value:
-        z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), self.op.Sub(rounded, x)))
+        return self._sum(x, self.op.Sub(rounded, x), quantiser)
+
+    def _sum(self, x: ir.Value, error: ir.Value, quantiser: Quantiser) -> ir.Value:
+        z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), error))
         z.shape = x.shape
         self._made.append(z)
         return z
@@ -263,9 +266,9 @@ class _Build:
         w = self._constant(known, like)
         if not self.switched:
             return w
-        held = self._constant(rounded, like)
-        self.held[quantiser.tensor] = held.name or ""
-        return self._mix(w, held, quantiser)
+        error = self._constant(rounded - known, like)
+        self.errors[quantiser.tensor] = error.name or ""
+        return self._sum(w, error, quantiser)
 
     def _constant(self, array: NDArray[Any], like: ir.DataType) -> ir.Value:
         value = self.op.const(array, like)

@@ -11,28 +11,21 @@ import onnx_ir as ir
 
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
-from onnxcam.diagnosis.diagnosis import Diagnosis, TensorDiagnosis
+from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
 from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
 from onnxcam.diagnosis.repair_search import least
 from onnxcam.diagnosis.repair_trial import Trial, durations, split
-from onnxcam.diagnosis.repair_units import Bench, activation_units, weight_units
-from onnxcam.diagnosis.rewrite import channel_axis, is_joined, rewritable
+from onnxcam.diagnosis.repair_tuning import Tuning
+from onnxcam.diagnosis.rewrite import rewritable
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load, to_proto
-from onnxcam.graph.quantisers import Quantiser
 from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 
 __all__ = ["repair"]
 
-_UNITS = frozenset(("clipped", "zero-point", "coarse", "dead-channels", "outlier-channels", "per-tensor", "scale"))
-"""Causes that other scales or zero points may remove."""
-_TUNED = 32
-"""Number of tensors whose units are tried, the worst first."""
-_BETTER = 0.99
-"""New units are kept if the damage falls at least to this share."""
 _GREW = "failed on the images of the confirmation, so"
 _AGAIN = "confirm it on further images"
 
@@ -109,8 +102,7 @@ class _Search:
         self._images, self._others = search, confirmation
         self._mixture = subject.mixture
         self._free = rewritable(trial.source, self._mixture, float_outputs)
-        self._bench: Bench | None = None
-        self._units_found: dict[str, Quantiser] = {}
+        self._tuning = Tuning(subject, trial.source, self._free)
         self._notes: list[str] = []
 
     def run(self) -> Repair:
@@ -121,12 +113,13 @@ class _Search:
             return self._result(RepairPlan(), before, before, None)
         self._require_float()
         diagnosis = self._subject.diagnose(trial.target, self._progress)
-        plan = self._with_better_units(diagnosis)
+        units = self._tuning.units(diagnosis)
+        plan = self._with_few_units(RepairPlan(units))
         if not trial.meets(plan, self._images):
-            plan = self._with_floats(plan, self._ranking(plan, diagnosis))
+            plan = self._with_shifts(plan) or self._with_floats(plan, self._ranking(plan, diagnosis))
         after = trial.validate(plan, self._others)
-        if not after.meets and len(self._units_found) > len(plan.units):
-            plan = replace(plan, units=self._units_found)
+        if not after.meets and len(units) > len(plan.units):
+            plan = replace(plan, units=units)
             after = trial.validate(plan, self._others)
             self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
         if not after.meets:
@@ -155,34 +148,6 @@ class _Search:
         why = "an output in integers (--float-outputs frees it)" if outputs & set(fixed) else "read by its operator"
         return f", as {fixed[0]!r} stays in integers: it is {why}"
 
-    def _with_better_units(self, diagnosis: Diagnosis) -> RepairPlan:
-        """Return a plan with other scales and zero points, where they reduce the damage.
-
-        All tensors with a named cause start with the widest range, if this is better than the file as it is: the damage
-        of several bad ranges does not fall one by one. Each is then tried with other ranges, and as it is.
-        """
-        named = [one for one in diagnosis.tensors if one.cause is not None and one.cause.id in _UNITS]
-        named = [one for one in named if one.tensor in self._free][:_TUNED]
-        if not named:
-            return RepairPlan()
-        bench = self._bench = self._opened_bench()
-        tried = {tensor: units for tensor, units in self._units(bench, named).items() if units}
-        chosen = {tensor: units[0] for tensor, units in tried.items()}
-        damage = bench.damage(chosen)
-        if not damage < bench.damage({}):
-            chosen, damage = {}, bench.damage({})
-        for one in (one for one in named if one.tensor in tried):
-            others = {tensor: units for tensor, units in chosen.items() if tensor != one.tensor}
-            without = damage if one.tensor not in chosen else bench.damage(others)
-            damages = [bench.damage({**others, one.tensor: units}) for units in tried[one.tensor]]
-            damage, chosen = without, others
-            if min(damages) < _BETTER * without:
-                damage = min(damages)
-                chosen = {**others, one.tensor: tried[one.tensor][damages.index(damage)]}
-        return self._with_few_units(
-            RepairPlan({one.tensor: chosen[one.tensor] for one in named if one.tensor in chosen})
-        )
-
     def _with_few_units(self, plan: RepairPlan) -> RepairPlan:
         """Return *plan* with the new units that the requirements need; with all if they are not enough."""
 
@@ -192,38 +157,11 @@ class _Search:
         found = least(list(plan.units), lambda tensors: self._trial.meets(only(tensors), self._images))
         return plan if found is None else only(found)
 
-    def _rewritten(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[Rewrite]:
-        """Return the new units of *plan*, with the damage without and with them."""
-        named = {one.tensor: one for one in diagnosis.tensors}
-        units = {tensor: one for tensor, one in plan.units.items() if tensor not in plan.floats}
-        found = []
-        for tensor, one in units.items():
-            assert self._bench is not None
-            without = self._bench.damage({other: each for other, each in units.items() if other != tensor})
-            found.append(_rewrite(named[tensor], one, without, self._bench.damage(units)))
-        return found
-
-    def _opened_bench(self) -> Bench:
-        subject = self._subject
-        feeds = [dict(subject.candidate.look(prepared).feeds) for prepared in subject.images]
-        return Bench(self._mixture, subject.tensors, feeds)
-
-    def _units(self, bench: Bench, named: Sequence[TensorDiagnosis]) -> dict[str, list[Quantiser]]:
-        """Return the units to try for each tensor."""
-        source, mixture = self._trial.source, self._mixture
-        free = [one for one in named if bench.takes(one.tensor)]
-        moving = [one.tensor for one in free if one.kind == "activation" and not is_joined(source, one.tensor)]
-        values = bench.values(moving)
-        found: dict[str, list[Quantiser]] = {}
-        for quantiser in mixture.quantisers:
-            tensor = quantiser.tensor
-            if tensor in values:
-                found[tensor] = list(activation_units(quantiser, values[tensor]))
-            elif quantiser.kind == "weight" and any(one.tensor == tensor for one in free):
-                axes = dict.fromkeys((channel_axis(source, tensor), None))
-                units = [weight_units(quantiser, mixture.originals[tensor], axis) for axis in axes]
-                found[tensor] = [one for one in units if one is not None]
-        return found
+    def _with_shifts(self, plan: RepairPlan) -> RepairPlan | None:
+        """Return *plan* with corrected biases, if the requirements hold with them."""
+        shifts = self._tuning.shifts(plan.units)
+        found = replace(plan, shifts=shifts)
+        return found if shifts and self._trial.meets(found, self._images) else None
 
     def _ranking(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[str]:
         """Return the tensors that can be kept in float, the worst first; those with better units come last."""
@@ -260,6 +198,7 @@ class _Search:
             already=diagnosis is None,
             measures=_measures(before, after),
             rewrites=[] if diagnosis is None else self._rewritten(plan, diagnosis),
+            biases=list(plan.shifts),
             tensors=list(plan.floats),
             nodes=[node_key(node) for node in nodes],
             work=sum(work.get(node_key(node), 0) for node in nodes) / total if total else 0.0,
@@ -272,25 +211,15 @@ class _Search:
         found.model.metadata_props[REPAIRED] = json.dumps(found.stamp())
         return found
 
+    def _rewritten(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[Rewrite]:
+        units = {tensor: one for tensor, one in plan.units.items() if tensor not in plan.floats}
+        return self._tuning.rewritten(units, diagnosis)
+
     def _seconds(self, model: ir.Model) -> dict[str, float]:
         models: dict[str, ModelLike] = {"before": self._trial.source, "after": model}
         if self._reference is not None:
             models["float"] = self._reference
         return durations(models, dict(self._subject.candidate.look(self._subject.images[0]).feeds))
-
-
-def _rewrite(one: TensorDiagnosis, units: Quantiser, before: float, after: float) -> Rewrite:
-    assert one.cause is not None
-    return Rewrite(
-        one.tensor,
-        one.name,
-        one.kind,
-        one.cause.words,
-        units.scale.reshape(-1).tolist(),
-        units.zero.reshape(-1).tolist(),
-        before,
-        after,
-    )
 
 
 def _measures(before: Validation, after: Validation) -> list[MetricChange]:

@@ -78,6 +78,7 @@ class Repair:
         already: Whether the file met the requirements before, so that nothing is changed.
         measures: The requirements on the images of the confirmation.
         rewrites: Tensors with new units.
+        biases: Biases that are corrected by the mean error of their layers.
         tensors: Tensors of the quantised file that are kept in float.
         nodes: Nodes that compute in float therefore.
         work: Their share of the multiplications.
@@ -92,6 +93,7 @@ class Repair:
     already: bool
     measures: Sequence[MetricChange]
     rewrites: Sequence[Rewrite]
+    biases: Sequence[str]
     tensors: Sequence[str]
     nodes: Sequence[str]
     work: float
@@ -131,6 +133,8 @@ class Repair:
         deeds = []
         if count:
             deeds.append(f"a better scale for {count} tensor{'s' if count > 1 else ''}")
+        if self.biases:
+            deeds.append(f"correcting {_count(len(self.biases), 'bias')}")
         if self.tensors:
             deeds.append(
                 f"keeping {nodes} node{'s' if nodes != 1 else ''} in float ({100 * self.work:.2g} % of the work)"
@@ -160,6 +164,7 @@ class Repair:
             "schema": _SCHEMA,
             "onnxcam": __version__,
             "units": [{"tensor": one.tensor, "why": one.why} for one in self.rewrites],
+            "biases": list(self.biases),
             "float": list(self.tensors),
             "nodes": list(self.nodes),
             "requirements": [one.words for one in self.measures],
@@ -175,6 +180,7 @@ class Repair:
             "already": self.already,
             "requirements": [vars(one) for one in self.measures],
             "units": [vars(one) for one in self.rewrites],
+            "biases": list(self.biases),
             "tensors": list(self.tensors),
             "nodes": list(self.nodes),
             "work": self.work,
@@ -187,7 +193,7 @@ class Repair:
 
 
 def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def _number(value: float | None) -> str:

@@ -45,15 +45,19 @@ class Bench:
         mixture, model = self.mixture, self.mixture.model.clone()
         known = all_tensors(model.graph)
         self._given: dict[str, _Array] = {}
+        self._layers: dict[str, ir.Node] = {}  # of each bias
         self._by_tensor = {one.tensor: one for one in mixture.quantisers}
-        shared = Counter(mixture.held.values())
+        shared = Counter(mixture.errors.values())
         for one in mixture.quantisers:
             if one.tensor in mixture.sites:
                 self._open_activation(model, known[mixture.sites[one.tensor].after], one)
-            elif shared[mixture.held[one.tensor]] == 1:
-                self._open_weight(model, known[mixture.held[one.tensor]], one)
+            elif shared[mixture.errors[one.tensor]] == 1:
+                self._open_weight(model, known[mixture.errors[one.tensor]], one)
+        order = {node: place for place, node in enumerate(model.graph)}
+        self._layers = dict(sorted(self._layers.items(), key=lambda pair: order[pair[1]]))
         self._outputs = [mixture.mixed(name) for name in self.tensors]
-        model.graph.outputs[:] = [known[name] for name in self._outputs]
+        outputs = [*self._outputs, *(layer.outputs[0].name or "" for layer in self._layers.values())]
+        model.graph.outputs[:] = [known[name] for name in dict.fromkeys(outputs)]
         self._session = Session(model, "cpu")
         self._real = [self._run(feeds, {}, 0.0) for feeds in self.feeds]
 
@@ -61,9 +65,12 @@ class Bench:
         """Return whether the units of *tensor* can be changed here."""
         return f"{_INPUT}{tensor}" in self._given or f"{_INPUT}{tensor}.scale" in self._given
 
-    def damage(self, units: Mapping[str, Quantiser]) -> float:
-        """Return the relative change of the outputs by quantisation with the *units*, the mean over the images."""
-        given = {name: array for one in units.values() for name, array in self._inputs(one).items()}
+    def damage(self, units: Mapping[str, Quantiser], shifts: Mapping[str, _Array] | None = None) -> float:
+        """Return the relative change of the outputs by quantisation with the *units*, the mean over the images.
+
+        *shifts* are added to biases, by their tensors.
+        """
+        given = self._changed(units, shifts or {})
         return float(
             np.mean(
                 [
@@ -72,6 +79,30 @@ class Bench:
                 ]
             )
         )
+
+    def corrections(self, units: Mapping[str, Quantiser]) -> dict[str, _Array]:
+        """Return for each bias what its layer's output lacks on average with the *units*, layer by layer."""
+        found: dict[str, _Array] = {}
+        for tensor, layer in self._layers.items():
+            name, axis = layer.outputs[0].name or "", -1 if layer.op_type == "Gemm" else 1
+            errors = []
+            for feeds in self.feeds:
+                real, held = (
+                    self._session.run({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given}, [name])
+                    for share, given in ((0.0, {}), (1.0, self._changed(units, found)))
+                )
+                error = np.moveaxis(real[name].astype(np.float64) - held[name], axis, 0)
+                errors.append(error.reshape(len(error), -1).mean(1))
+            found[tensor] = np.mean(errors, axis=0)
+        return found
+
+    def _changed(self, units: Mapping[str, Quantiser], shifts: Mapping[str, _Array]) -> dict[str, _Array]:
+        """Return the inputs for *units* and *shifts*."""
+        given = {name: array for one in units.values() for name, array in self._inputs(one).items()}
+        for tensor, shift in shifts.items():
+            name = f"{_INPUT}{tensor}"
+            given[name] = (self._given[name] + shift.reshape(self._given[name].shape)).astype(self._given[name].dtype)
+        return given
 
     def values(self, tensors: Sequence[str]) -> dict[str, _Array]:
         """Return values of activations in the float network over all images: the extremes, and some of the others."""
@@ -101,19 +132,22 @@ class Bench:
             for node in (writer, reader):
                 node.replace_input_with(place, made)
 
-    def _open_weight(self, model: ir.Model, held: ir.Value, quantiser: Quantiser) -> None:
-        assert held.const_value is not None
+    def _open_weight(self, model: ir.Model, error: ir.Value, quantiser: Quantiser) -> None:
+        assert error.const_value is not None
         name = f"{_INPUT}{quantiser.tensor}"
-        made = ir.Value(name=name, shape=held.shape, type=held.type)
-        self._given[name] = held.const_value.numpy()
+        made = ir.Value(name=name, shape=error.shape, type=error.type)
+        self._given[name] = error.const_value.numpy()
         model.graph.inputs.append(made)
-        held.replace_all_uses_with(made)
+        error.replace_all_uses_with(made)
+        layers = list(_mixed_readers(made))
+        if quantiser.kind == "bias" and len(layers) == 1 and layers[0].op_type in ("Conv", "ConvTranspose", "Gemm"):
+            self._layers[quantiser.tensor] = layers[0]
 
     def _inputs(self, one: Quantiser) -> dict[str, _Array]:
         name = f"{_INPUT}{one.tensor}"
         if name in self._given:
-            held = self._given[name]
-            return {name: one.rounded(self.mixture.originals[one.tensor]).astype(held.dtype)}
+            real = self.mixture.originals[one.tensor]
+            return {name: (one.rounded(real) - real).astype(self._given[name].dtype)}
         parts = {f"{name}.scale": one.scale, f"{name}.zero": one.zero}
         return {
             part: np.asarray(array, self._given[part].dtype).reshape(self._given[part].shape)
@@ -169,6 +203,13 @@ def _sampled(x: _Array) -> _Array:
     """Return the smallest and the largest value of *x*, and others at equal distances."""
     flat = x.ravel()
     return np.concatenate([[flat.min(), flat.max()], flat[:: -(-flat.size // _SAMPLED)]])
+
+
+def _mixed_readers(error: ir.Value) -> Iterator[ir.Node]:
+    """Yield what reads x + share · *error*."""
+    for product in error.consumers():
+        for total in product.outputs[0].consumers():
+            yield from total.outputs[0].consumers()
 
 
 def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 import onnxcam
 from onnxcam.compare.validate import validate
 from onnxcam.diagnosis import repair as module
+from onnxcam.diagnosis import repair_tuning
 from onnxcam.diagnosis.repair import repair
 from onnxcam.diagnosis.repair_report import save_report
 from onnxcam.diagnosis.repair_result import REPAIRED, Repair
@@ -129,7 +130,7 @@ def kept(int8: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("kept")
     spoilt = _edited(int8, folder / "spoilt.onnx", relu_4_scale=lambda old: old / 40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_UNITS", frozenset())
+        patch.setattr(repair_tuning, "_UNITS", frozenset())
         return _repaired(SHAPES, spoilt, images), spoilt
 
 
@@ -202,12 +203,25 @@ def test_images_of_search_and_confirmation_are_apart(images: Path) -> None:
     assert split([images, images]) == (search, confirmation)
 
 
+def test_biases_are_corrected_where_this_is_enough(images: Path, tmp_path: Path) -> None:
+    made = twins.quantised(SHAPES, images, tmp_path / "int8.onnx")
+    name = "layer5.0.weight_bias_quantized"
+    scale = next(numpy_helper.to_array(one) for one in onnx.load(made).graph.initializer if one.name == f"{name}_scale")
+    spoilt = _edited(made, tmp_path / "spoilt.onnx", **{name: lambda old: old + np.rint(4.0 / scale)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repair_tuning, "_UNITS", frozenset())
+        found = _repaired(SHAPES, spoilt, images)
+    assert name in found.biases
+    assert not found.nodes
+    assert "correcting" in found.sentence
+
+
 def test_a_list_that_fails_the_confirmation_grows(int8: Path, images: Path, tmp_path: Path) -> None:
     spoilt = _edited(
         int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60, features_scale=lambda old: old / 40
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_UNITS", frozenset())
+        patch.setattr(repair_tuning, "_UNITS", frozenset())
         patch.setattr(module, "least", lambda ranking, holds: list(ranking[-1:]))
         found = repair(SHAPES, spoilt, images)
     assert found.passed
