@@ -66,7 +66,7 @@ def diagnose(
         >>> found = onnxcam.diagnose("float.onnx", "int8.onnx", "photos/")
         >>> found.tensors[0].name, found.tensors[0].cause
     """
-    return Subject.open(reference, candidate, images, most, **options).diagnose(target, progress)
+    return Subject.open(reference, candidate, images, most, **options).diagnosis(target, progress)
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Subject:
             self._probe = DamageProbe(self.mixture, self.tensors, method, settings)
         return self._probe
 
-    def diagnose(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
+    def diagnosis(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
         """Return what each quantised tensor contributes; see `diagnose`."""
         damages: list[Damage] = []
         used: list[str] = []

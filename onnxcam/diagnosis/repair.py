@@ -112,7 +112,7 @@ class _Search:
         if before.meets and trial.meets(RepairPlan(), self._images):
             return self._result(RepairPlan(), before, before, None)
         self._require_float()
-        diagnosis = self._subject.diagnose(trial.target, self._progress)
+        diagnosis = self._subject.diagnosis(trial.target, self._progress)
         units = self._tuning.units(diagnosis)
         plan = self._with_few_units(RepairPlan(units))
         if not trial.meets(plan, self._images):
