@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
-from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.compare.validate import observing, validate
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import with_card
@@ -58,12 +57,11 @@ class _Remembering(Observer):
 
     _known: dict[Any, list[Outcome]] = field(default_factory=dict, init=False)
 
-    def outcomes(
-        self, prepared_images: Sequence[PreparedImage], wanted: Sequence[Wanted] | None = None
-    ) -> list[Outcome]:
-        key = tuple(one.picture for one in prepared_images), repr(wanted), str(self.network.preprocessing)
+    def outcomes(self, prepared_images: Sequence[PreparedImage], *wanted: Any, **options: Any) -> list[Outcome]:
+        names = tuple(one.picture for one in prepared_images)
+        key = names, repr(wanted), repr(options), str(self.network.preprocessing)
         if key not in self._known:
-            self._known[key] = super().outcomes(prepared_images, wanted)
+            self._known[key] = super().outcomes(prepared_images, *wanted, **options)
         return self._known[key]
 
 
