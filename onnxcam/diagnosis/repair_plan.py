@@ -11,7 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.diagnosis.mixture import Mixture
-from onnxcam.diagnosis.rewrite import add_to_bias, in_float, requantise
+from onnxcam.diagnosis.rewrite import in_float
+from onnxcam.diagnosis.rewrite_units import add_to_bias, requantise
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.quantisers import MOVES, Quantiser
 

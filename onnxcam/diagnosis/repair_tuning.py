@@ -14,7 +14,8 @@ from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, TensorDiagnosis
 from onnxcam.diagnosis.repair_result import Rewrite
 from onnxcam.diagnosis.repair_units import Bench, activation_units, weight_units
-from onnxcam.diagnosis.rewrite import channel_axis, is_joined
+from onnxcam.diagnosis.rewrite import is_joined
+from onnxcam.diagnosis.rewrite_units import channel_axis
 from onnxcam.graph.quantisers import Quantiser
 
 __all__ = ["Tuning"]

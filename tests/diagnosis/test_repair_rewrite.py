@@ -13,7 +13,8 @@ import pytest
 
 from onnxcam.diagnosis.mixture import ROUNDING, Mixture
 from onnxcam.diagnosis.pairing import pair
-from onnxcam.diagnosis.rewrite import add_to_bias, in_float, is_joined, requantise, rewritable
+from onnxcam.diagnosis.rewrite import in_float, is_joined, rewritable
+from onnxcam.diagnosis.rewrite_units import add_to_bias, requantise
 from onnxcam.engine import Session
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import load, to_bytes
