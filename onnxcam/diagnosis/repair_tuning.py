@@ -103,6 +103,8 @@ class Tuning:
             tensor = quantiser.tensor
             if tensor in values:
                 found[tensor] = list(activation_units(quantiser, values[tensor]))
+            elif quantiser.kind == "bias" and any(one.tensor == tensor for one in free):
+                found[tensor] = [quantiser]  # its scale follows from input and weights: the integers are made again
             elif quantiser.kind == "weight" and any(one.tensor == tensor for one in free):
                 axes = dict.fromkeys((channel_axis(self.source, tensor), None))
                 units = [weight_units(quantiser, mixture.originals[tensor], axis) for axis in axes]

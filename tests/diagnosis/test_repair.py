@@ -208,6 +208,7 @@ def test_biases_are_corrected_where_this_is_enough(images: Path, tmp_path: Path)
     name = "layer5.0.weight_bias_quantized"
     scale = next(numpy_helper.to_array(one) for one in onnx.load(made).graph.initializer if one.name == f"{name}_scale")
     spoilt = _edited(made, tmp_path / "spoilt.onnx", **{name: lambda old: old + np.rint(4.0 / scale)})
+    assert [one.tensor for one in _repaired(SHAPES, spoilt, images).rewrites] == [name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repair_tuning, "_UNITS", frozenset())
         found = _repaired(SHAPES, spoilt, images)
