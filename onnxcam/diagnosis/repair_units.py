@@ -15,7 +15,7 @@ from onnxcam.diagnosis.mixture import ROUNDING, Mixture
 from onnxcam.engine import Session
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import all_tensors
-from onnxcam.graph.quantisers import Quantiser
+from onnxcam.graph.quantisers import MOVES, Quantiser
 
 __all__ = ["Bench", "activation_units", "weight_units"]
 
@@ -46,6 +46,7 @@ class Bench:
         known = all_tensors(model.graph)
         self._given: dict[str, _Array] = {}
         self._layers: dict[str, ir.Node] = {}  # of each bias
+        self._mixed_weights: dict[ir.Value, str] = {}
         self._by_tensor = {one.tensor: one for one in mixture.quantisers}
         shared = Counter(mixture.errors.values())
         for one in mixture.quantisers:
@@ -53,6 +54,7 @@ class Bench:
                 self._open_activation(model, known[mixture.sites[one.tensor].after], one)
             elif shared[mixture.errors[one.tensor]] == 1:
                 self._open_weight(model, known[mixture.errors[one.tensor]], one)
+        self._followers = self._found_followers(known)
         order = {node: place for place, node in enumerate(model.graph)}
         self._layers = dict(sorted(self._layers.items(), key=lambda pair: order[pair[1]]))
         self._outputs = [mixture.mixed(name) for name in self.tensors]
@@ -98,11 +100,17 @@ class Bench:
 
     def _changed(self, units: Mapping[str, Quantiser], shifts: Mapping[str, _Array]) -> dict[str, _Array]:
         """Return the inputs for *units* and *shifts*."""
-        given = {name: array for one in units.values() for name, array in self._inputs(one).items()}
+        given = {f"{_INPUT}{bias}": self._exact(bias) for tensor in units for bias in self._followers.get(tensor, ())}
+        given |= {name: array for one in units.values() for name, array in self._inputs(one).items()}
         for tensor, shift in shifts.items():
             name = f"{_INPUT}{tensor}"
-            given[name] = (self._given[name] + shift.reshape(self._given[name].shape)).astype(self._given[name].dtype)
+            old = given.get(name, self._given[name])
+            given[name] = (old + shift.reshape(old.shape)).astype(old.dtype)
         return given
+
+    def _exact(self, bias: str) -> _Array:
+        """Return the rounding error of a *bias* that follows new units of its layer: nearly none, in 32 bits."""
+        return np.zeros_like(self._given[f"{_INPUT}{bias}"])
 
     def values(self, tensors: Sequence[str]) -> dict[str, _Array]:
         """Return values of activations in the float network over all images: the extremes, and some of the others."""
@@ -117,6 +125,19 @@ class Bench:
             for tensor, name in names.items():
                 found[tensor].append(_sampled(arrays[name]))
         return {tensor: np.concatenate(parts) for tensor, parts in found.items()}
+
+    def _found_followers(self, known: Mapping[str, ir.Value]) -> dict[str, list[str]]:
+        """Return for each activation and weight the biases of its layers, which have their scale by it."""
+        mixed = {known[site.after]: tensor for tensor, site in self.mixture.sites.items()}
+        mixed |= self._mixed_weights
+        found: dict[str, list[str]] = {}
+        for bias, layer in self._layers.items():
+            for x in layer.inputs[:2]:
+                while x is not None and x not in mixed and (node := x.producer()) and node.op_type in MOVES:
+                    x = node.inputs[0]
+                if x in mixed:
+                    found.setdefault(mixed[x], []).append(bias)
+        return found
 
     def _open_activation(self, model: ir.Model, mixed: ir.Value, quantiser: Quantiser) -> None:
         reader = _back(mixed, (1, 1, 0))  # x + share (rounded − x)
@@ -141,7 +162,9 @@ class Bench:
         self._given[name] = error.const_value.numpy()
         model.graph.inputs.append(made)
         error.replace_all_uses_with(made)
-        layers = list(_mixed_readers(made))
+        mixed = [total.outputs[0] for product in made.consumers() for total in product.outputs[0].consumers()]
+        self._mixed_weights |= dict.fromkeys(mixed, quantiser.tensor)
+        layers = [layer for x in mixed for layer in x.consumers()]
         if quantiser.kind == "bias" and len(layers) == 1 and layers[0].op_type in ("Conv", "ConvTranspose", "Gemm"):
             self._layers[quantiser.tensor] = layers[0]
 
@@ -205,13 +228,6 @@ def _sampled(x: _Array) -> _Array:
     """Return the smallest and the largest value of *x*, and others at equal distances."""
     flat = x.ravel()
     return np.concatenate([[flat.min(), flat.max()], flat[:: -(-flat.size // _SAMPLED)]])
-
-
-def _mixed_readers(error: ir.Value) -> Iterator[ir.Node]:
-    """Yield what reads x + share · *error*."""
-    for product in error.consumers():
-        for total in product.outputs[0].consumers():
-            yield from total.outputs[0].consumers()
 
 
 def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:

@@ -13,6 +13,7 @@ import pytest
 
 from onnxcam.diagnosis.mixture import ROUNDING, Mixture
 from onnxcam.diagnosis.pairing import pair
+from onnxcam.diagnosis.repair_units import Bench
 from onnxcam.diagnosis.rewrite import in_float, is_joined, rewritable
 from onnxcam.diagnosis.rewrite_units import add_to_bias, requantise
 from onnxcam.engine import Session
@@ -214,3 +215,18 @@ def test_bias_correction_adds_to_the_bias(files: tuple[Path, Path], mixture: Mix
 def test_a_tensor_that_the_file_lacks_is_named(files: tuple[Path, Path], mixture: Mixture) -> None:
     with pytest.raises(DiagnosisError, match="no quantised tensor 'q'"):
         in_float(load(files[1]), ["q"], mixture)
+
+
+@pytest.mark.parametrize("start", ["x_", "r_", "m_", "w1", "b1"])
+def test_the_bench_measures_what_the_file_does(files: tuple[Path, Path], mixture: Mixture, start: str) -> None:
+    bench = Bench(mixture, ["y"], [FEEDS])
+    old = _one(mixture, start)
+    new = replace(old, scale=old.scale * (3 if start == "b1" else 25))
+    model = load(files[1])
+    requantise(model, new, mixture)
+    real = _run(load(files[0]))
+    found = bench.damage({new.tensor: new})
+    change = float(np.linalg.norm(_run(model) - real) / np.linalg.norm(real))
+    assert bench.takes(new.tensor)
+    assert found == pytest.approx(change, abs=2 * float(_one(mixture, "y_").scale) / float(np.linalg.norm(real)))
+    assert found > bench.damage({}) or start == "b1"
