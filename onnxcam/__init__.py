@@ -20,17 +20,19 @@ from onnxcam import _moved
 if TYPE_CHECKING:
     from onnxcam import autodiff, converters, errors, testing
     from onnxcam.diagnosis.diagnose import diagnose
+    from onnxcam.diagnosis.repair import repair
     from onnxcam.explainer.explainer import Explainer, explain
     from onnxcam.explainer.explanation import Explanation
 
 __version__ = "0.1.0"
-__all__ = ["Explainer", "Explanation", "autodiff", "converters", "diagnose", "errors", "explain", "testing"]
+__all__ = ["Explainer", "Explanation", "autodiff", "converters", "diagnose", "errors", "explain", "repair", "testing"]
 
 _HOMES = {
     "Explainer": "onnxcam.explainer",
     "explain": "onnxcam.explainer",
     "Explanation": "onnxcam.explainer",
     "diagnose": "onnxcam.diagnosis.diagnose",
+    "repair": "onnxcam.diagnosis.repair",
 }
 
 

@@ -30,7 +30,7 @@ from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.text import in_message
 
-__all__ = ["MOST", "OBJECTS", "Subject", "diagnose"]
+__all__ = ["MOST", "OBJECTS", "Subject", "diagnose", "with_card"]
 
 MOST = 16
 """Number of images that are enough to rank tensors."""
@@ -116,7 +116,7 @@ class Subject:
         **options: Any,
     ) -> Subject:
         """Open the models and read the images; see `diagnose`."""
-        quantised = _with_card(candidate, reference)
+        quantised = with_card(candidate, reference)
         observer = Observer(quantised, **{"objects": OBJECTS, **options})
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
         prepared, unreadable = _read(observer, files.files(given), most)
@@ -142,7 +142,7 @@ class Subject:
         if self._probe is None:
             method = find_method(self.real.method)
             settings = read_settings(method, self.real.settings)
-            self._probe = DamageProbe(self.mixture, self._tensors, method, settings)
+            self._probe = DamageProbe(self.mixture, self.tensors, method, settings)
         return self._probe
 
     def diagnosis(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
@@ -221,7 +221,7 @@ class Subject:
         return goals
 
     @property
-    def _tensors(self) -> list[str]:
+    def tensors(self) -> list[str]:
         """Return the tensors of the float network that hold what its task reads."""
         task, graph = self.real.network.task, self.mixture.real.graph
         if isinstance(task, Detections):
@@ -261,7 +261,7 @@ def _finite(found: Damage) -> Damage:
     )
 
 
-def _with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:
+def with_card(candidate: ModelLike, reference: ModelLike | None) -> ModelLike:
     """Return *candidate* with the card of *reference*, if quantisation dropped it."""
     if reference is None:
         return candidate

@@ -70,7 +70,9 @@ class Mixture:
         fixed: The others: weights without a float original.
         sites: The tensors of the quantised activations, by the names of the quantisers' tensors.
         repeats: Quantisers that round what another one has rounded in the same way, by their tensors: its tensor.
-        weights: Dequantised weights, by the names of the quantisers' tensors.
+        rectified: Where the range of a quantiser replaced a ReLU or ReLU6: the upper end by its tensor.
+        errors: Names of the constants with rounding errors of weights in the mixture, by the quantisers' tensors.
+        weights: Dequantised weights, likewise.
         originals: Float weights, likewise.
     """
 
@@ -80,6 +82,8 @@ class Mixture:
     fixed: list[Quantiser]
     sites: dict[str, Site]
     repeats: dict[str, str]
+    rectified: dict[str, float]
+    errors: dict[str, str]
     weights: dict[str, NDArray[np.float64]]
     originals: dict[str, NDArray[Any]]
 
@@ -116,6 +120,8 @@ class Mixture:
                 [one for one in found if one not in mixed.switches and one.tensor not in mixed.repeats],
                 {name: _site(x, *mixed.sites[name], raw) for name, (x, raw) in real.sites.items()},
                 mixed.repeats,
+                {name: end for name, end in mixed.ends.items() if end != NO_FUNCTION},
+                mixed.errors,
                 mixed.rounded,
                 {one.tensor: weights[one.real] for one in found if one.real in weights},
             )
@@ -181,6 +187,7 @@ class _Build:
     sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # real; mixed or raw
     found: list[Quantiser] = field(default_factory=list)
     repeats: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)  # of activation functions, by the quantisers' tensors
 
@@ -278,7 +285,10 @@ class _Build:
         return 6.0 if _SIX[0] <= high <= _SIX[1] else np.inf
 
     def _mix(self, x: ir.Value, rounded: ir.Value, quantiser: Quantiser) -> ir.Value:
-        z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), self.op.Sub(rounded, x)))
+        return self._sum(x, self.op.Sub(rounded, x), quantiser)
+
+    def _sum(self, x: ir.Value, error: ir.Value, quantiser: Quantiser) -> ir.Value:
+        z: ir.Value = self.op.Add(x, self.op.Mul(self._share(quantiser, x), error))
         z.shape = x.shape
         self._made.append(z)
         return z
@@ -296,7 +306,11 @@ class _Build:
                 f"the float weights of {quantiser.real!r} have the shape {list(known.shape)}, not {list(rounded.shape)}"
             )
         w = self._constant(known, like)
-        return self._mix(w, self._constant(rounded, like), quantiser) if self.switched else w
+        if not self.switched:
+            return w
+        error = self._constant(rounded - known, like)
+        self.errors[quantiser.tensor] = error.name or ""
+        return self._sum(w, error, quantiser)
 
     def _constant(self, array: NDArray[Any], like: ir.DataType) -> ir.Value:
         value = self.op.const(array, like)

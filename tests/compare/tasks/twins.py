@@ -58,8 +58,8 @@ class _Calibration:
         return next(self.feeds, None)
 
 
-def quantised(model: Path, pictures: Path, path: Path) -> Path:
-    """Write *model* as int8 (QDQ), calibrated on *pictures*."""
+def quantised(model: Path, pictures: Path, path: Path, **options: Any) -> Path:
+    """Write *model* as int8 (QDQ), calibrated on *pictures*; *options* of `quantize_static`."""
     quantization = pytest.importorskip("onnxruntime.quantization", reason="onnxruntime cannot quantise here")
     quantization.quantize_static(
         str(model),
@@ -68,7 +68,7 @@ def quantised(model: Path, pictures: Path, path: Path) -> Path:
         quant_format=quantization.QuantFormat.QDQ,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
-        per_channel=True,
+        **{"per_channel": True, **options},
     )
     kept, made = onnx.load(model, load_external_data=False), onnx.load(path)
     del made.metadata_props[:]

@@ -1,0 +1,130 @@
+"""``onnxcam repair``: a quantised model that fails, made to pass with few nodes in float."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+if TYPE_CHECKING:
+    from onnxcam.diagnosis.repair_result import Repair
+
+NO_FLOAT = "-"
+"""In place of the float model: there is none."""
+
+
+def command(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLOAT",
+            help="Float model (.onnx). -: there is none; INT8 without rounding takes its place, and weights are not "
+            "repaired.",
+            show_default=False,
+        ),
+    ],
+    candidate: Annotated[
+        Path, typer.Argument(metavar="INT8", help="Quantised model, in QDQ form (.onnx).", show_default=False)
+    ],
+    images: options.ImagesArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Repaired file (.onnx).", show_default=False)],
+    require: options.RequireOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Folder for repair.json and the lists of --write.", show_default=False),
+    ] = None,
+    write: Annotated[
+        str,
+        typer.Option(
+            "--write",
+            help="Lists of the nodes to keep in float, for other quantisers: ort, nncf, qnn, aimet, tensorrt, tflite; "
+            "several with commas. They are written into the folder of --report.",
+        ),
+    ] = "ort",
+    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="Class to explain, of classifiers: top, an index or a label.")
+    ] = "top",
+    layer: options.LayerOption = "auto",
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    settings: options.SettingsOption = None,
+    provider: options.ProviderOption = "auto",
+    most: Annotated[int, typer.Option("--most", min=1, help="Largest number of images for the search.")] = 16,
+    float_outputs: Annotated[
+        bool, typer.Option("--float-outputs", help="Outputs in integers may become floats.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print repair.json.")] = False,
+    overwrite: options.OverwriteOption = False,
+) -> None:
+    """Write a form of INT8 that meets the requirements of `onnxcam validate`: with better scales where they are enough,
+    and with as few nodes in float as are needed.
+
+    Half of the images serve the search; the other half confirms the result. Exit code 0: the file is repaired, or it
+    passes as it is and nothing is written. 1: no repair meets the requirements.
+    """
+    from onnxcam import files
+    from onnxcam.cli import show
+    from onnxcam.diagnosis.keep_float import formats
+    from onnxcam.diagnosis.repair import repair
+    from onnxcam.diagnosis.repair_report import save_report
+    from onnxcam.graph.io import files_of
+
+    lists = formats(write)
+    real = None if reference == NO_FLOAT else Path(reference)
+    inputs = [*files_of(candidate), *files_of(real)]
+    files.require_writable(output, inputs, overwrite=overwrite)
+    with show.waiting("searching for a repair"):
+        found = repair(
+            real,
+            candidate,
+            images,
+            require=require,
+            target=target,
+            most=most,
+            float_outputs=float_outputs,
+            method=method,
+            layer=layer,
+            preprocess=preprocess,
+            labels=labels,
+            settings=options.pairs(settings),
+            provider=provider,
+        )
+    if found.passed and not found.already:
+        found.save(output, inputs, overwrite=overwrite)
+    if report is not None:
+        save_report(found, report, lists, overwrite=overwrite)
+    _print(found, output, as_json)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _print(found: Repair, output: Path, as_json: bool) -> None:
+    from onnxcam.cli import show
+
+    if as_json:
+        show.json(found.as_dict())
+    else:
+        rows = [
+            (one.words, _number(one.before), _number(one.after), "holds" if one.holds else "FAILS")
+            for one in found.measures
+        ]
+        show.table(("required", "# before", "# after", ""), rows)
+        for rewrite in found.rewrites:
+            show.print_out(f"new units: {rewrite.words}")
+        for name in found.nodes:
+            show.print_out(f"in float: {name}")
+        if found.slower is not None:
+            show.print_out(f"time of a run: {found.slower:.2f} of that before, as measured on this machine")
+    show.warnings(found.warnings)
+    search, confirmation = found.images
+    show.print_err(f"{search} images for the search, {confirmation} others for the confirmation")
+    wrote = "" if found.already or not found.passed else f"; written to {output}"
+    show.print_err(f"{found.sentence}{wrote}", "green" if found.passed else "red")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
