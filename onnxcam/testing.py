@@ -75,18 +75,9 @@ def check_grads(
 
 def evaluate(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
     """Return all outputs of *model* by name, computed by the ONNX reference evaluator."""
-    return _evaluator(model)(feeds)
-
-
-def _evaluator(model: onnx.ModelProto) -> Callable[[Feeds], dict[str, Array]]:
-    """Return `evaluate` of *model*, prepared once for many feeds."""
-    evaluator, names = ReferenceEvaluator(model), [output.name for output in model.graph.output]
-
-    def run(feeds: Feeds) -> dict[str, Array]:
-        results = zip(names, evaluator.run(None, dict(feeds)), strict=True)
-        return {name: y if y is None else each(np.asarray, y) for name, y in results}
-
-    return run
+    results = ReferenceEvaluator(model).run(None, dict(feeds))
+    names = [output.name for output in model.graph.output]
+    return {name: y if y is None else each(np.asarray, y) for name, y in zip(names, results, strict=True)}
 
 
 def run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
@@ -248,10 +239,10 @@ def _check_directional(
 ) -> None:
     computed = evaluate(gradient, {**feeds, **cotangents})
     wanted = [name.removesuffix(".gradient") for name in _suffixed(gradient.graph.output, ".gradient")]
-    forward = _evaluator(tapped(wide, [name.removesuffix(".cotangent") for name in cotangents]))
+    forward = tapped(wide, [name.removesuffix(".cotangent") for name in cotangents])
 
     def along(step: float, name: str, v: np.ndarray) -> float:
-        values = forward({**feeds, name: each(lambda x, v: np.asarray(x + step * v), feeds[name], v)})
+        values = evaluate(forward, {**feeds, name: each(lambda x, v: np.asarray(x + step * v), feeds[name], v)})
         return sum(product(cotangents[f"{y}.cotangent"], value) for y, value in values.items())
 
     for name in wanted:

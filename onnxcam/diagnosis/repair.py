@@ -9,6 +9,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxcam.autodiff import STANDARD
+from onnxcam.bake.dequantise import in_qdq_form
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis
@@ -21,6 +23,9 @@ from onnxcam.diagnosis.repair_tuning import Tuning
 from onnxcam.diagnosis.rewrite import rewritable
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load, to_proto
+from onnxcam.graph.qdq import has_integer_operators
+from onnxcam.metadata.reserved import load_bare
+from onnxcam.passes import canonical
 from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 
@@ -71,13 +76,23 @@ def repair(
     subject = Subject.open(reference, candidate, search[:most], most, **options)
     trial = Trial(
         _float_model(subject) if reference is None else reference,
-        load(candidate),
+        _source(candidate),
         subject.mixture,
         require,
         target,
         options,
     )
     return _Search(subject, trial, search[:most], confirmation, reference, float_outputs, progress).run()
+
+
+def _source(candidate: ModelLike) -> ir.Model:
+    """Return the file to edit: *candidate* itself, or in QDQ form if its operators compute with integers."""
+    model = load(candidate)
+    if not has_integer_operators(model):
+        return model
+    lowered = canonical(load_bare(candidate), STANDARD)
+    in_qdq_form(lowered)
+    return lowered
 
 
 def _float_model(subject: Subject) -> Any:
