@@ -53,6 +53,8 @@ class FloatRun:
             end = next((end for end in ends if (quantiser.tensor, end) not in tried), None)
             if end is not None:
                 wrong[quantiser.tensor] = end
+                if not names:
+                    break  # what follows is computed of wrong numbers
             elif names:
                 found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[0]
         return found, wrong

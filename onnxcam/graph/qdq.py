@@ -29,7 +29,10 @@ _OTHERS = {"MatMulIntegerToFloat", "MatMulNBits", "NhwcMaxPool", "QAttention", "
 _DYNAMIC = {"ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 """Operators of dynamic quantisation, and those on integers without units."""
 
-_BETWEEN = {"GlobalMaxPool": (0,), "Pad": (0, 2), "Resize": (0,), "Upsample": (0,)}
+_BETWEEN = {
+    **dict.fromkeys(("ArgMax", "ArgMin", "GlobalMaxPool", "ReduceMax", "ReduceMin", "Resize", "Upsample"), (0,)),
+    "Pad": (0, 2),
+}
 """Operators that may read integers and keep their units, and their inputs that are such integers."""
 
 
@@ -111,7 +114,7 @@ def _between(op: Emitter, node: ir.Node, scale: ir.Value, zero: ir.Value | None)
     }
     y = op.emit(node.op_type, inputs, attributes=attributes)
     y.shape = node.outputs[0].shape
-    return op.QuantizeLinear(y, scale, zero)
+    return y if node.op_type.startswith("Arg") else op.QuantizeLinear(y, scale, zero)
 
 
 def _real(op: Emitter, x: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
@@ -156,6 +159,7 @@ def fold_weights(model: ir.Model) -> dict[str, NDArray[Any]]:
 
     Return the floats that some of them were made of, by the name of DequantizeLinear's output.
     """
+    _dequantise_first(model.graph)
     floats: dict[str, NDArray[Any]] = {}
     known: dict[ir.Value, _Weight] = {}
     for node in list(model.graph):
@@ -170,9 +174,31 @@ def fold_weights(model: ir.Model) -> dict[str, NDArray[Any]]:
             known[_as_constant(model.graph, x, integers)] = found
         if real is not None:
             floats[node.outputs[0].name or ""] = real
-    if known:
+    if known or floats:
         RemoveUnusedNodesPass()(model)
     return floats
+
+
+def _dequantise_first(graph: ir.Graph) -> None:
+    """Exchange DequantizeLinear and a Gather in front of it that reads integer constants, such as embedded words."""
+    for node in list(graph):
+        x = node.inputs[0] if node.op_type == "DequantizeLinear" else None
+        mover = None if x is None else x.producer()
+        scale = constant(node.inputs[1]) if mover is not None else None
+        if mover is None or scale is None or scale.size != 1 or mover.op_type != "Gather":
+            continue
+        if constant(mover.inputs[0]) is None:
+            continue
+        first = ir.node("DequantizeLinear", [mover.inputs[0], *node.inputs[1:]])
+        then = ir.node("Gather", [first.outputs[0], mover.inputs[1]], mover.attributes)
+        for own, like in ((first.outputs[0], mover.inputs[0]), (then.outputs[0], x)):
+            own.dtype, own.shape = ir.DataType.from_numpy(scale.dtype), None if like is None else like.shape
+        graph.insert_before(node, [first, then])
+        y, value = node.outputs[0], then.outputs[0]
+        name, y.name, value.name = y.name, f"{y.name}.integers", y.name
+        first.outputs[0].name = f"{name}.table"
+        y.replace_all_uses_with(value, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
 
 
 _Weight = tuple[NDArray[Any], NDArray[Any] | None]  # the integers, and the floats that they were made of
