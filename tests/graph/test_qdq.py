@@ -274,6 +274,24 @@ def test_packed_weights_in_another_order() -> None:
         dequantise(model)
 
 
+@pytest.mark.parametrize("scale", ["s", "t"])
+def test_joined_parts_are_rounded_again(scale: str) -> None:
+    """The quantiser of joined tensors repeats those of the parts only if all of them round as it does."""
+    lines = [
+        ("QuantizeLinear", "x s z", "q", {}),
+        ("DequantizeLinear", "q s z", "d", {}),
+        ("Neg", "d", "n", {}),
+        ("QuantizeLinear", f"n {scale} z", "p", {}),
+        ("DequantizeLinear", f"p {scale} z", "e", {}),
+        ("Concat", "d e", "j", {"axis": 1}),
+        ("QuantizeLinear", "j s z", "r", {}),
+        ("DequantizeLinear", "r s z", "y", {}),
+    ]
+    arrays = {"s": np.float32(0.05), "t": np.float32(0.031), "z": np.uint8(128)}
+    mixture = assert_mixes(network(lines, arrays, (1, 4), (1, 8)), np.float32([[1, -2, 0.33, 0.71]]))
+    assert mixture.repeats == ({"r": "q"} if scale == "s" else {})
+
+
 def test_shared_weights_have_one_quantiser() -> None:
     square = np.rint(np.eye(4) * 20).astype(np.int8)
     lines = [
