@@ -53,6 +53,9 @@ class FloatRun:
             end = next((end for end in ends if (quantiser.tensor, end) not in tried), None)
             if end is not None:
                 wrong[quantiser.tensor] = end
+                right = before if end == NO_FUNCTION else np.clip(before, 0, end)
+                if not np.array_equal(right, arrays[site.real]):
+                    break  # what follows is computed of wrong numbers
             elif names:
                 found[quantiser.tensor] = quantiser.real if quantiser.real in names else names[0]
         return found, wrong
@@ -110,7 +113,7 @@ class FloatRun:
         wrong = next((name for name, array in second.items() if not np.isfinite(array).all()), None)
         if wrong is not None:
             raise DiagnosisError(
-                f"the float model computes numbers in {wrong!r} that are not finite; correct it, or give another image"
+                f"the float model gives NaN or infinity in {wrong!r}; correct it, or give another image"
             )
         return max(_difference(first[a], second[b]) for a, b in zip(ours, theirs, strict=True))
 

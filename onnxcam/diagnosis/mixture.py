@@ -257,13 +257,19 @@ class _Build:
         return z
 
     def _rounded_before(self, x: ir.Value, quantiser: Quantiser) -> str | None:
-        """Return the tensor of the quantiser that rounded *x* in the same way before, if there is one."""
-        value: ir.Value | None = x
-        while value is not None and value not in self._made_by:
-            node = value.producer()
-            value = node.inputs[0] if node is not None and node.op_type in MOVES else None
-        first = None if value is None else self._made_by[value]
-        return first.tensor if first is not None and first.equals(quantiser) else None
+        """Return the tensor of the quantiser that rounded *x*, or the first of its parts, in the same way before.
+
+        None: there is none, or not for all parts that *x* is joined of.
+        """
+        if x in self._made_by:
+            first = self._made_by[x]
+            return first.tensor if first.equals(quantiser) else None
+        node = x.producer()
+        if node is None or node.op_type not in MOVES:
+            return None
+        parts = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+        found = [None if part is None else self._rounded_before(part, quantiser) for part in parts]
+        return found[0] if all(found) else None
 
     def _rectified(self, x: ir.Value, quantiser: Quantiser) -> ir.Value:
         """Return *x* behind the activation function that the range of *quantiser* replaces, if it replaces one."""

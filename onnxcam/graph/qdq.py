@@ -29,7 +29,10 @@ _OTHERS = {"MatMulIntegerToFloat", "MatMulNBits", "NhwcMaxPool", "QAttention", "
 _DYNAMIC = {"ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger"}
 """Operators of dynamic quantisation, and those on integers without units."""
 
-_BETWEEN = {"GlobalMaxPool": (0,), "Pad": (0, 2), "Resize": (0,), "Upsample": (0,)}
+_BETWEEN = {
+    **dict.fromkeys(("ArgMax", "ArgMin", "GlobalMaxPool", "ReduceMax", "ReduceMin", "Resize", "Upsample"), (0,)),
+    "Pad": (0, 2),
+}
 """Operators that may read integers and keep their units, and their inputs that are such integers."""
 
 
@@ -42,7 +45,7 @@ def is_quantised(model: ir.Model) -> bool:
     """Return whether *model* quantises an activation, or holds integer weights."""
     return has_integer_operators(model) or any(
         node.op_type == "QuantizeLinear"
-        or (node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None)
+        or (node.op_type == "DequantizeLinear" and constant(_source(node.inputs[0])[0]) is not None)
         for node in model.graph
     )
 
@@ -91,12 +94,20 @@ def _composed(op: Emitter, node: ir.Node, compositions: Compositions) -> list[ir
 
 def _units(x: ir.Value | None) -> tuple[ir.Value, ir.Value | None] | None:
     """Return scale and zero point of the integers *x*, if an operator wrote them; None if not."""
+    x = _source(x)[0]
     node = None if x is None else x.producer()
-    while node is not None and node.op_type in MOVES and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
     if node is None or node.op_type != "QuantizeLinear" or node.inputs[1] is None:
         return None
     return node.inputs[1], (*node.inputs, None)[2]
+
+
+def _source(x: ir.Value | None) -> tuple[ir.Value | None, list[ir.Node]]:
+    """Return the integers that *x* holds moved, and the operators from there to *x*."""
+    moves: list[ir.Node] = []
+    while x is not None and (mover := x.producer()) is not None and mover.op_type in MOVES:
+        moves.insert(0, mover)
+        x = mover.inputs[0]
+    return x, moves
 
 
 def _between(op: Emitter, node: ir.Node, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
@@ -111,7 +122,7 @@ def _between(op: Emitter, node: ir.Node, scale: ir.Value, zero: ir.Value | None)
     }
     y = op.emit(node.op_type, inputs, attributes=attributes)
     y.shape = node.outputs[0].shape
-    return op.QuantizeLinear(y, scale, zero)
+    return y if node.op_type.startswith("Arg") else op.QuantizeLinear(y, scale, zero)
 
 
 def _real(op: Emitter, x: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
@@ -158,21 +169,49 @@ def fold_weights(model: ir.Model) -> dict[str, NDArray[Any]]:
     """
     floats: dict[str, NDArray[Any]] = {}
     known: dict[ir.Value, _Weight] = {}
+    count = len(model.graph)
     for node in list(model.graph):
         x = node.inputs[0] if node.op_type == "DequantizeLinear" else None
         if x is None:
             continue
         found = _weight(x) if x not in known else known[x]
         if found is None:
+            _dequantise_first(model.graph, node)
             continue
         integers, real = found
         if constant(x) is None:
             known[_as_constant(model.graph, x, integers)] = found
         if real is not None:
             floats[node.outputs[0].name or ""] = real
-    if known:
+    if len(model.graph) != count or known:
         RemoveUnusedNodesPass()(model)
     return floats
+
+
+def _dequantise_first(graph: ir.Graph, node: ir.Node) -> None:
+    """Let DequantizeLinear *node* read the integer constant behind the operators in front of it, such as Gather."""
+    (x, moves), scale = _source(node.inputs[0]), constant(node.inputs[1])
+    if x is None or constant(x) is None or scale is None or scale.size != 1:
+        return
+    value = _added(graph, node, ir.node("DequantizeLinear", [x, *node.inputs[1:]]), 0, x.shape)
+    for mover, reader in zip(moves, [*moves[1:], node], strict=True):
+        old = reader.inputs[0]
+        place = next(i for i, y in enumerate(mover.outputs) if y is old)
+        copy = ir.node(mover.op_type, [value, *mover.inputs[1:]], mover.attributes, num_outputs=len(mover.outputs))
+        value = _added(graph, node, copy, place, mover.outputs[place].shape)
+    y = node.outputs[0]
+    name, y.name = y.name, f"{y.name}.integers"
+    y.replace_all_uses_with(value, replace_graph_outputs=True)
+    value.name = name
+    graph.remove(node, safe=True)
+
+
+def _added(graph: ir.Graph, before: ir.Node, node: ir.Node, place: int, shape: ir.Shape | None) -> ir.Value:
+    """Insert *node*, which computes floats, in front of *before*; return its output number *place*."""
+    graph.insert_before(before, node)
+    y = node.outputs[place]
+    y.name, y.shape, y.type = f"{before.outputs[0].name}.{len(graph)}", shape, before.outputs[0].type
+    return y
 
 
 _Weight = tuple[NDArray[Any], NDArray[Any] | None]  # the integers, and the floats that they were made of

@@ -314,7 +314,7 @@ def test_another_input(int8: onnx.ModelProto) -> None:
 
 def test_numbers_that_are_not_finite(int8: onnx.ModelProto) -> None:
     message = one_line(int8, changed(convolutional(), b3=np.float32([np.nan, 0, 0, 0])))
-    assert message == "the float model computes numbers in 'y' that are not finite; correct it, or give another image"
+    assert message == "the float model gives NaN or infinity in 'y'; correct it, or give another image"
 
 
 def test_the_order(int8: onnx.ModelProto) -> None:

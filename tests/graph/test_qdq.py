@@ -185,6 +185,33 @@ def test_integers_that_are_split() -> None:
     assert [one.tensor for one in mixture.quantisers] == ["q"]
 
 
+def test_a_table_of_integers() -> None:
+    """Embedded words: a Gather reads integers, and DequantizeLinear comes after a Transpose."""
+    table = np.arange(-10, 10).astype(np.int8).reshape(5, 4)
+    lines = [
+        ("ArgMax", "x", "word", {"axis": 1, "keepdims": 0}),
+        ("Gather", "table word", "g", {"axis": 0}),
+        ("Transpose", "g", "t", {"perm": [1, 0]}),
+        ("DequantizeLinear", "t s none", "y", {}),
+    ]
+    model = network(lines, {"table": table, "s": np.float32(0.1), "none": np.int8(0)}, (1, 5), (4, 1))
+    x = np.float32([[0, 1, 5, 2, 3]])
+    twin = to_proto(dequantise(model))
+    np.testing.assert_allclose(run(twin, {"x": x}), run(model, {"x": x}), rtol=1e-6)
+    real = network([*lines[:1], ("Gather", "table word", "g", {}), ("Transpose", "g", "y", {"perm": [1, 0]})],
+                   {"table": table * 0.1 + 0.01}, (1, 5), (4, 1))  # fmt: skip
+    found = pair(model, real, {"x": x})
+    assert (found.names, found.difference) == ({"table": "table"}, 0)
+
+
+@pytest.mark.parametrize("name", ["ReduceMax", "ArgMax"])
+def test_the_largest_integer(name: str) -> None:
+    lines = [("QuantizeLinear", "x s z", "q", {}), (name, "q", "m", {"axis": 1} if name == "ArgMax" else {"axes": [1]})]
+    lines.append(("Cast", "m", "y", {"to": 1}) if name == "ArgMax" else ("DequantizeLinear", "m s z", "y", {}))
+    model = network(lines, {"s": np.float32(0.05), "z": np.uint8(128)}, (1, 4), (1, 1))
+    assert_mixes(model, np.float32([[1, -2, 1.4, 0.7]]))
+
+
 def test_seven_bits() -> None:
     """PyTorch limits the integers by a Clip."""
     model = weights(
@@ -245,6 +272,24 @@ def test_packed_weights_in_another_order() -> None:
         ModelError, match=r"operator MatMulNBits \(node 'node_y'\) has weights that are .*; give the model"
     ):
         dequantise(model)
+
+
+@pytest.mark.parametrize("scale", ["s", "t"])
+def test_joined_parts_are_rounded_again(scale: str) -> None:
+    """The quantiser of joined tensors repeats those of the parts only if all of them round as it does."""
+    lines = [
+        ("QuantizeLinear", "x s z", "q", {}),
+        ("DequantizeLinear", "q s z", "d", {}),
+        ("Neg", "d", "n", {}),
+        ("QuantizeLinear", f"n {scale} z", "p", {}),
+        ("DequantizeLinear", f"p {scale} z", "e", {}),
+        ("Concat", "d e", "j", {"axis": 1}),
+        ("QuantizeLinear", "j s z", "r", {}),
+        ("DequantizeLinear", "r s z", "y", {}),
+    ]
+    arrays = {"s": np.float32(0.05), "t": np.float32(0.031), "z": np.uint8(128)}
+    mixture = assert_mixes(network(lines, arrays, (1, 4), (1, 8)), np.float32([[1, -2, 0.33, 0.71]]))
+    assert mixture.repeats == ({"r": "q"} if scale == "s" else {})
 
 
 def test_shared_weights_have_one_quantiser() -> None:
