@@ -121,7 +121,8 @@ def test_one_scale_for_boxes_and_scores(tmp_path: Path) -> None:
     joined = twins.quantised(detector, images, tmp_path / "int8.onnx")
     found = repair(detector, joined, images, require="score_change<=0.02")
     assert found.passed
-    assert 1 <= len(found.nodes) <= MOST
+    assert found.tensors  # the joined tensor itself needs no operator in float
+    assert len(found.nodes) <= MOST
 
 
 @pytest.fixture(scope="module")
