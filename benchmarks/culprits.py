@@ -1,8 +1,9 @@
 """How well the first-order effects find what spoils a quantised network: ``python benchmarks/culprits.py``.
 
-Two tables for docs/culprits.md. *Ranking*: the effects of `onnxcam diagnose` against runs with one tensor quantised at
+Three tables for docs/culprits.md. *Ranking*: the effects of `onnxcam diagnose` against runs with one tensor quantised at
 a time, beside the signal-to-noise ratio that other tools print. *Spoilings*: one tensor of a sound int8 file is spoilt
-at random; is it among the first three?
+at random; is it among the first three? *Repairs*: such files that fail `onnxcam validate`; does `onnxcam repair` mend
+them?
 
 Networks of models/ are quantised by ONNX Runtime. With ``--real DIR``, a folder of real models and photos, those too.
 Images of the measurement are other ones than those of the calibration.
@@ -26,6 +27,8 @@ from scipy.stats import spearmanr
 
 from models import letters, world
 from onnxcam.diagnosis.diagnose import Subject, diagnose
+from onnxcam.diagnosis.repair import repair
+from onnxcam.diagnosis.repair_result import Repair
 from onnxcam.errors import OnnxcamError
 from onnxcam.media import image
 from onnxcam.model.description import ModelDescription
@@ -38,6 +41,7 @@ SPOILINGS = 100
 HARM = 1.5
 """A spoiling counts if it raises the change of the outputs by this factor: others do no harm that could be found."""
 FIRST = 3
+NODES = 5
 
 Array = NDArray[Any]
 
@@ -278,29 +282,71 @@ def spoilings(found: Sequence[Network], folder: Path, count: int, seed: int = 0)
     ]
 
 
+def repairs(found: Sequence[Network], folder: Path, count: int, seed: int = 1) -> list[str]:
+    """Return the rows of the third table: by kind, how many spoilt files that fail are repaired, and how."""
+    rng = np.random.default_rng(seed)
+    ready = []
+    for network in found:
+        path = quantised(network, folder, pictures(network, folder, CALIBRATION, IMAGES))
+        ready.append((network, path, pictures(network, folder, MEASUREMENT, 8)))
+    rows: dict[str, list[Repair | None]] = {}
+    harmless = 0
+    while sum(map(len, rows.values())) < count:
+        network, path, images = ready[rng.integers(len(ready))]
+        made = folder / "spoilt.onnx"
+        spoiling = spoil(path, made, rng)
+        done: Repair | None = None
+        try:
+            done = repair(network.model, made, images, preprocess=network.preprocess)
+        except OnnxcamError as error:
+            print(network.name, spoiling, error, flush=True)
+        if done is not None and done.already:
+            harmless += 1
+            continue
+        rows.setdefault(spoiling.kind, []).append(done)
+        if done is not None:
+            print(network.name, spoiling, done.passed, len(done.rewrites), len(done.nodes), flush=True)
+    every = [one for each in rows.values() for one in each]
+    told = f"{harmless} further spoilt files met the requirements as they were: they do not count."
+    return [*(_repaired(kind, each) for kind, each in sorted(rows.items())), _repaired("all", every), "", told]
+
+
+def _repaired(kind: str, found: Sequence[Repair | None]) -> str:
+    """Return the row of one kind of spoiling."""
+    passed = [one for one in found if one is not None and one.passed]
+    without = sum(not one.nodes for one in passed)
+    few = sum(len(one.nodes) <= NODES for one in passed)
+    return f"| {kind} | {len(found)} | {len(passed)} | {without} | {few} |"
+
+
 _RANKING = """\
 | network | kind | effect on | activations | effect: ranks, hits | SQNR | weights | effect: ranks, hits | SQNR | saves |
 |---|---|---|---:|---|---|---:|---|---|---:|"""
 _SPOILINGS = """\
 | spoilt | times | first | among the first three |
 |---|---:|---:|---:|"""
+_REPAIRS = f"""\
+| spoilt | fail | repaired | without a node in float | with at most {NODES} |
+|---|---:|---:|---:|---:|"""
 
 
 def main() -> None:
     """Measure, and write the tables of docs/culprits.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, help="a folder with models/ and images/ of real networks")
-    parser.add_argument("--only", choices=("ranking", "spoilings"))
+    parser.add_argument("--only", choices=("ranking", "spoilings", "repairs"))
     parser.add_argument("--networks", nargs="*", default=[], help="names; default: all")
     parser.add_argument("--count", type=int, default=SPOILINGS, help="number of spoilings")
     given = parser.parse_args()
     found = [one for one in networks(given.real) if not given.networks or one.name in given.networks]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if given.only != "spoilings":
+        if given.only in (None, "ranking"):
             write("ranking", [_RANKING, *(row for one in found for row in tried(one, folder))])
-        if given.only != "ranking":
+        if given.only in (None, "spoilings"):
             write("spoilings", [_SPOILINGS, *spoilings(found, folder, given.count)])
+        if given.only in (None, "repairs"):
+            write("repairs", [_REPAIRS, *repairs(found, folder, given.count)])
 
 
 def tried(network: Network, folder: Path) -> list[str]:

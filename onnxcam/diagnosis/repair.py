@@ -53,7 +53,7 @@ def repair(
 
     Args:
         reference: The float model. None: the candidate without rounding takes its place; weights are not repaired.
-        candidate: The quantised model, in QDQ form.
+        candidate: The quantised model. A QOperator file becomes one in QDQ form.
         images: Files, folders, glob patterns or lists, at least two images.
         require: Requirements, as for `onnxcam.compare.validate`; None: those of the task.
         target: What is explained.
