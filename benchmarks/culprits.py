@@ -1,9 +1,11 @@
 """How well the first-order effects find what spoils a quantised network: ``python benchmarks/culprits.py``.
 
-Three tables for docs/culprits.md. *Ranking*: the effects of `onnxcam diagnose` against runs with one tensor quantised
-at a time, beside the signal-to-noise ratio that other tools print. *Spoilings*: one tensor of a sound int8 file is spoilt
-at random; is it among the first three? *Repairs*: such files that fail `onnxcam validate`; does `onnxcam repair` mend
-them?
+Three tables for docs/culprits.md:
+
+- *Ranking*: the effects of `onnxcam diagnose` against runs with one tensor quantised at a time, beside the
+  signal-to-noise ratio that other tools print.
+- *Spoilings*: one tensor of a sound int8 file is spoilt at random; is it among the first three?
+- *Repairs*: such files that fail `onnxcam validate`; does `onnxcam repair` mend them?
 
 Networks of models/ are quantised by ONNX Runtime. With ``--real DIR``, a folder of real models and photos, those too.
 Images of the measurement are other ones than those of the calibration.
