@@ -6,6 +6,7 @@ journal, which appends.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ __all__ = [
     "drafted",
     "is_ours",
     "is_same",
+    "require_place",
     "require_writable",
     "staged",
     "temporary",
@@ -99,6 +101,23 @@ def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: 
         raise OutputError(f"'{path}' is no plain file; choose another name with -o")
     if there and not overwrite and not is_ours(path):
         raise OutputError(f"'{path}' exists and was not written by onnxcam; choose another name, or give --overwrite")
+
+
+def require_place(path: PathLike, *, folder: bool = False) -> None:
+    """Raise OutputError if *path* cannot be made there: before a long search, not after it.
+
+    The folder of a file must exist; a *folder* is made with its parents.
+    """
+    target = Path(path)
+    places = (target, *target.parents) if folder else (target.parent,)
+    place = next((one for one in places if os.path.exists(one)), None)
+    with writing(target, _INTO if folder else ""):
+        if place is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if not os.path.isdir(place):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager

@@ -192,3 +192,13 @@ def started(words: tuple[object, ...], folder: Path, limit: int | None = None) -
         )
     call = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.Popen(call, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_place_is_checked_before_a_long_search(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(THEIRS)
+    files.require_place(tmp_path / "out.onnx")
+    files.require_place(tmp_path / "new" / "report", folder=True)
+    for name, is_folder in (("new/out.onnx", False), ("file/out.onnx", False), ("file", True), ("file/new", True)):
+        with pytest.raises(OutputError, match="cannot write"):
+            files.require_place(tmp_path / name, folder=is_folder)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]

@@ -22,11 +22,12 @@ def command(
     reference: Annotated[
         str,
         typer.Argument(
+            metavar="FLOAT",
             help="Float model (.onnx). '-' if there is none: the quantised model without rounding takes its place.",
             show_default=False,
         ),
     ],
-    candidate: Annotated[Path, typer.Argument(help="Quantised model (.onnx).", show_default=False)],
+    candidate: Annotated[Path, typer.Argument(metavar="INT8", help="Quantised model (.onnx).", show_default=False)],
     images: options.ImagesArgument,
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
     target: Annotated[
@@ -59,12 +60,17 @@ def command(
     from onnxcam.cli import show
     from onnxcam.diagnosis import exports
     from onnxcam.diagnosis.diagnose import diagnose
-    from onnxcam.files import require_writable
+    from onnxcam.files import require_place, require_writable
+    from onnxcam.graph.io import files_of
+    from onnxcam.media import image
 
+    real = no_float(reference)
     if annotate is not None:
-        require_writable(annotate, [candidate], overwrite=overwrite)
+        require_writable(annotate, [*files_of(candidate), *files_of(real), *image.files(images)], overwrite=overwrite)
+        require_place(annotate)
+    require_place(output, folder=True)
     found = diagnose(
-        no_float(reference),
+        real,
         candidate,
         images,
         output,

@@ -27,7 +27,12 @@ def command(
         ),
     ],
     candidate: Annotated[
-        Path, typer.Argument(metavar="INT8", help="Quantised model, in QDQ form (.onnx).", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="INT8",
+            help="Quantised model (.onnx). A QOperator file becomes one in QDQ form.",
+            show_default=False,
+        ),
     ],
     images: options.ImagesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Repaired file (.onnx).", show_default=False)],
@@ -64,19 +69,25 @@ def command(
     and with as few nodes in float as are needed.
 
     Half of the images serve the search; the other half confirms the result. Exit code 0: the file is repaired, or it
-    passes as it is and nothing is written. 1: no repair meets the requirements.
+    passes as it is and nothing is written. 1: no repair meets the requirements. 2: bad input, or the requirements fail
+    even in float.
     """
     from onnxcam import files
     from onnxcam.cli import show
     from onnxcam.diagnosis.keep_float import formats
     from onnxcam.diagnosis.repair import repair
-    from onnxcam.diagnosis.repair_report import save_report
+    from onnxcam.diagnosis.repair_report import INDEX, save_report
     from onnxcam.graph.io import files_of
+    from onnxcam.media import image
 
     lists = formats(write)
     real = None if reference == NO_FLOAT else Path(reference)
-    inputs = [*files_of(candidate), *files_of(real)]
+    inputs: list[str | Path] = [*files_of(candidate), *files_of(real), *image.files(images)]
     files.require_writable(output, inputs, overwrite=overwrite)
+    files.require_place(output)
+    if report is not None:
+        files.require_place(report, folder=True)
+        files.require_writable(report / INDEX, inputs, overwrite=overwrite)
     with show.waiting("searching for a repair"):
         found = repair(
             real,

@@ -22,7 +22,10 @@ __all__ = ["CURE", "FloatRun"]
 
 _Array = NDArray[Any]
 
-CURE = "give the float model that was quantised, or none: the quantised model without rounding takes its place"
+CURE = (
+    "give the float model that was quantised, or - (in Python None): the quantised model without rounding takes its "
+    "place"
+)
 
 
 class FloatRun:

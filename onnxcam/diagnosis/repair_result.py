@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxcam import __version__
 from onnxcam.diagnosis.diagnosis import Diagnosis
+from onnxcam.diagnosis.formatting import percent
 from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.errors import DiagnosisError
 from onnxcam.files import require_writable
@@ -119,7 +120,7 @@ class Repair:
         """Return the result in one sentence."""
         if self.already:
             return "the file meets all requirements as it is; nothing is changed"
-        gain = ", ".join(f"{one.metric} {_number(one.before)} -> {_number(one.after)}" for one in self._main)
+        gain = ", ".join(f"{one.metric} {_change(one.before, one.after)}" for one in self._main)
         if all(one.held for one in self.measures):
             gain = f"{gain}; the file failed on the images of the search only"
         verb = ("restores" if len(self._deeds) == 1 else "restore") if self.passed else "does not suffice:"
@@ -136,9 +137,7 @@ class Repair:
         if self.biases:
             deeds.append(f"correcting {_count(len(self.biases), 'bias')}")
         if self.tensors:
-            deeds.append(
-                f"keeping {nodes} node{'s' if nodes != 1 else ''} in float ({100 * self.work:.2g} % of the work)"
-            )
+            deeds.append(f"keeping {nodes} node{'s' if nodes != 1 else ''} in float ({percent(self.work)} of the work)")
         return deeds or ["no change"]
 
     @property
@@ -196,5 +195,11 @@ def _count(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"
+def _change(before: float | None, after: float | None) -> str:
+    """Return both numbers, with as many digits as tell them apart: ``0.61 -> 0.93``."""
+    pairs = [(_number(before, digits), _number(after, digits)) for digits in range(3, 9)]
+    return " -> ".join(next((pair for pair in pairs if pair[0] != pair[1]), pairs[0]))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "none" if value is None else f"{value:.{digits}g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,13 @@ def test_bad_input_is_told_in_one_line(onnxcam: Run, twins: Twins, tmp_path: Pat
         "zebra": (twins.real, twins.int8, twins.images, "--target", "zebra"),
         "nothing.onnx": ("nothing.onnx", twins.int8, twins.images),
         "is read by this command": (twins.real, twins.int8, twins.images, "--annotate", twins.int8),
+        "'out' is read by": (Path("out"), twins.int8, twins.images, "--annotate", "out", "--overwrite"),
+        "'in.png' is read by": (twins.real, twins.int8, "in.png", "--annotate", "in.png", "--overwrite"),
+        "cannot write 'no/said.onnx'": (twins.real, twins.int8, twins.images, "--annotate", "no/said.onnx"),
+        "into output folder 'in.png'": (twins.real, twins.int8, twins.images, "-o", "in.png"),
     }
+    shutil.copy(twins.real, "out")
+    shutil.copy(next(twins.images.iterdir()), "in.png")
     for words, arguments in cases.items():
         ran = onnxcam("diagnose", *arguments)
         assert (ran.code, ran.out) == (2, ""), (words, ran.err)

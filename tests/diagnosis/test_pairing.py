@@ -265,7 +265,10 @@ def changed(model: onnx.ModelProto, **arrays: np.ndarray) -> onnx.ModelProto:
     return copy
 
 
-CURE = "give the float model that was quantised, or none: the quantised model without rounding takes its place"
+CURE = (
+    "give the float model that was quantised, or - (in Python None): the quantised model without rounding takes its "
+    "place"
+)
 
 
 def test_another_training(int8: onnx.ModelProto) -> None:

@@ -73,12 +73,15 @@ def test_no_repair_is_exit_code_1(onnxcam: Run, folder: Path, monkeypatch: pytes
         (["--write", "coreml"], "--write takes ort, nncf, qnn, aimet, tensorrt, tflite, not 'coreml'"),
         (["-r", "pearson>1"], "even with all"),
         (["-o", "spoilt.onnx"], "cannot be its output"),
+        (["-o", "images/000.png", "--overwrite"], "cannot be its output"),
+        (["-o", "no/fixed.onnx"], "cannot write 'no/fixed.onnx'"),
+        (["--report", "spoilt.onnx"], "Not a directory"),
         (["-r", "beauty>1"], "no metric is called 'beauty'"),
         (["-p", "resize=8x8,crop=9x9"], "crop"),
     ],
 )
 def test_bad_input_is_one_line(onnxcam: Run, folder: Path, words: list[str], message: str) -> None:
-    given = [str(folder / word) if word.endswith("spoilt.onnx") else word for word in words]
+    given = [str(folder / word) if word.endswith(("spoilt.onnx", "000.png")) else word for word in words]
     options = given if "-o" in words else ["-o", "fixed.onnx", *given]
     ran = onnxcam("repair", SHAPES, folder / "spoilt.onnx", folder / "images", *options)
     assert ran.code == 2
@@ -106,3 +109,23 @@ def test_files_that_do_not_fit(
     assert ran.code == 2
     assert message in ran.err
     assert len(ran.err.strip().splitlines()) == 1
+
+
+def test_a_foreign_report_is_kept(onnxcam: Run, folder: Path) -> None:
+    Path("report").mkdir()
+    Path("report/repair.json").write_text("{}")
+    ran = onnxcam("repair", SHAPES, folder / "spoilt.onnx", folder / "images", "-o", "fixed.onnx", "--report", "report")
+    assert ran.code == 2
+    assert "was not written by onnxcam" in ran.err
+    assert Path("report/repair.json").read_text() == "{}"
+    assert not Path("fixed.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [(0.61, 0.93, "0.61 -> 0.93"), (0.99999, 1.0, "0.99999 -> 1"), (1.0, 1.0, "1 -> 1"), (None, 0.5, "none -> 0.5")],
+)
+def test_a_change_is_told_with_as_many_digits_as_show_it(before: float | None, after: float, words: str) -> None:
+    from onnxcam.diagnosis.repair_result import _change
+
+    assert _change(before, after) == words
