@@ -63,10 +63,9 @@ class Effects:
             zip([name.removesuffix(".gradient") for name in tapped], names[len(tensors) + 1 :], strict=True)
         )
         self.count = len(mixture.quantisers)
-        inputs = {value.name or "": value.shape or () for value in prepared.model.graph.inputs}
         self._blank = {
-            name: np.zeros([n if isinstance(n, int) else 1 for n in shape], np.float32)
-            for name, shape in inputs.items()
+            value.name or "": np.zeros([n if isinstance(n, int) else 1 for n in value.shape or ()], _dtype(value))
+            for value in prepared.model.graph.inputs
         }
         self._session = Session(prepared.model, provider)
 
@@ -90,9 +89,14 @@ class Effects:
         return self._session.run({name: given[name] for name in self._session.inputs}, names)
 
     def _repeated(self, name: str, x: NDArray[Any]) -> NDArray[Any]:
-        """Return *x*, repeated in every row of an input of fixed batch size."""
+        """Return *x* in the input's dtype, repeated in every row of an input of fixed batch size."""
         rows = self._blank[name].shape[:1] if name in self._blank else ()
+        x = x.astype(self._blank[name].dtype, copy=False) if name in self._blank else x
         return np.repeat(x, rows[0], axis=0) if x.shape[:1] == (1,) and rows and rows[0] > 1 else x
+
+
+def _dtype(x: ir.Value) -> np.dtype[Any]:
+    return np.dtype(np.float32) if x.dtype is None else x.dtype.numpy()
 
 
 def score_effects(mixture: Mixture, aim: Aim, provider: str = "cpu") -> Effects:

@@ -168,7 +168,7 @@ def remove_quantisers(model: ir.Model, activation: Real, weight: Real) -> list[Q
             _replace(node, x)
         elif node in inner:
             for y in node.outputs:
-                y.dtype = ir.DataType.FLOAT
+                y.dtype = _real_dtype(x)
             sources = {real.get(each) for each in node.inputs if each in real}
             real.update(dict.fromkeys(node.outputs, sources.pop() if len(sources) == 1 else None))
     if not found:
@@ -267,7 +267,12 @@ def _replace(node: ir.Node, x: ir.Value) -> None:
     y.replace_all_uses_with(x, replace_graph_outputs=True)
     _graph(node).remove(node, safe=True)
     if name is not None and not x.is_graph_input():
-        x.name, x.shape, x.dtype = name, x.shape or y.shape, ir.DataType.FLOAT
+        x.name, x.shape, x.dtype = name, x.shape or y.shape, _real_dtype(x)
+
+
+def _real_dtype(x: ir.Value) -> ir.DataType:
+    """Return the dtype of the real tensor *x*; float32 where it is not known."""
+    return x.dtype if x.dtype is not None and x.dtype.is_floating_point() else ir.DataType.FLOAT
 
 
 def _graph(node: ir.Node) -> ir.Graph:

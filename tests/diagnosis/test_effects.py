@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from onnxcam.diagnosis.damage import DamageProbe
 from onnxcam.diagnosis.effects import tensor_effects
@@ -72,3 +74,21 @@ def test_a_tensor_that_is_rounded_twice_has_one_share() -> None:
 
 def test_float_original_is_only_for_tests_of_pairs() -> None:
     assert [node.op_type for node in linear_float().graph.node] == ["Flatten", "MatMul"]
+
+
+def test_a_network_in_float16_keeps_its_dtype() -> None:
+    model = linear()
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["y", "scale", "zero"], ["y_q"]))
+    model.graph.node.append(onnx.helper.make_node("DequantizeLinear", ["y_q", "scale", "zero"], ["z"]))
+    model.graph.output[0].name = "z"
+    model.opset_import[0].version = 19
+    mixture = Mixture.of(model, {"w_real": W.astype(np.float16).reshape(4, 1)})
+    feeds = {"x": X.astype(np.float16), "z.cotangent": np.ones((1, 1), np.float32)}
+    found, _ = tensor_effects(mixture, ["z"])(feeds, mixture.shares())
+    assert found.shape == (3,)
+    np.testing.assert_allclose(found[:2], [W @ (ROUNDED - X.ravel()), (W_ROUNDED - W) @ X.ravel()], rtol=0.02)
