@@ -112,6 +112,15 @@ class Session:
             )
         return session
 
+    def filled(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the inputs among *feeds*, those of one image repeated in every row of an input of fixed batch size."""
+        found = {name: feeds[name] for name in self.inputs}
+        for value in self._session.get_inputs():
+            rows, x = (*value.shape, None)[0], found[value.name]
+            if isinstance(rows, int) and rows > 1 and x.shape[:1] == (1,):
+                found[value.name] = np.repeat(x, rows, axis=0)
+        return found
+
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return the *outputs* (default: all) by name, as arrays in host memory.
 

@@ -179,10 +179,18 @@ def _values(model: ir.Model, names: Sequence[str], feeds: Mapping[str, _Array]) 
     if wanted:
         session = Session(copy, "cpu", optimize=False)
         try:
-            found |= session.run({name: feeds[name] for name in session.inputs}, list(wanted))
+            found |= _first_rows(session.run(given := session.filled(feeds), list(wanted)), given, feeds)
         except EngineError as error:
             raise DiagnosisError(f"the two models do not take the same inputs: {error}") from error
     return found
+
+
+def _first_rows(
+    arrays: Mapping[str, _Array], given: Mapping[str, _Array], feeds: Mapping[str, _Array]
+) -> dict[str, _Array]:
+    """Return the first row of *arrays* where the one row of *feeds* was repeated as *given*, in a fixed batch."""
+    rows = next((len(x) for name, x in given.items() if x.shape != feeds[name].shape), None)
+    return {name: x[:1] if rows and x.shape[:1] == (rows,) else x for name, x in arrays.items()}
 
 
 def _in_shape(array: _Array, value: ir.Value) -> _Array:

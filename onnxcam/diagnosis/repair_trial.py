@@ -116,7 +116,7 @@ def durations(models: Mapping[str, ModelLike], feeds: Mapping[str, NDArray[Any]]
     """Return the seconds of one run of each model, the median of interleaved runs; none for other inputs."""
     sessions = {name: Session(load(model), "cpu", spin=False) for name, model in models.items()}
     sessions = {name: one for name, one in sessions.items() if set(one.inputs) <= set(feeds)}
-    given = {name: {x: np.asarray(feeds[x]) for x in one.inputs} for name, one in sessions.items()}
+    given = {name: one.filled({x: np.asarray(feeds[x]) for x in one.inputs}) for name, one in sessions.items()}
     found: dict[str, list[float]] = {name: [] for name in sessions}
     for number in range(_ROUNDS + 2):
         for name, session in sessions.items():

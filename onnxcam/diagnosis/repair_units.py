@@ -90,7 +90,7 @@ class Bench:
             errors = []
             for feeds in self.feeds:
                 real, held = (
-                    self._session.run({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given}, [name])
+                    self._session.run(self._filled(feeds, given, share), [name])
                     for share, given in ((0.0, {}), (1.0, self._changed(units, found)))
                 )
                 error = np.moveaxis(real[name].astype(np.float64) - held[name], axis, 0)
@@ -121,7 +121,7 @@ class Bench:
         session = Session(model, "cpu", optimize=False) if model.graph.outputs else None
         found: dict[str, list[_Array]] = {tensor: [] for tensor in tensors}
         for feeds in self.feeds:
-            arrays = dict(feeds) if session is None else {**feeds, **session.run({x: feeds[x] for x in session.inputs})}
+            arrays = dict(feeds) if session is None else {**feeds, **session.run(session.filled(feeds))}
             for tensor, name in names.items():
                 found[tensor].append(_sampled(arrays[name]))
         return {tensor: np.concatenate(parts) for tensor, parts in found.items()}
@@ -181,8 +181,11 @@ class Bench:
         }
 
     def _run(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: float) -> list[_Array]:
-        found = self._session.run({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given})
+        found = self._session.run(self._filled(feeds, given, share))
         return [found[name] for name in self._outputs]
+
+    def _filled(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: float) -> dict[str, _Array]:
+        return self._session.filled({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given})
 
 
 def activation_units(quantiser: Quantiser, values: _Array) -> Iterator[Quantiser]:

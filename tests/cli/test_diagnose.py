@@ -154,3 +154,24 @@ def test_validate_keeps_its_result_if_there_is_no_diagnosis(onnxcam: Run, twins:
     assert ran.code == 0, ran.err
     assert "warning: no diagnosis: no activation of the model is quantised" in ran.err
     assert "diagnosis" not in json.loads(Path("out/validation.json").read_text("utf-8"))
+
+
+def of_four(source: Path, path: Path) -> Path:
+    """Write the model *source* with a fixed batch of four images."""
+    model = onnx.load(source)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 4
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    return path
+
+
+def test_a_fixed_batch_changes_nothing(onnxcam: Run, twins: Twins, tmp_path: Path) -> None:
+    real, spoilt = of_four(twins.real, tmp_path / "real.onnx"), of_four(twins.spoilt, tmp_path / "spoilt.onnx")
+    pairs = [(twins.real, twins.spoilt), (real, spoilt), (twins.real, spoilt)]
+    found = [onnxcam("diagnose", *pair, twins.images, "--most", 1, "--overwrite") for pair in pairs]
+    assert [ran.code for ran in found] == [0, 0, 0], found
+    assert len({ran.err.splitlines()[-1] for ran in found}) == 1
+    ran = onnxcam("repair", real, spoilt, twins.images, "-o", "fixed.onnx")
+    assert ran.code == 0, ran.err
+    assert "a better scale" in ran.err

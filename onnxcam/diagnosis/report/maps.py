@@ -175,8 +175,8 @@ class _MixtureSession:
     def __call__(self, feeds: Mapping[str, NDArray[Any]], shares: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
         """Return the map [1, …] and the score."""
         given = {**feeds, ROUNDING: shares}
-        found = self._session.run({name: given[name] for name in self._session.inputs}, [MAP, SCORE])
-        return found[MAP], float(found[SCORE].ravel()[0])
+        found = self._session.run(self._session.filled(given), [MAP, SCORE])
+        return found[MAP][:1], float(found[SCORE].ravel()[0])
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
