@@ -42,13 +42,14 @@ def command(
         typer.Option("--report", help="Folder for repair.json and the lists of --write.", show_default=False),
     ] = None,
     write: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--write",
             help="Lists of the nodes to keep in float, for other quantisers: ort, nncf, qnn, aimet, tensorrt, tflite; "
-            "several with commas. They are written into the folder of --report.",
+            "several with commas. They are written into the folder of --report. Default: ort.",
+            show_default=False,
         ),
-    ] = "ort",
+    ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
     target: Annotated[
         str, typer.Option("--target", "-t", help="Class to explain, of classifiers: top, an index or a label.")
@@ -77,10 +78,13 @@ def command(
     from onnxcam.diagnosis.keep_float import formats
     from onnxcam.diagnosis.repair import repair
     from onnxcam.diagnosis.repair_report import INDEX, save_report
+    from onnxcam.errors import OutputError
     from onnxcam.graph.io import files_of
     from onnxcam.media import image
 
-    lists = formats(write)
+    lists = formats("ort" if write is None else write)
+    if write is not None and report is None:
+        raise OutputError("--write needs a folder for its lists; name it with --report")
     real = None if reference == NO_FLOAT else Path(reference)
     inputs: list[str | Path] = [*files_of(candidate), *files_of(real), *image.files(images)]
     files.require_writable(output, inputs, overwrite=overwrite)

@@ -23,7 +23,7 @@ from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as files
 from onnxcam.metadata.card import KEY
-from onnxcam.methods import find_method, read_settings
+from onnxcam.methods import GraphMethod, find_method, read_settings
 from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets.detection import Detections
@@ -173,6 +173,8 @@ class Subject:
             raise without[0]
         if not damages:
             raise DiagnosisError(f"no image can be diagnosed, {_NOT_FINITE}; correct the model or the preprocessing")
+        if not isinstance(self.probe.method, GraphMethod):
+            warnings.append(f"the effects on maps are not measured: the method {self.real.method} uses no gradient")
         return conclude(self.pairing, self.probe.statistics, damages, used, [*warnings, *self.real.network.warnings])
 
     def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:

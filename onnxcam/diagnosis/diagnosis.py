@@ -98,6 +98,8 @@ class Diagnosis:
     def sentence(self) -> str:
         """Return the finding in plain words."""
         first = self.tensors[0]
+        if not first.share:
+            return "No rounding changes anything in these images: their outputs are constant, or the rounding is exact"
         causes = f"{first.kind.capitalize()} {visible(first.name, _NAME)} causes {percent(first.share)} of the damage"
         if first.cause is not None:
             return f"{causes}, because {first.cause.words}. Cure: {first.cause.cure}"

@@ -147,7 +147,7 @@ class _Search:
         if found.meets:
             return
         failing = next(one for one in found.verdicts if not one.holds)
-        value = "no image has it" if failing.value is None else f"it is {failing.value:.4g}"
+        value = "it has no value for any image" if failing.value is None else f"it is {failing.value:.4g}"
         raise DiagnosisError(
             f"even with all {len(self._free)} tensors in float the file does not meet the requirement "
             f"{failing.words}: {value}{self._fixed}; ask for less with --require"

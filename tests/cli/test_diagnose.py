@@ -175,3 +175,9 @@ def test_a_fixed_batch_changes_nothing(onnxcam: Run, twins: Twins, tmp_path: Pat
     ran = onnxcam("repair", real, spoilt, twins.images, "-o", "fixed.onnx")
     assert ran.code == 0, ran.err
     assert "a better scale" in ran.err
+
+
+def test_a_method_without_gradient_measures_no_maps(onnxcam: Run, twins: Twins) -> None:
+    ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 1, "-m", "occlusion")
+    assert ran.code == 0, ran.err
+    assert "warning: the effects on maps are not measured: the method occlusion uses no gradient" in ran.err

@@ -70,6 +70,7 @@ def test_no_repair_is_exit_code_1(onnxcam: Run, folder: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--write", "nncf"], "--write needs a folder"),
         (["--write", "coreml"], "--write takes ort, nncf, qnn, aimet, tensorrt, tflite, not 'coreml'"),
         (["-r", "pearson>1"], "even with all"),
         (["-o", "spoilt.onnx"], "cannot be its output"),

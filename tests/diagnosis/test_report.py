@@ -68,6 +68,8 @@ SMALL = Diagnosis(
 
 def test_the_sentence_says_tensor_share_cause_and_cure() -> None:
     assert SMALL.sentence == "Activation b causes 50 % of the damage, because it <clips>. Cure: widen"
+    none = Diagnosis([tensor("a", 0, share=0.0)], {"outputs": 0.0}, ["a.png"])
+    assert none.sentence.startswith("No rounding changes anything")
     even = Diagnosis([tensor("a", 0, share=0.04), tensor("b", 1, share=0.03)], {"map": 0.012}, ["a.png"])
     words = "Activation a causes 4.0 % of the damage; all rounding together changes the map by 1.2 %"
     assert even.sentence == f"No tensor stands out. {words}"
