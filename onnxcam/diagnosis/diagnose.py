@@ -116,6 +116,8 @@ class Subject:
         **options: Any,
     ) -> Subject:
         """Open the models and read the images; see `diagnose`."""
+        if most < 1:
+            raise DiagnosisError(f"most is {most}; give the number of images, 1 or more")
         quantised = with_card(candidate, reference)
         observer = Observer(quantised, **{"objects": OBJECTS, **options})
         given = [images] if isinstance(images, str | os.PathLike) else list(images)

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from onnxcam.diagnosis.diagnose import Subject, diagnose
 from onnxcam.diagnosis.pairing import pair
+from onnxcam.diagnosis.repair import repair
 from onnxcam.errors import DiagnosisError
 from tests.compare.twins import PICTURES, SHAPES, photos, quantize
 from tests.diagnosis.models import linear, linear_float, respell
@@ -100,3 +101,11 @@ def test_a_real_network_with_one_scale_divided_by_12(real: Path, tmp_path: Path)
     found = diagnose(real / "models/vww_mobilenet_96_f32.onnx", spoilt, images, preprocess=how)
     assert found.tensors[0].name == "Relu__38:0"
     assert "its range clips 2" in found.sentence
+
+
+def test_no_image_is_an_error() -> None:
+    for most in (0, -1):
+        with pytest.raises(DiagnosisError, match=f"most is {most}; give"):
+            diagnose(linear_float(), linear(), PICTURES, most=most)
+    with pytest.raises(DiagnosisError, match="most is 0"):
+        repair(linear_float(), linear(), PICTURES, most=0)
