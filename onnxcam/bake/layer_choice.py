@@ -21,6 +21,8 @@ from onnxcam.structure.layout import picture_layout
 
 __all__ = ["drawn"]
 
+_ZERO = ir.tensor(np.zeros(1, np.float32))
+
 
 def drawn(
     op: Emitter,
@@ -41,13 +43,14 @@ def drawn(
     groups = [one if one.layer is not None else replace(one, layer=layers[0]) for one in targets.groups]
     sizes = [_size(one.layer) for one in groups if one.layer is not None]
     size = _picture_size(subject) if enlarge else max(sizes, key=np.prod)
-    maps = [_maps(op, subject, method, one, targets.count, settings or {}) for one in groups]
-    large = [_enlarged(op, flat, own, size) for flat, own in zip(maps, sizes, strict=True)]
     total = op.Mul(op.dim(subject.image, 0), op.const(np.array([targets.count])))
-    every = op.ConstantOfShape(op.Concat(total, list(size), axis=0), value=ir.tensor(np.zeros(1, np.float32)))
-    for one, flat in zip(groups, large, strict=True):
-        every = op.ScatterND(every, op.Unsqueeze(one.rows, [1]), flat)
-    stacked: ir.Value = op.Reshape(every, [-1, targets.count, *size])
+    every = {own: op.ConstantOfShape(op.Concat(total, list(own), axis=0), value=_ZERO) for own in sizes}
+    for one, own in zip(groups, sizes, strict=True):
+        flat = _maps(op, subject, method, one, targets.count, settings or {})
+        every[own] = op.ScatterND(every[own], op.Unsqueeze(one.rows, [1]), flat)
+    # all K are enlarged: older runtimes refuse a product of no maps
+    large = op.total(*(_enlarged(op, maps, own, size) for own, maps in every.items()))
+    stacked: ir.Value = op.Reshape(large, [-1, targets.count, *size])
     stacked.shape = ir.Shape([subject.batch, targets.count, *size])
     return stacked
 
