@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
+
 from tests.fuzz.outcome import CPU_SECONDS, MEMORY, UNMADE
 
 Build = Callable[[Path], list[str]]
@@ -45,6 +47,7 @@ def _limit(base: Path) -> None:
     stacks = open(base / "stacks", "w")  # noqa: SIM115  # it stays open to the end
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGXCPU, stacks, chain=True)
+    cv2.setNumThreads(1)  # OpenCV reports threads for which the limit leaves no memory
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 2))
