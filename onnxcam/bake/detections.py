@@ -85,17 +85,27 @@ class DetectionPlan:
         """Return the detections *here*, bool [N, K], as targets at the layer of their level."""
         rows = self._rows(op, here)
 
-        def taken(value: ir.Value) -> ir.Value:
-            return op.Reshape(op.Gather(op.Reshape(value, [-1]), rows, axis=0), [-1, 1])
+        def taken(value: ir.Value, beyond: Any) -> ir.Value:
+            every = op.Concat(op.Reshape(value, [-1]), op.const(np.array([beyond])), axis=0)
+            return op.Unsqueeze(op.Gather(every, rows, axis=0), [1])
 
-        own = replace(found, candidates=taken(found.candidates), classes=taken(found.classes), found=taken(found.found))
+        own = replace(
+            found,
+            candidates=taken(found.candidates, 0),
+            classes=taken(found.classes, 0),
+            found=taken(found.found, False),
+        )
         weights = emit_weights(op, seen, own, all_tensors(op.graph))
         seeds = dict(aim.cotangent(op, one) for aim, one in weights if not level.aims or aim in level.aims)
         return TargetGroup(rows, seeds, level.layer)
 
     def _rows(self, op: Emitter, here: ir.Value) -> ir.Value:
-        """Return the places of the detections *here*, bool [N, K], among all, int64 [M]."""
-        rows: ir.Value = op.Reshape(op.NonZero(op.Reshape(here, [-1])), [-1])
+        """Return the places of the detections *here*, bool [N, K], among all, int64 [M].
+
+        The last one is N · K, behind all, where nothing is: older runtimes refuse tensors without elements.
+        """
+        some = op.Concat(op.Reshape(here, [-1]), op.const(np.array([True])), axis=0)
+        rows: ir.Value = op.Squeeze(op.NonZero(some), [0])
         return rows
 
     @cached_property

@@ -43,14 +43,14 @@ def drawn(
     groups = [one if one.layer is not None else replace(one, layer=layers[0]) for one in targets.groups]
     sizes = [_size(one.layer) for one in groups if one.layer is not None]
     size = _picture_size(subject) if enlarge else max(sizes, key=np.prod)
-    total = op.Mul(op.dim(subject.image, 0), op.const(np.array([targets.count])))
+    count = op.Mul(op.dim(subject.image, 0), op.const(np.array([targets.count])))
+    total = op.Add(count, op.const(np.array([1])))  # the last place is of no target
     every = {own: op.ConstantOfShape(op.Concat(total, list(own), axis=0), value=_ZERO) for own in sizes}
     for one, own in zip(groups, sizes, strict=True):
         flat = _maps(op, subject, method, one, targets.count, settings or {})
         every[own] = op.ScatterND(every[own], op.Unsqueeze(one.rows, [1]), flat)
-    # all K are enlarged: older runtimes refuse a product of no maps
     large = op.total(*(_enlarged(op, maps, own, size) for own, maps in every.items()))
-    stacked: ir.Value = op.Reshape(large, [-1, targets.count, *size])
+    stacked: ir.Value = op.Reshape(op.Slice(large, [0], count, [0]), [-1, targets.count, *size])
     stacked.shape = ir.Shape([subject.batch, targets.count, *size])
     return stacked
 
@@ -65,7 +65,8 @@ def _maps(
 ) -> ir.Value:
     """Return the maps of a *group*, [M, h, w]; *count* is the number of targets of each image."""
     assert group.layer is not None
-    images = op.Div(group.rows, op.const(np.array(count)))
+    last = op.Sub(op.dim(subject.image, 0), op.const(np.array([1])))
+    images = op.Min(op.Div(group.rows, op.const(np.array(count))), last)
     flat = emit_maps(op, subject.image, method, group.layer, group.seeds, images, settings)
     if flat is None:
         raise ModelError(

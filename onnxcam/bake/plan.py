@@ -84,7 +84,7 @@ class TargetGroup:
     """M targets that are explained at one layer, in one pass.
 
     Attributes:
-        rows: Their places among all N · K, int64 [M]. M depends on the image, and may be 0.
+        rows: Their places among all N · K, int64 [M]; N · K is the place of no target. M depends on the image.
         seeds: The tensors to differentiate, and their cotangents [M, …].
         layer: The layer; None: that of the file.
     """

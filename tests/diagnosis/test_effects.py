@@ -11,6 +11,7 @@ from onnxcam.diagnosis.damage import DamageProbe
 from onnxcam.diagnosis.effects import tensor_effects
 from onnxcam.diagnosis.mixture import Mixture
 from tests.diagnosis.models import linear, linear_float
+from tests.runtime import new_runtime
 
 X = np.array([[[[0.1, 0.6], [1.2, -0.4]]]], np.float32)
 ROUNDED = np.array([0, 0.5, 1, -0.5])  # in steps of a half
@@ -76,6 +77,7 @@ def test_float_original_is_only_for_tests_of_pairs() -> None:
     assert [node.op_type for node in linear_float().graph.node] == ["Flatten", "MatMul"]
 
 
+@new_runtime
 def test_a_network_in_float16_keeps_its_dtype() -> None:
     model = linear()
     for tensor in model.graph.initializer:

@@ -11,6 +11,7 @@ from onnxcam.diagnosis.diagnose import diagnose
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from tests.compare.twins import ASSETS, PICTURES, SHAPES, quantize, spoilt
 from tests.quantisers import optimised
+from tests.runtime import new_runtime
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 
@@ -27,6 +28,7 @@ def ranking(found: Diagnosis, kind: str = "activation") -> list[str]:
     return [one.name for one in found.tensors if one.kind == kind]
 
 
+@new_runtime
 def test_the_same_diagnosis(tmp_path: Path, calibration: Path) -> None:
     qdq = quantize(SHAPES, tmp_path / "qdq.onnx", calibration)
     bad = spoilt(qdq, tmp_path / "bad.onnx", 2)

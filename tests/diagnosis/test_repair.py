@@ -21,6 +21,9 @@ from onnxcam.diagnosis.repair_result import REPAIRED, Repair
 from onnxcam.diagnosis.repair_trial import split
 from onnxcam.errors import DiagnosisError, OutputError
 from tests.compare.tasks import twins
+from tests.runtime import new_runtime
+
+pytestmark = new_runtime
 
 SHAPES = Path(onnxcam.__file__).parent / "assets" / "shapes.onnx"
 MOST = 5

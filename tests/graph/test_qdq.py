@@ -19,6 +19,7 @@ from onnxcam.graph.io import load, to_proto
 from onnxcam.graph.qdq import fold_weights, has_integer_operators, lower_to_qdq
 from onnxcam.passes import canonical
 from tests.quantisers import convolutional, network, optimised, pictures, quantised, run
+from tests.runtime import new_runtime
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 LEVELS = ("", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
@@ -48,6 +49,7 @@ def test_both_formats_and_optimised(tmp_path: Path, format: str, channels: bool,
     )
 
 
+@new_runtime
 @pytest.mark.parametrize(
     "settings",
     [
