@@ -16,6 +16,7 @@ from onnxcam.diagnosis.mixture import ROUNDING, Mixture
 from onnxcam.diagnosis.pairing import pair
 from onnxcam.graph.io import to_proto
 from tests.quantisers import network, optimised, pictures, quantised, run
+from tests.runtime import new_runtime
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 
@@ -102,7 +103,14 @@ def built(names: list[str], seed: int) -> onnx.ModelProto:
     return model
 
 
-@settings(max_examples=12, derandomize=True, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+@new_runtime
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(
     st.lists(st.sampled_from(sorted(STEPS)), min_size=2, max_size=4),
     st.integers(0, 99),
