@@ -64,7 +64,7 @@ def command(
     from onnxcam.graph.io import files_of
     from onnxcam.media import image
 
-    real = no_float(reference)
+    real = options.float_model(reference)
     if annotate is not None:
         require_writable(annotate, [*files_of(candidate), *files_of(real), *image.files(images)], overwrite=overwrite)
         require_place(annotate)
@@ -95,11 +95,6 @@ def command(
         show.where(output)
     show.warnings(found.warnings)
     show.print_err(found.sentence, "bold")
-
-
-def no_float(reference: str) -> Path | None:
-    """Return the path of the float model; None for ``-``."""
-    return None if reference == "-" else Path(reference)
 
 
 def print_table(found: Diagnosis) -> None:

@@ -144,3 +144,8 @@ def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "sa
         if "=" not in word.strip("="):
             raise typer.BadParameter(f"{option} takes name=value, such as {option} {example}, not {word!r}")
     return dict(word.split("=", 1) for word in words)
+
+
+def float_model(text: str) -> Path | None:
+    """Return the path of the float model; None for ``-``: there is none."""
+    return None if text == "-" else Path(text)

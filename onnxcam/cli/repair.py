@@ -12,9 +12,6 @@ from onnxcam.cli import options
 if TYPE_CHECKING:
     from onnxcam.diagnosis.repair_result import Repair
 
-NO_FLOAT = "-"
-"""In place of the float model: there is none."""
-
 
 def command(
     reference: Annotated[
@@ -85,7 +82,7 @@ def command(
     lists = formats("ort" if write is None else write)
     if write is not None and report is None:
         raise OutputError("--write needs a folder for its lists; name it with --report")
-    real = None if reference == NO_FLOAT else Path(reference)
+    real = options.float_model(reference)
     inputs: list[str | Path] = [*files_of(candidate), *files_of(real), *image.files(images)]
     files.require_writable(output, inputs, overwrite=overwrite)
     files.require_place(output)
