@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.fuzz.outcome import TIMEOUT
+
 METHODS = (
     "gradcam", "gradcam", "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "fullgrad", "gradient", "lrp",
     "lrp-epsilon", "deeplift", "cam", "legrad", "guided-backprop", "ablationcam", "scorecam", "recipro-cam",
@@ -33,8 +35,7 @@ def inspect(rng: Random, model: str) -> list[str]:
     return ["inspect", model, *extra]
 
 
-LIMIT = ["--timeout", "15"]
-"""A network may compute for as long as it likes; the command ends it."""
+LIMIT = ["--timeout", str(TIMEOUT)]
 
 
 def on_model(rng: Random, model: str, good: str, picture: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import signal
 import unicodedata
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-CPU_SECONDS = 20
+TIMEOUT = 10
+"""Seconds by the clock after which a command ends by itself: a network may compute for as long as it likes."""
+CPU_SECONDS = 2 * TIMEOUT * (os.cpu_count() or 1)
+"""ONNX Runtime may use all processors until the command ends."""
 WALL_SECONDS = 60
 MEMORY = 4 << 30
 LONGEST = 2000
