@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from onnxcam import _moved
+from onnxcam import _lazy_sympy, _moved  # noqa: F401  # both change what is imported after them
 
 if TYPE_CHECKING:
     from onnxcam import autodiff, converters, errors, testing

@@ -112,7 +112,7 @@ def _inside(op: Emitter, graph: ir.Graph, x: V | None) -> V | None:
 
 
 def _defined_by_a_body() -> set[str]:
-    schemas: Any = onnx.defs.get_all_schemas_with_history()
+    schemas: Any = onnx.defs.get_all_schemas()
     return {s.name for s in schemas if s.domain == "" and (s.has_function or s.has_context_dependent_function)}
 
 
