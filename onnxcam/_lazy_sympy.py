@@ -49,7 +49,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _beside(spec.loader.exec_module)  # type: ignore[method-assign]
+            spec.loader.exec_module = _beside(spec.loader.exec_module)  # type: ignore[assignment, method-assign]
         return spec
 
 
