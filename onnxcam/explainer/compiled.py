@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.engine import Session
 from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.io import building
-from onnxcam.metadata.reserved import AROUND, CHOSEN, SCORE, load_bare
-from onnxcam.methods import Method, explanation_graph, head_graph
+from onnxcam.metadata.reserved import AROUND, CHOSEN, MAP, SCORE, load_bare
+from onnxcam.methods import Method, ProcedureMethod, explanation_graph, head_graph
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import why_not_finite
 from onnxcam.model.prepared import PreparedModel
@@ -47,6 +50,7 @@ class CompiledExplanation:
     head: Session | None
     batch: int | None
     _places: dict[tuple[int, ...] | None, Place | None] = field(default_factory=dict, repr=False)
+    _scores: Callable[[], Session] | None = field(default=None, repr=False)
 
     @classmethod
     def build(
@@ -70,8 +74,13 @@ class CompiledExplanation:
             explanation_graph(prepared, method, layers, aim, settings, signed=signed)
             if twin is not None and layers:
                 head_graph(twin, layers[0].in_graph(twin.model.graph), aim)
-        head = Session(twin.model, network.provider, spin=spin) if twin is not None else None
-        return cls(network, aim, choices, Session(prepared.model, network.provider, spin=spin), head, fixed, places)
+        open_session = partial(Session, provider=network.provider, spin=spin)
+        head = open_session(twin.model) if twin is not None else None
+        session = open_session(prepared.model)
+        scores = None
+        if isinstance(method, ProcedureMethod) and MAP in session.outputs:
+            scores = cache(lambda: open_session(_without_map(prepared.model)))
+        return cls(network, aim, choices, session, head, fixed, places, scores)
 
     @staticmethod
     def places(
@@ -105,9 +114,13 @@ class CompiledExplanation:
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
         """Return *outputs* (default: all) for a batch of any size.
 
+        Without the map a procedure has a session that does not keep the layer's tensor, which is faster.
+
         ModelError where the scores are NaN or infinite, or not one for each image.
         """
-        found = self._run(self.session, dict(feeds), outputs)
+        only_scores = self._scores is not None and outputs is not None and MAP not in outputs
+        session = self._scores() if self._scores is not None and only_scores else self.session
+        found = self._run(session, dict(feeds), outputs)
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))
         self._require_one_score_each(found, len(feeds[self.aim.input]))
@@ -132,6 +145,14 @@ class CompiledExplanation:
         if self.batch in (None, len(feeds[self.aim.input])):
             return session.run(feeds, outputs)
         return session.run_in_pieces(feeds, self.batch or 1, outputs)
+
+
+def _without_map(model: ir.Model) -> ir.Model:
+    """Return a copy of *model* that does not give what a procedure needs of the layer."""
+    copy = model.clone()
+    copy.graph.outputs[:] = [y for y in copy.graph.outputs if y.name != MAP]
+    RemoveUnusedNodesPass()(copy)
+    return copy
 
 
 _SIZES = (97, 224, 320)

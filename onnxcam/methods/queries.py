@@ -157,7 +157,7 @@ def as_dtype(samples: Array, dtype: np.dtype[Any]) -> Array:
     """Return real *samples* as *dtype*: rounded and clipped to its range where that is one of integers."""
     if np.issubdtype(dtype, np.integer):
         samples = np.clip(np.rint(samples), np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return samples.astype(dtype)
+    return samples.astype(dtype, copy=False)
 
 
 def _joined(batches: Iterable[Array], total: int) -> Array:
