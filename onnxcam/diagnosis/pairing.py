@@ -7,18 +7,17 @@ by the numbers of this run, so that it does not matter who made the file, or how
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.diagnosis.constants import Constant, float_constants, used_constants
+from onnxcam.diagnosis.constants import float_constants
 from onnxcam.diagnosis.float_run import CURE, FloatRun
 from onnxcam.diagnosis.mixture import Mixture
+from onnxcam.diagnosis.moved_biases import MovedBias, moved_biases
 from onnxcam.diagnosis.weights import paired_weights
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load
@@ -44,14 +43,14 @@ class Pairing:
         unmatched: Tensors of quantisers without a float one.
         difference: Largest difference between the outputs of the float model and of the mixture's float network, as a
             share of the largest value.
-        corrected: Float constants of the quantised model, such as biases, that the quantiser changed.
+        moved: Float constants of the quantised model, such as biases, that the quantiser changed.
     """
 
     mixture: Mixture
     names: Mapping[str, str]
     unmatched: Sequence[str]
     difference: float
-    corrected: Sequence[str] = ()
+    moved: Sequence[MovedBias] = ()
 
 
 def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str, _Array] | None = None) -> Pairing:
@@ -94,21 +93,8 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
     difference = run.difference(mixture)
     if difference > _SAME:
         raise DiagnosisError(_unlike(difference, names, mixture))
-    return Pairing(mixture, names, lost, difference, _corrected(mixture, original, weights.values()))
-
-
-def _corrected(mixture: Mixture, original: ir.Model, paired: Collection[Constant]) -> list[str]:
-    """Return the float constants of the quantised model that differ from those of the same name in the float model."""
-    known = {one.name: one.array for one in used_constants(original)}
-    for one in paired:
-        known.pop(one.name, None)
-    return [
-        one.name
-        for one in used_constants(mixture.real)
-        if one.name in known
-        and known[one.name].shape == one.array.shape
-        and not np.allclose(known[one.name], one.array, rtol=1e-4, atol=1e-6)
-    ]
+    moved = moved_biases(mixture, original, {one.name for one in weights.values()})
+    return Pairing(mixture, names, lost, difference, moved)
 
 
 def _check_order(quantised: ModelLike, real: ModelLike | None) -> None:

@@ -16,6 +16,7 @@ from onnxcam.diagnosis.damage import Damage
 from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
 from onnxcam.diagnosis.formatting import effect_text, percent
+from onnxcam.diagnosis.moved_biases import MovedBias
 from onnxcam.diagnosis.places import find_places
 from onnxcam.diagnosis.report.html import html
 from onnxcam.diagnosis.report.line import find_jump, network_line
@@ -63,6 +64,7 @@ SMALL = Diagnosis(
     ["a.png", "b.png"],
     ["lost"],
     ["<b>careful</b>"],
+    [MovedBias("<u>bias", 0.2, 3.0)],
 )
 
 
@@ -77,6 +79,10 @@ def test_the_sentence_says_tensor_share_cause_and_cure() -> None:
     assert alone.sentence.endswith("90 % of the damage. Nothing about its range stands out: keep it in float")
     long = Diagnosis([tensor("a" * 500, 0, share=0.9)], {"outputs": 0.5}, ["a.png"])
     assert len(long.sentence) < 200
+
+
+def test_moved_biases_are_in_the_json() -> None:
+    assert SMALL.as_dict()["moved_biases"] == [{"name": "<u>bias", "change": 0.2, "steps": 3.0}]
 
 
 def test_the_rank_by_noise_stands_beside_that_by_damage() -> None:
@@ -125,6 +131,7 @@ def test_the_page_escapes_names_and_names_its_parts() -> None:
     text = html(SMALL, subject, {})  # type: ignore[arg-type]
     assert "<b>careful" not in text
     assert "it <clips>" not in text
+    assert "&lt;u&gt;bias by 3 steps of its output" in text
     assert "What spoils <bdi>&lt;i&gt;int8.onnx</bdi>?" in text
     assert "from 10 % to 60 %" in text
     assert "Quantised tensors without a partner in the float model: <bdi>lost</bdi>" in text

@@ -14,6 +14,7 @@ from onnxcam.compare.report.page import render, template
 from onnxcam.compare.report.panel import ramps
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
 from onnxcam.diagnosis.formatting import effect_text, percent
+from onnxcam.diagnosis.moved_biases import moved_words
 from onnxcam.diagnosis.places import TensorPlace
 from onnxcam.diagnosis.report.line import KINDS, Cell, NetworkColumn, find_jump, network_line
 from onnxcam.diagnosis.report.maps import BeforeAfter, MapView
@@ -70,6 +71,7 @@ def html(
         "cards": [_card(one) for one in shown],
         "unmatched": [visible(name) for name in diagnosis.unmatched[:LISTED]],
         "unmatched_left": max(0, len(diagnosis.unmatched) - LISTED),
+        "moved": moved_words(diagnosis.moved_biases),
         "warnings": [visible(warning, 1000) for warning in dict.fromkeys(diagnosis.warnings)],
         "heat_ramp": ramps()[0],
         "kinds": kinds,
