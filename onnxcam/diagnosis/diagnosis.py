@@ -132,7 +132,7 @@ class Diagnosis:
             "change": dict(self.change),
             "images": list(self.images),
             "unmatched": list(self.unmatched),
-            "moved_biases": [vars(one) for one in self.moved_biases],
+            "moved_biases": [one.as_dict() for one in self.moved_biases],
             "warnings": list(self.warnings),
             "tensors": [{**_tensor(one), "sqnr_rank": ranks[one.tensor]} for one in self.tensors],
         }

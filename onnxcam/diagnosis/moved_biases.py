@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.diagnosis.constants import used_constants
+from onnxcam.diagnosis.constants import Constant, used_constants
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.subgraph import first_behind
@@ -22,17 +22,19 @@ _NAMED = 3  # biases that a sentence names
 _NAME = 60  # characters of a name there
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MovedBias:
     """A bias, or another float constant, that NNCF, AIMET or a similar tool moved.
 
     Attributes:
         name: Its name in both models.
+        array: Its values in the float model.
         change: Largest magnitude of the change.
         steps: The same in steps of the next quantised activation; None if none follows.
     """
 
     name: str
+    array: NDArray[Any]
     change: float
     steps: float | None
 
@@ -41,6 +43,10 @@ class MovedBias:
         """Return name and change."""
         size = f"{self.change:.2g}" if self.steps is None else f"{self.steps:.2g} steps of its output"
         return f"{visible(self.name, _NAME)} by {size}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return name and change as JSON."""
+        return {"name": self.name, "change": self.change, "steps": self.steps}
 
 
 def moved_biases(mixture: Mixture, original: ir.Model, paired: Collection[str]) -> list[MovedBias]:
@@ -51,7 +57,7 @@ def moved_biases(mixture: Mixture, original: ir.Model, paired: Collection[str]) 
     known = {one.name: one.array for one in used_constants(original) if one.name not in paired}
     steps = _steps(mixture)
     return [
-        _moved(mixture, one.name, one.array - known[one.name], steps)
+        _moved(mixture, one, known[one.name], steps)
         for one in used_constants(mixture.real)
         if one.name in known
         and known[one.name].shape == one.array.shape
@@ -71,11 +77,11 @@ def moved_words(found: Sequence[MovedBias]) -> str:
     return f"{count} from the float model, as if a tool corrected {'it' if one else 'them'}: {named}{rest}"
 
 
-def _moved(mixture: Mixture, name: str, change: NDArray[Any], steps: Mapping[str, float]) -> MovedBias:
-    size = float(np.abs(change).max(initial=0))
-    behind = (first_behind(node, steps) for node in all_tensors(mixture.real.graph)[name].consumers())
+def _moved(mixture: Mixture, bias: Constant, array: NDArray[Any], steps: Mapping[str, float]) -> MovedBias:
+    size = float(np.abs(bias.array - array).max(initial=0))
+    behind = (first_behind(node, steps) for node in all_tensors(mixture.real.graph)[bias.name].consumers())
     step = next((steps[found] for found in behind if found), None)
-    return MovedBias(name, size, None if not step else size / step)
+    return MovedBias(bias.name, array, size, None if not step else size / step)
 
 
 def _steps(mixture: Mixture) -> dict[str, float]:

@@ -79,22 +79,31 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
     weights = paired_weights([(one, mixture.weights[one.tensor]) for one in fixed], float_constants(original))
     arrays = {one.real: weights[one.tensor].array for one in fixed if one.tensor in weights}
     run = FloatRun(original, feeds)
+    moved = moved_biases(Mixture.of(quantised, arrays), original, {one.name for one in weights.values()})
+    mixture, tensors, difference = _paired(run, quantised, arrays, {one.name: one.array for one in moved})
+    if moved and difference > _SAME:  # the names may be those of other constants
+        mixture, tensors, difference = _paired(run, quantised, arrays, {})
+    names = {**{name: one.name for name, one in weights.items()}, **tensors}
+    if difference > _SAME:
+        raise DiagnosisError(_unlike(difference, names, mixture))
+    lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
+    return Pairing(mixture, names, lost, difference, moved)
+
+
+def _paired(
+    run: FloatRun, quantised: ModelLike, arrays: Mapping[str, _Array], biases: Mapping[str, _Array]
+) -> tuple[Mixture, dict[str, str], float]:
+    """Return the mixture with the right activation functions, its float tensors, and the difference of the outputs."""
     uppers: dict[str, float] = {}
     tried: set[tuple[str, float]] = set()
-    mixture = Mixture.of(quantised, arrays)
+    mixture = Mixture.of(quantised, arrays, biases=biases)
     tensors, wrong = run.paired(mixture, tried)
     while wrong:
         tried |= wrong.items()
         uppers |= wrong
-        mixture = Mixture.of(quantised, arrays, uppers)
+        mixture = Mixture.of(quantised, arrays, uppers, biases)
         tensors, wrong = run.paired(mixture, tried)
-    names = {**{name: one.name for name, one in weights.items()}, **tensors}
-    lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
-    difference = run.difference(mixture)
-    if difference > _SAME:
-        raise DiagnosisError(_unlike(difference, names, mixture))
-    moved = moved_biases(mixture, original, {one.name for one in weights.values()})
-    return Pairing(mixture, names, lost, difference, moved)
+    return mixture, tensors, run.difference(mixture)
 
 
 def _check_order(quantised: ModelLike, real: ModelLike | None) -> None:

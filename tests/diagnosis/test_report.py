@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import onnxcam
@@ -64,7 +65,7 @@ SMALL = Diagnosis(
     ["a.png", "b.png"],
     ["lost"],
     ["<b>careful</b>"],
-    [MovedBias("<u>bias", 0.2, 3.0)],
+    [MovedBias("<u>bias", np.zeros(1), 0.2, 3.0)],
 )
 
 
