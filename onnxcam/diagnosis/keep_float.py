@@ -114,6 +114,8 @@ def _lacks(node: ir.Node, nodes: Collection[ir.Node]) -> bool:
 def formats(words: str) -> list[str]:
     """Return the formats named in *words*, ``ort,nncf``; OutputError for others."""
     found = [word.strip() for word in words.split(",") if word.strip()]
+    if not found:
+        raise OutputError(f"--write is empty; it takes {', '.join(FORMATS)}")
     for word in found:
         if word not in FORMATS:
             raise OutputError(f"--write takes {', '.join(FORMATS)}, not {word!r}.{nearest(word, FORMATS)}")

@@ -294,4 +294,6 @@ def test_formats_are_checked() -> None:
     assert formats("ort, nncf") == ["ort", "nncf"]
     with pytest.raises(OutputError, match=r"not 'orrt'\. Did you mean 'ort'"):
         formats("orrt")
+    with pytest.raises(OutputError, match="--write is empty; it takes ort, nncf"):
+        formats(" ,")
     assert len({name for name, _ in FORMATS.values()}) == len(FORMATS)
