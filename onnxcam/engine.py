@@ -244,7 +244,7 @@ def provider_name(provider: str) -> str | None:
         hint = "; pip install onnxruntime-gpu in place of onnxruntime" if name == SHORT["cuda"] else ""
         raise ProviderError(
             f"no execution provider {provider!r} in this onnxruntime; there is {', '.join(['auto', *known])}"
-            f"{hint}.{nearest(provider, SHORT)}"
+            f"{hint}.{'' if provider.lower() in SHORT else nearest(provider, SHORT)}"
         )
     return name
 

@@ -130,7 +130,7 @@ class OutputError(OnnxcamError):
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """Return `` Did you mean 'a' or 'b'?`` for the *known* names closest to *word*; an empty string for none."""
-    names = list(dict.fromkeys(known))
+    names = list(dict.fromkeys(known)) if word else []
     lowered = {name.lower(): name for name in reversed(names)}
     close = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)
     close += [name for name in lowered if word.lower() in name and name not in close][: count - len(close)]

@@ -94,7 +94,22 @@ def command(
         print_table(found)
         show.where(output)
     show.warnings(found.warnings)
+    for note in _notes(found):
+        show.print_err(note)
     show.print_err(found.sentence, "bold")
+
+
+def _notes(found: Diagnosis) -> list[str]:
+    """Return what the pairing of the two models found."""
+    from onnxcam.diagnosis.moved_biases import moved_words
+    from onnxcam.text import visible
+
+    lost = [visible(name) for name in found.unmatched]
+    notes = [moved_words(found.moved_biases)]
+    if lost:
+        have = "1 quantised tensor has" if len(lost) == 1 else f"{len(lost)} quantised tensors have"
+        notes.append(f"{have} no partner in the float model: {', '.join(lost[:3])}{' …' if lost[3:] else ''}")
+    return [note for note in notes if note]
 
 
 def print_table(found: Diagnosis) -> None:

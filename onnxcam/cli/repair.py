@@ -109,6 +109,7 @@ def command(
         found.save(output, inputs, overwrite=overwrite)
     if report is not None:
         save_report(found, report, lists, overwrite=overwrite)
+        show.warnings(found.keep.warnings)
     _print(found, output, as_json)
     if not found.passed:
         raise typer.Exit(1)

@@ -62,6 +62,8 @@ def parse(words: str) -> list[Requirement]:
         >>> [str(each) for each in parse("iou>=0.6, top1.low>0.9")]
         ['iou >= 0.6', 'top1.low > 0.9']
     """
+    if not words.strip():
+        raise MetricError("the requirement is empty; give one, such as iou>=0.6, or none for those of the task")
     found, start = [], 0
     for clause in words.split(","):
         found.append(_requirement(words, start, clause))

@@ -16,7 +16,7 @@ from onnxcam.diagnosis.statistics import TensorStatistics
 __all__ = ["CAUSES", "Cause", "find_cause"]
 
 _MOSTLY = 0.5
-"""Clipping is the cause if it makes this share of the noise."""
+"""Clipping is the cause if it does this share of the tensor's damage."""
 _COARSE = 32
 """A tensor that uses fewer integers than this has too large a scale."""
 _FEW = 16
@@ -62,7 +62,7 @@ def find_cause(found: TensorStatistics) -> Cause | None:
 
 def _zero_point(found: TensorStatistics) -> Cause | None:
     """The range is wide enough, and lies at another place than the values."""
-    if found.sqnr >= _SILENT or found.clip_noise < _MOSTLY * found.noise:
+    if found.sqnr >= _SILENT or found.clip_share < _MOSTLY:
         return None
     if found.quantiser.scale.size > 1 or min(found.below, found.above):
         return None
@@ -71,15 +71,17 @@ def _zero_point(found: TensorStatistics) -> Cause | None:
     off = round((real_high - high if found.above else real_low - low) / found.step)
     if found.span > 1.1 * (high - low) or abs(off) < 2:
         return None
-    right = int(np.clip(int(found.quantiser.zero) - off, *found.quantiser.limits))
     zero, clipped = int(found.quantiser.zero), _percent(found.clipped)
+    right = int(np.clip(zero - off, *found.quantiser.limits))
+    if right == zero:
+        return None
     words = f"its zero point {zero} moves the range, which clips {clipped} of its values"
     return Cause("zero-point", words, f"set the zero point to about {right}")
 
 
 def _clipped(found: TensorStatistics) -> Cause | None:
     """Values lie outside the range."""
-    if found.sqnr >= _SILENT or found.clip_noise < _MOSTLY * found.noise:
+    if found.sqnr >= _SILENT or found.clip_share < _MOSTLY:
         return None
     end = max(float(np.abs(limit).max()) for limit in found.quantiser.range)
     most = max(float(np.abs(found.low).max()), float(np.abs(found.high).max()))

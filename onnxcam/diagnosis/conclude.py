@@ -59,6 +59,7 @@ def conclude(
         list(dict.fromkeys(images)),
         list(pairing.unmatched),
         list(warnings),
+        list(pairing.moved),
     )
 
 

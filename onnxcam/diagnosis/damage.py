@@ -126,8 +126,8 @@ class DamageProbe:
         *feeds* are the inputs of the quantised model. If nothing is explained, there is one damage of the outputs.
         """
         outputs = self._outputs(feeds)
-        self._add_statistics(outputs)
         effects, gradients = outputs.first_order()
+        self._add_statistics(outputs, gradients)
         accumulated = self._accumulated(outputs, gradients)
         found = []
         for one, own in explained:
@@ -195,11 +195,12 @@ class DamageProbe:
         """Return the tensors of the float network and of the quantised one."""
         return effects.values(feeds, self.mixture.shares(0.0)), effects.values(feeds, self.mixture.shares(1.0))
 
-    def _add_statistics(self, outputs: Scalar) -> None:
+    def _add_statistics(self, outputs: Scalar, gradients: Mapping[str, _Array]) -> None:
         for found in self.statistics:
             name = found.quantiser.tensor
             if name in self.mixture.sites:
-                found.add(outputs.before[self.mixture.sites[name].after])
+                mixed = self.mixture.sites[name].after
+                found.add(outputs.before[mixed], gradient=gradients.get(mixed))
             found.add_parts([outputs.before[part] for part in self.parts.get(name, ())])
 
     def _accumulated(self, outputs: Scalar, gradients: Mapping[str, _Array]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from onnxcam.diagnosis.conclude import conclude
 from onnxcam.diagnosis.damage import Damage, DamageProbe, ExplainedScalar
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.mixture import Mixture
+from onnxcam.diagnosis.options import check_options
 from onnxcam.diagnosis.pairing import Pairing, pair
 from onnxcam.errors import DiagnosisError, GradientError, ImageError, TargetError
 from onnxcam.explainer.request import ExplanationRequest
@@ -63,11 +64,12 @@ def diagnose(
         most: Number of images.
         overwrite: Replace the report in *directory*.
         progress: Wraps the images and their number.
-        **options: Method, layer, preprocess, labels, settings, objects and inputs, as for
+        **options: Method, layer, preprocess, labels, provider, settings, objects and inputs, as for
             `onnxcam.compare.observer.Observer`; preprocessing is that of the candidate.
 
     Raises:
-        DiagnosisError: the two models are not one network, or the float model gives NaN.
+        DiagnosisError: the two models are not one network, or the float model gives NaN, or the same for each image.
+        TypeError: there is no such option.
         ModelError: no tensor is quantised.
         OutputError: *directory* cannot be written, or holds a diagnosis, without *overwrite*.
         OnnxcamError: as for `onnxcam.Explainer`.
@@ -78,6 +80,7 @@ def diagnose(
     """
     from onnxcam.diagnosis.report import folder
 
+    check_options("diagnose", options, ("target", "most", "overwrite", "progress"))
     if directory is not None:
         folder.refuse_finished(directory, overwrite)
     subject = Subject.open(reference, candidate, images, most, **options)
@@ -131,7 +134,21 @@ class Subject:
             )
         real = Observer(to_proto(pairing.mixture.real), **{"objects": OBJECTS, **options})
         real.network.use(observer.network.resolved)
-        return cls(observer, real, pairing, prepared, unreadable)
+        subject = cls(observer, real, pairing, prepared, unreadable)
+        subject._require_response()
+        return subject
+
+    def _require_response(self) -> None:
+        """Raise DiagnosisError if the outputs of the float network do not depend on the image."""
+        first = self.real.look(self.images[0])
+        before = first.tensors(self.tensors)
+        turned = first.at(_inverted(self.images[0].tensor))
+        others = (self.real.look(prepared) for prepared in self.images[1:])
+        if before and all(_equal(before, look.tensors(self.tensors)) for look in (turned, *others)):
+            raise DiagnosisError(
+                "the float model gives the same outputs for each image, so that no rounding can move what it looks "
+                "at; correct the model or the preprocessing"
+            )
 
     @property
     def mixture(self) -> Mixture:
@@ -235,6 +252,17 @@ class Subject:
         return [
             value.name or "" for value in graph.outputs if value.dtype is not None and value.dtype.is_floating_point()
         ]
+
+
+def _inverted(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the negative of an image's tensor, in the same range; one that is constant becomes another constant."""
+    values = x.astype(np.float64)
+    low, high = values.min(), values.max()
+    return (low + high - values if high > low else values + 1).astype(x.dtype)
+
+
+def _equal(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def _read(observer: Observer, names: Sequence[str], most: int) -> tuple[list[PreparedImage], list[str]]:

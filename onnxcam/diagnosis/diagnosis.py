@@ -10,6 +10,7 @@ from typing import Any
 import onnxcam
 from onnxcam.diagnosis.causes import Cause
 from onnxcam.diagnosis.formatting import percent
+from onnxcam.diagnosis.moved_biases import MovedBias
 from onnxcam.text import visible
 
 __all__ = ["SCHEMA", "Diagnosis", "Effect", "TensorDiagnosis"]
@@ -86,6 +87,7 @@ class Diagnosis:
         images: Images that were used.
         unmatched: Quantised tensors without a float partner.
         warnings: What the user should know.
+        moved_biases: Biases that differ from those of the float model, as NNCF and AIMET correct them.
     """
 
     tensors: Sequence[TensorDiagnosis]
@@ -93,6 +95,7 @@ class Diagnosis:
     images: Sequence[str]
     unmatched: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    moved_biases: Sequence[MovedBias] = ()
 
     @property
     def sentence(self) -> str:
@@ -129,6 +132,7 @@ class Diagnosis:
             "change": dict(self.change),
             "images": list(self.images),
             "unmatched": list(self.unmatched),
+            "moved_biases": [one.as_dict() for one in self.moved_biases],
             "warnings": list(self.warnings),
             "tensors": [{**_tensor(one), "sqnr_rank": ranks[one.tensor]} for one in self.tensors],
         }

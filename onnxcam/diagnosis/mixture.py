@@ -11,7 +11,7 @@ backward pass gives the effects of all quantisers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,8 @@ class Mixture:
         errors: Names of the constants with rounding errors of weights in the mixture, by the quantisers' tensors.
         weights: Dequantised weights, likewise.
         originals: Float weights, likewise.
+        biases: Float constants in place of those that the quantiser moved, by name, by the tensor of the weight whose
+            share they have.
     """
 
     model: ir.Model
@@ -86,6 +88,7 @@ class Mixture:
     errors: dict[str, str]
     weights: dict[str, NDArray[np.float64]]
     originals: dict[str, NDArray[Any]]
+    biases: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -93,6 +96,7 @@ class Mixture:
         quantised: ModelLike,
         weights: Mapping[str, NDArray[Any]] | None = None,
         uppers: Mapping[str, float] | None = None,
+        biases: Mapping[str, NDArray[Any]] | None = None,
     ) -> Mixture:
         """Build the mixture of a *quantised* model.
 
@@ -102,6 +106,8 @@ class Mixture:
             uppers: Where an activation function is missing in front of a quantiser, since the range of its integers
                 limits the tensor in its place: the upper end by the name of the quantiser's tensor; infinite for a
                 ReLU, and `NO_FUNCTION` where none is missing.
+            biases: The float model's values of constants that the quantiser moved, by name. The change has the share of
+                the weight of the same layer, whose rounding it corrects.
 
         Raises:
             ModelError: the model has no quantised activation, or one whose scale is no constant.
@@ -109,9 +115,10 @@ class Mixture:
         with building():
             source = canonical(load_bare(quantised), STANDARD)
             weights = {**in_qdq_form(source), **(weights or {})}
-            mixed = _Build(source.clone(), weights, uppers or {}, switched=True)
+            mixed = _Build(source.clone(), weights, uppers or {}, biases or {}, switched=True)
             model, found = mixed.run(), mixed.found
-            real = _Build(source, weights, mixed.ends, switched=False, repeats=mixed.repeats)
+            own = {name: array for moved in mixed.moved.values() for name, array in moved.items()}
+            real = _Build(source, weights, mixed.ends, own, switched=False, repeats=mixed.repeats)
             float_model = real.run()
             return cls(
                 model,
@@ -124,6 +131,7 @@ class Mixture:
                 mixed.errors,
                 mixed.rounded,
                 {one.tensor: weights[one.real] for one in found if one.real in weights},
+                mixed.moved,
             )
 
     def open(self, aim: Aim | None = None) -> PreparedModel:
@@ -182,6 +190,7 @@ class _Build:
     model: ir.Model
     weights: Mapping[str, NDArray[Any]]
     uppers: Mapping[str, float]
+    biases: Mapping[str, NDArray[Any]]
     switched: bool
     switches: list[Quantiser] = field(default_factory=list)
     sites: dict[str, tuple[ir.Value, ir.Value]] = field(default_factory=dict)  # real; mixed or raw
@@ -189,6 +198,7 @@ class _Build:
     repeats: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     rounded: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    moved: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)  # by the tensor of the layer's weight
     ends: dict[str, float] = field(default_factory=dict)  # of activation functions, by the quantisers' tensors
 
     def run(self) -> ir.Model:
@@ -199,7 +209,10 @@ class _Build:
         self._made_by: dict[ir.Value, Quantiser] = {}
         self._rounded: dict[ir.Value, list[tuple[Quantiser, ir.Value]]] = {}  # by the real tensor
         self._given = ir.Value(name=ROUNDING, type=ir.TensorType(ir.DataType.FLOAT))
+        self._mixed_weights: dict[ir.Value, Quantiser] = {}
         self.found = remove_quantisers(self.model, self._activation, self._weight)
+        for name, array in self.biases.items():
+            self._put_back(all_tensors(graph)[name], array)
         if self.switched:
             self._given.shape = ir.Shape([len(self.switches)])
             graph.inputs.append(self._given)
@@ -209,8 +222,9 @@ class _Build:
 
     def _share(self, quantiser: Quantiser, like: ir.Value) -> ir.Value:
         """Return the share of *quantiser*, a number, in the dtype of *like*."""
-        place = len(self.switches)
-        self.switches.append(quantiser)
+        if quantiser not in self.switches:
+            self.switches.append(quantiser)
+        place = self.switches.index(quantiser)
         share: ir.Value = self.op.Squeeze(self.op.Slice(self._given, [place], [place + 1]), [0])
         share.shape = ir.Shape([])
         return (
@@ -316,7 +330,28 @@ class _Build:
             return w
         error = self._constant(rounded - known, like)
         self.errors[quantiser.tensor] = error.name or ""
-        return self._sum(w, error, quantiser)
+        z = self._sum(w, error, quantiser)
+        self._mixed_weights[z] = quantiser
+        return z
+
+    def _put_back(self, b: ir.Value, array: NDArray[Any]) -> None:
+        """Replace the moved bias *b* by *array*, that of the float model, mixed as the weight of its layer."""
+        like, moved = b.dtype or ir.DataType.FLOAT, constant(b)
+        if not self.switched:
+            b.replace_all_uses_with(self._constant(array, like))
+            return
+        quantiser = next((found for node in b.consumers() for found in self._weights_of(node)), None)
+        if quantiser is None or moved is None:
+            return
+        z = self._sum(self._constant(array, like), self._constant(moved - array, like), quantiser)
+        b.replace_all_uses_with(z)
+        self.moved.setdefault(quantiser.tensor, {})[b.name or ""] = array
+
+    def _weights_of(self, node: ir.Node) -> Iterator[Quantiser]:
+        """Yield the quantisers of the weights of *node* and of the operators before it."""
+        before = [x.producer() for x in node.inputs if x is not None]
+        for each in (node, *(maker for maker in before if maker is not None)):
+            yield from (self._mixed_weights[x] for x in each.inputs if x in self._mixed_weights)
 
     def _constant(self, array: NDArray[Any], like: ir.DataType) -> ir.Value:
         value = self.op.const(array, like)

@@ -7,18 +7,17 @@ by the numbers of this run, so that it does not matter who made the file, or how
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.diagnosis.constants import Constant, float_constants, used_constants
+from onnxcam.diagnosis.constants import float_constants
 from onnxcam.diagnosis.float_run import CURE, FloatRun
 from onnxcam.diagnosis.mixture import Mixture
+from onnxcam.diagnosis.moved_biases import MovedBias, moved_biases
 from onnxcam.diagnosis.weights import paired_weights
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load
@@ -44,14 +43,14 @@ class Pairing:
         unmatched: Tensors of quantisers without a float one.
         difference: Largest difference between the outputs of the float model and of the mixture's float network, as a
             share of the largest value.
-        corrected: Float constants of the quantised model, such as biases, that the quantiser changed.
+        moved: Float constants of the quantised model, such as biases, that the quantiser changed.
     """
 
     mixture: Mixture
     names: Mapping[str, str]
     unmatched: Sequence[str]
     difference: float
-    corrected: Sequence[str] = ()
+    moved: Sequence[MovedBias] = ()
 
 
 def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str, _Array] | None = None) -> Pairing:
@@ -80,35 +79,31 @@ def pair(quantised: ModelLike, real: ModelLike | None = None, feeds: Mapping[str
     weights = paired_weights([(one, mixture.weights[one.tensor]) for one in fixed], float_constants(original))
     arrays = {one.real: weights[one.tensor].array for one in fixed if one.tensor in weights}
     run = FloatRun(original, feeds)
+    moved = moved_biases(Mixture.of(quantised, arrays), original, {one.name for one in weights.values()})
+    mixture, tensors, difference = _paired(run, quantised, arrays, {one.name: one.array for one in moved})
+    if moved and difference > _SAME:  # the names may be those of other constants
+        mixture, tensors, difference = _paired(run, quantised, arrays, {})
+    names = {**{name: one.name for name, one in weights.items()}, **tensors}
+    if difference > _SAME:
+        raise DiagnosisError(_unlike(difference, names, mixture))
+    lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
+    return Pairing(mixture, names, lost, difference, moved)
+
+
+def _paired(
+    run: FloatRun, quantised: ModelLike, arrays: Mapping[str, _Array], biases: Mapping[str, _Array]
+) -> tuple[Mixture, dict[str, str], float]:
+    """Return the mixture with the right activation functions, its float tensors, and the difference of the outputs."""
     uppers: dict[str, float] = {}
     tried: set[tuple[str, float]] = set()
-    mixture = Mixture.of(quantised, arrays)
+    mixture = Mixture.of(quantised, arrays, biases=biases)
     tensors, wrong = run.paired(mixture, tried)
     while wrong:
         tried |= wrong.items()
         uppers |= wrong
-        mixture = Mixture.of(quantised, arrays, uppers)
+        mixture = Mixture.of(quantised, arrays, uppers, biases)
         tensors, wrong = run.paired(mixture, tried)
-    names = {**{name: one.name for name, one in weights.items()}, **tensors}
-    lost = [one.tensor for one in (*mixture.quantisers, *mixture.fixed) if one.tensor not in names]
-    difference = run.difference(mixture)
-    if difference > _SAME:
-        raise DiagnosisError(_unlike(difference, names, mixture))
-    return Pairing(mixture, names, lost, difference, _corrected(mixture, original, weights.values()))
-
-
-def _corrected(mixture: Mixture, original: ir.Model, paired: Collection[Constant]) -> list[str]:
-    """Return the float constants of the quantised model that differ from those of the same name in the float model."""
-    known = {one.name: one.array for one in used_constants(original)}
-    for one in paired:
-        known.pop(one.name, None)
-    return [
-        one.name
-        for one in used_constants(mixture.real)
-        if one.name in known
-        and known[one.name].shape == one.array.shape
-        and not np.allclose(known[one.name], one.array, rtol=1e-4, atol=1e-6)
-    ]
+    return mixture, tensors, run.difference(mixture)
 
 
 def _check_order(quantised: ModelLike, real: ModelLike | None) -> None:

@@ -9,11 +9,11 @@ import onnx_ir as ir
 
 from onnxcam.diagnosis.diagnosis import TensorDiagnosis
 from onnxcam.graph.io import all_tensors
+from onnxcam.graph.subgraph import first_behind
 
 __all__ = ["TensorPlace", "find_places"]
 
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
-_FARTHEST = 8  # operators between an operator and the tensor that its result becomes
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,4 @@ def _weight(value: ir.Value, activations: Collection[str]) -> TensorPlace:
     rounding = tuple(node for node in readers if node.op_type in _ROUNDING)
     users = [user for node in rounding for y in node.outputs for user in y.consumers()] or list(readers)
     owner = users[0] if users else None
-    return TensorPlace(rounding, owner, "" if owner is None else _after(owner, activations))
-
-
-def _after(node: ir.Node, activations: Collection[str]) -> str:
-    """Return the nearest of *activations* behind *node*."""
-    level = [node]
-    for _ in range(_FARTHEST):
-        made = [y for each in level for y in each.outputs]
-        found = next((y.name for y in made if y.name in activations), None)
-        if found is not None:
-            return found
-        level = [user for y in made for user in y.consumers()]
-    return ""
+    return TensorPlace(rounding, owner, "" if owner is None else first_behind(owner, activations))

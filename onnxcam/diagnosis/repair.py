@@ -15,6 +15,7 @@ from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.keep_float import KeepFloat
+from onnxcam.diagnosis.options import check_options
 from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
 from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
 from onnxcam.diagnosis.repair_search import least
@@ -66,12 +67,14 @@ def repair(
         DiagnosisError: the two models are not one network; the verdict is undecided; or the requirements are not met
             even with all tensors in float.
         OnnxcamError: as for `onnxcam.Explainer`.
+        TypeError: there is no such option.
 
     Example:
         >>> found = onnxcam.repair("float.onnx", "int8.onnx", "photos/")
         >>> found.save("fixed.onnx")
         >>> print(found.sentence)
     """
+    check_options("repair", options, ("require", "target", "most", "float_outputs", "progress"))
     search, confirmation = split(images)
     subject = Subject.open(reference, candidate, search[:most], most, **options)
     trial = Trial(

@@ -49,7 +49,7 @@ class Bench:
         self._mixed_weights: dict[ir.Value, str] = {}
         self._by_tensor = {one.tensor: one for one in mixture.quantisers}
         shared = Counter(mixture.errors.values())
-        for one in mixture.quantisers:
+        for one in self._by_tensor.values():  # two layers may share the integers of a bias
             if one.tensor in mixture.sites:
                 self._open_activation(model, known[mixture.sites[one.tensor].after], one)
             elif shared[mixture.errors[one.tensor]] == 1:

@@ -46,6 +46,8 @@ def rewritable(model: ir.Model, mixture: Mixture, outputs: bool = False) -> list
 def in_float(model: ir.Model, tensors: Collection[str], mixture: Mixture) -> None:
     """Keep the *tensors* of *model* in float: no quantiser of an activation, float weights of the *mixture*.
 
+    A bias that the quantiser moved is that of the float model if the weight of its layer is in float.
+
     The ReLU or ReLU6 that the range of a quantiser replaced is put back.
     """
     known = all_tensors(model.graph)
@@ -53,10 +55,19 @@ def in_float(model: ir.Model, tensors: Collection[str], mixture: Mixture) -> Non
         if name in mixture.originals:
             for reader in readers(tensor_of(known, name)):
                 _replace(reader, _float_weight(reader, mixture.originals[name]))
+            for bias, array in mixture.biases.get(name, {}).items():
+                _put_back(known.get(bias), array)
         else:
             repeats = [tensor_of(known, repeat) for repeat, first in mixture.repeats.items() if first == name]
             _remove(tensor_of(known, name), repeats, mixture.rectified.get(name))
     RemoveUnusedNodesPass()(model)
+
+
+def _put_back(bias: ir.Value | None, array: _Array) -> None:
+    """Replace a *bias* that the quantiser moved by *array*, that of the float model."""
+    users = () if bias is None else bias.consumers()
+    if bias is not None and users and bias.dtype is not None:
+        bias.replace_all_uses_with(new_constant(users[0], array.astype(bias.dtype.numpy()), f"{bias.name}.float"))
 
 
 def is_joined(model: ir.Model, tensor: str) -> bool:

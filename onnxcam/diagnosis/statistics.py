@@ -33,6 +33,8 @@ class TensorStatistics:
         signal: Σ x².
         noise: Σ (Q(x) − x)².
         clip_noise: The part of *noise* outside the range.
+        clip_effect: Magnitude of the effect on the outputs of the values outside the range.
+        round_effect: The same of the others.
         total: Σ x.
         held: Σ Q(x).
         product: Σ Q(x) x.
@@ -52,24 +54,33 @@ class TensorStatistics:
     signal: float = 0.0
     noise: float = 0.0
     clip_noise: float = 0.0
+    clip_effect: float = 0.0
+    round_effect: float = 0.0
     total: float = 0.0
     held: float = 0.0
     product: float = 0.0
     square: float = 0.0
     parts: list[float] = field(default_factory=list)
 
-    def add(self, x: _Array, rounded: _Array | None = None) -> None:
-        """Add the real values *x*; *rounded* is what the model holds, by default what the quantiser makes of them."""
+    def add(self, x: _Array, rounded: _Array | None = None, gradient: _Array | None = None) -> None:
+        """Add the real values *x* of one image.
+
+        *rounded* is what the model holds, by default what the quantiser makes of them; *gradient* that of the outputs.
+        """
         x = x.astype(np.float64)
         held = self.quantiser.rounded(x) if rounded is None else rounded
         low, high = (self.quantiser.along(end, x.shape) for end in self.quantiser.range)
         half = self.quantiser.along(self.quantiser.scale, x.shape) / 2
         under, over = x < low - half, x > high + half
-        error = np.square(held - x)
+        error, clips = np.square(held - x), under | over
+        if gradient is not None:
+            effects = gradient * (held - x)
+            self.clip_effect += abs(float(effects[clips].sum()))
+            self.round_effect += abs(float(effects[~clips].sum()))
         self.count += x.size
         self.below, self.above = self.below + int(under.sum()), self.above + int(over.sum())
         self.signal, self.noise = self.signal + float(np.square(x).sum()), self.noise + float(error.sum())
-        self.clip_noise += float(error[under | over].sum())
+        self.clip_noise += float(error[clips].sum())
         self.total, self.held = self.total + float(x.sum()), self.held + float(held.sum())
         self.product, self.square = self.product + float((held * x).sum()), self.square + float(np.square(held).sum())
         self._add_channels(x, held)
@@ -103,6 +114,14 @@ class TensorStatistics:
     def clipped(self) -> float:
         """Share of the values outside the range of the integers."""
         return (self.below + self.above) / max(self.count, 1)
+
+    @property
+    def clip_share(self) -> float:
+        """Share of the damage that values outside the range do: of the effect if it is known, else of the noise."""
+        effect = self.clip_effect + self.round_effect
+        if effect:
+            return self.clip_effect / effect
+        return self.clip_noise / self.noise if self.noise else 0.0
 
     @property
     def span(self) -> float:

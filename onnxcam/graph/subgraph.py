@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -13,11 +13,14 @@ __all__ = [
     "copy_graph",
     "counted",
     "detach",
+    "first_behind",
     "graphs",
     "prune",
     "used_values",
     "values",
 ]
+
+_FARTHEST = 8  # operators between a node and what is looked for behind it
 
 
 def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
@@ -102,6 +105,18 @@ def between(nodes: Sequence[ir.Node], sources: Iterable[ir.Value], targets: Iter
             kept.append(node)
             needed.update(x for x in used_values(node) if x is not None and x not in stop)
     return kept[::-1]
+
+
+def first_behind(node: ir.Node, names: Container[str]) -> str:
+    """Return the nearest tensor behind *node* that is one of *names*; "" if there is none."""
+    level = [node]
+    for _ in range(_FARTHEST):
+        made = [y for each in level for y in each.outputs]
+        found = next((y.name for y in made if y.name and y.name in names), None)
+        if found is not None:
+            return found
+        level = [user for y in made for user in y.consumers()]
+    return ""
 
 
 def prune(graph: ir.Graph) -> None:

@@ -196,7 +196,8 @@ def test_cuda_where_there_is_none(onnxcam: Run, tmp_path: Path, model: Path, pic
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    refused(onnxcam, tmp_path, "explain", model, picture, "--provider", "cuda", says=["'cuda'", "onnxruntime-gpu"])
+    says = ["'cuda'", "pip install onnxruntime-gpu in place of onnxruntime.\n"]
+    refused(onnxcam, tmp_path, "explain", model, picture, "--provider", "cuda", says=says)
 
 
 def test_wrong_number_of_channels(onnxcam: Run, tmp_path: Path, picture: Path) -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from onnxcam.cli import show
 from tests.command import Ran
-from tests.compare.twins import noisy
+from tests.compare.tasks.twins import MODELS
+from tests.compare.twins import noisy, quantize
 from tests.diagnosis.twins import Twins, twins_in
 
 Run = Callable[..., Ran]
@@ -83,6 +84,15 @@ def of_nan(twins: Twins, path: Path) -> Path:
     return path
 
 
+def constant(twins: Twins, path: Path) -> Path:
+    """Write the float model with a first layer whose results are all negative: the ReLU behind it gives 0."""
+    model = onnx.load(twins.real)
+    bias = next(x for x in model.graph.initializer if x.name == model.graph.node[0].input[2])
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - np.float32(1e4), bias.name))
+    onnx.save(model, path)
+    return path
+
+
 def other_graph(twins: Twins, path: Path) -> Path:
     """Write the float model with its last activation function removed."""
     model = onnx.load(twins.real)
@@ -96,6 +106,8 @@ def test_bad_input_is_told_in_one_line(onnxcam: Run, twins: Twins, tmp_path: Pat
     text = tmp_path / "text.png"
     text.write_text("no image")
     other = other_graph(twins, tmp_path / "other.onnx")
+    dead = constant(twins, tmp_path / "dead.onnx")
+    deads = quantize(dead, tmp_path / "deads.onnx", twins.images)
     cases = {
         "such as": (noisy(tmp_path / "far.onnx", 2.0), twins.int8, twins.images),
         "without rounding the quantised model computes": (
@@ -106,6 +118,10 @@ def test_bad_input_is_told_in_one_line(onnxcam: Run, twins: Twins, tmp_path: Pat
         "no activation of the model is quantised": (twins.real, twins.real, twins.images),
         "none of the 1 images could be read": (twins.real, twins.int8, text),
         "the float model gives NaN": (of_nan(twins, tmp_path / "nan.onnx"), twins.int8, twins.images),
+        "the float model takes": (MODELS / "embedder.onnx", twins.int8, twins.images),
+        "the two models are swapped": (twins.int8, twins.real, twins.images),
+        "the float model is itself quantised": (twins.int8, twins.int8, twins.images),
+        "the float model gives the same outputs for each image": (dead, deads, twins.images),
         "zebra": (twins.real, twins.int8, twins.images, "--target", "zebra"),
         "nothing.onnx": ("nothing.onnx", twins.int8, twins.images),
         "is read by this command": (twins.real, twins.int8, twins.images, "--annotate", twins.int8),
@@ -181,3 +197,34 @@ def test_a_method_without_gradient_measures_no_maps(onnxcam: Run, twins: Twins) 
     ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 1, "-m", "occlusion")
     assert ran.code == 0, ran.err
     assert "warning: the effects on maps are not measured: the method occlusion uses no gradient" in ran.err
+
+
+def test_what_the_pairing_found_is_printed(onnxcam: Run, twins: Twins, tmp_path: Path) -> None:
+    """A layer whose bias stays a float, and is not that of the float model: as NNCF and AIMET leave it."""
+    model = onnx.load(twins.int8)
+    real = {x.name: numpy_helper.to_array(x) for x in onnx.load(twins.real).graph.initializer}
+    reader = next(node for node in model.graph.node if node.input[0].endswith("_bias_quantized"))
+    (name,) = [name for name in real if reader.input[0] == f"{name}_quantized"]
+    model.graph.node.remove(reader)
+    for node in model.graph.node:
+        node.input[:] = [f"{name}" if x == reader.output[0] else x for x in node.input]
+    model.graph.initializer.append(numpy_helper.from_array(real[name] + np.float32(0.05), name))
+    onnx.save(model, tmp_path / "moved.onnx")
+    ran = onnxcam("diagnose", twins.real, "moved.onnx", twins.images, "--most", 1, "--json")
+    assert ran.code == 0, ran.err
+    (line,) = [line for line in ran.err.splitlines() if line.startswith("1 bias differs from the float model")]
+    assert f": {name} by " in line
+    (moved,) = json.loads(ran.out)["moved_biases"]
+    assert moved["name"] == name
+    assert abs(moved["change"] - 0.05) < 1e-4
+    assert moved["steps"] > 0
+
+
+def test_tensors_without_a_partner_are_printed() -> None:
+    from onnxcam.cli.diagnose import _notes
+    from onnxcam.diagnosis.diagnosis import Diagnosis
+
+    notes = [_notes(Diagnosis([], {}, [], list("abcd"[:count]))) for count in (0, 1, 4)]
+    assert notes[0] == []
+    assert notes[1] == ["1 quantised tensor has no partner in the float model: a"]
+    assert notes[2] == ["4 quantised tensors have no partner in the float model: a, b, c …"]

@@ -48,7 +48,6 @@ def test_when_they_hold(words: str, value: float | None, holds: bool) -> None:
         ("iou>=1e999", "a number is at most 1e+09", 5),
         ("top1>=1,iou>=" + "9" * 400, "a number is at most 1e+09", 13),
         ("iou>=0.6,", "a metric is missing here", 9),
-        ("", "a metric is missing here", 0),
         ("iou<=0.6", "for iou, higher is better: write >=", 3),
         ("kl>0.1", "for kl, lower is better: write <", 2),
         ("iou.best>=0.6", "'best' is none of mean, median, low, high, worst", 4),
@@ -62,3 +61,10 @@ def test_where_they_do_not_parse(words: str, why: str, at: int) -> None:
     assert first.startswith(f"the requirement does not parse: {why}")
     assert shown == f"  {words}" or (len(words) > 200 and shown.startswith(f"  {words[:100]}") and shown.endswith("9…"))
     assert mark == f"  {' ' * at}^"
+
+
+@pytest.mark.parametrize("words", ["", "  "])
+def test_an_empty_requirement_has_its_own_message(words: str) -> None:
+    with pytest.raises(MetricError, match=r"the requirement is empty; give one, such as iou>=0\.6") as caught:
+        parse(words)
+    assert "\n" not in str(caught.value)

@@ -110,5 +110,27 @@ def test_causes_of_weights() -> None:
     assert (found.id, found.words) == ("zero-point", "its zero point is off by 5")
 
 
+def test_a_clip_that_does_no_harm_is_no_cause() -> None:
+    """Two of 384 values are far outside the range; the gradient there is 0, or 1 as elsewhere."""
+    x = X.copy()
+    x[0, 0, 0, :2] = 40
+    gradient = np.where(x > 8, 0.0, 1.0)
+    found = TensorStatistics(quantiser(8 / 255))
+    found.add(x, gradient=gradient)
+    assert found.clip_noise > 0.99 * found.noise
+    assert found.clip_share == 0
+    assert find_cause(found) is None or find_cause(found).id == "outlier-channels"  # type: ignore[union-attr]
+    harmful = TensorStatistics(quantiser(8 / 255))
+    harmful.add(x, gradient=np.ones_like(x))
+    assert harmful.clip_share > 0.9
+    assert find_cause(harmful).id == "clipped"  # type: ignore[union-attr]
+
+
+def test_the_zero_point_that_is_there_is_no_cure() -> None:
+    """The values leave the range by less than a tenth, at the end where the zero point is."""
+    found = find_cause(statistics(X, quantiser(7.5 / 255)))
+    assert found is None or found.id != "zero-point"
+
+
 def test_every_cause_is_explained() -> None:
     assert {"per-tensor", "scale", "shared-scale", *CASES} == set(CAUSES)

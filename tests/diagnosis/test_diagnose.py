@@ -103,6 +103,16 @@ def test_a_real_network_with_one_scale_divided_by_12(real: Path, tmp_path: Path)
     assert "its range clips 2" in found.sentence
 
 
+def test_an_option_that_does_not_exist() -> None:
+    known = "method, layer, preprocess, labels, provider, settings, inputs, objects"
+    for function in (diagnose, repair):
+        with pytest.raises(TypeError, match=rf"{function.__name__}\(\) has no option 'methd'; .*{known}.*'method'"):
+            function(linear_float(), linear(), PICTURES, methd="gradcam")
+        for objects in (0, 101, 1.5, None):
+            with pytest.raises(DiagnosisError, match=f"objects is {objects}; give a whole number from 1 to 100"):
+                function(linear_float(), linear(), PICTURES, objects=objects)
+
+
 def test_no_image_is_an_error() -> None:
     for most in (0, -1):
         with pytest.raises(DiagnosisError, match=f"most is {most}; give"):

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxcam.diagnosis.moved_biases import MovedBias, moved_words
 from onnxcam.diagnosis.pairing import Pairing, pair
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.fold import constant
@@ -138,7 +139,7 @@ def test_reference_modules_of_pytorch() -> None:
     assert found.names["/c1/Constant_6_output_0"] == "beta"
 
 
-def test_corrected_biases_are_listed() -> None:
+def test_moved_biases_are_listed() -> None:
     """NNCF and AIMET move the biases, which stay floats."""
     lines: list[tuple[str, str, str, dict[str, Any]]] = [
         ("QuantizeLinear", "x sx zx", "q_output_x_1", {}),
@@ -155,10 +156,26 @@ def test_corrected_biases_are_listed() -> None:
     arrays = {**PARTS, "b": B + 0.002, "sw": np.float32(step), "q_output_w_1": np.rint(W / step).astype(np.int8)}
     candidate = network(lines, arrays, (1, 3, 8, 8), (1, 6, 1, 1))
     found = pair(candidate, small(), {"x": X})
-    assert (list(found.unmatched), list(found.corrected)) == ([], ["b"])
-    assert 1e-5 < found.difference < 1e-2
+    assert (list(found.unmatched), [one.name for one in found.moved]) == ([], ["b"])
+    (moved,) = found.moved
+    assert moved.change == pytest.approx(0.002, rel=1e-3)
+    assert moved.steps == pytest.approx(0.002 / (6 / 127), rel=1e-3)
+    assert moved_words(found.moved) == (
+        "1 bias differs from the float model, as if a tool corrected it: b by 0.042 steps of its output"
+    )
+    assert found.difference < 1e-5
     plain = network(lines, {**arrays, "b": B}, (1, 3, 8, 8), (1, 6, 1, 1))
-    assert list(assert_pairs(plain, small()).corrected) == []
+    assert not assert_pairs(plain, small()).moved
+
+
+def test_many_moved_biases_are_named_by_size() -> None:
+    found = [MovedBias(f"b{at}", np.zeros(1), 1.0, None if at == 0 else float(at)) for at in range(5)]
+    assert moved_words(found) == (
+        "5 biases differ from the float model, as if a tool corrected them: b4 by 4 steps of its output, "
+        "b3 by 3 steps of its output, b2 by 2 steps of its output and 2 more"
+    )
+    assert moved_words(found[:1]).endswith(": b0 by 1")
+    assert moved_words([]) == ""
 
 
 def test_a_tensor_that_no_name_helps(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import onnxcam
+from onnxcam.compare.report.page import template
 from onnxcam.diagnosis.causes import Cause
 from onnxcam.diagnosis.damage import Damage
 from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
 from onnxcam.diagnosis.formatting import effect_text, percent
+from onnxcam.diagnosis.moved_biases import MovedBias
 from onnxcam.diagnosis.places import find_places
 from onnxcam.diagnosis.report.html import html
 from onnxcam.diagnosis.report.line import find_jump, network_line
@@ -63,6 +66,7 @@ SMALL = Diagnosis(
     ["a.png", "b.png"],
     ["lost"],
     ["<b>careful</b>"],
+    [MovedBias("<u>bias", np.zeros(1), 0.2, 3.0)],
 )
 
 
@@ -77,6 +81,10 @@ def test_the_sentence_says_tensor_share_cause_and_cure() -> None:
     assert alone.sentence.endswith("90 % of the damage. Nothing about its range stands out: keep it in float")
     long = Diagnosis([tensor("a" * 500, 0, share=0.9)], {"outputs": 0.5}, ["a.png"])
     assert len(long.sentence) < 200
+
+
+def test_moved_biases_are_in_the_json() -> None:
+    assert SMALL.as_dict()["moved_biases"] == [{"name": "<u>bias", "change": 0.2, "steps": 3.0}]
 
 
 def test_the_rank_by_noise_stands_beside_that_by_damage() -> None:
@@ -125,10 +133,26 @@ def test_the_page_escapes_names_and_names_its_parts() -> None:
     text = html(SMALL, subject, {})  # type: ignore[arg-type]
     assert "<b>careful" not in text
     assert "it <clips>" not in text
+    assert "&lt;u&gt;bias by 3 steps of its output" in text
     assert "What spoils <bdi>&lt;i&gt;int8.onnx</bdi>?" in text
     assert "from 10 % to 60 %" in text
+    assert '+10.0 % <span class="spread quiet">± 0.0 %</span>' in text
     assert "Quantised tensors without a partner in the float model: <bdi>lost</bdi>" in text
     assert re.findall(r'<tr id="tensor-(\d)">', text) == ["1", "2", "3", "4"]
+
+
+def test_head_and_foot_are_those_of_the_other_reports() -> None:
+    subject = type("Info", (), {"name": "int8.onnx", "method": "gradcam"})
+    text = html(SMALL, subject, {})  # type: ignore[arg-type]
+    shared = template("onnxcam.compare.report", "page.html")
+    head = shared[shared.index("<meta charset") : shared.index("<meta http-equiv")]
+    assert text.startswith("<!doctype html>")
+    assert head in text
+    assert "<title>What spoils int8.onnx</title>" in text
+    assert "with gradcam. This file is self-contained" in text
+    assert text.rstrip().endswith("</html>")
+    for name, package in (("diagnosis.html", "onnxcam.diagnosis.report"), ("report.html", "onnxcam.compare.report")):
+        assert "<head>" not in template(package, name)
 
 
 def test_the_folder_is_written_once_and_whole(twins: Twins, tmp_path: Path) -> None:
@@ -159,6 +183,9 @@ def test_the_page_in_a_browser(page: Any, subject: Subject, found: Diagnosis, tw
     assert page.text_content("#tensors tbody tr:first-child td:nth-child(9)") == str(len(found.tensors))
     page.click("#tensors th:nth-child(1) button")
     assert page.text_content(first) == "1"
+    assert page.text_content("#told").startswith(f"1. {found.tensors[0].words}\n")  # before the pointer is on a cell
+    page.hover('.line a[href="#tensor-2"] >> nth=0')
+    assert page.text_content("#told").startswith(f"2. {found.tensors[1].words}\n")
     page.hover('.line a[href="#tensor-1"] >> nth=0')
     assert page.text_content("#told").startswith(f"1. {found.tensors[0].words}\n")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

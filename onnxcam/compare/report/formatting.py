@@ -9,7 +9,12 @@ from onnxcam.compare.agreement import AGREEMENT_METRICS
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Statistics, Verdict
 
-__all__ = ["count", "digits", "interval", "number", "single", "value"]
+__all__ = ["capital", "count", "digits", "interval", "number", "single", "value"]
+
+
+def capital(text: str) -> str:
+    """Return *text* with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def digits(metric: str) -> int:

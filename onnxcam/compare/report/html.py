@@ -14,8 +14,8 @@ from onnxcam.compare import layer_agreement
 from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
+from onnxcam.compare.report.formatting import capital, digits, interval, number, single, value
 from onnxcam.compare.report.formatting import count as pictures_of
-from onnxcam.compare.report.formatting import digits, interval, number, single, value
 from onnxcam.compare.report.histogram import Histogram, histogram
 from onnxcam.compare.report.page import embedded, render, require, template
 from onnxcam.compare.report.panel import ObjectPanel, panel, ramps
@@ -106,7 +106,7 @@ def _accuracy(validation: Validation) -> list[tuple[str, ...]]:
     """Return the measures by the ground truth: title, id, reference, candidate."""
     found = {} if validation.truth is None else validation.truth.values
     return [
-        (_capital(AGREEMENT_METRICS[metric].title), metric, *(number(metric, value) for value in pair))
+        (capital(AGREEMENT_METRICS[metric].title), metric, *(number(metric, value) for value in pair))
         for metric, pair in found.items()
     ]
 
@@ -136,7 +136,7 @@ def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any]:
         "tensors": [
             (
                 f"{one['kind']} {visible(one['name'])}",
-                f"{one['share']:.1%}",
+                f"{100 * one['share']:.0f} %",
                 "–" if one["sqnr"] is None else f"{one['sqnr']:.1f} dB",
                 str(one["sqnr_rank"]),
                 "" if one["cause"] is None else visible(f"{one['cause']['words']}; {one['cause']['cure']}", 400),
@@ -148,7 +148,7 @@ def _diagnosis(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _verdict(verdict: Verdict, summary: Statistics | None) -> dict[str, Any]:
     return {
-        "title": _capital(AGREEMENT_METRICS[verdict.metric].title),
+        "title": capital(AGREEMENT_METRICS[verdict.metric].title),
         "words": verdict.words,
         "value": value(verdict),
         "interval": "" if summary is None else interval(summary),
@@ -184,7 +184,7 @@ def _summary(summary: Statistics, listed: ResultTable, bounds: list[float], anch
     drawn = histogram(listed.table[metric.id], bounds, yes_or_no=not digits(metric.id))
     return {
         "metric": metric.id,
-        "title": _capital(metric.title),
+        "title": capital(metric.title),
         "arrow": "↑" if metric.better == "higher" else "↓",
         "mean": number(metric.id, summary.mean),
         "interval": interval(summary),
@@ -264,7 +264,3 @@ def _name(one: ObjectComparison, names: Sequence[str] | None) -> str:
 
 def _ordered_by(by: str | None) -> str:
     return "the mean of their ranks in all metrics" if by is None else AGREEMENT_METRICS[by].title
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

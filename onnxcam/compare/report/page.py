@@ -14,6 +14,8 @@ from onnxcam.errors import OutputError
 
 __all__ = ["embedded", "render", "require", "template"]
 
+_SHARED = ("page.html",)
+
 
 def require() -> None:
     """Raise OutputError if Jinja is not installed."""
@@ -25,6 +27,11 @@ def require() -> None:
         ) from None
 
 
+def _source(package: str, name: str) -> str:
+    """Return a template of *package*, or one that all pages share."""
+    return template(__package__ if name in _SHARED else package, name)
+
+
 def template(package: str, name: str) -> str:
     """Return the text of the template *name* of *package*."""
     return (files(package) / "templates" / name).read_text("utf-8")
@@ -33,7 +40,8 @@ def template(package: str, name: str) -> str:
 def render(package: str, name: str, variables: Mapping[str, Any], style: str, script: str) -> str:
     """Return the page of the template *name* of *package*.
 
-    Its content security policy allows the *style* and the *script* by their hashes, so *variables* are always text.
+    The template may extend ``page.html``, which has the head and the foot of all pages. The content security policy
+    allows the *style* and the *script* by their hashes, so *variables* are always text.
 
     Raises:
         OutputError: Jinja is not installed.
@@ -43,7 +51,7 @@ def render(package: str, name: str, variables: Mapping[str, Any], style: str, sc
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda other: template(package, other)),
+        loader=jinja2.FunctionLoader(lambda other: _source(package, other)),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

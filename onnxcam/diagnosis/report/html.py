@@ -9,11 +9,12 @@ from pathlib import PurePath
 from typing import Any
 
 from onnxcam.compare.outcome import ModelInfo
-from onnxcam.compare.report.formatting import count
+from onnxcam.compare.report.formatting import capital, count
 from onnxcam.compare.report.page import render, template
 from onnxcam.compare.report.panel import ramps
 from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
 from onnxcam.diagnosis.formatting import effect_text, percent
+from onnxcam.diagnosis.moved_biases import moved_words
 from onnxcam.diagnosis.places import TensorPlace
 from onnxcam.diagnosis.report.line import KINDS, Cell, NetworkColumn, find_jump, network_line
 from onnxcam.diagnosis.report.maps import BeforeAfter, MapView
@@ -70,6 +71,7 @@ def html(
         "cards": [_card(one) for one in shown],
         "unmatched": [visible(name) for name in diagnosis.unmatched[:LISTED]],
         "unmatched_left": max(0, len(diagnosis.unmatched) - LISTED),
+        "moved": moved_words(diagnosis.moved_biases),
         "warnings": [visible(warning, 1000) for warning in dict.fromkeys(diagnosis.warnings)],
         "heat_ramp": ramps()[0],
         "kinds": kinds,
@@ -156,11 +158,11 @@ def _row(one: TensorDiagnosis, ranks: Mapping[str, int], noise: Mapping[str, int
         "kind": one.kind,
         "shape": " × ".join(map(str, one.shape)),
         "numbers": [
-            (one.share, percent(one.share)),
-            *((_mean(one.effects.get(name)), effect_text(name, one.effects.get(name))) for name in _OBJECTIVES),
-            (one.accumulated, "" if one.accumulated is None else percent(one.accumulated)),
-            (one.sqnr, "" if one.sqnr is None else f"{one.sqnr:.1f} dB"),
-            (noise[one.tensor], str(noise[one.tensor])),
+            (one.share, percent(one.share), ""),
+            *(_effect(name, one.effects.get(name)) for name in _OBJECTIVES),
+            (one.accumulated, "" if one.accumulated is None else percent(one.accumulated), ""),
+            (one.sqnr, "" if one.sqnr is None else f"{one.sqnr:.1f} dB", ""),
+            (noise[one.tensor], str(noise[one.tensor]), ""),
         ],
         "cause": "" if one.cause is None else visible(one.cause.words, 300),
         "cause_id": "" if one.cause is None else one.cause.id,
@@ -168,8 +170,11 @@ def _row(one: TensorDiagnosis, ranks: Mapping[str, int], noise: Mapping[str, int
     }
 
 
-def _mean(effect: Effect | None) -> float | None:
-    return None if effect is None else effect.mean
+def _effect(objective: str, effect: Effect | None) -> tuple[float | None, str, str]:
+    """Return the mean, the mean as text, and the spread as text."""
+    mean, _, spread = effect_text(objective, effect).partition(" ± ")
+    unit = " %" if spread.endswith(" %") else ""
+    return None if effect is None else effect.mean, f"{mean}{unit}", spread
 
 
 def _hits(diagnosis: Diagnosis, most: int = 5) -> tuple[int, int]:
@@ -185,7 +190,8 @@ def _card(one: BeforeAfter) -> dict[str, Any]:
         "rank": one.rank,
         "name": visible(tensor.words, 120),
         "share": percent(tensor.share),
-        "cause": "" if tensor.cause is None else visible(f"{tensor.cause.words}. Cure: {tensor.cause.cure}", 500),
+        "cause": "" if tensor.cause is None else visible(capital(tensor.cause.words), 300),
+        "cure": "" if tensor.cause is None else visible(f"Cure: {tensor.cause.cure}", 300),
         "image": visible(PurePath(one.image).name),
         "target": visible(one.target, 80),
         "picture": one.picture,

@@ -32,4 +32,5 @@ document.querySelectorAll(".line a").forEach((cell) => {
     cell.addEventListener(event, () => { told.textContent = cell.querySelector("title").textContent; });
   }
 });
-told.hidden = false;
+told.textContent = document.querySelector('.line a[href="#tensor-1"] title')?.textContent ?? "";
+told.hidden = !told.textContent;
