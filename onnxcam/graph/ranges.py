@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -45,7 +46,7 @@ def value_range(x: ir.Value | None) -> Range:
 def code_range(dtype: ir.DataType) -> Range:
     """Return the least and the greatest number of *dtype*."""
     kind = dtype.numpy()
-    info = ml_dtypes.finfo(kind) if dtype.is_floating_point() else ml_dtypes.iinfo(kind)
+    info: Any = ml_dtypes.finfo(kind) if dtype.is_floating_point() else ml_dtypes.iinfo(kind)
     return float(info.min), float(info.max)
 
 

@@ -13,24 +13,24 @@ import onnx_ir as ir
 
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
-from onnxcam.graph.infer import rank
 from onnxcam.graph.operators import Trait, operators
-from onnxcam.graph.subgraph import bodies, graphs
+from onnxcam.graph.subgraph import bodies, graphs, prune
 
 __all__ = ["read_quantised"]
 
 _CHEAP = operators(Trait.ACTIVATES | Trait.GATES | Trait.ARITHMETIC) - operators(Trait.RECTIFIES)
 """Operators that are computed again from dequantised inputs, to the last bit, in place of reading their rounded output.
 A rectifier's rounded output is as good: it is read for its sign."""
+_QUANTISES = operators(Trait.QUANTISES)
 _MEASURES = operators(Trait.MEASURES)
 
 
 def read_quantised(graph: ir.Graph, own: Collection[ir.Node], *, mirror: bool = True) -> None:
     """Let the nodes of *graph* that are not the model's *own* read quantised tensors, in place.
 
-    *mirror*: change int8 tensors that they read to uint8, as ONNX Runtime does on x86 with those that one operator reads.
+    *mirror*: change int8 tensors that they read to uint8, as ONNX Runtime does on x86 with those of one reader.
     """
-    if not any(node.op_type == "QuantizeLinear" for node in own):
+    if not any(node.op_type in _QUANTISES or node.op_type.startswith("QLinear") for node in own):
         return
     nodes = set(own)
     taps = _Taps(Emitter(graph, "onnxcam.tap"), nodes)
@@ -40,10 +40,13 @@ def read_quantised(graph: ir.Graph, own: Collection[ir.Node], *, mirror: bool = 
             for place, x in enumerate(reader.inputs):
                 if x is not None and (y := taps.read(x, reader)) is not x:
                     reader.replace_input_with(place, y)
+        if node.op_type == "DequantizeLinear" and (real := taps.folded(node)) is not None:
+            node.outputs[0].replace_all_uses_with(real)
     taps.place(graph)
     if mirror:
         _mirror(graph, nodes)
     graph.sort()
+    prune(graph)
 
 
 class _Taps:
@@ -63,6 +66,14 @@ class _Taps:
         if x not in self._known:
             self._known[x] = self._real(x, node)
         return self._known[x]
+
+    def folded(self, node: ir.Node) -> ir.Value | None:
+        """Return the output of an added DequantizeLinear of constants, such that ONNX Runtime computes it once."""
+        if any(x is not None and constant(x) is None for x in node.inputs):
+            return None
+        y = node.outputs[0]
+        self._known[y] = self._dequantised(node, node.inputs[0])
+        return self._known[y]
 
     def place(self, graph: ir.Graph) -> None:
         """Add the emitted nodes to *graph*."""
@@ -108,34 +119,35 @@ class _Taps:
         return None if user is None else user.outputs[0]
 
     def _dequantised(self, node: ir.Node, codes: ir.Value | None) -> ir.Value:
-        """Return *codes* in the units of *node*; constants such that ONNX Runtime computes them once."""
-        rest, settings = node.inputs[1:], {name: one.value for name, one in node.attributes.items()}
-        blocked = settings.get("block_size", 0)
-        if constant(codes) is None or codes is None or blocked or any(constant(x) is None for x in rest):
-            made: ir.Value = self.op.DequantizeLinear(codes, *rest, **settings)
-            return made
-        return self._unfolded(codes, *rest, axis=settings.get("axis", 1))
+        """Return *codes* in the units of *node*; of constants by operators that ONNX Runtime computes once.
 
-    def _unfolded(self, codes: ir.Value, scale: ir.Value, zero: ir.Value | None = None, axis: int = 1) -> ir.Value:
-        op, kind = self.op, scale.dtype or ir.DataType.FLOAT
-        behind = [1] * (rank(codes) - 1 - axis % max(rank(codes), 1))
-        real = op.Cast(codes, to=int(kind))
-        step, shift = constant(scale), None if zero is None else constant(zero)
-        assert step is not None
-        wide = [] if step.size == 1 else [-1, *behind]
-        if shift is not None and shift.any():
-            real = op.Sub(real, op.const(shift.astype(step.dtype).reshape(wide if shift.size > 1 else [])))
-        made: ir.Value = op.Mul(real, op.const(step.reshape(wide)))
+        It computes DequantizeLinear of constants in every run.
+        """
+        op, known = self.op, constant(codes)
+        scale, zero = (constant(x) for x in (*node.inputs, None)[1:3])
+        blocked = node.attributes.get_int("block_size", 0)
+        made: ir.Value
+        if codes is None or known is None or scale is None or blocked or (zero is None and len(node.inputs) > 2):
+            settings = {name: one.value for name, one in node.attributes.items() if name != "precision"}
+            made = op.emit("DequantizeLinear", [codes, *node.inputs[1:]], attributes=settings)
+            return made
+        behind = known.ndim - 1 - node.attributes.get_int("axis", 1) % max(known.ndim, 1)
+        wide = [] if scale.size == 1 else [-1, *[1] * behind]
+        real = op.Cast(codes, to=int(ir.DataType.from_numpy(scale.dtype)))
+        if zero is not None and zero.any():
+            real = op.Sub(real, op.const(zero.astype(scale.dtype).reshape(wide)))
+        made = op.Mul(real, op.const(scale.reshape(wide)))
         return made
 
 
 def _mirror(graph: ir.Graph, own: set[ir.Node]) -> None:
     """Change QuantizeLinear to uint8 where ONNX Runtime does so without the added nodes, but not with them."""
     op = Emitter(graph, "onnxcam.tap")
-    for node in own:
-        if node.op_type == "QuantizeLinear" and _turns(node, own):
-            _as_unsigned(op, node)
-    op.place([x for node in graph for x in node.inputs if x is not None])
+    turned = [node for node in own if node.op_type == "QuantizeLinear" and _turns(node, own)]
+    for node in turned:
+        _as_unsigned(op, node)
+    if turned:
+        op.place([x for node in graph for x in node.inputs if x is not None])
 
 
 def _turns(node: ir.Node, own: set[ir.Node]) -> bool:
@@ -153,15 +165,30 @@ def _turns(node: ir.Node, own: set[ir.Node]) -> bool:
 
 def _as_unsigned(op: Emitter, node: ir.Node) -> None:
     """Let int8 QuantizeLinear *node* write uint8, its zero point moved, and its readers read that."""
-    y, zero = node.outputs[0], constant(node.inputs[2])
-    assert zero is not None
-    moved = op.const((zero.astype(np.int16) + 128).astype(np.uint8))
-    y.type = ir.TensorType(ir.DataType.UINT8)
-    signed: ir.Value | None = None
-    for user, at in list(y.uses()):
-        if user.op_type == "DequantizeLinear":
-            user.replace_input_with(2, moved)
-        elif user.op_type not in _MEASURES:
-            signed = signed or op.Cast(op.Sub(op.Cast(y, to=int(ir.DataType.INT32)), 128), to=int(ir.DataType.INT8))
-            user.replace_input_with(at, signed)
-    node.replace_input_with(2, moved)
+    turned = [node.outputs[0]]
+    node.replace_input_with(2, _moved(op, node.inputs[2]))
+    for y in turned:
+        y.type = ir.TensorType(ir.DataType.UINT8)
+        for user, at in list(y.uses()):
+            if at == 0 and user.op_type in _HELD_AGAINST:
+                for place, x in enumerate(user.inputs[1:], 1):
+                    user.replace_input_with(place, _moved(op, x))
+                turned += user.outputs if user.op_type == "Clip" else []
+            elif user.op_type not in _MEASURES and not (user.op_type == "Equal" and set(user.inputs) <= {*turned}):
+                user.replace_input_with(at, _signed(op, y))
+
+
+_HELD_AGAINST = {"Clip", "DequantizeLinear", "Greater", "Less"}
+"""Operators that hold integers against constants of their type."""
+
+
+def _moved(op: Emitter, x: ir.Value | None) -> ir.Value | None:
+    """Return the int8 constant *x* as uint8, its place in the range kept."""
+    known = constant(x)
+    return x if known is None or known.dtype != np.int8 else op.const((known.astype(np.int16) + 128).astype(np.uint8))
+
+
+def _signed(op: Emitter, y: ir.Value) -> ir.Value:
+    """Return the uint8 *y* as the int8 that it was."""
+    made: ir.Value = op.Cast(op.Sub(op.Cast(y, to=int(ir.DataType.INT32)), np.int32(128)), to=int(ir.DataType.INT8))
+    return made

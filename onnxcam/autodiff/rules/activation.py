@@ -19,7 +19,10 @@ from onnxcam.graph.fold import constant
 
 @rule("Relu")
 def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = max(x, 0): dx = dy [y > 0]."""
+    """y = max(x, 0): dx = dy [y > 0]; in front of QuantizeLinear by its codes."""
+    rounded = codes.rounding(node.outputs[0])
+    if rounded is not None:
+        return (codes.rectified(op, rounded, dy, 0.0, None),)
     return (op.Mul(dy, op.step(node.outputs[0])),)
 
 
@@ -78,7 +81,7 @@ def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V 
     rounded, bounds = codes.rounding(node.outputs[0]), [constant(bound) for bound in (low, high)]
     if rounded is not None and all((a is None) == (b is None) for a, b in zip(bounds, (low, high), strict=True)):
         least, most = (None if bound is None else float(bound.item()) for bound in bounds)
-        return codes.clipped(op, rounded, dy, least, most), d_low, d_high
+        return codes.rectified(op, rounded, dy, least, most), d_low, d_high
     return op.mask(dy, op.Equal(x, node.outputs[0])), d_low, d_high
 
 

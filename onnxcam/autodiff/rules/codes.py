@@ -14,9 +14,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.ranges import code_range, value_range
 
-__all__ = ["clipped", "inside", "rounding"]
-
-_STEEP = 4.0  # steps of the mask's slope to a code: from 0 to 1 between a code and the next
+__all__ = ["rectified", "rounding", "unclipped"]
 
 
 def rounding(y: V) -> ir.Node | None:
@@ -28,52 +26,56 @@ def rounding(y: V) -> ir.Node | None:
     return node if node.inputs[0] is y and _units(node) is not None else None
 
 
-def inside(op: Emitter, node: ir.Node, dy: V) -> V | None:
+def unclipped(op: Emitter, node: ir.Node, dy: V) -> V | None:
     """Return *dy* where QuantizeLinear *node* clips nothing, by its codes; None where its input tells it as well.
 
     A code at an end counts as clipped on a side on which the input may lie outside.
     """
     x, known = node.inputs[0], _units(node)
-    if x is None or known is None or x.producer() is None or x.producer().op_type == "DequantizeLinear":  # type: ignore[union-attr]
+    maker = None if x is None else x.producer()
+    if known is None or maker is None or maker.op_type == "DequantizeLinear":
         return None
-    scale, zero, low, high = known
-    least, most = value_range(x)
-    below = low if least / scale + zero < low - 0.5 else None
-    above = high if most / scale + zero > high + 0.5 else None
-    return _between(op, node, dy, below, above)
+    below, above = _ends(node, known)
+    masked = _between(op, node, dy, below, above)
+    return op.once(("unmasked", node, masked), lambda: dy) and masked
 
 
-def clipped(op: Emitter, node: ir.Node, dy: V, least: float | None, most: float | None) -> V:
-    """Return *dy* where the input of QuantizeLinear *node* is between *least* and *most*, by its codes.
+def rectified(op: Emitter, node: ir.Node, dy: V, least: float | None, most: float | None) -> V:
+    """Return *dy* where a rectifier's output is between *least* and *most*, by the codes of QuantizeLinear *node*.
 
-    The mask of QuantizeLinear itself covers a bound beyond the codes.
+    One mask stands for that and for the mask of *node*.
     """
     known = _units(node)
     assert known is not None
     scale, zero, low, high = known
-    below = None if least is None else float(np.rint(least / scale)) + zero
-    above = None if most is None else float(np.rint(most / scale)) + zero
-    return _between(
-        op,
-        node,
-        dy,
-        None if below is None or below < low else below,
-        None if above is None or above > high else above,
-    )
+    below, above = _ends(node, known)
+    if least is not None:
+        below = max(float(np.rint(least / scale)) + zero, low)
+    if most is not None:
+        above = min(float(np.rint(most / scale)) + zero, high)
+    return _between(op, node, op.once(("unmasked", node, dy), lambda: dy), below, above)
+
+
+def _ends(node: ir.Node, known: tuple[float, float, float, float]) -> tuple[float | None, float | None]:
+    """Return the codes at which QuantizeLinear *node* may clip."""
+    scale, zero, low, high = known
+    least, most = value_range(node.inputs[0])
+    return low if least / scale + zero < low - 0.5 else None, high if most / scale + zero > high + 0.5 else None
 
 
 def _between(op: Emitter, node: ir.Node, dy: V, below: float | None, above: float | None) -> V:
     """Return *dy* where the code is more than *below* and less than *above*."""
     if below is None and above is None:
         return dy
-    scale, zero, _, _ = _units(node) or (1.0, 0.0, 0.0, 0.0)
-    real = op.DequantizeLinear(*[node.outputs[0], *node.inputs[1:]])
-    slope = _STEEP / scale
-    if below is not None:
-        dy = op.Mul(dy, op.HardSigmoid(real, alpha=slope, beta=-_STEEP * (below - zero) - _STEEP / 2))
-    if above is not None:
-        dy = op.Mul(dy, op.HardSigmoid(real, alpha=-slope, beta=_STEEP * (above - zero) - _STEEP / 2))
-    return dy
+    code = node.outputs[0]
+    kind = code.dtype or ir.DataType.UINT8
+    if kind not in (ir.DataType.INT8, ir.DataType.UINT8):
+        code, kind = op.Cast(code, to=int(ir.DataType.FLOAT)), ir.DataType.FLOAT
+    if above is None:
+        return op.mask(dy, op.Greater(code, op.const(below, kind)))
+    if below is None:
+        return op.mask(dy, op.Less(code, op.const(above, kind)))
+    return op.mask(dy, op.Equal(code, op.Clip(code, op.const(below + 1, kind), op.const(above - 1, kind))))
 
 
 def _units(node: ir.Node) -> tuple[float, float, float, float] | None:
@@ -83,7 +85,5 @@ def _units(node: ir.Node) -> tuple[float, float, float, float] | None:
     zero = np.zeros(1) if shift is None else constant(shift)
     dtype = y.dtype or (shift.dtype if shift is not None else None) or ir.DataType.UINT8
     if scale is None or zero is None or scale.size != 1 or zero.size != 1 or dtype.is_floating_point():
-        return None
-    if scale.dtype != np.float32:
         return None
     return float(scale.item()), float(zero.item()), *code_range(dtype)

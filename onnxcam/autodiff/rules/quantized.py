@@ -29,7 +29,7 @@ def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V |
     Codes tell what is clipped, unless x is an input or dequantised: then x does, without breaking a fusion.
     """
     scale = like_axes(op, node, scale, x)
-    kept = codes.inside(op, node, _divided(op, dy, scale))
+    kept = codes.unclipped(op, node, _divided(op, dy, scale))
     if kept is not None:
         return kept, None, None
     steps = op.Div(as_float(op, x, scale), scale)
