@@ -45,9 +45,9 @@ def value_range(x: ir.Value | None) -> Range:
 
 def code_range(dtype: ir.DataType) -> Range:
     """Return the least and the greatest number of *dtype*."""
-    kind = dtype.numpy()
-    info: Any = ml_dtypes.finfo(kind) if dtype.is_floating_point() else ml_dtypes.iinfo(kind)
-    return float(info.min), float(info.max)
+    info: Any = ml_dtypes.finfo if dtype.is_floating_point() else ml_dtypes.iinfo
+    known = info(dtype.numpy())
+    return float(known.min), float(known.max)
 
 
 def _dequantised(node: ir.Node) -> Range:

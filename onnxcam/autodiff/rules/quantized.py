@@ -41,6 +41,11 @@ def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V |
     return op.mask(_divided(op, dy, scale), inside), None, None
 
 
+def unrounded(op: Emitter, node: ir.Node, dy: V, x: V, scale: V) -> V:
+    """Return the gradient of QuantizeLinear *node* as if it clipped nothing: dy / s."""
+    return _divided(op, dy, like_axes(op, node, scale, x))
+
+
 def _in_range(op: Emitter, node: ir.Node, steps: V, zero: V | None, dtype: ir.DataType, x: V) -> V:
     """Return a mask of the elements whose steps + zero point is in the range of *dtype*."""
     low, high = code_range(dtype)
