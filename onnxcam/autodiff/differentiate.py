@@ -17,6 +17,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import ModelLike, all_tensors, building, load, to_proto
 from onnxcam.graph.subgraph import prune
+from onnxcam.graph.taps import read_quantised
 from onnxcam.passes import canonical
 
 __all__ = ["add_output", "add_vjp", "cotangent_input", "set_outputs", "vjp"]
@@ -63,7 +64,7 @@ def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str
     graph = model.graph
     sources = _tensors(graph, outputs, graph.outputs, "output")
     wanted = _tensors(graph, inputs, graph.inputs, "input")
-    op = Emitter(graph)
+    op, own = Emitter(graph), list(graph)
     seeds = {y: cotangent_input(op, y) for y in sources}
     gradients = backward(op, seeds, wanted, rules)
     some = inputs is None and any(gradients)
@@ -72,6 +73,7 @@ def add_vjp(model: ir.Model, outputs: Sequence[str] | None, inputs: Sequence[str
             continue
         add_output(op, connected(x, gradient, sources, rules), f"{x.name}.gradient", like=x)
     op.place(graph.outputs)
+    read_quantised(graph, own)
 
 
 def cotangent_input(op: Emitter, y: ir.Value) -> ir.Value:

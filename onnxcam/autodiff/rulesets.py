@@ -7,19 +7,20 @@ guided backpropagation where both hold (Springenberg et al., 1412.6806).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules import STANDARD
+from onnxcam.autodiff.rules.quantized import unrounded
 from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import MethodError, nearest
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.operators import Trait, operators
 
-__all__ = ["DECONVNET", "GUIDED", "NAMED", "RECTIFIERS", "deconvnet", "guided", "ruleset"]
+__all__ = ["DECONVNET", "GUIDED", "NAMED", "RECTIFIERS", "deconvnet", "guided", "past_rounding", "ruleset"]
 
 RECTIFIERS = (*(("", name) for name in sorted(operators(Trait.RECTIFIES))), ("onnxcam", "Clamp"))
 """The ReLU of the papers. Clip is the ReLU6 of mobile networks; Clamp is the Clip of fused operators."""
@@ -43,6 +44,37 @@ def _rectified(name: str, function: Callable[..., Any]) -> RuleSet:
 GUIDED = _rectified("guided", guided)
 DECONVNET = _rectified("deconvnet", deconvnet)
 NAMED = {rules.name: rules for rules in (STANDARD, GUIDED, DECONVNET)}
+
+
+def past_rounding(rules: RuleSet, seeds: Iterable[ir.Value]) -> RuleSet:
+    """Return *rules* with the gradient passing where the tensors *seeds* are rounded, behind the last product.
+
+    Quantised scores are often clipped where the network is confident; the gradient of a clipped score is zero, and
+    says nothing.
+    """
+    rounded, stack = set[ir.Node](), list(seeds)
+    seen = set(stack)
+    while stack:
+        node = stack.pop().producer()
+        if node is None or node.op_type in _PRODUCTS:
+            continue
+        if node.op_type == "QuantizeLinear":
+            rounded.add(node)
+        stack += [x for x in node.inputs if x is not None and x not in seen]
+        seen.update(x for x in node.inputs if x is not None)
+    if not rounded:
+        return rules
+    row = rules.find(next(iter(rounded)))
+
+    def passing(op: Emitter, node: ir.Node, dy: ir.Value, x: ir.Value, scale: ir.Value, *zero: ir.Value) -> Any:
+        if node in rounded:
+            return unrounded(op, node, dy, x, scale), None, None
+        return row.function(op, node, dy, x, scale, *zero)
+
+    return rules.replace(rules.name, {"QuantizeLinear": replace(row, function=passing)})
+
+
+_PRODUCTS = operators(Trait.MULTIPLIES) | {"QLinearConv", "QLinearMatMul", "QGemm"}
 
 
 def ruleset(rules: str | RuleSet) -> RuleSet:

@@ -14,6 +14,7 @@ from onnxcam.bake.plan import BakePlan
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import prune, values
+from onnxcam.graph.taps import read_quantised
 from onnxcam.media import heatmap
 from onnxcam.metadata.reserved import HEATMAP, MAP, OVERLAY, PICTURE, baked_names
 from onnxcam.methods import Method, graph_map
@@ -55,7 +56,7 @@ def explained(
     """
     graph = subject.model.graph
     layers = [choice.layer.in_graph(graph)] if choice else []
-    op, names = Emitter(graph), baked_names([value.name for value in values(graph)])
+    op, own, names = Emitter(graph), list(graph), baked_names([value.name for value in values(graph)])
     emitted = plan.emit(op, subject)
     if emitted.repeated is not None:
         flat = drawn(op, subject, method, layers, emitted.repeated, settings, enlarge=map_size == "input")
@@ -75,6 +76,7 @@ def explained(
         if overlay:
             outputs[names[OVERLAY]] = _overlay(op, subject, _first(op, heat), picture)
     _finish(op, outputs, tensors)
+    read_quantised(graph, own)
 
 
 def _flat(

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, dependents
+from onnxcam.autodiff.rulesets import past_rounding
 from onnxcam.bake.detections import DetectionPlan, LevelLayer, detection_plan
 from onnxcam.bake.plan import BakeRequest, Emitted
 from onnxcam.errors import GradientError, LayerError
@@ -169,8 +170,9 @@ def _pulled_back(op: Emitter, image: ir.Value, seeds: Mapping[ir.Value, ir.Value
     """Return for tensors with the axis of images the gradients [K, …] of K detections with the cotangents *seeds*."""
     nodes = list(op.graph)
     before = _with_images(op.graph, image, seeds, _Reach.of(op.graph, image, seeds))
+    rules = past_rounding(STANDARD, seeds)
     rows = [
-        backward(op, {value: _row(op, value, seed, place) for value, seed in seeds.items()}, before, STANDARD, nodes)
+        backward(op, {value: _row(op, value, seed, place) for value, seed in seeds.items()}, before, rules, nodes)
         for place in range(count)
     ]
     columns = zip(before, zip(*rows, strict=True), strict=True)

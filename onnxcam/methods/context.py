@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import backward, connected
-from onnxcam.autodiff.rulesets import ruleset
+from onnxcam.autodiff.rulesets import past_rounding, ruleset
 from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
@@ -82,7 +82,8 @@ class MapContext:
 
         GradientError where no path connects them; MissingRuleError where an operator has no rule.
         """
-        table, seeds = ruleset(rules), self.target.seeds
+        seeds = self.target.seeds
+        table = past_rounding(ruleset(rules), seeds)
         (found,) = backward(self.op, seeds, [value], table)
         gradient = connected(value, found, seeds, table)
         gradient.shape, gradient.type = value.shape, ir.TensorType(gradient_dtype(value))

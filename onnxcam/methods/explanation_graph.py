@@ -13,6 +13,7 @@ from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
 from onnxcam.graph.subgraph import used_values
+from onnxcam.graph.taps import read_quantised
 from onnxcam.metadata.reserved import ACTIVATION, AROUND, MAP, SCORE
 from onnxcam.methods.base import NONE, SMOOTH, GraphMethod, Method
 from onnxcam.methods.composite import fused
@@ -46,7 +47,7 @@ def explanation_graph(
         GradientError: no path connects the layer, or the image, with the score.
         MissingRuleError: an operator between them has no gradient rule.
     """
-    op = Emitter(prepared.model.graph)
+    op, own = Emitter(prepared.model.graph), list(prepared.model.graph)
     if prepared.explained is not prepared.image and (method.at_layer or method.uses_layer or not method.in_graph):
         raise MethodError(
             f"{method.id} makes maps of images; what the input {prepared.explained.name!r} contributes "
@@ -63,6 +64,7 @@ def explanation_graph(
         if method.emit is not None:
             add_output(op, method.emit(_context(op, prepared, layers, target, signed=signed)), MAP)
     set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
+    read_quantised(op.graph, own)
 
 
 def graph_map(

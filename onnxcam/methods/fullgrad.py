@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward, connected, dependents
+from onnxcam.autodiff.rulesets import past_rounding
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
@@ -44,7 +45,7 @@ def fullgrad(context: MapContext) -> ir.Value:
     biases = list(_biases(op, image))
     wanted = [image, *(z for z, _, _ in biases)]
     seeds = {context.target.value: context.target.seed}
-    gradients = backward(op, seeds, wanted, STANDARD)
+    gradients = backward(op, seeds, wanted, past_rounding(STANDARD, seeds))
     if not any(gradients):
         connected(image, None, seeds, STANDARD)
     parts = []

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward as reverse
 from onnxcam.autodiff.core import connected, dependents
+from onnxcam.autodiff.rulesets import past_rounding
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, same
 from onnxcam.graph.subgraph import bodies, detach, used_values
@@ -191,7 +192,7 @@ def gradients_of(part: RepeatedPart, seeds: Mapping[ir.Value, ir.Value]) -> dict
     """Return the gradients at the layers of *part*, by the copies of these; *seeds* are cotangents of the targets."""
     wanted = [part.of(layer) for layer in part.layers]
     own = {part.of(value): seed for value, seed in seeds.items()}
-    found = reverse(part.op, own, wanted, STANDARD, part.nodes)
+    found = reverse(part.op, own, wanted, past_rounding(STANDARD, own), part.nodes)
     made = {}
     for value, dx in zip(wanted, found, strict=True):
         gradient = connected(value, dx, own, STANDARD)

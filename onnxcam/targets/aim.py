@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import Cotangent, backward
+from onnxcam.autodiff.rulesets import past_rounding
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.io import all_tensors
@@ -77,7 +78,8 @@ def emit_gradients(
 ) -> tuple[Aimed, list[ir.Value | None]]:
     """Emit the score of *aim* and its gradients at the tensors *wanted*, None where nothing connects."""
     aimed = aim.emit(op, batch)
-    return aimed, backward(op, {aimed.value: aimed.seed}, wanted, STANDARD)
+    seeds = {aimed.value: aimed.seed}
+    return aimed, backward(op, seeds, wanted, past_rounding(STANDARD, seeds))
 
 
 @dataclass(frozen=True)

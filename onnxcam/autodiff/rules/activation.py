@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from onnxcam.autodiff.rules import codes
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
@@ -18,7 +19,10 @@ from onnxcam.graph.fold import constant
 
 @rule("Relu")
 def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = max(x, 0): dx = dy [y > 0]."""
+    """y = max(x, 0): dx = dy [y > 0]; in front of QuantizeLinear by its codes."""
+    rounded = codes.rounding(node.outputs[0])
+    if rounded is not None:
+        return (codes.rectified(op, rounded, dy, 0.0, None),)
     return (op.Mul(dy, op.step(node.outputs[0])),)
 
 
@@ -61,7 +65,8 @@ def shrink(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V | None = None) -> Gradients:
     """y = min(max(x, low), high): dx = dy [y = x]; each bound gets dy where y equals it.
 
-    The gradient passes at x = low and x = high, as in PyTorch's clamp.
+    The gradient passes at x = low and x = high, as in PyTorch's clamp; in front of QuantizeLinear, whose codes tell
+    what is clipped, it does not.
     """
 
     def d_low() -> V:
@@ -73,6 +78,10 @@ def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V 
 
     if low is None and high is None:
         return dy, None, None
+    rounded, bounds = codes.rounding(node.outputs[0]), [constant(bound) for bound in (low, high)]
+    if rounded is not None and all((a is None) == (b is None) for a, b in zip(bounds, (low, high), strict=True)):
+        least, most = (None if bound is None else float(bound.item()) for bound in bounds)
+        return codes.rectified(op, rounded, dy, least, most), d_low, d_high
     return op.mask(dy, op.Equal(x, node.outputs[0])), d_low, d_high
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules.compose import composed, length, unsupported
-from onnxcam.autodiff.rules.quantized import dequantize, ends
+from onnxcam.autodiff.rules.quantized import dequantize
 from onnxcam.autodiff.table import V
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
+from onnxcam.graph.ranges import code_range
 
 LATER = "a buffer that past and present share, rotary positions, or beams"
 
@@ -250,7 +251,7 @@ def group_query_attention(
     if groups < heads:
         each = op.const(np.arange(heads) // (heads // groups))
         k, v = op.Gather(k, each, axis=1), op.Gather(v, each, axis=1)
-    low = ends(gradient_dtype(q))[0] / 4
+    low = code_range(gradient_dtype(q))[0] / 4
     if get("smooth_softmax", 0) and sink is None:
         sink = op.const(np.zeros(heads), gradient_dtype(q))
     if sink is not None:

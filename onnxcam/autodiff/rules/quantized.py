@@ -9,34 +9,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import zeros_like
+from onnxcam.autodiff.rules import codes
 from onnxcam.autodiff.rules.compose import WINDOW, channels_back, channels_first, composed, copied
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import gradient_dtype, rank
+from onnxcam.graph.ranges import code_range
 
 
 @rule("QuantizeLinear")
 def quantize_linear(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None = None) -> Gradients:
-    """y = clip(round(x / s) + z): dx = dy / s where it is not clipped, else 0."""
+    """y = clip(round(x / s) + z): dx = dy / s where it is not clipped, else 0.
+
+    Codes tell what is clipped, unless x is an input or dequantised: then x does, without breaking a fusion.
+    """
     scale = like_axes(op, node, scale, x)
+    kept = codes.unclipped(op, node, _divided(op, dy, scale))
+    if kept is not None:
+        return kept, None, None
     steps = op.Div(as_float(op, x, scale), scale)
     dtype = node.outputs[0].dtype or (ir.DataType.UINT8 if zero is None else zero.dtype) or ir.DataType.UINT8
     if dtype.is_floating_point():
-        inside = op.LessOrEqual(op.Abs(steps), ends(dtype)[1])
+        inside = op.LessOrEqual(op.Abs(steps), code_range(dtype)[1])
     else:
         inside = _in_range(op, node, op.Round(steps), zero, dtype, x)
     return op.mask(_divided(op, dy, scale), inside), None, None
 
 
+def unrounded(op: Emitter, node: ir.Node, dy: V, x: V, scale: V) -> V:
+    """Return the gradient of QuantizeLinear *node* as if it clipped nothing: dy / s."""
+    return _divided(op, dy, like_axes(op, node, scale, x))
+
+
 def _in_range(op: Emitter, node: ir.Node, steps: V, zero: V | None, dtype: ir.DataType, x: V) -> V:
     """Return a mask of the elements whose steps + zero point is in the range of *dtype*."""
-    low, high = ends(dtype)
+    low, high = code_range(dtype)
     if zero is None:
         return op.Equal(steps, op.Clip(steps, low, high))
     known = constant(zero)
@@ -45,12 +57,6 @@ def _in_range(op: Emitter, node: ir.Node, steps: V, zero: V | None, dtype: ir.Da
         return op.Equal(steps, op.Clip(steps, low - shift, high - shift))
     zeros = like_axes(op, node, as_float(op, zero, steps), x)
     return op.And(op.GreaterOrEqual(steps, op.Sub(low, zeros)), op.LessOrEqual(steps, op.Sub(high, zeros)))
-
-
-def ends(dtype: ir.DataType) -> tuple[float, float]:
-    """Return the least and the greatest number of *dtype*."""
-    info: Any = ml_dtypes.finfo if dtype.is_floating_point() else ml_dtypes.iinfo
-    return float(info(dtype.numpy()).min), float(info(dtype.numpy()).max)
 
 
 def _divided(op: Emitter, dy: V, scale: V) -> V:
