@@ -14,6 +14,7 @@ from onnxcam.bake.dequantise import in_qdq_form
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis
+from onnxcam.diagnosis.exports import remove_notes
 from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
 from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
@@ -49,7 +50,7 @@ def repair(
 ) -> Repair:
     """Return a form of *candidate* that meets the requirements, with as few nodes in float as are needed.
 
-    Half of the images serve the search, the other half the confirmation.
+    Half of the images serve the search, the other half the confirmation. Images that cannot be read are left out.
 
     Args:
         reference: The float model. None: the candidate without rounding takes its place; weights are not repaired.
@@ -72,7 +73,7 @@ def repair(
         >>> found.save("fixed.onnx")
         >>> print(found.sentence)
     """
-    search, confirmation = split(images)
+    search, confirmation, left_out = split(images)
     subject = Subject.open(reference, candidate, search[:most], most, **options)
     trial = Trial(
         _float_model(subject) if reference is None else reference,
@@ -82,7 +83,8 @@ def repair(
         target,
         options,
     )
-    return _Search(subject, trial, search[:most], confirmation, reference, float_outputs, progress).run()
+    searching = _Search(subject, trial, search[:most], confirmation, reference, float_outputs, progress, left_out)
+    return searching.run()
 
 
 def _source(candidate: ModelLike) -> ir.Model:
@@ -112,13 +114,14 @@ class _Search:
         reference: ModelLike | None,
         float_outputs: bool,
         progress: Progress,
+        notes: Sequence[str] = (),
     ) -> None:
         self._subject, self._trial, self._reference, self._progress = subject, trial, reference, progress
         self._images, self._others = search, confirmation
         self._mixture = subject.mixture
         self._free = rewritable(trial.source, self._mixture, float_outputs)
         self._tuning = Tuning(subject, trial.source, self._free)
-        self._notes: list[str] = []
+        self._notes = [*notes]
 
     def run(self) -> Repair:
         """Return the repair."""
@@ -208,6 +211,7 @@ class _Search:
         work = multiplications(mixture.real)
         total = sum(work.values())
         model = plan.applied(source, mixture)
+        remove_notes(model)
         found = Repair(
             model=model,
             already=diagnosis is None,

@@ -23,7 +23,7 @@ from onnxcam.diagnosis.diagnose import with_card
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.diagnosis.repair_plan import RepairPlan
 from onnxcam.engine import Session
-from onnxcam.errors import DiagnosisError
+from onnxcam.errors import DiagnosisError, ImageError
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as pictures
 from onnxcam.paths import PathLike
@@ -34,21 +34,36 @@ _ROUNDS = 15
 """Number of runs of each model that is timed."""
 
 
-def split(images: PathLike | Sequence[PathLike]) -> tuple[list[str], list[str]]:
-    """Return the images for the search and those for the confirmation: two halves, by the hash of their names.
+def split(images: PathLike | Sequence[PathLike]) -> tuple[list[str], list[str], list[str]]:
+    """Return the images for the search, those for the confirmation, and why others were left out.
+
+    The two halves are those of the images that can be read, by the hash of their names.
 
     Raises:
-        DiagnosisError: there is one image only.
+        DiagnosisError: fewer than two images can be read.
     """
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     once = {os.path.realpath(name): name for name in pictures.files(given)}
-    ordered = sorted(once.values(), key=lambda name: sha256(Path(name).name.encode("utf-8", "replace")).digest())
+    reasons = {name: _unreadable(name) for name in once.values()}
+    readable = [name for name, why in reasons.items() if why is None]
+    ordered = sorted(readable, key=lambda name: sha256(Path(name).name.encode("utf-8", "replace")).digest())
+    left_out = [f"left out: {why}" for why in reasons.values() if why is not None]
     half = len(ordered) // 2
     if not half:
         raise DiagnosisError(
             "a repair needs at least 2 images, since those of the search and of the confirmation are apart; give more"
+            + (f" ({left_out[0]})" if left_out else "")
         )
-    return ordered[:half], ordered[half:]
+    return ordered[:half], ordered[half:], left_out
+
+
+def _unreadable(name: str) -> str | None:
+    """Return why the image *name* cannot be read; None if it can."""
+    try:
+        pictures.read(name)
+    except ImageError as error:
+        return str(error)
+    return None
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ import onnxcam
 from onnxcam.compare.validate import validate
 from onnxcam.diagnosis import repair as module
 from onnxcam.diagnosis import repair_tuning
+from onnxcam.diagnosis.exports import DAMAGE, annotate
+from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.diagnosis.repair import repair
 from onnxcam.diagnosis.repair_report import save_report
 from onnxcam.diagnosis.repair_result import REPAIRED, Repair
 from onnxcam.diagnosis.repair_trial import split
 from onnxcam.errors import DiagnosisError, OutputError
+from onnxcam.graph.io import load
 from tests.compare.tasks import twins
 from tests.runtime import new_runtime
 
@@ -201,10 +206,45 @@ def test_one_image_is_too_few(int8: Path, images: Path) -> None:
 
 
 def test_images_of_search_and_confirmation_are_apart(images: Path) -> None:
-    search, confirmation = split(images)
+    search, confirmation, left_out = split(images)
+    assert not left_out
     assert len(search) == len(confirmation) == 3
     assert not set(search) & set(confirmation)
-    assert split([images, images]) == (search, confirmation)
+    assert split([images, images]) == (search, confirmation, [])
+
+
+def test_unreadable_images_are_left_out(int8: Path, images: Path, tmp_path: Path) -> None:
+    spoilt = _edited(int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60)
+    mixed = tmp_path / "mixed"
+    shutil.copytree(images, mixed)
+    for name in split(images)[0]:  # all images of the search
+        (mixed / Path(name).name).write_bytes(b"no image")
+    search, confirmation, left_out = split(mixed)
+    assert (len(search), len(confirmation), len(left_out)) == (1, 2, 3)
+    found = _repaired(SHAPES, spoilt, mixed)
+    assert [one for one in found.warnings if one.startswith("left out")] == left_out
+    for path in mixed.iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DiagnosisError, match=r"at least 2 images.*\(left out: .*000.png"):
+        repair(SHAPES, spoilt, mixed)
+
+
+def test_notes_of_an_annotated_file_are_removed(int8: Path, images: Path, tmp_path: Path) -> None:
+    spoilt = _edited(int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60)
+    annotate(onnxcam.diagnose(SHAPES, spoilt, images, most=1), spoilt, tmp_path / "annotated.onnx")
+    found = repair(SHAPES, tmp_path / "annotated.onnx", images)
+    assert DAMAGE in str([node.metadata_props for node in load(tmp_path / "annotated.onnx").graph])
+    assert not [key for node in found.model.graph for key in node.metadata_props if key.startswith("onnxcam.")]
+
+
+def test_lists_of_an_earlier_repair_are_removed(kept: tuple[Repair, Path], tmp_path: Path) -> None:
+    found, _ = kept
+    save_report(found, tmp_path, ["ort", "nncf"])
+    (tmp_path / "mine.txt").write_text("mine")
+    save_report(found, tmp_path, ["nncf"])
+    assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "ignored_scope.py", "mine.txt"}
+    save_report(replace(found, keep=KeepFloat([], [], [], [])), tmp_path, ["nncf"])
+    assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "mine.txt"}
 
 
 def test_biases_are_corrected_where_this_is_enough(images: Path, tmp_path: Path) -> None:
@@ -235,8 +275,6 @@ def test_a_list_that_fails_the_confirmation_grows(int8: Path, images: Path, tmp_
 
 
 def test_a_repair_that_fails_is_not_written(kept: tuple[Repair, Path], tmp_path: Path) -> None:
-    from dataclasses import replace
-
     found = kept[0]
     failed = replace(found, measures=[replace(one, holds=False) for one in found.measures])
     assert "does not suffice" in failed.sentence
