@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.exports import remove_notes
 from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
+from onnxcam.diagnosis.repair_ranking import by_margin, by_share
 from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
 from onnxcam.diagnosis.repair_search import least
 from onnxcam.diagnosis.repair_trial import Trial, durations, split
@@ -25,6 +26,7 @@ from onnxcam.diagnosis.rewrite import rewritable
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.graph.qdq import has_integer_operators
+from onnxcam.graph.quantisers import Quantiser
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 from onnxcam.paths import PathLike
@@ -33,6 +35,8 @@ from onnxcam.progress import Progress, quiet
 __all__ = ["repair"]
 
 _GREW = "failed on the images of the confirmation, so"
+_TOP = "top1"
+"""The metric of classifiers that falls where a margin does."""
 _AGAIN = "confirm it on further images"
 
 
@@ -134,12 +138,13 @@ class _Search:
         units = self._tuning.units(diagnosis)
         plan = self._with_few_units(RepairPlan(units))
         if not trial.meets(plan, self._images):
+            units = self._tuning.ranges(units)
+            plan = RepairPlan(units)
+        if not trial.meets(plan, self._images):
             plan = self._with_shifts(plan) or self._with_floats(plan, self._ranking(plan, diagnosis))
         after = trial.validate(plan, self._others)
-        if not after.meets and len(units) > len(plan.units):
-            plan = replace(plan, units=units)
-            after = trial.validate(plan, self._others)
-            self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
+        if not after.meets and not plan.floats:
+            plan, after = self._with_more_units(plan, units, after)
         if not after.meets:
             plan, after = self._extended(plan, self._ranking(plan, diagnosis))
         return self._result(plan, before, after, diagnosis)
@@ -175,6 +180,19 @@ class _Search:
         found = least(list(plan.units), lambda tensors: self._trial.meets(only(tensors), self._images))
         return plan if found is None else only(found)
 
+    def _with_more_units(
+        self, plan: RepairPlan, units: Mapping[str, Quantiser], after: Validation
+    ) -> tuple[RepairPlan, Validation]:
+        """Return *plan* with all *units*, or with the best ranges of all tensors, and the verdict."""
+        first = plan
+        for more in (dict, self._tuning.ranges):
+            longer = replace(plan, units=more(units))
+            if not after.meets and longer.key != plan.key:
+                plan, after = longer, self._trial.validate(longer, self._others)
+        if plan is not first:
+            self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
+        return plan, after
+
     def _with_shifts(self, plan: RepairPlan) -> RepairPlan | None:
         """Return *plan* with corrected biases, if the requirements hold with them."""
         shifts = self._tuning.shifts(plan.units)
@@ -182,9 +200,12 @@ class _Search:
         return found if shifts and self._trial.meets(found, self._images) else None
 
     def _ranking(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[str]:
-        """Return the tensors that can be kept in float, the worst first; those with better units come last."""
-        found = [one.tensor for one in diagnosis.tensors if one.tensor in self._free]
-        return sorted(found, key=lambda tensor: tensor in plan.units)
+        """Return the tensors that can be kept in float, the worst first."""
+        bench = self._tuning.bench
+        found = by_share(plan, diagnosis, bench, self._free)
+        if _TOP not in self._trial.failing(plan, self._images):
+            return found
+        return by_margin(plan, found, bench, lambda name: len(float_nodes(self._trial.source, [name], self._mixture)))
 
     def _with_floats(self, plan: RepairPlan, ranking: Sequence[str]) -> RepairPlan:
         found = least(ranking, lambda tensors: self._trial.meets(plan.keeping(tensors), self._images))

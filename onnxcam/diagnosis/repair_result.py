@@ -38,7 +38,8 @@ class Rewrite:
         why: What was wrong.
         scale: New scale, one number or one for each channel.
         zero: New zero point, likewise.
-        before: Relative change of the outputs by quantisation before, over the images of the search.
+        before: Relative change of the outputs by quantisation before, over the images of the search. Tensors without
+            a named cause are measured together.
         after: The same with the new units.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -102,6 +102,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         self._observed: dict[bool, Observer] = {}
+        self._verdicts: dict[Hashable, tuple[RepairPlan, list[str]]] = {}
 
     def validate(self, plan: RepairPlan, images: Sequence[str], remember: bool = False) -> Validation:
         """Return the verdict on the file with the changes of *plan*; *remember* the outcomes of the reference.
@@ -124,7 +125,18 @@ class Trial:
 
     def meets(self, plan: RepairPlan, images: Sequence[str]) -> bool:
         """Return whether the file with the changes of *plan* meets all requirements."""
-        return self.validate(plan, images, remember=True).meets
+        return not self.failing(plan, images)
+
+    def failing(self, plan: RepairPlan, images: Sequence[str]) -> list[str]:
+        """Return the metrics of the requirements that the file with the changes of *plan* does not meet.
+
+        The same plan is tried once.
+        """
+        key = plan.key, tuple(images)
+        if key not in self._verdicts:
+            found = self.validate(plan, images, remember=True)
+            self._verdicts[key] = plan, [one.metric for one in found.verdicts if not one.holds]
+        return self._verdicts[key][1]
 
 
 def durations(models: Mapping[str, ModelLike], feeds: Mapping[str, NDArray[Any]]) -> dict[str, float]:
