@@ -16,6 +16,7 @@ from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis
 from onnxcam.diagnosis.exports import remove_notes
 from onnxcam.diagnosis.keep_float import KeepFloat
+from onnxcam.diagnosis.repair_equalise import equalised
 from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
 from onnxcam.diagnosis.repair_ranking import by_margin, by_share
 from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
@@ -126,6 +127,7 @@ class _Search:
         self._free = rewritable(trial.source, self._mixture, float_outputs)
         self._tuning = Tuning(subject, trial.source, self._free)
         self._notes = [*notes]
+        self._equalised: Sequence[str] = ()
 
     def run(self) -> Repair:
         """Return the repair."""
@@ -135,16 +137,18 @@ class _Search:
             return self._result(RepairPlan(), before, before, None)
         self._require_float()
         diagnosis = self._subject.diagnosis(trial.target, self._progress)
-        units = self._tuning.units(diagnosis)
+        units: Mapping[str, Quantiser] = self._tuning.units(diagnosis)
         plan = self._with_few_units(RepairPlan(units))
         if not trial.meets(plan, self._images):
-            units = self._tuning.ranges(units)
-            plan = RepairPlan(units)
-        if not trial.meets(plan, self._images):
+            plan = self._with_equal_channels(plan, diagnosis)
+        if not self._trial.meets(plan, self._images):
+            plan = RepairPlan(self._tuning.ranges(plan.units))
+        if not self._trial.meets(plan, self._images):
             plan = self._with_shifts(plan) or self._with_floats(plan, self._ranking(plan, diagnosis))
-        after = trial.validate(plan, self._others)
+        after = self._trial.validate(plan, self._others)
+        units = plan.units if self._equalised or len(plan.units) > len(units) else units
         if not after.meets and not plan.floats:
-            plan, after = self._with_more_units(plan, units, after)
+            plan, after = self._with_more_units(plan, units, after, diagnosis)
         if not after.meets:
             plan, after = self._extended(plan, self._ranking(plan, diagnosis))
         return self._result(plan, before, after, diagnosis)
@@ -181,17 +185,33 @@ class _Search:
         return plan if found is None else only(found)
 
     def _with_more_units(
-        self, plan: RepairPlan, units: Mapping[str, Quantiser], after: Validation
+        self, plan: RepairPlan, units: Mapping[str, Quantiser], after: Validation, diagnosis: Diagnosis
     ) -> tuple[RepairPlan, Validation]:
-        """Return *plan* with all *units*, or with the best ranges of all tensors, and the verdict."""
+        """Return *plan* with all *units*, with the best ranges, or with equal channels; and the verdict."""
         first = plan
         for more in (dict, self._tuning.ranges):
             longer = replace(plan, units=more(units))
             if not after.meets and longer.key != plan.key:
                 plan, after = longer, self._trial.validate(longer, self._others)
+        if not after.meets and not self._equalised:
+            plan = self._with_equal_channels(plan, diagnosis)
+            if self._equalised:
+                plan = RepairPlan(self._tuning.ranges(plan.units))
+                after = self._trial.validate(plan, self._others)
         if plan is not first:
             self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
         return plan, after
+
+    def _with_equal_channels(self, plan: RepairPlan, diagnosis: Diagnosis) -> RepairPlan:
+        """Equalise the channels of layers in the file, if this helps; return the plan for the file as it is then."""
+        found = equalised(self._tuning, plan.units, diagnosis)
+        if found is None:
+            return plan
+        self._tuning, self._equalised = found.tuning, found.activations
+        self._subject = found.tuning.subject
+        self._mixture = self._subject.mixture
+        self._trial = self._trial.of(found.tuning.source, self._mixture)
+        return RepairPlan(found.units)
 
     def _with_shifts(self, plan: RepairPlan) -> RepairPlan | None:
         """Return *plan* with corrected biases, if the requirements hold with them."""
@@ -246,6 +266,7 @@ class _Search:
             images=(len(self._images), len(self._others)),
             diagnosis=diagnosis,
             keep=KeepFloat.of(plan.floats, source, mixture, self._subject.pairing, self._reference),
+            equalised=list(self._equalised),
             warnings=list(dict.fromkeys([*self._notes, *after.warnings])),
         )
         found.model.metadata_props[REPAIRED] = json.dumps(found.stamp())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
@@ -103,6 +103,12 @@ class Trial:
     def __post_init__(self) -> None:
         self._observed: dict[bool, Observer] = {}
         self._verdicts: dict[Hashable, tuple[RepairPlan, list[str]]] = {}
+
+    def of(self, source: ir.Model, mixture: Mixture) -> Trial:
+        """Return trials of another file with the same reference, whose outcomes are known."""
+        made = replace(self, source=source, mixture=mixture)
+        made._observed = self._observed
+        return made
 
     def validate(self, plan: RepairPlan, images: Sequence[str], remember: bool = False) -> Validation:
         """Return the verdict on the file with the changes of *plan*; *remember* the outcomes of the reference.

@@ -19,13 +19,13 @@ from onnxcam.diagnosis.rewrite import is_joined
 from onnxcam.diagnosis.rewrite_units import channel_axis
 from onnxcam.graph.quantisers import Quantiser
 
-__all__ = ["Tuning"]
+__all__ = ["BETTER", "Tuning"]
 
 _UNITS = frozenset(("clipped", "zero-point", "coarse", "dead-channels", "outlier-channels", "per-tensor", "scale"))
 """Causes that other scales or zero points may remove."""
 _TUNED = 32
 """Number of tensors whose units are tried, the worst first."""
-_BETTER = 0.99
+BETTER = 0.99
 """A change is kept if the damage falls at least to this share."""
 _FALLS = 0.95
 """A range is tried if the estimate of its effect falls at least to this share."""
@@ -71,7 +71,7 @@ class Tuning:
             without = self.bench.damage(others) if tensor in chosen else damage
             damages = [self.bench.damage({**others, tensor: units}) for units in candidates]
             damage, chosen = without, others
-            if min(damages) < _BETTER * without:
+            if min(damages) < BETTER * without:
                 damage = min(damages)
                 chosen = {**others, tensor: candidates[damages.index(damage)]}
         return {tensor: chosen[tensor] for tensor in tried if tensor in chosen}
@@ -101,7 +101,7 @@ class Tuning:
     def shifts(self, units: Mapping[str, Quantiser]) -> dict[str, NDArray[Any]]:
         """Return what to add to the biases with the *units*, so that no layer is wrong on average; none if no help."""
         found = {tensor: shift for tensor, shift in self.bench.corrections(units).items() if tensor in self.free}
-        return found if self.bench.damage(units, found) < _BETTER * self.bench.damage(units) else {}
+        return found if self.bench.damage(units, found) < BETTER * self.bench.damage(units) else {}
 
     def rewritten(self, units: Mapping[str, Quantiser], diagnosis: Diagnosis) -> list[Rewrite]:
         """Return the *units* with their causes, and the damage without and with them.

@@ -121,20 +121,39 @@ def test_a_calibration_on_noise(images: Path, tmp_path: Path) -> None:
     assert len(found.rewrites) >= 2
 
 
-def test_weights_with_one_scale_for_very_different_channels(images: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def uneven(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a classifier with very different channels, and its int8 form with one scale for all."""
+    folder = tmp_path_factory.mktemp("uneven")
     factors = np.exp(np.random.default_rng(0).uniform(0, np.log(3000), 32)).astype(np.float32)
     names = {node.output[0]: list(node.input) for node in onnx.load(SHAPES).graph.node if node.op_type == "Conv"}
     first, second = list(names.values())[1:3]
-    uneven = _edited(
+    real = _edited(
         SHAPES,
-        tmp_path / "float.onnx",
+        folder / "float.onnx",
         **{
             first[1]: lambda old: old * factors[:, None, None, None],
             first[2]: lambda old: old * factors,
             second[1]: lambda old: old / factors[None, :, None, None],
         },
     )
-    found = _repaired(uneven, twins.quantised(uneven, images, tmp_path / "int8.onnx", per_channel=False), images)
+    return real, twins.quantised(real, images, folder / "int8.onnx", per_channel=False)
+
+
+def test_equal_channels(uneven: tuple[Path, Path], images: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repair_tuning, "channel_axis", lambda *_: None)  # as before opset 13
+        found = _repaired(*uneven, images)
+    assert "relu_1_QuantizeLinear_Output" in found.equalised
+    assert not found.nodes
+    assert "equalising the channels of" in found.sentence
+    assert found.as_dict()["equalised"] == found.stamp()["equalised"] == list(found.equalised)
+
+
+def test_weights_with_one_scale_for_very_different_channels(uneven: tuple[Path, Path], images: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "equalised", lambda *_: None)
+        found = _repaired(*uneven, images)
     assert "per-tensor" in {one.cause.id for one in found.diagnosis.tensors if one.cause}  # type: ignore[union-attr]
     assert 32 in {len(one.scale) for one in found.rewrites}
 
