@@ -163,14 +163,14 @@ def widest_units(quantiser: Quantiser, low: float, high: float) -> Quantiser | N
 def weight_units(quantiser: Quantiser, weights: _Array, axis: int | None) -> Quantiser | None:
     """Return units that fit the *weights*: for each index of *axis*, or one for all. The integer 0 stays that of 0.0.
 
-    None: all weights are zero, or the integers are those of a bias.
+    None: all weights are zero, the integers are those of a bias, or blocks of weights have scales of their own.
     """
     least, highest = quantiser.limits
     middle = 0 if least < 0 else (highest + 1) // 2
     sizes = np.abs(weights.astype(np.float64))
     others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
     most = np.asarray(sizes.max(others))
-    if quantiser.kind != "weight" or not most.any():
+    if quantiser.kind != "weight" or quantiser.block or not most.any():
         return None
     scale = np.where(most > 0, most, most.max()) / (highest - middle)
     return replace(quantiser, scale=scale, zero=np.full(scale.shape, middle, np.int64), axis=axis or 0)

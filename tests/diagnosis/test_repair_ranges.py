@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,4 @@ def test_weights_get_the_best_scale_of_each_channel() -> None:
     assert (best.scale <= widest.scale).all()
     assert found.cost(best) < found.cost(widest) < found.cost(old)
     assert weight_units(old, 0 * real, 0) is None
+    assert weight_units(replace(old, block=2), real, 0) is None
