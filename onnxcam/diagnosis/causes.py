@@ -133,7 +133,7 @@ def _per_tensor(found: TensorStatistics) -> Cause | None:
     if found.quantiser.scale.size > 1 or len(levels) < 2 or few < 0.1 or not (apart or few >= 0.25):
         return None
     words = f"one scale for all channels leaves {_percent(few)} of them fewer than {_FEW} integers"
-    return Cause("per-tensor", words, "quantise these weights per channel")
+    return Cause("per-tensor", words, f"quantise these weights per channel, or {_EQUALISE}")
 
 
 def _scale(found: TensorStatistics) -> Cause | None:

@@ -13,10 +13,12 @@ from onnxcam.graph.io import ModelLike, load, save
 from onnxcam.paths import PathLike
 from onnxcam.text import visible
 
-__all__ = ["DAMAGE", "annotate", "node_data"]
+__all__ = ["DAMAGE", "annotate", "node_data", "remove_notes"]
 
 DAMAGE = "onnxcam.damage"
 """Key of a node's metadata: the share of the damage, from 0 to 1."""
+_CAUSE, _CURE = "onnxcam.cause.", "onnxcam.cure."
+"""Prefixes of the keys of causes and cures; the kind of the tensor follows."""
 _GRADIENT = (("#ffffff", 0), ("#fdd49e", 0.1), ("#fc8d59", 0.4), ("#b30000", 1))
 
 
@@ -52,12 +54,19 @@ def annotate(diagnosis: Diagnosis, candidate: ModelLike, path: PathLike, *, over
     save(model, path, candidate, overwrite=overwrite)
 
 
+def remove_notes(model: ir.Model) -> None:
+    """Remove what `annotate` wrote from the nodes of *model*, in place: it is untrue after a change."""
+    for node in model.graph:
+        for key in [key for key in node.metadata_props if key == DAMAGE or key.startswith((_CAUSE, _CURE))]:
+            del node.metadata_props[key]
+
+
 def _metadata(tensors: Sequence[TensorDiagnosis]) -> dict[str, str]:
     said = {DAMAGE: f"{sum(one.share for one in tensors):.4f}"}
     for one in tensors:
         if one.cause is not None:
-            said[f"onnxcam.cause.{one.kind}"] = visible(f"{one.name}: {one.cause.words}", 400)
-            said[f"onnxcam.cure.{one.kind}"] = one.cause.cure
+            said[f"{_CAUSE}{one.kind}"] = visible(f"{one.name}: {one.cause.words}", 400)
+            said[f"{_CURE}{one.kind}"] = one.cause.cure
     return said
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,12 @@ from onnxcam.bake.dequantise import in_qdq_form
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import MOST, Subject
 from onnxcam.diagnosis.diagnosis import Diagnosis
+from onnxcam.diagnosis.exports import remove_notes
 from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.diagnosis.options import check_options
+from onnxcam.diagnosis.repair_equalise import equalised
 from onnxcam.diagnosis.repair_plan import RepairPlan, float_nodes, multiplications, node_key
+from onnxcam.diagnosis.repair_ranking import by_margin, by_share
 from onnxcam.diagnosis.repair_result import REPAIRED, MetricChange, Repair, Rewrite
 from onnxcam.diagnosis.repair_search import least
 from onnxcam.diagnosis.repair_trial import Trial, durations, split
@@ -25,6 +28,7 @@ from onnxcam.diagnosis.rewrite import rewritable
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.graph.qdq import has_integer_operators
+from onnxcam.graph.quantisers import Quantiser
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.passes import canonical
 from onnxcam.paths import PathLike
@@ -33,6 +37,8 @@ from onnxcam.progress import Progress, quiet
 __all__ = ["repair"]
 
 _GREW = "failed on the images of the confirmation, so"
+_TOP = "top1"
+"""The metric of classifiers that falls where a margin does."""
 _AGAIN = "confirm it on further images"
 
 
@@ -50,7 +56,7 @@ def repair(
 ) -> Repair:
     """Return a form of *candidate* that meets the requirements, with as few nodes in float as are needed.
 
-    Half of the images serve the search, the other half the confirmation.
+    Half of the images serve the search, the other half the confirmation. Images that cannot be read are left out.
 
     Args:
         reference: The float model. None: the candidate without rounding takes its place; weights are not repaired.
@@ -75,7 +81,7 @@ def repair(
         >>> print(found.sentence)
     """
     check_options("repair", options, ("require", "target", "most", "float_outputs", "progress"))
-    search, confirmation = split(images)
+    search, confirmation, left_out = split(images)
     subject = Subject.open(reference, candidate, search[:most], most, **options)
     trial = Trial(
         _float_model(subject) if reference is None else reference,
@@ -85,7 +91,8 @@ def repair(
         target,
         options,
     )
-    return _Search(subject, trial, search[:most], confirmation, reference, float_outputs, progress).run()
+    searching = _Search(subject, trial, search[:most], confirmation, reference, float_outputs, progress, left_out)
+    return searching.run()
 
 
 def _source(candidate: ModelLike) -> ir.Model:
@@ -115,13 +122,15 @@ class _Search:
         reference: ModelLike | None,
         float_outputs: bool,
         progress: Progress,
+        notes: Sequence[str] = (),
     ) -> None:
         self._subject, self._trial, self._reference, self._progress = subject, trial, reference, progress
         self._images, self._others = search, confirmation
         self._mixture = subject.mixture
         self._free = rewritable(trial.source, self._mixture, float_outputs)
         self._tuning = Tuning(subject, trial.source, self._free)
-        self._notes: list[str] = []
+        self._notes = [*notes]
+        self._equalised: Sequence[str] = ()
 
     def run(self) -> Repair:
         """Return the repair."""
@@ -131,15 +140,18 @@ class _Search:
             return self._result(RepairPlan(), before, before, None)
         self._require_float()
         diagnosis = self._subject.diagnosis(trial.target, self._progress)
-        units = self._tuning.units(diagnosis)
+        units: Mapping[str, Quantiser] = self._tuning.units(diagnosis)
         plan = self._with_few_units(RepairPlan(units))
         if not trial.meets(plan, self._images):
+            plan = self._with_equal_channels(plan, diagnosis)
+        if not self._trial.meets(plan, self._images):
+            plan = RepairPlan(self._tuning.ranges(plan.units))
+        if not self._trial.meets(plan, self._images):
             plan = self._with_shifts(plan) or self._with_floats(plan, self._ranking(plan, diagnosis))
-        after = trial.validate(plan, self._others)
-        if not after.meets and len(units) > len(plan.units):
-            plan = replace(plan, units=units)
-            after = trial.validate(plan, self._others)
-            self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
+        after = self._trial.validate(plan, self._others)
+        units = plan.units if self._equalised or len(plan.units) > len(units) else units
+        if not after.meets and not plan.floats:
+            plan, after = self._with_more_units(plan, units, after, diagnosis)
         if not after.meets:
             plan, after = self._extended(plan, self._ranking(plan, diagnosis))
         return self._result(plan, before, after, diagnosis)
@@ -175,6 +187,35 @@ class _Search:
         found = least(list(plan.units), lambda tensors: self._trial.meets(only(tensors), self._images))
         return plan if found is None else only(found)
 
+    def _with_more_units(
+        self, plan: RepairPlan, units: Mapping[str, Quantiser], after: Validation, diagnosis: Diagnosis
+    ) -> tuple[RepairPlan, Validation]:
+        """Return *plan* with all *units*, with the best ranges, or with equal channels; and the verdict."""
+        first = plan
+        for more in (dict, self._tuning.ranges):
+            longer = replace(plan, units=more(units))
+            if not after.meets and longer.key != plan.key:
+                plan, after = longer, self._trial.validate(longer, self._others)
+        if not after.meets and not self._equalised:
+            plan = self._with_equal_channels(plan, diagnosis)
+            if self._equalised:
+                plan = RepairPlan(self._tuning.ranges(plan.units))
+                after = self._trial.validate(plan, self._others)
+        if plan is not first:
+            self._notes.append(f"the first repair {_GREW} more tensors have better units; {_AGAIN}")
+        return plan, after
+
+    def _with_equal_channels(self, plan: RepairPlan, diagnosis: Diagnosis) -> RepairPlan:
+        """Equalise the channels of layers in the file, if this helps; return the plan for the file as it is then."""
+        found = equalised(self._tuning, plan.units, diagnosis)
+        if found is None:
+            return plan
+        self._tuning, self._equalised = found.tuning, found.activations
+        self._subject = found.tuning.subject
+        self._mixture = self._subject.mixture
+        self._trial = self._trial.of(found.tuning.source, self._mixture)
+        return RepairPlan(found.units)
+
     def _with_shifts(self, plan: RepairPlan) -> RepairPlan | None:
         """Return *plan* with corrected biases, if the requirements hold with them."""
         shifts = self._tuning.shifts(plan.units)
@@ -182,9 +223,12 @@ class _Search:
         return found if shifts and self._trial.meets(found, self._images) else None
 
     def _ranking(self, plan: RepairPlan, diagnosis: Diagnosis) -> list[str]:
-        """Return the tensors that can be kept in float, the worst first; those with better units come last."""
-        found = [one.tensor for one in diagnosis.tensors if one.tensor in self._free]
-        return sorted(found, key=lambda tensor: tensor in plan.units)
+        """Return the tensors that can be kept in float, the worst first."""
+        bench = self._tuning.bench
+        found = by_share(plan, diagnosis, bench, self._free)
+        if _TOP not in self._trial.failing(plan, self._images):
+            return found
+        return by_margin(plan, found, bench, lambda name: len(float_nodes(self._trial.source, [name], self._mixture)))
 
     def _with_floats(self, plan: RepairPlan, ranking: Sequence[str]) -> RepairPlan:
         found = least(ranking, lambda tensors: self._trial.meets(plan.keeping(tensors), self._images))
@@ -211,6 +255,7 @@ class _Search:
         work = multiplications(mixture.real)
         total = sum(work.values())
         model = plan.applied(source, mixture)
+        remove_notes(model)
         found = Repair(
             model=model,
             already=diagnosis is None,
@@ -224,6 +269,7 @@ class _Search:
             images=(len(self._images), len(self._others)),
             diagnosis=diagnosis,
             keep=KeepFloat.of(plan.floats, source, mixture, self._subject.pairing, self._reference),
+            equalised=list(self._equalised),
             warnings=list(dict.fromkeys([*self._notes, *after.warnings])),
         )
         found.model.metadata_props[REPAIRED] = json.dumps(found.stamp())

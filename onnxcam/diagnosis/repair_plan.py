@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -49,6 +49,12 @@ class RepairPlan:
         if self.floats:
             in_float(model, self.floats, mixture)
         return model
+
+    @property
+    def key(self) -> Hashable:
+        """Return what tells plans apart: units and shifts by identity."""
+        shifts = frozenset((tensor, id(shift)) for tensor, shift in self.shifts.items())
+        return frozenset(self.units.values()), shifts, frozenset(self.floats)
 
     def with_units(self, one: Quantiser) -> RepairPlan:
         """Return the plan with other units for one tensor."""

@@ -38,7 +38,8 @@ class Rewrite:
         why: What was wrong.
         scale: New scale, one number or one for each channel.
         zero: New zero point, likewise.
-        before: Relative change of the outputs by quantisation before, over the images of the search.
+        before: Relative change of the outputs by quantisation before, over the images of the search. Tensors without
+            a named cause are measured together.
         after: The same with the new units.
     """
 
@@ -88,6 +89,7 @@ class Repair:
         diagnosis: Why the file failed; None if it did not.
         keep: The nodes in float, for other tools.
         warnings: What the user should know.
+        equalised: Activations between two layers whose channels are equalised.
     """
 
     model: ir.Model
@@ -103,6 +105,7 @@ class Repair:
     diagnosis: Diagnosis | None
     keep: KeepFloat
     warnings: Sequence[str] = field(default_factory=list)
+    equalised: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -134,6 +137,8 @@ class Repair:
         deeds = []
         if count:
             deeds.append(f"a better scale for {count} tensor{'s' if count > 1 else ''}")
+        if self.equalised:
+            deeds.append(f"equalising the channels of {_count(len(self.equalised), 'pair')} of layers")
         if self.biases:
             deeds.append(f"correcting {_count(len(self.biases), 'bias')}")
         if self.tensors:
@@ -163,6 +168,7 @@ class Repair:
             "schema": _SCHEMA,
             "onnxcam": __version__,
             "units": [{"tensor": one.tensor, "why": one.why} for one in self.rewrites],
+            "equalised": list(self.equalised),
             "biases": list(self.biases),
             "float": list(self.tensors),
             "nodes": list(self.nodes),
@@ -179,6 +185,7 @@ class Repair:
             "already": self.already,
             "requirements": [vars(one) for one in self.measures],
             "units": [vars(one) for one in self.rewrites],
+            "equalised": list(self.equalised),
             "biases": list(self.biases),
             "tensors": list(self.tensors),
             "nodes": list(self.nodes),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
@@ -23,7 +23,7 @@ from onnxcam.diagnosis.diagnose import with_card
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.diagnosis.repair_plan import RepairPlan
 from onnxcam.engine import Session
-from onnxcam.errors import DiagnosisError
+from onnxcam.errors import DiagnosisError, ImageError
 from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as pictures
 from onnxcam.paths import PathLike
@@ -34,21 +34,36 @@ _ROUNDS = 15
 """Number of runs of each model that is timed."""
 
 
-def split(images: PathLike | Sequence[PathLike]) -> tuple[list[str], list[str]]:
-    """Return the images for the search and those for the confirmation: two halves, by the hash of their names.
+def split(images: PathLike | Sequence[PathLike]) -> tuple[list[str], list[str], list[str]]:
+    """Return the images for the search, those for the confirmation, and why others were left out.
+
+    The two halves are those of the images that can be read, by the hash of their names.
 
     Raises:
-        DiagnosisError: there is one image only.
+        DiagnosisError: fewer than two images can be read.
     """
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     once = {os.path.realpath(name): name for name in pictures.files(given)}
-    ordered = sorted(once.values(), key=lambda name: sha256(Path(name).name.encode("utf-8", "replace")).digest())
+    reasons = {name: _unreadable(name) for name in once.values()}
+    readable = [name for name, why in reasons.items() if why is None]
+    ordered = sorted(readable, key=lambda name: sha256(Path(name).name.encode("utf-8", "replace")).digest())
+    left_out = [f"left out: {why}" for why in reasons.values() if why is not None]
     half = len(ordered) // 2
     if not half:
         raise DiagnosisError(
             "a repair needs at least 2 images, since those of the search and of the confirmation are apart; give more"
+            + (f" ({left_out[0]})" if left_out else "")
         )
-    return ordered[:half], ordered[half:]
+    return ordered[:half], ordered[half:], left_out
+
+
+def _unreadable(name: str) -> str | None:
+    """Return why the image *name* cannot be read; None if it can."""
+    try:
+        pictures.read(name)
+    except ImageError as error:
+        return str(error)
+    return None
 
 
 @dataclass
@@ -87,6 +102,13 @@ class Trial:
 
     def __post_init__(self) -> None:
         self._observed: dict[bool, Observer] = {}
+        self._verdicts: dict[Hashable, tuple[RepairPlan, list[str]]] = {}
+
+    def of(self, source: ir.Model, mixture: Mixture) -> Trial:
+        """Return trials of another file with the same reference, whose outcomes are known."""
+        made = replace(self, source=source, mixture=mixture)
+        made._observed = self._observed
+        return made
 
     def validate(self, plan: RepairPlan, images: Sequence[str], remember: bool = False) -> Validation:
         """Return the verdict on the file with the changes of *plan*; *remember* the outcomes of the reference.
@@ -109,7 +131,18 @@ class Trial:
 
     def meets(self, plan: RepairPlan, images: Sequence[str]) -> bool:
         """Return whether the file with the changes of *plan* meets all requirements."""
-        return self.validate(plan, images, remember=True).meets
+        return not self.failing(plan, images)
+
+    def failing(self, plan: RepairPlan, images: Sequence[str]) -> list[str]:
+        """Return the metrics of the requirements that the file with the changes of *plan* does not meet.
+
+        The same plan is tried once.
+        """
+        key = plan.key, tuple(images)
+        if key not in self._verdicts:
+            found = self.validate(plan, images, remember=True)
+            self._verdicts[key] = plan, [one.metric for one in found.verdicts if not one.holds]
+        return self._verdicts[key][1]
 
 
 def durations(models: Mapping[str, ModelLike], feeds: Mapping[str, NDArray[Any]]) -> dict[str, float]:

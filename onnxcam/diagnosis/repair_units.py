@@ -1,30 +1,29 @@
-"""Better scales and zero points for tensors with a named cause, measured by what they do to the outputs."""
+"""The change of the outputs of a quantised model with other scales and zero points, measured in one session."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.diagnosis.mixture import ROUNDING, Mixture
+from onnxcam.diagnosis.repair_ranges import Sensitivity
 from onnxcam.engine import Session
 from onnxcam.graph.fold import constant
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.quantisers import MOVES, Quantiser
 
-__all__ = ["Bench", "activation_units", "weight_units"]
+__all__ = ["Bench"]
 
 _Array = NDArray[Any]
-_PERCENTILES = (100.0, 99.99, 99.9, 99.5)
-"""Ranges that are tried: this share of the values lies inside."""
-_SAMPLED = 1 << 16
-"""Number of values of a tensor and an image that percentiles are taken of."""
 _INPUT = "onnxcam.units."
+_Shares: TypeAlias = float | Mapping[str, float]
 
 
 @dataclass
@@ -35,6 +34,7 @@ class Bench:
         mixture: The quantised model.
         tensors: Names of the output tensors that matter, of the float network.
         feeds: Inputs of the quantised model for each image.
+        real: The output tensors of the float network for each image.
     """
 
     mixture: Mixture
@@ -61,26 +61,40 @@ class Bench:
         outputs = [*self._outputs, *(layer.outputs[0].name or "" for layer in self._layers.values())]
         model.graph.outputs[:] = [known[name] for name in dict.fromkeys(outputs)]
         self._session = Session(model, "cpu")
-        self._real = [self._run(feeds, {}, 0.0) for feeds in self.feeds]
+        self.real = [self._run(feeds, {}, 0.0) for feeds in self.feeds]
 
     def takes(self, tensor: str) -> bool:
         """Return whether the units of *tensor* can be changed here."""
         return f"{_INPUT}{tensor}" in self._given or f"{_INPUT}{tensor}.scale" in self._given
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity:
+        """Return how much the rounding errors of each tensor change the outputs."""
+        weights = {tensor: value.name or "" for value, tensor in self._mixed_weights.items()}
+        return Sensitivity(self.mixture, self.tensors, self.feeds, weights)
 
     def damage(self, units: Mapping[str, Quantiser], shifts: Mapping[str, _Array] | None = None) -> float:
         """Return the relative change of the outputs by quantisation with the *units*, the mean over the images.
 
         *shifts* are added to biases, by their tensors.
         """
-        given = self._changed(units, shifts or {})
-        return float(
-            np.mean(
-                [
-                    _change(self._run(feeds, given, 1.0), real)
-                    for feeds, real in zip(self.feeds, self._real, strict=True)
-                ]
-            )
-        )
+        changes = [
+            _change(found, real) for found, real in zip(self.outputs(units, shifts or {}), self.real, strict=True)
+        ]
+        return float(np.mean(changes))
+
+    def outputs(
+        self,
+        units: Mapping[str, Quantiser],
+        shifts: Mapping[str, _Array],
+        floats: Collection[str] = (),
+        images: Sequence[int] | None = None,
+    ) -> list[list[_Array]]:
+        """Return the output tensors for each of the *images*, by default all; *floats* are tensors in float."""
+        given = self._changed(units, shifts)
+        share = {one.tensor: float(one.tensor not in floats) for one in self.mixture.quantisers}
+        places = range(len(self.feeds)) if images is None else images
+        return [self._run(self.feeds[place], given, share) for place in places]
 
     def corrections(self, units: Mapping[str, Quantiser]) -> dict[str, _Array]:
         """Return for each bias what its layer's output lacks on average with the *units*, layer by layer."""
@@ -111,20 +125,6 @@ class Bench:
     def _exact(self, bias: str) -> _Array:
         """Return the rounding error of a *bias* that follows new units of its layer: nearly none, in 32 bits."""
         return np.zeros_like(self._given[f"{_INPUT}{bias}"])
-
-    def values(self, tensors: Sequence[str]) -> dict[str, _Array]:
-        """Return values of activations in the float network over all images: the extremes, and some of the others."""
-        names = {tensor: self.mixture.sites[tensor].real for tensor in tensors}
-        model = self.mixture.real.clone()
-        known, inputs = all_tensors(model.graph), {value.name for value in model.graph.inputs}
-        model.graph.outputs[:] = [known[name] for name in dict.fromkeys(names.values()) if name not in inputs]
-        session = Session(model, "cpu", optimize=False) if model.graph.outputs else None
-        found: dict[str, list[_Array]] = {tensor: [] for tensor in tensors}
-        for feeds in self.feeds:
-            arrays = dict(feeds) if session is None else {**feeds, **session.run(session.filled(feeds))}
-            for tensor, name in names.items():
-                found[tensor].append(_sampled(arrays[name]))
-        return {tensor: np.concatenate(parts) for tensor, parts in found.items()}
 
     def _found_followers(self, known: Mapping[str, ir.Value]) -> dict[str, list[str]]:
         """Return for each activation and weight the biases of its layers, which have their scale by it."""
@@ -172,7 +172,7 @@ class Bench:
         name = f"{_INPUT}{one.tensor}"
         if name in self._given:
             real = self.mixture.originals[one.tensor]
-            return {name: (one.rounded(real) - real).astype(self._given[name].dtype)}
+            return {name: np.asarray(one.rounded(real) - real, self._given[name].dtype)}
         parts = {f"{name}.scale": one.scale, f"{name}.zero": one.zero}
         return {
             part: np.asarray(array, self._given[part].dtype).reshape(self._given[part].shape)
@@ -180,57 +180,12 @@ class Bench:
             if part in self._given
         }
 
-    def _run(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: float) -> list[_Array]:
+    def _run(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: _Shares) -> list[_Array]:
         found = self._session.run(self._filled(feeds, given, share))
         return [found[name] for name in self._outputs]
 
-    def _filled(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: float) -> dict[str, _Array]:
+    def _filled(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: _Shares) -> dict[str, _Array]:
         return self._session.filled({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given})
-
-
-def activation_units(quantiser: Quantiser, values: _Array) -> Iterator[Quantiser]:
-    """Yield units for ranges that hold nearly all *values*, from the widest."""
-    values = values.astype(np.float64)
-    symmetric = quantiser.dtype.kind == "i" and int(quantiser.zero) == 0
-    for percentile in _PERCENTILES:
-        low, high = np.percentile(values, (100 - percentile, percentile))
-        found = _of_range(quantiser, min(float(low), 0.0), max(float(high), 0.0), symmetric)
-        if found is not None:
-            yield found
-
-
-def weight_units(quantiser: Quantiser, weights: _Array, axis: int | None) -> Quantiser | None:
-    """Return units that fit the *weights*: for each index of *axis*, or one for all. The integer 0 stays that of 0.0.
-
-    None: all weights are zero, or the integers are those of a bias.
-    """
-    limits = np.iinfo(quantiser.dtype)
-    middle = 0 if quantiser.dtype.kind == "i" else (int(limits.max) + 1) // 2
-    sizes = np.abs(weights.astype(np.float64))
-    others = None if axis is None else tuple(i for i in range(weights.ndim) if i != axis)
-    most = np.asarray(sizes.max(others))
-    if quantiser.kind != "weight" or not most.any():
-        return None
-    scale = np.where(most > 0, most, most.max()) / (int(limits.max) - middle)
-    return replace(quantiser, scale=scale, zero=np.full(scale.shape, middle, np.int64), axis=axis or 0)
-
-
-def _of_range(quantiser: Quantiser, low: float, high: float, symmetric: bool) -> Quantiser | None:
-    limits = np.iinfo(quantiser.dtype)
-    if symmetric:
-        scale, zero = max(-low, high) / limits.max, 0
-    else:
-        scale = (high - low) / (int(limits.max) - int(limits.min))
-        zero = round(int(limits.min) - low / scale) if scale > 0 else 0
-    if not scale > 0 or not np.isfinite(scale):
-        return None
-    return replace(quantiser, scale=np.asarray(scale), zero=np.asarray(zero, np.int64))
-
-
-def _sampled(x: _Array) -> _Array:
-    """Return the smallest and the largest value of *x*, and others at equal distances."""
-    flat = x.ravel()
-    return np.concatenate([[flat.min(), flat.max()], flat[:: -(-flat.size // _SAMPLED)]])
 
 
 def _back(value: ir.Value, places: Sequence[int]) -> ir.Node:

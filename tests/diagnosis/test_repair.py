@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ import onnxcam
 from onnxcam.compare.validate import validate
 from onnxcam.diagnosis import repair as module
 from onnxcam.diagnosis import repair_tuning
+from onnxcam.diagnosis.exports import DAMAGE, annotate
+from onnxcam.diagnosis.keep_float import KeepFloat
 from onnxcam.diagnosis.repair import repair
 from onnxcam.diagnosis.repair_report import save_report
 from onnxcam.diagnosis.repair_result import REPAIRED, Repair
 from onnxcam.diagnosis.repair_trial import split
 from onnxcam.errors import DiagnosisError, OutputError
+from onnxcam.graph.io import load
 from tests.compare.tasks import twins
 from tests.runtime import new_runtime
 
@@ -72,6 +77,12 @@ def _repaired(reference: Path | None, spoilt: Path, images: Path, **options: Any
     return found
 
 
+def _without_units(patch: pytest.MonkeyPatch) -> None:
+    """Make repairs keep the scales and zero points."""
+    patch.setattr(repair_tuning, "_UNITS", frozenset())
+    patch.setattr(repair_tuning.Tuning, "ranges", lambda self, units: dict(units))
+
+
 def test_a_scale_that_is_too_small(int8: Path, images: Path, tmp_path: Path) -> None:
     spoilt = _edited(int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60)
     found = _repaired(SHAPES, spoilt, images)
@@ -94,28 +105,57 @@ def test_a_clipped_range(int8: Path, images: Path, tmp_path: Path) -> None:
     assert {one.name for one in _repaired(SHAPES, spoilt, images).rewrites} >= {"features", "logits"}
 
 
+def test_ranges_that_are_too_wide_without_a_named_cause(int8: Path, images: Path, tmp_path: Path) -> None:
+    scales = {node.input[1] for node in onnx.load(int8).graph.node if node.op_type == "QuantizeLinear"}
+    wide = _edited(int8, tmp_path / "wide.onnx", **{name: lambda old: old * 6 for name in scales})
+    found = _repaired(SHAPES, wide, images, require="iou>=0.97")
+    assert len(found.rewrites) >= 5
+    assert any("changes the outputs" in one.why for one in found.rewrites)
+    assert all(one.after < 0.5 * one.before for one in found.rewrites)
+    assert not found.nodes
+
+
 def test_a_calibration_on_noise(images: Path, tmp_path: Path) -> None:
     noise = twins.drawn(tmp_path / "noise", _noise, 4)
     found = _repaired(SHAPES, twins.quantised(SHAPES, noise, tmp_path / "noise.onnx"), images)
     assert len(found.rewrites) >= 2
 
 
-def test_weights_with_one_scale_for_very_different_channels(images: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def uneven(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a classifier with very different channels, and its int8 form with one scale for all."""
+    folder = tmp_path_factory.mktemp("uneven")
     factors = np.exp(np.random.default_rng(0).uniform(0, np.log(3000), 32)).astype(np.float32)
     names = {node.output[0]: list(node.input) for node in onnx.load(SHAPES).graph.node if node.op_type == "Conv"}
     first, second = list(names.values())[1:3]
-    uneven = _edited(
+    real = _edited(
         SHAPES,
-        tmp_path / "float.onnx",
+        folder / "float.onnx",
         **{
             first[1]: lambda old: old * factors[:, None, None, None],
             first[2]: lambda old: old * factors,
             second[1]: lambda old: old / factors[None, :, None, None],
         },
     )
-    found = _repaired(uneven, twins.quantised(uneven, images, tmp_path / "int8.onnx", per_channel=False), images)
+    return real, twins.quantised(real, images, folder / "int8.onnx", per_channel=False)
+
+
+def test_equal_channels(uneven: tuple[Path, Path], images: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repair_tuning, "channel_axis", lambda *_: None)  # as before opset 13
+        found = _repaired(*uneven, images)
+    assert "relu_1_QuantizeLinear_Output" in found.equalised
+    assert not found.nodes
+    assert "equalising the channels of" in found.sentence
+    assert found.as_dict()["equalised"] == found.stamp()["equalised"] == list(found.equalised)
+
+
+def test_weights_with_one_scale_for_very_different_channels(uneven: tuple[Path, Path], images: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "equalised", lambda *_: None)
+        found = _repaired(*uneven, images)
     assert "per-tensor" in {one.cause.id for one in found.diagnosis.tensors if one.cause}  # type: ignore[union-attr]
-    assert max(len(one.scale) for one in found.rewrites) == 32
+    assert 32 in {len(one.scale) for one in found.rewrites}
 
 
 def test_one_scale_for_boxes_and_scores(tmp_path: Path) -> None:
@@ -134,7 +174,7 @@ def kept(int8: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("kept")
     spoilt = _edited(int8, folder / "spoilt.onnx", relu_4_scale=lambda old: old / 40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repair_tuning, "_UNITS", frozenset())
+        _without_units(patch)
         return _repaired(SHAPES, spoilt, images), spoilt
 
 
@@ -201,10 +241,45 @@ def test_one_image_is_too_few(int8: Path, images: Path) -> None:
 
 
 def test_images_of_search_and_confirmation_are_apart(images: Path) -> None:
-    search, confirmation = split(images)
+    search, confirmation, left_out = split(images)
+    assert not left_out
     assert len(search) == len(confirmation) == 3
     assert not set(search) & set(confirmation)
-    assert split([images, images]) == (search, confirmation)
+    assert split([images, images]) == (search, confirmation, [])
+
+
+def test_unreadable_images_are_left_out(int8: Path, images: Path, tmp_path: Path) -> None:
+    spoilt = _edited(int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60)
+    mixed = tmp_path / "mixed"
+    shutil.copytree(images, mixed)
+    for name in split(images)[0]:  # all images of the search
+        (mixed / Path(name).name).write_bytes(b"no image")
+    search, confirmation, left_out = split(mixed)
+    assert (len(search), len(confirmation), len(left_out)) == (1, 2, 3)
+    found = _repaired(SHAPES, spoilt, mixed)
+    assert [one for one in found.warnings if one.startswith("left out")] == left_out
+    for path in mixed.iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DiagnosisError, match=r"at least 2 images.*\(left out: .*000.png"):
+        repair(SHAPES, spoilt, mixed)
+
+
+def test_notes_of_an_annotated_file_are_removed(int8: Path, images: Path, tmp_path: Path) -> None:
+    spoilt = _edited(int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60)
+    annotate(onnxcam.diagnose(SHAPES, spoilt, images, most=1), spoilt, tmp_path / "annotated.onnx")
+    found = repair(SHAPES, tmp_path / "annotated.onnx", images)
+    assert DAMAGE in str([node.metadata_props for node in load(tmp_path / "annotated.onnx").graph])
+    assert not [key for node in found.model.graph for key in node.metadata_props if key.startswith("onnxcam.")]
+
+
+def test_lists_of_an_earlier_repair_are_removed(kept: tuple[Repair, Path], tmp_path: Path) -> None:
+    found, _ = kept
+    save_report(found, tmp_path, ["ort", "nncf"])
+    (tmp_path / "mine.txt").write_text("mine")
+    save_report(found, tmp_path, ["nncf"])
+    assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "ignored_scope.py", "mine.txt"}
+    save_report(replace(found, keep=KeepFloat([], [], [], [])), tmp_path, ["nncf"])
+    assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "mine.txt"}
 
 
 def test_biases_are_corrected_where_this_is_enough(images: Path, tmp_path: Path) -> None:
@@ -214,7 +289,7 @@ def test_biases_are_corrected_where_this_is_enough(images: Path, tmp_path: Path)
     spoilt = _edited(made, tmp_path / "spoilt.onnx", **{name: lambda old: old + np.rint(4.0 / scale)})
     assert [one.tensor for one in _repaired(SHAPES, spoilt, images).rewrites] == [name]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repair_tuning, "_UNITS", frozenset())
+        _without_units(patch)
         found = _repaired(SHAPES, spoilt, images)
     assert name in found.biases
     assert not found.nodes
@@ -226,7 +301,7 @@ def test_a_list_that_fails_the_confirmation_grows(int8: Path, images: Path, tmp_
         int8, tmp_path / "spoilt.onnx", relu_1_scale=lambda old: old / 60, features_scale=lambda old: old / 40
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repair_tuning, "_UNITS", frozenset())
+        _without_units(patch)
         patch.setattr(module, "least", lambda ranking, holds: list(ranking[-1:]))
         found = repair(SHAPES, spoilt, images)
     assert found.passed
@@ -235,8 +310,6 @@ def test_a_list_that_fails_the_confirmation_grows(int8: Path, images: Path, tmp_
 
 
 def test_a_repair_that_fails_is_not_written(kept: tuple[Repair, Path], tmp_path: Path) -> None:
-    from dataclasses import replace
-
     found = kept[0]
     failed = replace(found, measures=[replace(one, holds=False) for one in found.measures])
     assert "does not suffice" in failed.sentence
