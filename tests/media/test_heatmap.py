@@ -70,3 +70,15 @@ def test_the_overlay_mixes() -> None:
     image = np.full((2, 2, 3), 100, np.uint8)
     np.testing.assert_array_equal(heatmap.overlay(image, np.ones((2, 2), np.float32), alpha=0), image)
     assert heatmap.overlay(image, np.ones((2, 2), np.float32), 0.5)[0, 0, 0] > 100
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_the_overlay_is_the_weighted_sum_to_a_grey_level(alpha: float, low: float) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    heat = rng.uniform(low, 1, (30, 40)).astype(np.float32)
+    weight = alpha * (np.sqrt(np.abs(heat.astype(np.float64)))[..., None] if low < 0 else 1)
+    expected = weight * heatmap.colorize(heat) + (1 - weight) * image
+    for given in (image, image[::-1][::-1], np.asfortranarray(image)):
+        assert np.abs(heatmap.overlay(given, heat, alpha) - expected).max() <= 0.501
