@@ -81,9 +81,15 @@ def drafted(target: Path, name: str = "") -> Iterator[Path]:
     draft = target.with_name(
         f".onnxcam-{name or uuid.uuid4().hex[:8]}"
     )  # a file of tempfile would be readable by its owner only
-    with temporary(draft):
+    _drafts.add(draft)
+    try:
         yield draft
         os.replace(draft, target)
+    except BaseException:
+        _remove(draft)
+        raise
+    finally:
+        _drafts.discard(draft)
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:

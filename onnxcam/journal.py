@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar, overload
 from onnxcam.errors import OutputError
 from onnxcam.locks import lock, unlock
 
-__all__ = ["FILE", "SYNC", "Journal", "OtherRunError", "entry_of", "line_of"]
+__all__ = ["FILE", "SYNC", "OtherRunError", "RunJournal", "entry_of", "line_of"]
 
 FILE = "journal.jsonl"
 """Name of the journal in the folder of a run."""
@@ -39,7 +39,7 @@ class OtherRunError(OutputError):
     """The journal is of another run, or of another version, or its first line is damaged."""
 
 
-class Journal(Sequence[T]):
+class RunJournal(Sequence[T]):
     """Results of one run, in the order of the images. Each is read from disk on access.
 
     A subclass states the kind of run, and how a result becomes JSON.

@@ -18,7 +18,7 @@ __all__ = ["FILE", "SCHEMA", "SYNC", "Journal", "open_journal"]
 SCHEMA = 4
 
 
-class Journal(journal.Journal[ImageComparison]):
+class Journal(journal.RunJournal[ImageComparison]):
     """Image comparisons of one validation, in the order of the images. Each is read from disk on access.
 
     Example:

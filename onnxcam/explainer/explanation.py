@@ -28,17 +28,17 @@ __all__ = [
     "Drawing",
     "Explanation",
     "Format",
-    "Maps",
+    "WrittenMaps",
     "check_drawing",
 ]
 
 WHITE, GREEN = (255, 255, 255), (0, 255, 0)
 
-Maps: TypeAlias = Literal["raw", "overlay", "all"]
+WrittenMaps: TypeAlias = Literal["raw", "overlay", "all"]
 """What is written of an explanation: the raw map; also the overlay; also the map at the image's size."""
 Format: TypeAlias = Literal["jpeg", "png", "webp"]
 """The file format of overlays."""
-MAPS: tuple[Maps, ...] = get_args(Maps)
+MAPS: tuple[WrittenMaps, ...] = get_args(WrittenMaps)
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 
@@ -58,7 +58,7 @@ class Drawing(TypedDict, total=False):
     alpha: float
     colormap: str
     boxes: bool
-    maps: Maps
+    maps: WrittenMaps
     format: Format
     quality: int
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
@@ -13,7 +13,7 @@ from onnxcam import files, journal
 from onnxcam.errors import OnnxcamError
 from onnxcam.explainer.explanation import SMALL, Drawing, Explanation
 from onnxcam.metadata.reading import Part
-from onnxcam.text import finite, to_json
+from onnxcam.text import finite, to_json_rows
 
 __all__ = ["MANIFEST", "Entry", "ExplainedImage", "ExplanationJournal", "Folder", "Named"]
 
@@ -32,13 +32,13 @@ class ExplainedImage:
     entries: list[Entry]
 
 
-class ExplanationJournal(journal.Journal[ExplainedImage]):
+class ExplanationJournal(journal.RunJournal[ExplainedImage]):
     """The images that an unfinished run has explained."""
 
     kind, schema = "explanation", 1
 
     def _written(self, result: ExplainedImage) -> dict[str, Any]:
-        return asdict(result)
+        return vars(result)
 
     def _result(self, entry: Mapping[str, Any]) -> ExplainedImage:
         picture, sha256, entries = (entry.get(name) for name in ("picture", "sha256", "entries"))
@@ -109,7 +109,7 @@ class Folder(files.OutputFolder):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                files.write(self.path / MANIFEST, to_json(self.entries) + "\n", overwrite=True)
+                files.write(self.path / MANIFEST, to_json_rows(self.entries) + "\n", overwrite=True)
                 self._end_journal()
         finally:
             self.clear()
@@ -194,7 +194,8 @@ class Folder(files.OutputFolder):
         if not self._ours:
             self._require_free(path.name for path in contents)
         files.write_together(contents)
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        if not self._rows:
+            (self.path / MANIFEST).unlink(missing_ok=True)
 
     def _entry(self, image: str | os.PathLike[str], one: Named, contents: dict[Path, bytes], drawing: Drawing) -> Entry:
         """Return the manifest's entry of an explanation, and add its files to *contents*."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
 import onnxcam
-from onnxcam import pipeline
-from onnxcam.errors import MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
+from onnxcam import paths, pipeline
+from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.manifest import Entry, Folder, Named
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.graph.io import load
 from onnxcam.graph.model_files import model_hash
+from onnxcam.media import image as images
+from onnxcam.metadata.reading import Part
 from onnxcam.model.modality import ImageModality
 from onnxcam.progress import Progress, quiet
 
@@ -31,7 +33,7 @@ _OF_EVERY_IMAGE = (OutputError, ProviderError, MethodError, MissingRuleError)
 
 
 @dataclass(frozen=True)
-class _Image:
+class _RunImage:
     """An image of the run: its number, its hash, and what was loaded or found; errors in place of what is missing."""
 
     number: int
@@ -73,7 +75,7 @@ def explain_images(
     """
     numbers = range(len(names))
     ticks = iter(progress(numbers, len(names)))
-    run = _Run(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks)
+    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks)
     jobs = jobs or pipeline.default_jobs()
     try:
         pipeline.run(
@@ -88,11 +90,14 @@ def explain_images(
         if not folder.explained:
             raise OnnxcamError(f"no image of {len(names)} was explained; the first: {named(folder.failed[0])}")
     except OnnxcamError as error:
-        raise type(error)(f"{error}{_kept(folder, len(names))}") from error
+        if not folder.done:
+            raise
+        kept = f"{folder.done} of {len(names)} images are done and kept in '{folder.path}'"
+        raise type(error)(f"{error}; {kept}: repeat the command to resume") from error
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ImageRun:
     """One run over images: what is done with each, in which thread."""
 
     explainer: Explainer
@@ -102,20 +107,24 @@ class _Run:
     strict: bool
     drawing: Drawing
     ticks: Iterator[int]
+    readings: dict[int, Sequence[Part]] = field(default_factory=dict)
 
-    def load(self, number: int) -> _Image:
+    def load(self, number: int) -> _RunImage:
         """Read and preprocess an image, unless it is done; called by threads."""
-        name = self.names[number]
-        sha256 = _hash(name) if self.folder.resumes else ""
-        known = self.folder.known(name, sha256)
-        if known is not None:
-            return _Image(number, name, sha256, known=known)
+        name, network = self.names[number], self.explainer.network
+        is_image = isinstance(network.modality, ImageModality)
         try:
-            return _Image(number, name, sha256, self.explainer.prepare(name))
+            data = images.load(name) if is_image else _content(name) if self.folder.resumes else b""
+            sha256 = hashlib.sha256(data).hexdigest() if self.folder.resumes else ""
+            known = self.folder.known(name, sha256)
+            if known is not None:
+                return _RunImage(number, name, sha256, known=known)
+            content = images.decode(data, name, network.warn) if is_image else name
+            return _RunImage(number, name, sha256, self.explainer.prepare(content))
         except OnnxcamError as error:
-            return _Image(number, name, sha256, error)
+            return _RunImage(number, name, "", error)
 
-    def explain(self, loaded: Sequence[tuple[int, _Image]]) -> _Image | None:
+    def explain(self, loaded: Sequence[tuple[int, _RunImage]]) -> _RunImage | None:
         """Explain the one image of a batch for each target."""
         ((_, image),) = pipeline.ticked(self.ticks, (), loaded)
         if image.known is not None:
@@ -123,9 +132,9 @@ class _Run:
             return None
         targets = self.targets[:1] if isinstance(image.content, OnnxcamError) else self.targets
         found = [one for target in targets for one in self._explained(image, target)]
-        return _Image(image.number, image.name, image.sha256, found=found)
+        return _RunImage(image.number, image.name, image.sha256, found=found)
 
-    def _explained(self, image: _Image, target: str | None) -> list[Named | OnnxcamError]:
+    def _explained(self, image: _RunImage, target: str | None) -> list[Named | OnnxcamError]:
         """Return the explanations of *image* for *target*, or the error."""
         try:
             if isinstance(image.content, OnnxcamError):
@@ -138,14 +147,22 @@ class _Run:
             if self.strict:
                 raise self._stated(image, error) from error
             return [error]
-        return [self.folder.named(image.name, one, self.explainer.reading) for one in explanations]
+        return [self.folder.named(image.name, one, self.reading) for one in explanations]
 
-    def _stated(self, image: _Image, error: OnnxcamError) -> OnnxcamError:
+    @property
+    def reading(self) -> Sequence[Part]:
+        """What was read of the model; of the layers, the one chosen last."""
+        choice = self.explainer.choice
+        if id(choice) not in self.readings:
+            self.readings[id(choice)] = self.explainer.reading
+        return self.readings[id(choice)]
+
+    def _stated(self, image: _RunImage, error: OnnxcamError) -> OnnxcamError:
         """Return *error* with the name of its image, if there are several."""
         alone = len(self.names) == 1
         return error if alone else type(error)(named({"image": image.name, "error": str(error)}))
 
-    def write(self, image: _Image) -> None:
+    def write(self, image: _RunImage) -> None:
         """Draw and write the explanations of an image; called by threads."""
         self.folder.put(image.number, image.name, image.found, image.sha256, **self.drawing)
 
@@ -199,17 +216,6 @@ def _files(texts: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
-def _hash(path: str) -> str:
-    """Return the SHA-256 of a file; empty if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
-def _kept(folder: Folder, total: int) -> str:
-    """Return the end of an error message: how many images are kept."""
-    if not folder.done:
-        return ""
-    return f"; {folder.done} of {total} images are done and kept in '{folder.path}': repeat the command to resume"
+def _content(path: str) -> bytes:
+    """Return the bytes of a file that is no image."""
+    return paths.read_bytes(path, ImageError, "volume", images.MAX_BYTES)

@@ -51,7 +51,9 @@ def normalize(raw: Map, *, signed: bool = False) -> Map:
         return (raw / max(float(np.abs(raw).max(initial=0)), 1e-38)).astype(np.float32)
     positive = np.maximum(raw, 0)
     top = float(positive.max(initial=0))
-    return (positive / top if top > 0 else positive).astype(np.float32, copy=False)
+    if top > 0:
+        positive /= top
+    return positive.astype(np.float32, copy=False)
 
 
 def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = None) -> Map:
@@ -78,7 +80,8 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = 
     rows = coverage(np.arange(height) + 0.5, (frame.y0, frame.y1), (seen.y0, seen.y1))
     columns = coverage(np.arange(width) + 0.5, (frame.x0, frame.x1), (seen.x0, seen.x1))
     if min(rows.min(), columns.min()) < 1:
-        large = large * rows[:, None] * columns
+        large *= rows[:, None]
+        large *= columns
     return np.asarray(large, np.float32)
 
 
@@ -162,7 +165,10 @@ def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[PixelB
     if top <= 0:
         return []
     above = (heat >= threshold * top).view(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(above)
+    left, upper, width, height = cv2.boundingRect(above)
+    inside = np.ascontiguousarray(above[upper : upper + height, left : left + width])
+    _, _, stats, _ = cv2.connectedComponentsWithStats(inside)
+    stats[:, :2] += left, upper
     parts = sorted(stats[1:].tolist(), key=lambda part: -part[cv2.CC_STAT_AREA])
     return [(x, y, x + w, y + h) for x, y, w, h, area in parts if area >= least * heat.size]
 

@@ -82,3 +82,15 @@ def test_the_overlay_is_the_weighted_sum_to_a_grey_level(alpha: float, low: floa
     expected = weight * heatmap.colorize(heat) + (1 - weight) * image
     for given in (image, image[::-1][::-1], np.asfortranarray(image)):
         assert np.abs(heatmap.overlay(given, heat, alpha) - expected).max() <= 0.501
+
+
+def test_every_part_has_its_box() -> None:
+    heat = np.zeros((40, 50), np.float32)
+    parts = [(5, 7, 12, 20), (30, 2, 33, 4), (20, 30, 45, 39)]
+    for x1, y1, x2, y2 in parts:
+        heat[y1:y2, x1:x2] = 1
+    assert heatmap.boxes(heat) == [parts[2], parts[0], parts[1]]
+    assert heatmap.boxes(heat, least=0.02) == [parts[2], parts[0]]
+    assert heatmap.boxes(heat[:, ::-1]) == [
+        (50 - x2, y1, 50 - x1, y2) for x1, y1, x2, y2 in (parts[2], parts[0], parts[1])
+    ]
