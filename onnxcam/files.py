@@ -1,7 +1,7 @@
 """Write files atomically; never overwrite an input or, unless asked, a file that onnxcam did not write.
 
-All files are written here, except those of `onnxcam.compare.device_runner`, which runs without onnxcam, and of the
-journal, which appends.
+All files are written here, except those of `onnxcam.compare.device_runner`, which runs without onnxcam, and of
+`onnxcam.journal`, which appends.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +24,7 @@ __all__ = [
     "OPERATORS",
     "OURS",
     "WRITTEN",
+    "OutputFolder",
     "StagedFolder",
     "abandon",
     "drafted",
@@ -34,6 +35,7 @@ __all__ = [
     "staged",
     "temporary",
     "write",
+    "write_together",
     "writing",
 ]
 
@@ -45,7 +47,7 @@ OPERATORS = "# Written by onnxcam"
 
 _INTO = "into output folder "
 _drafts: set[Path] = set()
-_folders: set[StagedFolder] = set()
+_folders: set[OutputFolder] = set()
 
 
 @contextmanager
@@ -79,9 +81,23 @@ def drafted(target: Path, name: str = "") -> Iterator[Path]:
     draft = target.with_name(
         f".onnxcam-{name or uuid.uuid4().hex[:8]}"
     )  # a file of tempfile would be readable by its owner only
-    with temporary(draft):
+    _drafts.add(draft)
+    try:
         yield draft
         os.replace(draft, target)
+    except BaseException:
+        _remove(draft)
+        raise
+    finally:
+        _drafts.discard(draft)
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write *files* atomically: all of them, or none where one cannot be written. OutputError."""
+    with ExitStack() as drafts:
+        for target, data in files.items():
+            drafts.enter_context(writing(target))
+            drafts.enter_context(drafted(target)).write_bytes(data)
 
 
 def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
@@ -157,15 +173,14 @@ def _remove(draft: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-class StagedFolder:
-    """Folder whose new files appear together if the ``with`` block succeeds, otherwise not at all.
+class OutputFolder:
+    """Folder that a ``with`` block writes. Files with the same names are replaced if onnxcam wrote its *index*.
 
-    Files are staged in the subfolder ``staging``. They replace files with the same names if onnxcam wrote the folder's
-    *index*. Other files in the folder are kept.
+    Other files in the folder are kept. A folder that was created here and stays empty is removed.
 
     Args:
         path: Folder; created if missing.
-        index: File that is moved into place last.
+        index: File that is written last.
         overwrite: Replace files with the same names in any folder.
 
     Raises:
@@ -176,16 +191,52 @@ class StagedFolder:
         self.path, self.index, self.overwrite = Path(path), index, overwrite
 
     def __enter__(self) -> Self:
-        self.staging = self.path / f".onnxcam-{uuid.uuid4().hex[:8]}"
         self._made = [one for one in (self.path, *self.path.parents) if not os.path.exists(one)]
         _folders.add(self)
         try:
-            with writing(self.path, _INTO):
-                self.staging.mkdir(parents=True)
+            self._open()
         except BaseException:
             self.clear()
             raise
         return self
+
+    def _open(self) -> None:
+        """Create the folder."""
+        with writing(self.path, _INTO):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Remove the empty folders created here."""
+        for folder in self._made:
+            with suppress(OSError):
+                folder.rmdir()
+        _folders.discard(self)
+
+    @property
+    def _replaceable(self) -> bool:
+        """Whether files in the folder may be replaced."""
+        return self.overwrite or is_ours(self.path / self.index)
+
+    def _require_free(self, names: Iterable[str]) -> None:
+        """Raise OutputError for the first of *names* that exists in the folder."""
+        taken = next((name for name in names if os.path.lexists(self.path / name)), None)
+        if taken is not None:
+            raise OutputError(
+                f"'{self.path}' holds '{taken}', which onnxcam did not write; "
+                "choose another folder with -o, or give --overwrite"
+            )
+
+
+class StagedFolder(OutputFolder):
+    """Folder whose new files appear together if the ``with`` block succeeds, otherwise not at all.
+
+    Files are staged in the subfolder ``staging``; the index is moved into place last.
+    """
+
+    def _open(self) -> None:
+        self.staging = self.path / f".onnxcam-{uuid.uuid4().hex[:8]}"
+        with writing(self.path, _INTO):
+            self.staging.mkdir(parents=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
@@ -197,20 +248,12 @@ class StagedFolder:
     def clear(self) -> None:
         """Remove the staged files, and the empty folders created here."""
         _remove(self.staging)
-        for folder in self._made:
-            with suppress(OSError):
-                folder.rmdir()
-        _folders.discard(self)
+        super().clear()
 
     def _publish(self) -> None:
         new = sorted(self.staging.iterdir(), key=lambda file: (file.name == self.index, file.name))
-        if not (self.overwrite or is_ours(self.path / self.index)):
-            taken = next((file.name for file in new if os.path.lexists(self.path / file.name)), None)
-            if taken is not None:
-                raise OutputError(
-                    f"'{self.path}' holds '{taken}', which onnxcam did not write; "
-                    "choose another folder with -o, or give --overwrite"
-                )
+        if not self._replaceable:
+            self._require_free(file.name for file in new)
         with writing(self.path, _INTO):
             for file in new:
                 _move(file, self.path / file.name)
@@ -266,6 +309,12 @@ def _is_our_json(path: Path) -> bool:
     return isinstance(found, list) and bool(found) and all(_is_entry(one) for one in found)
 
 
+def _is_our_journal(path: Path) -> bool:
+    """Whether *path* begins as the journal of an interrupted run."""
+    with path.open("rb") as file:
+        return file.read(16).startswith(b'{"onnxcam.')
+
+
 def _is_our_report(path: Path) -> bool:
     """Whether *path* names onnxcam near its beginning, as report.html and junit.xml do."""
     with path.open("rb") as file:
@@ -288,6 +337,7 @@ _MARKS: dict[str, Callable[[Path], bool]] = {
     ".data": _is_our_data,
     ".zip": _is_our_pack,
     ".json": _is_our_json,
+    ".jsonl": _is_our_journal,
     ".html": _is_our_report,
     ".xml": _is_our_report,
 }

@@ -7,9 +7,21 @@ import math
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["AROUND", "LONGEST", "finite", "first_line", "in_message", "plain", "pointed", "to_json", "visible"]
+__all__ = [
+    "AROUND",
+    "LONGEST",
+    "finite",
+    "first_line",
+    "in_message",
+    "plain",
+    "pointed",
+    "to_json",
+    "to_json_rows",
+    "visible",
+]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories of invisible characters and of direction marks: U+202E shows `exe.jpg` as `gpj.exe`."""
@@ -81,7 +93,18 @@ def first_line(error: BaseException) -> str:
 def to_json(value: Any) -> str:
     """Return *value* as JSON; numbers that are not finite become null, unsafe characters are escaped."""
     text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """Return JSON with its unsafe characters escaped."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def to_json_rows(rows: Sequence[Any]) -> str:
+    """Return *rows* as a JSON list with one element on each line, as `to_json` writes them."""
+    texts = (json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows)
+    return _escaped("[\n" + ",\n".join(texts) + "\n]")
 
 
 def finite(value: Any) -> Any:

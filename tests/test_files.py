@@ -78,7 +78,7 @@ def test_a_second_output_is_not_the_first(onnxcam: Run, tmp_path: Path) -> None:
         (("bake", SHAPES, "-o", "b.onnx", "--operators", "b.config"), "b.config"),
         (("inspect", SHAPES, "--operators", "b.config"), "b.config"),
         (("explain", SHAPES, PICTURE, "-o", "out"), "out/manifest.json"),
-        (("explain", SHAPES, PICTURE, "-o", "out"), "out/shapes_1-0-gradcam-map.npy"),
+        (("explain", SHAPES, PICTURE, "-o", "out"), "out/shapes_1-0-gradcam-raw.npy"),
         (("evaluate", SHAPES, PICTURE, "--metric", "complexity", "-o", "out"), "out/evaluation.json"),
         (("demo", "-o", "out"), "out/manifest.json"),
         (("validate", SHAPES, SHAPES, PICTURE, "-o", "out"), "out/report.html"),

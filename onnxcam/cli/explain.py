@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnxcam.cli import options
-from onnxcam.errors import MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
+from onnxcam.progress import quiet
 
 if TYPE_CHECKING:
-    from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.manifest import Folder
 
 
@@ -69,20 +68,48 @@ def command(
             "--boxes", help="Draw a box around the highlighted region, and the box of an explained detection."
         ),
     ] = False,
+    maps: Annotated[
+        str,
+        typer.Option(
+            help="What to write: raw (the raw map at the layer's size), overlay (also the overlay), or all (also the "
+            "map at the image's size)."
+        ),
+    ] = "overlay",
+    format: Annotated[
+        str, typer.Option("--format", help="Format of the overlays: jpeg, png (exact, larger, slower) or webp.")
+    ] = "jpeg",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP overlays.")] = 90,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Threads that read images. Default: one per core, at most 4.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an image that cannot be explained instead of skipping it.")
     ] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Explain images. Writes overlays, heat maps and manifest.json to a folder."""
+    """Explain images. Writes overlays, raw maps and manifest.json to a folder.
+
+    An interrupted run resumes when you repeat the command.
+    """
     from onnxcam.cli import show
     from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.explanation import Drawing, check_drawing
     from onnxcam.explainer.manifest import Folder
+    from onnxcam.explainer.many import explain_images, identity
     from onnxcam.media import image
     from onnxcam.methods import find_method
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
+    drawing = Drawing(alpha=alpha, colormap=colormap, boxes=boxes, maps=maps, format=format, quality=quality)  # type: ignore[typeddict-item]
+    check_drawing(drawing)
     names = image.files(images)
     explainer = Explainer(
         model,
@@ -101,21 +128,15 @@ def command(
         boxes_output=boxes_output,
         letters=letters,
         progress=show.passes,
+        spin=len(names) == 1,
     )
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:
         explainer.check(one)
-    drawn = {"alpha": alpha, "colormap": colormap, "boxes": boxes}
-    with Folder(output, overwrite=overwrite) as folder:
-        shown = show.progress(names) if find_method(explainer.method).in_graph else names
-        for name, error in _explain(explainer, shown, wanted, folder, drawn):
-            if len(names) == 1:
-                raise error
-            entry = folder.add_failure(name, error)
-            if strict:
-                raise type(error)(_named(entry))
-        if not folder.explained:
-            raise OnnxcamError(f"no image of {len(names)} was explained; the first: {_named(folder.failed[0])}")
+    several = identity(explainer, wanted, **drawing) if len(names) > 1 else None
+    progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
+    with Folder(output, overwrite=overwrite, identity=several) as folder:
+        explain_images(explainer, names, wanted, folder, strict=strict, jobs=jobs, progress=progress, **drawing)
     if as_json:
         show.json(folder.entries)
     else:
@@ -124,37 +145,15 @@ def command(
     show.notes(explainer.choice, folder.explained)
 
 
-def _explain(
-    explainer: Explainer, names: Iterable[str], targets: Sequence[str | None], folder: Folder, drawn: Mapping[str, Any]
-) -> Iterator[tuple[str, OnnxcamError]]:
-    """Add an explanation of each image and target to *folder*; yield the images that have none, and the errors."""
-    for name in names:
-        for target in targets:
-            try:
-                for explanation in explainer.each(name, target):
-                    folder.add(name, explanation, reading=explainer.reading, **drawn)
-            except _OF_EVERY_IMAGE:
-                raise
-            except OnnxcamError as error:
-                yield name, error
-
-
 def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:
     """Return warnings about the images that could not be explained: the first ones, and their number."""
+    from onnxcam.explainer.many import named
+
     failed = folder.failed
     count = len({entry["image"] for entry in failed})
     total = [f"left out: {count} of {len(names)} pictures; manifest.json names them"] if count else []
-    return [*(f"left out: {_named(entry)}" for entry in failed[:_SHOWN]), *total]
-
-
-def _named(entry: Mapping[str, str]) -> str:
-    """Return the error of a failed entry with the name of its image."""
-    name, error = entry["image"], entry["error"]
-    return error if Path(name).name in error else f"{name}: {error}"
+    return [*(f"left out: {named(entry)}" for entry in failed[:_SHOWN]), *total]
 
 
 _SHOWN = 10
 """The most images that are left out with a line of their own."""
-
-_OF_EVERY_IMAGE = (OutputError, ProviderError, MethodError, MissingRuleError)
-"""Errors that every image has: they end the run."""

@@ -73,7 +73,7 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
             f"{entry['score']:.3f}",
             "" if entry["probability"] is None else f"{entry['probability']:.1%}",
             "" if entry["box"] is None else ",".join(map(str, entry["box"])),
-            path(entry["overlay"]),
+            path(entry["overlay"] or entry["raw"]),
         )
         for entry in entries
     ]
@@ -113,9 +113,9 @@ def _of_some(warning: str, entries: Sequence[dict[str, Any]]) -> str:
     return f" ({some[0]})" if len(some) == 1 else f" ({some[0]} and {len(some) - 1} more of {len(every)} images)"
 
 
-def progress(items: Sequence[T]) -> Iterable[T]:
-    """Yield *items* with a progress bar, if there are several and stderr is a terminal."""
-    return _tracked(items, "explaining", len(items)) if len(items) > 1 else items
+def explaining(items: Iterable[T], total: int) -> Iterable[T]:
+    """Yield the images to explain with a progress bar, if stderr is a terminal."""
+    return _tracked(items, "explaining", total)
 
 
 def passes(samples: Iterable[T], total: int) -> Iterable[T]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.black_box import BlackBox, black_box_method
 from onnxcam.compare.external_runner import SECONDS, ExternalRunner
-from onnxcam.compare.model_files import model_hash, weights_kind
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.output_reading import resolved_by_outputs, task_of_outputs
 from onnxcam.compare.tasks import observation_of
@@ -25,6 +24,7 @@ from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike, load
+from onnxcam.graph.model_files import model_hash, weights_kind
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame

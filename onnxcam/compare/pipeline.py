@@ -1,20 +1,17 @@
 """Run two models over images and compare the outcomes: decoding, inference and comparison in parallel.
 
 A few threads read and preprocess images ahead of the models, which run batch by batch; one more thread compares the
-outcomes. Memory holds a few batches at a time.
+outcomes.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from onnxcam import pipeline
 from onnxcam.compare.image_comparison import ImageComparison, compare_outcomes
 from onnxcam.compare.journal import Journal
 from onnxcam.compare.object_masks import ImageObjects
@@ -29,7 +26,6 @@ from onnxcam.progress import Progress
 __all__ = ["LoadedImage", "ModelPair", "of_side", "run"]
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass
@@ -92,6 +88,9 @@ class LoadedImage:
     objects: ImageObjects
 
 
+_Batch: TypeAlias = "list[tuple[tuple[int, LoadedImage], tuple[Outcome, Outcome]]]"
+
+
 def run(
     task: ModelPair, names: Sequence[str], journal: Journal, batch_size: int, jobs: int, progress: Progress
 ) -> None:
@@ -103,57 +102,22 @@ def run(
     done = frozenset(journal.done)
     batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
     batches = [batch for batch in batches if not done.issuperset(batch)]
-    work = [number for batch in batches for number in batch]
-    todo = [number for number in work if number not in done]
-    with (
-        ThreadPoolExecutor(jobs, "decode") as readers,
-        ThreadPoolExecutor(1, "compare") as comparer,
-        closing(_ahead(readers, lambda number: task.load(names[number]), work, batch_size + jobs)) as loaded,
-    ):
-        ticked = _ticked(progress(todo, len(todo)), done, zip(work, loaded, strict=False))
+    todo = [number for batch in batches for number in batch if number not in done]
+    steps = iter(progress(todo, len(todo)))
 
-        def finish(batch: Sequence[tuple[int, LoadedImage]], outcomes: Sequence[tuple[Outcome, Outcome]]) -> None:
-            for (number, one), pair in zip(batch, outcomes, strict=True):
-                if number not in done:
-                    journal.add(number, task.compare(one, *pair))
+    def ask(loaded: list[tuple[int, LoadedImage | ImageError]]) -> _Batch | None:
+        batch = list(_readable(task, names, pipeline.ticked(steps, done, loaded)))
+        if all(number in done for number, _ in batch):
+            return None
+        return list(zip(batch, task.ask([one for _, one in batch]), strict=True))
 
-        waiting: deque[Future[None]] = deque()
-        try:
-            for numbers in batches:
-                batch = list(_readable(task, names, islice(ticked, len(numbers))))
-                if any(number not in done for number, _ in batch):
-                    waiting.append(comparer.submit(finish, batch, task.ask([one for _, one in batch])))
-                while len(waiting) > 2:
-                    waiting.popleft().result()
-        finally:
-            for each in waiting:
-                each.result()
+    def finish(batch: _Batch) -> None:
+        for (number, one), pair in batch:
+            if number not in done:
+                journal.add(number, task.compare(one, *pair))
 
-
-def _ticked(ticks: Iterable[int], done: Collection[int], items: Iterable[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-    """Yield *items*; advance *ticks*, a progress bar, for each item that is not *done*."""
-    steps = iter(ticks)
-    for number, item in items:
-        if number not in done:
-            next(steps)
-        yield number, item
-    deque(steps, 0)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], U], items: Iterable[T], count: int
-) -> Generator[U, None, None]:
-    """Yield *function* of each item in order; *pool* computes up to *count* results ahead."""
-    rest = iter(items)
-    waiting = deque(pool.submit(function, item) for item in islice(rest, count))
-    try:
-        while waiting:
-            found = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(rest, 1))
-            yield found
-    finally:
-        for each in waiting:
-            each.cancel()
+    pipeline.run(batches, lambda number: task.load(names[number]), ask, finish, jobs=jobs)
+    next(steps, None)
 
 
 def _readable(

@@ -30,6 +30,7 @@ from onnxcam.metrics.evaluation import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.paths import PathLike
+from onnxcam.pipeline import default_jobs
 from onnxcam.progress import Progress, quiet
 
 __all__ = ["BATCH", "MAX_JOBS", "observing", "validate"]
@@ -113,7 +114,7 @@ def validate(
     journal = open_journal(directory, _identity(task, names, target), overwrite, names)
     try:
         several = 1 if first.black_box or second.black_box else batch_size  # a map takes long: each image is kept
-        run(task, names, journal, several, jobs or min(4, os.cpu_count() or 1), progress)
+        run(task, names, journal, several, jobs or default_jobs(), progress)
     except OnnxcamError as error:
         raise type(error)(f"{error}{_kept(journal, len(names), directory)}") from error
     finally:

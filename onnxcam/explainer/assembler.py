@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError
 from onnxcam.explainer.compiled import CompiledExplanation
@@ -56,11 +58,10 @@ class Assembler:
         space = self._space(request)
         place = None if parts is not None else compiled.place(space)
         own = place if self.method.at_layer and compiled.layers else None
-        placed = flat if parts is not None else modality.enlarge(flat, picture, own, space)
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
-            map=heatmap.normalize(placed, signed=self.signed),
+            map=cast(Any, partial(self._map, flat, None if parts is not None else picture, own, space)),
             raw=raw,
             target=index,
             label=label,
@@ -75,6 +76,11 @@ class Assembler:
             parts=tuple(parts) if parts is not None else None,
             warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place, own), *doubts),
         )
+
+    def _map(self, flat: Array, picture: Any, place: Place | None, space: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the normalised map at the size of *picture*; of an input that is no image, None, at its own."""
+        placed = flat if picture is None else self.network.modality.enlarge(flat, picture, place, space)
+        return heatmap.normalize(placed, signed=self.signed)
 
     def _misplaced(self, place: Place | None, own: Place | None) -> list[str]:
         """Return a warning if the map may lie at another place of the image than it is drawn."""

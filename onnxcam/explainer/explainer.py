@@ -15,7 +15,7 @@ from onnxcam.errors import MethodError, ModelError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.options import FixedArguments, Options
-from onnxcam.explainer.request import Arrays, ExplanationRequest, select_rows
+from onnxcam.explainer.request import Arrays, ExplanationRequest, PreprocessedImage, select_rows
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike
 from onnxcam.metadata.reading import Part
@@ -35,7 +35,7 @@ from onnxcam.targets.registry import TargetKind
 
 __all__ = ["BATCH", "Explainer", "Image", "explain"]
 
-Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8]"
+Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | PreprocessedImage"
 
 BATCH = 8
 """The number of images in a run, where the model's batch size is open."""
@@ -76,6 +76,8 @@ class Explainer(FixedArguments):
         letters: The letters of a text recogniser, in order; None reads them from the file.
         progress: A function (iterable, total) -> iterable that shows progress over the samples of methods of many
             passes.
+        spin: Let the idle threads of a session spin. Runs in a row are then faster; without, other threads get the
+            processor.
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -102,6 +104,7 @@ class Explainer(FixedArguments):
     boxes_output: str | None = None
     letters: str | None = None
     progress: Progress = quiet
+    spin: bool = True
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -115,7 +118,7 @@ class Explainer(FixedArguments):
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
-        self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress)
+        self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress, spin=self.spin)
         self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
             self.check(self.target)
@@ -154,8 +157,8 @@ class Explainer(FixedArguments):
         """Explain one image, or each of a list.
 
         Args:
-            images: An image file, an array uint8 [H, W, 3] RGB, or a list of these; of a model of volumes a file or an
-                array [D, H, W].
+            images: An image file, an array uint8 [H, W, 3] RGB, what `prepare` returned, or a list of these; of a
+                model of volumes a file or an array [D, H, W].
             target: What to explain; None is the default target of this explainer.
             inputs: The model's other inputs; they override those of this explainer.
 
@@ -168,6 +171,16 @@ class Explainer(FixedArguments):
         with self.network.telling_guess():
             found = list(self._explain(images if isinstance(images, list) else [images], target, extra))
         return found if isinstance(images, list) else found[0]
+
+    def prepare(self, image: Image) -> PreprocessedImage:
+        """Read and preprocess *image*, for any number of calls of this explainer. Other threads may do it ahead.
+
+        Raises ImageError and PreprocessError.
+        """
+        if isinstance(image, PreprocessedImage):
+            return image
+        content = self.network.modality.read(image)
+        return PreprocessedImage(content, self.network.modality.tensor(content))
 
     def each(
         self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
@@ -186,13 +199,12 @@ class Explainer(FixedArguments):
             raise TargetError(
                 f"only classifiers and detectors have {count} best targets; this is {self.network.task.name}"
             )
-        picture = self.network.modality.read(image)
-        first = self(picture, "top", inputs)
-        tensor = self.network.modality.tensor(picture)
-        look = self.network.look(tensor, picture, self.network.read_inputs(inputs or {}))
+        prepared = self.prepare(image)
+        first = self(prepared, "top", inputs)
+        look = self.network.look(prepared.tensor, prepared.content, self.network.read_inputs(inputs or {}))
         with self.network.telling_guess():
             order = self.network.task.ranked(replace(look, known=first.outputs))
-        return [first, *(self(picture, wish, inputs) for wish in order[1:count])]
+        return [first, *(self(prepared, wish, inputs) for wish in order[1:count])]
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
         """Return the raw maps of preprocessed tensors.
@@ -278,17 +290,14 @@ class Explainer(FixedArguments):
         return tensor
 
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
-        modality = self.network.modality
         for start in range(0, len(images), BATCH):
-            batch = [modality.read(source) for source in images[start : start + BATCH]]
-            tensors = [modality.tensor(picture) for picture in batch]
-            looks = [self.network.look(t, picture, extra) for t, picture in zip(tensors, batch, strict=True)]
-            goals = [self._goal(wanted, look) for look in looks]
-            same = len({tensor.shape for tensor in tensors}) == 1
-            for group in [range(len(tensors))] if same else [[i] for i in range(len(tensors))]:
-                request = ExplanationRequest(stack(tensors[i] for i in group), [goals[i] for i in group], extra)
+            batch = [self.prepare(source) for source in images[start : start + BATCH]]
+            goals = [self._goal(wanted, self.network.look(one.tensor, one.content, extra)) for one in batch]
+            same = len({one.tensor.shape for one in batch}) == 1
+            for group in [range(len(batch))] if same else [[i] for i in range(len(batch))]:
+                request = ExplanationRequest(stack(batch[i].tensor for i in group), [goals[i] for i in group], extra)
                 for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(request), strict=True)):
-                    yield self._assembler.explanation(batch[i], request.of([row]), compiled, one)
+                    yield self._assembler.explanation(batch[i].content, request.of([row]), compiled, one)
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
         wish = parse(self.target if wanted is None else wanted, self.class_names)

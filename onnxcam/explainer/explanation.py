@@ -2,24 +2,95 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import files
+from onnxcam.errors import OutputError, nearest
 from onnxcam.media import heatmap, volume
 from onnxcam.media import image as pictures
 
-__all__ = ["GREEN", "WHITE", "Explanation"]
+__all__ = [
+    "EXACT",
+    "FORMATS",
+    "GREEN",
+    "MAPS",
+    "SMALL",
+    "WHITE",
+    "Drawing",
+    "Explanation",
+    "Format",
+    "WrittenMaps",
+    "check_drawing",
+]
 
 WHITE, GREEN = (255, 255, 255), (0, 255, 0)
-_FILES = {"map": "-map.npy", "raw": "-raw.npy", "overlay": "-overlay.png"}
+
+WrittenMaps: TypeAlias = Literal["raw", "overlay", "all"]
+"""What is written of an explanation: the raw map; also the overlay; also the map at the image's size."""
+Format: TypeAlias = Literal["jpeg", "png", "webp"]
+"""The file format of overlays."""
+MAPS: tuple[WrittenMaps, ...] = get_args(WrittenMaps)
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class Drawing(TypedDict, total=False):
+    """What is written of an explanation, and how its overlay is drawn.
+
+    Attributes:
+        alpha: Opacity of the map in the overlay, 0 to 1.
+        colormap: One of `onnxcam.media.heatmap.COLORMAPS`.
+        boxes: Draw the boxes of the map, and of an explained detection.
+        maps: ``"raw"``, the raw map; ``"overlay"``, the raw map and the overlay; or ``"all"``, also the map at the
+            image's size.
+        format: Format of the overlay: ``"png"``, which is exact, ``"jpeg"`` or ``"webp"``.
+        quality: Quality of JPEG and WebP, 1 to 100.
+    """
+
+    alpha: float
+    colormap: str
+    boxes: bool
+    maps: WrittenMaps
+    format: Format
+    quality: int
+
+
+EXACT: Drawing = {
+    "alpha": 0.5,
+    "colormap": "jet",
+    "boxes": False,
+    "maps": "all",
+    "format": "png",
+    "quality": pictures.QUALITY,
+}
+"""What `Explanation.save` writes by default: all, without loss."""
+SMALL: Drawing = {**EXACT, "maps": "overlay", "format": "jpeg"}
+"""What commands write by default."""
+
+_SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
+
+
+class _Computed:
+    """A field that is given as a map, or as a function that computes the map at its first use."""
+
+    def __get__(self, owner: object | None, kind: type) -> Any:
+        if owner is None:
+            return self
+        found = vars(owner)["map"]
+        if callable(found):
+            found = vars(owner)["map"] = found()
+        return found
+
+    def __set__(self, owner: object, value: NDArray[np.float32] | Callable[[], NDArray[np.float32]]) -> None:
+        vars(owner)["map"] = value
 
 
 @dataclass(frozen=True)
@@ -113,27 +184,58 @@ class Explanation:
         return re.sub(r"[^\w.,=+-]+", "-", self.words).strip("-")[:80]
 
     def save(
-        self,
-        directory: str | os.PathLike[str],
-        stem: str = "explanation",
-        *,
-        alpha: float = 0.5,
-        colormap: str = "jet",
-        boxes: bool = False,
+        self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:
-        """Write the overlay (.png), the map and the raw map (.npy; the map of a NIfTI volume .nii.gz).
+        """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI volume .nii.gz); see `Drawing`.
+
+        All that is not stated is ``alpha=0.5, colormap="jet", boxes=False, maps="all", format="png", quality=90``.
 
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``. OutputError where they cannot be written.
         """
-        folder, name = Path(directory), f"{stem}-{self.slug}-{self.method}"
-        paths = {kind: folder / f"{name}{end}" for kind, end in _FILES.items()}
+        folder = Path(directory)
+        encoded = self.encode(stem, **drawing)
         with files.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            if self.affine is not None:
-                paths["map"] = paths["map"].with_suffix(".nii.gz")
-                volume.write(paths["map"], self.map, self.affine)
-            else:
-                np.save(paths["map"], self.map)
-            np.save(paths["raw"], self.raw)
-        pictures.write(paths["overlay"], self.overlay(alpha, colormap, boxes))
-        return paths
+        files.write_together({folder / name: data for name, data in encoded.values()})
+        return {kind: folder / name for kind, (name, _) in encoded.items()}
+
+    def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
+        """Return the files that `save` writes: by kind the name and the content."""
+        chosen: Drawing = {**EXACT, **drawing}
+        check_drawing(chosen)
+        start, maps = f"{stem}-{self.slug}-{self.method}", chosen["maps"]
+        found = {"raw": (f"{start}-raw.npy", _npy(self.raw))}
+        if maps == "all" and self.affine is None:
+            found["map"] = f"{start}-map.npy", _npy(self.map)
+        elif maps == "all" and self.affine is not None:
+            found["map"] = f"{start}-map.nii.gz", volume.encode(self.map, self.affine)
+        if maps != "raw":
+            name = f"{start}-overlay{_SUFFIXES[chosen['format']]}"
+            drawn = self.overlay(chosen["alpha"], chosen["colormap"], chosen["boxes"])
+            found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "map": self.map}
+
+
+setattr(Explanation, "map", _Computed())  # noqa: B010
+
+
+def check_drawing(drawing: Drawing) -> None:
+    """Raise OutputError for a value of *drawing* that `Explanation.save` does not know."""
+    known = {"colormap": heatmap.COLORMAPS, "maps": MAPS, "format": FORMATS}
+    for name, values in known.items():
+        given = str(drawing.get(name, values[0]))
+        if given not in values:
+            raise OutputError(f"no {name} is called {given!r}; there are {', '.join(values)}.{nearest(given, values)}")
+    quality = drawing.get("quality", pictures.QUALITY)
+    if not 1 <= quality <= 100:
+        raise OutputError(f"the quality is {quality}; it is a whole number from 1 to 100")
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    """Return *array* as the content of an .npy file."""
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()

@@ -1,47 +1,213 @@
-"""Explanations -> a folder: overlays, maps, and manifest.json, written last."""
+"""Explanations -> a folder: the files of each image as soon as it is explained, and manifest.json last."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, Unpack
 
-from onnxcam import files
+from onnxcam import files, journal
 from onnxcam.errors import OnnxcamError
-from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.explanation import SMALL, Drawing, Explanation
 from onnxcam.metadata.reading import Part
-from onnxcam.text import to_json
+from onnxcam.text import finite, to_json_rows
 
-__all__ = ["MANIFEST", "Folder"]
+__all__ = ["MANIFEST", "Entry", "ExplainedImage", "ExplanationJournal", "Folder", "Named"]
 
 MANIFEST = "manifest.json"
 
+Entry: TypeAlias = dict[str, Any]
+"""An explanation, or an image that could not be explained, in the manifest."""
 
-class Folder(files.StagedFolder):
-    """A folder of explanations and their manifest, written completely or not at all; see `files.StagedFolder`."""
 
-    def __init__(self, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+@dataclass(frozen=True)
+class ExplainedImage:
+    """An image whose explanations are written: its path, the hash of its file, and its entries in the manifest."""
+
+    picture: str
+    sha256: str
+    entries: list[Entry]
+
+
+class ExplanationJournal(journal.RunJournal[ExplainedImage]):
+    """The images that an unfinished run has explained."""
+
+    kind, schema = "explanation", 1
+
+    def _written(self, result: ExplainedImage) -> dict[str, Any]:
+        return vars(result)
+
+    def _result(self, entry: Mapping[str, Any]) -> ExplainedImage:
+        picture, sha256, entries = (entry.get(name) for name in ("picture", "sha256", "entries"))
+        if not (isinstance(picture, str) and isinstance(sha256, str) and isinstance(entries, list)):
+            raise ValueError("it is no explained image")
+        if not all(isinstance(one, dict) and isinstance(one.get("raw"), str) for one in entries):
+            raise ValueError("an entry is no explanation")
+        return ExplainedImage(picture, sha256, entries)
+
+    def _picture(self, result: ExplainedImage) -> str:
+        return result.picture
+
+
+@dataclass(frozen=True)
+class Named:
+    """An explanation, the start of the names of its files, and the explainer's reading of the model."""
+
+    explanation: Explanation
+    stem: str
+    reading: Sequence[Part]
+
+
+class Folder(files.OutputFolder):
+    """A folder of explanations. The files of an image appear together; the manifest appears when all are written.
+
+    A run with an *identity* keeps a journal until its end. If it is interrupted, what is whole stays, and a run of the
+    same identity resumes: `known` gives the entries of images that are done.
+
+    Args:
+        directory: The folder; created if missing.
+        overwrite: Replace files of other origin, and begin an interrupted run anew.
+        identity: What decides the explanations: model, options, preprocessing …. None: the run cannot resume.
+
+    Raises:
+        OutputError: the folder cannot be written, holds files of other origin with the same names, or the journal of
+            another run.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(directory, MANIFEST, overwrite=overwrite)
-        self.entries: list[dict[str, Any]] = []
-        self._stems: set[str] = set()
+        self._identity = identity
+        self._journal: ExplanationJournal | None = None
+        self._known: dict[str, ExplainedImage] = {}
+        self._stems: dict[str, str] = {}  # the image that has the start of a file's name
+        self._used: set[str] = set()
+        self._rows: dict[int, list[Entry]] = {}
+        self._lock = threading.Lock()
+
+    def _open(self) -> None:
+        super()._open()
+        log = self.path / journal.FILE
+        self._ours = self._replaceable or files.is_ours(log)
+        if not self._ours:
+            self._require_free([MANIFEST])
+        self._is_new = not os.path.lexists(log)
+        if self._identity is not None:
+            self._journal = ExplanationJournal(log, self._identity, overwrite=self.overwrite)
+            self._known = {one.picture: one for one in self._journal}
+        for one in self._known.values():
+            self._stems |= {_start(entry): one.picture for entry in one.entries}
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                files.write(self.path / MANIFEST, to_json_rows(self.entries) + "\n", overwrite=True)
+                self._end_journal()
+        finally:
+            self.clear()
+
+    def clear(self) -> None:
+        """Close the journal, remove it if nothing is done, and remove empty folders created here."""
+        if self._journal is not None and self._is_new and not len(self._journal):
+            self._end_journal()
+        elif self._journal is not None:
+            self._journal.close()
+        super().clear()
+
+    def _end_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            (self.path / journal.FILE).unlink(missing_ok=True)
+            self._journal = None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the run keeps a journal."""
+        return self._identity is not None
+
+    def known(self, image: str, sha256: str) -> list[Entry] | None:
+        """Return the entries of *image* if it is done, its file has the same hash, and its files are there."""
+        one = self._known.get(image)
+        if one is None or one.sha256 != sha256:
+            return None
+        paths = [entry[kind] for entry in one.entries for kind in ("raw", "map", "overlay")]
+        return one.entries if all(path is None or os.path.isfile(path) for path in paths) else None
 
     def add(
         self,
         image: str | os.PathLike[str],
         explanation: Explanation,
         *,
-        alpha: float = 0.5,
-        colormap: str = "jet",
-        boxes: bool = False,
         reading: Sequence[Part] = (),
-    ) -> dict[str, Any]:
-        """Write the files of *explanation* of the file *image*, drawn as by `Explanation.overlay`.
+        **drawing: Unpack[Drawing],
+    ) -> Entry:
+        """Write the files of *explanation* of the file *image*, as `Explanation.save` does.
 
         *reading* is the explainer's. Returns the manifest's entry.
         """
-        stem = self._stem(Path(image), explanation)
-        written = explanation.save(self.staging, stem, alpha=alpha, colormap=colormap, boxes=boxes)
+        (entry,) = self.put(len(self._rows), image, [self.named(image, explanation, reading)], **drawing)
+        return entry
+
+    def named(self, image: str | os.PathLike[str], explanation: Explanation, reading: Sequence[Part]) -> Named:
+        """Choose the names of the files of *explanation*; images are named in their order."""
+        return Named(explanation, self._stem(Path(image), explanation), reading)
+
+    def put(
+        self,
+        number: int,
+        image: str | os.PathLike[str],
+        found: Sequence[Named | OnnxcamError],
+        sha256: str = "",
+        **drawing: Unpack[Drawing],
+    ) -> list[Entry]:
+        """Write what was *found* for each target of image *number*: explanations, or why there is none.
+
+        Threads may call it at once. Returns the manifest's entries.
+        """
+        contents: dict[Path, bytes] = {}
+        entries = [
+            self._failure(image, one) if isinstance(one, OnnxcamError) else self._entry(image, one, contents, drawing)
+            for one in found
+        ]
+        with self._lock:
+            self._write(contents)
+            self._rows[number] = entries
+            if self._journal is not None and not any("error" in entry for entry in entries):
+                self._journal.add(len(self._journal), ExplainedImage(str(image), sha256, entries))
+        return entries
+
+    def keep(self, number: int, entries: list[Entry]) -> None:
+        """Take over the *entries* of image *number*, which a run before has written."""
+        with self._lock:
+            self._rows[number] = entries
+
+    def _write(self, contents: Mapping[Path, bytes]) -> None:
+        """Write the files of an image; the manifest of a finished run before is out of date then."""
+        if not self._ours:
+            self._require_free(path.name for path in contents)
+        files.write_together(contents)
+        if not self._rows:
+            (self.path / MANIFEST).unlink(missing_ok=True)
+
+    def _entry(self, image: str | os.PathLike[str], one: Named, contents: dict[Path, bytes], drawing: Drawing) -> Entry:
+        """Return the manifest's entry of an explanation, and add its files to *contents*."""
+        chosen: Drawing = {**SMALL, **drawing}
+        explanation = one.explanation
+        encoded = {
+            kind: (self.path / name, data) for kind, (name, data) in explanation.encode(one.stem, **chosen).items()
+        }
+        contents |= dict(encoded.values())
+        paths = {kind: str(path) for kind, (path, _) in encoded.items()}
+        drawn = chosen["maps"] != "raw"
+        boxes = explanation.boxes() if drawn else []
         entry = {
             "image": str(image),
             "target": {"index": explanation.target, "label": explanation.label},
@@ -50,46 +216,68 @@ class Folder(files.StagedFolder):
             "probability": explanation.probability,
             "method": explanation.method,
             "layer": explanation.layer,
-            "map": str(self.path / written["map"].name),
-            "raw": str(self.path / written["raw"].name),
-            "overlay": str(self.path / written["overlay"].name),
+            "map": paths.get("map"),
+            "raw": paths["raw"],
+            "overlay": paths.get("overlay"),
             "detection": explanation.detection,
-            "box": explanation.box(),
-            "boxes": explanation.boxes(),
+            "box": boxes[0] if boxes else explanation.box() if drawn else None,
+            "boxes": boxes if drawn else None,
             "parts": explanation.weights,
             "note": explanation.note,
             "warnings": list(explanation.warnings),
-            "reading": {part.name: {"value": part.value, "source": part.source, "why": part.why} for part in reading},
+            "reading": {
+                part.name: {"value": part.value, "source": part.source, "why": part.why} for part in one.reading
+            },
         }
-        self.entries.append(entry)
+        return finite(entry)
+
+    def add_failure(self, image: str | os.PathLike[str], error: OnnxcamError) -> Entry:
+        """Add and return the manifest's entry of the file *image*, which could not be explained because of *error*."""
+        (entry,) = self.put(len(self._rows), image, [error])
         return entry
 
-    def add_failure(self, image: str | os.PathLike[str], error: OnnxcamError) -> dict[str, Any]:
-        """Add and return the manifest's entry of the file *image*, which could not be explained because of *error*."""
-        entry = {"image": str(image), "error": str(error)}
-        self.entries.append(entry)
-        return entry
+    def _failure(self, image: str | os.PathLike[str], error: OnnxcamError) -> Entry:
+        return {"image": str(image), "error": str(error)}
 
     @property
-    def explained(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[Entry]:
+        """The manifest's entries, in the order of the images."""
+        return [entry for _, entries in sorted(self._rows.items()) for entry in entries]
+
+    @property
+    def done(self) -> int:
+        """The number of images that are done, and kept if the run is interrupted."""
+        return 0 if self._journal is None else len(self._journal)
+
+    @property
+    def explained(self) -> list[Entry]:
         """The entries of explanations."""
         return [entry for entry in self.entries if "error" not in entry]
 
     @property
-    def failed(self) -> list[dict[str, Any]]:
+    def failed(self) -> list[Entry]:
         """The entries of images that could not be explained."""
         return [entry for entry in self.entries if "error" in entry]
-
-    def _publish(self) -> None:
-        files.write(self.staging / MANIFEST, to_json(self.entries) + "\n")
-        super()._publish()
 
     def _stem(self, image: Path, explanation: Explanation) -> str:
         """Return the image's stem, with a number if another image of that name has the same target."""
         first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
         count = 1
-        while f"{stem}-{explanation.slug}" in self._stems:
+        while self._is_taken(f"{stem}-{explanation.slug}-{explanation.method}", str(image)):
             count += 1
             stem = f"{first}-{count}"
-        self._stems.add(f"{stem}-{explanation.slug}")
         return stem
+
+    def _is_taken(self, start: str, image: str) -> bool:
+        """Return whether a file's name begins with *start* in this run; otherwise *image* takes it."""
+        if self._stems.get(start) not in (None, image):
+            return True
+        used = start in self._used
+        self._used.add(start)
+        self._stems[start] = image
+        return used
+
+
+def _start(entry: Entry) -> str:
+    """Return the start of the names of the files of *entry*."""
+    return Path(entry["raw"]).name.removesuffix("-raw.npy")

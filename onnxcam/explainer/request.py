@@ -12,10 +12,23 @@ from numpy.typing import NDArray
 from onnxcam.model.description import ModelDescription
 from onnxcam.targets import Goal
 
-__all__ = ["Array", "Arrays", "ExplanationRequest", "select_rows"]
+__all__ = ["Array", "Arrays", "ExplanationRequest", "PreprocessedImage", "select_rows"]
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessedImage:
+    """An image that was read and preprocessed for one model.
+
+    Attributes:
+        content: What the model's modality reads: uint8 [H, W, 3] RGB, or a volume.
+        tensor: The model's input tensor, [1, …].
+    """
+
+    content: Any
+    tensor: Array
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def normalize(raw: Map, *, signed: bool = False) -> Map:
         return (raw / max(float(np.abs(raw).max(initial=0)), 1e-38)).astype(np.float32)
     positive = np.maximum(raw, 0)
     top = float(positive.max(initial=0))
-    return (positive / top if top > 0 else positive).astype(np.float32)
+    if top > 0:
+        positive /= top
+    return positive.astype(np.float32, copy=False)
 
 
 def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = None) -> Map:
@@ -77,7 +79,9 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = 
     seen = frame if seen is None else seen
     rows = coverage(np.arange(height) + 0.5, (frame.y0, frame.y1), (seen.y0, seen.y1))
     columns = coverage(np.arange(width) + 0.5, (frame.x0, frame.x1), (seen.x0, seen.x1))
-    large = large * rows[:, None] * columns
+    if min(rows.min(), columns.min()) < 1:
+        large *= rows[:, None]
+        large *= columns
     return np.asarray(large, np.float32)
 
 
@@ -96,14 +100,14 @@ def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
 
     if heat.min(initial=0) < 0:
         return _diverging(heat)
-    grey = np.round(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+    grey = cv2.convertScaleAbs(heat, alpha=255).reshape(heat.shape)  # rounds, and limits the values to 255
     if colormap == "gray":
         return np.repeat(grey[..., None], 3, axis=2)
     if colormap not in COLORMAPS:
         known = ", ".join(COLORMAPS)
         raise OutputError(f"no colormap is called {colormap!r}; there are {known}.{nearest(colormap, COLORMAPS)}")
     table = getattr(cv2, f"COLORMAP_{colormap.upper()}")
-    return np.ascontiguousarray(cv2.applyColorMap(grey, table)[..., ::-1])
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(grey, table), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _diverging(heat: Map) -> NDArray[np.uint8]:
@@ -117,9 +121,13 @@ def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: s
 
     The colours of a signed heat are more transparent near zero.
     """
-    weight = alpha * np.sqrt(np.abs(heat))[..., None] if heat.min(initial=0) < 0 else alpha
-    mixed = weight * colorize(heat, colormap) + (1 - weight) * image
-    return np.round(mixed).astype(np.uint8)
+    import cv2
+
+    colours = colorize(heat, colormap)
+    if heat.min(initial=0) >= 0:
+        return np.asarray(cv2.addWeighted(colours, alpha, np.ascontiguousarray(image), 1 - alpha, 0), np.uint8)
+    weight = np.float32(alpha) * np.sqrt(np.abs(heat))[..., None]
+    return np.round(image + weight * (colours - image.astype(np.float32))).astype(np.uint8)
 
 
 def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
@@ -156,8 +164,11 @@ def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[PixelB
     top = float(heat.max(initial=0))
     if top <= 0:
         return []
-    above = (heat >= threshold * top).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(above)
+    above = (heat >= threshold * top).view(np.uint8)
+    left, upper, width, height = cv2.boundingRect(above)
+    inside = np.ascontiguousarray(above[upper : upper + height, left : left + width])
+    _, _, stats, _ = cv2.connectedComponentsWithStats(inside)
+    stats[:, :2] += left, upper
     parts = sorted(stats[1:].tolist(), key=lambda part: -part[cv2.CC_STAT_AREA])
     return [(x, y, x + w, y + h) for x, y, w, h, area in parts if area >= least * heat.size]
 

@@ -22,10 +22,12 @@ from onnxcam.stderr import silence
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
+    "QUALITY",
     "SUFFIXES",
     "RgbImage",
     "decode",
     "each",
+    "encode",
     "files",
     "load",
     "read",
@@ -41,6 +43,11 @@ MAX_PIXELS = 2**28
 
 MAX_BYTES = 2**31 - 1
 """Larger files, in bytes, are refused before reading."""
+
+QUALITY = 90
+"""Quality of the JPEG and WebP files that are written, where none is stated."""
+
+_QUALITY = {".jpg": "IMWRITE_JPEG_QUALITY", ".jpeg": "IMWRITE_JPEG_QUALITY", ".webp": "IMWRITE_WEBP_QUALITY"}
 
 _DEPTHS = (8, 10, 12, 14, 16)
 """Depths, in bits, of scanners and cameras that write 16-bit files."""
@@ -98,21 +105,28 @@ def read_hashed(path: str | os.PathLike[str], warn: Callable[[str], None] = _ign
     return decode(data, path, warn), hashlib.sha256(data).hexdigest()
 
 
-def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8]) -> None:
+def write(path: str | os.PathLike[str], rgb: NDArray[np.uint8], quality: int = QUALITY) -> None:
     """Write *rgb*, uint8 [H, W, 3], in the format of the suffix (``.png``, ``.jpg``, …), completely or not at all.
 
-    Raises OutputError.
+    *quality* is that of JPEG and WebP, 1 to 100. Raises OutputError.
     """
+    path = Path(path)
+    writing.write(path, encode(rgb, path, quality), overwrite=True)
+
+
+def encode(rgb: NDArray[np.uint8], path: Path, quality: int = QUALITY) -> bytes:
+    """Return *rgb* as the bytes of the file *path*, as `write` does."""
     import cv2
 
-    path = Path(path)
+    suffix = path.suffix.lower()
+    settings = [getattr(cv2, _QUALITY[suffix]), quality] if suffix in _QUALITY else []
     try:
-        done, data = cv2.imencode(path.suffix, np.ascontiguousarray(rgb[..., ::-1]))
+        done, data = cv2.imencode(suffix, cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), settings)
     except cv2.error:
         done = False
     if not done:
         raise OutputError(f"{path}: no image can be written as '{path.suffix}'; use .png or .jpg")
-    writing.write(path, data.tobytes(), overwrite=True)
+    return data.tobytes()
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -215,9 +229,11 @@ def _scaled(values: NDArray[Any], depth: int) -> NDArray[np.uint8]:
 
 
 def _to_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
     if picture.ndim == 2 or picture.shape[2] == 1:
         return np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
-    return np.ascontiguousarray(picture[..., ::-1])
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _over_white(bgra: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import paths
-from onnxcam.errors import ImageError, OutputError, PreprocessError, nearest
+from onnxcam.errors import ImageError, PreprocessError, nearest
 from onnxcam.media import heatmap, numpy_files
 from onnxcam.text import first_line
 
@@ -24,11 +24,11 @@ __all__ = [
     "Volume",
     "VolumeScaling",
     "VolumeSource",
+    "encode",
     "guess",
     "overlay",
     "read",
     "scaling",
-    "write",
 ]
 
 VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
@@ -63,13 +63,10 @@ def read(source: VolumeSource) -> Volume:
     raise ImageError(f"{path}: the model takes volumes; {_ACCEPTED}")
 
 
-def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
-    """Write *data* as NIfTI with *affine*. Raises OutputError."""
+def encode(data: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
+    """Return *data* with *affine* as the bytes of a NIfTI file, .nii.gz."""
     nibabel = _nibabel()
-    try:
-        nibabel.save(nibabel.Nifti1Image(np.asarray(data, np.float32), affine), path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+    return gzip.compress(nibabel.Nifti1Image(np.asarray(data, np.float32), affine).to_bytes(), mtime=0)
 
 
 def _read_nifti(path: Path) -> Volume:

@@ -80,7 +80,7 @@ def sizes(inputs: Sequence[ir.Value], size: Sequence[int]) -> dict[str, NDArray[
 
     It is the size of the tensor, without padding, so that boxes come in the tensor's pixels.
     """
-    if len(size) != 2:
+    if len(size) != 2 or not inputs:
         return {}
     known = {name: [make(*size)] for name, make in _SIZES.items()} | {_MASK: np.ones((1, *size))}
     rows = ((x, np.asarray(known[x.name or ""])) for x in inputs if x.name in known and x.dtype is not None)

@@ -205,7 +205,7 @@ def stack(tensors: Iterable[NDArray[Any]]) -> NDArray[Any]:
             f"the images of one batch became tensors of {len(shapes)} shapes {shapes}; "
             "add crop=HxW to the preprocessing, or pass the images one by one"
         )
-    return np.concatenate(tensors)
+    return tensors[0] if len(tensors) == 1 else np.concatenate(tensors)
 
 
 @dataclass(frozen=True)

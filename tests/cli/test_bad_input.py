@@ -53,9 +53,8 @@ def test_a_good_run_for_comparison(onnxcam: Run, model: Path, picture: Path) -> 
     assert ran.code == 0, ran.err
     assert {path.name for path in Path("out").iterdir()} == {
         "manifest.json",
-        "picture-0-gradcam-map.npy",
         "picture-0-gradcam-raw.npy",
-        "picture-0-gradcam-overlay.png",
+        "picture-0-gradcam-overlay.jpg",
     }
 
 

@@ -59,7 +59,7 @@ def test_demo(onnxcam: Run) -> None:
 
 
 def test_explain_writes_and_says_the_same_thing_thrice(onnxcam: Run) -> None:
-    ran = onnxcam("explain", SHAPES, PICTURE, "--top", 2, "--json", "-o", "out")
+    ran = onnxcam("explain", SHAPES, PICTURE, "--top", 2, "--maps", "all", "--json", "-o", "out")
     assert ran.code == 0, ran.err
     entries = json.loads(ran.out)
     assert entries == json.loads(Path("out/manifest.json").read_text("utf-8"))
@@ -92,8 +92,8 @@ def test_several_targets_and_pictures_of_one_name(onnxcam: Run, tmp_path: Path) 
     ran = onnxcam("explain", SHAPES, PICTURE, other, "-t", 0, "-t", 1, "--json", "-o", "out")
     entries = json.loads(ran.out)
     assert len(entries) == 4
-    assert len({entry["map"] for entry in entries}) == 4
-    assert all(Path(entry["map"]).is_file() for entry in entries)
+    assert len({entry["raw"] for entry in entries}) == 4
+    assert all(Path(entry["raw"]).is_file() for entry in entries)
 
 
 def test_a_folder_a_pattern_and_a_list_name_pictures(onnxcam: Run, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_quiet_when_piped(onnxcam: Run) -> None:
     assert ran.err == ""
     assert ran.out.count("\n") == 2
     assert "\x1b" not in ran.out
-    assert ran.out.split("\t")[-1].strip().endswith("overlay.png")
+    assert ran.out.split("\t")[-1].strip().endswith("overlay.jpg")
 
 
 def test_a_guess_is_announced(onnxcam: Run, tmp_path: Path) -> None:

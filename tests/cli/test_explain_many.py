@@ -64,8 +64,12 @@ def test_strict_ends_it_at_the_first(onnxcam: Run, detector: Path) -> None:
     ran = onnxcam("explain", detector, "photos", "-p", "unit", "-m", "layercam", "-o", "out", "--strict")
     assert ran.code == 2
     assert ran.err.startswith("error: photos/b.png: there is no detection 0")
+    assert ran.err.endswith("; 1 of 3 images are done and kept in 'out': repeat the command to resume\n")
     assert ran.err.count("\n") == 1
-    assert not Path("out").exists()
+    assert sorted(path.name for path in Path("out").iterdir() if path.suffix != ".npy") == [
+        "a-box=-9,-9,44,44-class=0-layercam-overlay.jpg",
+        "journal.jsonl",
+    ]
 
 
 def test_one_image_alone_keeps_its_error(onnxcam: Run, detector: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnxcam import journal
 from onnxcam.compare.device_runner import entry_of, line_of
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.journal import Journal
@@ -302,3 +303,9 @@ def test_another_file_of_that_name_is_left_alone(tmp_path: Path, content: bytes)
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written: No such file or directory; choose another -o"):
         Journal(tmp_path / "none" / "journal.jsonl", IDENTITY)
+
+
+def test_the_runner_for_devices_writes_the_same_lines() -> None:
+    entry = {"number": 3, "name": "äöü\n", "list": [1.5, None]}
+    assert journal.line_of(entry, 7) == line_of(entry, 7)
+    assert journal.entry_of(line_of(entry, 7), 7) == entry_of(journal.line_of(entry, 7), 7) == entry

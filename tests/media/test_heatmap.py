@@ -70,3 +70,27 @@ def test_the_overlay_mixes() -> None:
     image = np.full((2, 2, 3), 100, np.uint8)
     np.testing.assert_array_equal(heatmap.overlay(image, np.ones((2, 2), np.float32), alpha=0), image)
     assert heatmap.overlay(image, np.ones((2, 2), np.float32), 0.5)[0, 0, 0] > 100
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_the_overlay_is_the_weighted_sum_to_a_grey_level(alpha: float, low: float) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    heat = rng.uniform(low, 1, (30, 40)).astype(np.float32)
+    weight = alpha * (np.sqrt(np.abs(heat.astype(np.float64)))[..., None] if low < 0 else 1)
+    expected = weight * heatmap.colorize(heat) + (1 - weight) * image
+    for given in (image, image[::-1][::-1], np.asfortranarray(image)):
+        assert np.abs(heatmap.overlay(given, heat, alpha) - expected).max() <= 0.501
+
+
+def test_every_part_has_its_box() -> None:
+    heat = np.zeros((40, 50), np.float32)
+    parts = [(5, 7, 12, 20), (30, 2, 33, 4), (20, 30, 45, 39)]
+    for x1, y1, x2, y2 in parts:
+        heat[y1:y2, x1:x2] = 1
+    assert heatmap.boxes(heat) == [parts[2], parts[0], parts[1]]
+    assert heatmap.boxes(heat, least=0.02) == [parts[2], parts[0]]
+    assert heatmap.boxes(heat[:, ::-1]) == [
+        (50 - x2, y1, 50 - x1, y2) for x1, y1, x2, y2 in (parts[2], parts[0], parts[1])
+    ]

@@ -383,3 +383,14 @@ def test_write_leaves_nothing_half_done(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"is a folder; name the file to write with -o"):
         image.write(tmp_path / "taken.png", UPRIGHT)
     assert [each.name for each in tmp_path.iterdir()] == ["taken.png"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".webp"])
+def test_a_lower_quality_makes_a_smaller_file(tmp_path: Path, suffix: str) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    sizes = []
+    for quality in (20, 60, 95):
+        image.write(tmp_path / f"a{suffix}", rgb, quality)
+        assert image.read(tmp_path / f"a{suffix}").shape == rgb.shape
+        sizes.append((tmp_path / f"a{suffix}").stat().st_size)
+    assert sizes == sorted(set(sizes))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from onnxcam.compare.device_runner import digest
 from onnxcam.graph.io import ModelLike, to_bytes
 from onnxcam.graph.weights import is_beside, weights
 
@@ -21,7 +20,17 @@ def model_hash(source: ModelLike, model: ir.Model) -> str:
     if not isinstance(source, str | os.PathLike):
         return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
     beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
-    return digest(Path(source), *map(Path, sorted(beside)))
+    return _digest(Path(source), *map(Path, sorted(beside)))
+
+
+def _digest(*paths: Path) -> str:
+    """Return the SHA-256 of the files, one after the other."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                found.update(piece)
+    return found.hexdigest()
 
 
 def weights_kind(model: ir.Model) -> str:

@@ -1,0 +1,221 @@
+"""Explain many images: they are decoded, explained, drawn and written side by side, and an interrupted run resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Unpack
+
+import onnxcam
+from onnxcam import paths, pipeline
+from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
+from onnxcam.explainer.explainer import Explainer
+from onnxcam.explainer.explanation import Drawing
+from onnxcam.explainer.manifest import Entry, Folder, Named
+from onnxcam.explainer.request import PreprocessedImage
+from onnxcam.graph.io import load
+from onnxcam.graph.model_files import model_hash
+from onnxcam.media import image as images
+from onnxcam.metadata.reading import Part
+from onnxcam.model.modality import ImageModality
+from onnxcam.progress import Progress, quiet
+
+__all__ = ["FINISHERS", "explain_images", "identity", "named"]
+
+FINISHERS = 2
+"""Threads that draw and write."""
+
+_OF_EVERY_IMAGE = (OutputError, ProviderError, MethodError, MissingRuleError)
+"""Errors that every image has: they end the run."""
+
+
+@dataclass(frozen=True)
+class _RunImage:
+    """An image of the run: its number, its hash, and what was loaded or found; errors in place of what is missing."""
+
+    number: int
+    name: str
+    sha256: str
+    content: PreprocessedImage | OnnxcamError | None = None
+    known: list[Entry] | None = None
+    found: Sequence[Named | OnnxcamError] = ()
+
+
+def explain_images(
+    explainer: Explainer,
+    names: Sequence[str],
+    targets: Sequence[str | None],
+    folder: Folder,
+    *,
+    strict: bool = False,
+    jobs: int | None = None,
+    progress: Progress = quiet,
+    **drawing: Unpack[Drawing],
+) -> None:
+    """Explain each image for each target, and put the results into *folder*, which is open.
+
+    Images that a run before has done are not explained again. An image that cannot be explained is put there with its
+    error; if it is the only one, or with *strict*, the error is raised.
+
+    Args:
+        explainer: The model and the method.
+        names: Image files.
+        targets: Targets of each image; None is the explainer's.
+        folder: Where the results are written.
+        strict: Raise the first error of an image.
+        jobs: Threads that read images; None: one per core, at most 4.
+        progress: Wraps the numbers of the images.
+        drawing: What is written, as for `Explanation.save`.
+
+    Raises:
+        OnnxcamError: every image has this error, or all have one.
+    """
+    numbers = range(len(names))
+    ticks = iter(progress(numbers, len(names)))
+    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks)
+    jobs = jobs or pipeline.default_jobs()
+    try:
+        pipeline.run(
+            [[number] for number in numbers],
+            run.load,
+            run.explain,
+            run.write,
+            jobs=jobs if isinstance(explainer.network.modality, ImageModality) else 1,  # a volume sets the scaling
+            finishers=FINISHERS,
+        )
+        next(ticks, None)
+        if not folder.explained:
+            raise OnnxcamError(f"no image of {len(names)} was explained; the first: {named(folder.failed[0])}")
+    except OnnxcamError as error:
+        if not folder.done:
+            raise
+        kept = f"{folder.done} of {len(names)} images are done and kept in '{folder.path}'"
+        raise type(error)(f"{error}; {kept}: repeat the command to resume") from error
+
+
+@dataclass(frozen=True)
+class _ImageRun:
+    """One run over images: what is done with each, in which thread."""
+
+    explainer: Explainer
+    names: Sequence[str]
+    targets: Sequence[str | None]
+    folder: Folder
+    strict: bool
+    drawing: Drawing
+    ticks: Iterator[int]
+    readings: dict[int, Sequence[Part]] = field(default_factory=dict)
+
+    def load(self, number: int) -> _RunImage:
+        """Read and preprocess an image, unless it is done; called by threads."""
+        name, network = self.names[number], self.explainer.network
+        is_image = isinstance(network.modality, ImageModality)
+        try:
+            data = images.load(name) if is_image else _content(name) if self.folder.resumes else b""
+            sha256 = hashlib.sha256(data).hexdigest() if self.folder.resumes else ""
+            known = self.folder.known(name, sha256)
+            if known is not None:
+                return _RunImage(number, name, sha256, known=known)
+            content = images.decode(data, name, network.warn) if is_image else name
+            return _RunImage(number, name, sha256, self.explainer.prepare(content))
+        except OnnxcamError as error:
+            return _RunImage(number, name, "", error)
+
+    def explain(self, loaded: Sequence[tuple[int, _RunImage]]) -> _RunImage | None:
+        """Explain the one image of a batch for each target."""
+        ((_, image),) = pipeline.ticked(self.ticks, (), loaded)
+        if image.known is not None:
+            self.folder.keep(image.number, image.known)
+            return None
+        targets = self.targets[:1] if isinstance(image.content, OnnxcamError) else self.targets
+        found = [one for target in targets for one in self._explained(image, target)]
+        return _RunImage(image.number, image.name, image.sha256, found=found)
+
+    def _explained(self, image: _RunImage, target: str | None) -> list[Named | OnnxcamError]:
+        """Return the explanations of *image* for *target*, or the error."""
+        try:
+            if isinstance(image.content, OnnxcamError):
+                raise image.content
+            assert image.content is not None
+            explanations = self.explainer.each(image.content, target)
+        except _OF_EVERY_IMAGE:
+            raise
+        except OnnxcamError as error:
+            if self.strict:
+                raise self._stated(image, error) from error
+            return [error]
+        return [self.folder.named(image.name, one, self.reading) for one in explanations]
+
+    @property
+    def reading(self) -> Sequence[Part]:
+        """What was read of the model; of the layers, the one chosen last."""
+        choice = self.explainer.choice
+        if id(choice) not in self.readings:
+            self.readings[id(choice)] = self.explainer.reading
+        return self.readings[id(choice)]
+
+    def _stated(self, image: _RunImage, error: OnnxcamError) -> OnnxcamError:
+        """Return *error* with the name of its image, if there are several."""
+        alone = len(self.names) == 1
+        return error if alone else type(error)(named({"image": image.name, "error": str(error)}))
+
+    def write(self, image: _RunImage) -> None:
+        """Draw and write the explanations of an image; called by threads."""
+        self.folder.put(image.number, image.name, image.found, image.sha256, **self.drawing)
+
+
+def named(entry: Mapping[str, str]) -> str:
+    """Return the error of a failed entry with the name of its image."""
+    name, error = entry["image"], entry["error"]
+    return error if Path(name).name in error else f"{name}: {error}"
+
+
+def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unpack[Drawing]) -> dict[str, Any]:
+    """Return what decides the explanations of an image: a run resumes only if it is the same."""
+    arguments = {name: _plain(value) for name, value in explainer.arguments().items() if name not in _NOT_DECIDING}
+    labels = "\n".join(explainer.class_names or ())
+    return {
+        "onnxcam": onnxcam.__version__,
+        "model": model_hash(explainer.model, load(explainer.model)),
+        **{name: value for name, value in arguments.items() if value not in ("None", "{}", "")},
+        "targets": list(targets),
+        **{part.name: part.value for part in explainer.network.reading},
+        "names": hashlib.sha256(labels.encode("utf-8", "surrogateescape")).hexdigest()[:12],
+        "files": _files([*_texts(explainer.arguments()), *filter(None, targets)]),
+        **drawing,
+    }
+
+
+_NOT_DECIDING = ("model", "progress", "spin", "labels")
+
+
+def _plain(value: Any) -> str:
+    return str(dict(value) if isinstance(value, Mapping) else value)
+
+
+def _texts(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the values of *arguments* that may name a file."""
+    values = [one for name, value in arguments.items() if name != "model" for one in _values(value)]
+    return [os.fspath(one) for one in values if isinstance(one, str | os.PathLike)]
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, Mapping) else [value]
+
+
+def _files(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Return the size and the time of the files that *texts* name, alone or after ``=``."""
+    found = {}
+    for path in dict.fromkeys(part for text in texts for part in (text, text.partition("=")[2])):
+        if path and os.path.exists(path):
+            state = os.stat(path)
+            found[path] = [state.st_size, state.st_mtime_ns]
+    return found
+
+
+def _content(path: str) -> bytes:
+    """Return the bytes of a file that is no image."""
+    return paths.read_bytes(path, ImageError, "volume", images.MAX_BYTES)
