@@ -175,6 +175,8 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
         return None
     if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
         return parts[0]
+    for part in parts:
+        _declare(part, y)
     whole = any(isinstance(part, ir.Value) for part in parts)
     elements = [part for part in parts if isinstance(part, ElementCotangent)]
     tensors = [
@@ -185,10 +187,15 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
     found = total(op, *tensors) if tensors else zeros_like(op, y)
     for element in elements:
         found = element.onto(op, found)
-    if found.producer() is not None and found.shape is None:  # a cotangent has the shape of its tensor
-        found.shape, found.type = y.shape, found.type or gradient_type(y)
+    _declare(found, y)
     cotangents[y] = [found]
     return found
+
+
+def _declare(dy: Cotangent, y: ir.Value) -> None:
+    """Give the computed cotangent *dy* of *y* the shape of *y*, if it has none."""
+    if isinstance(dy, ir.Value) and dy.producer() is not None and dy.shape is None:
+        dy.shape, dy.type = y.shape, dy.type or gradient_type(y)
 
 
 def _undo_broadcast(op: Emitter, dx: Cotangent, x: ir.Value, y: ir.Value) -> Cotangent:

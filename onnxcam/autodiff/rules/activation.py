@@ -157,13 +157,16 @@ def mish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 
 @rule("Gelu")
 def gelu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = x Φ(x), Φ the normal distribution or its approximation by tanh: dx = dy (Φ + x Φ')."""
+    """y = x Φ(x), Φ the normal distribution or its approximation by tanh: dx = dy (Φ + x Φ').
+
+    With u = x / √2: Φ = (1 + erf u) / 2 and x Φ' = u / (√π exp u²).
+    """
     if node.attributes.get_string("approximate", "none") == "tanh":
         return (op.Mul(dy, _gelu_tanh(op, node, x)),)
     u = op.Mul(x, math.sqrt(0.5))
-    density = op.Mul(op.Exp(op.Neg(op.Mul(u, u))), 2 / math.sqrt(math.pi))
-    twice = op.Add(op.Add(op.Erf(u), op.Mul(u, density)), 1.0)
-    return (op.Mul(dy, op.Mul(twice, 0.5)),)
+    share = op.HardSigmoid(op.Erf(u), alpha=0.5, beta=0.5)
+    density = op.Mul(op.Div(u, op.Exp(op.Mul(u, u))), 1 / math.sqrt(math.pi))
+    return (op.Mul(dy, op.Add(share, density)),)
 
 
 def _gelu_tanh(op: Emitter, node: ir.Node, x: V) -> V:
@@ -180,7 +183,7 @@ SLOPES: dict[str, Callable[[Emitter, V, V], V]] = {
     "Abs": lambda op, x, y: op.Sign(x),
     "Cos": lambda op, x, y: op.Neg(op.Sin(x)),
     "Cosh": lambda op, x, y: op.Sinh(x),
-    "Erf": lambda op, x, y: op.Mul(op.Exp(op.Neg(op.Mul(x, x))), 2 / math.sqrt(math.pi)),
+    "Erf": lambda op, x, y: op.Div(2 / math.sqrt(math.pi), op.Exp(op.Mul(x, x))),  # Neg is slow
     "Exp": lambda op, x, y: y,
     "Reciprocal": lambda op, x, y: op.Neg(op.Mul(y, y)),
     "Sin": lambda op, x, y: op.Cos(x),
