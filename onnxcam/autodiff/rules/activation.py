@@ -11,18 +11,19 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from onnxcam.autodiff.slices import pointwise_axes
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 
 
-@rule("Relu")
+@rule("Relu", along=pointwise_axes)
 def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = max(x, 0): dx = dy [y > 0]."""
     return (op.Mul(dy, op.step(node.outputs[0])),)
 
 
-@rule("LeakyRelu")
+@rule("LeakyRelu", along=pointwise_axes)
 def leaky_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α x: dx = dy (1 or α)."""
     alpha = node.attributes.get_float("alpha", 0.01)
@@ -30,7 +31,7 @@ def leaky_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, _one_or(op, op.Greater(source, 0.0), op.const(alpha, x.dtype or ir.DataType.FLOAT))),)
 
 
-@rule("PRelu", broadcast=True)
+@rule("PRelu", broadcast=True, along=pointwise_axes)
 def prelu(op: Emitter, node: ir.Node, dy: V, x: V, slope: V) -> Gradients:
     """y = x where x > 0, else s x: dx = dy (1 or s), ds = dy min(x, 0)."""
     factor = _one_or(op, op.Greater(x, 0.0), slope)
@@ -45,19 +46,19 @@ def _one_or(op: Emitter, condition: V, other: V) -> V:
     return op.Where(condition, 1.0, other)
 
 
-@rule("ThresholdedRelu")
+@rule("ThresholdedRelu", along=pointwise_axes)
 def thresholded_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > α, else 0: dx = dy [x > α]."""
     return (op.mask(dy, op.Greater(x, node.attributes.get_float("alpha", 1.0))),)
 
 
-@rule("Shrink")
+@rule("Shrink", along=pointwise_axes)
 def shrink(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x ± bias where |x| > λ, else 0: dx = dy [|x| > λ]."""
     return (op.mask(dy, op.Greater(op.Abs(x), node.attributes.get_float("lambd", 0.5))),)
 
 
-@rule("Clip", broadcast=True)
+@rule("Clip", broadcast=True, along=pointwise_axes)
 def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V | None = None) -> Gradients:
     """y = min(max(x, low), high): dx = dy [y = x]; each bound gets dy where y equals it.
 
@@ -76,13 +77,13 @@ def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V 
     return op.mask(dy, op.Equal(x, node.outputs[0])), d_low, d_high
 
 
-@rule("Elu")
+@rule("Elu", along=pointwise_axes)
 def elu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α (e^x - 1): dx = dy (1 or y + α)."""
     return (op.Mul(dy, _exponential(op, node, x, node.attributes.get_float("alpha", 1.0), 1.0)),)
 
 
-@rule("Selu")
+@rule("Selu", along=pointwise_axes)
 def selu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = γ x where x > 0, else γ α (e^x - 1): dx = dy (γ or y + γ α)."""
     gamma = node.attributes.get_float("gamma", 1.0507010221481323)
@@ -98,21 +99,21 @@ def _exponential(op: Emitter, node: ir.Node, x: V, scale: float, slope: float) -
     return op.Where(op.Greater(x, 0.0), slope, op.Add(y, scale))
 
 
-@rule("Celu")
+@rule("Celu", along=pointwise_axes)
 def celu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α (e^(x/α) - 1): dx = dy (1 + min(y, 0) / α)."""
     alpha = node.attributes.get_float("alpha", 1.0)
     return (op.Mul(dy, op.Add(op.Mul(op.Min(node.outputs[0], 0.0), 1 / alpha), 1.0)),)
 
 
-@rule("Sigmoid")
+@rule("Sigmoid", along=pointwise_axes)
 def sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = 1 / (1 + e^-x): dx = dy y (1 - y)."""
     (y,) = node.outputs
     return (op.Mul(dy, op.Mul(y, op.Sub(1.0, y))),)
 
 
-@rule("HardSigmoid")
+@rule("HardSigmoid", along=pointwise_axes)
 def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = min(max(α x + β, 0), 1): dx = dy α [0 < y < 1]."""
     (y,) = node.outputs
@@ -120,7 +121,7 @@ def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(op.mask(dy, inside), node.attributes.get_float("alpha", 0.2)),)
 
 
-@rule("HardSwish")
+@rule("HardSwish", along=pointwise_axes)
 def hard_swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x s with s = min(max(x/6 + 1/2, 0), 1): dx = dy (s + x/6 [|x| < 3])."""
     gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
@@ -128,7 +129,7 @@ def hard_swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, op.Add(gate, op.Mul(x, sixth))),)
 
 
-@rule("Swish")
+@rule("Swish", along=pointwise_axes)
 def swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x s with s = sigmoid(α x): dx = dy (s + α y (1 - s))."""
     alpha = node.attributes.get_float("alpha", 1.0)
@@ -140,14 +141,14 @@ def _scaled(op: Emitter, x: V, factor: float) -> V:
     return x if factor == 1.0 else op.Mul(x, factor)
 
 
-@rule("Softsign")
+@rule("Softsign", along=pointwise_axes)
 def softsign(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x / (1 + |x|): dx = dy (1 - |y|)²."""
     rest = op.Sub(1.0, op.Abs(node.outputs[0]))
     return (op.Mul(dy, op.Mul(rest, rest)),)
 
 
-@rule("Mish")
+@rule("Mish", along=pointwise_axes)
 def mish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x t with t = tanh(softplus(x)): dx = dy (t + x (1 - t²) sigmoid(x))."""
     t = op.Tanh(op.Softplus(x))
@@ -155,7 +156,7 @@ def mish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, op.Add(t, slope)),)
 
 
-@rule("Gelu")
+@rule("Gelu", along=pointwise_axes)
 def gelu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x Φ(x), Φ the normal distribution or its approximation by tanh: dx = dy (Φ + x Φ').
 
@@ -207,13 +208,13 @@ DIVISORS: dict[str, Callable[[Emitter, V, V], V]] = {
 """Reciprocals 1 / f'(x) of further derivatives."""
 
 
-@rule(*SLOPES)
+@rule(*SLOPES, along=pointwise_axes)
 def elementary(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = f(x): dx = dy f'."""
     return (op.Mul(dy, SLOPES[node.op_type](op, x, node.outputs[0])),)
 
 
-@rule(*DIVISORS)
+@rule(*DIVISORS, along=pointwise_axes)
 def elementary_inverse(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = f(x): dx = dy / (1 / f')."""
     return (op.Div(dy, DIVISORS[node.op_type](op, x, node.outputs[0])),)
