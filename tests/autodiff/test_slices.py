@@ -73,14 +73,13 @@ def test_the_gradient_of_some_tokens(name: str) -> None:
     model = network(PICKS[name], 2 if "Gemm" in PICKS[name] else 3)
     check_grads(model, {"x": normal(1, TOKENS, WIDTH).astype(np.float32)}, order=1)
 
-    typed = inferred.graph.value_info
-    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in typed}
+
+def test_a_class_token_takes_one_row() -> None:
     """Behind the values and keys of the attention no product has more than one row."""
     model = vjp(network(PICKS["class token"]), ["y"], ["x"])
     inferred = onnx.shape_inference.infer_shapes(model)
-    shapes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in inferred.graph.value_info
-    }
+    typed = inferred.graph.value_info
+    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in typed}
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.name.startswith("onnxcam")]
     rows = [shapes[node.output[0]][-2] for node in products if node.output[0] in shapes]
     assert rows[:3] == [1, 1, 1]  # the perceptron, and the output of the attention
