@@ -8,13 +8,15 @@ contributions, and makes sparse cotangents dense for rules that do not accept th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import ElementCotangent, gradient_type, total, zeros_like
+from onnxcam.autodiff.slices import SlicedCotangent, joined, node_slice, same_place
 from onnxcam.autodiff.table import Rule, RuleSet
 from onnxcam.errors import GradientError, ModelError, OnnxcamError, call_registered
 from onnxcam.graph.emitter import Emitter
@@ -71,7 +73,7 @@ class Repeated:
         return op.Expand(self.value, op.Shape(y))
 
 
-Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | ElementCotangent"
+Cotangent: TypeAlias = "ir.Value | OneHot | Repeated | SlicedCotangent | ElementCotangent"
 
 
 def backward(
@@ -98,17 +100,12 @@ def backward(
         if active.isdisjoint(used_values(node)):
             continue
         row = rules.find(node)
-        dys = [_total(op, y, cotangents, row.sparse) for y in node.outputs]
-        for x, dx in _apply(op, node, row, dys, scope):
-            if x is None or x not in active:
-                continue
-            dx = dx() if callable(dx) else dx
-            if dx is None:
-                continue
-            if row.broadcast:
-                dx = _undo_broadcast(op, dx, x, node.outputs[0])
-            cotangents[x].append(dx)
-    gradients = [_total(op, value, cotangents, sparse=False) for value in wanted]
+        dys = [_total(op, y, cotangents, row) for y in node.outputs]
+        for x, gradient in _contributions(op, node, row, dys, scope):
+            dx = gradient() if x in active else None
+            if dx is not None:
+                cotangents[x].append(dx)
+    gradients = [_total(op, value, cotangents) for value in wanted]
     return [g for g in gradients if g is None or isinstance(g, ir.Value)]
 
 
@@ -147,6 +144,46 @@ class Scope:
         return dependents(graph, sources, self.rules)
 
 
+def _contributions(
+    op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None], scope: Scope
+) -> Iterable[tuple[ir.Value, Callable[[], Cotangent | None]]]:
+    """Yield each input with a function that returns its gradient."""
+    first = dys[0]
+    if row.selects is not None and isinstance(first, ir.Value):
+        part = row.selects(op, node, first)
+        if part is not None:
+            yield node.inputs[0], lambda: part  # type: ignore[misc]
+            return
+    view = None
+    if row.along is not None and isinstance(first, SlicedCotangent) and not any(dys[1:]):
+        view = node_slice(op, node, row.along(node, first.axis), first)
+    if view is not None and isinstance(first, SlicedCotangent):
+        whole: list[Cotangent | None] = [first.value, *dys[1:]]
+        found = _apply(op, view, row, whole, scope)  # type: ignore[arg-type]
+        for x, axis, (inner, dx) in zip(node.inputs, view.axes, found, strict=False):
+            if x is not None and inner is not None:
+                yield x, partial(_sliced, op, row, dx, inner, view.outputs[0], first, axis)
+        return
+    dys = [dense(op, dy, y) if isinstance(dy, SlicedCotangent) else dy for dy, y in zip(dys, node.outputs, strict=True)]
+    for x, dx in _apply(op, node, row, dys, scope):
+        if x is not None:
+            yield x, partial(_evaluated, op, row, dx, x, node.outputs[0])
+
+
+def _evaluated(op: Emitter, row: Rule, dx: Any, x: ir.Value, y: ir.Value) -> Cotangent | None:
+    """Return the gradient *dx*, which may be a function, of *x*, without the axes along which *x* was broadcast."""
+    dx = dx() if callable(dx) else dx
+    return dx if dx is None or not row.broadcast else _undo_broadcast(op, dx, x, y)
+
+
+def _sliced(
+    op: Emitter, row: Rule, dx: Any, x: ir.Value, y: ir.Value, part: SlicedCotangent, axis: int | None
+) -> Cotangent | None:
+    """Return the gradient *dx* of the slice *x* as one of the whole input."""
+    dx = _evaluated(op, row, dx, x, y)
+    return dx if dx is None or axis is None else part.moved(axis, dense(op, dx, x))
+
+
 def _apply(
     op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None], scope: Scope
 ) -> Iterable[tuple[ir.Value | None, Any]]:
@@ -168,13 +205,26 @@ def _described(gradients: Any) -> str:
     return f"a tuple of {len(gradients)}" if isinstance(gradients, tuple) else f"a {type(gradients).__name__}"
 
 
-def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], sparse: bool) -> Cotangent | None:
-    """Return the sum of the contributions to the cotangent of *y*, and store it in *cotangents*."""
+def _total(
+    op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]], row: Rule | None = None
+) -> Cotangent | None:
+    """Return the sum of the contributions to the cotangent of *y*, and store it in *cotangents*.
+
+    It is sparse if all parts are and *row*, the rule that takes it, accepts that.
+    """
     parts = cotangents.get(y)
     if not parts:
         return None
-    if len(parts) == 1 and isinstance(parts[0], OneHot) and sparse:
+    if len(parts) == 1 and isinstance(parts[0], OneHot) and row is not None and row.sparse:
         return parts[0]
+    if row is not None and row.along is not None and same_place(parts):
+        values = [part.value for part in parts if isinstance(part, SlicedCotangent)]
+        found = parts[0].moved(parts[0].axis, total(op, *values))  # type: ignore[union-attr]
+        cotangents[y] = [found]
+        return found
+    parts = joined(op, parts, y)
+    for part in parts:
+        _declare(part, y)
     whole = any(isinstance(part, ir.Value) for part in parts)
     elements = [part for part in parts if isinstance(part, ElementCotangent)]
     tensors = [
@@ -185,10 +235,15 @@ def _total(op: Emitter, y: ir.Value, cotangents: dict[ir.Value, list[Cotangent]]
     found = total(op, *tensors) if tensors else zeros_like(op, y)
     for element in elements:
         found = element.onto(op, found)
-    if found.producer() is not None and found.shape is None:  # a cotangent has the shape of its tensor
-        found.shape, found.type = y.shape, found.type or gradient_type(y)
+    _declare(found, y)
     cotangents[y] = [found]
     return found
+
+
+def _declare(dy: Cotangent, y: ir.Value) -> None:
+    """Give the computed cotangent *dy* of *y* the shape of *y*, if it has none."""
+    if isinstance(dy, ir.Value) and dy.producer() is not None and dy.shape is None:
+        dy.shape, dy.type = y.shape, dy.type or gradient_type(y)
 
 
 def _undo_broadcast(op: Emitter, dx: Cotangent, x: ir.Value, y: ir.Value) -> Cotangent:

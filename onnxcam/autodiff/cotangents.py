@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.blocked_layout import same_layout
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import content, gradient_dtype
 from onnxcam.graph.sequences import body, each, is_plain
@@ -44,7 +45,9 @@ def total(op: Emitter, *parts: ir.Value) -> ir.Value:
     """Return the sum of *parts*, cotangents of one value."""
     if len(parts) == 1:
         return parts[0]
-    return op.total(*parts) if is_plain(parts[0]) else each(op, "total", total, *parts)
+    if not is_plain(parts[0]):
+        return each(op, "total", total, *parts)
+    return op.total(*same_layout(op, parts))
 
 
 def _held(op: Emitter, x: ir.Value) -> ir.Value:

@@ -11,7 +11,7 @@ from onnxcam.autodiff.table import Rule
 __all__ = ["register"]
 
 
-def register(operator: str, function: Callable[..., Any], *, domain: str = "", **traits: bool) -> None:
+def register(operator: str, function: Callable[..., Any], *, domain: str = "", **traits: Any) -> None:
     """Make *function* the gradient rule of *operator*, in the standard table and all that derive from it.
 
     *function* is ``rule(op, node, dy, *inputs)`` (see `onnxcam.autodiff.rules`); *traits* are the fields of `Rule`.

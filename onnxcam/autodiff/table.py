@@ -27,6 +27,8 @@ class Rule:
     many: bool = False  # dy is a list, one cotangent or None for each output
     sparse: bool = False  # accepts a `OneHot`; for other rules the driver makes it dense
     inner: bool = False  # also takes ``scope``; returns pairs of an input or captured value and its gradient
+    along: Callable[..., Any] | None = None  # (node, axis): the axes of the inputs that belong to an axis of the output
+    selects: Callable[..., Any] | None = None  # (op, node, dy): a `SlicedCotangent` of the first input, or None
 
 
 class RuleSet(Mapping[Key, Rule | None]):
@@ -96,7 +98,7 @@ COMPOSITIONS = Compositions()
 """The operators whose rule is a composition (`rules.compose`)."""
 
 
-def rule(*operators: str, domain: str = "", **traits: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def rule(*operators: str, domain: str = "", **traits: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make the decorated function the standard rule of *operators*; *traits* are the fields of `Rule`."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,12 +12,13 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules import codes
+from onnxcam.autodiff.slices import pointwise_axes
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 
 
-@rule("Relu")
+@rule("Relu", along=pointwise_axes)
 def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = max(x, 0): dx = dy [y > 0]; in front of QuantizeLinear by its codes."""
     rounded = codes.rounding(node.outputs[0])
@@ -26,7 +27,7 @@ def relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, op.step(node.outputs[0])),)
 
 
-@rule("LeakyRelu")
+@rule("LeakyRelu", along=pointwise_axes)
 def leaky_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α x: dx = dy (1 or α)."""
     alpha = node.attributes.get_float("alpha", 0.01)
@@ -34,7 +35,7 @@ def leaky_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, _one_or(op, op.Greater(source, 0.0), op.const(alpha, x.dtype or ir.DataType.FLOAT))),)
 
 
-@rule("PRelu", broadcast=True)
+@rule("PRelu", broadcast=True, along=pointwise_axes)
 def prelu(op: Emitter, node: ir.Node, dy: V, x: V, slope: V) -> Gradients:
     """y = x where x > 0, else s x: dx = dy (1 or s), ds = dy min(x, 0)."""
     factor = _one_or(op, op.Greater(x, 0.0), slope)
@@ -49,19 +50,19 @@ def _one_or(op: Emitter, condition: V, other: V) -> V:
     return op.Where(condition, 1.0, other)
 
 
-@rule("ThresholdedRelu")
+@rule("ThresholdedRelu", along=pointwise_axes)
 def thresholded_relu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > α, else 0: dx = dy [x > α]."""
     return (op.mask(dy, op.Greater(x, node.attributes.get_float("alpha", 1.0))),)
 
 
-@rule("Shrink")
+@rule("Shrink", along=pointwise_axes)
 def shrink(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x ± bias where |x| > λ, else 0: dx = dy [|x| > λ]."""
     return (op.mask(dy, op.Greater(op.Abs(x), node.attributes.get_float("lambd", 0.5))),)
 
 
-@rule("Clip", broadcast=True)
+@rule("Clip", broadcast=True, along=pointwise_axes)
 def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V | None = None) -> Gradients:
     """y = min(max(x, low), high): dx = dy [y = x]; each bound gets dy where y equals it.
 
@@ -85,13 +86,13 @@ def clip(op: Emitter, node: ir.Node, dy: V, x: V, low: V | None = None, high: V 
     return op.mask(dy, op.Equal(x, node.outputs[0])), d_low, d_high
 
 
-@rule("Elu")
+@rule("Elu", along=pointwise_axes)
 def elu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α (e^x - 1): dx = dy (1 or y + α)."""
     return (op.Mul(dy, _exponential(op, node, x, node.attributes.get_float("alpha", 1.0), 1.0)),)
 
 
-@rule("Selu")
+@rule("Selu", along=pointwise_axes)
 def selu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = γ x where x > 0, else γ α (e^x - 1): dx = dy (γ or y + γ α)."""
     gamma = node.attributes.get_float("gamma", 1.0507010221481323)
@@ -107,21 +108,21 @@ def _exponential(op: Emitter, node: ir.Node, x: V, scale: float, slope: float) -
     return op.Where(op.Greater(x, 0.0), slope, op.Add(y, scale))
 
 
-@rule("Celu")
+@rule("Celu", along=pointwise_axes)
 def celu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x where x > 0, else α (e^(x/α) - 1): dx = dy (1 + min(y, 0) / α)."""
     alpha = node.attributes.get_float("alpha", 1.0)
     return (op.Mul(dy, op.Add(op.Mul(op.Min(node.outputs[0], 0.0), 1 / alpha), 1.0)),)
 
 
-@rule("Sigmoid")
+@rule("Sigmoid", along=pointwise_axes)
 def sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = 1 / (1 + e^-x): dx = dy y (1 - y)."""
     (y,) = node.outputs
     return (op.Mul(dy, op.Mul(y, op.Sub(1.0, y))),)
 
 
-@rule("HardSigmoid")
+@rule("HardSigmoid", along=pointwise_axes)
 def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = min(max(α x + β, 0), 1): dx = dy α [0 < y < 1]."""
     (y,) = node.outputs
@@ -129,7 +130,7 @@ def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(op.mask(dy, inside), node.attributes.get_float("alpha", 0.2)),)
 
 
-@rule("HardSwish")
+@rule("HardSwish", along=pointwise_axes)
 def hard_swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x s with s = min(max(x/6 + 1/2, 0), 1): dx = dy (s + x/6 [|x| < 3])."""
     gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
@@ -137,7 +138,7 @@ def hard_swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, op.Add(gate, op.Mul(x, sixth))),)
 
 
-@rule("Swish")
+@rule("Swish", along=pointwise_axes)
 def swish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x s with s = sigmoid(α x): dx = dy (s + α y (1 - s))."""
     alpha = node.attributes.get_float("alpha", 1.0)
@@ -149,14 +150,14 @@ def _scaled(op: Emitter, x: V, factor: float) -> V:
     return x if factor == 1.0 else op.Mul(x, factor)
 
 
-@rule("Softsign")
+@rule("Softsign", along=pointwise_axes)
 def softsign(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x / (1 + |x|): dx = dy (1 - |y|)²."""
     rest = op.Sub(1.0, op.Abs(node.outputs[0]))
     return (op.Mul(dy, op.Mul(rest, rest)),)
 
 
-@rule("Mish")
+@rule("Mish", along=pointwise_axes)
 def mish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = x t with t = tanh(softplus(x)): dx = dy (t + x (1 - t²) sigmoid(x))."""
     t = op.Tanh(op.Softplus(x))
@@ -164,15 +165,18 @@ def mish(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     return (op.Mul(dy, op.Add(t, slope)),)
 
 
-@rule("Gelu")
+@rule("Gelu", along=pointwise_axes)
 def gelu(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
-    """y = x Φ(x), Φ the normal distribution or its approximation by tanh: dx = dy (Φ + x Φ')."""
+    """y = x Φ(x), Φ the normal distribution or its approximation by tanh: dx = dy (Φ + x Φ').
+
+    With u = x / √2: Φ = (1 + erf u) / 2 and x Φ' = u / (√π exp u²).
+    """
     if node.attributes.get_string("approximate", "none") == "tanh":
         return (op.Mul(dy, _gelu_tanh(op, node, x)),)
     u = op.Mul(x, math.sqrt(0.5))
-    density = op.Mul(op.Exp(op.Neg(op.Mul(u, u))), 2 / math.sqrt(math.pi))
-    twice = op.Add(op.Add(op.Erf(u), op.Mul(u, density)), 1.0)
-    return (op.Mul(dy, op.Mul(twice, 0.5)),)
+    share = op.HardSigmoid(op.Erf(u), alpha=0.5, beta=0.5)
+    density = op.Mul(op.Div(u, op.Exp(op.Mul(u, u))), 1 / math.sqrt(math.pi))
+    return (op.Mul(dy, op.Add(share, density)),)
 
 
 def _gelu_tanh(op: Emitter, node: ir.Node, x: V) -> V:
@@ -189,7 +193,7 @@ SLOPES: dict[str, Callable[[Emitter, V, V], V]] = {
     "Abs": lambda op, x, y: op.Sign(x),
     "Cos": lambda op, x, y: op.Neg(op.Sin(x)),
     "Cosh": lambda op, x, y: op.Sinh(x),
-    "Erf": lambda op, x, y: op.Mul(op.Exp(op.Neg(op.Mul(x, x))), 2 / math.sqrt(math.pi)),
+    "Erf": lambda op, x, y: op.Div(2 / math.sqrt(math.pi), op.Exp(op.Mul(x, x))),  # Neg is slow
     "Exp": lambda op, x, y: y,
     "Reciprocal": lambda op, x, y: op.Neg(op.Mul(y, y)),
     "Sin": lambda op, x, y: op.Cos(x),
@@ -213,13 +217,13 @@ DIVISORS: dict[str, Callable[[Emitter, V, V], V]] = {
 """Reciprocals 1 / f'(x) of further derivatives."""
 
 
-@rule(*SLOPES)
+@rule(*SLOPES, along=pointwise_axes)
 def elementary(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = f(x): dx = dy f'."""
     return (op.Mul(dy, SLOPES[node.op_type](op, x, node.outputs[0])),)
 
 
-@rule(*DIVISORS)
+@rule(*DIVISORS, along=pointwise_axes)
 def elementary_inverse(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = f(x): dx = dy / (1 / f')."""
     return (op.Div(dy, DIVISORS[node.op_type](op, x, node.outputs[0])),)

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.cotangents import full_like, zeros_like
+from onnxcam.autodiff.slices import SlicedCotangent, consecutive
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
@@ -21,7 +22,36 @@ from onnxcam.graph.infer import gradient_dtype, rank
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # the ends of a Slice through a whole axis
 
 
-@rule("Slice")
+def _chosen_by_slice(op: Emitter, node: ir.Node, dy: V) -> SlicedCotangent | None:
+    """Return the cotangent of x in y = x[start : end], one axis, known positions."""
+    x, starts, ends, axes, steps = (*node.inputs, None, None)[:5]
+    known = [constant(value) for value in (starts, ends, axes)]
+    if x is None or x.shape is None or any(value is None or value.size != 1 for value in known):
+        return None
+    stride = np.ones(1) if steps is None else constant(steps)
+    if stride is None or (stride != 1).any():
+        return None
+    start, end, axis = (int(value.item()) for value in known if value is not None)
+    axis %= rank(x)
+    length = x.shape[axis]
+    place = consecutive(x, axis, np.arange(length)[start:end]) if isinstance(length, int) else None
+    return None if place is None else SlicedCotangent(axis, *place, dy)
+
+
+def _chosen_by_gather(op: Emitter, node: ir.Node, dy: V) -> SlicedCotangent | None:
+    """Return the cotangent of x in y = x[.., i, ..], i a known position or known consecutive ones."""
+    x, indices = node.inputs
+    known = constant(indices)
+    if x is None or x.shape is None or known is None or known.ndim > 1:
+        return None
+    axis = node.attributes.get_int("axis", 0) % rank(x)
+    place = consecutive(x, axis, np.atleast_1d(known).astype(np.int64))
+    if place is None:
+        return None
+    return SlicedCotangent(axis, *place, dy if known.ndim else op.Unsqueeze(dy, [axis]))
+
+
+@rule("Slice", selects=_chosen_by_slice)
 def slice_(
     op: Emitter, node: ir.Node, dy: V, x: V, starts: V, ends: V, axes: V | None = None, steps: V | None = None
 ) -> Gradients:
@@ -132,7 +162,7 @@ def _scatter_back(op: Emitter, dy: V, x: V, select: Callable[[V], V]) -> V:
     return op.reshape_like(op.scatter_add(flat, op.Reshape(places, [-1]), op.Reshape(dy, [-1])), x)
 
 
-@rule("Gather")
+@rule("Gather", selects=_chosen_by_gather)
 def gather(op: Emitter, node: ir.Node, dy: V, x: V, indices: V) -> Gradients:
     """y = x[.., indices, ..]: dx[.., i, ..] = Σ dy over the occurrences of i.
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
+from onnxcam.autodiff.slices import matrix_axes, row_axes
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
@@ -19,7 +20,7 @@ from onnxcam.graph.infer import rank
 BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
-@rule("Gemm", sparse=True)
+@rule("Gemm", sparse=True, along=row_axes)
 def gemm(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V, c: V | None = None) -> Gradients:
     """y = α A B + β c, A and B being a and b or their transposes: dA = α dy Bᵀ, dB = α Aᵀ dy, dc = β dy."""
     (y,), attributes = node.outputs, node.attributes
@@ -40,7 +41,7 @@ def gemm(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V, c: V | None
     return da, db, dc
 
 
-@rule("MatMul", sparse=True)
+@rule("MatMul", sparse=True, along=matrix_axes)
 def matmul(op: Emitter, node: ir.Node, dy: core.Cotangent, a: V, b: V) -> Gradients:
     """y = a b: da = dy bᵀ, db = aᵀ dy."""
     (y,) = node.outputs

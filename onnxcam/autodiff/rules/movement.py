@@ -9,18 +9,19 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import zeros_like
+from onnxcam.autodiff.slices import permuted_axis, reshaped_axis
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
 
-@rule("Reshape", "Flatten", sparse=True)
+@rule("Reshape", "Flatten", sparse=True, along=reshaped_axis)
 def reshape(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, shape: V | None = None) -> Gradients:
     """The elements keep their order: dx is dy in the shape of x."""
     (y,) = node.outputs
     return dy if _still_one_hot(dy, x, y) else op.reshape_like(core.dense(op, dy, y), x), None
 
 
-@rule("Squeeze", sparse=True)
+@rule("Squeeze", sparse=True, along=reshaped_axis)
 def squeeze(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, axes: V | None = None) -> Gradients:
     """Dx is dy with the axes of length 1 inserted."""
     (y,) = node.outputs
@@ -36,13 +37,13 @@ def _still_one_hot(dy: core.Cotangent, x: V, y: V) -> bool:
     return isinstance(dy, core.OneHot) and isinstance(channels, int) and core.is_column(x, channels)
 
 
-@rule("Unsqueeze")
+@rule("Unsqueeze", along=reshaped_axis)
 def unsqueeze(op: Emitter, node: ir.Node, dy: V, x: V, axes: V) -> Gradients:
     """Dx is dy without the axes of length 1."""
     return op.Squeeze(dy, axes), None
 
 
-@rule("Transpose")
+@rule("Transpose", along=permuted_axis)
 def transpose(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """dx: dy with its axes in the inverse order; no order means reversed, its own inverse."""
     order = node.attributes.get_ints("perm", None)

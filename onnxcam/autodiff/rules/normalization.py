@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxcam.autodiff.rules.arithmetic import cast_to, nonzero, training_mode
+from onnxcam.autodiff.slices import softmax_axis
 from onnxcam.autodiff.table import Gradients, V, rule
 from onnxcam.graph.emitter import Emitter
 
@@ -42,7 +43,7 @@ def _channel_sum(op: Emitter, z: V, x: V, v: V) -> V:
     return cast_to(op, op.ReduceSum(z, op.Concat([0], op.axes(x, 2), axis=0), keepdims=0), v)
 
 
-@rule("LayerNormalization", broadcast=True, many=True)
+@rule("LayerNormalization", broadcast=True, many=True, along=softmax_axis)
 def layer_normalization(
     op: Emitter, node: ir.Node, dys: Sequence[V | None], x: V, scale: V, b: V | None = None
 ) -> Gradients:
@@ -178,7 +179,7 @@ def _neighbours(op: Emitter, z: V, x: V, before: int, after: int) -> V:
     return op.Reshape(window, op.Shape(x))
 
 
-@rule("Softmax")
+@rule("Softmax", along=softmax_axis)
 def softmax(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """dx = y (dy - Σ dy y)."""
     y = node.outputs[0] if not _guarded(node.outputs[0]) else _or_zeros(op, node.outputs[0])
