@@ -126,11 +126,11 @@ def _dead(found: TensorStatistics) -> Cause | None:
 
 
 def _per_tensor(found: TensorStatistics) -> Cause | None:
-    """Weights have one scale, and channels of different spans."""
+    """Weights have one scale, or the same for each channel, and channels of different spans."""
     levels = found.channel_levels
     few = float((levels < _FEW).mean()) if len(levels) else 0.0
     apart = levels.max(initial=0) >= _APART * max(float(np.median(levels)), 1e-9) if len(levels) else False
-    if found.quantiser.scale.size > 1 or len(levels) < 2 or few < 0.1 or not (apart or few >= 0.25):
+    if np.ptp(found.quantiser.scale) or len(levels) < 2 or few < 0.1 or not (apart or few >= 0.25):
         return None
     words = f"one scale for all channels leaves {_percent(few)} of them fewer than {_FEW} integers"
     return Cause("per-tensor", words, f"quantise these weights per channel, or {_EQUALISE}")

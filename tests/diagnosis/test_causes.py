@@ -96,6 +96,9 @@ def test_causes_of_weights() -> None:
     found = find_cause(statistics(w, quantiser(largest, kind="weight")))
     assert found is not None
     assert found.id == "per-tensor"
+    for_each = find_cause(statistics(w, quantiser(np.full(8, largest), kind="weight")))
+    assert for_each is not None
+    assert for_each.id == "per-tensor"
     good = np.abs(w).max((1, 2, 3)) / 127
     assert find_cause(statistics(w, quantiser(good, kind="weight"))) is None
     wrong = TensorStatistics(quantiser(good, kind="weight"), channel=0)
