@@ -35,6 +35,19 @@ def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict
     return {name: median(values) for name, values in seconds.items()}
 
 
+def processor(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict[str, float]:
+    """Return the median CPU seconds of each contender in this process; they take turns. Other programs count little."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            run()
+            start = time.process_time()
+            for _ in range(again):
+                run()
+            seconds[name].append((time.process_time() - start) / again)
+    return {name: median(values) for name, values in seconds.items()}
+
+
 def _wait_for_quiet() -> None:
     """Sleep until nothing else uses more than a tenth of a core, or patience ends; where /proc is, else only pause."""
     end = time.monotonic() + PATIENCE

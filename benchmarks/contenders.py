@@ -29,6 +29,7 @@ import onnxcam
 from onnxcam.bake.bake import bake
 from onnxcam.converters import from_pytorch
 from onnxcam.engine import Session
+from onnxcam.graph.io import to_bytes
 from onnxcam.metadata.reserved import CLASS
 
 THREADS = 2
@@ -101,6 +102,17 @@ def onnxcam_graph(network: Network, method: str) -> Callable[[], Any]:
     return lambda: runtime.run(feeds)
 
 
+def one_thread(network: Network, method: str | None = None) -> Callable[[], Any]:
+    """The file, or its explanation graph for *method*, on one thread."""
+    options = Options()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(network.folder))
+    model = str(network.path) if method is None else to_bytes(explanation_graph(network.path, method))
+    runtime = session(model, options)
+    feeds = {"image": network.x} if method is None else {"image": network.x, CLASS: np.asarray([TARGET])}
+    return lambda: runtime.run(None, feeds)
+
+
 def baked(network: Network, method: str) -> Callable[[], Any]:
     """The file that `onnxcam bake` writes, as any host runs it."""
     path = network.folder / f"{network.path.stem}-{method}.onnx"
@@ -112,7 +124,7 @@ def baked(network: Network, method: str) -> Callable[[], Any]:
 def explanation_graph(path: Path, method: str) -> ir.Model:
     """Return what an Explainer builds: all of it happens but the session."""
     built: list[ir.Model] = []
-    with mock.patch("onnxcam.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
+    with mock.patch("onnxcam.explainer.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
         onnxcam.Explainer(path, method=method, provider="cpu")
     return built[0]
 

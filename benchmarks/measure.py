@@ -194,6 +194,22 @@ def deployed(setting: Setting) -> Iterator[Row]:
             yield ratio(f"{method} / plain inference", name, seconds, method, "plain", goal)
 
 
+INTEGER_GOALS = {"gradcam": 1.05, "gradient": 6.0, "guided-backprop": 6.0}
+
+
+@measurement
+def integers(setting: Setting) -> Iterator[Row]:
+    """An integer network, CPU seconds of one thread: against plain inference, and against its float twin's gradient."""
+    network, twin = (Network(name, setting.folder) for name in ("MobileNetV2 int8", "MobileNetV2"))
+    runs = {"plain": contenders.one_thread(network), "twin": contenders.one_thread(twin, "gradient")}
+    runs |= {method: contenders.one_thread(network, method) for method in INTEGER_GOALS}
+    seconds = clock.processor(runs, setting.rounds)
+    for method, goal in INTEGER_GOALS.items():
+        yield ratio(f"{method} / plain inference, CPU of one thread", network.name, seconds, method, "plain", goal)
+    what = "gradient / the float twin's gradient, CPU of one thread"
+    yield ratio(what, network.name, seconds, "gradient", "twin", 1.3)
+
+
 BAKED = ("ResNet-50", "MobileNetV3-Large", "MobileNetV2 int8")
 
 

@@ -203,6 +203,7 @@ OPEN = "ResNet-50, open batch"
 ALONE: dict[str, Callable[[], nn.Module]] = {
     OPEN: resnet50,
     "ViT-B/16": VisionTransformer,
+    "MobileNetV2": mobilenetv2,
     "MobileNetV2 int8": mobilenetv2,
     "Transformer of 2,000 nodes": lambda: VisionTransformer(64, 64, 2),
 }
