@@ -22,7 +22,12 @@ def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict
 
     What is alive before is frozen: the garbage collector need not look through PyTorch again and again.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    return {name: wall for name, (wall, _) in interleaved_both(contenders, rounds, again).items()}
+
+
+def interleaved_both(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict[str, tuple[float, float]]:
+    """Return the median seconds, and the median CPU seconds of this process, of each contender; see `interleaved`."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     gc.collect()
     gc.freeze()
     for _ in range(rounds):
@@ -32,7 +37,9 @@ def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict
                 run()
             seconds[name] += [_timed(run) for _ in range(again)]
     gc.unfreeze()
-    return {name: median(values) for name, values in seconds.items()}
+    return {
+        name: (median(wall for wall, _ in values), median(cpu for _, cpu in values)) for name, values in seconds.items()
+    }
 
 
 def processor(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict[str, float]:
@@ -68,10 +75,10 @@ def _busy() -> float:
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
-def _timed(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def _timed(run: Callable[[], Any]) -> tuple[float, float]:
+    start, busy = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def cpu_seconds(command: Sequence[str], times: int) -> float:

@@ -256,6 +256,18 @@ def validate(setting: Setting) -> Iterator[Row]:
 
 
 @measurement
+def explain(setting: Setting) -> Iterator[Row]:
+    """A folder explained and written: CPU seconds against decoding and inference with the same threads."""
+    network = setting.networks.get("MobileNetV3-Large") or Network("MobileNetV3-Large", setting.folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        names = folders.photos(Path(temporary) / "photos", 96 if setting.quick else 512)
+        (_, _, plain), *rows = folders.explained(network.path, names, folders.HOW, 3 if setting.quick else 7)
+        for name, _, cpu in rows:
+            detail, goal = f"{cpu * 1e3:.1f} / {plain * 1e3:.1f} ms of CPU", folders.EXPLAINED[name][1]
+            yield Row(f"explain, {name} / decoding and inference", network.name, cpu / plain, "×", detail, goal)
+
+
+@measurement
 def detector(setting: Setting) -> Iterator[Row]:
     """models/detector: a baked file with ten maps against the plain one, and `validate` of two against both plainly."""
     with tempfile.TemporaryDirectory() as temporary:

@@ -15,7 +15,7 @@ import environment
 
 NAMES = (
     *("gradcam", "gradients", "cams", "perturbations", "deployed", "integers", "baked", "build", "chains", "nodes"),
-    *("validate", "detector", "startup", "memory", "converters"),
+    *("validate", "explain", "detector", "startup", "memory", "converters"),
 )
 
 
