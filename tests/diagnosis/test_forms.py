@@ -24,8 +24,11 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SAME = {"view": "mean"}  # a reshape of it with the same scale, of which ONNX Runtime drops one
+
+
 def ranking(found: Diagnosis, kind: str = "activation") -> list[str]:
-    return [one.name for one in found.tensors if one.kind == kind]
+    return [SAME.get(one.name, one.name) for one in found.tensors if one.kind == kind]
 
 
 @new_runtime
