@@ -29,6 +29,7 @@ MODULES = {
     "card": "metadata.card",
     "companions": "metadata.sidecar",
     "compiled": "explainer.compiled",
+    "compare.model_files": "graph.model_files",
     "edge.bake": "bake.bake",
     "edge.cautions": "compare.checks",
     "edge.comparison": "compare.image_comparison",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import paths
+from onnxcam import files, paths
 from onnxcam.errors import ImageError, PreprocessError, nearest
 from onnxcam.media import heatmap, numpy_files
 from onnxcam.text import first_line
@@ -29,6 +29,7 @@ __all__ = [
     "overlay",
     "read",
     "scaling",
+    "write",
 ]
 
 VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
@@ -67,6 +68,11 @@ def encode(data: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
     """Return *data* with *affine* as the bytes of a NIfTI file, .nii.gz."""
     nibabel = _nibabel()
     return gzip.compress(nibabel.Nifti1Image(np.asarray(data, np.float32), affine).to_bytes(), mtime=0)
+
+
+def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write *data* as NIfTI, .nii.gz, with *affine*. Raises OutputError."""
+    files.write(path, encode(data, affine), overwrite=True)
 
 
 def _read_nifti(path: Path) -> Volume:
