@@ -11,13 +11,16 @@ from statistics import median
 from typing import Any
 
 Contenders = Mapping[str, Callable[[], Any]]
+Clock = Callable[[], float]
 
 PAUSE = 0.05  # seconds before a turn: the threads of the contender before stop spinning
 PATIENCE = 2.0  # seconds to wait for other processes to fall quiet
 AGAIN = 3  # timed runs a turn, after one that is not
 
 
-def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict[str, float]:
+def interleaved(
+    contenders: Contenders, rounds: int, again: int = AGAIN, clock: Clock = time.perf_counter
+) -> dict[str, float]:
     """Return the median seconds of each contender. They take turns, so that all meet the same disturbances.
 
     What is alive before is frozen: the garbage collector need not look through PyTorch again and again.
@@ -30,7 +33,7 @@ def interleaved(contenders: Contenders, rounds: int, again: int = AGAIN) -> dict
             _wait_for_quiet()
             if again > 1:
                 run()
-            seconds[name] += [_timed(run) for _ in range(again)]
+            seconds[name] += [_timed(run, clock) for _ in range(again)]
     gc.unfreeze()
     return {name: median(values) for name, values in seconds.items()}
 
@@ -55,10 +58,10 @@ def _busy() -> float:
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
-def _timed(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def _timed(run: Callable[[], Any], clock: Clock) -> float:
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def cpu_seconds(command: Sequence[str], times: int) -> float:

@@ -45,6 +45,17 @@ class Options(onnxruntime.SessionOptions):
         self.intra_op_num_threads = THREADS
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Create the sessions of the block with *count* threads."""
+    global THREADS
+    before, THREADS = THREADS, count
+    try:
+        yield
+    finally:
+        THREADS = before
+
+
 onnxruntime.SessionOptions = Options
 torch.set_num_threads(THREADS)
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is missing
@@ -112,7 +123,7 @@ def baked(network: Network, method: str) -> Callable[[], Any]:
 def explanation_graph(path: Path, method: str) -> ir.Model:
     """Return what an Explainer builds: all of it happens but the session."""
     built: list[ir.Model] = []
-    with mock.patch("onnxcam.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
+    with mock.patch("onnxcam.explainer.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
         onnxcam.Explainer(path, method=method, provider="cpu")
     return built[0]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import environment
 
 NAMES = (
-    *("gradcam", "gradients", "cams", "perturbations", "deployed", "baked", "build", "chains", "nodes"),
+    *("gradcam", "gradients", "one_thread", "cams", "perturbations", "deployed", "baked", "build", "chains", "nodes"),
     *("validate", "detector", "startup", "memory", "converters"),
 )
 
