@@ -46,6 +46,17 @@ class Options(onnxruntime.SessionOptions):
         self.intra_op_num_threads = THREADS
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Create the sessions of the block with *count* threads."""
+    global THREADS
+    before, THREADS = THREADS, count
+    try:
+        yield
+    finally:
+        THREADS = before
+
+
 onnxruntime.SessionOptions = Options
 torch.set_num_threads(THREADS)
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is missing

@@ -137,6 +137,27 @@ def gradients(setting: Setting) -> Iterator[Row]:
             yield ratio("gradient: onnx-ad / onnxcam", network.name, seconds, "onnx-ad", "gradient")
 
 
+ONE_THREAD_GOALS = {
+    "ResNet-50": {"gradient": 2.2, "guided-backprop": 2.2, "deconvnet": 2.2},
+    "MobileNetV3-Large": {"gradient": 3.0, "guided-backprop": 3.0, "deconvnet": 3.0},
+    "ConvNeXt-Tiny": {"gradient": 2.3},
+    "ViT-B/16": {"gradcam": 1.04, "gradient": 2.1},
+}
+
+
+@measurement
+def one_thread(setting: Setting) -> Iterator[Row]:
+    """Gradients in CPU seconds of one thread: other programs change these less than the time on the clock."""
+    for name, goals in ONE_THREAD_GOALS.items():
+        network = setting.networks.get(name) or Network(name, setting.folder)
+        with contenders.threads(1):
+            runs = {"plain": contenders.plain(network)}
+            runs |= {method: contenders.onnxcam_map(network, method) for method in goals}
+            seconds = clock.processor(runs, setting.rounds)
+        for method, goal in goals.items():
+            yield ratio(f"{method} / plain inference, CPU time of one thread", name, seconds, method, "plain", goal)
+
+
 @measurement
 def cams(setting: Setting) -> Iterator[Row]:
     """Every class activation map of one pass, at the last layer."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from convnext import convnext
 from onnx import helper, numpy_helper
 from torch import nn
 
@@ -204,6 +205,7 @@ ALONE: dict[str, Callable[[], nn.Module]] = {
     OPEN: resnet50,
     "ViT-B/16": VisionTransformer,
     "MobileNetV2": mobilenetv2,
+    "ConvNeXt-Tiny": convnext,
     "MobileNetV2 int8": mobilenetv2,
     "Transformer of 2,000 nodes": lambda: VisionTransformer(64, 64, 2),
 }

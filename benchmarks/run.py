@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import environment
 
 NAMES = (
-    *("gradcam", "gradients", "cams", "perturbations", "deployed", "integers", "baked", "build", "chains", "nodes"),
-    *("validate", "explain", "detector", "startup", "memory", "converters"),
+    *("gradcam", "gradients", "one_thread", "cams", "perturbations", "deployed", "integers", "baked", "build"),
+    *("chains", "nodes", "validate", "explain", "detector", "startup", "memory", "converters"),
 )
 
 
