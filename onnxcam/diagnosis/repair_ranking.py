@@ -15,7 +15,6 @@ from onnxcam.diagnosis.repair_units import Bench
 
 __all__ = ["by_margin", "by_share"]
 
-_Floats = NDArray[np.float64]
 _TRIED = 64
 """Number of tensors that are tried in each step, the first of the ranking."""
 _STEPS = 6
@@ -77,7 +76,9 @@ class _Margins:
         self._tops = [int(scores.argmax()) for scores in real]
         self._most = np.array([_margin(scores, top) for scores, top in zip(real, self._tops, strict=True)])
 
-    def __call__(self, floats: Sequence[str], images: Sequence[int] | NDArray[np.intp] | None = None) -> _Floats:
+    def __call__(
+        self, floats: Sequence[str], images: Sequence[int] | NDArray[np.intp] | None = None
+    ) -> NDArray[np.float64]:
         places = range(len(self._tops)) if images is None else [int(place) for place in images]
         plan = self.plan.keeping([*self.plan.floats, *floats])
         found = self.bench.outputs(plan.units, plan.shifts, plan.floats, places)
@@ -85,11 +86,11 @@ class _Margins:
         return np.minimum(margins, self._most[list(places)])
 
     @staticmethod
-    def _scores(outputs: Sequence[Sequence[NDArray[Any]]]) -> list[_Floats]:
+    def _scores(outputs: Sequence[Sequence[NDArray[Any]]]) -> list[NDArray[np.float64]]:
         """Return the class scores of each image."""
         return [np.asarray(tensors[0][0], np.float64).ravel() for tensors in outputs]
 
 
-def _margin(scores: _Floats, top: int) -> float:
+def _margin(scores: NDArray[np.float64], top: int) -> float:
     """Return the score of the class *top* less the largest of the others."""
     return float(scores[top] - np.delete(scores, top).max(initial=-np.inf))

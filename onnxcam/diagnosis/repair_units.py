@@ -23,7 +23,7 @@ __all__ = ["Bench"]
 
 _Array = NDArray[Any]
 _INPUT = "onnxcam.units."
-_Shares: TypeAlias = float | Mapping[str, float]
+_ShareOf: TypeAlias = float | Mapping[str, float]
 
 
 @dataclass
@@ -180,11 +180,11 @@ class Bench:
             if part in self._given
         }
 
-    def _run(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: _Shares) -> list[_Array]:
+    def _run(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: _ShareOf) -> list[_Array]:
         found = self._session.run(self._filled(feeds, given, share))
         return [found[name] for name in self._outputs]
 
-    def _filled(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: _Shares) -> dict[str, _Array]:
+    def _filled(self, feeds: Mapping[str, _Array], given: Mapping[str, _Array], share: _ShareOf) -> dict[str, _Array]:
         return self._session.filled({**self._given, **feeds, ROUNDING: self.mixture.shares(share), **given})
 
 
