@@ -58,7 +58,7 @@ def past_rounding(rules: RuleSet, seeds: Iterable[ir.Value]) -> RuleSet:
         node = stack.pop().producer()
         if node is None or node.op_type in _PRODUCTS:
             continue
-        if node.op_type == "QuantizeLinear":
+        if (node.domain, node.op_type) == _ROUNDS:
             rounded.add(node)
         stack += [x for x in node.inputs if x is not None and x not in seen]
         seen.update(x for x in node.inputs if x is not None)
@@ -71,9 +71,10 @@ def past_rounding(rules: RuleSet, seeds: Iterable[ir.Value]) -> RuleSet:
             return unrounded(op, node, dy, x, scale), None, None
         return row.function(op, node, dy, x, scale, *zero)
 
-    return rules.replace(rules.name, {"QuantizeLinear": replace(row, function=passing)})
+    return rules.replace(rules.name, {_ROUNDS: replace(row, function=passing)})
 
 
+_ROUNDS = ("", "QuantizeLinear")
 _PRODUCTS = operators(Trait.MULTIPLIES) | {"QLinearConv", "QLinearMatMul", "QGemm"}
 
 

@@ -83,7 +83,7 @@ class _Taps:
         """Return the floats *x*, the output of *node*, read from quantised tensors; *x* where there are none."""
         if node.op_type == "DequantizeLinear":
             found = self._dequantised(node, node.inputs[0])
-        elif (user := self._rounds(x)) is None:
+        elif (user := self._rounds(x)) is None or not self._may_fuse(node):
             return x
         elif node.op_type in _CHEAP and all(self._is_read(z) for z in node.inputs):
             found = self._again(node, x)
@@ -91,6 +91,13 @@ class _Taps:
             found = self._dequantised(user, user.outputs[0])
         found.shape, found.type = x.shape, x.type
         return found
+
+    def _may_fuse(self, node: ir.Node | None) -> bool:
+        """Whether *node*, or one that it rectifies the output of, reads a dequantised tensor."""
+        makers = [] if node is None else [None if z is None else z.producer() for z in node.inputs]
+        if node is not None and node.op_type in operators(Trait.RECTIFIES):
+            return self._may_fuse(makers[0])
+        return any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
 
     def _is_read(self, z: ir.Value | None) -> bool:
         node = None if z is None else z.producer()
@@ -129,7 +136,7 @@ class _Taps:
         made: ir.Value
         if codes is None or known is None or scale is None or blocked or (zero is None and len(node.inputs) > 2):
             settings = {name: one.value for name, one in node.attributes.items() if name != "precision"}
-            made = op.emit("DequantizeLinear", [codes, *node.inputs[1:]], attributes=settings)
+            made = op.emit("DequantizeLinear", [codes, *node.inputs[1:]], domain=node.domain, attributes=settings)
             return made
         behind = known.ndim - 1 - node.attributes.get_int("axis", 1) % max(known.ndim, 1)
         wide = [] if scale.size == 1 else [-1, *[1] * behind]

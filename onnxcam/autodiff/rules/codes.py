@@ -19,11 +19,17 @@ __all__ = ["rectified", "rounding", "unclipped"]
 
 def rounding(y: V) -> ir.Node | None:
     """Return the QuantizeLinear that alone reads *y*, to integers with one known scale; None where there is none."""
-    users = [node for node, _ in y.uses() if node.graph is not None]
-    if len(users) != 1 or users[0].op_type != "QuantizeLinear" or y.is_graph_output():
+    maker = y.producer()
+    home = None if maker is None else maker.graph
+    users = [node for node, _ in y.uses() if node.graph is home and (home is not None or _rounds(node))]
+    if len(users) != 1 or not _rounds(users[0]) or y.is_graph_output():
         return None
     node = users[0]
     return node if node.inputs[0] is y and _units(node) is not None else None
+
+
+def _rounds(node: ir.Node) -> bool:
+    return node.op_type == "QuantizeLinear"
 
 
 def unclipped(op: Emitter, node: ir.Node, dy: V) -> V | None:
