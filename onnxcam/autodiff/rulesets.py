@@ -66,10 +66,12 @@ def past_rounding(rules: RuleSet, seeds: Iterable[ir.Value]) -> RuleSet:
         return rules
     row = rules.find(next(iter(rounded)))
 
-    def passing(op: Emitter, node: ir.Node, dy: ir.Value, x: ir.Value, scale: ir.Value, *zero: ir.Value) -> Any:
+    def passing(
+        op: Emitter, node: ir.Node, dy: ir.Value, x: ir.Value, scale: ir.Value, *zero: ir.Value, **how: Any
+    ) -> Any:
         if node in rounded:
             return unrounded(op, node, dy, x, scale), None, None
-        return row.function(op, node, dy, x, scale, *zero)
+        return row.function(op, node, dy, x, scale, *zero, **how)
 
     return rules.replace(rules.name, {_ROUNDS: replace(row, function=passing)})
 
