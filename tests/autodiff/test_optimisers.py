@@ -171,7 +171,9 @@ TOOLS = {
     "transformers, fused": Tool(transformers, {"level": 2}, "BiasGelu", networks=VIT),
     "transformers, half": Tool(transformers, {"half": True}, "Attention", 0.999, VIT),
     "QDQ": Tool(static, {}, "DequantizeLinear", 0.97),
-    "QDQ, per channel": Tool(static, {**INT8, "activation_type": "QInt8"}, "DequantizeLinear", 0.97),
+    "QDQ, per channel": Tool(
+        static, {**INT8, "activation_type": "QInt8"}, "DequantizeLinear", 0.95
+    ),  # the largest code counts as clipped
     "QDQ, int16": Tool(static, {**INT8, "activation_type": "QInt16"}, "DequantizeLinear", 0.999),
     "QDQ, int4": Tool(static, {"per_channel": True, "weight_type": "QInt4"}, "DequantizeLinear", 0.8),
     "QOperator": Tool(static, {**INT8, "quant_format": "QOperator"}, "QLinearConv", 0.97),
