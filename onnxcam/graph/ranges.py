@@ -14,7 +14,7 @@ from onnxcam.graph.operators import Trait, operators
 
 __all__ = ["code_range", "value_range"]
 
-Range = tuple[float, float]
+_Range = tuple[float, float]
 
 _KEEPS = operators(Trait.RESHAPES | Trait.CUTS | Trait.REPEATS | Trait.INTERLEAVES | Trait.SELECTS)
 _KEEPS |= {"Identity", "Transpose", "Split", "AveragePool", "GlobalAveragePool", "ReduceMean"}
@@ -22,7 +22,7 @@ _KEEPS |= {"Identity", "Transpose", "Split", "AveragePool", "GlobalAveragePool",
 _SQUASHES = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
 
 
-def value_range(x: ir.Value | None) -> Range:
+def value_range(x: ir.Value | None) -> _Range:
     """Return the least and the greatest value that *x* can have; infinite where nothing shows it."""
     node = None if x is None else x.producer()
     if node is None or node.domain != "":
@@ -43,14 +43,14 @@ def value_range(x: ir.Value | None) -> Range:
     return _SQUASHES.get(node.op_type, (least, inf))
 
 
-def code_range(dtype: ir.DataType) -> Range:
+def code_range(dtype: ir.DataType) -> _Range:
     """Return the least and the greatest number of *dtype*."""
     info: Any = ml_dtypes.finfo if dtype.is_floating_point() else ml_dtypes.iinfo
     known = info(dtype.numpy())
     return float(known.min), float(known.max)
 
 
-def _dequantised(node: ir.Node) -> Range:
+def _dequantised(node: ir.Node) -> _Range:
     x, step, shift = (*node.inputs, None)[:3]
     scale, zero = constant(step), np.zeros(1) if shift is None else constant(shift)
     if x is None or x.dtype is None or scale is None or zero is None or scale.size != 1 or zero.size != 1:
@@ -59,7 +59,7 @@ def _dequantised(node: ir.Node) -> Range:
     return (low - float(zero.item())) * float(scale.item()), (high - float(zero.item())) * float(scale.item())
 
 
-def _clipped(node: ir.Node) -> Range:
+def _clipped(node: ir.Node) -> _Range:
     bounds = [constant(x) for x in (*node.inputs, None, None)[1:3]]
     low, high = value_range(node.inputs[0])
     least = -inf if bounds[0] is None else float(bounds[0].item())
