@@ -190,13 +190,19 @@ class Spoiling:
     tensor: str
 
 
-def spoil(path: Path, made: Path, rng: np.random.Generator) -> Spoiling:
-    """Write *path* with one tensor spoilt at random."""
+KINDS = ("scale / 12", "range clipped", "zero point", "scale × 20", "per tensor")
+
+
+def spoil(path: Path, made: Path, rng: np.random.Generator, kinds: Sequence[str] = KINDS) -> Spoiling:
+    """Write *path* with one tensor spoilt at random, in one of *kinds*; ValueError if it has no tensor for them."""
     model = onnx.load(path)
     constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     activations = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     grouped = _grouped(model, constants)
-    kind = str(rng.choice(["scale / 12", "range clipped", "zero point", "scale × 20", *["per tensor"] * bool(grouped)]))
+    possible = [kind for kind in kinds if grouped or kind != "per tensor"]
+    if not possible:
+        raise ValueError("no depthwise convolution with a scale for each channel")
+    kind = str(rng.choice(possible))
     if kind == "per tensor":
         node = grouped[rng.integers(len(grouped))]
         _spoil_weights(model, node, constants)
@@ -247,7 +253,9 @@ def _spoil_weights(model: onnx.ModelProto, node: onnx.NodeProto, constants: dict
     node.input[1] = "spoilt.scale"
 
 
-def spoilings(found: Sequence[Network], folder: Path, count: int, seed: int = 0) -> list[str]:
+def spoilings(
+    found: Sequence[Network], folder: Path, count: int, kinds: Sequence[str] = KINDS, seed: int = 0
+) -> list[str]:
     """Return the rows of the second table: by kind, how often the spoilt tensor is among the first three."""
     rng = np.random.default_rng(seed)
     ready = []
@@ -261,7 +269,7 @@ def spoilings(found: Sequence[Network], folder: Path, count: int, seed: int = 0)
     while sum(map(len, ranks.values())) < count:
         network, path, images, change = ready[rng.integers(len(ready))]
         made = folder / "spoilt.onnx"
-        spoiling = spoil(path, made, rng)
+        spoiling = spoil(path, made, rng, kinds)
         diagnosis = diagnose(network.model, made, images, preprocess=network.preprocess)
         if diagnosis.change["outputs"] < HARM * change:
             harmless += 1
@@ -284,7 +292,9 @@ def spoilings(found: Sequence[Network], folder: Path, count: int, seed: int = 0)
     ]
 
 
-def repairs(found: Sequence[Network], folder: Path, count: int, seed: int = 1) -> list[str]:
+def repairs(
+    found: Sequence[Network], folder: Path, count: int, kinds: Sequence[str] = KINDS, seed: int = 1
+) -> list[str]:
     """Return the rows of the third table: by kind, how many spoilt files that fail are repaired, and how."""
     rng = np.random.default_rng(seed)
     ready = []
@@ -296,7 +306,7 @@ def repairs(found: Sequence[Network], folder: Path, count: int, seed: int = 1) -
     while sum(map(len, rows.values())) < count:
         network, path, images = ready[rng.integers(len(ready))]
         made = folder / "spoilt.onnx"
-        spoiling = spoil(path, made, rng)
+        spoiling = spoil(path, made, rng, kinds)
         done: Repair | None = None
         try:
             done = repair(network.model, made, images, preprocess=network.preprocess)
@@ -339,6 +349,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("ranking", "spoilings", "repairs"))
     parser.add_argument("--networks", nargs="*", default=[], help="names; default: all")
     parser.add_argument("--count", type=int, default=SPOILINGS, help="number of spoilings")
+    parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS, help="kinds of spoilings; default: all")
     given = parser.parse_args()
     found = [one for one in networks(given.real) if not given.networks or one.name in given.networks]
     with tempfile.TemporaryDirectory() as name:
@@ -346,9 +357,9 @@ def main() -> None:
         if given.only in (None, "ranking"):
             write("ranking", [_RANKING, *(row for one in found for row in tried(one, folder))])
         if given.only in (None, "spoilings"):
-            write("spoilings", [_SPOILINGS, *spoilings(found, folder, given.count)])
+            write("spoilings", [_SPOILINGS, *spoilings(found, folder, given.count, given.kinds)])
         if given.only in (None, "repairs"):
-            write("repairs", [_REPAIRS, *repairs(found, folder, given.count)])
+            write("repairs", [_REPAIRS, *repairs(found, folder, given.count, given.kinds)])
 
 
 def tried(network: Network, folder: Path) -> list[str]:
