@@ -162,18 +162,19 @@ def _layers(
     constants = {each.name: each for each in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     quantised = {node.output[0]: (node.input[0], float(to_array(constants[node.input[1]]))) for node in nodes}
+    kinds = {node.output[0]: constants[node.input[2]].data_type for node in nodes}
     outputs = {each.name for each in model.graph.output}
     add = onnx.helper.make_tensor_value_info
     for name in quantised.keys() - outputs:
-        model.graph.output.append(add(name, onnx.TensorProto.INT8, None))
+        model.graph.output.append(add(name, kinds[name], None))
     integers = _native(model.SerializeToString(), feeds)
     for node in model.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in quantised:
             node.input[0] = f"given.{node.input[0]}"
     given = {name for node in model.graph.node for name in node.input if name.startswith("given.")}
     for name in given:
-        shape = integers[name.removeprefix("given.")].shape
-        model.graph.input.append(add(name, onnx.TensorProto.INT8, shape))
+        own = name.removeprefix("given.")
+        model.graph.input.append(add(name, kinds[own], integers[own].shape))
     for name, _ in quantised.values():
         model.graph.output.append(add(name, onnx.TensorProto.FLOAT, None))
     return (
