@@ -14,6 +14,7 @@ from onnxcam.bake.bake import bake
 from onnxcam.engine import Session, optimised
 from onnxcam.graph.io import load
 from onnxcam.methods import explanation_graph, find_method
+from tests.runtime import new_runtime
 
 FILES = [
     "mobilenet_v1_025_128_qdq",
@@ -67,6 +68,7 @@ def test_no_fusion_of_the_file_is_lost(real: Path, name: str, method: str) -> No
     assert alone.total() > 0
 
 
+@new_runtime
 @pytest.mark.parametrize("method", ["gradcam", "gradient"])
 @pytest.mark.parametrize("photo", ["macaw.jpg", "purple_bus.jpg", "squat.jpg"])
 def test_a_detector_explains_saturated_scores_and_keeps_its_outputs(real: Path, method: str, photo: str) -> None:
@@ -75,7 +77,7 @@ def test_a_detector_explains_saturated_scores_and_keeps_its_outputs(real: Path, 
     assert_outputs_are_the_files(Explainer(path, method=method, provider="cpu"), path, real / "images" / photo)
 
 
-@pytest.mark.parametrize("name", [*FILES, DETECTOR])
+@pytest.mark.parametrize("name", [*FILES, pytest.param(DETECTOR, marks=new_runtime)])
 def test_a_baked_file_has_the_scores_of_the_file_bit_for_bit(real: Path, name: str, tmp_path: Path) -> None:
     path, made = real / "models" / f"{name}.onnx", tmp_path / "baked.onnx"
     bake(path, made)
