@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,17 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 SHAPE = (1, 3, 8, 8)
+
+
+class Calibration:
+    """The inputs *feeds*, one after the other, as ONNX Runtime's quantisers read them."""
+
+    def __init__(self, feeds: Iterable[dict[str, Any]]) -> None:
+        self._left = iter(feeds)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Return the next inputs; None after the last."""
+        return next(self._left, None)
 
 
 def pictures(count: int = 4, shape: tuple[int, ...] = SHAPE) -> list[np.ndarray]:
@@ -81,22 +92,14 @@ def quantised(
     model: onnx.ModelProto, folder: Path, prepared: bool = False, inputs: list[np.ndarray] | None = None, **options: Any
 ) -> onnx.ModelProto:
     """Return *model* as ONNX Runtime quantises it; *prepared*: pre-processed first, as its pages advise."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization import quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Seen(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left: Iterator[np.ndarray] = iter(pictures() if inputs is None else inputs)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
-            x = next(self._left, None)
-            return None if x is None else {"x": x}
 
     source, made = folder / "float.onnx", folder / "quantised.onnx"
     onnx.save(model, source)
     if prepared:
         quant_pre_process(source, source, skip_symbolic_shape=True)
-    quantize_static(source, made, Seen(), **options)
+    quantize_static(source, made, Calibration({"x": x} for x in inputs or pictures()), **options)
     return onnx.load(made)
 
 

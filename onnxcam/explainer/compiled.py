@@ -118,8 +118,8 @@ class CompiledExplanation:
 
         ModelError where the scores are NaN or infinite, or not one for each image.
         """
-        only_scores = self._scores is not None and outputs is not None and MAP not in outputs
-        session = self._scores() if self._scores is not None and only_scores else self.session
+        with_map = outputs is None or MAP in outputs
+        session = self.session if with_map or self._scores is None else self._scores()
         found = self._run(session, dict(feeds), outputs)
         if SCORE in found and not np.isfinite(found[SCORE]).all():
             raise ModelError(why_not_finite(load_bare(self.network.model), feeds[self.network.picture]))

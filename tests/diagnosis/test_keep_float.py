@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from onnxcam.graph.io import load
 from onnxcam.media import image
 from onnxcam.model.description import ModelDescription
 from tests.compare.tasks import twins
+from tests.quantisers import Calibration
 from tests.runtime import new_runtime
 
 SHAPES = Path(onnxcam.__file__).parent / "assets" / "shapes.onnx"
@@ -117,16 +118,9 @@ def test_onnx_runtime_for_qnn_keeps_the_nodes_in_float(hard: Hard, tmp_path: Pat
     quantization = pytest.importorskip("onnxruntime.quantization", reason="onnxruntime cannot quantise here")
     qnn = pytest.importorskip("onnxruntime.quantization.execution_providers.qnn")
 
-    class Seen(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            self._left: Iterator[dict[str, np.ndarray]] = iter(hard.feeds)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self._left, None)
-
     def quantise(path: Path, keep: KeepFloat | None) -> None:
         listed = None if keep is None else json.loads(keep.written("ort")[1])["nodes_to_exclude"]
-        settings = qnn.get_qnn_qdq_config(str(hard.model), Seen(), nodes_to_exclude=listed)
+        settings = qnn.get_qnn_qdq_config(str(hard.model), Calibration(hard.feeds), nodes_to_exclude=listed)
         quantization.quantize(str(hard.model), str(path), settings)
         _card(hard.model, onnx.load(path), path)
 

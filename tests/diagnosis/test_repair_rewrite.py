@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from onnxcam.engine import Session
 from onnxcam.errors import DiagnosisError
 from onnxcam.graph.io import load, to_bytes
 from onnxcam.graph.quantisers import Quantiser
+from tests.quantisers import Calibration
 from tests.quantized import qdq
 
 RNG = np.random.default_rng(5)
@@ -41,14 +41,6 @@ SHAPES = {"w1": (6, 3, 3, 3), "b1": (6,), "w2": (6, 1, 3, 3), "b2": (6,), "w3": 
 FEEDS = {"x": RNG.standard_normal((1, 3, 8, 8)).astype(np.float32)}
 
 
-class _Images:
-    def __init__(self) -> None:
-        self.feeds: Iterator[dict[str, Any]] = iter([FEEDS])
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self.feeds, None)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a float network and its int8 form."""
@@ -61,7 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     quantization.quantize_static(
         str(folder / "float.onnx"),
         str(folder / "int8.onnx"),
-        _Images(),
+        Calibration([FEEDS]),
         quant_format=quantization.QuantFormat.QDQ,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from onnxcam.diagnosis.rewrite_equalise import EqualisedFile, LayerPair, equalis
 from onnxcam.diagnosis.statistics import TensorStatistics
 from onnxcam.engine import Session
 from onnxcam.graph.io import load
+from tests.quantisers import Calibration
 
 NETWORK = """
 <ir_version: 8, opset_import: ["": 17]>
@@ -37,14 +37,6 @@ SHAPES |= {"w4": (5, 4), "b4": (5,)}
 UNEVEN = np.array([0.01, 1, 0.1, 8, 0.03, 0.5], np.float32)
 RNG = np.random.default_rng(5)
 FEEDS = {"x": RNG.standard_normal((1, 3, 8, 8)).astype(np.float32)}
-
-
-class _Images:
-    def __init__(self) -> None:
-        self.feeds: Iterator[dict[str, Any]] = iter([FEEDS])
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self.feeds, None)
 
 
 @dataclass
@@ -71,7 +63,7 @@ def _files(folder: Path, first: str = "Relu") -> _Files:
     quantization.quantize_static(
         str(real),
         str(int8),
-        _Images(),
+        Calibration([FEEDS]),
         quant_format=quantization.QuantFormat.QDQ,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
