@@ -193,9 +193,7 @@ class Folder(files.OutputFolder):
         """Write the files of an image; the manifest of a finished run before is out of date then."""
         if not self._ours:
             self._require_free(path.name for path in contents)
-        files.write_together(contents)
-        if not self._rows:
-            (self.path / MANIFEST).unlink(missing_ok=True)
+        files.write_together(contents, obsolete=None if self._rows else self.path / MANIFEST)
 
     def _entry(self, image: str | os.PathLike[str], one: Named, contents: dict[Path, bytes], drawing: Drawing) -> Entry:
         """Return the manifest's entry of an explanation, and add its files to *contents*."""
