@@ -6,20 +6,14 @@ The process can be stopped where an engine hangs, and its crash is an error with
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
-from typing import IO, Any, cast
+from typing import Any
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.compare.external_worker import ARRAYS, packed, read_frame, unpacked, write_frame
+from onnxcam.child_process import ChildProcess
+from onnxcam.compare.external_worker import ARRAYS, packed, unpacked
 from onnxcam.errors import EngineError
 
 __all__ = ["SECONDS", "EngineStopped", "ExternalRunner"]
@@ -59,36 +53,23 @@ class ExternalRunner:
         if where.endswith(".py") and not os.path.isfile(where):
             raise EngineError(f"the runner {spec!r}: there is no file {where}")
         self.spec, self._outputs, self._seconds = spec, list(outputs), seconds
-        roots = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "onnxcam.compare.external_worker", spec],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)},
-        )
-        self._frames: Queue[tuple[bytes, bytes] | None] = Queue()
-        pipe = cast(IO[bytes], self._process.stdout)
-        reader = Thread(target=_read_all, args=(pipe, self._frames), daemon=True)
-        reader.start()
-        self._stop = weakref.finalize(self, _stop, self._process, reader)
+        self._process = ChildProcess("onnxcam.compare.external_worker", spec)
         self._answer("the import", _START * seconds)
 
     def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the outputs by name for the inputs *feeds*."""
-        try:
-            write_frame(cast(Any, self._process.stdin), ARRAYS, packed(feeds))
-        except OSError:
-            raise self._ended() from None
+        if not self._process.send(ARRAYS, packed(feeds)):
+            raise self._ended()
         return self._checked(self._answer("a run", self._seconds))
 
     def close(self) -> None:
         """Stop the process."""
-        self._stop()
+        self._process.close()
 
     def _answer(self, what: str, seconds: float) -> dict[str, NDArray[Any]]:
         try:
-            frame = self._frames.get(timeout=seconds)
-        except Empty:
+            frame = self._process.receive(seconds)
+        except TimeoutError:
             self.close()
             raise EngineStopped(
                 f"the runner {self.spec!r}: {what} takes longer than {seconds:g} s; it was stopped; "
@@ -101,9 +82,7 @@ class ExternalRunner:
         return unpacked(frame[1])
 
     def _ended(self) -> EngineStopped:
-        code = self._process.wait()
-        self.close()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        how = self._process.ending()
         return EngineStopped(f"the runner {self.spec!r}: its process ended, {how}; its messages are above")
 
     def _checked(self, found: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -138,18 +117,3 @@ def _fits(shape: Sequence[int], declared: ir.Shape | None) -> bool:
         number == 0 or not isinstance(length, int) or length == own
         for number, (own, length) in enumerate(zip(shape, declared, strict=True))
     )
-
-
-def _read_all(pipe: IO[bytes], frames: Queue[tuple[bytes, bytes] | None]) -> None:
-    with pipe:
-        while (frame := read_frame(cast(Any, pipe))) is not None:
-            frames.put(frame)
-    frames.put(None)
-
-
-def _stop(process: subprocess.Popen[bytes], reader: Thread) -> None:
-    process.kill()
-    process.wait()
-    with suppress(OSError):  # what was written is not read any more
-        cast(IO[bytes], process.stdin).close()
-    reader.join()

@@ -1,8 +1,7 @@
 """The process of a user's engine: reads tensors, calls the function, writes what it returns.
 
-`onnxcam.compare.external_runner` starts it as ``python -m onnxcam.compare.external_worker module:function``. Frames on
-standard input and output are a letter, a length and the data: arrays as .npz (``A``), or the text of an error (``E``).
-What the function prints goes to standard error.
+`onnxcam.compare.external_runner` starts it as ``python -m onnxcam.compare.external_worker module:function``. Its frames
+(`onnxcam.child_process`) are arrays as .npz (``A``), or the text of an error (``E``).
 """
 
 from __future__ import annotations
@@ -11,36 +10,18 @@ import importlib
 import importlib.util
 import io
 import os
-import struct
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARRAYS", "ERROR", "main", "packed", "read_frame", "unpacked", "write_frame"]
+from onnxcam.child_process import read_frame, serving, write_frame
+
+__all__ = ["ARRAYS", "ERROR", "main", "packed", "unpacked"]
 
 ARRAYS, ERROR = b"A", b"E"
-_HEAD = struct.Struct("<cQ")
-
-
-def write_frame(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    """Write one frame."""
-    file.write(_HEAD.pack(kind, len(data)) + data)
-    file.flush()
-
-
-def read_frame(file: BinaryIO) -> tuple[bytes, bytes] | None:
-    """Return the kind and the data of the next frame; None at the end of the file."""
-    head = file.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        return None
-    kind, length = _HEAD.unpack(head)
-    data = file.read(length)
-    return (kind, data) if len(data) == length else None
-
-
 def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return arrays as .npz; their names may be any text."""
     buffer = io.BytesIO()
@@ -62,8 +43,7 @@ def unpacked(data: bytes) -> dict[str, NDArray[Any]]:
 
 def main(spec: str) -> None:
     """Serve the function *spec*, ``module:function`` or ``file.py:function``, until standard input ends."""
-    given, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the function prints is no frame
+    given, answers = serving()
     try:
         function = _function(spec)
     except BaseException as error:
