@@ -22,6 +22,7 @@ __all__ = [
     "SHORT",
     "Session",
     "available",
+    "limit_threads",
     "optimised",
     "provider_name",
     "register_custom_ops",
@@ -78,6 +79,8 @@ class Session:
         options.log_severity_level = 4
         for library in _LIBRARIES:
             options.register_custom_ops_library(library)
+        if _THREADS:
+            options.intra_op_num_threads = _THREADS[-1]
         if not spin:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not optimize:
@@ -226,6 +229,17 @@ def register_custom_ops(library: str | os.PathLike[str]) -> None:
         ) from error
     if path not in _LIBRARIES:
         _LIBRARIES.append(path)
+
+
+_THREADS: list[int] = []
+
+
+def limit_threads(count: int) -> None:
+    """Let all later sessions of this process compute in *count* threads.
+
+    ONNX Runtime takes one for each core of the machine, whatever share of it a container or a job may use.
+    """
+    _THREADS[:] = [count]
 
 
 def available() -> list[str]:

@@ -74,7 +74,7 @@ def read_bytes(path: PathLike, error: type[OnnxcamError], what: str = "file", li
     with opened(path, error, what) as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            data = b"" if size > limit else file.read(limit + 1)
+            data = b"" if size > limit else file.read(size + 1)
         except MemoryError:
             raise error(f"{in_message(path)}: not enough memory to read the {size} bytes of the {what}") from None
     if max(size, len(data)) > limit:

@@ -14,7 +14,7 @@ from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
 from onnxcam.media import heatmap
-from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
+from onnxcam.metadata.reserved import CHOSEN, FEATURES, MAP, SCORE
 from onnxcam.methods import Method
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import gradient_flows
@@ -62,6 +62,7 @@ class Assembler:
             image=modality.pixels(picture),
             affine=modality.affine(picture),
             map=cast(Any, partial(self._map, flat, None if parts is not None else picture, own, space)),
+            map_at=partial(self._map, flat, picture, own, space) if parts is None else None,
             raw=raw,
             target=index,
             label=label,
@@ -72,14 +73,22 @@ class Assembler:
             method=self.method.id,
             outputs=outputs,
             detection=goal.box,
+            features=results[FEATURES][0].astype(np.float32) if FEATURES in results else None,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
             warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place, own), *doubts),
         )
 
-    def _map(self, flat: Array, picture: Any, place: Place | None, space: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return the normalised map at the size of *picture*; of an input that is no image, None, at its own."""
-        placed = flat if picture is None else self.network.modality.enlarge(flat, picture, place, space)
+    def _map(
+        self,
+        flat: Array,
+        picture: Any,
+        place: Place | None,
+        space: tuple[int, ...],
+        size: tuple[int, ...] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the normalised map of *picture* at its *size*, or another; of an input that is no image at its own."""
+        placed = flat if picture is None else self.network.modality.enlarge(flat, picture, place, space, size)
         return heatmap.normalize(placed, signed=self.signed)
 
     def _misplaced(self, place: Place | None, own: Place | None) -> list[str]:

@@ -63,6 +63,7 @@ class CompiledExplanation:
         settings: Mapping[str, Any],
         *,
         signed: bool = False,
+        features: bool = False,
         spin: bool = True,
     ) -> CompiledExplanation:
         """Build the explanation graph in *prepared*, which is edited, and its sessions."""
@@ -71,7 +72,7 @@ class CompiledExplanation:
         places = _places(network, prepared, layers or _mixed(prepared, method, aim))
         with building():
             twin = prepared.twin() if method.uses_head else None
-            explanation_graph(prepared, method, layers, aim, settings, signed=signed)
+            explanation_graph(prepared, method, layers, aim, settings, signed=signed, features=features)
             if twin is not None and layers:
                 head_graph(twin, layers[0].in_graph(twin.model.graph), aim)
         open_session = partial(Session, provider=network.provider, spin=spin)

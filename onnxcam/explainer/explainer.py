@@ -76,6 +76,7 @@ class Explainer(FixedArguments):
         letters: The letters of a text recogniser, in order; None reads them from the file.
         progress: A function (iterable, total) -> iterable that shows progress over the samples of methods of many
             passes.
+        features: Also return the means of the layer's channels, `Explanation.features`.
         spin: Let the idle threads of a session spin. Runs in a row are then faster; without, other threads get the
             processor.
 
@@ -104,6 +105,7 @@ class Explainer(FixedArguments):
     boxes_output: str | None = None
     letters: str | None = None
     progress: Progress = quiet
+    features: bool = False
     spin: bool = True
 
     def __post_init__(self) -> None:
@@ -118,7 +120,16 @@ class Explainer(FixedArguments):
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
-        self._runner = Runner(self.network, method, settings, self.layer, self.signed, self.progress, spin=self.spin)
+        self._runner = Runner(
+            self.network,
+            method,
+            settings,
+            self.layer,
+            self.signed,
+            self.progress,
+            spin=self.spin,
+            features=self.features,
+        )
         self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
             self.check(self.target)

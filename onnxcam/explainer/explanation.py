@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
@@ -114,6 +114,7 @@ class Explanation:
         outputs: The model's outputs for this image, by name.
         detection: The explained detection or patch, (x1, y1, x2, y2) in pixels of the image.
         parts: The words of an input that is no image, or names of its numbers; *map* has a value for each.
+        features: The means of the layer's channels over the image, float32 [C]; None unless the explainer was asked.
         affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file.
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
@@ -133,8 +134,11 @@ class Explanation:
     detection: tuple[float, float, float, float] | None = None
     parts: tuple[str, ...] | None = None
     affine: NDArray[np.float64] | None = None
+    features: NDArray[np.float32] | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
+    map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
+    """A function that computes the map at another size (H, W); None for an input that is no image."""
 
     def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
         """Return the map over the image, uint8 [H, W, 3] RGB; *alpha* in [0, 1] is the weight of the map.
@@ -216,7 +220,7 @@ class Explanation:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "map": self.map}
+        return {**vars(self), "map": self.map, "map_at": None}
 
 
 setattr(Explanation, "map", _Computed())  # noqa: B010

@@ -206,14 +206,15 @@ def _values(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, Mapping) else [value]
 
 
-def _files(texts: Sequence[str]) -> dict[str, list[int]]:
-    """Return the size and the time of the files that *texts* name, alone or after ``=``."""
-    found = {}
-    for path in dict.fromkeys(part for text in texts for part in (text, text.partition("=")[2])):
-        if path and os.path.exists(path):
-            state = os.stat(path)
-            found[path] = [state.st_size, state.st_mtime_ns]
-    return found
+def _files(texts: Sequence[str]) -> dict[str, str]:
+    """Return the hash of the files that *texts* name, alone or after ``=``; it is the same on every machine."""
+    named = dict.fromkeys(part for text in texts for part in (text, text.partition("=")[2]))
+    return {path: _hash(path) for path in named if paths.kind(path) == "file"}
+
+
+def _hash(path: str) -> str:
+    with paths.opened(path, OnnxcamError) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def _content(path: str) -> bytes:

@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     boxes_output: str | None
     letters: str | None
     progress: Progress
+    features: bool
     spin: bool
 
 

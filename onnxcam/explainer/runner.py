@@ -48,6 +48,7 @@ class Runner:
         signed: The maps keep the evidence against the target.
         progress: Wraps the samples of procedures and their number.
         spin: Let the sessions' idle threads spin.
+        features: Also return the means of the layer's channels.
         choice: The layer that was chosen last.
         last: The sessions that were built last.
     """
@@ -59,6 +60,7 @@ class Runner:
     signed: bool
     progress: Progress
     spin: bool = True
+    features: bool = False
     choice: Choice | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -150,7 +152,15 @@ class Runner:
         with offering_black_boxes(), explaining_invalid_models(self.network.model):
             choices = self._choose(prepared, aim, feeds) if choices is None else choices
             made = CompiledExplanation.build(
-                self.network, prepared, self.method, aim, choices, self.settings, signed=self.signed, spin=self.spin
+                self.network,
+                prepared,
+                self.method,
+                aim,
+                choices,
+                self.settings,
+                signed=self.signed,
+                features=self.features,
+                spin=self.spin,
             )
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
         self.choice, self.last = choices[0] if choices else None, made

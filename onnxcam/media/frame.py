@@ -25,3 +25,7 @@ class Frame:
         (top, bottom), (left, right), (height, width) = rows, columns, size
         y, x = (self.y1 - self.y0) / height, (self.x1 - self.x0) / width
         return Frame(self.x0 + left * x, self.y0 + top * y, self.x0 + right * x, self.y0 + bottom * y)
+
+    def scaled(self, x: float, y: float) -> Frame:
+        """Return the same rectangle in the pixels of an image that was resized by *x* and *y*."""
+        return Frame(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)

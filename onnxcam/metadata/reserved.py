@@ -24,6 +24,7 @@ __all__ = [
     "COSINE",
     "DIRECTION",
     "EMBEDDING",
+    "FEATURES",
     "HEATMAP",
     "MAP",
     "OVERLAY",
@@ -65,6 +66,8 @@ AROUND = "onnxcam.around."
 """Prefix of its other inputs: tensors that bypass the layer, by their own names."""
 MAP, CHOSEN, SCORE = "onnxcam.map", "onnxcam.class.chosen", "onnxcam.score"
 """Outputs of an explanation graph: the raw map, the explained class [N], its score [N]."""
+FEATURES = "onnxcam.features"
+"""Output of an explanation graph, on request: the means of the layer's channels over the image, [N, C]."""
 
 _PREFIX = "onnxcam."
 """Of the names of other inputs and outputs of a baked model (`onnxcam.bake`)."""

@@ -14,7 +14,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import same
 from onnxcam.graph.subgraph import used_values
 from onnxcam.graph.taps import read_quantised
-from onnxcam.metadata.reserved import ACTIVATION, AROUND, MAP, SCORE
+from onnxcam.metadata.reserved import ACTIVATION, AROUND, FEATURES, MAP, SCORE
 from onnxcam.methods.base import NONE, SMOOTH, GraphMethod, Method
 from onnxcam.methods.composite import fused
 from onnxcam.methods.context import MapContext
@@ -34,10 +34,12 @@ def explanation_graph(
     settings: Mapping[str, Any] | None = None,
     *,
     signed: bool = False,
+    features: bool = False,
 ) -> None:
     """Add the explanation of *method* to the model of *prepared*, in place.
 
-    The model gains the input of *aim* and the outputs `MAP` and `SCORE`, and `CHOSEN` for a class. For a procedure
+    The model gains the input of *aim* and the outputs `MAP` and `SCORE`, and `CHOSEN` for a class; with *features* also
+    `FEATURES`, if the method looks at one layer. For a procedure
     `MAP` is what it needs of one pass, if anything. *settings* are those of a graph method. A map has the size of the
     layer, or of the image, unless the method sets its shape; the maps of several *layers* are fused. For a method that
     uses the head, the tensors that bypass the layer are outputs too.
@@ -63,8 +65,16 @@ def explanation_graph(
         _require_one_layer(method, layers)
         if method.emit is not None:
             add_output(op, method.emit(_context(op, prepared, layers, target, signed=signed)), MAP)
+    if features and len(layers) == 1:
+        add_output(op, _features(op, layers[0]), FEATURES)
     set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
     read_quantised(op.graph, own)
+
+
+def _features(op: Emitter, layer: Layer) -> ir.Value:
+    """Return the means of the channels of *layer* over the image, [N, C]."""
+    maps = layer.layout.maps(op, layer.dequantised(op))
+    return op.ReduceMean(maps, list(range(2, 2 + len(layer.layout.size(layer.value)))), keepdims=0)
 
 
 def graph_map(

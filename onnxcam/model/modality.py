@@ -57,8 +57,13 @@ class Modality(Protocol):
     def frame(self, seen: Any) -> Frame | None:
         """Return the part that the tensor covers; None for all of it."""
 
-    def enlarge(self, flat: Array, seen: Any, place: Place | None, tensor: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return a map, resized to `size`; it lies at *place* in a tensor of that size, and covers it for None."""
+    def enlarge(
+        self, flat: Array, seen: Any, place: Place | None, tensor: tuple[int, ...], size: tuple[int, ...] | None = None
+    ) -> NDArray[np.float32]:
+        """Return a map of the image or volume, resized to *size*; None is its own.
+
+        The map lies at *place* in a tensor of the size *tensor*, and covers it for None.
+        """
 
 
 _PREPROCESSING = "preprocessing"
@@ -123,10 +128,17 @@ class ImageModality:
         return self.resolve().preprocess.frame(*seen.shape[:2])
 
     def enlarge(
-        self, flat: Array, seen: NDArray[np.uint8], place: Place | None, tensor: tuple[int, ...]
+        self,
+        flat: Array,
+        seen: NDArray[np.uint8],
+        place: Place | None,
+        tensor: tuple[int, ...],
+        size: tuple[int, ...] | None = None,
     ) -> NDArray[np.float32]:
         """Return the map resized bilinearly, zero outside the rectangle that the network sees."""
-        return heatmap.at_place(flat, self.frame(seen), (seen.shape[0], seen.shape[1]), place, tensor)
+        height, width = size or seen.shape[:2]
+        frame = self.frame(seen).scaled(width / seen.shape[1], height / seen.shape[0])
+        return heatmap.at_place(flat, frame, (height, width), place, tensor)
 
 
 @dataclass
@@ -193,13 +205,20 @@ class VolumeModality:
     def frame(self, seen: Volume) -> None:
         """The tensor covers the whole volume."""
 
-    def enlarge(self, flat: Array, seen: Volume, place: Place | None, tensor: tuple[int, ...]) -> NDArray[np.float32]:
+    def enlarge(
+        self,
+        flat: Array,
+        seen: Volume,
+        place: Place | None,
+        tensor: tuple[int, ...],
+        size: tuple[int, ...] | None = None,
+    ) -> NDArray[np.float32]:
         """Return the map resized trilinearly; the tensor has the volume's size."""
-        cells, size = flat.astype(np.float32), seen.data.shape
-        large = (
-            resized(cells, size) if place is None else placed(place.upright(cells), place.intervals, place.seen, size)
-        )
-        return np.asarray(large, np.float32)
+        cells, own = flat.astype(np.float32), seen.data.shape
+        if place is not None:
+            cells = placed(place.upright(cells), place.intervals, place.seen, own)
+        wanted = size or own
+        return np.asarray(cells if cells.shape == wanted else resized(cells, wanted), np.float32)
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)

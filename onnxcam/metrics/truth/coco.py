@@ -22,7 +22,11 @@ _LISTS = {"images", "annotations"}
 
 
 class CocoTruth(TruthSource):
-    """Instances, keypoints or captions as COCO writes them; labels are names of categories."""
+    """Instances, keypoints or captions as COCO writes them; labels are names of categories.
+
+    Attributes:
+        pictures: The paths of the images, as the file writes them.
+    """
 
     format = "coco"
     title = "COCO JSON"
@@ -35,6 +39,7 @@ class CocoTruth(TruthSource):
         ids = sorted(self._names, key=lambda key: (isinstance(key, str), key))
         self.names = [self._names[key] for key in ids] or None
         images = [_image(one, self.path) for one in _list(place.json, "images", self.path)]
+        self.pictures = list(dict.fromkeys(path for path, _ in images))
         self._images = ImageIndex[Mapping[str, Any]](images, str(self.path))
         self._by_image: dict[int | str, list[Mapping[str, Any]]] = defaultdict(list)
         for one in _list(place.json, "annotations", self.path):

@@ -1,0 +1,53 @@
+"""Shards: which pictures a run takes, by the hash of their ids, and how they are split into parts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from onnxcam.errors import OnnxcamError
+
+__all__ = ["Shard", "digest"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard *index*, from 0, of *count*.
+
+    A picture belongs to the shard that the hash of its id says: the same on every machine, whatever else is there.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``"i/n"``, i from 0 to n − 1; OnnxcamError for anything else."""
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+        if found is None or not int(found[1]) < int(found[2]):
+            raise OnnxcamError(f"--shard {text!r} is no shard; it is i/n, i from 0 to n-1, such as 0/8")
+        return cls(int(found[1]), int(found[2]))
+
+    def has(self, id: str) -> bool:
+        """Whether the picture *id* belongs to the shard."""
+        return self.count == 1 or int.from_bytes(digest(id)[:8], "big") % self.count == self.index
+
+    @property
+    def infix(self) -> str:
+        """The shard in the names of files; empty if it is the only one."""
+        return "" if self.count == 1 else f"{self.index}-of-{self.count}-"
+
+    def part(self, number: int) -> str:
+        """Return the name of the Parquet file of part *number*."""
+        return f"part-{self.infix}{number:06d}.parquet"
+
+    @property
+    def summary(self) -> str:
+        """The name of the file that is written when the shard is complete."""
+        return f"summary-{self.infix}".rstrip("-") + ".json"
+
+
+def digest(id: str) -> bytes:
+    """Return 16 bytes that stand for *id*."""
+    return hashlib.blake2b(id.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -1,0 +1,143 @@
+"""A process that explains pictures, started again where a picture ends it: that picture becomes a row with its error."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from onnxcam import errors
+from onnxcam.batching.job import CHUNK, DONE, FAILED, JOB, STARTED, Job
+from onnxcam.batching.rows import failed_row
+from onnxcam.batching.schema import Row
+from onnxcam.batching.sources import Picture
+from onnxcam.child_process import ChildProcess
+from onnxcam.errors import EngineError, OnnxcamError
+
+__all__ = ["ATTEMPTS", "SECONDS", "Found", "Supervisor"]
+
+Found: TypeAlias = "tuple[list[Row], dict[int, bytes]]"
+"""The rows of a picture, and its overlays by the number of the row."""
+
+ATTEMPTS = 3
+"""A picture that is under way when the process ends this often is given up."""
+SECONDS = 600.0
+"""Time limit of one picture."""
+_START = 1800.0
+"""Time limit of the start, in seconds: large models take minutes to load."""
+_HOPELESS = 10
+"""So many pictures in a row that end the process, and none before that does not, end the run."""
+
+
+class Supervisor:
+    """Explains pictures in a process of its own.
+
+    Args:
+        job: What is done with each picture.
+        seconds: Time limit of one picture; the process is stopped then.
+
+    Attributes:
+        identity: What decides the rows, as the process says.
+
+    Raises:
+        OnnxcamError: the explainer cannot be built.
+        EngineError: the process ends before it is ready.
+    """
+
+    def __init__(self, job: Job, seconds: float = SECONDS) -> None:
+        self._job, self._seconds = job, seconds
+        self._given_up, self._succeeded = 0, False
+        self.identity: Mapping[str, Any] = {}
+        self._start()
+
+    def close(self) -> None:
+        """Stop the process."""
+        self._process.close()
+
+    def explain(
+        self, pictures: Sequence[Picture], finished: Callable[[Picture], None] = lambda _: None
+    ) -> dict[int, Found]:
+        """Return the rows of *pictures* by their numbers; *finished* is called with each.
+
+        Raises OnnxcamError for an error that every picture has.
+        """
+        found: dict[int, Found] = {}
+        ends: Counter[int] = Counter()
+        idle = 0
+        while rest := [one for one in pictures if one.number not in found]:
+            under_way, how = self._run(rest, bool(ends), found, finished)
+            if how is None:
+                continue
+            idle += not under_way
+            if idle == ATTEMPTS:
+                raise EngineError(f"the process that explains ended between two pictures ({how}); its messages are above")
+            ends.update(under_way)
+            for one in rest:
+                if ends[one.number] == ATTEMPTS and one.number not in found:
+                    found[one.number] = self._give_up(one, how), {}
+                    finished(one)
+            self._start()
+        return found
+
+    def _start(self) -> None:
+        self._process = ChildProcess("onnxcam.batching.worker")
+        self._process.send(JOB, pickle.dumps(self._job))
+        try:
+            frame = self._process.receive(_START)
+        except TimeoutError:
+            self._process.close()
+            raise EngineError(f"the process that explains was not ready after {_START:g} s") from None
+        if frame is None:
+            raise EngineError(
+                f"the process that explains ended before it was ready ({self._process.ending()}); its messages are above"
+            )
+        content = pickle.loads(frame[1])
+        if frame[0] == FAILED:
+            raise _raised(content)
+        self.identity = content
+
+    def _run(
+        self, pictures: Sequence[Picture], alone: bool, found: dict[int, Found], finished: Callable[[Picture], None]
+    ) -> tuple[list[int], str | None]:
+        """Explain *pictures* as far as possible; return those under way at the end of the process, and how it ended."""
+        if not self._process.send(CHUNK, pickle.dumps((list(pictures), alone))):
+            return [], self._process.ending()
+        rest, begun = {one.number: one for one in pictures}, set[int]()
+        while rest:
+            try:
+                frame = self._process.receive(self._seconds)
+            except TimeoutError:
+                self._process.close()
+                return sorted(begun), f"no answer for {self._seconds:g} s"
+            if frame is None:
+                return sorted(begun), self._process.ending()
+            content = pickle.loads(frame[1])
+            if frame[0] == FAILED:
+                raise _raised(content)
+            if frame[0] == STARTED:
+                begun.add(content)
+            elif frame[0] == DONE:
+                number, rows, overlays = content
+                found[number] = rows, overlays
+                begun.discard(number)
+                self._succeeded = True
+                finished(rest.pop(number))
+        return [], None
+
+    def _give_up(self, picture: Picture, how: str) -> list[Row]:
+        """Return the row of a picture that ended the process too often."""
+        self._given_up += 1
+        if self._given_up == _HOPELESS and not self._succeeded:
+            raise EngineError(
+                f"the process that explains ended at each of the first {_HOPELESS} pictures ({how}); the model or the "
+                "runtime ends it: try one picture with `onnxcam explain`"
+            )
+        error = EngineError(f"the picture ended the process that explains it {ATTEMPTS} times ({how})")
+        return [failed_row(error, picture.target)]
+
+
+def _raised(content: tuple[str, str]) -> OnnxcamError:
+    """Return the error that a process sent, by the name of its class."""
+    kind = getattr(errors, content[0], OnnxcamError)
+    return kind(content[1])  # type: ignore[no-any-return]
