@@ -84,8 +84,17 @@ def schema(own: pa.Schema, identity: Mapping[str, Any]) -> pa.Schema:
         raise OutputError(
             f"the manifest's column {in_message(taken[0])} has the name of a column of the results; rename it"
         )
-    fields = [*COLUMNS, *own]
+    fields = [one.with_type(_plain(one.type)) for one in (*COLUMNS, *own)]
     return pa.schema(fields, {KEY: json.dumps({"schema": VERSION, **identity}, sort_keys=True).encode()})
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return a type as Parquet gives it back, so that rows that were read again are written as the same bytes."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_list(kind):
+        return pa.list_(pa.field("element", _plain(kind.value_type)))
+    return kind
 
 
 def table(rows: Sequence[Row], wanted: pa.Schema) -> pa.Table:
