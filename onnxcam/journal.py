@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar, overload
 from onnxcam.errors import OutputError
 from onnxcam.locks import lock, unlock
 
-__all__ = ["FILE", "SYNC", "OtherRunError", "RunJournal", "entry_of", "line_of"]
+__all__ = ["FILE", "SYNC", "OtherRunError", "RunJournal", "entries_of", "entry_of", "line_of"]
 
 FILE = "journal.jsonl"
 """Name of the journal in the folder of a run."""
@@ -51,6 +51,7 @@ class RunJournal(Sequence[T]):
         names: Paths of the images; a line with another path for its number counts as damaged. None: not checked.
 
     Attributes:
+        header: Content of the first line.
         damaged: One warning per damaged line.
 
     Raises:
@@ -82,8 +83,8 @@ class RunJournal(Sequence[T]):
         try:
             if not lock(self._file):
                 raise OutputError(f"another run writes '{path}'; wait until it ends, or choose another folder with -o")
-            header = {self.key(): self.schema, **identity}
-            self._on_disk(lambda: self._take_up(json.loads(json.dumps(header)), overwrite))
+            self.header = json.loads(json.dumps({self.key(): self.schema, **identity}))
+            self._on_disk(lambda: self._take_up(self.header, overwrite))
         except BaseException:
             self._file.close()
             raise
@@ -277,6 +278,29 @@ def entry_of(line: bytes, seed: int = 0) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is no object")
     return found
+
+
+def entries_of(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Yield the content of each line of a complete journal, the first line first; nothing is repaired.
+
+    Raises:
+        OutputError: the file cannot be read, or a line is damaged.
+    """
+    number = 1
+    try:
+        with open(path, "rb") as file:
+            first = file.readline()
+            yield entry_of(first)
+            seed = zlib.crc32(first)
+            for number, line in enumerate(file, 2):
+                if line.strip(b" \n"):
+                    yield entry_of(line, seed)
+    except OSError as error:
+        raise OutputError(
+            f"the journal '{path}' cannot be read: {error.strerror}; run the same command again"
+        ) from None
+    except ValueError:
+        raise OutputError(f"'{path}': line {number} is damaged; run the same command again") from None
 
 
 def _opened(path: str | os.PathLike[str] | None) -> io.FileIO:

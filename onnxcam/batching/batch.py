@@ -18,7 +18,7 @@ import pyarrow as pa
 from onnxcam.batching import schema
 from onnxcam.batching.job import Job
 from onnxcam.batching.processors import processors
-from onnxcam.batching.shards import Shard
+from onnxcam.shards import Shard
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.batching.supervisor import SECONDS, Found, Supervisor

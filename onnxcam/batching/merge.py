@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from onnxcam.batching import schema
 from onnxcam.batching.batch import BatchSummary, header_of, write_summary
-from onnxcam.batching.shards import Shard
+from onnxcam.shards import Shard
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.errors import OutputError
 from onnxcam.text import in_message

@@ -16,7 +16,7 @@ import pyarrow as pa
 from onnxcam import paths
 from onnxcam.batching import archives, manifests
 from onnxcam.batching.addresses import filesystem, is_remote, storage
-from onnxcam.batching.shards import digest
+from onnxcam.shards import digest
 from onnxcam.errors import ImageError
 from onnxcam.media import image_files
 from onnxcam.metrics.truth.coco import CocoTruth

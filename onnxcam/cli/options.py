@@ -45,6 +45,14 @@ ImagesArgument = Annotated[
     list[str],
     typer.Argument(help="Images: files, folders, quoted glob patterns, or lists (.txt, @list).", show_default=False),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Only the images of shard i of n, i from 0: i/n. `onnxcam merge` joins all shards.",
+        show_default=False,
+    ),
+]
 OwnLayerOption = Annotated[
     str | None,
     typer.Option(

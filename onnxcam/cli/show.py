@@ -17,6 +17,7 @@ from onnxcam.text import plain, to_json
 
 if TYPE_CHECKING:
     from onnxcam.converters import Conversion
+    from onnxcam.shard_results import ShardSummary
 
 T = TypeVar("T")
 LONGEST = 4000  # maximum characters of a line
@@ -82,6 +83,18 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
         if entry["parts"] is not None:
             print_out(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
+
+
+def shard(summary: ShardSummary, folder: Path, *, as_json: bool) -> None:
+    """Print that a shard is complete, and what was left out."""
+    if as_json:
+        json(summary.as_dict())
+    else:
+        done = summary.pictures - len(summary.unreadable)
+        table((), [("shard", summary.shard), ("images", f"{done}"), ("left out", f"{len(summary.unreadable)}")])
+        where(folder)
+    warnings([f"left out: {why}" for _, why in summary.unreadable])
+    print_err(f"shard {summary.shard} is complete; `onnxcam merge` joins all shards")
 
 
 def where(folder: Path) -> None:

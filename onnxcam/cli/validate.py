@@ -87,6 +87,7 @@ def command(
     jobs: Annotated[
         int | None, _own("--jobs", "-j", help="Threads that read images. Default: one per core, at most 4.")
     ] = None,
+    shard: options.ShardOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
@@ -97,12 +98,21 @@ def command(
     """Compare the predictions and explanations of two models. Exit code 0: all requirements are met, 1: at least one
     fails, 3: undecided, because the inputs of the two models differ or a guessed preprocessing decides.
 
-    An interrupted run resumes when you repeat the command.
+    An interrupted run resumes when you repeat the command. With --shard there is no verdict: exit code 0 says that the
+    shard is complete.
     """
     from onnxcam.cli import show
     from onnxcam.compare.observer import Observer
-    from onnxcam.compare.validate import observing, validate
+    from onnxcam.compare.validate import validate
+    from onnxcam.compare.validate_shard import validate_shard
+    from onnxcam.compare.validation_run import observing
+    from onnxcam.errors import MetricError
     from onnxcam.metrics.truth import Truth
+
+    if why and shard is not None:
+        raise MetricError(
+            "--why needs the worst of all images; leave it out, merge the shards, and run `onnxcam diagnose`"
+        )
 
     shared = {"method": method, "labels": labels, "settings": options.pairs(settings), "objects": objects, "maps": maps}
 
@@ -120,21 +130,21 @@ def command(
         runner=runner,
         runner_timeout=runner_timeout,
     )
-    found = validate(
-        first,
-        second,
-        images,
-        output,
-        target=target,
-        truth=None if truth is None else Truth(truth, mask_values),
-        require=require,
-        strict=strict,
-        overwrite=overwrite,
-        batch_size=batch_size,
-        jobs=jobs,
-        layers=layers,
-        progress=show.comparing,
-    )
+    given: dict[str, Any] = {
+        "target": target,
+        "truth": None if truth is None else Truth(truth, mask_values),
+        "require": require,
+        "strict": strict,
+        "overwrite": overwrite,
+        "batch_size": batch_size,
+        "jobs": jobs,
+        "layers": layers,
+        "progress": show.comparing,
+    }
+    if shard is not None:
+        show.shard(validate_shard(first, second, images, output, shard, **given), output, as_json=as_json)
+        return
+    found = validate(first, second, images, output, **given)
     if why:
         from onnxcam.diagnosis.why import add_diagnosis
 

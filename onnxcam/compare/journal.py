@@ -38,9 +38,9 @@ class Journal(journal.RunJournal[ImageComparison]):
 
 
 def open_journal(
-    directory: str | os.PathLike[str] | None, identity: dict[str, Any], overwrite: bool, names: Sequence[str]
+    directory: str | os.PathLike[str] | None, identity: dict[str, Any], overwrite: bool, names: Sequence[str] | None
 ) -> Journal:
-    """Open the journal in *directory*; without one, a temporary journal."""
+    """Open the journal in *directory*; without one, a temporary journal. *names* as for `RunJournal`."""
     if directory is None:
         return Journal(None, identity)
     path = Path(directory) / FILE

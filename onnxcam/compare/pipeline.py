@@ -92,15 +92,14 @@ _Batch: TypeAlias = "list[tuple[tuple[int, LoadedImage], tuple[Outcome, Outcome]
 
 
 def run(
-    task: ModelPair, names: Sequence[str], journal: Journal, batch_size: int, jobs: int, progress: Progress
+    task: ModelPair, names: Sequence[str], batches: Sequence[range], journal: Journal, jobs: int, progress: Progress
 ) -> None:
-    """Compare all images that are not in *journal* yet, and add them.
+    """Compare the images with the numbers in *batches* that are not in *journal* yet, and add them.
 
     A resumed run forms the same batches as the first one, because the outcome for an image may depend slightly on the
     other images of its batch (rounding, dynamic quantisation).
     """
     done = frozenset(journal.done)
-    batches = [range(start, min(start + batch_size, len(names))) for start in range(0, len(names), batch_size)]
     batches = [batch for batch in batches if not done.issuperset(batch)]
     todo = [number for batch in batches for number in batch if number not in done]
     steps = iter(progress(todo, len(todo)))

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
-from onnxcam.compare.validate import observing, validate
+from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
+from onnxcam.compare.validation_run import observing
 from onnxcam.diagnosis.diagnose import with_card
 from onnxcam.diagnosis.mixture import Mixture
 from onnxcam.diagnosis.repair_plan import RepairPlan

@@ -1,14 +1,17 @@
-"""Shards: which pictures a run takes, by the hash of their ids, and how they are split into parts."""
+"""Shards: which pictures a run takes, by the hash of their ids, and how its files are called."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxcam.errors import OnnxcamError
+from onnxcam.paths import PathLike
 
-__all__ = ["Shard", "digest"]
+__all__ = ["Shard", "digest", "picture_ids"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,18 @@ class Shard:
         """Whether the picture *id* belongs to the shard."""
         return self.count == 1 or int.from_bytes(digest(id)[:8], "big") % self.count == self.index
 
+    def blocks(self, ids: Sequence[str], size: int) -> list[range]:
+        """Split the pictures *ids* into blocks of *size*; return the numbers of those that belong to the shard.
+
+        A block belongs to the shard of its first picture. What a model says of a picture may depend on its batch
+        (rounding, dynamic quantisation): since blocks are the same for all shards, so are batches within them.
+        """
+        starts = range(0, len(ids), size)
+        return [range(start, min(start + size, len(ids))) for start in starts if self.has(ids[start])]
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
     @property
     def infix(self) -> str:
         """The shard in the names of files; empty if it is the only one."""
@@ -51,3 +66,18 @@ class Shard:
 def digest(id: str) -> bytes:
     """Return 16 bytes that stand for *id*."""
     return hashlib.blake2b(id.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+def picture_ids(paths: Sequence[PathLike]) -> list[str]:
+    """Return the path of each picture relative to the folder that holds all: the same wherever that folder is.
+
+    Example:
+        >>> picture_ids(["/data/photos/a.png", "/data/photos/cats/b.png"])
+        ['a.png', 'cats/b.png']
+    """
+    whole = [os.path.abspath(path) for path in paths]
+    try:
+        root = os.path.commonpath([os.path.dirname(path) for path in whole]) if whole else ""
+    except ValueError:  # several drives
+        return whole
+    return [os.path.relpath(path, root).replace(os.sep, "/") for path in whole]
