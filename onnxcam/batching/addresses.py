@@ -1,4 +1,4 @@
-"""Addresses of files: paths of this machine, and those of other storage, such as ``s3://bucket/name``, through fsspec."""
+"""Addresses of files: paths of this machine, and of other storage through fsspec, such as ``s3://bucket/name``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def filesystem(address: str) -> tuple[AbstractFileSystem, str]:
     found = _SCHEME.match(address)
     protocol = found[1].lower() if found else "file"
     try:
-        return fsspec.core.url_to_fs(address)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(address)
     except ImportError as error:
         module = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
         raise OnnxcamError(
@@ -50,7 +50,7 @@ def filesystem(address: str) -> tuple[AbstractFileSystem, str]:
         raise _failed(address, error) from None
 
 
-class storage:  # noqa: N801 - a context, as contextlib's
+class storage:
     """Turn the errors of a storage into one line that names *address*; *kind* is the class of the error."""
 
     def __init__(self, address: str, kind: type[OnnxcamError] = OnnxcamError) -> None:

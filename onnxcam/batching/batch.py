@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any, Unpack
@@ -70,7 +69,6 @@ def batch(
     maps: str = "raw",
     picture_timeout: float = SECONDS,
     overwrite: bool = False,
-    progress: Progress = quiet,
     **options: Unpack[Options],
 ) -> BatchSummary:
     """Explain the pictures of *source*; write one row for each picture and target, also for those that fail.
@@ -83,7 +81,7 @@ def batch(
         model: A path or the model's bytes.
         source: What `onnxcam.batching.sources.read_source` reads, or several of these.
         dest: Folder, or an address such as ``s3://bucket/results``.
-        targets: What is explained in each picture; its own target in a manifest goes before. None is the model's choice.
+        targets: What is explained in each picture; its own target in a manifest goes before. None: the model chooses.
         truth: Ground truth, see `onnxcam.metrics.truth.Truth`.
         mask_values: Meaning of values of masks, see `Truth`.
         images: Folder that the paths of a manifest, or of COCO JSON, are relative to.
@@ -94,8 +92,7 @@ def batch(
         maps: ``"raw"``, or ``"none"`` for rows without the raw map.
         picture_timeout: Seconds after which a picture is given up.
         overwrite: Remove the batch in *dest* first.
-        progress: Wraps the numbers of the pictures.
-        options: Arguments of `onnxcam.Explainer`.
+        options: Arguments of `onnxcam.Explainer`; *progress* wraps the numbers of the pictures.
 
     Raises:
         OnnxcamError: the source, the model or an option is not valid, or *dest* holds another batch.
@@ -109,6 +106,7 @@ def batch(
     if workers < 1 or (part_size is not None and part_size < 1):
         raise OnnxcamError("workers and the part size are whole numbers of at least 1")
     own, found, store = Shard.parse(shard), read_source(names, images), open_store(dest)
+    progress = options.pop("progress", quiet)
     method = options.get("method", AUTO)
     slow = method != AUTO and not find_method(method).in_graph
     count = part_size or (PART_SLOW if slow else PART)
@@ -266,9 +264,9 @@ def write_summary(store: Store, shard: Shard, parts: Sequence[str]) -> BatchSumm
         table = pq.read_table(pa.BufferReader(store.get(name)), columns=["number", "id", "error"])
         pictures += len(set(table["number"].to_pylist()))
         rows += len(table)
-        failed = [(id, error) for id, error in zip(*(table[key].to_pylist() for key in ("id", "error"))) if error]
+        failed = [row for row in table.to_pylist() if row["error"]]
         errors += len(failed)
-        first = first or next((f"{id}: {error}" for id, error in failed), "")
+        first = first or next((f"{row['id']}: {row['error']}" for row in failed), "")
     found = BatchSummary(pictures, rows, errors, first)
     content = {"format": "onnxcam.batch.summary", **asdict(found), "parts": len(parts)}
     store.put(shard.summary, (to_json(content) + "\n").encode())

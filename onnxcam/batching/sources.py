@@ -98,7 +98,9 @@ class Source:
     def columns(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Return what the manifest says of each of *numbers*."""
         names = self.own.names
-        return self.table.select(names).take(pa.array(numbers, pa.int64())).to_pylist() if names else [{}] * len(numbers)
+        return (
+            self.table.select(names).take(pa.array(numbers, pa.int64())).to_pylist() if names else [{}] * len(numbers)
+        )
 
     @cached_property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""A process that explains pictures, started again where a picture ends it: that picture becomes a row with its error."""
+"""A process that explains pictures. It is started again where a picture ends it; the picture becomes an error row."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Supervisor:
                 continue
             idle += not under_way
             if idle == ATTEMPTS:
-                raise EngineError(f"the process that explains ended between two pictures ({how}); its messages are above")
+                raise EngineError(f"the process that explains ended between pictures ({how}); its messages are above")
             ends.update(under_way)
             for one in rest:
                 if ends[one.number] == ATTEMPTS and one.number not in found:
@@ -89,9 +89,8 @@ class Supervisor:
             self._process.close()
             raise EngineError(f"the process that explains was not ready after {_START:g} s") from None
         if frame is None:
-            raise EngineError(
-                f"the process that explains ended before it was ready ({self._process.ending()}); its messages are above"
-            )
+            how = self._process.ending()
+            raise EngineError(f"the process that explains ended before it was ready ({how}); its messages are above")
         content = pickle.loads(frame[1])
         if frame[0] == FAILED:
             raise _raised(content)
@@ -140,4 +139,4 @@ class Supervisor:
 def _raised(content: tuple[str, str]) -> OnnxcamError:
     """Return the error that a process sent, by the name of its class."""
     kind = getattr(errors, content[0], OnnxcamError)
-    return kind(content[1])  # type: ignore[no-any-return]
+    return kind(content[1])

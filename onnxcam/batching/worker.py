@@ -25,7 +25,7 @@ from onnxcam.batching.sources import Picture
 from onnxcam.child_process import read_frame, serving, write_frame
 from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, ProviderError
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.explanation import Drawing, Explanation
 from onnxcam.explainer.many import identity
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.media import image as images
@@ -139,16 +139,16 @@ class Worker:
         for one in explained.found:
             row = one if isinstance(one, dict) else self._row(one, loaded.picture)
             if isinstance(one, Explanation) and self._job.overlays is not None:
-                drawing = {**self._job.overlays, "maps": "overlay"}
-                overlays[len(rows)] = one.encode("overlay", **drawing)["overlay"][1]  # type: ignore[misc]
+                drawing: Drawing = {**self._job.overlays, "maps": "overlay"}
+                overlays[len(rows)] = one.encode("overlay", **drawing)["overlay"][1]
             rows.append({**own, **row})
         self._send(DONE, (loaded.picture.number, rows, overlays))
 
     def _row(self, explanation: Explanation, picture: Picture) -> Row:
         """Return the row of an explanation, or of the error in its truth."""
         try:
-            size = explanation.image.shape[:2]
-            row = row_of(explanation, TrueContent.read(picture, self._truth, size), self.explainer)  # type: ignore[arg-type]
+            height, width = explanation.image.shape[:2]
+            row = row_of(explanation, TrueContent.read(picture, self._truth, (height, width)), self.explainer)
         except OnnxcamError as error:
             return failed_row(error, explanation.words)
         except Exception as error:

@@ -16,6 +16,7 @@ from onnxcam.structure.layer import Choice
 from onnxcam.text import plain, to_json
 
 if TYPE_CHECKING:
+    from onnxcam.batching.batch import BatchSummary
     from onnxcam.converters import Conversion
 
 T = TypeVar("T")
@@ -82,6 +83,15 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
         if entry["parts"] is not None:
             print_out(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
+
+
+def batch(summary: BatchSummary, folder: str) -> None:
+    """Print what a batch holds, and its first error."""
+    rows = [("pictures", f"{summary.pictures:,}"), ("rows", f"{summary.rows:,}"), ("errors", f"{summary.errors:,}")]
+    table(("batch", "# count"), rows)
+    if summary.errors:
+        print_err(f"warning: {summary.errors} rows hold an error, the first: {summary.first_error}", "yellow")
+    where(Path(folder))
 
 
 def where(folder: Path) -> None:

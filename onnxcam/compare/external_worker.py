@@ -22,6 +22,8 @@ from onnxcam.child_process import read_frame, serving, write_frame
 __all__ = ["ARRAYS", "ERROR", "main", "packed", "unpacked"]
 
 ARRAYS, ERROR = b"A", b"E"
+
+
 def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return arrays as .npz; their names may be any text."""
     buffer = io.BytesIO()

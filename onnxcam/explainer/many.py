@@ -213,8 +213,7 @@ def _files(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _hash(path: str) -> str:
-    with paths.opened(path, OnnxcamError) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return hashlib.sha256(paths.read_bytes(path, OnnxcamError)).hexdigest()[:12]
 
 
 def _content(path: str) -> bytes:
