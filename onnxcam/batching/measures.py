@@ -34,7 +34,7 @@ def measures(explanation: Explanation, truth: NDArray[np.bool_] | None) -> dict[
     """
     raw = explanation.raw
     found: dict[str, Any] = {"map_min": float(raw.min()), "map_max": float(raw.max())} if raw.size else {}
-    if explanation.map_at is None or explanation.is_volume or explanation.image.ndim != 3:
+    if explanation.map_at is None or explanation.affine is not None or explanation.image.shape[2:] != (3,):
         return found
     height, width = explanation.image.shape[:2]
     scale = min(1.0, _LONGEST / max(height, width))
@@ -67,7 +67,7 @@ def look_of(picture: RgbImage) -> dict[str, Any]:
     """
     import cv2
 
-    small = _resized(picture, (64, 64))
+    small = _resized(_halved(picture), (64, 64))
     grey = _resized(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (8, 9)).astype(np.int16)
     bits = np.packbits(np.diff(grey, axis=1) > 0)
     return {
@@ -76,6 +76,14 @@ def look_of(picture: RgbImage) -> dict[str, Any]:
         "thumbnail": _resized(small, (THUMBNAIL, THUMBNAIL)).tobytes(),
         "dhash": int.from_bytes(bits.tobytes(), "big"),
     }
+
+
+def _halved(picture: RgbImage) -> RgbImage:
+    """Return *picture* halved until a side is below 128 pixels: the mean of 2 × 2 pixels is fast to compute."""
+    while min(picture.shape[:2]) >= 128:
+        height, width = picture.shape[0] // 2, picture.shape[1] // 2
+        picture = _resized(picture[: 2 * height, : 2 * width], (height, width))
+    return picture
 
 
 def _resized(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

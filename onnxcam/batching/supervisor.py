@@ -15,7 +15,7 @@ from onnxcam.batching.sources import Picture
 from onnxcam.child_process import ChildProcess
 from onnxcam.errors import EngineError, OnnxcamError
 
-__all__ = ["ATTEMPTS", "SECONDS", "Found", "Supervisor"]
+__all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "Found", "Supervisor"]
 
 Found: TypeAlias = "tuple[list[Row], dict[int, bytes]]"
 """The rows of a picture, and its overlays by the number of the row."""
@@ -26,7 +26,7 @@ SECONDS = 600.0
 """Time limit of one picture."""
 _START = 1800.0
 """Time limit of the start, in seconds: large models take minutes to load."""
-_HOPELESS = 10
+HOPELESS = 10
 """So many pictures in a row that end the process, and none before that does not, end the run."""
 
 
@@ -127,9 +127,9 @@ class Supervisor:
     def _give_up(self, picture: Picture, how: str) -> list[Row]:
         """Return the row of a picture that ended the process too often."""
         self._given_up += 1
-        if self._given_up == _HOPELESS and not self._succeeded:
+        if self._given_up == HOPELESS and not self._succeeded:
             raise EngineError(
-                f"the process that explains ended at each of the first {_HOPELESS} pictures ({how}); the model or the "
+                f"the process that explains ended at each of the first {HOPELESS} pictures ({how}); the model or the "
                 "runtime ends it: try one picture with `onnxcam explain`"
             )
         error = EngineError(f"the picture ended the process that explains it {ATTEMPTS} times ({how})")

@@ -79,7 +79,7 @@ class Worker:
         self._truth = None if job.truth is None else Truth(job.truth, job.mask_values)
         self._is_image = isinstance(self.explainer.network.modality, ImageModality)
         self.identity = {
-            **{name: value for name, value in identity(self.explainer, job.targets).items() if name != "features"},
+            **identity(self.explainer, job.targets),
             "truth": None if job.truth is None else Path(job.truth).name,
             "overlays": job.overlays is not None,
             "maps": job.maps,
