@@ -20,7 +20,7 @@ from onnxcam.batching.processors import processors
 from onnxcam.batching.shards import Shard
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
-from onnxcam.batching.supervisor import SECONDS, Found, Supervisor
+from onnxcam.batching.supervisor import SECONDS, PictureRows, Supervisor
 from onnxcam.errors import OnnxcamError, OutputError
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.options import Options
@@ -177,7 +177,7 @@ class _Crew:
         for one in self._all:
             one.close()
 
-    def explain(self, pictures: Sequence[Picture], finished: Any) -> dict[int, Found]:
+    def explain(self, pictures: Sequence[Picture], finished: Any) -> dict[int, PictureRows]:
         """Explain *pictures* in a process that is free."""
         one = self._free.get()
         try:
@@ -243,7 +243,7 @@ class _BatchRun:
         ]
         self.store.put(name, schema.to_bytes(schema.table(rows, self.schema)))
 
-    def _overlay(self, picture: Picture, at: int, found: Mapping[int, Found]) -> dict[str, str]:
+    def _overlay(self, picture: Picture, at: int, found: Mapping[int, PictureRows]) -> dict[str, str]:
         """Write the overlay of a row, if there is one."""
         data = found[picture.number][1].get(at)
         if data is None:

@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 from onnxcam import errors
 from onnxcam.batching.job import CHUNK, DONE, FAILED, JOB, STARTED, Job
 from onnxcam.batching.rows import failed_row
-from onnxcam.batching.schema import Row
+from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.child_process import ChildProcess
 from onnxcam.errors import EngineError, OnnxcamError
 
-__all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "Found", "Supervisor"]
+__all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "PictureRows", "Supervisor"]
 
-Found: TypeAlias = "tuple[list[Row], dict[int, bytes]]"
+PictureRows: TypeAlias = "tuple[list[BatchRow], dict[int, bytes]]"
 """The rows of a picture, and its overlays by the number of the row."""
 
 ATTEMPTS = 3
@@ -57,12 +57,12 @@ class Supervisor:
 
     def explain(
         self, pictures: Sequence[Picture], finished: Callable[[Picture], None] = lambda _: None
-    ) -> dict[int, Found]:
+    ) -> dict[int, PictureRows]:
         """Return the rows of *pictures* by their numbers; *finished* is called with each.
 
         Raises OnnxcamError for an error that every picture has.
         """
-        found: dict[int, Found] = {}
+        found: dict[int, PictureRows] = {}
         ends: Counter[int] = Counter()
         idle = 0
         while rest := [one for one in pictures if one.number not in found]:
@@ -97,7 +97,11 @@ class Supervisor:
         self.identity = content
 
     def _run(
-        self, pictures: Sequence[Picture], alone: bool, found: dict[int, Found], finished: Callable[[Picture], None]
+        self,
+        pictures: Sequence[Picture],
+        alone: bool,
+        found: dict[int, PictureRows],
+        finished: Callable[[Picture], None],
     ) -> tuple[list[int], str | None]:
         """Explain *pictures* as far as possible; return those under way at the end of the process, and how it ended."""
         if not self._process.send(CHUNK, pickle.dumps((list(pictures), alone))):
@@ -124,7 +128,7 @@ class Supervisor:
                 finished(rest.pop(number))
         return [], None
 
-    def _give_up(self, picture: Picture, how: str) -> list[Row]:
+    def _give_up(self, picture: Picture, how: str) -> list[BatchRow]:
         """Return the row of a picture that ended the process too often."""
         self._given_up += 1
         if self._given_up == HOPELESS and not self._succeeded:

@@ -49,9 +49,8 @@ def test_a_zero_map_has_no_place() -> None:
 
 def test_an_input_that_is_no_image_has_the_range_alone() -> None:
     heat = np.array([0.0, 3.0], np.float32)
-    one = Explanation(
-        np.zeros((1, 2, 3), np.uint8), heat, heat, 0, "a", "a", 1.0, None, None, "m", {}, parts=("x", "y")
-    )
+    picture = np.zeros((1, 2, 3), np.uint8)
+    one = Explanation(picture, heat, heat, 0, "a", "a", 1.0, None, None, "m", {}, parts=("x", "y"))
     assert measures(one, None) == {"map_min": 0, "map_max": 3}
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnxcam.batching.batch import batch
 from onnxcam.batching.merge import merge
 from onnxcam.errors import OutputError
-from tests.batching.pictures import SHAPES, folder
+from tests.batching.pictures import SHAPES, folder, table
 
 
 @pytest.fixture
