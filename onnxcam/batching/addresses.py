@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from onnxcam.text import first_line, in_message
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-__all__ = ["filesystem", "is_remote", "read", "size_of", "storage"]
+__all__ = ["filesystem", "is_remote", "read", "storage"]
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 
@@ -79,15 +78,6 @@ def read(address: str, offset: int | None = None, size: int | None = None) -> by
 
 
 _MOST = 2**31 - 1
-
-
-def size_of(address: str) -> int:
-    """Return the size of a file in bytes."""
-    if not is_remote(address):
-        return os.path.getsize(address)
-    system, path = filesystem(address)
-    with storage(address):
-        return int(system.size(path) or 0)
 
 
 def _failed(address: str, error: Exception) -> OnnxcamError:
