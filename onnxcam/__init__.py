@@ -19,18 +19,31 @@ from onnxcam import _lazy_sympy, _moved  # noqa: F401  # both change what is imp
 
 if TYPE_CHECKING:
     from onnxcam import autodiff, converters, errors, testing
+    from onnxcam.batching.batch import batch
     from onnxcam.diagnosis.diagnose import diagnose
     from onnxcam.diagnosis.repair import repair
     from onnxcam.explainer.explainer import Explainer, explain
     from onnxcam.explainer.explanation import Explanation
 
 __version__ = "0.1.0"
-__all__ = ["Explainer", "Explanation", "autodiff", "converters", "diagnose", "errors", "explain", "repair", "testing"]
+__all__ = [
+    "Explainer",
+    "Explanation",
+    "autodiff",
+    "batch",
+    "converters",
+    "diagnose",
+    "errors",
+    "explain",
+    "repair",
+    "testing",
+]
 
 _HOMES = {
     "Explainer": "onnxcam.explainer",
     "explain": "onnxcam.explainer",
     "Explanation": "onnxcam.explainer",
+    "batch": "onnxcam.batching.batch",
     "diagnose": "onnxcam.diagnosis.diagnose",
     "repair": "onnxcam.diagnosis.repair",
 }

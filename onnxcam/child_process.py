@@ -18,9 +18,9 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import BinaryIO, TypeAlias, cast
 
-__all__ = ["ChildProcess", "Frame", "read_frame", "serving", "write_frame"]
+__all__ = ["ChildProcess", "PipeFrame", "read_frame", "serving", "write_frame"]
 
-Frame: TypeAlias = "tuple[bytes, bytes]"
+PipeFrame: TypeAlias = "tuple[bytes, bytes]"
 """A letter and the data."""
 
 _HEAD = struct.Struct("<cQ")
@@ -32,7 +32,7 @@ def write_frame(file: BinaryIO, kind: bytes, data: bytes) -> None:
     file.flush()
 
 
-def read_frame(file: BinaryIO) -> Frame | None:
+def read_frame(file: BinaryIO) -> PipeFrame | None:
     """Return the kind and the data of the next frame; None at the end of the file."""
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
@@ -66,7 +66,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(roots)},
         )
-        self._frames: Queue[Frame | None] = Queue()
+        self._frames: Queue[PipeFrame | None] = Queue()
         pipe = cast(BinaryIO, self._process.stdout)
         reader = Thread(target=_read_all, args=(pipe, self._frames), daemon=True)
         reader.start()
@@ -80,7 +80,7 @@ class ChildProcess:
             return False
         return True
 
-    def receive(self, seconds: float | None = None) -> Frame | None:
+    def receive(self, seconds: float | None = None) -> PipeFrame | None:
         """Return the next frame; None where the process has ended. TimeoutError after *seconds*."""
         try:
             return self._frames.get(timeout=seconds)
@@ -104,7 +104,7 @@ _SECONDS = 10.0
 """Time for a process whose output ended to end itself."""
 
 
-def _read_all(pipe: BinaryIO, frames: Queue[Frame | None]) -> None:
+def _read_all(pipe: BinaryIO, frames: Queue[PipeFrame | None]) -> None:
     with pipe:
         while (frame := read_frame(pipe)) is not None:
             frames.put(frame)

@@ -292,15 +292,14 @@ def entries_of(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
             first = file.readline()
             yield entry_of(first)
             seed = zlib.crc32(first)
-            for number, line in enumerate(file, 2):
+            for line in file:
+                number += 1
                 if line.strip(b" \n"):
                     yield entry_of(line, seed)
     except OSError as error:
-        raise OutputError(
-            f"the journal '{path}' cannot be read: {error.strerror}; run the same command again"
-        ) from None
+        raise OutputError(f"the journal '{path}' cannot be read: {error.strerror}; repeat its command") from None
     except ValueError:
-        raise OutputError(f"'{path}': line {number} is damaged; run the same command again") from None
+        raise OutputError(f"'{path}': line {number} is damaged; repeat its command") from None
 
 
 def _opened(path: str | os.PathLike[str] | None) -> io.FileIO:

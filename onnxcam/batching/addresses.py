@@ -1,8 +1,7 @@
-"""Addresses of files: paths of this machine, and those of other storage, such as ``s3://bucket/name``, through fsspec."""
+"""Addresses of files: paths of this machine, and of other storage through fsspec, such as ``s3://bucket/name``."""
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from onnxcam.text import first_line, in_message
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-__all__ = ["filesystem", "is_remote", "read", "size_of", "storage"]
+__all__ = ["filesystem", "is_remote", "read", "storage"]
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 
@@ -34,7 +33,7 @@ def filesystem(address: str) -> tuple[AbstractFileSystem, str]:
     found = _SCHEME.match(address)
     protocol = found[1].lower() if found else "file"
     try:
-        return fsspec.core.url_to_fs(address)  # type: ignore[no-any-return]
+        return fsspec.core.url_to_fs(address)
     except ImportError as error:
         module = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
         raise OnnxcamError(
@@ -50,7 +49,7 @@ def filesystem(address: str) -> tuple[AbstractFileSystem, str]:
         raise _failed(address, error) from None
 
 
-class storage:  # noqa: N801 - a context, as contextlib's
+class storage:
     """Turn the errors of a storage into one line that names *address*; *kind* is the class of the error."""
 
     def __init__(self, address: str, kind: type[OnnxcamError] = OnnxcamError) -> None:
@@ -79,15 +78,6 @@ def read(address: str, offset: int | None = None, size: int | None = None) -> by
 
 
 _MOST = 2**31 - 1
-
-
-def size_of(address: str) -> int:
-    """Return the size of a file in bytes."""
-    if not is_remote(address):
-        return os.path.getsize(address)
-    system, path = filesystem(address)
-    with storage(address):
-        return int(system.size(path) or 0)
 
 
 def _failed(address: str, error: Exception) -> OnnxcamError:

@@ -28,7 +28,7 @@ _LABELS = (".cls", ".label")
 def index(name: str) -> pa.Table:
     """Return the pictures in the tar files *name*: one file, a pattern, or ``data-{000..127}.tar``.
 
-    The id of a picture is the tar's name, and the member's without its ending. A member ``KEY.cls`` holds the true class.
+    The id of a picture is the tar's name and the member's without its ending. A member ``KEY.cls`` holds the class.
 
     Raises ImageError where a file is missing, compressed or damaged.
     """

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any, Unpack
@@ -18,10 +17,9 @@ import pyarrow as pa
 from onnxcam.batching import schema
 from onnxcam.batching.job import Job
 from onnxcam.batching.processors import processors
-from onnxcam.shards import Shard
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
-from onnxcam.batching.supervisor import SECONDS, Found, Supervisor
+from onnxcam.batching.supervisor import SECONDS, PictureRows, Supervisor
 from onnxcam.errors import OnnxcamError, OutputError
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.options import Options
@@ -29,6 +27,7 @@ from onnxcam.graph.io import ModelLike
 from onnxcam.methods import find_method
 from onnxcam.methods.base import AUTO
 from onnxcam.progress import Progress, quiet
+from onnxcam.shards import Shard
 from onnxcam.text import in_message, to_json
 
 __all__ = ["PART", "PART_SLOW", "BatchSummary", "batch", "header_of", "write_summary"]
@@ -70,7 +69,6 @@ def batch(
     maps: str = "raw",
     picture_timeout: float = SECONDS,
     overwrite: bool = False,
-    progress: Progress = quiet,
     **options: Unpack[Options],
 ) -> BatchSummary:
     """Explain the pictures of *source*; write one row for each picture and target, also for those that fail.
@@ -83,7 +81,7 @@ def batch(
         model: A path or the model's bytes.
         source: What `onnxcam.batching.sources.read_source` reads, or several of these.
         dest: Folder, or an address such as ``s3://bucket/results``.
-        targets: What is explained in each picture; its own target in a manifest goes before. None is the model's choice.
+        targets: What is explained in each picture; its own target in a manifest goes before. None: the model chooses.
         truth: Ground truth, see `onnxcam.metrics.truth.Truth`.
         mask_values: Meaning of values of masks, see `Truth`.
         images: Folder that the paths of a manifest, or of COCO JSON, are relative to.
@@ -94,8 +92,7 @@ def batch(
         maps: ``"raw"``, or ``"none"`` for rows without the raw map.
         picture_timeout: Seconds after which a picture is given up.
         overwrite: Remove the batch in *dest* first.
-        progress: Wraps the numbers of the pictures.
-        options: Arguments of `onnxcam.Explainer`.
+        options: Arguments of `onnxcam.Explainer`; *progress* wraps the numbers of the pictures.
 
     Raises:
         OnnxcamError: the source, the model or an option is not valid, or *dest* holds another batch.
@@ -109,6 +106,7 @@ def batch(
     if workers < 1 or (part_size is not None and part_size < 1):
         raise OnnxcamError("workers and the part size are whole numbers of at least 1")
     own, found, store = Shard.parse(shard), read_source(names, images), open_store(dest)
+    progress = options.pop("progress", quiet)
     method = options.get("method", AUTO)
     slow = method != AUTO and not find_method(method).in_graph
     count = part_size or (PART_SLOW if slow else PART)
@@ -179,7 +177,7 @@ class _Crew:
         for one in self._all:
             one.close()
 
-    def explain(self, pictures: Sequence[Picture], finished: Any) -> dict[int, Found]:
+    def explain(self, pictures: Sequence[Picture], finished: Any) -> dict[int, PictureRows]:
         """Explain *pictures* in a process that is free."""
         one = self._free.get()
         try:
@@ -245,7 +243,7 @@ class _BatchRun:
         ]
         self.store.put(name, schema.to_bytes(schema.table(rows, self.schema)))
 
-    def _overlay(self, picture: Picture, at: int, found: Mapping[int, Found]) -> dict[str, str]:
+    def _overlay(self, picture: Picture, at: int, found: Mapping[int, PictureRows]) -> dict[str, str]:
         """Write the overlay of a row, if there is one."""
         data = found[picture.number][1].get(at)
         if data is None:
@@ -266,9 +264,9 @@ def write_summary(store: Store, shard: Shard, parts: Sequence[str]) -> BatchSumm
         table = pq.read_table(pa.BufferReader(store.get(name)), columns=["number", "id", "error"])
         pictures += len(set(table["number"].to_pylist()))
         rows += len(table)
-        failed = [(id, error) for id, error in zip(*(table[key].to_pylist() for key in ("id", "error"))) if error]
+        failed = [row for row in table.to_pylist() if row["error"]]
         errors += len(failed)
-        first = first or next((f"{id}: {error}" for id, error in failed), "")
+        first = first or next((f"{row['id']}: {row['error']}" for row in failed), "")
     found = BatchSummary(pictures, rows, errors, first)
     content = {"format": "onnxcam.batch.summary", **asdict(found), "parts": len(parts)}
     store.put(shard.summary, (to_json(content) + "\n").encode())

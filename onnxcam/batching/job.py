@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from onnxcam.explainer.explanation import Drawing
@@ -37,4 +37,3 @@ class Job:
     overlays: Drawing | None = None
     maps: str = "raw"
     threads: tuple[int, int] = (1, 1)
-    imports: Sequence[str] = field(default_factory=tuple)

@@ -21,8 +21,6 @@ BORDER, CORNER = 0.1, 0.2
 """Width of the border, and side of a corner, relative to the picture's sides."""
 _LONGEST = 128  # pixels of the side on which maps are measured
 
-Heat = NDArray[np.float32]
-
 
 def measures(explanation: Explanation, truth: NDArray[np.bool_] | None) -> dict[str, Any]:
     """Return the columns of a row that describe the map of an image; *truth* [H, W] is the object.
@@ -34,7 +32,7 @@ def measures(explanation: Explanation, truth: NDArray[np.bool_] | None) -> dict[
     """
     raw = explanation.raw
     found: dict[str, Any] = {"map_min": float(raw.min()), "map_max": float(raw.max())} if raw.size else {}
-    if explanation.map_at is None or explanation.is_volume or explanation.image.ndim != 3:
+    if explanation.map_at is None or explanation.affine is not None or explanation.image.shape[2:] != (3,):
         return found
     height, width = explanation.image.shape[:2]
     scale = min(1.0, _LONGEST / max(height, width))
@@ -67,7 +65,7 @@ def look_of(picture: RgbImage) -> dict[str, Any]:
     """
     import cv2
 
-    small = _resized(picture, (64, 64))
+    small = _resized(_halved(picture), (64, 64))
     grey = _resized(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (8, 9)).astype(np.int16)
     bits = np.packbits(np.diff(grey, axis=1) > 0)
     return {
@@ -78,6 +76,14 @@ def look_of(picture: RgbImage) -> dict[str, Any]:
     }
 
 
+def _halved(picture: RgbImage) -> RgbImage:
+    """Return *picture* halved until a side is below 128 pixels: the mean of 2 × 2 pixels is fast to compute."""
+    while min(picture.shape[:2]) >= 128:
+        height, width = picture.shape[0] // 2, picture.shape[1] // 2
+        picture = _resized(picture[: 2 * height, : 2 * width], (height, width))
+    return picture
+
+
 def _resized(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Return *array* resized to *size* (H, W) by the mean of areas."""
     import cv2
@@ -85,13 +91,13 @@ def _resized(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return np.asarray(cv2.resize(array, (size[1], size[0]), interpolation=cv2.INTER_AREA))
 
 
-def _heat(heat: Heat) -> bytes:
+def _heat(heat: NDArray[np.float32]) -> bytes:
     small = _resized(heat, (HEAT, HEAT))
     top = float(small.max(initial=0))
     return np.rint(small * (255 / top if top > 0 else 0)).astype(np.uint8).tobytes()
 
 
-def _box(heat: Heat, size: tuple[int, int], whole: tuple[int, int]) -> list[int] | None:
+def _box(heat: NDArray[np.float32], size: tuple[int, int], whole: tuple[int, int]) -> list[int] | None:
     """Return the box around the map's largest region, in pixels of the picture."""
     found = heatmap.box(heat)
     if found is None:
@@ -110,11 +116,11 @@ def _edges(length: int, share: float) -> NDArray[np.float64]:
     return np.minimum(near + near[::-1], 1)
 
 
-def _inside(heat: Heat, share: float) -> float:
+def _inside(heat: NDArray[np.float32], share: float) -> float:
     rows, columns = (1 - _edges(length, share) for length in heat.shape)
     return float(rows @ heat.astype(np.float64) @ columns)
 
 
-def _corners(heat: Heat, share: float) -> float:
+def _corners(heat: NDArray[np.float32], share: float) -> float:
     rows, columns = (_edges(length, share) for length in heat.shape)
     return float(rows @ heat.astype(np.float64) @ columns)

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from onnxcam.batching import schema
 from onnxcam.batching.batch import BatchSummary, header_of, write_summary
-from onnxcam.shards import Shard
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.errors import OutputError
-from onnxcam.text import in_message
+from onnxcam.shards import Shard
+from onnxcam.text import first_line, in_message
 
 __all__ = ["merge"]
 
@@ -142,7 +142,9 @@ def _read(store: Store, name: str, header: dict[str, Any]) -> pa.Table:
     try:
         table = pq.read_table(pa.BufferReader(store.get(name)))
     except (pa.ArrowInvalid, OSError) as error:
-        raise OutputError(f"{in_message(where)}: the part is damaged ({error}); remove it, and run its shard again") from None
+        raise OutputError(
+            f"{in_message(where)}: the part is damaged ({first_line(error)}); remove it and run its shard again"
+        ) from None
     differing = sorted(schema.differing(schema.identity_of(table.schema, where), _identity(header)))
     if differing:
         raise OutputError(f"{in_message(where)}: is of another run (other {', '.join(differing)}); remove it")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.batching.measures import measures
-from onnxcam.batching.schema import Row
+from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.errors import OnnxcamError, TargetError
 from onnxcam.explainer.explainer import Explainer
@@ -83,7 +83,7 @@ def _number(label: Label) -> Label:
     return int(label) if isinstance(label, str) and label.isdecimal() else label
 
 
-def row_of(explanation: Explanation, content: TrueContent, network: Explainer) -> Row:
+def row_of(explanation: Explanation, content: TrueContent, network: Explainer) -> BatchRow:
     """Return the row of an explanation, without the columns of its picture."""
     raw = np.ascontiguousarray(explanation.raw.astype("<f4", copy=False))
     predicted = _Predicted(explanation, network)
@@ -111,7 +111,7 @@ def row_of(explanation: Explanation, content: TrueContent, network: Explainer) -
     }
 
 
-def failed_row(error: OnnxcamError, target: str | None) -> Row:
+def failed_row(error: OnnxcamError, target: str | None) -> BatchRow:
     """Return the row of a picture that could not be explained."""
     return {"target": target, "error": str(error), "error_type": type(error).__name__}
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from onnxcam.errors import OutputError
 from onnxcam.text import in_message
 
-__all__ = ["COLUMNS", "KEY", "VERSION", "Row", "differing", "identity_of", "schema", "table", "to_bytes"]
+__all__ = ["COLUMNS", "KEY", "VERSION", "BatchRow", "differing", "identity_of", "schema", "table", "to_bytes"]
 
-Row: TypeAlias = dict[str, Any]
+BatchRow: TypeAlias = dict[str, Any]
 """The values of one row by column; a missing one is null."""
 
 VERSION = 1
@@ -97,7 +97,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def table(rows: Sequence[Row], wanted: pa.Schema) -> pa.Table:
+def table(rows: Sequence[BatchRow], wanted: pa.Schema) -> pa.Table:
     """Return *rows* as a table of the schema *wanted*."""
     return pa.Table.from_pylist(list(rows), schema=wanted)
 

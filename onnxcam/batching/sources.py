@@ -16,11 +16,11 @@ import pyarrow as pa
 from onnxcam import paths
 from onnxcam.batching import archives, manifests
 from onnxcam.batching.addresses import filesystem, is_remote, storage
-from onnxcam.shards import digest
 from onnxcam.errors import ImageError
 from onnxcam.media import image_files
 from onnxcam.metrics.truth.coco import CocoTruth
 from onnxcam.metrics.truth.source import TruthPath
+from onnxcam.shards import digest
 from onnxcam.text import in_message
 
 __all__ = ["PICTURES", "Picture", "Source", "read_source"]
@@ -98,7 +98,9 @@ class Source:
     def columns(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Return what the manifest says of each of *numbers*."""
         names = self.own.names
-        return self.table.select(names).take(pa.array(numbers, pa.int64())).to_pylist() if names else [{}] * len(numbers)
+        return (
+            self.table.select(names).take(pa.array(numbers, pa.int64())).to_pylist() if names else [{}] * len(numbers)
+        )
 
     @cached_property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""A process that explains pictures, started again where a picture ends it: that picture becomes a row with its error."""
+"""A process that explains pictures. It is started again where a picture ends it; the picture becomes an error row."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 from onnxcam import errors
 from onnxcam.batching.job import CHUNK, DONE, FAILED, JOB, STARTED, Job
 from onnxcam.batching.rows import failed_row
-from onnxcam.batching.schema import Row
+from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.child_process import ChildProcess
 from onnxcam.errors import EngineError, OnnxcamError
 
-__all__ = ["ATTEMPTS", "SECONDS", "Found", "Supervisor"]
+__all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "PictureRows", "Supervisor"]
 
-Found: TypeAlias = "tuple[list[Row], dict[int, bytes]]"
+PictureRows: TypeAlias = "tuple[list[BatchRow], dict[int, bytes]]"
 """The rows of a picture, and its overlays by the number of the row."""
 
 ATTEMPTS = 3
@@ -26,7 +26,7 @@ SECONDS = 600.0
 """Time limit of one picture."""
 _START = 1800.0
 """Time limit of the start, in seconds: large models take minutes to load."""
-_HOPELESS = 10
+HOPELESS = 10
 """So many pictures in a row that end the process, and none before that does not, end the run."""
 
 
@@ -57,12 +57,12 @@ class Supervisor:
 
     def explain(
         self, pictures: Sequence[Picture], finished: Callable[[Picture], None] = lambda _: None
-    ) -> dict[int, Found]:
+    ) -> dict[int, PictureRows]:
         """Return the rows of *pictures* by their numbers; *finished* is called with each.
 
         Raises OnnxcamError for an error that every picture has.
         """
-        found: dict[int, Found] = {}
+        found: dict[int, PictureRows] = {}
         ends: Counter[int] = Counter()
         idle = 0
         while rest := [one for one in pictures if one.number not in found]:
@@ -71,7 +71,7 @@ class Supervisor:
                 continue
             idle += not under_way
             if idle == ATTEMPTS:
-                raise EngineError(f"the process that explains ended between two pictures ({how}); its messages are above")
+                raise EngineError(f"the process that explains ended between pictures ({how}); its messages are above")
             ends.update(under_way)
             for one in rest:
                 if ends[one.number] == ATTEMPTS and one.number not in found:
@@ -89,16 +89,19 @@ class Supervisor:
             self._process.close()
             raise EngineError(f"the process that explains was not ready after {_START:g} s") from None
         if frame is None:
-            raise EngineError(
-                f"the process that explains ended before it was ready ({self._process.ending()}); its messages are above"
-            )
+            how = self._process.ending()
+            raise EngineError(f"the process that explains ended before it was ready ({how}); its messages are above")
         content = pickle.loads(frame[1])
         if frame[0] == FAILED:
             raise _raised(content)
         self.identity = content
 
     def _run(
-        self, pictures: Sequence[Picture], alone: bool, found: dict[int, Found], finished: Callable[[Picture], None]
+        self,
+        pictures: Sequence[Picture],
+        alone: bool,
+        found: dict[int, PictureRows],
+        finished: Callable[[Picture], None],
     ) -> tuple[list[int], str | None]:
         """Explain *pictures* as far as possible; return those under way at the end of the process, and how it ended."""
         if not self._process.send(CHUNK, pickle.dumps((list(pictures), alone))):
@@ -125,12 +128,12 @@ class Supervisor:
                 finished(rest.pop(number))
         return [], None
 
-    def _give_up(self, picture: Picture, how: str) -> list[Row]:
+    def _give_up(self, picture: Picture, how: str) -> list[BatchRow]:
         """Return the row of a picture that ended the process too often."""
         self._given_up += 1
-        if self._given_up == _HOPELESS and not self._succeeded:
+        if self._given_up == HOPELESS and not self._succeeded:
             raise EngineError(
-                f"the process that explains ended at each of the first {_HOPELESS} pictures ({how}); the model or the "
+                f"the process that explains ended at each of the first {HOPELESS} pictures ({how}); the model or the "
                 "runtime ends it: try one picture with `onnxcam explain`"
             )
         error = EngineError(f"the picture ended the process that explains it {ATTEMPTS} times ({how})")
@@ -140,4 +143,4 @@ class Supervisor:
 def _raised(content: tuple[str, str]) -> OnnxcamError:
     """Return the error that a process sent, by the name of its class."""
     kind = getattr(errors, content[0], OnnxcamError)
-    return kind(content[1])  # type: ignore[no-any-return]
+    return kind(content[1])

@@ -20,12 +20,12 @@ from onnxcam.batching.addresses import is_remote, read
 from onnxcam.batching.job import CHUNK, DONE, FAILED, JOB, READY, STARTED, Job
 from onnxcam.batching.measures import look_of
 from onnxcam.batching.rows import TrueContent, failed_row, row_of
-from onnxcam.batching.schema import Row
+from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.child_process import read_frame, serving, write_frame
 from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, ProviderError
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.explanation import Drawing, Explanation
 from onnxcam.explainer.many import identity
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.media import image as images
@@ -33,29 +33,30 @@ from onnxcam.metrics.truth import Truth
 from onnxcam.model.modality import ImageModality
 from onnxcam.text import in_message
 
-__all__ = ["Loaded", "Worker", "main"]
+__all__ = ["FINISHERS", "ExplainedPicture", "LoadedPicture", "Worker", "main"]
 
 FINISHERS = 1
+"""Threads that measure maps and send rows."""
 _OF_EVERY_PICTURE = (ProviderError, MethodError, MissingRuleError)
 """Errors that every picture has: they end the run."""
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedPicture:
     """A picture that was read: its hash, its content or the error, and the columns that describe it."""
 
     picture: Picture
     sha256: str | None
     content: PreprocessedImage | OnnxcamError
-    look: Row
+    look: BatchRow
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedPicture:
     """A picture and what was found for each of its targets."""
 
-    loaded: Loaded
-    found: Sequence[Explanation | Row]
+    loaded: LoadedPicture
+    found: Sequence[Explanation | BatchRow]
 
 
 class Worker:
@@ -79,7 +80,7 @@ class Worker:
         self._truth = None if job.truth is None else Truth(job.truth, job.mask_values)
         self._is_image = isinstance(self.explainer.network.modality, ImageModality)
         self.identity = {
-            **{name: value for name, value in identity(self.explainer, job.targets).items() if name != "features"},
+            **identity(self.explainer, job.targets),
             "truth": None if job.truth is None else Path(job.truth).name,
             "overlays": job.overlays is not None,
             "maps": job.maps,
@@ -94,7 +95,7 @@ class Worker:
         batches = [[picture] for picture in pictures]
         pipeline.run(batches, self._load, self._explain, self._finish, jobs=self._readers, finishers=FINISHERS)
 
-    def _load(self, picture: Picture) -> Loaded:
+    def _load(self, picture: Picture) -> LoadedPicture:
         """Read and preprocess a picture."""
         self._send(STARTED, picture.number)
         sha256 = None
@@ -104,23 +105,23 @@ class Worker:
             if not data:
                 raise ImageError(f"{in_message(picture.path)}: the file is empty; copy the image again")
             if not self._is_image:
-                return Loaded(picture, sha256, self.explainer.prepare(_local(picture)), {})
+                return LoadedPicture(picture, sha256, self.explainer.prepare(_local(picture)), {})
             content = images.decode(data, picture.path, self.explainer.network.warn)
-            return Loaded(picture, sha256, self.explainer.prepare(content), look_of(content))
+            return LoadedPicture(picture, sha256, self.explainer.prepare(content), look_of(content))
         except OnnxcamError as error:
-            return Loaded(picture, sha256, error, {})
+            return LoadedPicture(picture, sha256, error, {})
         except Exception as error:  # a function of the user, or a library: the row says so
-            return Loaded(picture, sha256, _unexpected(error), {})
+            return LoadedPicture(picture, sha256, _unexpected(error), {})
 
-    def _explain(self, batch: Sequence[tuple[Picture, Loaded]]) -> Explained:
+    def _explain(self, batch: Sequence[tuple[Picture, LoadedPicture]]) -> ExplainedPicture:
         ((_, loaded),) = batch
         own = loaded.picture.target
         targets = self._job.targets if own is None else [own]
         if isinstance(loaded.content, OnnxcamError):
-            return Explained(loaded, [failed_row(loaded.content, targets[0])])
-        return Explained(loaded, [one for target in targets for one in self._each(loaded.content, target)])
+            return ExplainedPicture(loaded, [failed_row(loaded.content, targets[0])])
+        return ExplainedPicture(loaded, [one for target in targets for one in self._each(loaded.content, target)])
 
-    def _each(self, content: PreprocessedImage, target: str | None) -> Sequence[Explanation | Row]:
+    def _each(self, content: PreprocessedImage, target: str | None) -> Sequence[Explanation | BatchRow]:
         try:
             return self.explainer.each(content, target)
         except _OF_EVERY_PICTURE:
@@ -130,25 +131,25 @@ class Worker:
         except Exception as error:
             return [failed_row(_unexpected(error), target)]
 
-    def _finish(self, explained: Explained) -> None:
+    def _finish(self, explained: ExplainedPicture) -> None:
         """Send the rows of a picture, and its overlays by the number of the row."""
         loaded = explained.loaded
         own = {"sha256": loaded.sha256, **loaded.look}
-        rows: list[Row] = []
+        rows: list[BatchRow] = []
         overlays: dict[int, bytes] = {}
         for one in explained.found:
             row = one if isinstance(one, dict) else self._row(one, loaded.picture)
             if isinstance(one, Explanation) and self._job.overlays is not None:
-                drawing = {**self._job.overlays, "maps": "overlay"}
-                overlays[len(rows)] = one.encode("overlay", **drawing)["overlay"][1]  # type: ignore[misc]
+                drawing: Drawing = {**self._job.overlays, "maps": "overlay"}
+                overlays[len(rows)] = one.encode("overlay", **drawing)["overlay"][1]
             rows.append({**own, **row})
         self._send(DONE, (loaded.picture.number, rows, overlays))
 
-    def _row(self, explanation: Explanation, picture: Picture) -> Row:
+    def _row(self, explanation: Explanation, picture: Picture) -> BatchRow:
         """Return the row of an explanation, or of the error in its truth."""
         try:
-            size = explanation.image.shape[:2]
-            row = row_of(explanation, TrueContent.read(picture, self._truth, size), self.explainer)  # type: ignore[arg-type]
+            height, width = explanation.image.shape[:2]
+            row = row_of(explanation, TrueContent.read(picture, self._truth, (height, width)), self.explainer)
         except OnnxcamError as error:
             return failed_row(error, explanation.words)
         except Exception as error:

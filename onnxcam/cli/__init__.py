@@ -15,6 +15,7 @@ import typer
 from onnxcam import __version__
 from onnxcam.cli import (
     bake,
+    batch,
     compare,
     demo,
     diagnose,
@@ -23,6 +24,7 @@ from onnxcam.cli import (
     export,
     inspect,
     instrument,
+    merge,
     pack,
     process,
     record,
@@ -46,6 +48,8 @@ app = typer.Typer(
 )
 _COMMANDS = (
     explain,
+    batch,
+    merge,
     evaluate,
     validate,
     diagnose,

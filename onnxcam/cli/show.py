@@ -16,6 +16,7 @@ from onnxcam.structure.layer import Choice
 from onnxcam.text import plain, to_json
 
 if TYPE_CHECKING:
+    from onnxcam.batching.batch import BatchSummary
     from onnxcam.converters import Conversion
     from onnxcam.shard_results import ShardSummary
 
@@ -95,6 +96,15 @@ def shard(summary: ShardSummary, folder: Path, *, as_json: bool) -> None:
         where(folder)
     warnings([f"left out: {why}" for _, why in summary.unreadable])
     print_err(f"shard {summary.shard} is complete; `onnxcam merge` joins all shards")
+
+
+def batch(summary: BatchSummary, folder: str) -> None:
+    """Print what a batch holds, and its first error."""
+    rows = [("pictures", f"{summary.pictures:,}"), ("rows", f"{summary.rows:,}"), ("errors", f"{summary.errors:,}")]
+    table(("batch", "# count"), rows)
+    if summary.errors:
+        print_err(f"warning: {summary.errors} rows hold an error, the first: {summary.first_error}", "yellow")
+    where(Path(folder))
 
 
 def where(folder: Path) -> None:

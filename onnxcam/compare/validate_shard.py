@@ -37,7 +37,7 @@ def validate_shard(
     holds the first image also tries other preprocessings, and compares the layers, on the first of all images.
 
     Args:
-        reference: As for `onnxcam.compare.validate.validate`; likewise *candidate*, *overwrite*, *layers* and *options*.
+        reference: As for `onnxcam.compare.validate.validate`, like the others that are not named here.
         images: All images, also those of other shards.
         directory: Folder of the shard; the same call resumes an interrupted run there.
         shard: ``"i/n"``, or the shard.

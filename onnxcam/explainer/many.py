@@ -180,7 +180,7 @@ def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unp
     return {
         "onnxcam": onnxcam.__version__,
         "model": model_hash(explainer.model, load(explainer.model)),
-        **{name: value for name, value in arguments.items() if value not in ("None", "{}", "")},
+        **{name: value for name, value in arguments.items() if value not in _UNSAID},
         "targets": list(targets),
         **{part.name: part.value for part in explainer.network.reading},
         "names": hashlib.sha256(labels.encode("utf-8", "surrogateescape")).hexdigest()[:12],
@@ -189,7 +189,9 @@ def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unp
     }
 
 
-_NOT_DECIDING = ("model", "progress", "spin", "labels")
+_UNSAID = ("None", "{}", "", "auto")
+"""Values of arguments that leave the choice to the explainer; `None` and ``"auto"`` are the same."""
+_NOT_DECIDING = ("model", "progress", "features", "spin", "labels")
 
 
 def _plain(value: Any) -> str:
@@ -213,8 +215,7 @@ def _files(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _hash(path: str) -> str:
-    with paths.opened(path, OnnxcamError) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return hashlib.sha256(paths.read_bytes(path, OnnxcamError)).hexdigest()[:12]
 
 
 def _content(path: str) -> bytes:

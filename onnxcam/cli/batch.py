@@ -1,0 +1,121 @@
+"""``onnxcam batch``: explain any number of pictures; write rows to Parquet."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from onnxcam.cli import options
+
+SourceArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Pictures: files, folders, quoted patterns, lists (.txt), manifests (.csv, .tsv, .jsonl, .parquet), COCO "
+        "JSON, voc:FOLDER, imagefolder:FOLDER, WebDataset .tar, or addresses such as s3://bucket/photos.",
+        show_default=False,
+    ),
+]
+
+
+def command(
+    model: options.ModelArgument,
+    source: SourceArgument,
+    output: Annotated[str, typer.Option("--output", "-o", help="Output folder, or an address.")] = "onnxcam-batch",
+    method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to explain in a picture that names no target itself: as for `onnxcam explain`; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", "-k", min=1, help="Explain the k highest-scoring classes or detections."),
+    ] = None,
+    shard: Annotated[str, typer.Option(help="Only the pictures of shard i of n, i from 0: i/n.")] = "0/1",
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that explain.")] = 1,
+    truth: options.TruthOption = None,
+    mask_values: options.MaskValuesOption = "object",
+    images: Annotated[
+        str | None,
+        typer.Option(help="Folder that the paths in a manifest or COCO JSON are relative to.", show_default=False),
+    ] = None,
+    part_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Pictures in a Parquet file. Default: 512; 32 for methods of many passes.", show_default=False
+        ),
+    ] = None,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Also write overlays.")] = False,
+    format: Annotated[str, typer.Option("--format", help="Format of the overlays: jpeg, png or webp.")] = "jpeg",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG and WebP overlays.")] = 90,
+    maps: Annotated[str, typer.Option(help="raw: rows hold the raw map; none: only what is measured on it.")] = "raw",
+    settings: options.SettingsOption = None,
+    smooth: Annotated[str, typer.Option(help="Smoothing: none, aug, eigen or aug+eigen.")] = "none",
+    layer: options.LayerOption = "auto",
+    preprocess: options.PreprocessOption = None,
+    labels: options.LabelsOption = None,
+    inputs: options.InputsOption = None,
+    wrt: options.WrtOption = None,
+    task: options.TaskOption = None,
+    scores: options.ScoresOutputOption = None,
+    boxes_output: options.BoxesOutputOption = None,
+    letters: options.LettersOption = None,
+    provider: options.ProviderOption = "auto",
+    signed: Annotated[bool, typer.Option("--signed", help="Keep negative evidence.")] = False,
+    picture_timeout: Annotated[
+        float, typer.Option(min=0.001, help="Seconds after which a picture is given up.")
+    ] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the batch in the output folder.")] = False,
+) -> None:
+    """Explain any number of pictures. Writes rows to Parquet: one for each picture and target, also for failures.
+
+    An interrupted run resumes when you repeat the command. Shards may run anywhere; `onnxcam merge` joins them.
+    """
+    from dataclasses import asdict
+
+    from onnxcam.batching.batch import batch
+    from onnxcam.cli import show
+    from onnxcam.explainer.explanation import Drawing, check_drawing
+
+    if top is not None and target:
+        raise typer.BadParameter("--top and --target exclude each other; give one")
+    drawing = Drawing(format=format, quality=quality)  # type: ignore[typeddict-item]
+    check_drawing(drawing)
+    summary = batch(
+        model,
+        source,
+        output,
+        targets=[f"top={top}"] if top else target or [None],
+        truth=truth,
+        mask_values=mask_values,
+        images=images,
+        shard=shard,
+        part_size=part_size,
+        workers=workers,
+        overlays=drawing if overlays else None,
+        maps=maps,
+        picture_timeout=picture_timeout,
+        overwrite=overwrite,
+        progress=show.explaining,
+        method=method,
+        layer=layer,
+        provider=provider,
+        preprocess=preprocess,
+        labels=labels,
+        settings=options.pairs(settings),
+        smooth=smooth,
+        signed=signed,
+        inputs=options.pairs(inputs, "--input", "question=…"),
+        wrt=wrt,
+        task=task,
+        scores_output=scores,
+        boxes_output=boxes_output,
+        letters=letters,
+    )
+    show.json(asdict(summary)) if as_json else show.batch(summary, output)

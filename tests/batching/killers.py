@@ -1,0 +1,20 @@
+"""A preprocessing that ends its process at a red picture, and waits at a green one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def preprocess(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the tensor [1, 3, 96, 96]."""
+    colour = picture.reshape(-1, 3)
+    if (colour == (255, 0, 0)).all():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (colour == (0, 255, 0)).all():
+        time.sleep(600)
+    return np.moveaxis(picture[:96, :96].astype(np.float32) / 255, 2, 0)[None]
