@@ -25,7 +25,7 @@ __all__ = ["FILE", "Left", "ShardResult", "ShardSummary", "entries", "read_shard
 
 FILE = "shard.json"
 """Name of the file that a complete shard has."""
-FORMAT = "onnxcam.shard"
+_FORMAT = "onnxcam.shard"
 _AGAIN = "repeat the command of that shard"
 
 
@@ -81,7 +81,7 @@ class ShardResult:
         """Write the file into the folder; OutputError if it cannot be written."""
         content = {
             "onnxcam": onnxcam.__version__,
-            "format": FORMAT,
+            "format": _FORMAT,
             "kind": self.kind,
             "shard": asdict(self.shard),
             "journal": self.journal,
@@ -107,7 +107,7 @@ class ShardResult:
         path = Path(folder) / FILE
         try:
             found = json.loads(path.read_text("utf-8"))
-            if found["format"] != FORMAT or found["onnxcam"] != onnxcam.__version__:
+            if found["format"] != _FORMAT or found["onnxcam"] != onnxcam.__version__:
                 raise ValueError("another format")
             left = [Left(**one) for one in found["unreadable"]]
             shard = Shard(**found["shard"])
@@ -162,7 +162,9 @@ def _require_same(first: ShardResult, other: ShardResult, kind: str) -> None:
     if first.shard.count != other.shard.count:
         differing = ["number of shards", *differing]
     if other.kind != kind:
-        raise OutputError(f"'{in_message(other.folder)}' holds a shard of an {other.kind}; merge those of one {kind}")
+        raise OutputError(
+            f"'{in_message(other.folder)}' holds a shard of another kind, {other.kind}; merge those of one {kind}"
+        )
     if differing:
         raise OutputError(
             f"'{in_message(other.folder)}' is a shard of another run than '{in_message(first.folder)}' (other "

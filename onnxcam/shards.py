@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from onnxcam.errors import OnnxcamError
 from onnxcam.paths import PathLike
 
-__all__ = ["Shard", "digest", "picture_ids"]
+__all__ = ["Shard", "digest", "list_identity", "picture_ids"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +81,9 @@ def picture_ids(paths: Sequence[PathLike]) -> list[str]:
     except ValueError:  # several drives
         return whole
     return [os.path.relpath(path, root).replace(os.sep, "/") for path in whole]
+
+
+def list_identity(paths: Sequence[PathLike]) -> str:
+    """Return the number of the pictures, and a hash of their paths in their order."""
+    found = hashlib.sha256("\n".join(os.fspath(path) for path in paths).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{len(paths)} ({found[:12]})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,37 +61,52 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-evaluation"),
+    shard: options.ShardOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks."""
+    """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks.
+
+    With --shard, an interrupted run resumes when you repeat the command.
+    """
     from onnxcam.cli import show
     from onnxcam.media import image
     from onnxcam.metrics import Truth, evaluate
+    from onnxcam.metrics.evaluate_shard import evaluate_shard
     from onnxcam.metrics.report import Report
 
+    given: dict[str, Any] = {
+        "methods": methods or ["gradcam"],
+        "metrics": metrics or (),
+        "truth": None if truth is None else Truth(truth, mask_values),
+        "target": target,
+        "baselines": baselines,
+        "settings": options.pairs(settings or []),
+        "layer": layer,
+        "preprocess": preprocess,
+        "labels": labels,
+        "provider": provider,
+        "batch_size": batch_size,
+        "seed": seed,
+        "strict": strict,
+        "progress": show.measuring,
+    }
+    if shard is not None:
+        found = evaluate_shard(model, image.files(images), output, shard, overwrite=overwrite, **given)
+        show.shard(found, output, as_json=as_json)
+        return
     with Report(output, overwrite=overwrite) as report:
-        found = evaluate(
-            model,
-            image.files(images),
-            methods=methods or ["gradcam"],
-            metrics=metrics or (),
-            truth=None if truth is None else Truth(truth, mask_values),
-            target=target,
-            baselines=baselines,
-            settings=options.pairs(settings or []),
-            layer=layer,
-            preprocess=preprocess,
-            labels=labels,
-            provider=provider,
-            batch_size=batch_size,
-            seed=seed,
-            strict=strict,
-            progress=show.measuring,
-        )
-        report.write(found)
+        evaluation = evaluate(model, image.files(images), **given)
+        report.write(evaluation)
+    finish(evaluation, output, as_json=as_json)
+
+
+def finish(found: Evaluation, output: Path, *, as_json: bool) -> None:
+    """Print an evaluation, which is written to the folder *output*, and its warnings."""
+    from onnxcam.cli import show
+
     if as_json:
         show.json(found.to_dict())
     else:

@@ -24,7 +24,7 @@ from onnxcam.compare.summary import conclude
 from onnxcam.compare.thresholds import Requirement, parse
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import RecordingError
-from onnxcam.metrics.evaluation import require_scipy
+from onnxcam.metrics.evaluation_run import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet

@@ -13,8 +13,8 @@ from onnxcam.compare.doubt import InputTrials
 from onnxcam.compare.journal import Journal, open_journal
 from onnxcam.compare.layer_agreement import LayerAgreement
 from onnxcam.compare.report.folder import refuse_finished
-from onnxcam.compare.scope import Scope
 from onnxcam.compare.validation import Validation
+from onnxcam.compare.validation_scope import ValidationScope
 from onnxcam.errors import OutputError
 from onnxcam.paths import PathLike
 from onnxcam.shard_results import ShardResult, entries, read_shards
@@ -47,7 +47,7 @@ def merge_validations(folders: Sequence[PathLike], directory: PathLike, *, overw
     if any(files.is_same(folder, directory) for folder in folders):
         raise OutputError(f"'{in_message(directory)}' is read by this command; choose another folder with -o")
     shards = read_shards(folders, Journal.kind)
-    scope = Scope.from_dict(shards[0].run)
+    scope = ValidationScope.from_dict(shards[0].run)
     journal = _joined(shards, scope.images, directory, overwrite)
     left = sorted((one for shard in shards for one in shard.left), key=lambda one: one.number)
     first = next(shard.own for shard in shards if "trials" in shard.own)

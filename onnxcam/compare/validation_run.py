@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +14,18 @@ from onnxcam.compare.layer_agreement import LayerAgreement
 from onnxcam.compare.layers import compare_layers
 from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.pipeline import LoadedImage, ModelPair, of_side, run
-from onnxcam.compare.scope import Scope
 from onnxcam.compare.thresholds import parse
+from onnxcam.compare.validation_scope import ValidationScope
 from onnxcam.errors import MetricError, OnnxcamError
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
-from onnxcam.metrics.evaluation import require_scipy
+from onnxcam.metrics.evaluation_run import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.paths import PathLike
 from onnxcam.pipeline import default_jobs
 from onnxcam.progress import Progress, quiet
-from onnxcam.shards import Shard, picture_ids
+from onnxcam.shards import Shard, list_identity, picture_ids
 
 __all__ = ["BATCH", "MAX_JOBS", "ValidationRun", "observing"]
 
@@ -49,7 +48,7 @@ class ValidationRun:
 
     task: ModelPair
     names: Sequence[str]
-    scope: Scope
+    scope: ValidationScope
     batch_size: int
     jobs: int
     progress: Progress
@@ -88,7 +87,9 @@ class ValidationRun:
         several = 1 if first.black_box or second.black_box else batch_size  # a map takes long: each image is kept
         labels = first.class_names or second.class_names
         infos = first.info, second.info
-        scope = Scope(*infos, len(names), requirements, str(target), only, labels, first.prediction, known, warnings)
+        scope = ValidationScope(
+            *infos, len(names), requirements, str(target), only, labels, first.prediction, known, warnings
+        )
         return cls(task, names, scope, several, jobs or default_jobs(), progress)
 
     def compare(self, directory: PathLike | None, overwrite: bool, shard: Shard | None = None) -> Journal:
@@ -143,8 +144,7 @@ class ValidationRun:
                 f"{side} {name}": getattr(of, name) for name in ("sha256", "method", "layer", "preprocess", "provider")
             }
             found[f"{side} settings"] = {name: str(value) for name, value in seen.settings.items()}
-        digest = hashlib.sha256("\n".join(self.names).encode("utf-8", "surrogateescape")).hexdigest()
-        return found | {"pictures": f"{len(self.names)} ({digest[:12]})"}
+        return found | {"pictures": list_identity(self.names)}
 
 
 def observing(side: str, model: ModelLike, **options: Any) -> Observer:

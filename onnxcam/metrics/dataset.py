@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,17 +17,19 @@ from onnxcam.metrics.base import Array, Case, ClassPredictor
 from onnxcam.metrics.map_sources import MapSource
 from onnxcam.metrics.truth import Region, Truth
 from onnxcam.paths import PathLike
+from onnxcam.shards import Shard, picture_ids
 from onnxcam.targets import Target
 from onnxcam.targets.notation import Label
 
-__all__ = ["Dataset", "Item", "LoadedItem"]
+__all__ = ["Dataset", "Item", "LoadedItem", "none_measured"]
 
 
 @dataclass(frozen=True)
 class Item:
     """One image and one class in it."""
 
-    number: int
+    number: int  # of the image in the list of all
+    ordinal: int  # of the class in the image
     image: PathLike
     target: int
     label: str | None  # name of the class, if known
@@ -61,8 +63,12 @@ class Dataset:
         batch_size: Images, or perturbed copies of one image, per pass.
         seed: Random seed.
         strict: Raise on an image that cannot be read; otherwise leave it out.
+        shard: Shard whose images are explained; None for all images.
 
     Attributes:
+        images: All images, also those of other shards.
+        numbers: Numbers of the images of the shard, block by block.
+        blocks: The items of each block.
         unreadable: (image, reason) of each image that is left out: it cannot be read, or has no object.
 
     Raises:
@@ -80,6 +86,7 @@ class Dataset:
         batch_size: int,
         seed: int,
         strict: bool = False,
+        shard: Shard | None = None,
     ) -> None:
         self.network, self.truth, self.target = network, truth, target
         self.batch_size, self.seed = batch_size, seed
@@ -89,7 +96,7 @@ class Dataset:
                 "`onnxcam explain` makes"
             )
         self.classes = network.class_count
-        images = tuple(dict.fromkeys(images))
+        self.images = images = tuple(dict.fromkeys(images))
         if not images:
             raise ImageError("no image to evaluate on; name some")
         if batch_size < 1:
@@ -97,12 +104,21 @@ class Dataset:
         if truth is not None and truth.single and len(images) > 1:
             raise TruthError(f"'{truth.path}' is the truth of one image, and there are {len(images)}; give a folder")
         self.unreadable: list[tuple[str, str]] = []
-        found = [(image, index, keys) for image in images for index, keys in self._readable(image, strict).items()]
-        if not found:
-            raise ImageError(f"none of the {len(images)} images can be measured; the first: {self.unreadable[0][1]}")
-        self.items = [
-            Item(number, image, index, self._name(index), keys) for number, (image, index, keys) in enumerate(found)
-        ]
+        self.numbers = (shard or Shard()).blocks(picture_ids(images), batch_size)
+        self.blocks = [[item for number in block for item in self._items(number, strict)] for block in self.numbers]
+        if shard is None and not self.items:
+            raise none_measured(len(images), self.unreadable)
+
+    @property
+    def items(self) -> list[Item]:
+        """All items, in the order of the images."""
+        return [item for block in self.blocks for item in block]
+
+    def _items(self, number: int, strict: bool) -> list[Item]:
+        """Return the items of image *number*."""
+        image = self.images[number]
+        found = self._readable(image, strict).items()
+        return [Item(number, at, image, index, self._name(index), keys) for at, (index, keys) in enumerate(found)]
 
     def _readable(self, image: PathLike, strict: bool) -> dict[int, tuple[Label | None, ...]]:
         """Return `_classes`; of an image that cannot be read, or without an object, none."""
@@ -168,27 +184,33 @@ class Dataset:
         difference = np.abs(white.astype(np.float64) - black)
         return np.moveaxis(difference, self.channel, 0).max((1, 2), keepdims=True)
 
-    def _load(self) -> Iterator[list[LoadedItem]]:
-        """Yield the items in batches of equal tensor shape."""
-        batch: list[LoadedItem] = []
-        for item in self.items:
-            picture = pictures.read(item.image, self.network.network.warn)
-            loaded = LoadedItem(item, picture, self.network.preprocessing(picture))
-            if batch and (len(batch) == self.batch_size or loaded.tensor.shape != batch[0].tensor.shape):
+    def _load(self, done: Collection[int] = ()) -> Iterator[list[LoadedItem]]:
+        """Yield the items in batches of equal tensor shape; omit blocks whose images are all *done*.
+
+        A batch lies in one block of images, so that it is the same in a shard and in a resumed run.
+        """
+        for block in self.blocks:
+            batch: list[LoadedItem] = []
+            for item in [] if all(item.number in done for item in block) else block:
+                picture = pictures.read(item.image, self.network.network.warn)
+                loaded = LoadedItem(item, picture, self.network.preprocessing(picture))
+                if batch and (len(batch) == self.batch_size or loaded.tensor.shape != batch[0].tensor.shape):
+                    yield batch
+                    batch = []
+                batch.append(loaded)
+            if batch:
                 yield batch
-                batch = []
-            batch.append(loaded)
-        yield batch
 
     def batches(self) -> Iterator[tuple[Array, Array]]:
         """Yield the tensors [N, …] and classes [N] of all items, batch by batch."""
         return (_joined(batch) for batch in self._load())
 
-    def cases(self, source: MapSource) -> Iterator[tuple[Item, Case]]:
-        """Yield every item and its case, with the map from *source*."""
-        for batch in self._load():
+    def cases(self, source: MapSource, done: Collection[int] = ()) -> Iterator[tuple[Item, Case]]:
+        """Yield every item and its case, with the map from *source*; omit the images with the numbers in *done*."""
+        for batch in self._load(done):
             for one, raw in zip(batch, source.maps(*_joined(batch)), strict=True):
-                yield one.item, self._case(source, one, raw)
+                if one.item.number not in done:
+                    yield one.item, self._case(source, one, raw)
 
     def _case(self, source: MapSource, one: LoadedItem, raw: Array) -> Case:
         if not np.isfinite(raw).all():
@@ -210,7 +232,7 @@ class Dataset:
             network=ClassPredictor(self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size),
             maker=source.maps,
             truth=self._region(one),
-            seed=int(np.random.SeedSequence([self.seed, one.item.number]).generate_state(1)[0]),
+            seed=int(np.random.SeedSequence([self.seed, one.item.number, one.item.ordinal]).generate_state(1)[0]),
         )
 
     def _region(self, one: LoadedItem) -> Region | None:
@@ -220,6 +242,11 @@ class Dataset:
         own = [regions[key] for key in one.item.keys]
         mask = np.logical_or.reduce([region.mask for region in own])
         return Region(mask, tuple(box for region in own for box in region.boxes))
+
+
+def none_measured(images: int, unreadable: Sequence[tuple[str, str]]) -> ImageError:
+    """Return the error that none of that many *images* can be measured."""
+    return ImageError(f"none of the {images} images can be measured; the first: {unreadable[0][1]}")
 
 
 def _joined(batch: list[LoadedItem]) -> tuple[Array, Array]:

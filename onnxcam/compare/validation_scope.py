@@ -1,4 +1,4 @@
-"""Scope of a validation: all that its conclusion needs besides the comparisons, as JSON for the merge of shards."""
+"""ValidationScope of a validation: all that its conclusion needs besides the comparisons, as JSON for the merge of shards."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError
 from onnxcam.metrics.truth import Truth
 
-__all__ = ["Scope"]
+__all__ = ["ValidationScope"]
 
 
 @dataclass(frozen=True)
-class Scope:
+class ValidationScope:
     """What is compared with what, and by which requirements.
 
     Attributes:

@@ -1,0 +1,81 @@
+"""Evaluate on the images of one shard; `onnxcam.metrics.merge` joins the shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxcam.files import writing
+from onnxcam.graph.io import ModelLike
+from onnxcam.journal import FILE
+from onnxcam.metrics.evaluation_run import EvaluationRun
+from onnxcam.metrics.measurements import EvaluationJournal
+from onnxcam.paths import PathLike
+from onnxcam.progress import Progress, quiet
+from onnxcam.shard_results import Left, ShardResult, ShardSummary
+from onnxcam.shards import Shard
+
+__all__ = ["SHARED", "evaluate_shard"]
+
+SHARED = ("model", "preprocess", "truth", "batch_size", "seed", "settings", "better", "warnings", "layers")
+"""Fields of an evaluation that are equal in all shards."""
+
+
+def evaluate_shard(
+    model: ModelLike,
+    images: Sequence[PathLike],
+    directory: PathLike,
+    shard: str | Shard,
+    *,
+    overwrite: bool = False,
+    progress: Progress = quiet,
+    **options: Any,
+) -> ShardSummary:
+    """Measure the quality of maps on the images of one shard; `merge_evaluations` finds means and intervals of all.
+
+    The journal in *directory* is the result; beside it, ``shard.json`` says that the shard is complete.
+
+    Args:
+        model: As for `onnxcam.metrics.evaluate`, like *progress* and *options*.
+        images: All images, also those of other shards.
+        directory: Folder of the shard; the same call resumes an interrupted run there.
+        shard: ``"i/n"``, or the shard.
+        overwrite: Discard what the folder holds.
+
+    Raises:
+        MetricError: a sanity check is asked for; it needs all images at once.
+        OnnxcamError: as for `onnxcam.metrics.evaluate`.
+
+    Example:
+        >>> evaluate_shard("model.onnx", ["cat.jpg", "dog.jpg"], "out0", "0/2").pictures
+    """
+    own = Shard.parse(shard) if isinstance(shard, str) else shard
+    folder = Path(directory)
+    run = EvaluationRun.of(model, images, shard=own, **options)
+    names = [os.fspath(name) for name in run.dataset.images]
+    identity = {**run.identity(), "shard": str(own)}
+    methods: list[str] = identity["methods"]
+    with writing(folder, "into "):
+        folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        ShardResult.remove(folder)
+    journal = EvaluationJournal(folder / FILE, identity, overwrite=overwrite, names=names * len(methods))
+    try:
+        for number, measured in run.measure(progress, frozenset(journal.done)):
+            journal.add(number, measured)
+    finally:
+        journal.close()
+    number_of = {name: number for number, name in enumerate(names)}
+    result = ShardResult(
+        kind=EvaluationJournal.kind,
+        shard=own,
+        journal=journal.header,
+        run={**journal.header, "shard": None, "images": len(names), **{one: getattr(run.empty, one) for one in SHARED}},
+        left=[Left(number_of[name], name, why) for name, why in run.dataset.unreadable],
+        own={},
+        folder=folder,
+    )
+    result.write()
+    return result.summary(sum(map(len, run.dataset.numbers)))
