@@ -1,4 +1,4 @@
-"""ValidationScope of a validation: all that its conclusion needs besides the comparisons, as JSON for the merge of shards."""
+"""Scope of a validation: all that its conclusion needs besides the comparisons, as JSON for the merge of shards."""
 
 from __future__ import annotations
 
