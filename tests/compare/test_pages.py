@@ -100,8 +100,9 @@ def folder(onnxcam: Callable[..., Ran]) -> Path:
 @pytest.mark.slow
 def test_how_to_use_it(folder: Path, onnxcam: Callable[..., Ran]) -> None:
     ran = follow(PAGE, onnxcam)
+    shards = ("shard0", "shard1", "shard2")
     assert {name: each.code for name, each in ran.items()} == dict.fromkeys(
-        ("out", "strict", "truth", "layers", "resumed", "weights", "activations"), 0
+        ("out", "strict", "truth", "layers", "resumed", *shards, "weights", "activations"), 0
     ), {name: each.err for name, each in ran.items()}
     assert {file.name for file in Path("out").iterdir()} == set(
         re.findall(r"^\| `([a-z]+\.\w+)` \|", PAGE, re.MULTILINE)

@@ -82,6 +82,22 @@ def test_other_tasks_in_shards(name: str, tmp_path: Path) -> None:
     assert_equal_to_one_run((model, rounded(model, tmp_path / "rounded.onnx", 20)), pictures, tmp_path, batch_size=2)
 
 
+def test_what_depends_on_the_batch_in_shards(folder: Path, tmp_path: Path) -> None:
+    """Dynamic quantisation takes its scales from all images of a batch, so that a shard takes whole batches."""
+    quantization = pytest.importorskip("onnxruntime.quantization", reason="onnxruntime cannot quantise here")
+    import onnx
+
+    dynamic = tmp_path / "dynamic.onnx"
+    quantization.quantize_dynamic(SHAPES, dynamic)
+    model = onnx.load(dynamic)
+    del model.metadata_props[:]
+    model.metadata_props.extend(onnx.load(SHAPES).metadata_props)
+    onnx.save(model, dynamic)
+    found = [validate(SHAPES, dynamic, folder, batch_size=size) for size in (2, 5)]
+    assert found[0].summaries["iou"].mean != found[1].summaries["iou"].mean
+    assert_equal_to_one_run((SHAPES, dynamic), folder, tmp_path, batch_size=2)
+
+
 def test_a_verdict_in_doubt_in_shards(tmp_path: Path, folder: Path) -> None:
     """Two models without a card: the guessed preprocessing decides, which the first shard has tried."""
     import onnx
