@@ -21,6 +21,7 @@ from onnxcam.compare.validate import validate
 from onnxcam.compare.validate_shard import validate_shard
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError
+from onnxcam.shard_results import shard_kind
 from onnxcam.shards import Shard, picture_ids
 from tests.command import Ran
 from tests.compare.tasks.twins import MODELS, drawn, rounded
@@ -267,6 +268,14 @@ def test_a_merge_is_taken_up_and_its_journal_is_that_of_the_whole_run(
     assert (
         reports(validate(SHAPES, candidate, folder, tmp_path / "merged", batch_size=2), tmp_path / "merged") == expected
     )
+
+
+def test_the_kind_of_a_folder(done: list[Path], tmp_path: Path) -> None:
+    assert shard_kind(done[0]) == "validation"
+    assert shard_kind(tmp_path) is None
+    assert shard_kind("s3://bucket/folder") is None
+    with pytest.raises(OutputError, match="holds a shard that is not complete"):
+        shard_kind(_incomplete(copied(done, tmp_path))[1])
 
 
 def test_a_folder_belongs_to_one_shard(done: list[Path], candidate: Path, folder: Path) -> None:
