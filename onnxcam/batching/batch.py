@@ -15,13 +15,14 @@ from typing import Any, Unpack
 import pyarrow as pa
 
 from onnxcam.batching import schema
+from onnxcam.batching.addresses import filesystem, is_remote, storage
 from onnxcam.batching.job import Job
 from onnxcam.batching.processors import processors
 from onnxcam.batching.shards import Shard
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.batching.supervisor import SECONDS, PictureRows, Supervisor
-from onnxcam.errors import OnnxcamError, OutputError
+from onnxcam.errors import ModelError, OnnxcamError, OutputError
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import ModelLike
@@ -78,7 +79,7 @@ def batch(
     ran before, or beside it.
 
     Args:
-        model: A path or the model's bytes.
+        model: A path, an address such as ``s3://bucket/model.onnx``, or the model's bytes.
         source: What `onnxcam.batching.sources.read_source` reads, or several of these.
         dest: Folder, or an address such as ``s3://bucket/results``.
         targets: What is explained in each picture; its own target in a manifest goes before. None: the model chooses.
@@ -155,7 +156,15 @@ def _open(store: Store, identity: Mapping[str, Any], overwrite: bool) -> None:
 
 
 def _model(model: ModelLike) -> ModelLike:
-    return os.path.abspath(model) if isinstance(model, str | os.PathLike) else model
+    """Return what a process elsewhere can open: the absolute path of a file, or the bytes at an address."""
+    if not isinstance(model, str | os.PathLike):
+        return model
+    text = os.fspath(model)
+    if not is_remote(text):
+        return os.path.abspath(text)
+    system, path = filesystem(text)
+    with storage(text, ModelError):
+        return bytes(system.cat_file(path))
 
 
 class _Crew:

@@ -19,7 +19,7 @@ SourceArgument = Annotated[
 
 
 def command(
-    model: options.ModelArgument,
+    model: Annotated[str, typer.Argument(help="Model (.onnx), a file or an address.", show_default=False)],
     source: SourceArgument,
     output: Annotated[str, typer.Option("--output", "-o", help="Output folder, or an address.")] = "onnxcam-batch",
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
