@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from onnxcam.graph.sequence_shapes import MADE_UP
+from onnxcam.graph.subgraph import graphs
 
 __all__ = ["UNPROVEN", "believe", "forget", "forget_made_up"]
 
@@ -19,7 +20,7 @@ def forget(model: ir.Model) -> dict[str, ir.Shape]:
 
     Weights get the shapes of their values.
     """
-    for weight in (w for graph in model.graphs() for w in graph.initializers.values()):
+    for weight in (w for graph in graphs(model.graph) for w in graph.initializers.values()):
         if weight.const_value is not None:
             weight.shape = ir.Shape(weight.const_value.shape.numpy())
     declared = {}
