@@ -119,11 +119,13 @@ class ConvolutionWindow:
         above 1, is as fast as the forward Conv on ONNX Runtime's CPU provider: 0.09 ms against 0.30 ms for a depthwise
         3 × 3 kernel, 240 channels, 28 × 28; 0.42 against 0.73 ms for stride 2, 64 channels, 112 × 112. With strides and
         many channels a group, the zeros cost more than they save. ONNX Runtime folds the reversal of a constant kernel.
+        A *y* of one position is a vector: ConvTranspose takes the kernel as it is, without a transposed copy.
         """
         pads, extents, rest = constant(self.pads), constant(self.extents), constant(self.rest)
         channels = constant(op.dim(w, 1))
         narrow = self.group > 1 and channels is not None and channels <= NARROW
-        if pads is not None and extents is not None and (max(self.strides) == 1 or narrow):
+        vector = y.shape is not None and all(length == 1 for length in y.shape[2:])
+        if pads is not None and extents is not None and not vector and (max(self.strides) == 1 or narrow):
             reach = np.tile(extents - 1, 2) - pads
             if rest is not None:
                 reach[len(extents) :] += rest + 1 - self.strides
