@@ -189,7 +189,7 @@ def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unp
     }
 
 
-_NOT_DECIDING = ("model", "progress", "spin", "labels")
+_NOT_DECIDING = ("model", "progress", "spin", "labels", "cache")
 
 
 def _plain(value: Any) -> str:

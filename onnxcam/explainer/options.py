@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     letters: str | None
     progress: Progress
     spin: bool
+    cache: str | os.PathLike[str] | None
 
 
 class FixedArguments:

@@ -67,9 +67,16 @@ def load(source: ModelLike) -> ir.Model:
     if isinstance(source, onnx.ModelProto):
         return _opened(source, "the given ModelProto")
     if isinstance(source, bytes):
-        return _opened(_parse(source, "the given bytes"), "the given bytes")
+        return _opened(parsed(source, "the given bytes"), "the given bytes")
     path = Path(source)
-    return _opened(_parse(_read(path), f"'{path}'"), f"'{path}'", path)
+    return _opened(parsed(read_light(path), f"'{path}'"), f"'{path}'", path)
+
+
+def restored(data: bytes, path: Path) -> ir.Model:
+    """Return the model that `to_bytes` wrote as *data*, whose weights are in the files of the model at *path*."""
+    model = ir.serde.deserialize_model(parsed(data, f"'{path}'"))
+    attach(model, f"'{path}'", path)
+    return model
 
 
 def save(
@@ -102,18 +109,22 @@ def files_of(source: ModelLike | None) -> list[Path]:
     if not isinstance(source, str | os.PathLike):
         return []
     path = Path(source)
-    tensors = list(_tensors(_parse(_read(path), f"'{path}'").graph))
+    tensors = list(tensors_of(parsed(read_light(path), f"'{path}'").graph))
     places = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     return [path, *(path.parent / place for place in sorted(places))]
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the weights of *graph* and the tensors in attributes, those of subgraphs included."""
     yield from graph.initializer
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        yield attribute.t
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("g"):
+            yield from tensors_of(attribute.g)
         yield from attribute.tensors
-        for body in (attribute.g, *attribute.graphs):
-            yield from _tensors(body)
+        for body in attribute.graphs:
+            yield from tensors_of(body)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
@@ -188,7 +199,8 @@ def give_back_domain(model: ir.Model, nodes: Iterable[ir.Node]) -> None:
     model.opset_imports.pop(RUNTIME, None)
 
 
-def _read(path: Path) -> bytes:
+def read_light(path: Path) -> bytes:
+    """Return the model in the file at *path*, its large weights by reference to that file; ModelError."""
     if path.suffix == ".ort":
         raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
     with paths.opened(path, ModelError, "model") as file:
@@ -206,7 +218,8 @@ def _is_utf8(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _parse(data: bytes, where: str) -> onnx.ModelProto:
+def parsed(data: bytes, where: str) -> onnx.ModelProto:
+    """Return the model in *data*; ModelError, which calls it *where*, if it is none."""
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxcam.graph.sequence_shapes import MADE_UP
 from onnxcam.graph.subgraph import graphs
 
-__all__ = ["UNPROVEN", "believe", "forget", "forget_made_up"]
+__all__ = ["UNPROVEN", "believe", "forget", "forget_made_up", "is_proven"]
 
 UNPROVEN = "onnxcam.unproven"
 """The key in a tensor's `meta`: its rank is declared, and onnx does not infer it."""
@@ -74,3 +74,8 @@ def _agreed(inferred: ir.Shape, declared: ir.Shape) -> ir.Shape:
 
 def _is_inferred(length: int | ir.SymbolicDim) -> bool:
     return isinstance(length, int) or (length.value is not None and not length.value.startswith(MADE_UP))
+
+
+def is_proven(model: ir.Model) -> bool:
+    """Whether no shape of *model* is only declared."""
+    return not any(UNPROVEN in value.meta for value in _computed(model.graph))
