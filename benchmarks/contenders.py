@@ -140,6 +140,11 @@ def explanation_graph(path: Path, method: str) -> ir.Model:
     return built[0]
 
 
+def started(path: Path, method: str, cache: str) -> onnxcam.Explainer:
+    """Return an explainer, ready to run, whose graphs the folder *cache* keeps."""
+    return onnxcam.Explainer(path, method=method, provider="cpu", cache=cache)
+
+
 def conversions(network: Network, folder: Path) -> dict[str, Callable[[], Any]]:
     """PyTorch's exporter alone, and `from_pytorch` without and with the proof; the batch is open in all."""
     path, module, example = folder / "net.onnx", network.twin(), (torch.cat([network.tensor] * 2),)

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxcam.autodiff.differentiate import set_outputs
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, MissingRuleError
-from onnxcam.explainer.compiled import Arrays, CompiledExplanation
+from onnxcam.explainer.compiled import Arrays, CompiledExplanation, find_places
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors, building
 from onnxcam.graph.subgraph import prune, used_values
@@ -56,7 +56,7 @@ class SharedExplanation:
         if prepared.batch not in (None, 1) and isinstance(prepared.batch, int):
             return None
         graph, image, layer = prepared.model.graph, prepared.image, choice.layer.in_graph(prepared.model.graph)
-        places = CompiledExplanation.places(network, prepared, [layer])
+        places = find_places(network, prepared, [layer])
         own = list(graph)
         with building():
             op = Emitter(graph)

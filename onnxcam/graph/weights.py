@@ -11,6 +11,7 @@ from typing import IO
 import onnx_ir as ir
 
 from onnxcam.errors import ModelError
+from onnxcam.graph.subgraph import graphs
 
 __all__ = [
     "HEAVY",
@@ -38,7 +39,7 @@ class EmbeddedTensor(ir.ExternalTensor):
 
 def weights(model: ir.Model) -> list[ir.Value]:
     """Return the initializers of *model*, subgraphs included, that have a value."""
-    values = [value for graph in model.graphs() for value in graph.initializers.values()]
+    values = [value for graph in graphs(model.graph) for value in graph.initializers.values()]
     return [value for value in values if value.const_value is not None]
 
 
