@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.bake.plan import RepeatedTargets, TargetGroup
+from onnxcam.bake.plan import RepeatedTargets, TargetGroup, images_of
 from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.methods.base import GraphMethod, Method
@@ -65,9 +65,8 @@ def _maps(
 ) -> ir.Value:
     """Return the maps of a *group*, [M, h, w]; *count* is the number of targets of each image."""
     assert group.layer is not None
-    last = op.Sub(op.dim(subject.image, 0), op.const(np.array([1])))
-    images = op.Min(op.Div(group.rows, op.const(np.array(count))), last)
-    flat = emit_maps(op, subject.image, method, group.layer, group.seeds, images, settings)
+    images = images_of(op, subject, group.rows, count)
+    flat = emit_maps(op, subject.image, method, group.layer, group.seeds, images, settings, group.windows)
     if flat is None:
         raise ModelError(
             "the model mixes the rows of images between its last layers and its scores, so its detections cannot be "
