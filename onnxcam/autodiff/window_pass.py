@@ -80,9 +80,10 @@ def _along(
         if wide is None:
             return None
         window = wide
-        for own, place in zip(spans, axes or [None] * len(spans), strict=True):
-            if place is not None:
-                own[place] = window.spans[axis]  # type: ignore[assignment]
+        for own, x, place in zip(spans, node.inputs, axes or [None] * len(spans), strict=True):
+            single = axis == 0 and x in scope.active and x is not None and _lines_up(x, y)
+            if place is not None or single:
+                own[place or 0] = window.spans[axis]  # type: ignore[assignment]
     parts = [_part(op, x, own, rank(y)) for x, own in zip(node.inputs, spans, strict=True)]
     seen = crop(op, y, window.spans)
     for x, own, part in zip(node.inputs, spans, parts, strict=True):
@@ -99,6 +100,11 @@ def _along(
             inner = [own.get(axis) for axis in range(rank(x))]
             found.append((x, Window.of(dense(op, made, part), inner, x)))
     return found
+
+
+def _lines_up(x: ir.Value, y: ir.Value) -> bool:
+    """Whether *x* and *y* have one image, so that their first axes look like broadcast ones."""
+    return x.shape is not None and y.shape is not None and rank(x) == rank(y) and x.shape[0] == y.shape[0] == 1
 
 
 def _part(op: Emitter, x: ir.Value | None, spans: dict[int, Span], dims: int) -> ir.Value | None:

@@ -19,7 +19,18 @@ import onnx_ir as ir
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 
-__all__ = ["Bounds", "Span", "Spans", "Window", "crop", "joined", "points", "reshaped", "static_lengths"]
+__all__ = [
+    "KnownPlace",
+    "Span",
+    "Spans",
+    "Window",
+    "coordinates",
+    "crop",
+    "joined",
+    "points",
+    "reshaped",
+    "static_lengths",
+]
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,19 @@ class Span:
 
 
 Spans: TypeAlias = "Sequence[Span | None]"
-Bounds: TypeAlias = "Sequence[tuple[int, int]]"
+
+
+@dataclass(frozen=True)
+class KnownPlace:
+    """What is known of the place of an element before the run.
+
+    Attributes:
+        bounds: Its least and its largest coordinate along each axis but that of images.
+        as_first: For each of these axes, whether its coordinate is always that of the first of several elements.
+    """
+
+    bounds: Sequence[tuple[int, int]]
+    as_first: Sequence[bool]
 
 
 @dataclass(frozen=True)
@@ -72,8 +95,9 @@ class Window:
 
     @classmethod
     def of(cls, value: ir.Value, spans: Spans, y: ir.Value) -> Window:
-        """Return the window of *y* at *spans*, and declare the shape of its *value*."""
+        """Return the window of *y* at *spans*, and declare the shape of its *value*; an axis of length 1 is whole."""
         lengths = list(y.shape or ())[1:]
+        spans = [spans[0], *(None if n == 1 else span for span, n in zip(spans[1:], lengths, strict=True))]
         sizes = [n if span is None else span.size for span, n in zip(spans[1:], lengths, strict=True)]
         value.shape, value.type = ir.Shape([_count(spans), *sizes]), ir.TensorType(gradient_dtype(y))
         return cls(value, tuple(spans))
@@ -84,44 +108,53 @@ class Window:
         return [axis for axis, span in enumerate(self.spans) if span is not None]
 
     def widened(self, op: Emitter, y: ir.Value, axis: int) -> Window | None:
-        """Return the window of *y* with the whole of *axis*; None unless it has one position there."""
-        span, lengths = self.spans[axis], static_lengths(y)
-        if span is None or lengths is None or span.size != 1 or axis == 0:
+        """Return the window of *y* with the whole of *axis*, by a product; None for the axis of images."""
+        span, lengths, own = self.spans[axis], static_lengths(y), static_lengths(self.value)
+        if span is None or lengths is None or own is None or axis == 0:
             return None
-        places = np.arange(lengths[axis - 1]).reshape([-1] + [1] * (len(self.spans) - axis - 1))
-        column = op.Reshape(span.start(op), [-1] + [1] * (len(self.spans) - 1))
-        hot = op.flag(op.Equal(column, places[(None,) * (axis)]), self.value)
+        every = np.arange(lengths[axis - 1]).reshape(1, 1, -1, 1)
+        hot = op.flag(op.Equal(op.Reshape(span.positions(op), [-1, 1, 1, span.size]), every), self.value)
+        apart = op.Reshape(self.value, [-1, prod(own[: axis - 1]), span.size, prod(own[axis:])])
+        sizes = [*own[: axis - 1], lengths[axis - 1], *own[axis:]]
         spans = [None if i == axis else other for i, other in enumerate(self.spans)]
-        return Window.of(op.Mul(self.value, hot), spans, y)
+        return Window.of(op.Reshape(op.MatMul(hot, apart), [-1, *sizes]), spans, y)
 
     def inside(self, op: Emitter, y: ir.Value, axes: Sequence[int]) -> Window:
         """Return the window of *y* with zeros where it leaves *y* along *axes*."""
-        value, lengths = self.value, static_lengths(y)
-        for axis in axes:
-            span = self.spans[axis]
-            assert span is not None
-            assert lengths is not None
-            shape = [-1, *(span.size if i == axis else 1 for i in range(1, len(self.spans)))]
-            at, end = op.Reshape(span.positions(op), shape), lengths[axis - 1]
-            value = op.mask(value, op.And(op.GreaterOrEqual(at, 0), op.Less(at, end)))
-        return Window.of(value, self.spans, y) if axes else self
+        return Window.of(reduce(op.mask, self._flags(op, y, axes), self.value), self.spans, y)
 
     def dense(self, op: Emitter, y: ir.Value) -> ir.Value:
         """Return the cotangents of *y* for all targets, [M, …]."""
-        lengths = static_lengths(y)
+        lengths, own = static_lengths(y), static_lengths(self.value)
         assert lengths is not None
-        inner = [span if axis else None for axis, span in enumerate(self.spans)]
-        places = _places(op, [1, *lengths], inner, len(lengths))
+        assert own is not None
+        places = _places(op, [1, *lengths], [None, *self.spans[1:]], len(lengths))
         whole = self.value
         if places is not None:
-            count = op.Shape(self.value, start=0, end=1)
-            zero = np.zeros(1, gradient_dtype(y).numpy())
-            nothing = op.ConstantOfShape(op.Concat(count, [prod(lengths)], axis=0), value=ir.tensor(zero))
-            sizes = prod(static_lengths(self.value) or [])
-            whole = op.scatter_add(nothing, op.Reshape(places, [-1, sizes]), op.Reshape(self.value, [-1, sizes]), 1)
-            whole = op.Reshape(whole, [-1, *lengths])
+            size = prod(lengths)
+            flags = self._flags(op, y, [axis for axis in self.axes if axis])
+            places = op.Where(reduce(op.And, flags), places, size) if flags else places
+            shape = op.Concat(op.Shape(self.value, start=0, end=1), [size + bool(flags)], axis=0)
+            whole = op.ConstantOfShape(shape, value=ir.tensor(np.zeros(1, gradient_dtype(y).numpy())))
+            whole = op.ScatterElements(
+                whole, *(op.Reshape(one, [-1, prod(own)]) for one in (places, self.value)), axis=1
+            )
+            whole = op.Reshape(op.Slice(whole, [0], [size], [1]) if flags else whole, [-1, *lengths])
         whole.shape, whole.type = ir.Shape([_count(self.spans), *lengths]), ir.TensorType(gradient_dtype(y))
         return whole
+
+    def _flags(self, op: Emitter, y: ir.Value, axes: Sequence[int]) -> list[ir.Value]:
+        """Return for each of *axes* along which the window may leave *y* whether a position is inside, bool [M, …]."""
+        found, lengths = list[ir.Value](), static_lengths(y) or []
+        for axis in axes:
+            span, length = self.spans[axis], lengths[axis - 1]
+            assert span is not None
+            if span.bounds is not None and span.bounds[0] >= 0 and span.bounds[1] + span.size <= length:
+                continue
+            shape = [-1, *(span.size if i == axis else 1 for i in range(1, len(self.spans)))]
+            at = op.Reshape(span.positions(op), shape)
+            found.append(op.And(op.GreaterOrEqual(at, 0), op.Less(at, length)))
+        return found
 
 
 def _count(spans: Spans) -> ir.SymbolicDim:
@@ -136,20 +169,29 @@ def static_lengths(y: ir.Value) -> list[int] | None:
 
 
 def points(
-    op: Emitter, y: ir.Value, images: ir.Value, places: ir.Value, weights: ir.Value, bounds: Bounds | None
+    op: Emitter,
+    y: ir.Value,
+    images: ir.Value,
+    places: Sequence[ir.Value],
+    weights: ir.Value,
+    bounds: Sequence[tuple[int, int]] | None = None,
 ) -> Window:
-    """Return the cotangent of *y*, [N, …], with *weights* [M] at the flat *places*, int64 [M], of the *images*.
+    """Return the cotangent of *y*, [N, …], with *weights* [M] at *places* of the *images*, int64 [M].
 
-    *bounds* are the least and the largest coordinate along each axis but the first; None where they are not known.
+    *places* are the coordinates along each axis but the first, *bounds* the least and the largest ones.
     """
     lengths = static_lengths(y)
     assert lengths is not None
-    spans: list[Span | None] = [Span(images)]
-    for axis, length in enumerate(lengths):
-        at = _coordinate(op, places, lengths, axis)
-        spans.append(None if length == 1 else Span(at, bounds=None if bounds is None else bounds[axis]))
+    known = [None] * len(lengths) if bounds is None else bounds
+    at = zip(places, known, strict=True)
+    spans = [Span(place, bounds=limits) for place, limits in at]
     value = op.Reshape(op.Cast(weights, to=int(gradient_dtype(y))), [-1] + [1] * len(lengths))
-    return Window.of(value, spans, y)
+    return Window.of(value, [Span(images), *spans], y)
+
+
+def coordinates(op: Emitter, flat: ir.Value, lengths: Sequence[int]) -> list[ir.Value]:
+    """Return the coordinates of *flat* indices into a tensor of *lengths*."""
+    return [_coordinate(op, flat, lengths, axis) for axis in range(len(lengths))]
 
 
 def _coordinate(op: Emitter, flat: ir.Value, lengths: Sequence[int], axis: int) -> ir.Value:

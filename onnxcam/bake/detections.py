@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-from onnxcam.autodiff.windows import Bounds, Window
+from onnxcam.autodiff.windows import KnownPlace, Window
 from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input, images_of
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
@@ -24,6 +25,7 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
+from onnxcam.targets.detectors.element_places import element_places
 from onnxcam.targets.detectors.in_graph import (
     GraphCandidates,
     GraphDetections,
@@ -120,7 +122,7 @@ class DetectionPlan:
     ) -> list[tuple[ir.Value, Window]] | None:
         """Return the cotangents of the elements of the scores; None where a tensor has no first axis of images."""
         parts = [
-            aim.windows(op, images, elements, level.bounds.get(aim))
+            aim.windows(op, images, elements, level.places.get(aim, ()))
             for aim, elements in emit_elements(op, seen, found)
             if not level.aims or aim in level.aims
         ]
@@ -166,7 +168,7 @@ class DetectionPlan:
     def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[LevelLayer, ir.Value]]:
         """Return the layers that `explain` takes, each with the detections of its levels, bool [N, K]."""
         if self.layer not in (None, "auto") or seen.corners is None:
-            return [(LevelLayer(None), found.found)]
+            return [(LevelLayer(None, places=self._places(seen)), found.found)]
         head = HeadLevels(self.network)
         levels, places = head.levels()
         layers = [head.choice(level).layer.in_graph(op.graph) for level in levels]
@@ -174,13 +176,26 @@ class DetectionPlan:
         for level, layer in zip(levels, layers, strict=True):
             each[layer.tensor].aims.append(level[0])
         if len(each) == 1 or not len(places):
-            return [(one, found.found) for one in each.values()]
-        numbers = np.array([list(each).index(layer.tensor) for layer in layers])
-        at = op.Gather(op.const(numbers[places]), found.candidates)
+            return [(replace(one, places=self._places(seen)), found.found) for one in each.values()]
+        numbers = np.array([list(each).index(layer.tensor) for layer in layers])[places]
+        at = op.Gather(op.const(numbers), found.candidates)
         return [
-            (one, op.And(found.found, op.Equal(at, op.const(np.array(number)))))
+            (
+                replace(one, places=self._places(seen, np.flatnonzero(numbers == number))),
+                op.And(found.found, op.Equal(at, op.const(np.array(number)))),
+            )
             for number, one in enumerate(each.values())
         ]
+
+    def _places(
+        self, seen: GraphCandidates, rows: NDArray[np.int64] | None = None
+    ) -> dict[WeightsAim, Sequence[KnownPlace]]:
+        """Return what is known of the elements of the candidates *rows*, default all, in each tensor of scores."""
+        if seen.count is None:
+            return {}
+        names = self.task.decoder.tensors
+        every = [self.task.candidates(look.tensors(names), look.size) for look in (self._looks[0], self._looks[-1])]
+        return dict(zip((aim for aim, _ in seen.aim.tensors), element_places(every, rows), strict=True))
 
 
 @dataclass(frozen=True)
@@ -189,8 +204,8 @@ class LevelLayer:
 
     layer: Layer | None
     aims: list[WeightsAim] = field(default_factory=list)
-    bounds: dict[WeightsAim, Bounds] = field(default_factory=dict)
-    """The least and the largest coordinates of the scores of these levels in each tensor."""
+    places: dict[WeightsAim, Sequence[KnownPlace]] = field(default_factory=dict)
+    """What is known of the places of the elements of these levels in each tensor."""
 
 
 def _with_rows(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

@@ -88,9 +88,8 @@ def _split(op: Emitter, node: ir.Node, dy: Window) -> list[Window | None] | None
         elif span.bounds is not None and (span.bounds[1] + span.size <= begin or span.bounds[0] >= end):
             found.append(None)
         else:
-            own = Window.of(dy.value, [span.shifted(begin) if i == axis else s for i, s in enumerate(dy.spans)], x)
-            fits = span.bounds is not None and span.bounds[0] >= begin and span.bounds[1] + span.size <= end
-            found.append(own if fits else own.inside(op, x, [axis]))
+            spans = tuple(span.shifted(begin) if i == axis else other for i, other in enumerate(dy.spans))
+            found.append(Window(dy.value, spans).inside(op, x, [axis]))
         begin = end
     return found
 
