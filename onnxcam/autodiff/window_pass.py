@@ -8,12 +8,13 @@ first. Operators with a geometry of their own have the trait ``window``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxcam.autodiff.core import Cotangent, Scope, apply_rule, dense, dependents, evaluated
+from onnxcam.autodiff.cotangents import total
 from onnxcam.autodiff.rules.codes import rounding
 from onnxcam.autodiff.slices import NodeSlice
 from onnxcam.autodiff.table import Rule, RuleSet
@@ -22,7 +23,7 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.graph.subgraph import used_values
 
-__all__ = ["carried"]
+__all__ = ["carried", "dense_seeds"]
 
 
 def carried(
@@ -48,6 +49,17 @@ def carried(
                 for x, further in found or []:
                     waiting[x].append(further)
     return ended + [(x, window) for x, windows in waiting.items() for window in joined(op, windows, x)]
+
+
+def dense_seeds(
+    op: Emitter, ends: Iterable[tuple[ir.Value, Window]], others: Mapping[ir.Value, ir.Value] | None = None
+) -> dict[ir.Value, ir.Value]:
+    """Return the cotangents of all targets, [M, …], by value: those of the windows *ends*, and *others*."""
+    found = dict(others or {})
+    for value, window in ends:
+        whole = window.dense(op, value)
+        found[value] = total(op, found[value], whole) if value in found else whole
+    return found
 
 
 def _advanced(

@@ -85,6 +85,13 @@ class KnownPlace:
     bounds: Sequence[tuple[int, int]]
     as_first: Sequence[bool]
 
+    @classmethod
+    def either(cls, places: Sequence[KnownPlace]) -> KnownPlace:
+        """Return what is known of an element that may be at any of *places*."""
+        axes = zip(*(place.bounds for place in places), strict=True)
+        bounds = [(min(low for low, _ in axis), max(high for _, high in axis)) for axis in axes]
+        return cls(bounds, [all(same) for same in zip(*(place.as_first for place in places), strict=True)])
+
 
 @dataclass(frozen=True)
 class Window:

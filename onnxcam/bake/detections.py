@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from onnxcam.autodiff.windows import KnownPlace, Window
 from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input, images_of
@@ -25,7 +24,6 @@ from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import Layer
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.detection import MIN_PROBABILITY, SAME_OBJECT, Detections
-from onnxcam.targets.detectors.element_places import element_places
 from onnxcam.targets.detectors.in_graph import (
     GraphCandidates,
     GraphDetections,
@@ -167,35 +165,25 @@ class DetectionPlan:
 
     def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[LevelLayer, ir.Value]]:
         """Return the layers that `explain` takes, each with the detections of its levels, bool [N, K]."""
-        if self.layer not in (None, "auto") or seen.corners is None:
-            return [(LevelLayer(None, places=self._places(seen)), found.found)]
         head = HeadLevels(self.network)
+        if self.layer not in (None, "auto") or seen.corners is None:
+            return [(LevelLayer(None, places=head.places()), found.found)]
         levels, places = head.levels()
         layers = [head.choice(level).layer.in_graph(op.graph) for level in levels]
         each = {layer.tensor: LevelLayer(layer) for layer in layers}
         for level, layer in zip(levels, layers, strict=True):
             each[layer.tensor].aims.append(level[0])
         if len(each) == 1 or not len(places):
-            return [(replace(one, places=self._places(seen)), found.found) for one in each.values()]
+            return [(replace(one, places=head.places()), found.found) for one in each.values()]
         numbers = np.array([list(each).index(layer.tensor) for layer in layers])[places]
         at = op.Gather(op.const(numbers), found.candidates)
         return [
             (
-                replace(one, places=self._places(seen, np.flatnonzero(numbers == number))),
+                replace(one, places=head.places(np.flatnonzero(numbers == number))),
                 op.And(found.found, op.Equal(at, op.const(np.array(number)))),
             )
             for number, one in enumerate(each.values())
         ]
-
-    def _places(
-        self, seen: GraphCandidates, rows: NDArray[np.int64] | None = None
-    ) -> dict[WeightsAim, Sequence[KnownPlace]]:
-        """Return what is known of the elements of the candidates *rows*, default all, in each tensor of scores."""
-        if seen.count is None:
-            return {}
-        names = self.task.decoder.tensors
-        every = [self.task.candidates(look.tensors(names), look.size) for look in (self._looks[0], self._looks[-1])]
-        return dict(zip((aim for aim, _ in seen.aim.tensors), element_places(every, rows), strict=True))
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward as reverse
 from onnxcam.autodiff.core import connected, dependents
-from onnxcam.autodiff.cotangents import total
 from onnxcam.autodiff.rulesets import past_rounding
-from onnxcam.autodiff.window_pass import carried
+from onnxcam.autodiff.window_pass import carried, dense_seeds
 from onnxcam.autodiff.windows import Window, crop
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, same
@@ -57,7 +56,7 @@ def emit_maps(
         local = None if seeds else _in_window(op, image, method, layer, ends, settings)
         if local is not None:
             return local
-        seeds = _summed(op, seeds, ends)
+        seeds = dense_seeds(op, ends, seeds)
     if not can_repeat(op.graph, [layer.value], list(seeds), image):
         return None
     part = RepeatedPart(op, image, [layer.value], list(seeds), images)
@@ -95,17 +94,6 @@ def _in_window(
     whole = ir.Value(shape=ir.Shape([None, *layout.size(value)]), type=ir.TensorType(ir.DataType.FLOAT))
     spans = [window.spans[0], *(window.spans[axis] for axis in layout.space)]
     return Window.of(flat, spans, whole).dense(op, whole)
-
-
-def _summed(
-    op: Emitter, seeds: Mapping[ir.Value, ir.Value], ends: Sequence[tuple[ir.Value, Window]]
-) -> dict[ir.Value, ir.Value]:
-    """Return *seeds* with the windows *ends* added."""
-    found = dict(seeds)
-    for value, window in ends:
-        whole = window.dense(op, value)
-        found[value] = total(op, found[value], whole) if value in found else whole
-    return found
 
 
 def can_repeat(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value], image: ir.Value) -> bool:
