@@ -19,18 +19,7 @@ import onnx_ir as ir
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 
-__all__ = [
-    "KnownPlace",
-    "Span",
-    "Spans",
-    "Window",
-    "coordinates",
-    "crop",
-    "joined",
-    "points",
-    "reshaped",
-    "static_lengths",
-]
+__all__ = ["Span", "Spans", "Window", "crop", "joined", "static_lengths"]
 
 
 @dataclass(frozen=True)
@@ -71,26 +60,6 @@ class Span:
 
 
 Spans: TypeAlias = "Sequence[Span | None]"
-
-
-@dataclass(frozen=True)
-class KnownPlace:
-    """What is known of the place of an element before the run.
-
-    Attributes:
-        bounds: Its least and its largest coordinate along each axis but that of images.
-        as_first: For each of these axes, whether its coordinate is always that of the first of several elements.
-    """
-
-    bounds: Sequence[tuple[int, int]]
-    as_first: Sequence[bool]
-
-    @classmethod
-    def either(cls, places: Sequence[KnownPlace]) -> KnownPlace:
-        """Return what is known of an element that may be at any of *places*."""
-        axes = zip(*(place.bounds for place in places), strict=True)
-        bounds = [(min(low for low, _ in axis), max(high for _, high in axis)) for axis in axes]
-        return cls(bounds, [all(same) for same in zip(*(place.as_first for place in places), strict=True)])
 
 
 @dataclass(frozen=True)
@@ -175,39 +144,6 @@ def static_lengths(y: ir.Value) -> list[int] | None:
     return None if lengths is None or not all(isinstance(n, int) for n in lengths) else [int(str(n)) for n in lengths]
 
 
-def points(
-    op: Emitter,
-    y: ir.Value,
-    images: ir.Value,
-    places: Sequence[ir.Value],
-    weights: ir.Value,
-    bounds: Sequence[tuple[int, int]] | None = None,
-) -> Window:
-    """Return the cotangent of *y*, [N, …], with *weights* [M] at *places* of the *images*, int64 [M].
-
-    *places* are the coordinates along each axis but the first, *bounds* the least and the largest ones.
-    """
-    lengths = static_lengths(y)
-    assert lengths is not None
-    known = [None] * len(lengths) if bounds is None else bounds
-    at = zip(places, known, strict=True)
-    spans = [Span(place, bounds=limits) for place, limits in at]
-    value = op.Reshape(op.Cast(weights, to=int(gradient_dtype(y))), [-1] + [1] * len(lengths))
-    return Window.of(value, [Span(images), *spans], y)
-
-
-def coordinates(op: Emitter, flat: ir.Value, lengths: Sequence[int]) -> list[ir.Value]:
-    """Return the coordinates of *flat* indices into a tensor of *lengths*."""
-    return [_coordinate(op, flat, lengths, axis) for axis in range(len(lengths))]
-
-
-def _coordinate(op: Emitter, flat: ir.Value, lengths: Sequence[int], axis: int) -> ir.Value:
-    """Return the coordinates along *axis* of the *flat* indices into a tensor of *lengths*."""
-    stride = prod(lengths[axis + 1 :])
-    at = op.Div(flat, stride) if stride > 1 else flat
-    return op.Mod(at, lengths[axis]) if prod(lengths[:axis]) > 1 else at
-
-
 def crop(op: Emitter, x: ir.Value, spans: Spans) -> ir.Value | None:
     """Return the part [M, *sizes] of *x* at *spans*; what is outside is arbitrary. None where it cannot be read.
 
@@ -245,55 +181,6 @@ def _places(op: Emitter, lengths: Sequence[int | None], spans: Spans, last: int)
     if constant.any() and found:
         found.append(op.const(constant))
     return reduce(op.Add, found) if found else None
-
-
-def reshaped(op: Emitter, window: Window, x: ir.Value, y: ir.Value) -> Window | None:
-    """Return the window of *x* whose elements in order are those of *y* = Reshape(x); None where it is no window."""
-    before, after = static_lengths(x), static_lengths(y)
-    if before is None or after is None or prod(before) != prod(after) or not prod(before):
-        return None
-    spans: list[Span | None] = [window.spans[0]]
-    i = j = 0
-    while i < len(before) or j < len(after):
-        i0, j0, i, j = i, j, i + 1, j + 1
-        while prod(before[i0:i]) != prod(after[j0:j]):
-            i, j = (i + 1, j) if j > len(after) or prod(before[i0:i]) < prod(after[j0:j]) else (i, j + 1)
-        found = _regrouped(op, window.spans[1 + j0 : 1 + j], after[j0:j], before[i0:i])
-        if found is None:
-            return None
-        spans += found
-    sizes = [n if span is None else span.size for span, n in zip(spans[1:], before, strict=True)]
-    return Window.of(op.Reshape(window.value, [-1, *sizes]), spans, x)
-
-
-def _regrouped(op: Emitter, spans: Spans, after: Sequence[int], before: Sequence[int]) -> list[Span | None] | None:
-    """Return spans of axes of lengths *before* that hold the same elements as *spans* of axes of lengths *after*.
-
-    These are single positions of the first axes, and all of the others: consecutive elements.
-    """
-    kept = [(span, length) for span, length in zip(spans, after, strict=True) if length > 1]
-    if len(kept) == sum(length > 1 for length in before) == 1:
-        return [kept[0][0] if length > 1 else None for length in before]
-    single = [(span, length) for span, length in kept if span is not None and span.size == 1]
-    if kept[: len(single)] != single or any(span is not None for span, _ in kept[len(single) :]):
-        return None
-    if not single:
-        return [None] * len(before)
-    rests = [prod(length for _, length in kept[place + 1 :]) for place in range(len(kept))]
-    starts = [
-        op.Mul(span.start(op), rest) if rest > 1 else span.start(op)
-        for (span, _), rest in zip(single, rests, strict=False)
-    ]
-    size = rests[len(single) - 1]
-    return [_own(op, reduce(op.Add, starts), size, before, axis) for axis in range(len(before))]
-
-
-def _own(op: Emitter, flat: ir.Value, size: int, lengths: Sequence[int], axis: int) -> Span | None:
-    """Return the span along *axis* of *size* elements from *flat* on, a multiple of *size*."""
-    rest = prod(lengths[axis + 1 :])
-    if size >= rest * lengths[axis]:
-        return None
-    return Span(_coordinate(op, flat, lengths, axis), max(1, size // rest))
 
 
 def joined(op: Emitter, windows: Sequence[Window], y: ir.Value) -> list[Window]:

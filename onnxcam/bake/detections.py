@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff.windows import KnownPlace, Window
+from onnxcam.autodiff.window_elements import KnownPlace
+from onnxcam.autodiff.windows import Window
 from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input, images_of
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.emitter import Emitter

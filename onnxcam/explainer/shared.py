@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.autodiff.windows import KnownPlace, Window
+from onnxcam.autodiff.window_elements import KnownPlace
+from onnxcam.autodiff.windows import Window
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, MissingRuleError
 from onnxcam.explainer.compiled import Arrays, CompiledExplanation

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.autodiff.windows import KnownPlace
+from onnxcam.autodiff.window_elements import KnownPlace
 from onnxcam.engine import Session
 from onnxcam.errors import EngineError
 from onnxcam.graph.emitter import Emitter

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +16,8 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import Cotangent, backward
 from onnxcam.autodiff.rulesets import past_rounding
-from onnxcam.autodiff.windows import KnownPlace, Window, coordinates, points, static_lengths
+from onnxcam.autodiff.window_elements import KnownPlace, elements
+from onnxcam.autodiff.windows import Window, static_lengths
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.io import all_tensors
@@ -191,30 +191,23 @@ class WeightsAim:
         self,
         op: Emitter,
         images: ir.Value,
-        elements: Iterable[tuple[ir.Value, ir.Value]],
+        pairs: Iterable[tuple[ir.Value, ir.Value]],
         places: Sequence[KnownPlace] = (),
     ) -> list[tuple[ir.Value, Window]] | None:
-        """Return the tensor to differentiate with a cotangent for each of the *elements* of M targets.
+        """Return the tensor to differentiate with a cotangent for each of the elements *pairs* of M targets.
 
-        *elements* are flat indices into y of one image, int64 [M], and weights, float32 [M]; *images* the image of each
+        *pairs* are flat indices into y of one image, int64 [M], and weights, float32 [M]; *images* the image of each
         target; *places* what is known of the place of each element. None where the first axis of the tensor is not that
         of images, or a length is open.
         """
         y = all_tensors(op.graph)[self.tensor]
         value, perm = self.before_head(op.graph)
-        lengths = static_lengths(y)
-        if self.batch != 0 or lengths is None or perm[0] != 0:
+        if self.batch != 0 or static_lengths(y) is None or perm[0] != 0:
             return None
-        found, first = list[tuple[ir.Value, Window]](), list[ir.Value]()
-        for (flat, weight), known in zip_longest(elements, places):
-            at = coordinates(op, flat, lengths)
-            if known is not None and first:
-                at = [a if same else b for a, b, same in zip(first, at, known.as_first, strict=True)]
-            first = first or at
-            one = points(op, y, images, at, weight, None if known is None else known.bounds)
+        found = list[tuple[ir.Value, Window]]()
+        for one in elements(op, y, images, pairs, places):
             spans = [one.spans[perm.index(axis)] for axis in range(len(perm))]
-            seed = _seed(op, self._turned(op, one.value, perm), value)
-            found.append((value, Window.of(seed, spans, value)))
+            found.append((value, Window.of(_seed(op, self._turned(op, one.value, perm), value), spans, value)))
         return found
 
     def _turned(self, op: Emitter, given: ir.Value, perm: Sequence[int]) -> ir.Value:

@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxcam.autodiff import STANDARD, vjp
 from onnxcam.autodiff.differentiate import set_outputs
+from onnxcam.autodiff.window_elements import elements
 from onnxcam.autodiff.window_pass import carried
-from onnxcam.autodiff.windows import coordinates, points, static_lengths
 from onnxcam.engine import Session
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors, load, to_proto
@@ -89,9 +89,7 @@ def windowed(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[tuple[str, l
     ]
     graph.inputs.extend(given)
     image, place, weight = given
-    lengths = static_lengths(y)
-    assert lengths is not None
-    seed = points(op, y, image, coordinates(op, place, lengths), weight)
+    (seed,) = elements(op, y, image, [(place, weight)])
     ends = carried(op, [(y, seed)], [x], STANDARD)
     sizes = [(value.name or "", [span.size for span in window.spans[1:] if span]) for value, window in ends]
     if {name for name, _ in sizes} == {"x"}:

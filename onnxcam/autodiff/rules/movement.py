@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff import core, windows
+from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import zeros_like
 from onnxcam.autodiff.slices import permuted_axis, reshaped_axis
 from onnxcam.autodiff.table import Gradients, V, rule
-from onnxcam.autodiff.windows import Window
+from onnxcam.autodiff.window_elements import reshaped
+from onnxcam.autodiff.windows import Window, static_lengths
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 
@@ -19,7 +20,7 @@ from onnxcam.graph.infer import rank
 def _reshaped(op: Emitter, node: ir.Node, dy: Window) -> list[Window | None] | None:
     """Return the window of x that has the elements of *dy*."""
     x, (y,) = node.inputs[0], node.outputs
-    part = None if x is None else windows.reshaped(op, dy, x, y)
+    part = None if x is None else reshaped(op, dy, x, y)
     return None if part is None else [part, None]
 
 
@@ -78,7 +79,7 @@ def _split(op: Emitter, node: ir.Node, dy: Window) -> list[Window | None] | None
     axis = node.attributes.get_int("axis") % rank(node.outputs[0])
     span, found, begin = dy.spans[axis], list[Window | None](), 0
     for x in node.inputs:
-        lengths = None if x is None else windows.static_lengths(x)
+        lengths = None if x is None else static_lengths(x)
         if x is None or lengths is None or axis == 0:
             return None
         end = begin + lengths[axis - 1]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.autodiff.windows import KnownPlace
+from onnxcam.autodiff.window_elements import KnownPlace
 from onnxcam.targets.detectors.candidates import Candidates
 
 __all__ = ["element_places"]
