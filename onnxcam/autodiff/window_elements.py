@@ -10,7 +10,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from onnxcam.autodiff.windows import Span, Spans, Window, static_lengths
+from onnxcam.autodiff.windows import AxisSpan, AxisSpans, Window, static_lengths
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 
@@ -56,9 +56,9 @@ def elements(
             at = [a if same else b for a, b, same in zip(first, at, known.as_first, strict=True)]
         first = first or at
         bounds = [None] * len(lengths) if known is None else known.bounds
-        spans = [Span(place, bounds=limits) for place, limits in zip(at, bounds, strict=True)]
+        spans = [AxisSpan(place, bounds=limits) for place, limits in zip(at, bounds, strict=True)]
         value = op.Reshape(op.Cast(weight, to=int(gradient_dtype(y))), [-1] + [1] * len(lengths))
-        found.append(Window.of(value, [Span(images), *spans], y))
+        found.append(Window.of(value, [AxisSpan(images), *spans], y))
     return found
 
 
@@ -74,7 +74,7 @@ def reshaped(op: Emitter, window: Window, x: ir.Value, y: ir.Value) -> Window | 
     before, after = static_lengths(x), static_lengths(y)
     if before is None or after is None or prod(before) != prod(after) or not prod(before):
         return None
-    spans: list[Span | None] = [window.spans[0]]
+    spans: list[AxisSpan | None] = [window.spans[0]]
     i = j = 0
     while i < len(before) or j < len(after):
         i0, j0, i, j = i, j, i + 1, j + 1
@@ -88,7 +88,9 @@ def reshaped(op: Emitter, window: Window, x: ir.Value, y: ir.Value) -> Window | 
     return Window.of(op.Reshape(window.value, [-1, *sizes]), spans, x)
 
 
-def _regrouped(op: Emitter, spans: Spans, after: Sequence[int], before: Sequence[int]) -> list[Span | None] | None:
+def _regrouped(
+    op: Emitter, spans: AxisSpans, after: Sequence[int], before: Sequence[int]
+) -> list[AxisSpan | None] | None:
     """Return spans of axes of lengths *before* that hold the same elements as *spans* of axes of lengths *after*.
 
     These are single positions of the first axes, and all of the others: consecutive elements.
@@ -110,9 +112,9 @@ def _regrouped(op: Emitter, spans: Spans, after: Sequence[int], before: Sequence
     return [_own(op, reduce(op.Add, starts), size, before, axis) for axis in range(len(before))]
 
 
-def _own(op: Emitter, flat: ir.Value, size: int, lengths: Sequence[int], axis: int) -> Span | None:
+def _own(op: Emitter, flat: ir.Value, size: int, lengths: Sequence[int], axis: int) -> AxisSpan | None:
     """Return the span along *axis* of *size* elements from *flat* on, a multiple of *size*."""
     rest = prod(lengths[axis + 1 :])
     if size >= rest * lengths[axis]:
         return None
-    return Span(_coordinate(op, flat, lengths, axis), max(1, size // rest))
+    return AxisSpan(_coordinate(op, flat, lengths, axis), max(1, size // rest))

@@ -18,7 +18,7 @@ from onnxcam.autodiff.cotangents import total
 from onnxcam.autodiff.rules.codes import rounding
 from onnxcam.autodiff.slices import NodeSlice
 from onnxcam.autodiff.table import Rule, RuleSet
-from onnxcam.autodiff.windows import Span, Window, crop, joined
+from onnxcam.autodiff.windows import AxisSpan, Window, crop, joined
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import rank
 from onnxcam.graph.subgraph import used_values
@@ -85,7 +85,7 @@ def _along(
 ) -> list[tuple[ir.Value, Window]] | None:
     """Apply the rule of *node* to the *window* of its inputs and its output."""
     assert row.along is not None
-    spans: list[dict[int, Span]] = [{} for _ in node.inputs]
+    spans: list[dict[int, AxisSpan]] = [{} for _ in node.inputs]
     for axis in window.axes:
         axes = row.along(node, axis)
         wide = window.widened(op, y, axis) if axes is None else window
@@ -119,7 +119,7 @@ def _lines_up(x: ir.Value, y: ir.Value) -> bool:
     return x.shape is not None and y.shape is not None and rank(x) == rank(y) and x.shape[0] == y.shape[0] == 1
 
 
-def _part(op: Emitter, x: ir.Value | None, spans: dict[int, Span], dims: int) -> ir.Value | None:
+def _part(op: Emitter, x: ir.Value | None, spans: dict[int, AxisSpan], dims: int) -> ir.Value | None:
     """Return the window of *x*; a tensor without images gets the first axes of a result of rank *dims*."""
     if x is None or not spans:
         return x

@@ -1,6 +1,6 @@
 """Cotangents that are zero outside a window, whose place is known when the graph runs: as that of one detection.
 
-A window has one row for each of M targets. Along each axis of its tensor it has a `Span`: a size that is known, and
+A window has one row for each of M targets. Along each axis of its tensor it has a `AxisSpan`: a size that is known, and
 a start for each target; None is the whole axis. The span of the first axis is the image of each target. A window may
 leave its tensor; its value is zero there.
 """
@@ -19,11 +19,11 @@ import onnx_ir as ir
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 
-__all__ = ["Span", "Spans", "Window", "crop", "joined", "static_lengths"]
+__all__ = ["AxisSpan", "AxisSpans", "Window", "crop", "joined", "static_lengths"]
 
 
 @dataclass(frozen=True)
-class Span:
+class AxisSpan:
     """*size* positions of an axis from *scale* · base + *offset* on, for each target.
 
     Attributes:
@@ -47,19 +47,19 @@ class Span:
         first = op.Unsqueeze(self.start(op), [1])
         return first if self.size == 1 else op.Add(first, np.arange(self.size)[None])
 
-    def through(self, stride: int, extent: int, before: int) -> Span:
+    def through(self, stride: int, extent: int, before: int) -> AxisSpan:
         """Return the positions of windows of *extent* at these positions, *stride* apart, *before* of them padding."""
         bounds = None if self.bounds is None else (self.bounds[0] * stride - before, self.bounds[1] * stride - before)
         size = (self.size - 1) * stride + extent
-        return Span(self.base, size, self.scale * stride, self.offset * stride - before, bounds)
+        return AxisSpan(self.base, size, self.scale * stride, self.offset * stride - before, bounds)
 
-    def shifted(self, by: int) -> Span:
+    def shifted(self, by: int) -> AxisSpan:
         """Return the same positions, counted from *by*."""
         bounds = None if self.bounds is None else (self.bounds[0] - by, self.bounds[1] - by)
         return replace(self, offset=self.offset - by, bounds=bounds)
 
 
-Spans: TypeAlias = "Sequence[Span | None]"
+AxisSpans: TypeAlias = "Sequence[AxisSpan | None]"
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Window:
     """The *value* [M, *sizes] of a cotangent at *spans*, one for each axis of its tensor; zero elsewhere."""
 
     value: ir.Value
-    spans: tuple[Span | None, ...]
+    spans: tuple[AxisSpan | None, ...]
 
     @classmethod
-    def of(cls, value: ir.Value, spans: Spans, y: ir.Value) -> Window:
+    def of(cls, value: ir.Value, spans: AxisSpans, y: ir.Value) -> Window:
         """Return the window of *y* at *spans*, and declare the shape of its *value*; an axis of length 1 is whole."""
         lengths = list(y.shape or ())[1:]
         spans = [spans[0], *(None if n == 1 else span for span, n in zip(spans[1:], lengths, strict=True))]
@@ -133,7 +133,7 @@ class Window:
         return found
 
 
-def _count(spans: Spans) -> ir.SymbolicDim:
+def _count(spans: AxisSpans) -> ir.SymbolicDim:
     """Return the number M of targets; it has one name for all tensors that are selected for the same images."""
     return ir.SymbolicDim(None if spans[0] is None else f"onnxcam.targets.{spans[0].base.name}")
 
@@ -144,7 +144,7 @@ def static_lengths(y: ir.Value) -> list[int] | None:
     return None if lengths is None or not all(isinstance(n, int) for n in lengths) else [int(str(n)) for n in lengths]
 
 
-def crop(op: Emitter, x: ir.Value, spans: Spans) -> ir.Value | None:
+def crop(op: Emitter, x: ir.Value, spans: AxisSpans) -> ir.Value | None:
     """Return the part [M, *sizes] of *x* at *spans*; what is outside is arbitrary. None where it cannot be read.
 
     A tensor without images is given with a first axis of length 1.
@@ -164,7 +164,7 @@ def crop(op: Emitter, x: ir.Value, spans: Spans) -> ir.Value | None:
     return part
 
 
-def _places(op: Emitter, lengths: Sequence[int | None], spans: Spans, last: int) -> ir.Value | None:
+def _places(op: Emitter, lengths: Sequence[int | None], spans: AxisSpans, last: int) -> ir.Value | None:
     """Return indices [M, *sizes], up to the axis *last*, into these axes of a tensor, made flat; None: all of it."""
     constant, found = np.zeros([1] * (last + 1), np.int64), list[ir.Value]()
     for axis, span in enumerate(spans[: last + 1]):
@@ -211,7 +211,7 @@ def _sum(op: Emitter, one: Window, other: Window, y: ir.Value) -> Window:
     return Window.of(op.Add(*(_padded(op, each, spans) for each in (one, other))), spans, y)
 
 
-def _padded(op: Emitter, window: Window, spans: Spans) -> ir.Value:
+def _padded(op: Emitter, window: Window, spans: AxisSpans) -> ir.Value:
     """Return the value of *window* with zeros up to the larger *spans*."""
     pairs = [
         (axis, own, span) for axis, (own, span) in enumerate(zip(window.spans, spans, strict=True)) if own and span

@@ -17,9 +17,9 @@ from onnxcam.targets.detectors.traced_steps import Traced
 from onnxcam.targets.goal import Array
 
 __all__ = [
-    "Elements",
     "GraphCandidates",
     "GraphDetections",
+    "GraphElements",
     "emit_candidates",
     "emit_detections",
     "emit_elements",
@@ -35,7 +35,7 @@ _ONE_IMAGE = (
 _Read = Callable[[Sequence[Any], tuple[int, ...]], Candidates]
 """From the tensors of one image, and its size, to its candidates."""
 
-Elements: TypeAlias = "list[tuple[ir.Value, ir.Value]]"
+GraphElements: TypeAlias = "list[tuple[ir.Value, ir.Value]]"
 """Flat indices into a tensor of one image, int64 [N · K], and weights, float32 [N · K]; one pair for each element."""
 
 
@@ -174,13 +174,13 @@ def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Va
     return op.ScatterND(nothing, places, op.GatherND(seen.scores, places))
 
 
-def emit_elements(op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[WeightsAim, Elements]]:
+def emit_elements(op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[WeightsAim, GraphElements]]:
     """Return for each tensor of scores its aim and the elements of it that the scores of all detections are made of."""
     sample = [np.zeros(1, np.int64)]
     candidate, category = Traced(op, sample, found.candidates), Traced(op, sample, op.Max(found.classes, 0))
     elements = seen.aim.elements(candidate, category)
 
-    def own(number: int) -> Elements:
+    def own(number: int) -> GraphElements:
         parts = [(each.index, each.weight) for each in elements if each.tensor == number]
         return [(_value(op, index, found.found, 0), _value(op, weight, found.found, 0.0)) for index, weight in parts]
 
