@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxcam.autodiff import STANDARD, vjp
 from onnxcam.autodiff.differentiate import set_outputs
-from onnxcam.autodiff.window_elements import elements
+from onnxcam.autodiff.window_elements import KnownPlace, elements
 from onnxcam.autodiff.window_pass import carried
 from onnxcam.engine import Session
 from onnxcam.graph.emitter import Emitter
@@ -51,6 +51,7 @@ NUMBERS = {
     "apart": [0, 2, 2, SIZE, SIZE],
     "flat": [0, CHANNELS, -1],
     "tokens": [0, -1, CHANNELS],
+    "both": [0, 2 * CHANNELS, -1],
 }
 WEIGHTS = {
     "w1": (CHANNELS, CHANNELS, 1, 1),
@@ -168,6 +169,22 @@ def test_the_gradient_is_that_of_differences() -> None:
 )
 def test_a_window_has_the_size_of_the_field_of_view(name: str, sizes: list[int]) -> None:
     assert windowed(network(HEADS[name], 2, np.float32))[1] == [("x", sizes)]
+
+
+def test_known_places_drop_levels_and_join_branches() -> None:
+    """Two elements of the second level and of both branches are one window; the first level gets none."""
+    branches = "p = Conv <pads = [1, 1, 1, 1]> (x, w3) q = Conv <pads = [2, 2, 2, 2], group = 4> (x, w5) "
+    branches += "b = Concat <axis = 1> (p, q) l = Conv <strides = [2, 2]> (x, w1) m = Concat <axis = 1> (l, l) "
+    flat = "f = Reshape (m, both) g = Reshape (b, both) y = Concat <axis = 2> (f, g)"
+    loaded = load(network(branches + flat, 1, np.float32))
+    op, tensors = Emitter(loaded.graph), all_tensors(loaded.graph)
+    images, score, other = (op.const(np.array([n])) for n in (0, 64 + 17, 4 * 320 + 64 + 17))
+    weight = op.const(np.ones(1, np.float32))
+    places = [KnownPlace([(low, low + 3), (64, 319)], [low == 0, True]) for low in (0, 4)]
+    seeds = elements(op, tensors["y"], images, [(score, weight), (other, weight)], places)
+    ((value, window),) = carried(op, [(tensors["y"], seed) for seed in seeds], [tensors["x"]], STANDARD)
+    assert value.name == "x"
+    assert [span and span.size for span in window.spans] == [1, None, 5, 5]
 
 
 def test_a_window_ends_where_most_of_a_tensor_is_needed() -> None:
