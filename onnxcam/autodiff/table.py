@@ -28,6 +28,7 @@ class Rule:
     sparse: bool = False  # accepts a `OneHot`; for other rules the driver makes it dense
     inner: bool = False  # also takes ``scope``; returns pairs of an input or captured value and its gradient
     along: Callable[..., Any] | None = None  # (node, axis): the axes of the inputs that belong to an axis of the output
+    window: Callable[..., Any] | None = None  # (op, node, dy): a `Window` or None for each input, or None
     selects: Callable[..., Any] | None = None  # (op, node, dy): a `SlicedCotangent` of the first input, or None
 
 

@@ -68,7 +68,7 @@ class Runner:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
         self._levels = HeadLevels(self.network)
-        self._shared: dict[tuple[Aim, str], SharedExplanation | None] = {}
+        self._shared: dict[tuple[Aim, str, int], SharedExplanation | None] = {}
         self._pictures: dict[str, Array] = {}
         self.last: CompiledExplanation | None = None
 
@@ -121,11 +121,12 @@ class Runner:
         if not (isinstance(aim, WeightsAim) and self._by_level(goal)) or goal.inputs:
             return None
         choice = self._levels.choice(self._levels.level(aim, goal.feed, look))
-        key = aim, choice.layer.tensor
+        places = self._levels.places_of(aim, goal.feed)
+        key = aim, choice.layer.tensor, len(places)
         if key not in self._shared:
             self.choice = choice
             self._shared[key] = SharedExplanation.build(
-                self.network, self.method, aim, choice, self.settings, spin=self.spin
+                self.network, self.method, aim, choice, self.settings, places=places, spin=self.spin
             )
         return self._shared[key]
 

@@ -7,7 +7,8 @@ three. In a transposed convolution x and y are exchanged.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import core
 from onnxcam.autodiff.rules.linear import one_hot_rows
 from onnxcam.autodiff.table import Gradients, V, rule
+from onnxcam.autodiff.windows import Window, static_lengths
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.infer import rank
@@ -24,7 +26,37 @@ TO_THE_FRONT = -(2**63)  # the end of a Slice that reverses a whole axis
 NARROW = 8  # channels a group
 
 
-@rule("Conv", sparse=True)
+def _conv_window(op: Emitter, node: ir.Node, dy: Window) -> list[Window | None] | None:
+    """Return the window of x from which that of y, in all channels, is computed; None where it is most of x."""
+    x, w, (y,) = node.inputs[0], node.inputs[1], node.outputs
+    lengths = None if x is None else static_lengths(x)
+    wide = dy if dy.spans[1] is None else dy.widened(op, y, 1)
+    if x is None or w is None or lengths is None or wide is None:
+        return None
+    geometry = ConvolutionWindow.of(op, node, w, x, y)
+    pads, extents, rest = constant(geometry.pads), constant(geometry.extents), constant(geometry.rest)
+    if pads is None or extents is None or rest is None:
+        return None
+    spans, n = list(wide.spans), len(geometry.strides)
+    own = [axis - 2 for axis in wide.axes if axis]
+    for i in own:
+        span = wide.spans[2 + i]
+        assert span is not None
+        spans[2 + i] = span.through(geometry.strides[i], int(extents[i]), int(pads[i]))
+    sizes = [lengths[1 + i] if span is None else span.size for i, span in enumerate(spans[2:])]
+    if own and 2 * prod(sizes) > prod(lengths[1:]):
+        return None
+    inner = [0 if i % n in own else int(pad) for i, pad in enumerate(pads)]
+    after = [0 if i in own else int(rest[i]) for i in range(n)]
+    part = ir.Value(shape=ir.Shape([None, lengths[0], *sizes]), type=x.type)
+    dx = replace(geometry, pads=op.const(np.array(inner)), rest=op.const(np.array(after))).spread(
+        op, wide.value, w, part
+    )
+    padded = [2 + i for i in own if pads[i] or pads[n + i]]
+    return [Window.of(dx, spans, x).inside(op, x, padded), None, None]
+
+
+@rule("Conv", sparse=True, window=_conv_window)
 def conv(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, w: V, b: V | None = None) -> Gradients:
     """y[m, o] = Σ w[m, c, k] x[c, o s + k d - p] + b[m]: dx = wᵀ ⋆ dy, dw = Σ x dy, db = Σ dy."""
     g = core.dense(op, dy, node.outputs[0])
