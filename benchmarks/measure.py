@@ -457,7 +457,7 @@ sys.path.insert(0, sys.argv[3])
 import torch
 from networks import make
 from onnxcam.converters import from_pytorch
-from_pytorch(make(sys.argv[1]), sys.argv[2], torch.zeros(1, 3, 224, 224))
+from_pytorch(make(sys.argv[1]), sys.argv[2], torch.zeros(1, 3, 224, 224), overwrite=True)
 """
 
 

@@ -7,6 +7,7 @@ Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in their file a
 from __future__ import annotations
 
 import gc
+import io
 import mmap
 import os
 import sys
@@ -26,6 +27,7 @@ from onnxcam.graph import limits
 from onnxcam.graph.class_names import write_class_names
 from onnxcam.graph.external import attach
 from onnxcam.graph.maps import without_maps
+from onnxcam.graph.stream import large, write
 from onnxcam.graph.subgraph import all_nodes
 from onnxcam.graph.tolerated import standardise
 from onnxcam.graph.weights import (
@@ -36,6 +38,7 @@ from onnxcam.graph.weights import (
     loaded,
     replaced,
     require_room,
+    total_bytes,
     weight_files,
     weights,
 )
@@ -80,12 +83,18 @@ def restored(data: bytes, path: Path) -> ir.Model:
 
 
 def save(
-    model: ir.Model, path: str | os.PathLike[str], source: ModelLike | None = None, *, overwrite: bool = False
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    source: ModelLike | None = None,
+    *,
+    inline: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write *model* to *path*, completely or not at all; see `onnxcam.files.staged`.
 
-    Weights in memory are written into the file. External data stays in its file if *path* is in the same folder; else
-    it is copied to ``<path>.data``. *source* is the origin of the model: neither it nor its files are overwritten.
+    Weights in memory are written into the file, one by one. External data stays in its file if *path* is in the same
+    folder; else it is copied to ``<path>.data``. Models with up to *inline* bytes of weights get all of them into the
+    file. *source* is the origin of the model: neither it nor its files are overwritten.
 
     Raises:
         OutputError: *path* cannot be written, is *source* or one of its files, or is a file that onnxcam did not write,
@@ -97,8 +106,9 @@ def save(
     model.metadata_props.setdefault(files.WRITTEN, __version__)
     part = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}.data")
     with files.staged(target, inputs, overwrite=overwrite) as draft, files.temporary(part):
-        with replaced(model, arranged(model, target.parent, data.name, part)):
-            draft.write_bytes(to_bytes(model))
+        placed = arranged(model, target.parent, data.name, part, inline=inline)
+        with replaced(model, placed), draft.open("wb") as out:
+            write(model, out, large(model, mapped=True))
         if part.exists():
             files.require_writable(data, inputs, overwrite=overwrite)
             os.replace(part, data)
@@ -130,7 +140,7 @@ def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """Return *model* as protobuf with its weights; external data stays in its files if all weights exceed 2 GB."""
     values = weights(model)
-    if sum(value.const_value.nbytes for value in values if value.const_value is not None) > LIMIT:
+    if total_bytes(values) > LIMIT:
         values = [value for value in values if not is_beside(value.const_value)]
         require_room(values)
     with replaced(model, loaded(values)):
@@ -140,7 +150,9 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 def to_bytes(model: ir.Model) -> bytes:
     """Return *model* as the content of an ``.onnx`` file. Weights in files stay there (`weights_folder`)."""
     require_room([value for value in weights(model) if not isinstance(value.const_value, ir.ExternalTensor)])
-    return ir.serde.serialize_model(model).SerializeToString()
+    out = io.BytesIO()
+    write(model, out, large(model, mapped=False))
+    return out.getvalue()
 
 
 def oldest_ir(model: ir.Model) -> int:
