@@ -17,31 +17,13 @@ import folders
 import networks
 import numpy as np
 import onnx
+from built import explanation_graph
 from contenders import Network, installed
+from table import Row
 
 from onnxcam.autodiff import vjp
 from onnxcam.media import image
 from onnxcam.methods import METHODS, activation, principal
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: *value* in *unit*, and the goal it is held against."""
-
-    what: str
-    network: str
-    value: float
-    unit: str
-    detail: str
-    goal: float | None = None
-    at_least: bool = False
-
-    @property
-    def passes(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
-        if self.goal is None:
-            return None
-        return self.value >= self.goal if self.at_least else self.value <= self.goal
 
 
 @dataclass(frozen=True)
@@ -310,14 +292,14 @@ def build(setting: Setting) -> Iterator[Row]:
             "ONNX Runtime's session": functools.partial(contenders.session, str(network.path))
         }
         for method in ("gradcam", "gradient"):
-            runs[method] = functools.partial(contenders.explanation_graph, network.path, method)
+            runs[method] = functools.partial(explanation_graph, network.path, method)
         seconds = clock.interleaved(runs, setting.times, again=1)
         for method in ("gradcam", "gradient"):
             what = f"building the {method} graph / creating the plain session"
             yield ratio(what, network.name, seconds, method, "ONNX Runtime's session", 1.0)
         yield from _second_start(network, setting)
     deep = Network("Transformer of 2,000 nodes", setting.folder)
-    runs = {m: functools.partial(contenders.explanation_graph, deep.path, m) for m in ("gradcam", "gradient")}
+    runs = {m: functools.partial(explanation_graph, deep.path, m) for m in ("gradcam", "gradient")}
     count = len(onnx.load(deep.path).graph.node)
     for method, took in clock.interleaved(runs, setting.times, again=1).items():
         yield Row(f"building the {method} graph", "transformer", took, "s", f"{count:,} nodes", 2.0)
@@ -359,7 +341,7 @@ def nodes(setting: Setting) -> Iterator[Row]:
     for network in setting.networks.values():
         before = len(onnx.load(network.path).graph.node)
         methods = ("gradient", "gradcam")
-        graphs = {method: len(contenders.explanation_graph(network.path, method).graph) for method in methods}
+        graphs = {method: len(explanation_graph(network.path, method).graph) for method in methods}
         if installed("onnx_ad"):
             graphs["onnx-ad"] = len(contenders.onnx_ad_graph(network).graph.node)
         for name, after in graphs.items():

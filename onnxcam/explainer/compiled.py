@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -105,6 +105,11 @@ class CompiledExplanation:
     def layers(self) -> list[Layer]:
         """The layers that the method uses."""
         return [choice.layer for choice in self.choices]
+
+    @cached_property
+    def layer_name(self) -> str | None:
+        """The names of the layers, joined; None for methods that use none."""
+        return ", ".join(layer.name for layer in self.layers) or None
 
     def place(self, size: tuple[int, ...]) -> Place | None:
         """Return where the layer's cells lie in an image tensor of *size*; None where they cover it evenly."""

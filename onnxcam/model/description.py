@@ -251,7 +251,7 @@ class ModelDescription:
         """Whether an image may have several classes."""
         return self.names.multi_label
 
-    @property
+    @cached_property
     def layout(self) -> GridLayout | None:
         """The layout of the image's tensor; None where it has no spatial axes."""
         return picture_layout(self.image)
