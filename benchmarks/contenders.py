@@ -21,9 +21,9 @@ from unittest import mock
 import networks
 import numpy as np
 import onnx
-import onnx_ir as ir
 import onnxruntime
 import torch
+from built import explanation_graph
 
 import onnxcam
 from onnxcam.bake.bake import bake
@@ -132,12 +132,9 @@ def baked(network: Network, method: str) -> Callable[[], Any]:
     return lambda: runtime.run(None, {"image": network.x})
 
 
-def explanation_graph(path: Path, method: str) -> ir.Model:
-    """Return what an Explainer builds: all of it happens but the session."""
-    built: list[ir.Model] = []
-    with mock.patch("onnxcam.explainer.compiled.Session", lambda model, *_args, **_settings: built.append(model)):
-        onnxcam.Explainer(path, method=method, provider="cpu")
-    return built[0]
+def started(path: Path, method: str, cache: str) -> onnxcam.Explainer:
+    """Return an explainer, ready to run, whose graphs the folder *cache* keeps."""
+    return onnxcam.Explainer(path, method=method, provider="cpu", cache=cache)
 
 
 def conversions(network: Network, folder: Path) -> dict[str, Callable[[], Any]]:

@@ -7,11 +7,11 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from measure import Row
-
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+HEAD = ("| | on | goal | measured | | medians |", "|---|---|---:|---:|---|---|")
 PACKAGES = (
     "onnxcam",
     "onnxruntime",
@@ -27,13 +27,32 @@ PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: *value* in *unit*, and the goal it is held against."""
+
+    what: str
+    network: str
+    value: float
+    unit: str
+    detail: str
+    goal: float | None = None
+    at_least: bool = False
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+
 def written(rows: Iterable[Row]) -> str:
     """Return the table, with the date, the machine and the versions above it."""
     lines = [
         f"Measurement {datetime.date.today()} on {machine()}, Python {platform.python_version()}, {versions()}.",
         "",
-        "| | on | goal | measured | | medians |",
-        "|---|---|---:|---:|---|---|",
+        *HEAD,
     ]
     return "\n".join([*lines, *map(line, rows)])
 

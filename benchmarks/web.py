@@ -20,8 +20,8 @@ from statistics import median
 from typing import Any
 
 import table
-from measure import Row
 from playwright.sync_api import sync_playwright
+from table import Row
 
 import onnxcam
 from onnxcam.bake.bake import bake

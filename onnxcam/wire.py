@@ -1,15 +1,16 @@
-"""Read an ``.onnx`` file without its weights: they stay in the file, and are mapped where they lie.
+"""Read and write ``.onnx`` files without holding their weights.
 
 A protobuf message is a row of fields, each a key, a length and its bytes. `light` walks the three levels down to the
 initializers (model, graph, tensor) and leaves out what is heavy; that becomes external data, *in this very file*. So a
-model of any size is opened in milliseconds, and never held twice.
+model of any size is opened in milliseconds, and never held twice. `filled` is the inverse: it tells the writer of a
+message with empty initializers where the bytes of each weight belong.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import google.protobuf.message
 import onnx
@@ -36,6 +37,18 @@ def light(data: mmap.mmap | bytes, location: str, heavy: int) -> bytes:
         else:
             parts.append(data[start:end])
     return b"".join(parts)
+
+
+def filled(data: bytes, sizes: Mapping[str, int]) -> Iterator[bytes | str]:
+    """Yield the pieces of the ModelProto *data* with raw data in place of the empty ones of the tensors in *sizes*.
+
+    *sizes* has the bytes of each by name. A piece is bytes, or the name of the initializer whose raw data belong there.
+    """
+    for number, start, begin, end in _fields(data, 0, len(data)):
+        if number == GRAPH:
+            yield from _filled_message(GRAPH, list(_filled_graph(data, begin, end, sizes)), sizes)
+        else:
+            yield data[start:end]
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -75,6 +88,28 @@ def _light_tensor(data: mmap.mmap | bytes, begin: int, end: int, location: str, 
     return b"".join(kept)
 
 
+def _filled_graph(data: bytes, begin: int, end: int, sizes: Mapping[str, int]) -> Iterator[bytes | str]:
+    for number, start, inner, stop in _fields(data, begin, end):
+        name = onnx.TensorProto.FromString(data[inner:stop]).name if number == INITIALIZER else ""
+        if name in sizes:
+            yield from _filled_message(INITIALIZER, list(_filled_tensor(data, inner, stop, name, sizes)), sizes)
+        else:
+            yield data[start:stop]
+
+
+def _filled_tensor(data: bytes, begin: int, end: int, name: str, sizes: Mapping[str, int]) -> Iterator[bytes | str]:
+    for number, start, _, stop in _fields(data, begin, end):
+        if number == RAW_DATA:
+            yield from _filled_message(RAW_DATA, [name], sizes)
+        else:
+            yield data[start:stop]
+
+
+def _filled_message(number: int, content: list[bytes | str], sizes: Mapping[str, int]) -> Iterator[bytes | str]:
+    yield _head(number, sum(sizes[piece] if isinstance(piece, str) else len(piece) for piece in content))
+    yield from content
+
+
 def _fields(data: mmap.mmap | bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield (number, start, content's begin, end) of each field between *position* and *end*."""
     while position < end:
@@ -107,7 +142,11 @@ def _varint(data: mmap.mmap | bytes, position: int, end: int) -> tuple[int, int]
 
 
 def _message(number: int, content: bytes) -> list[bytes]:
-    return [_encoded(number << 3 | _BYTES), _encoded(len(content)), content]
+    return [_head(number, len(content)), content]
+
+
+def _head(number: int, length: int) -> bytes:
+    return _encoded(number << 3 | _BYTES) + _encoded(length)
 
 
 def _encoded(value: int) -> bytes:

@@ -37,6 +37,13 @@ def test_idle_threads_may_sleep() -> None:
         np.testing.assert_allclose(session.run({"x": HAND_X})["logits"], [[0.5, 4.5]])
 
 
+def test_a_session_for_one_run_packs_no_weights_and_keeps_no_memory() -> None:
+    options = Session(load(hand_model()), optimize=False)._session.get_session_options()
+    assert options.get_session_config_entry("session.disable_prepacking") == "1"
+    assert not options.enable_cpu_mem_arena
+    assert Session(load(hand_model()))._session.get_session_options().enable_cpu_mem_arena
+
+
 @pytest.mark.parametrize("name", ["cpu", "CPU", "CPUExecutionProvider"])
 def test_names_of_providers(name: str) -> None:
     assert provider_name(name) == "CPUExecutionProvider"

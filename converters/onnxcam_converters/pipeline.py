@@ -261,12 +261,9 @@ def _workshop(target: Path, *, overwrite: bool) -> Iterator[Path]:
 def _written(model: ir.Model, folder: Path, target: Path) -> Path:
     """Write *model* into *folder*, with small weights inside the file; return the file."""
     file = folder / target.name
-    weights = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if sum(weight.nbytes for weight in weights) <= _LARGEST_INLINE:
-        model = ir.external_data.load_to_model(model.clone())
     with files.writing(target):
         folder.mkdir()
-    save(model, file)
+    save(model, file, inline=_LARGEST_INLINE)
     return file
 
 

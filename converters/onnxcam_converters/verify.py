@@ -179,27 +179,35 @@ class Verifier:
         if not names:
             self._note("the gradients are not compared: none reaches an input")
             return
-        for label, feed in self._of(precision)[:2]:  # random numbers, and one image
-            known = {name: array for name, array in feed.items() if name in session.inputs}
-            outputs = self._run(label, feed, list(layers.values()))
-            cotangents = {
-                name: self._rng.standard_normal(outputs[name].shape).astype(outputs[name].dtype)
-                for name in outputs
-                if f"{name}.cotangent" in session.inputs
-            }
-            seeds = {f"{name}.cotangent": array for name, array in cotangents.items()}
-            lost = [name for name in session.inputs if name.endswith(".cotangent") and name not in seeds]
-            if lost:
-                raise ConversionError(
-                    f"{self.source.framework} returned no output {lost[0].removesuffix('.cotangent')!r}, which the "
-                    f"file has; it returned {', '.join(outputs) or 'nothing'}: run() must return all outputs by name"
-                )
-            ours = session.run({**known, **seeds}, [f"{name}.gradient" for name in names])
+        feeds = self._of(precision)[:2]  # random numbers, and one image
+        ours = [self._file_gradients(session, names, label, feed, list(layers.values())) for label, feed in feeds]
+        del session  # its weights and activations make room for the framework's
+        for (label, feed), (cotangents, gradients) in zip(feeds, ours, strict=True):
             theirs = self.source.gradients(feed, cotangents, list(layers.values()))
             if not theirs:
                 self._note(f"the gradients are not compared: {self.source.framework} does not return them")
             moved = partial(self._moved, feed, cotangents, theirs)
-            self._judge(precision, label, _gradients(ours, theirs, layers), moved)
+            self._judge(precision, label, _gradients(gradients, theirs, layers), moved)
+
+    def _file_gradients(
+        self, session: Session, names: Sequence[str], label: str, feed: Arrays, layers: Sequence[str]
+    ) -> tuple[dict[str, np.ndarray], Arrays]:
+        """Return random cotangents of the outputs, and the gradients *names* that *session* computes from them."""
+        outputs = self._run(label, feed, layers)
+        cotangents = {
+            name: self._rng.standard_normal(outputs[name].shape).astype(outputs[name].dtype)
+            for name in outputs
+            if f"{name}.cotangent" in session.inputs
+        }
+        seeds = {f"{name}.cotangent": array for name, array in cotangents.items()}
+        lost = [name for name in session.inputs if name.endswith(".cotangent") and name not in seeds]
+        if lost:
+            raise ConversionError(
+                f"{self.source.framework} returned no output {lost[0].removesuffix('.cotangent')!r}, which the "
+                f"file has; it returned {', '.join(outputs) or 'nothing'}: run() must return all outputs by name"
+            )
+        known = {name: array for name, array in feed.items() if name in session.inputs}
+        return cotangents, session.run({**known, **seeds}, [f"{name}.gradient" for name in names])
 
     def _judge_class(
         self, model: ir.Model, precision: str, label: str, feed: Arrays, ours: Arrays, layers: Mapping[str, str]

@@ -28,10 +28,12 @@ __all__ = [
     "OneHot",
     "Repeated",
     "Scope",
+    "apply_rule",
     "backward",
     "connected",
     "dense",
     "dependents",
+    "evaluated",
     "is_column",
     "unbroadcast",
 ]
@@ -159,18 +161,18 @@ def _contributions(
         view = node_slice(op, node, row.along(node, first.axis), first)
     if view is not None and isinstance(first, SlicedCotangent):
         whole: list[Cotangent | None] = [first.value, *dys[1:]]
-        found = _apply(op, view, row, whole, scope)  # type: ignore[arg-type]
+        found = apply_rule(op, view, row, whole, scope)  # type: ignore[arg-type]
         for x, axis, (inner, dx) in zip(node.inputs, view.axes, found, strict=False):
             if x is not None and inner is not None:
                 yield x, partial(_sliced, op, row, dx, inner, view.outputs[0], first, axis)
         return
     dys = [dense(op, dy, y) if isinstance(dy, SlicedCotangent) else dy for dy, y in zip(dys, node.outputs, strict=True)]
-    for x, dx in _apply(op, node, row, dys, scope):
+    for x, dx in apply_rule(op, node, row, dys, scope):
         if x is not None:
-            yield x, partial(_evaluated, op, row, dx, x, node.outputs[0])
+            yield x, partial(evaluated, op, row, dx, x, node.outputs[0])
 
 
-def _evaluated(op: Emitter, row: Rule, dx: Any, x: ir.Value, y: ir.Value) -> Cotangent | None:
+def evaluated(op: Emitter, row: Rule, dx: Any, x: ir.Value, y: ir.Value) -> Cotangent | None:
     """Return the gradient *dx*, which may be a function, of *x*, without the axes along which *x* was broadcast."""
     dx = dx() if callable(dx) else dx
     return dx if dx is None or not row.broadcast else _undo_broadcast(op, dx, x, y)
@@ -180,11 +182,11 @@ def _sliced(
     op: Emitter, row: Rule, dx: Any, x: ir.Value, y: ir.Value, part: SlicedCotangent, axis: int | None
 ) -> Cotangent | None:
     """Return the gradient *dx* of the slice *x* as one of the whole input."""
-    dx = _evaluated(op, row, dx, x, y)
+    dx = evaluated(op, row, dx, x, y)
     return dx if dx is None or axis is None else part.moved(axis, dense(op, dx, x))
 
 
-def _apply(
+def apply_rule(
     op: Emitter, node: ir.Node, row: Rule, dys: list[Cotangent | None], scope: Scope
 ) -> Iterable[tuple[ir.Value | None, Any]]:
     """Yield each input with its gradient; a rule may return more gradients, for omitted optional inputs."""

@@ -28,6 +28,7 @@ class Rule:
     sparse: bool = False  # accepts a `OneHot`; for other rules the driver makes it dense
     inner: bool = False  # also takes ``scope``; returns pairs of an input or captured value and its gradient
     along: Callable[..., Any] | None = None  # (node, axis): the axes of the inputs that belong to an axis of the output
+    window: Callable[..., Any] | None = None  # (op, node, dy): a `Window` or None for each input, or None
     selects: Callable[..., Any] | None = None  # (op, node, dy): a `SlicedCotangent` of the first input, or None
 
 
@@ -54,6 +55,13 @@ class RuleSet(Mapping[Key, Rule | None]):
     def compositions(self) -> Compositions:
         """The compositions of operators whose rule is a composition; all tables share them."""
         return COMPOSITIONS
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What the table holds, where all its rules are onnxcam's own; None where somebody registered another."""
+        rows = sorted((key, None if row is None else row.function) for key, row in self.items())
+        own = all(function is None or function.__module__.startswith("onnxcam.") for _, function in rows)
+        return str([(key, function and function.__qualname__) for key, function in rows]) if own else None
 
     def replace(self, name: str, rows: Mapping[str | Key, Callable[..., Any] | Rule | None]) -> RuleSet:
         """Return a table called *name* with *rows* added to the rows of this one, or replacing them.

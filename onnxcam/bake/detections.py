@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input
+from onnxcam.autodiff.window_elements import KnownPlace
+from onnxcam.autodiff.windows import Window
+from onnxcam.bake.plan import INPUT, BakeRequest, Emitted, RepeatedTargets, TargetGroup, add_input, images_of
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.io import all_tensors
@@ -27,6 +30,7 @@ from onnxcam.targets.detectors.in_graph import (
     GraphDetections,
     emit_candidates,
     emit_detections,
+    emit_elements,
     emit_weights,
 )
 from onnxcam.targets.goal import Look
@@ -76,11 +80,17 @@ class DetectionPlan:
         outputs = {BOXES: found.boxes, SCORES: found.scores, CLASSES: found.classes}
         for name, value in outputs.items():
             value.shape = ir.Shape([subject.batch, self.count, *([4] if name == BOXES else [])])
-        groups = [self._group(op, seen, found, *one) for one in self._levels(op, seen, found)]
+        groups = [self._group(op, subject, seen, found, *one) for one in self._levels(op, seen, found)]
         return Emitted([], outputs, stacked=True, repeated=RepeatedTargets(self.count, groups))
 
     def _group(
-        self, op: Emitter, seen: GraphCandidates, found: GraphDetections, level: LevelLayer, here: ir.Value
+        self,
+        op: Emitter,
+        subject: PreparedModel,
+        seen: GraphCandidates,
+        found: GraphDetections,
+        level: LevelLayer,
+        here: ir.Value,
     ) -> TargetGroup:
         """Return the detections *here*, bool [N, K], as targets at the layer of their level."""
         rows = self._rows(op, here)
@@ -95,9 +105,28 @@ class DetectionPlan:
             classes=taken(found.classes, 0),
             found=taken(found.found, False),
         )
+        windows = (
+            None
+            if seen.count is None
+            else self._windows(op, seen, own, images_of(op, subject, rows, self.count), level)
+        )
+        if windows is not None:
+            return TargetGroup(rows, {}, level.layer, windows)
         weights = emit_weights(op, seen, own, all_tensors(op.graph))
         seeds = dict(aim.cotangent(op, one) for aim, one in weights if not level.aims or aim in level.aims)
         return TargetGroup(rows, seeds, level.layer)
+
+    def _windows(
+        self, op: Emitter, seen: GraphCandidates, found: GraphDetections, images: ir.Value, level: LevelLayer
+    ) -> list[tuple[ir.Value, Window]] | None:
+        """Return the cotangents of the elements of the scores; None where a tensor has no first axis of images."""
+        parts = [
+            aim.windows(op, images, elements, level.places.get(aim, ()))
+            for aim, elements in emit_elements(op, seen, found)
+            if not level.aims or aim in level.aims
+        ]
+        known = [part for part in parts if part is not None]
+        return [*chain(*known)] if len(known) == len(parts) else None
 
     def _rows(self, op: Emitter, here: ir.Value) -> ir.Value:
         """Return the places of the detections *here*, bool [N, K], among all, int64 [M].
@@ -137,20 +166,23 @@ class DetectionPlan:
 
     def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[LevelLayer, ir.Value]]:
         """Return the layers that `explain` takes, each with the detections of its levels, bool [N, K]."""
-        if self.layer not in (None, "auto") or seen.corners is None:
-            return [(LevelLayer(None), found.found)]
         head = HeadLevels(self.network)
+        if self.layer not in (None, "auto") or seen.corners is None:
+            return [(LevelLayer(None, places=head.places()), found.found)]
         levels, places = head.levels()
         layers = [head.choice(level).layer.in_graph(op.graph) for level in levels]
         each = {layer.tensor: LevelLayer(layer) for layer in layers}
         for level, layer in zip(levels, layers, strict=True):
             each[layer.tensor].aims.append(level[0])
         if len(each) == 1 or not len(places):
-            return [(one, found.found) for one in each.values()]
-        numbers = np.array([list(each).index(layer.tensor) for layer in layers])
-        at = op.Gather(op.const(numbers[places]), found.candidates)
+            return [(replace(one, places=head.places()), found.found) for one in each.values()]
+        numbers = np.array([list(each).index(layer.tensor) for layer in layers])[places]
+        at = op.Gather(op.const(numbers), found.candidates)
         return [
-            (one, op.And(found.found, op.Equal(at, op.const(np.array(number)))))
+            (
+                replace(one, places=head.places(np.flatnonzero(numbers == number))),
+                op.And(found.found, op.Equal(at, op.const(np.array(number)))),
+            )
             for number, one in enumerate(each.values())
         ]
 
@@ -161,6 +193,8 @@ class LevelLayer:
 
     layer: Layer | None
     aims: list[WeightsAim] = field(default_factory=list)
+    places: dict[WeightsAim, Sequence[KnownPlace]] = field(default_factory=dict)
+    """What is known of the places of the elements of these levels in each tensor."""
 
 
 def _with_rows(samples: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:

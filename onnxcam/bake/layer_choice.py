@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.bake.plan import RepeatedTargets, TargetGroup
+from onnxcam.bake.plan import RepeatedTargets, TargetGroup, images_of
 from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.methods.base import GraphMethod, Method
@@ -20,8 +20,6 @@ from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import picture_layout
 
 __all__ = ["drawn"]
-
-_ZERO = ir.tensor(np.zeros(1, np.float32))
 
 
 def drawn(
@@ -44,15 +42,36 @@ def drawn(
     sizes = [_size(one.layer) for one in groups if one.layer is not None]
     size = _picture_size(subject) if enlarge else max(sizes, key=np.prod)
     count = op.Mul(op.dim(subject.image, 0), op.const(np.array([targets.count])))
-    total = op.Add(count, op.const(np.array([1])))  # the last place is of no target
-    every = {own: op.ConstantOfShape(op.Concat(total, list(own), axis=0), value=_ZERO) for own in sizes}
-    for one, own in zip(groups, sizes, strict=True):
-        flat = _maps(op, subject, method, one, targets.count, settings or {})
-        every[own] = op.ScatterND(every[own], op.Unsqueeze(one.rows, [1]), flat)
-    large = op.total(*(_enlarged(op, maps, own, size) for own, maps in every.items()))
-    stacked: ir.Value = op.Reshape(op.Slice(large, [0], count, [0]), [-1, targets.count, *size])
+    maps = [
+        _real(op, _maps(op, subject, method, one, targets.count, settings or {}), one.rows, count) for one in groups
+    ]
+    places = op.Concat(*(one.rows for one in groups), axis=0)
+    if len(set(sizes)) == 1:
+        large = _enlarged(op, _ordered(op, maps, places, count), sizes[0], size)
+    else:
+        each = [_enlarged(op, flat, own, size) for flat, own in zip(maps, sizes, strict=True)]
+        large = _ordered(op, each, places, count)
+    stacked: ir.Value = op.Reshape(large, [-1, targets.count, *size])
     stacked.shape = ir.Shape([subject.batch, targets.count, *size])
     return stacked
+
+
+def _real(op: Emitter, flat: ir.Value, rows: ir.Value, count: ir.Value) -> ir.Value:
+    """Return the maps *flat*, [M, h, w], with zeros for those that are of no target, at the places *count*."""
+    return op.Where(op.Reshape(op.Less(rows, count), [-1, 1, 1]), flat, 0.0)
+
+
+def _ordered(op: Emitter, maps: Sequence[ir.Value], places: ir.Value, count: ir.Value) -> ir.Value:
+    """Return *maps*, [M, h, w] each, at their *places* among *count* maps; others are the last one of the first group.
+
+    A group ends with a map of no target, where it may not be all.
+    """
+    every = op.Concat(*maps, axis=0) if len(maps) > 1 else maps[0]
+    spare = op.Sub(op.dim(maps[0], 0), op.const(np.array([1])))
+    numbers = op.Range(0, op.Squeeze(op.dim(every, 0), [0]), 1)
+    rows = op.ScatterElements(op.Expand(spare, op.Add(count, op.const(np.array([1])))), places, numbers, axis=0)
+    found: ir.Value = op.Gather(every, op.Slice(rows, [0], count, [0]), axis=0)
+    return found
 
 
 def _maps(
@@ -65,9 +84,8 @@ def _maps(
 ) -> ir.Value:
     """Return the maps of a *group*, [M, h, w]; *count* is the number of targets of each image."""
     assert group.layer is not None
-    last = op.Sub(op.dim(subject.image, 0), op.const(np.array([1])))
-    images = op.Min(op.Div(group.rows, op.const(np.array(count))), last)
-    flat = emit_maps(op, subject.image, method, group.layer, group.seeds, images, settings)
+    images = images_of(op, subject, group.rows, count)
+    flat = emit_maps(op, subject.image, method, group.layer, group.seeds, images, settings, group.windows)
     if flat is None:
         raise ModelError(
             "the model mixes the rows of images between its last layers and its scores, so its detections cannot be "

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
+from onnxcam.autodiff.windows import Window
 from onnxcam.errors import TargetError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.model.description import ModelDescription
@@ -25,6 +26,7 @@ __all__ = [
     "RepeatedTargets",
     "TargetGroup",
     "add_input",
+    "images_of",
     "per_image",
     "refuse_options",
 ]
@@ -87,11 +89,13 @@ class TargetGroup:
         rows: Their places among all N · K, int64 [M]; N · K is the place of no target. M depends on the image.
         seeds: The tensors to differentiate, and their cotangents [M, …].
         layer: The layer; None: that of the file.
+        windows: Further cotangents of tensors, of few elements each.
     """
 
     rows: ir.Value
     seeds: Mapping[ir.Value, ir.Value]
     layer: Layer | None = None
+    windows: Sequence[tuple[ir.Value, Window]] = ()
 
 
 class BakePlan(Protocol):
@@ -117,6 +121,13 @@ def add_input(op: Emitter, name: str, shape: Sequence[Any], dtype: ir.DataType) 
     value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
     op.graph.inputs.append(value)
     return value
+
+
+def images_of(op: Emitter, subject: PreparedModel, rows: ir.Value, count: int) -> ir.Value:
+    """Return the image of each target, int64 [M], for its place among all N · *count*; the last for no target."""
+    last = op.Sub(op.dim(subject.image, 0), op.const(np.array([1])))
+    found: ir.Value = op.Min(op.Div(rows, op.const(np.array(count))), last)
+    return found
 
 
 def per_image(op: Emitter, subject: PreparedModel, value: np.ndarray) -> ir.Value:

@@ -63,6 +63,9 @@ class SelectedRowsPlan(DetectionPlan):
         """Return all K places: each detection has a pass of its own."""
         return op.const(np.arange(self.count))
 
+    def _windows(self, *_: object) -> None:
+        """Return None: the rows have no axis of images."""
+
     def _levels(self, op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[LevelLayer, ir.Value]]:
         """Return one layer for all."""
         return [(LevelLayer(None), found.found)]

@@ -93,6 +93,12 @@ def command(
         bool, typer.Option("--strict", help="Stop at an image that cannot be explained instead of skipping it.")
     ] = False,
     overwrite: options.OverwriteOption = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the graphs of models, so that the next start is faster.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Explain images. Writes overlays, raw maps and manifest.json to a folder.
 
@@ -129,6 +135,7 @@ def command(
         letters=letters,
         progress=show.passes,
         spin=len(names) == 1,
+        cache=cache,
     )
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:

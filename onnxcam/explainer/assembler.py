@@ -69,7 +69,7 @@ class Assembler:
             words=words,
             score=float(results[SCORE][0]),
             probability=probability,
-            layer=", ".join(layer.name for layer in compiled.layers) or None,
+            layer=compiled.layer_name,
             method=self.method.id,
             outputs=outputs,
             detection=goal.box,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from typing import Any
+from functools import cache, cached_property, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.engine import Session
+from onnxcam.engine import Serialized, Session
 from onnxcam.errors import MethodError, ModelError
 from onnxcam.graph.io import building
 from onnxcam.metadata.reserved import AROUND, CHOSEN, MAP, SCORE, load_bare
@@ -25,9 +25,11 @@ from onnxcam.structure.layout import picture_layout
 from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
 
-__all__ = ["Arrays", "CompiledExplanation"]
+__all__ = ["Arrays", "CompiledExplanation", "PlaceBySize", "find_places"]
 
 Arrays = dict[str, np.ndarray]
+PlaceBySize: TypeAlias = "dict[tuple[int, ...] | None, Place | None]"
+"""Where the layer's cells lie, by the size of the image tensor; None for a layer that covers it evenly."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class CompiledExplanation:
         session: The explanation graph.
         head: The network behind the layer, for methods that need it.
         batch: The batch size of a run, where it is fixed.
+        places: Where the layer's cells lie, by the size of the image tensor.
     """
 
     network: ModelDescription
@@ -49,7 +52,7 @@ class CompiledExplanation:
     session: Session
     head: Session | None
     batch: int | None
-    _places: dict[tuple[int, ...] | None, Place | None] = field(default_factory=dict, repr=False)
+    places: PlaceBySize = field(default_factory=dict, repr=False)
     _scores: Callable[[], Session] | None = field(default=None, repr=False)
 
     @classmethod
@@ -68,8 +71,7 @@ class CompiledExplanation:
     ) -> CompiledExplanation:
         """Build the explanation graph in *prepared*, which is edited, and its sessions."""
         layers = [choice.layer for choice in choices]
-        fixed = prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
-        places = _places(network, prepared, layers or _mixed(prepared, method, aim))
+        places = find_places(network, prepared, layers or _mixed(prepared, method, aim))
         with building():
             twin = prepared.twin() if method.uses_head else None
             explanation_graph(prepared, method, layers, aim, settings, signed=signed, features=features)
@@ -81,31 +83,45 @@ class CompiledExplanation:
         scores = None
         if isinstance(method, ProcedureMethod) and MAP in session.outputs:
             scores = cache(lambda: open_session(_without_map(prepared.model)))
-        return cls(network, aim, choices, session, head, fixed, places, scores)
+        return cls(network, aim, choices, session, head, _fixed_batch(prepared, aim), places, scores)
 
-    @staticmethod
-    def places(
-        network: ModelDescription, prepared: PreparedModel, layers: Sequence[Layer]
-    ) -> dict[tuple[int, ...] | None, Place | None]:
-        """Return where the cells of *layers* lie, by the size of the image tensor."""
-        return _places(network, prepared, layers)
+    @classmethod
+    def opened(
+        cls,
+        network: ModelDescription,
+        prepared: PreparedModel,
+        aim: Aim,
+        choices: Sequence[Choice],
+        graph: Serialized,
+        places: PlaceBySize,
+        *,
+        spin: bool = True,
+    ) -> CompiledExplanation:
+        """Return the sessions of *graph*, an explanation graph that was built before; *prepared* stays as it is."""
+        session = Session(graph, network.provider, spin=spin)
+        return cls(network, aim, choices, session, None, _fixed_batch(prepared, aim), places)
 
     @property
     def layers(self) -> list[Layer]:
         """The layers that the method uses."""
         return [choice.layer for choice in self.choices]
 
+    @cached_property
+    def layer_name(self) -> str | None:
+        """The names of the layers, joined; None for methods that use none."""
+        return ", ".join(layer.name for layer in self.layers) or None
+
     def place(self, size: tuple[int, ...]) -> Place | None:
         """Return where the layer's cells lie in an image tensor of *size*; None where they cover it evenly."""
-        if not self._places or None in self._places:
+        if not self.places or None in self.places:
             return None
-        if size not in self._places and not self.layers:
-            return next(filter(None, self._places.values()), None)
-        if size not in self._places:
+        if size not in self.places and not self.layers:
+            return next(filter(None, self.places.values()), None)
+        if size not in self.places:
             prepared = self.network.open()
             layers = [layer.in_graph(prepared.model.graph) for layer in self.layers]
-            self._places[size] = _place(self.network, prepared, layers, size)
-        return self._places[size]
+            self.places[size] = _place(self.network, prepared, layers, size)
+        return self.places[size]
 
     @property
     def around(self) -> list[str]:
@@ -168,18 +184,18 @@ def _mixed(prepared: PreparedModel, method: Method, aim: Aim) -> list[Layer]:
     return candidates(graph, prepared.image, aim.locate(graph), STANDARD)[:1]
 
 
-def _places(
-    network: ModelDescription, prepared: PreparedModel, layers: Sequence[Layer]
-) -> dict[tuple[int, ...] | None, Place | None]:
+def _fixed_batch(prepared: PreparedModel, aim: Aim) -> int | None:
+    return prepared.batch if isinstance(prepared.batch, int) else 1 if aim.single else None
+
+
+def find_places(network: ModelDescription, prepared: PreparedModel, layers: Sequence[Layer]) -> PlaceBySize:
     """Return the layer's place by the size of the tensor: of fixed sizes all; else None: None if it covers all."""
     layout = picture_layout(prepared.image)
     if layout is None or not layers:
         return {}
     lengths = layout.size(prepared.image)
     sizes = {tuple(n if isinstance(n, int) and n > 0 else other for n in lengths) for other in _SIZES}
-    found: dict[tuple[int, ...] | None, Place | None] = {
-        size: _place(network, prepared, layers, size) for size in sizes
-    }
+    found: PlaceBySize = {size: _place(network, prepared, layers, size) for size in sizes}
     return found if len(sizes) == 1 or any(found.values()) else {None: None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias, Unpack, overload
 
@@ -17,6 +18,7 @@ from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.options import FixedArguments, Options
 from onnxcam.explainer.request import Arrays, ExplanationRequest, PreprocessedImage, select_rows
 from onnxcam.explainer.runner import Runner
+from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
@@ -79,6 +81,8 @@ class Explainer(FixedArguments):
         features: Also return the means of the layer's channels, `Explanation.features`.
         spin: Let the idle threads of a session spin. Runs in a row are then faster; without, other threads get the
             processor.
+        cache: A folder that keeps the graphs of model files from one start to the next (docs/explain.md); None keeps
+            none. *model* is then a path.
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -107,15 +111,15 @@ class Explainer(FixedArguments):
     progress: Progress = quiet
     features: bool = False
     spin: bool = True
+    cache: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
         self.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
-        self.network = ModelDescription(
-            self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
-        )
+        about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
+        self.network = ModelDescription(*about, cache=self._graph_cache())
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
@@ -140,6 +144,14 @@ class Explainer(FixedArguments):
     def _default_method(self) -> str:
         """Return the id of the task's default method; that of numbers, where the explained input is no image."""
         return self.network.task.method if self.network.explained is self.network.image else "gradient-x-input"
+
+    def _graph_cache(self) -> GraphCache | None:
+        """Return the cache of this model; ModelError where the model is no file."""
+        if self.cache is None:
+            return None
+        if not isinstance(self.model, str | os.PathLike):
+            raise ModelError("a cache keeps the graphs of model files; give the path of the model, or no cache")
+        return GraphCache(Path(self.cache), Path(self.model))
 
     def _said(self) -> dict[str, str]:
         """Return what the user says of the model in place of its card."""

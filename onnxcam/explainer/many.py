@@ -191,7 +191,7 @@ def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unp
 
 _UNSAID = ("None", "{}", "", "auto")
 """Values of arguments that leave the choice to the explainer; `None` and ``"auto"`` are the same."""
-_NOT_DECIDING = ("model", "progress", "features", "spin", "labels")
+_NOT_DECIDING = ("model", "progress", "features", "spin", "labels", "cache")
 
 
 def _plain(value: Any) -> str:

@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     progress: Progress
     features: bool
     spin: bool
+    cache: str | os.PathLike[str] | None
 
 
 class FixedArguments:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import MethodError
 from onnxcam.explainer.compiled import CompiledExplanation
+from onnxcam.explainer.kept import KeptExplanation
 from onnxcam.explainer.queries import GraphQueries
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
 from onnxcam.explainer.shared import SharedExplanation
@@ -67,7 +68,7 @@ class Runner:
         self._compiled: dict[tuple[Aim, tuple[str, ...]], CompiledExplanation] = {}
         self._probes: dict[Aim, GradientProbe] = {}
         self._levels = HeadLevels(self.network)
-        self._shared: dict[tuple[Aim, str], SharedExplanation | None] = {}
+        self._shared: dict[tuple[Aim, str, int], SharedExplanation | None] = {}
         self._pictures: dict[str, Array] = {}
         self.last: CompiledExplanation | None = None
 
@@ -120,11 +121,12 @@ class Runner:
         if not (isinstance(aim, WeightsAim) and self._by_level(goal)) or goal.inputs:
             return None
         choice = self._levels.choice(self._levels.level(aim, goal.feed, look))
-        key = aim, choice.layer.tensor
+        places = self._levels.places_of(aim, goal.feed)
+        key = aim, choice.layer.tensor, len(places)
         if key not in self._shared:
             self.choice = choice
             self._shared[key] = SharedExplanation.build(
-                self.network, self.method, aim, choice, self.settings, spin=self.spin
+                self.network, self.method, aim, choice, self.settings, places=places, spin=self.spin
             )
         return self._shared[key]
 
@@ -150,20 +152,38 @@ class Runner:
         *choices* are the layers; None chooses them, with *feeds* of an image where they are known.
         """
         with offering_black_boxes(), explaining_invalid_models(self.network.model):
-            choices = self._choose(prepared, aim, feeds) if choices is None else choices
-            made = CompiledExplanation.build(
-                self.network,
-                prepared,
-                self.method,
-                aim,
-                choices,
-                self.settings,
-                signed=self.signed,
-                features=self.features,
-                spin=self.spin,
-            )
+            made = self._build(prepared, aim, choices, feeds)
         self._compiled[aim, tuple(layer.tensor for layer in made.layers)] = made
-        self.choice, self.last = choices[0] if choices else None, made
+        self.choice, self.last = made.choices[0] if made.choices else None, made
+        return made
+
+    def _build(
+        self, prepared: PreparedModel, aim: Aim, choices: Sequence[Choice] | None, feeds: Arrays | None
+    ) -> CompiledExplanation:
+        """Return the sessions of *aim*, from the cache where it has them and no image decides them."""
+        kept = None
+        if choices is None and feeds is None:
+            kept = KeptExplanation.of(
+                self.network, self.method, aim, self.layer, self.settings, self.signed, self.features
+            )
+        found = None if kept is None else kept.restore(self.network, prepared, aim, spin=self.spin)
+        self.network.warn_of_cache()
+        if found is not None:
+            return found
+        choices = self._choose(prepared, aim, feeds) if choices is None else choices
+        made = CompiledExplanation.build(
+            self.network,
+            prepared,
+            self.method,
+            aim,
+            choices,
+            self.settings,
+            signed=self.signed,
+            features=self.features,
+            spin=self.spin,
+        )
+        if kept is not None:
+            kept.keep(made, prepared.model)
         return made
 
     def compiled(self, request: ExplanationRequest) -> CompiledExplanation:

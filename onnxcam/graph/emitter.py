@@ -18,7 +18,7 @@ from onnx import defs
 from onnxcam.errors import OnnxcamError
 from onnxcam.graph.fold import cancel, constant, fold
 from onnxcam.graph.infer import gradient_dtype, rank, shape_of, type_of
-from onnxcam.graph.subgraph import between, detach, used_values, values
+from onnxcam.graph.subgraph import all_nodes, between, detach, used_values, values
 
 __all__ = ["STEEP", "Emitter", "Operand"]
 
@@ -51,7 +51,7 @@ class Emitter:
         self._known: dict[Any, Any] = {}
         self._called: set[ir.Value] = set()
         if taken is None:
-            taken = {value.name for value in values(graph)} | {node.name for node in graph.all_nodes()}
+            taken = {value.name for value in values(graph)} | {node.name for node in all_nodes(graph)}
         self._taken = taken
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
@@ -111,7 +111,10 @@ class Emitter:
             return x
         if isinstance(x, float):
             return self.const(np.asarray(x, (like or ir.DataType.FLOAT).numpy()))
-        return self.const(x if isinstance(x, np.ndarray | np.generic) else np.asarray(x, np.int64))
+        if isinstance(x, np.ndarray | np.generic):
+            return self.const(x)
+        key = "int64", x if isinstance(x, int) else tuple(x)
+        return self.once(key, lambda: self.const(np.asarray(x, np.int64)))
 
     def _fold(self, op_type: str, inputs: list[ir.Value | None], attributes: dict[str, Any]) -> ir.Value | None:
         if op_type == "Shape" and inputs[0] is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 from onnx.defs import onnx_opset_version
 
@@ -13,7 +14,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import call_onnx
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.sequence_shapes import inferred_by_onnx, shared_lengths, without
-from onnxcam.graph.subgraph import bodies, captured
+from onnxcam.graph.subgraph import all_nodes, bodies, captured
 
 __all__ = [
     "LIKE",
@@ -147,18 +148,27 @@ def infer_model(model: ir.Model, values: bool = True) -> None:
         proto = call_onnx(partial(inferred_by_onnx, values=values), model)
     except Exception:  # onnx's C++ raises errors of many types
         return
-    pairs = zip(model.graphs(), ir.serde.deserialize_model(proto).graphs(), strict=True)
-    mappings = [tuple(map(ir.convenience.create_value_mapping, graphs)) for graphs in pairs]
-    shared = shared_lengths(value for _, found in mappings for value in found.values())
-    for own, found in mappings:
-        for name, value in own.items():
-            if name in found:
-                value.type = found[name].type or value.type
-                value.shape = value.shape if found[name].shape is None else without(found[name].shape, shared)
-    for node in model.graph.all_nodes():
+    pairs = list(_inferred(model.graph, proto.graph))
+    shared = shared_lengths(found for _, found in pairs)
+    for value, found in pairs:
+        value.type = found.type or value.type
+        value.shape = value.shape if found.shape is None else without(found.shape, shared)
+    for node in all_nodes(model.graph):
         if node.op_type == "Attention" and node.domain == "":  # onnx infers 0 for unknown lengths
             for y in node.outputs:
                 y.shape = y.shape and ir.Shape([dim if dim != 0 else None for dim in y.shape])
+
+
+def _inferred(graph: ir.Graph, proto: onnx.GraphProto) -> Iterator[tuple[ir.Value, ir.Value]]:
+    """Yield the values of *graph* and its subgraphs that *proto*, the same graph, declares, and its declarations."""
+    found = {each.name: each for each in (*proto.input, *proto.value_info, *proto.output)}
+    for value in (*graph.inputs, *(y for node in graph for y in node.outputs)):
+        if value.name in found:
+            yield value, ir.serde.deserialize_value_info_proto(found[value.name], None)
+    for node, twin in zip(graph, proto.node, strict=True):
+        inner = [attribute.g for attribute in twin.attribute if attribute.HasField("g")]
+        for body, each in zip(bodies(node), inner, strict=True):
+            yield from _inferred(body, each)
 
 
 def infer_nodes(nodes: Sequence[ir.Node], opset: int | None = None) -> None:

@@ -7,6 +7,7 @@ Inside onnxcam a model is an `onnx_ir.Model`. Large weights stay in their file a
 from __future__ import annotations
 
 import gc
+import io
 import mmap
 import os
 import sys
@@ -24,17 +25,20 @@ from onnxcam import __version__, files, paths
 from onnxcam.errors import ModelError
 from onnxcam.graph import limits
 from onnxcam.graph.class_names import write_class_names
+from onnxcam.graph.external import attach
 from onnxcam.graph.maps import without_maps
+from onnxcam.graph.stream import large, write
+from onnxcam.graph.subgraph import all_nodes
 from onnxcam.graph.tolerated import standardise
 from onnxcam.graph.weights import (
     HEAVY,
     LIMIT,
-    EmbeddedTensor,
     arranged,
     is_beside,
     loaded,
     replaced,
     require_room,
+    total_bytes,
     weight_files,
     weights,
 )
@@ -66,18 +70,31 @@ def load(source: ModelLike) -> ir.Model:
     if isinstance(source, onnx.ModelProto):
         return _opened(source, "the given ModelProto")
     if isinstance(source, bytes):
-        return _opened(_parse(source, "the given bytes"), "the given bytes")
+        return _opened(parsed(source, "the given bytes"), "the given bytes")
     path = Path(source)
-    return _opened(_parse(_read(path), f"'{path}'"), f"'{path}'", path)
+    return _opened(parsed(read_light(path), f"'{path}'"), f"'{path}'", path)
+
+
+def restored(data: bytes, path: Path) -> ir.Model:
+    """Return the model that `to_bytes` wrote as *data*, whose weights are in the files of the model at *path*."""
+    model = ir.serde.deserialize_model(parsed(data, f"'{path}'"))
+    attach(model, f"'{path}'", path)
+    return model
 
 
 def save(
-    model: ir.Model, path: str | os.PathLike[str], source: ModelLike | None = None, *, overwrite: bool = False
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    source: ModelLike | None = None,
+    *,
+    inline: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Write *model* to *path*, completely or not at all; see `onnxcam.files.staged`.
 
-    Weights in memory are written into the file. External data stays in its file if *path* is in the same folder; else
-    it is copied to ``<path>.data``. *source* is the origin of the model: neither it nor its files are overwritten.
+    Weights in memory are written into the file, one by one. External data stays in its file if *path* is in the same
+    folder; else it is copied to ``<path>.data``. Models with up to *inline* bytes of weights get all of them into the
+    file. *source* is the origin of the model: neither it nor its files are overwritten.
 
     Raises:
         OutputError: *path* cannot be written, is *source* or one of its files, or is a file that onnxcam did not write,
@@ -89,8 +106,9 @@ def save(
     model.metadata_props.setdefault(files.WRITTEN, __version__)
     part = target.with_name(f".onnxcam-{uuid.uuid4().hex[:8]}.data")
     with files.staged(target, inputs, overwrite=overwrite) as draft, files.temporary(part):
-        with replaced(model, arranged(model, target.parent, data.name, part)):
-            draft.write_bytes(to_bytes(model))
+        placed = arranged(model, target.parent, data.name, part, inline=inline)
+        with replaced(model, placed), draft.open("wb") as out:
+            write(model, out, large(model, mapped=True))
         if part.exists():
             files.require_writable(data, inputs, overwrite=overwrite)
             os.replace(part, data)
@@ -101,24 +119,28 @@ def files_of(source: ModelLike | None) -> list[Path]:
     if not isinstance(source, str | os.PathLike):
         return []
     path = Path(source)
-    tensors = list(_tensors(_parse(_read(path), f"'{path}'").graph))
+    tensors = list(tensors_of(parsed(read_light(path), f"'{path}'").graph))
     places = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     return [path, *(path.parent / place for place in sorted(places))]
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the weights of *graph* and the tensors in attributes, those of subgraphs included."""
     yield from graph.initializer
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        yield attribute.t
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("g"):
+            yield from tensors_of(attribute.g)
         yield from attribute.tensors
-        for body in (attribute.g, *attribute.graphs):
-            yield from _tensors(body)
+        for body in attribute.graphs:
+            yield from tensors_of(body)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
     """Return *model* as protobuf with its weights; external data stays in its files if all weights exceed 2 GB."""
     values = weights(model)
-    if sum(value.const_value.nbytes for value in values if value.const_value is not None) > LIMIT:
+    if total_bytes(values) > LIMIT:
         values = [value for value in values if not is_beside(value.const_value)]
         require_room(values)
     with replaced(model, loaded(values)):
@@ -128,7 +150,9 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 def to_bytes(model: ir.Model) -> bytes:
     """Return *model* as the content of an ``.onnx`` file. Weights in files stay there (`weights_folder`)."""
     require_room([value for value in weights(model) if not isinstance(value.const_value, ir.ExternalTensor)])
-    return ir.serde.serialize_model(model).SerializeToString()
+    out = io.BytesIO()
+    write(model, out, large(model, mapped=False))
+    return out.getvalue()
 
 
 def oldest_ir(model: ir.Model) -> int:
@@ -164,7 +188,7 @@ def call_onnx(function: Callable[[onnx.ModelProto], T], model: ir.Model) -> T:
     graph = model.graph
     inputs, weights = list(graph.inputs), dict(graph.initializers)
     heavy = {name: w for name, w in weights.items() if w.const_value is None or w.const_value.nbytes > HEAVY}
-    own = [node for node in graph.all_nodes() if node.domain == "" and node.op_type in RUNTIME_ONLY]
+    own = [node for node in all_nodes(graph) if node.domain == "" and node.op_type in RUNTIME_ONLY]
     try:
         for name, weight in heavy.items():
             del graph.initializers[name]
@@ -187,7 +211,8 @@ def give_back_domain(model: ir.Model, nodes: Iterable[ir.Node]) -> None:
     model.opset_imports.pop(RUNTIME, None)
 
 
-def _read(path: Path) -> bytes:
+def read_light(path: Path) -> bytes:
+    """Return the model in the file at *path*, its large weights by reference to that file; ModelError."""
     if path.suffix == ".ort":
         raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
     with paths.opened(path, ModelError, "model") as file:
@@ -205,7 +230,8 @@ def _is_utf8(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _parse(data: bytes, where: str) -> onnx.ModelProto:
+def parsed(data: bytes, where: str) -> onnx.ModelProto:
+    """Return the model in *data*; ModelError, which calls it *where*, if it is none."""
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -221,7 +247,7 @@ def _opened(proto: onnx.ModelProto, where: str, path: Path | None = None) -> ir.
         limits.check(proto, where)
         proto = without_maps(proto, where)
         model = ir.serde.deserialize_model(proto)
-        _attach(model, where, path)
+        attach(model, where, path)
         limits.check_ends(model, where)
         _standardise(model, where)
         write_class_names(model)
@@ -242,23 +268,6 @@ def _standardise(model: ir.Model, where: str) -> None:
         raise ModelError(f"{where} is no valid ONNX model: its nodes form a cycle; export the model again") from None
 
 
-def _attach(model: ir.Model, where: str, path: Path | None) -> None:
-    """Attach external tensors to their files; read small ones and those in attributes."""
-    for value in (weight for graph in model.graphs() for weight in graph.initializers.values()):
-        if isinstance(value.const_value, ir.ExternalTensor):
-            value.const_value = _attached(value.const_value, where, path)
-            if value.const_value.nbytes <= HEAVY:
-                value.const_value = _read_in(value.const_value)
-    for node in (node for graph in (*model.graphs(), *model.functions.values()) for node in graph):
-        for name, attribute in list(node.attributes.items()):
-            if isinstance(attribute.value, ir.ExternalTensor):
-                node.attributes[name] = ir.AttrTensor(name, _read_in(_attached(attribute.value, where, path)))
-
-
-def _read_in(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    return ir.Tensor(tensor.numpy(), tensor.dtype, shape=tensor.shape, name=tensor.name)
-
-
 def _check(proto: onnx.ModelProto) -> None:
     """Check *proto* by onnx, but accept undeclared shapes and output types, as runtimes infer them.
 
@@ -272,41 +281,6 @@ def _check(proto: onnx.ModelProto) -> None:
     del proto.graph.output[:]
     proto.graph.output.extend(typed)
     onnx.checker.check_model(proto)
-
-
-def _attached(tensor: ir.ExternalTensor, where: str, path: Path | None) -> ir.ExternalTensor:
-    """Return *tensor* attached to its file; ModelError unless it is in the model's folder and complete.
-
-    If the model is a link, as in the caches of Hugging Face, the folder of its target counts too.
-    """
-    if path is None:
-        raise ModelError(
-            f"{where} keeps tensor {tensor.name!r} in an external file; give the path of the model instead"
-        )
-    try:
-        file = (path.parent / tensor.location).resolve()
-        homes = (path.parent.resolve(), path.resolve().parent)
-        home = next((home for home in homes if file.is_relative_to(home)), None)
-        size = file.stat().st_size if home is not None and file.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # too long a name, no name, or a cycle of links
-        raise ModelError(
-            f"{where} keeps tensor {tensor.name!r} in a file that cannot be read: '{os.fspath(tensor.location)[:80]}'"
-        ) from None
-    if home is None:
-        raise ModelError(
-            f"{where} keeps tensor {tensor.name!r} in '{tensor.location}', outside the model's folder; "
-            "put the file beside the model and re-save it"
-        )
-    if size is None:
-        raise ModelError(
-            f"{where} keeps its weights in '{tensor.location}', which is missing; put that file beside the model"
-        )
-    length = tensor.length or tensor.nbytes
-    if size < (tensor.offset or 0) + length:
-        raise ModelError(f"external data '{tensor.location}' of {where} is truncated; copy it again")
-    kind = EmbeddedTensor if file == path.resolve() else ir.ExternalTensor
-    place = file.relative_to(home).as_posix()
-    return kind(place, tensor.offset, length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home)
 
 
 def _cause(error: BaseException) -> BaseException:

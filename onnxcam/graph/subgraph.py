@@ -7,6 +7,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 import onnx_ir as ir
 
 __all__ = [
+    "all_nodes",
+    "attributes",
     "between",
     "bodies",
     "captured",
@@ -31,10 +33,22 @@ def graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
             yield from graphs(inner)
 
 
+def all_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    """Yield the nodes of *graph* and, after each, those of its subgraphs."""
+    for node in graph:
+        yield node
+        for inner in bodies(node):
+            yield from all_nodes(inner)
+
+
+def attributes(node: ir.Node) -> list[ir.Attr]:
+    """Return the attributes of *node*, by the dict itself: the views of onnx_ir's mapping are slow."""
+    return list(node.attributes.data.values())
+
+
 def bodies(node: ir.Node) -> list[ir.Graph]:
     """Return the graphs among the attributes of *node*."""
-    attributes = node.attributes.values()
-    return [attribute.as_graph() for attribute in attributes if attribute.type is ir.AttributeType.GRAPH]
+    return [one.as_graph() for one in node.attributes.data.values() if one.type is ir.AttributeType.GRAPH]
 
 
 def values(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -92,7 +106,7 @@ def copy_graph(graph: ir.Graph, prefix: str) -> ir.Graph:
         value.name = name
         if tensor is not None:
             value.const_value = ir.Tensor(tensor.numpy(), tensor.dtype, name=name)
-    for node in copy.all_nodes():
+    for node in all_nodes(copy):
         node.name = f"{prefix}.{node.name}" if node.name else None
     return copy
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxcam.graph.subgraph import graphs, used_values
+from onnxcam.graph.subgraph import all_nodes, graphs, used_values
 
 __all__ = ["standardise"]
 
@@ -26,7 +26,7 @@ def standardise(model: ir.Model) -> None:
         if not all(_is_sorted(inner) for inner in graphs(graph)):
             graph.sort()
     called = {key[0] for key in model.functions}
-    for domain in {node.domain for node in model.graph.all_nodes()} - model.opset_imports.keys() - called - {""}:
+    for domain in {node.domain for node in all_nodes(model.graph)} - model.opset_imports.keys() - called - {""}:
         model.opset_imports[domain] = _LATEST.get(domain, 1)
     for function in model.functions.values():
         function.opset_imports.update({**_of_nodes(function), **model.opset_imports})

@@ -11,17 +11,20 @@ from typing import IO
 import onnx_ir as ir
 
 from onnxcam.errors import ModelError
+from onnxcam.graph.subgraph import graphs
 
 __all__ = [
     "HEAVY",
     "LIMIT",
     "PAGE",
     "EmbeddedTensor",
+    "append",
     "arranged",
     "is_beside",
     "loaded",
     "replaced",
     "require_room",
+    "total_bytes",
     "weight_files",
     "weights",
     "weights_folder",
@@ -38,8 +41,13 @@ class EmbeddedTensor(ir.ExternalTensor):
 
 def weights(model: ir.Model) -> list[ir.Value]:
     """Return the initializers of *model*, subgraphs included, that have a value."""
-    values = [value for graph in model.graphs() for value in graph.initializers.values()]
+    values = [value for graph in graphs(model.graph) for value in graph.initializers.values()]
     return [value for value in values if value.const_value is not None]
+
+
+def total_bytes(values: list[ir.Value]) -> int:
+    """Return the bytes of the weights *values*."""
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
 
 
 def weights_folder(model: ir.Model) -> str | None:
@@ -62,10 +70,10 @@ def is_beside(tensor: object) -> bool:
 
 def require_room(values: list[ir.Value]) -> None:
     """Raise ModelError if *values* do not fit into one protobuf message."""
-    size = sum(value.const_value.nbytes for value in values if value.const_value is not None)
-    if size > LIMIT:
+    held = total_bytes(values)
+    if held > LIMIT:
         raise ModelError(
-            f"the model holds {size / 1e9:.1f} GB of weights, and a ModelProto takes no more than 2; "
+            f"the model holds {held / 1e9:.1f} GB of weights, and a ModelProto takes no more than 2; "
             "save it with its weights as external data and give the path"
         )
 
@@ -92,21 +100,26 @@ def loaded(values: list[ir.Value]) -> dict[ir.Value, ir.TensorProtocol]:
     }
 
 
-def arranged(model: ir.Model, folder: Path, name: str, data: Path) -> dict[ir.Value, ir.TensorProtocol]:
+def arranged(
+    model: ir.Model, folder: Path, name: str, data: Path, *, inline: int = 0
+) -> dict[ir.Value, ir.TensorProtocol]:
     """Return the weights of *model* as a model file in *folder* shall refer to them.
 
     Weights in files in or below *folder* stay there. Others in files are copied to the file *data*, whose final name is
-    *name*; so are the model's own weights if they exceed one message.
+    *name*; so are the model's own weights if they exceed one message. Weights of *inline* bytes in all are the model's
+    own, wherever they are.
     """
     values = weights(model)
-    inside = [value for value in values if not is_beside(value.const_value)]
-    fits = sum(value.const_value.nbytes for value in inside if value.const_value is not None) <= LIMIT
-    placed = loaded(inside) if fits else {}
-    home, far = folder.resolve(), [] if fits else inside
+    inside = (
+        values if total_bytes(values) <= inline else [value for value in values if not is_beside(value.const_value)]
+    )
+    placed, far = (_embedded(model, inside), []) if total_bytes(inside) <= LIMIT else ({}, inside)
+    home = folder.resolve()
     for value in values:
         tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor) or isinstance(tensor, EmbeddedTensor):
+        if value in placed or not is_beside(tensor):
             continue
+        assert isinstance(tensor, ir.ExternalTensor)
         file = Path(tensor.base_dir, tensor.location).resolve()
         if file.is_relative_to(home):
             location = file.relative_to(home).as_posix()
@@ -119,6 +132,18 @@ def arranged(model: ir.Model, folder: Path, name: str, data: Path) -> dict[ir.Va
     return placed
 
 
+def _embedded(model: ir.Model, values: list[ir.Value]) -> dict[ir.Value, ir.TensorProtocol]:
+    """Return those of *values* that are in files, as weights inside the model's file; what cannot be is read."""
+    own = set(model.graph.initializers.values())
+    placed: dict[ir.Value, ir.TensorProtocol] = {}
+    for value in values:
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and value in own and tensor.length == tensor.nbytes:
+            place = (tensor.location, tensor.offset, tensor.length, tensor.dtype)
+            placed[value] = EmbeddedTensor(*place, shape=tensor.shape, name=tensor.name, base_dir=tensor.base_dir)
+    return placed | loaded([value for value in values if value not in placed])
+
+
 def _copied(value: ir.Value, name: str, out: IO[bytes]) -> ir.TensorProtocol:
     """Append *value* to the file *out* in pieces; return a reference to it in the file called *name*."""
     tensor = value.const_value
@@ -127,11 +152,16 @@ def _copied(value: ir.Value, name: str, out: IO[bytes]) -> ir.TensorProtocol:
         return ir.Tensor(tensor.numpy(), tensor.dtype, name=value.name)
     out.seek(-out.tell() % PAGE, os.SEEK_CUR)
     offset = out.tell()
-    if isinstance(tensor, ir.ExternalTensor):
+    append(tensor, out)
+    return _reference(value, tensor, name, offset, tensor.nbytes)
+
+
+def append(tensor: ir.TensorProtocol, out: IO[bytes]) -> None:
+    """Append the bytes of *tensor* to *out*; those in a file are copied from there in pieces."""
+    if isinstance(tensor, ir.Tensor | ir.ExternalTensor):
         tensor.tofile(out)
     else:
         out.write(tensor.tobytes())
-    return _reference(value, tensor, name, offset, tensor.nbytes)
 
 
 def _reference(

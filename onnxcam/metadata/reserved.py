@@ -11,7 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike, load
-from onnxcam.graph.subgraph import values
+from onnxcam.graph.subgraph import all_nodes, values
 
 __all__ = [
     "ACTIVATION",
@@ -105,7 +105,7 @@ def load_bare(source: ModelLike) -> ir.Model:
     taken = next((value.name for value in values(model.graph) if _is_ours(value.name or "")), None)
     if taken is not None:
         raise ModelError(f"the model has a tensor called {taken!r}, a name that onnxcam reserves; rename it")
-    for node in model.graph.all_nodes():
+    for node in all_nodes(model.graph):
         if _is_ours(node.name or ""):  # names of nodes mean nothing, and outputs need these
             node.name = ""
     return model

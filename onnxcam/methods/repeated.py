@@ -17,12 +17,15 @@ from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import backward as reverse
 from onnxcam.autodiff.core import connected, dependents
 from onnxcam.autodiff.rulesets import past_rounding
+from onnxcam.autodiff.window_pass import carried, dense_seeds
+from onnxcam.autodiff.windows import Window, crop
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, same
 from onnxcam.graph.subgraph import bodies, detach, used_values
 from onnxcam.methods.base import NONE, SMOOTH, GraphMethod
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer, ancestors
+from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.aim import Aimed
 
 __all__ = ["RepeatedContext", "RepeatedPart", "can_repeat", "emit_maps", "gradients_of"]
@@ -40,11 +43,20 @@ def emit_maps(
     seeds: Mapping[ir.Value, ir.Value],
     images: ir.Value,
     settings: Mapping[str, Any],
+    windows: Sequence[tuple[ir.Value, Window]] = (),
 ) -> ir.Value | None:
     """Return the maps of *method* at *layer* for M targets, float32 [M, h, w]; None where rows of images are mixed.
 
-    *seeds* are the tensors to differentiate and their cotangents [M, …], *images* the image of each target, int64 [M].
+    *seeds* are the tensors to differentiate and their cotangents [M, …], *images* the image of each target, int64 [M];
+    *windows* are further tensors and cotangents, of few elements.
     """
+    if windows:
+        table = past_rounding(STANDARD, [value for value, _ in windows])
+        ends = carried(op, windows, [layer.value], table)
+        local = None if seeds else _in_window(op, image, method, layer, ends, settings)
+        if local is not None:
+            return local
+        seeds = dense_seeds(op, ends, seeds)
     if not can_repeat(op.graph, [layer.value], list(seeds), image):
         return None
     part = RepeatedPart(op, image, [layer.value], list(seeds), images)
@@ -56,6 +68,32 @@ def emit_maps(
     flat: ir.Value = op.Cast(method.emit(context, **own), to=_FLOAT)
     part.finish()
     return flat
+
+
+def _in_window(
+    op: Emitter,
+    image: ir.Value,
+    method: GraphMethod,
+    layer: Layer,
+    ends: Sequence[tuple[ir.Value, Window]],
+    settings: Mapping[str, Any],
+) -> ir.Value | None:
+    """Return the maps computed in the window of the layer's gradient; None unless there is one, and maps are local."""
+    own, layout = dict(settings), layer.layout
+    if len(ends) != 1 or method.pooled or not method.summed or "eigen" in own.pop(SMOOTH, NONE):
+        return None
+    ((value, window),) = ends
+    if value is not layer.value or not isinstance(layout, GridLayout) or layout.batch != 0:
+        return None
+    part = crop(op, value, window.spans)
+    if part is None or part.dtype is None or not part.dtype.is_floating_point():
+        return None
+    local = Layer(part, layout)
+    context = RepeatedContext(op, image, local, Aimed(part, window.value, window.value), gradients={part: window.value})
+    flat = op.Cast(method.emit(context, **own), to=_FLOAT)
+    whole = ir.Value(shape=ir.Shape([None, *layout.size(value)]), type=ir.TensorType(ir.DataType.FLOAT))
+    spans = [window.spans[0], *(window.spans[axis] for axis in layout.space)]
+    return Window.of(flat, spans, whole).dense(op, whole)
 
 
 def can_repeat(graph: ir.Graph, layers: Sequence[ir.Value], targets: Sequence[ir.Value], image: ir.Value) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session, time_limit
 from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
+from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
@@ -53,6 +54,7 @@ class ModelDescription:
         names: The labels and the metadata.
         said: What the user says of the model in place of its card: `task`, `scores`, `boxes`, `letters`.
         size: Height and width to which an open input is fixed; None leaves it open.
+        cache: Keeps the model's canonical form from one start to the next.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
 
@@ -68,6 +70,7 @@ class ModelDescription:
     given: Mapping[str, InputValue] = field(default_factory=dict)
     said: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, ...] | None = None
+    cache: GraphCache | None = None
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -101,10 +104,21 @@ class ModelDescription:
             found, self._unused = self._unused, None
             return found
         with building(), explaining_invalid_models(self.model):
-            prepared = PreparedModel.open(self.model, self.wrt, self.size)
+            prepared = PreparedModel.open(self.model, self.wrt, self.size, self.cache)
+            self.warn_of_cache()
             if self._measured:
                 apply_measured(prepared, self._measured)
             return prepared
+
+    def warn_of_cache(self) -> None:
+        """Warn of the entries of the cache that could not be used."""
+        for text in self.cache.warnings if self.cache is not None else ():
+            self.warn(text)
+
+    @property
+    def measured(self) -> bool:
+        """Whether shapes of tensors were measured by runs on probe images."""
+        return bool(self._measured)
 
     def _warn_of_equal_inputs(self) -> None:
         """Warn if other inputs take images like the explained one, and the user names none."""
@@ -237,7 +251,7 @@ class ModelDescription:
         """Whether an image may have several classes."""
         return self.names.multi_label
 
-    @property
+    @cached_property
     def layout(self) -> GridLayout | None:
         """The layout of the image's tensor; None where it has no spatial axes."""
         return picture_layout(self.image)

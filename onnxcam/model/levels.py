@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.differentiate import set_outputs
+from onnxcam.autodiff.window_elements import KnownPlace
 from onnxcam.engine import Session
 from onnxcam.errors import EngineError
 from onnxcam.graph.emitter import Emitter
@@ -33,6 +34,7 @@ from onnxcam.targets.aim import Aim, WeightsAim, emit_gradients
 from onnxcam.targets.detection import Detections, region_of
 from onnxcam.targets.detectors.boxes import overlaps
 from onnxcam.targets.detectors.candidates import Candidates
+from onnxcam.targets.detectors.element_places import element_places
 from onnxcam.targets.goal import Look
 
 __all__ = ["HeadLevel", "HeadLevels"]
@@ -94,6 +96,16 @@ class HeadLevels:
             return found, np.zeros(0, np.int64)
         return found, np.array([found.index(level) for level in each], np.int64)
 
+    def places(self, rows: NDArray[np.int64] | None = None) -> dict[WeightsAim, Sequence[KnownPlace]]:
+        """Return what is known of the elements of the scores of candidates *rows*, default all, in each tensor."""
+        seen = [self._candidates[0][0], self._candidates[-1][0]]
+        return dict(zip((aim for aim, _ in seen[0].aim.tensors), element_places(seen, rows), strict=True))
+
+    def places_of(self, aim: WeightsAim, weights: NDArray[Any]) -> list[KnownPlace]:
+        """Return what is known of each of the *weights* that are not zero, in any order; none where it is little."""
+        known, count = self._every.get(aim, ()), np.count_nonzero(weights)
+        return [KnownPlace.either(known)] * count if 0 < count <= len(known) else []
+
     def choice(self, level: HeadLevel) -> Choice:
         """Return the layer of a level: the last one with evidence in 30 % of a candidate's box, on average."""
         if level not in self._choices:
@@ -107,6 +119,10 @@ class HeadLevels:
     @cached_property
     def _looks(self) -> list[Look]:
         return self.network.probe_looks()
+
+    @cached_property
+    def _every(self) -> dict[WeightsAim, Sequence[KnownPlace]]:
+        return self.places()
 
     @cached_property
     def _task(self) -> Detections:

@@ -8,13 +8,15 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.errors import ModelError
-from onnxcam.graph.io import ModelLike
+from onnxcam.graph.cache import GraphCache
+from onnxcam.graph.io import ModelLike, restored
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.model.containers import unpack_outputs
 from onnxcam.model.input_size import fix_size
 from onnxcam.model.unbatched import add_batch_axis
 from onnxcam.passes import canonical
+from onnxcam.passes.declared import is_proven
 from onnxcam.structure.layout import picture_input, picture_layout
 
 __all__ = ["PreparedModel"]
@@ -36,16 +38,27 @@ class PreparedModel:
 
     @classmethod
     def open(
-        cls, source: ModelLike, explained: str | None = None, size: tuple[int, ...] | None = None
+        cls,
+        source: ModelLike,
+        explained: str | None = None,
+        size: tuple[int, ...] | None = None,
+        cache: GraphCache | None = None,
     ) -> PreparedModel:
-        """Open *source*, with the image input fixed to *size* (height, width).
+        """Open *source*, with the image input fixed to *size* (height, width), from *cache* if it is there.
 
         ModelError where no input is an image, none is named *explained*, or the input has another fixed size.
         """
+        question = ("canonical", STANDARD.fingerprint, explained, size)
+        kept = None if cache is None else cache.find(*question)
+        if cache is not None and kept is not None:
+            return cls.of(restored(kept.data, cache.model), explained)
         model = load_bare(source)
         if size is not None:
             fix_size(model, size, explained)
-        return cls.of(canonical(model, STANDARD), explained)
+        model = canonical(model, STANDARD)
+        if cache is not None and STANDARD.fingerprint is not None and is_proven(model):
+            cache.keep(model, {}, *question)
+        return cls.of(model, explained)
 
     @classmethod
     def of(cls, model: ir.Model, explained: str | None = None) -> PreparedModel:

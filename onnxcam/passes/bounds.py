@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxcam.errors import ModelError
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant, size_of
 from onnxcam.graph.operators import Trait, operators
-from onnxcam.graph.subgraph import graphs
+from onnxcam.graph.subgraph import attributes, graphs
 from onnxcam.passes.constants import MORE
 
 __all__ = ["MADE", "MAKERS", "TRIPS", "refuse_giant_shapes", "refuse_giants"]
@@ -59,10 +59,12 @@ def refuse_giants(model: ir.Model) -> int:
 
 def _refuse_steps(node: ir.Node) -> None:
     """Raise ModelError for a window of size or stride 0: an older ONNX Runtime divides by it and ends the process."""
-    for name in _STEPS & node.attributes.keys():
-        steps = np.atleast_1d(node.attributes[name].value)
-        if steps.dtype.kind == "i" and steps.min(initial=1) < 1:
-            raise ModelError(f"{_called(node)} has {name} {steps.tolist()}; each must be 1 or more")
+    for attribute in attributes(node):
+        if attribute.name not in _STEPS or attribute.type not in (ir.AttributeType.INT, ir.AttributeType.INTS):
+            continue
+        steps = [attribute.value] if isinstance(attribute.value, int) else list(attribute.value)
+        if min(steps, default=1) < 1:
+            raise ModelError(f"{_called(node)} has {attribute.name} {steps}; each must be 1 or more")
 
 
 def _refuse_zero_divisor(node: ir.Node, seen: _Seen) -> None:

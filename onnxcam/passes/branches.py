@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.compositions import Compositions
 from onnxcam.graph.fold import constant
-from onnxcam.graph.subgraph import graphs, values
+from onnxcam.graph.subgraph import all_nodes, graphs, values
 from onnxcam.passes.constants import fold_constants
 from onnxcam.passes.shapes import infer_shapes
 
@@ -23,7 +23,7 @@ def take_branches(model: ir.Model, compositions: Compositions) -> bool:
 
     A replacement may make further conditions known: infer the shapes again and call it again until it returns False.
     """
-    if not any(node.op_type == "If" for node in model.graph.all_nodes()):
+    if not any(node.op_type == "If" for node in all_nodes(model.graph)):
         return False
     for graph in graphs(model.graph):
         fold_constants(graph)

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.fold import FOLD_LIMIT, FOLDS, computed, constant
 from onnxcam.graph.operators import Trait, operators
+from onnxcam.graph.subgraph import graphs
 
 __all__ = ["MORE", "fold_constants", "fold_shapes"]
 
@@ -23,10 +24,10 @@ def fold_shapes(model: ir.Model) -> bool:
     PyTorch's older exporter writes ``unflatten`` as a Reshape to slices of a shape, with computed bounds. onnx's
     inference knows the shape but not the bounds. Infer the shapes again and call it again until it returns False.
     """
-    graphs = list(model.graphs())
-    if all(y.shape is not None or not y.name for graph in graphs for node in graph for y in node.outputs):
+    every = list(graphs(model.graph))
+    if all(y.shape is not None or not y.name for graph in every for node in graph for y in node.outputs):
         return False
-    return any(fold_constants(graph) for graph in graphs)
+    return any(fold_constants(graph) for graph in every)
 
 
 def fold_constants(graph: ir.Graph) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from onnxcam.graph.sequence_shapes import MADE_UP
+from onnxcam.graph.subgraph import graphs
 
-__all__ = ["UNPROVEN", "believe", "forget", "forget_made_up"]
+__all__ = ["UNPROVEN", "believe", "forget", "forget_made_up", "is_proven"]
 
 UNPROVEN = "onnxcam.unproven"
 """The key in a tensor's `meta`: its rank is declared, and onnx does not infer it."""
@@ -19,7 +20,7 @@ def forget(model: ir.Model) -> dict[str, ir.Shape]:
 
     Weights get the shapes of their values.
     """
-    for weight in (w for graph in model.graphs() for w in graph.initializers.values()):
+    for weight in (w for graph in graphs(model.graph) for w in graph.initializers.values()):
         if weight.const_value is not None:
             weight.shape = ir.Shape(weight.const_value.shape.numpy())
     declared = {}
@@ -73,3 +74,8 @@ def _agreed(inferred: ir.Shape, declared: ir.Shape) -> ir.Shape:
 
 def _is_inferred(length: int | ir.SymbolicDim) -> bool:
     return isinstance(length, int) or (length.value is not None and not length.value.startswith(MADE_UP))
+
+
+def is_proven(model: ir.Model) -> bool:
+    """Whether no shape of *model* is only declared."""
+    return not any(UNPROVEN in value.meta for value in _computed(model.graph))

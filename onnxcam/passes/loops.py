@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxcam.graph.infer import infer_nodes, same
-from onnxcam.graph.subgraph import values
+from onnxcam.graph.subgraph import graphs, values
 
 __all__ = ["declare", "doubt_loops", "fill_loops"]
 
@@ -17,7 +17,7 @@ def doubt_loops(model: ir.Model) -> dict[ir.Value, ir.Shape | None]:
     iteration.
     """
     declared = {}
-    for node in [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]:
+    for node in [node for graph in graphs(model.graph) for node in graph if node.op_type == "Loop"]:
         body = node.attributes["body"].as_graph()
         for before, after in zip(body.inputs[2:], body.outputs[1:], strict=False):
             common = _common(before.shape, after.shape)
@@ -36,7 +36,7 @@ def declare(shapes: dict[ir.Value, ir.Shape | None]) -> bool:
 
 def fill_loops(model: ir.Model) -> bool:
     """Set the shapes that loop states keep in every iteration; return whether any was found."""
-    loops = [node for graph in model.graphs() for node in graph if node.op_type == "Loop"]
+    loops = [node for graph in graphs(model.graph) for node in graph if node.op_type == "Loop"]
     settled = [_settle(node, model.opset_imports.get("")) for node in loops]
     return any(settled)
 

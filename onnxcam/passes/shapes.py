@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.compositions import Compositions
 from onnxcam.graph.infer import LONG, infer_model
+from onnxcam.graph.subgraph import graphs
 from onnxcam.passes.bounds import refuse_giants
 from onnxcam.passes.loops import declare, doubt_loops, fill_loops
 
@@ -24,7 +25,7 @@ def infer_shapes(model: ir.Model, compositions: Compositions | None = None, anew
     graph has changed.
     """
     declared = doubt_loops(model)
-    known = all(_is_known(y) for graph in model.graphs() for node in graph for y in node.outputs if y.name)
+    known = all(_is_known(y) for graph in graphs(model.graph) for node in graph for y in node.outputs if y.name)
     if known and not anew and not declared:
         return
     values = refuse_giants(model) <= LONG

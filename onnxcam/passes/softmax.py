@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxcam.graph.subgraph import all_nodes
+
 __all__ = ["restore_softmax"]
 
 _KINDS = ("Softmax", "LogSoftmax", "Hardmax")
@@ -14,7 +16,7 @@ def restore_softmax(model: ir.Model) -> None:
 
     Before opset 13, Softmax flattens its input. onnx's converter writes this out where it does not know the rank.
     """
-    for node in list(model.graph.all_nodes()):
+    for node in list(all_nodes(model.graph)):
         if node.op_type in _KINDS:
             _restore(node)
 

@@ -6,7 +6,7 @@ class token. Runs locate activations whose place in the image the graph does not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -93,12 +93,12 @@ def _rounds(
     graph: ir.Graph, image: ir.Value, scores: ir.Value, rules: RuleSet, layout_probe: LayoutProbe | None
 ) -> Iterator[_Located]:
     """Yield the candidates with the layouts that the last activations, then those before them, show in runs."""
-    layers = candidates(graph, image, scores, rules)
+    found = layouts(graph, image, rules)
+    layers = candidates(graph, image, scores, rules, found=found)
     shown = frozenset(layer.value for layer in layers)
     known: dict[ir.Value, Layout] = {}
     lost: list[ir.Value] = []
-    found = layouts(graph, image, rules)
-    for probed in _probed(graph, image, scores, rules, layers, layout_probe):
+    for probed in _probed(graph, image, scores, rules, layers, found, layout_probe):
         first = next((place for place, value in enumerate(probed) if probed[value] is not None), len(probed))
         new = {value: layout for value, layout in probed.items() if layout is not None}
         if not known:
@@ -116,11 +116,11 @@ def _probed(
     scores: ir.Value,
     rules: RuleSet,
     layers: Sequence[Layer],
+    found: Mapping[ir.Value, Layout],
     layout_probe: LayoutProbe | None,
 ) -> Iterator[dict[ir.Value, Layout | None]]:
     """Yield the layouts, found by runs, of activations behind *layers*, some at once, from the last ones."""
     placed = {value for layer in layers for value in (layer.value, layer.origin or layer.value)}
-    found = layouts(graph, image, rules)
     apart = {*tail(scores), *(value for value, layout in found.items() if not has_extent(value, layout))}
     behind = [y for y in unplaced(graph, image, scores, rules, placed, apart) if y not in found]
     if layout_probe is None or all(origin(y) in placed for y in behind):

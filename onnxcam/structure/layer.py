@@ -112,12 +112,13 @@ def candidates(
     scores: ir.Value,
     rules: RuleSet,
     known: Mapping[ir.Value, Layout] | None = None,
+    found: Mapping[ir.Value, Layout] | None = None,
 ) -> list[Layer]:
     """Return the activations with spatial axes between *image* and *scores*, last first.
 
-    *known* are layouts that a run has shown.
+    *known* are layouts that a run has shown; *found* are the `layouts` that follow, if they are there already.
     """
-    found = layouts(graph, image, rules, known)
+    found = layouts(graph, image, rules, known) if found is None else found
     before, own = ancestors(scores), tail(scores)
     active = dependents(graph, [image], rules)
     layers = [

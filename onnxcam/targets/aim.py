@@ -6,7 +6,7 @@ and targets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import Cotangent, backward
 from onnxcam.autodiff.rulesets import past_rounding
+from onnxcam.autodiff.window_elements import KnownPlace, elements
+from onnxcam.autodiff.windows import Window, static_lengths
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.io import all_tensors
@@ -184,6 +186,29 @@ class WeightsAim:
         seed = _seed(op, turned, value)
         seed.shape = ir.Shape([None, *lengths])
         return value, seed
+
+    def windows(
+        self,
+        op: Emitter,
+        images: ir.Value,
+        pairs: Iterable[tuple[ir.Value, ir.Value]],
+        places: Sequence[KnownPlace] = (),
+    ) -> list[tuple[ir.Value, Window]] | None:
+        """Return the tensor to differentiate with a cotangent for each of the elements *pairs* of M targets.
+
+        *pairs* are flat indices into y of one image, int64 [M], and weights, float32 [M]; *images* the image of each
+        target; *places* what is known of the place of each element. None where the first axis of the tensor is not that
+        of images, or a length is open.
+        """
+        y = all_tensors(op.graph)[self.tensor]
+        value, perm = self.before_head(op.graph)
+        if self.batch != 0 or static_lengths(y) is None or perm[0] != 0:
+            return None
+        found = list[tuple[ir.Value, Window]]()
+        for one in elements(op, y, images, pairs, places):
+            spans = [one.spans[perm.index(axis)] for axis in range(len(perm))]
+            found.append((value, Window.of(_seed(op, self._turned(op, one.value, perm), value), spans, value)))
+        return found
 
     def _turned(self, op: Emitter, given: ir.Value, perm: Sequence[int]) -> ir.Value:
         """Return the weights with their axes in the order of the tensor before the head."""

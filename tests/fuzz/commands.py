@@ -24,7 +24,15 @@ def preprocess(rng: Random) -> list[str]:
 def explain(rng: Random, model: str, *pictures: str, output: str = "out") -> list[str]:
     """Return an explain of any method."""
     words = ["explain", model, *pictures, "-m", rng.choice(METHODS), *preprocess(rng), "-o", output]
-    return [*words, *rng.choice(([], [], ["--json"], ["--boxes"], ["--signed"], ["-k", "2"]))]
+    words += rng.choice(([], [], ["--json"], ["--boxes"], ["--signed"], ["-k", "2"]))
+    return [*words, *drawing(rng)]
+
+
+def drawing(rng: Random) -> list[str]:
+    """Return what an explain writes and in which format, also in ways that it refuses, or nothing."""
+    maps = rng.choice(([], [], *(["--maps", kind] for kind in ("raw", "overlay", "all", "every"))))
+    formats = ([], [], *(["--format", kind] for kind in ("jpeg", "png", "webp", "gif")), ["--quality", "1"])
+    return [*maps, *rng.choice(formats)]
 
 
 def inspect(rng: Random, model: str) -> list[str]:
@@ -68,7 +76,7 @@ def on_picture(rng: Random, model: str, *pictures: str) -> list[str]:
     """Return any command that takes images."""
     kind = rng.randrange(6)
     if kind < 3:
-        return ["explain", model, *pictures, "-p", "unit", "-o", "out", *rng.choice(([], ["--json"]))]
+        return ["explain", model, *pictures, "-p", "unit", "-o", "out", *rng.choice(([], ["--json"])), *drawing(rng)]
     if kind == 3:
         return [
             "validate",

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -105,10 +105,11 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
     model = load(external(tmp_path / "here"))
     (tmp_path / "there").mkdir()
 
-    def fail(*_: Any) -> bytes:
+    def fail(_: Any, out: IO[bytes], __: Any) -> None:
+        out.write(b"a part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("onnxcam.graph.io.to_bytes", fail)
+    monkeypatch.setattr("onnxcam.graph.io.write", fail)
     with pytest.raises(OutputError, match="No space left"):
         save(model, tmp_path / "there" / "twin.onnx")
     assert list((tmp_path / "there").iterdir()) == []

@@ -126,8 +126,8 @@ def sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
 def hard_sigmoid(op: Emitter, node: ir.Node, dy: V, x: V) -> Gradients:
     """y = min(max(α x + β, 0), 1): dx = dy α [0 < y < 1]."""
     (y,) = node.outputs
-    inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
-    return (op.Mul(op.mask(dy, inside), node.attributes.get_float("alpha", 0.2)),)
+    inside = op.step(op.Sub(y, op.Mul(y, y)))
+    return (op.Mul(dy, op.Mul(inside, node.attributes.get_float("alpha", 0.2))),)
 
 
 @rule("HardSwish", along=pointwise_axes)

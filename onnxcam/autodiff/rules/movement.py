@@ -11,17 +11,27 @@ from onnxcam.autodiff import core
 from onnxcam.autodiff.cotangents import zeros_like
 from onnxcam.autodiff.slices import permuted_axis, reshaped_axis
 from onnxcam.autodiff.table import Gradients, V, rule
+from onnxcam.autodiff.window_elements import reshaped
+from onnxcam.autodiff.windows import Window, static_lengths
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.infer import rank
 
 
-@rule("Reshape", "Flatten", sparse=True, along=reshaped_axis)
+def _reshaped(op: Emitter, node: ir.Node, dy: Window) -> list[Window | None] | None:
+    """Return the window of x that has the elements of *dy*."""
+    x, (y,) = node.inputs[0], node.outputs
+    part = None if x is None else reshaped(op, dy, x, y)
+    return None if part is None else [part, None]
+
+
+@rule("Reshape", "Flatten", sparse=True, along=reshaped_axis, window=_reshaped)
 def reshape(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, shape: V | None = None) -> Gradients:
     """The elements keep their order: dx is dy in the shape of x."""
     (y,) = node.outputs
     return dy if _still_one_hot(dy, x, y) else op.reshape_like(core.dense(op, dy, y), x), None
 
 
-@rule("Squeeze", sparse=True, along=reshaped_axis)
+@rule("Squeeze", sparse=True, along=reshaped_axis, window=_reshaped)
 def squeeze(op: Emitter, node: ir.Node, dy: core.Cotangent, x: V, axes: V | None = None) -> Gradients:
     """Dx is dy with the axes of length 1 inserted."""
     (y,) = node.outputs
@@ -37,7 +47,7 @@ def _still_one_hot(dy: core.Cotangent, x: V, y: V) -> bool:
     return isinstance(dy, core.OneHot) and isinstance(channels, int) and core.is_column(x, channels)
 
 
-@rule("Unsqueeze", along=reshaped_axis)
+@rule("Unsqueeze", along=reshaped_axis, window=_reshaped)
 def unsqueeze(op: Emitter, node: ir.Node, dy: V, x: V, axes: V) -> Gradients:
     """Dx is dy without the axes of length 1."""
     return op.Squeeze(dy, axes), None
@@ -64,7 +74,28 @@ def tile(op: Emitter, node: ir.Node, dy: V, x: V, repeats: V) -> Gradients:
     return op.ReduceSum(op.Reshape(dy, op.Reshape(pairs, [-1])), op.Range(0, op.Mul(count, 2), 2), keepdims=0), None
 
 
-@rule("Concat")
+def _split(op: Emitter, node: ir.Node, dy: Window) -> list[Window | None] | None:
+    """Return what of *dy* is in each part."""
+    axis = node.attributes.get_int("axis") % rank(node.outputs[0])
+    span, found, begin = dy.spans[axis], list[Window | None](), 0
+    for x in node.inputs:
+        lengths = None if x is None else static_lengths(x)
+        if x is None or lengths is None or axis == 0:
+            return None
+        end = begin + lengths[axis - 1]
+        if span is None:
+            part = Window.of(op.Slice(dy.value, [begin], [end], [axis]), dy.spans, x)
+            found.append(part)
+        elif span.bounds is not None and (span.bounds[1] + span.size <= begin or span.bounds[0] >= end):
+            found.append(None)
+        else:
+            spans = tuple(span.shifted(begin) if i == axis else other for i, other in enumerate(dy.spans))
+            found.append(Window(dy.value, spans).inside(op, x, [axis]))
+        begin = end
+    return found
+
+
+@rule("Concat", window=_split)
 def concat(op: Emitter, node: ir.Node, dy: V, *xs: V) -> Gradients:
     """Split dy into the parts."""
     if len(xs) == 1:

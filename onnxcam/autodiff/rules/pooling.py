@@ -116,7 +116,7 @@ class PoolingWindows:
         self.dilations = list(node.attributes.get_ints("dilations", [1] * n))
         extents = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
         covered = op.Add(op.Mul(op.Sub(op.Shape(self.y, start=2), 1), self.strides), extents)
-        self.pads = padding_of(op, node, n, op.Sub(covered, op.Shape(x, start=2)))
+        self.pads = padding_of(op, node, n, lambda: op.Sub(covered, op.Shape(x, start=2)))
         self.counts_pads = bool(node.attributes.get_int("count_include_pad", 0))
 
     def is_one(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +16,15 @@ from onnxcam.targets.detectors.candidates import Aimer, Candidates
 from onnxcam.targets.detectors.traced_steps import Traced
 from onnxcam.targets.goal import Array
 
-__all__ = ["GraphCandidates", "GraphDetections", "emit_candidates", "emit_detections", "emit_weights"]
+__all__ = [
+    "GraphCandidates",
+    "GraphDetections",
+    "GraphElements",
+    "emit_candidates",
+    "emit_detections",
+    "emit_elements",
+    "emit_weights",
+]
 
 _INT, _FLOAT = int(ir.DataType.INT64), int(ir.DataType.FLOAT)
 _ONE_IMAGE = (
@@ -26,6 +34,9 @@ _ONE_IMAGE = (
 
 _Read = Callable[[Sequence[Any], tuple[int, ...]], Candidates]
 """From the tensors of one image, and its size, to its candidates."""
+
+GraphElements: TypeAlias = "list[tuple[ir.Value, ir.Value]]"
+"""Flat indices into a tensor of one image, int64 [N · K], and weights, float32 [N · K]; one pair for each element."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,19 @@ def _suppressed(op: Emitter, seen: GraphCandidates, count: int, threshold: ir.Va
     return op.ScatterND(nothing, places, op.GatherND(seen.scores, places))
 
 
+def emit_elements(op: Emitter, seen: GraphCandidates, found: GraphDetections) -> list[tuple[WeightsAim, GraphElements]]:
+    """Return for each tensor of scores its aim and the elements of it that the scores of all detections are made of."""
+    sample = [np.zeros(1, np.int64)]
+    candidate, category = Traced(op, sample, found.candidates), Traced(op, sample, op.Max(found.classes, 0))
+    elements = seen.aim.elements(candidate, category)
+
+    def own(number: int) -> GraphElements:
+        parts = [(each.index, each.weight) for each in elements if each.tensor == number]
+        return [(_value(op, index, found.found, 0), _value(op, weight, found.found, 0.0)) for index, weight in parts]
+
+    return [(aim, own(number)) for number, (aim, _) in enumerate(seen.aim.tensors)]
+
+
 def emit_weights(
     op: Emitter, seen: GraphCandidates, found: GraphDetections, tensors: Mapping[str, ir.Value]
 ) -> list[tuple[WeightsAim, ir.Value]]:
@@ -170,13 +194,9 @@ def emit_weights(
 
     *tensors* are those of the graph, by name.
     """
-    sample = [np.zeros(1, np.int64)]
-    candidate, category = Traced(op, sample, found.candidates), Traced(op, sample, op.Max(found.classes, 0))
-    elements = seen.aim.elements(candidate, category)
     weights = []
-    for number, (aim, _) in enumerate(seen.aim.tensors):
-        own = [(each.index, each.weight) for each in elements if each.tensor == number]
-        pairs = [(_value(op, index, found.found, 0), _value(op, weight, found.found, 0.0)) for index, weight in own]
+    for aim, own in emit_elements(op, seen, found):
+        pairs = [(op.Unsqueeze(index, [1]), op.Unsqueeze(weight, [1])) for index, weight in own]
         lengths = op.Shape(tensors[aim.tensor], start=0 if aim.batch is None else 1)
         flat = _scattered(op, pairs, op.ReduceProd(lengths, [0], keepdims=1), seen.count is None)
         weights.append((aim, op.Reshape(flat, op.Concat(op.dim(flat, 0), lengths, axis=0))))
@@ -184,9 +204,9 @@ def emit_weights(
 
 
 def _value(op: Emitter, x: Any, found: ir.Value, zero: float) -> ir.Value:
-    """Return *x* of the detections, [N · K, 1], with *zero* where none is *found*."""
+    """Return *x* of the detections, [N · K], with *zero* where none is *found*."""
     given = x.tensor if isinstance(x, Traced) else float(x) if isinstance(zero, float) else int(x)
-    return op.Reshape(op.Where(found, given, zero), [-1, 1])
+    return op.Reshape(op.Where(found, given, zero), [-1])
 
 
 def _scattered(op: Emitter, elements: Sequence[tuple[ir.Value, ir.Value]], size: ir.Value, is_open: bool) -> ir.Value:
