@@ -107,8 +107,8 @@ class GraphCache:
         return self.folder / f"{hashlib.sha256(asked.encode()).hexdigest()}{_SUFFIX}"
 
     @cached_property
-    def _source(self) -> _Source:
-        return _Source.of(self.model)
+    def _source(self) -> _WeightFiles:
+        return _WeightFiles.of(self.model)
 
     def _delete_oldest(self) -> None:
         with suppress(OSError):  # another process deletes too
@@ -131,14 +131,14 @@ _WeightPlace: TypeAlias = "tuple[str, int, int]"
 
 
 @dataclass(frozen=True)
-class _Source:
+class _WeightFiles:
     """What identifies a model file: its graph, and the weights in its files."""
 
     digest: str
     places: frozenset[_WeightPlace]
 
     @classmethod
-    def of(cls, path: Path) -> _Source:
+    def of(cls, path: Path) -> _WeightFiles:
         """Read the graph; of weights only size, time of change and samples, as reading all takes longer than a session.
 
         The entries hold no weights, so these need not be equal for an entry to be right about them.
