@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from onnxcam.errors import OutputError
-from onnxcam.paths import PathLike
+from onnxcam.paths import PathLike, is_address
 
 __all__ = [
     "OPERATORS",
@@ -30,6 +30,7 @@ __all__ = [
     "drafted",
     "is_ours",
     "is_same",
+    "require_local",
     "require_place",
     "require_writable",
     "staged",
@@ -111,8 +112,17 @@ def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *,
         draft.write_bytes(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace"))
 
 
+def require_local(path: PathLike) -> None:
+    """Raise OutputError if *path* is an address of other storage, which would become a folder called ``s3:``."""
+    if is_address(path):
+        raise OutputError(
+            f"'{path}' is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
+        )
+
+
 def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
     """Raise OutputError if *path* is one of *inputs*, a folder, a special file, or a file of other origin."""
+    require_local(path)
     if any(is_same(path, read) for read in inputs):
         raise OutputError(f"'{path}' is read by this command, so it cannot be its output; choose another name with -o")
     if os.path.isdir(path) or not path.name:
@@ -129,6 +139,7 @@ def require_place(path: PathLike, *, folder: bool = False) -> None:
 
     The folder of a file must exist; a *folder* is made with its parents.
     """
+    require_local(path)
     target = Path(path)
     places = (target, *target.parents) if folder else (target.parent,)
     place = next((one for one in places if os.path.exists(one)), None)
@@ -196,6 +207,7 @@ class OutputFolder:
         self.path, self.index, self.overwrite = Path(path), index, overwrite
 
     def __enter__(self) -> Self:
+        require_local(self.path)
         self._made = [one for one in (self.path, *self.path.parents) if not os.path.exists(one)]
         _folders.add(self)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ __all__ = [
     "below",
     "check_file",
     "entries",
+    "is_address",
     "kind",
     "opened",
     "read_bytes",
@@ -32,6 +34,14 @@ MAX_TEXT = 2**28
 """Maximum size in bytes of a text file (labels, a list, JSON)."""
 
 _SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+
+
+def is_address(path: PathLike) -> bool:
+    """Whether *path* names other storage, such as ``s3://bucket/name``; also after `Path` joined its slashes."""
+    return _ADDRESS.match(os.fspath(path).replace(os.sep, "/")) is not None
+
+
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")  # one letter is a drive of Windows
 
 
 def kind(path: PathLike) -> Kind:

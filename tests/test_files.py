@@ -15,7 +15,9 @@ import onnx
 import pytest
 
 from onnxcam import files
-from onnxcam.errors import OutputError
+from onnxcam.errors import ImageError, OutputError
+from onnxcam.files import StagedFolder
+from onnxcam.media import image
 from tests.command import Ran
 from tests.optional import is_older
 
@@ -202,3 +204,18 @@ def test_a_place_is_checked_before_a_long_search(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="cannot write"):
             files.require_place(tmp_path / name, folder=is_folder)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/out", "gs://bucket/a.html", "hf://datasets/x"])
+def test_an_address_is_no_local_folder(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = "is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
+    with pytest.raises(OutputError, match=message), StagedFolder(address, "index.json"):
+        pass
+    with pytest.raises(OutputError, match=message):
+        files.write(address, b"")
+    with pytest.raises(OutputError, match=message):
+        files.require_place(Path(address), folder=True)
+    with pytest.raises(ImageError, match="is an address; `onnxcam batch` reads pictures from addresses"):
+        image.files([address])
+    assert not list(tmp_path.iterdir())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from onnxcam.batching import schema
+from onnxcam.batching.addresses import filesystem, is_remote, storage
 from onnxcam.batching.job import Job
 from onnxcam.batching.local_engine import LocalEngine
 from onnxcam.batching.parts import BatchPart, PartWriter
@@ -20,7 +23,7 @@ from onnxcam.batching.shards import Shard
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.batching.supervisor import SECONDS
-from onnxcam.errors import EngineError, OnnxcamError, OutputError
+from onnxcam.errors import EngineError, ModelError, OnnxcamError, OutputError
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import ModelLike
@@ -36,6 +39,8 @@ __all__ = ["PART", "PART_SLOW", "BatchSummary", "batch", "header_of", "write_sum
 
 PART, PART_SLOW = 512, 32
 """Pictures in a part; of methods of many passes, which take seconds for each."""
+_WARNINGS = 20
+"""Different warnings that a summary keeps."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,14 @@ class BatchSummary:
         rows: Rows: one for each picture and target.
         errors: Rows with an error.
         first_error: The id and the error of the first of them; empty if there is none.
+        warnings: Each warning of the rows, and how many have it; the most frequent first.
     """
 
     pictures: int
     rows: int
     errors: int
     first_error: str = ""
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
 
 def batch(
@@ -74,6 +81,7 @@ def batch(
     gpus: float = 0.0,
     address: str | None = None,
     picture_timeout: float = SECONDS,
+    retry_errors: bool = False,
     overwrite: bool = False,
     **options: Unpack[Options],
 ) -> BatchSummary:
@@ -84,7 +92,7 @@ def batch(
     ran before, or beside it.
 
     Args:
-        model: A path or the model's bytes.
+        model: A path, an address such as ``s3://bucket/model.onnx``, or the model's bytes.
         source: What `onnxcam.batching.sources.read_source` reads, or several of these.
         dest: Folder, or an address such as ``s3://bucket/results``.
         targets: What is explained in each picture; its own target in a manifest goes before. None: the model chooses.
@@ -101,6 +109,7 @@ def batch(
         gpus: With Ray: GPUs of each worker, such as 0.25.
         address: With Ray: the cluster, such as ``"auto"``; None: ``RAY_ADDRESS``, or a cluster on this machine.
         picture_timeout: Seconds after which a picture is given up.
+        retry_errors: Make parts again that hold a row with an error.
         overwrite: Remove the batch in *dest* first.
         options: Arguments of `onnxcam.Explainer`; *progress* wraps the numbers of the pictures.
 
@@ -131,7 +140,7 @@ def batch(
         writer = PartWriter(store, schema.schema(found.own, identity))
         _open(store, identity, overwrite)
         run = _BatchRun(found, own, writer, count, progress)
-        run.run(explaining)
+        run.run(explaining, _failed(store) if retry_errors else ())
     return write_summary(store, own, run.complete())
 
 
@@ -180,8 +189,28 @@ def _open(store: Store, identity: Mapping[str, Any], overwrite: bool) -> None:
     store.put(HEADER, (to_json(header) + "\n").encode())
 
 
+def _failed(store: Store) -> list[str]:
+    """Return the parts that hold a row with an error."""
+    parts = [name for name in store.names() if name.startswith("part-")]
+    return [name for name in parts if any(row["error"] for row in _rows(store, name, ["error"]))]
+
+
+def _rows(store: Store, part: str, columns: list[str]) -> list[dict[str, Any]]:
+    """Return some columns of the rows of a part."""
+    found: list[dict[str, Any]] = pq.read_table(pa.BufferReader(store.get(part)), columns=columns).to_pylist()
+    return found
+
+
 def _model(model: ModelLike) -> ModelLike:
-    return os.path.abspath(model) if isinstance(model, str | os.PathLike) else model
+    """Return what a process elsewhere can open: the absolute path of a file, or the bytes at an address."""
+    if not isinstance(model, str | os.PathLike):
+        return model
+    text = os.fspath(model)
+    if not is_remote(text):
+        return os.path.abspath(text)
+    system, path = filesystem(text)
+    with storage(text, ModelError):
+        return bytes(system.cat_file(path))
 
 
 @dataclass
@@ -197,9 +226,9 @@ class _BatchRun:
     def __post_init__(self) -> None:
         self._lock = Lock()
 
-    def run(self, engine: LocalEngine | RayEngine) -> None:
-        """Make the parts that are missing."""
-        there = set(self.writer.store.names())
+    def run(self, engine: LocalEngine | RayEngine, again: Collection[str] = ()) -> None:
+        """Make the parts that are missing, and *again* those of these names."""
+        there = set(self.writer.store.names()) - set(again)
         own = sum(self.shard.has(one) for one in self.source.ids())
         self._ticks = iter(self.progress(range(own), own))
         missing = (self._part(*one) for one in self.parts() if not self._is_there(*one, there))
@@ -241,18 +270,15 @@ class _BatchRun:
 
 def write_summary(store: Store, shard: Shard, parts: Sequence[str]) -> BatchSummary:
     """Count the rows of *parts*, write the summary that says the shard is complete, and return it."""
-    import pyarrow.parquet as pq
-
     pictures = rows = errors = 0
-    first = ""
+    first, warnings = "", Counter[str]()
     for name in parts:
-        table = pq.read_table(pa.BufferReader(store.get(name)), columns=["number", "id", "error"])
-        pictures += len(set(table["number"].to_pylist()))
-        rows += len(table)
-        failed = [row for row in table.to_pylist() if row["error"]]
-        errors += len(failed)
+        own = _rows(store, name, ["number", "id", "error", "warnings"])
+        failed = [row for row in own if row["error"]]
+        pictures, rows, errors = pictures + len({row["number"] for row in own}), rows + len(own), errors + len(failed)
         first = first or next((f"{row['id']}: {row['error']}" for row in failed), "")
-    found = BatchSummary(pictures, rows, errors, first)
+        warnings.update(warning for row in own for warning in row["warnings"] or ())
+    found = BatchSummary(pictures, rows, errors, first, dict(warnings.most_common(_WARNINGS)))
     content = {"format": "onnxcam.batch.summary", **asdict(found), "parts": len(parts)}
     store.put(shard.summary, (to_json(content) + "\n").encode())
     return found

@@ -19,7 +19,7 @@ SourceArgument = Annotated[
 
 
 def command(
-    model: options.ModelArgument,
+    model: Annotated[str, typer.Argument(help="Model (.onnx), a file or an address.", show_default=False)],
     source: SourceArgument,
     output: Annotated[str, typer.Option("--output", "-o", help="Output folder, or an address.")] = "onnxcam-batch",
     method: Annotated[str, typer.Option("--method", "-m", help="Explanation method.")] = "auto",
@@ -70,6 +70,9 @@ def command(
     picture_timeout: Annotated[
         float, typer.Option(min=0.001, help="Seconds after which a picture is given up.")
     ] = 600.0,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Make parts again that hold a row with an error.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the batch in the output folder.")] = False,
 ) -> None:
@@ -101,6 +104,7 @@ def command(
         overlays=drawing if overlays else None,
         maps=maps,
         picture_timeout=picture_timeout,
+        retry_errors=retry_errors,
         overwrite=overwrite,
         progress=show.explaining,
         method=method,
@@ -119,3 +123,5 @@ def command(
         letters=letters,
     )
     show.json(asdict(summary)) if as_json else show.batch(summary, output)
+    if summary.rows == summary.errors:
+        raise typer.Exit(1)

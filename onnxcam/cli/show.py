@@ -91,6 +91,9 @@ def batch(summary: BatchSummary, folder: str) -> None:
     table(("batch", "# count"), rows)
     if summary.errors:
         print_err(f"warning: {summary.errors} rows hold an error, the first: {summary.first_error}", "yellow")
+    for warning, count in summary.warnings.items():
+        some = "" if count == summary.rows else f" ({count:,} of {summary.rows:,} rows)"
+        print_err(f"warning: {warning}{some}", "yellow")
     where(Path(folder))
 
 

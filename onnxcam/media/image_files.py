@@ -80,6 +80,8 @@ class _SourceResolver:
         if beside is not None and paths.kind(path) == "missing":
             path = beside / path
         kind = paths.kind(path)
+        if kind == "missing" and paths.is_address(source):
+            raise ImageError(f"{in_message(source)}: is an address; `onnxcam batch` reads pictures from addresses")
         if kind == "folder":
             return _in_folder(path)
         if kind == "special":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,7 +25,7 @@ from onnxcam.batching.merge import merge
 from onnxcam.errors import EngineError, OnnxcamError, OutputError, TargetError
 from onnxcam.media import image
 from tests.batching.killers import preprocess
-from tests.batching.pictures import GREEN, RED, SHAPES, content, folder, rows, table
+from tests.batching.pictures import GREEN, RED, SHAPES, content, folder, rows, shapes, table
 from tests.command import Ran
 
 
@@ -79,6 +80,27 @@ def test_a_broken_picture_is_a_row_with_its_error() -> None:
     assert [row["error_type"] for row in rows("out")] == [None, "ImageError", None, "ImageError", None]
     assert rows("out")[1]["sha256"] is not None
     assert rows("out")[1]["map"] is None
+
+
+def test_errors_are_tried_again_on_request() -> None:
+    folder(Path("photos"), 8, broken=(1, 6))
+    batch(SHAPES, "photos", "out", part_size=2)
+    image.write("photos/0006.png", shapes(6))
+    assert batch(SHAPES, "photos", "out", part_size=2).errors == 2
+    assert batch(SHAPES, "photos", "out", part_size=2, retry_errors=True).errors == 1
+    assert [row["id"] for row in rows("out") if row["error"]] == ["0001.png"]
+
+
+def test_what_was_guessed_is_said(onnxcam: Any) -> None:
+    folder(Path("photos"), 2)
+    bare = onnx.load(SHAPES)
+    del bare.metadata_props[:]
+    onnx.save(bare, "bare.onnx")
+    ran: Ran = onnxcam("batch", "bare.onnx", "photos", "-o", "out")
+    assert ran.code == 0
+    assert "warning: the preprocessing is a guess" in ran.err
+    folder(Path("broken"), 2, broken=(0, 1))
+    assert onnxcam("batch", SHAPES, "broken", "-o", "no").code == 1
 
 
 def test_targets_of_the_run_and_of_the_manifest() -> None:
@@ -148,7 +170,8 @@ def test_shards_merge_to_the_batch_of_one_run() -> None:
     ]
     assert sum(counts) == 40
     assert min(counts) > 0
-    assert merge(["shard0", "shard1"], "merged") == BatchSummary(40, 40, 1, rows_error("whole"))
+    found = merge(["shard0", "shard1"], "merged")
+    assert (found.pictures, found.rows, found.errors, found.first_error) == (40, 40, 1, rows_error("whole"))
     assert content("merged") == content("whole")
     batch(SHAPES, "photos", "two", part_size=9, workers=2, overlays={})
     assert content("two") == content("whole")

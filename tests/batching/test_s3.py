@@ -11,7 +11,7 @@ import pytest
 
 from onnxcam.batching.batch import batch
 from onnxcam.batching.merge import merge
-from onnxcam.errors import ImageError, OnnxcamError
+from onnxcam.errors import ImageError, ModelError, OnnxcamError
 from tests.batching.pictures import SHAPES, content, folder
 
 s3fs = pytest.importorskip("s3fs", reason="no s3fs: pip install s3fs")
@@ -56,7 +56,8 @@ def test_the_same_rows_as_from_a_folder(bucket: Any) -> None:
     assert {name: data for name, data in remote.items() if name.startswith("overlays")} == {
         name: data for name, data in local.items() if name.startswith("overlays")
     }
-    batch(SHAPES, "here", "s3://results/out", part_size=4, overwrite=True)
+    bucket.put(SHAPES, "photos/model.onnx")
+    batch("s3://photos/model.onnx", "here", "s3://results/out", part_size=4, overwrite=True)
     assert sorted(name.rpartition("/")[2] for name in bucket.ls("results/out")) == [
         "batch.json",
         "part-000000.parquet",
@@ -72,3 +73,5 @@ def test_what_is_not_there(bucket: Any) -> None:
         batch(SHAPES, "s3://photos/none", "out")
     with pytest.raises(OnnxcamError, match="s3://missing/out"):
         batch(SHAPES, "here", "s3://missing/out")
+    with pytest.raises(ModelError, match=r"s3://photos/none\.onnx: no such file or folder; check the address"):
+        batch("s3://photos/none.onnx", "here", "out")
