@@ -11,8 +11,8 @@ import os
 import pickle
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -162,13 +162,14 @@ class RayEngine:
                 fn_constructor_kwargs=constants,
                 max_task_retries=RETRIES,
             )
-            for row in self._rows(made):
-                if row["kind"]:
-                    raise error_of(row["kind"], row["error"])
-                for one in rest.pop(row["name"]).pictures:
-                    finished(one)
+            with closing(self._rows(made)) as results:
+                for row in results:
+                    if row["kind"]:
+                        raise error_of(row["kind"], row["error"])
+                    for one in rest.pop(row["name"]).pictures:
+                        finished(one)
 
-    def _rows(self, made: Any) -> Iterator[Mapping[str, Any]]:
+    def _rows(self, made: Any) -> Generator[Mapping[str, Any], None, None]:
         """Yield the rows of a data set as they are made; EngineError for what Ray raises."""
         try:
             yield from made.iter_rows()
@@ -264,7 +265,7 @@ def _quiet(data: Any) -> Iterator[None]:
     context, logger = data.DataContext.get_current(), logging.getLogger("ray.data")
     bars, level = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

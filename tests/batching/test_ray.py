@@ -130,7 +130,7 @@ def test_a_part_that_ends_every_actor_ends_the_run(cluster: Any, errored_blocks:
             batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess)
     finally:
         context.max_errored_blocks = 0
-    assert int(Path("ends").read_text()) == 99 - 1 - ray_engine.RETRIES
+    assert 1 <= 99 - int(Path("ends").read_text()) <= 1 + ray_engine.RETRIES
     assert not Path("out/summary.json").exists()
     Path("ends").write_text("0")
     assert batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess).rows == 5
