@@ -197,7 +197,7 @@ class RayEngine:
             ) from None
         if kind:
             raise error_of(kind, message)
-        return identity  # type: ignore[no-any-return]
+        return identity
 
 
 def _identity(job: Job, folder: str) -> tuple[Mapping[str, Any], str, str]:
