@@ -6,12 +6,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from queue import SimpleQueue
 from threading import Lock
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,11 +17,12 @@ import pyarrow.parquet as pq
 from onnxcam.batching import schema
 from onnxcam.batching.addresses import filesystem, is_remote, storage
 from onnxcam.batching.job import Job
-from onnxcam.batching.processors import processors
+from onnxcam.batching.local_engine import LocalEngine
+from onnxcam.batching.parts import BatchPart, PartWriter
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
-from onnxcam.batching.supervisor import SECONDS, PictureRows, Supervisor
-from onnxcam.errors import ModelError, OnnxcamError, OutputError
+from onnxcam.batching.supervisor import SECONDS
+from onnxcam.errors import EngineError, ModelError, OnnxcamError, OutputError
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import ModelLike
@@ -32,6 +31,9 @@ from onnxcam.methods.base import AUTO
 from onnxcam.progress import Progress, quiet
 from onnxcam.shards import Shard
 from onnxcam.text import in_message, to_json
+
+if TYPE_CHECKING:
+    from onnxcam.batching.ray_engine import RayEngine
 
 __all__ = ["PART", "PART_SLOW", "BatchSummary", "batch", "header_of", "write_summary"]
 
@@ -74,6 +76,10 @@ def batch(
     workers: int = 1,
     overlays: Drawing | None = None,
     maps: str = "raw",
+    engine: Literal["local", "ray"] = "local",
+    cpus: int | None = None,
+    gpus: float = 0.0,
+    address: str | None = None,
     picture_timeout: float = SECONDS,
     retry_errors: bool = False,
     overwrite: bool = False,
@@ -95,9 +101,13 @@ def batch(
         images: Folder that the paths of a manifest, or of COCO JSON, are relative to.
         shard: ``"i/n"``: only the pictures of shard i, from 0, of n.
         part_size: Pictures in a part; None: 512, or 32 for methods of many passes.
-        workers: Processes that explain; each has its share of the processors.
+        workers: Processes that explain; each has its share of the processors. With Ray: actors.
         overlays: Write overlays, drawn like this.
         maps: ``"raw"``, or ``"none"`` for rows without the raw map.
+        engine: ``"local"``: processes of this machine; ``"ray"``: actors of Ray Data (docs/batch-ray.md).
+        cpus: Processors of each worker; None: its share.
+        gpus: With Ray: GPUs of each worker, such as 0.25.
+        address: With Ray: the cluster, such as ``"auto"``; None: ``RAY_ADDRESS``, or a cluster on this machine.
         picture_timeout: Seconds after which a picture is given up.
         retry_errors: Make parts again that hold a row with an error.
         overwrite: Remove the batch in *dest* first.
@@ -112,24 +122,40 @@ def batch(
     names = [source] if isinstance(source, str | os.PathLike) else list(source)
     if maps not in ("raw", "none"):
         raise OutputError(f"no maps are called {maps!r}; there are raw and none")
-    if workers < 1 or (part_size is not None and part_size < 1):
-        raise OnnxcamError("workers and the part size are whole numbers of at least 1")
+    if min(workers, part_size or 1, cpus or 1) < 1:
+        raise OnnxcamError("workers, cpus and the part size are whole numbers of at least 1")
     own, found, store = Shard.parse(shard), read_source(names, images), open_store(dest)
     progress = options.pop("progress", quiet)
     method = options.get("method", AUTO)
     slow = method != AUTO and not find_method(method).in_graph
     count = part_size or (PART_SLOW if slow else PART)
-    share = max(1, processors() // workers)
     said = os.fspath(truth) if truth is not None else found.truth
-    explainer = {"model": _model(model), **options}
-    job = Job(explainer, targets, said, mask_values, overlays, maps, threads=(share, min(4, share + 1)))
-    with _Crew(job, workers, picture_timeout) as crew:
-        identity = {**crew.identity, "part_size": count, "source": {"pictures": len(found), "sha256": found.digest}}
-        wanted = schema.schema(found.own, identity)
+    job = Job({"model": _model(model), **options}, targets, said, mask_values, overlays, maps)
+    with _engine(engine, job, workers, cpus, picture_timeout, gpus, address) as explaining:
+        identity = {
+            **explaining.identity,
+            "part_size": count,
+            "source": {"pictures": len(found), "sha256": found.digest},
+        }
+        writer = PartWriter(store, schema.schema(found.own, identity))
         _open(store, identity, overwrite)
-        run = _BatchRun(found, own, store, wanted, count, crew, progress)
-        run.run(_failed(store) if retry_errors else ())
-    return write_summary(store, own, [name for _, name in run.parts()])
+        run = _BatchRun(found, own, writer, count, progress)
+        run.run(explaining, _failed(store) if retry_errors else ())
+    return write_summary(store, own, run.complete())
+
+
+def _engine(
+    name: str, job: Job, workers: int, cpus: int | None, seconds: float, gpus: float, address: str | None
+) -> LocalEngine | RayEngine:
+    if name == "ray":
+        from onnxcam.batching.ray_engine import RayEngine
+
+        return RayEngine(job, workers, cpus, seconds, gpus, address)
+    if name != "local":
+        raise OnnxcamError(f"no engine is called {name!r}; there are local and ray")
+    if gpus or address:
+        raise OnnxcamError("gpus and an address are for Ray; add engine='ray' (--engine ray)")
+    return LocalEngine(job, workers, cpus, seconds)
 
 
 def header_of(store: Store) -> dict[str, Any]:
@@ -187,61 +213,38 @@ def _model(model: ModelLike) -> ModelLike:
         return bytes(system.cat_file(path))
 
 
-class _Crew:
-    """Processes that explain; the first is started at once, the others with it."""
-
-    def __init__(self, job: Job, count: int, seconds: float) -> None:
-        with ThreadPoolExecutor(count) as pool:
-            self._all = list(pool.map(lambda _: Supervisor(job, seconds), range(count)))
-        self._free: SimpleQueue[Supervisor] = SimpleQueue()
-        for one in self._all:
-            self._free.put(one)
-        self.identity = self._all[0].identity
-        self.count = count
-
-    def __enter__(self) -> _Crew:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one in self._all:
-            one.close()
-
-    def explain(self, pictures: Sequence[Picture], finished: Any) -> dict[int, PictureRows]:
-        """Explain *pictures* in a process that is free."""
-        one = self._free.get()
-        try:
-            return one.explain(pictures, finished)
-        finally:
-            self._free.put(one)
-
-
 @dataclass
 class _BatchRun:
     """A run over one shard."""
 
     source: Source
     shard: Shard
-    store: Store
-    schema: pa.Schema
+    writer: PartWriter
     part_size: int
-    crew: _Crew
     progress: Progress
 
     def __post_init__(self) -> None:
         self._lock = Lock()
 
-    def run(self, again: Collection[str] = ()) -> None:
+    def run(self, engine: LocalEngine | RayEngine, again: Collection[str] = ()) -> None:
         """Make the parts that are missing, and *again* those of these names."""
-        there = set(self.store.names()) - set(again)
+        there = set(self.writer.store.names()) - set(again)
         own = sum(self.shard.has(one) for one in self.source.ids())
         self._ticks = iter(self.progress(range(own), own))
-        missing = ((pictures, name) for pictures, name in self.parts() if not self._is_there(name, there, pictures))
-        with ThreadPoolExecutor(self.crew.count, "part") as pool:
-            waiting = [pool.submit(self._make, *one) for one in islice(missing, self.crew.count + 1)]
-            while waiting:
-                waiting.pop(0).result()
-                waiting += [pool.submit(self._make, *one) for one in islice(missing, 1)]
+        missing = (self._part(*one) for one in self.parts() if not self._is_there(*one, there))
+        engine.make(missing, self.writer, self._tick)
         next(self._ticks, None)
+
+    def complete(self) -> list[str]:
+        """Return the names of all parts; EngineError where one was not made."""
+        there, names = set(self.writer.store.names()), [name for _, name in self.parts()]
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise EngineError(
+                f"{in_message(self.writer.store.address)}: {len(missing)} of {len(names)} parts are missing after the "
+                f"run, the first is {missing[0]}; repeat the command, which makes these alone"
+            )
+        return names
 
     def parts(self) -> Iterator[tuple[list[Picture], str]]:
         """Yield the pictures of each part, and the name of its file."""
@@ -251,7 +254,10 @@ class _BatchRun:
             yield pictures, self.shard.part(number)
             number += 1
 
-    def _is_there(self, name: str, there: set[str], pictures: Sequence[Picture]) -> bool:
+    def _part(self, pictures: Sequence[Picture], name: str) -> BatchPart:
+        return BatchPart(name, pictures, self.source.columns([one.number for one in pictures]))
+
+    def _is_there(self, pictures: Sequence[Picture], name: str, there: set[str]) -> bool:
         if name in there:
             for one in pictures:
                 self._tick(one)
@@ -260,27 +266,6 @@ class _BatchRun:
     def _tick(self, _: Picture) -> None:
         with self._lock:
             next(self._ticks, None)
-
-    def _make(self, pictures: Sequence[Picture], name: str) -> None:
-        """Explain the pictures of a part, and write it."""
-        found = self.crew.explain(pictures, self._tick)
-        extra = self.source.columns([one.number for one in pictures])
-        rows = [
-            {**own, **row, "number": one.number, "id": one.id, "path": one.path, **self._overlay(one, at, found)}
-            for one, own in zip(pictures, extra, strict=True)
-            for at, row in enumerate(found[one.number][0])
-        ]
-        self.store.put(name, schema.to_bytes(schema.table(rows, self.schema)))
-
-    def _overlay(self, picture: Picture, at: int, found: Mapping[int, PictureRows]) -> dict[str, str]:
-        """Write the overlay of a row, if there is one."""
-        data = found[picture.number][1].get(at)
-        if data is None:
-            return {}
-        ending = ".jpg" if data[:2] == b"\xff\xd8" else ".png" if data[:4] == b"\x89PNG" else ".webp"
-        name = f"overlays/{picture.number:09d}-{at}{ending}"
-        self.store.put(name, data)
-        return {"overlay": name}
 
 
 def write_summary(store: Store, shard: Shard, parts: Sequence[str]) -> BatchSummary:

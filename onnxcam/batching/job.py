@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnxcam.explainer.explanation import Drawing
@@ -37,3 +37,7 @@ class Job:
     overlays: Drawing | None = None
     maps: str = "raw"
     threads: tuple[int, int] = (1, 1)
+
+    def on(self, cpus: int) -> Job:
+        """Return this job with as many threads as *cpus* processors have use for."""
+        return replace(self, threads=(cpus, min(4, cpus + 1)))

@@ -15,7 +15,7 @@ from onnxcam.batching.sources import Picture
 from onnxcam.child_process import ChildProcess
 from onnxcam.errors import EngineError, OnnxcamError
 
-__all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "PictureRows", "Supervisor"]
+__all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "PictureRows", "Supervisor", "error_of"]
 
 PictureRows: TypeAlias = "tuple[list[BatchRow], dict[int, bytes]]"
 """The rows of a picture, and its overlays by the number of the row."""
@@ -93,7 +93,7 @@ class Supervisor:
             raise EngineError(f"the process that explains ended before it was ready ({how}); its messages are above")
         content = pickle.loads(frame[1])
         if frame[0] == FAILED:
-            raise _raised(content)
+            raise error_of(*content)
         self.identity = content
 
     def _run(
@@ -117,7 +117,7 @@ class Supervisor:
                 return sorted(begun), self._process.ending()
             content = pickle.loads(frame[1])
             if frame[0] == FAILED:
-                raise _raised(content)
+                raise error_of(*content)
             if frame[0] == STARTED:
                 begun.add(content)
             elif frame[0] == DONE:
@@ -140,7 +140,7 @@ class Supervisor:
         return [failed_row(error, picture.target)]
 
 
-def _raised(content: tuple[str, str]) -> OnnxcamError:
-    """Return the error that a process sent, by the name of its class."""
-    kind = getattr(errors, content[0], OnnxcamError)
-    return kind(content[1])
+def error_of(kind: str, message: str) -> OnnxcamError:
+    """Return the error that another process sent, by the name of its class."""
+    found: type[OnnxcamError] = getattr(errors, kind, OnnxcamError)
+    return found(message)

@@ -38,6 +38,18 @@ def command(
     ] = None,
     shard: Annotated[str, typer.Option(help="Only the pictures of shard i of n, i from 0: i/n.")] = "0/1",
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes that explain.")] = 1,
+    engine: Annotated[
+        str, typer.Option(help="local: processes of this machine; ray: actors of Ray Data (docs/batch-ray.md).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: the cluster, such as auto.", show_default=False)
+    ] = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="Processors of each worker. Default: its share.", show_default=False)
+    ] = None,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="With --engine ray: GPUs of each worker, such as 0.25.", show_default=False)
+    ] = 0.0,
     truth: options.TruthOption = None,
     mask_values: options.MaskValuesOption = "object",
     images: Annotated[
@@ -101,6 +113,10 @@ def command(
         shard=shard,
         part_size=part_size,
         workers=workers,
+        engine=engine,  # type: ignore[arg-type]
+        address=address,
+        cpus=cpus,
+        gpus=gpus,
         overlays=drawing if overlays else None,
         maps=maps,
         picture_timeout=picture_timeout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,6 +196,9 @@ _NOT_DECIDING = ("model", "progress", "features", "spin", "labels", "cache")
 
 
 def _plain(value: Any) -> str:
+    """Return *value* as text that is the same in every process; a function is its name."""
+    if inspect.isroutine(value):
+        return f"{value.__module__}.{value.__qualname__}"
     return str(dict(value) if isinstance(value, Mapping) else value)
 
 

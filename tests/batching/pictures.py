@@ -19,6 +19,8 @@ RED: NDArray[np.uint8] = np.full((96, 96, 3), (255, 0, 0), np.uint8)
 """A picture that ends the process of `tests.batching.killers`."""
 GREEN: NDArray[np.uint8] = np.full((96, 96, 3), (0, 255, 0), np.uint8)
 """A picture that makes it wait."""
+BLUE: NDArray[np.uint8] = np.full((96, 96, 3), (0, 0, 255), np.uint8)
+"""A picture that ends the parent of the process."""
 
 
 def shapes(number: int) -> NDArray[np.uint8]:

@@ -211,7 +211,7 @@ def test_errors_before_the_first_picture() -> None:
         batch(SHAPES, "photos", "out", targets=["cat"])
     with pytest.raises(OutputError, match=r"no maps are called 'big'; there are raw and none"):
         batch(SHAPES, "photos", "out", maps="big")
-    with pytest.raises(OnnxcamError, match="workers and the part size are whole numbers of at least 1"):
+    with pytest.raises(OnnxcamError, match="workers, cpus and the part size are whole numbers of at least 1"):
         batch(SHAPES, "photos", "out", workers=0)
     with pytest.raises(OnnxcamError, match=r"--shard '8/8' is no shard; it is i/n, i from 0 to n-1, such as 0/8"):
         batch(SHAPES, "photos", "out", shard="8/8")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from onnxcam.batching.shards import Shard
 
 from onnxcam.batching.addresses import read
 from onnxcam.batching.sources import Picture, read_source
 from onnxcam.errors import ImageError, OnnxcamError
+from onnxcam.shards import Shard
 from tests.batching.pictures import folder, table
 
 
