@@ -76,7 +76,7 @@ class ChildProcess:
         """Send a frame; return whether the process still reads."""
         try:
             write_frame(cast(BinaryIO, self._process.stdin), kind, data)
-        except OSError:
+        except (OSError, ValueError):  # it has ended, or was closed
             return False
         return True
 

@@ -81,6 +81,18 @@ class Supervisor:
         return found
 
     def _start(self) -> None:
+        """Start the process; again, where a signal ends it: that may be someone else's."""
+        for attempt in range(1, ATTEMPTS + 1):
+            how = self._started()
+            if how is None:
+                return
+            if attempt == ATTEMPTS or not how.startswith("signal"):
+                raise EngineError(
+                    f"the process that explains ended before it was ready ({how}); its messages are above"
+                )
+
+    def _started(self) -> str | None:
+        """Start the process; return None when it is ready, or how it ended. OnnxcamError if it cannot be ready."""
         self._process = ChildProcess("onnxcam.batching.worker")
         self._process.send(JOB, pickle.dumps(self._job))
         try:
@@ -89,12 +101,12 @@ class Supervisor:
             self._process.close()
             raise EngineError(f"the process that explains was not ready after {_START:g} s") from None
         if frame is None:
-            how = self._process.ending()
-            raise EngineError(f"the process that explains ended before it was ready ({how}); its messages are above")
+            return self._process.ending()
         content = pickle.loads(frame[1])
         if frame[0] == FAILED:
             raise error_of(*content)
         self.identity = content
+        return None
 
     def _run(
         self,
