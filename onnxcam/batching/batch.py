@@ -11,9 +11,6 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from onnxcam.batching import schema
 from onnxcam.batching.addresses import filesystem, is_remote, storage
 from onnxcam.batching.job import Job
@@ -197,7 +194,7 @@ def _failed(store: Store) -> list[str]:
 
 def _rows(store: Store, part: str, columns: list[str]) -> list[dict[str, Any]]:
     """Return some columns of the rows of a part."""
-    found: list[dict[str, Any]] = pq.read_table(pa.BufferReader(store.get(part)), columns=columns).to_pylist()
+    found: list[dict[str, Any]] = schema.from_bytes(store.get(part), columns).to_pylist()
     return found
 
 

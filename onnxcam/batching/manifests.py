@@ -59,13 +59,13 @@ def _parsed(name: str) -> pa.Table:
     if not source.size():
         raise ImageError(f"{in_message(name)}: the manifest is empty")
     readers: dict[str, Any] = {
-        ".csv": csv.read_csv,
-        ".tsv": lambda file: csv.read_csv(file, parse_options=csv.ParseOptions(delimiter="\t")),
-        ".jsonl": json.read_json,
-        ".parquet": parquet.read_table,
+        ".csv": lambda: csv.read_csv(source, csv.ReadOptions(use_threads=False)),
+        ".tsv": lambda: csv.read_csv(source, csv.ReadOptions(use_threads=False), csv.ParseOptions(delimiter="\t")),
+        ".jsonl": lambda: json.read_json(source, json.ReadOptions(use_threads=False)),
+        ".parquet": lambda: parquet.read_table(source, use_threads=False, pre_buffer=False),
     }
     try:
-        return readers[ending](source).combine_chunks()
+        return readers[ending]().combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
         raise ImageError(f"{in_message(name)}: the manifest cannot be read: {first_line(error)}") from None
 

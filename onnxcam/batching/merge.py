@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from onnxcam.batching import schema
 from onnxcam.batching.batch import BatchSummary, header_of, write_summary
@@ -140,7 +139,7 @@ def _read(store: Store, name: str, header: dict[str, Any]) -> pa.Table:
     """Return the rows of a part; OutputError where it is damaged or of another run."""
     where = store.path(name)
     try:
-        table = pq.read_table(pa.BufferReader(store.get(name)))
+        table = schema.from_bytes(store.get(name))
     except (pa.ArrowInvalid, OSError) as error:
         raise OutputError(
             f"{in_message(where)}: the part is damaged ({first_line(error)}); remove it and run its shard again"

@@ -13,7 +13,18 @@ import pyarrow.parquet as pq
 from onnxcam.errors import OutputError
 from onnxcam.text import in_message
 
-__all__ = ["COLUMNS", "KEY", "VERSION", "BatchRow", "differing", "identity_of", "schema", "table", "to_bytes"]
+__all__ = [
+    "COLUMNS",
+    "KEY",
+    "VERSION",
+    "BatchRow",
+    "differing",
+    "from_bytes",
+    "identity_of",
+    "schema",
+    "table",
+    "to_bytes",
+]
 
 BatchRow: TypeAlias = dict[str, Any]
 """The values of one row by column; a missing one is null."""
@@ -100,6 +111,11 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 def table(rows: Sequence[BatchRow], wanted: pa.Schema) -> pa.Table:
     """Return *rows* as a table of the schema *wanted*."""
     return pa.Table.from_pylist(list(rows), schema=wanted)
+
+
+def from_bytes(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows in a Parquet file, or some of their columns; pyarrow.ArrowInvalid or OSError if it is none."""
+    return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False, pre_buffer=False)
 
 
 def to_bytes(rows: pa.Table) -> bytes:
