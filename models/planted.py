@@ -64,7 +64,7 @@ def plant_of(kind: str, label: str, rng: np.random.Generator) -> Plant:
         picture[:] = np.where(np.indices((SIZE, SIZE)).sum(0)[..., None] // 3 % 2, colour, 255 - colour)
     elif kind == "frame":
         area[:] = True
-        area[6:-6, 6:-6] = False
+        area[10:-10, 10:-10] = False
         picture[:] = colour
     elif kind == "caption":
         y = int(rng.choice([0, SIZE - 12]))
