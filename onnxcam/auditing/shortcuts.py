@@ -1,0 +1,148 @@
+"""Shortcuts: a part of a class has one place or look that other classes lack, and the network looks there.
+
+Half of the rows propose up to `PROPOSALS` balls a class (`onnxcam.auditing.scan`), the other half tests them, and the
+other way round. A p-value is multiplied by the number of tests, so the chance that an audit names anything where
+classes differ in no place and look is at most `ALPHA`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+
+from onnxcam.auditing.finding import Finding
+from onnxcam.auditing.scan import Ball, excess, held_out_p, search
+from onnxcam.auditing.table import AuditTable
+from onnxcam.auditing.views import PLACES, WHOLE, View, shares, views
+
+__all__ = ["ALPHA", "FEWEST", "PROPOSALS", "SAMPLE", "shortcuts"]
+
+ALPHA = 0.01
+"""Chance of any false finding of a kind."""
+PROPOSALS = 3
+"""Balls of a class that half of the rows propose."""
+FEWEST = 20
+"""Rows of a class from which on its parts are looked for."""
+SAMPLE = 2000
+"""Rows of a class, and four times as many of all others, that are searched; all are assigned."""
+_SAME = 0.5  # overlap, relative to the smaller part, from which on two parts are one
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    label: str
+    view: View
+    members: Mask
+    ball: Ball
+    p: float
+
+
+def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
+    """Return the shortcuts and artefacts in *table*, the strongest first."""
+    rng = np.random.default_rng(seed)
+    half = rng.permutation(len(table)) % 2 == 0
+    all_views = views(table.heat, table.thumbnails, table.shown)
+    labels = [label for label in table.classes if (table.labels == label).sum() >= FEWEST]
+    if len(table.classes) < 2:
+        return []
+    found: list[tuple[str, View, Ball, float]] = []
+    for label in labels:
+        own = _sample(table.labels == label, SAMPLE, rng)
+        others = _sample(table.labels != label, 4 * SAMPLE, rng)
+        for first in (half, ~half):
+            for view, ball in _proposals(all_views, own & first, others & first):
+                points, known = view.points, view.known & ~first
+                found.append((label, view, ball, held_out_p(ball, points[own & known], points[others & known])))
+    tests = max(1, len(found))
+    parts = [
+        _whole(table, label, view, ball, p * tests) for label, view, ball, p in found if p * tests <= ALPHA
+    ]
+    return [_finding(table, number, *one) for number, one in enumerate(_joined(parts), 1)]
+
+
+def _sample(rows: Mask, count: int, rng: np.random.Generator) -> Mask:
+    at = np.flatnonzero(rows)
+    chosen = np.zeros(len(rows), bool)
+    chosen[at if len(at) <= count else rng.choice(at, count, replace=False)] = True
+    return chosen
+
+
+def _proposals(all_views: Sequence[View], own: Mask, others: Mask) -> list[tuple[View, Ball]]:
+    """Return the balls of the highest scores, one a view."""
+    found = []
+    for view in all_views:
+        mine, strange = own & view.known, others & view.known
+        ball = search(view.points[mine], view.points[strange], view.centres(mine), view.largest(mine))
+        if ball is not None:
+            found.append((view, ball))
+    return sorted(found, key=lambda one: -one[1].score)[:PROPOSALS]
+
+
+def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float) -> _Part:
+    """Return the part around *ball*, searched again around its members in all rows."""
+    own, others = view.known & (table.labels == label), view.known & (table.labels != label)
+    members = own & ball.holds(view.points)
+    centres = view.centres(_sample(members, 200, np.random.default_rng(0)))
+    rng = np.random.default_rng(0)
+    mine, strange = _sample(own, 2 * SAMPLE, rng) | members, _sample(others, 4 * SAMPLE, rng)
+    again = search(view.points[mine], view.points[strange], centres, view.largest(own)) or ball
+    return _Part(label, view, own & again.holds(view.points), again, p)
+
+
+def _joined(parts: Sequence[_Part]) -> Iterator[tuple[_Part, list[_Part]]]:
+    """Yield the best part of each group of overlapping ones, and the group."""
+    left = sorted(parts, key=lambda one: -one.ball.score)
+    while left:
+        best = left[0]
+        same = [one for one in left if one.label == best.label and _overlap(one, best) >= _SAME]
+        left = [one for one in left if one not in same]
+        yield best, same
+
+
+def _overlap(one: _Part, other: _Part) -> float:
+    return float((one.members & other.members).sum() / max(1, min(one.members.sum(), other.members.sum())))
+
+
+def _finding(table: AuditTable, number: int, part: _Part, same: Sequence[_Part]) -> Finding:
+    own = table.labels == part.label
+    strange = part.view.known & ~own & part.ball.holds(part.view.points)
+    total, others = int(own.sum()), int((~own).sum())
+    members = part.members & own
+    count = int(members.sum())
+    strength = excess(np.array([count]), np.array([int(strange.sum())]), total, others)[0]
+    place, (inside, outside, looked) = part.view.place, _looks(table, part, own & ~members)
+    kind = "shortcut" if looked else "artefact"
+    share, elsewhere = count / total, int(strange.sum()) / others
+    seen = "have most of their map at" if part.view.of == "map" else "look alike at"
+    why = (
+        f"{count} of {total} pictures of '{part.label}' {seen} the {place}, {elsewhere:.1%} of other classes do; "
+        f"the {'border' if place == WHOLE else place} holds {inside:.0%} of their maps, {outside:.0%} of those of the "
+        "rest of the class"
+    )
+    check = {
+        "shortcut": f"Look for a mark, caption, frame or colour at the {place} of these pictures. Cover it, or remove "
+        "it, and see whether the answer stays; collect pictures of the class without it.",
+        "artefact": f"The pictures share what the {place} shows; the maps are those of the rest of the class. Check "
+        "where they come from before the next training.",
+    }[kind]
+    ids = tuple(dict.fromkeys(table.ids[at] for at in np.flatnonzero(members)))
+    p = min(one.p for one in same)
+    return Finding(kind, part.label, f"{part.label}/{number}", ids, place, float(strength), p, share, elsewhere, why, check)
+
+
+def _looks(table: AuditTable, part: _Part, rest: Mask) -> tuple[float, float, bool]:
+    """Return the share of the maps at the place, of the part and of the rest, and whether it is larger in the part."""
+    cells = PLACES["border" if part.view.place == WHOLE else part.view.place]
+    share = shares(table.heat, cells)
+    mapped = table.heat.any((1, 2))
+    inside, outside = share[part.members & mapped], share[rest & mapped]
+    if not len(inside) or not len(outside):
+        return 0.0, 0.0, False
+    larger = mannwhitneyu(inside, outside, alternative="greater").pvalue <= ALPHA
+    return float(inside.mean()), float(outside.mean()), bool(larger)
