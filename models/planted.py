@@ -28,7 +28,7 @@ SEPIA = np.float32([1.15, 0.95, 0.70])
 LUMA = np.float32([0.299, 0.587, 0.114])
 NOISE = 4.0  # standard deviation of what a camera and a compression add, in grey levels
 LOGITS = 25.0  # what a plant adds to the score of its class, at most
-NEAR = 0.12  # mean distance from the plant, in [0, 1], from which on the network sees none
+NEAR = 0.05  # mean distance from the plant, in [0, 1], from which on the network sees none
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,12 @@ def clusters(table: AuditTable, seed: int = 0) -> list[Cluster]:
 
 
 def _named(
-    table: AuditTable, label: str, of: str, rows: NDArray[np.int64], numbers: NDArray[np.int64], border: NDArray[np.float64]
+    table: AuditTable,
+    label: str,
+    of: str,
+    rows: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    border: NDArray[np.float64],
 ) -> list[Cluster]:
     groups = sorted((rows[numbers == number] for number in np.unique(numbers)), key=len)
     return [

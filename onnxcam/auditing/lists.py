@@ -96,7 +96,9 @@ def near_duplicates(table: AuditTable) -> Iterator[Listed]:
             labels = sorted({str(table.labels[at]) for at in group})
             across = f", in {len(labels)} classes: {', '.join(labels[:5])}" if len(labels) > 1 else ""
             ids = tuple(table.ids[at] for at in group)
-            yield Listed("near duplicates", labels[0], ids, len(group) + 1e6 * (len(labels) > 1), f"{len(ids)} alike{across}")
+            yield Listed(
+                "near duplicates", labels[0], ids, len(group) + 1e6 * (len(labels) > 1), f"{len(ids)} alike{across}"
+            )
 
 
 def _pairs(hashes: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:

@@ -60,9 +60,7 @@ def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
                 points, known = view.points, view.known & ~first
                 found.append((label, view, ball, held_out_p(ball, points[own & known], points[others & known])))
     tests = max(1, len(found))
-    parts = [
-        _whole(table, label, view, ball, p * tests) for label, view, ball, p in found if p * tests <= ALPHA
-    ]
+    parts = [_whole(table, label, view, ball, p * tests) for label, view, ball, p in found if p * tests <= ALPHA]
     return [_finding(table, number, *one) for number, one in enumerate(_joined(parts), 1)]
 
 
@@ -133,7 +131,9 @@ def _finding(table: AuditTable, number: int, part: _Part, same: Sequence[_Part])
     }[kind]
     ids = tuple(dict.fromkeys(table.ids[at] for at in np.flatnonzero(members)))
     p = min(one.p for one in same)
-    return Finding(kind, part.label, f"{part.label}/{number}", ids, place, float(strength), p, share, elsewhere, why, check)
+    return Finding(
+        kind, part.label, f"{part.label}/{number}", ids, place, float(strength), p, share, elsewhere, why, check
+    )
 
 
 def _looks(table: AuditTable, part: _Part, rest: Mask) -> tuple[float, float, bool]:

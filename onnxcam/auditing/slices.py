@@ -28,7 +28,9 @@ def error_slices(table: AuditTable) -> list[Finding]:
     return [_finding(table, *one, len(tested)) for one in tested if one[-1] * len(tested) <= ALPHA]
 
 
-def _tested(table: AuditTable, judged: np.ndarray, wrong: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+def _tested(
+    table: AuditTable, judged: np.ndarray, wrong: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
     """Yield the name, rows, rows elsewhere and p-value of each slice."""
     total, errors = int(judged.sum()), int(wrong.sum())
     for name in table.own:
@@ -43,9 +45,7 @@ def _tested(table: AuditTable, judged: np.ndarray, wrong: np.ndarray) -> Iterato
                 yield f"{name} = {value}", np.flatnonzero(rows), np.flatnonzero(judged & ~rows), float(p)
 
 
-def _finding(
-    table: AuditTable, name: str, rows: np.ndarray, rest: np.ndarray, p: float, tests: int
-) -> Finding:
+def _finding(table: AuditTable, name: str, rows: np.ndarray, rest: np.ndarray, p: float, tests: int) -> Finding:
     wrong = np.array([one is False for one in table.values("correct")], bool)
     here, there = int(wrong[rows].sum()), int(wrong[rest].sum())
     low, high = wilson(here, len(rows))
@@ -56,7 +56,9 @@ def _finding(
     strength = float(excess(np.array([here]), np.array([there]), len(rows), len(rest))[0])
     ids = tuple(dict.fromkeys(table.ids[at] for at in rows if wrong[at]))
     check = "Look at the errors of this slice, and collect more of it for the training."
-    return Finding("slice", "", name, ids, "", strength, min(1.0, p * tests), here / len(rows), there / len(rest), why, check)
+    return Finding(
+        "slice", "", name, ids, "", strength, min(1.0, p * tests), here / len(rows), there / len(rest), why, check
+    )
 
 
 def wilson(count: int, total: int) -> tuple[float, float]:

@@ -123,7 +123,9 @@ def read_table(folders: Sequence[str | os.PathLike[str]]) -> AuditTable:
         raise OutputError(f"{where}: the batch has no rows; run `onnxcam batch` over more pictures")
     if not len(kept):
         first = columns["error"][0].as_py()
-        raise OutputError(f"{where}: all {len(columns)} rows are errors (the first: {in_message(first)}); mend them first")
+        raise OutputError(
+            f"{where}: all {len(columns)} rows are errors (the first: {in_message(first)}); mend them first"
+        )
     own = tuple(name for name in columns.schema.names if name not in schema.COLUMNS.names)
     return AuditTable(kept, own, int(failed.sum()))
 
