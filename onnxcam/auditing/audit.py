@@ -78,12 +78,10 @@ def _notes(table: AuditTable) -> list[str]:
         notes.append(f"{table.errors} rows are errors and are left out")
     if small:
         notes.append(
-            f"{len(small)} of {len(table.classes)} classes have fewer than {FEWEST} rows: no part is looked for"
+            f"{len(small)} of {len(table.classes)} classes have fewer than {FEWEST} rows: no shortcut is named"
         )
     if len(table.classes) == 1:
-        notes.append(
-            "there is one class: its parts cannot be compared with other classes, so no shortcut is looked for"
-        )
+        notes.append("there is one class, and no other to compare its parts with: no shortcut is looked for")
     if table.columns["map_truth"].null_count == len(table):
         notes.append("no object is known (--truth of onnxcam batch): maps are not compared with objects")
     if table.columns["correct"].null_count == len(table):

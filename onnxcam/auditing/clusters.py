@@ -1,4 +1,4 @@
-"""Clusters of the maps and of the activations of a class: spectral clustering, as SpRAy (Lapuschkin 2019, 1902.10178)."""
+"""Spectral clusters of the maps and of the activations of a class, as SpRAy (Lapuschkin et al. 2019, 1902.10178)."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam.auditing.table import AuditTable
 from onnxcam.batching.measures import BORDER, CORNER
@@ -66,6 +67,6 @@ def energies(table: AuditTable) -> list[ClassEnergy]:
     return sorted(found, key=lambda one: -(one.border or 0))
 
 
-def _mean(values: np.ndarray) -> float | None:
+def _mean(values: NDArray[np.float64]) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

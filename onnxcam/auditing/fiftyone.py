@@ -1,4 +1,4 @@
-"""The pictures that an audit names, with their maps, in a form that FiftyOne reads (docs/audit.md has the ten lines)."""
+"""The pictures that an audit names, with their maps, as FiftyOne's labels (docs/audit.md loads them)."""
 
 from __future__ import annotations
 

@@ -47,6 +47,6 @@ def save(
         for name, data in contents.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with files.drafted(path, name) as draft:
+            with files.drafted(path) as draft:
                 draft.write_bytes(data)
     return folder / PAGE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from onnxcam.auditing.finding import Finding
@@ -18,6 +19,9 @@ VALUES = 50
 """Most values of a column that is sliced."""
 _FEWEST = 10
 
+Mask = NDArray[np.bool_]
+Rows = NDArray[np.int64]
+
 
 def error_slices(table: AuditTable) -> list[Finding]:
     """Return the values of columns with more errors than elsewhere: Fisher's exact test, multiplied by their number."""
@@ -28,9 +32,7 @@ def error_slices(table: AuditTable) -> list[Finding]:
     return [_finding(table, *one, len(tested)) for one in tested if one[-1] * len(tested) <= ALPHA]
 
 
-def _tested(
-    table: AuditTable, judged: np.ndarray, wrong: np.ndarray
-) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+def _tested(table: AuditTable, judged: Mask, wrong: Mask) -> Iterator[tuple[str, Rows, Rows, float]]:
     """Yield the name, rows, rows elsewhere and p-value of each slice."""
     total, errors = int(judged.sum()), int(wrong.sum())
     for name in table.own:
@@ -45,7 +47,7 @@ def _tested(
                 yield f"{name} = {value}", np.flatnonzero(rows), np.flatnonzero(judged & ~rows), float(p)
 
 
-def _finding(table: AuditTable, name: str, rows: np.ndarray, rest: np.ndarray, p: float, tests: int) -> Finding:
+def _finding(table: AuditTable, name: str, rows: Rows, rest: Rows, p: float, tests: int) -> Finding:
     wrong = np.array([one is False for one in table.values("correct")], bool)
     here, there = int(wrong[rows].sum()), int(wrong[rest].sum())
     low, high = wilson(here, len(rows))

@@ -124,7 +124,7 @@ def read_table(folders: Sequence[str | os.PathLike[str]]) -> AuditTable:
     if not len(kept):
         first = columns["error"][0].as_py()
         raise OutputError(
-            f"{where}: all {len(columns)} rows are errors (the first: {in_message(first)}); mend them first"
+            f"{where}: all {len(columns)} rows are errors (the first: {in_message(first)}); run `onnxcam batch` again"
         )
     own = tuple(name for name in columns.schema.names if name not in schema.COLUMNS.names)
     return AuditTable(kept, own, int(failed.sum()))

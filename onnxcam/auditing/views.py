@@ -62,12 +62,12 @@ def views(heat: NDArray[np.uint8], thumbnails: NDArray[np.uint8], shown: NDArray
         thumbnails: [N, 8, 8, 3].
         shown: Whether a row has a thumbnail, [N].
     """
-    looked = heat.any((1, 2))
-    colours = thumbnails.astype(np.float32) / 255
+    looked = np.asarray(heat.any((1, 2)), bool)
+    colours = thumbnails.astype(np.float32) / np.float32(255)
     found = [View(WHOLE, "look", _tint(thumbnails), shown)]
     for place, cells in PLACES.items():
         found.append(View(place, "map", shares(heat, cells)[:, None], looked))
-        found.append(View(place, "look", colours[:, cells].reshape(len(colours), -1), shown))
+        found.append(View(place, "look", colours[:, cells].reshape(len(colours), -1).astype(np.float32), shown))
     return found
 
 
