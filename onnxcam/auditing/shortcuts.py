@@ -17,7 +17,7 @@ from scipy.stats import mannwhitneyu
 from onnxcam.auditing.finding import Finding
 from onnxcam.auditing.scan import Ball, excess, held_out_p, search
 from onnxcam.auditing.table import AuditTable
-from onnxcam.auditing.views import PLACES, WHOLE, View, shares, views
+from onnxcam.auditing.views import CLEARLY, PLACES, WHOLE, View, shares, views
 
 __all__ = ["ALPHA", "FEWEST", "PROPOSALS", "SAMPLE", "shortcuts"]
 
@@ -29,6 +29,7 @@ FEWEST = 20
 """Rows of a class from which on its parts are looked for."""
 SAMPLE = 2000
 """Rows of a class, and four times as many of all others, that are searched; all are assigned."""
+_MOSTLY = 0.8  # overlap from which on a ball in another view is of the same part
 _SAME = 0.5  # overlap, relative to the smaller part, from which on two parts are one
 
 Mask = NDArray[np.bool_]
@@ -60,7 +61,9 @@ def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
                 points, known = view.points, view.known & ~first
                 found.append((label, view, ball, held_out_p(ball, points[own & known], points[others & known])))
     tests = max(1, len(found))
-    parts = [_whole(table, label, view, ball, p * tests) for label, view, ball, p in found if p * tests <= ALPHA]
+    parts = [
+        _whole(table, label, view, ball, p * tests, all_views) for label, view, ball, p in found if p * tests <= ALPHA
+    ]
     return [_finding(table, number, *one) for number, one in enumerate(_joined(parts), 1)]
 
 
@@ -82,15 +85,23 @@ def _proposals(all_views: Sequence[View], own: Mask, others: Mask) -> list[tuple
     return sorted(found, key=lambda one: -one[1].score)[:PROPOSALS]
 
 
-def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float) -> _Part:
-    """Return the part around *ball*, searched again around its members in all rows."""
+def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float, all_views: Sequence[View]) -> _Part:
+    """Return the part that *ball* is of: searched again in all rows and views, of the balls that overlap with it."""
+    first = _Part(label, view, view.known & (table.labels == label) & ball.holds(view.points), ball, p)
+    again = [one for each in all_views if (one := _again(table, first, each)) and _overlap(one, first) >= _MOSTLY]
+    return max(again, key=lambda one: one.ball.score, default=first)
+
+
+def _again(table: AuditTable, part: _Part, view: View) -> _Part | None:
+    """Return the part that the best ball around the members of *part* holds in another view, or in its own."""
+    label, p = part.label, part.p
     own, others = view.known & (table.labels == label), view.known & (table.labels != label)
-    members = own & ball.holds(view.points)
-    centres = view.centres(_sample(members, 200, np.random.default_rng(0)))
+    members = own & part.members
     rng = np.random.default_rng(0)
+    centres = view.centres(_sample(members, 200, rng))
     mine, strange = _sample(own, 2 * SAMPLE, rng) | members, _sample(others, 4 * SAMPLE, rng)
-    again = search(view.points[mine], view.points[strange], centres, view.largest(own)) or ball
-    return _Part(label, view, own & again.holds(view.points), again, p)
+    again = search(view.points[mine], view.points[strange], centres, view.largest(own, CLEARLY / 3))
+    return None if again is None else _Part(label, view, own & again.holds(view.points), again, p)
 
 
 def _joined(parts: Sequence[_Part]) -> Iterator[tuple[_Part, list[_Part]]]:

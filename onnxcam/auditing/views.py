@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from onnxcam.batching.measures import HEAT, THUMBNAIL
 
-__all__ = ["PLACES", "WHOLE", "View", "map_points", "shares", "views"]
+__all__ = ["CLEARLY", "PLACES", "WHOLE", "View", "map_points", "shares", "views"]
 
 WHOLE = "whole picture"
+CLEARLY = 0.3
+"""Share of a map at a place, above the place's share of the area, that makes a row a candidate."""
 _GREY = 4.0  # grey levels added to a brightness: the colour of a dark pixel is noise
-_CLEARLY = 0.3  # share of a map at a place, above the place's share of the area
 _ALIKE = 0.6  # distance of looks, in units of the median distance within a class
 
 Places = dict[str, NDArray[np.bool_]]
@@ -44,12 +45,12 @@ class View:
         """Return where balls may be centred that are searched on *rows*: at a whole share, or at each look."""
         return np.ones((1, 1), np.float32) if self.of == "map" else self.points[rows]
 
-    def largest(self, rows: NDArray[np.bool_]) -> float:
-        """Return the radius up to which *rows* are alike."""
+    def largest(self, rows: NDArray[np.bool_], clearly: float = CLEARLY) -> float:
+        """Return the radius up to which *rows* are alike; maps have the share *clearly* more there than the area."""
         from onnxcam.auditing.scan import distances
 
         if self.of == "map":
-            return 1 - PLACES[self.place].mean() - _CLEARLY
+            return 1 - PLACES[self.place].mean() - clearly
         points = self.points[rows][:500]
         return _ALIKE * float(np.median(distances(points, points))) if len(points) else 0.0
 
