@@ -77,9 +77,8 @@ def _notes(table: AuditTable) -> list[str]:
     if table.errors:
         notes.append(f"{table.errors} rows are errors and are left out")
     if small:
-        notes.append(
-            f"{len(small)} of {len(table.classes)} classes have fewer than {FEWEST} rows: no shortcut is looked for there"
-        )
+        which = f"{len(small)} of {len(table.classes)} classes"
+        notes.append(f"{which} have fewer than {FEWEST} rows: no shortcut is looked for there")
     if len(table.classes) == 1:
         notes.append("there is one class, and no other to compare its parts with: no shortcut is looked for")
     if table.columns["map_truth"].null_count == len(table):

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-__all__ = ["Ball", "distances", "excess", "held_out_p", "search"]
+__all__ = ["Ball", "distances", "excess", "held_out_p", "recentred", "search"]
 
 Points = NDArray[np.float32]
 
 _FEWEST = 3  # rows that are a part of a class
+_AS_GOOD = 0.7  # score of a ball around a mean, relative to that around a row
 _MOST = 0.5  # share of a class above which it is no part but the class itself
 
 
@@ -61,6 +62,13 @@ def search(own: Points, others: Points, centres: Points, largest: float) -> Ball
     edge = float(edges[row, k])
     following = min(float(each[each > edge].min(initial=np.inf)) for each in (near[row], far[row]))
     return Ball(centres[row], min((edge + following) / 2, largest), float(score[row, k]))
+
+
+def recentred(ball: Ball, own: Points, others: Points, largest: float) -> Ball:
+    """Return the best ball around the mean of what *ball* holds of *own*: held out rows are nearer to it."""
+    mean = own[ball.holds(own)].mean(axis=0, keepdims=True)
+    found = search(own, others, mean, largest)
+    return ball if found is None or found.score < _AS_GOOD * ball.score else found
 
 
 def excess(held: NDArray[np.int64], strange: NDArray[np.int64], total: int, others: int) -> NDArray[np.float64]:

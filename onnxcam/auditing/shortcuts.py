@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from onnxcam.auditing.finding import Finding
-from onnxcam.auditing.scan import Ball, excess, held_out_p, search
+from onnxcam.auditing.scan import Ball, excess, held_out_p, recentred, search
 from onnxcam.auditing.table import AuditTable
 from onnxcam.auditing.views import CLEARLY, PLACES, WHOLE, View, shares, views
 
@@ -79,10 +79,17 @@ def _proposals(all_views: Sequence[View], own: Mask, others: Mask) -> list[tuple
     found = []
     for view in all_views:
         mine, strange = own & view.known, others & view.known
-        ball = search(view.points[mine], view.points[strange], view.centres(mine), view.largest(mine))
+        ball = _best(view, mine, strange, view.centres(mine), view.largest(mine))
         if ball is not None:
             found.append((view, ball))
     return sorted(found, key=lambda one: -one[1].score)[:PROPOSALS]
+
+
+def _best(view: View, own: Mask, others: Mask, centres: NDArray[np.float32], largest: float) -> Ball | None:
+    """Return the best ball of a view: of looks, one around a mean."""
+    points, strange = view.points[own], view.points[others]
+    ball = search(points, strange, centres, largest)
+    return ball if ball is None or view.of == "map" else recentred(ball, points, strange, largest)
 
 
 def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float, all_views: Sequence[View]) -> _Part:
@@ -100,7 +107,7 @@ def _again(table: AuditTable, part: _Part, view: View) -> _Part | None:
     rng = np.random.default_rng(0)
     centres = view.centres(_sample(members, 200, rng))
     mine, strange = _sample(own, 2 * SAMPLE, rng) | members, _sample(others, 4 * SAMPLE, rng)
-    again = search(view.points[mine], view.points[strange], centres, view.largest(own, CLEARLY / 3))
+    again = _best(view, mine, strange, centres, view.largest(own, CLEARLY / 3))
     return None if again is None else _Part(label, view, own & again.holds(view.points), again, p)
 
 
@@ -122,11 +129,10 @@ def _finding(table: AuditTable, number: int, part: _Part, same: Sequence[_Part])
     own = table.labels == part.label
     strange = part.view.known & ~own & part.ball.holds(part.view.points)
     total, others = int(own.sum()), int((~own).sum())
-    members = part.members & own
+    place, (members, inside, outside) = part.view.place, _looking(table, part, own)
     count = int(members.sum())
     strength = excess(np.array([count]), np.array([int(strange.sum())]), total, others)[0]
-    place, (inside, outside, looked) = part.view.place, _looks(table, part, own & ~members)
-    kind = "shortcut" if looked else "artefact"
+    kind = "shortcut" if members is not part.members else "artefact"
     share, elsewhere = count / total, int(strange.sum()) / others
     seen = "have most of their map at" if part.view.of == "map" else "look alike at"
     why = (
@@ -147,13 +153,18 @@ def _finding(table: AuditTable, number: int, part: _Part, same: Sequence[_Part])
     )
 
 
-def _looks(table: AuditTable, part: _Part, rest: Mask) -> tuple[float, float, bool]:
-    """Return the share of the maps at the place, of the part and of the rest, and whether it is larger in the part."""
-    cells = PLACES["border" if part.view.place == WHOLE else part.view.place]
-    share = shares(table.heat, cells)
+def _looking(table: AuditTable, part: _Part, own: Mask) -> tuple[Mask, float, float]:
+    """Return the members of *part* whose maps lie at its place, and the mean shares there of these and of the rest.
+
+    They are those whose share is nearer to the median of the part than to that of the rest of the class; all members,
+    where the part has no larger shares than the rest.
+    """
+    share = shares(table.heat, PLACES["border" if part.view.place == WHOLE else part.view.place])
     mapped = table.heat.any((1, 2))
-    inside, outside = share[part.members & mapped], share[rest & mapped]
+    inside, outside = share[part.members & mapped], share[own & ~part.members & mapped]
     if not len(inside) or not len(outside):
-        return 0.0, 0.0, False
-    larger = mannwhitneyu(inside, outside, alternative="greater").pvalue <= ALPHA
-    return float(inside.mean()), float(outside.mean()), bool(larger)
+        return part.members, 0.0, 0.0
+    if mannwhitneyu(inside, outside, alternative="greater").pvalue > ALPHA:
+        return part.members, float(inside.mean()), float(outside.mean())
+    members = part.members & (share >= (np.median(inside) + np.median(outside)) / 2)
+    return members, float(share[members].mean()), float(share[own & ~members & mapped].mean())
