@@ -15,7 +15,7 @@ from scipy.stats import hypergeom
 
 __all__ = ["Ball", "distances", "excess", "held_out_p", "recentred", "search"]
 
-Points = NDArray[np.float32]
+_ViewPoints = NDArray[np.float32]
 
 _FEWEST = 3  # rows that are a part of a class
 _AS_GOOD = 0.7  # score of a ball around a mean, relative to that around a row
@@ -26,16 +26,16 @@ _MOST = 0.5  # share of a class above which it is no part but the class itself
 class Ball:
     """All points within *radius* of *centre*; *score* is the logarithm of its likelihood ratio."""
 
-    centre: Points
+    centre: _ViewPoints
     radius: float
     score: float
 
-    def holds(self, points: Points) -> NDArray[np.bool_]:
+    def holds(self, points: _ViewPoints) -> NDArray[np.bool_]:
         """Return which of *points* [N, D] lie in it, bool [N]."""
         return np.asarray(np.linalg.norm(points - self.centre, axis=1) <= self.radius)
 
 
-def search(own: Points, others: Points, centres: Points, largest: float) -> Ball | None:
+def search(own: _ViewPoints, others: _ViewPoints, centres: _ViewPoints, largest: float) -> Ball | None:
     """Return the ball that holds more of the points *own* of a class than of *others*, as surely as possible.
 
     Args:
@@ -64,7 +64,7 @@ def search(own: Points, others: Points, centres: Points, largest: float) -> Ball
     return Ball(centres[row], min((edge + following) / 2, largest), float(score[row, k]))
 
 
-def recentred(ball: Ball, own: Points, others: Points, largest: float) -> Ball:
+def recentred(ball: Ball, own: _ViewPoints, others: _ViewPoints, largest: float) -> Ball:
     """Return the best ball around the mean of what *ball* holds of *own*: held out rows are nearer to it."""
     mean = own[ball.holds(own)].mean(axis=0, keepdims=True)
     found = search(own, others, mean, largest)
@@ -85,14 +85,14 @@ def _likelihood(share: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     return count * np.nan_to_num(found, nan=0.0, neginf=0.0)
 
 
-def held_out_p(ball: Ball, own: Points, others: Points) -> float:
+def held_out_p(ball: Ball, own: _ViewPoints, others: _ViewPoints) -> float:
     """Return the probability of as many of *own* in the ball, or more, if they were drawn as *others* are."""
     held, strange = int(ball.holds(own).sum()), int(ball.holds(others).sum())
     return float(hypergeom.sf(held - 1, len(own) + len(others), held + strange, len(own)))
 
 
-def distances(one: Points, other: Points) -> Points:
+def distances(one: _ViewPoints, other: _ViewPoints) -> _ViewPoints:
     """Return the Euclidean distances [N, M] of the points *one* [N, D] and *other* [M, D]."""
     squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
-    found: Points = np.sqrt(np.maximum(squares, 0))
+    found: _ViewPoints = np.sqrt(np.maximum(squares, 0))
     return found

@@ -32,14 +32,14 @@ SAMPLE = 2000
 _MOSTLY = 0.8  # overlap from which on a ball in another view is of the same part
 _SAME = 0.5  # overlap, relative to the smaller part, from which on two parts are one
 
-Mask = NDArray[np.bool_]
+_RowMask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _ClassPart:
     label: str
     view: View
-    members: Mask
+    members: _RowMask
     ball: Ball
     p: float
 
@@ -67,14 +67,14 @@ def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
     return [_finding(table, number, *one) for number, one in enumerate(_joined(parts), 1)]
 
 
-def _sample(rows: Mask, count: int, rng: np.random.Generator) -> Mask:
+def _sample(rows: _RowMask, count: int, rng: np.random.Generator) -> _RowMask:
     at = np.flatnonzero(rows)
     chosen = np.zeros(len(rows), bool)
     chosen[at if len(at) <= count else rng.choice(at, count, replace=False)] = True
     return chosen
 
 
-def _proposals(all_views: Sequence[View], own: Mask, others: Mask) -> list[tuple[View, Ball]]:
+def _proposals(all_views: Sequence[View], own: _RowMask, others: _RowMask) -> list[tuple[View, Ball]]:
     """Return the balls of the highest scores, one a view."""
     found = []
     for view in all_views:
@@ -85,21 +85,21 @@ def _proposals(all_views: Sequence[View], own: Mask, others: Mask) -> list[tuple
     return sorted(found, key=lambda one: -one[1].score)[:PROPOSALS]
 
 
-def _best(view: View, own: Mask, others: Mask, centres: NDArray[np.float32], largest: float) -> Ball | None:
+def _best(view: View, own: _RowMask, others: _RowMask, centres: NDArray[np.float32], largest: float) -> Ball | None:
     """Return the best ball of a view: of looks, one around a mean."""
     points, strange = view.points[own], view.points[others]
     ball = search(points, strange, centres, largest)
     return ball if ball is None or view.of == "map" else recentred(ball, points, strange, largest)
 
 
-def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float, all_views: Sequence[View]) -> _Part:
+def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float, all_views: Sequence[View]) -> _ClassPart:
     """Return the part that *ball* is of: searched again in all rows and views, of the balls that overlap with it."""
-    first = _Part(label, view, view.known & (table.labels == label) & ball.holds(view.points), ball, p)
+    first = _ClassPart(label, view, view.known & (table.labels == label) & ball.holds(view.points), ball, p)
     again = [one for each in all_views if (one := _again(table, first, each)) and _overlap(one, first) >= _MOSTLY]
     return max(again, key=lambda one: one.ball.score, default=first)
 
 
-def _again(table: AuditTable, part: _Part, view: View) -> _Part | None:
+def _again(table: AuditTable, part: _ClassPart, view: View) -> _ClassPart | None:
     """Return the part that the best ball around the members of *part* holds in another view, or in its own."""
     label, p = part.label, part.p
     own, others = view.known & (table.labels == label), view.known & (table.labels != label)
@@ -108,10 +108,10 @@ def _again(table: AuditTable, part: _Part, view: View) -> _Part | None:
     centres = view.centres(_sample(members, 200, rng))
     mine, strange = _sample(own, 2 * SAMPLE, rng) | members, _sample(others, 4 * SAMPLE, rng)
     again = _best(view, mine, strange, centres, view.largest(own, CLEARLY / 3))
-    return None if again is None else _Part(label, view, own & again.holds(view.points), again, p)
+    return None if again is None else _ClassPart(label, view, own & again.holds(view.points), again, p)
 
 
-def _joined(parts: Sequence[_Part]) -> Iterator[tuple[_Part, list[_Part]]]:
+def _joined(parts: Sequence[_ClassPart]) -> Iterator[tuple[_ClassPart, list[_ClassPart]]]:
     """Yield the best part of each group of overlapping ones, and the group."""
     left = sorted(parts, key=lambda one: -one.ball.score)
     while left:
@@ -121,11 +121,11 @@ def _joined(parts: Sequence[_Part]) -> Iterator[tuple[_Part, list[_Part]]]:
         yield best, same
 
 
-def _overlap(one: _Part, other: _Part) -> float:
+def _overlap(one: _ClassPart, other: _ClassPart) -> float:
     return float((one.members & other.members).sum() / max(1, min(one.members.sum(), other.members.sum())))
 
 
-def _finding(table: AuditTable, number: int, part: _Part, same: Sequence[_Part]) -> Finding:
+def _finding(table: AuditTable, number: int, part: _ClassPart, same: Sequence[_ClassPart]) -> Finding:
     own = table.labels == part.label
     strange = part.view.known & ~own & part.ball.holds(part.view.points)
     total, others = int(own.sum()), int((~own).sum())
@@ -153,7 +153,7 @@ def _finding(table: AuditTable, number: int, part: _Part, same: Sequence[_Part])
     )
 
 
-def _looking(table: AuditTable, part: _Part, own: Mask) -> tuple[Mask, float, float]:
+def _looking(table: AuditTable, part: _ClassPart, own: _RowMask) -> tuple[_RowMask, float, float]:
     """Return the members of *part* whose maps lie at its place, and the mean shares there of these and of the rest.
 
     They are those whose share is nearer to the median of the part than to that of the rest of the class; all members,

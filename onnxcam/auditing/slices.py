@@ -19,9 +19,6 @@ VALUES = 50
 """Most values of a column that is sliced."""
 _FEWEST = 10
 
-Mask = NDArray[np.bool_]
-Rows = NDArray[np.int64]
-
 
 def error_slices(table: AuditTable) -> list[Finding]:
     """Return the values of columns with more errors than elsewhere: Fisher's exact test, multiplied by their number."""
@@ -32,7 +29,9 @@ def error_slices(table: AuditTable) -> list[Finding]:
     return [_finding(table, *one, len(tested)) for one in tested if one[-1] * len(tested) <= ALPHA]
 
 
-def _tested(table: AuditTable, judged: Mask, wrong: Mask) -> Iterator[tuple[str, Rows, Rows, float]]:
+def _tested(
+    table: AuditTable, judged: NDArray[np.bool_], wrong: NDArray[np.bool_]
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64], float]]:
     """Yield the name, rows, rows elsewhere and p-value of each slice."""
     total, errors = int(judged.sum()), int(wrong.sum())
     for name in table.own:
@@ -47,7 +46,9 @@ def _tested(table: AuditTable, judged: Mask, wrong: Mask) -> Iterator[tuple[str,
                 yield f"{name} = {value}", np.flatnonzero(rows), np.flatnonzero(judged & ~rows), float(p)
 
 
-def _finding(table: AuditTable, name: str, rows: Rows, rest: Rows, p: float, tests: int) -> Finding:
+def _finding(
+    table: AuditTable, name: str, rows: NDArray[np.int64], rest: NDArray[np.int64], p: float, tests: int
+) -> Finding:
     wrong = np.array([one is False for one in table.values("correct")], bool)
     here, there = int(wrong[rows].sum()), int(wrong[rest].sum())
     low, high = wilson(here, len(rows))

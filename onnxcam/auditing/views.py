@@ -22,7 +22,7 @@ CLEARLY = 0.3
 _GREY = 4.0  # grey levels added to a brightness: the colour of a dark pixel is noise
 _ALIKE = 0.6  # distance of looks, in units of the median distance within a class
 
-Places = dict[str, NDArray[np.bool_]]
+_PlaceCells = dict[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _tint(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 @cache
-def _places() -> Places:
+def _places() -> _PlaceCells:
     low, high, every = slice(0, 2), slice(-2, None), slice(None)
     first, last = slice(0, 1), slice(-1, None)
     found = {}
