@@ -19,6 +19,7 @@ from onnxcam import _lazy_sympy, _moved  # noqa: F401  # both change what is imp
 
 if TYPE_CHECKING:
     from onnxcam import autodiff, converters, errors, testing
+    from onnxcam.auditing.audit import audit
     from onnxcam.batching.batch import batch
     from onnxcam.diagnosis.diagnose import diagnose
     from onnxcam.diagnosis.repair import repair
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Explainer",
     "Explanation",
+    "audit",
     "autodiff",
     "batch",
     "converters",
@@ -43,6 +45,7 @@ _HOMES = {
     "Explainer": "onnxcam.explainer",
     "explain": "onnxcam.explainer",
     "Explanation": "onnxcam.explainer",
+    "audit": "onnxcam.auditing.audit",
     "batch": "onnxcam.batching.batch",
     "diagnose": "onnxcam.diagnosis.diagnose",
     "repair": "onnxcam.diagnosis.repair",

@@ -14,6 +14,7 @@ import typer
 
 from onnxcam import __version__
 from onnxcam.cli import (
+    audit,
     bake,
     batch,
     compare,
@@ -50,6 +51,7 @@ _COMMANDS = (
     explain,
     batch,
     merge,
+    audit,
     evaluate,
     validate,
     diagnose,

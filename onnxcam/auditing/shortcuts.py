@@ -1,0 +1,170 @@
+"""Shortcuts: a part of a class has one place or look that other classes lack, and the network looks there.
+
+Half of the rows propose up to `PROPOSALS` balls a class (`onnxcam.auditing.scan`), the other half tests them, and the
+other way round. A p-value is multiplied by the number of tests, so the chance that an audit names anything where
+classes differ in no place and look is at most `ALPHA`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+
+from onnxcam.auditing.finding import Finding
+from onnxcam.auditing.scan import Ball, excess, held_out_p, recentred, search
+from onnxcam.auditing.table import AuditTable
+from onnxcam.auditing.views import CLEARLY, PLACES, WHOLE, View, shares, views
+
+__all__ = ["ALPHA", "FEWEST", "PROPOSALS", "SAMPLE", "shortcuts"]
+
+ALPHA = 0.01
+"""Chance of any false finding of a kind."""
+PROPOSALS = 3
+"""Balls of a class that half of the rows propose."""
+FEWEST = 20
+"""Rows of a class from which on its parts are looked for."""
+SAMPLE = 2000
+"""Rows of a class, and four times as many of all others, that are searched; all are assigned."""
+_MOSTLY = 0.8  # overlap from which on a ball in another view is of the same part
+_SAME = 0.5  # overlap, relative to the smaller part, from which on two parts are one
+
+_RowMask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class _ClassPart:
+    label: str
+    view: View
+    members: _RowMask
+    ball: Ball
+    p: float
+
+
+def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
+    """Return the shortcuts and artefacts in *table*, the strongest first."""
+    rng = np.random.default_rng(seed)
+    half = rng.permutation(len(table)) % 2 == 0
+    all_views = views(table.heat, table.thumbnails, table.shown)
+    labels = [label for label in table.classes if (table.labels == label).sum() >= FEWEST]
+    if len(table.classes) < 2:
+        return []
+    found: list[tuple[str, View, Ball, float]] = []
+    for label in labels:
+        own = _sample(table.labels == label, SAMPLE, rng)
+        others = _sample(table.labels != label, 4 * SAMPLE, rng)
+        for first in (half, ~half):
+            for view, ball in _proposals(all_views, own & first, others & first):
+                points, known = view.points, view.known & ~first
+                found.append((label, view, ball, held_out_p(ball, points[own & known], points[others & known])))
+    tests = max(1, len(found))
+    parts = [
+        _whole(table, label, view, ball, p * tests, all_views) for label, view, ball, p in found if p * tests <= ALPHA
+    ]
+    return [_finding(table, number, *one) for number, one in enumerate(_joined(parts), 1)]
+
+
+def _sample(rows: _RowMask, count: int, rng: np.random.Generator) -> _RowMask:
+    at = np.flatnonzero(rows)
+    chosen = np.zeros(len(rows), bool)
+    chosen[at if len(at) <= count else rng.choice(at, count, replace=False)] = True
+    return chosen
+
+
+def _proposals(all_views: Sequence[View], own: _RowMask, others: _RowMask) -> list[tuple[View, Ball]]:
+    """Return the balls of the highest scores, one a view."""
+    found = []
+    for view in all_views:
+        mine, strange = own & view.known, others & view.known
+        ball = _best(view, mine, strange, view.centres(mine), view.largest(mine))
+        if ball is not None:
+            found.append((view, ball))
+    return sorted(found, key=lambda one: -one[1].score)[:PROPOSALS]
+
+
+def _best(view: View, own: _RowMask, others: _RowMask, centres: NDArray[np.float32], largest: float) -> Ball | None:
+    """Return the best ball of a view: of looks, one around a mean."""
+    points, strange = view.points[own], view.points[others]
+    ball = search(points, strange, centres, largest)
+    return ball if ball is None or view.of == "map" else recentred(ball, points, strange, largest)
+
+
+def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float, all_views: Sequence[View]) -> _ClassPart:
+    """Return the part that *ball* is of: searched again in all rows and views, of the balls that overlap with it."""
+    first = _ClassPart(label, view, view.known & (table.labels == label) & ball.holds(view.points), ball, p)
+    again = [one for each in all_views if (one := _again(table, first, each)) and _overlap(one, first) >= _MOSTLY]
+    return max(again, key=lambda one: one.ball.score, default=first)
+
+
+def _again(table: AuditTable, part: _ClassPart, view: View) -> _ClassPart | None:
+    """Return the part that the best ball around the members of *part* holds in another view, or in its own."""
+    label, p = part.label, part.p
+    own, others = view.known & (table.labels == label), view.known & (table.labels != label)
+    members = own & part.members
+    rng = np.random.default_rng(0)
+    centres = view.centres(_sample(members, 200, rng))
+    mine, strange = _sample(own, 2 * SAMPLE, rng) | members, _sample(others, 4 * SAMPLE, rng)
+    again = _best(view, mine, strange, centres, view.largest(own, CLEARLY / 3))
+    return None if again is None else _ClassPart(label, view, own & again.holds(view.points), again, p)
+
+
+def _joined(parts: Sequence[_ClassPart]) -> Iterator[tuple[_ClassPart, list[_ClassPart]]]:
+    """Yield the best part of each group of overlapping ones, and the group."""
+    left = sorted(parts, key=lambda one: -one.ball.score)
+    while left:
+        best = left[0]
+        same = [one for one in left if one.label == best.label and _overlap(one, best) >= _SAME]
+        left = [one for one in left if one not in same]
+        yield best, same
+
+
+def _overlap(one: _ClassPart, other: _ClassPart) -> float:
+    return float((one.members & other.members).sum() / max(1, min(one.members.sum(), other.members.sum())))
+
+
+def _finding(table: AuditTable, number: int, part: _ClassPart, same: Sequence[_ClassPart]) -> Finding:
+    own = table.labels == part.label
+    strange = part.view.known & ~own & part.ball.holds(part.view.points)
+    total, others = int(own.sum()), int((~own).sum())
+    place, (members, inside, outside) = part.view.place, _looking(table, part, own)
+    count = int(members.sum())
+    strength = excess(np.array([count]), np.array([int(strange.sum())]), total, others)[0]
+    kind = "shortcut" if members is not part.members else "artefact"
+    share, elsewhere = count / total, int(strange.sum()) / others
+    seen = "have most of their map at" if part.view.of == "map" else "look alike at"
+    why = (
+        f"{count} of {total} pictures of '{part.label}' {seen} the {place}, {elsewhere:.1%} of other classes do; "
+        f"the {'border' if place == WHOLE else place} holds {inside:.0%} of their maps, {outside:.0%} of those of the "
+        "rest of the class"
+    )
+    check = {
+        "shortcut": f"Look for a mark, caption, frame or colour at the {place} of these pictures. Cover it, or remove "
+        "it, and see whether the answer stays; collect pictures of the class without it.",
+        "artefact": f"The pictures share what the {place} shows; the maps are those of the rest of the class. Check "
+        "where they come from before the next training.",
+    }[kind]
+    ids = tuple(dict.fromkeys(table.ids[at] for at in np.flatnonzero(members)))
+    p = min(one.p for one in same)
+    return Finding(
+        kind, part.label, f"{part.label}/{number}", ids, place, float(strength), p, share, elsewhere, why, check
+    )
+
+
+def _looking(table: AuditTable, part: _ClassPart, own: _RowMask) -> tuple[_RowMask, float, float]:
+    """Return the members of *part* whose maps lie at its place, and the mean shares there of these and of the rest.
+
+    They are those whose share is nearer to the median of the part than to that of the rest of the class; all members,
+    where the part has no larger shares than the rest.
+    """
+    share = shares(table.heat, PLACES["border" if part.view.place == WHOLE else part.view.place])
+    mapped = table.heat.any((1, 2))
+    inside, outside = share[part.members & mapped], share[own & ~part.members & mapped]
+    if not len(inside) or not len(outside):
+        return part.members, 0.0, 0.0
+    if mannwhitneyu(inside, outside, alternative="greater").pvalue > ALPHA:
+        return part.members, float(inside.mean()), float(outside.mean())
+    members = part.members & (share >= (np.median(inside) + np.median(outside)) / 2)
+    return members, float(share[members].mean()), float(share[own & ~members & mapped].mean())
