@@ -23,10 +23,11 @@ def main() -> None:
     """Run all worlds of all seeds; print a line for each, and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=COUNT, help="pictures of a class")
     options = parser.parse_args()
     figures: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         worlds = PlantedWorlds(seed, options.count)
         for kind in (None, *KINDS):
             with tempfile.TemporaryDirectory() as folder:
