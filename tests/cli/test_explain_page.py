@@ -17,7 +17,8 @@ def test_the_page(onnxcam: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     Path("photos").mkdir()
     shutil.copy(PICTURE, "photos/a.png")
     shutil.copy(PICTURE.with_name("shapes_2.png"), "photos/b.png")
-    assert len(follow("explain.md", onnxcam)) == 3
+    assert len(follow("explain.md", onnxcam)) == 4
+    assert list(Path("graphs").iterdir())
     kinds = {"explained": {"raw.npy", "overlay.jpg"}, "raw": {"raw.npy"}}
     kinds |= {"exact": {"raw.npy", "map.npy", "overlay.png"}, "again": {"raw.npy", "overlay.jpg"}}
     for folder, ends in kinds.items():
