@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onnxcam import paths
 from onnxcam.errors import ImageError, OnnxcamError
+from onnxcam.media.image import MAX_BYTES
 from onnxcam.text import first_line, in_message
 
 if TYPE_CHECKING:
@@ -49,18 +52,15 @@ def filesystem(address: str) -> tuple[AbstractFileSystem, str]:
         raise _failed(address, error) from None
 
 
-class storage:
+@contextmanager
+def storage(address: str, kind: type[OnnxcamError] = OnnxcamError) -> Iterator[None]:
     """Turn the errors of a storage into one line that names *address*; *kind* is the class of the error."""
-
-    def __init__(self, address: str, kind: type[OnnxcamError] = OnnxcamError) -> None:
-        self._address, self._kind = address, kind
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, OnnxcamError):
-            raise self._kind(str(_failed(self._address, error))) from None
+    try:
+        yield
+    except OnnxcamError:
+        raise
+    except Exception as error:
+        raise kind(str(_failed(address, error))) from None
 
 
 def read(address: str, offset: int | None = None, size: int | None = None) -> bytes:
@@ -71,13 +71,10 @@ def read(address: str, offset: int | None = None, size: int | None = None) -> by
             end = None if offset is None or size is None else offset + size
             return bytes(system.cat_file(path, start=offset, end=end))
     if offset is None:
-        return paths.read_bytes(address, ImageError, "image", _MOST)
+        return paths.read_bytes(address, ImageError, "image", MAX_BYTES)
     with paths.opened(address, ImageError) as file:
         file.seek(offset)
         return file.read(size if size is not None else -1)
-
-
-_MOST = 2**31 - 1
 
 
 def _failed(address: str, error: Exception) -> OnnxcamError:
