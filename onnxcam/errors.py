@@ -13,6 +13,7 @@
     ├── ImageError             an image or a volume cannot be read
     ├── ProviderError          the execution provider is not available
     ├── EngineError            ONNX Runtime refused the model, or failed while running it
+    ├── IncompleteError        a run ended before all of its rows were there
     ├── MetricError            the metric is unknown or cannot be measured
     ├── DiagnosisError         two models cannot be paired, or a repair cannot be found
     ├── TruthError             the ground truth is missing, cannot be read, or does not fit the images
@@ -22,8 +23,8 @@
     └── OutputError            results cannot be written
 
 Every message is one line that says what is wrong, where, and what to do. The command line prints it after ``error:``
-and exits with code 2. Exceptions of onnx, onnx_ir, onnxruntime and OpenCV are translated where these libraries are
-called; the user sees none of them.
+and exits with code 2, or 1 for an IncompleteError, which no input is to blame for. Exceptions of onnx, onnx_ir,
+onnxruntime and OpenCV are translated where these libraries are called; the user sees none of them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = [
     "EngineError",
     "GradientError",
     "ImageError",
+    "IncompleteError",
     "LayerError",
     "MethodError",
     "MetricError",
@@ -98,6 +100,10 @@ class ProviderError(OnnxcamError):
 
 class EngineError(OnnxcamError):
     """ONNX Runtime refused the model, or failed while running it."""
+
+
+class IncompleteError(OnnxcamError):
+    """A run ended before all of its rows were there; the same command makes those that are missing."""
 
 
 class MetricError(OnnxcamError):

@@ -19,7 +19,7 @@ from onnxcam.batching.parts import BatchPart, PartWriter
 from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.batching.supervisor import SECONDS
-from onnxcam.errors import EngineError, ModelError, OnnxcamError, OutputError
+from onnxcam.errors import IncompleteError, ModelError, OnnxcamError, OutputError
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import ModelLike
@@ -112,6 +112,7 @@ def batch(
 
     Raises:
         OnnxcamError: the source, the model or an option is not valid, or *dest* holds another batch.
+        IncompleteError: the run ended, and rows are missing.
 
     Example:
         >>> batch("model.onnx", "s3://bucket/photos", "results", shard="0/8")
@@ -138,7 +139,7 @@ def batch(
         _open(store, identity, overwrite)
         run = _BatchRun(found, own, writer, count, progress)
         run.run(explaining, _failed(store) if retry_errors else ())
-    return write_summary(store, own, run.complete())
+    return write_summary(store, own, run.complete(), run.own)
 
 
 def _engine(
@@ -212,7 +213,7 @@ def _model(model: ModelLike) -> ModelLike:
 
 @dataclass
 class _BatchRun:
-    """A run over one shard."""
+    """A run over one shard, which has *own* pictures."""
 
     source: Source
     shard: Shard
@@ -222,22 +223,22 @@ class _BatchRun:
 
     def __post_init__(self) -> None:
         self._lock = Lock()
+        self.own = sum(self.shard.has(one) for one in self.source.ids())
 
     def run(self, engine: LocalEngine | RayEngine, again: Collection[str] = ()) -> None:
         """Make the parts that are missing, and *again* those of these names."""
         there = set(self.writer.store.names()) - set(again)
-        own = sum(self.shard.has(one) for one in self.source.ids())
-        self._ticks = iter(self.progress(range(own), own))
+        self._ticks = iter(self.progress(range(self.own), self.own))
         missing = (self._part(*one) for one in self.parts() if not self._is_there(*one, there))
         engine.make(missing, self.writer, self._tick)
         next(self._ticks, None)
 
     def complete(self) -> list[str]:
-        """Return the names of all parts; EngineError where one was not made."""
+        """Return the names of all parts; IncompleteError where one was not made."""
         there, names = set(self.writer.store.names()), [name for _, name in self.parts()]
         missing = [name for name in names if name not in there]
         if missing:
-            raise EngineError(
+            raise IncompleteError(
                 f"{in_message(self.writer.store.address)}: {len(missing)} of {len(names)} parts are missing after the "
                 f"run, the first is {missing[0]}; repeat the command, which makes these alone"
             )
@@ -265,8 +266,11 @@ class _BatchRun:
             next(self._ticks, None)
 
 
-def write_summary(store: Store, shard: Shard, parts: Sequence[str]) -> BatchSummary:
-    """Count the rows of *parts*, write the summary that says the shard is complete, and return it."""
+def write_summary(store: Store, shard: Shard, parts: Sequence[str], expected: int) -> BatchSummary:
+    """Count the rows of *parts*, write the summary that says the shard is complete, and return it.
+
+    IncompleteError, and no summary, where *parts* hold more or fewer than the *expected* number of pictures.
+    """
     pictures = rows = errors = 0
     first, warnings = "", Counter[str]()
     for name in parts:
@@ -275,6 +279,11 @@ def write_summary(store: Store, shard: Shard, parts: Sequence[str]) -> BatchSumm
         pictures, rows, errors = pictures + len({row["number"] for row in own}), rows + len(own), errors + len(failed)
         first = first or next((f"{row['id']}: {row['error']}" for row in failed), "")
         warnings.update(warning for row in own for warning in row["warnings"] or ())
+    if pictures != expected:
+        raise IncompleteError(
+            f"{in_message(store.address)}: the parts hold rows of {pictures} pictures, and the source has {expected}; "
+            "repeat the command with --overwrite, which makes all parts again"
+        )
     found = BatchSummary(pictures, rows, errors, first, dict(warnings.most_common(_WARNINGS)))
     content = {"format": "onnxcam.batch.summary", **asdict(found), "parts": len(parts)}
     store.put(shard.summary, (to_json(content) + "\n").encode())

@@ -21,6 +21,7 @@ from onnxcam.text import first_line, in_message
 __all__ = ["merge"]
 
 _PART = re.compile(r"part-(?:(\d+)-of-(\d+)-)?(\d+)\.parquet")
+_SUMMARY = re.compile(r"summary(?:-(\d+)-of-(\d+))?\.json")
 
 
 def merge(
@@ -54,7 +55,7 @@ def merge(
         target.put(parts[-1], schema.to_bytes(rows))
     for store in stores:
         _copy_overlays(store, target)
-    return write_summary(target, Shard(), parts)
+    return write_summary(target, Shard(), parts, source)
 
 
 def _same_header(stores: Sequence[Store]) -> dict[str, Any]:
@@ -84,9 +85,10 @@ def _parts_of(stores: Sequence[Store]) -> list[list[tuple[Store, str]]]:
     found: dict[tuple[int, int], dict[int, tuple[Store, str]]] = {}
     complete: set[tuple[int, int]] = set()
     for store in stores:
-        names = store.names()
-        for name in names:
-            part = _PART.fullmatch(name)
+        for name in store.names():
+            part, summary = _PART.fullmatch(name), _SUMMARY.fullmatch(name)
+            if summary is not None:
+                complete.add((int(summary[1] or 0), int(summary[2] or 1)))
             if part is None:
                 continue
             shard = (int(part[1] or 0), int(part[2] or 1))
@@ -95,8 +97,7 @@ def _parts_of(stores: Sequence[Store]) -> list[list[tuple[Store, str]]]:
                 raise OutputError(
                     f"'{other[0].path(other[1])}' and '{store.path(name)}' are the same part; name each folder once"
                 )
-        complete |= {shard for shard in found if Shard(*shard).summary in names}
-    counts = {count for _, count in found}
+    counts = {count for _, count in {*found, *complete}}
     if len(counts) != 1:
         text = ", ".join(map(str, sorted(counts))) or "no"
         raise OutputError(f"the folders hold parts of runs with {text} shards; merge the shards of one run")

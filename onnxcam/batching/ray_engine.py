@@ -24,7 +24,7 @@ from onnxcam.batching.processors import processors
 from onnxcam.batching.sources import Picture
 from onnxcam.batching.store import HEADER, open_store
 from onnxcam.batching.supervisor import Supervisor, error_of
-from onnxcam.errors import EngineError, OnnxcamError, OutputError
+from onnxcam.errors import EngineError, IncompleteError, OnnxcamError, OutputError
 from onnxcam.text import first_line, in_message
 
 __all__ = ["RETRIES", "PartActor", "RayEngine"]
@@ -134,7 +134,7 @@ class RayEngine:
         """Make *parts*; *finished* is called with the pictures of each.
 
         Raises:
-            EngineError: Ray ends the run, as when a part ends its actor too often.
+            IncompleteError: Ray ends the run, as when a part ends its actor too often.
             OnnxcamError: an error that every picture has.
         """
         rest = {one.name: one for one in parts}
@@ -170,11 +170,11 @@ class RayEngine:
                         finished(one)
 
     def _rows(self, made: Any) -> Generator[Mapping[str, Any], None, None]:
-        """Yield the rows of a data set as they are made; EngineError for what Ray raises."""
+        """Yield the rows of a data set as they are made; IncompleteError for what Ray raises."""
         try:
             yield from made.iter_rows()
         except self._ray.exceptions.RayError as error:
-            raise EngineError(
+            raise IncompleteError(
                 f"Ray ended the run ({type(error).__name__}: {first_line(error)}); repeat the command, which makes the "
                 "parts that are missing"
             ) from None

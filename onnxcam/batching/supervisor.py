@@ -13,7 +13,7 @@ from onnxcam.batching.rows import failed_row
 from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.child_process import ChildProcess
-from onnxcam.errors import EngineError, OnnxcamError
+from onnxcam.errors import EngineError, IncompleteError, OnnxcamError
 
 __all__ = ["ATTEMPTS", "HOPELESS", "SECONDS", "PictureRows", "Supervisor", "error_of"]
 
@@ -71,7 +71,9 @@ class Supervisor:
                 continue
             idle += not under_way
             if idle == ATTEMPTS:
-                raise EngineError(f"the process that explains ended between pictures ({how}); its messages are above")
+                raise IncompleteError(
+                    f"the process that explains ended between pictures ({how}); its messages are above"
+                )
             ends.update(under_way)
             for one in rest:
                 if ends[one.number] == ATTEMPTS and one.number not in found:

@@ -139,5 +139,5 @@ def command(
         letters=letters,
     )
     show.json(asdict(summary)) if as_json else show.batch(summary, output)
-    if summary.rows == summary.errors:
+    if summary.rows and summary.rows == summary.errors:
         raise typer.Exit(1)

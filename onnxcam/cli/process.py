@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from onnxcam import files
-from onnxcam.errors import OnnxcamError
+from onnxcam.errors import IncompleteError, OnnxcamError
 from onnxcam.text import plain
 
 ISSUES = "https://github.com/onnxcam/onnxcam/issues"
@@ -75,7 +75,7 @@ class OutputStream:
 
 
 def run(command: Callable[[], Any], words: list[str], *, debug: bool, timeout: float | None) -> NoReturn:
-    """Run *command* and exit with 0 or its own code, 2 and one line for an error, 128 + n for a signal."""
+    """Run *command* and exit with 0 or its own code; 2 (1: incomplete) and a line for an error, 128 + n for a signal."""
     with _streams() as stdout, _quiet_libraries():
         code = _outcome(command, words, debug, timeout)
         stdout.close()
@@ -91,6 +91,8 @@ def _outcome(command: Callable[[], Any], words: list[str], debug: bool, timeout:
     except Stopped as stopped:
         files.abandon()
         return stopped.code
+    except IncompleteError as error:
+        return fail(str(error), debug, 1)
     except OnnxcamError as error:
         return fail(str(error), debug)
     except Exception as error:
@@ -110,13 +112,13 @@ def _streams() -> Iterator[OutputStream]:
         sys.stdout, sys.stderr = before
 
 
-def fail(message: str, debug: bool = False) -> int:
-    """Print *message* as a one-line error; return the exit code."""
+def fail(message: str, debug: bool = False, code: int = 2) -> int:
+    """Print *message* as a one-line error; return the exit code *code*."""
     if debug:
         traceback.print_exc()
     first, *marked = message.split("\n  ")  # further lines show a parse error with a mark
     sys.stderr.write("\n  ".join([f"error: {plain(first, LONGEST)}", *map(str.rstrip, marked)]) + "\n")
-    return 2
+    return code
 
 
 def _unforeseen(error: Exception, words: list[str]) -> str:

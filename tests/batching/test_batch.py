@@ -22,6 +22,8 @@ from onnxcam import Explainer
 from onnxcam.batching import schema, supervisor
 from onnxcam.batching.batch import BatchSummary, batch
 from onnxcam.batching.merge import merge
+from onnxcam.batching.parts import BatchPart, PartWriter
+from onnxcam.batching.supervisor import PictureRows
 from onnxcam.errors import EngineError, OnnxcamError, OutputError, TargetError
 from onnxcam.media import image
 from tests.batching.killers import preprocess
@@ -236,6 +238,53 @@ def test_another_batch_in_the_folder_is_kept() -> None:
     Path("file").write_text("x")
     with pytest.raises(OutputError, match="file: is no folder; choose another with -o"):
         batch(SHAPES, "photos", "file")
+
+
+def losing(monkeypatch: pytest.MonkeyPatch, name: str, whole: bool) -> None:
+    """Have the part *name* not be written, or without its first picture."""
+    write = PartWriter.write
+
+    def written(self: PartWriter, part: BatchPart, found: dict[int, PictureRows]) -> None:
+        if part.name == name and whole:
+            return
+        if part.name == name:
+            found[part.pictures[0].number] = [], {}
+        write(self, part, found)
+
+    monkeypatch.setattr(PartWriter, "write", written)
+
+
+def test_rows_that_are_missing_after_the_run_are_exit_code_1(onnxcam: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(Path("photos"), 5)
+    words = ("batch", SHAPES, "photos", "-o", "out", "--part-size", "2")
+    with monkeypatch.context() as patch:
+        losing(patch, "part-000001.parquet", whole=True)
+        ran: Ran = onnxcam(*words)
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == (
+        "error: out: 1 of 3 parts are missing after the run, the first is part-000001.parquet; repeat the command, "
+        "which makes these alone"
+    )
+    with monkeypatch.context() as patch:
+        losing(patch, "part-000001.parquet", whole=False)
+        ran = onnxcam(*words)
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == (
+        "error: out: the parts hold rows of 4 pictures, and the source has 5; repeat the command with --overwrite, "
+        "which makes all parts again"
+    )
+    assert not Path("out/summary.json").exists()
+    assert onnxcam(*words, "--overwrite").code == 0
+    assert len(rows("out")) == 5
+    assert onnxcam(*words, "--shard", "8/8").code == 2
+
+
+def test_a_shard_without_pictures_is_complete(onnxcam: Any) -> None:
+    folder(Path("photos"), 1)
+    codes = [onnxcam("batch", SHAPES, "photos", "-o", "out", "--shard", f"{n}/2").code for n in (0, 1)]
+    assert codes == [0, 0]
+    assert onnxcam("merge", "out", "-o", "merged").code == 0
+    assert len(rows("merged")) == 1
 
 
 def start(*words: str) -> subprocess.Popen[bytes]:

@@ -21,9 +21,10 @@ from onnxcam.batching.job import Job
 from onnxcam.batching.parts import BatchPart
 from onnxcam.batching.ray_engine import PartActor
 from onnxcam.batching.sources import read_source
-from onnxcam.errors import EngineError, ImageError, OnnxcamError, TargetError
+from onnxcam.errors import EngineError, ImageError, IncompleteError, OnnxcamError, TargetError
 from tests.batching.killers import preprocess
 from tests.batching.pictures import BLUE, RED, SHAPES, content, folder, table
+from tests.command import Ran
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -126,7 +127,7 @@ def test_a_part_that_ends_every_actor_ends_the_run(cluster: Any, errored_blocks:
     )
     context.max_errored_blocks = errored_blocks
     try:
-        with pytest.raises(EngineError, match=message):
+        with pytest.raises(IncompleteError, match=message):
             batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess)
     finally:
         context.max_errored_blocks = 0
@@ -134,6 +135,14 @@ def test_a_part_that_ends_every_actor_ends_the_run(cluster: Any, errored_blocks:
     assert not Path("out/summary.json").exists()
     Path("ends").write_text("0")
     assert batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess).rows == 5
+
+
+def test_parts_that_are_missing_are_exit_code_1(cluster: Any, onnxcam: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(Path("photos"), 2)
+    monkeypatch.setattr(ray_engine.RayEngine, "make", lambda *_: None)
+    ran: Ran = onnxcam("batch", SHAPES, "photos", "-o", "out", "--engine", "ray", "--cpus", "1")
+    assert ran.code == 1
+    assert "error: out: 1 of 1 parts are missing after the run, the first is part-000000.parquet; repeat" in ran.err
 
 
 def test_errors_of_every_picture_keep_their_class(cluster: Any) -> None:

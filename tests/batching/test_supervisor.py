@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from onnxcam.batching import supervisor
 from onnxcam.batching.job import Job
+from onnxcam.batching.sources import Picture
 from onnxcam.batching.supervisor import Supervisor
 from onnxcam.child_process import ChildProcess
-from onnxcam.errors import EngineError, ModelError
+from onnxcam.errors import EngineError, IncompleteError, ModelError
 from tests.batching.pictures import SHAPES
 
 
@@ -64,6 +65,14 @@ def test_a_process_that_is_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_START", 0.01)
     with pytest.raises(EngineError, match=r"the process that explains was not ready after 0\.01 s"):
         Supervisor(Job({"model": SHAPES}))
+
+
+def test_a_process_that_ends_between_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Supervisor, "_start", lambda _: None)
+    monkeypatch.setattr(Supervisor, "_run", lambda *_: ([], "signal 9"))
+    message = r"the process that explains ended between pictures \(signal 9\); its messages are above"
+    with pytest.raises(IncompleteError, match=message):
+        Supervisor(Job({"model": SHAPES})).explain([Picture(0, "a.png", "a.png")])
 
 
 def test_how_a_process_ended() -> None:
