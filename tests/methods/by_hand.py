@@ -62,6 +62,7 @@ BY_HAND: dict[str, Any] = {
     "guided-gradcam": [[0.25, 0], [0.75, 0]],
     # R of the two means, 1 and 1½: 2 and -1½; of A_1: 2 A_1 / 4, of A_2: -1½ A_2 / 6; each has one pixel behind it
     **{name: [[0.5, -0.5], [1.5, -1]] for name in ("lrp", "lrp-epsilon", "lrp-gamma")},
+    "attnlrp": [[0.5, 0], [1.5, 0]],  # their positive part; of attention: tests/methods/replicas.py
     "excitation-backprop": [[0.25, 0], [0.75, 0]],  # A_1 alone excites the class: A_1 / 4
     "gradient-x-input": [[0.5, -0.5], [1.5, -1]],
     "guided-gradcam++": [[0.25, 0], [0.75, 0]],
